@@ -15,9 +15,11 @@ from pipeline.core.errors import InconsistentError, InputError, StateConflictErr
 from pipeline.core.states import BATCH_MOVES, OVER, BatchState, Way
 from pipeline.store import workspace
 from pipeline.store.database import next_value
-from pipeline.store.tables import batches, tries, twins
+from pipeline.store.tables import batches, creates
 
 TIMED = 10  # ours: the newest batches of our own calls whose time is looked at
+DUPLICATE = "duplicate"
+IS_DUPLICATE = creates.c.outcome == DUPLICATE
 _TRY = re.compile(r"-t(\d{1,9})\Z")
 
 
@@ -244,7 +246,7 @@ def mark_submitting(tx: Connection, batch: Batch, *, display_name: str, at: date
     facts = {"tries": batch.tries + 1, "create_sent_at": at, "create_ended_at": None}
     _move(tx, batch, BatchState.SUBMITTING, facts, why=f"create, try {batch.tries + 1}", at=at)
     row = {"batch": batch.number, "try": batch.tries + 1, "display_name": display_name, "sent_at": at}
-    tx.execute(insert(tries).values(outcome="sent", **row))
+    tx.execute(insert(creates).values(outcome="sent", **row))
 
 
 def mark_submitted(
@@ -255,10 +257,11 @@ def mark_submitted(
     facts = {"remote_name": remote_name, "submitted_at": at, "create_ended_at": batch.create_ended_at or at}
     facts["tries"] = max(batch.tries, number)
     _move(tx, batch, BatchState.SUBMITTED, facts, why=f"{how} {remote_name}", at=at)
-    known = tx.execute(update(tries).where(tries.c.display_name == display_name).values(outcome=how))
+    here = (creates.c.display_name == display_name) & ~IS_DUPLICATE
+    known = tx.execute(update(creates).where(here).values(outcome=how))
     if not known.rowcount:  # sent after the backup was made that this database came from
         row = {"batch": batch.number, "try": number, "display_name": display_name, "sent_at": at}
-        tx.execute(insert(tries).values(outcome=how, note="sent after the backup was made", **row))
+        tx.execute(insert(creates).values(outcome=how, note="sent after the backup was made", **row))
 
 
 def mark_refused(
@@ -377,22 +380,22 @@ def name_prefixes(tx: Connection, number: int) -> frozenset[str]:
 
     A remote batch with one of them is of this batch, also where a restored backup does not know its try.
     """
-    query = select(tries.c.display_name).where(tries.c.batch == number)
+    query = select(creates.c.display_name).where(creates.c.batch == number, ~IS_DUPLICATE)
     return frozenset(name_prefix(name) for name in tx.execute(query).scalars())
 
 
 def numbers_by_prefix(tx: Connection) -> dict[str, int]:
     """Return the batch that each name prefix of a try is of."""
-    found = tx.execute(select(tries.c.display_name, tries.c.batch))
+    found = tx.execute(select(creates.c.display_name, creates.c.batch).where(~IS_DUPLICATE))
     return {name_prefix(name): number for name, number in found}
 
 
 def add_duplicate(tx: Connection, batch: Batch, *, remote_name: str, display_name: str, at: datetime) -> bool:
     """Record a second remote batch of ours and what it may cost; false when it is known already."""
-    if tx.execute(select(twins.c.remote_name).where(twins.c.remote_name == remote_name)).first():
+    if tx.execute(select(creates.c.id).where(creates.c.remote_name == remote_name)).first():
         return False
     row = {"remote_name": remote_name, "batch": batch.number, "display_name": display_name, "found_at": at}
-    tx.execute(insert(twins).values(estimated_cost=batch.estimated_cost, **row))
+    tx.execute(insert(creates).values(outcome=DUPLICATE, estimated_cost=batch.estimated_cost, **row))
     why = f"twin {remote_name}"
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
     return True
@@ -400,18 +403,21 @@ def add_duplicate(tx: Connection, batch: Batch, *, remote_name: str, display_nam
 
 def open_duplicates(tx: Connection, number: int) -> list[str]:
     """Return the remote names of a batch's duplicates that were not cancelled yet."""
-    query = select(twins.c.remote_name).where((twins.c.batch == number) & twins.c.cancelled_at.is_(None))
+    query = select(creates.c.remote_name).where(creates.c.batch == number, IS_DUPLICATE)
+    query = query.where(creates.c.cancelled_at.is_(None))
     return list(tx.execute(query).scalars())
 
 
 def duplicate_cancelled(tx: Connection, remote_name: str, *, at: datetime) -> None:
     """Keep that a duplicate was cancelled, or was found to be over."""
-    tx.execute(update(twins).where(twins.c.remote_name == remote_name).values(cancelled_at=at))
+    tx.execute(update(creates).where(creates.c.remote_name == remote_name).values(cancelled_at=at))
 
 
 def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
     """Return every duplicate ever found, for status and for the account of costs."""
-    return [dict(row) for row in tx.execute(select(twins).order_by(twins.c.found_at)).mappings()]
+    names = ("remote_name", "batch", "display_name", "estimated_cost", "found_at", "cancelled_at")
+    query = select(*(creates.c[name] for name in names)).where(IS_DUPLICATE).order_by(creates.c.found_at)
+    return [dict(row) for row in tx.execute(query).mappings()]
 
 
 _OF_MODEL = batches.c.model == bindparam("of")
@@ -437,8 +443,8 @@ def _note(tx: Connection, number: int, **facts: Any) -> None:
 
 
 def _end_try(tx: Connection, batch: Batch, *, outcome: str, note: str) -> None:
-    last = (tries.c.batch == batch.number) & (tries.c["try"] == batch.tries)
-    tx.execute(update(tries).where(last).values(outcome=outcome, note=note))
+    last = (creates.c.batch == batch.number) & (creates.c["try"] == batch.tries)
+    tx.execute(update(creates).where(last).values(outcome=outcome, note=note))
 
 
 def _move(tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], *, why: str, at: datetime) -> None:

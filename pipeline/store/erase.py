@@ -22,8 +22,8 @@ from pipeline.store.tables import (
     asks,
     attempts,
     batches,
+    creates,
     runs,
-    tries,
 )
 from pipeline.store.tables import events as journal
 from pipeline.store.versions import KIND as ROLLBACK
@@ -34,7 +34,7 @@ GONE = "forgotten"
 BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
 # where the text about one item may name another; `new` of the journal only where it is a value that was merged into
 WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "new", "why"), attempts: ("reason", "excerpt")}
-WORDS |= {tries: ("note",), runs: ("why",), answers: ("who",)}
+WORDS |= {creates: ("note",), runs: ("why",), answers: ("who",)}
 WORDS |= dict.fromkeys((batches, asks), ("reason",))
 ASKED = (asks, answers, attempts)  # what tells of the batches of an item
 

@@ -13,8 +13,7 @@ from pipeline.store.tables import (
     attempts,
     batches,
     builds,
-    tries,
-    twins,
+    creates,
 )
 
 _INVALID_INDEXES = """
@@ -22,7 +21,7 @@ SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
 WHERE c.relname LIKE 'findable\\_%' AND NOT (i.indisvalid AND i.indisready) AND pg_table_is_visible(c.oid) ORDER BY 1
 """
 _BROKEN_PAGES = "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
-OF_BATCHES = (asks, answers, attempts, tries, twins)
+OF_BATCHES = (asks, answers, attempts, creates)
 
 
 def damage(tx: Connection) -> list[str]:

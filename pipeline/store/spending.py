@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, case, func, select, true
 
 from pipeline.core.states import OPEN, BatchState, RemoteState, Way, remote_state
-from pipeline.store.batches import Batch
-from pipeline.store.tables import batches, twins
+from pipeline.store.batches import IS_DUPLICATE, Batch
+from pipeline.store.tables import batches, creates
 
 UNSEEN = (RemoteState.SUCCEEDED, RemoteState.WAITING)  # of a batch that was given up, whose result was never downloaded
 
@@ -32,8 +32,8 @@ def sum_spent(tx: Connection, *, since: datetime | None = None, but: int | None 
     ingested = (batches.c.state == BatchState.INGESTED) & _sent(since)
     known = _sum(tx, select(func.sum(batches.c.cost)).where(ingested))
     lost = _sum(tx, select(func.sum(_UNANSWERED)).where(ingested, batches.c.way != Way.BATCH))
-    twin = select(func.sum(twins.c.estimated_cost))
-    lost += _sum(tx, twin if since is None else twin.where(twins.c.found_at >= since))
+    twin = select(func.sum(creates.c.estimated_cost)).where(IS_DUPLICATE)
+    lost += _sum(tx, twin if since is None else twin.where(creates.c.found_at >= since))
     unpriced = (batches.c.tokens_in == 0) & (batches.c.answered + batches.c.invalid > 0)  # whose replies did not say
     estimated = select(func.sum(batches.c.estimated_cost))
     lost += _sum(tx, estimated.where(ingested, unpriced))
@@ -71,7 +71,8 @@ def lost_calls(batch: Batch) -> int:
 
 def duplicates(tx: Connection) -> list[tuple[int, datetime, float]]:
     """Return of each duplicate of a batch its number, when it was found, and what it may have cost (USD)."""
-    query = select(twins.c.batch, twins.c.found_at, twins.c.estimated_cost).order_by(twins.c.found_at)
+    query = select(creates.c.batch, creates.c.found_at, creates.c.estimated_cost).where(IS_DUPLICATE)
+    query = query.order_by(creates.c.found_at)
     return [(row[0], row[1], row[2]) for row in tx.execute(query)]
 
 

@@ -86,25 +86,21 @@ batches = Table(
     Column("ended_at", UtcTime),
 )
 
-tries = Table(
-    "findable_tries",
+# every create that was sent, and every remote batch of ours that was found beside the adopted one
+creates = Table(
+    "findable_creates",
     metadata,
-    Column("display_name", Text, primary_key=True),
+    Column("id", BigId, primary_key=True),
     Column("batch", ForeignKey("findable_batches.number"), nullable=False, index=True),
-    Column("try", Integer, nullable=False),
-    Column("sent_at", UtcTime, nullable=False),
-    Column("outcome", Text, nullable=False),  # sent, refused, not sent, unclear, created, adopted, absent
+    Column("display_name", Text, nullable=False, index=True),
+    Column("try", Integer),  # NULL of a duplicate
+    Column("sent_at", UtcTime),
+    Column("outcome", Text, nullable=False),  # sent, refused, not sent, unclear, created, adopted, absent; duplicate
     Column("note", Text),
-)
-
-twins = Table(
-    "findable_twins",
-    metadata,
-    Column("remote_name", Text, primary_key=True),
-    Column("batch", ForeignKey("findable_batches.number"), nullable=False),
-    Column("display_name", Text, nullable=False),
-    Column("estimated_cost", Float, nullable=False),
-    Column("found_at", UtcTime, nullable=False),
+    # of a duplicate
+    Column("remote_name", Text, unique=True),
+    Column("estimated_cost", Float),
+    Column("found_at", UtcTime),
     Column("cancelled_at", UtcTime),
 )
 

@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def calls(api: Engine) -> int:
     return sum(1 for one in api.journal() if one["path"].endswith(":generateContent"))
 
 
-def killed(workspace: Workspace, api: Engine, verb: str, *, after: int, **how: object) -> None:
+def killed(workspace: Workspace, api: Engine, verb: str, *, after: int, **how: Any) -> None:
     """Run a command until so many live calls were made, and kill it."""
     with workspace.start(verb, CALL_TIMEOUT=200, **how) as running:
         until_called(api, running, after)
@@ -111,7 +112,7 @@ def test_who_is_added_is_told_how_it_stands_in_time(workspace: Workspace, api: E
 
 
 def test_a_trial_costs_and_keeps_nothing_else(workspace: Workspace, api: Engine) -> None:
-    """It is booked before its first call and has a budget; of one that was killed the next command keeps the account."""
+    """It is booked before its first call and has a budget; the next command accounts for one that was killed."""
     workspace.people(4)
     first = workspace.read("try", N=2)
     cost = workspace.spent()["actual"]

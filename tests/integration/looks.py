@@ -30,7 +30,7 @@ def claimed(workspace: Workspace) -> list[str]:
 
 def tries(workspace: Workspace) -> list[str]:
     """Return what came of each create, in order."""
-    return [row[0] for row in workspace.query('SELECT outcome FROM findable_tries ORDER BY batch, "try"')]
+    return [row[0] for row in workspace.query('SELECT outcome FROM findable_creates ORDER BY batch, "try"')]
 
 
 def remote(api: Api, *, alive: bool = True) -> list[dict[str, Any]]:

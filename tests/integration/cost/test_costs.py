@@ -44,7 +44,7 @@ def spent(workspace: Workspace, api: Api, people: People, begun: Callable[..., N
 
     begun(prepare)
     api.configure(paused=True)
-    assert workspace.scalar("SELECT count(*) FROM findable_twins") == 1
+    assert workspace.scalar("SELECT count(*) FROM findable_creates WHERE outcome = 'duplicate'") == 1
     assert workspace.scalar("SELECT count(*) FROM findable_calls WHERE outcome = 'lost'") == 1
     return workspace
 
@@ -70,7 +70,7 @@ def test_each_batch_has_its_line_and_live_calls_one(spent: Workspace) -> None:
     (used,) = spent.query("SELECT tokens_in, tokens_out, cost FROM findable_batches WHERE number = 1")
     assert (rows["1"]["tokens_in"], rows["1"]["tokens_out"]) == used[:2]
     assert rows["1"]["cost"] == pytest.approx(used[2], abs=1e-6)
-    (twin,) = spent.query("SELECT estimated_cost FROM findable_twins")
+    (twin,) = spent.query("SELECT estimated_cost FROM findable_creates WHERE outcome = 'duplicate'")
     assert rows["2"]["lost"] == pytest.approx(twin[0], abs=1e-6)
     assert (rows["2"]["batches"], rows["3"]["cost"], rows["3"]["lost"]) == (1, 0, 0)
     assert rows["3"]["under_way"] > 0

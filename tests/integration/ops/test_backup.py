@@ -272,12 +272,12 @@ def test_everything_is_on_the_server_and_work_goes_on(
     before = contents(mid_life)
     ran(mid_life, "backup", str(tmp_path / "copy"))
     said = json.loads(served.run("restore", str(tmp_path / "copy"), "--json").stdout)
-    more = {name: len(before[name]) + 1 for name in ("findable_tries", "findable_events")}
+    more = {name: len(before[name]) + 1 for name in ("findable_creates", "findable_events")}
     assert said["rows"] == {name: len(rows) for name, rows in before.items()} | more
     assert said["unsent"] == [4]  # its try is begun, so that the list is looked through
     after = contents(served)
     changed = {name for name, rows in before.items() if after[name] != rows}
-    assert changed == {"findable_batches", "findable_tries", "findable_events"} & changed
+    assert changed == {"findable_batches", "findable_creates", "findable_events"} & changed
     again = Workspace(tmp_path / "again", {**served.environ, "FINDABLE_DATA": str(tmp_path / "again")})
     assert "has tables of findable already" in ran(again, "restore", str(tmp_path / "copy"), code=3)
     assert not again.data.exists()

@@ -66,7 +66,7 @@ def test_uploads_of_batches_that_are_over_go(used: Workspace) -> None:
 
     The upload of the batch under way stays, and so do part files of the living.
     """
-    ((name,),) = used.query("SELECT display_name FROM findable_tries WHERE batch = 1")
+    ((name,),) = used.query("SELECT display_name FROM findable_creates WHERE batch = 1")
     with used.open() as ws:
         path = used.data / "batches" / SEALED[0]
         ws.client.upload(path, display_name=name, sha256=files.sha256_of(path), size=path.stat().st_size)

@@ -151,7 +151,7 @@ def created_twice(bench: Bench) -> None:
 def older_copy(bench: Bench) -> None:
     """Forget a batch that the API knows, as a database does that was put back to an older copy."""
     bench.sql("DELETE FROM findable_asks WHERE batch = 2")
-    bench.sql("DELETE FROM findable_tries WHERE batch = 2")
+    bench.sql("DELETE FROM findable_creates WHERE batch = 2")
     bench.sql("DELETE FROM findable_batches WHERE number = 2")
 
 
@@ -206,7 +206,7 @@ def spoil_index_of_database(bench: Bench) -> None:
 
 def leave_upload(bench: Bench) -> None:
     """Leave an upload of the first batch at the API."""
-    ((name,),) = bench.workspace.query("SELECT display_name FROM findable_tries WHERE batch = 1")
+    ((name,),) = bench.workspace.query("SELECT display_name FROM findable_creates WHERE batch = 1")
     with bench.workspace.open() as ws:
         path = bench.data / "batches" / "000001-requests.jsonl"
         ws.client.upload(path, display_name=name, sha256=files.sha256_of(path), size=path.stat().st_size)
