@@ -73,7 +73,7 @@ class _OptionalQuote:
         """Return how pydantic validates and serialises the field; None, which is stored, is valid."""
         from pydantic_core import core_schema
 
-        return core_schema.nullable_schema(_quoting(handler(source), OPTIONAL))
+        return core_schema.nullable_schema(_quoting(handler(str if source is self else source), OPTIONAL))
 
 
 def _quoting(schema: "CoreSchema", name: str) -> "CoreSchema":
