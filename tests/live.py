@@ -9,10 +9,4 @@ from pipeline.gemini.client import Client
 
 def generated(client: Client, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Ask one question and return the raw reply document."""
-
-    async def ask() -> dict[str, Any]:
-        """Ask within a loop of its own."""
-        async with client.live() as live:
-            return await live.generate(model, request)
-
-    return asyncio.run(ask())
+    return asyncio.run(client.generate(model, request))

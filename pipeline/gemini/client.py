@@ -17,7 +17,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
 from dataclasses import InitVar, dataclass
@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 import orjson
@@ -265,12 +265,6 @@ class Client:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-
-    @contextlib.asynccontextmanager
-    async def live(self) -> AsyncIterator[Self]:
-        """Make the connections ready for calls of `generate`; nothing is sent. Raises as the class does."""
-        self._opened()
-        yield self
 
     async def generate(self, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Ask one question with the request object of a batch line, once, and return the raw reply document.
