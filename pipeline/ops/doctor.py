@@ -37,7 +37,7 @@ from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops import clean
 from pipeline.quality import report as reports
-from pipeline.store import asks, batches, erase, integrity, pilots, runs, versions, workspace
+from pipeline.store import asks, batches, erase, integrity, pilots, versions, workspace
 from pipeline.store.batches import Batch, name_prefix
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ T = TypeVar("T")
 RESTORE = "restore a backup (make restore FROM=…)"
 REMOTE = frozenset({"models", "backend", "uploads"})
 ROOM = 256 * 1024 * 1024  # ours: bytes beside what the next build and a compaction take
-KINDS = {"findable_asks": "claims", "findable_answers": "answers", "findable_attempts": "attempts"}
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
 LIBRARIES = ("google-genai", "sqlalchemy", "pydantic", "numpy", "faiss-cpu")
@@ -213,10 +212,8 @@ def _claims(look: _Look) -> Found:
     """Has every row of ours a batch that is there, and every claim one that is not over?"""
     with look.store.read() as tx:
         loose, stuck = integrity.count_orphans(tx), integrity.claims_of_ended(tx)
-    for table, (count, numbers) in loose.items():
-        named = ", ".join(map(str, numbers))
-        kind = KINDS.get(table, f"rows of {table}")
-        said = f"{count} {kind} without a batch: they name batch {named}, which is not there"
+    for table, count in loose.items():
+        said = f"{count} rows of {table} name a batch that is not there"
         yield CheckFinding(said, "items stay claimed for ever, and accounts cannot add up", RESTORE)
     if stuck:
         said = f"{stuck} items are claimed by batches that are over"
@@ -312,20 +309,13 @@ def _tasks(look: _Look) -> Found:
 
 
 def _pilots(look: _Look) -> Found:
-    """Has every pilot its report, and everything that goes on over days a version that was begun?"""
+    """Has every pilot its report?"""
     with look.store.read() as tx:
         tried = [one for one in pilots.all_pilots(tx) if one.report is not None]
-        tasks = look.tasks
-        going = [(one, runs.unfinished_run(tx, one.name, mode=runs.BACKFILL)) for one in tasks]
-        begun = {one.extractor for each in tasks for one in versions.list_versions(tx, each.name)}
     for pilot in (one for one in tried if not (look.data / str(one.report)).is_file()):
         said = f"the report of pilot {pilot.number} ({pilot.extractor}) is gone: {pilot.report}"
         next_ = f"make qc EXTRACTOR={pilot.extractor} writes another"
         yield notice(said, "why it passed or failed cannot be read any more; its verdict stands", next_)
-    for task, run in going:
-        if run is not None and run.extractor not in begun:
-            said = f"run {run.number} goes on under {run.extractor}, a version that was never begun"
-            yield CheckFinding(said, f"{task.words.many} would be asked under what was taken back", RESTORE)
 
 
 def _index(look: _Look) -> Found:

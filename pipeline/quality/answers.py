@@ -1,8 +1,7 @@
 """Measure the answers of a task that measures none itself: how many there are, and what they hold.
 
 Everything is read from the record of answers as it comes, at flat memory. A list counts by its length, as `path-count`,
-and by its members under its own path; a quotation is one value. A field is a choice where its values are among those
-that the schema lets it choose from, or where they are few; it gets a bar for each.
+and by its members under its own path; a quotation is one value. A field of few different values gets a bar for each.
 """
 
 import json
@@ -22,7 +21,7 @@ from pipeline.quality.figures import (
     share,
     usage_figures,
 )
-from pipeline.store import asks, statistics, tasks
+from pipeline.store import asks, statistics
 from pipeline.store.answers import FORGOTTEN
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 SEED = 7
 SAMPLES = 20  # for a person to read
 MOST_SHOWN = 300  # characters of an answer in a sample
-MOST_VALUES = 12  # different values of a field that has bars; one with more that its schema does not list is no choice
+MOST_VALUES = 24  # different values of a field that has bars
 FEWEST = 20  # answers: of fewer a figure may be anything by chance
 BOUNDS = tuple(
     Bound(*row)
@@ -49,12 +48,8 @@ BOUNDS = tuple(
 
 @dataclass
 class Tally:
-    """What one pass over some answers came to, by the paths of fields; `whole` are the answers by their hash.
+    """What one pass over some answers came to, by the paths of fields; `whole` are the answers by their hash."""
 
-    `listed` are the texts that fields of the schema choose among.
-    """
-
-    listed: frozenset[str] = frozenset()
     answers: int = 0
     values: dict[str, Counter[str]] = field(default_factory=dict)
     numbers: dict[str, Counter[float]] = field(default_factory=dict)  # rounded to one digit
@@ -83,13 +78,13 @@ class Tally:
             self.sums[path] = self.sums.get(path, 0) + value
         seen = self.values.setdefault(path, Counter())
         told = value if isinstance(value, str) else json.dumps(value)
-        if len(seen) <= MOST_VALUES or told in seen or told in self.listed:
+        if len(seen) <= MOST_VALUES or told in seen:
             seen[told] += 1
 
     def choices(self) -> Iterator[tuple[str, Mapping[str, int]]]:
         """Yield (path, how often each value) of the fields that are choices or numbers."""
         for path, seen in self.values.items():
-            if len(seen) <= MOST_VALUES or seen.keys() <= self.listed | {"null"}:
+            if len(seen) <= MOST_VALUES:
                 found: Mapping[str, int] = dict(sorted(seen.items(), key=lambda pair: (-pair[1], pair[0])))
             else:
                 found = {f"{number:g}": times for number, times in sorted(self.numbers.get(path, Counter()).items())}
@@ -99,8 +94,7 @@ class Tally:
 
 def measure_answers(tx: "Connection", task: "Task", extractor: str | None) -> Quality:
     """Return what the answers of an extractor are like: label/model, a label with all its models, or None for all."""
-    declared: Mapping[str, Any] = tasks.fingerprint_document(tx, task.name, task.fingerprint or "")
-    tally = Tally(frozenset(_listed(declared.get("schema"))))
+    tally = Tally()
     for item_id, answer in statistics.answers_by(tx, task.name, extractor):
         if answer != FORGOTTEN:
             tally.add(item_id, answer)
@@ -148,18 +142,6 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(one, f"{path}.{name}" if path else name)
     else:
         yield path, value
-
-
-def _listed(schema: Any) -> Iterator[str]:
-    """Yield every text that a field of a JSON schema chooses among."""
-    if isinstance(schema, list):
-        for one in schema:
-            yield from _listed(one)
-    elif isinstance(schema, dict):
-        for value in (*schema.get("enum", ()), schema.get("const")):
-            if isinstance(value, str):
-                yield value
-        yield from _listed([one for name, one in schema.items() if name not in {"enum", "const"}])
 
 
 def _samples(tx: "Connection", task: "Task", shown: Sequence[tuple[str, str]]) -> Iterator[Sample]:

@@ -10,13 +10,14 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import figures, report
 from pipeline.quality.answers import BOUNDS, measure_answers
-from pipeline.quality.figures import Bound, Verdict, failed_verdicts, shown
+from pipeline.quality.figures import Bound, Verdict, failed_verdicts
 from pipeline.store import statistics, versions
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
+WORDS = {True: "pass", False: "FAIL", None: ""}
 HALF = 0.5
 ENOUGH = 20  # items: when half of so many are wrong it is the question or the model, and no bad luck
 BY_CONSTRUCTION = "the local engine quotes where it took an answer from: its evidence is true by construction"
@@ -38,12 +39,7 @@ class QualityReport(NamedTuple):
     def lines(self) -> list[tuple[str, str, str, str]]:
         """Return (gate with its figure, pass or why not judged, what was wanted, on how many items) of each gate."""
         return [
-            (
-                f"{one.gate.name} {shown(one.figure.value, one.figure.unit, bound=one.gate.missed(one.figure.value))}",
-                one.said.partition(": ")[2] if one.passed is None else report.WORDS[one.passed].strip("*"),
-                one.gate.wanted,
-                f"{one.figure.items:,}",
-            )
+            (f"{one.gate.name} {one.shown}", one.why_not or WORDS[one.passed], one.gate.wanted, f"{one.figure.items:,}")
             for one in self.verdicts
         ]
 

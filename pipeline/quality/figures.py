@@ -74,6 +74,16 @@ class Verdict(NamedTuple):
     passed: bool | None
     said: str
 
+    @property
+    def shown(self) -> str:
+        """The figure for users to read."""
+        return shown(self.figure.value, self.figure.unit, bound=self.gate.missed(self.figure.value))
+
+    @property
+    def why_not(self) -> str:
+        """Why it was not judged; empty where it was."""
+        return self.said.partition(": ")[2] if self.passed is None else ""
+
 
 class Rows(NamedTuple):
     """A small table: few columns, for it is read on a phone. A cell that is a text is data and is shown as such."""

@@ -102,14 +102,11 @@ def _gates(verdicts: Sequence[Verdict]) -> Iterator[str]:
     if not verdicts:
         return
     yield from ("## Gates", "", "| gate | figure | |", "| --- | ---: | --- |")
-    for one in verdicts:
-        value = shown(one.figure.value, one.figure.unit, bound=one.gate.missed(one.figure.value))
-        yield f"| {one.gate.name} | {value} | {WORDS[one.passed]} |"
+    yield from (f"| {one.gate.name} | {one.shown} | {WORDS[one.passed]} |" for one in verdicts)
     yield ""
     for one in verdicts:
         yield f"- **{one.gate.name}**: {one.figure.told}; wanted: {one.gate.wanted}. {one.gate.why}"
-        if one.passed is None:
-            why = one.said.partition(": ")[2]
+        if why := one.why_not:
             yield f"  {why[0].upper()}{why[1:]}."
     yield ""
 

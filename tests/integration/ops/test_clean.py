@@ -72,8 +72,8 @@ def test_uploads_of_batches_that_are_over_go(used: Workspace) -> None:
         ws.client.upload(path, display_name=name, sha256=files.sha256_of(path), size=path.stat().st_size)
         before = {one.name for one in ws.client.list_files() if one.display_name}
     assert len(before) == 2
-    dead = used.data / "batches" / "000009-requests.jsonl.7fffffff-abcdef.part"
-    alive = used.data / "batches" / f"000001-results.jsonl.{os.getpid():x}-abcdef.part"
+    dead = used.data / "batches" / "000009-requests.jsonl.7fffffff-abcdefabcd.part"
+    alive = used.data / "batches" / f"000001-results.jsonl.{os.getpid():x}-abcdefabcd.part"
     for path in (dead, alive):
         path.write_bytes(b"half")
     (used.data / "index" / "builds" / "9.staging").mkdir()

@@ -238,12 +238,12 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {  # plant, what
             "INSERT INTO findable_asks (task, item_id, extractor, batch, line, input_hash, state, at) VALUES "
             "('expert-tags', '7', 'x/y', 77, 1, 'x', 'claimed', :long_ago)"
         ),
-        "1 claims without a batch: they name batch 77",
+        "1 rows of findable_asks name a batch that is not there",
         (),
     ),
     "answer without a batch": (
         "UPDATE findable_answers SET batch = 77 WHERE item_id = '3'",
-        "1 answers without a batch",
+        "1 rows of findable_answers name a batch",
         (),
     ),
     "batch without claims": (
@@ -275,7 +275,7 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {  # plant, what
         "6 items are claimed",
         ("batch-submit",),
     ),
-    "other lines": ("UPDATE findable_asks SET item_id = '1' WHERE line = 2 AND batch = 2", "asks 2", ()),
+    "other lines": ("UPDATE findable_asks SET item_id = '99' WHERE line = 2 AND batch = 2", "asks 2", ()),
     "request file": (spoil_file("batches/000002-requests.jsonl"), "changed after it was sealed", ()),
     "unsent file": (back_to_prepared, "changed after it was sealed", (GIVE_UP,)),
     "score": ("UPDATE experts SET findability_score = 99 WHERE id = 1", "scores that do not follow", ("score",)),

@@ -128,7 +128,7 @@ def test_a_killed_run_leaves_no_report_that_looks_whole(tmp_path: Path, monkeypa
     gone = subprocess.Popen(["true"])
     gone.wait()
     name = "passage-concepts-20260304T050607Z-abcdef.md"
-    parts = [tmp_path / "reports" / f"{name}.{process:x}-abcdef.part" for process in (gone.pid, os.getpid())]
+    parts = [tmp_path / "reports" / f"{name}.{process:x}-abcdefabcd.part" for process in (gone.pid, os.getpid())]
     for path in parts:
         path.write_text("half")
     assert report.stale_parts(tmp_path, TASK) == parts[:1]
