@@ -1,7 +1,7 @@
 """Read amounts as people write them: 1,000 or 1k; 200MB; 2h30m or 90 min; $5 or 5 USD.
 
 A comma, an underscore, a blank or an apostrophe parts thousands, and a point the decimals. What may mean two things
-(`0,50`, `1,00`) is refused, for a misread limit costs money.
+(`0,50`, `1,00`) is refused, for a misread limit costs money: a ValueError says what it must be.
 """
 
 import re
@@ -29,29 +29,17 @@ _MONEY = re.compile(r"(?:us\s?)?\$|\busd\b|(?<=[\d.])usd|usd(?=[\d.])", re.IGNOR
 
 
 def parse_count(text: str) -> int:
-    """Return a whole number such as 1000, 1,000, 1_000 or 1k.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return a whole number such as 1000, 1,000, 1_000 or 1k."""
     return _whole(text, _THOUSANDS, wanted="a whole number, such as 50, 1,000 or 1k")
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes of a size such as 200MB, 1.5 GiB or 1000000.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return the bytes of a size such as 200MB, 1.5 GiB or 1000000."""
     return _whole(text, _BYTES, wanted="a size, such as 200MB or 1000000")
 
 
 def parse_duration(text: str, *, unit: float = 1) -> float:
-    """Return a length of time such as 2h30m, 90 min or 1d in units of so many seconds; a bare number has that unit.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return a length of time such as 2h30m, 90 min or 1d in units of so many seconds; a bare number has that unit."""
     text = text.strip()
     if _PLAIN.fullmatch(text):
         return _float(text)
@@ -64,11 +52,7 @@ def parse_duration(text: str, *, unit: float = 1) -> float:
 
 
 def parse_money(text: str) -> float:
-    """Return an amount of USD such as 5, $5, 5 USD or $1,000.50.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return an amount of USD such as 5, $5, 5 USD or $1,000.50."""
     bare = _MONEY.sub("", text, count=1).strip()
     if not _PLAIN.fullmatch(bare):
         raise ValueError("must be an amount of USD, such as 5, $5 or 0.50")

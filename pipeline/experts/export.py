@@ -19,9 +19,6 @@ def encode_experts(rows: Iterable[Mapping[Any, Any]], format_: str) -> Iterator[
     """Return the bytes of a file with these rows of `experts`; see `export.encoded`.
 
     In a column of one type a rate is text, for another program may have written one.
-
-    Raises:
-        ConfigurationError: Parquet is wanted, and pyarrow is not installed.
     """
     told = {"csv": (RATE, SCORE), "parquet": (RATE,)}.get(format_, ())
     documents = ({**one, **{name: _text(one[name]) for name in told}} for one in map(expert_document, rows))

@@ -58,7 +58,6 @@ def run(
 
     Raises:
         InputError: the file cannot be read as people, or the report cannot be written. Nothing was changed.
-        ConfigurationError: it is a Parquet file, and pyarrow is not installed.
     """
     with all_or_nothing():
         file = People(path, parse_map(mapping))

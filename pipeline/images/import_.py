@@ -126,9 +126,6 @@ def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
     """Import the images below a folder, some at a time; `check` of the report raises where there are none.
 
     With REFRESH=1 broken ones are opened again.
-
-    Raises:
-        InputError: it is no folder.
     """
     check_folder(folder)
     done, left_out = ImagesImportReport(str(folder)), Counter[str]()

@@ -18,11 +18,7 @@ KINDS = {
 
 
 def encode_concepts(concepts: Iterable[ConceptRow], format_: str) -> Iterator[bytes]:
-    """Return the bytes of a file with these concepts; see `export.encoded`.
-
-    Raises:
-        ConfigurationError: Parquet is wanted, and pyarrow is not installed.
-    """
+    """Return the bytes of a file with these concepts; see `export.encoded`."""
     rows = ({**one._asdict(), "confidence": _number(one.confidence)} for one in concepts)
     return export.encoded(rows, format_, kinds=KINDS)
 

@@ -35,9 +35,6 @@ def answers_rows(
     """Return the rows to be written, and the kinds of their columns; `sources` are those of the items' columns.
 
     With `field` each member of that list is a row, and with `cost` what the whole answer took stands in each.
-
-    Raises:
-        InputError: there is no such list.
     """
     shown = ShownAnswers(tx, spec, sources)
     kinds = shown.kinds

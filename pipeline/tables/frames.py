@@ -17,9 +17,6 @@ def rows_of(data: Any) -> list[Row]:
     """Return the rows of a list of mappings, an Arrow table, or a frame of pandas, polars or such.
 
     What is missing is None where pyarrow is installed; without it a frame of pandas tells NaN.
-
-    Raises:
-        InputError: it is none of them.
     """
     rows: Any = None
     if hasattr(data, "to_pylist"):  # of Arrow
@@ -41,11 +38,7 @@ def rows_of(data: Any) -> list[Row]:
 
 
 def pyarrow_for(what: str) -> Any:
-    """Return pyarrow, which something needs.
-
-    Raises:
-        ConfigurationError: it is not installed.
-    """
+    """Return pyarrow, which something needs."""
     try:
         import pyarrow as pa
     except ImportError as error:
@@ -57,11 +50,7 @@ def pyarrow_for(what: str) -> Any:
 
 
 def data_frame(rows: Sequence[Row]) -> Any:
-    """Return rows as a `pandas.DataFrame`.
-
-    Raises:
-        ConfigurationError: pandas is not installed.
-    """
+    """Return rows as a `pandas.DataFrame`."""
     try:
         import pandas as pd
     except ImportError as error:

@@ -95,11 +95,7 @@ class Grid:
             yield page
 
     def conditions(self, tx: Connection, which: ItemFilter) -> list[ColumnElement[bool]]:
-        """Return the conditions that a row is of the items that are wanted.
-
-        Raises:
-            InputError: there is no such state, or the items have no tags, versions or scores.
-        """
+        """Return the conditions that a row is of the items that are wanted."""
         states = self.table.states
         found = [mentions(tx, self.searched, word) for word in which.words]
         if which.state:
@@ -118,11 +114,7 @@ class Grid:
         return found
 
     def counts(self, tx: Connection, which: ItemFilter) -> ItemCounts:
-        """Return how many items there are as they are wanted; by tags and versions where the table is not too large.
-
-        Raises:
-            InputError: as of `conditions`.
-        """
+        """Return how many items there are as they are wanted; by tags and versions where the table is not too large."""
         conditions, state = self.conditions(tx, which), self.state()
         query = select(state, func.count()).select_from(self.table.table).where(*conditions).group_by(state)
         found = {row[0]: row[1] for row in tx.execute(query)}

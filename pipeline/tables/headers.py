@@ -78,11 +78,7 @@ class ColumnMapping:
     """
 
     def __init__(self, names: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> None:
-        """Find out what the names of a file mean, where `given` is what MAP= says.
-
-        Raises:
-            InputError: MAP= does not fit the file.
-        """
+        """Find out what the names of a file mean, where `given` is what MAP= says."""
         self.layout, self.notes, self.not_read = layout, list[str](), dict[str, None]()
         self._there = there = list(dict.fromkeys(filter(None, names)))
         said = _said(there, given, layout=layout, path=path)
@@ -158,7 +154,6 @@ class MappedFile(SourceFile):
 
         Raises:
             InputError: as `SourceFile`, MAP= does not fit, or a table lacks the key or has a column twice.
-            ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
         layout = self.layout
         super().__init__(path, layout.hint, layout.default, max_line=layout.max_line, is_known=layout.is_known)
@@ -188,11 +183,7 @@ class MappedFile(SourceFile):
 
 
 def parse_map(text: str) -> dict[str, str]:
-    """Return the pairs of MAP="bio=Kurzbiografie,username=Mail"; a pair with a comma in it stands in quotes.
-
-    Raises:
-        InputError: it is not such a list.
-    """
+    """Return the pairs of MAP="bio=Kurzbiografie,username=Mail"; a pair with a comma in it stands in quotes."""
     found: dict[str, str] = {}
     for pair in filter(str.strip, next(csv.reader(io.StringIO(text), skipinitialspace=True), [])):
         column, sign, name = pair.partition("=")
