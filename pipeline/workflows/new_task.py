@@ -45,7 +45,7 @@ class NewTask(NamedTuple):
 
 
 class TableGuess(NamedTuple):
-    """The columns of a table: its key ("row" where none is one), its text, and what says what a row is, if any does.
+    """The columns of a table: its key ("row" where none is one), its text, and `beside` it what says what a row is.
 
     `names` are what a prompt calls the columns to ask about, the text last. `can_be_quoted` is whether the text is one,
     and no number or other value. `notes` say why, a line each. `images` hold images; where there is nothing to ask
@@ -54,7 +54,7 @@ class TableGuess(NamedTuple):
 
     key: str
     text: str
-    title: str | None
+    beside: str | None
     names: tuple[str, ...]
     can_be_quoted: bool
     notes: tuple[str, ...]
@@ -71,16 +71,8 @@ class WrittenTask(NamedTuple):
     @property
     def document(self) -> dict[str, Any]:
         """Return what was written for programs."""
-        guess = self.guess
-        return {
-            "file": str(self.path),
-            "items": self.items,
-            "key": guess.key,
-            "text": guess.text,
-            "beside": guess.title,
-            "images": list(guess.images),
-            "notes": list(guess.notes),
-        }
+        told = {name: getattr(self.guess, name) for name in ("key", "text", "beside", "images", "notes")}
+        return {"file": str(self.path), "items": self.items, **told}
 
 
 def prepared(name: str, source: str, *, data: Path) -> NewTask:
@@ -187,11 +179,11 @@ def guess_columns(
         )
     notes.append(f"text: {excerpt(text)!r}, {why}")
     titles = _called([one for one in lettered if one != text], COLUMN_NAMES["row_title"])
-    title, titled = next(((one, name) for one in titles if (name := _name_in_prompt(one, columns))), (None, None))
-    if title:
-        notes.append(f"beside it: {excerpt(title)!r}, which by its name says what it is about")
+    beside, titled = next(((one, name) for one in titles if (name := _name_in_prompt(one, columns))), (None, None))
+    if beside:
+        notes.append(f"beside it: {excerpt(beside)!r}, which by its name says what it is about")
     names = (titled, named) if titled else (named,)
-    return TableGuess(key, text, title, names, columns[text] == "text" and not images, tuple(notes), images)
+    return TableGuess(key, text, beside, names, columns[text] == "text" and not images, tuple(notes), images)
 
 
 def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:

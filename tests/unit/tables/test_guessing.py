@@ -10,7 +10,7 @@ def guessed(*rows: dict[str, str]) -> tuple[str, str, str | None]:
     """Return key, text and title that are guessed of rows of texts."""
     columns = dict.fromkeys(rows[0], "text")
     guess = guess_columns(columns, [SourceRow(number, row) for number, row in enumerate(rows, start=2)])
-    return guess.key, guess.text, guess.title
+    return guess.key, guess.text, guess.beside
 
 
 def test_a_name_of_a_text_wins_over_length() -> None:
