@@ -4,7 +4,7 @@ Rows of one input hash ask the same under a version. An answer that is not valid
 alone where it comes in, and later is not taken: then the row is asked itself.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -119,17 +119,8 @@ def _stored_answers(
     kept = answers.given_answers(tx, task.name, extractor, task.fingerprint, ids)
     if not kept:
         return {}
-    written = task.written_answers(tx, extractor, [key for key, _ in kept])
-    return dict(_read_back(task, kept, written))
-
-
-def _read_back(
-    task: "Task", kept: Mapping[tuple[str, str], "GivenAnswer"], written: Mapping[str, "BaseModel"]
-) -> Iterator[tuple[tuple[str, str], _Kept]]:
-    for key, stored in kept.items():
-        answer = written.get(key[0]) or read_back(stored.answer, task.kept_model)
-        if answer is not None and task.stored_json(answer, applied=stored.applied) == stored.answer:
-            yield key, _Kept(answer, stored)
+    read = {key: (read_back(stored.answer, task.kept_model), stored) for key, stored in kept.items()}
+    return {key: _Kept(answer, stored) for key, (answer, stored) in read.items() if answer is not None}
 
 
 def _given(task: "Task", line: "PlannedRequest", who: str, kept: _Kept) -> Judgement | None:

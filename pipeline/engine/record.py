@@ -154,7 +154,7 @@ def write_judgements(
         workspace.touch_revision(tx, task.name)
     prices = source.prices(at)
     whose = {"task": task.name, "extractor": source.extractor, "at": at}
-    rows = (_answer_row(task, one, answer, written, prices=prices) for one, answer in good)
+    rows = (_answer_row(one, answer, written, prices=prices) for one, answer in good)
     of_source = {**whose, "fingerprint": source.fingerprint}
     answers.add_answers(tx, [of_source | one | _home(source, one) for one in rows])
     attempts = (_attempt_row(one, prices) for one in bad)
@@ -239,7 +239,7 @@ def _usage(one: Judgement) -> tokens.Usage:
 
 
 def _answer_row(
-    task: Task, one: Judgement, answer: "BaseModel", written: WriteResult, *, prices: tuple[float, float]
+    one: Judgement, answer: "BaseModel", written: WriteResult, *, prices: tuple[float, float]
 ) -> dict[str, Any]:
     asked, reply, usage = one.asked, one.reply, _usage(one)
     is_applied = asked.item_id in written.applied
@@ -247,7 +247,7 @@ def _answer_row(
         "item_id": asked.item_id,
         "line": asked.line,
         "input_hash": asked.input_hash,
-        "answer": task.stored_json(answer, applied=is_applied),
+        "answer": answer.__pydantic_serializer__.to_json(answer).decode(),  # its own method takes twice as long
         "applied": is_applied,
         "outdated": asked.item_id in written.outdated,
         "model_version": reply.model_version if reply else "",

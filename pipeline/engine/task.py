@@ -214,7 +214,6 @@ class Task(ABC):
     gates = ""  # bounds of gates that the task sets itself, as the setting GATES has them, which goes above them
     measured_by = ""  # the module with the gates and figures of its answers, where those of any task are not enough
     sends_images = False  # whether images go out with what is asked
-    keeps_answers = True  # whether an applied answer is kept whole; see `stored_json`
     index: Indexed | None = None
     how_to_index = ""  # what to do or to type that puts the items into a search index, where they are in none
     derives = False  # columns of its rows follow from others, as a score does
@@ -394,23 +393,10 @@ class Task(ABC):
         Only what is still as it was answered goes.
         """
 
-    def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:  # noqa: ARG002 - few keep another thing
-        """Return the JSON of an answer that is kept."""
-        return answer.__pydantic_serializer__.to_json(answer).decode()  # its own method takes twice as long
-
     @property
     def kept_model(self) -> "type[BaseModel]":
-        """Return the model of an answer that is kept whole."""
+        """Return the model of an answer as it is kept."""
         return self.answer
-
-    def written_answers(
-        self,
-        tx: Connection,  # noqa: ARG002 - few keep another thing
-        extractor: str,  # noqa: ARG002
-        ids: Sequence[str],  # noqa: ARG002
-    ) -> "Mapping[str, BaseModel]":
-        """Return by id the whole answers of an extractor that stand in the task's own tables, not in `stored_json`."""
-        return {}
 
     # ---- its versions
 

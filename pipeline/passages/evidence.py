@@ -14,8 +14,6 @@ from pipeline.core.answer_paths import LIKENESS
 from pipeline.core.excerpts import context_of
 from pipeline.core.locate import Location, SearchableText
 from pipeline.passages.answer import CONCEPT_TYPES, NamedConcept, PassageConcepts
-from pipeline.passages.table import ConceptRow
-from pipeline.tables.cells import cell_words, loaded
 
 MAX_CONTEXT = 300  # characters
 MAX_TOLD = 40  # characters of a strange type in a note
@@ -90,25 +88,6 @@ def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None,
     if all(concept["evidence"] is None for concept in concepts):
         return None, _nothing_found(answer, passage)
     return GroundedConcepts.model_validate({"concepts": concepts}), ""
-
-
-def concepts_in(rows: Sequence[ConceptRow]) -> GroundedConcepts | None:
-    """Return the answer that rows of concepts hold; None where they are not as they were written."""
-    try:
-        return GroundedConcepts(concepts=[_read(row) for row in rows])
-    except (TypeError, ValueError):
-        return None
-
-
-def _read(row: ConceptRow) -> GroundedConcept:
-    told = {
-        "name": cell_words(row.concept_name),
-        "type": cell_words(row.concept_type),
-        "aliases": loaded(row.aliases),
-        "confidence": float(row.confidence),
-        "evidence": loaded(row.evidence),
-    }
-    return GroundedConcept.model_validate(told)
 
 
 def _grounded(concept: NamedConcept, passage: SearchableText) -> dict[str, Any]:

@@ -138,21 +138,6 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
     return {key: sorted(names) for key, names in found.items()}
 
 
-def stored_concepts(
-    tx: Connection, shape: PassagesShape, ids: Sequence[str], *, version: str, model: str
-) -> dict[str, list[ConceptRow]]:
-    """Return the concepts of one version and model of these passages, by id, in the order of their own ids."""
-    concepts = shape.concepts.c
-    native = shape.concept_ids.native(ids)
-    query = select(*(concepts[name] for name in ConceptRow._fields)).order_by(concepts.id)
-    query = query.where(of_extractors(shape, [(version, model)]))
-    found: dict[str, list[ConceptRow]] = {}
-    for some in pages(native):
-        for row in tx.execute(query.where(concepts.passage_id.in_(some))):
-            found.setdefault(cell_words(row[0]), []).append(ConceptRow._make(row))
-    return found
-
-
 def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[PassageRow]) -> None:
     """Add passages whose ids are not there.
 

@@ -91,7 +91,6 @@ class ConceptsTask(Task):
     how_to_index = "`make index TASK=passages` embeds those that have concepts, and builds their index"
     measured_by = "pipeline.passages.quality"
     needs_pilot = True
-    keeps_answers = False
     export_word = "concept"
     export_choices = frozenset({"best", "extractor"})
     export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -185,29 +184,12 @@ class ConceptsTask(Task):
 
         return passages_grid(tx, self.shape, self.table(tx))
 
-    def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:
-        """Return how many concepts there are where they stand in their table; else the whole answer."""
-        if not applied:
-            return answer.model_dump_json()
-        concepts = cast("GroundedConcepts", answer).concepts
-        located = sum(one.evidence is not None for one in concepts)
-        return json.dumps({"concepts": len(concepts), "located": located})
-
     @property
     def kept_model(self) -> "type[BaseModel]":
         """Return the model of concepts with what proves them."""
         from pipeline.passages.evidence import GroundedConcepts
 
         return GroundedConcepts
-
-    def written_answers(self, tx: Connection, extractor: str, ids: Sequence[str]) -> "Mapping[str, BaseModel]":
-        """Return the concepts of these passages as they were answered, without those that were changed since."""
-        from pipeline.passages.evidence import concepts_in
-
-        label, _, model = extractor.partition("/")
-        found = table.stored_concepts(tx, self.shape, ids, version=label, model=model)
-        read = {key: concepts_in(rows) for key, rows in found.items()}
-        return {key: answer for key, answer in read.items() if answer is not None}
 
     def new_version(self, tx: Connection, label: str | None) -> Task:
         """Return the task under a version of its own: `label`, or `passage-concepts@n` with the next free number.

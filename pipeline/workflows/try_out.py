@@ -342,9 +342,6 @@ def _side(ws: OpenWorkspace, text: str) -> Side:
     """Return the side that a text means: a version by its number or label, a model, or the path of a task's file."""
     if text.isdecimal() or "@" in text:
         label = f"{ws.task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
-        if not ws.task.keeps_answers:
-            said = f"the answers of {ws.task.name} stand in a table of their own"
-            raise InputError(said, hint="A= and B= may be two models, which are asked")
         return Side(f"the answers of {label}", label)
     if text.endswith(".py") or "/" in text:
         if not workspace.is_declared(ws.settings):
