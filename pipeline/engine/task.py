@@ -471,10 +471,6 @@ class Task(ABC):
         for one in self.tables(tx):
             one.create(there)
 
-    def highest_id(self, tx: Connection, table: Table) -> int:  # noqa: ARG002 - most give no id again
-        """Return the highest number that a row of a table ever had, where the rows there do not tell."""
-        return 0
-
     def check(self, tx: Connection) -> CheckResult | None:  # noqa: ARG002 - few keep proofs beside their answers
         """Look at every row that was written, at flat memory, and say what was seen also where nothing is wrong.
 

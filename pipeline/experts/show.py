@@ -1,16 +1,31 @@
-"""Show everything known about one person: row, tags, where they came from, attempts, index. Reads only."""
+"""Show everything known about one person, list people, check them, and write them to a file.
 
-from collections.abc import Mapping
+An import reads an export as it was. Tags stand in one cell of CSV, separated by `; `; in JSON they are a list or null.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Connection, func
+
 from pipeline.core.errors import InputError
+from pipeline.core.progress import Progress
+from pipeline.engine.task import DerivedCheck, RowFault
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import table
+from pipeline.experts import rates, table
+from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.entries import index_entry
-from pipeline.experts.export import expert_document
+from pipeline.experts.schema import SCORE, experts, item_id
+from pipeline.experts.score import score
 from pipeline.experts.tags import tags_of_person
 from pipeline.index import staleness
-from pipeline.store import answers, asks, tables
+from pipeline.store import answers, asks, by_hand, tables
+from pipeline.tables import export
+from pipeline.tables.cells import list_of, number_of, text_of
+from pipeline.tables.grid import Grid, GridFacet, says_text, version_facet
+from pipeline.tables.reflect import columns_of
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -66,3 +81,115 @@ def _row(tx: "Connection", name: str) -> Mapping[Any, Any]:
         some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
         raise InputError(f"{name!r} stands in the names of several people: {some}", hint="name one by the username")
     return table.by_username(tx, found[0] if name.split() and found else name)
+
+
+Row = Mapping[str, Any]
+USUAL = ("username", "name", "job_title", "company", "tags", "findability_score")
+
+
+def people_grid(tx: Connection) -> Grid:
+    """Return what lists people, looked for in names, title, company and tags."""
+    username = experts.c.username
+    is_nullable = columns_of(tx, experts.name)[USERNAME].nullable
+    return Grid(
+        table=table.people(tx),
+        cells=(*HEADERS, "tags", "findability_score"),
+        columns={name: _OWN.get(name) or partial(_text, name) for name in (*USUAL, *HEADERS)},
+        usual=USUAL,
+        searched=[experts.c[name] for name in table.LISTED],
+        sorts={USERNAME: func.coalesce(username, "") if is_nullable else username, "findability_score": SCORE},
+        score=SCORE,
+        tags=GridFacet(experts.c.tags, lambda cell: list_of(cell) or (), partial(says_text, tx, experts.c.tags)),
+        versions=version_facet(table.TASK, item_id),
+    )
+
+
+def _text(name: str, row: Row) -> str:
+    return text_of(row[name])
+
+
+def _rate(row: Row) -> float | str:
+    number = number_of(row["hourly_rate"])
+    return _text("hourly_rate", row) if number is None else number
+
+
+_OWN: Mapping[str, Callable[[Row], Any]] = {
+    "name": lambda row: f"{_text('first_name', row)} {_text('last_name', row)}".strip(),
+    "hourly_rate": _rate,
+    "tags": lambda row: list_of(row["tags"]) or [],
+    "findability_score": lambda row: number_of(row["findability_score"]),
+}
+
+
+RATE, SCORED = HEADERS["hourly_rate"], "findability_score"
+KINDS = {**dict.fromkeys(HEADERS.values(), "text"), "tags": export.TEXTS, SCORED: "real"}
+
+
+def encode_experts(rows: Iterable[Mapping[Any, Any]], format_: str) -> Iterator[bytes]:
+    """Return the bytes of a file with these rows of `experts`; see `export.encoded`.
+
+    In a column of one type a rate is text, for another program may have written one.
+    """
+    told = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
+    documents = ({**one, **{name: _as_text(one[name]) for name in told}} for one in map(expert_document, rows))
+    return export.encoded(documents, format_, kinds=KINDS)
+
+
+def expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return one row of `experts` by the names of the header; what is empty is None."""
+    texts: dict[str, Any] = {header: text_of(row[column]) or None for column, header in HEADERS.items()}
+    rate = number_of(row["hourly_rate"])
+    texts[RATE] = texts[RATE] if rate is None else rate
+    tags = list_of(row["tags"])
+    texts["tags"] = text_of(row["tags"]) if tags is None else tags or None
+    texts[SCORED] = number_of(row["findability_score"])
+    return texts
+
+
+def _as_text(value: Any) -> Any:
+    """Return a number in the form that an import reads without a word."""
+    return rates.rate_text(value) if isinstance(value, float) else value
+
+
+SCORES = "scores that do not follow from their row"
+TAGS = "tags that another program changed after they were written"
+TEXT = "text that is no UTF-8, read with gaps"
+GAP = "\N{REPLACEMENT CHARACTER}"
+EXAMPLES = 3
+
+
+def check_people(tx: Connection, display: Progress) -> DerivedCheck:
+    """Compare scores with their rows, and tags with the answers that were applied."""
+    wrong: dict[str, list[str]] = {SCORES: [], TAGS: [], TEXT: []}
+    applied = answers.current_answers(tx, table.TASK)
+    rules = by_hand.rules_in_force(tx, table.TASK)
+    with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
+        for number, row in enumerate(table.all_experts(tx), start=1):
+            key = str(row["id"])
+            for kind in _wrong(row, applied.pop(key, None), rules):
+                wrong[kind].append(text_of(row["username"]))
+            bar.show(number)
+    return DerivedCheck([_fault(kind, names) for kind, names in wrong.items() if names], sorted(applied))
+
+
+def _wrong(row: Mapping[Any, Any], answer: str | None, rules: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong with one row, whose tags may have been merged."""
+    if score(row) != number_of(row["findability_score"]):
+        yield SCORES
+    if answer is not None:
+        said = json.loads(answer).get("tags")
+        if list_of(row["tags"]) != (said and by_hand.merged(said, rules)):
+            yield TAGS
+    if any(GAP in text_of(row[column]) for column in ("username", *table.INPUT_COLUMNS)):
+        yield TEXT
+
+
+def _fault(kind: str, names: list[str]) -> RowFault:
+    said = f"{kind}: {len(names)} ({', '.join(names[:EXAMPLES])}{', …' if len(names) > EXAMPLES else ''})"
+    if kind == SCORES:
+        return RowFault(said, "a list sorted by it is in a wrong order", "make score")
+    if kind == TAGS:
+        why = "what they came from cannot be told any more"
+        return RowFault(said, why, "nothing, where that was meant", contradiction=False)
+    why = "it is asked about and found with gaps; it is never written back"
+    return RowFault(said, why, "mend the text in the table", contradiction=False)

@@ -23,7 +23,7 @@ from pipeline.engine.task import (
 from pipeline.experts import adopt, table
 from pipeline.experts.entries import INDEXED
 from pipeline.experts.schema import experts
-from pipeline.store import answers, asks, by_hand
+from pipeline.store import answers, by_hand
 from pipeline.tables import item_table
 from pipeline.tables.cells import cell_words, list_of, text_of
 
@@ -115,7 +115,7 @@ class ExpertsTask(Task):
 
     def grid(self, tx: Connection) -> "Grid":
         """Return what lists people."""
-        from pipeline.experts.grid import people_grid
+        from pipeline.experts.show import people_grid
 
         return people_grid(tx)
 
@@ -183,7 +183,7 @@ class ExpertsTask(Task):
 
     def check_derived(self, tx: Connection, display: Progress) -> DerivedCheck:
         """Compare scores with their rows, and tags with the answers that were applied."""
-        from pipeline.experts.checks import check_people
+        from pipeline.experts.show import check_people
 
         return check_people(tx, display)
 
@@ -198,10 +198,10 @@ class ExpertsTask(Task):
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
         """Return every row, by id; there is nothing to choose from: tags are what the table holds, of any version."""
-        from pipeline.experts import export
+        from pipeline.experts.show import encode_experts
 
         told = [VersionShare(*row) for row in table.tagged_by(tx)]
-        return ExportRows(table.all_experts(tx), export.encode_experts, table.people(tx).total(tx), versions=told)
+        return ExportRows(table.all_experts(tx), encode_experts, table.people(tx).total(tx), versions=told)
 
     def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - it is the same everywhere
         """Return the table."""
@@ -210,10 +210,6 @@ class ExpertsTask(Task):
     def make_tables(self, tx: Connection, there: Connection) -> None:  # noqa: ARG002 - it is the same everywhere
         """Make the table."""
         adopt.adopt(there)
-
-    def highest_id(self, tx: Connection, table_: Table) -> int:  # noqa: ARG002 - there is one
-        """Return the highest id that was ever asked about."""
-        return asks.highest_id(tx, table.TASK)
 
 
 def _told(column: str, cells: Sequence[Any]) -> Iterable[str]:

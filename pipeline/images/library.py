@@ -9,8 +9,7 @@ from sqlalchemy import Connection, Text, cast, select, tuple_
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemsWanted, ListedItem
 from pipeline.engine import thumbnails
-from pipeline.engine.declared.grid import WHY
-from pipeline.engine.declared.task import UNUSABLE
+from pipeline.engine.declared.shown import UNUSABLE, WHY
 from pipeline.engine.pictures import PictureError
 from pipeline.engine.task import Task
 from pipeline.images.adopt import assets_table

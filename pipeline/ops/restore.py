@@ -25,7 +25,7 @@ from pipeline.engine.open import KEPT, RESTORING, Access, check_links, make_dire
 from pipeline.index.build_lookup import LINKED
 from pipeline.ops import backup
 from pipeline.ops.backup import DATABASE, BackupManifest
-from pipeline.store import batches, integrity, schema, tables, workspace
+from pipeline.store import asks, batches, integrity, schema, tables, workspace
 from pipeline.store.copy import copy_tables, names_beside
 from pipeline.store.database import Store
 
@@ -215,7 +215,7 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
             one.make_tables(tx, there)
             own = one.tables(tx)
             everything += own
-            above |= {table.name: one.highest_id(tx, table) for table in own}
+            above |= {table.name: asks.highest_id(tx, one.name) for table in own}
         report.rows = copy_tables(tx, there, everything, above=above)
         report.left_behind = names_beside(tx, everything)
     report.database = server.address

@@ -1,14 +1,22 @@
-"""The preferred concepts: of one passage for a person, of all as they come for a program."""
+"""Show the concepts of a passage, list passages, and write concepts to a file."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.passages import best, export, table
+from pipeline.passages import best, table
 from pipeline.passages.schema import PassagesShape, read_shape
-from pipeline.tables.cells import cell_words
+from pipeline.passages.table import ConceptRow
+from pipeline.tables import export
+from pipeline.tables.cells import cell_words, loaded
+from pipeline.tables.grid import Grid, GridFacet
+from pipeline.tables.item_table import ItemTable
+from pipeline.tables.reflect import is_sqlite
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
@@ -26,7 +34,7 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
         if not table.item_table(shape).ids_among(tx, [passage]):
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
         found = best.best_concepts(tx, shape, best.preference_of(ws.settings), passage=passage)
-        return [export.concept_document(one) for one in found]
+        return [concept_document(one) for one in found]
 
 
 class QuotedConcept(NamedTuple):
@@ -80,7 +88,7 @@ def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_li
     preference = best.preference_of(ws.settings)
     with ws.store.read() as tx:
         shape = _shape(tx, ws.tasks, ws.settings)
-        for piece in export.encode_concepts(counted(), "json" if as_list else "jsonl"):
+        for piece in encode_concepts(counted(), "json" if as_list else "jsonl"):
             write(piece)
     return count
 
@@ -89,3 +97,79 @@ def _shape(tx: "Connection", tasks: "Sequence[Task]", settings: Settings) -> "Pa
     if all(one.subject != "passages" for one in tasks):
         raise ConfigurationError("there are no passages in this workspace", hint="`make import-passages PASSAGES=…`")
     return read_shape(tx, passages=settings.passages_table)
+
+
+def passages_grid(tx: Connection, shape: PassagesShape, items: ItemTable) -> Grid:
+    """Return what lists passages, looked for in id, source and text; their tags are the types of their concepts."""
+    names = ["id", *(name for name in ("source", "text") if shape.has(name))]
+    mine = shape.concepts.c
+    version = cast(mine.extractor_version, Text) + func.coalesce("/" + cast(mine.extractor_model, Text), "")
+    return Grid(
+        table=items,
+        cells=names,
+        columns={name: partial(_words, name) for name in names},
+        usual=names,
+        searched=[items.table.c[name] for name in names],
+        tags=_facet(tx, shape, mine.concept_type, lambda word: mine.concept_type == word),
+        versions=_facet(tx, shape, version, partial(_is_by, shape)),
+        more=("concepts",),
+        more_of=partial(_concepts, shape=shape),
+    )
+
+
+def _words(name: str, row: Mapping[str, Any]) -> str:
+    return cell_words(row[name])
+
+
+def _facet(tx: Connection, shape: PassagesShape, told: ColumnElement[Any], is_word: Any) -> GridFacet:
+    """Return what tells passages apart by what is said of their concepts, each word once."""
+    here = (shape.concerns, told.is_not(None))
+    listed = func.json_group_array(told.distinct()) if is_sqlite(tx) else cast(func.json_agg(told.distinct()), Text)
+    cell = select(listed).where(*here).correlate(shape.passages).scalar_subquery()
+    some = select(shape.concepts.c.passage_id).where(*here)
+    return GridFacet(
+        cell,
+        lambda found: map(cell_words, loaded(found) or ()),
+        lambda word: some.where(is_word(word)).correlate(shape.passages).exists(),
+    )
+
+
+def _is_by(shape: PassagesShape, extractor: str) -> ColumnElement[bool]:
+    """Return the condition that a concept is of a version, or of one with its model behind a slash."""
+    label, slash, model = extractor.partition("/")
+    if slash:
+        return table.of_extractors(shape, [(label, model)])
+    return table.is_named(shape.concepts.c.extractor_version, label)
+
+
+def _concepts(tx: Connection, ids: Sequence[str], *, shape: PassagesShape) -> dict[str, dict[str, Any]]:
+    return {key: {"concepts": names} for key, names in table.concept_names(tx, shape, ids).items()}
+
+
+KINDS = {
+    **dict.fromkeys(ConceptRow._fields, "text"),
+    "aliases": export.TEXTS,
+    "confidence": "real",
+    "created_at": "time",
+}
+
+
+def encode_concepts(concepts: Iterable[ConceptRow], format_: str) -> Iterator[bytes]:
+    """Return the bytes of a file with these concepts; see `export.encoded`.
+    """
+    rows = ({**one._asdict(), "confidence": _number(one.confidence)} for one in concepts)
+    return export.encoded(rows, format_, kinds=KINDS)
+
+
+def concept_document(concept: ConceptRow) -> dict[str, Any]:
+    """Return one concept for programs; its time in ISO 8601, its confidence a number wherever it is one."""
+    moment = concept.created_at and concept.created_at.isoformat()
+    return {**concept._asdict(), "confidence": _number(concept.confidence), "created_at": moment}
+
+
+def _number(value: Any) -> Any:
+    """Return a confidence as a number; what another program wrote there that is none, as its text."""
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return str(value)

@@ -180,7 +180,7 @@ class ConceptsTask(Task):
 
     def grid(self, tx: Connection) -> "Grid":
         """Return what lists passages."""
-        from pipeline.passages.grid import passages_grid
+        from pipeline.passages.show import passages_grid
 
         return passages_grid(tx, self.shape, self.table(tx))
 
@@ -245,7 +245,7 @@ class ConceptsTask(Task):
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return the concepts of one extractor, or the best of each name, by passage."""
-        from pipeline.passages.export import encode_concepts as encode
+        from pipeline.passages.show import encode_concepts as encode
 
         if wanted.best and wanted.extractor:
             raise InputError(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 import findable
 from findable import Quote, Task
-from pipeline.engine.declared import given
+from pipeline.engine.declared import task_file
 from tests.lab import Api, Workspace
 
 KEYS = {"GEMINI_API_KEY": "api_key", "GOOGLE_GEMINI_BASE_URL": "base_url"}
@@ -52,7 +52,7 @@ def ws(workspace: Workspace) -> findable.Workspace:
 @pytest.fixture(autouse=True)
 def _nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hand over nothing from one test to the next."""
-    monkeypatch.setattr(given, "_tasks", {})
+    monkeypatch.setattr(task_file, "_tasks", {})
 
 
 def test_calls_work_inside_a_running_event_loop(ws: findable.Workspace, api: Api) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import findable
-from pipeline.engine.declared import given
+from pipeline.engine.declared import task_file
 from pipeline.engine.declared.task_file import look_again
 from pipeline.index.cache import caches
 from tests.lab import HERE, Workspace
@@ -242,7 +242,7 @@ def test_a_link_out_of_the_workspace_is_refused(goods: Goods, tmp_path: Path) ->
 
 def test_python_indexes_and_searches(goods: Goods, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the name of a task; without one it is people that are meant."""
-    monkeypatch.setattr(given, "_tasks", {})
+    monkeypatch.setattr(task_file, "_tasks", {})
     for name, value in goods.workspace.environ.items():
         monkeypatch.setenv(name, value)
     ws = findable.open(quiet=True)

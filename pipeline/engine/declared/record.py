@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in, unread_places
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import has_quotes, must_quote
-from pipeline.engine.declared.given import ROWS
-from pipeline.engine.declared.judge import differences, digest, fingerprint_of
+from pipeline.engine.declared.question import differences, digest, fingerprint_of
 from pipeline.engine.declared.task import DeclaredTask
-from pipeline.engine.declared.task_file import NOTHING_ASKED, at_member
+from pipeline.engine.declared.task_file import NOTHING_ASKED, ROWS, at_member
 from pipeline.gemini.tokens import answer_size
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.declaration import Declaration
 from pipeline.core.settings import Settings
-from pipeline.engine.declared import given
+from pipeline.engine.declared.task_file import built_in
 from pipeline.engine.picture_fetch import PictureFetcher
 from pipeline.engine.picture_source import PictureSource
 from pipeline.engine.pictures import PictureError
@@ -38,7 +38,7 @@ class ImageSettings(NamedTuple):
         The rows of a built-in task have whole paths.
         """
         beside = Path(record.path if record.is_query else record.items)
-        is_ours = given.built_in(record.name) is not None
+        is_ours = built_in(record.name) is not None
         return PictureSource(
             folder=Path("/") if is_ours else self.folder or beside.parent,
             side=declared.image_side,

@@ -15,12 +15,10 @@ from pipeline.core.declaration import Declaration, column_named, fill_template
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
-from pipeline.engine.declared import given
-from pipeline.engine.declared.entries import indexed_by
-from pipeline.engine.declared.judge import Judge, digest, fingerprint_of
-from pipeline.engine.declared.question import Question
+from pipeline.engine.declared.question import Judge, Question, digest, fingerprint_of
 from pipeline.engine.declared.row_images import UNSET, ImageSettings, RowImages
-from pipeline.engine.declared.task_file import load_declaration
+from pipeline.engine.declared.shown import UNUSABLE, indexed_by
+from pipeline.engine.declared.task_file import ROWS, load_declaration, name_in_python
 from pipeline.engine.task import (
     Answered,
     DerivedCheck,
@@ -56,7 +54,6 @@ if TYPE_CHECKING:
     from pipeline.tables.grid import Grid
 
 ANSWER_TOKENS = 150  # where the record is older than estimates by the schema
-UNUSABLE = "unusable"  # the state of a row that has an image which cannot be asked about
 NAMED = 1_000  # characters of a label that are kept
 EXAMPLES = 3  # rows that a fault names
 
@@ -162,7 +159,7 @@ class DeclaredTask(Task):
     def declared_in(self) -> Path | None:
         """Return the file, where there is one."""
         place = Path(self.record.path)
-        return None if given.name_in_python(place) else place
+        return None if name_in_python(place) else place
 
     def fault_of(self, error: BaseException, item_id: str) -> ConfigurationError:
         """Return what a validator of the file's failed with, as what `check` fails with."""
@@ -232,7 +229,7 @@ class DeclaredTask(Task):
 
     def grid(self, tx: Connection) -> "Grid":
         """Return what lists rows, looked for in all their columns."""
-        from pipeline.engine.declared.grid import rows_grid
+        from pipeline.engine.declared.shown import rows_grid
 
         return rows_grid(tx, self)
 
@@ -429,7 +426,7 @@ class DeclaredTask(Task):
 
 
 def _items_from(record: TaskRecord) -> str:
-    if record.items == given.ROWS:
+    if record.items == ROWS:
         return "they are given in Python, which may give others"
     if record.is_query:
         return f"they are what the query in `{record.path}` gives; change that, or what it reads"

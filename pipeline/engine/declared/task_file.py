@@ -1,9 +1,13 @@
-"""Find and load the file that declares a task; whatever is wrong with it is told by file and line.
+"""Find and load what declares a task: a user's file, what Python code hands over, or what ships.
 
-The file is the user's own code and is run as such. It is loaded when a command asks or judges, and by no other.
+A file is the user's own code and is run as such, when a command asks or judges; whatever is wrong with it is told by
+file and line. A task whose object stands in a module that can be imported is the task of that file, as commands know
+it. One that a notebook or a script declares has no file that may be run again: its place is `<Python: name>`, and it
+can be asked and judged only where the object is.
 """
 
 import ast
+import hashlib
 import io
 import sys
 import traceback
@@ -12,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,13 +24,96 @@ from typing import Any
 from pipeline.core.declaration import MEMBERS, NAME, RESERVED, Declaration, column_named
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
-from pipeline.engine.declared import given
 from pipeline.gemini.schema import response_schema
-from pipeline.tables.item_values import value_text
+from pipeline.tables.item_values import compact_json, plain_row, value_text
+from pipeline.tables.items_file import kinds_of
+from pipeline.tables.read import SourceRow
 
 FOLDER = "tasks"
 ENDING = ".py"
 NOTHING_ASKED = "nothing was asked"
+ROWS = "<rows given in Python>"  # as `items` of a declaration
+ROOMS = Path(__file__).parents[2]
+_FRONT, _BACK = "<Python: ", ">"
+_tasks: dict[Path, Declaration] = {}  # by their places
+_rows: dict[Path, "_ItemsRows"] = {}  # by the places of their tasks
+
+
+class _ItemsRows:
+    """Rows in memory as a source of items; see `pipeline.tables.items_file.ItemsFile` for its members."""
+
+    notes: Sequence[str] = ()
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the rows as plain values.
+
+        Raises:
+            InputError: no table can have their columns.
+        """
+        self._rows = [plain_row(row) for row in rows]
+        self.columns = kinds_of(self._rows, {}, source=ROWS)
+        self.sha256 = hashlib.sha256(compact_json(self._rows).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def __iter__(self) -> Iterator[SourceRow]:
+        """Yield each row, numbered from 1."""
+        return (SourceRow(number, row) for number, row in enumerate(self._rows, start=1))
+
+
+def given_task(place: Path) -> Declaration | None:
+    """Return the declaration that was handed over for a place, or is built in; None where neither."""
+    return _tasks.get(place) or built_in(name_in_python(place))
+
+
+@cache
+def built_in(name: str) -> Declaration | None:
+    """Return the declaration that the room of a built-in task has; None where there is no such room."""
+    if not (name and (ROOMS / name / "declaration.py").is_file()):
+        return None
+    declared: Declaration | None = getattr(import_module(f"pipeline.{name}.declaration"), "task", None)
+    return declared  # none where the room says what a declaration is
+
+
+def built_in_names() -> list[str]:
+    """Return the names of the built-in tasks that are declared as a user's own are."""
+    rooms = sorted(path.parent.name for path in ROOMS.glob("*/declaration.py"))
+    return [name for name in rooms if built_in(name) is not None]
+
+
+def given_rows(place: Path) -> _ItemsRows:
+    """Return the rows that were handed over last for the task at a place."""
+    return _rows[place]
+
+
+def _place_in_python(name: str) -> Path:
+    """Return what stands for the file of a task that has none."""
+    return Path(f"{_FRONT}{name}{_BACK}")
+
+
+def name_in_python(place: Path) -> str:
+    """Return the name of a task that has no file, by what stands for it; empty for the path of a file."""
+    text = str(place)
+    return text.removeprefix(_FRONT).removesuffix(_BACK) if text.startswith(_FRONT) else ""
+
+
+def _file_of(declaration: Declaration) -> Path | None:
+    """Return the file of the module that declares a task, if a command that runs this file finds the same task in it.
+
+    None for `__main__`, whose file does more than declare, and where it cannot be told.
+    """
+    main = sys.modules.get("__main__")  # which has a second name where processes are started
+    modules = [one for one in list(sys.modules.values()) if one is not main and _declares(one, declaration)]
+    if len(modules) > 1:  # others that import it
+        modules = [one for one in modules if one.__name__ == declaration.answer.__module__]
+    return Path(str(modules[0].__file__)).resolve() if len(modules) == 1 else None
+
+
+def _declares(module: ModuleType, declaration: Declaration) -> bool:
+    if not str(getattr(module, "__file__", None)).endswith(".py"):
+        return False
+    names = vars(module)
+    if names.get("task") is declaration:
+        return True
+    return [one for one in list(names.values()) if type(one) is Declaration] == [declaration]
 
 
 def find_task_file(named: str, data: Path) -> Path | None:
@@ -36,8 +124,8 @@ def find_task_file(named: str, data: Path) -> Path | None:
     Raises:
         InputError: a path leads to no file.
     """
-    for place in (Path(named), given.place_in_python(named)):
-        if given.given_task(place) is not None:
+    for place in (Path(named), _place_in_python(named)):
+        if given_task(place) is not None:
             return place
     if "/" in named or "\\" in named or named.endswith(ENDING):
         path = Path(named)
@@ -62,10 +150,10 @@ def load_declaration(path: Path) -> Declaration:
         InputError: it cannot be read or run, or declares no task or a wrong one; the message names file and line. Or it
             was declared in another process, and in no file.
     """
-    found = given.given_task(path)
+    found = given_task(path)
     if found is not None:
         return found
-    if name := given.name_in_python(path):
+    if name := name_in_python(path):
         raise InputError(
             f"the task {name} was declared in Python and stands in no file, so it can be asked and judged only there; "
             f"{NOTHING_ASKED}",
@@ -80,19 +168,19 @@ def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None
     Raises:
         InputError: it has no name that a table can have, or a wrong model of answers, or the rows fit no table.
     """
-    file = given.file_of(task)
+    file = _file_of(task)
     name = task.name or (file.stem if file else "")
     if not name:
         raise InputError(
             f"a task that is declared in Python, and not in a file, needs a name; {NOTHING_ASKED}",
             hint="give it name='…': a letter, then at most 40 of a-z, 0-9 and _",
         )
-    place = file or given.place_in_python(name)
+    place = file or _place_in_python(name)
     declaration = _checked(task, name, place)
     if rows is not None:
-        given.give_rows(place, rows)
-        declaration = replace(declaration, items=given.ROWS)
-    given.give_task(place, declaration)
+        _rows[place] = _ItemsRows(rows)
+        declaration = replace(declaration, items=ROWS)
+    _tasks[place] = declaration
     return place
 
 
@@ -102,7 +190,8 @@ _stamps: dict[Path, tuple[int, int] | None] = {}  # of each file that was loaded
 def look_again() -> None:
     """Let files that changed since they were loaded be loaded anew: a notebook's process outlives many calls."""
     _stamps.clear()
-    given.forget_files()
+    for place in [one for one in _tasks if not name_in_python(one)]:
+        del _tasks[place]
 
 
 def _stamp_of(path: Path) -> tuple[int, int] | None:

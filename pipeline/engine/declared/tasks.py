@@ -14,7 +14,6 @@ from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
-from pipeline.engine.declared import given
 from pipeline.engine.declared.record import (
     items_place,
     meant,
@@ -25,7 +24,17 @@ from pipeline.engine.declared.record import (
 )
 from pipeline.engine.declared.row_images import ImageSettings
 from pipeline.engine.declared.task import DeclaredTask, RowWriter
-from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
+from pipeline.engine.declared.task_file import (
+    ROWS,
+    built_in,
+    built_in_names,
+    find_task_file,
+    given_rows,
+    given_task,
+    load_declaration,
+    name_in_python,
+    tasks_nearby,
+)
 from pipeline.engine.open import never_used
 from pipeline.engine.task import Task
 from pipeline.store import asks, erase, tasks, workspace
@@ -63,7 +72,7 @@ def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, 
 
 def _class_of(name: str) -> type[DeclaredTask]:
     """Return the class of a task: that of its room where it ships."""
-    if given.built_in(name) is None:
+    if built_in(name) is None:
         return DeclaredTask
     return cast(type[DeclaredTask], import_module(f"pipeline.{name}.task").task_class)
 
@@ -91,7 +100,7 @@ def check_known(tx: "Connection", settings: Settings) -> None:
 
 def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
     named = settings.task
-    known = list(dict.fromkeys([*BUILT_IN, *given.built_in_names(), *recorded, *tasks_nearby(settings.data)]))
+    known = list(dict.fromkeys([*BUILT_IN, *built_in_names(), *recorded, *tasks_nearby(settings.data)]))
     beside = [f"{named}.py"] if Path(f"{named}.py").is_file() else []
     near = beside or get_close_matches(named, known, n=1)
     return ConfigurationError(
@@ -156,7 +165,7 @@ def _follow_file(store: "Store", name: str, data: Path) -> None:
     """Record where the file of a task is now, where it is gone from its place and found in another; with its items."""
     with store.read() as tx:
         record = tasks.get_task(tx, name)
-    if record is None or given.name_in_python(Path(record.path)) or Path(record.path).is_file():
+    if record is None or name_in_python(Path(record.path)) or Path(record.path).is_file():
         return
     found = find_task_file(name, data)
     if found is None:
@@ -172,7 +181,7 @@ def _is_saved_now(tx: "Connection", name: str, settings: Settings) -> bool:
     """Return whether a task that was declared in Python, and is not in this process, stands in a file now."""
     record = tasks.get_task(tx, name)
     place = Path(record.path if record else "")
-    is_elsewhere = bool(given.name_in_python(place)) and given.given_task(place) is None
+    is_elsewhere = bool(name_in_python(place)) and given_task(place) is None
     return is_elsewhere and find_task_file(settings.task, settings.data) is not None
 
 
@@ -214,7 +223,7 @@ def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
         InputError: the file names a column that its rows have not.
     """
     path = Path(cast(DeclaredTask, task).record.path)
-    if given.given_task(path) is None and not path.is_file():
+    if given_task(path) is None and not path.is_file():
         return
     try:
         declaration = load_declaration(path)
@@ -341,6 +350,6 @@ def _source(store: "Store", declaration: Declaration, path: Path) -> Any:
 
 
 def _rows_source(declaration: Declaration, path: Path) -> Any:
-    if declaration.items == given.ROWS:
-        return given.given_rows(path)
+    if declaration.items == ROWS:
+        return given_rows(path)
     return ItemsFile(Path(items_place(declaration, path)))

@@ -1,11 +1,11 @@
-"""The rows of a declared task as they are indexed: the text that its `index=` says, and what a hit shows of each.
+"""Say what of a declared task's rows is listed, and what of them is indexed and shown by a search.
 
-Each is a row that is in its source and answered, by any version. Its text is a template, which names columns of the
-row, and fields of the newest answer to it. When a row was looked at or changed is no part of what is indexed.
+What is indexed is each row that is in its source and answered, by any version. Its text is a template, which names
+columns of the row, and fields of the newest answer to it. When a row was looked at or changed is no part of it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,17 @@ from pipeline.engine.task import Indexed
 from pipeline.store import answers
 from pipeline.store.database import PAGE
 from pipeline.tables.answer_fields import JSON
+from pipeline.tables.grid import CHANGED, HASH, Grid, answers_of, tag_facet, version_facet
 from pipeline.tables.item_values import value_text
-from pipeline.tables.items import KEY, VALUES
+from pipeline.tables.items import KEY, VALUES, values_in
+from pipeline.tables.items import UNUSABLE as REASON
 from pipeline.tables.rows import rows_among
+from pipeline.tables.view import EXTRACTOR, row_cell
 
 if TYPE_CHECKING:
     from pipeline.engine.declared.task import DeclaredTask
 
+UNUSABLE = "unusable"  # the state of a row that has an image which cannot be asked about
 SHOWN = 1_000  # characters of the text that a hit shows
 LONGEST_TAG = 60  # characters of a text that stands in the place of a tag; longer ones are sentences
 NO_WORDS = frozenset({"start", "end", LIKENESS})  # of a quotation: where it stands, and how like it is
@@ -107,3 +111,35 @@ def _words(value: Any) -> Iterator[str]:
             yield from _words(one)
     elif value not in (None, ""):
         yield value_text(value)
+
+
+WHY = "why unusable"  # under which a reason is shown
+
+
+def _value_of(name: str, row: Mapping[str, Any]) -> Any:
+    return values_in(row[VALUES]).get(name)
+
+
+def rows_grid(tx: Connection, task: "DeclaredTask") -> Grid:
+    """Return what lists rows, looked for in all their columns; their tags are the texts in lists of their answers."""
+    record, items = task.record, task.table(tx)
+    keys = [name for name, _ in record.key if name in record.columns]
+    asked = list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())]))
+    columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {name: partial(_value_of, name) for name in record.columns}
+    columns |= {WHY: lambda row: row[REASON]} if task.images else {}
+    values = items.table.c[VALUES]
+    names = [name for name, _ in record.fields]
+    fields = {f"answer_{name}" if name in columns else name: name for name in names}
+    whose = f"answer_{EXTRACTOR}" if EXTRACTOR in columns else EXTRACTOR
+    return Grid(
+        table=items,
+        cells=(VALUES, REASON, HASH, CHANGED),
+        columns=columns,
+        usual=asked,
+        in_state={UNUSABLE: [WHY]} if task.images else {},
+        searched=(items.item_id, *(row_cell(tx, values, name, kind) for name, kind in record.columns.items())),
+        tags=tag_facet(tx, record.name, items.item_id),
+        versions=version_facet(record.name, items.item_id),
+        more=(*fields, whose),
+        more_of=partial(answers_of, record.name, fields, whose=whose, prefer=task.writer.preferred, label=task.label),
+    )
