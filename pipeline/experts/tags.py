@@ -161,7 +161,7 @@ def merge(store: "Store", pairs: Sequence[tuple[str, str]], who: str, *, at: "da
     Raises:
         InputError: a tag is none, no person has it, or it would go round in a circle; nothing was changed.
     """
-    from pipeline.experts.answer import checked_tag
+    from pipeline.experts.declaration import checked_tag
 
     with store.write() as tx:
         before, rules = by_hand.rules_in_force(tx, table.TASK), _rules(tx)
@@ -348,7 +348,7 @@ def _named(tags: Sequence[str]) -> str:
 
 def _changed(now: PersonTags, change: TagChange) -> list[str]:
     """Return tags as a change has them: renamed in their places, new ones at the end, each once."""
-    from pipeline.experts.answer import checked_tag
+    from pipeline.experts.declaration import checked_tag
 
     gone = [_meant(now, tag) for tag in change.remove]
     renamed = {_meant(now, old): checked_tag(new) for old, new in change.rename}
@@ -360,7 +360,7 @@ def _changed(now: PersonTags, change: TagChange) -> list[str]:
 
 def _meant(now: PersonTags, tag: str) -> str:
     """Return the tag of a person that is meant, which another program may have written in its own way."""
-    from pipeline.experts.answer import clean_tag
+    from pipeline.experts.declaration import clean_tag
 
     for one in (tag, clean_tag(tag)):
         if one in now.tags:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.core.answer_paths import LIKENESS
 from pipeline.core.excerpts import context_of
 from pipeline.core.locate import Location, SearchableText
-from pipeline.passages.answer import CONCEPT_TYPES, NamedConcept, PassageConcepts
+from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
 MAX_CONTEXT = 300  # characters
 MAX_TOLD = 40  # characters of a strange type in a note

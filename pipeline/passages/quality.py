@@ -16,7 +16,7 @@ from pipeline.core.answer_paths import likeness_told
 from pipeline.core.excerpts import cut_part, marked_part
 from pipeline.gemini.models import load_models
 from pipeline.passages import table
-from pipeline.passages.answer import CONCEPT_TYPES
+from pipeline.passages.declaration import CONCEPT_TYPES
 from pipeline.passages.schema import PassagesShape
 from pipeline.quality.figures import (
     Bound,

@@ -13,7 +13,7 @@ from emulator.answers.encoder import encode
 from emulator.answers.tags import tags
 from emulator.catalogue import MODELS, STAND_IN_VERSION
 from emulator.generate import answer
-from pipeline.experts.answer import MAX_TAG
+from pipeline.experts.declaration import MAX_TAG
 
 MODEL = MODELS["gemini-2.5-flash"]
 ANY_TEXT = st.text(st.characters(codec=None), max_size=300)  # lone surrogates included

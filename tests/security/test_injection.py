@@ -5,7 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.core.text import harmless
-from pipeline.experts.task import PLACES, TASK
+from pipeline.experts.declaration import PLACES
+from pipeline.experts.task import TASK
 from tests.security.hostile import BIOGRAPHIES
 
 NAMES = tuple(PLACES)

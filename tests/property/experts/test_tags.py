@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.experts.answer import Tags
+from pipeline.experts.declaration import Tags
 from pipeline.tables.cells import list_of, number_of, text_of
 
 PLAIN = st.text(st.characters(categories=["L", "N"], exclude_characters="\u115f\u1160\u3164\uffa0"), max_size=12)

@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.passages.answer import CONCEPT_TYPES, PassageConcepts
+from pipeline.passages.declaration import CONCEPT_TYPES, PassageConcepts
 from pipeline.passages.evidence import MAX_CONTEXT, ground
 from tests.property.core.odd_texts import LETTERS, WORDS, slices
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from pipeline.experts.answer import Tags
+from pipeline.experts.declaration import Tags
 from pipeline.experts.task import TASK
 from pipeline.gemini import requests
 from pipeline.gemini import schema as gemini_schema

@@ -8,7 +8,7 @@ import pytest
 from pipeline.core.states import Outcome
 from pipeline.gemini.responses import Response, parse_answer
 from pipeline.gemini.schema import response_schema
-from pipeline.passages.answer import CONCEPT_TYPES, NamedConcept, PassageConcepts
+from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
 
 def concept(name: str = "CNN", **members: Any) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import create_engine
 
 from pipeline.gemini import requests, schema
-from pipeline.passages.answer import CONCEPT_TYPES, PassageConcepts
+from pipeline.passages.declaration import CONCEPT_TYPES, SYSTEM, PassageConcepts
 from pipeline.passages.schema import read_shape
-from pipeline.passages.task import CUT, MAX_ASKED, SYSTEM, ConceptsTask
+from pipeline.passages.task import CUT, MAX_ASKED, ConceptsTask
 
 TASK = ConceptsTask(read_shape(create_engine("sqlite://").connect()))
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.excerpts import context_of
-from pipeline.passages.answer import PassageConcepts
+from pipeline.passages.declaration import PassageConcepts
 from pipeline.passages.evidence import MAX_CONTEXT, Evidence, GroundedConcept, ground
 
 TEXT = "We train a convolutional neural network (CNN) on ImageNet.\nOn ImageNet the CNN is accurate, and\tfast."
