@@ -82,7 +82,7 @@ class Replay:
         """Let the answer of a model come in, by the way that all take."""
         with self.ws.store.write() as tx:
             task = self.ws.task
-            asked = Ask(self.key, next(task.items(tx, [self.key])).input_hash, is_given=True)
+            asked = Ask(self.key, next(task.items(task.rows(tx, [self.key]))).input_hash, is_given=True)
             told = Judgement(asked, Outcome.ANSWERED, "", answer=task.answer(tags=said))
             source = Source(None, "expert-tags@2/m", next(iter(models.load_models(None).values())))
             done = record.write_judgements(tx, task, [told], source=source, at=self.ws.now())
