@@ -155,8 +155,7 @@ KINDS = {
 
 
 def encode_concepts(concepts: Iterable[ConceptRow], format_: str) -> Iterator[bytes]:
-    """Return the bytes of a file with these concepts; see `export.encoded`.
-    """
+    """Return the bytes of a file with these concepts; see `export.encoded`."""
     rows = ({**one._asdict(), "confidence": _number(one.confidence)} for one in concepts)
     return export.encoded(rows, format_, kinds=KINDS)
 
