@@ -85,19 +85,16 @@ class SealedWriter:
 def target_of(path: Path) -> Path:
     """Return the file that a name given by a user stands for, through links, to be written or replaced.
 
-    Raises:
-        InputError: what stands there is no regular file; a rename would put one in its place, also in that of a device.
+    What is no regular file, such as a device, is refused: a rename would put one in its place.
     """
+    hint = "name a file; `findable export -` writes to standard output"
     try:
         target = path.resolve()
     except RuntimeError as error:  # a loop of links, before Python 3.13
-        raise InputError(f"{path} leads nowhere; nothing was written", hint=_A_FILE) from error
+        raise InputError(f"{path} leads nowhere; nothing was written", hint=hint) from error
     if target.is_symlink() or (target.exists() and not target.is_file()):
-        raise InputError(f"{path} is no regular file; nothing was written", hint=_A_FILE)
+        raise InputError(f"{path} is no regular file; nothing was written", hint=hint)
     return target
-
-
-_A_FILE = "name a file; `findable export -` writes to standard output"
 
 
 def part_of(path: Path) -> Path:
@@ -191,11 +188,7 @@ def sha256_of(path: Path) -> str:
 
 
 def verify(path: Path, *, sha256: str, what: str) -> Path:
-    """Return `path` when its bytes are those that were sealed.
-
-    Raises:
-        InconsistentError: the file is gone or has other bytes than those recorded.
-    """
+    """Return `path` when its bytes are those that were sealed; else raise InconsistentError."""
     if not path.is_file():
         raise InconsistentError(f"{what} is gone: {path} was sealed and is not there", hint="run `make doctor`")
     if sha256_of(path) != sha256:
@@ -228,23 +221,13 @@ def why_not_readable(path: Path) -> str:
 
 
 def check_named_in_utf8(path: Path) -> None:
-    """Refuse a path that is no text from the root on and so cannot be kept; a system takes other bytes, too.
-
-    Raises:
-        InputError: that is so.
-    """
+    """Refuse a path that is no text from the root on and so cannot be kept; a system takes other bytes, too."""
     if BAD_TEXT.search(str(path.absolute())):
         raise InputError(f"{path.absolute()}: this name is not valid UTF-8; nothing was imported", hint="rename it")
 
 
 def read_jsonl(path: Path) -> Generator[tuple[int, Any]]:
-    """Yield (line number from 1, document) of a JSON lines file; blank lines are passed over.
-
-    A caller that stops before the end closes the generator.
-
-    Raises:
-        InputError: a line is no JSON; the message names it.
-    """
+    """Yield (line number from 1, document) of a JSON lines file; refuse a line that is none, but for blank ones."""
     import jsonlines
     import orjson
 

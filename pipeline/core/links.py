@@ -73,11 +73,7 @@ class ReadHandle:
     """One open file; reads are by offset, so threads and positions do not disturb one another."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-        """
+        """Open the file."""
         self.path = path
         self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         self._close = weakref.finalize(self, os.close, self.descriptor)
@@ -96,11 +92,7 @@ class ReadHandle:
         return bytes(data)
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
-        """Fill `buffer` with the bytes from `offset`; new memory for every read would take longer than reading.
-
-        Raises:
-            InconsistentError: the file ends before that.
-        """
+        """Fill `buffer` with the bytes from `offset`; raise InconsistentError where the file ends before."""
         done = 0
         while done < len(buffer):  # the system may read less at a time
             more = os.preadv(self.descriptor, [buffer[done:]], offset + done)

@@ -228,11 +228,7 @@ VARIABLES = {one.name: one.metadata["names"] or (PREFIX + one.name.upper(),) for
 
 
 def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None] | None = None) -> Settings:
-    """Return the settings of a mapping such as `os.environ`, with `.env` beneath it. An empty value counts as not set.
-
-    Raises:
-        ConfigurationError: a value does not parse; the message names it.
-    """
+    """Return the settings of a mapping such as `os.environ`, with `.env` beneath it; an empty value is none."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for one in _DECLARED:
@@ -259,10 +255,6 @@ def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
     """Return settings with values that Python code gave, by their names in lower case, in the place of others.
 
     They are read as those of the environment are; None is the default.
-
-    Raises:
-        InputError: there is no such setting; the message names it.
-        ConfigurationError: a value is not one of that setting.
     """
     known = {one.name: one for one in _DECLARED}
     values: dict[str, Any] = {}

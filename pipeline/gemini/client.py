@@ -5,9 +5,8 @@ exactly one attempt and says honestly when it cannot know what became of it; eve
 
 The SDK reads the environment, repeats creates, ignores what the server asks for, has no time-out, and drops half of
 what the API says. So it is opened with everything explicit and its retries off; each call is bounded as a whole, and a
-hook, a public way of its HTTP library, keeps the bytes of its reply, which `remote` and `responses` read. All calls run
-in one event loop in a thread of their own, whoever makes them. Keys never reach a message: errors carry our own words,
-with Google's quoted and cleaned, and are raised without the SDK's error behind them, whose text may echo the request.
+hook of its HTTP library keeps the bytes of its reply, which `remote` and `responses` read. All calls run in one event
+loop in a thread of their own. Errors have our own words, and not the SDK's error behind them, which may echo the key.
 """
 
 import asyncio
@@ -86,10 +85,6 @@ class Client:
 
     Nothing is opened before the first call, nor read from the environment but, with `trust_env`, proxies and
     certificates. Time-outs are seconds for a whole call; `retry_for_s` bounds the waits of one operation together.
-
-    Raises:
-        ConfigurationError: the key is empty or holds what no HTTP header can. At the first call: the base URL is none,
-            or the environment's proxy or certificates cannot be used.
     """
 
     api_key: InitVar[str]
@@ -137,7 +132,7 @@ class Client:
         return self._call(send, what=what, seconds=self._transfer_s + size / LEAST_RATE)
 
     async def _processed(self, sdk: "genai.Client", document: Any, *, what: str) -> dict[str, Any]:
-        """Return the file resource of an upload's last reply when it is ACTIVE; without a state it is at once."""
+        """Return the file of an upload's last reply when it is ACTIVE; without a state it is at once."""
         error = document.get("error") if isinstance(document, dict) else None
         if isinstance(error, dict) and isinstance(error.get("code"), int):  # a refusal may hide in a 200
             raise refusal(error["code"], document, what=what, key=self._key.reveal(), now=self.now())

@@ -1,8 +1,7 @@
 """Map everything that goes wrong with a call to one of our errors: what the API answers, and what the network does.
 
 A refusal is clear when it is a 4xx other than 408, 409 and 499: then nothing happened there. All else says nothing,
-but for connections that were never made. Google's words are quoted, at most 300 characters of them; the key and upload
-sessions are cut out of every message, for a server may echo what it was sent.
+but for connections that were never made. Google's words are quoted without credentials: a server may echo what it got.
 """
 
 import re

@@ -1,9 +1,8 @@
 """Know the models as data: prices with their date and source, thinking, limits, the day they go away.
 
-The table is `models.toml` beside this module; a file of the same form may add models or replace them. A model that is
-not in the table, or is gone, is refused before anything is written: without a price nothing can be estimated. Of the
-limits Google publishes only those of batches; those of calls are what projects were shown, and what is unknown gets a
-figure of ours that is rather too low: too low costs time, too high costs refusals.
+The table is `models.toml` beside this module; a file of the same form may add models or replace them. Without a price
+nothing can be estimated, so a model that is not in the table, or is gone, is refused before anything is written. A
+limit that is unknown gets a figure of ours that is rather too low: too low costs time, too high costs refusals.
 """
 
 import tomllib

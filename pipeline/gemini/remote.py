@@ -92,9 +92,7 @@ def read_model(document: Any) -> str | None:
 
 
 def read_page(document: Any, member: str, read: Callable[[Any], T | None]) -> tuple[list[T], str]:
-    """Return (what is read of each entry, token of the next page or "") of one page of a list.
-
-    `{}` is an empty last page.
+    """Return (what is read of each entry, token of the next page or "") of one page of a list; `{}` is the last one.
 
     Raises:
         UnreadableError: the document is no page, or one that says itself that something is missing. A batch that

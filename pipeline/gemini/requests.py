@@ -35,11 +35,7 @@ class Prompt(NamedTuple):
 def request_key(task_name: str, item_id: str) -> str:
     """Return the key of a request: `<task>/<item id>`, the same each time the item is asked.
 
-    A key of more than 200 bytes has the SHA-256 of the id in its place. Built-in tasks, whose names hold a dash as no
-    other's can, keep theirs, which older workspaces have sent.
-
-    Raises:
-        ValueError: the task's name is empty or holds a slash, or the item's id is empty.
+    A key of more than 200 bytes has the SHA-256 of the id in its place; not in built-in tasks, whose names hold a dash.
     """
     if not task_name or "/" in task_name or not item_id:
         raise ValueError(f"no key can be made of task {task_name!r} and item {item_id!r}")

@@ -1,9 +1,9 @@
 """Judge what a result line, or a live reply, says about one request; `engine/record` applies it.
 
 Gemini answers 200 and "succeeded" for a great deal that is no answer: a blocked prompt has no candidates, a cut answer
-is text that does not parse, an error line stands among good ones. `judge` gives every JSON document exactly one
-outcome and a reason, and never raises; `parse_answer` then holds the text against the task's own model. Nothing is
-repaired: a Markdown fence round the JSON, or a cut end, is an invalid answer that is asked again.
+is text that does not parse, an error line stands among good ones. Each reply gets exactly one outcome and a reason;
+`parse_answer` then holds its text against the task's own model. Nothing is repaired: a Markdown fence round the JSON,
+or a cut end, is an invalid answer that is asked again.
 """
 
 import json
