@@ -81,24 +81,6 @@ def test_good_rows_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -
 
 
 @pytest.mark.sampled(0)
-def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path) -> None:
-    """One rejected row or one dropped value keeps a whole file out and is listed; a file without a sound row fails."""
-    path = tmp_path / "p.csv"
-    with workspace(tmp_path / "data") as ws:
-        for bad in ("short", "ann,A,,,,Bio,negotiable,,,,"):
-            path.write_text(f"{HEADER}\nbob,B,,,,Bio,1,USD,,,\n{bad}\n", encoding="utf-8")
-            done = import_.run(ws, path, strict=True, report=tmp_path / "rejects.csv")
-            assert (rows(ws), position(ws), done.refused, done.rows_in) == ({}, 0, True, 0)
-            assert (tmp_path / "rejects.csv").read_text(encoding="utf-8").count("\n") == 2
-            with pytest.raises(InputError, match="--strict imported nothing"):
-                done.check()
-        for text in (HEADER, f"{HEADER}\nshort\n"):
-            path.write_text(text, encoding="utf-8")
-            with pytest.raises(InputError, match="no row could be imported"):
-                import_.run(ws, path).check()
-
-
-@pytest.mark.sampled(0)
 def test_a_report_that_cannot_be_written_stops_before_anything_is(tmp_path: Path) -> None:
     """The list may neither replace the file that is read nor stand where nothing can be written."""
     path = people_file(tmp_path / "p.csv", ann="Water.")
