@@ -192,16 +192,6 @@ class Store:
         with self._translated(BUSY_S):
             return Session(self._kind, self._open(), name)
 
-    @contextlib.contextmanager
-    def part(self, tx: Connection) -> Iterator[None]:
-        """Do a part of a transaction that fails alone: an exception rolls back the block, no more; see `has_ended`."""
-        with self._translated(BUSY_S), tx.begin_nested():
-            yield
-
-    def has_ended(self, tx: Connection) -> bool:
-        """Return whether a file's transaction was rolled back whole when a part of it failed, as on a full disk."""
-        return self.path is not None and not getattr(tx.connection.driver_connection, "in_transaction", True)
-
     def compact(self, *, besides: Collection[str] = (), patience_s: float = BUSY_S) -> bool:
         """Free the room of deleted rows, in the engine's tables and `besides` in those of the subjects.
 

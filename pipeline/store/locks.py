@@ -142,9 +142,10 @@ class Locks:
         return int.from_bytes(hashlib.sha256(f"{self._id}/{name}".encode()).digest()[:8], signed=True)
 
     def _server(self) -> "Session":
-        if self._session is None or not self._session.goes_on():
-            self._session = self._store.session(f"findable {_signature()}")
-        return self._session
+        with self._mutex:
+            if self._session is None or not self._session.goes_on():
+                self._session = self._store.session(f"findable {_signature()}")
+            return self._session
 
 
 def _locked_file(path: Path, name: str, *, signs: bool) -> Lock | None:
