@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core import files
 from pipeline.core.errors import FindableError
@@ -23,22 +23,13 @@ if TYPE_CHECKING:
 CLEANED = "the batch's files were removed by `make clean`"
 
 
-class WireText(NamedTuple):
-    """The texts of a request and of its replies, and where there is none of either, why."""
-
-    request: str | None
-    replies: tuple[str, ...]
-    no_request: str
-    no_reply: str
-
-
 def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
     """Return what is known about the item of that name, from one snapshot.
 
     Its keys: `task`, `item` (id), `name`, `state`, `parked` (the reason), `columns`, `changed_at` (the input, last),
     `stale` (it changed since it was answered; None where not known), `answers` and `attempts` (oldest first, each with
     all that is kept of it, an answer as a document, `forgotten` where it was), `index` (`indexed`, `up_to_date`,
-    `build`; None where nothing of the task is indexed), `requests` (newest first; see `request_document`), `cost`
+    `build`; None where nothing of the task is indexed), `requests` (newest first; see `_document`), `cost`
     (USD). With `raw` each request has `wire`.
 
     Raises:
@@ -91,30 +82,14 @@ def requests_of(ws: OpenWorkspace, item_id: str, *, raw: bool) -> list[dict[str,
     """Return every request about an item of the task in use, newest first; with `raw` as it went over the wire."""
     with ws.store.read() as tx:
         found = asked.requests_of_item(tx, ws.task.name, item_id)
-        return request_documents(tx, found, data=ws.data if raw else None)
-
-
-def request_documents(
-    tx: "Connection", found: Sequence[AskedRequest], *, data: Path | None = None
-) -> list[dict[str, Any]]:
-    """Return requests for programs; with the folder of the workspace each has `wire`, as it went over the wire."""
-    documents = [request_document(one) for one in found]
-    if data is not None:
-        cleaned = erase.cleaned_batches(tx)
-        for one, document in zip(found, documents, strict=True):
-            document["wire"] = _wire_text(tx, data, one, cleaned)._asdict()
-    return documents
-
-
-def _wire_text(tx: "Connection", data: Path, one: AskedRequest, cleaned: Collection[int]) -> WireText:
-    return _of_batch(data, batches.get_batch(tx, one.batch), one.item_id, cleaned=cleaned)
+        return _documents(tx, found, data=ws.data if raw else None)
 
 
 def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: bool = False) -> list[dict[str, Any]]:
     """Return the newest requests of the task in use, or of `every` task, newest first.
 
-    Each is as `request_documents` has it, with `name`, by which a person knows the item, and with
-    `raw` as it went over the wire. Only about so many are read, however many there are.
+    Each has `name`, by which a person knows the item, and with `raw` how it went over the wire. Only about so many are
+    read, however many there are.
     """
     with ws.store.read() as tx:
         found = asked.newest_requests(tx, limit=limit, task=None if every else ws.task.name)
@@ -122,18 +97,26 @@ def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: 
         for task in dict.fromkeys(one.task for one in found):
             ids = [one.item_id for one in found if one.task == task]
             names |= {(task, key): name for key, name in ws.task_of(task).names(tx, ids).items()}
-        told = request_documents(tx, found, data=ws.data if raw else None)
+        told = _documents(tx, found, data=ws.data if raw else None)
     return [{**one, "name": names.get((one["task"], one["item"]), one["item"])} for one in told]
 
 
-def request_document(one: AskedRequest) -> dict[str, Any]:
-    """Return one request for programs: when, how, by what model, how it ended, tokens, cost in USD, what came of it."""
+def _documents(tx: "Connection", found: Sequence[AskedRequest], *, data: Path | None) -> list[dict[str, Any]]:
+    """Return requests for programs; with the folder of the workspace each has `wire`, as it went over the wire."""
+    if data is None:
+        return [_document(one) for one in found]
+    cleaned = erase.cleaned_batches(tx)
+    sent = [_wire(data, batches.get_batch(tx, one.batch), one.item_id, cleaned=cleaned) for one in found]
+    return [{**_document(one), "wire": wire} for one, wire in zip(found, sent, strict=True)]
+
+
+def _document(one: AskedRequest) -> dict[str, Any]:
+    """Return one request: when, how, by what model, how it ended, tokens, cost in USD, what came of it."""
     names = ("at", "task", "batch", "line", "state", "extractor", "model", "outcome", "reason")
     return {
         "item": one.item_id,
         "purpose": one.way,
-        **{name: getattr(one, name) for name in names},
-        **{name: getattr(one, name) for name in ("ended_at", "tokens_in", "tokens_out", "cost")},
+        **{name: getattr(one, name) for name in (*names, "ended_at", "tokens_in", "tokens_out", "cost")},
         "forgotten": one.is_forgotten,
         "answer": None if one.answer is None else json.loads(one.answer),
     }
@@ -156,16 +139,17 @@ def _answer(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "answer": json.loads(row["answer"]), "forgotten": row["answer"] == answers.FORGOTTEN}
 
 
-def _of_batch(data: Path, batch: Batch, item_id: str, *, cleaned: Collection[int]) -> WireText:
-    """Return what a batch's sealed files hold of an item; `cleaned` are the batches whose files were removed."""
+def _wire(data: Path, batch: Batch, item_id: str, *, cleaned: Collection[int]) -> dict[str, Any]:
+    """Return what a batch's sealed files hold of an item, or why nothing; of those `cleaned` the files were removed."""
     key, is_cleaned = request_key(batch.task, item_id), batch.number in cleaned
     asked, no_request = _lines(data, batch.request_file, batch.request_sha256, key, is_cleaned=is_cleaned)
     request = next((shown_line(one.encode()).decode() for one in asked), None)
-    if batch.result_file is None:
-        told = "it ended without a result" if batch.is_over else "no result has come yet"
-        return WireText(request, (), no_request, f"the batch is {batch.state}: {told}")
-    replies, no_reply = _lines(data, batch.result_file, batch.result_sha256 or "", key, is_cleaned=is_cleaned)
-    return WireText(request, replies, no_request, no_reply)
+    replies: tuple[str, ...] = ()
+    told = "it ended without a result" if batch.is_over else "no result has come yet"
+    no_reply = f"the batch is {batch.state}: {told}"
+    if batch.result_file is not None:
+        replies, no_reply = _lines(data, batch.result_file, batch.result_sha256 or "", key, is_cleaned=is_cleaned)
+    return {"request": request, "replies": replies, "no_request": no_request, "no_reply": no_reply}
 
 
 def _lines(data: Path, name: str, sha256: str, key: str, *, is_cleaned: bool) -> tuple[tuple[str, ...], str]:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.store import erase
 from tests.integration import reviews
-from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
+from tests.lab import ON_POSTGRESQL, Workspace
 
 LIVE = ":generateContent"
 
@@ -45,33 +45,6 @@ def test_an_item_is_shown_with_its_requests_as_they_went_over_the_wire(asked: Wo
     assert all(part in told for part in (place, "batch 1 line 2", wire["request"], wire["replies"][0]))
 
 
-@pytest.mark.full
-def test_a_live_call_is_shown_as_it_went_over_the_wire(api: Api, workspace: Workspace) -> None:
-    """The whole request and the reply, also one that was refused, and where none came that; of a trial nothing."""
-    reviews.put(workspace)
-    api.fault("safety", path=LIVE, times=2)
-    api.fault("status", path=LIVE, times=2, args={"code": 503})
-    workspace.ran("tag-live", CONCURRENCY="1")
-    report = document(workspace, "try", "--item", "2")
-    request = report["items"][0]["request"]
-    trial, *asked = document(workspace, "show", "--item", "2", "--raw")["requests"]
-    assert trial["wire"]["no_reply"].partition(";")[0] == "of a trial or a comparison no text is kept"
-    wires = [one["wire"] for item in "1234" for one in document(workspace, "show", "--item", item, "--raw")["requests"]]
-    kept = [one for one in wires if one["request"]]
-    replies = [json.loads(reply) for one in kept for reply in one["replies"]]
-    assert len(kept) == len(wires) - 1 == len(api.seen("POST", ":generateContent")) - 1
-    assert sum("usageMetadata" in reply for reply in replies) == len(kept) - 2
-    assert [one["no_reply"] for one in kept if not one["replies"]] == ["no reply that could be read came: lost"] * 2
-    assert json.loads(asked[0]["wire"]["request"]) == request
-    assert request["generationConfig"]["responseSchema"] == report["schema"]
-    assert workspace.scalar("SELECT count(*) FROM findable_wire_forms") == 1
-    assert KEY not in str(wires)
-    shown = workspace.ran("show", "--item", "2", "--raw").stdout
-    assert asked[0]["wire"]["replies"][0] in shown
-    assert "live to try or compare, " in shown
-    assert asked[0]["wire"]["replies"][0] in workspace.ran("log", "--raw").stdout
-
-
 def test_what_is_not_there_any_more_is_said(asked: Workspace) -> None:
     """An answer of an older text is stale, and what was cleaned or forgotten is gone, of live calls too."""
     reviews.put(asked, **{"2": "It hums all night. One star."}, **{"5": "Nice."}).ran("tag-live")
@@ -79,11 +52,10 @@ def test_what_is_not_there_any_more_is_said(asked: Workspace) -> None:
     assert (found["stale"], found["changed_at"] is None) == (True, False)
     assert "of what it was before" in asked.ran("show", "--item", "2").stdout
     assert "would remove" in asked.ran("clean", KEEP_DAYS="0", DRY="1").stdout
-    assert "the text of 1 live call" in asked.ran("clean", KEEP_DAYS="0").stdout
-    assert document(asked, "clean", KEEP_DAYS="0")["live_texts"] == 0
-    for item, why in (("1", "the batch's files were removed by `make clean`"), ("5", "only what came of it is kept")):
+    assert "removed 4 files of 2 batches" in asked.ran("clean", KEEP_DAYS="0").stdout
+    for item in "15":  # by batch, and live
         (request,) = document(asked, "show", "--item", item, "--raw")["requests"]
-        assert request["wire"]["no_reply"].partition(":")[0] == why
+        assert request["wire"]["no_reply"] == "the batch's files were removed by `make clean`"
     with asked.open() as ws, ws.store.write() as tx:
         erase.erase_item(tx, reviews.NAME, "3", words=[])
         ws.task.remove_row(tx, "3")
