@@ -258,10 +258,6 @@ class Task(ABC):
         """Return which of these items `pending` would give, by a look at their rows alone."""
         return self.table(tx).pending_among(tx, ids)
 
-    def count_pending(self, tx: Connection, ids: Sequence[str]) -> int:
-        """Return how many of these items, few enough for one statement, `pending` would give."""
-        return self.table(tx).count_pending(tx, ids)
-
     def total(self, tx: Connection) -> int:
         """Return how many items there are, whether they can be asked or not."""
         return self.table(tx).total(tx)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, literal, select
 
 from pipeline.core.settings import Settings
 from pipeline.experts.schema import SPEC, experts, forget_shape, has_score_index, item_id, make_score_index
-from pipeline.experts.table import PAGE, SCORES, TASK, by_ids, looks_foreign, untagged
+from pipeline.experts.table import PAGE, TASK, by_ids, looks_foreign, refresh_scores, untagged
 from pipeline.store import asks, workspace
 from pipeline.store.database import pages, streamed
 from pipeline.store.schema import is_workspace
@@ -40,7 +40,7 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     lines = list(done.lines)
     if parked := settle_foreign(tx, every_row=done.first):
         lines.append(f"parked {parked:,} whose tags are no JSON list; the tags stay as they are")
-    if scored := SCORES.refresh(tx, None if done.first else unscored):
+    if scored := refresh_scores(tx, None if done.first else unscored):
         lines.append(f"scored {scored:,}")
     if lines and tx.info.pop(SWITCHED, False):
         lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")

@@ -8,18 +8,18 @@ from functools import cache, partial
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exc, func, select, text, update
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, asks
-from pipeline.store.database import pages, update_rows
+from pipeline.store.database import describe_error, pages, streamed, update_rows
 from pipeline.tables.adopt import new_ids
-from pipeline.tables.cells import list_of, text_of
-from pipeline.tables.item_table import DerivedColumn, ItemStates, ItemTable
-from pipeline.tables.rows import has_words, holds_no_texts, looks_like_no_list, mentions, refusals
+from pipeline.tables.cells import list_of, number_of, text_of
+from pipeline.tables.item_table import CELLS, ItemStates, ItemTable
+from pipeline.tables.rows import has_words, holds_no_texts, is_refusal, looks_like_no_list, mentions, refusals
 
 TASK = "expert-tags"
 PAGE = 2000
@@ -36,7 +36,6 @@ INPUT_COLUMNS = tuple(name for name in HEADERS if name != USERNAME)
 untagged = holds_no_texts(experts.c.tags)
 looks_foreign = looks_like_no_list(experts.c.tags)
 has_bio = has_words(experts.c.bio)
-SCORES = DerivedColumn(experts, "findability_score", SCORED_BY, score_of)
 
 
 def untagged_among(tx: Connection, ids: Sequence[str]) -> set[str]:
@@ -203,7 +202,7 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     for some in pages(shape_of(tx).ids.native(ids)):
         with refusals("experts"):
             tx.execute(update(experts).where(experts.c.id.in_(some)).values(fit_rates(tx, {"tags": None})))
-        SCORES.refresh(tx, experts.c.id.in_(some))
+        refresh_scores(tx, experts.c.id.in_(some))
 
 
 def tagged() -> ColumnElement[bool]:
@@ -235,3 +234,76 @@ def people(tx: Connection) -> ItemTable:
         named=(USERNAME,),
         name_of=lambda row: text_of(row[USERNAME]),
     )
+
+
+def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
+    """Write the scores of some or all people that are wrong; return how many those were.
+
+    Rows are read in one go for as long as few differ; those are written before the next are read.
+    """
+    written, after, own = 0, None, experts.c.id
+    query = select(own, experts.c.findability_score, *(experts.c[one] for one in SCORED_BY)).order_by(own)
+    query = query if condition is None else query.where(condition)
+    while True:
+        changed, after = _outdated(tx, query if after is None else query.where(own > after))
+        update_rows(tx, experts, ("findability_score",), changed)
+        written += len(changed)
+        if after is None:
+            return written
+
+
+def _outdated(tx: Connection, query: Select[Any]) -> tuple[list[tuple[float, Any]], Any]:
+    """Return (right score, id) of people who hold a wrong one, PAGE or a few more; and where to go on, or None."""
+    found: list[tuple[float, Any]] = []
+    result = streamed(tx, query, page=CELLS)
+    several: Iterator[Sequence[Sequence[Any]]] = result.partitions()
+    for rows in several:
+        found += [(new, key) for key, old, *cells in rows if (new := score_of(*cells)) != old and new != number_of(old)]
+        if len(found) >= PAGE:
+            result.close()
+            return found, rows[-1][0]
+    return found, None
+
+
+def remove_person(tx: Connection, item_id: str, *, so_far: str) -> None:
+    """Delete the row of a person, if it is there. `so_far` is what an error says of all else.
+
+    Raises:
+        ConfigurationError: another program's rows hold on to it, or its trigger or rule does.
+    """
+    table = people(tx)
+    name = table.names(tx, [item_id]).get(item_id)
+    if name is None:
+        return
+    try:
+        broken = _broken_references(tx)
+        tx.execute(delete(experts).where(experts.c.id.in_(table.ids.native([item_id]))))
+        if tx.dialect.name != "sqlite":
+            tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
+        elif _broken_references(tx) > broken:
+            raise ConfigurationError(
+                f"rows of another program refer to {name!r}; {so_far}", hint="remove those first, then run it again"
+            )
+    except exc.DBAPIError as error:
+        if not is_refusal(error):
+            raise
+        is_reference = "foreign key constraint" in str(error.orig).lower()
+        why = f"rows of another program refer to {name!r}" if is_reference else f"the database keeps {name!r}"
+        raise ConfigurationError(
+            f"{why}: {describe_error(error)}; {so_far}", hint="remove what holds on to the row first, then run it again"
+        ) from error
+    if table.ids_among(tx, [item_id]):
+        raise ConfigurationError(
+            f"a trigger or a rule of the database keeps the row of {name!r}, who cannot be forgotten so; {so_far}",
+            hint="take the trigger or rule away, or delete the row yourself, then run it again",
+        )
+
+
+def _broken_references(tx: Connection) -> int:
+    """Return how many references of an SQLite database lead nowhere, where it looks at some only at the commit."""
+    if tx.dialect.name != "sqlite":
+        return 0
+    waits = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND sql LIKE '%DEFERRED%' LIMIT 1")
+    if tx.execute(waits).first() is None:
+        return 0
+    return int(tx.execute(text("SELECT count(*) FROM pragma_foreign_key_check")).scalar_one())

@@ -395,7 +395,7 @@ def _written(
         return Edited(now, None)
     if wanted:
         table.replace_tags(tx, {key: table.as_json(wanted)}, rows={key: row})
-        table.SCORES.refresh(tx, experts.c.id == row["id"])
+        table.refresh_scores(tx, experts.c.id == row["id"])
         asks.unpark(tx, table.TASK, ids=[key])
     else:
         table.clear_tags(tx, [key])

@@ -24,7 +24,6 @@ from pipeline.experts import adopt, table
 from pipeline.experts.entries import INDEXED
 from pipeline.experts.schema import experts
 from pipeline.store import answers, by_hand
-from pipeline.tables import item_table
 from pipeline.tables.cells import cell_words, list_of, text_of
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ class ExpertsTask(Task):
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:
         """Delete a person's row."""
-        item_table.remove_row(tx, table.people(tx), item_id, so_far=so_far)
+        table.remove_person(tx, item_id, so_far=so_far)
 
     def check_derived(self, tx: Connection, display: Progress) -> DerivedCheck:
         """Compare scores with their rows, and tags with the answers that were applied."""
@@ -157,7 +156,7 @@ class ExpertsTask(Task):
     def refresh_derived(self, tx: Connection) -> int:
         """Bring scores up to date."""
         adopt.settle_foreign(tx)
-        return table.SCORES.refresh(tx)
+        return table.refresh_scores(tx)
 
     def settle_foreign(self, tx: Connection) -> int:
         """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended."""

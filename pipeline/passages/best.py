@@ -1,7 +1,9 @@
 """Find the best concept of each name: one query, as rows for commands and as a view for readers of the database.
 
 Of the concepts of a passage with one name in any case (of ASCII letters on SQLite) it is that of the preferred version,
-sure enough: those of `PREFER_VERSIONS` in order, then the newest begun, then those of other programs.
+sure enough: those of `PREFER_VERSIONS` in order, then the newest begun, then those of other programs. Beside the
+quotations in its evidence, `{"support": [{"start", "end", …}, …], …}` in code points of the text, stands the part of
+the passage round the first of them, as `source_text`; a document of another shape stays as it is.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,6 +28,8 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
+from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.types import TypeEngine
 
 from pipeline.core.settings import Settings
 from pipeline.passages import CONCEPTS
@@ -36,12 +40,13 @@ from pipeline.store.column_types import AsTheColumn
 from pipeline.store.database import streamed
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.marked_view import is_view_made, make_view
-from pipeline.tables.quoted_part import with_source
-from pipeline.tables.reflect import columns_of
+from pipeline.tables.reflect import columns_of, is_sqlite
 from pipeline.tables.rows import values_in_pages
 
 VIEW, OF = "best_concepts", "PREFER_VERSIONS and MIN_CONFIDENCE"
 PAGE = 500  # passages in one query, rows in one fetch
+MAX_SOURCE = 1200  # characters of the text that stand with a quotation
+IS_JSON = (16,)  # the version of PostgreSQL that tells JSON from other text
 NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$"
 
 
@@ -162,7 +167,69 @@ def _with_source(tx: Connection, shape: PassagesShape, chosen: Select[Any]) -> S
     key = passages.id if shape.has_same_ids else shape.item_id
     joined = rows.outerjoin(shape.passages, rows.c.passage_id == key)
     kind = columns_of(tx, CONCEPTS)["evidence"].type
-    evidence = with_source(tx, rows.c.evidence, cast(passages.text, Text), kind=kind)
+    evidence = _with_part(tx, rows.c.evidence, cast(passages.text, Text), kind=kind)
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]
     whole = select(*columns).select_from(joined)
     return whole.where(rows.c.place == literal_column("1")) if "place" in rows.c else whole
+
+
+def _with_part(
+    tx: Connection, document: ColumnElement[Any], text: ColumnElement[str], *, kind: TypeEngine[Any]
+) -> ColumnElement[Any]:
+    """Return documents with their part of a text; `kind` is the type of their column."""
+    return _on_sqlite(document, text) if is_sqlite(tx) else _on_server(tx, document, text, kind=kind)
+
+
+def _on_sqlite(document: ColumnElement[Any], text: ColumnElement[str]) -> ColumnElement[Any]:
+    """Return a document with `source_text`; one of another shape, or with a source of its own, as it is."""
+    first: dict[str, ColumnElement[Any]] = {name: literal_column(f"'$.support[0].{name}'") for name in ("start", "end")}
+    here = [func.json_type(document, path) == "integer" for path in first.values()]
+    start, end = (func.json_extract(document, path, type_=Integer) for path in first.values())
+    source = _source(text, start, end, least=func.min, most=func.max)
+    lacks = func.json_type(document, "$.source_text").is_(None)
+    whole = case((and_(*here, start >= 0, lacks, text.is_not(None)), func.json_set(document, "$.source_text", source)))
+    return case((func.json_valid(document) == 1, func.coalesce(whole, document)), else_=document)
+
+
+def _on_server(
+    tx: Connection, document: ColumnElement[Any], text: ColumnElement[str], *, kind: TypeEngine[Any]
+) -> ColumnElement[Any]:
+    """Return a document with `source_text`, as JSONB where the column is; of another shape, or with its own, as it is.
+
+    Text is only taken for JSON where the server can tell (from 16 on), else it stays as it is.
+    """
+    if isinstance(kind, JSONB):
+        return _source_in(type_coerce(document, JSONB), text)
+    told = cast(document, Text)
+    if isinstance(kind, JSON):
+        is_json: ColumnElement[bool] = document.is_not(None)
+    elif (tx.dialect.server_version_info or (0,)) >= IS_JSON:
+        is_json = told.op("IS JSON OBJECT", is_comparison=True)(literal_column(""))
+    else:
+        return document
+    safe = and_(is_json, ~told.contains("\\u0000"))  # which JSONB does not take
+    return case((safe, cast(_source_in(cast(told, JSONB), text), Text)), else_=told)
+
+
+def _source_in(document: ColumnElement[Any], text: ColumnElement[str]) -> ColumnElement[Any]:
+    """Return a document of JSONB with `source_text` where it has that shape."""
+    paths: Any = (literal_column(f"'{{support,0,{name}}}'") for name in ("start", "end"))
+    first = [cast(document.op("#>")(path), Text) for path in paths]  # a text would have its quotation marks
+    here = [one.op("~", is_comparison=True)("^[0-9]{1,9}$") for one in first]
+    start, end = (cast(case((is_number, one), else_="0"), Integer) for is_number, one in zip(here, first, strict=True))
+    source = _source(text, start, end, least=func.least, most=func.greatest)
+    lacks = document.op("->")(literal_column("'source_text'")).is_(None)
+    is_like = and_(func.jsonb_typeof(document) == "object", *here, lacks, text.is_not(None))
+    added = document.op("||")(func.jsonb_build_object("source_text", source))
+    return case((is_like, added), else_=document)
+
+
+def _source(
+    text: ColumnElement[str], start: ColumnElement[int], end: ColumnElement[int], *, least: Any, most: Any
+) -> ColumnElement[str]:
+    """Return the text where it is short, of a long one the part round text[start:end]; `least(a, b)` is SQL."""
+    whole = func.length(text)
+    room = literal_column(str(MAX_SOURCE), Integer)
+    before = (room - least(most(end - start, literal_column("0", Integer)), room)) // literal_column("2", Integer)
+    first = most(least(start - before, whole - room), literal_column("0", Integer))
+    return case((whole <= room, text), else_=func.substr(text, first + literal_column("1", Integer), room))

@@ -80,9 +80,6 @@ class Askable(Protocol):
     def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
         """Return which of these rows are open."""
 
-    def count_pending(self, tx: Connection, ids: Sequence[str]) -> int:
-        """Return how many of these rows, few enough for one statement, are open."""
-
 
 def held(task: str, own: str) -> Select[Any]:
     """Return the SELECT of the items that are not asked although their rows are open: claimed, or parked; see `parked`.
@@ -158,7 +155,7 @@ def claim(
 def _check_open(tx: Connection, task: Askable, ids: Sequence[str]) -> None:
     """Hold that rows, few enough for one statement, are open by their target, and that nothing else holds them."""
     taken = held(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
-    if tx.execute(taken).first() is not None or task.count_pending(tx, ids) != len(ids):
+    if tx.execute(taken).first() is not None or len(task.pending_among(tx, ids)) != len(ids):
         raise _not_open(task)
 
 

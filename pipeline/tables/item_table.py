@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
-from typing import cast as cast_to
 
 from sqlalchemy import (
     ColumnElement,
@@ -15,21 +14,16 @@ from sqlalchemy import (
     Text,
     case,
     cast,
-    delete,
-    exc,
     false,
     func,
     or_,
     select,
-    text,
 )
 
-from pipeline.core.errors import ConfigurationError
 from pipeline.store import asks
-from pipeline.store.database import describe_error, streamed, update_rows
+from pipeline.store.database import streamed
 from pipeline.tables.adopt import Ids
-from pipeline.tables.cells import number_of
-from pipeline.tables.rows import is_refusal, rows_among
+from pipeline.tables.rows import rows_among
 
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 
@@ -150,12 +144,6 @@ class ItemTable:
         """Return which of these items may be asked about."""
         return self.ids_among(tx, ids, self.is_open)
 
-    def count_pending(self, tx: Connection, ids: Sequence[str]) -> int:
-        """Return how many of these items, few enough for one statement, may be asked about."""
-        key = self.table.c[self.key]
-        mine = key.in_(self.ids.native(ids))
-        return tx.execute(select(func.count(key.distinct())).where(mine, self.is_open)).scalar_one()
-
     def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the name of each of these items that is there, by id."""
         if not self.named:
@@ -187,89 +175,3 @@ def _is_among(key: ColumnElement[str], ids: Select[Any]) -> ColumnElement[bool]:
     """Return the condition that an id is among others, looked up one by one: where they are many, few rows are read."""
     (held,) = ids.get_final_froms()
     return ids.where(ids.selected_columns[0] == key).correlate_except(held).exists()
-
-
-PAGE = 2000  # rows that are written at a time, or a few more
-
-
-class DerivedColumn(NamedTuple):
-    """A column of a table with the column `id`, and what makes its number of the cells of some other columns."""
-
-    table: Table
-    name: str
-    made_of: Sequence[str]
-    make: Callable[..., float]
-
-    def refresh(self, tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
-        """Write the numbers of some or all rows that are wrong; return how many those were.
-
-        Rows are read in one go for as long as few differ; those are written before the next are read.
-        """
-        written, after, own = 0, None, self.table.c.id
-        while True:
-            query = select(own, self.table.c[self.name], *(self.table.c[one] for one in self.made_of)).order_by(own)
-            if condition is not None:
-                query = query.where(condition)
-            if after is not None:
-                query = query.where(own > after)
-            changed, after = self._outdated(tx, query)
-            if changed:
-                update_rows(tx, self.table, (self.name,), changed)
-                written += len(changed)
-            if after is None:
-                return written
-
-    def _outdated(self, tx: Connection, query: Select[Any]) -> tuple[list[tuple[float, Any]], Any]:
-        """Return (right number, id) of rows that hold a wrong one, PAGE or a few more; and where to go on, or None."""
-        found: list[tuple[float, Any]] = []
-        result, make = streamed(tx, query, page=CELLS), self.make
-        pages: Iterator[Sequence[Sequence[Any]]] = result.partitions()
-        for rows in pages:
-            found += [(new, key) for key, old, *cells in rows if (new := make(*cells)) != old and new != number_of(old)]
-            if len(found) >= PAGE:
-                result.close()
-                return found, rows[-1][0]
-        return found, None
-
-
-def remove_row(tx: Connection, table: ItemTable, item_id: str, *, so_far: str) -> None:
-    """Delete the row of an item, if it is there. `so_far` is what an error says of all else.
-
-    Raises:
-        ConfigurationError: another program's rows hold on to it, or its trigger or rule does.
-    """
-    name = table.names(tx, [item_id]).get(item_id)
-    if name is None:
-        return
-    try:
-        broken, made = _broken_references(tx), cast_to(Table, table.table)
-        tx.execute(delete(made).where(made.c[table.key].in_(table.ids.native([item_id]))))
-        if tx.dialect.name != "sqlite":
-            tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
-        elif _broken_references(tx) > broken:
-            raise ConfigurationError(
-                f"rows of another program refer to {name!r}; {so_far}", hint="remove those first, then run it again"
-            )
-    except exc.DBAPIError as error:
-        if not is_refusal(error):
-            raise
-        is_reference = "foreign key constraint" in str(error.orig).lower()
-        why = f"rows of another program refer to {name!r}" if is_reference else f"the database keeps {name!r}"
-        raise ConfigurationError(
-            f"{why}: {describe_error(error)}; {so_far}", hint="remove what holds on to the row first, then run it again"
-        ) from error
-    if table.ids_among(tx, [item_id]):
-        raise ConfigurationError(
-            f"a trigger or a rule of the database keeps the row of {name!r}, who cannot be forgotten so; {so_far}",
-            hint="take the trigger or rule away, or delete the row yourself, then run it again",
-        )
-
-
-def _broken_references(tx: Connection) -> int:
-    """Return how many references of an SQLite database lead nowhere, where it looks at some only at the commit."""
-    if tx.dialect.name != "sqlite":
-        return 0
-    waits = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND sql LIKE '%DEFERRED%' LIMIT 1")
-    if tx.execute(waits).first() is None:
-        return 0
-    return int(tx.execute(text("SELECT count(*) FROM pragma_foreign_key_check")).scalar_one())

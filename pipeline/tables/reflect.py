@@ -54,12 +54,6 @@ def columns_of(tx: Connection, table: str) -> dict[str, Column[Any]]:
     return {folded(tx, column.name): column for column in found.columns}
 
 
-def missing_columns(tx: Connection, table: Table) -> list[Column[Any]]:
-    """Return the columns that the table of this name in the database lacks."""
-    there = columns_of(tx, table.name)
-    return [column for column in table.columns if folded(tx, column.name) not in there]
-
-
 def add_column(tx: Connection, column: Column[Any]) -> None:
     """Add a column to the table in the database, empty in every row."""
     declared = CreateColumn(column).compile(dialect=tx.dialect)

@@ -160,7 +160,7 @@ def lose_result_for_good(bench: Bench) -> None:
     not_ingested(bench)
     forget_file("batches/000001-results.jsonl")(bench)
     with bench.workspace.open() as ws, ws.store.write() as tx:
-        table.SCORES.refresh(tx)
+        table.refresh_scores(tx)
 
 
 def lost_build(bench: Bench) -> None:

@@ -92,9 +92,9 @@ def test_rescore_writes_what_differs(tx: Connection) -> None:
     table.insert_people(tx, [(f"p{number}", {"job_title": "Judge"}) for number in range(3000)])
     for spoilt, count in ((experts.c.id > 0, 3000), (experts.c.id % 1000 == 0, 3)):
         tx.execute(experts.update().where(spoilt).values(findability_score=99.0))
-        assert table.SCORES.refresh(tx) == count
+        assert table.refresh_scores(tx) == count
     assert set(tx.execute(experts.select().with_only_columns(experts.c.findability_score)).scalars()) == {10.0}
-    assert table.SCORES.refresh(tx) == 0
+    assert table.refresh_scores(tx) == 0
 
 
 def test_everyone_is_counted_once(tx: Connection) -> None:
