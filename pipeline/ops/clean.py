@@ -24,7 +24,7 @@ from pipeline.quality import report as reports
 from pipeline.store import batches, erase, pilots
 from pipeline.store.database import Store
 
-OURS = re.compile(r"(\d{6,})-(requests|results)\.(jsonl(\..+)?|asked)")
+OURS = re.compile(r"(\d{6,})-(requests|results)\.(?:jsonl(\..+)?|asked)")
 
 
 @dataclass
@@ -155,14 +155,14 @@ def litter(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
     with store.read() as tx:
         everyone = batches.batches_in_states(tx)
     known = {data / name for batch in everyone for name in (batch.request_file, batch.result_file) if name}
-    coming = {batch.number for batch in everyone if batch.state is BatchState.SUBMITTED}
+    coming = {batch.number for batch in everyone if batch.state in {BatchState.SUBMITTED, BatchState.ASKING}}
     abandoned = [path for path in sorted(data.glob(f"*{files.PART}")) if files.is_abandoned(path)]
     kept = known.union(unknown_sealed(store, data, borne))
     return abandoned + [path for path in sorted((data / prepare.FOLDER).glob("*")) if _is_litter(path, kept, coming)]
 
 
 def _is_litter(path: Path, known: set[Path], coming: set[int]) -> bool:
-    """Return whether a file in the folder of batches is ours and belongs to no batch; `coming` are being downloaded."""
+    """Return whether a file in the folder of batches is ours and belongs to no batch; the results of `coming` are on their way."""
     ours = OURS.fullmatch(path.name)
     if ours is None or path in known or (ours[2] == "results" and int(ours[1]) in coming):
         return False

@@ -97,13 +97,12 @@ def test_who_is_added_is_told_how_it_stands_in_time(workspace: Workspace, api: E
             assert time.monotonic() < until
             time.sleep(0.001)
         other.signal(signal.SIGSTOP)
-        began = time.monotonic()
+        until = time.monotonic() + PROMISED_S
         done = workspace.run("add", path, CALL_TIMEOUT=200)
-        took = time.monotonic() - began
+        assert time.monotonic() < until
         other.signal(signal.SIGCONT)
         other.wait()
     assert (done.code, "ada is saved without tags" in done.err) == (0, True)
-    assert took < PROMISED_S
     assert [one["name"] for one in workspace.status()["due"] if one["outcome"] is None] == ["ada"]
     api.clear_faults()
     workspace.each("submit", "poll", "ingest")

@@ -32,6 +32,7 @@ TOLD = {
 """The commands whose options another page tells of, by their names after make."""
 _STATES = {
     "prepared": "the request file is sealed and its items are claimed",
+    "asking": "so, and our own calls ask its lines; dead where nobody holds its lock",
     "submitting": "a create call was, or may have been, sent",
     "submitted": "the remote name is known",
     "downloaded": "the result, whole or partial, is sealed on disk",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.batch.reconcile import lock_of
 from tests.integration.many_passages import put
 from tests.lab import Api, Workspace
 from tests.page import Page
@@ -12,6 +13,7 @@ from tests.page import Page
 ADD = "/api/admin/experts"
 BIO = "I keep bees and teach water law."
 NEXT = "/api/tasks/experts/next"
+LIVE_RUN = re.compile(r'live run \d+ <span class="state">([^<]*)<')
 
 
 def finished(page: Page, begun: Any) -> dict[str, Any]:
@@ -120,15 +122,14 @@ def test_a_pilot_and_a_backfill_are_begun_once_their_estimate_was_shown(page: Pa
 
 
 def test_a_live_run_is_told_by_its_process(workspace: Workspace) -> None:
-    """Under way while the process of its calls goes on, killed where it is gone."""
+    """Under way while a process holds its lock, killed where none does."""
     workspace.begin()
     put(workspace, 2)
     workspace.ran("tag", MODE="live", TASK="passages")
-    workspace.change("UPDATE findable_runs SET ended_at = NULL WHERE mode = 'live'")
-    said = []
+    workspace.change("UPDATE findable_batches SET state = 'asking' WHERE number = 1")
     with workspace.open() as ws, Page(workspace) as page:
-        for owner in (ws.locks.mine().name, "live-of-before"):
-            workspace.change("UPDATE findable_calls SET owner = :owner", owner=owner)
-            found = page.get("/", params={"task": "passages"}).text
-            said += re.findall(r'live run \d+ <span class="state">([^<]*)<', found)
+        said = []
+        with ws.lock(lock_of(1)):
+            said += LIVE_RUN.findall(page.get("/", params={"task": "passages"}).text)
+        said += LIVE_RUN.findall(page.get("/", params={"task": "passages"}).text)
     assert said == ["under way", "killed"]

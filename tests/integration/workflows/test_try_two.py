@@ -9,7 +9,7 @@ import pytest
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 
-COUNTS = "SELECT (SELECT count(*) FROM findable_answers), (SELECT count(*) FROM findable_calls)"
+COUNTS = "SELECT (SELECT count(*) FROM findable_answers), (SELECT count(*) FROM findable_batches)"
 
 
 @pytest.fixture(name="two")
