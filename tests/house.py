@@ -22,7 +22,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {"jobs": "click dotenv rich"},
     {"web": "fastapi jinja2 markupsafe pydantic starlette uvicorn"},
     {"workflows": ""},
-    {"ops": "", "live": ""},
+    {"ops": ""},
     {
         "batch": "",
         "experts": "orjson pydantic sqlalchemy",

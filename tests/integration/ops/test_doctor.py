@@ -18,7 +18,6 @@ from pipeline.store import erase
 from tests.lab import ON_POSTGRESQL, Api, Workspace
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
-DEAD = "elsewhere-not-a-host|boot|1|0.00|abcd"
 LONG_AGO = "2026-01-01 00:00:00.000000"
 
 
@@ -36,8 +35,8 @@ class Bench:
         return self.workspace.data
 
     def sql(self, statement: str) -> None:
-        """Change the database behind the product's back; `:dead` is an owner, `:long_ago` a time."""
-        self.workspace.change(statement, dead=DEAD, long_ago=LONG_AGO)
+        """Change the database behind the product's back; `:long_ago` is a time."""
+        self.workspace.change(statement, long_ago=LONG_AGO)
 
     def plant(self, fault: "str | Callable[[Bench], None]") -> None:
         """Bring a fault about."""
