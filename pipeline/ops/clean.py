@@ -162,7 +162,7 @@ def litter(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
 
 
 def _is_litter(path: Path, known: set[Path], coming: set[int]) -> bool:
-    """Return whether a file in the folder of batches is ours and belongs to no batch; the results of `coming` are on their way."""
+    """Return whether a file in the folder of batches is ours and of no batch; `coming` have results on their way."""
     ours = OURS.fullmatch(path.name)
     if ours is None or path in known or (ours[2] == "results" and int(ours[1]) in coming):
         return False

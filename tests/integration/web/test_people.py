@@ -18,7 +18,7 @@ BIO = "I keep bees and teach water law."
 LIVE = ":generateContent"
 
 
-def test_whose_calls_get_no_reply_is_parked_and_asked_again_by_hand(page: Page, api: Api, workspace: Workspace) -> None:
+def test_whose_calls_get_no_reply_is_parked_and_asked_again_by_hand(page: Page, api: Api) -> None:
     """A call without a reply may have been paid for: the tenth one parks them, with the reason; a 503 never does."""
     api.fault("status", times=100, path=LIVE, args={"code": 503})
     assert page.post(ADD, json={"username": "ada", "bio": BIO}).json()["retrying"]
