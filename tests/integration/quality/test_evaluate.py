@@ -77,11 +77,13 @@ def a_batch(workspace: Workspace, *, extractor: str = EXTRACTOR, number: int = 1
     insert(workspace, "findable_batches", number=number, extractor=extractor, **batch)
 
 
-def attempt(workspace: Workspace, item: str, outcome: str, *, batch: int = 1) -> None:
+def attempt(workspace: Workspace, item: str, outcome: str, *, batch: int = 1, extractor: str = EXTRACTOR) -> None:
     """Keep an attempt of a batch that gave no answer and was charged: 50 tokens in, 5 out."""
     tried: dict[str, Any] = {"task": "passage-concepts", "at": AT, "charged": True, "forgiven": False, "reason": "r"}
     cost = {"tokens_in": 50, "tokens_out": 5, "cost": 0.0005}
-    insert(workspace, "findable_attempts", item_id=item, batch=batch, outcome=outcome, **tried | cost)
+    insert(
+        workspace, "findable_attempts", item_id=item, batch=batch, extractor=extractor, outcome=outcome, **tried | cost
+    )
 
 
 def measured(workspace: Workspace, extractor: str | None = LABEL) -> Quality:
@@ -135,7 +137,7 @@ def test_coverage_and_failures_know_what_was_charged(workspace: Workspace) -> No
     attempt(workspace, "d", "invalid")
     attempt(workspace, "e", "missing")
     attempt(workspace, "f", "refused")
-    attempt(workspace, "g", "invalid", batch=2)
+    attempt(workspace, "g", "invalid", batch=2, extractor="other@1/m-1")
     answered(workspace, "j", extractor="other@1/m-1")
     found = measured(workspace)
     assert figure(found, "coverage") == pytest.approx(3 / 7)  # d, e, f and k are without
