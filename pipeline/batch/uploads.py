@@ -44,6 +44,6 @@ def drop_upload(client: "Client", upload: str | None, *, warn: "Callable[[str], 
     """Delete an upload that is not needed any more; where it cannot be reached, the API forgets it in any case."""
     try:
         if upload:
-            client.delete_upload(upload)
+            client.delete(upload)
     except RemoteError as error:
         warn(f"the upload {upload} could not be deleted: {error.message}")

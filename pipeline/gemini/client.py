@@ -153,10 +153,16 @@ class Client:
             name = remote.file_in(document if "file" in document else {"file": document})["name"]
             await sdk.aio.files.delete(name=name, config=_options(self.call_timeout_s))
 
-    def delete_upload(self, name: str) -> None:
-        """Delete an upload; one that is gone or not ours any more (403, 404) counts as deleted."""
-        _check_name(name, FILE_NAME, "file")
-        self._delete(lambda sdk: sdk.aio.files.delete, name)
+    def delete(self, name: str) -> None:
+        """Delete an upload or a batch; one that is gone or not ours any more (403, 404) counts as deleted."""
+        is_file, config = name.startswith("files/"), _options(self.call_timeout_s)
+        _check_name(name, FILE_NAME if is_file else BATCH_NAME, "file" if is_file else "batch")
+
+        async def delete(sdk: "genai.Client") -> None:
+            await (sdk.aio.files if is_file else sdk.aio.batches).delete(name=name, config=config)
+
+        with contextlib.suppress(MissingError):
+            self._call(delete, what=f"delete {name}")
 
     def create_batch(self, model: str, *, file_name: str, display_name: str) -> RemoteBatch:
         """Create a batch with exactly one attempt, and return what the API says of it.
@@ -219,16 +225,6 @@ class Client:
                 self._document()
 
         self._call(cancel, what=f"cancel {name}")
-
-    def delete_batch(self, name: str) -> None:
-        """Delete a batch at the API; one that is gone (403, 404) counts as deleted."""
-        _check_name(name, BATCH_NAME, "batch")
-        self._delete(lambda sdk: sdk.aio.batches.delete, name)
-
-    def _delete(self, method: "Callable[[genai.Client], Callable[..., Awaitable[object]]]", name: str) -> None:
-        config = _options(self.call_timeout_s)
-        with contextlib.suppress(MissingError):
-            self._call(lambda sdk: method(sdk)(name=name, config=config), what=f"delete {name}")
 
     def download(self, file_name: str, part: Path) -> int:
         """Write a result file to `part` at flat memory and return its size in bytes; nothing is synced here.

@@ -132,7 +132,7 @@ def _clean_uploads(ws: OpenWorkspace, *, report: CleanReport) -> None:
         for one in uploads.left_uploads(ws.store, ws.client):
             report.uploads += 1
             if not report.dry:
-                ws.client.delete_upload(one.file.name)
+                ws.client.delete(one.file.name)
     except (RemoteError, ConfigurationError) as error:
         ws.display.warn(f"uploads were not looked at: {error.message}")
 

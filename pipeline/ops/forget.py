@@ -147,10 +147,10 @@ def _drop_uploads(ws: OpenWorkspace, mine: "Sequence[Batch]") -> int:
     """Delete what the API still keeps of these batches: uploads; of the local engine, which is at work, results too."""
     left = uploads.left_uploads(ws.store, ws.client, of={batch.number for batch in mine})
     for one in left:
-        ws.client.delete_upload(one.file.name)
+        ws.client.delete(one.file.name)
     for batch in mine if ws.backend == "local" else ():
         if batch.remote_name:
-            ws.client.delete_batch(batch.remote_name)
+            ws.client.delete(batch.remote_name)
     return len(left)
 
 

@@ -137,8 +137,8 @@ def test_deleting_what_is_gone_is_done(script: Script, client: Client) -> None:
     script.reply = lambda seen: Answer(
         {"error": {"code": 404, "status": "NOT_FOUND", "message": "gone"}}, code=403 if seen.method == "POST" else 404
     )
-    client.delete_upload("files/abc")
-    client.delete_batch(BATCH)
+    client.delete("files/abc")
+    client.delete(BATCH)
     with pytest.raises(MissingError):
         client.cancel_batch(BATCH)
     assert script.calls == ["DELETE /v1beta/files/abc", f"DELETE /v1beta/{BATCH}", f"POST /v1beta/{BATCH}:cancel"]
