@@ -81,7 +81,7 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
     """
     if any(one.is_file() for one in (settings.data, *settings.data.parents)):
         return ""  # it cannot be a folder, which opening it says
-    check_restored(settings)
+    _check_restored(settings)
     with store.read_unchanged() as tx:
         is_ours = tx is not None and schema.is_workspace(tx)
         others = [] if tx is None or is_ours else schema.other_tables(tx)
@@ -116,7 +116,7 @@ def _tables_here(tx: "Connection", settings: Settings) -> list[ModuleType]:
     return [tables_of(room) for room in rooms() if room.is_here(tx, settings)]
 
 
-def missing_tables(tx: "Connection", settings: Settings) -> dict[str, str]:
+def _missing_tables(tx: "Connection", settings: Settings) -> dict[str, str]:
     """Return the tables and views that the subjects here would make, by name, each with what it is."""
     wanted = [one for room in _tables_here(tx, settings) for one in room.makes(settings).items()]
     return {name: "table" if columns else "view" for name, columns in wanted if kind_of(tx, name) is None}
@@ -124,7 +124,7 @@ def missing_tables(tx: "Connection", settings: Settings) -> dict[str, str]:
 
 def _missing(tx: "Connection", settings: Settings, access: Access) -> list[str]:
     """Return the tables and views that a command would make beside the engine's, in words; to read makes none."""
-    found = missing_tables(tx, settings)
+    found = _missing_tables(tx, settings)
     is_own = access is not Access.READ and is_declared(settings)
     if is_own and (kind_of(tx, tables.tasks.name) is None or declared().recorded_name(tx, settings) is None):
         found |= declared().planned_tables(settings)
@@ -204,7 +204,7 @@ def _agree_to_folder(settings: Settings, store: Store, agrees: Callable[[str], b
         )
 
 
-def backend_of(settings: Settings, bound: str | None) -> str:
+def _backend_of(settings: Settings, bound: str | None) -> str:
     """Return the backend to use: the one the workspace is bound to.
 
     Raises:
@@ -272,7 +272,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         tasks = (*filter(None, made), *declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         marker.write_marker(settings.data, marker.FolderMarker(row.workspace_id, store.address))
-    backend = backend_of(settings, row.backend)
+    backend = _backend_of(settings, row.backend)
     store.locks = Locks(store, settings.data / "locks", row.workspace_id)
     return OpenWorkspace(
         settings=settings.for_backend(backend),
@@ -317,7 +317,7 @@ def _rooms_of(
             raise never_used(settings, room.how_to_begin)
         tables = [tables_of(room) for room in here]
         is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, seen) for one in tables)
-        if access is Access.READ and not is_ready and (gone := missing_tables(tx, seen)):
+        if access is Access.READ and not is_ready and (gone := _missing_tables(tx, seen)):
             raise InconsistentError(
                 f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
                 hint="`make restore` puts a backup back; a command that writes makes it, with no row",
@@ -376,7 +376,7 @@ def is_free(data: Path) -> bool:
     return not data.exists() or (data.is_dir() and not any(data.iterdir()))
 
 
-def check_restored(settings: Settings) -> None:
+def _check_restored(settings: Settings) -> None:
     """Pass unless a restore into the folder was begun and is not over: the database comes last where it is a file.
 
     Raises:

@@ -41,7 +41,7 @@ async def asyncio_sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-def utc_now() -> datetime:
+def _utc_now() -> datetime:
     """Return the time, aware, in UTC."""
     return datetime.now(UTC)
 
@@ -56,7 +56,7 @@ class OpenWorkspace:
     display: Progress
     task: "Task"
     tasks: "tuple[Task, ...]" = ()  # all that this workspace has, whichever is worked on
-    now: Callable[[], datetime] = utc_now
+    now: Callable[[], datetime] = _utc_now
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
     asleep: Callable[[float], Awaitable[None]] = asyncio_sleep

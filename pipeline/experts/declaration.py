@@ -2,7 +2,7 @@
 
 A model repeats what stands in a biography, and a stranger may have written it. What of a tag is harmless in another
 form is cleaned: mark-up, entities, control and invisible characters. What is too long after that, still mark-up, or an
-address is no tag, and `ill_formed` says why.
+address is no tag, and `_ill_formed` says why.
 """
 
 import re
@@ -86,7 +86,7 @@ def well_formed(tags: Sequence[str]) -> tuple[list[str], str]:
     if _PLAIN.fullmatch(together) and together.count("\n") == len(tags) - 1 and max(map(len, tags)) <= MAX_TAG:
         return list(tags) if len(set(tags)) == len(tags) else list(dict.fromkeys(tags)), ""
     clean = dict.fromkeys(clean_tag(tag) for tag in tags)
-    reasons = {tag: ill_formed(tag) for tag in clean}
+    reasons = {tag: _ill_formed(tag) for tag in clean}
     return [tag for tag, reason in reasons.items() if not reason], next(iter(reasons.values()), "there is none")
 
 
@@ -100,7 +100,7 @@ def clean_tag(tag: str) -> str:
     return text
 
 
-def ill_formed(tag: str) -> str:
+def _ill_formed(tag: str) -> str:
     """Return why a cleaned text is no tag; an empty text where it is one."""
     if not tag:
         return "a tag is blank"
@@ -118,6 +118,6 @@ def checked_tag(tag: str) -> str:
         InputError: it is none.
     """
     clean = clean_tag(tag)
-    if why := ill_formed(clean):
+    if why := _ill_formed(clean):
         raise InputError(f"{tag[:MAX_RAW]!r} cannot be a tag: {why}; nothing was changed")
     return clean

@@ -31,7 +31,7 @@ def index_entry(row: Mapping[Any, Any]) -> Entry:
 
 def _entry(*cells: Any) -> Entry:
     metadata = dict(zip(NAMES, map(call, READERS.values(), cells), strict=True))
-    return Entry(str(cells[0]), index_text(metadata), metadata, metadata["tags"], _fields(metadata))
+    return Entry(str(cells[0]), _index_text(metadata), metadata, metadata["tags"], _fields(metadata))
 
 
 def _fields(metadata: Mapping[str, Any]) -> dict[str, str]:
@@ -45,7 +45,7 @@ def _fields(metadata: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def index_text(metadata: Mapping[str, Any]) -> str:
+def _index_text(metadata: Mapping[str, Any]) -> str:
     """Return `First Last. Title at Company. bio Domains: tag1, tag2.` of an entry, what is missing left out."""
     first, last, tags = metadata["First Name"], metadata["Last Name"], metadata["tags"]
     title, company = metadata["Job Title"], metadata["Company"]

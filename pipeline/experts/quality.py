@@ -69,7 +69,7 @@ BOUNDS = tuple(
 )
 
 
-class TaggedText(NamedTuple):
+class _TaggedText(NamedTuple):
     """What was asked about a person, and the tags that were given."""
 
     text: str
@@ -91,8 +91,8 @@ def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  
     commonest = {tag for tag, _ in often[:COMMONEST]}
     cells = table.people(tx).cells(tx, ("tags",), condition)
     carrying = sum(not commonest.isdisjoint(list_of(cell) or ()) for (cell,) in cells)
-    texts = in_english(_texts(tx, list(read))) if tally.answers >= FEWEST else []
-    unlike = Counter(tag for _, tag in unsupported(texts))
+    texts = _in_english(_texts(tx, list(read))) if tally.answers >= FEWEST else []
+    unlike = Counter(tag for _, tag in _unsupported(texts))
     found = [
         *_figures(tx, extractor, tally.lengths, used, carrying),
         Figure("unlike-text", share(unlike.total(), sum(len(one.tags) for one in texts)), "share", UNLIKE, len(texts)),
@@ -142,11 +142,11 @@ def _figures(
     yield Figure("at-minimum", share(numbers[1], people), "share", told, people)
 
 
-def _texts(tx: "Connection", ids: list[str]) -> list[TaggedText]:
+def _texts(tx: "Connection", ids: list[str]) -> list[_TaggedText]:
     """Return what was asked about these people, with their tags."""
     rows = table.by_ids(tx, ids, ("job_title", "bio", "tags")).values()
     return [
-        TaggedText(f"{text_of(row['job_title'])} {text_of(row['bio'])}", list_of(row["tags"]) or ()) for row in rows
+        _TaggedText(f"{text_of(row['job_title'])} {text_of(row['bio'])}", list_of(row["tags"]) or ()) for row in rows
     ]
 
 
@@ -160,19 +160,19 @@ def _samples(tx: "Connection", ids: list[str]) -> Iterator[Sample]:
             yield Sample(key, text_of(rows[key]["username"]), shown, (), ", ".join(list_of(rows[key]["tags"]) or []))
 
 
-def in_english(texts: Sequence[TaggedText]) -> list[TaggedText]:
+def _in_english(texts: Sequence[_TaggedText]) -> list[_TaggedText]:
     """Return those whose text is in English, as far as its small words tell."""
     return [one for one in texts if len(ENGLISH.intersection(one.text.lower().split())) >= FEW]
 
 
-def unsupported(texts: Sequence[TaggedText]) -> list[tuple[int, str]]:
+def _unsupported(texts: Sequence[_TaggedText]) -> list[tuple[int, str]]:
     """Return the tags that are unlike their text, each with its place among these texts in English."""
     strange = [(place, tag) for place, one in enumerate(texts) for tag in _without_word(one)]
     nearer = _others_nearer([tag for _, tag in strange], [place for place, _ in strange], [one.text for one in texts])
     return [one for one, share in zip(strange, nearer, strict=True) if share > NEARER]
 
 
-def _without_word(one: TaggedText) -> list[str]:
+def _without_word(one: _TaggedText) -> list[str]:
     """Return the tags that have no term in common with their text, nor one of the same root."""
     terms = set(terms_of(one.text))
     return [tag for tag in one.tags if not any(_stands_in(term, terms) for term in terms_of(tag))]

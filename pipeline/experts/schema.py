@@ -59,7 +59,7 @@ item_id = SPEC.item_id
 
 
 @dataclass(frozen=True)
-class ExpertsShape:
+class _ExpertsShape:
     """What an adopted table may have otherwise: its ids, rates that it rounds, and columns that take no NULL.
 
     `places` are those behind the point that rates have, None for any; `blanks` stand for nothing.
@@ -71,15 +71,15 @@ class ExpertsShape:
     blanks: Mapping[str, Any]
 
 
-def shape_of(tx: Connection) -> ExpertsShape:
+def shape_of(tx: Connection) -> _ExpertsShape:
     """Return how this table is; looked up once a connection."""
-    known: ExpertsShape | None = tx.info.get(SHAPE)
+    known: _ExpertsShape | None = tx.info.get(SHAPE)
     if known is None:
         columns = columns_of(tx, "experts")
         blanks = for_nothing(tx, columns, (*HEADERS, "tags"))
         if list_of(blanks.get("tags")) != []:
             blanks["tags"] = ""
-        known = ExpertsShape(columns["id"], ids_in(tx, columns["id"]), _places(tx, columns["hourly_rate"]), blanks)
+        known = _ExpertsShape(columns["id"], ids_in(tx, columns["id"]), _places(tx, columns["hourly_rate"]), blanks)
         tx.info[SHAPE] = known
     return known
 

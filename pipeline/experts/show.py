@@ -56,7 +56,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         state = table.people(tx).state_of(tx, item_id)
         index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))
         by_hand = tags_of_person(tx, row)
-    expert = expert_document(row)
+    expert = _expert_document(row)
     return {
         "expert": expert,
         "id": row["id"],
@@ -131,11 +131,11 @@ def encode_experts(rows: Iterable[Mapping[Any, Any]], format_: str) -> Iterator[
     In a column of one type a rate is text, for another program may have written one.
     """
     told = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
-    documents = ({**one, **{name: _as_text(one[name]) for name in told}} for one in map(expert_document, rows))
+    documents = ({**one, **{name: _as_text(one[name]) for name in told}} for one in map(_expert_document, rows))
     return export.encoded(documents, format_, kinds=KINDS)
 
 
-def expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return one row of `experts` by the names of the header; what is empty is None."""
     texts: dict[str, Any] = {header: text_of(row[column]) or None for column, header in HEADERS.items()}
     rate = number_of(row["hourly_rate"])

@@ -31,7 +31,7 @@ STATE = 16  # hex digits of the hash of a state
 NOTHING = "nothing was changed"
 
 
-class TagUse(NamedTuple):
+class _TagUse(NamedTuple):
     """A tag: how many people have it, and the usernames of the first."""
 
     tag: str
@@ -44,7 +44,7 @@ class TagsReport:
     """How many people have tags, the different tags, the most used first, and what was merged."""
 
     people: int
-    tags: list[TagUse]
+    tags: list[_TagUse]
     merges: list[Merge]
 
     @property
@@ -88,7 +88,7 @@ class TagChange(NamedTuple):
     rename: Sequence[tuple[str, str]] = ()
 
 
-class TagEdit(NamedTuple):
+class _TagEdit(NamedTuple):
     """One edit of a person's tags: its number from 1, by whom and when (aware), and which edit it undoes."""
 
     number: int
@@ -113,7 +113,7 @@ class PersonTags:
     username: str
     tags: list[str]
     findability_score: float | None
-    edits: list[TagEdit]
+    edits: list[_TagEdit]
 
     @property
     def state(self) -> str:
@@ -152,7 +152,7 @@ def count_tags(store: "Store") -> TagsReport:
                     examples.setdefault(tag, []).append(text_of(name))
         done = by_hand.list_merges(tx, table.TASK)
     often = sorted(used, key=lambda tag: (-used[tag], tag))
-    return TagsReport(people, [TagUse(tag, used[tag], examples[tag]) for tag in often], done)
+    return TagsReport(people, [_TagUse(tag, used[tag], examples[tag]) for tag in often], done)
 
 
 def merge(store: "Store", pairs: Sequence[tuple[str, str]], who: str, *, at: "datetime") -> MergeReport:
@@ -202,7 +202,7 @@ def tags_of_person(tx: "Connection", row: Mapping[Any, Any]) -> PersonTags:
     """Return the tags that a row of a person holds, with what was ever edited."""
     key = str(row["id"])
     found = [
-        TagEdit(one.number, one.who, one.at, json.loads(one.before)["tags"], json.loads(one.after)["tags"], one.undoes)
+        _TagEdit(one.number, one.who, one.at, json.loads(one.before)["tags"], json.loads(one.after)["tags"], one.undoes)
         for one in by_hand.list_edits(tx, table.TASK, key)
     ]
     return PersonTags(
@@ -368,7 +368,7 @@ def _meant(now: PersonTags, tag: str) -> str:
     raise InputError(f"{now.username!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {_named(now.tags)}")
 
 
-def _reverted(tags: Sequence[str], edit: TagEdit) -> list[str]:
+def _reverted(tags: Sequence[str], edit: _TagEdit) -> list[str]:
     if tags == edit.after:
         return edit.before
     found = [tag for tag in tags if tag in edit.before or tag not in edit.after]

@@ -47,7 +47,7 @@ OF_ANSWERS: Mapping[str, tuple[Any, Holds]] = {
 KEY = ("asset_id", "provider", "model")  # of which `asset_ai` has one row
 
 
-def assets_spec() -> TableSpec:
+def _assets_spec() -> TableSpec:
     """Return what is needed of `assets`: ids and paths; the other columns are added, empty in every row."""
     own = Column("id", BigId, Identity(), primary_key=True)
     found_by = [Index(f"findable_assets_{name}", name) for name in ("path", "hash")]
@@ -65,7 +65,7 @@ def assets_spec() -> TableSpec:
     )
 
 
-def asset_ai_spec(tx: Connection, assets_id: Column[Any]) -> TableSpec:
+def _asset_ai_spec(tx: Connection, assets_id: Column[Any]) -> TableSpec:
     """Return what is needed of `asset_ai`, whose `asset_id` is of the type that the ids of the assets have."""
     whose, key = Column("asset_id", assets_id.type, nullable=False), PrimaryKeyConstraint(*KEY)
     return TableSpec(
@@ -101,7 +101,7 @@ def _as_there(name: str, key: str, kinds: Mapping[str, tuple[Any, Holds]]) -> Ta
     return Table(name, MetaData(), Column(key, AsTheColumn()), *_columns(kinds))
 
 
-LIBRARY = Pair(assets_spec(), asset_ai_spec)
+LIBRARY = Pair(_assets_spec(), _asset_ai_spec)
 
 
 def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001 - the tables have one name

@@ -55,12 +55,12 @@ class ImagesTask(DeclaredTask):
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the image of that id or path, also of one that cannot be asked about."""
-        item_id, _, problem = image_named(tx, name)
+        item_id, _, problem = _image_named(tx, name)
         return super().id_of(tx, item_id) if problem is None else item_id
 
     def grid(self, tx: Connection) -> Grid:
         """Return what lists images; of the one that is wanted also why it cannot be asked about."""
-        return ImagesGrid.of(super().grid(tx))
+        return _ImagesGrid.of(super().grid(tx))
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:
         """Delete an image's rows; its file stays where it is."""
@@ -73,7 +73,7 @@ task_class = ImagesTask
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ImagesGrid(Grid):
+class _ImagesGrid(Grid):
     """The list of a declared task, with the images that no question is made of where one of them is wanted."""
 
     @classmethod
@@ -84,14 +84,14 @@ class ImagesGrid(Grid):
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
         """Return images; of the one that is wanted also why it cannot be asked about."""
         page = super().page(tx, wanted)
-        key, path, problem = ("", "", None) if wanted.only is None else image_named(tx, wanted.only)
+        key, path, problem = ("", "", None) if wanted.only is None else _image_named(tx, wanted.only)
         if problem is None:
             return page
         rows = page.items or [ListedItem(key, UNUSABLE, {"id": key, "path": path})]
         return page._replace(items=[one._replace(values={**one.values, WHY: problem}) for one in rows])
 
 
-def image_named(tx: Connection, name: str) -> tuple[str, str, str | None]:
+def _image_named(tx: Connection, name: str) -> tuple[str, str, str | None]:
     """Return (id, path, problem) of the image of that id, else of that path; of none the name alone."""
     assets = assets_table()
     key = cast(assets.c.id, Text)

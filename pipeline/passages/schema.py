@@ -92,7 +92,7 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     )
 
 
-def passages_spec(name: str) -> TableSpec:
+def _passages_spec(name: str) -> TableSpec:
     """Return what is needed of the table of passages: it is read in place, and nothing is added but an index."""
     own = Column("id", Text, primary_key=True)
     made = Table(name, MetaData(), own, *(_column(one, nullable=one != "text") for one in OF_PASSAGES))
@@ -108,7 +108,7 @@ def passages_spec(name: str) -> TableSpec:
     )
 
 
-def concepts_spec(tx: Connection, passages_id: Column[Any]) -> TableSpec:
+def _concepts_spec(tx: Connection, passages_id: Column[Any]) -> TableSpec:
     """Return what is needed of the table of concepts, whose `passage_id` is of the type that the passages' ids have."""
     whose = Column("passage_id", passages_id.type, nullable=False)
     own: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
@@ -126,7 +126,7 @@ def concepts_spec(tx: Connection, passages_id: Column[Any]) -> TableSpec:
 
 def tables_of(name: str) -> Pair:
     """Return what is needed of both tables, that of passages by its name."""
-    return Pair(passages_spec(name), concepts_spec)
+    return Pair(_passages_spec(name), _concepts_spec)
 
 
 def _check_rows_fit(tx: Connection, concepts: Columns) -> None:

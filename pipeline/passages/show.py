@@ -34,7 +34,7 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
         if not table.item_table(shape).ids_among(tx, [passage]):
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
         found = best.best_concepts(tx, shape, best.preference_of(ws.settings), passage=passage)
-        return [concept_document(one) for one in found]
+        return [_concept_document(one) for one in found]
 
 
 class QuotedConcept(NamedTuple):
@@ -160,7 +160,7 @@ def encode_concepts(concepts: Iterable[ConceptRow], format_: str) -> Iterator[by
     return export.encoded(rows, format_, kinds=KINDS)
 
 
-def concept_document(concept: ConceptRow) -> dict[str, Any]:
+def _concept_document(concept: ConceptRow) -> dict[str, Any]:
     """Return one concept for programs; its time in ISO 8601, its confidence a number wherever it is one."""
     moment = concept.created_at and concept.created_at.isoformat()
     return {**concept._asdict(), "confidence": _number(concept.confidence), "created_at": moment}

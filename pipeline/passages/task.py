@@ -40,7 +40,7 @@ CUT = "The passage is longer; only its beginning is shown. Quote from what is sh
 _JSON = json.JSONEncoder(ensure_ascii=False)  # made once: `json.dumps` makes one for each call
 
 
-def passage_hash(text: str) -> str:
+def _passage_hash(text: str) -> str:
     """Return the SHA-256 of a whole text as hex: offsets are of the text as it stood, also beyond what was shown."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
@@ -103,7 +103,7 @@ class ConceptsTask(Task):
 
     def input_hash(self, row: Mapping[str, Any]) -> str:
         """Return the hash of the text."""
-        return passage_hash(cell_words(row["text"]))
+        return _passage_hash(cell_words(row["text"]))
 
     def table(self, tx: Connection) -> ItemTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages."""
@@ -251,7 +251,7 @@ def _is_of(asked: Answered, text: str) -> bool:
     """Return whether an answer is about this very text, and its quotations were looked for in it."""
     from pipeline.passages.evidence import GroundedConcepts
 
-    return isinstance(asked.answer, GroundedConcepts) and passage_hash(text) == asked.input_hash
+    return isinstance(asked.answer, GroundedConcepts) and _passage_hash(text) == asked.input_hash
 
 
 def _shown(_column: str, cells: Sequence[Any]) -> Iterable[str]:

@@ -209,7 +209,7 @@ class TableSpec:
 
 
 @dataclass(frozen=True)
-class Adopted:
+class _Adopted:
     """What was done to a table: `first` where it was there and not adopted before; `lines` say what was done."""
 
     made: bool = False
@@ -233,7 +233,7 @@ def is_whole(tx: Connection, spec: TableSpec) -> bool:
     )
 
 
-def adopt_table(tx: Connection, spec: TableSpec, *, first: bool) -> Adopted:
+def adopt_table(tx: Connection, spec: TableSpec, *, first: bool) -> _Adopted:
     """Make the table, or add to an existing one what it lacks; `first` tells that its ids were not looked at before.
 
     Raises:
@@ -243,7 +243,7 @@ def adopt_table(tx: Connection, spec: TableSpec, *, first: bool) -> Adopted:
     if not found:
         spec.made.create(tx)
         _make_mark(tx, spec)
-        return Adopted(made=True)
+        return _Adopted(made=True)
     added, lacking = spec.missing(found), spec.lacks_index(tx, found)
     try:
         _add_columns(tx, spec, added)
@@ -256,7 +256,7 @@ def adopt_table(tx: Connection, spec: TableSpec, *, first: bool) -> Adopted:
     except exc.DBAPIError as error:
         why = f"cannot be adopted: {describe_error(error)}"
         raise unfit(spec.name, why, hint=f"make it a plain table, or {spec.elsewhere}") from error
-    return Adopted(first=first, lines=(_said(tx, spec, added),) if first or added else ())
+    return _Adopted(first=first, lines=(_said(tx, spec, added),) if first or added else ())
 
 
 def planned(tx: Connection, spec: TableSpec) -> list[str]:
@@ -286,7 +286,7 @@ class Pair:
     items: TableSpec
     said_of: Callable[[Connection, Column[Any]], TableSpec]
 
-    def adopt(self, tx: Connection) -> tuple[Adopted, Adopted]:
+    def adopt(self, tx: Connection) -> tuple[_Adopted, _Adopted]:
         """Make the tables, or add what is missing to existing ones.
 
         Raises:
@@ -319,13 +319,13 @@ class Pair:
 
     def moved(self, tx: Connection) -> list[Table]:
         """Return the tables of an SQLite file as they are to be on a server; see `as_moved`."""
-        return [as_moved(tx, one) for one in (self.items, self._said(tx))]
+        return [_as_moved(tx, one) for one in (self.items, self._said(tx))]
 
     def _said(self, tx: Connection) -> TableSpec:
         return self.said_of(tx, columns_of(tx, self.items.name)["id"])
 
 
-def as_moved(tx: Connection, spec: TableSpec) -> Table:
+def _as_moved(tx: Connection, spec: TableSpec) -> Table:
     """Return a table of an SQLite file as it is to be on a server: those of our columns that are there.
 
     Ids that are no whole numbers become text.

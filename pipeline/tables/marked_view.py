@@ -9,7 +9,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.tables.reflect import is_sqlite, quoted
 
 
-def run_sql(tx: Connection, statement: str) -> None:
+def _run_sql(tx: Connection, statement: str) -> None:
     """Run a statement without parameters as it stands; names in it may hold `%` and `:`."""
     tx.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
@@ -33,22 +33,22 @@ def put_view(tx: Connection, name: str, query: Select[Any], *, mark: str) -> Non
     """
     view, select = quoted(tx, name), _sql_of(tx, query)
     if is_sqlite(tx):
-        run_sql(tx, f"DROP VIEW IF EXISTS {view}")
-        run_sql(tx, f"CREATE VIEW {view} AS /* {mark} */ {select}")
+        _run_sql(tx, f"DROP VIEW IF EXISTS {view}")
+        _run_sql(tx, f"CREATE VIEW {view} AS /* {mark} */ {select}")
         return
     try:
         with tx.begin_nested():
-            run_sql(tx, f"CREATE OR REPLACE VIEW {view} AS {select}")
+            _run_sql(tx, f"CREATE OR REPLACE VIEW {view} AS {select}")
     except exc.DBAPIError:  # a column of it is another one now
         _replace(tx, name, f"CREATE VIEW {view} AS {select}")
-    run_sql(tx, f"COMMENT ON VIEW {view} IS '{mark}'")
+    _run_sql(tx, f"COMMENT ON VIEW {view} IS '{mark}'")
 
 
 def _replace(tx: Connection, name: str, statement: str) -> None:
     try:
         with tx.begin_nested():
-            run_sql(tx, f"DROP VIEW {quoted(tx, name)}")
-            run_sql(tx, statement)
+            _run_sql(tx, f"DROP VIEW {quoted(tx, name)}")
+            _run_sql(tx, statement)
     except exc.DBAPIError as error:
         if getattr(error.orig, "sqlstate", "") != "2BP01":  # other objects depend on it
             raise

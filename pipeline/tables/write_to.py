@@ -69,7 +69,7 @@ class GivenAnswer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ColumnTarget:
+class _ColumnTarget:
     """The column that a field goes to: of which table, and what ids the key's columns of that table hold."""
 
     table: str
@@ -79,7 +79,7 @@ class ColumnTarget:
     keys: tuple[tuple[str, Ids], ...]
 
 
-def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> ColumnTarget:
+def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> _ColumnTarget:
     """Return what `write_to=` of a task names.
 
     Raises:
@@ -111,10 +111,10 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> ColumnTar
             f"write_to={write_to!r}: the key of the task ({', '.join(own)}) is no unique key of `{table}`",
             hint="make it one: CREATE UNIQUE INDEX …",
         )
-    return ColumnTarget(table, to, field, kind, tuple((one, ids_in(tx, keys[one])) for one in own))
+    return _ColumnTarget(table, to, field, kind, tuple((one, ids_in(tx, keys[one])) for one in own))
 
 
-def write_column(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequence[GivenAnswer]) -> None:
+def write_column(tx: Connection, spec: AnswersSpec, target: _ColumnTarget, rows: Sequence[GivenAnswer]) -> None:
     """Write answers into the column where it is NULL; a NULL of an answer is not written.
 
     Raises:
@@ -131,7 +131,7 @@ def write_column(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: 
         _write(tx, target, {key: wanted[key] for key in some})
 
 
-def _write(tx: Connection, target: ColumnTarget, wanted: Mapping[tuple[str, ...], Any]) -> None:
+def _write(tx: Connection, target: _ColumnTarget, wanted: Mapping[tuple[str, ...], Any]) -> None:
     names = dict.fromkeys((*(name for name, _ in target.keys), target.column.name))
     table = table_of(target.table, *(column(name, AsTheColumn()) for name in names))
     to, keys = table.c[target.column.name], [table.c[name] for name, _ in target.keys]

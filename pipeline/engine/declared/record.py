@@ -43,7 +43,7 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
     Raises:
         InputError: the declaration names a column that the items have not, or its fields and keys clash.
     """
-    check_columns(declaration, path, columns)
+    _check_columns(declaration, path, columns)
     if declaration.has_made_key:
         key: tuple[tuple[str, str], ...] = ((MADE_KEY, "text"),)
     else:
@@ -71,7 +71,7 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
         words={
             **words_of(declaration),
             "asked": meant(declaration.asked, columns),
-            "quotes_in": quotes_column(declaration, path, columns),
+            "quotes_in": _quotes_column(declaration, path, columns),
             "quoted": quoted_columns(declaration, path, columns),
             **({"images": meant(declaration.images, columns)} if declaration.images else {}),
         },
@@ -102,7 +102,7 @@ def items_place(declaration: Declaration, path: Path) -> str:
     return declaration.items if is_place else str((path.parent / declaration.items).resolve())
 
 
-def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:
+def _check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:
     """Pass where the items have every column that a declaration names.
 
     Raises:
@@ -145,7 +145,7 @@ def _check_image_columns(images: Sequence[str], asked: Sequence[str], path: Path
             raise InputError(f"{at_member(path, 'prompt')}: {said}", hint="leave it out of the prompt")
 
 
-def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> str | None:
+def _quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> str | None:
     """Return the column in which quotations must stand; None where the answer holds none.
 
     Raises:
@@ -167,7 +167,7 @@ def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, st
 
 def quoted_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> list[str]:
     """Return the column that must hold a text, for no answer is valid without a quotation of it; none without one."""
-    found = quotes_column(declaration, path, columns)
+    found = _quotes_column(declaration, path, columns)
     return [found] if found is not None and must_quote(declaration.answer) else []
 
 
@@ -214,7 +214,7 @@ def put_index(tx: "Connection", name: str, declaration: Declaration) -> bool:
     told = {member: getattr(declaration, member) for member in INDEXED}
     if record is None or told.items() <= record.words.items():
         return False
-    check_columns(declaration, Path(record.path), record.columns)
+    _check_columns(declaration, Path(record.path), record.columns)
     tasks.put_task(tx, replace(record, words={**record.words, **told}))
     workspace.touch_revision(tx, name)
     return True

@@ -87,7 +87,7 @@ def recorded_name(tx: "Connection", settings: Settings) -> str | None:
     return next((name for name, place in known.items() if place == named or Path(place) == path), None)
 
 
-def check_known(tx: "Connection", settings: Settings) -> None:
+def _check_known(tx: "Connection", settings: Settings) -> None:
     """Refuse a task that TASK= names and there is none of, here or beside.
 
     Raises:
@@ -146,7 +146,7 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     with store.read() as tx:
         name = recorded_name(tx, settings)
         if name is None:
-            check_known(tx, settings)
+            _check_known(tx, settings)
         is_saved = name is not None and may_write and _is_saved_now(tx, name, settings)
     if name is not None and not is_saved:
         if may_write and name == settings.task:
