@@ -74,7 +74,7 @@ class Grid:
             conditions.append(self._is(wanted.only))
         if wanted.after is not None:
             conditions.append(self._is_behind(tx, wanted.after, keys, descends=descends))
-        query = select(self.table.item_id, self.state(), *(self.table.table.c[name] for name in self.cells))
+        query = select(self.table.item_id, self.table.state, *(self.table.table.c[name] for name in self.cells))
         query = query.where(*conditions).order_by(*(one.desc() if descends else one for one in keys))
         rows = tx.execute(query.limit(wanted.limit + 1)).all()
         ids = [row[0] for row in rows[: wanted.limit]]
@@ -102,7 +102,7 @@ class Grid:
             if which.state not in states.names:
                 known = ", ".join(states.names)
                 raise InputError(f"no item is ever {which.state!r} here", hint=f"the states are {known}")
-            found.append(self.state() == which.state)
+            found.append(self.table.state == which.state)
         found += [_given(self.tags, "tags").says(one) for one in which.tags]
         if which.extractor:
             found.append(_given(self.versions, "versions").says(which.extractor))
@@ -115,7 +115,7 @@ class Grid:
 
     def counts(self, tx: Connection, which: ItemFilter) -> ItemCounts:
         """Return how many items there are as they are wanted; by tags and versions where the table is not too large."""
-        conditions, state = self.conditions(tx, which), self.state()
+        conditions, state = self.conditions(tx, which), self.table.state
         query = select(state, func.count()).select_from(self.table.table).where(*conditions).group_by(state)
         found = {row[0]: row[1] for row in tx.execute(query)}
         states = {name: found.get(name, 0) for name in self.table.states.names}
@@ -128,11 +128,6 @@ class Grid:
                 tally.update(set(facet.words(cell)))
             told[name] = dict(sorted(tally.items(), key=lambda one: (-one[1], one[0]))[:MOST])
         return ItemCounts(sum(states.values()), states, told.get("tags"), told.get("versions"))
-
-    def state(self) -> ColumnElement[str]:
-        """Return a row's state as an expression."""
-        mine = self.table
-        return mine.states.of_row(mine.table.c[mine.key], mine.task, own=mine.own)
 
     def _order(self, sort: str | None) -> list[ColumnElement[Any]]:
         """Return what rows are sorted by; the last is each row's own."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -14,7 +13,6 @@ from sqlalchemy import (
     Text,
     case,
     cast,
-    false,
     func,
     or_,
     select,
@@ -45,25 +43,6 @@ class ItemStates(NamedTuple):
         """Return the names of all states, in the order in which they are counted."""
         return (self.done[0], self.pending[0], self.rest, "claimed", "parked", *(name for name, _ in self.others))
 
-    def of_row(self, key: ColumnElement[Any], task: str, *, own: str = "") -> ColumnElement[str]:
-        """Return a row's state as an expression, by the id of its item; `own` is as `asks.parked` has it."""
-        return _state(self, key, task, own)
-
-
-@lru_cache(maxsize=64)
-def _state(states: ItemStates, key: ColumnElement[Any], task: str, own: str) -> ColumnElement[str]:
-    """Return the same; kept, for making it takes longer than asking it."""
-    key = cast(key, Text)
-    claimed = _is_among(key, asks.claimed_ids(task))
-    held_back = or_(false() if states.parked is None else states.parked, _is_among(key, asks.parked(task, own)))
-    ways: tuple[tuple[ColumnElement[bool], str], ...] = (
-        (states.done[1], states.done[0]),
-        (claimed, "claimed"),
-        (held_back, "parked"),
-    )
-    ways += tuple((condition, name) for name, condition in states.others)
-    return case(*ways, (states.pending[1], states.pending[0]), else_=states.rest)
-
 
 @dataclass(frozen=True, eq=False)
 class ItemTable:
@@ -83,6 +62,18 @@ class ItemTable:
     named: Sequence[str] = ()
     name_of: Callable[[Mapping[str, Any]], str] = str
     own: str = ""
+
+    @property
+    def state(self) -> ColumnElement[str]:
+        """Return a row's state as an expression."""
+        told, key = self.states, self.item_id
+        claimed, parked = (
+            _is_among(key, ids) for ids in (asks.claimed_ids(self.task), asks.parked(self.task, self.own))
+        )
+        held_back = parked if told.parked is None else or_(told.parked, parked)
+        ways = [(told.done[1], told.done[0]), (claimed, "claimed"), (held_back, "parked")]
+        ways += [(condition, name) for name, condition in (*told.others, told.pending)]
+        return case(*ways, else_=told.rest)
 
     @property
     def item_id(self) -> ColumnElement[str]:
@@ -153,16 +144,14 @@ class ItemTable:
 
     def counts(self, tx: Connection) -> dict[str, int]:
         """Return the total and {done, pending, rest, claimed, parked, …}: disjoint, and adding up to it."""
-        key = self.table.c[self.key]
-        kind = self.states.of_row(key, self.task, own=self.own)
-        found = {row[0]: row[1] for row in tx.execute(select(kind, func.count(key)).group_by(kind))}
+        query = select(state := self.state, func.count(self.table.c[self.key])).group_by(state)
+        found = {row[0]: row[1] for row in tx.execute(query)}
         parts = {name: found.get(name, 0) for name in self.states.names}
         return {"total": sum(parts.values()), **parts}
 
     def state_of(self, tx: Connection, item_id: str) -> str:
         """Return the state of an item that is there."""
-        state = self.states.of_row(self.table.c[self.key], self.task, own=self.own)
-        return str(next(iter(self.among(tx, [item_id], [state])))[0])
+        return str(next(iter(self.among(tx, [item_id], [self.state])))[0])
 
     def _is_behind(self, item_id: str) -> ColumnElement[bool]:
         """Return the condition that a row comes behind that of an item; of none where that is not there."""
