@@ -124,7 +124,8 @@ def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any
 
 def _count_by_state(everyone: list[Batch]) -> dict[str, int]:
     counted = Counter(one.state for one in batches.by_run(everyone))
-    return {state.value: counted[state] for state in BatchState}
+    shown = (state for state in BatchState if state is not BatchState.ASKING or counted[state])
+    return {state.value: counted[state] for state in shown}
 
 
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
