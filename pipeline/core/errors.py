@@ -3,9 +3,6 @@
 Every message says what happened and what was left as it was; the hint says what to type next.
 """
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -139,18 +136,3 @@ class GateError(FindableError):
     """A quality gate failed; the answers are stored and nothing else was changed."""
 
     exit_code = 6
-
-
-@contextlib.contextmanager
-def interrupts_kept() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the place of an error that a library made of one that came during the block."""
-    before = sys.exception()
-    try:
-        yield
-    except Exception as error:
-        cause = error.__context__
-        while cause is not None and cause is not before:
-            if isinstance(cause, KeyboardInterrupt):
-                raise KeyboardInterrupt from None
-            cause = cause.__context__
-        raise

@@ -6,6 +6,7 @@ for no other write of this workspace is under way; readers do not wait. `streame
 
 import contextlib
 import logging
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.core.errors import ConfigurationError, interrupts_kept
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.redact import PASSWORDS
 from pipeline.store.sqlite import SqliteFile
 
@@ -73,6 +74,21 @@ def describe_error(error: exc.DBAPIError) -> str:
     from pipeline.store.postgresql import first_line
 
     return first_line(error.orig or error)
+
+
+@contextlib.contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the place of an error that a library made of one that came during the block."""
+    before = sys.exception()
+    try:
+        yield
+    except Exception as error:
+        cause = error.__context__
+        while cause is not None and cause is not before:
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            cause = cause.__context__
+        raise
 
 
 class Store:

@@ -22,9 +22,9 @@ from pipeline.core.errors import (
     FindableError,
     InconsistentError,
     UnavailableError,
-    interrupts_kept,
 )
 from pipeline.core.redact import PASSWORDS, Secret
+from pipeline.store.database import interrupts_kept
 
 DRIVER = "postgresql+psycopg"
 WRITING = 7298122611063778412  # the advisory lock of writers; random, and the same in every version
