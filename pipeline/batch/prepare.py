@@ -241,6 +241,7 @@ class Preparation:
     passed: set[str] = field(default_factory=set)  # those that ask what is asked in a batch under way
     _taken: int = 0
     _last: str | None = None
+    _lock: Lock | None = None  # of the batch that was claimed last
 
     def next(self) -> Prepared | StopReason:
         """Prepare the next batch, or return why there is none.
@@ -279,6 +280,10 @@ class Preparation:
                     return self._claim(tx, written)
             except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
                 continue
+            except BaseException:
+                if self._lock is not None:  # what was claimed could not be committed
+                    self._lock.release()
+                raise
             finally:
                 if written.file is not None:
                     written.file.path.unlink(missing_ok=True)
@@ -349,18 +354,21 @@ class Preparation:
         return Prepared(number, len(draft.asks), draft.last)
 
     def _claim_asked(self, tx: "Connection", written: _Written, number: int, path: Path) -> Prepared:
-        """Do the same of our own calls, whose lock is held before another process can see the batch."""
-        draft, lock = written.draft, self.ws.locks.take(lock_of(number))
+        """Do the same of our own calls, whose lock is held before another process can see the batch.
+
+        The file has its name at once: no other process looks for it before the commit.
+        """
+        draft = written.draft
+        lock = self._lock = self.ws.locks.take(lock_of(number))
         if lock is None:
             raise StateConflictError("the lock of batch", number, expected="free", wanted="held")
         try:
-            with files.SealedWriter(path) as writer:
-                writer.write_lines([piece for one in written.lines for piece in (one.data, b"\n")], draft.packer.rows)
-                file = writer.seal()
+            file = files.write_whole(path, b"".join(one.data + b"\n" for one in written.lines))
             self._add(tx, draft, number, file, path)
         except BaseException:
             path.unlink(missing_ok=True)
             lock.release()
+            self._lock = None
             raise
         return Prepared(number, len(draft.asks), draft.last, written.lines, lock)
 

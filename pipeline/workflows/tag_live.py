@@ -65,8 +65,10 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         show = partial(_show, bar, report.skipped)
         report.asked = ask.ask_rows(ws, prepare.Selection(limit), on_progress=show, ingested=numbers.append)
     report.run = min(numbers, default=None)
-    report.left = max(0, to_ask - report.asked.done)
     with ws.store.read() as tx:
+        rest = max(0, to_ask - report.asked.done)
+        report.left = min(rest, asks.count_askable(tx, ws.task))
+        report.asked.elsewhere = rest - report.left
         names = ws.task.names(tx, [item_id for item_id, _ in report.asked.samples])
     report.samples = [(names.get(item_id, item_id), reason) for item_id, reason in report.asked.samples]
     if not report.left:
