@@ -406,7 +406,7 @@ class _Asking:
                 self._end(error)
             return None
         now, settings = self._ws.monotonic(), self._ws.settings
-        self._service.failed(error, began=began)
+        self._service.failed(error, began=began, about=line.request.item.id)
         line.failures, line.failing_since = line.failures + 1, min(line.failing_since, now)
         if now - line.failing_since > settings.retry_for:
             is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, NotSentError)

@@ -29,7 +29,7 @@ class Service:
         self.hold_until = self._quiet_since = ws.monotonic()
         self.throttled, self.has_answered, self._is_stalled = 0, False, False
         self.down: RemoteError | None = None  # how the service failed the last call
-        self._troubles, self._trouble_at = 0, -math.inf
+        self._troubles, self._trouble_at, self._trouble_about = 0, -math.inf, ""
         self._failing_since = self._throttled_since = math.inf
 
     def at_once(self, *, in_flight: int) -> int:
@@ -69,15 +69,16 @@ class Service:
             self._end(error)
         self._pace.refused(at=now, delay_s=error.retry_after_s)
 
-    def failed(self, error: RemoteError, *, began: float) -> None:
+    def failed(self, error: RemoteError, *, began: float, about: str) -> None:
         """Take a failure of the service: all wait longer and longer, and give up when nothing comes for too long.
 
-        Calls that were under way together fail together, and that is one trouble: another try must fail, too.
+        Calls that were under way together fail together, and that is one trouble: another try must fail, too. Those
+        `about` one item in a row are one as well, for it may be the item's.
         """
         settings, now = self._ws.settings, self._ws.monotonic()
         self.down, self._failing_since = error, min(self._failing_since, now)
-        if began >= self._trouble_at:
-            self._troubles, self._trouble_at = self._troubles + 1, now
+        if began >= self._trouble_at and about != self._trouble_about:
+            self._troubles, self._trouble_at, self._trouble_about = self._troubles + 1, now, about
         if self._troubles > 1:
             self.hold_until = now + min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(self._troubles - 2, 10))
         if self._troubles >= TROUBLES and now - self._failing_since > settings.retry_for:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import Running
+from tests.acceptance.process import LIVES, Running
 from tests.acceptance.product import Workspace
+from tests.acceptance.steps import Fate
 from tests.outside.answers import Json, RefusedLine, fill, user_text
 from tests.outside.server import Outside
 
 LIVE = ":generateContent$"
 LONGEST_S = 60.0
-PROMISED_S = 8.0  # in which `add-expert` has said what became of a person
 HANGS = {"seconds": 300}
 
 
@@ -86,20 +86,20 @@ def test_a_file_of_replies_that_was_cut_is_taken_up_at_its_last_whole_line(
 
 
 def test_who_is_added_is_told_how_it_stands_in_time(workspace: Workspace, api: Engine) -> None:
-    """While Gemini hangs, and another process holds the lock on preparing: saved, untagged, due; later it is tagged."""
-    workspace.people(3)
+    """While Gemini hangs, and another process holds the lock on preparing: saved, untagged, due; later it is tagged.
+
+    That it ends shows that it waits for neither: both stand still until it did.
+    """
+    peace = Workspace(workspace.home / "peace", api.url)
+    for one in (workspace, peace):
+        one.people(3)
+    trail = peace.run("submit", fate=LIVES).trail
+    at = next(number for number, step in enumerate(trail, 1) if step.startswith("write") and "requests.jsonl" in step)
     path = workspace.put("new.json", json.dumps({"username": "ada", "bio": "Keeps bees and teaches water law."}))
     api.fault("hang", times=99, path=LIVE, args=HANGS)
-    with workspace.start("submit", BATCH_ROWS=1) as other:
-        lock = workspace.data / "locks" / "prepare.lock"
-        until = time.monotonic() + LONGEST_S
-        while not lock.exists():
-            assert time.monotonic() < until
-            time.sleep(0.001)
-        other.signal(signal.SIGSTOP)
-        until = time.monotonic() + PROMISED_S
+    with workspace.start("submit", fate=Fate(at, how="STOP")) as other:
+        assert other.until_stopped()
         done = workspace.run("add", path, CALL_TIMEOUT=200)
-        assert time.monotonic() < until
         other.signal(signal.SIGCONT)
         other.wait()
     assert (done.code, "ada is saved without tags" in done.err) == (0, True)
