@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FINAL = "Gemini refused it for a reason that cannot get better"
 SPENT = "it failed {n} times"
 SERVICE = "{n} batches in a row gave nothing"
-SILENT = "{n} calls got no reply, and each may have been paid for"
+SILENT = "asked {n} times without a reply, and each call may have been paid for"
 
 
 class Judgement(NamedTuple):

@@ -29,7 +29,7 @@ from pipeline.store.tables import answers, attempts
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
-MAX_LOST_CALLS = 10  # of our own about an item in a row, with which a service that hangs for minutes is outlasted
+MAX_LOST_CALLS = 10  # times in a row that our own calls about an item got none; so a hang of minutes is outlasted
 LOST = "no reply: "  # how the reason of an attempt begins whose call got none, and was perhaps paid for
 COST_DIGITS = 9  # of an account in USD: far below what one token costs, and above what rounding adds up to
 PERSON = "person"  # the extractor of what a person said by hand: it outranks every model

@@ -27,12 +27,11 @@ def finished(page: Page, begun: Any) -> dict[str, Any]:
     return found
 
 
-def waiting(page: Page, api: Api, *names: str) -> None:
-    """Save people who are not tagged yet, for the service is down."""
-    api.fault("status", times=100, path=":generateContent", args={"code": 503})
-    for name in names:
-        page.post(ADD, json={"username": name, "bio": BIO})
-    api.clear_faults()
+def waiting(workspace: Workspace, *names: str) -> None:
+    """Import people who are not tagged yet."""
+    file = workspace.data.parent / "people.csv"
+    file.write_text("\n".join(["username,bio", *(f"{name},{BIO}" for name in names), ""]))
+    workspace.ran("import", str(file))
 
 
 @pytest.mark.sampled(0)
@@ -46,9 +45,7 @@ def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspa
     asked = page.get("/search")
     assert (asked.status_code, "/index?task=experts" in asked.text) == (200, True)
     assert "/import?task=experts" in page.get("/items").text
-    people = workspace.data.parent / "people.csv"
-    people.write_text(f"username,bio\nbea,{BIO}\n")
-    workspace.ran("import", str(people), code=0)
+    waiting(workspace, "bea")
     plan = page.get("/parts/next").text
     assert 0 < plan.index("From here on biographies leave this machine") < plan.index('id="begin"')
     page.post(ADD, json={"username": "ada", "bio": BIO})
@@ -60,7 +57,7 @@ def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspa
 
 def test_a_batch_that_a_person_cancelled_is_no_failure(page: Page, api: Api, workspace: Workspace) -> None:
     """Both one that never ended and one that was never sent say so, and all of their requests stand in the sum."""
-    waiting(page, api, "ada", "bea")
+    waiting(workspace, "ada", "bea")
     api.fault("never_ends")
     workspace.ran("batch-submit", code=0)
     workspace.ran("batch-cancel", "1", code=0)
@@ -76,11 +73,9 @@ def test_a_batch_that_a_person_cancelled_is_no_failure(page: Page, api: Api, wor
     assert page.get("/batches").text.count(">cancelled</span>") == 2
 
 
-def test_what_went_wrong_in_a_batch_is_warned_of_where_it_was_ingested(
-    page: Page, api: Api, workspace: Workspace
-) -> None:
+def test_what_went_wrong_in_a_batch_is_warned_of_where_it_was_ingested(page: Page, workspace: Workspace) -> None:
     """Home says how many, beside what was said, and leads to the batch, which names them; so does the command."""
-    waiting(page, api, "ada", "bea", "cy")
+    waiting(workspace, "ada", "bea", "cy")
     workspace.ran_each("batch-submit", "batch-poll")
     workspace.change("DELETE FROM experts WHERE username = 'ada'")
     workspace.change("UPDATE experts SET tags = '[\"law\"]' WHERE username = 'bea'")
