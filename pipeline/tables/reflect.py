@@ -4,6 +4,7 @@ SQLite's names know no case. Tables are named by the plain name; PostgreSQL find
 """
 
 import string
+import threading
 import warnings
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import Column, Connection, MetaData, Table, UniqueConstraint, ex
 from sqlalchemy.schema import CreateColumn
 
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # names of SQLite know no case of these
+_QUIET = threading.Lock()  # what warnings are shown is one thing for all threads
 _SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
 _REAL_NAME = text("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(:table)")
 
@@ -47,7 +49,7 @@ def columns_of(tx: Connection, table: str) -> dict[str, Column[Any]]:
     if name is None:
         return {}
     try:
-        with warnings.catch_warnings(action="ignore", category=exc.SAWarning):  # of types and indexes not known to it
+        with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):  # of types not known to it, too
             found = Table(name, MetaData(), autoload_with=tx, resolve_fks=False)
     except exc.NoSuchTableError:
         return {}
