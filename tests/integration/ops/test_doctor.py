@@ -376,7 +376,7 @@ def test_a_lost_result_is_fetched_again(bench: Bench) -> None:
     before = (bench.data / "batches" / "000001-results.jsonl").read_bytes()
     not_ingested(bench)
     forget_file("batches/000001-results.jsonl")(bench)
-    bench.run("batch-poll")
+    bench.run("batch-poll --no-wait")
     assert (bench.data / "batches" / "000001-results.jsonl").read_bytes() == before
     bench.run("batch-ingest")
     assert bench.workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") >= 6
