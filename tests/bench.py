@@ -244,19 +244,19 @@ def naive(data: Path, file: Path) -> None:
     base.prepare(autoload_with=engine)
     experts, requests, answers = (base.classes[name] for name in ("experts", *OURS))
     with Session(engine) as session:
-        asked = {one.item_id: one.id for one in session.scalars(select(requests)).all()}
+        asked = {one.item_id: (one.task, one.item_id, one.extractor) for one in session.scalars(select(requests))}
     for result in sorted((data / "batches").glob("*-results.jsonl")):
         for text in result.read_text(encoding="utf-8").splitlines():
             line = Line.model_validate(json.loads(text))
             with Session(engine) as session:
                 request = session.get_one(requests, asked[line.key.rpartition("/")[2]])
-                if request.outcome is None:
+                if request.state == "claimed":
                     said = Tags.model_validate(json.loads(line.response.candidates[0].content.parts[0].text))
                     tags = list(dict.fromkeys(" ".join(tag.lower().split()) for tag in said.tags))
                     expert = session.get_one(experts, int(request.item_id))
                     expert.tags = json.dumps(tags)
                     expert.findability_score = round(min(40.0, len(expert.bio.strip()) / 500 * 40) + 60, 1)
-                    request.outcome, request.reason, request.open = "answered", "ok", False
+                    request.state = "answered"
                     usage = line.response.usage_metadata
                     whence = {"model_version": line.response.model_version, "response_id": line.response.response_id}
                     of = {name: getattr(request, name) for name in ("task", "item_id", "batch", "input_hash", "at")}
