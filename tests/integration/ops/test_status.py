@@ -14,7 +14,7 @@ from pipeline.store import asks
 from tests.lab import ROOT, Api, Workspace
 
 EXPERTS = ("total", "tagged", "untagged", "no_bio", "claimed", "parked")
-BATCHES = ("prepared", "asking", "submitting", "submitted", "downloaded", "ingested", "failed")
+BATCHES = ("prepared", "submitting", "submitted", "downloaded", "ingested", "failed")
 
 
 def _status(workspace: Workspace) -> dict[str, Any]:
