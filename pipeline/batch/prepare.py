@@ -354,16 +354,13 @@ class Preparation:
         return Prepared(number, len(draft.asks), draft.last)
 
     def _claim_asked(self, tx: "Connection", written: _Written, number: int, path: Path) -> Prepared:
-        """Do the same of our own calls, whose lock is held before another process can see the batch.
-
-        The file has its name at once: no other process looks for it before the commit.
-        """
+        """Do the same of our own calls, whose lock is held before another process can see the batch."""
         draft = written.draft
         lock = self._lock = self.ws.locks.take(lock_of(number))
         if lock is None:
             raise StateConflictError("the lock of batch", number, expected="free", wanted="held")
         try:
-            file = files.write_whole(path, b"".join(one.data + b"\n" for one in written.lines))
+            file = files.seal_bytes(path, b"".join(one.data + b"\n" for one in written.lines))
             self._add(tx, draft, number, file, path)
         except BaseException:
             path.unlink(missing_ok=True)

@@ -131,14 +131,6 @@ def seal_bytes(path: Path, data: bytes) -> Sealed:
         return writer.seal()
 
 
-def write_whole(path: Path, data: bytes) -> Sealed:
-    """Write a file that nobody looks for yet under its own name, durable when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    sync_directory(path.parent)
-    return sync_part(path)
-
-
 def sync_part(part: Path) -> Sealed:
     """Make a file durable that another writer made, and measure it; it is sealed when `rename` gives it its name."""
     digest, size, lines = hashlib.sha256(), 0, 0
