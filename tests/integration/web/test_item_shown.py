@@ -74,7 +74,7 @@ def test_a_passage_has_its_concepts_and_what_was_asked(workspace: Workspace) -> 
     assert ">with concepts</span>" in found
     assert "/parts/state" not in found  # it has all that is waited for
     assert wire["request"] in unescape(found)
-    assert wire["request"].startswith('{"contents":[')
+    assert wire["request"].startswith('{"key":"passage-concepts/p-0001","request":{"contents":[')
 
 
 def test_a_field_that_is_only_called_like_a_place_is_none() -> None:
