@@ -56,6 +56,7 @@ HASTE_S = 1.0  # so long an interrupted run waits for another writer; who comes 
 WARN_AT = 0.8  # of the day's requests
 REFUSALS = 3  # clear refusals (400) before any answer, after which the request itself must be wrong
 SAMPLES = 3
+SILENT = 2  # calls about a row in one run that got no reply, after which nothing more is paid for
 BAD_REQUEST = 400  # the least HTTP code of an error
 UNASKED, LATE = "not asked", "no reply came in time"
 
@@ -97,6 +98,7 @@ class _Line:
     batch: OpenBatch
     failing_since: float = math.inf
     failures: int = 0
+    silent: int = 0  # of these, calls without a reply, each of which may have been paid for
     not_before: float = -math.inf
 
     @property
@@ -159,6 +161,8 @@ def ask_trial(
 class _Rows:
     """Gives batch after batch of what is wanted, each row once; those that failed for their own sake go first again."""
 
+    silent = SILENT
+
     def __init__(self, ws: OpenWorkspace, wanted: Selection, *, way: Way = Way.LIVE) -> None:
         self.way, self.failed, self.ended = way, list[str](), set[str](wanted.without)
         chosen = Selection(wanted.limit, self.ended, wanted.among, trial=way is Way.TRIAL)
@@ -183,7 +187,7 @@ class _Rows:
 class _One:
     """Gives one batch that was prepared before."""
 
-    way, given, failed = Way.LIVE, 0, list[str]()
+    way, given, failed, silent = Way.LIVE, 0, list[str](), 1  # it is asked again and again
 
     def __init__(self, batch: Prepared) -> None:
         self._batches, self.ended = [batch], set[str]()
@@ -408,8 +412,9 @@ class _Asking:
         now, settings = self._ws.monotonic(), self._ws.settings
         self._service.failed(error, began=began, about=line.request.item.id)
         line.failures, line.failing_since = line.failures + 1, min(line.failing_since, now)
-        if now - line.failing_since > settings.retry_for:
-            is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, NotSentError)
+        is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, NotSentError)
+        line.silent += is_silent
+        if line.silent >= self._source.silent or now - line.failing_since > settings.retry_for:
             return self._give_up(line, error.message, is_lost=is_silent)
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
         asked_s = (error.retry_after_s if isinstance(error, UnavailableError) else None) or 0.0

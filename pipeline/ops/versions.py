@@ -5,9 +5,10 @@ back too. Once nothing is left of what the local engine answered, the workspace 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pipeline.batch import ingest
 from pipeline.core import links
 from pipeline.core.errors import InputError
 from pipeline.core.states import BatchState
@@ -107,6 +108,8 @@ def roll_back(
     with ws.store.read() as tx:
         subject, found = _find(tx, name, ws.tasks, only=ws.task if "task" in ws.settings.sources else None)
         subject = subject or ws.task
+    ingest.end_dead(replace(ws, task=subject))  # a killed command's calls are under way no more
+    with ws.store.read() as tx:
         _check_free(tx, subject, found)
     report = RollbackReport(subject.subject, found)
     if found and ws.indexes(subject):
