@@ -14,7 +14,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import ingest
@@ -76,6 +76,7 @@ class LiveReport:
     interrupted: bool = False
     is_down: bool = False  # the last call failed because of the service
     at_once: int = 1
+    run: int | None = None  # the number of the first batch that was ingested
     replies: int = 0  # that came, and rows that were given up
 
     @property
@@ -109,14 +110,8 @@ class _Line:
 OnProgress = Callable[[LiveReport], None]
 
 
-def ask_rows(
-    ws: OpenWorkspace,
-    wanted: Selection,
-    *,
-    on_progress: OnProgress = lambda _report: None,
-    ingested: Callable[[int], None] = lambda _number: None,
-) -> LiveReport:
-    """Ask every row that is wanted, batch after batch, each ingested as it is over; `ingested` gets their numbers.
+def ask_rows(ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress = lambda _: None) -> LiveReport:
+    """Ask every row that is wanted, batch after batch, each ingested as it is over.
 
     The first Ctrl-C or SIGTERM lets what is under way finish for five seconds; a second one ends it at once.
 
@@ -124,10 +119,7 @@ def ask_rows(
         InputError: a row's request cannot be sent; the message names it.
         ConfigurationError: the user's own code fails on an answer, which stays in its sealed result.
     """
-    source = _Rows(ws, wanted)
-    run = _Asking(ws, source, on_progress)
-    run.ingested = ingested
-    return run.carried_out()
+    return _Asking(ws, _Rows(ws, wanted), on_progress).carried_out()
 
 
 def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadline_s: float = math.inf) -> LiveReport:
@@ -136,9 +128,8 @@ def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadl
     Where a limit would make it wait for longer than `patience_s` it stops instead, and after `deadline_s` it waits for
     no reply any more.
     """
-    run = _Asking(ws, _One(batch), lambda _report: None, patience_s=patience_s)
-    run.deadline = ws.monotonic() + deadline_s
-    return run.carried_out()
+    deadline = ws.monotonic() + deadline_s
+    return _Asking(ws, _One(batch), lambda _: None, patience_s=patience_s, deadline=deadline).carried_out()
 
 
 class Tried(NamedTuple):
@@ -200,25 +191,29 @@ class _Asking:
     """One run of our own calls, in an event loop; what reads or writes the database does so in threads."""
 
     def __init__(
-        self, ws: OpenWorkspace, source: _Rows | _One, on_progress: OnProgress, *, patience_s: float = math.inf
+        self,
+        ws: OpenWorkspace,
+        source: _Rows | _One,
+        on_progress: OnProgress,
+        *,
+        patience_s: float = math.inf,
+        deadline: float = math.inf,
     ) -> None:
         now = ws.monotonic()
         self.report, self.tried = LiveReport(), dict[str, Tried]()
-        self.deadline = math.inf
-        self.ingested: Callable[[int], None] = lambda _number: None
         self._ws, self._source, self._on_progress, self._patience_s = ws, source, on_progress, patience_s
+        self._deadline = deadline
         self._open: dict[int, OpenBatch] = {}
         self._ready: deque[_Line] = deque()
         self._later: list[_Line] = []  # failed for the service's sake, and tried again after a pause
         self._calls: dict[asyncio.Task[None], _Line] = {}
         self._ends: set[asyncio.Task[None]] = set()  # batches that are sealed and ingested
-        self._has_more, self._no_money = True, False
+        self._has_more, self._no_money, self._has_warned = True, False, False
         self._stop = asyncio.Event()
         self._broken: Exception | None = None
         self._pace = Pace(ws.limits, at=now)
         self._service = Service(ws, self._pace, self._end, hurries=not math.isinf(patience_s))
         self._refused: list[tuple[_Line, RefusedError]] = []  # before any answer: whose fault is not known yet
-        self._today, self._has_warned = 0, False
 
     def carried_out(self) -> LiveReport:
         """Ask all there is; return what became of it."""
@@ -282,7 +277,7 @@ class _Asking:
         one = await asyncio.to_thread(self._source.next)
         if isinstance(one, Prepared):
             assert one.lock is not None  # noqa: S101 - of our own calls
-            opened = OpenBatch(one.number, list(one.lines), one.lock, part_path(self._ws.data, one.number))
+            opened = OpenBatch(one.number, len(one.lines), one.lock, part_path(self._ws.data, one.number))
             self._open[one.number] = opened
             self._ready += [_Line(request, opened) for request in one.lines]
             return
@@ -304,7 +299,7 @@ class _Asking:
     def _pause(self) -> float:
         """Return how long the next line waits, in seconds; 0.0 where it may be asked now."""
         now = self._ws.monotonic()
-        if now >= self.deadline:
+        if now >= self._deadline:
             self._end(UnavailableError(LATE, hint="run the same command again later"))
             return LOOK_S
         self.report.at_once = self._service.at_once(in_flight=len(self._calls))
@@ -328,7 +323,7 @@ class _Asking:
 
     def _until_later(self, now: float) -> float:
         nearest = min((one.not_before for one in self._later), default=math.inf)
-        return min(LOOK_S, max(0.001, nearest - now), max(0.001, self.deadline - now))
+        return min(LOOK_S, max(0.001, nearest - now), max(0.001, self._deadline - now))
 
     async def _rest(self, seconds: float) -> None:
         others = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._ws.asleep(seconds))]
@@ -431,9 +426,9 @@ class _Asking:
             self.tried[line.request.item.id] = Tried(None, error.message, 0.0, is_refused=True)
             self._line_over(line.batch)
 
-    def _give_up(self, line: _Line, reason: str, *, is_lost: bool) -> None:
+    def _give_up(self, line: _Line, reason: str, *, is_lost: bool, is_refused: bool = False) -> None:
         line.batch.silent[line.request.item.id] = LOST * is_lost + reason
-        self.tried[line.request.item.id] = Tried(None, reason, 0.0)
+        self.tried[line.request.item.id] = Tried(None, reason, 0.0, is_refused)
         self._line_over(line.batch)
 
     def _line_over(self, opened: OpenBatch) -> None:
@@ -469,7 +464,7 @@ class _Asking:
             default = report.stopped.message if report.stopped else "interrupted" if report.interrupted else UNASKED
             seal(ws, opened.number, patience_s=patience_s)
             self._told(ingest.ingest_asked(ws, opened.number, opened.silent, default=default, patience_s=patience_s))
-            self.ingested(opened.number)
+            report.run = min(opened.number, report.run or opened.number)
         finally:
             opened.lock.release()
 
@@ -491,7 +486,7 @@ class _Asking:
         left_s = math.inf
         while self._calls and left_s > 0:
             left_s = min(left_s, GRACE_S) if self.report.interrupted else left_s
-            left_s = min(left_s, max(0.0, self.deadline - self._ws.monotonic()))
+            left_s = min(left_s, max(0.0, self._deadline - self._ws.monotonic()))
             pause = min(left_s, LOOK_S)
             await asyncio.wait(list(self._calls), timeout=max(0.001, pause))
             left_s -= pause
@@ -499,6 +494,10 @@ class _Asking:
             call.cancel()
         if self._calls:
             await asyncio.wait(list(self._calls), timeout=HASTE_S)
+        if not self._stop.is_set():
+            for line, refusal in self._refused:  # nothing was answered: whose fault it is stays unknown
+                line.batch.calls -= 1
+                self._give_up(line, refusal.message, is_lost=False, is_refused=True)
         if self._ends:
             await asyncio.wait(list(self._ends))
         for opened in list(self._open.values()):
@@ -558,7 +557,7 @@ class _Asking:
             self._ws.display.warn(f"{used:,} of today's {most:,} requests of {self._ws.model.name} are used")
 
 
-def _spread(past: batches.PastCalls, since: Any, now: Any) -> Iterator[Any]:
+def _spread(past: batches.PastCalls, since: datetime, now: datetime) -> Iterator[datetime]:
     """Yield the moments of a batch's calls after a moment, taken to be evenly spread over its time."""
     ended = past.ended or now
     step = (ended - past.began) / past.calls

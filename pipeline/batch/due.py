@@ -41,7 +41,7 @@ def prepare_alone(ws: OpenWorkspace, tx: "Connection", ids: Sequence[str]) -> Pr
     return Preparation(ws, Selection(among=ids), NoProgress(), way=Way.LIVE, is_alone=True).take(tx)
 
 
-def ask_alone(ws: OpenWorkspace, ids: Sequence[str], *, patience_s: float = PATIENCE_S) -> LiveReport:
+def ask_alone(ws: OpenWorkspace, ids: Sequence[str]) -> LiveReport:
     """Ask about some items in one batch by itself; those that cannot be asked now are passed over.
 
     What keeps the service from answering stands in the report and is not raised; an interrupt is.
@@ -51,27 +51,27 @@ def ask_alone(ws: OpenWorkspace, ids: Sequence[str], *, patience_s: float = PATI
         with ws.store.write() as tx:
             made = prepare_alone(ws, tx, ids)
         if isinstance(made, Prepared):
-            report = ask.ask_prepared(ws, made, patience_s=patience_s)
+            report = ask.ask_prepared(ws, made, patience_s=PATIENCE_S)
             if report.interrupted:
                 raise KeyboardInterrupt
             return report
     return LiveReport()
 
 
-def retry_due(ws: OpenWorkspace, *, patience_s: float = PATIENCE_S) -> LiveReport:
+def retry_due(ws: OpenWorkspace) -> LiveReport:
     """Ask once more about every item that is due; one that fails again stays due, with its new reason."""
     ingest.end_dead(ws)
     with ws.store.read() as tx:
         waiting = due.due_ids(tx, ws.task)
-    return ask_alone(ws, waiting, patience_s=patience_s) if waiting else LiveReport()
+    return ask_alone(ws, waiting) if waiting else LiveReport()
 
 
 class DueTagger:
     """Threads that ask about due items of the task of a workspace, from `start` to `stop`."""
 
-    def __init__(self, opened: Opened, *, every_s: float = EVERY_S) -> None:
+    def __init__(self, opened: Opened) -> None:
         """Take what opens the workspace to be written; nothing is begun yet."""
-        self._opened, self._every_s = opened, every_s
+        self._opened = opened
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")
         self._over = threading.Event()
         self._asking: set[threading.Thread] = set()
@@ -110,7 +110,7 @@ class DueTagger:
         """Look again and again, each time in a thread of its own: one may wait for long for what others need not."""
         while not self._over.is_set():
             threading.Thread(target=self.look, name="due-look", daemon=True).start()
-            self._over.wait(self._every_s)
+            self._over.wait(EVERY_S)
 
     def _asked(self, do: Callable[[OpenWorkspace], object]) -> None:
         thread = threading.current_thread()

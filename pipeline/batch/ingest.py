@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CHUNK = 2500  # requests in one transaction, which keeps other writers waiting for some 40 ms
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
 NO_LINE = "no line in the result"
+ENDED = "no reply came before the process ended"
 UNTAKEN = "its row was removed or answered meanwhile"
 
 
@@ -133,7 +134,7 @@ def end_dead(ws: OpenWorkspace) -> None:
     for batch in waiting:
         with ws.locks.hold(lock_of(batch.number)) as lock:
             if lock is not None:
-                ingest_asked(ws, batch.number, {}, default="no reply came before the process ended")
+                ingest_asked(ws, batch.number, {}, default=ENDED)
 
 
 def _batch_ingest(ws: OpenWorkspace, batch: Batch) -> "_BatchIngest":
@@ -147,7 +148,7 @@ class _BatchIngest:
     batch: Batch
     task: "Task"
     silent: Mapping[str, str] = field(default_factory=dict)
-    default: str = "no reply came before the process ended"
+    default: str = ENDED
     patience_s: float | None = None
     told: list[Judged] = field(default_factory=list)  # of our own calls
 
@@ -201,10 +202,10 @@ class _BatchIngest:
             if equals:
                 others = tell_equals(tx, self.task, judged, kept, equals, source=source, at=self.ws.now())
             if self._is_live:
-                self.told += self._judged_rows(tx, judged, kept, others)
+                self.told += self._judged_rows(tx, judged, kept, equals, others)
 
     def _judged_rows(
-        self, tx: "Connection", judged: Sequence[Judgement], kept: Kept, others: set[str]
+        self, tx: "Connection", judged: Sequence[Judgement], kept: Kept, equals: Equals, others: set[str]
     ) -> Iterator[Judged]:
         """Yield what became of rows, and of those that were told what they were."""
         waiting = set(asks.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others]))
@@ -215,8 +216,15 @@ class _BatchIngest:
             if one.answer is not None and not is_taken:
                 reason = kept.written.blocked.get(key, UNTAKEN)
             yield Judged(key, one.outcome, reason, is_taken, key in waiting, is_asked)
+        stopped = {
+            key: (one.outcome, kept.parked[one.asked.item_id])
+            for one in judged
+            if one.answer is None and one.asked.item_id in kept.parked
+            for key in equals.get(one.asked.input_hash, ())
+        }
         for key in sorted(others - waiting):
-            yield Judged(key, Outcome.ANSWERED, "", is_taken=key not in kept.parked, is_open=False)
+            outcome, reason = stopped.get(key, (Outcome.ANSWERED, ""))
+            yield Judged(key, outcome, reason, is_taken=not reason, is_open=False)
 
     def _missing(self, asked: Ask) -> MissingLine:
         """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's.

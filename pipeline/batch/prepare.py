@@ -249,7 +249,7 @@ class Preparation:
         Each begins behind the last item of the one before, so that claimed rows are not passed over again and again;
         where no item is left there, a look at all of them tells whether that was right.
         """
-        with contextlib.nullcontext() if self.is_alone else self.ws.lock(LOCK):
+        with self.ws.lock(LOCK):
             one = self._prepare(after=self._last)
             if one is StopReason.DONE and self._last is not None:
                 one = self._prepare(after=None)

@@ -6,10 +6,8 @@ that asks holds its batch's lock: where that is free, the process is dead, and w
 
 import contextlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.batch.prepare import result_path
 from pipeline.batch.reconcile import lock_of
@@ -23,21 +21,17 @@ from pipeline.store import batches
 from pipeline.store.batches import Batch
 from pipeline.store.locks import Lock
 
-if TYPE_CHECKING:
-    from pipeline.engine.questions import PlannedRequest
-
 
 @dataclass
 class OpenBatch:
-    """A batch that is being asked: its lines, its lock, and the file of its replies, which ends at a whole line."""
+    """A batch that is being asked: lines left, its lock, and the file of its replies, which ends at a whole line."""
 
     number: int
-    lines: "Sequence[PlannedRequest]"
+    left: int
     lock: Lock
     path: Path
     file: int = field(init=False)
     size: int = 0
-    left: int = 0
     calls: int = 0
     counted: int = 0  # calls that the database knows of
     seconds: float = 0.0
@@ -45,7 +39,6 @@ class OpenBatch:
 
     def __post_init__(self) -> None:
         """Open the file, which nothing stands in yet."""
-        self.left = len(self.lines)
         self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
 
     def keep(self, line: bytes) -> None:

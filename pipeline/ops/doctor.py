@@ -151,7 +151,7 @@ class _Look:
     @property
     def batches(self) -> list[Batch]:
         with self.store.read() as tx:
-            return batches.by_way(tx, Way.BATCH, Way.LIVE)
+            return [one for one in batches.batches_in_states(tx) if one.way is not Way.TRIAL]
 
 
 notice = partial(CheckFinding, contradiction=False)  # what does no harm to data
@@ -181,11 +181,10 @@ def _disk(look: _Look) -> Found:
 def _batches(look: _Look) -> Found:
     """Does each batch's row agree with its state, and with what is claimed and was written for it?"""
     with look.store.read() as tx:
-        everyone, outcomes = batches.by_way(tx, Way.BATCH, Way.LIVE), integrity.count_outcomes(tx)
-        taken_back = versions.rolled_back_batches(tx)
+        outcomes, taken_back = integrity.count_outcomes(tx), versions.rolled_back_batches(tx)
     nothing: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
     why = "what was asked, answered and paid for it cannot be told any more"
-    for batch in everyone:
+    for batch in look.batches:
         there = None if batch.number in taken_back else outcomes.get(batch.number, nothing)
         for said in _wrong_batch(batch, there):
             yield CheckFinding(f"batch {batch.number} is {batch.state}, {said}", why, RESTORE)

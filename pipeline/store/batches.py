@@ -135,11 +135,6 @@ def batches_in_states(
     return [_batch(row) for row in tx.execute(query).mappings()]
 
 
-def by_way(tx: Connection, *ways: Way) -> list[Batch]:
-    """Return the batches of some ways, oldest first."""
-    return [one for one in batches_in_states(tx) if one.way in ways]
-
-
 _SUMMED = (
     *("requests", "request_size", "estimated_in", "estimated_out", "estimated_cost", "counted_in", "calls", "seconds"),
     *("answered", "refused", "invalid", "missing", "not_applied", "unknown", "duplicates", "unreadable"),

@@ -1,8 +1,8 @@
 """Tell which versions of a task there are, and take one back.
 
-A version is a label (of prompt and schema) with a model: there is one where a batch asked under it. A
-rollback is one transaction, which deletes its answers, attempts, asks and pilots. Its batches stay, with what they
-cost, and are marked as rolled back; they are of no version any more.
+A version is a label (of prompt and schema) with a model: there is one where a batch asked under it. A rollback is one
+transaction, which deletes its answers, attempts, asks and pilots. Its batches stay, with what they cost, and are marked
+as rolled back; they are of no version any more.
 """
 
 from collections.abc import Callable, Sequence

@@ -92,19 +92,6 @@ class ItemsReport:
             self.unusable_rows.append((key, look.unusable))
 
 
-class FillHooks(NamedTuple):
-    """What the caller of a fill does in its transaction.
-
-    `touch` is called where rows that were there changed or went, and `settle` last, for what is recorded of the source.
-    """
-
-    touch: Callable[[Connection], None] = lambda _tx: None
-    settle: Callable[[Connection], None] = lambda _tx: None
-
-
-NO_HOOKS = FillHooks()
-
-
 class _Read(NamedTuple):
     """A row that can be kept, and what was seen of its images, where it has some."""
 
@@ -122,7 +109,8 @@ class ItemsFill:
     A row that is blank in all columns that are `asked` about, or in those that must be `quoted`, is empty.
     A row without a usable key, with the key of another row that differs, or with text that cannot be kept is refused;
     `strict` refuses the source with it. A row whose key `is_forgotten` is left out. `look_at` looks at the images of a
-    row where it has some. What changes is written as of the moment `at`.
+    row where it has some. What changes is written as of the moment `at`. In its transaction `touch` is called
+    where rows that were there changed or went, and `settle` last, for what is recorded of the source.
     """
 
     store: Store
@@ -133,7 +121,8 @@ class ItemsFill:
     strict: bool = False
     is_forgotten: Callable[[str], bool] = lambda _key: False
     look_at: LookAt | None = None
-    hooks: FillHooks = NO_HOOKS
+    touch: Callable[[Connection], None] = lambda _tx: None
+    settle: Callable[[Connection], None] = lambda _tx: None
     report: ItemsReport = field(default_factory=ItemsReport, init=False)
 
     def run(self, rows: Iterable[SourceRow | Finding], display: Progress) -> ItemsReport:
@@ -151,8 +140,8 @@ class ItemsFill:
                     bar.show(number)
             with reading.written(self.spec.task, at=self.at) as (tx, filled):
                 if filled.touched:
-                    self.hooks.touch(tx)
-                self.hooks.settle(tx)
+                    self.touch(tx)
+                self.settle(tx)
         self.report.new, self.report.changed, self.report.same, self.report.back, self.report.gone, _ = filled
         return self.report
 

@@ -208,6 +208,4 @@ def _tag(ws: OpenWorkspace, username: str, batch: Prepared) -> tuple[str, bool]:
         raise KeyboardInterrupt
     if report.stopped is not None:
         return report.stopped.message, True
-    if report.elsewhere:
-        return "another process took over this person while this one was suspended", False
     return next((reason for _, reason in report.samples), ""), report.is_down

@@ -258,6 +258,7 @@ def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None) -> Pr
         InputError: there are no items at all, or a request cannot be sent.
     """
     ws.bring_items()
+    ingest.end_dead(ws)
     estimated = estimate_both(ws, limit=limit, deadline_s=deadline_s)
     if not estimated.plan.items:
         questions.check_any_items(ws.store, ws.task)
@@ -272,7 +273,6 @@ def estimate_both(
     Raises:
         InputError: a request cannot be sent; the message names its item.
     """
-    ingest.end_dead(ws)
     with ws.store.read() as tx:
         askable = asks.count_askable(tx, ws.task)
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:

@@ -112,7 +112,7 @@ def run(
         if options.skip_pilot:
             pilot.waive_open_pilot(ws)
         number = _begin_run(ws, options, going, estimated)
-    _ask(ws, options, going)
+    _ask(ws, options, going, estimated)
     _ended(ws, going)
     if number is not None and not options.backfill and _is_done(report, options):
         with ws.store.write() as tx:
@@ -187,7 +187,7 @@ def _begin_run(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated:
         )
 
 
-def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
+def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated: Preflight) -> None:
     report, wait = going.report, bool(options.wait)
     if options.pilot is not None:
         done = pilot_run.run_first(ws, size=options.pilot, skip=options.skip_pilot, limit=options.limit)
@@ -198,7 +198,7 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
             going.collect(wait=False)
         going.advance(wait=wait)
         return
-    report.live = tag_live.run(ws, limit=going.left())
+    report.live = tag_live.run(ws, limit=going.left(), plan=None if options.pilot else estimated.plan)
     asked = report.live.asked
     if isinstance(asked.stopped, BudgetError):
         report.no_money, report.held_back, asked.stopped = asked.stopped, asked.stopped.message, None

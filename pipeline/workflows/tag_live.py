@@ -14,6 +14,7 @@ from pipeline.store import asks
 from pipeline.workflows import rounds
 
 if TYPE_CHECKING:
+    from pipeline.batch.prepare import BatchPlan
     from pipeline.core.progress import Bar
     from pipeline.quality.evaluate import QualityReport as Quality
 
@@ -39,8 +40,8 @@ class TagLiveReport:
     quality: "Quality | None" = None  # on the answers of this extractor, where there are new ones
 
 
-def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
-    """Ask about every item that can be asked, at most `limit`.
+def run(ws: OpenWorkspace, *, limit: int | None, plan: "BatchPlan | None" = None) -> TagLiveReport:
+    """Ask about every item that can be asked, at most `limit`; `plan` says what that comes to, where it is known.
 
     What ends it early (a daily quota, a budget, a service that is down) stands in the report; so does an interrupt.
 
@@ -56,15 +57,15 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         questions.check_any_items(ws.store, ws.task)
         return report
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
-    with ws.display.bar("counting tokens", to_ask) as bar:
-        plan = prepare.plan_batches(ws, prepare.Selection(limit), bar=bar)
+    if plan is None:
+        with ws.display.bar("counting tokens", to_ask) as bar:
+            plan = prepare.plan_batches(ws, prepare.Selection(limit), bar=bar)
     report.estimated = plan.usage
     report.estimated_cost = usage_cost(ws.model, plan.usage, batch=False, on=ws.now().date())
-    numbers = list[int]()
     with ws.display.bar("asking", total, done=report.skipped) as bar:
         show = partial(_show, bar, report.skipped)
-        report.asked = ask.ask_rows(ws, prepare.Selection(limit), on_progress=show, ingested=numbers.append)
-    report.run = min(numbers, default=None)
+        report.asked = ask.ask_rows(ws, prepare.Selection(limit), on_progress=show)
+    report.run = report.asked.run
     with ws.store.read() as tx:
         rest = max(0, to_ask - report.asked.done)
         report.left = min(rest, asks.count_askable(tx, ws.task))
@@ -73,7 +74,7 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     report.samples = [(names.get(item_id, item_id), reason) for item_id, reason in report.asked.samples]
     if not report.left:
         rounds.close_runs(ws, at=ws.now())
-    if numbers and not report.asked.interrupted:
+    if report.run is not None and not report.asked.interrupted:
         report.quality = evaluate.write_report(ws, extractor=ws.extractor)
     if report.quality is not None:
         pilot.note_failed_pilot(ws, report.quality)

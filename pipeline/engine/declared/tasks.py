@@ -40,7 +40,7 @@ from pipeline.engine.task import Task
 from pipeline.store import asks, erase, tasks, workspace
 from pipeline.store.rows import changed_since
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables.fill import FillHooks, ItemsFill, ItemsReport
+from pipeline.tables.fill import ItemsFill, ItemsReport
 from pipeline.tables.items_file import ItemsFile
 from pipeline.tables.items_query import ItemsQuery
 
@@ -276,10 +276,8 @@ def _fill(
             strict=declaration.is_query,
             is_forgotten=is_forgotten,
             look_at=rows.row_images().look if declaration.images else None,
-            hooks=FillHooks(
-                touch=lambda tx: workspace.touch_revision(tx, record.name),
-                settle=partial(_settle, record=record, sha256=source.sha256),
-            ),
+            touch=lambda tx: workspace.touch_revision(tx, record.name),
+            settle=partial(_settle, record=record, sha256=source.sha256),
         )
         report = fill.run(source, display)
     _tell(report, record, display)

@@ -8,7 +8,6 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.store.database import Connection, Store
-from pipeline.tables import fill
 from pipeline.tables.items import hash_of
 from pipeline.tables.items_file import ItemsFile
 from tests.integration.passages.workspaces import url_of
@@ -119,7 +118,7 @@ def test_a_fill_is_all_or_nothing(store: Store, tmp_path: Path) -> None:
     items.take_file(first)
     before = items.rows()
     with pytest.raises(InterruptedError):
-        items.take_file(second, hooks=fill.FillHooks(settle=_interrupted))
+        items.take_file(second, settle=_interrupted)
     assert items.rows() == before
     report = items.take_file(second)
     assert (report.new, report.changed, report.same, report.gone) == (0, 4, 2, 4)
