@@ -13,7 +13,7 @@ from pipeline.core.files import why_not_readable
 from pipeline.ops import status
 
 if TYPE_CHECKING:
-    from pipeline.tables.imports import ImportReport
+    from pipeline.tables.findings import ImportReport
 
 
 _strict_option = click.option(

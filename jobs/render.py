@@ -11,8 +11,7 @@ from pipeline.core.text import first_few
 from pipeline.engine.task import Words
 
 if TYPE_CHECKING:
-    from pipeline.tables.findings import Finding
-    from pipeline.tables.imports import FindingGroup, ImportReport
+    from pipeline.tables.findings import Finding, FindingGroup, ImportReport
     from pipeline.workflows.pilot import PilotReport
     from pipeline.workflows.rounds import Report
     from pipeline.workflows.tag_live import TagLiveReport

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.core import files
-from pipeline.tables.imports import ImportReport
+from pipeline.tables.findings import ImportReport
 from web.problem import Refused
 from web.running import Work
 

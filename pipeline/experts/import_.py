@@ -18,9 +18,8 @@ from pipeline.experts.rows import Person
 from pipeline.experts.schema import fit_rates
 from pipeline.store import asks, workspace
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.findings import Finding, FindingKind, excerpt
-from pipeline.tables.headers import parse_map
-from pipeline.tables.imports import ImportReport, all_or_nothing, import_rows
+from pipeline.tables.columns import parse_map
+from pipeline.tables.findings import Finding, FindingKind, ImportReport, all_or_nothing, excerpt, import_rows
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -62,11 +61,10 @@ def run(
     with all_or_nothing():
         file = People(path, parse_map(mapping))
     done = PeopleImportReport(str(path), str(report) if report else None, dry=dry, strict=strict)
-    done.format, done.encoding = file.format, file.encoding
+    done.format, done.encoding, done.columns, done.notes = file.format, file.encoding, file.mapping.listed, file.notes
     import_rows(
         ws.store,
         ws.display,
-        file,
         file.people(),
         done,
         write=lambda tx, people: _write(tx, people, done),

@@ -14,9 +14,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.text import first_few, restore_formula
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.rows import Person, judge_row
-from pipeline.tables.findings import Finding, excerpt, rejected
-from pipeline.tables.headers import ColumnMapping, Layout, MappedFile, fold
-from pipeline.tables.imports import SeenIds
+from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, fold
+from pipeline.tables.findings import Finding, SeenIds, excerpt, rejected
 from pipeline.tables.read import SourceRow, parse_json
 
 EXPECTED = ", ".join(HEADERS.values())

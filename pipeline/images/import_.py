@@ -34,7 +34,7 @@ from pipeline.images import ASSETS, TASK
 from pipeline.images.adopt import assets_table
 from pipeline.store import asks, workspace
 from pipeline.store.database import PAGE, pages, streamed
-from pipeline.tables.imports import in_blocks
+from pipeline.tables.findings import in_blocks
 from pipeline.tables.rows import refusals
 
 if TYPE_CHECKING:

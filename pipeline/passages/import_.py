@@ -16,11 +16,18 @@ from pipeline.passages.read import Passage, Passages
 from pipeline.passages.schema import OPTIONAL, PassagesShape, read_shape
 from pipeline.passages.table import PassageRow
 from pipeline.store import asks, workspace
-from pipeline.tables.cells import cell_words, loaded
-from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
-from pipeline.tables.headers import parse_map
-from pipeline.tables.imports import ImportReport, SeenIds, all_or_nothing, import_rows
-from pipeline.tables.item_values import compact_json
+from pipeline.tables.cells import cell_words, compact_json, loaded
+from pipeline.tables.columns import parse_map
+from pipeline.tables.findings import (
+    Finding,
+    FindingKind,
+    ImportReport,
+    SeenIds,
+    all_or_nothing,
+    excerpt,
+    import_rows,
+    rejected,
+)
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -79,6 +86,7 @@ def run(
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
     done = PassagesImportReport(str(path), str(report) if report else None, dry=dry, strict=strict)
+    done.columns, done.notes = file.mapping.listed, file.notes
     with SeenIds() as seen:
 
         def write(tx: "Connection", passages: list[Passage]) -> list[Finding]:
@@ -89,7 +97,6 @@ def run(
         import_rows(
             ws.store,
             ws.display,
-            file,
             file.passages(),
             done,
             write=write,

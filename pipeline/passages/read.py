@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pipeline.core.text import BAD_TEXT, first_few
+from pipeline.tables.columns import Layout, MappedFile
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
-from pipeline.tables.headers import Layout, MappedFile
 from pipeline.tables.read import SourceRow, parse_json
 
 HINT = 'one passage a line: {"id": "…", "text": "…", "source": "…", "metadata": {…}}; or CSV with these columns'

@@ -20,7 +20,7 @@ from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import InputError
 from pipeline.core.text import BAD_TEXT
 from pipeline.store.column_types import NUMBER, AsTheColumn, IsoTime, time_of
-from pipeline.tables.item_values import compact_json
+from pipeline.tables.cells import compact_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

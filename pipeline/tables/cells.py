@@ -1,15 +1,27 @@
-"""What a cell of a table says, whichever program wrote it."""
+"""What a cell of a table holds, whichever program wrote it, as text, a number, a list, or plain JSON.
+
+The kinds of columns are text, integer, real, boolean and json. pandas and pyarrow are extras; neither is imported to
+read what another library made, where that tells its rows itself.
+"""
 
 import json
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
+from importlib.util import find_spec
 from typing import Any
 
 import orjson
 
+from pipeline.core.errors import ConfigurationError, InputError
+
 JSON_SPACE = " \t\r\n"
 NO_LIST = frozenset({"", "[]", "null"})  # without JSON's white space; these say that there is none
-
+LARGEST = 2**63 - 1
 _NO_SPACE = dict.fromkeys(map(ord, JSON_SPACE))
+_JSON = [json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort) for sort in (False, True)]
+_INDEX = "__index_level_"  # how pandas calls an index among the columns of Arrow
 
 
 def cell_words(cell: Any) -> str:
@@ -21,21 +33,22 @@ def cell_words(cell: Any) -> str:
     return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
 
 
+def text_of(cell: Any) -> str:
+    """Return a cell's text without surrounding white space."""
+    return str.strip(cell) if cell.__class__ is str else cell_words(cell).strip()
+
+
+def value_text(value: Any) -> str:
+    """Return a cell as it is put to a model: NULL is the empty text, a truth value a word in lower case."""
+    return str(value).lower() if isinstance(value, bool) else cell_words(value)
+
+
 def loaded(cell: Any) -> Any:
     """Return what a JSON cell holds, on either database; text that is not JSON is that text."""
-    if not isinstance(cell, str | bytes):
-        return cell
     try:
-        return json.loads(cell)
+        return json.loads(cell) if isinstance(cell, str | bytes) else cell
     except ValueError:
         return cell
-
-
-def text_of(cell: Any) -> str:
-    """Return a cell's text without surrounding white space; NULL is the empty text, bytes are read as UTF-8."""
-    if cell.__class__ is str:
-        return str.strip(cell)
-    return cell_words(cell).strip()
 
 
 def number_of(cell: Any) -> float | None:
@@ -49,8 +62,6 @@ def number_of(cell: Any) -> float | None:
 
 def list_of(cell: Any) -> list[str] | None:
     """Return the texts of the JSON list in a cell, the empty list for none, and None where it is no list."""
-    if cell is None:
-        return []
     text = cell_words(cell)
     if not text.startswith('["') and text.translate(_NO_SPACE) in NO_LIST:
         return []
@@ -60,6 +71,99 @@ def list_of(cell: Any) -> list[str] | None:
         return None
     if not isinstance(found, list):
         return None
-    if set(map(type, found)) == {str}:
-        return found
     return [one if isinstance(one, str) else orjson.dumps(one).decode() for one in found]
+
+
+def compact_json(value: Any, *, sort: bool = False) -> str:
+    """Return a value as JSON without blanks; where it is to be compared, with sorted names."""
+    return _JSON[sort].encode(value)
+
+
+def plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a row's values by column as JSON has them."""
+    return {str(name): plain_value(value) for name, value in row.items()}
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value of a driver or a library as JSON has it.
+
+    A date or a time is ISO text; a decimal number, a UUID and whatever else is the text it is shown as; bytes are read
+    as UTF-8, and those that are none become lone surrogates. What is not a number is None, as pandas writes an empty
+    cell.
+    """
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, Mapping | list | tuple):
+        return plain_row(value) if isinstance(value, Mapping) else [plain_value(one) for one in value]
+    if isinstance(value, float) and not math.isinf(value):
+        return None if math.isnan(value) else value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", "surrogateescape")
+    if isinstance(value, Decimal) and value.is_finite():
+        return format(value, "f")
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def kind_of_value(value: Any) -> str | None:
+    """Return which kind of column a plain value asks for; None where it says nothing. Long whole numbers are text."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer" if -LARGEST - 1 <= value <= LARGEST else "text"
+    return "real" if isinstance(value, float) else "text" if isinstance(value, str) else "json"
+
+
+def common_kind(one: str | None, other: str | None) -> str | None:
+    """Return the kind of column that holds values of both kinds."""
+    if one is None or other is None or one == other:
+        return one or other
+    return "real" if {one, other} == {"integer", "real"} else "json" if "json" in {one, other} else "text"
+
+
+def rows_of(data: Any) -> list[Mapping[str, Any]]:
+    """Return the rows of a list of mappings, an Arrow table, or a frame of pandas, polars or such.
+
+    What is missing is None where pyarrow is installed; without it a frame of pandas tells NaN.
+    """
+    rows: Any = None
+    if hasattr(data, "to_pylist"):  # of Arrow
+        rows = data.to_pylist()
+    elif hasattr(data, "to_dicts"):  # of polars
+        rows = data.to_dicts()
+    elif hasattr(data, "__arrow_c_stream__") and find_spec("pyarrow"):
+        rows = pyarrow_for("an Arrow table").table(data).to_pylist()
+    elif hasattr(data, "to_dict"):  # of pandas
+        rows = data.to_dict("records")
+    elif isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
+        rows = list(data)
+    if rows is None or not all(isinstance(row, Mapping) for row in rows):
+        raise InputError(
+            f"rows are a list of dicts, a data frame or an Arrow table, not {type(data).__name__}; nothing was taken",
+            hint="of other things make a list: [{'id': 1, 'text': '…'}, …]",
+        )
+    return [{str(name): value for name, value in row.items() if not str(name).startswith(_INDEX)} for row in rows]
+
+
+def pyarrow_for(what: str) -> Any:
+    """Return pyarrow, which something needs."""
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{what} needs pyarrow, which is not installed; nothing was done",
+            hint="make setup EXTRAS=parquet, or pip install -e '.[parquet]'; CSV and JSON lines do without",
+        ) from error
+    return pa
+
+
+def data_frame(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return rows as a `pandas.DataFrame`."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ConfigurationError(
+            "a data frame needs pandas, which is not installed", hint="pip install -e '.[pandas]'"
+        ) from error
+    return pd.DataFrame(list(rows))

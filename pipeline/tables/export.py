@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipeline.core import text
-from pipeline.tables.cells import number_of
-from pipeline.tables.frames import pyarrow_for
-from pipeline.tables.item_values import value_text
+from pipeline.tables.cells import number_of, pyarrow_for, value_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

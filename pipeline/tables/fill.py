@@ -1,9 +1,11 @@
 """Bring the rows of a task up to what its source says, all or nothing.
 
-The source is read to its end before anything is written, with a look at the images of each row, so that half a source
-writes nothing and marks nothing as gone. What changes is written in one transaction.
+They stand in `findable_rows`, each as one JSON object; nothing of the source need be there to read them. The source is
+read to its end before anything is written, with a look at the images of each row, so that half a source writes nothing
+and marks nothing as gone. What changes is written in one transaction.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,19 +14,88 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Subquery, select
 
+from pipeline.core.declaration import MADE_KEY
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.text import UNSOUND
 from pipeline.store import rows as kept
 from pipeline.store.database import Store
-from pipeline.tables.findings import SHOWN, Finding, rejected
-from pipeline.tables.item_values import stored_value
-from pipeline.tables.items import BadKeyError, ItemsSpec, hash_of, is_empty, key_of
+from pipeline.store.tables import rows as stored
+from pipeline.tables.cells import LARGEST, compact_json
+from pipeline.tables.findings import SHOWN, Finding, excerpt, rejected
 from pipeline.tables.read import SourceRow
+from pipeline.tables.source import check_names
 
 PAGE = 2_000  # rows in memory
+MAX_KEY = 2_000  # bytes of a key, which an index of PostgreSQL takes
+KEY, HASH, VALUES, UNUSABLE = "findable_key", "findable_hash", "findable_values", "findable_unusable"
+_COLUMNS = {
+    KEY: stored.c.item_id,
+    "findable_row": stored.c.n,
+    VALUES: stored.c.row,
+    HASH: stored.c.input_hash,
+    "findable_empty": stored.c.is_empty,
+    "findable_gone_at": stored.c.gone_at,
+    "findable_changed_at": stored.c.changed_at,
+    UNUSABLE: stored.c.unusable,
+}
+KEY_KINDS = frozenset({"text", "integer"})  # of columns that tell rows apart
+_WORDS = {"real": "a number", "boolean": "true or false", "json": "JSON"}
+
+
+@dataclass(frozen=True)
+class ItemsSpec:
+    """What stands in the record of a task about its rows: its name, the key's columns, and all columns.
+
+    A key of `("row",)` is made of each row's hash. `columns` are the source's, by name, each "text", "integer",
+    "real", "boolean" or "json". `images` are those of them that name an image.
+    """
+
+    task: str
+    key: tuple[str, ...]
+    columns: Mapping[str, str]
+    images: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuse columns that no view could show, and a key whose columns are not there, or tell no rows apart.
+
+        Raises:
+            InputError: the message names the first column at fault.
+        """
+        check_names(list(self.columns))
+        for name in () if self.key == (MADE_KEY,) else self.key:
+            kind = self.columns.get(name)
+            if kind is None:
+                found = excerpt(", ".join(self.columns))
+                raise InputError(
+                    f"the items have no column {name!r}, which is the key; nothing was changed. Found: {found}",
+                    hint='name the key\'s column with key="…", or key="row" where there is none',
+                )
+            if kind not in KEY_KINDS:
+                raise InputError(
+                    f"the key's column {name!r} holds {_WORDS[kind]}, and a key is text or a whole number; "
+                    "nothing was changed",
+                    hint='name another with key="…", or use key="row"',
+                )
+
+    def key_of(self, values: Mapping[str, Any]) -> tuple[str, str, str]:
+        """Return the id of a row by its values; or the empty text, why it has none, and the column that is meant.
+
+        One column: its text, a whole number in decimal. Several: a JSON array. A made key: half a hash of all values.
+        """
+        if self.key == (MADE_KEY,):
+            return hashlib.sha256(compact_json(values, sort=True).encode()).hexdigest()[:32], "", ""
+        for name in self.key:
+            part = values.get(name)
+            if part is None or not str(part).strip():
+                return "", "the key is missing" if part is None else "the key is blank", name
+        key = str(values[self.key[0]])
+        if len(self.key) > 1:
+            key = compact_json([str(values[one]) if self.columns[one] == "text" else values[one] for one in self.key])
+        is_long = len(key) * 4 > MAX_KEY and len(key.encode()) > MAX_KEY
+        return ("", f"the key is longer than {MAX_KEY:,} bytes", self.key[0]) if is_long else (key, "", "")
 
 
 class Look(NamedTuple):
@@ -79,18 +150,6 @@ class ItemsReport:
         told = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
         return f"rows: {told}" if told else ""
 
-    def tell(self, finding: Finding) -> None:
-        """Count a refused row, and keep why while there is room."""
-        self.refused[finding.reason] += 1
-        if len(self.findings) < SHOWN:
-            self.findings.append(finding)
-
-    def tell_look(self, key: str, look: Look) -> None:
-        """Count a row with an image that cannot be asked about, and keep why while there is room."""
-        self.unusable += look.unusable is not None
-        if look.unusable is not None and len(self.unusable_rows) < SHOWN:
-            self.unusable_rows.append((key, look.unusable))
-
 
 class _Read(NamedTuple):
     """A row that can be kept, and what was seen of its images, where it has some."""
@@ -131,7 +190,7 @@ class ItemsFill:
         Raises:
             InputError: the source cannot be read to its end, or a row is refused where `strict`; nothing was written.
         """
-        left, number = iter(rows), 0
+        left, number, report = iter(rows), 0, self.report
         with kept.reading(self.store) as reading:
             with display.bar("items", None, late=True) as bar:
                 while some := list(islice(left, PAGE)):
@@ -142,42 +201,48 @@ class ItemsFill:
                 if filled.touched:
                     self.touch(tx)
                 self.settle(tx)
-        self.report.new, self.report.changed, self.report.same, self.report.back, self.report.gone, _ = filled
-        return self.report
+        report.new, report.changed, report.same, report.back, report.gone, _ = filled
+        return report
 
     def _take(self, reading: kept.Reading, rows: Sequence[SourceRow | Finding], *, first: int) -> None:
-        found: list[_Read] = []
-        for row in rows:
-            read = row if isinstance(row, Finding) else self._read(row)
-            if isinstance(read, Finding):
-                self._refuse(read)
-            elif read is not None:
-                found.append(read)
+        report, found = self.report, [one for row in rows if (one := self._read(row)) is not None]
         if self.look_at is not None and self.spec.images:
-            found = self._looked_at(found, self.look_at)
+            with self.store.read() as tx:
+                known = kept.seen_before(tx, self.spec.task, [one.key for one in found])
+            found = [one._replace(look=self.look_at(one.values, known.get(one.key))) for one in found]
         kept_rows = [self._row(number, one) for number, one in enumerate(found, start=first + 1)]
         repeated = {one["n"]: others for one, *others in reading.add(kept_rows)}
-        for row_, one in zip(kept_rows, found, strict=True):
-            line, is_same = repeated.get(row_["n"], (None, False))
+        for row, one in zip(kept_rows, found, strict=True):
+            line, is_same = repeated.get(row["n"], (None, False))
             if line is None:
-                self.report.empty += row_["is_empty"]
-                if one.look is not None:
-                    self.report.tell_look(one.key, one.look)
+                report.empty += row["is_empty"]
+                if one.look is not None and one.look.unusable is not None:
+                    report.unusable += 1
+                    report.unusable_rows += [(one.key, one.look.unusable)][: SHOWN - len(report.unusable_rows)]
             elif is_same:
-                self.report.merged += 1
+                report.merged += 1
             else:
                 said = f"the key is on line {line}, too, with other values"
                 self._refuse(rejected(one.line, said, one.key, column=self.spec.key[0], key=one.key))
 
     def _refuse(self, finding: Finding) -> None:
         if self.strict:
-            raise InputError(_said(finding, self.spec), hint="mend the source, or leave the row out of it")
-        self.report.tell(finding)
+            of = f" {finding.column!r}" if finding.column else ""
+            key = f" (key {finding.key!r})" if finding.key else ""
+            shown = f": {finding.value}" if finding.value else ""
+            said = f"row {finding.line}{of}{key} for {self.spec.task}: {finding.reason}{shown}; nothing was written"
+            raise InputError(said, hint="mend the source, or leave the row out of it")
+        self.report.refused[finding.reason] += 1
+        self.report.findings += [finding][: SHOWN - len(self.report.findings)]
 
-    def _read(self, row: SourceRow) -> _Read | Finding | None:
+    def _read(self, row: SourceRow | Finding) -> _Read | None:
+        """Return a row that can be kept; None where it is refused, or was forgotten."""
+        if isinstance(row, Finding):
+            self._refuse(row)
+            return None
         get = row.values.get
         values = {
-            name: value if value.__class__ is str and kind != "json" else stored_value(value, kind)
+            name: value if value.__class__ is str and kind != "json" else _stored_value(value, kind)
             for name, kind in self.spec.columns.items()
             if (value := get(name)) is not None
         }
@@ -185,24 +250,22 @@ class ItemsFill:
             data = orjson.dumps(values)
         except TypeError:  # half of a character
             data = b"\\u0000"
-        if b"\\u0000" in data and (finding := _unsound(row.line, values)):
-            return finding
-        try:
-            key = key_of(values, self.spec)
-        except BadKeyError as error:
-            return rejected(row.line, str(error), values.get(error.column) or "", column=error.column)
+        for name, value in values.items() if b"\\u0000" in data else ():
+            if isinstance(value, str) and (unsound := UNSOUND.search(value)):
+                why = "holds a NUL character" if unsound[0] == "\0" else "not valid UTF-8"
+                self._refuse(rejected(row.line, why, value, column=name))
+                return None
+        key, why, column = self.spec.key_of(values)
+        if why:
+            self._refuse(rejected(row.line, why, values.get(column) or "", column=column))
+            return None
         if self.is_forgotten(key):
             self.report.forgotten += 1
             return None
         return _Read(row.line, key, values, data)
 
-    def _looked_at(self, found: Sequence[_Read], look_at: LookAt) -> list[_Read]:
-        """Return rows with what their images are; the hash of such a row is of their bytes and its other values."""
-        with self.store.read() as tx:
-            known = kept.seen_before(tx, self.spec.task, [one.key for one in found])
-        return [one._replace(look=look_at(one.values, known.get(one.key))) for one in found]
-
     def _row(self, number: int, one: _Read) -> dict[str, Any]:
+        """Return a row as it is kept; the hash of one with images is of their bytes and its other values."""
         values, look, asked, seen = one.values, one.look, self.asked, dict[str, Any]()
         if look is not None:
             values, asked = {**values, **look.hashes}, [*asked, *self.spec.images]
@@ -213,22 +276,37 @@ class ItemsFill:
             "line": one.line,
             "row": one.data.decode(),
             "input_hash": hash_of(values, asked),
-            "is_empty": is_empty(one.values, self.spec.images or self.asked) or is_empty(one.values, self.quoted),
+            "is_empty": _is_empty(one.values, self.spec.images or self.asked) or _is_empty(one.values, self.quoted),
             **seen,
         }
 
 
-def _unsound(line: int, values: Mapping[str, Any]) -> Finding | None:
-    """Return why a row cannot be kept to the letter, if it cannot."""
-    for name, value in values.items():
-        if isinstance(value, str) and (unsound := UNSOUND.search(value)):
-            why = "holds a NUL character" if unsound[0] == "\0" else "not valid UTF-8"
-            return rejected(line, why, value, column=name)
-    return None
+def items_table(task: str) -> Subquery:
+    """Return the rows of a task: what findable keeps of each, and its values as JSON."""
+    columns = (column.label(name) for name, column in _COLUMNS.items())
+    return select(*columns).where(stored.c.task == task).subquery("items")
 
 
-def _said(finding: Finding, spec: ItemsSpec) -> str:
-    of = f" {finding.column!r}" if finding.column else ""
-    key = f" (key {finding.key!r})" if finding.key else ""
-    shown = f": {finding.value}" if finding.value else ""
-    return f"row {finding.line}{of}{key} for {spec.task}: {finding.reason}{shown}; nothing was written"
+def values_in(row: str) -> dict[str, Any]:
+    """Return the values of a row that was kept, by column; those that are none are left out."""
+    found: dict[str, Any] = orjson.loads(row)
+    return found
+
+
+def hash_of(values: Mapping[str, Any], asked: Sequence[str]) -> str:
+    """Return the SHA-256 of the values that a prompt names."""
+    filled = {name: values.get(name) for name in asked}
+    return hashlib.sha256(orjson.dumps(filled, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _stored_value(value: Any, kind: str) -> Any:
+    """Return a plain value as it is kept of a row whose column is of a kind: a list or an object as JSON."""
+    if kind == "json" or isinstance(value, list | dict):
+        return compact_json(value)
+    return str(value) if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST else value
+
+
+def _is_empty(values: Mapping[str, Any], asked: Sequence[str]) -> bool:
+    """Return whether all values of some columns are blank; not where there are no columns."""
+    found = (values.get(name) for name in asked)
+    return bool(asked) and all(value is None or (isinstance(value, str) and not value.strip()) for value in found)

@@ -1,11 +1,32 @@
-"""What is wrong with a row of a file, in one form for all."""
+"""Import the rows of a file in one transaction, all sound ones or none, with a finding for each fault.
 
+A report of all findings as CSV is sealed whole, right before the commit.
+"""
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from itertools import accumulate
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from pipeline.core.errors import InputError
+from pipeline.core.files import SealedWriter, sweep_parts, target_of
+from pipeline.core.progress import Progress
+from pipeline.core.text import csv_line
+from pipeline.store import workspace
+from pipeline.store.database import Connection, Store
 
 EXCERPT = 80  # characters of a value that a finding shows
 SHOWN = 1000  # findings kept in memory to be shown; the report in a file has all of them
+BLOCK_SIZE = 4 << 20  # characters of text that are written at a time, so that long texts do not fill the memory
+EXAMPLES = 3  # findings of a group that are shown
+_VARIES = re.compile(r"'[^']*'|\d[\d,.]*")  # what differs in reasons that are one: a value, a number
+T = TypeVar("T")
 
 
 class FindingKind(StrEnum):
@@ -52,3 +73,207 @@ def _escaped(character: str) -> str:
     if 0xDC00 <= code <= 0xDCFF:  # noqa: PLR2004 - the range in which `pipeline.tables.read` keeps bad bytes
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+@dataclass
+class FindingGroup:
+    """The findings of one kind in one column for one reason: how many there are, and the first three."""
+
+    kind: FindingKind
+    column: str
+    reason: str  # with an ellipsis for what differs
+    count: int = 0
+    examples: list[Finding] = field(default_factory=list)
+
+    def add(self, finding: Finding) -> None:
+        """Count one more; where reasons differ in a word, that word is left out."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(finding)
+        if self.reason != finding.reason:
+            self.reason = _VARIES.sub("…", finding.reason)
+
+
+@dataclass
+class ImportReport:
+    """What an import did. `findings` are the first thousand, `counts` and `groups` are those of all.
+
+    `lines` hold anything; `released` were parked before, and are asked again; of a `dry` import all are what would be.
+    A subject's report adds its own counts, and says which of them stand in the document for programs (`FIELDS`,
+    `KINDS`), how the values of a finding are called there (`NAMES`, `NO_KEY`), and what a row is called (`WORD`).
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]]
+    KINDS: ClassVar[tuple[FindingKind, ...]] = tuple(FindingKind)
+    NAMES: ClassVar[tuple[str, ...]]
+    NO_KEY: ClassVar[str | None] = None
+    WORD: ClassVar[str] = "row"
+
+    path: str
+    report: str | None = None
+    dry: bool = False
+    strict: bool = False
+    columns: Sequence[dict[str, str]] = ()  # what the names in the file were taken for
+    lines: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    released: int = 0
+    refused: bool = False
+    counts: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
+    findings: list[Finding] = field(default_factory=list)
+    groups: dict[tuple[FindingKind, str, str], FindingGroup] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rows_in(self) -> int:
+        """Return how many rows of the file stand in the table now, whether or not they were there before."""
+        return 0 if self.refused else self.changes + self.unchanged
+
+    @property
+    def changes(self) -> int:
+        """Return how many rows were written."""
+        return self.added + self.updated
+
+    @property
+    def summary(self) -> str:
+        """Return what was done in a few words, for the event."""
+        return f"{self.added} added, {self.updated} updated, {self.counts[FindingKind.REJECTED]} rejected"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        by_kind = {kind.value: self.counts[kind] for kind in self.KINDS}
+        findings = [dict(zip(self.NAMES, (*one[:-1], one.key or self.NO_KEY), strict=True)) for one in self.findings]
+        return {**{name: getattr(self, name) for name in self.FIELDS}, **by_kind, "findings": findings}
+
+    def tell(self, findings: Iterable[Finding], report: SealedWriter | None) -> None:
+        """Count findings, report them in the order of the file, and keep them to be shown while there is room."""
+        for finding in sorted(findings, key=lambda one: one.line):
+            self.counts[finding.kind] += 1
+            if report is not None:
+                report.write(csv_line([str(cell or "") for cell in finding]))
+            if len(self.findings) < SHOWN:
+                self.findings.append(finding)
+            key = (finding.kind, finding.column, _VARIES.sub("…", finding.reason))
+            if key not in self.groups and len(self.groups) >= SHOWN:
+                key = (finding.kind, "", "other reasons")
+            self.groups.setdefault(key, FindingGroup(finding.kind, key[1], finding.reason)).add(finding)
+
+    def check(self) -> None:
+        """Raise InputError where nothing went in: `--strict` refused the file, or it holds no row that can go in."""
+        bad, changed = self.counts[FindingKind.REJECTED], self.counts[FindingKind.CHANGED]
+        if self.refused:
+            said = f"{self.path}: {bad} rejected and {changed} changed, so --strict imported nothing"
+            raise InputError(said, hint="mend the file, or import without --strict")
+        if not self.rows_in:
+            said = f"{self.path}: no {self.WORD} could be imported ({bad} rejected); nothing was changed"
+            why = "the findings say why" if bad else "the file holds a header, or nothing, and no rows"
+            raise InputError(said, hint=why)
+
+
+class SeenIds(contextlib.AbstractContextManager["SeenIds"]):
+    """The keys of a file that came before, and on which line: on disk, at flat memory, about 60 bytes a key."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._file = sqlite3.connect("", isolation_level=None)
+        self._file.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
+            "CREATE TABLE seen (key TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID; BEGIN"
+        )
+
+    def first(self, key: str, line: int) -> int | None:
+        """Return the line where a key came first; None where this is the one."""
+        if self._file.execute("INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING", (key, line)).rowcount:
+            return None
+        return int(self._file.execute("SELECT line FROM seen WHERE key = ?", (key,)).fetchone()[0])
+
+    def __exit__(self, *_: object) -> None:
+        """Remove what was kept."""
+        self._file.close()
+
+
+@contextlib.contextmanager
+def _rejects_report(done: ImportReport) -> Iterator[SealedWriter | None]:
+    """Open a report with its header for the length of a block, or none without a path; removed unless sealed."""
+    if done.report is None:
+        yield None
+        return
+    target = target_of(Path(done.report))
+    if target == Path(done.path).resolve():
+        raise InputError(f"the report would replace {done.path}; nothing was changed", hint="give it another name")
+    try:
+        sweep_parts(target)
+        writer = SealedWriter(target)
+    except OSError as error:
+        raise InputError(f"the report {done.report} cannot be written: {error.strerror}; nothing was changed") from None
+    with writer:
+        writer.write(csv_line(done.NAMES))
+        yield writer
+
+
+class _NotWritten(Exception):  # noqa: N818 - rolls the transaction back, and is caught in `import_rows`
+    """`--strict` refused the file, or nothing was to be written; the transaction ends without a trace."""
+
+
+@contextlib.contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """Let an interrupt of a block, before anything is committed, say that nothing was imported."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; nothing was imported", "run the same command again") from None
+
+
+def import_rows(
+    store: Store,
+    display: Progress,
+    rows: Iterable[T | Finding],
+    done: ImportReport,
+    *,
+    write: Callable[[Connection, list[T]], Iterable[Finding]],
+    at: datetime,
+    block: int,
+    size: Callable[[T], int],
+) -> None:
+    """Write what was made of the rows of a file, `block` of them at a time; `write` counts them, and returns findings.
+
+    `size` is how many characters one holds. Of a `dry` import `write` gets a snapshot to look at. A report says what
+    happened also where nothing went in.
+
+    Raises:
+        InputError: the file cannot be read to its end, or the report cannot be written. Nothing was changed.
+    """
+    with (
+        contextlib.suppress(_NotWritten),
+        _rejects_report(done) as rejects,
+        store.read() if done.dry else store.write() as tx,
+    ):
+        with all_or_nothing(), display.bar("reading" if done.dry else "importing", None) as bar:
+            for some in in_blocks(rows, most=block, size=lambda one: 0 if isinstance(one, Finding) else size(one)):
+                findings = [one for one in some if isinstance(one, Finding)]
+                done.tell([*findings, *write(tx, [one for one in some if not isinstance(one, Finding)])], rejects)
+                done.lines += len(some)
+                bar.show(done.lines)
+            if rejects is not None:
+                rejects.seal()
+        done.refused = done.strict and bool(done.counts[FindingKind.REJECTED] + done.counts[FindingKind.CHANGED])
+        if done.refused or done.dry:
+            raise _NotWritten
+        if done.changes:
+            name = Path(done.path).name
+            workspace.record_event(tx, "import", name, old=None, new=done.summary, why="import", at=at)
+
+
+def in_blocks(rows: Iterable[T], *, most: int, size: Callable[[T], int], sizes: int = BLOCK_SIZE) -> Iterator[list[T]]:
+    """Yield rows at most so many at a time, fewer where they hold more than `sizes` together; the last may be none."""
+    some: list[T] = []
+    held = 0
+    for row in rows:
+        some.append(row)
+        held += size(row)
+        if len(some) == most or held > sizes:
+            yield some
+            some, held = [], 0
+    yield some

@@ -9,7 +9,7 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -20,9 +20,8 @@ import orjson
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.text import BAD_TEXT
+from pipeline.tables.cells import plain_row, pyarrow_for
 from pipeline.tables.findings import Finding, excerpt, rejected
-from pipeline.tables.frames import pyarrow_for
-from pipeline.tables.item_values import plain_row
 
 MAX_LINE = 4 << 20  # characters of a line, or of a value; a file without line ends must not fill the memory
 _PIECE = 1 << 20  # characters of a list read at a time, or bytes of a file that tell how it is text
@@ -35,10 +34,9 @@ _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".
 _DELIMITERS = (",", ";", "\t", "|")
 _BEFORE_HEADER = {"", *(f"sep={one}".strip() for one in _DELIMITERS)}  # spreadsheets announce their delimiter
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-# what spreadsheets write beside Unicode; the first has no character for some bytes
+# what spreadsheets write beside Unicode
 _CANDIDATES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "cp932",
                "cp949", "gb18030", "big5"]  # fmt: skip
-_NO_WESTERN = b"\x81\x8d\x8f\x90\x9d"
 _LOOKED_AT = 1000  # lines beyond ASCII that tell it
 _BAD = "findable-keep-bad-bytes"  # the name of our error handler for decoding
 _DECODER = json.JSONDecoder()
@@ -55,14 +53,6 @@ class SourceRow(NamedTuple):
     values: Mapping[str, Any]
 
 
-class _BadRowError(ValueError):
-    """A line or a document holds no row; `name` is that of the value at fault, where it is one."""
-
-    def __init__(self, reason: str, *, name: str = "") -> None:
-        super().__init__(reason)
-        self.name = name
-
-
 class SourceFile:
     """The rows of one file.
 
@@ -70,18 +60,8 @@ class SourceFile:
     columns, of JSON as far as the first rows have them, empty where a column has none; `notes` concern the whole file.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        hint: str,
-        default: str = "csv",
-        *,
-        max_line: int = MAX_LINE,
-        is_known: Callable[[str], bool] = bool,
-    ) -> None:
-        """Find out what the file is: of a `default` format where its name does not say it.
-
-        `hint` says what is expected, and `is_known` which names of columns are, by which a delimiter is told.
+    def __init__(self, path: Path, hint: str, default: str = "csv", *, max_line: int = MAX_LINE) -> None:
+        """Find out what the file is, of a `default` format where its name does not say; `hint` says what it should be.
 
         Raises:
             InputError: there is no such file, it is empty or damaged, or its header cannot be read.
@@ -103,7 +83,7 @@ class SourceFile:
                 with self._parquet() as table:
                     self.names, note = list(table.schema_arrow.names), ""
             elif self.format == "csv":
-                self.names = self._header(is_known)
+                self.names = self._header()
             else:
                 values = (row.values for row in islice(self.rows(), _SAMPLED) if isinstance(row, SourceRow))
                 self.names = list(dict.fromkeys(chain.from_iterable(values)))
@@ -121,11 +101,13 @@ class SourceFile:
         """
         with self._readable():
             if self.format == "parquet":
-                yield from self._of_parquet()
+                with self._parquet() as table:
+                    batches = (batch.to_pylist() for batch in table.iter_batches(batch_size=_ROWS))
+                    for number, values in enumerate(chain.from_iterable(batches), start=1):
+                        yield SourceRow(number, plain_row(values))
                 return
             with self._open() as file:
-                read = {"csv": self._of_csv, "json": self._of_json, "jsonl": self._of_lines}[self.format]
-                yield from read(file)
+                yield from {"csv": self._of_csv, "json": self._of_json, "jsonl": self._of_lines}[self.format](file)
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
@@ -139,6 +121,16 @@ class SourceFile:
 
     def _open(self) -> TextIO:
         return self.path.open(encoding=self.encoding, errors=_BAD, newline=self._line_end)
+
+    def _lines(self, file: TextIO, record: list[str] | None = None) -> Iterator[str]:
+        """Yield the physical lines, of one that is too long its beginning; each goes to the `record` as well."""
+        while text := file.readline(self.max_line):
+            rest = text
+            while len(rest) == self.max_line and not rest.endswith(self._line_end):
+                rest = file.readline(self.max_line)
+            if record is not None:
+                record.append(text)
+            yield text
 
     def _format_of(self, start: bytes, default: str) -> str:
         if start.startswith(b"PAR1"):
@@ -156,13 +148,10 @@ class SourceFile:
             raise self._refused(f" is no {word}: it starts with {excerpt(text[:20])!r}")
         return named
 
-    def _header(self, is_known: Callable[[str], bool]) -> list[str]:
-        """Return the names in the first record that is not blank.
-
-        The delimiter is the one by which most names are known, of those the one by which there are most.
-        """
+    def _header(self) -> list[str]:
+        """Return the names in the first record that is not blank; the delimiter is the one by which there are most."""
         with self._open() as file:
-            head = list(islice(iter(partial(file.readline, self.max_line), ""), _HEADER_LINES))
+            head = list(islice(self._lines(file), _HEADER_LINES))
         lines = [line.strip().strip("\ufeff").casefold() for line in head]
         at = next((number for number, line in enumerate(lines) if line not in _BEFORE_HEADER), -1)
         if at < 0:
@@ -170,94 +159,80 @@ class SourceFile:
         if "\0" in head[at] or BAD_TEXT.search(head[at]):
             raise self._refused(" is no text: save a spreadsheet as CSV first")
         found = {one: _names_in(head[at:], one) for one in _DELIMITERS}
-
-        def worth(delimiter: str) -> tuple[int, int, int]:
-            names = found[delimiter][0]
-            return sum(map(is_known, names)), len(names) * ('"' not in "".join(names)), len(names)
-
-        self._delimiter = max(_DELIMITERS, key=worth)
-        names, taken, self._skips = found[self._delimiter]
-        if any(not some and (f'{one}"' in head[at] or not names) for one, (some, *_) in found.items()):
+        self._delimiter = max(_DELIMITERS, key=lambda one: len(found[one][0]))
+        names, taken = found[self._delimiter]
+        if any(not some and (f'{one}"' in head[at] or not names) for one, (some, _) in found.items()):
             said = f", line {at + 1}: {_OPEN_QUOTE}, or not at the end of a name"
             raise self._refused(said, hint="mend the header's quotes")
-        self._before_rows = at + taken
+        self._skips, self._before_rows = f"{self._delimiter} " in head[at], at + taken
         return names
 
     def _of_csv(self, file: TextIO) -> Iterator[SourceRow | Finding]:
-        lines = _Lines(file, end=self._line_end, most=self.max_line)
-        for _ in islice(lines, self._before_rows):
-            pass
+        record = list[str]()
+        lines = self._lines(file, record)
+        before = sum(1 for _ in islice(lines, self._before_rows))
         rows = csv.reader(lines, delimiter=self._delimiter, skipinitialspace=self._skips, strict=True)
         named = [(number, name) for number, name in enumerate(self.names) if name]
         while True:
-            line, lines.first = lines.number + 1, ""
+            line = before + rows.line_num + 1
+            record.clear()
             try:
                 fields = next(rows, None)
-            except (csv.Error, _BadRowError) as error:
-                yield self._broken(line, lines, error)
+            except csv.Error as error:
+                yield self._broken(line, record, str(error))
                 continue
             if fields is None:
                 return
             if len(fields) > 1 or any(map(str.strip, fields)):
-                why = self._why_not(line, fields, last=lines.number)
+                why = self._why_not(line, fields, record)
                 yield why or SourceRow(line, {name: fields[number] for number, name in named})
 
-    def _why_not(self, line: int, fields: list[str], *, last: int) -> Finding | None:
+    def _why_not(self, line: int, fields: list[str], record: list[str]) -> Finding | None:
         """Return why fields are no row of this file: too many, too few, the header, or other rows within a quote."""
         names, text = self.names, partial(self._delimiter.join, fields)
+        if any(len(one) >= self.max_line for one in record):
+            return rejected(line, f"longer than {self.max_line:,} characters", text())
         if len(fields) != len(names):
             column = excerpt(names[len(fields)]) if len(fields) < len(names) else ""
             reason = f"wrong number of fields: found {len(fields)}, expected {len(names)}"
             return rejected(line, reason, text(), column=column)
-        pairs = ((_name_of(field).casefold(), name.casefold()) for field, name in zip(fields, names, strict=True))
-        if all(field == name for field, name in pairs):
+        if all(_folded(field) == _folded(name) for field, name in zip(fields, names, strict=True)):
             return rejected(line, "the header once more", text())
-        if last - line > 1 and len(names) >= _TELLING:
-            for name, field in zip(names, fields, strict=True):
-                within = (one.split(self._delimiter) for one in field.split("\n")[1:-1])
-                if any(len(one) == len(names) and len(one[0].split()) == 1 for one in within):
-                    reason = f"{_OPEN_QUOTE} at the end of its value; lines {line} to {last} are left out"
-                    return rejected(line, reason, field, column=excerpt(name))
+        within = (one.split(self._delimiter) for one in record[1:-1]) if len(names) >= _TELLING else ()
+        if any(len(one) == len(names) and len(one[0].split()) == 1 for one in within):
+            name, field = next(pair for pair in zip(names, fields, strict=True) if "\n" in pair[1])
+            last = line + len(record) - 1
+            reason = f"{_OPEN_QUOTE} at the end of its value; lines {line} to {last} are left out"
+            return rejected(line, reason, field, column=excerpt(name))
         return None
 
-    def _broken(self, line: int, lines: "_Lines", error: Exception) -> Finding:
+    def _broken(self, line: int, record: list[str], error: str) -> Finding:
         """Return the finding for a record that is none, with the field of its first line at which reading stopped."""
-        if isinstance(error, _BadRowError):
-            return rejected(lines.number, str(error), lines.first)
-        if "end of data" in str(error) or "field limit" in str(error):
+        if any(len(one) >= self.max_line for one in record):
+            return rejected(line, f"longer than {self.max_line:,} characters", record[0])
+        if "end of data" in error or "field limit" in error:
             hint = "close the quote, or double it where it is part of the text"
             raise self._refused(f", line {line}: {_OPEN_QUOTE}, to the end of the file", hint=hint)
-        pieces = lines.first.rstrip("\r\n").split(self._delimiter)  # fields, or parts of one
+        pieces = record[0].rstrip("\r\n").split(self._delimiter)  # fields, or parts of one
         whole, column, start = csv.reader(pieces, skipinitialspace=self._skips, strict=True), 0, 0
         with contextlib.suppress(csv.Error):
             for column, _ in enumerate(whole, start=1):  # noqa: B007 - the last one counts
                 start = whole.line_num
-        reason = "a line break outside quotes" if "new-line" in str(error) else "text after a closing quote"
-        if lines.number > line:
-            reason += f"; lines {line} to {lines.number} are left out"
+        reason = "a line break outside quotes" if "new-line" in error else "text after a closing quote"
+        if len(record) > 1:
+            reason += f"; lines {line} to {line + len(record) - 1} are left out"
         name = excerpt(self.names[column]) if column < len(self.names) else ""
         return rejected(line, reason, self._delimiter.join(pieces[start:]), column=name)
 
     def _of_lines(self, file: TextIO) -> Iterator[SourceRow | Finding]:
-        lines = _Lines(file, end=self._line_end, most=self.max_line)
-        while True:
-            lines.first = ""
-            try:
-                text = next(lines, None)
-            except _BadRowError as error:
-                yield rejected(lines.number, str(error), lines.first)
-                continue
-            if text is None:
-                return
-            if not text.isspace():
-                yield _row_in(lines.number, text.strip())
+        for number, text in enumerate(self._lines(file), start=1):
+            if len(text) >= self.max_line and not text.endswith(self._line_end):
+                yield rejected(number, f"longer than {self.max_line:,} characters", text)
+            elif not text.isspace():
+                yield _row_in(number, text.strip())
 
     def _of_json(self, file: TextIO) -> Iterator[SourceRow | Finding]:
-        """Yield the elements of a list; a file that is no list is one row.
-
-        They are cut apart here: libraries that do so tell no lines, and take half characters and long numbers for
-        something else.
-        """
+        """Yield the elements of a list, which libraries tell no lines of; a file that is no list is one row."""
         text = file.read(_PIECE)
         if not text.lstrip().startswith("["):
             yield _row_in(1, f"{text}{file.read(self.max_line)}".strip())
@@ -281,12 +256,6 @@ class SourceFile:
         if f"{text[at:]}{file.read(_PIECE)}".strip():
             raise self._refused(f", line {line}: text after the end of the list", hint="mend the file")
 
-    def _of_parquet(self) -> Iterator[SourceRow]:
-        with self._parquet() as table:
-            batches = (batch.to_pylist() for batch in table.iter_batches(batch_size=_ROWS))
-            for number, values in enumerate(chain.from_iterable(batches), start=1):
-                yield SourceRow(number, plain_row(values))
-
     @contextlib.contextmanager
     def _parquet(self) -> Iterator[Any]:
         pa = pyarrow_for(f"{self.path} is a Parquet file, which")
@@ -300,41 +269,17 @@ class SourceFile:
             raise InputError(f"{self.path} {said}") from None
 
 
-class _Lines(Iterator[str]):
-    """The physical lines of a text file; `number` is that of the last, `first` the first one since it was emptied."""
-
-    def __init__(self, file: TextIO, *, end: str, most: int) -> None:
-        self._file, self._end, self._most = file, end, most
-        self.number, self.first = 0, ""
-
-    def __next__(self) -> str:
-        text = rest = self._file.readline(self._most)
-        if not text:
-            raise StopIteration
-        self.number += 1
-        self.first = self.first or text
-        if len(text) < self._most or text.endswith(self._end):
-            return text
-        while rest and not rest.endswith(self._end):
-            rest = self._file.readline(self._most)
-        self.first = text
-        raise _BadRowError(f"longer than {self._most:,} characters")
-
-
-def _names_in(lines: Collection[str], delimiter: str) -> tuple[list[str], int, bool]:
-    """Return the names in a header (none: broken), how many lines it takes, and whether blanks follow delimiters."""
+def _names_in(lines: list[str], delimiter: str) -> tuple[list[str], int]:
+    """Return the names in a header (none: broken), and how many lines it takes; a line break is read as a blank."""
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    try:
-        names = list(map(_name_of, next(reader)))
-    except csv.Error:
-        return [], 0, False
-    as_it_stands = next(csv.reader(lines, delimiter=delimiter))
-    return names, reader.line_num, any(name.startswith(" ") for name in as_it_stands[1:])
+    with contextlib.suppress(csv.Error):
+        names = [" ".join(line.strip() for line in one.strip().strip("\ufeff").splitlines()) for one in next(reader)]
+        return names, reader.line_num
+    return [], 0
 
 
-def _name_of(field: str) -> str:
-    """Return the name that a field of a header is, on one line: a line break in it is read as a blank."""
-    return " ".join(line.strip() for line in field.strip().strip("\ufeff").splitlines())
+def _folded(name: str) -> str:
+    return " ".join(name.casefold().split())
 
 
 def _element(text: str, at: int) -> tuple[int, int, int]:
@@ -363,13 +308,12 @@ def parse_json(text: str) -> object:
         value: object = orjson.loads(text)  # which takes no half characters either
         return json.loads(text) if _LONG_NUMBER.search(text) else value
     except RecursionError:
-        raise _BadRowError("no JSON: nested too deeply") from None
+        raise ValueError("no JSON: nested too deeply") from None
     except ValueError as error:
         if bad := BAD_TEXT.search(text):
-            raise _BadRowError(f"not UTF-8, from byte {len(text[: bad.start()].encode()) + 1} on") from None
-        if (name := _half_in(text)) is not None:
-            raise _BadRowError("holds half a character (a lone surrogate)", name=name) from None
-        raise _BadRowError(f"no JSON: {error}") from None
+            raise ValueError(f"not UTF-8, from byte {len(text[: bad.start()].encode()) + 1} on") from None
+        half = _half_in(text) is not None
+        raise ValueError("holds half a character (a lone surrogate)" if half else f"no JSON: {error}") from None
 
 
 def _half_in(text: str) -> str | None:
@@ -384,8 +328,9 @@ def _half_in(text: str) -> str | None:
 def _row_in(line: int, text: str) -> SourceRow | Finding:
     try:
         value = parse_json(text)
-    except _BadRowError as error:
-        return rejected(line, str(error), text, column=excerpt(error.name))
+    except ValueError as error:
+        half = _half_in(text) if "half a character" in str(error) else None
+        return rejected(line, str(error), text, column=excerpt(half or ""))
     return SourceRow(line, value) if isinstance(value, dict) else rejected(line, "not an object", value)
 
 
@@ -416,9 +361,9 @@ def _encoding_of(path: Path, start: bytes) -> tuple[str, str]:
         return "utf-8", ""
     from charset_normalizer import from_bytes
 
-    said, (western, *_) = "most of its lines beyond ASCII are not valid UTF-8", _CANDIDATES
-    found = from_bytes(b"".join(bad).translate(None, _NO_WESTERN), cp_isolation=_CANDIDATES).best()
-    if found is not None and western in found.could_be_from_charset:
-        return western, f"read as {western} (Windows-1252, Latin-1): {said}"
     found = from_bytes(b"".join(bad), cp_isolation=_CANDIDATES).best()
-    return (found.encoding, f"read as {found.encoding}: {said}") if found is not None else ("utf-8", "")
+    if found is None:
+        return "utf-8", ""
+    western = "cp1252" in found.could_be_from_charset
+    codec, said = ("cp1252", "cp1252 (Windows-1252, Latin-1)") if western else (found.encoding, found.encoding)
+    return codec, f"read as {said}: most of its lines beyond ASCII are not valid UTF-8"

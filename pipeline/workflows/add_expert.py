@@ -22,7 +22,7 @@ from pipeline.store import asks, workspace
 from pipeline.store import due as due_items
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.headers import parse_map
+from pipeline.tables.columns import parse_map
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Progress

@@ -14,7 +14,7 @@ from pipeline.core.settings import Settings
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import answers, versions
-from pipeline.tables.frames import data_frame, pyarrow_for
+from pipeline.tables.cells import data_frame, pyarrow_for
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task

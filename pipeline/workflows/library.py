@@ -32,8 +32,7 @@ from pipeline.index.build import IndexReport
 from pipeline.index.reader import Hit
 from pipeline.index.search import OpenSearch, SearchWords, search_options
 from pipeline.ops import show
-from pipeline.tables.frames import rows_of
-from pipeline.tables.item_values import plain_value
+from pipeline.tables.cells import plain_value, rows_of
 from pipeline.workflows import preflight, tag
 from pipeline.workflows.answered import Answers
 from pipeline.workflows.preflight import Preflight

@@ -19,13 +19,12 @@ from pipeline.core.errors import InputError
 from pipeline.engine.declared.task_file import ENDING, FOLDER, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import tasks
+from pipeline.tables.cells import value_text
+from pipeline.tables.columns import COLUMN_NAMES, fold
+from pipeline.tables.fill import KEY_KINDS
 from pipeline.tables.findings import Finding, excerpt
-from pipeline.tables.headers import COLUMN_NAMES, fold
-from pipeline.tables.item_values import value_text
-from pipeline.tables.items import KEY_KINDS
-from pipeline.tables.items_file import ItemsFile
-from pipeline.tables.items_query import ItemsQuery
 from pipeline.tables.read import SourceRow
+from pipeline.tables.source import ItemsFile, ItemsQuery
 from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, SYSTEM
 
 SAMPLED = 1_000  # rows whose texts are measured

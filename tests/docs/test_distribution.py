@@ -39,7 +39,7 @@ def _texts() -> dict[str, str]:
 def test_no_text_tells_to_install_a_strangers_package() -> None:
     """Neither documents nor messages."""
     texts = _texts()
-    assert {"README.md", "docs/python.md", "pipeline/tables/frames.py", "Makefile"} <= texts.keys()
+    assert {"README.md", "docs/python.md", "pipeline/tables/cells.py", "Makefile"} <= texts.keys()
     told = {name: found[0] for name, text in texts.items() if (found := INSTALLS.search(text))}
     assert not told, told
 

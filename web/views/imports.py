@@ -13,7 +13,7 @@ from starlette.responses import Response
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
-from pipeline.tables.imports import ImportReport
+from pipeline.tables.findings import ImportReport
 from web.asked import Text
 from web.desk import PEOPLE, Desk
 from web.dropped import DroppedFile

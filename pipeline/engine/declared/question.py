@@ -20,7 +20,7 @@ from pipeline.core.quotes import located
 from pipeline.engine.declared.task_file import at_line, line_in
 from pipeline.gemini.requests import Prompt
 from pipeline.tables import answer_fields
-from pipeline.tables.item_values import value_text
+from pipeline.tables.cells import value_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -19,8 +19,9 @@ from pipeline.engine.declared.task_file import NOTHING_ASKED, ROWS, at_member
 from pipeline.gemini.tokens import answer_size
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import answer_fields, items
-from pipeline.tables.item_values import common_kind
+from pipeline.tables import answer_fields
+from pipeline.tables.cells import common_kind
+from pipeline.tables.fill import KEY_KINDS
 from pipeline.tables.view import check_fields, make_views
 from pipeline.tables.write_to import check_target, column_target
 
@@ -48,7 +49,7 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
         key: tuple[tuple[str, str], ...] = ((MADE_KEY, "text"),)
     else:
         key = tuple((name, columns[name]) for name in meant(declaration.keys, columns))
-    wrong = next((pair for pair in key if pair[1] not in items.KEY_KINDS), None)
+    wrong = next((pair for pair in key if pair[1] not in KEY_KINDS), None)
     if wrong is not None:
         raise InputError(
             f"{at_member(path, 'key')}: the key column {wrong[0]!r} holds {wrong[1]} values; a key is text, whole "
@@ -186,7 +187,7 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     for name, kind in new.columns.items():
         columns[name] = common_kind(columns.get(name), kind) or kind
     spec = replace(DeclaredTask(new).items_spec, columns=columns)
-    items.check_spec(spec)
+    spec.check()
     is_read_alike = was is not None and all(was.record.words.get(one) == new.words[one] for one in ("asked", "quoted"))
     new = replace(new, columns=spec.columns, items_sha256=old.items_sha256 if old and is_read_alike else None)
     kept = () if was is None else tuple(one for one in was.record.fields if one[0] not in dict(new.fields))

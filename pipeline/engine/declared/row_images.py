@@ -13,9 +13,8 @@ from pipeline.engine.picture_fetch import PictureFetcher
 from pipeline.engine.picture_source import PictureSource
 from pipeline.engine.pictures import PictureError
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables.fill import Look
-from pipeline.tables.item_values import compact_json
-from pipeline.tables.items import hash_of
+from pipeline.tables.cells import compact_json
+from pipeline.tables.fill import Look, hash_of
 
 if TYPE_CHECKING:
     from pipeline.gemini.requests import Prompt

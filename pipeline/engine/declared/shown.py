@@ -18,10 +18,10 @@ from pipeline.engine.task import Indexed
 from pipeline.store import answers
 from pipeline.store.database import PAGE
 from pipeline.tables.answer_fields import JSON
+from pipeline.tables.cells import value_text
+from pipeline.tables.fill import KEY, VALUES, values_in
+from pipeline.tables.fill import UNUSABLE as REASON
 from pipeline.tables.grid import CHANGED, HASH, Grid, answers_of, tag_facet, version_facet
-from pipeline.tables.item_values import value_text
-from pipeline.tables.items import KEY, VALUES, values_in
-from pipeline.tables.items import UNUSABLE as REASON
 from pipeline.tables.rows import rows_among
 from pipeline.tables.view import EXTRACTOR, row_cell
 

@@ -38,12 +38,12 @@ from pipeline.store.database import pages
 from pipeline.store.rows import remove_row
 from pipeline.store.tables import answers as record_of_answers
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import items, write_to
+from pipeline.tables import write_to
 from pipeline.tables.answers_export import answers_rows
+from pipeline.tables.cells import value_text
 from pipeline.tables.export import encoded
+from pipeline.tables.fill import HASH, KEY, VALUES, ItemsSpec, items_table, values_in
 from pipeline.tables.item_table import ItemStates, ItemTable
-from pipeline.tables.item_values import value_text
-from pipeline.tables.items import HASH, KEY, VALUES, ItemsSpec
 from pipeline.tables.rows import rows_among
 from pipeline.tables.view import AnswersSpec, make_views
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to
@@ -176,7 +176,7 @@ class DeclaredTask(Task):
     @cached_property
     def items_table(self) -> Subquery:
         """Return the rows as they are kept, with their values as JSON."""
-        return items.items_table(self.record.name)
+        return items_table(self.record.name)
 
     def row_images(self) -> RowImages:
         """Return what looks at the images of rows."""
@@ -205,7 +205,7 @@ class DeclaredTask(Task):
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a row with its values by column beside their JSON; those that are none are None."""
-        return {**self._no_values, **row, **items.values_in(row[VALUES])}
+        return {**self._no_values, **row, **values_in(row[VALUES])}
 
     @cached_property
     def _no_values(self) -> Mapping[str, None]:

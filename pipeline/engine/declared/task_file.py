@@ -25,9 +25,9 @@ from pipeline.core.declaration import MEMBERS, NAME, RESERVED, Declaration, colu
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
 from pipeline.gemini.schema import response_schema
-from pipeline.tables.item_values import compact_json, plain_row, value_text
-from pipeline.tables.items_file import kinds_of
+from pipeline.tables.cells import compact_json, plain_row, value_text
 from pipeline.tables.read import SourceRow
+from pipeline.tables.source import kinds_of
 
 FOLDER = "tasks"
 ENDING = ".py"
@@ -40,7 +40,7 @@ _rows: dict[Path, "_ItemsRows"] = {}  # by the places of their tasks
 
 
 class _ItemsRows:
-    """Rows in memory as a source of items; see `pipeline.tables.items_file.ItemsFile` for its members."""
+    """Rows in memory as a source of items; see `pipeline.tables.source.ItemsFile` for its members."""
 
     notes: Sequence[str] = ()
 

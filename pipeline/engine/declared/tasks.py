@@ -41,8 +41,7 @@ from pipeline.store import asks, erase, tasks, workspace
 from pipeline.store.rows import changed_since
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.fill import ItemsFill, ItemsReport
-from pipeline.tables.items_file import ItemsFile
-from pipeline.tables.items_query import ItemsQuery
+from pipeline.tables.source import ItemsFile, ItemsQuery
 
 HOW_TO_TRY = "`make try TASK={task}` asks about a few rows, `make tag TASK={task}` about all"
 EXAMPLES = 3  # refused rows in a message

@@ -11,10 +11,9 @@ from sqlalchemy import select
 
 from pipeline.store import schema
 from pipeline.store.database import Connection, Store
-from pipeline.tables.fill import ItemsFill, ItemsReport
-from pipeline.tables.item_values import common_kind
-from pipeline.tables.items import VALUES, ItemsSpec, check_spec, items_table, values_in
-from pipeline.tables.items_file import ItemsFile
+from pipeline.tables.cells import common_kind
+from pipeline.tables.fill import VALUES, ItemsFill, ItemsReport, ItemsSpec, items_table, values_in
+from pipeline.tables.source import ItemsFile
 from tests.progress import NullProgress
 
 TASK = "reviews"
@@ -37,7 +36,7 @@ class Items:
         known = dict(self.spec.columns) if self.spec else {}
         kinds = {name: common_kind(known.get(name), source.columns.get(name)) for name in {**known, **source.columns}}
         self.spec = ItemsSpec(TASK, self.key, {name: kind or "text" for name, kind in kinds.items()})
-        check_spec(self.spec)
+        self.spec.check()
         return ItemsFill(self.store, self.spec, self.asked, at, **options).run(source, NullProgress())
 
     def take_file(self, path: Path, **options: Any) -> ItemsReport:

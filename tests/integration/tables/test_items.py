@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.store.database import Connection, Store
-from pipeline.tables.items import hash_of
-from pipeline.tables.items_file import ItemsFile
+from pipeline.tables.fill import hash_of
+from pipeline.tables.source import ItemsFile
 from tests.integration.passages.workspaces import url_of
 from tests.integration.tables.sources import Items, write_csv, write_lines
 

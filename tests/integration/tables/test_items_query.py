@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from pipeline.core.errors import InputError
 from pipeline.store.database import Store
-from pipeline.tables.items_query import ItemsQuery
+from pipeline.tables.source import ItemsQuery
 from tests.integration.passages.workspaces import url_of
 from tests.integration.tables.sources import Items, exists
 from tests.lab import ON_POSTGRESQL

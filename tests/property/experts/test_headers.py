@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.experts.columns import HEADERS
 from pipeline.experts.read import COLUMNS, WHOLE_NAME, People
 from pipeline.experts.rows import Person
-from pipeline.tables.headers import COLUMN_NAMES, fold
+from pipeline.tables.columns import COLUMN_NAMES, fold
 
 CELLS = {
     "username": ("ines", "olaf"),

@@ -58,16 +58,7 @@ class Layout:
     @cached_property
     def known(self) -> dict[str, str]:
         """Return the columns by every name by which they are known, folded."""
-        aliases = {fold(one): name for name in self.columns for one in COLUMN_NAMES.get(name, ())}
-        return aliases | self.own
-
-    def is_known(self, name: str) -> bool:
-        """Return whether a column is known by a name."""
-        return fold(name) in self.known
-
-    def label(self, column: str) -> str:
-        """Return a column's name in messages."""
-        return self.columns.get(column, column)
+        return {fold(one): name for name in self.columns for one in COLUMN_NAMES.get(name, ())} | self.own
 
 
 class ColumnMapping:
@@ -86,29 +77,27 @@ class ColumnMapping:
         self._own = {name: column for name, column in layout.own.items() if column not in said}  # of later rows, too
         self._note("as MAP= says", self._named)
         known: dict[str, str] = {}
-        for column, label in layout.columns.items():
+        free = [column for column in layout.columns if column not in said and not self.name_of(column)]
+        for column in free:
             alike = [name for name in there if layout.known.get(fold(name)) == column and name not in self._named]
-            if column in said or not alike or self.name_of(column):
-                continue
             if len(alike) == 1:
                 known[alike[0]] = column
-            else:
+            elif alike:
                 both, use = " and ".join(repr(excerpt(name)) for name in alike), _map_line({column: alike[0]})
-                self.notes.append(f"{both} both mean {label}: add {use} to use the first")
+                self.notes.append(f"{both} both mean {layout.columns[column]}: add {use} to use the first")
         self._named |= known
         self._note("by other names", known)
-        free = [name for name in there if self.column_of(name) is None]
-        left = {column for column in layout.columns if column not in said and not self.name_of(column)}
-        near = {name: column for name, column in layout.known.items() if column in left}
+        near = {name: column for name, column in layout.known.items() if column in free and not self.name_of(column)}
         self.near: dict[str, str] = {}
-        for name, found in ((name, _most_like(fold(name), list(near), least=_NEAR)) for name in free):
+        for name in (name for name in there if self.column_of(name) is None):
+            found = _most_like(fold(name), list(near), least=_NEAR)
             if found and self.near.setdefault(near[found], name) == name:
-                looks = f"column {excerpt(name)!r} looks like {layout.label(near[found])}"
+                looks = f"column {excerpt(name)!r} looks like {layout.columns[near[found]]}"
                 self.notes.append(f"{looks}: add {_map_line({near[found]: name})} to use it")
 
     def _note(self, how: str, taken: Mapping[str, str]) -> None:
-        pairs = [f"{excerpt(name)} → {self.layout.label(column)}" for name, column in taken.items()]
-        self.notes += [f"columns {how}: {', '.join(pairs)}"] if pairs else []
+        pairs = ", ".join(f"{excerpt(name)} → {self.layout.columns[column]}" for name, column in taken.items())
+        self.notes += [f"columns {how}: {pairs}"] if pairs else []
 
     def column_of(self, name: str) -> str | None:
         """Return the column of the subject that a name means; None where it means none."""
@@ -138,7 +127,8 @@ class ColumnMapping:
             if column is None:
                 self.not_read[name] = None
             elif column in values:
-                return rejected(row.line, "given twice, in two spellings", cell, column=self.layout.label(column))
+                said = self.layout.columns.get(column, column)
+                return rejected(row.line, "given twice, in two spellings", cell, column=said)
             else:
                 values[column] = cell
         return SourceRow(row.line, values)
@@ -155,25 +145,22 @@ class MappedFile(SourceFile):
         Raises:
             InputError: as `SourceFile`, MAP= does not fit, or a table lacks the key or has a column twice.
         """
-        layout = self.layout
-        super().__init__(path, layout.hint, layout.default, max_line=layout.max_line, is_known=layout.is_known)
-        self.mapping = mapping = ColumnMapping(self.names, given or {}, layout=layout, path=path)
+        layout, given = self.layout, given or {}
+        super().__init__(path, layout.hint, layout.default, max_line=layout.max_line)
+        self.mapping = mapping = ColumnMapping(self.names, given, layout=layout, path=path)
         self.notes += mapping.notes
         if self.format in {"json", "jsonl"}:
             return
         if not mapping.name_of(layout.key):
+            hint = f'expected: {", ".join(layout.columns.values())}; or say which: MAP="{layout.key}=…"'
+            if near := mapping.near.get(layout.key):
+                hint = f"{layout.command.format(shlex.quote(str(path)))} {_map_line({**given, layout.key: near})}"
             found = excerpt(", ".join(excerpt(name) for name in self.names[:_SHOWN]))
-            near = mapping.near.get(layout.key)
-            take = near and _map_line({**(given or {}), layout.key: near})
-            raise InputError(
-                f"{path} has no {layout.label(layout.key)} column; nothing was imported. Found: {found}",
-                hint=f"{layout.command.format(shlex.quote(str(path)))} {take}"
-                if take
-                else f'expected: {", ".join(layout.columns.values())}; or say which: MAP="{layout.key}=…"',
-            )
+            said = f"{path} has no {layout.columns[layout.key]} column; nothing was imported. Found: {found}"
+            raise InputError(said, hint=hint)
         columns = [column for name in self.names if name and (column := mapping.read_as(name))]
         if twice := next((column for column in columns if columns.count(column) > 1), ""):
-            said = f"{path} has the column {layout.label(twice)} more than once; nothing was imported"
+            said = f"{path} has the column {layout.columns.get(twice, twice)} more than once; nothing was imported"
             raise InputError(said, hint="remove one, or give it another name")
 
     def __iter__(self) -> Iterator[SourceRow | Finding]:
@@ -224,7 +211,7 @@ def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, pat
             )
         name = alike[0] if wanted else ""
         if column in found or (name and name in found.values()):
-            which = layout.label(column) if column in found else repr(excerpt(name))
+            which = layout.columns[column] if column in found else repr(excerpt(name))
             raise InputError(f"MAP= names {which} twice; nothing was imported", hint="leave one of them out")
         found[column] = name
     return found

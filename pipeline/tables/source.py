@@ -1,0 +1,186 @@
+"""Where the rows of a task of one's own come from: a file, or a SELECT on the workspace's own database.
+
+A file that ends within a row, or changes while it is read, is none: what it would leave out did not vanish from it. A
+query is run once; its rows go to a temporary file, and are read from there as often as they are needed.
+"""
+
+import json
+import re
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.declaration import MAX_COLUMN
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.files import check_named_in_utf8, sha256_of
+from pipeline.core.text import UNSOUND
+from pipeline.store.database import Store
+from pipeline.tables.cells import common_kind, kind_of_value, plain_row
+from pipeline.tables.findings import Finding, excerpt
+from pipeline.tables.read import SourceFile, SourceRow
+
+HINT = "items stand in a CSV file with a header, a JSON list of objects, JSON lines or a Parquet file"
+OWN = "findable_"  # begins the names of the columns that are not the source's
+MAX_COLUMNS = 1_500  # a view of PostgreSQL has room for 1,600
+TIMEOUT_S = 300.0  # ours: a view over large tables may need minutes for its first row
+MOST_ROWS = 10_000_000  # after which a query is taken for one that never ends
+_WORD = re.compile(r"[^\W\d][\w$]*")
+_RENAMED = "give it another name in the query, with AS"
+
+
+class ItemsFile(SourceFile):
+    """One file; each `iter` reads it anew.
+
+    `sha256` is of its bytes, `columns` are its columns with their kinds (of CSV all text).
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file once, for its columns.
+
+        Raises:
+            InputError: there is no such file, it is damaged or empty, or no table can have its columns.
+            ConfigurationError: it is Parquet, and pyarrow is not installed.
+        """
+        check_named_in_utf8(path)
+        super().__init__(path, HINT)
+        with self._readable():
+            self.sha256 = sha256_of(path)
+        names = list(filter(None, self.names))
+        check_names(names, source=path)
+        if self.format == "csv" and not names:
+            raise InputError(f"{path} has no header that can be read; nothing was imported", hint=HINT)
+        rows = () if self.format == "csv" else (row.values for row in self.rows() if isinstance(row, SourceRow))
+        self.columns = kinds_of(rows, dict.fromkeys(names), source=path)
+
+    def __iter__(self) -> Iterator[SourceRow | Finding]:
+        """Yield each row, and a finding for each that is none, in the order of the file.
+
+        Raises:
+            InputError: the file ends within a row, or it is not the file any more whose columns were read.
+        """
+        yield from self.rows()
+        with self._readable():
+            if sha256_of(self.path) != self.sha256:
+                raise InputError(f"{self.path} changed while it was read; no row was taken from it", hint="try again")
+
+
+class ItemsQuery:
+    """What a query gave: `columns` are its columns with their kinds; each `iter` reads the rows anew."""
+
+    notes: Sequence[str] = ()
+    sha256 = None  # what it gives may be another thing the next time
+
+    def __init__(self, store: Store, sql: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        """Run the query to its end.
+
+        Raises:
+            ConfigurationError: there is no room for its rows.
+            InputError: the database refuses it, it gave no row for `timeout_s` seconds, it does not end, or its columns
+                have no names that a table can have.
+        """
+        query = sql.strip().removesuffix(";")
+        if "\0" in query:  # where a driver would end the text
+            raise InputError("the query holds a NUL character; nothing was written", hint="remove it")
+        self._rows = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
+        weakref.finalize(self, self._rows.close)
+        try:
+            with store.selected(query, timeout_s=timeout_s) as found:
+                self._names = found.names
+                _check_named(found.names, query)
+                check_names(found.names, source="the query", hint=_RENAMED)
+                kinds = dict(zip(found.names, found.kinds, strict=True))
+                self.columns = kinds_of(map(self._keep, _counted(found.rows)), kinds, source="the query")
+                self._rows.flush()
+        except OSError as error:
+            raise ConfigurationError(
+                f"the items cannot be kept in {tempfile.gettempdir()} while they are read: {error}; "
+                "nothing was written",
+                hint="free some room there, or set TMPDIR= to a folder that has some",
+            ) from error
+
+    def __iter__(self) -> Iterator[SourceRow]:
+        """Yield the rows in the order of the query; `line` counts them from 1."""
+        self._rows.seek(0)
+        for number, line in enumerate(self._rows, start=1):
+            yield SourceRow(number, dict(zip(self._names, json.loads(line), strict=True)))
+
+    def _keep(self, row: Sequence[Any]) -> dict[str, Any]:
+        values = plain_row(dict(zip(self._names, row, strict=True)))
+        self._rows.write(f"{json.dumps(list(values.values()))}\n")
+        return values
+
+
+def _counted(rows: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    for number, row in enumerate(rows):
+        if number == MOST_ROWS:
+            raise InputError(
+                f"the query gave more than {MOST_ROWS:,} rows and seems to have no end; nothing was written",
+                hint="bound it, such as with LIMIT",
+            )
+        yield row
+
+
+def _check_named(names: Sequence[str], query: str) -> None:
+    """Refuse a query with columns that it gave no name.
+
+    PostgreSQL calls them `?column?`; SQLite by their own text, which stands in the query without quotes around it.
+    """
+    for name in names:
+        is_quoted = any(f"{first}{name}{last}" in query for first, last in ('""', "``", "[]", "''"))
+        is_expression = not _WORD.fullmatch(name) and name in query and not is_quoted
+        if is_expression or not name.strip() or name == "?column?":
+            said = f"a column of the query has no name: {excerpt(name)!r}; nothing was written"
+            raise InputError(said, hint=_RENAMED)
+
+
+def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object) -> dict[str, str]:
+    """Return the columns of plain rows with their kinds, beginning with what is known of them; text where nothing is.
+
+    Raises:
+        InputError: no table can have the columns.
+    """
+    kinds = dict(first)
+    for row in rows:
+        for name, value in row.items():
+            kind = kinds.get(name)
+            if name not in kinds or kind != "json":
+                kinds[name] = common_kind(kind, kind_of_value(value))
+        if len(kinds) > MAX_COLUMNS:
+            break
+    check_names(list(kinds), source=source)
+    return {name: kind or "text" for name, kind in kinds.items()}
+
+
+def check_names(names: Sequence[str], *, source: object = "", hint: str = "rename it in the source") -> None:
+    """Refuse names of columns that a view cannot have; the message begins with the `source`.
+
+    Raises:
+        InputError: the message names the first column at fault.
+    """
+    where = f"{source}: " if source else ""
+    folded: dict[str, str] = {}
+    for name in names:
+        why, other = _why_not(name), folded.get(name.casefold())
+        if not why and other is not None:
+            why = "is there twice" if other == name else f"differs from {excerpt(other)!r} only by case"
+        if why:
+            raise InputError(f"{where}the column {excerpt(name)!r} {why}; nothing was changed", hint=hint)
+        folded[name.casefold()] = name
+    if len(names) > MAX_COLUMNS:
+        raise InputError(
+            f"{where}there are {len(names):,} columns, and a table holds {MAX_COLUMNS:,}; nothing was changed",
+            hint="leave out those that the prompt does not need",
+        )
+
+
+def _why_not(name: str) -> str:
+    """Return why no column can be called so; empty where one can."""
+    if not name.strip():
+        return "has no name"
+    if UNSOUND.search(name):
+        return "has a name that is no text"
+    if len(name.encode()) > MAX_COLUMN:
+        return f"has a name of {len(name.encode())} bytes, and {MAX_COLUMN} are the most"
+    return f"begins with {OWN}, as findable's own columns do" if name.casefold().startswith(OWN) else ""
