@@ -20,7 +20,7 @@ from pipeline.core.errors import FindableError, StateConflictError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Way
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import due
+from pipeline.store import asks
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -62,7 +62,7 @@ def retry_due(ws: OpenWorkspace) -> LiveReport:
     """Ask once more about every item that is due; one that fails again stays due, with its new reason."""
     ingest.end_dead(ws)
     with ws.store.read() as tx:
-        waiting = due.due_ids(tx, ws.task)
+        waiting = asks.due_ids(tx, ws.task)
     return ask_alone(ws, waiting) if waiting else LiveReport()
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Budget
 from pipeline.gemini.errors import PACIFIC, next_midnight_pacific
-from pipeline.store import runs, spending
-from pipeline.store.spending import Spent
+from pipeline.store import money, runs
+from pipeline.store.money import Spent
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
@@ -55,7 +55,7 @@ class Budgets:
 
     def overrun(self, tx: "Connection") -> float:
         """Return by how much what is known to be spent passes a budget, in USD; 0.0 where it does not."""
-        return max((0.0, *(spending.sum_spent(tx, since=one.since).known - one.usd for one in self.every)))
+        return max((0.0, *(money.sum_spent(tx, since=one.since).known - one.usd for one in self.every)))
 
     def nearest(self, tx: "Connection") -> Budget | None:
         """Return the budget of which the least is left, None where none is set."""
@@ -74,7 +74,7 @@ class Budgets:
 
     def _left(self, tx: "Connection", *, error: float, but: int | None = None) -> list[tuple[Budget, float]]:
         return [
-            (one, one.usd - budget_used(spending.sum_spent(tx, since=one.since, but=but), error=error))
+            (one, one.usd - budget_used(money.sum_spent(tx, since=one.since, but=but), error=error))
             for one in self.every
         ]
 

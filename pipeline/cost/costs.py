@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.states import BatchState, Way
 from pipeline.cost.budget import today
-from pipeline.store import spending
+from pipeline.store import money
 from pipeline.store.batches import batches_in_states
-from pipeline.store.spending import Spent
+from pipeline.store.money import Spent
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
@@ -102,13 +102,13 @@ def _of_batches(tx: "Connection") -> Iterator[_Entry]:
         if batch.way is Way.BATCH:
             used = used._replace(batches=1)
         else:
-            used = used._replace(calls=batch.calls, lost_calls=spending.lost_calls(batch))
-        amounts = used.plus(_money(spending.batch_spent(batch)))
+            used = used._replace(calls=batch.calls, lost_calls=money.lost_calls(batch))
+        amounts = used.plus(_money(money.batch_spent(batch)))
         name = TRIALS if batch.way is Way.TRIAL else str(batch.run or batch.number)
         entries[batch.number] = _Entry(day, batch.task, batch.model, name, amounts)
         if batch.create_sent_at is not None and batch.state is not BatchState.PREPARED:
             yield entries[batch.number]
-    for number, found_at, cost in spending.duplicates(tx):
+    for number, found_at, cost in money.duplicates(tx):
         yield entries[number]._replace(day=today(found_at).isoformat(), amounts=_money(Spent(lost=cost)))
 
 

@@ -12,7 +12,7 @@ from pipeline.core.states import BatchState
 from pipeline.gemini import models
 from pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES
 from pipeline.gemini.tokens import Usage
-from pipeline.store import batches, statistics
+from pipeline.store import batches, money
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -46,11 +46,11 @@ class Calibration:
 
 def calibration(tx: "Connection", extractor: str) -> Calibration:
     """Return what past answers of an extractor say of its estimates."""
-    past = statistics.past_usage(tx, extractor)
+    past = money.past_usage(tx, extractor)
     answers, counted = sum(one.requests for one in past), sum(one.counted_in for one in past)
     if answers < ENOUGH or not counted:
         return Calibration()
-    error = statistics.estimate_error(past)
+    error = money.estimate_error(past)
     return Calibration(
         prompt=sum(one.tokens_in for one in past) / counted,
         answer=sum(one.tokens_out for one in past) / answers,

@@ -6,8 +6,8 @@ Reads the database alone; sends nothing.
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.states import BatchState
-from pipeline.store import asks, batches, due, pilots, runs, statistics
-from pipeline.store.statistics import PastUsage
+from pipeline.store import asks, batches, money, runs
+from pipeline.store.money import PastUsage
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
@@ -21,10 +21,10 @@ NEWEST = 100  # batches that are told of one by one
 def usage_history(tx: "Connection", task: "Task") -> dict[str, Any]:
     """Return `estimates` (oldest first), the mean of their errors, and `due`, for programs."""
     newest = batches.by_run(batches.batches_in_states(tx, task=task.name))[-NEWEST:]
-    silent = statistics.count_silent(tx, [one.number for one in newest])
+    silent = money.count_silent(tx, [one.number for one in newest])
     found = [_of_batch(one, silent=silent.get(one.number, 0)) for one in newest]
     told = [past for _, past in found if past is not None]
-    mean = statistics.estimate_error(told)
+    mean = money.estimate_error(told)
     return {
         "estimates": sorted((entry for entry, _ in found), key=lambda entry: str(entry["at"])),
         "estimate_error": {"mean": None if mean is None else round(mean, 4), "of": len(told)},
@@ -40,7 +40,7 @@ def _of_batch(batch: "Batch", *, silent: int) -> tuple[dict[str, Any], PastUsage
     past = None
     if batch.state is BatchState.INGESTED and not batch.missing and batch.tokens_in:
         whole = PastUsage(*(getattr(batch, name) or 0 for name in PastUsage._fields))
-        past = statistics.without_silent(whole, silent=silent)
+        past = money.without_silent(whole, silent=silent)
     used = (batch.tokens_in or 0, batch.tokens_out or 0, batch.cost or 0.0)
     actual = used if batch.state is BatchState.INGESTED else None
     facts = {"kind": batch.way.value, "number": batch.number, "at": batch.created_at.isoformat()}
@@ -49,7 +49,7 @@ def _of_batch(batch: "Batch", *, silent: int) -> tuple[dict[str, Any], PastUsage
 
 
 def _amounts_of(one: "Batch", actual: tuple[int, int, float] | None, past: PastUsage | None) -> dict[str, Any]:
-    error = None if past is None else statistics.estimate_error([past])
+    error = None if past is None else money.estimate_error([past])
     return {
         "estimated": _amounts(one.estimated_in, one.estimated_out, one.estimated_cost),
         "actual": None if actual is None else _amounts(*actual),
@@ -64,7 +64,7 @@ def _amounts(tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:
 
 def _due(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
     """Return the items asked alone in vain that are due again, or were, by the names users know, oldest first."""
-    found, waiting = list(due.asked_in_vain(tx, task.name)), set(due.due_ids(tx, task))
+    found, waiting = list(asks.asked_in_vain(tx, task.name)), set(asks.due_ids(tx, task))
     names = task.names(tx, [one.item_id for one in found])
 
     def outcome(key: str) -> str | None:
@@ -93,7 +93,7 @@ def versions_of(tx: "Connection", task: "Task", model: str) -> dict[str, Any]:
     """
     # not looked up: a model that is not known must not stop this
     extractor = f"{task.label}/{model.removeprefix('models/')}"
-    pilot = pilots.newest_pilot(tx, extractor)
+    pilot = runs.newest_pilot(tx, extractor)
     if pilot is None and not task.needs_pilot:
         return {}
     backfill = runs.unfinished_run(tx, task.name, mode=runs.BACKFILL)

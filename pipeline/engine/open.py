@@ -31,7 +31,7 @@ from pipeline.engine.workspace import (
     rooms,
     tables_of,
 )
-from pipeline.store import marker, schema, tables, workspace
+from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
 from pipeline.tables.reflect import columns_of, kind_of
@@ -89,7 +89,7 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         made = [] if tx is None or not (is_ours or others) else _missing(tx, settings, access)
         if made and tx is not None and is_ours:
             others = _foreign_tables(tx, settings)
-    if not is_ours and tx is None and access is not Access.CREATE and marker.holds_sealed_files(settings.data):
+    if not is_ours and tx is None and access is not Access.CREATE and workspace.holds_sealed_files(settings.data):
         return ""  # whose database is missing: refused by what the folder's marker says
     has_file = False
     if not is_ours and is_declared(settings):
@@ -126,7 +126,7 @@ def _missing(tx: "Connection", settings: Settings, access: Access) -> list[str]:
     """Return the tables and views that a command would make beside the engine's, in words; to read makes none."""
     found = _missing_tables(tx, settings)
     is_own = access is not Access.READ and is_declared(settings)
-    if is_own and (kind_of(tx, tables.tasks.name) is None or declared().recorded_name(tx, settings) is None):
+    if is_own and (kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None):
         found |= declared().planned_tables(settings)
     return [
         f"the {kind}{'' if len(names) == 1 else 's'} {', '.join(names)}"
@@ -257,7 +257,7 @@ def open_workspace(
 
 def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
     make_directory(settings.data)
-    found = marker.find_marker(settings.data)
+    found = workspace.find_marker(settings.data)
     here = _rooms_of(settings, store, found, display, access, whole=whole)
     if whole:
         with store.read() as tx:
@@ -271,7 +271,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         made = [room.task_of(tx, settings) for room in here]
         tasks = (*filter(None, made), *declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
-        marker.write_marker(settings.data, marker.FolderMarker(row.workspace_id, store.address))
+        workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, store.address))
     backend = _backend_of(settings, row.backend)
     store.locks = Locks(store, settings.data / "locks", row.workspace_id)
     return OpenWorkspace(
@@ -288,7 +288,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
 def _rooms_of(
     settings: Settings,
     store: Store,
-    found: marker.FolderMarker | None,
+    found: workspace.FolderMarker | None,
     display: Progress,
     access: Access,
     *,
@@ -305,12 +305,12 @@ def _rooms_of(
     """
     makes_tables = access is not Access.READ and not whole
     seen = settings if makes_tables else of_people(settings)
-    sealed_by = found if marker.holds_sealed_files(settings.data) else None
+    sealed_by = found if workspace.holds_sealed_files(settings.data) else None
     if sealed_by is not None and store.path is not None and not store.path.exists():  # opening it would make it
-        marker.refuse_folder(settings.data, sealed_by, f"{store.shown} is not there")
+        workspace.refuse_folder(settings.data, sealed_by, f"{store.shown} is not there")
     with store.read() as tx:
         if sealed_by is not None:
-            marker.check_marker(settings.data, sealed_by, tx, shown=store.shown)
+            workspace.check_marker(settings.data, sealed_by, tx, shown=store.shown)
         here = [one for one in rooms() if one.is_here(tx, seen)]
         room = room_in_use(settings)
         if not (makes_tables or whole or room is None or room in here):

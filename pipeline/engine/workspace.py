@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings
-from pipeline.store import asked, tasks, workspace
+from pipeline.store import asked, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
 
@@ -313,7 +313,7 @@ def of_people(settings: Settings) -> Settings:
 
 def declared_tasks(tx: "Connection", settings: Settings) -> "tuple[Task, ...]":
     """Return every task of a user's own that was used in this workspace."""
-    if not tasks.any_tasks(tx):
+    if not workspace.any_tasks(tx):
         return ()
     found: tuple[Task, ...] = declared().declared_tasks(tx, settings)
     return found

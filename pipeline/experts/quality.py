@@ -28,7 +28,7 @@ from pipeline.quality.figures import (
     share,
     usage_figures,
 )
-from pipeline.store import asks, statistics
+from pipeline.store import answers, asks
 from pipeline.tables.cells import list_of, text_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  
     """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags."""
     condition = table.tagged()
     if extractor is not None:
-        condition = condition & item_id.in_(statistics.applied_ids(table.TASK, extractor))
+        condition = condition & item_id.in_(answers.applied_ids(table.TASK, extractor))
     tally, used, read = ListTally[str](Choice(SAMPLES, seed=SEED)), Counter[str](), Choice[str](READ, seed=SEED)
     for key, cell in table.people(tx).cells(tx, ("id", "tags"), condition):
         members = list_of(cell) or []
@@ -123,7 +123,7 @@ def _figures(
 ) -> Iterator[Figure]:
     people, parked = numbers.total(), asks.count_parked(tx, table.TASK)
     once, whole = sum(times == 1 for times in used.values()), people + parked
-    replies = statistics.count_replies(tx, table.TASK, extractor)
+    replies = answers.count_replies(tx, table.TASK, extractor)
     failed = share(replies.refused + replies.invalid, replies.total)
     yield from count_figures("tags", numbers, one="person", many="people")
     told = "tags that one person alone has, of all different tags"

@@ -8,8 +8,7 @@ from sqlalchemy import Column, Connection, Integer, MetaData, Numeric, Table, Te
 from sqlalchemy.types import TypeEngine
 
 from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.store.column_types import NUMBER, AsTheColumn
-from pipeline.store.schema import has_index
+from pipeline.store.schema import NUMBER, AsTheColumn, has_index
 from pipeline.tables.adopt import Holds, Ids, TableSpec, for_nothing, ids_in
 from pipeline.tables.cells import list_of
 from pipeline.tables.reflect import columns_of

@@ -21,7 +21,7 @@ from pipeline.experts.schema import SCORE, experts, item_id
 from pipeline.experts.score import score
 from pipeline.experts.tags import tags_of_person
 from pipeline.index import staleness
-from pipeline.store import answers, asks, by_hand, tables
+from pipeline.store import answers, asks, by_hand, schema
 from pipeline.tables import export
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.grid import Grid, GridFacet, says_text, version_facet
@@ -50,8 +50,8 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         row = _row(tx, username)
         item_id = str(row["id"])
         given, failed = answers.of_item(tx, task, item_id)
-        open_claim = asks.claimed_ids(task).where(tables.asks.c.item_id == item_id)
-        claim = tx.execute(open_claim.with_only_columns(tables.asks.c.batch, tables.asks.c.at)).first()
+        open_claim = asks.claimed_ids(task).where(schema.asks.c.item_id == item_id)
+        claim = tx.execute(open_claim.with_only_columns(schema.asks.c.batch, schema.asks.c.at)).first()
         parked = asks.parked_reason(tx, task, item_id)
         state = table.people(tx).state_of(tx, item_id)
         index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))

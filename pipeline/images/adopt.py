@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from pipeline.core.settings import Settings
 from pipeline.images import ASSET_AI, ASSETS, MARK
-from pipeline.store.column_types import AsTheColumn, BigId, IsoTime
+from pipeline.store.schema import AsTheColumn, BigId, IsoTime
 from pipeline.tables.adopt import Columns, Holds, Pair, TableSpec, check_demands, ids_in
 
 OF_ASSETS: Mapping[str, tuple[Any, Holds]] = {  # as which a column is made, and what one of another program must be

@@ -21,7 +21,7 @@ from pipeline.index import build
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.quality import report as reports
-from pipeline.store import batches, erase, pilots
+from pipeline.store import batches, erase, runs
 from pipeline.store.database import Store
 
 OURS = re.compile(r"(\d{6,})-(requests|results)\.(?:jsonl(\..+)?|asked)")
@@ -62,7 +62,7 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
             links.remove_link(path)
     _clean_builds(ws, oldest, report=report)
     with ws.store.read() as tx:
-        named = {Path(one.report).stem for one in pilots.all_pilots(tx) if one.report is not None}
+        named = {Path(one.report).stem for one in runs.all_pilots(tx) if one.report is not None}
     for task in ws.tasks:
         _clean_reports(ws.data, task.name, oldest=oldest, named=named, report=report)
     if not dry:

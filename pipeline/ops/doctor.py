@@ -37,7 +37,7 @@ from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops import clean
 from pipeline.quality import report as reports
-from pipeline.store import asks, batches, erase, integrity, pilots, versions, workspace
+from pipeline.store import answers, asks, batches, erase, integrity, runs, workspace
 from pipeline.store.batches import Batch, name_prefix
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _disk(look: _Look) -> Found:
 def _batches(look: _Look) -> Found:
     """Does each batch's row agree with its state, and with what is claimed and was written for it?"""
     with look.store.read() as tx:
-        outcomes, taken_back = integrity.count_outcomes(tx), versions.rolled_back_batches(tx)
+        outcomes, taken_back = integrity.count_outcomes(tx), answers.rolled_back_batches(tx)
     nothing: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
     why = "what was asked, answered and paid for it cannot be told any more"
     for batch in look.batches:
@@ -310,7 +310,7 @@ def _tasks(look: _Look) -> Found:
 def _pilots(look: _Look) -> Found:
     """Has every pilot its report?"""
     with look.store.read() as tx:
-        tried = [one for one in pilots.all_pilots(tx) if one.report is not None]
+        tried = [one for one in runs.all_pilots(tx) if one.report is not None]
     for pilot in (one for one in tried if not (look.data / str(one.report)).is_file()):
         said = f"the report of pilot {pilot.number} ({pilot.extractor}) is gone: {pilot.report}"
         next_ = f"make qc EXTRACTOR={pilot.extractor} writes another"

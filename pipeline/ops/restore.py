@@ -25,7 +25,7 @@ from pipeline.engine.open import KEPT, RESTORING, Access, check_links, make_dire
 from pipeline.index.build_lookup import LINKED
 from pipeline.ops import backup
 from pipeline.ops.backup import DATABASE, BackupManifest
-from pipeline.store import asks, batches, integrity, schema, tables, workspace
+from pipeline.store import asks, batches, integrity, schema, workspace
 from pipeline.store.copy import copy_tables, names_beside
 from pipeline.store.database import Store
 
@@ -209,7 +209,7 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
         server.write() as there,
     ):
         schema.make_schema(there)
-        everything: list[Table] = [*tables.metadata.sorted_tables]
+        everything: list[Table] = [*schema.metadata.sorted_tables]
         above = dict[str, int]()
         for one in ws.tasks:
             one.make_tables(tx, there)

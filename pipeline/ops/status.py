@@ -14,7 +14,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
 from pipeline.index.builds import Builds
-from pipeline.store import asks, batches, spending, versions, workspace
+from pipeline.store import answers, asks, batches, money, workspace
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             "workspace_id": here.workspace_id,
             **history.usage_history(tx, ws.task),
             **history.versions_of(tx, ws.task, ws.settings.model),
-            "others": _others(ws.tasks, ws.task, versions.asked_tasks(tx)),
+            "others": _others(ws.tasks, ws.task, answers.asked_tasks(tx)),
         }
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
@@ -131,7 +131,7 @@ def _count_by_state(everyone: list[Batch]) -> dict[str, int]:
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
     """Return USD: what is known, what is estimated beside it, and of that what stays unknown (lost, twice)."""
     actual = sum((batch.cost or 0.0 for batch in everyone), 0.0)
-    found = spending.sum_spent(tx)
+    found = money.sum_spent(tx)
     not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
     estimated = max(0.0, found.lost + found.under_way - not_sent)
     return {"actual": round(actual, 6), "estimated": round(estimated, 6), "lost": round(found.lost, 6)}

@@ -15,7 +15,7 @@ from pipeline.core.states import BatchState
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
-from pipeline.store import answers, batches, versions, workspace
+from pipeline.store import answers, batches, workspace
 from pipeline.store.answers import VersionCounts
 
 if TYPE_CHECKING:
@@ -130,14 +130,14 @@ def roll_back(
 def _summaries(tx: "Connection", subject: Task) -> list[VersionSummary]:
     """Return every version of a subject that has rows, answers or a beginning here; others' first, then by age."""
     task = subject
-    known = {(one.label, one.model): one for one in versions.list_versions(tx, task.name)}
+    known = {(one.label, one.model): one for one in answers.list_versions(tx, task.name)}
     told = task.versions(tx)
     counts = {(one.label, one.model): one for one in (answers.version_counts(tx, task.name) if told is None else told)}
     for label, model in known:
         counts.setdefault((label, model), VersionCounts(label, model, 0, 0, None, None))
     order = {whose: number for number, whose in enumerate(known)}
     ordered = sorted(counts, key=lambda one: (order.get(one, -1), one))
-    paid = {whose: versions.paid_for_version(tx, task.name, "/".join(whose)) for whose in ordered}
+    paid = {whose: answers.paid_for_version(tx, task.name, "/".join(whose)) for whose in ordered}
     return [VersionSummary(subject.subject, counts[whose], paid[whose]) for whose in ordered]
 
 
@@ -177,7 +177,7 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
 def _remove(tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, *, at: "datetime") -> None:
     """Take back what a version wrote into the subject's rows, and all that is kept of it."""
     report.rows += _taken_back(tx, task, one.counts.label, model=one.counts.model)
-    gone = versions.remove_version(tx, task.name, one.asked_as, at=at)
+    gone = answers.remove_version(tx, task.name, one.asked_as, at=at)
     report.answers += gone.answers
     report.attempts += gone.attempts
     report.let_go += gone.let_go
@@ -191,7 +191,7 @@ def _unbound(ws: OpenWorkspace) -> bool:
     What it embedded is told from Gemini's by the name of its model.
     """
     with ws.store.write() as tx:
-        if workspace.get_workspace(tx).backend != "local" or versions.is_anything_asked(tx):
+        if workspace.get_workspace(tx).backend != "local" or answers.is_anything_asked(tx):
             return False
         workspace.unbind_workspace(tx, at=ws.now(), why="nothing is left of what the local engine answered")
     for name in ENGINE:
@@ -205,9 +205,9 @@ def _taken_back(tx: "Connection", task: Task, label: str, *, model: str) -> int:
     if found is not None:
         return found
     extractor, rows = f"{label}/{model}", 0
-    page = versions.applied_page(tx, task.name, extractor, after=0)
+    page = answers.applied_page(tx, task.name, extractor, after=0)
     while page:
         ids = list(dict.fromkeys(one for _, one in page))
         rows += task.take_back(tx, ids, extractor=extractor)
-        page = versions.applied_page(tx, task.name, extractor, after=page[-1][0])
+        page = answers.applied_page(tx, task.name, extractor, after=page[-1][0])
     return rows

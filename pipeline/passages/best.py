@@ -35,9 +35,9 @@ from pipeline.core.settings import Settings
 from pipeline.passages import CONCEPTS
 from pipeline.passages.schema import PassagesShape
 from pipeline.passages.table import TASK, ConceptRow, of_extractors
-from pipeline.store import versions
-from pipeline.store.column_types import AsTheColumn
+from pipeline.store import answers
 from pipeline.store.database import streamed
+from pipeline.store.schema import AsTheColumn
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.marked_view import is_view_made, make_view
 from pipeline.tables.reflect import columns_of, is_sqlite
@@ -89,7 +89,7 @@ def all_concepts(
 
 def query(tx: Connection, shape: PassagesShape, preference: Preference) -> Select[Any]:
     """Return the SELECT of the best concepts; a condition on `passage_id` goes all the way down."""
-    concepts, begun = shape.concepts.c, versions.begun().subquery("begun")
+    concepts, begun = shape.concepts.c, answers.begun().subquery("begun")
     sure = _confidence(tx, shape)
     order = [
         *([_rank(shape, preference.versions)] if preference.versions else []),

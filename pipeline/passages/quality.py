@@ -32,7 +32,7 @@ from pipeline.quality.figures import (
     share,
     usage_figures,
 )
-from pipeline.store import statistics
+from pipeline.store import answers as statistics
 from pipeline.store.database import streamed
 from pipeline.tables.cells import cell_words, loaded
 

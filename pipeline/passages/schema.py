@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 from pipeline.passages import CONCEPTS, MARK
-from pipeline.store.column_types import NUMBER, AsTheColumn, BigId, IsoTime
+from pipeline.store.schema import NUMBER, AsTheColumn, BigId, IsoTime
 from pipeline.tables.adopt import Columns, Holds, Ids, Pair, TableSpec, check_demands, ids_in, misfit, unfit
 from pipeline.tables.reflect import columns_of, unique_keys
 

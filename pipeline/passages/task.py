@@ -20,7 +20,8 @@ from pipeline.passages.adopt import adopt
 from pipeline.passages.entries import indexed_of
 from pipeline.passages.schema import PassagesShape, tables_of
 from pipeline.passages.table import ConceptRow
-from pipeline.store import pilots, runs, statistics, versions
+from pipeline.store import answers as versions
+from pipeline.store import runs
 from pipeline.store.answers import VersionCounts
 from pipeline.tables.cells import cell_words
 from pipeline.tables.item_table import ItemTable
@@ -178,7 +179,7 @@ class ConceptsTask(Task):
             taken |= {
                 one.label
                 for one in begun
-                if statistics.count_answered(tx, table.TASK, one.extractor) > pilots.pilot_items(tx, one.extractor)
+                if versions.count_answered(tx, table.TASK, one.extractor) > runs.pilot_items(tx, one.extractor)
             }
             label = next(one for one in map(f"{table.TASK}@{{}}".format, itertools.count(1)) if one not in taken)
         return ConceptsTask(self.shape, self._settings, label, (label,))

@@ -15,9 +15,9 @@ from pipeline.engine.task import CheckResult, RowFault
 from pipeline.passages import table
 from pipeline.passages.evidence import Evidence, Support
 from pipeline.passages.schema import PassagesShape
-from pipeline.store import versions
-from pipeline.store.tables import answers
-from pipeline.store.versions import Version
+from pipeline.store import answers as versions
+from pipeline.store.answers import Version
+from pipeline.store.schema import answers
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.rows import values_in_pages
 

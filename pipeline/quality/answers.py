@@ -21,7 +21,8 @@ from pipeline.quality.figures import (
     share,
     usage_figures,
 )
-from pipeline.store import asks, statistics
+from pipeline.store import answers as statistics
+from pipeline.store import asks
 from pipeline.store.answers import FORGOTTEN
 
 if TYPE_CHECKING:

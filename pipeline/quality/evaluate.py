@@ -11,7 +11,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import figures, report
 from pipeline.quality.answers import BOUNDS, measure_answers
 from pipeline.quality.figures import Bound, Verdict, failed_verdicts
-from pipeline.store import statistics, versions
+from pipeline.store import answers
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
@@ -137,8 +137,8 @@ def write_report(
 
 def _answered_label(tx: "Connection", task: "Task") -> str:
     """Return the task's label; while there is no answer of it, and older ones count, the last that has answers."""
-    begun = versions.list_versions(tx, task.name) if task.counts_any else []
-    answered = [one.label for one in begun if statistics.count_answered(tx, task.name, one.extractor)]
+    begun = answers.list_versions(tx, task.name) if task.counts_any else []
+    answered = [one.label for one in begun if answers.count_answered(tx, task.name, one.extractor)]
     return answered[-1] if answered and task.label not in answered else task.label
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 from pipeline.core.errors import ConfigurationError, GateError
 
 if TYPE_CHECKING:
-    from pipeline.store.statistics import ReplyCounts
+    from pipeline.store.answers import ReplyCounts
 
 T = TypeVar("T")
 Shown = TypeVar("Shown")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import GateError
 from pipeline.quality.figures import PILOT
-from pipeline.store import answers, asks, pilots, statistics
+from pipeline.store import answers, asks, runs
 from pipeline.store.database import Connection, Store, pages, streamed
-from pipeline.store.pilots import PilotVerdict
+from pipeline.store.runs import PilotVerdict
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
@@ -30,7 +30,7 @@ def next_pilot(
     tx: "Connection", task: "Task", extractor: str, *, size: int | None = None, seed: int | None = None
 ) -> tuple[int, int, list[str]]:
     """Return the next pilot's size, seed and items: one that is not over goes on, unless another of these is given."""
-    before = pilots.newest_pilot(tx, extractor)
+    before = runs.newest_pilot(tx, extractor)
     if before is not None and before.ended_at is None:
         size, seed = size or before.size, before.seed if seed is None else seed
     size, seed = size or SIZE, SEED if seed is None else seed
@@ -54,7 +54,7 @@ def draw_items(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
 
 
 def _candidates(tx: "Connection", task: "Task", extractor: str) -> Iterator[str]:
-    for query in (task.pending(tx), statistics.applied_ids(task.name, extractor)):
+    for query in (task.pending(tx), answers.applied_ids(task.name, extractor)):
         for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
             yield from page
 
@@ -88,7 +88,7 @@ def parked_reasons(tx: "Connection", task: "Task", ids: Sequence[str]) -> dict[s
 
 def is_pilot_begun(tx: "Connection", extractor: str) -> bool:
     """Return whether the newest pilot of an extractor has no verdict yet."""
-    found = pilots.newest_pilot(tx, extractor)
+    found = runs.newest_pilot(tx, extractor)
     return found is not None and found.ended_at is None
 
 
@@ -97,7 +97,7 @@ def why_not(tx: "Connection", extractor: str, *, compulsory: bool = False) -> st
 
     A pilot that is not over stops nothing where an older one passed or was waived.
     """
-    found = pilots.newest_pilot(tx, extractor, over=True) or pilots.newest_pilot(tx, extractor)
+    found = runs.newest_pilot(tx, extractor, over=True) or runs.newest_pilot(tx, extractor)
     if found is None:
         return f"{extractor} has not passed a pilot" if compulsory else ""
     if found.verdict is None:
@@ -111,7 +111,7 @@ def waive_open_pilot(ws: "OpenWorkspace") -> None:
     """Let all items be asked without a pilot of the extractor in use; nothing where they may be already."""
     with ws.store.write() as tx:
         if why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot):
-            pilots.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
+            runs.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
 
 
 def note_failed_pilot(ws: "OpenWorkspace", quality: "QualityReport") -> None:
@@ -124,7 +124,7 @@ def note_failed_pilot(ws: "OpenWorkspace", quality: "QualityReport") -> None:
         return
     path = str(quality.path.relative_to(ws.data))
     with ws.store.write() as tx:
-        pilots.fail_pilot(tx, ws.task.name, str(quality.document["extractor"]), report=path, at=ws.now())
+        runs.fail_pilot(tx, ws.task.name, str(quality.document["extractor"]), report=path, at=ws.now())
 
 
 def check_pilot(tx: "Connection", task: "Task", extractor: str, *, compulsory: bool = False) -> None:
@@ -136,7 +136,7 @@ def check_pilot(tx: "Connection", task: "Task", extractor: str, *, compulsory: b
     why = why_not(tx, extractor, compulsory=compulsory)
     if not why:
         return
-    newest = pilots.newest_pilot(tx, extractor)
+    newest = runs.newest_pilot(tx, extractor)
     size = newest.size if newest is not None and newest.size else SIZE
     again = f"make {task.words.many}-pilot VERSION={task.label}" if task.needs_pilot else f"make tag PILOT={size}"
     raise GateError(f"{why}; nothing was prepared or sent", hint=f"run `{again}`, or SKIP_PILOT=1 to do without")

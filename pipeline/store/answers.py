@@ -6,6 +6,7 @@ towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does no
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -15,17 +16,25 @@ from sqlalchemy import (
     FromClause,
     Select,
     Table,
+    Text,
     and_,
     case,
+    cast,
+    delete,
     func,
     insert,
     or_,
     select,
+    union_all,
+    update,
 )
 
-from pipeline.core.states import Outcome
+from pipeline.core.states import OVER, Outcome, Way
+from pipeline.store import workspace
+from pipeline.store.asks import PARKED
 from pipeline.store.database import PAGE, pages, run_many, streamed
-from pipeline.store.tables import answers, attempts
+from pipeline.store.schema import answers, asks, attempts, batches, pilots, runs
+from pipeline.store.schema import events as journal
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
@@ -339,3 +348,207 @@ def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:
 
 def _counted(tx: Connection, query: Select[Any]) -> dict[str, int]:
     return {row[0]: row[1] for row in tx.execute(query)}
+
+
+class ReplyCounts(NamedTuple):
+    """How many replies were answers, refused and invalid; tokens (prompt; answer and thoughts) and cost in USD."""
+
+    answered: int
+    refused: int
+    invalid: int
+    tokens_in: int
+    tokens_out: int
+    cost: float
+
+    @property
+    def failed(self) -> int:
+        """Return how many replies were no answer."""
+        return self.refused + self.invalid
+
+    @property
+    def total(self) -> int:
+        """Return how many replies there were."""
+        return self.answered + self.failed
+
+
+def matches_extractor(extractor: str | None, column: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that a column names an extractor: label/model, any model of a label, or any but a person."""
+    if extractor is None:
+        return column != PERSON
+    return column == extractor if "/" in extractor else column.startswith(f"{extractor}/", autoescape=True)
+
+
+def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCounts:
+    """Count the replies to an extractor's questions, and what they used."""
+    mine = and_(answers.c.task == task, matches_extractor(extractor, answers.c.extractor))
+    tried = and_(attempts.c.task == task, matches_extractor(extractor, attempts.c.extractor))
+    answered = tx.execute(select(func.count()).where(mine)).scalar_one()
+    failed = {
+        outcome: tx.execute(select(func.count()).where(tried, attempts.c.outcome == outcome)).scalar_one()
+        for outcome in (Outcome.REFUSED, Outcome.INVALID)
+    }
+    sums = [sum_usage(tx, answers, mine), sum_usage(tx, attempts, tried)]
+    tokens_in, tokens_out, cost = zip(*sums, strict=True)
+    kinds = (answered, failed[Outcome.REFUSED], failed[Outcome.INVALID])
+    return ReplyCounts(*kinds, sum(tokens_in), sum(tokens_out), sum(cost))
+
+
+def count_answered(tx: Connection, task: str, extractor: str | None) -> int:
+    """Return how many answers of an extractor were applied to their items."""
+    return tx.execute(select(func.count()).where(_applied(task, extractor))).scalar_one()
+
+
+def count_unanswered(tx: Connection, task: str, extractor: str | None) -> int:
+    """Return how many items an extractor failed at for the items' own reasons and has not answered since."""
+    charged = and_(attempts.c.task == task, attempts.c.charged, matches_extractor(extractor, attempts.c.extractor))
+    failed = select(attempts.c.item_id).where(charged).distinct().subquery()
+    answered = select(answers.c.id).where(_applied(task, extractor), answers.c.item_id == failed.c.item_id)
+    query = select(func.count()).select_from(failed).where(~answered.exists())
+    return tx.execute(query).scalar_one()
+
+
+def applied_ids(task: str, extractor: str) -> Select[Any]:
+    """Return the SELECT of the items whose answer by an extractor was applied."""
+    return select(answers.c.item_id).where(_applied(task, extractor))
+
+
+def answers_by(tx: Connection, task: str, extractor: str | None) -> Iterator[tuple[str, str]]:
+    """Yield (item id, answer as JSON) of the last answer by an extractor that was applied to each item."""
+    told, newer = (answers.c.item_id, answers.c.answer), answers.alias()
+    again = select(newer.c.id).where(newer.c.item_id == answers.c.item_id, newer.c.id > answers.c.id)
+    again = again.where(newer.c.task == task, newer.c.applied, matches_extractor(extractor, newer.c.extractor))
+    query = select(*told).where(_applied(task, extractor), ~again.exists()).order_by(answers.c.id)
+    for row in streamed(tx, query, page=PAGE):
+        yield row.item_id, row.answer
+
+
+def count_cut(tx: Connection, task: str, extractor: str | None) -> int:
+    """Return how many replies in batches of an extractor were cut by the token limit."""
+    mine = and_(attempts.c.task == task, attempts.c.reason.in_(CUT_SHORT), attempts.c.batch.is_not(None))
+    mine &= matches_extractor(extractor, attempts.c.extractor)
+    return tx.execute(select(func.count()).where(mine)).scalar_one()
+
+
+def _applied(task: str, extractor: str | None) -> ColumnElement[bool]:
+    return and_(answers.c.task == task, answers.c.applied, matches_extractor(extractor, answers.c.extractor))
+
+
+ROLLBACK = "rollback"  # of the journal's lines about this, by batch
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version: its label and model, and since when it is asked under."""
+
+    task: str
+    label: str
+    model: str
+    began_at: datetime
+
+    @property
+    def extractor(self) -> str:
+        """Return the name that answers are attributed to."""
+        return f"{self.label}/{self.model}"
+
+
+def begun() -> Select[tuple[str, str, datetime]]:
+    """Return the SELECT of (task, extractor, when it was asked under first) of every version."""
+    of_batches = select(batches.c.task, batches.c.extractor, batches.c.created_at.label("at"))
+    of_batches = of_batches.where(~_is_marked(), batches.c.way != Way.TRIAL)
+    of_runs = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(runs.c.ended_at.is_(None))
+    every = union_all(of_batches, of_runs).subquery("asked").c
+    whose = (every.task, every.extractor)
+    return select(*whose, func.min(every.at).label("began_at")).group_by(*whose)
+
+
+def list_versions(tx: Connection, task: str) -> list[Version]:
+    """Return every version of a task, oldest first."""
+    found = begun().subquery().c
+    query = select(found.extractor, found.began_at).where(found.task == task)
+    rows = tx.execute(query.order_by(found.began_at, found.extractor)).all()
+    return [Version(task, row[0].partition("/")[0], row[0].partition("/")[2], row[1]) for row in rows]
+
+
+def asked_tasks(tx: Connection) -> set[str]:
+    """Return the tasks of which an item was ever asked, but for those that were rolled back whole."""
+    found = begun().subquery().c
+    return set(tx.execute(select(found.task).distinct()).scalars())
+
+
+def is_of(extractor: str, version: str) -> bool:
+    """Return whether an extractor is of a version, a label with or without a model."""
+    return extractor == version or extractor.startswith(f"{version}/")
+
+
+Rank = Callable[[str], tuple[int, bool, int]]  # of an extractor, the lowest of the one that counts
+
+
+def ranks(tx: Connection, task: str, *, prefer: Sequence[str] = (), label: str | None = None) -> Rank:
+    """Return what puts extractors in order: those of the versions in `prefer`, of `label`, then the one begun last.
+
+    Those of other programs are behind ours.
+    """
+    places = {one.extractor: number for number, one in enumerate(list_versions(tx, task))}
+
+    def rank(extractor: str) -> tuple[int, bool, int]:
+        place = next((number for number, one in enumerate(prefer) if is_of(extractor, one)), len(prefer))
+        return place, label is None or not is_of(extractor, label), -places.get(extractor, -1)
+
+    return rank
+
+
+def paid_for_version(tx: Connection, task: str, extractor: str) -> float:
+    """Return what an extractor's answers cost, in USD: all batches, failures included."""
+    mine = and_(batches.c.task == task, batches.c.extractor == extractor, ~_is_marked())
+    return float(tx.execute(select(func.sum(batches.c.cost)).where(mine)).scalar() or 0.0)
+
+
+def rolled_back_batches(tx: Connection) -> set[int]:
+    """Return the numbers of the batches whose answers were rolled back."""
+    return workspace.numbers_with_event(tx, ROLLBACK)
+
+
+def is_anything_asked(tx: Connection) -> bool:
+    """Return whether anything is kept or under way that a model was asked: a version, an answer or a batch."""
+    going = (
+        begun(),
+        select(answers.c.id).where(answers.c.extractor != PERSON),
+        select(batches.c.number).where(batches.c.state.not_in(list(OVER))),
+    )
+    return any(tx.execute(query.limit(1)).first() is not None for query in going)
+
+
+def applied_page(tx: Connection, task: str, extractor: str, *, after: int) -> list[tuple[int, str]]:
+    """Return (row, item id) of the next answers of an extractor that were applied, behind a row."""
+    mine = (answers.c.task == task, answers.c.extractor == extractor, answers.c.applied, answers.c.id > after)
+    query = select(answers.c.id, answers.c.item_id).where(*mine).order_by(answers.c.id).limit(PAGE)
+    return [(row[0], row[1]) for row in tx.execute(query)]
+
+
+class Removed(NamedTuple):
+    """How many answers and attempts of a version were deleted, and how many items are parked under it no more."""
+
+    answers: int
+    attempts: int
+    let_go: int
+
+
+def remove_version(tx: Connection, task: str, extractor: str, *, at: datetime) -> Removed:
+    """Delete what is kept of a version, and mark its batches, in the caller's transaction."""
+    why = "its version was rolled back"
+    sent = select(batches.c.number).where(batches.c.task == task, batches.c.extractor == extractor, ~_is_marked())
+    for number in tx.execute(sent.order_by(batches.c.number)).scalars().all():
+        workspace.record_event(tx, ROLLBACK, number, old=None, new="answers removed", why=why, at=at)
+    going = and_(runs.c.task == task, runs.c.extractor == extractor, runs.c.ended_at.is_(None))
+    tx.execute(update(runs).where(going).values(ended_at=at, why=why))
+    parked = (asks.c.task == task, asks.c.extractor == extractor, asks.c.state == PARKED)
+    let_go = tx.execute(select(func.count()).where(*parked)).scalar_one()
+    counts = [
+        tx.execute(delete(table).where(table.c.task == task, table.c.extractor == extractor)).rowcount
+        for table in (answers, attempts, asks, pilots)
+    ]
+    return Removed(counts[0], counts[1], let_go)
+
+
+def _is_marked() -> ColumnElement[bool]:
+    return cast(batches.c.number, Text).in_(select(journal.c.name).where(journal.c.kind == ROLLBACK))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, Table, func, literal, null, select
 from pipeline.core.states import OPEN, Outcome
 from pipeline.store.answers import FORGOTTEN
 from pipeline.store.asks import IS_CLAIMED
-from pipeline.store.tables import answers, asks, attempts, batches
+from pipeline.store.schema import answers, asks, attempts, batches
 
 
 def is_anything_sent(tx: Connection, task: str) -> bool:

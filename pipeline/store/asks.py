@@ -33,8 +33,9 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import StateConflictError
+from pipeline.core.states import Outcome, Way
 from pipeline.store.database import pages, run_many, streamed
-from pipeline.store.tables import asks, attempts
+from pipeline.store.schema import asks, attempts, batches
 
 PAGE = 2000
 ROWS = 500  # read at a time: what they hold is in memory
@@ -380,3 +381,40 @@ def count_parked(tx: Connection, task: str, *, own: str = "") -> int:
     """Return how many items are parked, without those that hold foreign text."""
     query = select(func.count(asks.c.item_id.distinct())).where(asks.c.task == task, _is_parked(own), ~IS_FOREIGN)
     return tx.execute(query).scalar_one()
+
+
+# What is due again: open rows that were asked alone in vain, or noted as not asked yet; nothing of it is kept but
+# attempts that are charged to nobody
+
+
+class Retry(NamedTuple):
+    """An item that is due again, or was: since when, why, and how often it was tried."""
+
+    item_id: str
+    since: datetime
+    reason: str
+    tries: int
+
+
+def note_due(tx: Connection, task: str, extractor: str, item_id: str, *, reason: str, at: datetime) -> None:
+    """Keep that an item was not asked, and why, so that whoever comes next asks about it; charged with nothing."""
+    row = {"task": task, "extractor": extractor, "item_id": item_id, "reason": reason, "at": at}
+    tx.execute(insert(attempts).values(charged=False, forgiven=True, outcome=Outcome.MISSING, **row))
+
+
+def due_ids(tx: Connection, task: Askable) -> list[str]:
+    """Return the items that are due, oldest first."""
+    return askable_among(tx, task, [one.item_id for one in asked_in_vain(tx, task.name)])
+
+
+def asked_in_vain(tx: Connection, task: str) -> Iterator[Retry]:
+    """Yield what was asked alone in vain, or noted as due, each with its newest reason, oldest first."""
+    alone = select(batches.c.number).where(batches.c.way == Way.LIVE, batches.c.run.is_(None))
+    mine = and_(attempts.c.task == task, ~attempts.c.charged, attempts.c.outcome == Outcome.MISSING)
+    is_one = or_(attempts.c.batch.is_(None), attempts.c.batch.in_(alone))
+    told = (attempts.c.item_id, attempts.c.at, attempts.c.reason, attempts.c.batch)
+    found: dict[str, Retry] = {}
+    for key, at, reason, batch in tx.execute(select(*told).where(mine, is_one).order_by(attempts.c.id)):
+        before = found.get(key, Retry(key, at, reason, 0))
+        found[key] = before._replace(reason=reason, tries=before.tries + (batch is not None))
+    yield from sorted(found.values(), key=lambda one: (one.since, one.item_id))

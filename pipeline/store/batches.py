@@ -15,7 +15,7 @@ from pipeline.core.errors import InconsistentError, InputError, StateConflictErr
 from pipeline.core.states import BATCH_MOVES, OVER, BatchState, Way
 from pipeline.store import workspace
 from pipeline.store.database import next_value
-from pipeline.store.tables import batches, creates
+from pipeline.store.schema import batches, creates
 
 TIMED = 10  # ours: the newest batches of our own calls whose time is looked at
 DUPLICATE = "duplicate"

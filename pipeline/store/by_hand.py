@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from pipeline.store import workspace
 from pipeline.store.answers import PERSON
-from pipeline.store.tables import answers
+from pipeline.store.schema import answers
 
 MERGE, UNDONE = "merge ", "undone merge "  # the journal's kinds, before the task
 

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Table, delete, select, true, update
 from pipeline.core.states import BatchState
 from pipeline.store import asks as store_asks
 from pipeline.store import by_hand, workspace
-from pipeline.store.answers import FORGOTTEN
-from pipeline.store.tables import (
+from pipeline.store.answers import FORGOTTEN, ROLLBACK
+from pipeline.store.schema import (
     answers,
     asks,
     attempts,
@@ -25,8 +25,7 @@ from pipeline.store.tables import (
     creates,
     runs,
 )
-from pipeline.store.tables import events as journal
-from pipeline.store.versions import KIND as ROLLBACK
+from pipeline.store.schema import events as journal
 
 KIND = "forget"  # of the journal's lines about this
 BEGUN, DONE = "begun", "done"

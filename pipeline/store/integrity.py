@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, func, literal, select, text
 
 from pipeline.core.states import OVER, BatchState, Outcome
 from pipeline.store.asks import CLAIMED
-from pipeline.store.tables import answers, asks, attempts, batches, builds
+from pipeline.store.schema import answers, asks, attempts, batches, builds
 
 _INVALID_INDEXES = """
 SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.store.database import Store, pages, run_many
-from pipeline.store.tables import rows
+from pipeline.store.schema import rows
 
 MANY = 10_000  # new rows after which a server counts them, or it would plan for none
 READ = ("row", "input_hash", "is_empty", "seen", "unusable")  # what a reading says of a row

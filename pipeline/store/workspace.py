@@ -1,19 +1,26 @@
-"""Keep the workspace's own row (its id, its backend, its position), its journal of moves, and promoted builds.
+"""Keep the workspace's own row (its id, backend and position), its journal, promoted builds, folder and tasks.
 
 The rows of builds follow `index/current`, which alone decides. A build is compared with the database only where its
-task changed since.
+task changed since. The record of a task is enough for everything but asking and judging, so that a file that is gone or
+broken harms no other command. A folder keeps the random id of its workspace: a database that does not know the files
+there would take them for litter, give their numbers again and put an older index in service, so a command with another
+one, as where FINDABLE_DATABASE_URL was forgotten, is refused before it writes anything.
 """
 
+import contextlib
 import json
-import secrets
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, inspect, select, update
 
-from pipeline.core.errors import ConfigurationError
-from pipeline.store.tables import builds, events, workspace
+from pipeline.core import files
+from pipeline.core.errors import ConfigurationError, InconsistentError
+from pipeline.store.schema import builds, events, tasks, workspace
 
 
 def record_event(
@@ -52,12 +59,6 @@ class WorkspaceRow:
     workspace_id: str
     backend: str | None
     position: int
-
-
-def create_workspace(tx: Connection, schema: str) -> None:
-    """Give a new workspace its random id, and keep the number of its schema."""
-    row = {"one": 1, "schema": schema, "workspace_id": secrets.token_hex(8), "created_at": datetime.now(UTC)}
-    tx.execute(insert(workspace).values(row))
 
 
 def get_workspace(tx: Connection) -> WorkspaceRow:
@@ -115,3 +116,166 @@ def add_build(tx: Connection, *, number: int, count: int, model: str, dim: int, 
 def note_build_in_service(tx: Connection, number: int, *, why: str, at: datetime) -> None:
     """Add to the journal that a build is in service now."""
     record_event(tx, "build", number, old=None, new="in service", why=why, at=at)
+
+
+MARKER = "workspace.json"
+SEALED = ("batches", "index/builds")  # what stands there is known by one database alone
+
+
+@dataclass(frozen=True)
+class FolderMarker:
+    """The id of the workspace whose files a folder holds, and where its database was (a URL without its password)."""
+
+    workspace_id: str
+    database: str
+
+
+def find_marker(data: Path) -> FolderMarker | None:
+    """Return the mark of a folder, if there is one.
+
+    Raises:
+        InconsistentError: it cannot be read.
+    """
+    path = data / MARKER
+    try:
+        return FolderMarker(**json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        message = f"{path} cannot be read, which says which database knows the files there; nothing was changed"
+        hint = "where FINDABLE_DATABASE_URL is set as it always was, remove that file; it is made anew"
+        raise InconsistentError(message, hint=hint) from error
+
+
+def holds_sealed_files(data: Path) -> bool:
+    """Return whether anything was ever sealed in a folder; until then it may go to another database."""
+    for name in SEALED:
+        with contextlib.suppress(OSError), os.scandir(data / name) as entries:
+            if next(entries, None) is not None:
+                return True
+    return False
+
+
+def check_marker(data: Path, mark: FolderMarker, tx: Connection, *, shown: str) -> None:
+    """Refuse to work in a folder with the database of another workspace, or with an empty one.
+
+    Raises:
+        ConfigurationError: it is another workspace's; nothing was changed.
+    """
+    found = tx.execute(select(workspace.c.workspace_id)).scalar() if inspect(tx).has_table(workspace.name) else None
+    if found != mark.workspace_id:
+        why = "is another workspace's" if found else "holds no workspace yet"
+        refuse_folder(data, mark, f"{shown} {why}")
+
+
+def refuse_folder(data: Path, mark: FolderMarker, why: str) -> NoReturn:
+    """Say that the database which is set is not the one of a folder."""
+    raise ConfigurationError(
+        f"the files in {data} belong to workspace {mark.workspace_id} in {mark.database}, and {why}; "
+        "nothing was changed",
+        hint="set FINDABLE_DATABASE_URL as it was, or take another DATA= directory; is that database lost for good, "
+        f"restore a backup, or remove {data / MARKER} to begin anew, which gives up the files there",
+    )
+
+
+def write_marker(data: Path, mark: FolderMarker) -> None:
+    """Mark a folder, durable when this returns; one that this user may not write to stays without."""
+    with contextlib.suppress(OSError):
+        files.seal_bytes(data / MARKER, json.dumps(asdict(mark), indent=1).encode() + b"\n")
+
+
+_AS_JSON = ("key", "columns", "fields", "words")
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """One task: where its file is, its tables, and the version and fingerprint that answers are attributed to.
+
+    `key` and `fields` are (name, kind) pairs, `columns` the kinds of the items' columns by name; `items` is a query or
+    the path of a file, whose SHA-256 when it was imported is `items_sha256`. `words` is what else is
+    known of the declaration: the label, the model, and such.
+    """
+
+    name: str
+    path: str
+    prefix: str
+    items: str
+    is_query: bool
+    items_sha256: str | None
+    key: tuple[tuple[str, str], ...]
+    columns: Mapping[str, str]
+    fields: tuple[tuple[str, str], ...]
+    version: int
+    fingerprint: str
+    words: Mapping[str, Any]
+    at: datetime
+
+
+_RECORDS = select(*(tasks.c[one.name] for one in fields(TaskRecord)))
+
+
+def list_tasks(tx: Connection) -> list[TaskRecord]:
+    """Return every task that was used here, by name."""
+    return [_record(row) for row in tx.execute(_RECORDS.order_by(tasks.c.name)).mappings()]
+
+
+def any_tasks(tx: Connection) -> bool:
+    """Return whether any task was used here."""
+    return tx.execute(select(tasks.c.name).limit(1)).first() is not None
+
+
+def get_task(tx: Connection, name: str) -> TaskRecord | None:
+    """Return the task of that name, None where none was ever used here."""
+    row = tx.execute(_RECORDS.where(tasks.c.name == name)).mappings().first()
+    return None if row is None else _record(row)
+
+
+def put_task(tx: Connection, record: TaskRecord) -> None:
+    """Keep a task as it is now, in the place of what it was; what its versions were asked with stays."""
+    row = {one.name: getattr(record, one.name) for one in fields(record)}
+    row |= {name: json.dumps(row[name], ensure_ascii=False) for name in _AS_JSON}
+    if not tx.execute(update(tasks).where(tasks.c.name == record.name).values(row)).rowcount:
+        tx.execute(insert(tasks).values(row))
+
+
+def move_task(tx: Connection, name: str, *, path: str, items: str) -> None:
+    """Keep where the file of a task is now, and its items."""
+    tx.execute(update(tasks).where(tasks.c.name == name).values(path=path, items=items))
+
+
+def keep_items_hash(tx: Connection, name: str, sha256: str | None) -> None:
+    """Keep which file was imported last, once all of it was."""
+    tx.execute(update(tasks).where(tasks.c.name == name).values(items_sha256=sha256))
+
+
+def keep_fingerprint(
+    tx: Connection, fingerprint: str, *, task: str, version: int, document: Mapping[str, Any], at: datetime
+) -> None:
+    """Keep the document behind a fingerprint, once a version, and that it is what the version is asked with."""
+    others = [one for one in _asked(tx, task) if (one["fingerprint"], one["version"]) != (fingerprint, version)]
+    mine = {"fingerprint": fingerprint, "version": version, "at": at.isoformat(), "document": document}
+    asked = json.dumps([*others, mine], ensure_ascii=False)
+    tx.execute(update(tasks).where(tasks.c.name == task).values(asked=asked))
+
+
+def reference_of(tx: Connection, task: str, version: int) -> str | None:
+    """Return the fingerprint that a version of a task is asked with, None where nothing was: the last one accepted."""
+    return next((str(one["fingerprint"]) for one in reversed(_asked(tx, task)) if one["version"] == version), None)
+
+
+def fingerprint_document(tx: Connection, task: str, fingerprint: str) -> dict[str, Any]:
+    """Return the document behind a fingerprint of a task, an empty one where it is not known."""
+    return next((one["document"] for one in _asked(tx, task) if one["fingerprint"] == fingerprint), {})
+
+
+def _asked(tx: Connection, task: str) -> list[dict[str, Any]]:
+    """Return what the versions of a task were asked with, the last one accepted at the end."""
+    found = tx.execute(select(tasks.c.asked).where(tasks.c.name == task)).scalar()
+    return list(json.loads(found or "[]"))
+
+
+def _record(row: Mapping[Any, Any]) -> TaskRecord:
+    values = {one.name: row[one.name] for one in fields(TaskRecord)}
+    values |= {name: json.loads(values[name]) for name in _AS_JSON}
+    pairs = {name: tuple((one[0], one[1]) for one in values[name]) for name in ("key", "fields")}
+    return TaskRecord(**(values | pairs))

@@ -19,7 +19,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import InputError
 from pipeline.core.text import BAD_TEXT
-from pipeline.store.column_types import NUMBER, AsTheColumn, IsoTime, time_of
+from pipeline.store.schema import NUMBER, AsTheColumn, IsoTime, time_of
 from pipeline.tables.cells import compact_json
 
 if TYPE_CHECKING:

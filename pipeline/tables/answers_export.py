@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, Text, cast, collate
 from pipeline.core.errors import InputError
 from pipeline.store.answers import is_shown
 from pipeline.store.database import PAGE, streamed
-from pipeline.store.tables import answers
+from pipeline.store.schema import answers
 from pipeline.tables.cells import loaded
 from pipeline.tables.reflect import is_sqlite
 from pipeline.tables.view import AnswersSpec, ShownAnswers

@@ -22,7 +22,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.text import UNSOUND
 from pipeline.store import rows as kept
 from pipeline.store.database import Store
-from pipeline.store.tables import rows as stored
+from pipeline.store.schema import rows as stored
 from pipeline.tables.cells import LARGEST, compact_json
 from pipeline.tables.findings import SHOWN, Finding, excerpt, rejected
 from pipeline.tables.read import SourceRow

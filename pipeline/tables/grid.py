@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, litera
 
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
-from pipeline.store import answers, versions
+from pipeline.store import answers
 from pipeline.store.database import streamed
 from pipeline.tables.item_table import ItemTable
 from pipeline.tables.reflect import is_sqlite
@@ -193,7 +193,7 @@ def answers_of(
 
     `fields` are those of the answers, by the names of the columns, and the column `whose` has the extractor.
     """
-    found = answers.last_applied(tx, task, ids, rank=versions.ranks(tx, task, prefer=prefer, label=label))
+    found = answers.last_applied(tx, task, ids, rank=answers.ranks(tx, task, prefer=prefer, label=label))
     documents = ((key, by, json.loads(text)) for key, (by, text) in found.items())
     return {key: {whose: by, **{name: one.get(field) for name, field in fields.items()}} for key, by, one in documents}
 

@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import InputError
 from pipeline.store import answers as record
-from pipeline.store.tables import answers, rows
+from pipeline.store.schema import answers, rows
 from pipeline.tables.adopt import unfit
 from pipeline.tables.answer_fields import TYPES
 from pipeline.tables.marked_view import mark_of, put_view

@@ -35,8 +35,8 @@ from sqlalchemy import table as table_of
 
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store import answers as record
-from pipeline.store.column_types import AsTheColumn, IsoTime
 from pipeline.store.database import pages, run_many
+from pipeline.store.schema import AsTheColumn, IsoTime
 from pipeline.tables.adopt import Holds, Ids, ids_in, misfit
 from pipeline.tables.answer_fields import fields_in, stored_cell
 from pipeline.tables.reflect import columns_of, folded, is_sqlite, kind_of, unique_keys

@@ -19,7 +19,6 @@ from pipeline.experts.read import PersonDocuments, check_as_given, read_person_d
 from pipeline.experts.rows import Person
 from pipeline.gemini.tokens import estimate_tokens
 from pipeline.store import asks, workspace
-from pipeline.store import due as due_items
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import parse_map
@@ -117,7 +116,7 @@ def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience
     with ws.store.write(patience_s=patience_s) as tx:
         key = _inserted(tx, person)
         if is_due:
-            due_items.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
+            asks.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
         workspace.touch_revision(tx, ws.task.name)
         score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
     return SavedExpert(person.username, key, score, is_due, tuple(found.notes))
@@ -126,7 +125,7 @@ def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience
 def as_stored(store: Store, task: Task, saved: SavedExpert) -> tuple[AddedExpert, bool]:
     """Return a person as stored, and whether they are asked about again."""
     with store.read() as tx:
-        is_due = saved.item_id in due_items.due_ids(tx, task)
+        is_due = saved.item_id in asks.due_ids(tx, task)
     return _added(store, task.name, saved.username, problem="", took_s=None), is_due
 
 
@@ -185,7 +184,7 @@ def _insert(ws: OpenWorkspace, person: Person, *, down: str) -> Prepared | str:
         if isinstance(made, Prepared):
             return made
         why = down or (made.value if made else "")
-        due_items.note_due(tx, ws.task.name, ws.extractor, key, reason=why, at=ws.now())
+        asks.note_due(tx, ws.task.name, ws.extractor, key, reason=why, at=ws.now())
         return why
 
 

@@ -13,7 +13,7 @@ from pipeline.core.quotes import Quote
 from pipeline.core.settings import Settings
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import answers, versions
+from pipeline.store import answers
 from pipeline.tables.cells import data_frame, pyarrow_for
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def _chosen(store: "Store", task: "Task", settings: Settings, extractor: str | N
         named = extractor or settings.version_of(task.name, task.label)
         own = None if task.fingerprint is None else task.label
         declared = named or (None if settings.prefer_versions else own)
-        among = [one for one in there if declared is None or versions.is_of(one, declared)]
-        rank = versions.ranks(tx, task.name, prefer=settings.prefer_versions or (), label=own)
+        among = [one for one in there if declared is None or answers.is_of(one, declared)]
+        rank = answers.ranks(tx, task.name, prefer=settings.prefer_versions or (), label=own)
         chosen = min(among, key=rank, default=None)
     return chosen or declared or ""
 

@@ -18,7 +18,7 @@ from pipeline.core.declaration import MADE_KEY, NAME, RESERVED, column_named, co
 from pipeline.core.errors import InputError
 from pipeline.engine.declared.task_file import ENDING, FOLDER, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import tasks
+from pipeline.store import workspace
 from pipeline.tables.cells import value_text
 from pipeline.tables.columns import COLUMN_NAMES, fold
 from pipeline.tables.fill import KEY_KINDS
@@ -99,7 +99,7 @@ def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
         InputError: a task of this name was used here, the items cannot be read, or the file cannot be written.
     """
     with ws.store.read() as tx:
-        known = tasks.get_task(tx, new.name)
+        known = workspace.get_task(tx, new.name)
     if known is not None:
         raise _taken(Path(known.path))
     path = Path(FOLDER) / f"{new.name}{ENDING}"

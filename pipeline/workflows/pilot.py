@@ -12,8 +12,8 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate
 from pipeline.quality import pilot as drawing
 from pipeline.quality.evaluate import QualityReport
-from pipeline.store import asks, pilots
-from pipeline.store.pilots import Pilot, PilotVerdict
+from pipeline.store import asks, runs
+from pipeline.store.runs import Pilot, PilotVerdict
 from pipeline.workflows import rounds
 from pipeline.workflows.rounds import Rounds
 
@@ -131,7 +131,7 @@ def run(
             hint="VERSION= with a new name asks about all of them anew",
         )
     with ws.store.write() as tx:
-        begun = pilots.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
+        begun = runs.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
     drawing.exempt_unserved(ws.store, ws.task, ws.extractor, ids)
     report = PilotReport(begun, len(ids))
     _ask(ws, ids, report, announce, confirm)
@@ -142,7 +142,7 @@ def run(
     verdict = PilotVerdict.PASSED if report.passed else PilotVerdict.FAILED
     path = str(report.quality.path.relative_to(ws.data))
     with ws.store.write() as tx:
-        pilots.end_pilot(tx, begun.number, verdict, report=path, at=ws.now())
+        runs.end_pilot(tx, begun.number, verdict, report=path, at=ws.now())
     return report
 
 

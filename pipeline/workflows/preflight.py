@@ -22,7 +22,7 @@ from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits
 from pipeline.gemini.pace import WINDOW_S
 from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
-from pipeline.store import asks, batches, statistics
+from pipeline.store import asks, batches, money
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -375,7 +375,7 @@ class _Modes:
 
         Where there were too few it is as Google says, and unknown on the local engine.
         """
-        past = statistics.batch_seconds(self.tx, self.ws.model.name)
+        past = money.batch_seconds(self.tx, self.ws.model.name)
         longest = percentile_90(past) if len(past) >= ENOUGH else None if self.ws.model.local else BATCH_S
         return None if longest is None else longest * rounds
 

@@ -23,8 +23,8 @@ from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
-from pipeline.store import asks, batches, pilots, runs, spending
-from pipeline.store.pilots import PilotVerdict
+from pipeline.store import asks, batches, money, runs
+from pipeline.store.runs import PilotVerdict
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Words
@@ -300,7 +300,7 @@ class Rounds:
             return
         for extractor in self._stale:
             with ws.store.read() as tx:
-                found = pilots.newest_pilot(tx, extractor, over=True)
+                found = runs.newest_pilot(tx, extractor, over=True)
             is_waived = ws.task.needs_pilot and (found is None or found.verdict is PilotVerdict.WAIVED)
             quality = evaluate.write_report(ws, extractor=extractor, notes=[WAIVED] * is_waived)
             if quality is not None:
@@ -326,7 +326,7 @@ class Rounds:
         with ws.store.read() as tx:
             report.parked = max(0, asks.count_parked(tx, ws.task.name, own=ws.task.own) - self._parked)
             report.overrun = budget.budgets(ws).overrun(tx)
-            report.spent = spending.sum_spent(tx, since=self.began).known
+            report.spent = money.sum_spent(tx, since=self.began).known
         close_runs(ws, at=ws.now())
         return report
 

@@ -19,7 +19,6 @@ from pipeline.index import build, staleness
 from pipeline.index.builds import Builds
 from pipeline.quality import pilot
 from pipeline.store import asks, workspace
-from pipeline.store import due as due_items
 from pipeline.workflows import rounds
 from pipeline.workflows.rounds import Rounds, failed_error
 
@@ -93,7 +92,7 @@ class _Due:
     def retry(self) -> None:
         ws, report = self.ws, self.report
         with ws.store.read() as tx:
-            waiting = due_items.due_ids(tx, ws.task)
+            waiting = asks.due_ids(tx, ws.task)
         if not waiting:
             return
         asked = due.retry_due(ws)

@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse
 
 from pipeline.quality.figures import shown
 from pipeline.quality.report import report_documents
-from pipeline.store import pilots
+from pipeline.store import runs
 from web.render import desk_of, show_page
 from web.view import Link, View
 
@@ -31,7 +31,7 @@ def reports_page(request: Request, task: str | None = None) -> HTMLResponse:
     with desk_of(request).to_read(task) as ws:
         found = report_documents(ws.data, ws.task.name, limit=SHOWN)
         with ws.store.read() as tx:
-            mine = [one for one in pilots.all_pilots(tx) if one.task == ws.task.name]
+            mine = [one for one in runs.all_pilots(tx) if one.task == ws.task.name]
         drawn = {PurePath(one.report).stem: one.number for one in mine if one.size and one.report}
         newest = list({one.extractor: one for one in mine}.values())
         gates = list(dict.fromkeys(gate["name"] for one in found for gate in one["gates"]))

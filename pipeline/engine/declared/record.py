@@ -17,8 +17,8 @@ from pipeline.engine.declared.question import differences, digest, fingerprint_o
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import NOTHING_ASKED, ROWS, at_member
 from pipeline.gemini.tokens import answer_size
-from pipeline.store import tasks, workspace
-from pipeline.store.tasks import TaskRecord
+from pipeline.store import workspace
+from pipeline.store.workspace import TaskRecord
 from pipeline.tables import answer_fields
 from pipeline.tables.cells import common_kind
 from pipeline.tables.fill import KEY_KINDS
@@ -179,7 +179,7 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
         ConfigurationError: it changed under the same version, or a name of its tables is taken.
         InputError: a field changed its kind.
     """
-    old = tasks.get_task(tx, new.name)
+    old = workspace.get_task(tx, new.name)
     lines = [] if old is None else _check_change(tx, old, new, declaration, accepted=accepted)
     _check_names(tx, new)
     was = None if old is None or old.prefix != new.prefix else DeclaredTask(old)
@@ -199,9 +199,9 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
         check_target(tx, target)
     elif declaration.write_to is not None:
         column_target(tx, DeclaredTask(new).answers_spec, declaration.write_to)
-    tasks.put_task(tx, new)
+    workspace.put_task(tx, new)
     document = fingerprint_of(declaration)
-    tasks.keep_fingerprint(tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at)
+    workspace.keep_fingerprint(tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at)
     return lines
 
 
@@ -211,18 +211,18 @@ def put_index(tx: "Connection", name: str, declaration: Declaration) -> bool:
     Raises:
         InputError: it names a column that the items have not.
     """
-    record = tasks.get_task(tx, name)
+    record = workspace.get_task(tx, name)
     told = {member: getattr(declaration, member) for member in INDEXED}
     if record is None or told.items() <= record.words.items():
         return False
     _check_columns(declaration, Path(record.path), record.columns)
-    tasks.put_task(tx, replace(record, words={**record.words, **told}))
+    workspace.put_task(tx, replace(record, words={**record.words, **told}))
     workspace.touch_revision(tx, name)
     return True
 
 
 def _check_names(tx: "Connection", new: TaskRecord) -> None:
-    other = next((one for one in tasks.list_tasks(tx) if one.prefix == new.prefix and one.name != new.name), None)
+    other = next((one for one in workspace.list_tasks(tx) if one.prefix == new.prefix and one.name != new.name), None)
     if other is not None:
         raise ConfigurationError(
             f"the tables {new.prefix}_… belong to the task {other.name} ({other.path}); nothing was changed",
@@ -249,10 +249,10 @@ def _check_change(
             f"the key of {new.name} was {_key(old)} and is {_key(new)} now; nothing was changed",
             hint="a task keeps its key; give it another name='…' to begin anew",
         )
-    known = tasks.reference_of(tx, new.name, new.version)
+    known = workspace.reference_of(tx, new.name, new.version)
     if known is None or known == new.fingerprint:
         return []
-    before = tasks.fingerprint_document(tx, new.name, known)
+    before = workspace.fingerprint_document(tx, new.name, known)
     changed = differences(before, fingerprint_of(declaration))
     if not accepted:
         shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")

@@ -12,7 +12,7 @@ from pipeline.engine.declared.task_file import built_in
 from pipeline.engine.picture_fetch import PictureFetcher
 from pipeline.engine.picture_source import PictureSource
 from pipeline.engine.pictures import PictureError
-from pipeline.store.tasks import TaskRecord
+from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import compact_json
 from pipeline.tables.fill import Look, hash_of
 

@@ -33,11 +33,11 @@ from pipeline.engine.task import (
     Words,
     WriteResult,
 )
-from pipeline.store import answers, versions
+from pipeline.store import answers
 from pipeline.store.database import pages
 from pipeline.store.rows import remove_row
-from pipeline.store.tables import answers as record_of_answers
-from pipeline.store.tasks import TaskRecord
+from pipeline.store.schema import answers as record_of_answers
+from pipeline.store.workspace import TaskRecord
 from pipeline.tables import write_to
 from pipeline.tables.answers_export import answers_rows
 from pipeline.tables.cells import value_text
@@ -403,13 +403,13 @@ class DeclaredTask(Task):
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return each answer of one extractor beside its row, or the members of a list, by the key."""
         there = answers.standing_extractors(tx, self.name)
-        among = [one for one in there if wanted.extractor is None or versions.is_of(one, wanted.extractor)]
+        among = [one for one in there if wanted.extractor is None or answers.is_of(one, wanted.extractor)]
         if wanted.extractor is not None and not among:
             raise InputError(
                 f"there is no answer of {wanted.extractor!r}; nothing was written",
                 hint=f"`make versions TASK={self.name}` lists whose answers there are",
             )
-        ranks = versions.ranks(tx, self.name, prefer=wanted.prefer, label=self.label)
+        ranks = answers.ranks(tx, self.name, prefer=wanted.prefer, label=self.label)
         chosen = min(among, key=ranks, default=None)
         rows, kinds = answers_rows(
             tx,

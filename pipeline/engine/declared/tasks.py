@@ -37,9 +37,9 @@ from pipeline.engine.declared.task_file import (
 )
 from pipeline.engine.open import never_used
 from pipeline.engine.task import Task
-from pipeline.store import asks, erase, tasks, workspace
+from pipeline.store import asks, erase, workspace
 from pipeline.store.rows import changed_since
-from pipeline.store.tasks import TaskRecord
+from pipeline.store.workspace import TaskRecord
 from pipeline.tables.fill import ItemsFill, ItemsReport
 from pipeline.tables.source import ItemsFile, ItemsQuery
 
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, ...]:
     """Return every task that was recorded here; no file is loaded."""
-    known, images = tasks.list_tasks(tx), ImageSettings.of(settings)
+    known, images = workspace.list_tasks(tx), ImageSettings.of(settings)
     backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
     return tuple(
         _class_of(one.name)(
@@ -79,7 +79,7 @@ def _class_of(name: str) -> type[DeclaredTask]:
 def recorded_name(tx: "Connection", settings: Settings) -> str | None:
     """Return the name under which the task that TASK= names is recorded here, None where it is not yet."""
     named = settings.task
-    known = {one.name: one.path for one in tasks.list_tasks(tx)}
+    known = {one.name: one.path for one in workspace.list_tasks(tx)}
     if named in known:
         return named
     path = Path(named).resolve()
@@ -94,7 +94,7 @@ def _check_known(tx: "Connection", settings: Settings) -> None:
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
-    raise _unknown(settings, [one.name for one in tasks.list_tasks(tx)])
+    raise _unknown(settings, [one.name for one in workspace.list_tasks(tx)])
 
 
 def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
@@ -163,7 +163,7 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
 def _follow_file(store: "Store", name: str, data: Path) -> None:
     """Record where the file of a task is now, where it is gone from its place and found in another; with its items."""
     with store.read() as tx:
-        record = tasks.get_task(tx, name)
+        record = workspace.get_task(tx, name)
     if record is None or name_in_python(Path(record.path)) or Path(record.path).is_file():
         return
     found = find_task_file(name, data)
@@ -173,12 +173,12 @@ def _follow_file(store: "Store", name: str, data: Path) -> None:
     moved = not record.is_query and place.is_relative_to(old)
     its_items = str(found.parent / place.relative_to(old)) if moved else record.items
     with store.write() as tx:
-        tasks.move_task(tx, name, path=str(found), items=its_items)
+        workspace.move_task(tx, name, path=str(found), items=its_items)
 
 
 def _is_saved_now(tx: "Connection", name: str, settings: Settings) -> bool:
     """Return whether a task that was declared in Python, and is not in this process, stands in a file now."""
-    record = tasks.get_task(tx, name)
+    record = workspace.get_task(tx, name)
     place = Path(record.path if record else "")
     is_elsewhere = bool(name_in_python(place)) and given_task(place) is None
     return is_elsewhere and find_task_file(settings.task, settings.data) is not None
@@ -203,7 +203,7 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
             display.say(f"{new.name}: {note}")
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
-        found, images = tasks.get_task(tx, new.name) or new, before.image_settings
+        found, images = workspace.get_task(tx, new.name) or new, before.image_settings
         now = type(before)(found, refreshes=before.refreshes, image_settings=images, writer=before.writer)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
@@ -298,7 +298,7 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
 
 def _settle(tx: "Connection", *, record: TaskRecord, sha256: str | None) -> None:
     """Keep which source was imported, and let rows be asked again that were parked before they changed."""
-    tasks.keep_items_hash(tx, record.name, sha256)
+    workspace.keep_items_hash(tx, record.name, sha256)
     parked = {key: at for key, _, _, at in asks.parked_rows(tx, record.name)}
     asks.unpark(tx, record.name, ids=changed_since(tx, record.name, parked))
 
@@ -323,13 +323,13 @@ def _put(
 ) -> TaskRecord:
     new = record_of(declaration, path, columns, at=at)
     with store.read() as tx:
-        old = tasks.get_task(tx, new.name)
+        old = workspace.get_task(tx, new.name)
     if old is not None and _unchanged(old, new):
         return old
     with store.write() as tx:
         for line in put_record(tx, new, declaration, accepted=settings.accept_changed):
             display.say(line)
-        found = tasks.get_task(tx, new.name)
+        found = workspace.get_task(tx, new.name)
     assert found is not None  # noqa: S101 - it was put
     return found
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.experts import table
 from pipeline.experts.schema import experts
-from pipeline.store import tables
+from pipeline.store import schema
 from tests import ledger, postgresql
 from tests.integration.merged import merge
 from tests.lab import URL, Api, Workspace, ran
@@ -251,7 +251,7 @@ def mid_life(workspace: Workspace, people: Callable[..., list[str]], api: Api, b
 def contents(workspace: Workspace) -> dict[str, list[tuple[Any, ...]]]:
     """Return every row of every table of ours, in some fixed order, in the words of one database."""
     found = {}
-    for one in (*tables.metadata.sorted_tables, experts):
+    for one in (*schema.metadata.sorted_tables, experts):
         names = ", ".join(f'"{column.name}"' for column in one.c)
         rows = workspace.query(f"SELECT {names} FROM {one.name}")  # noqa: S608 - our names
         found[one.name] = sorted((tuple(map(plain, row)) for row in rows), key=repr)

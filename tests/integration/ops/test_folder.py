@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store.marker import MARKER
+from pipeline.store.workspace import MARKER
 from tests.lab import ON_POSTGRESQL, URL, Workspace
 
 COMMANDS = (

@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.experts import adopt, table
 from pipeline.experts.schema import experts
-from pipeline.store import asks, schema, tables
+from pipeline.store import asks, schema
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
 
@@ -103,7 +103,7 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
     table.insert_person(tx, "no bio", {})
     for name in ("tagged", "claimed"):
         row = {"task": table.TASK, "extractor": "a@1/b", "item_id": ids[name], "input_hash": name, "at": NOW}
-        tx.execute(tables.asks.insert().values(state=asks.CLAIMED, **row))
+        tx.execute(schema.asks.insert().values(state=asks.CLAIMED, **row))
     stopped = {asks.Ask(ids[name], ""): "it failed" for name in ("parked", "claimed")}
     asks.add_ended(tx, table.TASK, "a@1/c", asks.Ends((), stopped, ()), at=NOW)
     table.write_tags(tx, {ids["tagged"]: '["law"]'})

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import BatchState
-from pipeline.store import batches, tables
+from pipeline.store import batches, schema
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection, Store
 from tests.unit.store.facts import BATCH, NOW
@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     """A database with our tables and batch 1, prepared."""
     made = Store(f"sqlite:///{tmp_path / 'findable.db'}")
     with made.write() as tx:
-        tables.metadata.create_all(tx)
+        schema.metadata.create_all(tx)
         batches.add_batch(tx, at=NOW, number=1, **BATCH)
     yield made
     made.close()

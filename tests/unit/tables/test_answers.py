@@ -17,8 +17,7 @@ from sqlalchemy import Connection
 from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
 from pipeline.store import answers as record
-from pipeline.store import versions
-from pipeline.store.column_types import time_of
+from pipeline.store.schema import time_of
 from pipeline.tables.answer_fields import fields_of, stored_cell, why_unstorable
 from pipeline.tables.view import AnswersSpec, make_views
 from pipeline.tables.write_to import GivenAnswer, column_target, write_column
@@ -230,7 +229,7 @@ def test_the_views_say_what_the_record_says(
         assert shown(tx, spec, "reviews_answers") == expected(spec, [*first[3:], *second[:5], *again])
         newest = [*first[5:], *second[3:5], *again]
         assert shown(tx, spec, "reviews_answered") == expected(spec, newest)
-        versions.remove_version(tx, "reviews", ONE, at=AT)
+        record.remove_version(tx, "reviews", ONE, at=AT)
         assert shown(tx, spec, "reviews_answers") == expected(spec, second[:5])
         assert shown(tx, spec, "reviews_answered") == expected(spec, second[:5])
 
