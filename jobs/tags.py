@@ -154,6 +154,6 @@ def score_again(*, as_json: bool) -> None:
     is_own = read_settings().task not in BUILT_IN
     with open_workspace(task=None if is_own else "experts") as ws, ws.store.write() as tx:
         changed = ws.task.refresh_derived(tx)
-        total = next(iter(ws.task.counts(tx).values()))
+        total = next(iter(ws.task.table(tx).counts(tx).values()))
     line = f"{plural(total, 'row' if is_own else 'score')} checked, {changed:,} changed"
     print_json({"total": total, "changed": changed}) if as_json else print_line(line)

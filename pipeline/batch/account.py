@@ -88,7 +88,9 @@ def batch_account(
         if counts[kind] <= EXAMPLES:
             shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
     unapplied, outdated, other = answers.unusual(tx, number, model=batch.model)
-    names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated])
+    names = task.table(tx).names(
+        tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated]
+    )
     anomalies = list(_odd_lines_of(data, batch) if odd is None else odd)
     for kind, count in sorted(counts.items()):
         examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])

@@ -68,7 +68,7 @@ def _charge(
     kept = write_judgements(tx, task, [judged], source=source, at=at)
     if not asks_each:
         park_equals(tx, task, [judged], kept, source=source, at=at)
-    name = task.names(tx, [found.item_id]).get(found.item_id, found.item_id)
+    name = task.table(tx).names(tx, [found.item_id]).get(found.item_id, found.item_id)
     becomes = "is parked" if kept.parked else "is asked once more by a later run"
     return f"{name}, which stands there, {becomes}"
 

@@ -65,7 +65,7 @@ def _amounts(tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:
 def _due(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
     """Return the items asked alone in vain that are due again, or were, by the names users know, oldest first."""
     found, waiting = list(asks.asked_in_vain(tx, task.name)), set(asks.due_ids(tx, task))
-    names = task.names(tx, [one.item_id for one in found])
+    names = task.table(tx).names(tx, [one.item_id for one in found])
 
     def outcome(key: str) -> str | None:
         if key in waiting:

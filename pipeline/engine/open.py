@@ -39,11 +39,10 @@ from pipeline.tables.reflect import columns_of, kind_of
 # Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
 # that leads out is refused. A user's own files may stand beside them and be what they like.
 WRITTEN = {
-    "": r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|emulator|local-engine.*|thumbnails",
+    "": r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|emulator|local-engine.*",
     "locks": ".*",
     "batches": ".*",
     "reports": ".*",
-    "thumbnails": ".*",
     "index": ".*",
     "index/builds": ".*",
     "index/vectors": ".*",

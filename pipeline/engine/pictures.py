@@ -1,4 +1,4 @@
-"""Open the bytes of an image, check what they really are, and make of them what a request carries; the owner of Pillow.
+"""Read an image, check what it really is, and make of it what a request or a page shows; the owner of Pillow.
 
 What leaves the machine is always written anew: a JPEG of 8 bits a colour, its longer side within a bound, turned as it
 is meant to be seen, transparency on white, the first frame of an animation, and no metadata (no place, no camera). The
@@ -7,9 +7,15 @@ same bytes give the same bytes, as long as Pillow stays the same.
 
 import contextlib
 import io
+import os
 import re
-from collections.abc import Iterator
+import stat
+import threading
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
@@ -19,8 +25,14 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 2**20  # ours; of an image before it is scaled
 MAX_PIXELS = 8_192 * 6_144  # ours; the most that phones take, 400 MB where a pixel has colours and transparency
+MAX_SENT = 4_000_000  # ours; bytes of an image within a request; what has more is scaled further
 SENT_TYPE = "image/jpeg"
-QUALITY = 90  # letters on a screenshot stay sharp, with colours at full resolution
+QUALITY, OF_SMALL = 90, 80  # letters on a screenshot stay sharp, with colours at full resolution
+SIDES = (160, 320, 640)  # pixels of the longer side of thumbnails
+UNPRINTED = "its name holds a line end or another character that is not printed"
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # not what cameras and systems name files with, as U+202F
+_START = 16  # bytes in which a file says that it may be an image
+_MAKING = threading.Lock()  # thumbnails are made one at a time: a large image takes 400 MB while it is scaled
 # What is opened, by Pillow's names; every other decoder stays out, for some run programs or have met few hostile files
 _TYPES = {
     "JPEG": "image/jpeg",
@@ -46,6 +58,27 @@ class PictureError(InputError):
     """The bytes are no image that can be asked about; the message says why, and names no file."""
 
 
+class NoFileError(PictureError):
+    """A path leads to no regular file."""
+
+
+class ChangedError(PictureError):
+    """A file changed while it was read."""
+
+
+class Stamp(NamedTuple):
+    """What tells that a file is the one that was read: its size, and when it and its entry were changed last, in ns."""
+
+    size: int
+    changed: int
+    moved: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "Stamp":
+        """Return the stamp that a look at a file gives."""
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 class Picture(NamedTuple):
     """What an image really is: MIME type, width and height in pixels as it is seen, when it was taken, how many bytes.
 
@@ -59,13 +92,42 @@ class Picture(NamedTuple):
     size: int
 
 
-class SentPicture(NamedTuple):
-    """An image as a request carries it: its bytes, their MIME type, width and height in pixels."""
+def is_printed(path: str) -> bool:
+    """Return whether a path stands on one line, wherever it is shown."""
+    return _CONTROLS.search(path) is None
 
-    data: bytes
-    mime_type: str
-    width: int
-    height: int
+
+def read_file(
+    path: str | Path, *, is_wanted: Callable[[bytes], object] = lambda _head: True
+) -> tuple[bytes, Stamp] | None:
+    """Return the bytes of a file and its stamp, one byte more than `MAX_BYTES` at most; None where it is not wanted.
+
+    `is_wanted` is asked about the first 16 bytes.
+
+    Raises:
+        NoFileError: it is a folder, a device or a pipe.
+        ChangedError: it changed meanwhile.
+        OSError: it cannot be read, or is a link.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        before = Stamp.of(os.fstat(file.fileno()))
+        data = file.read(_START)
+        if not is_wanted(data):
+            return None
+        data += file.read(MAX_BYTES + 1 - len(data))
+        after = Stamp.of(os.fstat(file.fileno()))
+    if before != after or len(data) != min(after.size, MAX_BYTES + 1):
+        raise ChangedError("it changed while it was read")
+    return data, after
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file, never waiting for a writer of a pipe; a link in its place is not followed."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NoFileError("it is no file but a folder, a device or a pipe")
+    return descriptor
 
 
 def probe(data: bytes) -> Picture:
@@ -83,8 +145,10 @@ def probe(data: bytes) -> Picture:
     return Picture(mime_type, width, height, _taken_at(exif), len(data))
 
 
-def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> SentPicture:
+def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> bytes:
     """Return an image as it is sent, its longer side at most `side` pixels; a smaller one is not enlarged.
+
+    One that would not go into a request is scaled further.
 
     Raises:
         PictureError: the bytes are no image that can be asked about.
@@ -108,9 +172,40 @@ def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> SentPicture:
         seen = _on_white(small)
         if turn is not None:
             seen = seen.transpose(turn)
-        out = io.BytesIO()
-        seen.save(out, "JPEG", quality=quality, subsampling=0)
-    return SentPicture(out.getvalue(), SENT_TYPE, *seen.size)
+        while len(sent := _as_jpeg(seen, quality)) > MAX_SENT:
+            seen.thumbnail((max(seen.size) * 3 // 4,) * 2, Resampling.LANCZOS)
+    return sent
+
+
+def _as_jpeg(image: "Image", quality: int) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality, subsampling=0)
+    return out.getvalue()
+
+
+def thumbnail(path: str, digest: str, *, side: int) -> bytes:
+    """Return the small JPEG of the image file at `path`, whose bytes had the SHA-256 `digest` when it was imported.
+
+    Raises:
+        PictureError: there is none, for the reason that the message says.
+        InputError: images of that size are not made.
+    """
+    if side not in SIDES:
+        raise InputError(f"thumbnails have {', '.join(map(str, SIDES))} pixels a side, and none has {side}")
+    with _MAKING:
+        return _thumbnail(path, digest, side)
+
+
+@lru_cache(maxsize=1_000)  # of about 10 KB
+def _thumbnail(path: str, digest: str, side: int) -> bytes:
+    try:
+        found = read_file(path)
+    except OSError as error:
+        raise PictureError(f"it cannot be read: {error.strerror}") from error
+    whole = found[0] if found else b""
+    if sha256(whole).hexdigest() != digest:
+        raise ChangedError("it changed since it was imported; `make import-images` looks again")
+    return prepare(whole, side=side, quality=OF_SMALL)
 
 
 @contextlib.contextmanager

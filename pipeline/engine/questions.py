@@ -88,7 +88,7 @@ class RequestBuilder:
             yield PlannedRequest(item, line, usage)
 
     def _refused(self, tx: "Connection", item_id: str, why: str) -> InputError:
-        name = self.task.names(tx, [item_id]).get(item_id, item_id)
+        name = self.task.table(tx).names(tx, [item_id]).get(item_id, item_id)
         return InputError(f"{name}: {why}; nothing was sent", hint="mend this row, then run again")
 
     def _with_room(self, prompt: requests.Prompt, *, cut: int) -> requests.Prompt:
@@ -104,5 +104,5 @@ def check_any_items(store: "Store", task: "Task") -> None:
         InputError: there are no items at all.
     """
     with store.read() as tx:
-        if not task.total(tx):
+        if not task.table(tx).total(tx):
             raise InputError("there is nothing to ask about yet", hint=task.how_to_fill)

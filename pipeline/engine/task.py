@@ -66,13 +66,6 @@ class WriteResult:
         return WriteResult(self.applied | other.applied, self.outdated | other.outdated, self.blocked | other.blocked)
 
 
-class StaleItems(NamedTuple):
-    """How many items changed since they were answered, and since when the first of them (aware), where known."""
-
-    rows: int
-    since: datetime | None
-
-
 class Words(NamedTuple):
     """How people call the items of a task, what they say of those that are answered, and what comes after that."""
 
@@ -139,21 +132,6 @@ class RowFault(NamedTuple):
     why: str
     next: str = ""
     contradiction: bool = True
-
-
-class CheckResult(NamedTuple):
-    """What a look at every row of a task's answers came to: figures for programs, a line of them, and what is wrong."""
-
-    said: str
-    figures: Mapping[str, int]
-    faults: Sequence[RowFault]
-
-
-class DerivedCheck(NamedTuple):
-    """What is wrong with columns that follow from others, and the items whose answers are here and whose row is not."""
-
-    faults: Sequence[RowFault] = ()
-    orphans: Sequence[str] = ()
 
 
 class ExportWanted(NamedTuple):
@@ -258,26 +236,14 @@ class Task(ABC):
         """Return which of these items `pending` would give, by a look at their rows alone."""
         return self.table(tx).pending_among(tx, ids)
 
-    def total(self, tx: Connection) -> int:
-        """Return how many items there are, whether they can be asked or not."""
-        return self.table(tx).total(tx)
-
-    def counts(self, tx: Connection) -> dict[str, int]:
-        """Return `total` and five disjoint counts that add up to it: done, open, not to be asked, claimed, parked."""
-        return self.table(tx).counts(tx)
-
-    def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
-        """Return for each id of an item that is there the name a person knows it by, for messages."""
-        return self.table(tx).names(tx, ids)
-
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the item of that name: by itself the id is the name.
 
         Raises:
             InputError: there is none.
         """
-        if name not in self.names(tx, [name]):
-            listed = f"`{self.words.make('parked')}` lists those that are"
+        if not self.table(tx).ids_among(tx, [name]):
+            listed = f"`{self.words.make('items')}` lists those there are"
             raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
         return name
 
@@ -285,8 +251,8 @@ class Task(ABC):
     def grid(self, tx: Connection) -> "Grid":
         """Return what lists the items."""
 
-    def stale(self, tx: Connection) -> StaleItems | None:  # noqa: ARG002 - few tell
-        """Return which items changed since they were answered; None where a task does not tell."""
+    def stale(self, tx: Connection) -> tuple[int, datetime | None] | None:  # noqa: ARG002 - few tell
+        """Return how many items changed since they were answered, and since when; None where a task does not tell."""
         return None
 
     @abstractmethod
@@ -467,16 +433,16 @@ class Task(ABC):
         for one in self.tables(tx):
             one.create(there)
 
-    def check(self, tx: Connection) -> CheckResult | None:  # noqa: ARG002 - few keep proofs beside their answers
-        """Look at every row that was written, at flat memory, and say what was seen also where nothing is wrong.
+    def check(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]] | None:  # noqa: ARG002
+        """Look at every row that was written, at flat memory: what was seen in words and in figures, and what is wrong.
 
         None where there is nothing to be looked at.
         """
         return None
 
-    def check_derived(self, tx: Connection, display: Progress) -> DerivedCheck:  # noqa: ARG002 - few derive columns
+    def check_derived(self, tx: Connection, display: Progress) -> Sequence[RowFault]:  # noqa: ARG002
         """Compare every column that follows from others with these, and every row with the answer that was applied."""
-        return DerivedCheck()
+        return ()
 
     def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - few derive columns
         """Bring columns that follow from others up to date; return how many rows were written."""

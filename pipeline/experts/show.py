@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func
 
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
-from pipeline.engine.task import DerivedCheck, RowFault
+from pipeline.engine.task import RowFault
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import rates, table
 from pipeline.experts.columns import HEADERS, USERNAME
@@ -158,7 +158,7 @@ GAP = "\N{REPLACEMENT CHARACTER}"
 EXAMPLES = 3
 
 
-def check_people(tx: Connection, display: Progress) -> DerivedCheck:
+def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """Compare scores with their rows, and tags with the answers that were applied."""
     wrong: dict[str, list[str]] = {SCORES: [], TAGS: [], TEXT: []}
     applied = answers.current_answers(tx, table.TASK)
@@ -169,7 +169,14 @@ def check_people(tx: Connection, display: Progress) -> DerivedCheck:
             for kind in _wrong(row, applied.pop(key, None), rules):
                 wrong[kind].append(text_of(row["username"]))
             bar.show(number)
-    return DerivedCheck([_fault(kind, names) for kind, names in wrong.items() if names], sorted(applied))
+    found = [_fault(kind, names) for kind, names in wrong.items() if names]
+    if applied:
+        first = min(applied)
+        said = f"answers of {len(applied)} people are here whose rows are not ({first}, …)"
+        why = "another program deleted their rows; what was asked about them is still kept"
+        next_ = f"make forget TASK=experts ITEM={first}, and so on"
+        found.append(RowFault(said, why, next_, contradiction=False))
+    return found
 
 
 def _wrong(row: Mapping[Any, Any], answer: str | None, rules: Mapping[str, str]) -> Iterator[str]:

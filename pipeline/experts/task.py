@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Table
 from pipeline.core.progress import Progress
 from pipeline.engine.task import (
     Answered,
-    DerivedCheck,
     ExportRows,
     ExportWanted,
+    RowFault,
     Task,
     VersionShare,
     Words,
@@ -147,7 +147,7 @@ class ExpertsTask(Task):
         """Delete a person's row."""
         table.remove_person(tx, item_id, so_far=so_far)
 
-    def check_derived(self, tx: Connection, display: Progress) -> DerivedCheck:
+    def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:
         """Compare scores with their rows, and tags with the answers that were applied."""
         from pipeline.experts.show import check_people
 

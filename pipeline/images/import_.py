@@ -19,16 +19,17 @@ from sqlalchemy import insert, or_, select, update
 from pipeline.core.errors import InputError
 from pipeline.core.files import check_named_in_utf8
 from pipeline.core.text import UNSOUND
-from pipeline.engine.picture_source import (
+from pipeline.engine.pictures import (
+    NEEDS_HEIC,
     UNPRINTED,
     ChangedError,
     NoFileError,
-    Stamp,
+    PictureError,
     is_printed,
-    note_opened,
+    knows_heic,
+    probe,
     read_file,
 )
-from pipeline.engine.pictures import NEEDS_HEIC, PictureError, knows_heic, probe
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK
 from pipeline.images.adopt import assets_table
@@ -103,12 +104,11 @@ class ImagesImportReport:
 
 
 class _File(NamedTuple):
-    """One file that is, or is called, an image: where it is, its bytes, their SHA-256, and what tells a change."""
+    """One file that is, or is called, an image: where it is, its bytes, their SHA-256."""
 
     path: str
     data: bytes
     sha256: str
-    stamp: Stamp
 
 
 def check_folder(folder: Path) -> None:
@@ -185,8 +185,7 @@ def _read(path: str) -> _File | str:
         return next(why for kind, why in _UNREAD.items() if isinstance(error, kind))
     if read is None:
         return OTHERS
-    data, stamp = read
-    return _File(path, data, hashlib.sha256(data).hexdigest(), stamp)
+    return _File(path, read[0], hashlib.sha256(read[0]).hexdigest())
 
 
 def _rows(tx: "Connection", some: Sequence[_File]) -> list[Row | None]:
@@ -216,13 +215,12 @@ def _is_same(one: _File, row: Row | None, *, is_refreshed: bool) -> bool:
 
 
 def _facts(found: _File) -> dict[str, Any]:
-    """Return what is kept of a file, after a look at all of its pixels; this process need not look again."""
+    """Return what is kept of a file, after a look at all of its pixels."""
     facts: dict[str, Any] = {"hash": found.sha256, "bytes": len(found.data)}
     try:
         seen = probe(found.data)
     except PictureError as error:
         return {**facts, **dict.fromkeys(("width", "height", "format", "taken_at")), "problem": error.message}
-    note_opened(found.path, found.stamp, found.sha256)
     return {
         **facts,
         "width": seen.width,

@@ -1,16 +1,14 @@
 """Show the library page by page: what was said of each image, or why nothing was, and the small images."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Text, cast, select, tuple_
 
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemsWanted, ListedItem
-from pipeline.engine import thumbnails
 from pipeline.engine.declared.shown import UNUSABLE, WHY
-from pipeline.engine.pictures import PictureError
+from pipeline.engine.pictures import PictureError, thumbnail
 from pipeline.engine.task import Task
 from pipeline.images.adopt import assets_table
 from pipeline.images.declaration import Buckets
@@ -88,10 +86,8 @@ def _shown(tx: Connection, task: Task, one: ListedItem) -> LibraryImage:
     return LibraryImage(one.id, str(path), one.state, summary or "", said, reason, one.input_hash)
 
 
-def thumbnail_of(store: Store, data: Path, item_id: str, *, side: int) -> bytes:
-    """Return the JPEG of an image of the workspace in the folder `data`, its longer side at most `side` pixels.
-
-    `side` is one of `thumbnails.SIDES`.
+def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:
+    """Return the JPEG of an image, its longer side at most `side` pixels, one of `pictures.SIDES`.
 
     Raises:
         PictureError: it cannot be shown, for the reason that the message says.
@@ -102,17 +98,7 @@ def thumbnail_of(store: Store, data: Path, item_id: str, *, side: int) -> bytes:
         known = select(assets.c.path, assets.c.hash, assets.c.problem).where(cast(assets.c.id, Text) == item_id)
         row = tx.execute(known.limit(1)).first()
     if row is None:
-        raise _no_image(item_id)
+        raise InputError(f"there is no image {item_id!r}", hint="`make items TASK=images` lists them")
     if row[2] is not None or not row[1]:
         raise PictureError(row[2] or "it was not looked at yet; `make import-images` does so")
-    small = thumbnails.thumbnail(data, row[0], row[1], side=side)
-    with store.read() as tx:
-        is_there = tx.execute(known.limit(1)).first() is not None
-    if not is_there:  # forgotten while it was made
-        thumbnails.drop_thumbnails(data)
-        raise _no_image(item_id)
-    return small
-
-
-def _no_image(item_id: str) -> InputError:
-    return InputError(f"there is no image {item_id!r}", hint="`make items TASK=images` lists them")
+    return thumbnail(row[0], row[1], side=side)

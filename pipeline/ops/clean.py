@@ -15,7 +15,6 @@ from pipeline.batch import prepare, uploads
 from pipeline.core import files, links
 from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.core.states import BatchState
-from pipeline.engine.thumbnails import drop_thumbnails
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
 from pipeline.index.build_lookup import left_folders
@@ -65,8 +64,6 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
         named = {Path(one.report).stem for one in runs.all_pilots(tx) if one.report is not None}
     for task in ws.tasks:
         _clean_reports(ws.data, task.name, oldest=oldest, named=named, report=report)
-    if not dry:
-        drop_thumbnails(ws.data)  # those of images that are gone; others are made again
     _clean_uploads(ws, report=report)
     return report
 

@@ -267,16 +267,10 @@ def _other_items(look: _Look, batch: Batch) -> str:
 def _derived(look: _Look) -> Found:
     """Do columns follow from their rows, and rows from the answers that were applied?"""
     for subject in look.tasks:
-        words = subject.words
         with look.store.read() as tx:
             found = subject.check_derived(tx, look.ws.display)
-        for one in found.faults:
-            yield CheckFinding(one.said, one.why, one.next, one.contradiction, words.many)
-        if found.orphans:
-            said = f"answers of {len(found.orphans)} {words.many} are here whose rows are not ({found.orphans[0]}, …)"
-            why = "another program deleted their rows; what was asked about them is still kept"
-            next_ = f"make forget TASK={subject.subject} ITEM={found.orphans[0]}, and so on"
-            yield notice(said, why, next_, check=words.many)
+        for one in found:
+            yield CheckFinding(one.said, one.why, one.next, one.contradiction, subject.words.many)
 
 
 def _rows(look: _Look) -> Found:
@@ -286,8 +280,9 @@ def _rows(look: _Look) -> Found:
             found = subject.check(tx)
         if found is None:
             continue
-        yield LookedAt(subject.subject, found.said, found.figures)
-        for one in found.faults:
+        said, figures, faults = found
+        yield LookedAt(subject.subject, said, figures)
+        for one in faults:
             yield CheckFinding(one.said, one.why, one.next, one.contradiction, subject.subject)
 
 

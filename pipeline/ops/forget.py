@@ -19,7 +19,6 @@ from pipeline.batch import prepare, uploads
 from pipeline.core import files, links
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
 from pipeline.engine.task import Task
-from pipeline.engine.thumbnails import drop_thumbnails
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import key_of_line
@@ -86,7 +85,6 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
     with ws.lock(build.LOCK):
         for path in left_folders(ws.data, [one.folder for one in ws.collections]):  # of tasks that are indexed no more
             links.remove_link(path)
-    drop_thumbnails(ws.data)  # those of other images are made again
     if ws.is_indexed:
         _rebuild(ws, ids, report)
     report.vectors = _drop_vectors(ws)
@@ -189,7 +187,7 @@ def _drop_lines(ws: OpenWorkspace, batch: "Batch", ids: Collection[str]) -> dict
 def _erase(tx: "Connection", task: Task, ids: Sequence[str], *, words: Sequence[str], now: datetime) -> None:
     """Remove every row of the person, in the caller's transaction."""
     is_brought = task.brings_items
-    for item_id, name in task.names(tx, ids).items():
+    for item_id, name in task.table(tx).names(tx, ids).items():
         _check_free(tx, task.name, item_id, name)
     for one in ids:
         task.remove_row(tx, one)

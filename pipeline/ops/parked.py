@@ -25,7 +25,7 @@ def list_parked(store: Store, task: Task) -> list[ParkedItem]:
     """Return every parked item of the task, longest first."""
     with store.read() as tx:
         rows = asks.parked_rows(tx, task.name, own=task.own)
-        names = task.names(tx, [row[0] for row in rows])
+        names = task.table(tx).names(tx, [row[0] for row in rows])
     return [ParkedItem(names.get(key, key), reason, foreign, since) for key, reason, foreign, since in rows]
 
 
@@ -55,5 +55,5 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool, confirm
         raise InputError("not confirmed; nothing was let go", hint="YES=1 answers yes")
     with ws.store.write() as tx:
         unparked = asks.unpark(tx, task.name, own=task.own, ids=ids)
-        names = task.names(tx, unparked)
+        names = task.table(tx).names(tx, unparked)
     return sorted(names.get(key, key) for key in unparked)

@@ -40,7 +40,7 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         listed = _listed(tx, ws.task, item_id)
         given, failed = answers.of_item(tx, ws.task.name, item_id)
         parked = asks.parked_reason(tx, ws.task.name, item_id, own=ws.task.own)
-        called = ws.task.names(tx, [item_id]).get(item_id, item_id)
+        called = ws.task.table(tx).names(tx, [item_id]).get(item_id, item_id)
         index = _index(tx, ws, item_id)
     requests = requests_of(ws, item_id, raw=raw)
     return {
@@ -96,7 +96,7 @@ def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: 
         names: dict[tuple[str, str], str] = {}
         for task in dict.fromkeys(one.task for one in found):
             ids = [one.item_id for one in found if one.task == task]
-            names |= {(task, key): name for key, name in ws.task_of(task).names(tx, ids).items()}
+            names |= {(task, key): name for key, name in ws.task_of(task).table(tx).names(tx, ids).items()}
         told = _documents(tx, found, data=ws.data if raw else None)
     return [{**one, "name": names.get((one["task"], one["item"]), one["item"])} for one in told]
 

@@ -52,7 +52,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         here = workspace.get_workspace(tx)
         parked = asks.parked_rows(tx, ws.task.name, own=ws.task.own)
         document: dict[str, Any] = {
-            ws.settings.task: ws.task.counts(tx),
+            ws.settings.task: ws.task.table(tx).counts(tx),
             "batches": _count_by_state(everyone),
             "index": _index(ws, tx, exact=exact) if ws.is_indexed else None,
             **_twins(tx),
@@ -95,7 +95,7 @@ def _twins(tx: "Connection") -> dict[str, Any]:
 def _stale(task: Task, tx: "Connection") -> dict[str, Any]:
     """Return {stale: {count, since}}, nothing where the task does not tell."""
     found = task.stale(tx)
-    return {} if found is None else {"stale": {"count": found.rows, "since": found.since and found.since.isoformat()}}
+    return {} if found is None else {"stale": {"count": found[0], "since": found[1] and found[1].isoformat()}}
 
 
 def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
 from pipeline.engine.declared.question import Question
-from pipeline.engine.task import Answered, CheckResult, ExportRows, ExportWanted, Task, Words, WriteResult
+from pipeline.engine.task import Answered, ExportRows, ExportWanted, RowFault, Task, Words, WriteResult
 from pipeline.passages import HOW_TO_FILL, best, table
 from pipeline.passages.adopt import adopt
 from pipeline.passages.entries import indexed_of
@@ -201,7 +201,7 @@ class ConceptsTask(Task):
         super().make_tables(tx, there)
         adopt(there, replace(self._settings, task="passages"))
 
-    def check(self, tx: Connection) -> CheckResult | None:
+    def check(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
         """Compare every quotation with its passage, and the concepts with the answers that were applied."""
         from pipeline.passages.verify import verify_quotes
 

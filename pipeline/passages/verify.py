@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Connection, Select, Text, cast, false, func, literal, select
 
-from pipeline.engine.task import CheckResult, RowFault
+from pipeline.engine.task import RowFault
 from pipeline.passages import table
 from pipeline.passages.evidence import Evidence, Support
 from pipeline.passages.schema import PassagesShape
@@ -59,7 +59,7 @@ class _Faults:
         return RowFault(said, *FAULTS[kind])
 
 
-def verify_quotes(tx: Connection, shape: PassagesShape) -> CheckResult:
+def verify_quotes(tx: Connection, shape: PassagesShape) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
     """Look at all rows of concepts once; see the module."""
     ours, found, sums = versions.list_versions(tx, table.TASK), _Faults(), Counter[str]()
     concepts = shape.concepts.c
@@ -78,7 +78,7 @@ def verify_quotes(tx: Connection, shape: PassagesShape) -> CheckResult:
     figures = {"quotations": sums["quotations"], "concepts": sums["concepts"], "others": others, "faults": wrong}
     said = f"{sums['quotations']:,} quotations in {sums['concepts']:,} concepts, {wrong:,} faults"
     said += f"; {others:,} concepts of other programs are not judged" if others else ""
-    return CheckResult(said, figures, [found.told(kind) for kind in (*FAULTS, GONE) if found.counts[kind]])
+    return said, figures, [found.told(kind) for kind in (*FAULTS, GONE) if found.counts[kind]]
 
 
 def _judge(rows: Sequence[tuple[Any, ...]], texts: Mapping[str, str], found: _Faults) -> Counter[str]:

@@ -148,7 +148,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _samples(tx: "Connection", task: "Task", shown: Sequence[tuple[str, str]]) -> Iterator[Sample]:
     """Yield the chosen answers beside the names and texts of their rows."""
     ids = [item_id for item_id, _ in shown]
-    names, texts = task.names(tx, ids), task.asked_texts(tx, ids)
+    names, texts = task.table(tx).names(tx, ids), task.asked_texts(tx, ids)
     for item_id, answer in shown:
         if item_id in names:
             yield Sample(item_id, names[item_id], _cut(texts.get(item_id, "")), (), _cut(answer))

@@ -50,7 +50,7 @@ def run(ws: OpenWorkspace, *, limit: int | None, plan: "BatchPlan | None" = None
         ConfigurationError: no key, or no such model; nothing was asked.
     """
     with ws.store.read() as tx:
-        total, askable = ws.task.total(tx), asks.count_askable(tx, ws.task)
+        total, askable = ws.task.table(tx).total(tx), asks.count_askable(tx, ws.task)
     to_ask = askable if limit is None else min(askable, limit)
     report = TagLiveReport(total=total, skipped=total - to_ask)
     if not to_ask:
@@ -70,7 +70,7 @@ def run(ws: OpenWorkspace, *, limit: int | None, plan: "BatchPlan | None" = None
         rest = max(0, to_ask - report.asked.done)
         report.left = min(rest, asks.count_askable(tx, ws.task))
         report.asked.elsewhere = rest - report.left
-        names = ws.task.names(tx, [item_id for item_id, _ in report.asked.samples])
+        names = ws.task.table(tx).names(tx, [item_id for item_id, _ in report.asked.samples])
     report.samples = [(names.get(item_id, item_id), reason) for item_id, reason in report.asked.samples]
     if not report.left:
         rounds.close_runs(ws, at=ws.now())

@@ -157,7 +157,7 @@ def plan_trial(ws: OpenWorkspace, ids: Sequence[str]) -> "Trial":
     builder = RequestBuilder(ws.task, ws.model)
     with ws.store.read() as tx:
         planned = {one.item.id: one for one in builder.lines(tx, ids)}
-        names = ws.task.names(tx, list(planned))
+        names = ws.task.table(tx).names(tx, list(planned))
         known = estimate.calibration(tx, ws.extractor)
     usage = sum((one.usage for one in planned.values()), NO_USAGE)
     cost = usage_cost(ws.model, known.applied(usage, count=len(planned)), batch=False, on=ws.now().date())
@@ -317,7 +317,7 @@ def run_pair(
         labels = [one.label for one in sides if one.ws is None]
         among = answers.items_of_versions(tx, ws.task.name, labels) if labels else _every(tx, ws.task)
         ids = pilot.draw_items(among, size=size, seed=seed)
-        names = ws.task.names(tx, ids)
+        names = ws.task.table(tx).names(tx, ids)
         said = [_stored(tx, ws.task, one.label, ids) if one.ws is None else {} for one in sides]
     if not names:
         raise InputError(

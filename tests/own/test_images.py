@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline.engine import picture_source
+from pipeline.engine import row_images
 from pipeline.engine.pictures import Picture, probe
 from tests.lab import Workspace, ran
 
@@ -66,13 +66,13 @@ def asked(workspace: Workspace) -> list[Any]:
 def test_a_file_is_read_again_only_where_it_changed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that moved is the same input; one whose bytes are others is another, whatever its times say."""
     opened: list[bytes] = []
-    monkeypatch.setattr(picture_source, "SETTLED_NS", 0)
+    monkeypatch.setattr(row_images, "SETTLED_NS", 0)
 
     def counted(data: bytes) -> Picture:
         opened.append(data)
         return probe(data)
 
-    monkeypatch.setattr(picture_source, "probe", counted)
+    monkeypatch.setattr(row_images, "probe", counted)
     put(workspace, put_images(red=saved("red"), blue=saved("blue")))
     workspace.ran_each("batch-submit", "batch-submit", *ROUND[1:])
     assert len(opened) == 2

@@ -51,7 +51,7 @@ def get_images(request: Request, wanted: Annotated[Wanted, Query()]) -> dict[str
 def get_thumbnail(request: Request, key: str, side: Literal["160", "320", "640"] = "320") -> Response:
     """Return the small JPEG of one image, by its id."""
     with desk_of(request).to_read(TASK) as ws:
-        found = thumbnail_of(ws.store, ws.data, key, side=int(side))
+        found = thumbnail_of(ws.store, key, side=int(side))
     return Response(found, media_type="image/jpeg", headers={"etag": etag_of(found)})
 
 
@@ -82,7 +82,7 @@ def _shown(request: Request, template: str, wanted: Wanted, opened: str = "") ->
     page = _page(desk, wanted)
     with desk.to_read(TASK) as ws:
         with ws.store.read() as tx:
-            _, *states = ws.task.counts(tx)
+            _, *states = ws.task.table(tx).counts(tx)
         is_apart = opened and all(one.id != opened for one in page.images)
         apart = library_page(ws.store, ws.task, ItemsWanted(1, only=opened)).images if is_apart else []
         known = {**asked, "states": [*states, BROKEN], "buckets": BUCKETS, "how_to_fill": ws.task.how_to_fill}

@@ -99,7 +99,7 @@ def _shown(listed: items.ItemList, asked: Asked, task: str, after: str = "") -> 
     how: Any = {"after": after or None, "sort": asked.sort, "fields": asked.fields}
     page = listed.page(asked.which, limit=ROWS, **how)
     with listed.store.read() as tx:
-        names = listed.task.names(tx, [one.id for one in page.items])
+        names = listed.task.table(tx).names(tx, [one.id for one in page.items])
     rows = [{"name": names.get(one.id, one.id), "state": one.state, "cells": _cells(one.values)} for one in page.items]
     numbers = [any(row["cells"][at][0] == "num" for row in rows) for at in range(len(page.names))]
     chosen = [pair for pair in asked.pairs if pair[0] not in {"sort", "fields"}]

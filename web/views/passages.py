@@ -58,7 +58,7 @@ def _shown(request: Request, template: str, *, find: str, state: str, after: str
         page = items.run(ws).page(which, limit=PASSAGES, after=after or None)
         found = [quoted_passage(ws.store, ws.tasks, ws.settings, one.id) for one in page.items]
         with ws.store.read() as tx:
-            _, *states = ws.task.counts(tx)
+            _, *states = ws.task.table(tx).counts(tx)
         asked = {"find": find, "state": state}
         more = urlencode({**asked, "after": page.after}) if page.after else ""
         known = {**asked, "states": states, "more": more, "how_to_fill": ws.task.how_to_fill}

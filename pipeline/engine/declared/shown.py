@@ -141,5 +141,5 @@ def rows_grid(tx: Connection, task: "DeclaredTask") -> Grid:
         tags=tag_facet(tx, record.name, items.item_id),
         versions=version_facet(record.name, items.item_id),
         more=(*fields, whose),
-        more_of=partial(answers_of, record.name, fields, whose=whose, prefer=task.writer.preferred, label=task.label),
+        more_of=partial(answers_of, record.name, fields, whose=whose, prefer=task.preferred, label=task.label),
     )

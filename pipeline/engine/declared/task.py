@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, or_, select
 
@@ -16,18 +16,16 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.declared.question import Judge, Question, digest, fingerprint_of
-from pipeline.engine.declared.row_images import UNSET, ImageSettings, RowImages
 from pipeline.engine.declared.shown import UNUSABLE, indexed_by
-from pipeline.engine.declared.task_file import ROWS, load_declaration, name_in_python
+from pipeline.engine.declared.task_file import ROWS, built_in, load_declaration, name_in_python
+from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import (
     Answered,
-    DerivedCheck,
     ExportRows,
     ExportWanted,
     Item,
     RowFault,
     Rows,
-    StaleItems,
     Task,
     VersionShare,
     Words,
@@ -58,21 +56,7 @@ NAMED = 1_000  # characters of a label that are kept
 EXAMPLES = 3  # rows that a fault names
 
 
-class RowWriter(NamedTuple):
-    """What answers now, as other programs' tables name it: provider and model, and the versions that come first."""
-
-    provider: str
-    model: str
-    preferred: Sequence[str] = ()
-
-    @classmethod
-    def of(cls, settings: Settings, backend: str, record: TaskRecord) -> "RowWriter":
-        """Return what would answer about the rows of a task now."""
-        model = record.words.get("model") or settings.for_backend(backend).model
-        return cls(backend, model, settings.prefer_versions or ())
-
-
-NO_WRITER = RowWriter("", "")
+DEFAULTS = Settings()
 
 
 class DeclaredTask(Task):
@@ -87,17 +71,12 @@ class DeclaredTask(Task):
     export_choices = frozenset({"extractor", "rows", "cost"})
     columns = (KEY, HASH, VALUES)
 
-    def __init__(
-        self,
-        record: TaskRecord,
-        *,
-        refreshes: bool = False,
-        image_settings: ImageSettings = UNSET,
-        writer: RowWriter = NO_WRITER,
-    ) -> None:
-        """Make the task of a record; no file is loaded."""
+    def __init__(self, record: TaskRecord, settings: Settings = DEFAULTS, provider: str = "") -> None:
+        """Make the task of a record; no file is loaded. `provider` is the backend that answers now."""
         named, told = f" TASK={record.name}", record.words
-        self.record, self.refreshes, self.image_settings, self.writer = record, refreshes, image_settings, writer
+        self.record, self.settings, self.provider = record, settings, provider
+        self.refreshes = settings.refresh and bool(told.get("refresh"))
+        self.preferred: Sequence[str] = settings.prefer_versions or ()
         self.name = self.subject = record.name
         self.label, self.fingerprint, self.model = (
             f"{self.name}@{record.version}",
@@ -179,9 +158,12 @@ class DeclaredTask(Task):
         return items_table(self.record.name)
 
     def row_images(self) -> RowImages:
-        """Return what looks at the images of rows."""
-        source = self.image_settings.source(self.record, self.declaration)
-        return RowImages(self.images, self.record.words["asked"], source)
+        """Return the images of rows: below the folder that is set, else beside the items' file, else the task's."""
+        record, side = self.record, self.declaration.image_side
+        beside = Path(record.path if record.is_query else record.items)
+        is_ours = built_in(record.name) is not None  # whose rows have whole paths
+        folder = Path("/") if is_ours else self.settings.folder or beside.parent
+        return RowImages(self.images, record.words["asked"], folder, side, self.settings.refresh)
 
     def table(self, tx: Connection) -> ItemTable:  # noqa: ARG002 - the record tells
         """Return the table of the items, in the order in which they were first seen."""
@@ -221,12 +203,6 @@ class DeclaredTask(Task):
         named = fill_template(template, lambda name: value_text(row.get(column_named(name, row) or name)))
         return " ".join(named.split())[:NAMED] or str(row[KEY])
 
-    def id_of(self, tx: Connection, name: str) -> str:
-        """Return the id of the row of that key."""
-        if not self.table(tx).ids_among(tx, [name]):
-            raise InputError(f"there is no row {name!r} in {self.name}", hint=f"make items TASK={self.name} lists them")
-        return name
-
     def grid(self, tx: Connection) -> "Grid":
         """Return what lists rows, looked for in all their columns."""
         from pipeline.engine.declared.shown import rows_grid
@@ -239,12 +215,13 @@ class DeclaredTask(Task):
         found = self.rows(tx, ids).items()
         return {one: "\n".join(value_text(row[name]) for name in asked) for one, row in found}
 
-    def stale(self, tx: Connection) -> StaleItems:
+    def stale(self, tx: Connection) -> tuple[int, datetime | None]:
         """Return how many rows changed since they were answered, and since when the first of them."""
         mine = self.items_table.c
         told = (func.count(mine.findable_key), func.min(mine.findable_changed_at))
         old = self._is_answered(of_input=False) & ~self._is_answered(of_input=True)
-        return StaleItems(*tx.execute(select(*told).where(mine.findable_gone_at.is_(None), old)).one())
+        rows, since = tx.execute(select(*told).where(mine.findable_gone_at.is_(None), old)).one()
+        return rows, since
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:  # noqa: ARG002 - it goes
         """Delete a row, and what other programs were given of its answers."""
@@ -296,7 +273,7 @@ class DeclaredTask(Task):
 
     def target_of(self, table: str, key: str) -> RowTarget:
         """Return a table that gets a row of each answer, by its column of the item."""
-        return RowTarget(self.answers_spec, table, key, self.writer.provider, self.writer.preferred)
+        return RowTarget(self.answers_spec, table, key, self.provider, self.preferred)
 
     def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
         """Return the answer with its quotations located and checked by the file, or None and what is wrong.
@@ -344,7 +321,8 @@ class DeclaredTask(Task):
         answered = self._is_answered_here(of_input=of_input)
         if self.row_target is None:
             return answered
-        row = self.row_target.has_row(self.items_table.c.findable_key, self.writer.model)
+        model = self.model or self.settings.for_backend(self.provider).model
+        row = self.row_target.has_row(self.items_table.c.findable_key, model)
         return answered | (row & ~self._is_answered_here(of_input=False) if of_input else row)
 
     def _is_answered_here(self, *, of_input: bool) -> ColumnElement[bool]:
@@ -370,9 +348,9 @@ class DeclaredTask(Task):
         super().make_tables(tx, there)
         make_views(there, self.answers_spec, self.record.columns)
 
-    def check_derived(self, tx: Connection, display: Progress) -> DerivedCheck:  # noqa: ARG002 - it takes no time
+    def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Tell images that cannot be asked about, and answers that other programs lack."""
-        return DerivedCheck([*self._unusable(tx), *self._unwritten(tx)])
+        return [*self._unusable(tx), *self._unwritten(tx)]
 
     def _unwritten(self, tx: Connection) -> list[RowFault]:
         target = self.row_target

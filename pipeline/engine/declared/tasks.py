@@ -22,8 +22,7 @@ from pipeline.engine.declared.record import (
     quoted_columns,
     record_of,
 )
-from pipeline.engine.declared.row_images import ImageSettings
-from pipeline.engine.declared.task import DeclaredTask, RowWriter
+from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import (
     ROWS,
     built_in,
@@ -56,17 +55,9 @@ if TYPE_CHECKING:
 
 def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, ...]:
     """Return every task that was recorded here; no file is loaded."""
-    known, images = workspace.list_tasks(tx), ImageSettings.of(settings)
+    known = workspace.list_tasks(tx)
     backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
-    return tuple(
-        _class_of(one.name)(
-            one,
-            refreshes=settings.refresh and bool(one.words.get("refresh")),
-            image_settings=images,
-            writer=RowWriter.of(settings, backend, one),
-        )
-        for one in known
-    )
+    return tuple(_class_of(one.name)(one, settings, backend) for one in known)
 
 
 def _class_of(name: str) -> type[DeclaredTask]:
@@ -203,13 +194,12 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
             display.say(f"{new.name}: {note}")
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
-        found, images = workspace.get_task(tx, new.name) or new, before.image_settings
-        now = type(before)(found, refreshes=before.refreshes, image_settings=images, writer=before.writer)
+        now = type(before)(workspace.get_task(tx, new.name) or new, settings, before.provider)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
             )
-        stale = now.stale(tx).rows
+        stale = now.stale(tx)[0]
     if stale and not before.refreshes:
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
     return now
@@ -247,7 +237,7 @@ def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
     declaration = replace(load_declaration(found), name=task.name)
     keyed = replace(declaration, key=tuple(name for name, _ in mine.key))
     record = record_of(keyed, found, mine.columns, at=at)
-    return DeclaredTask(replace(record, prefix=mine.prefix), image_settings=before.image_settings)
+    return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
 
 
 def _fill(
@@ -261,7 +251,7 @@ def _fill(
     display: Progress,
 ) -> None:
     """Make a task's table hold what its source says, and keep that it does; one process at a time."""
-    rows = DeclaredTask(record, image_settings=ImageSettings.of(settings))
+    rows = DeclaredTask(record, settings)
     assert store.locks is not None  # noqa: S101 - its workspace is open
     with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
         with store.read() as tx:

@@ -1,14 +1,15 @@
 """An https address that a table names is asked only where it is public, once resolved, and within bounds."""
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
-from pipeline.engine import picture_fetch
-from pipeline.engine.picture_fetch import PictureFetcher
+from pipeline.engine import row_images
 from pipeline.engine.pictures import PictureError
+from pipeline.engine.row_images import fetch
 
 PUBLIC = "93.184.216.34"
 PRIVATE = (
@@ -28,7 +29,7 @@ PRIVATE = (
 
 
 @contextmanager
-def answering(*replies: bytes, closes: bool = True) -> Iterator[PictureFetcher]:
+def answering(*replies: bytes, closes: bool = True) -> Iterator[Callable[..., bytes]]:
     """Give what fetches from a host that answers so, one connection after the other; `asked` are its addresses."""
     asked: list[tuple[str, str]] = []
     left = list(replies)
@@ -48,8 +49,7 @@ def answering(*replies: bytes, closes: bool = True) -> Iterator[PictureFetcher]:
             host, [PUBLIC]
         )
 
-    fetcher = PictureFetcher(seconds=30, resolve=resolve, connect=connect)
-    yield fetcher
+    yield partial(fetch, resolve=resolve, connect=connect)
     assert {address for address, _ in asked} <= {PUBLIC}
     assert not left
     for one in ends:
@@ -68,8 +68,8 @@ def moved(to: str) -> bytes:
 
 def test_an_address_gives_its_bytes_through_redirects_to_public_ones() -> None:
     """Relative ones as well."""
-    with answering(moved("/b?c=d"), moved("https://other.example/e"), reply(b"bytes")) as fetcher:
-        assert fetcher.fetch("https://some.example/a") == b"bytes"
+    with answering(moved("/b?c=d"), moved("https://other.example/e"), reply(b"bytes")) as fetched:
+        assert fetched("https://some.example/a") == b"bytes"
 
 
 REFUSED: dict[str, tuple[str, Sequence[bytes], str]] = {
@@ -94,10 +94,10 @@ REFUSED: dict[str, tuple[str, Sequence[bytes], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_to_be_asked_or_gives_no_image_is_refused(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a reason that names no more than the host."""
-    monkeypatch.setattr(picture_fetch, "MAX_BYTES", 8)
+    monkeypatch.setattr(row_images, "MAX_BYTES", 8)
     url, replies, reason = REFUSED[case]
-    with answering(*replies) as fetcher, pytest.raises(PictureError, match=reason):
-        fetcher.fetch(url)
+    with answering(*replies) as fetched, pytest.raises(PictureError, match=reason):
+        fetched(url)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
@@ -107,14 +107,14 @@ def test_no_address_but_a_public_one_is_asked(address: str) -> None:
     def refuse(*_: object) -> socket.socket:
         raise AssertionError("it was asked")
 
-    fetcher = PictureFetcher(resolve=lambda _host, _port: [address], connect=refuse)
     with pytest.raises(PictureError, match="private network"):
-        fetcher.fetch("https://some.example/a")
+        fetch("https://some.example/a", resolve=lambda _host, _port: [address], connect=refuse)
 
 
 def test_an_answer_that_never_ends_is_cut_off() -> None:
     """After the time that is set, however it drips."""
-    with answering(b"HTTP/1.1 200 OK\r\nX: ", closes=False) as known:
-        fetcher = PictureFetcher(seconds=0.2, resolve=known.resolve, connect=known.connect)
-        with pytest.raises(PictureError, match=r"not within 0\.2 s"):
-            fetcher.fetch("https://some.example/a")
+    with (
+        answering(b"HTTP/1.1 200 OK\r\nX: ", closes=False) as fetched,
+        pytest.raises(PictureError, match=r"not within 0\.2 s"),
+    ):
+        fetched("https://some.example/a", seconds=0.2)
