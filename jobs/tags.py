@@ -13,7 +13,7 @@ from jobs.values import COUNT, Count
 from jobs.variables import read_settings
 from pipeline.core.settings import BUILT_IN
 from pipeline.experts import tags
-from pipeline.experts.tags import Edited, MergeReport, PersonTags, TagChange, TagsReport
+from pipeline.experts.tags import Document, TagChange
 
 FEW = 10  # merges that are shown
 
@@ -58,14 +58,14 @@ def main(
     --person the tags of one, and every edit; --add, --remove and --rename edit them, --undo takes back an edit by its
     number, and no model touches them from then on.
     """
-    change = TagChange(tags.listed(add), tags.listed(remove), tags.typed(rename) if rename else ())
-    if person is None and any(change):
+    change = TagChange(tags.listed(add), tags.listed(remove), tags.typed(rename) if rename else (), undo)
+    if person is None and any(change[:3]):
         raise click.UsageError("name whose tags: --person USERNAME. With make: EXPERT=…")
-    if (merge is not None) + (undo is not None) + any(change) > 1 or (merge is not None and person is not None):
+    if (merge is not None) + (undo is not None) + any(change[:3]) > 1 or (merge is not None and person is not None):
         raise click.UsageError("a merge, an edit of one --person and --undo exclude each other")
     editor = who or this_person()
     if person is not None:
-        _of_person(person, change, editor, undo=undo, as_json=as_json)
+        _of_person(person, change, editor, as_json=as_json)
     elif merge is None and undo is None:
         with read_workspace(task="experts") as ws:
             _show_tags(tags.count_tags(ws.store), find=find, most=most, as_json=as_json)
@@ -75,7 +75,7 @@ def main(
                 done = tags.merge(ws.store, tags.typed(merge), editor, at=ws.now())
             else:
                 done = tags.undo_merge(ws.store, undo or 0, editor, at=ws.now())
-        print_json(done.document()) if as_json else _tell_merged(done)
+        print_json(done) if as_json else _tell_merged(done)
 
 
 def this_person() -> str:
@@ -85,63 +85,61 @@ def this_person() -> str:
     return "unknown"
 
 
-def _of_person(username: str, change: TagChange, who: str, *, undo: int | None, as_json: bool) -> None:
-    if undo is None and not any(change):
+def _of_person(username: str, change: TagChange, who: str, *, as_json: bool) -> None:
+    if not any(change):
         with read_workspace(task="experts") as ws:
             found = tags.read_tags(ws.store, username)
-        print_json(found.document()) if as_json else _show_person(found)
+        print_json(found) if as_json else _show_person(found)
         return
     with open_workspace(task="experts") as ws:
-        if undo is None:
-            done = tags.edit_tags(ws.store, username, change, who, at=ws.now())
-        else:
-            done = tags.undo_edit(ws.store, username, undo, who, at=ws.now())
-    print_json(done.document()) if as_json else _tell_edited(done)
+        done = tags.edit_tags(ws.store, username, change, who, at=ws.now())
+    print_json(done) if as_json else _tell_edited(done)
 
 
-def _show_tags(report: TagsReport, *, find: str, most: int, as_json: bool) -> None:
-    found = [one for one in report.tags if find.lower() in one.tag.lower()]
+def _show_tags(report: Document, *, find: str, most: int, as_json: bool) -> None:
+    found = [one for one in report["tags"] if find.lower() in one["tag"].lower()]
     if as_json:
-        print_json({**report.document(), "tags": [one._asdict() for one in found]})
+        print_json({**report, "tags": found})
         return
-    different, once = plural(len(report.tags), "different tag"), plural(report.used_once, "tag")
-    print_line(f"{plural(report.people, 'person', 'people')} with {different}; {once} of one person alone")
-    rows = [(one.tag, f"{one.people:,}", ", ".join(one.examples)) for one in found[:most]]
+    different, once = plural(report["different"], "different tag"), plural(report["used_once"], "tag")
+    print_line(f"{plural(report['people'], 'person', 'people')} with {different}; {once} of one person alone")
+    rows = [(one["tag"], f"{one['people']:,}", ", ".join(one["examples"])) for one in found[:most]]
     print_table(("tag", "people", "such as"), rows)
-    if report.merges:
+    if report["merges"]:
         cells = [
             (
-                *(str(one.number), one.old, one.new, one.who, f"{one.at:%Y-%m-%d %H:%M}"),
-                "" if one.undone_at is None else f"{one.undone_at:%Y-%m-%d %H:%M} {one.undone_by}",
+                *(str(one["number"]), one["old"], one["new"], one["who"], f"{one['at']:%Y-%m-%d %H:%M}"),
+                "" if one["undone_at"] is None else f"{one['undone_at']:%Y-%m-%d %H:%M} {one['undone_by']}",
             )
-            for one in report.merges[-FEW:]
+            for one in report["merges"][-FEW:]
         ]
         print_table(("merge", "from", "into", "who", "when", "undone"), cells)
 
 
-def _tell_merged(done: MergeReport) -> None:
-    for old, new in done.same:
+def _tell_merged(done: Document) -> None:
+    for old, new in done["same"]:
         Terminal().say(f"{old!r} goes into {new!r} already")
-    for one in done.merges:
-        print_line(f"merge {one.number}: {one.old!r} into {one.new!r}" + (", undone" if one.undone_at else ""))
-    if done.kept:
-        Terminal().warn(f"{plural(done.kept, 'row')} did not take other tags: a trigger or a rule of the database")
-    print_line(f"{plural(done.people, 'person', 'people')} with other tags now. Next: make index")
+    for one in done["merges"]:
+        undone = ", undone" if one["undone_at"] else ""
+        print_line(f"merge {one['number']}: {one['old']!r} into {one['new']!r}{undone}")
+    if done["kept"]:
+        Terminal().warn(f"{plural(done['kept'], 'row')} did not take other tags: a trigger or a rule of the database")
+    print_line(f"{plural(done['people'], 'person', 'people')} with other tags now. Next: make index")
 
 
-def _show_person(found: PersonTags) -> None:
-    score = "-" if found.findability_score is None else f"{found.findability_score:g}"
-    print_fields((("username", found.username), ("tags", ", ".join(found.tags) or "-"), ("score", score)))
-    if found.edits:
-        print_table(("edit", "who", "when", "what"), [edit_cells(one.document()) for one in found.edits])
+def _show_person(found: Document) -> None:
+    score = "-" if found["findability_score"] is None else f"{found['findability_score']:g}"
+    print_fields((("username", found["username"]), ("tags", ", ".join(found["tags"]) or "-"), ("score", score)))
+    if found["edits"]:
+        print_table(("edit", "who", "when", "what"), [edit_cells(one) for one in found["edits"]])
 
 
-def _tell_edited(done: Edited) -> None:
-    if done.number is None:
-        print_line(f"{done.person.username}: there is nothing to change")
+def _tell_edited(done: Document) -> None:
+    if done["edit"] is None:
+        print_line(f"{done['username']}: there is nothing to change")
         return
-    print_line(f"edit {done.number} of {done.person.username}: {', '.join(done.person.tags) or 'no tags'}")
-    print_line(f"score {done.person.findability_score:g}. Next: make index")
+    print_line(f"edit {done['edit']} of {done['username']}: {', '.join(done['tags']) or 'no tags'}")
+    print_line(f"score {done['findability_score']:g}. Next: make index")
 
 
 @click.command(name="score", cls=WritingCommand)

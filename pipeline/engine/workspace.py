@@ -1,6 +1,6 @@
 """The session of a command: the open workspace with its store, settings, clock and client, and the subjects it has.
 
-A subject is a room of the pipeline that has a module `subject`, and its name is the room's: no room below the subjects
+A subject is a room of the pipeline that has a module `import_`, and its name is the room's: no room below the subjects
 names one. Tasks that users declare in files of their own are subjects too, found in the workspace; what carries them
 out is loaded where there are some.
 """
@@ -276,14 +276,14 @@ class OpenWorkspace:
 
 @cache
 def rooms() -> tuple[ModuleType, ...]:
-    """Return the module `subject` of every room that has one, by the rooms' names.
+    """Return the package of every subject, by their names: the rooms that import.
 
     Each says `how_to_begin`, whether the subject `is_here`, and `task_of` returns its task, None where that comes with
-    the declared ones. Its module `adopt` says whether the tables are adopted (`is_adopted`), what adopting would add to
+    the declared ones. Its module `table` says whether the tables are adopted (`is_adopted`), what adopting would add to
     those of another program (`adoption_plan`), which ones it makes (`makes`), and does it (`adopt`).
     """
-    found = sorted(path.parent.name for path in PIPELINE.glob("*/subject.py"))
-    return tuple(import_module(f"pipeline.{name}.subject") for name in found)
+    found = sorted(path.parent.name for path in PIPELINE.glob("*/import_.py"))
+    return tuple(import_module(f"pipeline.{name}") for name in found)
 
 
 def room_in_use(settings: Settings) -> ModuleType | None:
@@ -292,8 +292,8 @@ def room_in_use(settings: Settings) -> ModuleType | None:
 
 
 def tables_of(room: ModuleType) -> ModuleType:
-    """Return the module `adopt` of a subject's room."""
-    return import_module(f"{room.__package__}.adopt")
+    """Return the module `table` of a subject's room."""
+    return import_module(f"{room.__package__}.table")
 
 
 def declared() -> Any:

@@ -1,1 +1,31 @@
-"""The subject experts: people, their tags and their score."""
+"""The subject experts: people, their tags and their score. Its table and its task are in every workspace."""
+
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pipeline.core.settings import Settings
+    from pipeline.engine.task import Task
+    from pipeline.store.database import Connection
+
+how_to_begin = "`make import EXPERTS=people.csv` brings people in"
+
+
+def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - every workspace has experts
+    """Return whether this workspace has the subject."""
+    return True
+
+
+def task_of(tx: "Connection", settings: "Settings") -> "Task":  # noqa: ARG001 - the same for every workspace
+    """Return the task.
+
+    Raises:
+        ConfigurationError: VERSION= is another version of the question about people than there is.
+    """
+    from pipeline.experts.task import TASK
+
+    label = settings.version or TASK.label
+    if label != TASK.label and label.partition("@")[0] == TASK.name:
+        raise ConfigurationError(f"VERSION={label}: people are asked about under {TASK.label}")
+    return TASK

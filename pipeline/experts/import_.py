@@ -1,25 +1,42 @@
-"""Import people from a file, in one transaction: all sound rows go in, or none where something stops it.
+"""Import people from a file: CSV by its header, JSON, JSON lines or Parquet; all sound rows go in, or none.
 
-A dry one looks at every row in a snapshot, without keeping others from writing, and says what would become of it.
+Formulas, HTML, odd URLs, any script, emoji and control characters go in as they are. A row with bad bytes, NUL, or no
+usable username is rejected; a value of the wrong kind is dropped or altered, with a finding. Of rows with the same
+username the first goes in, also where they differ only in case or in the form of their accents: those are exact keys
+once stored, but in one file almost surely one person, and asking twice costs money.
+
 Tags are never written. A parked person with another biography is asked again; one in an open batch gets the answer to
 the old text, and a finding says so.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from pipeline.core.errors import InputError
+from pipeline.core.text import UNSOUND, first_few, restore_formula
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.columns import HEADERS
-from pipeline.experts.read import People
-from pipeline.experts.rows import Person
-from pipeline.experts.schema import fit_rates
+from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import asks, workspace
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.columns import parse_map
-from pipeline.tables.findings import Finding, FindingKind, ImportReport, all_or_nothing, excerpt, import_rows
+from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, fold, parse_map
+from pipeline.tables.findings import (
+    Finding,
+    FindingKind,
+    ImportReport,
+    SeenIds,
+    all_or_nothing,
+    excerpt,
+    import_rows,
+    rejected,
+)
+from pipeline.tables.read import SourceRow, parse_json
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -27,6 +44,303 @@ if TYPE_CHECKING:
 BLOCK = 500  # people written at a time
 KEPT = "not changed: a trigger or a rule of the database keeps the row as it is"
 ASKED_ABOUT = ("bio", "job_title")  # what tags are made from, besides the username
+MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
+MAX_RATE = 10_000_000  # an hour in the currencies with the smallest units (VND, IDR) stays below
+EXPECTED = ", ".join(HEADERS.values())
+WHOLE_NAME, PARTS = "full_name", ("first_name", "last_name")
+LAYOUT = Layout(
+    USERNAME,
+    {**HEADERS, WHOLE_NAME: "Full name"},
+    f"give a CSV file with the header {EXPECTED}, or JSON objects with these keys",
+    "make import EXPERTS={}",
+)
+# What people type into a field that they leave empty: every text field reads these as empty, whatever their case
+PLACEHOLDERS = frozenset(
+    {
+        *("-", "--", "---", "\u2013", "\u2014", "_", ".", "..", "...", "\u2026", "/", "?", "??", "???"),
+        *("n/a", "n.a.", "#n/a", "null", "none", "nil", "na", "nan", "(none)", "undefined", "empty", "(empty)"),
+        *("tbd", "tba", "tbc", "t.b.d.", "todo", "to do", "not available", "not applicable", "unknown", "coming soon"),
+        *(":)", ":-)", ";)", ":d", "\U0001f642", "\U0001f60a"),
+        *("k.a.", "k. a.", "keine angabe", "s/o", "néant", "无", "暂无"),
+    }
+)
+PLACEHOLDERS_BUT_IN_NAMES = frozenset({"null", "none", "nil", "na", "nan", "todo"})  # people are called so
+
+_ANSWERED = frozenset({"tags", "findabilityscore"})  # folded names of what our own export has beside
+_PARTICLES = re.compile(
+    r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?"
+)
+_MONEY = r"[^\W\d_]{0,3}[$€£¥₹₩₽₴₺₪₫฿₱₦]|[A-Z]{3}|kr\.?|zł|Kč"
+_HOUR = (
+    r"(?:(?:\s*/\s*|\s*\b(?:per|an?|pro|por|par|p)\b[\s./]*|\s+)?(?:h|hrs?|hours?|hourly|std|stunde|heure|ora|uur)\.?)?"
+)
+_RATE = re.compile(rf"({_MONEY})?\s*(\d(?:[\d.,'\u2019 \u00a0]*\d)?)\s*({_MONEY})?(?i:{_HOUR})")
+_NUMBER = re.compile(  # a group for each place where the decimals stand
+    r"\d+(?:[.,](\d{1,2}|\d{4,}))?|0[.,](\d{3})"
+    r"|\d{1,3}(?:,\d{3})+(?:\.(\d+))?|\d{1,3}(?:\.\d{3})+,(\d+)|\d{1,3}(?:\.\d{3}){2,}"
+    r"|\d{1,3}(?:[ \u00a0'\u2019]\d{3})+(?:[.,](\d+))?"
+)
+
+
+# ---- judge one row's cells
+
+
+class Person(NamedTuple):
+    """One person as a file gives them, ready to be written.
+
+    `values` are by column, of those the file has, without the username; an empty cell is None, and a column that is not
+    there leaves an existing row's value alone. `changes` are the findings that do not keep the row out.
+    """
+
+    username: str
+    values: Mapping[str, str | float | None]
+    line: int
+    changes: tuple[Finding, ...] = ()
+
+
+def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
+    """Return the person that a row's cells, by table column, describe, or the finding that rejects it.
+
+    A cell is text, or from a JSON document any JSON value; None and white space are empty.
+    """
+    username, why = _username(cells.get(USERNAME))
+    if why:
+        return rejected(line, why, username or cells.get(USERNAME) or "", column=HEADERS[USERNAME])
+    for column, cell in cells.items():
+        if isinstance(cell, str) and (found := UNSOUND.search(cell)):
+            excerpt_of = cell[max(0, found.start() - 20) :]
+            return rejected(line, _bad(found[0]), excerpt_of, column=HEADERS[column], key=username)
+    changes: list[Finding] = []
+    values: dict[str, str | float | None] = {}
+    for column, cell in cells.items():
+        if column != USERNAME:
+            values[column], why = _rate(cell) if column == "hourly_rate" else _text(column, cell)
+            if why:
+                changes.append(Finding(line, HEADERS[column], why, excerpt(cell), FindingKind.CHANGED, username))
+    if not values.get("currency") and (beside := parse_rate(str(cells.get("hourly_rate") or ""))[1]):
+        values["currency"] = beside
+    return Person(username, values, line, tuple(changes))
+
+
+def _username(cell: object) -> tuple[str, str]:
+    """Return a username without the white space around it, and why it is none; empty where it is one."""
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        cell = str(cell)
+    if cell is not None and not isinstance(cell, str):
+        return "", f"{_kind_of(cell)}, not text"
+    text = (cell or "").strip()
+    if found := UNSOUND.search(text):
+        return text, _bad(found[0])
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        return text, "no username"
+    if len(text) > MAX_USERNAME:
+        return text, f"{len(text):,} characters, at most {MAX_USERNAME} are allowed"
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        return text, "a control character"
+    return text, ""
+
+
+def _bad(character: str) -> str:
+    """Return what a character that cannot be stored means; bad bytes arrive as U+DC00 + byte."""
+    return "a NUL character" if character == "\x00" else "not valid UTF-8"
+
+
+def _text(column: str, cell: object) -> tuple[str | None, str]:
+    """Return a text cell without the white space around it, None where it holds nothing, and what was changed."""
+    if isinstance(cell, (int, float)) and not isinstance(cell, bool) and math.isfinite(cell):
+        return str(cell), "a number, stored as text"
+    if cell is not None and not isinstance(cell, str):
+        return None, f"{_kind_of(cell)}, not text; left empty"
+    text = (cell or "").strip()
+    if is_placeholder(text, in_name=column in PARTS):
+        return None, f"placeholder {text!r} read as empty"
+    return text or None, ""
+
+
+def _kind_of(cell: object) -> str:
+    if isinstance(cell, bool):
+        return "true or false"
+    return {list: "a list", dict: "an object", float: "a number with decimals"}.get(type(cell), "a number")
+
+
+def is_placeholder(text: str, *, in_name: bool = False) -> bool:
+    """Return whether a text says that a field is empty; in a person's name some of the words are names."""
+    word = text.strip().casefold()
+    return word in PLACEHOLDERS and not (in_name and word in PLACEHOLDERS_BUT_IN_NAMES)
+
+
+def _rate(cell: object) -> tuple[float | None, str]:
+    if isinstance(cell, (int, float)) and not isinstance(cell, bool):
+        value = _rate_of(cell)
+        return value, "" if value is not None else "no rate; stored without a rate"
+    text, why = _text("hourly_rate", cell)
+    if text is None:
+        return None, why
+    value, _ = parse_rate(text)
+    if value is None:
+        return None, "not one number with a sign or a code beside it; stored without a rate"
+    return value, "" if text.replace(".", "").isdecimal() else f"read as {rate_text(value)}"
+
+
+def parse_rate(text: str) -> tuple[float | None, str | None]:
+    """Return the one number in a cell's text, and the sign or code of a currency that stands beside it; else None.
+
+    `1.234` alone is a thousand to some and a fraction to others, and is none.
+    """
+    found = _RATE.fullmatch(text.strip())
+    number = _NUMBER.fullmatch(found[2]) if found else None
+    if found is None or number is None or (found[1] and found[3]):
+        return None, None
+    fraction = next(filter(None, number.groups()), "")
+    whole = re.sub(r"\D", "", number[0].removesuffix(fraction))
+    return _rate_of(float(f"{whole}.{fraction}")), found[1] or found[3]
+
+
+def _rate_of(number: float) -> float | None:
+    """Return the rate that a number is; None where it is negative, too large, or not a number."""
+    return float(number) if 0 <= number <= MAX_RATE else None
+
+
+def rate_text(value: float) -> str:
+    """Return a rate as text that `parse_rate` reads back as the same number."""
+    text = format(Decimal(repr(value)), "f").removesuffix(".0")
+    return f"{text}0" if re.search(r"\.\d{3}$", text) else text
+
+
+# ---- read a file, or a JSON document
+
+
+class People(MappedFile):
+    """The people in one file."""
+
+    layout = LAYOUT
+
+    def people(self) -> Iterator[Person | Finding]:
+        """Yield each person, and a finding for each row that does not go in, in the order of the file."""
+        with SeenIds() as seen:
+            for row in self:
+                yield _person(row, seen, as_written=self.format == "csv")
+        self.notes += _not_read(self.mapping.not_read)
+
+
+def _not_read(names: Collection[str]) -> Iterator[str]:
+    if names:
+        yield f"not read: {first_few([excerpt(name) for name in names], 10)}"
+    if any(fold(name) in _ANSWERED for name in names):
+        yield "tags and scores are not imported: they come from answers, or from a person by `make tags EXPERT=…`"
+
+
+def _person(row: SourceRow | Finding, seen: SeenIds, *, as_written: bool = False) -> Person | Finding:
+    """Return the person that a row describes, or why it does not go in; cells may be `as_written` for spreadsheets."""
+    if isinstance(row, Finding):
+        return row
+    cells = row.values
+    if as_written:
+        cells = {name: restore_formula(cell.strip()) for name, cell in cells.items()}
+    person = judge_row(_with_parts(cells), line=row.line)
+    if isinstance(person, Finding):
+        return person
+    line = seen.first(unicodedata.normalize("NFC", person.username).casefold(), person.line)
+    if line is None:
+        return person
+    said = f"duplicate username: already on line {line}"
+    return rejected(person.line, said, person.username, column=HEADERS[USERNAME], key=person.username)
+
+
+def _with_parts(cells: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return cells with the first and last name that a whole name says; beside one of the two it says the other."""
+    if WHOLE_NAME not in cells:
+        return cells
+    others = {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
+    whole = cells[WHOLE_NAME]
+    if not isinstance(whole, str):
+        return {PARTS[0]: whole, **others}
+    whole, (first, last) = whole.strip(), (str(others.get(name) or "").strip() for name in PARTS)
+    made = _split_name(whole)
+    if first or last:
+        made = (
+            whole.removesuffix(f" {last}").removeprefix(f"{last}, "),
+            whole.removeprefix(f"{first} ").removesuffix(f", {first}"),
+        )
+    return {**others, **{name: others.get(name) or part for name, part in zip(PARTS, made, strict=True)}}
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Return first and last name: at a comma the last one stands first, else it is the last word with its particles.
+
+    A name of one word is a first name.
+    """
+    last, comma, first = (part.strip() for part in name.partition(","))
+    if comma and first and last:
+        return first, last
+    words = last.split()
+    at = max(1, len(words) - 1)
+    while at > 1 and _PARTICLES.fullmatch(words[at - 1].casefold()):
+        at -= 1
+    return " ".join(words[:at]), " ".join(words[at:])
+
+
+def read_person_documents(
+    data: bytes, given: Mapping[str, str] | None = None, *, name: str = "the document"
+) -> tuple[list[Person], list[str]]:
+    """Return the people in a JSON object or a list of them, and notes on how they were read.
+
+    `given` is what MAP= says, `name` what they stand in.
+
+    Raises:
+        InputError: it is no JSON, or anything in it would be rejected; the message names person and field.
+    """
+    said = "standard input" if name == "-" else name
+    try:
+        value = parse_json(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise _refused(said, "no JSON: it is not valid UTF-8") from None
+    except ValueError as error:
+        raise _refused(said, str(error)) from None
+    elements = value if isinstance(value, list) else [value]
+    names = [one for element in elements if isinstance(element, dict) for one in element]
+    mapping, made = ColumnMapping(names, given or {}, layout=LAYOUT, path=Path(said)), list[Person]()
+    with SeenIds() as seen:
+        for number, element in enumerate(elements, start=1):
+            is_object = isinstance(element, dict)
+            row = mapping.row(SourceRow(number, element)) if is_object else rejected(number, "not an object", element)
+            one = _person(row, seen)
+            if isinstance(one, Finding):
+                where = f"person {number}, " if isinstance(value, list) else ""
+                found = f" (found {one.value!r})" if one.value else ""
+                why = f"{where}{one.column or 'the document'}: {one.reason}{found}"
+                raise _refused(said, why, field=_field(one.column))
+            made.append(one)
+    if not made:
+        raise _refused(said, "the list holds no person")
+    return made, [*mapping.notes, *_not_read(mapping.not_read)]
+
+
+def _refused(said: str, why: str, *, field: str = "") -> InputError:
+    hint = f"give one JSON object, or a list of them, with the keys {EXPECTED}"
+    return InputError(f"{said}: {why}; nothing was stored", hint=hint, field=field)
+
+
+def _field(label: str) -> str:
+    return next((column for column, one in HEADERS.items() if one == label), "")
+
+
+def check_as_given(people: Sequence[Person], *, name: str) -> None:
+    """Pass where every value of some people would be stored as it is given.
+
+    Raises:
+        InputError: one would be stored in another way, or not at all; its field is named.
+    """
+    for change in (change for person in people for change in person.changes):
+        reason = change.reason.removesuffix("; stored without a rate")
+        raise InputError(
+            f"{name}: {change.column}: {reason} ({change.value}); nothing was stored",
+            hint="leave it out, or give it as it is to be stored",
+            field=_field(change.column),
+        )
+
+
+# ---- write what a file says
 
 
 @dataclass
@@ -51,7 +365,7 @@ def run(
     report: Path | None = None,
     dry: bool = False,
 ) -> PeopleImportReport:
-    """Import the people in a file.
+    """Import the people in a file, in one transaction; a `dry` import says what would become of each row.
 
     A report says what happened also where nothing went in; `ImportReport.check` raises then.
 
@@ -75,20 +389,6 @@ def run(
     return done
 
 
-class _Change(NamedTuple):
-    """A person in the table whom the file describes differently, and the columns that differ."""
-
-    person: Person
-    row: Mapping[Any, Any]
-    values: Mapping[str, str | float | None]
-
-    def kept(self, reason: str) -> Finding:
-        """Return the finding that tells what is kept, and of which column: the first of those that are asked about."""
-        column = next(column for column in (*ASKED_ABOUT, *self.values) if column in self.values)
-        value = excerpt(str(self.values[column] or ""))
-        return Finding(self.person.line, HEADERS[column], reason, value, FindingKind.KEPT, self.person.username)
-
-
 def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> list[Finding]:
     """Write some people, and count them; return what is to be told of each. Of a `dry` import nothing is written."""
     told = [change for person in people for change in person.changes]
@@ -96,31 +396,39 @@ def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> li
     new = [person for person in people if person.username not in known]
     if not done.dry:
         table.insert_people(tx, [(person.username, person.values) for person in new])
-    updated: dict[str, _Change] = {}
+    updated = 0
+    asked_about: dict[str, tuple[Person, Mapping[Any, Any], dict[str, Any]]] = {}
     for person in people:
         row = known.get(person.username)
         if row is None or not (values := _differing(tx, row, person)):
             continue
-        change = _Change(person, row, values)
-        if done.dry or table.update_person(tx, row, values):
-            updated[str(row["id"])] = change
-        else:
-            told.append(change.kept(KEPT))
+        if not done.dry and not table.update_person(tx, row, values):
+            told.append(_kept(person, values, KEPT))
+            continue
+        updated += 1
+        if not values.keys().isdisjoint(ASKED_ABOUT):
+            asked_about[str(row["id"])] = person, row, values
     if (new or updated) and not done.dry:
         workspace.touch_revision(tx, table.TASK)
     done.added += len(new)
-    done.updated += len(updated)
-    done.unchanged += len(people) - len(new) - len(updated)
-    asked_about = {key: one for key, one in updated.items() if not one.values.keys().isdisjoint(ASKED_ABOUT)}
+    done.updated += updated
+    done.unchanged += len(people) - len(new) - updated
     claimed = asks.claimed_among(tx, table.TASK, list(asked_about))
-    new_bios = [key for key, one in asked_about.items() if one.values.get("bio") and key not in claimed]
+    new_bios = [key for key, (_, _, values) in asked_about.items() if values.get("bio") and key not in claimed]
     done.released += len((asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=new_bios))
-    for key, change in asked_about.items():
-        if list_of(change.row["tags"]) != []:
-            told.append(change.kept("changed, and the tags stay as they are"))
+    for key, (person, row, values) in asked_about.items():
+        if list_of(row["tags"]) != []:
+            told.append(_kept(person, values, "changed, and the tags stay as they are"))
         elif key in claimed:
-            told.append(change.kept("changed while being asked; the answer to the old text will be kept"))
+            told.append(_kept(person, values, "changed while being asked; the answer to the old text will be kept"))
     return told
+
+
+def _kept(person: Person, values: Mapping[str, Any], reason: str) -> Finding:
+    """Return the finding that tells what is kept, and of which column: the first of those that are asked about."""
+    column = next(column for column in (*ASKED_ABOUT, *values) if column in values)
+    value = excerpt(str(values[column] or ""))
+    return Finding(person.line, HEADERS[column], reason, value, FindingKind.KEPT, person.username)
 
 
 def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any, Any]]:
@@ -135,9 +443,9 @@ def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any,
     return {**alike, **{name: row for name, row in found.items() if name in asked}}
 
 
-def _differing(tx: "Connection", row: Mapping[Any, Any], person: Person) -> dict[str, str | float | None]:
+def _differing(tx: "Connection", row: Mapping[Any, Any], person: Person) -> dict[str, Any]:
     """Return the columns in which a person's file and row differ; white space around a value makes no difference."""
-    wanted = fit_rates(tx, person.values)
+    wanted = table.as_stored(tx, person.values)
     return {
         column: value
         for column, value in person.values.items()

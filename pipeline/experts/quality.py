@@ -8,10 +8,9 @@ English, so only texts in English are looked at.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeline.experts import table
-from pipeline.experts.schema import item_id
 from pipeline.gemini import models
 from pipeline.gemini.embed import embed_locally
 from pipeline.index.terms import terms_of
@@ -69,33 +68,27 @@ BOUNDS = tuple(
 )
 
 
-class _TaggedText(NamedTuple):
-    """What was asked about a person, and the tags that were given."""
-
-    text: str
-    tags: Sequence[str]
-
-
 def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  # noqa: ARG001 - there is one
     """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags."""
     condition = table.tagged()
     if extractor is not None:
-        condition = condition & item_id.in_(answers.applied_ids(table.TASK, extractor))
-    tally, used, read = ListTally[str](Choice(SAMPLES, seed=SEED)), Counter[str](), Choice[str](READ, seed=SEED)
-    for key, cell in table.people(tx).cells(tx, ("id", "tags"), condition):
+        condition = condition & table.item_id.in_(answers.applied_ids(table.TASK, extractor))
+    people, tally, used = table.people(tx), ListTally[str](Choice(SAMPLES, seed=SEED)), Counter[str]()
+    read = Choice[str](READ, seed=SEED)
+    for key, cell in people.cells(tx, ("id", "tags"), condition):
         members = list_of(cell) or []
         tally.add(str(key), members, str(key))
         used.update(members)
         read.offer(str(key), str(key))
     often = sorted(used.items(), key=lambda pair: (-pair[1], pair[0]))
     commonest = {tag for tag, _ in often[:COMMONEST]}
-    cells = table.people(tx).cells(tx, ("tags",), condition)
+    cells = people.cells(tx, ("tags",), condition)
     carrying = sum(not commonest.isdisjoint(list_of(cell) or ()) for (cell,) in cells)
-    texts = _in_english(_texts(tx, list(read))) if tally.answers >= FEWEST else []
-    unlike = Counter(tag for _, tag in _unsupported(texts))
+    texts = _in_english(tx, list(read)) if tally.answers >= FEWEST else []
+    unlike, judged = Counter(_unsupported(texts)), sum(len(tags) for _, tags in texts)
     found = [
         *_figures(tx, extractor, tally.lengths, used, carrying),
-        Figure("unlike-text", share(unlike.total(), sum(len(one.tags) for one in texts)), "share", UNLIKE, len(texts)),
+        Figure("unlike-text", share(unlike.total(), judged), "share", UNLIKE, len(texts)),
     ]
     long = sorted(used.items(), key=lambda pair: (-len(pair[0]), pair[0]))[: EXAMPLES // 4]
     strange = sorted(unlike.items(), key=lambda pair: (-pair[1], pair[0]))[:EXAMPLES]
@@ -142,17 +135,9 @@ def _figures(
     yield Figure("at-minimum", share(numbers[1], people), "share", told, people)
 
 
-def _texts(tx: "Connection", ids: list[str]) -> list[_TaggedText]:
-    """Return what was asked about these people, with their tags."""
-    rows = table.by_ids(tx, ids, ("job_title", "bio", "tags")).values()
-    return [
-        _TaggedText(f"{text_of(row['job_title'])} {text_of(row['bio'])}", list_of(row["tags"]) or ()) for row in rows
-    ]
-
-
 def _samples(tx: "Connection", ids: list[str]) -> Iterator[Sample]:
     """Yield the chosen people: the beginning of the biography, and the tags."""
-    rows = table.by_ids(tx, ids)
+    rows = table.people(tx).rows(tx, ids, (table.USERNAME, "bio", "tags"))
     for key in ids:
         if key in rows:
             bio = text_of(rows[key]["bio"])
@@ -160,22 +145,33 @@ def _samples(tx: "Connection", ids: list[str]) -> Iterator[Sample]:
             yield Sample(key, text_of(rows[key]["username"]), shown, (), ", ".join(list_of(rows[key]["tags"]) or []))
 
 
-def _in_english(texts: Sequence[_TaggedText]) -> list[_TaggedText]:
-    """Return those whose text is in English, as far as its small words tell."""
-    return [one for one in texts if len(ENGLISH.intersection(one.text.lower().split())) >= FEW]
+def _in_english(tx: "Connection", ids: list[str]) -> list[tuple[str, Sequence[str]]]:
+    """Return what was asked about people with their tags, where the text is in English, as its small words tell."""
+    rows = table.people(tx).rows(tx, ids, ("job_title", "bio", "tags")).values()
+    found = [(f"{text_of(row['job_title'])} {text_of(row['bio'])}", list_of(row["tags"]) or ()) for row in rows]
+    return [one for one in found if len(ENGLISH.intersection(one[0].lower().split())) >= FEW]
 
 
-def _unsupported(texts: Sequence[_TaggedText]) -> list[tuple[int, str]]:
-    """Return the tags that are unlike their text, each with its place among these texts in English."""
-    strange = [(place, tag) for place, one in enumerate(texts) for tag in _without_word(one)]
-    nearer = _others_nearer([tag for _, tag in strange], [place for place, _ in strange], [one.text for one in texts])
-    return [one for one, share in zip(strange, nearer, strict=True) if share > NEARER]
-
-
-def _without_word(one: _TaggedText) -> list[str]:
-    """Return the tags that have no term in common with their text, nor one of the same root."""
-    terms = set(terms_of(one.text))
-    return [tag for tag in one.tags if not any(_stands_in(term, terms) for term in terms_of(tag))]
+def _unsupported(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """Return the tags that share no term or root with their text, and are nearer to many of the others than to it."""
+    strange = [
+        (place, tag)
+        for place, (text, tags) in enumerate(texts)
+        for terms in [set(terms_of(text))]
+        for tag in tags
+        if not any(_stands_in(term, terms) for term in terms_of(tag))
+    ]
+    if not strange:
+        return []
+    model = models.load_models(None)[ENCODER]
+    wide, brief = (
+        embed_locally(model, some, dim=WIDTH, query=True)
+        for some in ([text for text, _ in texts], [tag for _, tag in strange])
+    )
+    likeness = brief @ wide.T
+    mine = likeness[range(len(strange)), [place for place, _ in strange]]
+    nearer = (likeness > mine[:, None]).mean(axis=1)  # the share of texts that are nearer than a tag's own
+    return [tag for (_, tag), others in zip(strange, nearer, strict=True) if others > NEARER]
 
 
 def _stands_in(term: str, terms: Collection[str]) -> bool:
@@ -188,15 +184,3 @@ def _are_alike(one: str, other: str) -> bool:
     pairs = enumerate(zip(one, other, strict=False))
     same = next((place for place, (here, there) in pairs if here != there), min(len(one), len(other)))
     return same > LEAST and same >= ALIKE * max(len(one), len(other))
-
-
-def _others_nearer(short: Sequence[str], own: Sequence[int], texts: Sequence[str]) -> list[float]:
-    """Return for each short text what share of the texts is nearer to it than its own, by its place among them."""
-    if not short:
-        return []
-    model = models.load_models(None)[ENCODER]
-    wide, brief = (embed_locally(model, some, dim=WIDTH, query=True) for some in (texts, short))
-    likeness = brief @ wide.T
-    mine = likeness[range(len(short)), list(own)]
-    nearer: list[float] = (likeness > mine[:, None]).mean(axis=1).tolist()
-    return nearer

@@ -6,7 +6,7 @@ An import reads an export as it was. Tags stand in one cell of CSV, separated by
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, func
 
@@ -14,12 +14,11 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.engine.task import RowFault
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import rates, table
-from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.experts.entries import index_entry
-from pipeline.experts.schema import SCORE, experts, item_id
-from pipeline.experts.score import score
+from pipeline.experts import table
+from pipeline.experts.import_ import rate_text
+from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
 from pipeline.experts.tags import tags_of_person
+from pipeline.experts.task import index_entry
 from pipeline.index import staleness
 from pipeline.store import answers, asks, by_hand, schema
 from pipeline.tables import export
@@ -27,20 +26,17 @@ from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.grid import Grid, GridFacet, says_text, version_facet
 from pipeline.tables.reflect import columns_of
 
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
-
 FEW = 5  # usernames in a message
+EXAMPLES = 3
+Row = Mapping[str, Any]
 
 
 def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
-    """Return what is known about one person, by the username or a part of a name that is no other's.
-
-    It is one document from one snapshot.
+    """Return what is known about one person, by the username or a part of a name that is no other's, of one snapshot.
 
     Its keys: `expert` (the row by the names of the header), `id`, `state`, `batch` (that claims the person), `parked`
-    (the reason), `answers` and `attempts` (oldest first), `tags_state` (from which the
-    tags can be edited) and `edits` (by hand, oldest first), and `index` (`indexed`, `up_to_date`, `build`).
+    (the reason), `answers` and `attempts` (oldest first), `tags_state` (from which the tags can be edited) and `edits`
+    (by hand, oldest first), and `index` (`indexed`, `up_to_date`, `build`).
 
     Raises:
         InputError: no person has that name, or several names hold it.
@@ -52,38 +48,33 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         given, failed = answers.of_item(tx, task, item_id)
         open_claim = asks.claimed_ids(task).where(schema.asks.c.item_id == item_id)
         claim = tx.execute(open_claim.with_only_columns(schema.asks.c.batch, schema.asks.c.at)).first()
-        parked = asks.parked_reason(tx, task, item_id)
-        state = table.people(tx).state_of(tx, item_id)
-        index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))
-        by_hand = tags_of_person(tx, row)
-    expert = _expert_document(row)
-    return {
-        "expert": expert,
-        "id": row["id"],
-        "state": state,
-        "batch": claim.batch if claim else None,
-        "claimed_at": claim.at if claim else None,
-        "parked": parked,
-        "answers": given,
-        "attempts": failed,
-        "tags_state": by_hand.state,
-        "edits": [one.document() for one in by_hand.edits],
-        "index": index,
-    }
+        tags = tags_of_person(tx, row)
+        return {
+            "expert": _expert_document(row),
+            "id": row["id"],
+            "state": table.people(tx).state_of(tx, item_id),
+            "batch": claim.batch if claim else None,
+            "claimed_at": claim.at if claim else None,
+            "parked": asks.parked_reason(tx, task, item_id),
+            "answers": given,
+            "attempts": failed,
+            "tags_state": tags["state"],
+            "edits": tags["edits"],
+            "index": staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row)),
+        }
 
 
-def _row(tx: "Connection", name: str) -> Mapping[Any, Any]:
+def _row(tx: Connection, name: str) -> Mapping[Any, Any]:
     """Return the row of the person of that username, or of the one in whose username or name it stands."""
     if name in table.by_usernames(tx, [name]):
         return table.by_username(tx, name)
-    found = table.usernames_with(tx, name.split(), limit=FEW + 1)
+    found = table.usernames_with(tx, name.split(), limit=FEW + 1) if name.split() else []
     if len(found) > 1:
         some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
         raise InputError(f"{name!r} stands in the names of several people: {some}", hint="name one by the username")
-    return table.by_username(tx, found[0] if name.split() and found else name)
+    return table.by_username(tx, found[0] if found else name)
 
 
-Row = Mapping[str, Any]
 USUAL = ("username", "name", "job_title", "company", "tags", "findability_score")
 
 
@@ -96,7 +87,7 @@ def people_grid(tx: Connection) -> Grid:
         cells=(*HEADERS, "tags", "findability_score"),
         columns={name: _OWN.get(name) or partial(_text, name) for name in (*USUAL, *HEADERS)},
         usual=USUAL,
-        searched=[experts.c[name] for name in table.LISTED],
+        searched=[experts.c[name] for name in (*table.NAMED, "job_title", "company", "tags")],
         sorts={USERNAME: func.coalesce(username, "") if is_nullable else username, "findability_score": SCORE},
         score=SCORE,
         tags=GridFacet(experts.c.tags, lambda cell: list_of(cell) or (), partial(says_text, tx, experts.c.tags)),
@@ -148,19 +139,23 @@ def _expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _as_text(value: Any) -> Any:
     """Return a number in the form that an import reads without a word."""
-    return rates.rate_text(value) if isinstance(value, float) else value
+    return rate_text(value) if isinstance(value, float) else value
 
 
 SCORES = "scores that do not follow from their row"
 TAGS = "tags that another program changed after they were written"
 TEXT = "text that is no UTF-8, read with gaps"
+FAULTS = {  # what is wrong -> why it matters, and what mends it
+    SCORES: ("a list sorted by it is in a wrong order", "make score"),
+    TAGS: ("what they came from cannot be told any more", "nothing, where that was meant"),
+    TEXT: ("it is asked about and found with gaps; it is never written back", "mend the text in the table"),
+}
 GAP = "\N{REPLACEMENT CHARACTER}"
-EXAMPLES = 3
 
 
 def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """Compare scores with their rows, and tags with the answers that were applied."""
-    wrong: dict[str, list[str]] = {SCORES: [], TAGS: [], TEXT: []}
+    wrong: dict[str, list[str]] = {kind: [] for kind in FAULTS}
     applied = answers.current_answers(tx, table.TASK)
     rules = by_hand.rules_in_force(tx, table.TASK)
     with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
@@ -187,16 +182,10 @@ def _wrong(row: Mapping[Any, Any], answer: str | None, rules: Mapping[str, str])
         said = json.loads(answer).get("tags")
         if list_of(row["tags"]) != (said and by_hand.merged(said, rules)):
             yield TAGS
-    if any(GAP in text_of(row[column]) for column in ("username", *table.INPUT_COLUMNS)):
+    if any(GAP in text_of(row[column]) for column in HEADERS):
         yield TEXT
 
 
 def _fault(kind: str, names: list[str]) -> RowFault:
     said = f"{kind}: {len(names)} ({', '.join(names[:EXAMPLES])}{', …' if len(names) > EXAMPLES else ''})"
-    if kind == SCORES:
-        return RowFault(said, "a list sorted by it is in a wrong order", "make score")
-    if kind == TAGS:
-        why = "what they came from cannot be told any more"
-        return RowFault(said, why, "nothing, where that was meant", contradiction=False)
-    why = "it is asked about and found with gaps; it is never written back"
-    return RowFault(said, why, "mend the text in the table", contradiction=False)
+    return RowFault(said, *FAULTS[kind], contradiction=kind == SCORES)

@@ -1,51 +1,133 @@
-"""Ask about people, judge what is said of them, and write their tags with the score that follows."""
+"""Ask about people, write their tags with the score that follows, and say how people are indexed and exported."""
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from itertools import starmap
+from operator import call
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Table
 
 from pipeline.core.progress import Progress
+from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.engine.task import (
     Answered,
     ExportRows,
     ExportWanted,
+    Indexed,
     RowFault,
     Task,
     VersionShare,
     Words,
     WriteResult,
 )
-from pipeline.experts import adopt, table
-from pipeline.experts.entries import INDEXED
-from pipeline.experts.schema import experts
+from pipeline.experts import how_to_begin, table
 from pipeline.store import answers, by_hand
-from pipeline.tables.cells import cell_words, list_of, text_of
+from pipeline.tables.cells import cell_words, list_of, number_of, text_of
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from pipeline.engine.declared.question import Question
+    from pipeline.experts.declaration import Tags
     from pipeline.tables.grid import Grid
     from pipeline.tables.item_table import ItemTable
 
 
-LABEL = f"{table.TASK}@2"  # what a version says is never changed: another wording is another version
-HOW_TO_FILL = "`make import EXPERTS=people.csv` brings people in"
-PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
+_PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
+_KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
+_SILENT = "the text supports no tag"
 
-KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
-SILENT = "the text supports no tag"
+
+_READERS: dict[str, Callable[[Any], Any]] = {  # of the columns that are indexed, in the order of `metadata.json`
+    "id": lambda key: key,
+    **{name: number_of if name == "hourly_rate" else text_of for name in table.HEADERS if name != "category"},
+    "tags": lambda tags: list_of(tags) or [],
+    "findability_score": number_of,
+    "category": text_of,
+}
+_INDEXED = tuple(_READERS)
+_NAMES = tuple(
+    {**table.HEADERS, table.USERNAME: table.USERNAME}.get(name, name) for name in _INDEXED
+)  # others read them
+
+
+def index_entry(row: Mapping[Any, Any]) -> Entry:
+    """Return one row of `experts` as it is indexed."""
+    return _entry(*map(row.__getitem__, _INDEXED))
+
+
+def _entry(*cells: Any) -> Entry:
+    told = dict(zip(_NAMES, map(call, _READERS.values(), cells), strict=True))
+    words = {  # in which questions are looked for
+        "title": told["Job Title"],
+        "company": told["Company"],
+        "bio": told["Bio"],
+        "name": f"{told['First Name']} {told['Last Name']}",
+        "tags": ", ".join(told["tags"]),
+    }
+    return Entry(str(cells[0]), _index_text(told), told, told["tags"], words)
+
+
+def _index_text(metadata: Mapping[str, Any]) -> str:
+    """Return `First Last. Title at Company. bio Domains: tag1, tag2.` of an entry, what is missing left out."""
+    first, last, tags = metadata["First Name"], metadata["Last Name"], metadata["tags"]
+    title, company = metadata["Job Title"], metadata["Company"]
+    name = f"{first} {last}" if first and last else first or last
+    work = f"{title} at {company}" if title and company else title or (f"Works at {company}" if company else "")
+    parts = [f"{name}." if name else "", f"{work}." if work else "", metadata["Bio"]]
+    if tags:
+        parts.append(f"Domains: {', '.join(tags)}.")
+    return " ".join(filter(None, parts)) or metadata["username"]
+
+
+def _entries(tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
+    people, tagged = table.people(tx), table.tagged()
+    if among is None:
+        return starmap(_entry, people.cells(tx, _INDEXED, tagged))
+    return starmap(_entry, people.among(tx, among, [people.table.c[name] for name in _INDEXED], tagged))
+
+
+def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    score, tags = metadata.get("findability_score"), metadata.get("tags")
+    return {
+        "username": str(metadata.get("username") or ""),
+        "name": " ".join(str(metadata.get(part) or "") for part in ("First Name", "Last Name")).strip(),
+        "job_title": str(metadata.get("Job Title") or ""),
+        "tags": [str(tag) for tag in tags] if isinstance(tags, list) else [],
+        "findability_score": float(score) if isinstance(score, int | float) else None,
+    }
+
+
+_INDEX = Indexed(  # every tagged expert
+    task=table.TASK,
+    word="expert",
+    question="who knows …",
+    columns={
+        **{name: name for name in ("rank", "similarity", "username", "name")},
+        "title": "job_title",
+        "tags": "tags",
+        "score": "findability_score",
+    },
+    ranking=Ranking(
+        (FieldGroup(("title", "company", "bio", "name")), FieldGroup(("tags",), 0.1)),
+        asking="expert experte experten expertin experto experts specialist specialists",
+    ),
+    count=lambda tx: table.people(tx).total(tx, table.tagged()),
+    entries=_entries,
+    key="username",
+    text_in=("Job Title", "Company", "Bio"),
+    tags=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
+    told=_hit,
+)
 
 
 class ExpertsTask(Task):
     """Tags for experts, in the table `experts`."""
 
-    name, subject, label = table.TASK, "experts", LABEL
+    name, subject = table.TASK, "experts"
+    label = f"{table.TASK}@2"  # what a version says is never changed: another wording is another version
     answer_tokens = 11  # the mean of the local engine's answers
     words = Words(
         one="person",
@@ -56,9 +138,9 @@ class ExpertsTask(Task):
         inputs="biographies",
         after="make index",
     )
-    how_to_fill = HOW_TO_FILL
+    how_to_fill = how_to_begin
     measured_by = "pipeline.experts.quality"
-    index = INDEXED
+    index = _INDEX
     derives = True
     export_word = "expert"
     columns = table.ASKED
@@ -114,10 +196,11 @@ class ExpertsTask(Task):
         rules = by_hand.rules_in_force(tx, table.TASK)
         rows = table.people(tx).plain_rows(tx, list(asked), table.WRITTEN, locked=True)
         outdated, strangers = self._outdated(asked, rows)
-        tags = _merged_tags(asked, rows.keys() - strangers, rules)
+        said = {key: cast("Tags", asked[key].answer).tags for key in rows.keys() - strangers}
+        tags = {key: table.as_json(by_hand.merged(one, rules) if rules else one) for key, one in said.items() if one}
         written = table.write_tags(tx, tags, rows=rows)
-        kept = table.untagged_among(tx, list(asked.keys() - strangers - written))
-        blocked = {key: KEPT if key in tags else SILENT for key in kept if key in tags or key not in outdated}
+        kept = table.people(tx).ids_among(tx, list(asked.keys() - strangers - written), table.untagged)
+        blocked = {key: _KEPT if key in tags else _SILENT for key in kept if key in tags or key not in outdated}
         return WriteResult(applied=written, outdated=outdated, blocked=blocked)
 
     def _outdated(self, asked: Mapping[str, Answered], rows: Mapping[str, Sequence[Any]]) -> tuple[set[str], set[str]]:
@@ -137,7 +220,7 @@ class ExpertsTask(Task):
         of_models = {key: one for key, one in given.items() if one[0] != answers.PERSON}
         mine = {key: answer for key, (whose, answer) in of_models.items() if extractor in {None, whose}}
         rules = by_hand.rules_in_force(tx, table.TASK)
-        tags = table.by_ids(tx, list(mine), ("tags",))
+        tags = table.people(tx).rows(tx, list(mine), ("tags",))
         said = {key: by_hand.merged(json.loads(mine[key]).get("tags") or [], rules) for key in tags}
         ours = [key for key, row in tags.items() if list_of(row["tags"]) == said[key]]
         table.clear_tags(tx, ours)
@@ -155,12 +238,12 @@ class ExpertsTask(Task):
 
     def refresh_derived(self, tx: Connection) -> int:
         """Bring scores up to date."""
-        adopt.settle_foreign(tx)
+        table.settle_foreign(tx)
         return table.refresh_scores(tx)
 
     def settle_foreign(self, tx: Connection) -> int:
         """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended."""
-        return adopt.settle_foreign(tx)
+        return table.settle_foreign(tx)
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
         """Return every row, by id; there is nothing to choose from: tags are what the table holds, of any version."""
@@ -171,11 +254,11 @@ class ExpertsTask(Task):
 
     def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - it is the same everywhere
         """Return the table."""
-        return (experts,)
+        return (table.experts,)
 
     def make_tables(self, tx: Connection, there: Connection) -> None:  # noqa: ARG002 - it is the same everywhere
         """Make the table."""
-        adopt.adopt(there)
+        table.adopt(there)
 
 
 def _told(column: str, cells: Sequence[Any]) -> Iterable[str]:
@@ -186,21 +269,12 @@ def _told(column: str, cells: Sequence[Any]) -> Iterable[str]:
 
 def _hash(username: Any, text: str) -> str:
     who = hashlib.sha256(text_of(username).encode("utf-8", "replace")).hexdigest()
-    return f"{who[:PERSON]}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
+    return f"{who[:_PERSON]}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
 
 
 def _is_of_another(now: str, asked: str) -> bool:
     """Return whether two input hashes are of two people: a table that gives ids again had one deleted meanwhile."""
     return ":" in asked and now.partition(":")[0] != asked.partition(":")[0]
-
-
-def _merged_tags(asked: Mapping[str, Answered], keys: Collection[str], rules: Mapping[str, str]) -> dict[str, str]:
-    found = ((key, _tags(one.answer)) for key, one in asked.items() if key in keys)
-    return {key: table.as_json(by_hand.merged(tags, rules) if rules else tags) for key, tags in found if tags}
-
-
-def _tags(answer: "BaseModel") -> list[str]:
-    return answer.tags  # type: ignore[attr-defined,no-any-return]  # which loads with pydantic
 
 
 TASK = ExpertsTask()

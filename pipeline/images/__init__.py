@@ -1,6 +1,27 @@
-"""The subject images: files of a library, and of each a summary and buckets of tags."""
+"""The subject images: files of a library, and of each a summary and buckets of tags.
+
+It is a declared task that ships, with its tables, and `asset_ai` for other programs. Nothing else of it is loaded where
+there are no images.
+"""
+
+from typing import TYPE_CHECKING
+
+from pipeline.store import schema
+
+if TYPE_CHECKING:
+    from pipeline.core.settings import Settings
+    from pipeline.store.database import Connection
 
 TASK = "images"
 ASSETS, ASSET_AI = "assets", "asset_ai"
 MARK = "findable_asset_ai_of_asset"  # its index that is made last: where it is, the tables were adopted
-HOW_TO_FILL = "`make import-images FOLDER=photos/` brings images in"
+how_to_begin = "`make import-images FOLDER=photos/` brings images in"
+
+
+def is_here(tx: "Connection", settings: "Settings") -> bool:
+    """Return whether images were ever imported here, or are about to be."""
+    return settings.task == TASK or schema.has_index(tx, ASSET_AI, MARK)
+
+
+def task_of(tx: "Connection", settings: "Settings") -> None:
+    """Return None: the task comes with the declared ones."""

@@ -32,7 +32,7 @@ from pipeline.engine.pictures import (
 )
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK
-from pipeline.images.adopt import assets_table
+from pipeline.images.table import assets_table
 from pipeline.store import asks, workspace
 from pipeline.store.database import PAGE, pages, streamed
 from pipeline.tables.findings import in_blocks

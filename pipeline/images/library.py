@@ -10,8 +10,8 @@ from pipeline.core.listed import ItemsWanted, ListedItem
 from pipeline.engine.declared.shown import UNUSABLE, WHY
 from pipeline.engine.pictures import PictureError, thumbnail
 from pipeline.engine.task import Task
-from pipeline.images.adopt import assets_table
 from pipeline.images.declaration import Buckets
+from pipeline.images.table import assets_table
 from pipeline.store import asks
 from pipeline.store.database import Store
 

@@ -11,8 +11,8 @@ from pipeline.core.listed import ItemsPage, ItemsWanted, ListedItem
 from pipeline.engine.declared.shown import UNUSABLE, WHY
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.task import Words
-from pipeline.images import ASSET_AI, HOW_TO_FILL
-from pipeline.images.adopt import LIBRARY, adopt, asset_ai_table, assets_table
+from pipeline.images import ASSET_AI, how_to_begin
+from pipeline.images.table import LIBRARY, adopt, asset_ai_table, assets_table
 from pipeline.tables.grid import Grid
 from pipeline.tables.write_to import RowTarget
 
@@ -35,7 +35,7 @@ class ImagesTask(DeclaredTask):
     def __init__(self, *told: Any, **more: Any) -> None:
         """Make the task of a record."""
         super().__init__(*told, **more)
-        self.words, self.how_to_fill, self.items_from = WORDS, HOW_TO_FILL, HOW_TO_FILL
+        self.words, self.how_to_fill, self.items_from = WORDS, how_to_begin, how_to_begin
         self.answer_tokens, self.sends_images = 220, True
         self.index = self.index and replace(self.index, word="image")
 

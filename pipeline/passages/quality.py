@@ -1,6 +1,7 @@
 """Measure what the concepts of an extractor are like: the figures, their gates, and samples for a person to read.
 
-What is measured is added up by the database, or read as it comes, at flat memory.
+And check every row of concepts against its passage and against the answers. All at flat memory: what is measured is
+added up by the database, or read as it comes.
 """
 
 import json
@@ -10,14 +11,17 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, Connection, Text, cast, false, func, select
 
 from pipeline.core.answer_paths import likeness_told
 from pipeline.core.excerpts import cut_part, marked_part
+from pipeline.engine.task import RowFault
 from pipeline.gemini.models import load_models
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
-from pipeline.passages.schema import PassagesShape
+from pipeline.passages.evidence import Evidence, Support
+from pipeline.passages.table import PassagesShape
 from pipeline.quality.figures import (
     Bound,
     Choice,
@@ -32,9 +36,12 @@ from pipeline.quality.figures import (
     share,
     usage_figures,
 )
-from pipeline.store import answers as statistics
+from pipeline.store import answers
+from pipeline.store.answers import Version
 from pipeline.store.database import streamed
+from pipeline.store.schema import answers as given
 from pipeline.tables.cells import cell_words, loaded
+from pipeline.tables.rows import values_in_pages
 
 if TYPE_CHECKING:
     from pipeline.passages.task import ConceptsTask
@@ -72,11 +79,11 @@ def _tallied(tx: Connection, shape: PassagesShape) -> tuple[Types, Counter[tuple
     return types, proven
 
 
-def _answers(tx: Connection, shape: PassagesShape, versions: Collection[tuple[str, str]]) -> Iterator[_Answer]:
+def _answers(tx: Connection, shape: PassagesShape, mine: Collection[tuple[str, str]]) -> Iterator[_Answer]:
     """Yield the answers of some versions, those to one passage one after the other."""
     concepts = shape.concepts.c
     columns = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
-    query = select(*columns, concepts.concept_name).where(table.of_extractors(shape, versions)).order_by(*columns)
+    query = select(*columns, concepts.concept_name).where(table.of_extractors(shape, mine)).order_by(*columns)
     rows: Iterator[Any] = (row for page in streamed(tx, query, page=PAGE).partitions() for row in page)
     for (passage, label, model), some in groupby(rows, key=itemgetter(0, 1, 2)):
         yield _Answer(passage, (cell_words(label), cell_words(model)), [cell_words(row[3]) for row in some])
@@ -139,7 +146,7 @@ def measure(tx: "Connection", task: "ConceptsTask", extractor: str | None) -> Qu
     types, other_types = (sum((by_version[one] for one in some), Counter[str]()) for some in (mine, others))
     full = sum(times for length, times in names.lengths.items() if length >= MOST)
     evidence = share(sum(proven[one] for one in mine), types.total())
-    replies = statistics.count_replies(tx, table.TASK, extractor)
+    replies = answers.count_replies(tx, table.TASK, extractor)
     told = sum(length * times for length, times in names.lengths.items())
     figures = {
         one.name: one
@@ -177,13 +184,13 @@ def measure(tx: "Connection", task: "ConceptsTask", extractor: str | None) -> Qu
     )
 
 
-def _coverage(tx: "Connection", answers: int, extractor: str | None) -> Figure:
+def _coverage(tx: "Connection", found: int, extractor: str | None) -> Figure:
     """Return the share of passages with a concept, of all that were asked about and are settled."""
-    without = statistics.count_unanswered(tx, table.TASK, extractor)
-    without += max(0, statistics.count_answered(tx, table.TASK, extractor) - answers)
-    asked = answers + without
+    without = answers.count_unanswered(tx, table.TASK, extractor)
+    without += max(0, answers.count_answered(tx, table.TASK, extractor) - found)
+    asked = found + without
     return Figure(
-        "coverage", share(answers, asked), "share", "passages with a concept, of those a reply was charged to", asked
+        "coverage", share(found, asked), "share", "passages with a concept, of those a reply was charged to", asked
     )
 
 
@@ -249,3 +256,123 @@ def _sample(passage: str, name: Any, kind: Any, confidence: Any, evidence: Any, 
     shown, marks = marked_part(text, (span[:2] for span in spans), around=AROUND)
     likeness = dict.fromkeys(likeness_told(one) for one in document["support"])
     return Sample(passage, cell_words(name), shown, marks, "".join((told, *likeness)))
+
+
+# ---- check every row
+
+BLOCK = 200  # passages whose texts and concepts are in memory at a time
+NAMED = 3  # passages that a fault names
+AGAIN = "make rollback EXTRACTOR=… takes that version back, and asking again gives another"
+FAULTS: Mapping[str, tuple[str, str]] = {  # what is wrong -> why it matters, and what mends it
+    "quotations that are not what the text says at their place": ("what they prove cannot be checked", AGAIN),
+    "concepts whose aliases or evidence are not as they were written": ("nothing that reads them can", AGAIN),
+    "concepts that stand twice under one version": ("every count of them is too high", AGAIN),
+    "concepts without an applied answer": ("where they came from, and what they cost, cannot be told", AGAIN),
+    "applied answers without concepts": ("their passages count as answered, and nothing is there", AGAIN),
+    "concepts of passages that are not there any more": (
+        "another program deleted the passages, or changed their ids",
+        "put the passages back, or take the version back",
+    ),
+}
+MISQUOTED, MISSHAPEN, DOUBLED, NOT_ANSWERED, NOT_WRITTEN, GONE = FAULTS
+
+
+class _Faults(Counter[str]):
+    """How often each kind of fault was seen, and in which passages first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passages: dict[str, list[str]] = {kind: [] for kind in FAULTS}
+
+    def add(self, kind: str, passage: str, *, count: int = 1) -> None:
+        self[kind] += count
+        known = self.passages[kind]
+        if len(known) <= NAMED and passage not in known:
+            known.append(passage)
+
+    def told(self, kind: str) -> RowFault:
+        named = ", ".join(self.passages[kind][:NAMED]) + (", …" if len(self.passages[kind]) > NAMED else "")
+        return RowFault(f"{self[kind]:,} {kind}, of {named}", *FAULTS[kind], contradiction=kind != GONE)
+
+
+def verify_quotes(tx: Connection, shape: PassagesShape) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
+    """Hold every row of concepts against its passage and the answers; those of other programs are only counted.
+
+    Versions that are being rolled back are left out.
+    """
+    ours, found, seen = answers.list_versions(tx, table.TASK), _Faults(), Counter[str]()
+    concepts, mine = shape.concepts.c, _of(shape, ours)
+    columns = [concepts[name] for name in ("passage_id", "extractor_version", "concept_name", "aliases", "evidence")]
+    labels = concepts.extractor_version.in_([one.label for one in ours])
+    for ids in values_in_pages(tx, concepts.passage_id, labels, size=BLOCK):
+        texts = table.passage_texts(tx, shape, [cell_words(one) for one in ids])
+        rows = tx.execute(select(*columns).where(concepts.passage_id.in_(ids), mine)).all()
+        seen += _judge([(cell_words(row[0]), *row[1:]) for row in rows], texts, found)
+    if nowhere := _count(tx, mine, concepts.passage_id.is_(None)):
+        found.add(GONE, "unknown passages", count=nowhere)
+    others = _count(tx, ~mine)
+    for one in ours:
+        _compare(tx, shape, one, found)
+    wrong = found.total() - found[GONE]
+    figures = {"quotations": seen["quotations"], "concepts": seen["concepts"], "others": others, "faults": wrong}
+    said = f"{seen['quotations']:,} quotations in {seen['concepts']:,} concepts, {wrong:,} faults"
+    said += f"; {others:,} concepts of other programs are not judged" if others else ""
+    return said, figures, [found.told(kind) for kind in FAULTS if found[kind]]
+
+
+def _judge(rows: Sequence[tuple[Any, ...]], texts: Mapping[str, str], found: _Faults) -> Counter[str]:
+    """Hold concepts against their texts; where one is gone, the shape alone is judged; return how many there are."""
+    names, quotations = set[tuple[str, str, str]](), 0
+    for passage, label, name, aliases, evidence in rows:
+        supports, named = (
+            _supports(loaded(aliases), evidence),
+            (passage, cell_words(label), cell_words(name).casefold()),
+        )
+        if supports is None:
+            found.add(MISSHAPEN, passage)
+        if named in names:
+            found.add(DOUBLED, passage)
+        names.add(named)
+        quotations += len(supports or ())
+        text = texts.get(passage)
+        if text is None:
+            found.add(GONE, passage)
+            continue
+        there = (0 <= one.start < one.end and text[one.start : one.end] == one.quote for one in supports or ())
+        if wrong := sum(not is_true for is_true in there):
+            found.add(MISQUOTED, passage, count=wrong)
+    return Counter(concepts=len(rows), quotations=quotations)
+
+
+def _supports(aliases: Any, evidence: Any) -> Sequence[Support] | None:
+    """Return the quotations of a concept, none where it rightly has none; None where it is not as it was written."""
+    if not isinstance(aliases, list) or not all(isinstance(one, str) for one in aliases):
+        return None
+    try:
+        return () if evidence is None else Evidence.model_validate(loaded(evidence)).support or None
+    except ValidationError:
+        return None
+
+
+def _compare(tx: Connection, shape: PassagesShape, version: Version, found: _Faults) -> None:
+    """Hold the concepts of one version against the answers that were applied, both by passage, in the database."""
+    stored = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(_of(shape, [version]))
+    mine = (given.c.task == version.task) & (given.c.extractor == version.extractor) & given.c.applied
+    applied = select(given.c.item_id).where(mine)
+    for kind, some, others in ((NOT_ANSWERED, stored, applied), (NOT_WRITTEN, applied, stored)):
+        lacking = some.except_(others).subquery()
+        if count := tx.execute(select(func.count()).select_from(lacking)).scalar_one():
+            query = select(lacking.c.item_id).order_by(lacking.c.item_id).limit(NAMED + 1)
+            first, *more = map(cell_words, tx.execute(query).scalars())
+            found.add(kind, first, count=count - len(more))
+            for one in more:
+                found.add(kind, one)
+
+
+def _of(shape: PassagesShape, some: Sequence[Version]) -> ColumnElement[bool]:
+    """Return the condition that a concept is of one of some versions; true or false, never unknown."""
+    return func.coalesce(table.of_extractors(shape, [(one.label, one.model) for one in some]), false())
+
+
+def _count(tx: Connection, *conditions: ColumnElement[bool]) -> int:
+    return tx.execute(select(func.count()).where(*conditions)).scalar_one()

@@ -9,9 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.passages import best, table
-from pipeline.passages.schema import PassagesShape, read_shape
-from pipeline.passages.table import ConceptRow
+from pipeline.passages import table
+from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.grid import Grid, GridFacet
@@ -33,7 +32,7 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
         shape = _shape(tx, ws.tasks, ws.settings)
         if not table.item_table(shape).ids_among(tx, [passage]):
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
-        found = best.best_concepts(tx, shape, best.preference_of(ws.settings), passage=passage)
+        found = table.best_concepts(tx, shape, ws.settings, passage=passage)
         return [_concept_document(one) for one in found]
 
 
@@ -68,7 +67,7 @@ def quoted_passage(store: "Store", tasks: "Sequence[Task]", settings: Settings, 
         if row is None:
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
         found: dict[str, list[QuotedConcept]] = {}
-        for one in sorted(best.all_concepts(tx, shape, passage=passage), key=lambda one: str(one.created_at or "")):
+        for one in sorted(table.all_concepts(tx, shape, passage=passage), key=lambda one: str(one.created_at or "")):
             extractor = "/".join(filter(None, (cell_words(one.extractor_version), cell_words(one.extractor_model))))
             quotations = list(quotations_of(one.evidence))
             concept = QuotedConcept(cell_words(one.concept_name), cell_words(one.concept_type), quotations)
@@ -82,10 +81,9 @@ def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_li
 
     def counted() -> Iterator[table.ConceptRow]:
         nonlocal count
-        for count, one in enumerate(best.best_concepts(tx, shape, preference), start=1):  # noqa: B007 - returned
+        for count, one in enumerate(table.best_concepts(tx, shape, ws.settings), start=1):  # noqa: B007 - returned
             yield one
 
-    preference = best.preference_of(ws.settings)
     with ws.store.read() as tx:
         shape = _shape(tx, ws.tasks, ws.settings)
         for piece in encode_concepts(counted(), "json" if as_list else "jsonl"):

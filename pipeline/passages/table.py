@@ -1,33 +1,244 @@
-"""Find, add, change and count the rows of passages and concepts, findable's or adopted; ids go in and out as text."""
+"""The tables of passages and concepts, findable's or another program's, and the view of the best concepts.
+
+Ids are as the table has them; the engine sees text. In a `PassagesShape` a value takes its type from where it stands:
+what goes out is text, numbers and None, and what comes in goes through `loaded` (JSON) and `cell_words` (text).
+Passages are read in place: an index is added where none finds a row by its id. Concepts get the columns they lack.
+
+Of the concepts of a passage with one name in any case (of ASCII letters on SQLite) the best is that of the preferred
+version, sure enough: those of `PREFER_VERSIONS` in order, then the newest begun, then those of other programs. Beside
+the quotations in its evidence, `{"support": [{"start", "end", …}, …], …}` in code points of the text, stands the part
+of the passage round the first of them, as `source_text`; a document of another shape stays as it is.
+"""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from operator import call
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
+    Double,
+    Float,
+    Identity,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    Text,
     and_,
+    case,
+    cast,
     delete,
     false,
     func,
     insert,
+    literal,
+    literal_column,
+    null,
     or_,
     select,
     true,
+    type_coerce,
 )
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
 
+from pipeline.core.settings import Settings
 from pipeline.engine.task import VersionShare
-from pipeline.passages.schema import OPTIONAL, PassagesShape
+from pipeline.passages import CONCEPTS, MARK
+from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
-from pipeline.store.database import pages, run_many, update_rows
-from pipeline.tables.adopt import new_ids
-from pipeline.tables.cells import cell_words
+from pipeline.store.database import pages, run_many, streamed, update_rows
+from pipeline.store.schema import NUMBER, AsTheColumn, BigId, IsoTime
+from pipeline.tables.adopt import Columns, Holds, Ids, Pair, TableSpec, check_demands, ids_in, misfit, new_ids, unfit
+from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.item_table import ItemStates, ItemTable
-from pipeline.tables.rows import filled, has_words, refusals, rows_among
+from pipeline.tables.marked_view import is_view_made, make_view
+from pipeline.tables.reflect import columns_of, is_sqlite, unique_keys
+from pipeline.tables.rows import filled, has_words, refusals, rows_among, values_in_pages
 
 TASK = "passage-concepts"
+PASSAGES = "passages"
+OPTIONAL = ("source", "metadata")
+
+_JSON = Text().with_variant(JSONB(), "postgresql"), Holds.JSON
+_WORDS = Text(), Holds.TEXT
+# as which a column is made, and what it must hold in a table of another program
+_OF_PASSAGES: Mapping[str, tuple[TypeEngine[Any], Holds]] = {"text": _WORDS, "source": _WORDS, "metadata": _JSON}
+_OF_CONCEPTS: Mapping[str, tuple[TypeEngine[Any], Holds]] = {
+    "concept_name": _WORDS,
+    "concept_type": _WORDS,
+    "aliases": _JSON,
+    "confidence": (NUMBER, Holds.SHARE),
+    "extractor_model": _WORDS,
+    "extractor_version": _WORDS,
+    "evidence": _JSON,
+    "created_at": (IsoTime(), Holds.TIME),
+}
+_WRITTEN = ("passage_id", *_OF_CONCEPTS)
+_CONCEPT_COLUMNS = ("id", *_WRITTEN)
+_OWN = ("passage_id", "concept_name", "extractor_version")  # of which each concept of ours has others
+
+
+@dataclass(frozen=True, eq=False)
+class PassagesShape:
+    """The two tables as they are in one database.
+
+    `passages` has the columns that are there and read, `concepts` all of its own. `own` is the id of concepts, None if
+    that table is to be made. `blanks` stand for nothing where a column of passages takes no NULL. `missing` are the
+    names of those tables that are not made yet, described as they will be.
+    """
+
+    passages: Table
+    concepts: Table
+    ids: Ids
+    concept_ids: Ids
+    own: Column[Any] | None
+    blanks: dict[str, str]
+    missing: frozenset[str] = frozenset()
+
+    @property
+    def item_id(self) -> ColumnElement[str]:
+        """Return a passage's id as text."""
+        return cast(self.passages.c.id, Text)
+
+    @property
+    def has_same_ids(self) -> bool:
+        """Return whether concepts name passages as these are named; else both are compared as text."""
+        return self.ids.kind == self.concept_ids.kind
+
+    @property
+    def concerns(self) -> ColumnElement[bool]:
+        """Return the condition that a row of concepts is of a row of passages; both tables must stand in the query."""
+        return self.concepts.c.passage_id == (self.passages.c.id if self.has_same_ids else self.item_id)
+
+    def has(self, name: str) -> bool:
+        """Return whether passages have a column of this name that is read and written."""
+        return name in self.passages.c
+
+
+def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
+    """Return how the tables of this database are; for tables that were made or adopted, or will be."""
+    found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
+    fits = [name for name in OPTIONAL if name in found and not misfit(tx, found[name], _OF_PASSAGES[name][1])]
+    empty = {"source": "", "metadata": "{}"}
+    return PassagesShape(
+        _as_there(passages, ("id", "text", *(fits if found else OPTIONAL))),
+        _as_there(CONCEPTS, _CONCEPT_COLUMNS),
+        ids=ids_in(tx, found.get("id")),
+        concept_ids=ids_in(tx, concepts.get("passage_id")),
+        own=concepts.get("id"),
+        blanks={name: empty[name] for name in fits if not found[name].nullable},
+        missing=frozenset(name for name, columns in ((passages, found), (CONCEPTS, concepts)) if not columns),
+    )
+
+
+def _passages_spec(name: str) -> TableSpec:
+    """Return what is needed of the table of passages: it is read in place, and nothing is added but an index."""
+    own = Column("id", Text, primary_key=True)
+    made = Table(name, MetaData(), own, *(_column(one, nullable=one != "text") for one in _OF_PASSAGES))
+    return TableSpec(
+        made,
+        needs=("id", "text"),
+        judged={"id": Holds.ID, "text": Holds.TEXT},
+        holds="passages",
+        elsewhere="name another table with PASSAGES_TABLE=",
+        prefix="findable_passages",
+        found_by=("id",),
+        tells_apart=True,
+    )
+
+
+def _concepts_spec(tx: Connection, passages_id: Column[Any]) -> TableSpec:
+    """Return what is needed of the table of concepts, whose `passage_id` is of the type that the passages' ids have."""
+    whose = Column("passage_id", passages_id.type, nullable=False)
+    own: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
+    return TableSpec(
+        Table(CONCEPTS, MetaData(), own, whose, *map(_column, _OF_CONCEPTS)),
+        needs=("id", "passage_id", "concept_name"),  # without these a table is one of other things
+        judged={"id": Holds.ID} | {name: one[1] for name, one in _OF_CONCEPTS.items()},
+        refers=("passage_id", ids_in(tx, passages_id)),
+        holds="concepts",
+        adds=True,
+        mark=(MARK, "(passage_id, extractor_version)"),
+        refuses=_check_rows_fit,
+    )
+
+
+def tables_of(name: str) -> Pair:
+    """Return what is needed of both tables, that of passages by its name."""
+    return Pair(_passages_spec(name), _concepts_spec)
+
+
+def _check_rows_fit(tx: Connection, concepts: Columns) -> None:
+    """Refuse a table of concepts that could not take every row that is written."""
+    check_demands(CONCEPTS, concepts, known=[name for name in _CONCEPT_COLUMNS if name != "evidence"])
+    table = concepts["id"].table
+    for key in unique_keys(tx, table):
+        if key <= set(_WRITTEN) and not set(_OWN) <= key:
+            raise unfit(
+                CONCEPTS,
+                f"has a unique key that the concepts of several versions break: {', '.join(sorted(key))}",
+                hint=f"let that key hold {', '.join(f'`{name}`' for name in _OWN)}, or use another database",
+            )
+
+
+def _column(name: str, *, nullable: bool = True) -> Column[Any]:
+    return Column(name, (_OF_PASSAGES.get(name) or _OF_CONCEPTS[name])[0], nullable=nullable)
+
+
+def _as_there(name: str, columns: Iterable[str]) -> Table:
+    """Return a table whose values take their types from where they stand."""
+    kinds = {"created_at": IsoTime}
+    return Table(name, MetaData(), *(Column(one, kinds.get(one, AsTheColumn)) for one in columns))
+
+
+# ---- make or adopt the tables
+
+
+DEFAULTS = Settings()
+
+
+def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+    """Make the tables, or add what is missing to existing ones; return a line for each thing done to old ones.
+
+    Raises:
+        ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
+    """
+    name = settings.passages_table
+    texts, concepts = tables_of(name).adopt(tx)
+    mistyped = texts.made and name != PASSAGES  # a name that was mistyped is seen at once
+    lines = [f"made the table {name}, which was not there"] if mistyped else []
+    lines += [*texts.lines, *concepts.lines]
+    if settings.task == "passages":
+        lines += make_view_ready(tx, read_shape(tx, passages=name), settings)
+    return lines
+
+
+def adoption_plan(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+    """Return what `adopt` would add to tables of another program, in words; nothing where they were adopted."""
+    return tables_of(settings.passages_table).planned(tx)
+
+
+def makes(settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
+    """Return each table that `adopt` makes where there is none, with its columns, and the view, which has none here."""
+    tables_made = {settings.passages_table: ("id", *_OF_PASSAGES), CONCEPTS: _CONCEPT_COLUMNS}
+    return {**tables_made, VIEW: ()} if settings.task == "passages" else tables_made
+
+
+def is_adopted(tx: Connection, settings: Settings = DEFAULTS) -> bool:
+    """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
+    name = settings.passages_table
+    if not tables_of(name).is_adopted(tx):
+        return False
+    return settings.task != "passages" or is_view_ready(tx, read_shape(tx, passages=name), settings)
+
+
+# ---- find and write rows
 
 
 class ConceptRow(NamedTuple):
@@ -172,17 +383,15 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
         run_many(tx, insert(shape.concepts), ready)
 
 
-def versions_present(tx: Connection, shape: PassagesShape) -> set[str]:
-    """Return the labels of all versions that have concepts here, whichever program wrote them."""
-    return {cell_words(one) for one in tx.execute(select(shape.concepts.c.extractor_version).distinct()).scalars()}
-
-
-def remove_concepts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *, version: str, model: str) -> int:
-    """Delete the concepts of one version and model of these passages; return how many there were."""
-    mine = of_extractors(shape, [(version, model)])
-    rows = shape.concepts.c.passage_id
-    removals = (delete(shape.concepts).where(rows.in_(some), mine) for some in pages(shape.concept_ids.native(ids)))
-    return sum(tx.execute(removal).rowcount for removal in removals)
+def remove_concepts(
+    tx: Connection, shape: PassagesShape, *, version: str, model: str, ids: Sequence[str] | None = None
+) -> int:
+    """Delete the concepts of one version and model, of some passages or of all; return how many there were."""
+    mine = delete(shape.concepts).where(of_extractors(shape, [(version, model)]))
+    if ids is None:
+        return tx.execute(mine).rowcount
+    some = pages(shape.concept_ids.native(ids))
+    return sum(tx.execute(mine.where(shape.concepts.c.passage_id.in_(page))).rowcount for page in some)
 
 
 def _written(shape: PassagesShape) -> list[str]:
@@ -222,6 +431,150 @@ def named(one: VersionCounts) -> str:
     return f"{one.label}/{one.model}" if one.model else one.label
 
 
-def roll_back_concepts(tx: Connection, shape: PassagesShape, label: str, *, model: str) -> int:
-    """Delete the concepts of a version; return how many there were."""
-    return tx.execute(delete(shape.concepts).where(of_extractors(shape, [(label, model)]))).rowcount
+# ---- the best concepts
+
+
+VIEW, OF = "best_concepts", "PREFER_VERSIONS and MIN_CONFIDENCE"
+PAGE = 500  # passages in one query, rows in one fetch
+MAX_SOURCE = 1200  # characters of the text that stand with a quotation
+_NUMERAL = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$"
+COLUMNS = ConceptRow._fields
+_READERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(COLUMNS, cell_words),
+    **dict.fromkeys(("aliases", "evidence"), loaded),
+    **dict.fromkeys(("confidence", "created_at"), lambda cell: cell),
+}
+
+
+def best_concepts(
+    tx: Connection, shape: PassagesShape, settings: Settings, *, passage: str | None = None
+) -> Iterator[ConceptRow]:
+    """Yield the best concepts of one passage or of all, by passage, then by name; at flat memory."""
+    yield from _rows(tx, shape, _best(tx, shape, settings), passage=passage)
+
+
+def all_concepts(
+    tx: Connection, shape: PassagesShape, *, of: tuple[str, str] | None = None, passage: str | None = None
+) -> Iterator[ConceptRow]:
+    """Yield every concept of one passage or of all, or those `of` one label and model."""
+    chosen = select(*(shape.concepts.c[name] for name in COLUMNS))
+    if of is not None:
+        chosen = chosen.where(of_extractors(shape, [of]))
+    yield from _rows(tx, shape, _with_source(tx, shape, chosen), passage=passage)
+
+
+def is_view_ready(tx: Connection, shape: PassagesShape, settings: Settings) -> bool:
+    """Return whether the view is as it is set, or something else has its name."""
+    return is_view_made(tx, VIEW, _best(tx, shape, settings), of=OF)
+
+
+def make_view_ready(tx: Connection, shape: PassagesShape, settings: Settings) -> list[str]:
+    """Make the view as it is set; return a line where something else has that name, which stays."""
+    if make_view(tx, VIEW, _best(tx, shape, settings), of=OF):
+        return []
+    return [f"`{VIEW}` in this database is not ours and stays as it is; `make best-concepts` does without it"]
+
+
+def _rows(tx: Connection, shape: PassagesShape, chosen: Select[Any], *, passage: str | None) -> Iterator[ConceptRow]:
+    """Yield rows page by page of passages, in the order of their ids, which are read from the index alone."""
+    whose = chosen.selected_columns.passage_id
+    chosen = chosen.order_by(whose, chosen.selected_columns.concept_name)
+    if passage is not None:
+        conditions: Iterable[ColumnElement[bool]] = [whose.in_(shape.concept_ids.native([passage]))]
+    else:
+        pages_of_ids = values_in_pages(tx, shape.concepts.c.passage_id, size=PAGE)
+        ends = ((literal(ids[0], AsTheColumn()), literal(ids[-1], AsTheColumn())) for ids in pages_of_ids)
+        conditions = (whose.between(*both) for both in ends)
+    for condition in conditions:
+        for row in streamed(tx, chosen.where(condition), page=PAGE):
+            yield ConceptRow(*map(call, _READERS.values(), row))
+
+
+def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[Any]:
+    """Return the SELECT of the best concepts; a condition on `passage_id` goes all the way down."""
+    concepts, begun = shape.concepts.c, answers.begun().subquery("begun")
+    sure, labels = _confidence(tx, shape), settings.prefer_versions or ()
+    places = [
+        (concepts.extractor_version == literal(label, Text), literal(place, Integer))
+        for place, label in enumerate(labels)
+    ]
+    order = [
+        *([case(*places, else_=literal(len(labels), Integer))] if places else []),
+        begun.c.began_at.desc().nulls_last(),
+        concepts.created_at.desc().nulls_last(),
+        sure.desc(),
+        concepts.id,
+    ]
+    place = func.row_number().over(
+        partition_by=[concepts.passage_id, func.lower(concepts.concept_name)], order_by=order
+    )
+    label, model = (func.coalesce(concepts[f"extractor_{name}"], "") for name in ("version", "model"))
+    whose = label.op("||")(literal_column("'/'")).op("||")(model)
+    joined = shape.concepts.outerjoin(begun, and_(begun.c.task == TASK, begun.c.extractor == whose))
+    chosen = select(*(concepts[name] for name in COLUMNS), place.label("place")).select_from(joined)
+    there = concepts.concept_name.is_not(None)
+    return _with_source(tx, shape, chosen.where(there, sure >= literal(settings.min_confidence, Float)))
+
+
+def _confidence(tx: Connection, shape: PassagesShape) -> ColumnElement[float]:
+    """Return a concept's confidence as a number, NULL where it is none; `0.7` of a narrow column is 0.7."""
+    column = shape.concepts.c.confidence
+    if is_sqlite(tx):
+        return cast(column, Float)
+    if isinstance(columns_of(tx, CONCEPTS)["confidence"].type, Double):
+        return type_coerce(column, Double)
+    told = cast(column, Text)
+    return case((told.op("~", is_comparison=True)(_NUMERAL), cast(told, Double)), else_=null())
+
+
+def _with_source(tx: Connection, shape: PassagesShape, chosen: Select[Any]) -> Select[Any]:
+    """Return a SELECT whose evidence holds the part of the passage that it speaks of; of numbered rows the first."""
+    rows, passages = chosen.subquery("chosen"), shape.passages.c
+    key = passages.id if shape.has_same_ids else shape.item_id
+    evidence: ColumnElement[Any] = rows.c.evidence
+    text = cast(passages.text, Text)
+    if is_sqlite(tx):
+        evidence = _with_part_on_sqlite(evidence, text)
+    elif isinstance(columns_of(tx, CONCEPTS)["evidence"].type, JSONB):
+        evidence = _with_part_on_server(type_coerce(evidence, JSONB), text)
+    columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]
+    whole = select(*columns).select_from(rows.outerjoin(shape.passages, rows.c.passage_id == key))
+    return whole.where(rows.c.place == literal_column("1")) if "place" in rows.c else whole
+
+
+def _with_part_on_sqlite(document: ColumnElement[Any], text: ColumnElement[str]) -> ColumnElement[Any]:
+    """Return a document with `source_text`; one of another shape, or with a source of its own, as it is."""
+    paths: list[ColumnElement[Any]] = [literal_column(f"'$.support[0].{name}'") for name in ("start", "end")]
+    start, end = (func.json_extract(document, path, type_=Integer) for path in paths)
+    is_like = and_(
+        *(func.json_type(document, path) == "integer" for path in paths),
+        start >= 0,
+        func.json_type(document, "$.source_text").is_(None),
+        text.is_not(None),
+    )
+    source = _part(text, start, end, least=func.min, most=func.max)
+    whole = case((is_like, func.json_set(document, "$.source_text", source)), else_=document)
+    return case((func.json_valid(document) == 1, whole), else_=document)
+
+
+def _with_part_on_server(document: ColumnElement[Any], text: ColumnElement[str]) -> ColumnElement[Any]:
+    """Return a document of JSONB with `source_text`; one of another shape, or with a source of its own, as it is."""
+    paths: list[Any] = [literal_column(f"'{{support,0,{name}}}'") for name in ("start", "end")]
+    first = [cast(document.op("#>")(path), Text) for path in paths]  # a text would have its quotation marks
+    here = [one.op("~", is_comparison=True)("^[0-9]{1,9}$") for one in first]
+    start, end = (cast(case((is_number, one), else_="0"), Integer) for is_number, one in zip(here, first, strict=True))
+    lacks = document.op("->")(literal_column("'source_text'")).is_(None)
+    is_like = and_(func.jsonb_typeof(document) == "object", *here, lacks, text.is_not(None))
+    source = _part(text, start, end, least=func.least, most=func.greatest)
+    added = document.op("||")(func.jsonb_build_object("source_text", source))
+    return case((is_like, added), else_=document)
+
+
+def _part(
+    text: ColumnElement[str], start: ColumnElement[int], end: ColumnElement[int], *, least: Any, most: Any
+) -> ColumnElement[str]:
+    """Return the text where it is short, of a long one the part round text[start:end]; `least(a, b)` is SQL."""
+    whole, room, none = func.length(text), literal_column(str(MAX_SOURCE), Integer), literal_column("0", Integer)
+    before = (room - least(most(end - start, none), room)) // literal_column("2", Integer)
+    first = most(least(start - before, whole - room), none)
+    return case((whole <= room, text), else_=func.substr(text, first + literal_column("1", Integer), room))

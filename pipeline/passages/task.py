@@ -1,25 +1,24 @@
-"""The concepts task: which concepts does a passage speak of, and which of its words prove each?"""
+"""The concepts task: which concepts does a passage speak of, which of its words prove each, and how are both found?"""
 
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Table
 
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.engine.declared.question import Question
-from pipeline.engine.task import Answered, ExportRows, ExportWanted, RowFault, Task, Words, WriteResult
-from pipeline.passages import HOW_TO_FILL, best, table
-from pipeline.passages.adopt import adopt
-from pipeline.passages.entries import indexed_of
-from pipeline.passages.schema import PassagesShape, tables_of
-from pipeline.passages.table import ConceptRow
+from pipeline.engine.task import Answered, ExportRows, ExportWanted, Indexed, RowFault, Task, Words, WriteResult
+from pipeline.passages import how_to_begin, table
+from pipeline.passages.table import DEFAULTS, ConceptRow, PassagesShape
 from pipeline.store import answers as versions
 from pipeline.store import runs
 from pipeline.store.answers import VersionCounts
@@ -38,6 +37,8 @@ LABEL = f"{table.TASK}@1"
 MAX_ASKED = 20_000  # characters, about 5,000 tokens: what is longer is asked about by its beginning
 CUT = "The passage is longer; only its beginning is shown. Quote from what is shown alone."
 
+_SHOWN = 1_000  # characters of the text that a hit shows
+_PAGE = 500  # passages whose concepts are read at once
 _JSON = json.JSONEncoder(ensure_ascii=False)  # made once: `json.dumps` makes one for each call
 
 
@@ -46,7 +47,42 @@ def _passage_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-DEFAULTS = Settings()
+def _indexed_of(shape: PassagesShape) -> Indexed:
+    """Return what of the passages is indexed: each that has concepts, once that is asked for."""
+    return Indexed(
+        task=table.TASK,
+        folder="tasks/passages",
+        word="passage",
+        columns={"rank": "rank", "similarity": "similarity", "passage": "id", "concepts": "concepts", "text": "text"},
+        ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
+        count=lambda tx: table.item_table(shape).total(tx, table.has_concepts(shape, None)),
+        entries=partial(_entries, shape),
+        tags=lambda metadata: [str(name) for name in metadata["concepts"]],
+        told=_hit,
+        when_asked=True,
+    )
+
+
+def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": metadata["id"], "concepts": metadata["concepts"], "text": metadata["text"][:_SHOWN]}
+
+
+def _entries(shape: PassagesShape, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
+    items, found = table.item_table(shape), table.has_concepts(shape, None)
+    if among is None:
+        rows = items.cells(tx, ("id", "text"), found)
+    else:
+        rows = items.among(tx, among, [shape.passages.c[name] for name in ("id", "text")], found)
+    while page := {cell_words(row[0]): cell_words(row[1]) for row in islice(rows, _PAGE)}:
+        named = table.concept_names(tx, shape, list(page))
+        for key, text in page.items():
+            yield _entry(key, text, named.get(key, []))
+
+
+def _entry(key: str, text: str, concepts: list[str]) -> Entry:
+    whole = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
+    metadata = {"id": key, "text": text, "concepts": concepts}
+    return Entry(key, whole, metadata, concepts, {"text": text, "concepts": "\n".join(concepts)})
 
 
 class ConceptsTask(Task):
@@ -69,7 +105,7 @@ class ConceptsTask(Task):
         again="make passages-backfill",
         named=" TASK=passages",
     )
-    how_to_fill = HOW_TO_FILL
+    how_to_fill = how_to_begin
     how_to_index = "`make index TASK=passages` embeds those that have concepts, and builds their index"
     measured_by = "pipeline.passages.quality"
     needs_pilot = True
@@ -88,7 +124,7 @@ class ConceptsTask(Task):
     ) -> None:
         """Make the task of the tables as they are, under one version."""
         self.shape, self._settings, self.label, self.skips = shape, settings, label, skips
-        self.index = indexed_of(shape)
+        self.index = _indexed_of(shape)
 
     @cached_property
     def question(self) -> Question:
@@ -151,7 +187,7 @@ class ConceptsTask(Task):
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take back the concepts that were asked for here, of these passages; other programs' stay."""
         mine = (one for one in versions.list_versions(tx, table.TASK) if extractor in {None, one.extractor})
-        return sum(table.remove_concepts(tx, self.shape, ids, version=one.label, model=one.model) for one in mine)
+        return sum(table.remove_concepts(tx, self.shape, ids=ids, version=one.label, model=one.model) for one in mine)
 
     def grid(self, tx: Connection) -> "Grid":
         """Return what lists passages."""
@@ -174,7 +210,7 @@ class ConceptsTask(Task):
         if label is None:
             begun = versions.list_versions(tx, table.TASK)
             backfills = runs.list_runs(tx, table.TASK, mode=runs.BACKFILL)
-            taken = table.versions_present(tx, self.shape) - {one.label for one in begun}
+            taken = {one.label for one in self.versions(tx)} - {one.label for one in begun}
             taken |= {one.extractor.partition("/")[0] for one in backfills}
             taken |= {
                 one.label
@@ -190,20 +226,20 @@ class ConceptsTask(Task):
 
     def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
         """Delete the concepts of a version."""
-        return table.roll_back_concepts(tx, self.shape, label, model=model)
+        return table.remove_concepts(tx, self.shape, version=label, model=model)
 
     def tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables."""
-        return tables_of(self.shape.passages.name).moved(tx)
+        return table.tables_of(self.shape.passages.name).moved(tx)
 
     def make_tables(self, tx: Connection, there: Connection) -> None:
         """Make the two tables and the view of the best concepts."""
         super().make_tables(tx, there)
-        adopt(there, replace(self._settings, task="passages"))
+        table.adopt(there, replace(self._settings, task="passages"))
 
     def check(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
         """Compare every quotation with its passage, and the concepts with the answers that were applied."""
-        from pipeline.passages.verify import verify_quotes
+        from pipeline.passages.quality import verify_quotes
 
         return verify_quotes(tx, self.shape)
 
@@ -228,10 +264,10 @@ class ConceptsTask(Task):
             )
         found = table.concept_versions(tx, self.shape)
         if wanted.best:
-            preference = best.preference_of(self._settings)
-            found_best = best.best_concepts(tx, self.shape, preference)
-            return ExportRows(found_best, encode, versions=table.shares(found))
-        there = {table.named(one): one for one in sorted(found, key=_is_newest_last, reverse=True)}
+            best = table.best_concepts(tx, self.shape, self._settings)
+            return ExportRows(best, encode, versions=table.shares(found))
+        newest_first = sorted(found, key=lambda one: str(one.last or ""), reverse=True)  # another program's may be text
+        there = {table.named(one): one for one in newest_first}
         among = [one for one in there if wanted.extractor is None or versions.is_of(one, wanted.extractor)]
         if not among and wanted.extractor is not None:
             raise InputError(
@@ -239,13 +275,8 @@ class ConceptsTask(Task):
                 hint="`make versions` lists whose concepts there are",
             )
         chosen = min(among, key=versions.ranks(tx, table.TASK, prefer=wanted.prefer), default=None)
-        rows = best.all_concepts(tx, self.shape, of=None if chosen is None else there[chosen][:2])
+        rows = table.all_concepts(tx, self.shape, of=None if chosen is None else there[chosen][:2])
         return ExportRows(rows, encode, extractor=chosen, versions=table.shares(found, chosen=chosen))
-
-
-def _is_newest_last(one: VersionCounts) -> str:
-    """Return what puts versions in the order of their last concepts; text, for so another program's times may be."""
-    return str(one.last or "")
 
 
 def _is_of(asked: Answered, text: str) -> bool:

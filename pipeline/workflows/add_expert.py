@@ -14,9 +14,8 @@ from pipeline.core.errors import InputError, TakenError
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.columns import USERNAME
-from pipeline.experts.read import PersonDocuments, check_as_given, read_person_documents
-from pipeline.experts.rows import Person
+from pipeline.experts.import_ import Person, check_as_given, read_person_documents
+from pipeline.experts.table import USERNAME
 from pipeline.gemini.tokens import estimate_tokens
 from pipeline.store import asks, workspace
 from pipeline.store.database import Store
@@ -75,12 +74,11 @@ def run(
             or stands twice; no person was added.
         ConfigurationError: there is a bio to ask about, and no key or no such model is set; no person was added.
     """
-    found = read_person_documents(data, parse_map(mapping), name=name)
-    people = found.made
+    people, notes = read_person_documents(data, parse_map(mapping), name=name)
     if any(_has_bio(person) for person in people):
         ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
     _check_new(ws.store, people)
-    _tell_reading(ws.display, found)
+    _tell_reading(ws.display, people, notes)
     added: list[AddedExpert] = []
     down = ""
     for person in people:
@@ -107,9 +105,9 @@ def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience
         ConfigurationError: there is a bio to ask about, and no key or no such model is set.
         UnavailableError: another process writes for longer.
     """
-    found = read_person_documents(data, name=name)
-    check_as_given(found.made, name=name)
-    person = found.made[0]
+    people, notes = read_person_documents(data, name=name)
+    check_as_given(people, name=name)
+    person = people[0]
     if is_due := _has_bio(person):
         ws.client  # noqa: B018 - a missing configuration is raised before the person is added
         _check_fits(person, ws.model.input_limit)
@@ -119,7 +117,7 @@ def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience
             asks.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
         workspace.touch_revision(tx, ws.task.name)
         score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
-    return SavedExpert(person.username, key, score, is_due, tuple(found.notes))
+    return SavedExpert(person.username, key, score, is_due, tuple(notes))
 
 
 def as_stored(store: Store, task: Task, saved: SavedExpert) -> tuple[AddedExpert, bool]:
@@ -129,10 +127,10 @@ def as_stored(store: Store, task: Task, saved: SavedExpert) -> tuple[AddedExpert
     return _added(store, task.name, saved.username, problem="", took_s=None), is_due
 
 
-def _tell_reading(display: "Progress", found: PersonDocuments) -> None:
-    for note in found.notes:
+def _tell_reading(display: "Progress", people: Sequence[Person], notes: Sequence[str]) -> None:
+    for note in notes:
         display.say(note)
-    for change in (change for person in found.made for change in person.changes):
+    for change in (change for person in people for change in person.changes):
         display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
 
 

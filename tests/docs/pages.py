@@ -12,8 +12,8 @@ from jobs.cli import main
 from jobs.commands import COMMANDS
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, with_unit
 from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
-from pipeline.experts.entries import index_entry
-from pipeline.experts.rows import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
+from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
+from pipeline.experts.task import index_entry
 from pipeline.gemini import models, tokens
 from pipeline.workflows.preflight import ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT

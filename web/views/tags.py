@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.core.errors import ChangedMeanwhileError, InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show, tags
-from pipeline.experts.tags import Edited, PersonTags, TagChange
+from pipeline.experts.tags import Document, TagChange
 from web.desk import PEOPLE
 from web.problem import Refused, line_of, not_there
 from web.render import Sent, desk_of, show_page
@@ -46,7 +46,7 @@ def get_tags(request: Request, username: str) -> JSONResponse:
     """
     with desk_of(request).to_read(PEOPLE) as ws, not_there():
         found = tags.read_tags(ws.store, username)
-    return _answer(found, found.document())
+    return _answer(found)
 
 
 @router.patch(ADDRESS)
@@ -56,12 +56,12 @@ def patch_tags(request: Request, username: str, body: TagsEdit, if_match: IfMatc
         said = "an edit says from which state it was made; nothing was changed"
         raise Refused(428, said, hint="GET it, and send its ETag as If-Match")
     who, state = _editor(request, body.who), if_match.strip().removeprefix("W/").strip('"')
-    change = TagChange(body.add, body.remove, list(body.rename.items()))
+    change = TagChange(body.add, body.remove, list(body.rename.items()), body.undo)
     with desk_of(request).to_write(PEOPLE) as ws:
         with not_there():
             tags.read_tags(ws.store, username)
-        done = _edited(ws, username, change, body.undo, who=who, state=None if state == "*" else state)
-    return _answer(done.person, done.document())
+        done = _edited(ws, username, change, who=who, state=None if state == "*" else state)
+    return _answer(done)
 
 
 @router.post("/parts/tags", include_in_schema=False)
@@ -72,9 +72,9 @@ def edit_part(request: Request, username: str, said: Sent) -> HTMLResponse:
     try:
         who = _editor(request, said.get("who"))
         with desk_of(request).to_write(PEOPLE) as ws:
-            done = _edited(ws, username, *_typed(said), who=who, state=said.get("state"))
-        score = done.person.findability_score
-        told["said"] = f"Edit {done.number} is stored; the score is {score:g}." if done.number else "Nothing to change."
+            done = _edited(ws, username, _typed(said), who=who, state=said.get("state"))
+        stored = f"Edit {done['edit']} is stored; the score is {done['findability_score']:g}."
+        told["said"] = stored if done["edit"] else "Nothing to change."
     except ChangedMeanwhileError as error:
         again = {name: one for name, one in said.items() if name != "who"}
         told |= {"refused": error.message, "again": {**again, "state": error.now["state"]}}
@@ -110,24 +110,19 @@ def _editor(request: Request, given: str | None) -> str:
     raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit", field="who")
 
 
-def _typed(said: dict[str, str]) -> tuple[TagChange, int | None]:
+def _typed(said: dict[str, str]) -> TagChange:
     """Return what a form of the page says: what becomes of tags, or the number of the edit to undo."""
-    rename = [(said["old"], said.get("new", ""))] if "old" in said else []
-    undo = said.get("undo", "")
-    change = TagChange(tags.listed(said.get("add")), tags.listed(said.get("remove")), rename)
-    return change, int(undo) if undo.isdecimal() and len(undo) < LONG else None
+    rename, undo = [(said["old"], said.get("new", ""))] if "old" in said else [], said.get("undo", "")
+    number = int(undo) if undo.isdecimal() and len(undo) < LONG else None
+    return TagChange(tags.listed(said.get("add")), tags.listed(said.get("remove")), rename, number)
 
 
-def _edited(
-    ws: OpenWorkspace, username: str, change: TagChange, undo: int | None, *, who: str, state: str | None
-) -> Edited:
+def _edited(ws: OpenWorkspace, username: str, change: TagChange, *, who: str, state: str | None) -> Document:
     """Carry out an edit."""
-    if undo is None:
-        return tags.edit_tags(ws.store, username, change, who, of_state=state, at=ws.now())
-    if any(change):
+    if change.undo is not None and any(change[:3]):
         raise Refused(422, "an edit is undone by itself; nothing was changed", field="undo")
-    return tags.undo_edit(ws.store, username, undo, who, of_state=state, at=ws.now())
+    return tags.edit_tags(ws.store, username, change, who, of_state=state, at=ws.now())
 
 
-def _answer(found: PersonTags, document: dict[str, Any]) -> JSONResponse:
-    return JSONResponse(jsonable_encoder(document), headers={"etag": f'"{found.state}"'})
+def _answer(found: Document) -> JSONResponse:
+    return JSONResponse(jsonable_encoder(found), headers={"etag": f'"{found["state"]}"'})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.experts import adopt as adoption
+from pipeline.experts import table as adoption
 from pipeline.store.database import Store
 from tests.lab import Workspace
 

@@ -13,8 +13,7 @@ import pytest
 from pipeline.core.errors import InconsistentError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.entries import INDEXED
-from pipeline.experts.task import ExpertsTask
+from pipeline.experts.task import TASK, ExpertsTask
 from pipeline.gemini.embed import embed_locally
 from pipeline.index import build as index_build
 from pipeline.index.builds import Builds
@@ -200,7 +199,7 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
 class _Lossy(ExpertsTask):
     """A task that loses its first entry on the way, as a bug could."""
 
-    index = replace(INDEXED, entries=lambda tx, among=None: islice(INDEXED.entries(tx, among), 1, None))
+    index = replace(TASK.index, entries=lambda tx, among=None: islice(TASK.index.entries(tx, among), 1, None))
 
 
 def test_a_build_that_does_not_verify_is_never_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.experts import table
-from pipeline.experts.schema import experts
+from pipeline.experts.table import experts
 from pipeline.store import schema
 from tests import ledger, postgresql
 from tests.integration.merged import merge

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
-from pipeline.passages import adopt as adoption
 from pipeline.passages import import_, table
+from pipeline.passages import table as adoption
 from pipeline.store.database import Store
 from tests.integration.many_passages import text_of
 from tests.integration.passages.workspaces import (

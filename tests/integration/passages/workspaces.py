@@ -12,8 +12,7 @@ from pipeline.core.settings import Settings
 from pipeline.engine.open import open_workspace
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
-from pipeline.passages.schema import PassagesShape, read_shape
-from pipeline.passages.table import ConceptRow
+from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from pipeline.tables.cells import loaded
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.passages.quality import measure
-from pipeline.passages.schema import read_shape
+from pipeline.passages.table import read_shape
 from pipeline.passages.task import ConceptsTask
 from pipeline.quality import figures
 from pipeline.quality.figures import Quality, Verdict

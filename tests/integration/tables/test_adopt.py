@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import inspect
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.experts import adopt as people
-from pipeline.passages import adopt as passages
+from pipeline.experts import table as people
+from pipeline.passages import table as passages
 from pipeline.store import schema
 from pipeline.store.database import Connection, Store
 from pipeline.tables.reflect import columns_of, is_found_by

@@ -14,7 +14,7 @@ from pipeline.core.states import Outcome
 from pipeline.engine import record
 from pipeline.engine.record import Judgement, Source
 from pipeline.experts import table, tags
-from pipeline.experts.tags import Edited, TagChange
+from pipeline.experts.tags import Document, TagChange
 from pipeline.gemini import models
 from pipeline.store.asks import Ask
 from tests.lab import Workspace
@@ -60,7 +60,7 @@ class Replay:
 
     def look(self, client: str) -> None:
         """Let a client see the tags as they are."""
-        self.shown[client] = tags.read_tags(self.ws.store, self.name).state
+        self.shown[client] = tags.read_tags(self.ws.store, self.name)["state"]
 
     def edit(self, client: str, change: TagChange) -> None:
         """Let a client change what it was shown last."""
@@ -76,7 +76,7 @@ class Replay:
         if number <= len(self.taken):
             _, before, after = self.taken[number - 1]
             wanted = ({*self.tags} - ({*after} - {*before})) | ({*before} - {*after})
-        self._done(client, wanted, partial(tags.undo_edit, self.ws.store, self.name, number))
+        self._done(client, wanted, partial(tags.edit_tags, self.ws.store, self.name, TagChange(undo=number)))
 
     def answer(self, said: list[str]) -> None:
         """Let the answer of a model come in, by the way that all take."""
@@ -92,22 +92,22 @@ class Replay:
     def check(self) -> None:
         """Hold the tags, and every edit that was taken, against the replay."""
         found = tags.read_tags(self.ws.store, self.name)
-        assert found.tags == self.tags
-        assert [(one.who, one.before, one.after) for one in found.edits] == self.taken
+        assert found["tags"] == self.tags
+        assert [(one["who"], one["before"], one["after"]) for one in found["edits"]] == self.taken
 
-    def _done(self, client: str, wanted: set[str] | None, edit: Callable[..., Edited]) -> None:
+    def _done(self, client: str, wanted: set[str] | None, edit: Callable[..., Document]) -> None:
         """Edit; that must be refused where the client was shown another state, or no tags can be `wanted`."""
-        is_current = self.shown[client] == tags.read_tags(self.ws.store, self.name).state
+        is_current = self.shown[client] == tags.read_tags(self.ws.store, self.name)["state"]
         refused = ChangedMeanwhileError if not is_current else InputError if wanted is None else None
         with contextlib.nullcontext() if refused is None else pytest.raises(refused) as error:
             done = edit(client, of_state=self.shown[client], at=self.ws.now())
         if error is not None:
             return
-        assert {*done.person.tags} == wanted
-        if done.number is not None:
-            self.taken.append((client, self.tags, done.person.tags))
-            self.tags = done.person.tags
-        self.shown[client] = done.person.state
+        assert {*done["tags"]} == wanted
+        if done["edit"] is not None:
+            self.taken.append((client, self.tags, done["tags"]))
+            self.tags = done["tags"]
+        self.shown[client] = done["state"]
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,9 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.columns import HEADERS
-from pipeline.experts.read import COLUMNS, WHOLE_NAME, People
-from pipeline.experts.rows import Person
+from pipeline.experts.import_ import LAYOUT, WHOLE_NAME, People, Person
+from pipeline.experts.table import HEADERS
 from pipeline.tables.columns import COLUMN_NAMES, fold
 
 CELLS = {
@@ -33,7 +32,7 @@ CELLS = {
 
 def names_of(column: str) -> list[str]:
     """Return every name by which a column is known."""
-    return [column, COLUMNS[column], *COLUMN_NAMES[column]]
+    return [column, LAYOUT.columns[column], *COLUMN_NAMES[column]]
 
 
 def spelled(name: str, chance: random.Random) -> str:
@@ -74,7 +73,7 @@ def test_any_aliases_in_any_order_give_the_same_rows(data: st.DataObject, chance
 def test_no_name_means_two_columns() -> None:
     """Or which one it means would hang on their order; none is empty once it is folded."""
     meant: dict[str, str] = {}
-    for column in COLUMNS:
+    for column in LAYOUT.columns:
         for name in map(fold, names_of(column)):
             assert name
             assert meant.setdefault(name, column) == column, name

@@ -10,8 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.read import People
-from pipeline.experts.rows import Person, is_placeholder
+from pipeline.experts.import_ import People, Person, is_placeholder
 from pipeline.tables.findings import Finding
 
 COLUMNS = ["Username", "First Name", "Last Name", "Company", "Bio", "Category", "Profile URL"]

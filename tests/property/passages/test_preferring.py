@@ -9,10 +9,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.passages import best as passages_best
 from pipeline.passages import table
-from pipeline.passages.best import Preference
 from pipeline.passages.table import ConceptRow, PassageRow
 from pipeline.store import batches
 from tests.integration.passages.workspaces import shape, workspace
@@ -51,9 +50,10 @@ CONCEPTS = st.lists(
     max_size=14,
 )
 PREFERENCES = st.builds(
-    Preference,
-    st.none() | st.lists(st.sampled_from([*LABELS, "absent"]), min_size=1, max_size=3, unique=True).map(tuple),
-    st.sampled_from([0.0, 0.7, 0.7, 1.0]),
+    Settings,
+    prefer_versions=st.none()
+    | st.lists(st.sampled_from([*LABELS, "absent"]), min_size=1, max_size=3, unique=True).map(tuple),
+    min_confidence=st.sampled_from([0.0, 0.7, 0.7, 1.0]),
 )
 BEGUN = st.integers(0, 3)  # hours
 BEGINNINGS = st.fixed_dictionaries(
@@ -77,34 +77,34 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(concepts=CONCEPTS, preference=PREFERENCES, begun=BEGINNINGS)
-@example(concepts=SAME, preference=Preference(None, 0.7), begun={(LABELS[0], "m"): 0, (LABELS[1], "m"): 3})
-@example(concepts=SAME, preference=Preference(None, 0.7), begun={(LABELS[0], "m"): 3, (LABELS[1], "m"): 0})
-@example(concepts=SAME, preference=Preference((LABELS[2],), 0.7), begun={(LABELS[0], "m"): 3})
+@example(concepts=SAME, preference=Settings(min_confidence=0.7), begun={(LABELS[0], "m"): 0, (LABELS[1], "m"): 3})
+@example(concepts=SAME, preference=Settings(min_confidence=0.7), begun={(LABELS[0], "m"): 3, (LABELS[1], "m"): 0})
+@example(concepts=SAME, preference=Settings(prefer_versions=LABELS[2:3]), begun={(LABELS[0], "m"): 3})
 def test_the_best_are_those_that_python_would_choose(
-    ws: OpenWorkspace, concepts: Sequence[One], preference: Preference, begun: dict[tuple[str, str], int]
+    ws: OpenWorkspace, concepts: Sequence[One], preference: Settings, begun: dict[tuple[str, str], int]
 ) -> None:
     """Of each name in any case the first by preference, in sight and sure enough; of one passage as of all."""
     with stored(ws, concepts, begun):
         wanted = chosen(concepts, preference, begun)
         here = shape(ws)
         with ws.store.read() as tx:
-            assert sorted(map(told, passages_best.best_concepts(tx, here, preference))) == wanted
-            of_p = sorted(map(told, passages_best.best_concepts(tx, here, preference, passage="p")))
+            assert sorted(map(told, table.best_concepts(tx, here, preference))) == wanted
+            of_p = sorted(map(told, table.best_concepts(tx, here, preference, passage="p")))
         assert of_p == [one for one in wanted if one[0] == "p"]
         with ws.store.write() as tx:
-            if not passages_best.is_view_ready(tx, here, preference):
-                assert passages_best.make_view_ready(tx, here, preference) == []
+            if not table.is_view_ready(tx, here, preference):
+                assert table.make_view_ready(tx, here, preference) == []
         with ws.store.read() as tx:
-            assert passages_best.is_view_ready(tx, here, preference)
-            seen = tx.exec_driver_sql(f"SELECT {', '.join(passages_best.COLUMNS)} FROM best_concepts").all()  # noqa: S608
+            assert table.is_view_ready(tx, here, preference)
+            seen = tx.exec_driver_sql(f"SELECT {', '.join(table.COLUMNS)} FROM best_concepts").all()  # noqa: S608
             assert sorted(told(ConceptRow(*row)) for row in seen) == wanted
-            everything = sorted(map(told, passages_best.all_concepts(tx, here)))
+            everything = sorted(map(told, table.all_concepts(tx, here)))
         assert everything == sorted(map(told_of, concepts))
 
 
-def chosen(concepts: Sequence[One], preference: Preference, begun: dict[tuple[str, str], int]) -> list[tuple[Any, ...]]:
+def chosen(concepts: Sequence[One], preference: Settings, begun: dict[tuple[str, str], int]) -> list[tuple[Any, ...]]:
     """Return what the best concepts are, by the words of the setting."""
-    labels = preference.versions or ()
+    labels = preference.prefer_versions or ()
 
     def place(pair: tuple[int, One]) -> tuple[Any, ...]:
         number, one = pair
@@ -114,7 +114,7 @@ def chosen(concepts: Sequence[One], preference: Preference, begun: dict[tuple[st
 
     best: dict[tuple[str, str], One] = {}
     for _, one in sorted(enumerate(concepts), key=place):
-        if one.confidence >= preference.least:
+        if one.confidence >= preference.min_confidence:
             best.setdefault((one.passage, one.name.lower()), one)
     return sorted(map(told_of, best.values()))
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.experts.read import People
-from pipeline.experts.rows import Person
+from pipeline.experts.import_ import People, Person
 from pipeline.tables.findings import Finding
 
 HEADER = (

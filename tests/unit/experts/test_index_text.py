@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.experts.entries import index_entry
+from pipeline.experts.task import index_entry
 
 ROW: dict[str, Any] = {
     "id": 7,

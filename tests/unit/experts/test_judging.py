@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.experts.columns import HEADERS
-from pipeline.experts.rows import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES, Person, judge_row
+from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES, Person, judge_row
+from pipeline.experts.table import HEADERS
 from pipeline.tables.findings import Finding, FindingKind
 
 
@@ -71,6 +71,7 @@ def test_a_rate_is_a_number_and_the_currency_stays_as_it_is_given() -> None:
         ("€95", " usd ", (95.0, "usd"), ["read as 95"]),
         ("95", "", (95.0, None), []),
         (95, "n/a", (95.0, None), ["placeholder 'n/a' read as empty"]),
+        *((one, "", (None, None), ["no rate; stored without a rate"]) for one in (-1, float("inf"), 10**400)),
         ("80-90", "EUR", (None, "EUR"), ["not one number with a sign or a code beside it; stored without a rate"]),
     ):
         row = person(hourly_rate=rate, currency=currency)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.experts.read import People, read_person_documents
+from pipeline.experts.import_ import People, read_person_documents
 from tests.unit.experts.people_files import read, usernames
 
 

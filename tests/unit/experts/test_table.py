@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.experts import adopt, table
-from pipeline.experts.schema import experts
+from pipeline.experts import table
+from pipeline.experts.table import experts
 from pipeline.store import asks, schema
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 def tx(tmp_path: Path) -> Iterator[Connection]:
     """A transaction on a fresh database."""
     store = Store(f"sqlite:///{tmp_path / 'findable.db'}")
-    schema.ensure_schema(store, [adopt.adopt])
+    schema.ensure_schema(store, [table.adopt])
     store.locks = Locks(store, tmp_path / "locks", "workspace")
     with store.write() as tx:
         yield tx
@@ -57,7 +57,7 @@ def test_many_people_get_the_columns_they_have(tx: Connection) -> None:
 def test_rows_are_found_at_any_number_of_ids(tx: Connection) -> None:
     """More ids than a statement takes, ids that are gone, and ids that are no numbers."""
     table.insert_people(tx, [(f"p{number}", {}) for number in range(1100)])
-    found = table.by_ids(tx, [*(str(number) for number in range(1, 1101)), "9999", "x", "-1", "1.5", ""])
+    found = table.people(tx).rows(tx, [*map(str, range(1, 1101)), "9999", "x", "-1", "1.5", ""], ("username",))
     assert len(found) == 1100
     assert found["7"]["username"] == "p6"
 

@@ -8,7 +8,7 @@ from sqlalchemy import create_engine
 
 from pipeline.gemini import requests, schema
 from pipeline.passages.declaration import CONCEPT_TYPES, SYSTEM, PassageConcepts
-from pipeline.passages.schema import read_shape
+from pipeline.passages.table import read_shape
 from pipeline.passages.task import CUT, MAX_ASKED, ConceptsTask
 
 TASK = ConceptsTask(read_shape(create_engine("sqlite://").connect()))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.passages.read import LAYOUT, Passage, Passages
+from pipeline.passages.import_ import LAYOUT, Passage, Passages
 from pipeline.tables.findings import Finding, FindingKind
 from tests.scratch import quick_folder
 
