@@ -1,6 +1,5 @@
 """Which backend does the work, what a person is told of it, and that answers of two backends never mix."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from tests.lab import KEY, Api, Workspace
 
 PEOPLE = "Username,First Name,Bio\nada,Ada,I keep bees and teach water law.\nbob,Bob,I mend old clocks.\n"
-LOCAL_LINE = "no key is set: the local engine does the work"
 GEMINI_LINE = "biographies leave this machine"
 
 
@@ -32,13 +30,6 @@ def said(workspace: Workspace, *args: str, **values: str) -> str:
     """Run a command that must work and return what it said on standard error."""
     result = workspace.ran(*args, **values)
     return result.stderr
-
-
-def test_what_a_program_or_a_name_asked_for_is_not_explained(local: Workspace) -> None:
-    """With BACKEND=local there is nothing to say, and JSON stands alone on standard output."""
-    result = local.ran("batch-submit", "--json", BACKEND="local")
-    assert json.loads(result.stdout)["requests"] == 2
-    assert LOCAL_LINE not in result.stderr
 
 
 @pytest.mark.full

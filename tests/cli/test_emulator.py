@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shlex
 import signal
 import socket
 import subprocess
@@ -78,23 +77,6 @@ def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
     assert found[1] == ("GET", "/v1beta/batches/none", "404")
     assert key not in log
     assert "\x1b" not in log
-
-
-@pytest.mark.full
-@pytest.mark.sqlite_only("it names a folder, and no database on a server")
-def test_the_next_step_that_is_named_works(tmp_path: Path) -> None:
-    """Typed as it stands, in a shell that has set what is said: the sample people are in, and tagged by this engine."""
-    with running(tmp_path / "engine") as (said, _):
-        export = re.findall(r"^in another terminal: (export .*)$", said, re.MULTILINE)[0]
-        step = said.partition("next: ")[2].strip()
-        assert step.startswith("findable import data/sample/experts.csv --data data/rehearsal")
-        typed = f"{export}; {step}".replace("data/rehearsal", shlex.quote(str(tmp_path / "rehearsal")))
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environ = {**os.environ, "PATH": path}
-        done = subprocess.run(["sh", "-c", typed], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    rehearsal = Workspace(tmp_path / "rehearsal")
-    assert rehearsal.scalar("SELECT count(*) FROM findable_answers WHERE applied") > 100
 
 
 def test_the_engine_inside_a_command_writes_no_log(tmp_path: Path) -> None:

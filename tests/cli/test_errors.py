@@ -1,20 +1,15 @@
 """What goes wrong is said in one to three lines with an exit code that means something, and never as a traceback."""
 
 import contextlib
-import json
-import os
 import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from jobs import command, commands
+from jobs import commands
 from pipeline.store import database
-from tests.lab import ROOT, Workspace
+from tests.lab import Workspace
 
 PEOPLE = "Username,First Name,Bio\nada,Ada,I keep bees and teach water law.\n"
 
@@ -41,30 +36,6 @@ def refused(workspace: Workspace, *args: str, code: int, said: str, **values: st
     assert 1 <= result.stderr.count("\n") <= 3, result.stderr
     assert "Traceback" not in result.stderr
     return result.stderr
-
-
-def test_a_place_that_can_be_no_workspace_is_refused(local: Workspace, tmp_path: Path, csv: str) -> None:
-    """DATA= that names a file, lies below one, or where the system lets no process write: exit code 3."""
-    local.data.write_text("mine")
-    refused(local, "status", code=3, said="cannot be the workspace: it is a file")
-    assert local.data.read_text() == "mine"
-    for place in (str(local.data / "data"), "/proc/findable/data"):
-        refused(local, "import", csv, code=3, said="cannot be the workspace", DATA=place)
-    local.data.unlink()
-    refused(local, "import", csv, code=3, said="unable to open database file", DATABASE_URL=f"sqlite:///{tmp_path}")
-    refused(local, "status", code=3, said="there is no workspace in", DATABASE_URL=f"sqlite:///{tmp_path}")
-
-
-@pytest.mark.sqlite_only(reason="it is about the database's own file")
-def test_a_database_that_cannot_be_written_can_still_be_asked(local: Workspace, csv: str) -> None:
-    """On a read-only database reading commands work, and writing ones exit with 3."""
-    local.ran("import", csv)
-    url = f"sqlite:///file:{local.data}/findable.db?mode=ro&uri=true"
-    status = local.ran("status", "--json", DATABASE_URL=url)
-    assert json.loads(status.stdout)["experts"]["untagged"] == 1
-    Path(csv).write_text(PEOPLE.replace("ada", "eve"))
-    refused(local, "import", csv, code=3, said="readonly", DATABASE_URL=url)
-    assert not Path("file:").exists()
 
 
 def test_a_database_that_another_program_holds_is_waited_for_and_then_refused(
@@ -96,21 +67,6 @@ def test_tables_of_before_are_refused(local: Workspace, csv: str) -> None:
     for one in ("status", "batch-submit"):
         refused(local, one, code=5, said="git checkout 20ee0c6d, make export")
     assert local.scalar("SELECT version_num FROM findable_version") == "0016"
-
-
-@pytest.mark.full
-@pytest.mark.sqlite_only(reason="PostgreSQL takes only text that is UTF-8")
-def test_text_that_is_no_utf8_stops_nothing(local: Workspace, csv: str) -> None:
-    """Another program's bytes in a text cell are read with gaps; the chain runs, and the cell stays as it was."""
-    local.ran("import", csv)
-    connection = sqlite3.connect(local.data / "findable.db")
-    connection.execute("UPDATE experts SET bio = CAST(x'49206B656570206265657320E920' AS TEXT)")
-    connection.commit()
-    for step in ("status", "batch-submit", "batch-poll", "batch-ingest", "score", "index", "doctor"):
-        local.ran(step)
-    connection.text_factory = bytes
-    assert connection.execute("SELECT bio, tags IS NOT NULL FROM experts").fetchone() == (b"I keep bees \xe9 ", 1)
-    connection.close()
 
 
 def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,35 +109,6 @@ def test_what_fails_in_the_local_engine_is_said_as_it_is(local: Workspace, csv: 
     assert "The local engine failed: IntegrityError: disk is full" in told
 
 
-def shell(local: Workspace, line: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a line of shell in which FINDABLE stands for the command."""
-    words = ["sh", "-c", line.replace("FINDABLE", f'"{sys.executable}" -m jobs')]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FINDABLE_", "GEMINI_"))}
-    environ = clean | local.environ | environ
-    return subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, check=False, timeout=60)
-
-
-def test_a_reader_that_never_read_is_no_error(local: Workspace) -> None:
-    """The same where all of the output fits into the buffer and is noticed only at the end."""
-    ours, theirs = socket.socketpair()
-    theirs.close()
-    command = [sys.executable, "-m", "jobs", "settings"]
-    environ = os.environ | local.environ
-    done = subprocess.run(command, cwd=ROOT, env=environ, stdout=ours.fileno(), stderr=subprocess.PIPE, check=False)
-    ours.close()
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-def test_sigterm_is_taken_back_when_a_command_is_over(local: Workspace) -> None:
-    """A program that calls a command keeps its own handler of SIGTERM."""
-    local.begin()
-    before = signal.getsignal(signal.SIGTERM)
-    with command.interruptible():
-        assert signal.getsignal(signal.SIGTERM) is not before
-    assert local.run("status").exit_code == 0
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
 def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
     local: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,27 +124,6 @@ def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
     monkeypatch.setattr("pipeline.ops.status.run", struck)
     result = local.run("status")
     assert (result.exit_code, "interrupted" in result.stderr, "bug" in result.stderr) == (130, True, False)
-
-
-@pytest.mark.full
-def test_a_closed_standard_input_is_no_terminal(local: Workspace, csv: str) -> None:
-    """`findable forget ada <&-` asks nothing and does nothing; a person from there is no JSON, and no bug."""
-    local.ran("import", csv)
-    done = shell(local, "FINDABLE forget ada <&-")
-    assert (done.returncode, done.stdout, b"not confirmed" in done.stderr) == (2, b"", True), done.stderr
-    assert local.scalar("SELECT count(*) FROM experts") == 1
-    done = shell(local, "FINDABLE add-expert - <&-")
-    assert (done.returncode, b"bug" in done.stderr) == (2, False), done.stderr
-
-
-@pytest.mark.full
-def test_closed_standard_streams_leave_the_exit_code(local: Workspace) -> None:
-    """Where output is closed what is well ends with 0 and without a word, and what is not with its code."""
-    for words in ("prices", "settings --json"):
-        done = shell(local, f"FINDABLE {words} >&-")
-        assert (done.returncode, done.stderr) == (0, b"")
-    assert shell(local, "FINDABLE settings <&- >&- 2>&-").returncode == 0
-    assert shell(local, "FINDABLE settings --no-such-option <&- >&- 2>&-").returncode == 2
 
 
 def test_a_module_that_cannot_be_imported_is_told_too(local: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

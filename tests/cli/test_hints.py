@@ -1,6 +1,5 @@
 """What a command tells to type next can be typed, and is about what it was asked for."""
 
-import json
 import os
 import re
 import subprocess
@@ -54,65 +53,6 @@ def test_a_refused_file_is_sent_again_about_the_same_subject(texts: Workspace, a
     api.fault("status", times=2, args={"code": 400, "message": "Bad file"}, path=CREATE)
     for _ in range(2):
         assert "make batch-submit TASK=passages" in told(texts, "batch-submit", code=4)
-
-
-@pytest.mark.full
-def test_refusals_alike_are_asked_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
-    """Where three batches in a row are refused for the same line."""
-    api.fault("bad_line", times=3, args={"line": 1, "field": "x"}, path=CREATE)
-    assert "`make batch-submit TASK=passages` asks again" in told(texts, "batch-submit", code=4)
-
-
-@pytest.mark.full
-def test_a_batch_that_waits_for_room_is_polled_about_the_same_subject(
-    texts: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where as many batches are at the API as it takes."""
-    monkeypatch.setattr("pipeline.cost.estimate.MAX_ACTIVE_BATCHES", 1)
-    api.configure(paused=True)
-    said = told(texts, "batch-submit", code=4, BATCH_ROWS="1")
-    assert "`make batch-poll TASK=passages` until" in said
-    assert "`make batch-submit TASK=passages` again" in said
-
-
-@pytest.mark.full
-def test_what_is_unclear_is_found_out_about_the_same_subject(texts: Workspace, api: Api) -> None:
-    """A poll that cannot say whether a batch was made, or gets a page for a result, names the command that can."""
-    api.fault("create_lost_reply", path=CREATE)
-    api.fault("status", times=100, path=r"/batches(\?|$)", method="GET")
-    told(texts, "batch-submit", code=4, RETRY_FOR="0")
-    assert "make batch-submit TASK=passages finds out" in told(texts, "batch-poll", code=4, RETRY_FOR="0")
-    api.clear_faults()
-    told(texts, "batch-submit", code=0)
-    api.fault("html_200", times=100, path=":download")
-    assert "`make batch-poll TASK=passages` again later" in told(texts, "batch-poll", code=4, POLL_PATIENCE="0")
-
-
-@pytest.mark.full
-def test_what_was_given_up_is_asked_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
-    """A batch that is cancelled before it was sent, by whichever subject's command."""
-    api.fault("quota_batch", path=CREATE)
-    told(texts, "batch-submit", code=4)
-    said = told(texts, "batch-cancel", "1", code=0, TASK="experts")
-    assert said.endswith("Next: make passages-backfill\n")
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(
-    ("task", "named"), [pytest.param("experts", "", marks=pytest.mark.full), ("passages", " TASK=passages")]
-)
-def test_who_is_parked_is_listed_by_make(workspace: Workspace, people: People, api: Api, task: str, named: str) -> None:
-    """Status and `unpark` name the target, which every user takes, with the subject."""
-    people(1) if task == "experts" else passages.put(workspace, 1)
-    workspace.environ["FINDABLE_TASK"] = task
-    api.fault("error_line", times=10_000, args={"code": 3})
-    for command in ("batch-submit", "batch-poll", "batch-ingest") * 2:
-        workspace.run(command)
-    assert json.loads(workspace.run("status", "--json").stdout)["next"] == f"make parked{named}"
-    assert f"`make parked{named}` lists them" in told(workspace, "unpark", code=2)
-    assert "next: YES=1 answers yes\n" in told(workspace, "unpark", "--all", code=2)
-    again = "make passages-backfill" if named else "make batch-submit"
-    assert told(workspace, "unpark", "--all", "--yes", code=0).endswith(f"can be asked again. Next: {again}\n")
 
 
 def test_a_command_of_ones_own_that_failed_can_be_tried(workspace: Workspace, people: People) -> None:

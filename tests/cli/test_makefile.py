@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 from tests.lab import ROOT
@@ -12,20 +11,6 @@ from tests.lab import ROOT
 def inherited() -> dict[str, str]:
     """Return the environment of the tests without what is meant for findable or comes from a make above them."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("FINDABLE_", "MAKE", "MFLAGS"))}
-
-
-def settings(tmp_path: Path, *words: str, **environ: str) -> Mapping[str, str]:
-    """Return the values of `make settings` in a workspace of its own, beneath an environment of one's own."""
-    done = subprocess.run(
-        ["make", "--no-print-directory", "settings", "JSON=1", *words],
-        cwd=ROOT,
-        env=inherited() | {"FINDABLE_DATA": str(tmp_path)} | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return {row["name"]: row["value"] for row in json.loads(done.stdout)}
 
 
 def test_a_make_within_make_takes_the_variables_along(tmp_path: Path) -> None:

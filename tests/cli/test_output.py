@@ -64,27 +64,10 @@ def test_ingest_says_once_what_is_next(workspace: Workspace, people: Callable[..
     assert len(said) == 3
 
 
-@pytest.mark.full
-def test_a_pilot_says_once_what_is_next(workspace: Workspace) -> None:
-    """The backfill where it passed; where it failed the error says it, and nothing else does."""
-    from tests.integration import many_passages as passages
-
-    passages.put(workspace, 4)
-    said = workspace.ran("passages-pilot", "--n", "2", "--yes", GATES="concepts=1..100").output
-    assert said.lower().count("next: ") == 1, said
-    said = workspace.ran("passages-pilot", "--n", "2", "--no-resume", "--yes", GATES="concepts=90..100", code=6).output
-    assert said.lower().count("next: ") == 1, said
-
-
-@pytest.mark.parametrize("mode", [pytest.param("live", marks=pytest.mark.full), "batch"])
-def test_tagging_after_a_pilot_says_once_what_is_next(
-    workspace: Workspace, people: Callable[..., list[str]], mode: str
-) -> None:
-    """Live calls are over; batches that are under way still are told, with what brings them to their end."""
+def test_tagging_after_a_pilot_says_once_what_is_next(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """Batches that are under way still are told, with what brings them to their end."""
     people(6)
-    said = workspace.ran("tag", "--pilot", "2", "--mode", mode, "--no-wait", "--yes").stdout
+    said = workspace.ran("tag", "--pilot", "2", "--mode", "batch", "--no-wait", "--yes").stdout
     assert said.count("Next: ") == 1, said
-    assert ("Next: make index" in said) == (mode == "live")
-    if mode == "batch":
-        assert "2 tagged in 1 batch" in said
-        assert "4 people in batches that are not over. Next: make tag WAIT=1" in said
+    assert "2 tagged in 1 batch" in said
+    assert "4 people in batches that are not over. Next: make tag WAIT=1" in said

@@ -1,7 +1,6 @@
 """`findable prices`: what the models cost and allow, for people and for programs."""
 
 import json
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from pipeline.core.settings import Settings
 from pipeline.gemini import models as gemini_models
 from tests.lab import KEY, Workspace
 
-TODAY = date(2026, 11, 20)
 ENTRY = 'kind = "generate"\nprice_in = 2.0\nprice_out = 4.0\npriced_on = 2026-01-01\nsource = "our contract"\n'
 
 

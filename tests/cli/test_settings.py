@@ -16,22 +16,6 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
 
 
-@pytest.mark.sqlite_only("the place of a server is a setting more")
-def test_people_see_what_was_changed_and_in_which_unit(workspace: Workspace) -> None:
-    """A line for each that was set, the numbers with units, and how many others there are."""
-    said = workspace.ran("settings", CALL_TIMEOUT="90", BATCH_BYTES="2000000", BATCH_HOURS="1.5", BUDGET_PER_DAY="5")
-    lines = {line.split()[0]: line for line in said.stdout.splitlines()[1:]}
-    assert set(lines) == {
-        f"FINDABLE_{name}" for name in ("DATA", "CALL_TIMEOUT", "BATCH_BYTES", "BATCH_HOURS", "BUDGET_PER_DAY")
-    }
-    for name, value in (("CALL_TIMEOUT", "90 s"), ("BATCH_BYTES", "2,000,000 bytes"), ("BATCH_HOURS", "1.5 h")):
-        assert f"\t{value}\t" in lines[f"FINDABLE_{name}"]
-        assert "\tenvironment\t" in lines[f"FINDABLE_{name}"]
-    assert "\t5 USD\t" in lines["FINDABLE_BUDGET_PER_DAY"]
-    left = len(settings_rows(Defaults())) - len(lines)
-    assert said.stderr == f"{left} others have their defaults: `make settings ALL=1`\n"
-
-
 def test_all_of_them_are_there_on_request(workspace: Workspace) -> None:
     """With --all each setting has its line; for programs they always have one, with value and unit apart."""
     names = [row.name for row in settings_rows(Defaults())]

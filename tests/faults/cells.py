@@ -26,7 +26,6 @@ SENT = Facts(("submitted",), claimed=PEOPLE, creates=1, remote=1)
 HOME = replace(SENT, states=("downloaded",))
 BACK = Facts(("prepared",), claimed=PEOPLE)
 UNCLEAR = Facts(("submitting",), claimed=PEOPLE)
-DONE = Facts(("ingested",), tagged=PEOPLE, creates=1, remote=1)
 
 Endpoint = tuple[str, str]
 

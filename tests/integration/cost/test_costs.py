@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,8 +12,6 @@ from tests.lab import Api, Workspace
 People = Callable[..., list[str]]
 LIVE = ":generateContent"
 KEYS = ("day", "task", "model", "batch")
-GONE = datetime(2026, 3, 10, 6, 30, tzinfo=UTC)  # 23:30 of the day before in US/Pacific
-MODEL = "gemini-3.5-flash-lite"
 
 
 def added_up(workspace: Workspace, by: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:

@@ -43,9 +43,8 @@ def test_white_space_and_case_do_not_count(pairs: list[tuple[str, str]], data: s
         assert found.likeness == 1
 
 
-UNHEARD_OF = "banana violin harbour puppet thunder cabbage mosque velvet zebra jungle fiddle quartz"
 SAID = "the network learns from data which we measure on several tasks and report as accuracy"
-INVENTED, WRITTEN = UNHEARD_OF.split(), SAID.split()
+WRITTEN = SAID.split()
 
 
 CHANGES = [  # pairs of which a text has one and a quotation the other; empty where it has none

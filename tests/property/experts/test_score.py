@@ -62,6 +62,3 @@ def test_what_is_filled_in_earns_its_points(row: dict[str, Any], column: str) ->
 def test_examples_of_the_formula(row: dict[str, Any], expected: float) -> None:
     """Bio up to 40 for 500 characters, tags 25, profile URL 15, job title 10, rate 10."""
     assert score(row) == expected
-
-
-CELLS = TAGS | st.binary(max_size=20) | st.text(alphabet='[]", \\au', max_size=12).map('["{}'.format)

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,20 +23,6 @@ def test_what_is_not_sealed_leaves_the_old_file(tmp_path: Path) -> None:
         two.seal()
     assert path.read_bytes() == b"2" * 100
     assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["file"]
-
-
-def test_a_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is sealed is synced first, then renamed, and then its folder is synced."""
-    path, named, sync = tmp_path / "file", list[bool](), os.fsync
-
-    def synced(handle: int) -> None:
-        """Sync, and keep whether the file had its name by then."""
-        named.append(path.exists())
-        sync(handle)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    files.seal_bytes(path, b"x")
-    assert named == [False, True]
 
 
 def test_only_the_parts_of_the_dead_are_abandoned(tmp_path: Path) -> None:

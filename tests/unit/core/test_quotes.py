@@ -88,21 +88,6 @@ def test_a_validator_that_makes_a_plain_text_of_it_does_not_get_it_past() -> Non
         assert located(Changed.model_validate(changed), TEXT)[0] is None
 
 
-class Node(BaseModel):
-    """A model that contains itself, with fields that are named as members of pydantic's schemas are."""
-
-    metadata: int = 0
-    default: "list[Node]" = []
-    type: str = ""
-
-
-class Tree(BaseModel):
-    """A model in which a quotation stands below."""
-
-    trees: "list[Tree]"
-    default: dict[str, list[Aspect]]
-
-
 @pytest.mark.parametrize(
     ("declare", "why"),
     [

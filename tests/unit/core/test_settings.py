@@ -9,21 +9,6 @@ from pipeline.core.redact import without_password
 from pipeline.core.settings import PREFIX, Settings, load_settings, settings_rows
 
 
-def test_the_environment_wins_over_dotenv_over_defaults() -> None:
-    """Each value keeps where it came from, and empty means not set; without anything every default holds."""
-    settings = load_settings({})
-    assert (settings.wanted_backend, settings.sources) == ("local", {})
-    assert settings.url.reveal() == "sqlite:///data/findable.db"
-    settings = load_settings(
-        {"FINDABLE_DIM": "256", "FINDABLE_MODEL": "", "FINDABLE_DATA": "/there"},
-        dotenv={"FINDABLE_DIM": "512", "FINDABLE_MODEL": "x", "OTHER": None},
-    )
-    assert (settings.dim, settings.sources["dim"]) == (256, "environment")
-    assert (settings.model, settings.sources["model"]) == ("x", ".env")
-    assert settings.url.reveal() == "sqlite:////there/findable.db"
-    assert load_settings({"FINDABLE_DATABASE_URL": "sqlite:///x.db"}).url.reveal() == "sqlite:///x.db"
-
-
 def test_every_setting_can_be_set_and_is_shown_with_what_it_is() -> None:
     """Each is read under its own name, and stands in the list with a description."""
     shown = {row[0]: row for row in settings_rows(load_settings({}))}

@@ -53,25 +53,3 @@ def test_blank_is_missing_in_every_combination() -> None:
             assert said == said.strip()
             assert said
             assert not any(wrong in said for wrong in ("  ", "..", " .", ",.", "None", " at .", ": ."))
-
-
-def test_the_metadata_has_its_keys_in_order() -> None:
-    """Other programs read these fourteen keys by name; numbers are numbers, and what is missing is empty text."""
-    made = index_entry(ROW)
-    assert made.id == "7"
-    assert list(made.metadata.items()) == [
-        ("id", 7),
-        ("username", "ada"),
-        ("First Name", "Ada"),
-        ("Last Name", "Byron"),
-        ("Job Title", "Analyst"),
-        ("Company", "Engine Ltd"),
-        ("Bio", "Writes programs."),
-        ("Hourly Rate", 95.5),
-        ("Currency", "GBP"),
-        ("Profile URL", "https://example.org/ada"),
-        ("Profile URL with UTM", ""),
-        ("tags", ["number theory", "weaving"]),
-        ("findability_score", 61.3),
-        ("category", "maths"),
-    ]

@@ -1,12 +1,12 @@
-"""People in JSON and JSON lines, and the one person of add-expert."""
+"""People in JSON and JSON lines."""
 
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.experts.import_ import People, read_person_documents
-from tests.unit.experts.people_files import read, usernames
+from pipeline.experts.import_ import People, Person
+from pipeline.tables.findings import Finding
 
 
 def test_a_json_list_is_read_element_by_element(tmp_path: Path) -> None:
@@ -17,16 +17,18 @@ def test_a_json_list_is_read_element_by_element(tmp_path: Path) -> None:
         ' {"username": "b",\n  "first_name": "B, \\"x\\" ]}"},\n 5, {"username": "d"}\n]\n'
     )
     path.write_text(text, encoding="utf-8")
-    people, findings, reader = read(path)
+    reader = People(path)
+    rows = list(reader.people())
+    people = [row for row in rows if isinstance(row, Person)]
     assert reader.format == "json"
     assert [(person.username, person.line) for person in people] == [("a", 2), ("b", 3), ("d", 5)]
     assert dict(people[0].values) == {"profile_url_utm": "u", "hourly_rate": 12.5}
     assert people[1].values["first_name"] == 'B, "x" ]}'
-    assert [(finding.line, finding.reason) for finding in findings] == [(5, "not an object")]
+    assert [(row.line, row.reason) for row in rows if isinstance(row, Finding)] == [(5, "not an object")]
     for wrong in (text[:-2], text.replace("5,", "5"), text.replace('"b"', '"b'), f"{text} more"):
         path.write_text(wrong, encoding="utf-8")
         with pytest.raises(InputError, match=r"line \d: .*; nothing was imported"):
-            read(path)
+            list(People(path).people())
 
 
 def test_json_that_cannot_be_read_is_told_and_never_raised(tmp_path: Path) -> None:
@@ -42,30 +44,11 @@ def test_json_that_cannot_be_read_is_told_and_never_raised(tmp_path: Path) -> No
         '{"username": "b"}',
     ]
     path.write_text("\n".join(lines), encoding="utf-8")
-    people, findings, _ = read(path)
-    assert usernames(people) == ["a", "b"]
+    rows = list(People(path).people())
+    findings = [row for row in rows if isinstance(row, Finding)]
+    assert [row.username for row in rows if isinstance(row, Person)] == ["a", "b"]
     assert [(one.line, one.column) for one in findings] == [(2, ""), (3, ""), (4, "company"), (5, "Bio"), (6, "Bio")]
     assert findings[-1].reason == "given twice, in two spellings"
     (tmp_path / "people.json").write_text("Username,Bio\n", encoding="utf-8")
     with pytest.raises(InputError, match="is no JSON"):
         People(tmp_path / "people.json")
-
-
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        (b"{", "no JSON"),
-        (b"\xff", "no JSON"),
-        (b"[" * 100_000, "depth limit"),
-        (b"[]", "holds no person"),
-        (b"5", "the document: not an object"),
-        (b'{"bio": "x"}', "Username: no username"),
-        (b'[{"username": "a"}, {"username": "b", "bio": "\\u0000"}]', "person 2, Bio: a NUL character"),
-        (b'[{"username": "a"}, {"username": "A"}]', "person 2, Username: duplicate username"),
-    ],
-)
-def test_a_bad_person_document_is_refused_whole(data: bytes, said: str) -> None:
-    """The error names the person and the field, and that nothing was stored."""
-    with pytest.raises(InputError, match="nothing was stored") as caught:
-        read_person_documents(data)
-    assert said in caught.value.message

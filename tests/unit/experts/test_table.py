@@ -43,17 +43,6 @@ def test_a_bio_of_white_space_is_none(tx: Connection) -> None:
         table.by_username(tx, "nobody")
 
 
-def test_many_people_get_the_columns_they_have(tx: Connection) -> None:
-    """A column that only some have is NULL elsewhere, and each has the score of their own row."""
-    table.insert_people(tx, [("a", {"bio": "x" * 250}), ("b", {"job_title": "Judge"}), ("c", {})])
-    rows = table.by_usernames(tx, ["a", "b", "c", "d"])
-    assert {name: (row["bio"], row["job_title"], row["findability_score"]) for name, row in rows.items()} == {
-        "a": ("x" * 250, None, 20.0),
-        "b": (None, "Judge", 10.0),
-        "c": (None, None, 0.0),
-    }
-
-
 def test_rows_are_found_at_any_number_of_ids(tx: Connection) -> None:
     """More ids than a statement takes, ids that are gone, and ids that are no numbers."""
     table.insert_people(tx, [(f"p{number}", {}) for number in range(1100)])
@@ -75,16 +64,6 @@ def test_tags_are_written_once(tx: Connection) -> None:
     assert _open(tx) == [key]
     tx.execute(experts.delete())  # an id is never given twice: a late answer would reach another person
     assert table.insert_person(tx, "a", {}) != key
-
-
-def test_a_row_that_gives_its_tags_back_did_not_take_them(tx: Connection) -> None:
-    """A trigger of another program that is named otherwise and says nothing: the row counts as updated all the same."""
-    free, kept = (table.insert_person(tx, name, {"bio": "Bees."}) for name in ("free", "kept"))
-    tx.exec_driver_sql(
-        "CREATE TRIGGER back AFTER UPDATE OF tags ON Experts WHEN new.username = 'kept' AND new.tags IS NOT NULL"
-        " BEGIN UPDATE experts SET tags = NULL WHERE id = new.id; END"
-    )
-    assert table.write_tags(tx, {free: '["law"]', kept: '["law"]'}) == {free}
 
 
 def test_rescore_writes_what_differs(tx: Connection) -> None:

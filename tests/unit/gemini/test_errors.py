@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import KeyRefusedError, RefusedError, ThrottledError, UnavailableError
-from pipeline.core.redact import redact
 from pipeline.gemini.errors import next_midnight_pacific, refusal
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -45,9 +44,3 @@ def test_one_daily_quota_among_others_counts() -> None:
     error = refusal(429, {"error": {"details": details}}, what="x", key="k", now=NOW)
     assert isinstance(error, ThrottledError)
     assert error.resets_at == datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
-
-
-def test_credentials_are_cut_out() -> None:
-    """The key, a key in a query and an upload session are replaced."""
-    shown = redact('k-1 http://h/u?upload_id=AB&x=1 "http://h/?key=zz" end', "k-1")
-    assert shown == '*** http://h/u?upload_id=***&x=1 "http://h/?key=***" end'

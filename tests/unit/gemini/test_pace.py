@@ -7,8 +7,6 @@ import pytest
 from pipeline.gemini.models import RateLimits
 from pipeline.gemini.pace import BURST_S, WINDOW_S, Pace, TooLargeError
 
-FREE = RateLimits(rpm=None, tpm=None, rpd=None)
-
 
 def _requests(rpm: int, *, rpd: int | None = None) -> Pace:
     """Return a limiter of requests alone, at 0."""
@@ -24,16 +22,6 @@ def _run(limiter: Pace, *, begin: float, until: float, tokens: int = 1) -> list[
             limiter.start(tokens, at=at)
             started.append(at)
     return started
-
-
-def test_without_limits_everything_starts_at_once_and_nothing_is_kept() -> None:
-    """No limit costs nothing: no wait, no memory, and yet the day's requests are counted."""
-    limiter = Pace(FREE, at=0.0)
-    for _ in range(1000):
-        limiter.settle(limiter.start(10**9, at=0.0), 1)
-    assert limiter.wait(10**9, at=0.0) == 0.0
-    assert limiter.used_today == 1000
-    assert not limiter._calls
 
 
 @pytest.mark.parametrize("rpm", [1, 5, 300])
@@ -150,26 +138,3 @@ def test_after_a_refusal_nothing_starts_before_its_delay_is_over() -> None:
     limiter.succeeded()
     limiter.refused(at=600.0, delay_s=math.nan)
     assert limiter.wait(1, at=600.0) == pytest.approx(2.0)
-
-
-def test_odd_clocks_and_counts_hold_nothing_up_for_longer_than_a_window() -> None:
-    """A call that seems to start in the future counts as of now, an earlier time as the latest."""
-    limiter = _requests(1)
-    limiter.prime([(5000.0, 1)], today=1)
-    assert limiter.wait(1, at=10.0) == pytest.approx(WINDOW_S)
-    limiter = _requests(1)
-    limiter.start(1, at=100.0)
-    assert limiter.wait(1, at=50.0) == pytest.approx(WINDOW_S)
-    limiter = Pace(RateLimits(rpm=None, tpm=1000, rpd=None), at=0.0)
-    limiter.settle(limiter.start(100, at=0.0), 10**9)
-    assert 60.0 <= limiter.wait(100, at=0.0) <= WINDOW_S
-    assert limiter.wait(100, at=WINDOW_S) == 0.0
-
-
-def test_limits_below_one_and_tokens_below_none_are_refused() -> None:
-    """No limit is written as None, and zero is a mistake; so is a number of tokens below zero."""
-    for limits in (RateLimits(0, None, None), RateLimits(None, -1, None), RateLimits(None, None, 0)):
-        with pytest.raises(ValueError, match="1 or more"):
-            Pace(limits, at=0.0)
-    with pytest.raises(ValueError, match="-1 tokens"):
-        _requests(1).wait(-1, at=0.0)

@@ -12,13 +12,6 @@ from pipeline.core.errors import InputError
 from pipeline.gemini.requests import Form, Prompt, request_key
 from pipeline.gemini.schema import response_schema
 
-SCHEMA = {
-    "type": "OBJECT",
-    "properties": {"tags": {"type": "ARRAY", "items": {"type": "STRING"}, "minItems": 3, "maxItems": 8}},
-    "propertyOrdering": ["tags"],
-    "required": ["tags"],
-}
-
 
 class Tags(BaseModel):
     """Notes for us, which no model should read."""
@@ -33,23 +26,6 @@ def filled(key: str, system: str, text: str, most: int = 512) -> bytes:
     form = Form(schema=response_schema(Tags), thinking={"thinkingLevel": "MINIMAL"})
     line, _ = form.fill(key, Prompt(system=system, parts=[{"text": text}], max_output_tokens=most))
     return line
-
-
-def test_golden_line() -> None:
-    """A line is exactly this: camelCase, responseSchema, a cap, thinking; no model, tier or sampling."""
-    assert json.loads(filled("expert-tags/7", "You tag people.", "A hydrologist.")) == {
-        "key": "expert-tags/7",
-        "request": {
-            "contents": [{"role": "user", "parts": [{"text": "A hydrologist."}]}],
-            "systemInstruction": {"parts": [{"text": "You tag people."}]},
-            "generationConfig": {
-                "responseMimeType": "application/json",
-                "responseSchema": SCHEMA,
-                "maxOutputTokens": 512,
-                "thinkingConfig": {"thinkingLevel": "MINIMAL"},
-            },
-        },
-    }
 
 
 def test_line_ends_of_other_alphabets_stay_inside_the_line() -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import InconsistentError
+from pipeline.core.errors import ConfigurationError, InconsistentError
 from pipeline.store.database import Store
 from pipeline.store.locks import LockLostError, Locks
 from tests import postgresql
 from tests.integration.passages.workspaces import url_of
 from tests.lab import ON_POSTGRESQL, slowness
+from tests.scratch import quick_folder
 
 ROOT = Path(__file__).parents[3]
-NOBODY = 65534
 HOLD = """
 import sys
 from pathlib import Path
@@ -219,3 +220,16 @@ def test_a_lock_that_was_lost_is_found_out(tmp_path: Path, make: Make) -> None:
     with locks.hold("work") as lock:
         assert lock is not None
         lock.check()
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="sessions")
+def test_a_pooler_of_transactions_is_refused(tmp_path: Path, make: Make) -> None:
+    """What one client locks there would be another's, for both have one session in turn."""
+    said = "a pooler before .* gives each transaction another session"
+    name, _, server = url_of(tmp_path).partition("?host=")
+    with (
+        tempfile.TemporaryDirectory(dir=quick_folder()) as folder,  # for a socket's path is short
+        contextlib.closing(Pooler(Path(folder), server)),
+        pytest.raises(ConfigurationError, match=said),
+    ):
+        has(make(url=f"{name}?host={folder}"))
