@@ -36,8 +36,8 @@ def main(folder: Path, *, as_json: bool) -> None:
 def _show(done: images.ImagesImportReport) -> None:
     """Print what is broken or was left out, and one line of result."""
     terminal = Terminal()
-    for path, why in done.broken_files[:SHOWN]:
-        terminal.warn(f"broken: {path}: {why}")
+    for one in done.broken_files[:SHOWN]:
+        terminal.warn(f"broken: {one['path']}: {one['reason']}")
     if done.broken > SHOWN:
         terminal.say(f"note: {done.broken - SHOWN:,} more are broken; JSON=1 and `assets.problem` tell of them")
     if done.gone:

@@ -75,16 +75,12 @@ PLACES = {"username": "username", "job_title": "job_title", "biography": "bio"}
 
 MAX_TAG = 60  # characters; a phrase of three words has half as many, and what is longer is a sentence
 
-_PLAIN = re.compile(r"[a-z0-9]++(?:[ \n-][a-z0-9]++)*+")  # tags that stand on a line each
 _MARKS = "*_~ "  # of emphasis, at the ends; not `#`, which ends the names of languages
 _LEFT_OVER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
 
 
 def well_formed(tags: Sequence[str]) -> tuple[list[str], str]:
     """Return the tags cleaned, without what is no tag and what stands twice, in order; and why the first is none."""
-    together = "\n".join(tags)
-    if _PLAIN.fullmatch(together) and together.count("\n") == len(tags) - 1 and max(map(len, tags)) <= MAX_TAG:
-        return list(tags) if len(set(tags)) == len(tags) else list(dict.fromkeys(tags)), ""
     clean = dict.fromkeys(clean_tag(tag) for tag in tags)
     reasons = {tag: _ill_formed(tag) for tag in clean}
     return [tag for tag, reason in reasons.items() if not reason], next(iter(reasons.values()), "there is none")

@@ -140,8 +140,7 @@ def _username(cell: object) -> tuple[str, str]:
     return text, ""
 
 
-def _bad(character: str) -> str:
-    """Return what a character that cannot be stored means; bad bytes arrive as U+DC00 + byte."""
+def _bad(character: str) -> str:  # bad bytes arrive as U+DC00 + byte
     return "a NUL character" if character == "\x00" else "not valid UTF-8"
 
 
@@ -197,7 +196,6 @@ def parse_rate(text: str) -> tuple[float | None, str | None]:
 
 
 def _rate_of(number: float) -> float | None:
-    """Return the rate that a number is; None where it is negative, too large, or not a number."""
     return float(number) if 0 <= number <= MAX_RATE else None
 
 
@@ -249,19 +247,14 @@ def _person(row: SourceRow | Finding, seen: SeenIds, *, as_written: bool = False
 
 def _with_parts(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return cells with the first and last name that a whole name says; beside one of the two it says the other."""
-    if WHOLE_NAME not in cells:
-        return cells
+    whole = cells.get(WHOLE_NAME)
     others = {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
-    whole = cells[WHOLE_NAME]
     if not isinstance(whole, str):
-        return {PARTS[0]: whole, **others}
+        return others if whole is None else {PARTS[0]: whole, **others}
     whole, (first, last) = whole.strip(), (str(others.get(name) or "").strip() for name in PARTS)
-    made = _split_name(whole)
-    if first or last:
-        made = (
-            whole.removesuffix(f" {last}").removeprefix(f"{last}, "),
-            whole.removeprefix(f"{first} ").removesuffix(f", {first}"),
-        )
+    without_last = whole.removesuffix(f" {last}").removeprefix(f"{last}, ")
+    without_first = whole.removeprefix(f"{first} ").removesuffix(f", {first}")
+    made = (without_last, without_first) if first or last else _split_name(whole)
     return {**others, **{name: others.get(name) or part for name, part in zip(PARTS, made, strict=True)}}
 
 
@@ -392,7 +385,7 @@ def run(
 def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> list[Finding]:
     """Write some people, and count them; return what is to be told of each. Of a `dry` import nothing is written."""
     told = [change for person in people for change in person.changes]
-    known = _known(tx, people)
+    known = table.by_usernames(tx, [person.username for person in people])
     new = [person for person in people if person.username not in known]
     if not done.dry:
         table.insert_people(tx, [(person.username, person.values) for person in new])
@@ -425,22 +418,9 @@ def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> li
 
 
 def _kept(person: Person, values: Mapping[str, Any], reason: str) -> Finding:
-    """Return the finding that tells what is kept, and of which column: the first of those that are asked about."""
     column = next(column for column in (*ASKED_ABOUT, *values) if column in values)
     value = excerpt(str(values[column] or ""))
     return Finding(person.line, HEADERS[column], reason, value, FindingKind.KEPT, person.username)
-
-
-def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any, Any]]:
-    """Return the rows of people who are there, by the username in the file.
-
-    A column of an adopted table may compare without case; then its answer holds, or the row could not be written.
-    """
-    asked = {person.username for person in people}
-    found = table.by_usernames(tx, list(asked))
-    others = {name.casefold(): row for name, row in found.items() if name not in asked}
-    alike = {name: others[name.casefold()] for name in asked if name.casefold() in others}
-    return {**alike, **{name: row for name, row in found.items() if name in asked}}
 
 
 def _differing(tx: "Connection", row: Mapping[Any, Any], person: Person) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  
         title="Quality of the tags of people",
         extractor=extractor or "all",
         items=tally.answers,
-        figures=list({one.name: one for one in found}.values()),
+        figures=found,
         gates=BOUNDS,
         distributions=list(histogram_bars("Tags of a person", "people", tally.lengths, most=LONGEST_BAR)),
         tables=[

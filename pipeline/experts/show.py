@@ -99,14 +99,15 @@ def _text(name: str, row: Row) -> str:
     return text_of(row[name])
 
 
-def _rate(row: Row) -> float | str:
+def _rate(row: Row) -> Any:
+    """Return a rate as a number; what another program wrote there that is none, as its text, None for nothing."""
     number = number_of(row["hourly_rate"])
-    return _text("hourly_rate", row) if number is None else number
+    return text_of(row["hourly_rate"]) or None if number is None else number
 
 
 _OWN: Mapping[str, Callable[[Row], Any]] = {
     "name": lambda row: f"{_text('first_name', row)} {_text('last_name', row)}".strip(),
-    "hourly_rate": _rate,
+    "hourly_rate": lambda row: "" if (rate := _rate(row)) is None else rate,
     "tags": lambda row: list_of(row["tags"]) or [],
     "findability_score": lambda row: number_of(row["findability_score"]),
 }
@@ -122,24 +123,19 @@ def encode_experts(rows: Iterable[Mapping[Any, Any]], format_: str) -> Iterator[
     In a column of one type a rate is text, for another program may have written one.
     """
     told = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
-    documents = ({**one, **{name: _as_text(one[name]) for name in told}} for one in map(_expert_document, rows))
+    documents = (  # in the form that an import reads without a word
+        {**one, **{name: rate_text(one[name]) for name in told if isinstance(one[name], float)}}
+        for one in map(_expert_document, rows)
+    )
     return export.encoded(documents, format_, kinds=KINDS)
 
 
 def _expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return one row of `experts` by the names of the header; what is empty is None."""
     texts: dict[str, Any] = {header: text_of(row[column]) or None for column, header in HEADERS.items()}
-    rate = number_of(row["hourly_rate"])
-    texts[RATE] = texts[RATE] if rate is None else rate
     tags = list_of(row["tags"])
     texts["tags"] = text_of(row["tags"]) if tags is None else tags or None
-    texts[SCORED] = number_of(row["findability_score"])
-    return texts
-
-
-def _as_text(value: Any) -> Any:
-    """Return a number in the form that an import reads without a word."""
-    return rate_text(value) if isinstance(value, float) else value
+    return {**texts, RATE: _rate(row), SCORED: number_of(row["findability_score"])}
 
 
 SCORES = "scores that do not follow from their row"

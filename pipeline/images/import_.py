@@ -66,9 +66,7 @@ class ImagesImportReport:
     """What an import of a folder did, in files; `broken` are among those that stand in the table now.
 
     `gone` are rows whose files were below the folder, and are not there any more; `released` were parked before, and
-    have other bytes.
-
-    `left_out` counts what is no image of the folder, by why; `broken_files` are the first thousand, with the reasons.
+    have other bytes. `left_out` counts what is no image of the folder, by why; `broken_files` are the first thousand.
     """
 
     folder: str
@@ -80,7 +78,7 @@ class ImagesImportReport:
     broken: int = 0
     released: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
-    broken_files: list[tuple[str, str]] = field(default_factory=list)
+    broken_files: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -90,8 +88,7 @@ class ImagesImportReport:
     @property
     def document(self) -> dict[str, Any]:
         """Return the report for programs."""
-        told = asdict(self)
-        return told | {"broken_files": [{"path": path, "reason": why} for path, why in self.broken_files]}
+        return asdict(self)
 
     def check(self) -> None:
         """Raise where the folder holds no image, and never held one.
@@ -103,9 +100,7 @@ class ImagesImportReport:
             raise InputError(f"{self.folder} holds no image; none was imported", hint="FOLDER= names one with images")
 
 
-class _File(NamedTuple):
-    """One file that is, or is called, an image: where it is, its bytes, their SHA-256."""
-
+class _File(NamedTuple):  # that is, or is called, an image
     path: str
     data: bytes
     sha256: str
@@ -172,7 +167,7 @@ def _in(place: str, names: list[str]) -> list[str]:
 
 
 def _read(path: str) -> _File | str:
-    """Return a file with its bytes, or why it is left out."""
+    """Return a file, or why it is left out."""
     if os.path.basename(path).startswith("."):  # noqa: PTH119 - it may be no text
         return OTHERS
     if UNSOUND.search(path):
@@ -216,19 +211,13 @@ def _is_same(one: _File, row: Row | None, *, is_refreshed: bool) -> bool:
 
 def _facts(found: _File) -> dict[str, Any]:
     """Return what is kept of a file, after a look at all of its pixels."""
-    facts: dict[str, Any] = {"hash": found.sha256, "bytes": len(found.data)}
+    facts = {"hash": found.sha256, "bytes": len(found.data), "problem": None if is_printed(found.path) else UNPRINTED}
     try:
         seen = probe(found.data)
     except PictureError as error:
         return {**facts, **dict.fromkeys(("width", "height", "format", "taken_at")), "problem": error.message}
-    return {
-        **facts,
-        "width": seen.width,
-        "height": seen.height,
-        "format": seen.mime_type,
-        "taken_at": None if seen.taken_at is None else seen.taken_at.isoformat(" "),
-        "problem": None if is_printed(found.path) else UNPRINTED,
-    }
+    taken_at = None if seen.taken_at is None else seen.taken_at.isoformat(" ")
+    return {**facts, "width": seen.width, "height": seen.height, "format": seen.mime_type, "taken_at": taken_at}
 
 
 def _write(
@@ -240,7 +229,7 @@ def _write(
         problem = (facts or row or {}).get("problem")
         done.broken += problem is not None
         if problem is not None and len(done.broken_files) < SHOWN:
-            done.broken_files.append((one.path, problem))
+            done.broken_files.append({"path": one.path, "reason": problem})
         if facts is None:
             done.unchanged += 1
         elif row is None:

@@ -1,7 +1,11 @@
-"""Show the library page by page: what was said of each image, or why nothing was, and the small images."""
+"""List the library page by page: what was said of each image, or why nothing was; and the small images.
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+A page is a document: `items`, and `after`, the place behind which more may be, or None. The `input_hash` of an image
+is of what was seen of it, None where it cannot be opened; `reason` says why nothing was said, or it is not asked about.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Connection, Text, cast, select, tuple_
 
@@ -17,73 +21,53 @@ from pipeline.store.database import Store
 
 BUCKETS = tuple(Buckets.model_fields)
 SHOWN = ("path", "summary", "buckets", WHY)  # columns of the list
-PARKED = "parked"
 
 
-class LibraryImage(NamedTuple):
-    """One image: what was said of it last, and `reason`, why nothing was or it is not asked about; None where none.
-
-    `input_hash` is of what was seen of it; None where it cannot be opened.
-    """
-
-    id: str
-    path: str
-    state: str
-    summary: str
-    buckets: Mapping[str, Sequence[str]]
-    reason: str | None
-    input_hash: str | None
-
-
-class LibraryPage(NamedTuple):
-    """Some images in their order; `after` is the place behind which more may be, or None."""
-
-    images: list[LibraryImage]
-    after: str | None
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the page for programs."""
-        return {"items": [one._asdict() for one in self.images], "after": self.after}
-
-
-def library_page(store: Store, task: Task, wanted: ItemsWanted, *, bucket: str = "") -> LibraryPage:
+def library_page(store: Store, task: Task, wanted: ItemsWanted, *, bucket: str = "") -> dict[str, Any]:
     """Return images that can be asked about, in the order of their rows; a tag that is wanted is one of that bucket.
 
     Raises:
         InputError: there is no such place or state.
     """
+    found: list[dict[str, Any]] = []
     with store.read() as tx:
-        found: list[LibraryImage] = []
         for page in task.grid(tx).pages(tx, wanted._replace(sort=None, fields=SHOWN)):
             shown = (_shown(tx, task, one) for one in page.items)
-            found += (one for one in shown if not bucket or set(wanted.which.tags) <= set(one.buckets.get(bucket, ())))
+            found += (one for one in shown if not bucket or {*wanted.which.tags} <= {*one["buckets"].get(bucket, ())})
             if len(found) > wanted.limit:
                 break
-    more = len(found) > wanted.limit
-    return LibraryPage(found[: wanted.limit], found[wanted.limit - 1].id if more else None)
+    return _page(found, wanted.limit)
 
 
-def broken_page(store: Store, *, limit: int, after: str | None = None) -> LibraryPage:
+def broken_page(store: Store, *, limit: int, after: str | None = None) -> dict[str, Any]:
     """Return images that cannot be opened, with the reason, by their paths; `after` is the last id before."""
     assets = assets_table()
     place = (assets.c.path, cast(assets.c.id, Text))
-    query = select(*place[::-1], assets.c.problem).where(assets.c.problem.is_not(None))
+    query = select(*place, assets.c.problem).where(assets.c.problem.is_not(None)).order_by(*place).limit(limit + 1)
     with store.read() as tx:
         if after is not None:
             here = tx.execute(select(*place).where(place[1] == after)).first()
             query = query.where(tuple_(*place) > tuple_(*(here or ("", after))))
-        rows = tx.execute(query.order_by(*place).limit(limit + 1)).all()
-    found = [LibraryImage(one[0], one[1], UNUSABLE, "", {}, one[2], None) for one in rows[:limit]]
-    return LibraryPage(found, found[-1].id if len(rows) > limit else None)
+        rows = tx.execute(query).all()
+    nothing: dict[str, Any] = {"state": UNUSABLE, "summary": "", "buckets": {}, "input_hash": None}
+    return _page([{"id": key, "path": path, **nothing, "reason": why} for path, key, why in rows], limit)
 
 
-def _shown(tx: Connection, task: Task, one: ListedItem) -> LibraryImage:
+def _page(found: list[dict[str, Any]], limit: int) -> dict[str, Any]:
+    return {"items": found[:limit], "after": found[limit - 1]["id"] if len(found) > limit else None}
+
+
+def _shown(tx: Connection, task: Task, one: ListedItem) -> dict[str, Any]:
     path, summary, buckets, reason = (one.values.get(name) for name in SHOWN)
-    if one.state == PARKED:
-        reason = asks.parked_reason(tx, task.name, one.id, own=task.own)
-    said = buckets if isinstance(buckets, Mapping) else {}
-    return LibraryImage(one.id, str(path), one.state, summary or "", said, reason, one.input_hash)
+    return {
+        "id": one.id,
+        "path": str(path),
+        "state": one.state,
+        "summary": summary or "",
+        "buckets": buckets if isinstance(buckets, Mapping) else {},
+        "reason": asks.parked_reason(tx, task.name, one.id, own=task.own) if one.state == "parked" else reason,
+        "input_hash": one.input_hash,
+    }
 
 
 def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:

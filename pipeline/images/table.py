@@ -22,7 +22,7 @@ from sqlalchemy import (
 from pipeline.core.settings import Settings
 from pipeline.images import ASSET_AI, ASSETS, MARK
 from pipeline.store.schema import AsTheColumn, BigId, IsoTime
-from pipeline.tables.adopt import Columns, Holds, Pair, TableSpec, check_demands, ids_in
+from pipeline.tables.adopt import Holds, Pair, TableSpec, check_demands, ids_in
 
 OF_ASSETS: Mapping[str, tuple[Any, Holds]] = {  # as which a column is made, and what one of another program must be
     "path": (Text(), Holds.TEXT),  # where the file is, absolute
@@ -32,10 +32,7 @@ OF_ASSETS: Mapping[str, tuple[Any, Holds]] = {  # as which a column is made, and
     "format": (Text(), Holds.TEXT),  # the MIME type of what it really is
     "taken_at": (Text(), Holds.TEXT),  # as the camera wrote it, ISO 8601
     "bytes": (BigInteger(), Holds.WHOLE),
-    "problem": (
-        Text(),
-        Holds.TEXT,
-    ),  # why it cannot be asked about; its bytes are not looked at again until they change
+    "problem": (Text(), Holds.TEXT),  # why it cannot be asked about, or looked at again before its bytes change
 }
 OF_ANSWERS: Mapping[str, tuple[Any, Holds]] = {
     "provider": (Text(), Holds.TEXT),
@@ -75,12 +72,8 @@ def _asset_ai_spec(tx: Connection, assets_id: Column[Any]) -> TableSpec:
         refers=("asset_id", ids_in(tx, assets_id)),
         holds="summaries and buckets",
         mark=(MARK, f"({', '.join(KEY)})"),
-        refuses=_check_rows_fit,
+        refuses=lambda _tx, columns: check_demands(ASSET_AI, columns, known={"asset_id", *OF_ANSWERS}),
     )
-
-
-def _check_rows_fit(_tx: Connection, columns: Columns) -> None:
-    check_demands(ASSET_AI, columns, known={"asset_id", *OF_ANSWERS})
 
 
 def _columns(kinds: Mapping[str, tuple[Any, Holds]]) -> list[Column[Any]]:

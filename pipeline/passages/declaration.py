@@ -49,13 +49,11 @@ class NamedConcept(BaseModel):
     @field_validator("name")
     @classmethod
     def _clean_name(cls, name: str) -> str:
-        """Clean the name; what is none becomes the empty text, and the concept goes with it."""
         return clean_name(name)
 
     @field_validator("aliases")
     @classmethod
     def _clean_aliases(cls, aliases: list[str]) -> list[str]:
-        """Clean each alias, drop what is none and what stands twice, in order."""
         return _once([clean_name(alias) for alias in aliases])
 
 
@@ -73,7 +71,6 @@ class PassageConcepts(BaseModel):
     @field_validator("concepts")
     @classmethod
     def _distinct(cls, concepts: list[NamedConcept]) -> list[NamedConcept]:
-        """Drop concepts without a name and merge those of one name into the first; refuse an answer with none left."""
         named: dict[str, list[NamedConcept]] = {}
         for concept in concepts:
             named.setdefault(concept.name.casefold(), []).append(concept)
@@ -95,14 +92,11 @@ task = BuiltInDeclaration(
 
 MAX_NAME = 300  # characters; a name has a few words, and an index of another program's table takes 2,700 bytes
 
-_PLAIN = re.compile(r"[A-Za-z0-9]+(?:[ /-][A-Za-z0-9]+)*+")
 _EMPHASIZED = re.compile(r"([*_~])(.*[^\s*_~])\1")  # whole; a mark at one end alone is a part of the name, as in A*
 
 
 def clean_name(name: str) -> str:
     """Return a name with single blanks, without mark-up or invisible characters; "" where no usable name is left."""
-    if _PLAIN.fullmatch(name):
-        return name if len(name) <= MAX_NAME else ""
     text = name[: MAX_RAW + 1]
     while (cleaner := _cleaned_once(text)) != text:
         text = cleaner
@@ -121,8 +115,6 @@ def _merged(same: list[NamedConcept]) -> NamedConcept:
     name = first.name.casefold()
     aliases = [alias for one in same for alias in one.aliases if alias.casefold() != name]
     quotes = [quote for one in same for quote in one.quotes]
-    if len(same) == 1 and len(aliases) == len(first.aliases):
-        return first
     return first.model_copy(update={"aliases": _once(aliases), "quotes": list(dict.fromkeys(quotes))})
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.core.answer_paths import LIKENESS
 from pipeline.core.excerpts import context_of
 from pipeline.core.locate import Location, SearchableText
+from pipeline.core.text import escape_invisible
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
 MAX_CONTEXT = 300  # characters
@@ -40,11 +41,10 @@ class LikeSupport(Support):
 
 
 class QuoteQuality(_Stored):
-    """How well the quotations agree with the passage.
+    """How well the quotations agree with the passage; `notes` say what was not verbatim, and what was otherwise.
 
-    `confidence` is the mean over the model's quotations: 1 for one that is there, the likeness of one that is nearly,
-    0 for one that is not. `notes` say what was not verbatim, and where a quotation that is not there is in the passage
-    but for a number, a negation or a name.
+    `confidence` is the mean over them: 1 for one that is there, the likeness of one that is nearly, 0 for one that is
+    not.
     """
 
     confidence: float
@@ -114,16 +114,13 @@ def _evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] 
     text = passage.text
     return {
         "surface": _surface(names, spans, passage),
-        "support": [_support(text, span, marks[span]) for span in spans],
+        "support": [
+            {"quote": text[start:end], "start": start, "end": end, **({} if mark is None else {LIKENESS: mark})}
+            for (start, end), mark in sorted(marks.items())
+        ],
         "context": context_of(text, *spans[0], most=MAX_CONTEXT),
         "quality": _quality(concept, passage, each),
     }
-
-
-def _support(text: str, span: tuple[int, int], likeness: float | None) -> dict[str, Any]:
-    start, end = span
-    told = {"quote": text[start:end], "start": start, "end": end}
-    return told if likeness is None else {**told, LIKENESS: likeness}
 
 
 def _nothing_found(answer: PassageConcepts, passage: SearchableText) -> str:
@@ -139,15 +136,10 @@ def _quality(concept: NamedConcept, passage: SearchableText, each: Sequence[Sequ
     missing = [quote for quote, found in zip(dict.fromkeys(concept.quotes), each, strict=True) if not found]
     notes += [f"{NOT_FOUND}, which has another {why}" if why else NOT_FOUND for why in map(passage.why_not, missing)]
     if concept.type.strip().casefold() not in CONCEPT_TYPES:
-        notes.append(f"type {_told(concept.type)} taken as other")
+        shown = escape_invisible(concept.type[:MAX_TOLD])
+        notes.append(f"type {shown!r} taken as other")
     likeness = [min((one.likeness for one in found), default=0.0) for found in each]
     return {"confidence": round(sum(likeness) / len(likeness), 3), "notes": list(dict.fromkeys(notes))}
-
-
-def _told(kind: str) -> str:
-    """Return a strange type as a note shows it."""
-    shown = "".join(char if char.isprintable() else " " for char in kind[: MAX_TOLD + 1])
-    return repr(" ".join(shown.split())[:MAX_TOLD])
 
 
 def _surface(names: Sequence[str], support: Sequence[tuple[int, int]], passage: SearchableText) -> str:

@@ -148,37 +148,31 @@ def measure(tx: "Connection", task: "ConceptsTask", extractor: str | None) -> Qu
     evidence = share(sum(proven[one] for one in mine), types.total())
     replies = answers.count_replies(tx, table.TASK, extractor)
     told = sum(length * times for length, times in names.lengths.items())
-    figures = {
-        one.name: one
-        for one in (
-            _coverage(tx, names.answers, extractor),
-            Figure("evidence", evidence, "share", "concepts with a quotation found in the passage", names.answers),
-            *count_figures("concepts", names.lengths, one="passage", many="passages"),
-            Figure("full", share(full, names.answers), "share", FULL, names.answers),
-            Figure("other", share(types["other"], types.total()), "share", "concepts of the type other", types.total()),
-            Figure("parse-failure", share(replies.invalid, replies.total), "share", INVALID, replies.total),
-            _divergence(types, other_types),
-            Figure("garbage", share(long.total(), told), "share", LONG, names.answers),
-            Figure("duplicates", share(repeated, told), "share", TWICE, names.answers),
-            *usage_figures(replies, one="passage"),
-            Figure("passages", names.answers, "count", "passages with concepts", names.answers),
-            Figure("replies", replies.total, "count", "replies that came for passages", replies.total),
-            Figure("invalid", replies.invalid, "count", "replies that are invalid", replies.total),
-            Figure("refused", replies.refused, "count", "replies that are refused", replies.total),
-        )
-    }
+    figures = [
+        _coverage(tx, names.answers, extractor),
+        Figure("evidence", evidence, "share", "concepts with a quotation found in the passage", names.answers),
+        *count_figures("concepts", names.lengths, one="passage", many="passages"),
+        Figure("full", share(full, names.answers), "share", FULL, names.answers),
+        Figure("other", share(types["other"], types.total()), "share", "concepts of the type other", types.total()),
+        Figure("parse-failure", share(replies.invalid, replies.total), "share", INVALID, replies.total),
+        _divergence(types, other_types),
+        Figure("garbage", share(long.total(), told), "share", LONG, names.answers),
+        Figure("duplicates", share(repeated, told), "share", TWICE, names.answers),
+        *usage_figures(replies, one="passage"),
+        Figure("passages", names.answers, "count", "passages with concepts", names.answers),
+        Figure("replies", replies.total, "count", "replies that came for passages", replies.total),
+        Figure("invalid", replies.invalid, "count", "replies that are invalid", replies.total),
+        Figure("refused", replies.refused, "count", "replies that are refused", replies.total),
+    ]
     bars = histogram_bars("Concepts of a passage", "passages", names.lengths, most=LONGEST_BAR)
     return Quality(
         title="Quality of the concepts of passages",
         extractor=extractor or "all",
         items=names.answers,
-        figures=list(figures.values()),
+        figures=figures,
         gates=BOUNDS,
         distributions=[*bars, *_type_bars(types, other_types)],
-        tables=[
-            Rows("Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES)),
-            _other_versions(by_version, types, others),
-        ],
+        tables=[Rows("Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES))],
         samples=list(_samples(tx, shape, names.shown)),
         notes=list(_notes(mine, other_types)),
     )
@@ -209,12 +203,6 @@ def _type_bars(types: Counter[str], others: Counter[str]) -> Iterator[Rows]:
     for title, some in (("Types of concepts", types), ("Types in other versions", others)):
         if some:
             yield Rows(title, ("", "concepts"), some.most_common(EXAMPLES))
-
-
-def _other_versions(by_version: Types, types: Counter[str], others: Sequence[tuple[str, str]]) -> Rows:
-    each = [("/".join(one), by_version[one]) for one in others[:EXAMPLES]]
-    rows = [(name, some.total(), round(_divergence(types, some).value or 0.0, 3)) for name, some in each]
-    return Rows("Other versions here", ("extractor", "concepts", "bits"), rows)
 
 
 def _notes(mine: Sequence[tuple[str, str]], others: Counter[str]) -> Iterator[str]:
@@ -369,8 +357,7 @@ def _compare(tx: Connection, shape: PassagesShape, version: Version, found: _Fau
                 found.add(kind, one)
 
 
-def _of(shape: PassagesShape, some: Sequence[Version]) -> ColumnElement[bool]:
-    """Return the condition that a concept is of one of some versions; true or false, never unknown."""
+def _of(shape: PassagesShape, some: Sequence[Version]) -> ColumnElement[bool]:  # true or false, never unknown
     return func.coalesce(table.of_extractors(shape, [(one.label, one.model) for one in some]), false())
 
 

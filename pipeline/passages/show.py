@@ -12,7 +12,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export
-from pipeline.tables.cells import cell_words, loaded
+from pipeline.tables.cells import cell_words, loaded, number_of
 from pipeline.tables.grid import Grid, GridFacet
 from pipeline.tables.item_table import ItemTable
 from pipeline.tables.reflect import is_sqlite
@@ -37,7 +37,7 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
 
 
 class QuotedConcept(NamedTuple):
-    """One concept: its name, its type, and the (start, end, quotation) that its evidence says, whoever wrote it."""
+    """One concept, and the (start, end, quotation) that its evidence says, whoever wrote it."""
 
     name: str
     type: str
@@ -135,9 +135,8 @@ def _facet(tx: Connection, shape: PassagesShape, told: ColumnElement[Any], is_wo
 def _is_by(shape: PassagesShape, extractor: str) -> ColumnElement[bool]:
     """Return the condition that a concept is of a version, or of one with its model behind a slash."""
     label, slash, model = extractor.partition("/")
-    if slash:
-        return table.of_extractors(shape, [(label, model)])
-    return table.is_named(shape.concepts.c.extractor_version, label)
+    is_named = table.is_named(shape.concepts.c.extractor_version, label)
+    return table.of_extractors(shape, [(label, model)]) if slash else is_named
 
 
 def _concepts(tx: Connection, ids: Sequence[str], *, shape: PassagesShape) -> dict[str, dict[str, Any]]:
@@ -154,19 +153,10 @@ KINDS = {
 
 def encode_concepts(concepts: Iterable[ConceptRow], format_: str) -> Iterator[bytes]:
     """Return the bytes of a file with these concepts; see `export.encoded`."""
-    rows = ({**one._asdict(), "confidence": _number(one.confidence)} for one in concepts)
+    rows = ({**one._asdict(), "confidence": number_of(one.confidence)} for one in concepts)
     return export.encoded(rows, format_, kinds=KINDS)
 
 
 def _concept_document(concept: ConceptRow) -> dict[str, Any]:
-    """Return one concept for programs; its time in ISO 8601, its confidence a number wherever it is one."""
     moment = concept.created_at and concept.created_at.isoformat()
-    return {**concept._asdict(), "confidence": _number(concept.confidence), "created_at": moment}
-
-
-def _number(value: Any) -> Any:
-    """Return a confidence as a number; what another program wrote there that is none, as its text."""
-    try:
-        return None if value is None else float(value)
-    except ValueError:
-        return str(value)
+    return {**concept._asdict(), "confidence": number_of(concept.confidence), "created_at": moment}

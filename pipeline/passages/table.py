@@ -285,26 +285,17 @@ def has_concepts(shape: PassagesShape, skip: Sequence[str] | None) -> ColumnElem
     return rows.correlate(shape.passages).exists()
 
 
-def has_text(shape: PassagesShape) -> ColumnElement[bool]:
-    """Return the condition that a passage holds more than white space, and has an id that a request can name."""
-    named = shape.item_id != "" if shape.ids.kind == "text" else true()
-    return and_(has_words(shape.passages.c.text), named)
-
-
 def item_table(shape: PassagesShape, *, skip: Sequence[str] | None = None, label: str = "") -> ItemTable:
     """Return the table of passages; those are asked about that have text, and no concept that keeps them from it.
 
     Those are concepts of the versions in `skip` (None: of any version), and of `label` itself.
     """
-    answered = has_concepts(shape, _skipped(skip, label))
-    states = ItemStates(("with_concepts", answered), ("open", has_text(shape)), "empty")
-    is_open, own = and_(~answered, has_text(shape)), "" if skip is None else label
-    return ItemTable(TASK, shape.passages, states, is_open, shape.ids, own=own)
-
-
-def _skipped(skip: Sequence[str] | None, label: str) -> Sequence[str] | None:
-    """Return the versions whose concepts keep a passage from being asked: those named, and the one asked for."""
-    return skip if skip is None or not label else (*skip, label)
+    answered = has_concepts(shape, skip if skip is None or not label else (*skip, label))
+    named = shape.item_id != "" if shape.ids.kind == "text" else true()  # an id that a request can name
+    holds = and_(has_words(shape.passages.c.text), named)
+    states = ItemStates(("with_concepts", answered), ("open", holds), "empty")
+    own = "" if skip is None else label
+    return ItemTable(TASK, shape.passages, states, and_(~answered, holds), shape.ids, own=own)
 
 
 def passage_texts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *, locked: bool = False) -> dict[str, str]:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from pipeline.core.listed import ItemFilter, ItemsWanted
 from pipeline.images import TASK
-from pipeline.images.library import BUCKETS, LibraryImage, LibraryPage, broken_page, library_page, thumbnail_of
+from pipeline.images.library import BUCKETS, broken_page, library_page, thumbnail_of
 from web.desk import Desk
 from web.render import desk_of, etag_of, show_page
 from web.view import Link, View
@@ -44,7 +44,7 @@ class WantedOnPage(Wanted):
 @router.get("/api/images")
 def get_images(request: Request, wanted: Annotated[Wanted, Query()]) -> dict[str, Any]:
     """Return one page of images, each with its summary and buckets, or the reason why it has none."""
-    return _page(desk_of(request), wanted).document
+    return _page(desk_of(request), wanted)
 
 
 @router.get("/api/images/thumbnail")
@@ -67,7 +67,7 @@ def images_part(request: Request, wanted: Annotated[Wanted, Query()]) -> HTMLRes
     return _shown(request, "parts/images.html", wanted)
 
 
-def _page(desk: Desk, wanted: Wanted) -> LibraryPage:
+def _page(desk: Desk, wanted: Wanted) -> dict[str, Any]:
     after = wanted.after or None
     with desk.to_read(TASK) as ws:
         if wanted.state == BROKEN:
@@ -83,14 +83,14 @@ def _shown(request: Request, template: str, wanted: Wanted, opened: str = "") ->
     with desk.to_read(TASK) as ws:
         with ws.store.read() as tx:
             _, *states = ws.task.table(tx).counts(tx)
-        is_apart = opened and all(one.id != opened for one in page.images)
-        apart = library_page(ws.store, ws.task, ItemsWanted(1, only=opened)).images if is_apart else []
+        is_apart = opened and all(one["id"] != opened for one in page["items"])
+        apart = library_page(ws.store, ws.task, ItemsWanted(1, only=opened))["items"] if is_apart else []
         known = {**asked, "states": [*states, BROKEN], "buckets": BUCKETS, "how_to_fill": ws.task.how_to_fill}
-        known |= {"apart": [_card(one) for one in apart if one.input_hash is not None]}
-        more = urlencode({**asked, "after": page.after}) if page.after else ""
-        return show_page(request, template, ws, images=[_card(one) for one in page.images], more=more, **known)
+        known |= {"apart": [_card(one) for one in apart if one["input_hash"] is not None]}
+        more = urlencode({**asked, "after": page["after"]}) if page["after"] else ""
+        return show_page(request, template, ws, images=[_card(one) for one in page["items"]], more=more, **known)
 
 
-def _card(one: LibraryImage) -> dict[str, Any]:
-    small, large = (f"/api/images/thumbnail?{urlencode({'key': one.id, 'side': side})}" for side in (SMALL, LARGE))
-    return {**one._asdict(), "name": PurePath(one.path).name, "small": small, "large": large}
+def _card(one: dict[str, Any]) -> dict[str, Any]:
+    small, large = (f"/api/images/thumbnail?{urlencode({'key': one['id'], 'side': side})}" for side in (SMALL, LARGE))
+    return {**one, "name": PurePath(one["path"]).name, "small": small, "large": large}
