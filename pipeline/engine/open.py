@@ -34,7 +34,7 @@ from pipeline.engine.workspace import (
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
-from pipeline.tables.reflect import columns_of, kind_of
+from pipeline.tables.adopt import columns_of, kind_of
 
 # Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
 # that leads out is refused. A user's own files may stand beside them and be what they like.

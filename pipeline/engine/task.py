@@ -21,14 +21,14 @@ from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import PAGE, streamed
-from pipeline.tables.item_table import ItemTable
+from pipeline.tables.lists import ItemTable
 
 if TYPE_CHECKING:  # which load when they are used
     from pydantic import BaseModel
 
     from pipeline.engine.declared.question import Question
     from pipeline.gemini.requests import Prompt
-    from pipeline.tables.grid import Grid
+    from pipeline.tables.lists import Grid
 
 Rows = Mapping[str, Mapping[str, Any]]  # what is read of some items, by id: cells by their columns
 

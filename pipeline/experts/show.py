@@ -22,9 +22,9 @@ from pipeline.experts.task import index_entry
 from pipeline.index import staleness
 from pipeline.store import answers, asks, by_hand, schema
 from pipeline.tables import export
+from pipeline.tables.adopt import columns_of
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.grid import Grid, GridFacet, says_text, version_facet
-from pipeline.tables.reflect import columns_of
+from pipeline.tables.lists import Grid, GridFacet, says_text, version_facet
 
 FEW = 5  # usernames in a message
 EXAMPLES = 3

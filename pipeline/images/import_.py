@@ -36,7 +36,7 @@ from pipeline.images.table import assets_table
 from pipeline.store import asks, workspace
 from pipeline.store.database import PAGE, pages, streamed
 from pipeline.tables.findings import in_blocks
-from pipeline.tables.rows import refusals
+from pipeline.tables.lists import refusals
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection

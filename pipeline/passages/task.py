@@ -23,14 +23,14 @@ from pipeline.store import answers as versions
 from pipeline.store import runs
 from pipeline.store.answers import VersionCounts
 from pipeline.tables.cells import cell_words
-from pipeline.tables.item_table import ItemTable
+from pipeline.tables.lists import ItemTable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.passages.declaration import PassageConcepts
     from pipeline.passages.evidence import GroundedConcepts
-    from pipeline.tables.grid import Grid
+    from pipeline.tables.lists import Grid
 
 
 LABEL = f"{table.TASK}@1"

@@ -2,12 +2,15 @@
 
 No cell that is there changes, and doing it again changes nothing. The other program may go on using the table. Its ids
 stay what they are there and are text for the engine: a CAST reads them, and a text that is bound takes its type from
-the column.
+the column. SQLite's names know no case. Tables are named by the plain name; PostgreSQL finds it by its search path.
 """
 
 import re
+import string
+import threading
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -33,6 +36,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     cast,
     distinct,
@@ -49,12 +53,77 @@ from sqlalchemy.types import CHAR, NullType, TypeEngine
 from pipeline.core.errors import ConfigurationError
 from pipeline.store.database import describe_error
 from pipeline.store.schema import has_index
-from pipeline.tables.reflect import columns_of, is_found_by, is_sqlite, kind_of, quoted
 
 Columns = Mapping[str, Column[Any]]
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # names of SQLite know no case of these
+_QUIET = threading.Lock()  # what warnings are shown is one thing for all threads
+_SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
+_KIND_HERE = text("SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)")
+_KIND_THERE = text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:table)")
+_MADE = text("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(:table)")
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")  # as a database gives it back: no sign of plus, no leading zeros
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PLACES = 3  # of a confidence
+
+
+def is_sqlite(tx: Connection) -> bool:
+    """Return whether the database is an SQLite file."""
+    return tx.dialect.name == "sqlite"
+
+
+def quoted(tx: Connection, name: str) -> str:
+    """Return the name of a table or a column for SQL."""
+    return tx.dialect.identifier_preparer.quote(name)
+
+
+def folded(tx: Connection, column: str) -> str:
+    """Return the name of a column as `columns_of` has it."""
+    return column.translate(_LOWER) if is_sqlite(tx) else str(column)  # reflected, it may be a kind of its own
+
+
+def kind_of(tx: Connection, table: str) -> str | None:
+    """Return "table", "view", "virtual", or another word for what is no table; None where there is nothing."""
+    if is_sqlite(tx):
+        return tx.execute(_KIND_HERE, {"table": table}).scalar()
+    kind: str | None = tx.execute(_KIND_THERE, {"table": quoted(tx, table)}).scalar()
+    return _SERVER_KINDS.get(str(kind), kind)
+
+
+def columns_of(tx: Connection, table: str) -> dict[str, Column[Any]]:
+    """Return the columns of a table by name, in their order; SQLite's in lower case. Empty where there is none."""
+    name = tx.execute(_MADE, {"table": table}).scalar() if is_sqlite(tx) else table
+    if name is None:
+        return {}
+    try:
+        with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):  # of types not known to it, too
+            found = Table(name, MetaData(), autoload_with=tx, resolve_fks=False)
+    except exc.NoSuchTableError:
+        return {}
+    return {folded(tx, column.name): column for column in found.columns}
+
+
+def is_found_by(tx: Connection, column: Column[Any]) -> bool:
+    """Return whether a key or an index of a reflected table finds rows by a column without reading the table."""
+    return any(one[:1] == [column.name] for one in _keys(tx, column.table, unique=False))
+
+
+def unique_keys(tx: Connection, table: Table) -> list[set[str]]:
+    """Return the names of the columns of each key that no two rows of a reflected table may share.
+
+    Those of an expression, or that hold for some rows only, are left out: no row is told by them.
+    """
+    return [{folded(tx, one) for one in key} for key in _keys(tx, table, unique=True)]
+
+
+def _keys(tx: Connection, table: Table, *, unique: bool) -> list[list[str]]:
+    constraints = [one for one in table.constraints if isinstance(one, UniqueConstraint)]
+    found = [[column.name for column in one.columns] for one in (table.primary_key, *constraints) if one.columns]
+    for index in table.indexes:
+        names = [one.name for one in index.expressions if isinstance(one, Column)]
+        is_whole = index.dialect_options[tx.dialect.name]["where"] is None and len(names) == len(index.expressions)
+        if is_whole and (index.unique or not unique):
+            found.append(names)
+    return found
 
 
 class Holds(Enum):
@@ -72,9 +141,17 @@ class Holds(Enum):
     DATE = "dates or text", (Date, String)
     TRUTH = "true and false", (Boolean,)
 
-    def takes(self, kind: TypeEngine[Any]) -> bool:
-        """Return whether a type of a server holds it: a value must come back the same."""
-        kind = getattr(kind, "data_type", kind)  # that of a domain
+    def misfit(self, tx: Connection, one: Column[Any]) -> str | None:
+        """Return what a reflected column would have to hold instead; None where a value comes back from it the same."""
+        if one.computed is not None:
+            return "values of its own, not computed ones"
+        if is_sqlite(tx):
+            takes = self is not Holds.ID or isinstance(one.type, String | Integer | NUMERIC)
+        else:
+            takes = self._takes(getattr(one.type, "data_type", one.type))  # that of a domain
+        return None if takes else str(self.value[0])
+
+    def _takes(self, kind: TypeEngine[Any]) -> bool:
         if type(kind) is String or isinstance(kind, OneOf):  # what holds some names alone, or cuts them
             return False
         if self in {Holds.ID, Holds.NAME} and isinstance(kind, CHAR):
@@ -107,7 +184,7 @@ class Ids:
 
     def native(self, ids: Iterable[str]) -> list[str]:
         """Return those of some ids that the column can be asked for."""
-        return [one for one in ids if self.key(one) is not None] if self.typed else list(ids)
+        return [one for one in ids if not self.typed or self.key(one) is not None]
 
 
 def ids_in(tx: Connection, own: Column[Any] | None) -> Ids:
@@ -129,33 +206,27 @@ def new_ids(
     None where the database gives such. `above` finds the highest number that a row ever had, where those that are there
     do not tell.
     """
-    kind = ids_in(tx, own).kind
-    if kind == "whole numbers" and (own.server_default is not None or _counts_on(tx, own.table)):
-        return None
-    newest = None if kind != "whole numbers" else tx.execute(select(func.max(own))).scalar()
-    if kind != "whole numbers" or isinstance(newest, str):
+    counts, newest = ids_in(tx, own).kind == "whole numbers", None
+    if counts:
+        made = tx.execute(_MADE, {"table": own.table.name}).first() if is_sqlite(tx) else None
+        if own.server_default is not None or "AUTOINCREMENT" in str(made and made.sql).upper():
+            return None
+        newest = tx.execute(select(func.max(own))).scalar()
+    if not counts or isinstance(newest, str):
         return [str(uuid.uuid4()) for _ in range(wanted)]
     first = max(int(newest or 0), above()) + 1
     return range(first, first + wanted)
 
 
-def _counts_on(tx: Connection, table: Table) -> bool:
-    """Return whether SQLite numbers new rows, and gives no number again, also not that of the newest row."""
-    if not is_sqlite(tx):
-        return False
-    made = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :name")
-    return "AUTOINCREMENT" in str(tx.execute(made, {"name": table.name}).scalar()).upper()
-
-
 def for_nothing(tx: Connection, found: Columns, names: Iterable[str]) -> dict[str, Any]:
     """Return what stands for nothing in those of some columns that take no NULL: their defaults, the empty text, 0."""
-    return {name: _for_nothing(tx, found[name]) for name in names if not found[name].nullable}
 
+    def nothing(one: Column[Any]) -> Any:
+        if isinstance(one.server_default, DefaultClause):
+            return tx.execute(select(literal_column(str(one.server_default.arg)))).scalar()
+        return "" if isinstance(one.type, String) else 0
 
-def _for_nothing(tx: Connection, one: Column[Any]) -> Any:
-    if isinstance(one.server_default, DefaultClause):
-        return tx.execute(select(literal_column(str(one.server_default.arg)))).scalar()
-    return "" if isinstance(one.type, String) else 0
+    return {name: nothing(found[name]) for name in names if not found[name].nullable}
 
 
 @dataclass(frozen=True)
@@ -190,11 +261,6 @@ class TableSpec:
         return self.made.name
 
     @property
-    def own_ids(self) -> str:
-        """Return the name of the index that is there where the ids were given by findable."""
-        return f"{self.prefix}_own_id"
-
-    @property
     def item_id(self) -> ColumnElement[str]:
         """Return a row's id as text."""
         return cast(self.made.c.id, Text)
@@ -203,13 +269,144 @@ class TableSpec:
         """Return the columns that the table lacks."""
         return [name for name in (self.made.c.keys() if self.adds else self.needs) if name not in found]
 
+    def is_marked(self, tx: Connection) -> bool:
+        """Return whether a table with a mark was adopted."""
+        return self.mark is not None and has_index(tx, self.name, self.mark[0])
+
+    def is_whole(self, tx: Connection) -> bool:
+        """Return whether a table is there with all that was added, and has the ids of the table it refers to."""
+        found = columns_of(tx, self.name)
+        lacking = self.missing(found) or self.lacks_index(tx, found) or self._strange_ids(tx, found)
+        return bool(found) and not lacking
+
     def lacks_index(self, tx: Connection, found: Columns) -> list[str]:
         """Return by which columns no row is found without reading the table."""
         return [name for name in self.found_by if name not in found or not is_found_by(tx, found[name])]
 
+    def adopt(self, tx: Connection, *, first: bool) -> "Adopted":
+        """Make the table, or add to an existing one what it lacks; `first`: its ids were not looked at before.
+
+        Raises:
+            ConfigurationError: what is called so cannot be adopted; nothing was changed.
+        """
+        found = self._judged(tx)
+        if not found:
+            self.made.create(tx)
+            self._make_mark(tx)
+            return Adopted(made=True)
+        added, table = self.missing(found), quoted(tx, self.name)
+        try:
+            for name in added:
+                _run(tx, f"ALTER TABLE {table} ADD COLUMN {name} {self.made.c[name].type.compile(tx.dialect)}")
+            if "id" in added:
+                _run(tx, f"CREATE UNIQUE INDEX {self.prefix}_own_id ON {table} (id)")
+            if self.tells_apart and (first or self.adds):
+                self._settle_ids(tx)
+            for name in self.lacks_index(tx, found):
+                _run(tx, f"DROP INDEX IF EXISTS {self.prefix}_{name}")  # that of a table which had this name before
+                _run(tx, f"CREATE INDEX {self.prefix}_{name} ON {table} ({name})")
+            self._make_mark(tx)
+        except exc.DBAPIError as error:
+            why = f"cannot be adopted: {describe_error(error)}"
+            raise unfit(self.name, why, hint=f"make it a plain table, or {self.elsewhere}") from error
+        if not first and not added:
+            return Adopted()
+        count = tx.execute(select(func.count()).select_from(self.made)).scalar_one()
+        said = f"adopted the {self.name} table ({count:,} {'row' if count == 1 else 'rows'})"
+        return Adopted(first=first, lines=(said + (f": added {', '.join(added)}" if added else ""),))
+
+    def planned(self, tx: Connection) -> list[str]:
+        """Return what `adopt` would add to a table that another program made; nothing where there is no table.
+
+        Raises:
+            ConfigurationError: what is called so cannot be adopted.
+        """
+        found = self._judged(tx)
+        if not found:
+            return []
+        missing = self.missing(found)
+        columns = f"the {'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}" if missing else ""
+        index = "an index" if self.mark is not None or self.lacks_index(tx, found) else ""
+        added = " and ".join(filter(None, (columns, index)))
+        return [f"{added} to `{self.name}`"] if added else []
+
+    def as_moved(self, tx: Connection) -> Table:
+        """Return a table of an SQLite file as it is to be on a server: those of our columns that are there.
+
+        Ids that are no whole numbers become text.
+        """
+        found, columns = columns_of(tx, self.name), list[Column[Any]]()
+        for one in (one for one in self.made.columns if one.name in found):
+            there, is_key = found[one.name], one.primary_key
+            is_id = self.judged.get(one.name) is Holds.ID or (self.refers is not None and self.refers[0] == one.name)
+            is_whole = ids_in(tx, there).kind == "whole numbers"
+            kind = one.type if not is_id else BigInteger() if is_whole else Text()
+            counts = [Identity()] if one.identity is not None and is_whole else []
+            how: dict[str, Any] = {"nullable": there.nullable and not is_key, "autoincrement": bool(counts)}
+            columns.append(Column(one.name, kind, *counts, primary_key=is_key, **how))
+        return Table(self.name, MetaData(), *columns)
+
+    def _judged(self, tx: Connection) -> Columns:
+        """Return the columns of the table that is there, none where nothing is; refuse what cannot be adopted."""
+        if (kind := kind_of(tx, self.name)) not in {None, "table"}:
+            whys = {
+                "view": f"is a view here, and a view cannot hold {self.holds}",
+                "virtual": "is a virtual table here",
+            }
+            why = whys.get(str(kind), "is kept by another server or a query")
+            raise unfit(self.name, why, hint=f"make it a table, or {self.elsewhere}")
+        found = columns_of(tx, self.name)
+        if not found:
+            return {}
+        if lacking := next((name for name in self.needs if name not in found), None):
+            why = f"has no `{lacking}` column, without which it cannot hold {self.holds}"
+            raise unfit(self.name, why, hint=f"add it, or {self.elsewhere}")
+        judged = ((found[name], holds.misfit(tx, found[name])) for name, holds in self.judged.items() if name in found)
+        if wrong := [*(_mismatch(tx, one, why) for one, why in judged if why), *self._strange_ids(tx, found)]:
+            mended = "make the table anew" if is_sqlite(tx) else "ALTER TABLE … TYPE …"
+            why = f"has columns of other types: {', '.join(wrong)}"
+            raise unfit(self.name, why, hint=f"{mended}, or {self.elsewhere}")
+        self.refuses(tx, found)
+        return found
+
+    def _strange_ids(self, tx: Connection, found: Columns) -> list[str]:
+        """Return a line for a column that cannot hold the ids of the table that it refers to."""
+        name, ids = self.refers or ("", Ids())
+        if (one := found.get(name)) is None:
+            return []
+        fits = Holds.ID.misfit(tx, one) is None and ids_in(tx, one).kind in {ids.kind, "text"}
+        return [] if fits else [_mismatch(tx, one, ids.kind)]
+
+    def _settle_ids(self, tx: Connection) -> None:
+        """Number rows without an id where SQLite has ids of findable's; check that ids are unique and come back."""
+        own, table = self.made.c.id, quoted(tx, self.name)
+        if is_sqlite(tx) and has_index(tx, self.name, f"{self.prefix}_own_id"):
+            newest = tx.execute(select(func.max(own))).scalar() or 0
+            waiting = f"SELECT rowid AS at, row_number() OVER (ORDER BY rowid) AS place FROM {table} WHERE id IS NULL"  # noqa: S608 - quoted
+            _run(tx, f"UPDATE {table} SET id = {newest} + place FROM ({waiting}) WHERE {table}.rowid = at")  # noqa: S608
+        counted = select(func.count(), func.count(distinct(self.item_id))).select_from(self.made)
+        count, apart = tx.execute(counted).one()
+        hint = "give every row an id of its own"
+        if count != apart:
+            why = f"has rows whose `id` is missing or not theirs alone ({count - apart:,} of {count:,})"
+            raise unfit(self.name, why, hint=hint)
+        if is_sqlite(tx) and self._has(tx, func.typeof(own).in_(("blob", "real"))):
+            why = "has ids that are bytes or floating-point numbers"
+            raise unfit(self.name, why, hint="use ids that are whole numbers or text")
+        if self.names_all and self._has(tx, self.item_id == ""):
+            raise unfit(self.name, "has a row whose `id` is an empty text", hint=hint)
+
+    def _has(self, tx: Connection, condition: ColumnElement[bool]) -> bool:
+        return tx.execute(select(literal(1)).select_from(self.made).where(condition).limit(1)).first() is not None
+
+    def _make_mark(self, tx: Connection) -> None:
+        if self.mark is not None:
+            name, columns = self.mark
+            _run(tx, f"CREATE INDEX IF NOT EXISTS {name} ON {quoted(tx, self.name)} {columns}")
+
 
 @dataclass(frozen=True)
-class _Adopted:
+class Adopted:
     """What was done to a table: `first` where it was there and not adopted before; `lines` say what was done."""
 
     made: bool = False
@@ -217,133 +414,47 @@ class _Adopted:
     lines: tuple[str, ...] = ()
 
 
-def is_marked(tx: Connection, spec: TableSpec) -> bool:
-    """Return whether a table with a mark was adopted."""
-    return spec.mark is not None and has_index(tx, spec.name, spec.mark[0])
-
-
-def is_whole(tx: Connection, spec: TableSpec) -> bool:
-    """Return whether a table is there with all that was added, and has the ids of the table it refers to."""
-    found = columns_of(tx, spec.name)
-    return (
-        bool(found)
-        and not spec.missing(found)
-        and not spec.lacks_index(tx, found)
-        and not _strange_ids(tx, spec, found)
-    )
-
-
-def adopt_table(tx: Connection, spec: TableSpec, *, first: bool) -> _Adopted:
-    """Make the table, or add to an existing one what it lacks; `first` tells that its ids were not looked at before.
-
-    Raises:
-        ConfigurationError: what is called so cannot be adopted; nothing was changed.
-    """
-    found = _judged(tx, spec)
-    if not found:
-        spec.made.create(tx)
-        _make_mark(tx, spec)
-        return _Adopted(made=True)
-    added, lacking = spec.missing(found), spec.lacks_index(tx, found)
-    try:
-        _add_columns(tx, spec, added)
-        if spec.tells_apart and (first or spec.adds):
-            _settle_ids(tx, spec)
-        for name in lacking:
-            _run(tx, f"DROP INDEX IF EXISTS {spec.prefix}_{name}")  # that of a table which was named before this one
-            _run(tx, f"CREATE INDEX {spec.prefix}_{name} ON {quoted(tx, spec.name)} ({name})")
-        _make_mark(tx, spec)
-    except exc.DBAPIError as error:
-        why = f"cannot be adopted: {describe_error(error)}"
-        raise unfit(spec.name, why, hint=f"make it a plain table, or {spec.elsewhere}") from error
-    return _Adopted(first=first, lines=(_said(tx, spec, added),) if first or added else ())
-
-
-def planned(tx: Connection, spec: TableSpec) -> list[str]:
-    """Return what `adopt_table` would add to a table that another program made; nothing where there is no table.
-
-    Raises:
-        ConfigurationError: what is called so cannot be adopted.
-    """
-    found = _judged(tx, spec)
-    if not found:
-        return []
-    missing = spec.missing(found)
-    columns = f"the {'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}" if missing else ""
-    index = "an index" if spec.mark is not None or spec.lacks_index(tx, found) else ""
-    added = " and ".join(filter(None, (columns, index)))
-    return [f"{added} to `{spec.name}`"] if added else []
-
-
 @dataclass(frozen=True)
 class Pair:
     """A table of items and one of what is said of them, which are adopted together.
 
-    `said_of` returns what is needed of the second, whose rows name the items by their ids; its
-    mark tells that both were adopted.
+    `said_of` returns what is needed of the second, whose rows name the items by their ids; its mark tells that both
+    were adopted.
     """
 
     items: TableSpec
     said_of: Callable[[Connection, Column[Any]], TableSpec]
 
-    def adopt(self, tx: Connection) -> tuple[_Adopted, _Adopted]:
-        """Make the tables, or add what is missing to existing ones.
-
-        Raises:
-            ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
-        """
+    def adopt(self, tx: Connection) -> tuple[Adopted, Adopted]:
+        """Make the tables, or add what is missing to existing ones; raises as `TableSpec.adopt`."""
         found = columns_of(tx, self.items.name)
-        first = not is_marked(tx, self.said_of(tx, found.get("id", self.items.made.c.id)))
-        items = adopt_table(tx, self.items, first=first or bool(self.items.lacks_index(tx, found)))
-        return items, adopt_table(tx, self._said(tx), first=first)
+        first = not self._said(tx, found).is_marked(tx)
+        items = self.items.adopt(tx, first=first or bool(self.items.lacks_index(tx, found)))
+        return items, self._said(tx).adopt(tx, first=first)
 
     def planned(self, tx: Connection) -> list[str]:
-        """Return what would be added to tables of another program, in words; nothing where they were adopted.
-
-        Raises:
-            ConfigurationError: one cannot be adopted.
-        """
+        """Return what would be added to tables of another program, in words; nothing where they were adopted."""
         found = columns_of(tx, self.items.name)
         if self.is_adopted(tx):
             return []
-        plan = planned(tx, self.items)
-        return [*plan, *planned(tx, self.said_of(tx, found["id"]))] if found else plan
+        plan = self.items.planned(tx)
+        return [*plan, *self._said(tx, found).planned(tx)] if found else plan
 
     def is_adopted(self, tx: Connection) -> bool:
         """Return whether there is nothing to do; as quick for a million rows as for one."""
         found = columns_of(tx, self.items.name)
-        if "id" not in found or misfit(tx, found["id"], Holds.ID) or not is_whole(tx, self.items):
+        if "id" not in found or Holds.ID.misfit(tx, found["id"]) or not self.items.is_whole(tx):
             return False
-        said = self.said_of(tx, found["id"])
-        return is_marked(tx, said) and is_whole(tx, said)
+        said = self._said(tx, found)
+        return said.is_marked(tx) and said.is_whole(tx)
 
     def moved(self, tx: Connection) -> list[Table]:
-        """Return the tables of an SQLite file as they are to be on a server; see `as_moved`."""
-        return [_as_moved(tx, one) for one in (self.items, self._said(tx))]
+        """Return the tables of an SQLite file as they are to be on a server; see `TableSpec.as_moved`."""
+        return [one.as_moved(tx) for one in (self.items, self._said(tx))]
 
-    def _said(self, tx: Connection) -> TableSpec:
-        return self.said_of(tx, columns_of(tx, self.items.name)["id"])
-
-
-def _as_moved(tx: Connection, spec: TableSpec) -> Table:
-    """Return a table of an SQLite file as it is to be on a server: those of our columns that are there.
-
-    Ids that are no whole numbers become text.
-    """
-    found, columns = columns_of(tx, spec.name), list[Column[Any]]()
-    for one in spec.made.columns:
-        if (there := found.get(one.name)) is None:
-            continue
-        is_id = spec.judged.get(one.name) is Holds.ID or (spec.refers is not None and spec.refers[0] == one.name)
-        is_whole = ids_in(tx, there).kind == "whole numbers"
-        kind = one.type if not is_id else BigInteger() if is_whole else Text()
-        counts = [Identity()] if one.identity is not None and is_whole else []
-        is_key = one.primary_key
-        nullable = there.nullable and not is_key
-        columns.append(
-            Column(one.name, kind, *counts, primary_key=is_key, nullable=nullable, autoincrement=bool(counts))
-        )
-    return Table(spec.name, MetaData(), *columns)
+    def _said(self, tx: Connection, found: Columns | None = None) -> TableSpec:
+        columns = columns_of(tx, self.items.name) if found is None else found
+        return self.said_of(tx, columns.get("id", self.items.made.c.id))
 
 
 def unfit(name: str, why: str, *, hint: str) -> ConfigurationError:
@@ -352,114 +463,16 @@ def unfit(name: str, why: str, *, hint: str) -> ConfigurationError:
 
 
 def check_demands(name: str, found: Columns, *, known: Collection[str]) -> None:
-    """Pass when a row needs no column that is not written.
-
-    Raises:
-        ConfigurationError: it does.
-    """
+    """Raise ConfigurationError where a row needs a column that is not written."""
     demanding = (one for key, one in found.items() if key not in known and not one.nullable)
     if unknown := [f"`{one.name}`" for one in demanding if one.server_default is None]:
         why = f"demands columns that are not ours: {', '.join(unknown)}"
         raise unfit(name, why, hint="give them defaults, or let them be NULL")
 
 
-def _judged(tx: Connection, spec: TableSpec) -> Columns:
-    """Return the columns of the table that is there, none where nothing is; refuse what cannot be adopted."""
-    if (kind := kind_of(tx, spec.name)) not in {None, "table"}:
-        whys = {"view": f"is a view here, and a view cannot hold {spec.holds}", "virtual": "is a virtual table here"}
-        why = whys.get(str(kind), "is kept by another server or a query")
-        raise unfit(spec.name, why, hint=f"make it a table, or {spec.elsewhere}")
-    found = columns_of(tx, spec.name)
-    if not found:
-        return {}
-    for name in spec.needs:
-        if name not in found:
-            why = f"has no `{name}` column, without which it cannot hold {spec.holds}"
-            raise unfit(spec.name, why, hint=f"add it, or {spec.elsewhere}")
-    if wrong := [*_misfits(tx, spec, found)]:
-        mended = "make the table anew" if is_sqlite(tx) else "ALTER TABLE … TYPE …"
-        raise unfit(spec.name, f"has columns of other types: {', '.join(wrong)}", hint=f"{mended}, or {spec.elsewhere}")
-    spec.refuses(tx, found)
-    return found
-
-
-def _misfits(tx: Connection, spec: TableSpec, found: Columns) -> Iterator[str]:
-    """Yield a line for each judged column that cannot hold what is written."""
-    for name, holds in spec.judged.items():
-        if (one := found.get(name)) is not None and (wanted := misfit(tx, one, holds)):
-            yield _mismatch(tx, one, wanted)
-    yield from _strange_ids(tx, spec, found)
-
-
-def _strange_ids(tx: Connection, spec: TableSpec, found: Columns) -> list[str]:
-    """Return a line for a column that cannot hold the ids of the table that it refers to."""
-    name, ids = spec.refers or ("", Ids())
-    if (one := found.get(name)) is None:
-        return []
-    fits = misfit(tx, one, Holds.ID) is None and ids_in(tx, one).kind in {ids.kind, "text"}
-    return [] if fits else [_mismatch(tx, one, ids.kind)]
-
-
-def misfit(tx: Connection, one: Column[Any], holds: Holds) -> str | None:
-    """Return what a reflected column would have to hold to hold what is written; None where it does."""
-    if one.computed is not None:
-        return "values of its own, not computed ones"
-    if is_sqlite(tx):
-        takes = holds is not Holds.ID or isinstance(one.type, String | Integer | NUMERIC)
-    else:
-        takes = holds.takes(one.type)
-    return None if takes else str(holds.value[0])
-
-
 def _mismatch(tx: Connection, one: Column[Any], wanted: str) -> str:
     declared = one.type.compile(tx.dialect).lower() if not isinstance(one.type, NullType) else ""
     return f"`{one.name}`{f' ({declared})' if declared else ''}, which must hold {wanted}"
-
-
-def _add_columns(tx: Connection, spec: TableSpec, missing: Sequence[str]) -> None:
-    table = quoted(tx, spec.name)
-    for name in missing:
-        _run(tx, f"ALTER TABLE {table} ADD COLUMN {name} {spec.made.c[name].type.compile(tx.dialect)}")
-    if "id" in missing:
-        _run(tx, f"CREATE UNIQUE INDEX {spec.own_ids} ON {table} (id)")
-
-
-def _settle_ids(tx: Connection, spec: TableSpec) -> None:
-    """Number rows without an id where SQLite has ids of findable's; then check that ids are unique and come back."""
-    if is_sqlite(tx) and has_index(tx, spec.name, spec.own_ids):
-        _number(tx, spec)
-    rows, hint = spec.made, "use ids that are whole numbers or text"
-    count, apart = tx.execute(select(func.count(), func.count(distinct(spec.item_id))).select_from(rows)).one()
-    if count != apart:
-        why = f"has rows whose `id` is missing or not theirs alone ({count - apart:,} of {count:,})"
-        raise unfit(spec.name, why, hint="give every row an id of its own")
-    if is_sqlite(tx) and _has(tx, spec, func.typeof(rows.c.id).in_(("blob", "real"))):
-        raise unfit(spec.name, "has ids that are bytes or floating-point numbers", hint=hint)
-    if spec.names_all and _has(tx, spec, spec.item_id == ""):
-        raise unfit(spec.name, "has a row whose `id` is an empty text", hint="give every row an id of its own")
-
-
-def _number(tx: Connection, spec: TableSpec) -> None:
-    """Give every row of an SQLite table that has no id the next number, in the order of its rows."""
-    table, newest = quoted(tx, spec.name), tx.execute(select(func.max(spec.made.c.id))).scalar() or 0
-    waiting = f"SELECT rowid AS at, row_number() OVER (ORDER BY rowid) AS place FROM {table} WHERE id IS NULL"  # noqa: S608 - quoted
-    _run(tx, f"UPDATE {table} SET id = {newest} + place FROM ({waiting}) WHERE {table}.rowid = at")  # noqa: S608
-
-
-def _said(tx: Connection, spec: TableSpec, added: Sequence[str]) -> str:
-    count = tx.execute(select(func.count()).select_from(spec.made)).scalar_one()
-    rows = f"{count:,} {'row' if count == 1 else 'rows'}"
-    return f"adopted the {spec.name} table ({rows})" + (f": added {', '.join(added)}" if added else "")
-
-
-def _make_mark(tx: Connection, spec: TableSpec) -> None:
-    if spec.mark is not None:
-        name, columns = spec.mark
-        _run(tx, f"CREATE INDEX IF NOT EXISTS {name} ON {quoted(tx, spec.name)} {columns}")
-
-
-def _has(tx: Connection, spec: TableSpec, condition: ColumnElement[bool]) -> bool:
-    return tx.execute(select(literal(1)).select_from(spec.made).where(condition).limit(1)).first() is not None
 
 
 def _run(tx: Connection, statement: str) -> None:

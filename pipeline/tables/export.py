@@ -1,25 +1,34 @@
-"""Write rows as CSV, JSON lines, a JSON list or Parquet, in pieces that never split a row.
+"""Write rows as CSV, JSON lines, a JSON list or Parquet, in pieces that never split a row, at flat memory.
 
-Parquet is written group by group, at flat memory, by pyarrow, which is an extra; its last bytes make the file whole.
+Answers stand each beside its row, by the key, or as a row for each member of a list. Parquet is written group by group
+by pyarrow, which is an extra; its last bytes make the file whole.
 """
 
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
+from sqlalchemy import Connection, Select, Text, cast, collate
 
 from pipeline.core import text
-from pipeline.tables.cells import number_of, pyarrow_for, value_text
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
+from pipeline.core.errors import InputError
+from pipeline.store.answers import is_shown
+from pipeline.store.database import PAGE, streamed
+from pipeline.store.schema import answers
+from pipeline.tables.adopt import is_sqlite
+from pipeline.tables.cells import loaded, number_of, pyarrow_for, value_text
+from pipeline.tables.view import AnswersSpec, ShownAnswers
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
 TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
+_COSTS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}  # what an answer took, and the kinds of it
+_KINDS: Mapping[type, str] = {bool: "boolean", int: "integer", float: "real", str: "text"}
+_Row = dict[str, Any]
+_Rows = tuple[Iterator[_Row], dict[str, str]]  # by the names of their columns, and the kinds of these
 
 
 def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[str, str]) -> Iterator[bytes]:
@@ -36,8 +45,7 @@ def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[s
         return _json_list(rows)
     if format_ == "csv":
         return csv(([cell(row[name], texts=kind == TEXTS) for name, kind in kinds.items()] for row in rows), kinds)
-    typed = ({name: _typed(row[name], kind) for name, kind in kinds.items()} for row in rows)
-    return _parquet(typed, _schema(kinds))
+    return _parquet(rows, kinds, pyarrow_for("Parquet"))
 
 
 def csv(rows: Iterable[Sequence[str | float]], header: Iterable[str]) -> Iterator[bytes]:
@@ -50,10 +58,10 @@ def cell(value: Any, *, texts: bool) -> str | float:
     """Return a value as a cell of CSV: numbers as they are, for they are no formulas; a list of `texts` in one cell."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    return "; ".join(value) if texts and isinstance(value, list) else words_of(value)
+    return "; ".join(value) if texts and isinstance(value, list) else _words_of(value)
 
 
-def words_of(value: Any) -> str:
+def _words_of(value: Any) -> str:
     """Return a value as text: a list or an object as JSON, a time in ISO 8601."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
@@ -68,23 +76,13 @@ def _json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     yield b"[]\n" if before == b"[\n" else b"\n]\n"
 
 
-def _typed(value: Any, kind: str) -> Any:
-    if value is None or kind in {"integer", "boolean", "date", "time"}:
-        return value
-    if kind == "real":
-        return number_of(value)
-    if kind == TEXTS:
-        return [
-            one if isinstance(one, str) else words_of(one) for one in (value if isinstance(value, list) else [value])
-        ]
-    return words_of(value)
-
-
-def _parquet(rows: Iterator[Mapping[str, Any]], schema: "pa.Schema") -> Iterator[bytes]:
-    import pyarrow as pa
+def _parquet(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], pa: Any) -> Iterator[bytes]:
     from pyarrow.parquet import ParquetWriter
 
-    written = io.BytesIO()
+    known = {"integer": pa.int64(), "boolean": pa.bool_(), "date": pa.date32(), "time": pa.timestamp("us", tz="UTC")}
+    known |= {TEXTS: pa.list_(pa.string()), "real": pa.float64()}
+    schema, written = pa.schema([(name, known.get(kind, pa.string())) for name, kind in kinds.items()]), io.BytesIO()
+    typed = ({name: _typed(row[name], kind) for name, kind in kinds.items()} for row in rows)
 
     def taken() -> bytes:
         data = written.getvalue()
@@ -92,22 +90,115 @@ def _parquet(rows: Iterator[Mapping[str, Any]], schema: "pa.Schema") -> Iterator
         written.truncate()
         return data
 
-    sink = pa.PythonFile(written, mode="w")
-    with ParquetWriter(sink, schema, compression="zstd") as writer:
-        while group := list(islice(rows, GROUP)):
+    with ParquetWriter(pa.PythonFile(written, mode="w"), schema, compression="zstd") as writer:
+        while group := list(islice(typed, GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
             yield taken()
     yield taken()
 
 
-def _schema(columns: Mapping[str, str]) -> "pa.Schema":
-    pa = pyarrow_for("Parquet")
-    kinds = {
-        TEXTS: pa.list_(pa.string()),
-        "real": pa.float64(),
-        "integer": pa.int64(),
-        "boolean": pa.bool_(),
-        "date": pa.date32(),
-        "time": pa.timestamp("us", tz="UTC"),
-    }
-    return pa.schema([(name, kinds.get(kind, pa.string())) for name, kind in columns.items()])
+def _typed(value: Any, kind: str) -> Any:
+    if value is None or kind in {"integer", "boolean", "date", "time"}:
+        return value
+    if kind == TEXTS:
+        some = value if isinstance(value, list) else [value]
+        return [one if isinstance(one, str) else _words_of(one) for one in some]
+    return number_of(value) if kind == "real" else _words_of(value)
+
+
+def answers_rows(
+    tx: Connection,
+    spec: AnswersSpec,
+    sources: Mapping[str, str],
+    *,
+    extractor: str,
+    field: str | None = None,
+    cost: bool = False,
+) -> _Rows:
+    """Return the answers of one extractor as rows to be written, and the kinds of their columns.
+
+    `sources` are the kinds of the items' columns. All is read in the caller's transaction. With `field` each member of
+    that list is a row, and with `cost` what the whole answer took stands in each.
+    """
+    shown = ShownAnswers(tx, spec, sources)
+    kinds = shown.kinds
+    for name in (one for one, kind in kinds.items() if kind == "json"):
+        shown.columns[name] = cast(shown.columns[name].element, Text).label(name)
+    by_bytes = [
+        one if kind == "integer" or is_sqlite(tx) else collate(one, "C")
+        for one, kind in ((shown.columns[name].element, kind) for name, kind in spec.key)
+    ]
+    query = shown.query(is_shown(spec.task, each=True), answers.c.extractor == extractor).order_by(*by_bytes)
+    if cost:
+        query = query.add_columns(*(answers.c[name] for name in _COSTS))
+        kinds |= {f"findable_{name}" if _is_in(name, kinds) else name: kind for name, kind in _COSTS.items()}
+    if field is None:
+        return _read(tx, query, kinds), kinds
+    lists = [name for name, kind in spec.fields if kind == "json"]
+    if field not in lists:
+        raise InputError(
+            f"ROWS={field} names no list of these answers; nothing was written",
+            hint=f"lists may be {', '.join(lists)}" if lists else "they have none",
+        )
+    return _exploded(tx, query, kinds, field)
+
+
+def _exploded(tx: Connection, query: Select[Any], kinds: Mapping[str, str], field: str) -> _Rows:
+    """Return a row for each member of a list; the columns of the members stand in the place of the list's."""
+    seen: dict[str, set[str]] = {}
+    for row in _read(tx, query, kinds):
+        for name, value in (pair for member in _members(row[field], field) for pair in member.items()):
+            seen.setdefault(name, set()).update([] if value is None else [_KINDS.get(type(value), "json")])
+    # an object, missing wherever else it could stand, is told by its parts
+    some = {name for name, of in seen.items() if of or not any(other.startswith(f"{name}_") for other in seen)}
+    named = {name: f"{field}_{name}" if _is_in(name, kinds.keys() - {field}) else name for name in seen if name in some}
+    whole: dict[str, str] = {}
+    for name, kind in kinds.items():
+        whole |= {one: _common(seen[own]) for own, one in named.items()} if name == field else {name: kind}
+
+    def rows() -> Iterator[_Row]:
+        for row in _read(tx, query, kinds):
+            for member in _members(row.pop(field), field):
+                yield dict.fromkeys(whole) | row | {named[name]: one for name, one in member.items() if name in named}
+
+    return rows(), whole
+
+
+def _read(tx: Connection, query: Select[Any], kinds: Mapping[str, str]) -> Iterator[_Row]:
+    """Yield the rows of a SELECT, as JSON has values; but times and dates are themselves."""
+    for row in streamed(tx, query, page=PAGE):
+        yield {name: _value(one, kind) for (name, kind), one in zip(kinds.items(), row, strict=True)}
+
+
+def _value(value: Any, kind: str) -> Any:
+    if kind == "json":
+        return loaded(value)
+    return date.fromisoformat(str(value)) if kind == "date" and value is not None else value
+
+
+def _members(members: Any, field: str) -> Iterator[_Row]:
+    """Yield the members of a list by the names of their columns; of none there are none."""
+    if members is not None and not isinstance(members, list):
+        raise InputError(f"ROWS={field}: an answer has no list there; nothing was written", hint="export without ROWS=")
+    for one in members or ():
+        yield dict(_spread(one if isinstance(one, dict) else {field: one}))
+
+
+def _spread(document: Mapping[str, Any], prefix: str = "", own: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of an object, those of objects in it by both names."""
+    for name, value in document.items():
+        full = prefix if name == own else f"{prefix}_{name}" if prefix else name
+        if isinstance(value, dict) and value:
+            yield from _spread(value, full, name)
+        else:
+            yield full, value
+
+
+def _is_in(name: str, names: Iterable[str]) -> bool:
+    return name.casefold() in {one.casefold() for one in names}
+
+
+def _common(kinds: set[str]) -> str:
+    if kinds == {"integer", "real"}:
+        return "real"
+    return "json" if len(kinds) > 1 else next(iter(kinds), "text")

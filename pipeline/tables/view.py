@@ -1,33 +1,74 @@
 """Show answers as columns: `<prefix>_answers` has each of a task, `<prefix>_answered` the newest of a row beside it.
 
 Both are views over the record, `findable_answers`, and say what stands there when they are read: of each item and
-extractor the answer that was applied last. A field that an answer leaves out is NULL. A column of the source whose name
-another column has is called `source_…`. Columns of a view that is there keep their places.
+extractor the answer that was applied last. A field whose values are all of one plain kind has a typed column; all
+others (lists, objects, quotations, unions) are JSON. What is no value of its kind, or left out, is NULL. A column of
+the source whose name another column has is called `source_…`. Columns of a view that is there keep their places. A view
+carries a mark, by which it is told from another program's.
 """
 
+import hashlib
+import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, Text, literal_column, select, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Text,
+    exc,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MAX_COLUMN
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.text import BAD_TEXT
 from pipeline.store import answers as record
-from pipeline.store.schema import answers, rows
-from pipeline.tables.adopt import unfit
-from pipeline.tables.answer_fields import TYPES
-from pipeline.tables.marked_view import mark_of, put_view
-from pipeline.tables.reflect import columns_of, is_sqlite, kind_of
+from pipeline.store.schema import NUMBER, AsTheColumn, IsoTime, answers, rows, time_of
+from pipeline.tables.adopt import columns_of, is_sqlite, quoted, unfit
+from pipeline.tables.cells import compact_json
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 EXTRACTOR, ANSWERED_AT = "extractor", "answered_at"
 SYSTEM = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")  # columns that every table of PostgreSQL has
-OTHER_NAME = "table= in the task's file gives its tables another name"
-MARK = "findable, the answers of a task"
-SOURCE = "source_"
+JSON = "json"
+_OURS = "findable"  # how the mark of a view of ours begins
+_WHOLE = 2**63  # whole numbers of 64 bits are below it, and not below minus it
 _IN_NO_PATH = re.compile(r'["\\\x00-\x1f]')  # of SQLite, which has no escapes there
+_TYPES: Mapping[str, TypeEngine[Any]] = {
+    "text": Text(),
+    "integer": BigInteger(),
+    "real": NUMBER,
+    "boolean": Boolean(),
+    "date": Text().with_variant(AsTheColumn("DATE"), "postgresql"),
+    "time": IsoTime(),
+    JSON: Text(),
+}
+_KINDS: Mapping[Any, str] = {
+    str: "text",
+    bool: "boolean",
+    int: "integer",
+    float: "real",
+    Decimal: "real",
+    date: "date",
+    datetime: "time",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +89,20 @@ class AnswersSpec:
         """Return the names of the views of all answers, and of the newest of each row."""
         return f"{self.prefix}_answers", f"{self.prefix}_answered"
 
+    def check(self) -> None:
+        """Raise InputError where two columns would have one name on a database; the message has both."""
+        found = {name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)}
+        found |= {name: f"`{name}`, which every table of PostgreSQL has" for name in SYSTEM}
+        for name, word in [
+            *((name, "key column") for name, _ in self.key),
+            *((name, "field") for name, _ in self.fields),
+        ]:
+            if (other := found.setdefault(name.casefold(), f"the {word} `{name}`")) != f"the {word} `{name}`":
+                raise InputError(
+                    f"the {word} `{name}` and {other} would be one column of `{self.views[0]}`; nothing was changed",
+                    hint=f"give the {word} another name",
+                )
+
 
 class ShownAnswers:
     """The answers of a task as a query may read them: `kinds` of the columns by name, `columns`, and where they stand.
@@ -57,9 +112,15 @@ class ShownAnswers:
 
     def __init__(self, tx: Connection, spec: AnswersSpec, sources: Mapping[str, str]) -> None:
         """Give every column its name."""
-        own = _own_columns(spec, sqlite=is_sqlite(tx))
+        cell = _file_cell if is_sqlite(tx) else _server_cell
+        own: dict[str, tuple[str, str]] = {}
+        for place, (name, kind) in enumerate(spec.key):
+            own[name] = (_key_cell(kind, None if len(spec.key) == 1 else place, sqlite=is_sqlite(tx)), kind)
+        own |= {name: (cell(kind, name, f"{answers.name}.answer"), kind) for name, kind in spec.fields}
+        own[EXTRACTOR] = f"{answers.name}.extractor", "text"
+        own[ANSWERED_AT] = f"{answers.name}.at" + (" || '+00:00'" if is_sqlite(tx) else ""), "time"
         self.kinds = {name: kind for name, (_, kind) in own.items()}
-        self.columns = {name: literal_column(sql, _type(kind)).label(name) for name, (sql, kind) in own.items()}
+        self.columns = {name: literal_column(sql, _TYPES[kind]).label(name) for name, (sql, kind) in own.items()}
         asked = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
         self.from_: FromClause = answers.outerjoin(rows, asked) if sources else answers
         for name, original in _beside(own, [one for one in sources if one not in dict(spec.key)]).items():
@@ -73,23 +134,6 @@ class ShownAnswers:
         return select(*(self.columns[name] for name in order)).select_from(self.from_).where(*conditions)
 
 
-def check_fields(spec: AnswersSpec) -> None:
-    """Pass when every column has a name of its own on both databases.
-
-    Raises:
-        InputError: two names are one to a database; the message has both.
-    """
-    found = {name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)}
-    found |= {name: f"`{name}`, which every table of PostgreSQL has" for name in SYSTEM}
-    kinds = [(name, "key column") for name, _ in spec.key] + [(name, "field") for name, _ in spec.fields]
-    for name, word in kinds:
-        if (other := found.setdefault(name.casefold(), f"the {word} `{name}`")) != f"the {word} `{name}`":
-            raise InputError(
-                f"the {word} `{name}` and {other} would be one column of `{spec.views[0]}`; nothing was changed",
-                hint=f"give the {word} another name",
-            )
-
-
 def make_views(tx: Connection, spec: AnswersSpec, sources: Mapping[str, str]) -> list[str]:
     """Make both views, anew where their columns changed; return a line where they were not there.
 
@@ -98,42 +142,96 @@ def make_views(tx: Connection, spec: AnswersSpec, sources: Mapping[str, str]) ->
         ConfigurationError: something else has the name of one, or another program's view is made of it. In every case
             nothing was changed.
     """
-    check_fields(spec)
-    found = [kind_of(tx, name) for name in spec.views]
-    for name, kind in zip(spec.views, found, strict=True):
-        if kind is not None and mark_of(tx, name) != MARK:
-            article = "an" if kind == "index" else "a"
-            raise unfit(name, f"is {article} {kind} that findable did not make", hint=OTHER_NAME)
+    spec.check()
+    there = [_mark_of(tx, name) for name in spec.views]
     for name, each in zip(spec.views, (True, False), strict=True):
-        shown = ShownAnswers(tx, spec, {} if each else sources)
-        query = shown.query(record.is_shown(spec.task, each=each), after=_column_names(tx, name))
-        put_view(tx, name, query, mark=MARK)
-    return [] if all(found) else [f"made the views `{spec.views[0]}` and `{spec.views[1]}`"]
+        names = list(columns_of(tx, name))
+        if is_sqlite(tx):  # whose names are in lower case there
+            names = list(tx.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name}).scalars())
+        query = ShownAnswers(tx, spec, {} if each else sources).query(
+            record.is_shown(spec.task, each=each), after=names
+        )
+        if not make_view(tx, name, query, of="the answers of a task"):
+            hint = "table= in the task's file gives its tables another name"
+            raise unfit(name, "is something that findable did not make", hint=hint)
+    return [] if all(there) else [f"made the views `{spec.views[0]}` and `{spec.views[1]}`"]
+
+
+def is_view_made(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
+    """Return whether a view is of a query that follows from what is set (`of`), or something else has its name."""
+    there = _mark_of(tx, name)
+    return there is not None and (not there.startswith(_OURS) or there == _mark(of, _sql_of(tx, query)))
+
+
+def make_view(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
+    """Make the view of a query, its mark with the query's hash; return False where something else has its name.
+
+    Other programs' views on it stay where its columns do.
+
+    Raises:
+        ConfigurationError: the view cannot be replaced, for another program's view is made of it.
+    """
+    if (there := _mark_of(tx, name)) is not None and not there.startswith(_OURS):
+        return False
+    view, sql = quoted(tx, name), _sql_of(tx, query)
+    mark = _mark(of, sql)
+    if is_sqlite(tx):
+        _run_sql(tx, f"DROP VIEW IF EXISTS {view}")
+        _run_sql(tx, f"CREATE VIEW {view} AS /* {mark} */ {sql}")
+        return True
+    try:
+        with tx.begin_nested():
+            _run_sql(tx, f"CREATE OR REPLACE VIEW {view} AS {sql}")
+    except exc.DBAPIError:  # a column of it is another one now
+        _replace(tx, name, f"CREATE VIEW {view} AS {sql}")
+    _run_sql(tx, f"COMMENT ON VIEW {view} IS '{mark}'")
+    return True
+
+
+def _mark_of(tx: Connection, name: str) -> str | None:
+    """Return the mark of what has a view's name: None where nothing has, the empty text where it has none."""
+    if is_sqlite(tx):
+        query = text("SELECT sql FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(:name)")
+        row = tx.execute(query, {"name": name}).first()
+        return None if row is None else str(row[0]).partition("/* ")[2].partition(" */")[0]
+    query = text("SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name)")
+    row = tx.execute(query, {"name": quoted(tx, name)}).first()
+    return None if row is None else row[0] or ""
+
+
+def _replace(tx: Connection, name: str, statement: str) -> None:
+    try:
+        with tx.begin_nested():
+            _run_sql(tx, f"DROP VIEW {quoted(tx, name)}")
+            _run_sql(tx, statement)
+    except exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", "") != "2BP01":  # other objects depend on it
+            raise
+        raise ConfigurationError(
+            f"a view of another program is made of `{name}`, whose columns change; nothing was changed",
+            hint="drop that view, run the same command again, and make it anew",
+        ) from error
+
+
+def _run_sql(tx: Connection, statement: str) -> None:
+    """Run a statement without parameters as it stands; names in it may hold `%` and `:`."""
+    tx.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def _mark(of: str, sql: str) -> str:
+    return f"{_OURS}, of {of}: {hashlib.sha256(sql.encode()).hexdigest()}"
+
+
+def _sql_of(tx: Connection, query: Select[Any]) -> str:
+    sql = str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
+    return sql if is_sqlite(tx) else sql.replace("%%", "%")  # as it is written for a driver that is given parameters
 
 
 def row_cell(tx: Connection, row: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
     """Return a column of the source, of the kind that it has, by the column with a row's JSON."""
     cell, whole = _file_cell if is_sqlite(tx) else _server_cell, str(row.compile(dialect=tx.dialect))
-    kind = "text" if kind == "json" else kind  # the text of its JSON
-    return literal_column(cell(kind, name, whole), _type(kind))
-
-
-def _column_names(tx: Connection, table: str) -> list[str]:
-    """Return the names of the columns of a table or a view, in their order; none where there is none."""
-    if not is_sqlite(tx):
-        return list(columns_of(tx, table))
-    return list(tx.execute(text("SELECT name FROM pragma_table_info(:table)"), {"table": table}).scalars())
-
-
-def _own_columns(spec: AnswersSpec, *, sqlite: bool) -> dict[str, tuple[str, str]]:
-    """Return (SQL, kind) of each column of the answers: those of the key, the fields, whose it is, and when."""
-    found = {}
-    for place, (name, kind) in enumerate(spec.key):
-        found[name] = (_key_cell(kind, None if len(spec.key) == 1 else place, sqlite=sqlite), kind)
-    cell, whole = _file_cell if sqlite else _server_cell, f"{answers.name}.{answers.c.answer.name}"
-    found |= {name: (cell(kind, name, whole), kind) for name, kind in spec.fields}
-    at = f"{answers.name}.at" + (" || '+00:00'" if sqlite else "")
-    return found | {EXTRACTOR: (f"{answers.name}.extractor", "text"), ANSWERED_AT: (at, "time")}
+    kind = "text" if kind == JSON else kind  # the text of its JSON
+    return literal_column(cell(kind, name, whole), _TYPES[kind])
 
 
 def _key_cell(kind: str, place: int | None, *, sqlite: bool) -> str:
@@ -170,7 +268,7 @@ def _file_cell(kind: str, name: str, whole: str) -> str:
         "date": f"CASE WHEN {is_time} AND length({cell}) = 10 THEN {cell} END",
         "time": f"CASE WHEN {is_time} THEN "
         f"strftime('%Y-%m-%d %H:%M:%S', substr({cell}, 1, 19) || {zone}) || {part} || '+00:00' END",
-        "json": f"CASE {is_} WHEN 'null' THEN NULL ELSE {whole} -> {at} END",
+        JSON: f"CASE {is_} WHEN 'null' THEN NULL ELSE {whole} -> {at} END",
     }[kind]
 
 
@@ -197,36 +295,129 @@ def _server_cell(kind: str, name: str, whole: str) -> str:
         "boolean": f"CASE {is_} WHEN 'boolean' THEN {cell}::boolean END",
         "date": f"CASE WHEN {is_day} AND length({cell}) = 10 THEN {cell}::date END",
         "time": f"CASE WHEN {is_day} AND {is_time} THEN {time} END",
-        "json": f"NULLIF({whole} -> {at}, 'null'::jsonb)",
+        JSON: f"NULLIF({whole} -> {at}, 'null'::jsonb)",
     }[kind]
 
 
-def _beside(own: Mapping[str, object], sources: Sequence[str]) -> dict[str, str]:
+def _beside(own: Iterable[str], sources: Sequence[str]) -> dict[str, str]:
     """Return the columns of the items by the names that they have beside those of the answers."""
-    folded = {name.casefold() for name in own}
-    taken, found = folded | {name.casefold() for name in sources}, {}
+    taken, found = {name.casefold() for name in own}, dict[str, str]()
+    others = {name.casefold() for name in sources}
     for name in sources:
-        free = _free(name, taken) if name.casefold() in folded else name
+        free, number = name, 1
+        while free.casefold() in taken or (free != name and free.casefold() in others):
+            end = "" if number == 1 else f"_{number}"
+            free = f"source_{name}".encode()[: MAX_COLUMN - len(end)].decode(errors="ignore") + end
+            number += 1
         taken.add(free.casefold())
-        folded.add(free.casefold())
         found[free] = name
     return found
-
-
-def _free(name: str, taken: set[str]) -> str:
-    number = 1
-    while True:
-        end = "" if number == 1 else f"_{number}"
-        cut = f"{SOURCE}{name}".encode()[: MAX_COLUMN - len(end)].decode(errors="ignore") + end
-        if cut.casefold() not in taken:
-            return cut
-        number += 1
-
-
-def _type(kind: str) -> TypeEngine[Any]:
-    return Text() if kind == "json" else TYPES[kind]
 
 
 def _literal(words: str) -> str:
     escaped = words.replace("'", "''")
     return f"'{escaped}'"
+
+
+def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
+    """Return (field, kind) of each field of an answer's model, in its order.
+
+    Raises:
+        InputError: two names are one to a database, or one is longer than a column's may be.
+    """
+    found: dict[str, str] = {}
+    for name in answer.model_fields:
+        if len(name.encode()) > MAX_COLUMN:
+            raise InputError(f"the field `{name}` of the answer has a name of more than {MAX_COLUMN} bytes")
+        if (other := found.setdefault(name.casefold(), name)) != name:
+            raise InputError(f"the fields `{other}` and `{name}` of the answer are one name to a database")
+    return tuple((name, _kind(one.annotation, one.metadata)) for name, one in answer.model_fields.items())
+
+
+def _kind(annotation: Any, metadata: Iterable[Any] = ()) -> str:
+    """Return the kind of a type with what stands beside it; what another library makes of it is JSON."""
+    own = (type(one).__module__.partition(".")[0] for one in metadata if hasattr(one, "__get_pydantic_core_schema__"))
+    if any(one != "pydantic" for one in own):
+        return JSON
+    if get_origin(annotation) is Annotated:
+        return _kind(annotation.__origin__, annotation.__metadata__)
+    if (meant := getattr(annotation, "__supertype__", getattr(annotation, "__value__", None))) is not None:
+        return _kind(meant)  # a type under another name
+    kinds = set(_kinds(annotation))
+    return kinds.pop() if len(kinds) == 1 else JSON
+
+
+def _kinds(annotation: Any) -> Iterator[str]:
+    """Yield the kind of each type of a union, or of each value that may be; members of an enum are their values."""
+    if get_origin(annotation) in {Union, types.UnionType}:
+        yield from (_kind(one) for one in get_args(annotation) if one is not types.NoneType)
+    elif get_origin(annotation) is Literal or (isinstance(annotation, type) and issubclass(annotation, Enum)):
+        values = get_args(annotation) or annotation
+        plain = (one.value if isinstance(one, Enum) else one for one in values)
+        yield from (_KINDS.get(type(one), JSON) for one in plain if one is not None)
+    else:
+        yield _KINDS.get(annotation, JSON)
+
+
+def stored_cell(kind: str, value: Any) -> Any:
+    """Return a value of a field as the driver of either database takes it; None where it is none of its kind."""
+    try:
+        return None if value is None else _CELLS[kind](value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _integer(value: Any) -> int | None:
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return int(value) if is_whole and -_WHOLE <= value < _WHOLE else None
+
+
+def _real(value: Any) -> float | None:
+    number = float(value)  # decimal ones come as text
+    return number if math.isfinite(number) else None
+
+
+def _time(value: Any) -> str | None:
+    moment = time_of(value)
+    return None if moment is None else moment.astimezone(UTC).isoformat(" ", "microseconds")
+
+
+_CELLS: Mapping[str, Callable[[Any], Any]] = {
+    "text": lambda value: value if isinstance(value, str) else compact_json(value),
+    "integer": _integer,
+    "real": _real,
+    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "date": lambda value: date.fromisoformat(value).isoformat(),
+    "time": _time,
+    JSON: compact_json,
+}
+
+
+def why_unstorable(answer: "str | BaseModel") -> str:
+    """Return why no database could keep an answer (JSON or a model) as it is; the empty text where both can."""
+    try:
+        document = json.loads(answer) if isinstance(answer, str) else answer.model_dump(mode="json")
+        return next(_unstorable(document, ""), "")
+    except UnicodeError:
+        return "a text that is half a character (a lone surrogate)"
+    except (ValueError, RecursionError):
+        return "it is no JSON that can be read"
+
+
+def _unstorable(value: Any, place: str) -> Iterator[str]:
+    where = f" in `{place}`" if place else ""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from _unstorable(name, place)
+            yield from _unstorable(one, f"{place}.{name}" if place else name)
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _unstorable(one, f"{place}[{number}]")
+    elif isinstance(value, str) and "\0" in value:
+        yield f"a text with NUL{where}"
+    elif isinstance(value, str) and BAD_TEXT.search(value):
+        yield f"a text with half a character (a lone surrogate){where}"
+    elif isinstance(value, int) and not -_WHOLE <= value < _WHOLE:
+        yield f"a whole number of more than 64 bits{where}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"a number that is none (NaN or infinite){where}"

@@ -37,13 +37,10 @@ from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store import answers as record
 from pipeline.store.database import pages, run_many
 from pipeline.store.schema import AsTheColumn, IsoTime
-from pipeline.tables.adopt import Holds, Ids, ids_in, misfit
-from pipeline.tables.answer_fields import fields_in, stored_cell
-from pipeline.tables.reflect import columns_of, folded, is_sqlite, kind_of, unique_keys
-from pipeline.tables.rows import refusals
-from pipeline.tables.view import AnswersSpec
+from pipeline.tables.adopt import Holds, Ids, columns_of, folded, ids_in, is_sqlite, kind_of, unique_keys
+from pipeline.tables.lists import refusals
+from pipeline.tables.view import AnswersSpec, stored_cell
 
-PAGE = 200  # rows in one statement; SQLite is given two parameters and more for each
 FORM = 'it is written "table.column=field"'
 HOLDS: Mapping[str, Holds] = {
     "text": Holds.TEXT,
@@ -86,31 +83,32 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> _ColumnTa
         InputError: there is no such table, column or field; the column cannot hold the field; or the columns of the
             task's key are no unique key of the table.
     """
+
+    def wrong(why: str, hint: str = FORM) -> InputError:
+        return InputError(f"write_to={write_to!r}{why}", hint=hint)
+
     parts = _PARTS.fullmatch(write_to)
     if parts is None:
-        raise InputError(f"write_to={write_to!r} names no column", hint=FORM)
+        raise wrong(" names no column")
     table, name, field = parts.groups()
     kind = dict(spec.fields).get(field)
     if kind is None:
-        raise InputError(f"write_to={write_to!r}: the answer has no field `{field}`", hint=FORM)
+        raise wrong(f": the answer has no field `{field}`")
     if table.startswith("findable_") or table in spec.views:
-        raise InputError(f"write_to={write_to!r}: `{table}` is findable's own", hint="name a table of your own")
+        raise wrong(f": `{table}` is findable's own", "name a table of your own")
     if kind_of(tx, table) != "table":
-        raise InputError(f"write_to={write_to!r}: this database has no table `{table}`", hint=FORM)
+        raise wrong(f": this database has no table `{table}`")
     found, own = columns_of(tx, table), [key for key, _ in spec.key]
-    for one in (name, *own):
-        if folded(tx, one) not in found:
-            raise InputError(f"write_to={write_to!r}: `{table}` has no column `{one}`", hint=FORM)
+    if lacking := next((one for one in (name, *own) if folded(tx, one) not in found), None):
+        raise wrong(f": `{table}` has no column `{lacking}`")
     to, keys = found[folded(tx, name)], {one: found[folded(tx, one)] for one in own}
-    if wrong := misfit(tx, to, HOLDS[kind]):
-        raise InputError(f"write_to={write_to!r}: `{table}.{name}` must hold {wrong}", hint="name another column")
-    if strange := next((one for one in own if misfit(tx, keys[one], Holds.ID)), None):
-        raise InputError(f"write_to={write_to!r}: `{table}.{strange}` is no column for a key")
+    if must := HOLDS[kind].misfit(tx, to):
+        raise wrong(f": `{table}.{name}` must hold {must}", "name another column")
+    if strange := next((one for one in own if Holds.ID.misfit(tx, keys[one])), None):
+        raise wrong(f": `{table}.{strange}` is no column for a key", "")
     if not any(key and key <= {folded(tx, one) for one in own} for key in unique_keys(tx, to.table)):
-        raise InputError(
-            f"write_to={write_to!r}: the key of the task ({', '.join(own)}) is no unique key of `{table}`",
-            hint="make it one: CREATE UNIQUE INDEX …",
-        )
+        said = f": the key of the task ({', '.join(own)}) is no unique key of `{table}`"
+        raise wrong(said, "make it one: CREATE UNIQUE INDEX …")
     return _ColumnTarget(table, to, field, kind, tuple((one, ids_in(tx, keys[one])) for one in own))
 
 
@@ -123,37 +121,27 @@ def write_column(tx: Connection, spec: AnswersSpec, target: _ColumnTarget, rows:
     wanted = dict[tuple[str, ...], Any]()
     for row in rows:
         key = (row.item_id,) if len(spec.key) == 1 else tuple(map(str, json.loads(row.item_id)))
-        value = stored_cell(target.kind, fields_in(row.answer_json).get(target.field))
-        fits = all(ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True))
-        if fits and value is not None:
+        value = stored_cell(target.kind, _fields_in(row.answer_json).get(target.field))
+        if value is not None and all(ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True)):
             wanted[key] = value
-    for some in pages(list(wanted)):
-        _write(tx, target, {key: wanted[key] for key in some})
-
-
-def _write(tx: Connection, target: _ColumnTarget, wanted: Mapping[tuple[str, ...], Any]) -> None:
     names = dict.fromkeys((*(name for name, _ in target.keys), target.column.name))
     table = table_of(target.table, *(column(name, AsTheColumn()) for name in names))
     to, keys = table.c[target.column.name], [table.c[name] for name, _ in target.keys]
     told = [collate(cast(one, Text), "BINARY" if is_sqlite(tx) else "C") for one in keys]
-    here = [one == bindparam(f"k{place}") for place, one in enumerate(keys)]
-    bytes_too = [one == bindparam(f"t{place}") for place, one in enumerate(told)]
-    writing = update(table).where(and_(*here, *bytes_too, to.is_(None))).values({to: bindparam("new")})
-    parameters = [f"{kind}{place}" for kind in "kt" for place, _ in enumerate(keys)]
-    with refusals(target.table):
-        run_many(
-            tx,
-            writing,
-            [{"new": value, **dict(zip(parameters, key * 2, strict=True))} for key, value in wanted.items()],
-        )
-    still_empty = select(*(cast(one, Text) for one in keys)).where(tuple_(*keys).in_([*wanted]), to.is_(None))
-    if tx.execute(still_empty.limit(1)).first() is not None:
-        declared = target.column.type.compile(tx.dialect)
-        raise RefusedRowError(
-            f"{target.table}.{target.column.name} ({declared}) stays NULL: a trigger or a rule of the database keeps "
-            "it so",
-            hint="give it room, or take the trigger or rule away",
-        )
+    here = [one == bindparam(f"k{place}") for place, one in enumerate([*keys, *told])]  # and the same bytes
+    writing = update(table).where(and_(*here, to.is_(None))).values({to: bindparam("new")})
+    for some in pages(list(wanted)):
+        with refusals(target.table):
+            given = [{f"k{place}": part for place, part in enumerate(key * 2)} | {"new": wanted[key]} for key in some]
+            run_many(tx, writing, given)
+        still_empty = select(*(cast(one, Text) for one in keys)).where(tuple_(*keys).in_(some), to.is_(None))
+        if tx.execute(still_empty.limit(1)).first() is not None:
+            declared = target.column.type.compile(tx.dialect)
+            raise RefusedRowError(
+                f"{target.table}.{target.column.name} ({declared}) stays NULL: a trigger or a rule of the database "
+                "keeps it so",
+                hint="give it room, or take the trigger or rule away",
+            )
 
 
 class _Said(NamedTuple):
@@ -215,41 +203,29 @@ class RowTarget:
         return found
 
     def _values(self, answer_json: str, at: datetime) -> _Said:
-        values = fields_in(answer_json)
+        values = _fields_in(answer_json)
         return _Said({name: stored_cell(kind, values.get(name)) for name, kind in self.answers.fields}, at)
 
     def _bring(self, tx: Connection, before: _SaidOf, after: _SaidOf) -> None:
-        for key in sorted(after):
-            self._follow(tx, key, before.get(key, {}), after[key])
-
-    def _follow(
-        self, tx: Connection, key: tuple[str, str], before: Mapping[str, _Said], after: Mapping[str, _Said]
-    ) -> None:
-        """Bring one row to the best of what is said now, if it is ours: if it says what was said before."""
-        item_id, model = key
-        table = self.table
-        here = and_(table.c[self.key] == item_id, table.c.provider == self.provider, table.c.model == model)
+        """Bring each row to the best of what is said now, if it is ours: if it says what was said before."""
+        table, names = self.table, list(self.preferred)
         # a text tells whose it is: how JSON and numbers are spelled is the database's own
         told = [name for name, kind in self.answers.fields if kind == "text"]
-        row = tx.execute(select(*(table.c[name] for name in told or [self.key])).where(here)).first()
-        if row is not None and tuple(row) not in {tuple(one.values[name] for name in told) for one in before.values()}:
-            return
-        values: dict[str, Any] = {}
-        if after:
-            best = after[max(after, key=lambda label: self._rank(label, after[label].at))]
-            values = {**best.values, "created_at": best.at}
-        with refusals(table.name):
-            if values and row is None:
-                values |= {self.key: item_id, "provider": self.provider, "model": model}
-                tx.execute(insert(table).values(values))
-            elif values:
-                tx.execute(update(table).where(here).values(values))
-            elif row is not None:
-                tx.execute(delete(table).where(here))
-
-    def _rank(self, label: str, at: datetime) -> tuple[int, datetime]:
-        names = list(self.preferred)
-        return (-names.index(label) if label in names else -len(names), at)
+        for item_id, model in sorted(after):
+            said, was = after[item_id, model], before.get((item_id, model), {}).values()
+            own = {self.key: item_id, "provider": self.provider, "model": model}
+            here = and_(*(table.c[name] == value for name, value in own.items()))
+            row = tx.execute(select(*(table.c[name] for name in told or [self.key])).where(here)).first()
+            if row is not None and tuple(row) not in {tuple(one.values[name] for name in told) for one in was}:
+                continue
+            ranks = {one: -names.index(one) if one in names else -len(names) for one in said}
+            best = max(said, key=lambda one: (ranks[one], said[one].at), default="")
+            values = {**said[best].values, "created_at": said[best].at} if said else {}
+            with refusals(table.name):
+                if row is not None:
+                    tx.execute(update(table).where(here).values(values) if values else delete(table).where(here))
+                elif values:
+                    tx.execute(insert(table).values(values | own))
 
     def lacking(self, tx: Connection) -> list[str]:
         """Return the ids of the items that have an answer here, and no row of this provider."""
@@ -276,10 +252,9 @@ def rows_written_to(write_to: str | None) -> tuple[str, str] | None:
 
 
 def check_target(tx: Connection, target: RowTarget) -> None:
-    """Pass where a table can hold the rows.
+    """Raise InputError where a table cannot hold the rows.
 
-    Raises:
-        InputError: there is no such table, it lacks a column, or the key of the task has several columns.
+    There is no such table, it lacks a column, or the key of the task has several columns.
     """
     said = f'write_to="{target.name}.{target.key}"'
     if kind_of(tx, target.name) != "table" or len(target.answers.key) != 1:
@@ -291,3 +266,9 @@ def check_target(tx: Connection, target: RowTarget) -> None:
             f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}",
             hint=f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer",
         )
+
+
+def _fields_in(answer_json: str) -> dict[str, Any]:
+    """Return the values of an answer by the names of its fields; of a model that is no object its `root`."""
+    document = json.loads(answer_json)
+    return document if isinstance(document, dict) else {"root": document}

@@ -19,8 +19,8 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.quotes import located
 from pipeline.engine.declared.task_file import at_line, line_in
 from pipeline.gemini.requests import Prompt
-from pipeline.tables import answer_fields
 from pipeline.tables.cells import value_text
+from pipeline.tables.view import why_unstorable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -176,7 +176,7 @@ class Judge:
         Raises:
             ConfigurationError: `check` itself failed, which is the file's fault and not the item's.
         """
-        if why := answer_fields.why_unstorable(answer):
+        if why := why_unstorable(answer):
             return None, why
         if row is None or (input_hash and row["findable_hash"] != input_hash):
             return answer, ""

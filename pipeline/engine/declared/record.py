@@ -19,10 +19,9 @@ from pipeline.engine.declared.task_file import NOTHING_ASKED, ROWS, at_member
 from pipeline.gemini.tokens import answer_size
 from pipeline.store import workspace
 from pipeline.store.workspace import TaskRecord
-from pipeline.tables import answer_fields
 from pipeline.tables.cells import common_kind
 from pipeline.tables.fill import KEY_KINDS
-from pipeline.tables.view import check_fields, make_views
+from pipeline.tables.view import fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
             "numbers or UUIDs",
             hint='key= names other columns, and key="row" makes a key of each row',
         )
-    fields = answer_fields.fields_of(declaration.answer)
+    fields = fields_of(declaration.answer)
     record = TaskRecord(
         name=declaration.name,
         path=str(path),
@@ -78,7 +77,7 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
         },
         at=at,
     )
-    check_fields(DeclaredTask(record).answers_spec)
+    DeclaredTask(record).answers_spec.check()
     return record
 
 

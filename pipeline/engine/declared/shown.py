@@ -17,13 +17,11 @@ from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.engine.task import Indexed
 from pipeline.store import answers
 from pipeline.store.database import PAGE
-from pipeline.tables.answer_fields import JSON
 from pipeline.tables.cells import value_text
 from pipeline.tables.fill import KEY, VALUES, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
-from pipeline.tables.grid import CHANGED, HASH, Grid, answers_of, tag_facet, version_facet
-from pipeline.tables.rows import rows_among
-from pipeline.tables.view import EXTRACTOR, row_cell
+from pipeline.tables.lists import CHANGED, HASH, Grid, answers_of, rows_among, tag_facet, version_facet
+from pipeline.tables.view import EXTRACTOR, JSON, row_cell
 
 if TYPE_CHECKING:
     from pipeline.engine.declared.task import DeclaredTask

@@ -37,19 +37,17 @@ from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables import write_to
-from pipeline.tables.answers_export import answers_rows
 from pipeline.tables.cells import value_text
-from pipeline.tables.export import encoded
+from pipeline.tables.export import answers_rows, encoded
 from pipeline.tables.fill import HASH, KEY, VALUES, ItemsSpec, items_table, values_in
-from pipeline.tables.item_table import ItemStates, ItemTable
-from pipeline.tables.rows import rows_among
+from pipeline.tables.lists import ItemStates, ItemTable, rows_among
 from pipeline.tables.view import AnswersSpec, make_views
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pipeline.tables.grid import Grid
+    from pipeline.tables.lists import Grid
 
 ANSWER_TOKENS = 150  # where the record is older than estimates by the schema
 NAMED = 1_000  # characters of a label that are kept

@@ -18,8 +18,7 @@ from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
 from pipeline.store import answers as record
 from pipeline.store.schema import time_of
-from pipeline.tables.answer_fields import fields_of, stored_cell, why_unstorable
-from pipeline.tables.view import AnswersSpec, make_views
+from pipeline.tables.view import AnswersSpec, fields_of, make_views, stored_cell, why_unstorable
 from pipeline.tables.write_to import GivenAnswer, column_target, write_column
 from tests.delivery import workspace_at
 from tests.lab import ON_POSTGRESQL

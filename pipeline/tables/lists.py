@@ -1,0 +1,463 @@
+"""Find, list and count rows of a table, findable's own or another program's: which are open, their states and names.
+
+A list shows some of the items, in some order, page by page behind an item. No rows are counted off to find a page: it
+begins behind what the last item of the page before is sorted by.
+"""
+
+import contextlib
+import json
+import operator
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Subquery,
+    Table,
+    Text,
+    and_,
+    case,
+    cast,
+    exc,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
+
+from pipeline.core.errors import InputError, RefusedRowError
+from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
+from pipeline.store import answers, asks
+from pipeline.store.database import describe_error, pages, streamed
+from pipeline.tables.adopt import Ids, is_sqlite
+from pipeline.tables.cells import JSON_SPACE, NO_LIST
+
+CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
+HASH, CHANGED = "findable_hash", "findable_changed_at"  # cells of tables that keep them
+_WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
+_MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
+_AT_ONCE = 2500  # rows of one SELECT, as many as one transaction writes
+_RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
+_GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
+_COUNTED = 100_000  # rows up to which they are counted by tags and versions, too
+_MOST = 50  # tags and versions that are told
+_PAGE = 2_000
+
+
+class ItemStates(NamedTuple):
+    """What tells the states of a task's items: `done` and `pending` are names with conditions, `rest` is another name.
+
+    `parked` is a condition beside the parked items; `others` come before what is pending.
+    """
+
+    done: tuple[str, ColumnElement[bool]]
+    pending: tuple[str, ColumnElement[bool]]
+    rest: str
+    parked: ColumnElement[bool] | None = None
+    others: tuple[tuple[str, ColumnElement[bool]], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all states, in the order in which they are counted."""
+        return (self.done[0], self.pending[0], self.rest, "claimed", "parked", *(name for name, _ in self.others))
+
+
+@dataclass(frozen=True, eq=False)
+class ItemTable:
+    """A table whose rows are the items of a task: column `key` holds their ids, and by `order` they are asked.
+
+    `is_open` is the condition that a row may be asked about. `named` are the columns of the name by which a person
+    knows an item, which `name_of` makes of their cells; without any it is the id. `own` is as `asks.parked` has it.
+    """
+
+    task: str
+    table: Table | Subquery
+    states: ItemStates
+    is_open: ColumnElement[bool]
+    ids: Ids = field(default_factory=Ids)
+    key: str = "id"
+    order: str = "id"
+    named: Sequence[str] = ()
+    name_of: Callable[[Mapping[str, Any]], str] = str
+    own: str = ""
+
+    @property
+    def state(self) -> ColumnElement[str]:
+        """Return a row's state as an expression."""
+        told, key = self.states, self.item_id
+        claimed, parked = (
+            _is_among(key, ids) for ids in (asks.claimed_ids(self.task), asks.parked(self.task, self.own))
+        )
+        held_back = parked if told.parked is None else or_(told.parked, parked)
+        ways = [(told.done[1], told.done[0]), (claimed, "claimed"), (held_back, "parked")]
+        ways += [(condition, name) for name, condition in (*told.others, told.pending)]
+        return case(*ways, else_=told.rest)
+
+    @property
+    def item_id(self) -> ColumnElement[str]:
+        """Return an item's id as text."""
+        return cast(self.table.c[self.key], Text)
+
+    def total(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
+        """Return how many rows there are of which all conditions hold."""
+        return tx.execute(select(func.count()).select_from(self.table).where(*conditions)).scalar_one()
+
+    def pending(self, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
+        """Return the SELECT of rows that may be asked about, in their order; see `Task.pending`."""
+        order, columns = (
+            self.table.c[self.order],
+            (*(self.table.c[name] for name in names), self.item_id.label("item_id")),
+        )
+        query = select(*columns).where(self.is_open).order_by(order)
+        if after is None:
+            return query
+        others = self.table.alias().c
+        row = select(others[self.order]).where(others[self.key].in_(self.ids.native([after]))).limit(1)
+        return query.where(order > row.scalar_subquery())
+
+    def is_among(self, ids: Sequence[str]) -> ColumnElement[bool]:
+        """Return the condition that a row is of one of these items."""
+        return self.table.c[self.key].in_(self.ids.native(ids))
+
+    def among(
+        self,
+        tx: Connection,
+        ids: Sequence[str],
+        columns: Sequence[ColumnElement[Any]],
+        *conditions: ColumnElement[bool],
+        locked: bool = False,
+    ) -> Iterator[Sequence[Any]]:
+        """Yield some columns of the rows with these ids of which all conditions hold; see `rows_among`."""
+        return rows_among(tx, self.table.c[self.key], self.ids.native(ids), columns, *conditions, locked=locked)
+
+    def rows(
+        self, tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """Return some columns of the rows with these ids that are there, by id."""
+        found = self.plain_rows(tx, ids, names, locked=locked)
+        return {key: dict(zip(names, row, strict=False)) for key, row in found.items()}
+
+    def plain_rows(
+        self, tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
+    ) -> dict[str, Sequence[Any]]:
+        """Return the same as cells in the order of the names, then the id: a third of the time."""
+        columns = [*(self.table.c[name] for name in names), self.item_id]
+        return {row[-1]: row for row in self.among(tx, ids, columns, locked=locked)}
+
+    def cells(self, tx: Connection, names: Sequence[str], *conditions: ColumnElement[bool]) -> Iterator[Sequence[Any]]:
+        """Yield some columns of the rows of which all conditions hold, in their order, at flat memory."""
+        query = select(*(self.table.c[name] for name in names)).where(*conditions).order_by(self.table.c[self.order])
+        for some in streamed(tx, query, page=CELLS).partitions():
+            yield from some
+
+    def ids_among(self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
+        """Return which of these ids are of rows of which all conditions hold."""
+        return {row[0] for row in self.among(tx, ids, [self.item_id], *conditions)}
+
+    def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
+        """Return which of these items may be asked about."""
+        return self.ids_among(tx, ids, self.is_open)
+
+    def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+        """Return the name of each of these items that is there, by id."""
+        if not self.named:
+            found = self.ids_among(tx, ids)
+            return {one: one for one in ids if one in found}
+        return {one: self.name_of(row) for one, row in self.rows(tx, ids, self.named).items()}
+
+    def counts(self, tx: Connection, *conditions: ColumnElement[bool]) -> dict[str, int]:
+        """Return the total and {done, pending, rest, claimed, parked, …}: disjoint, and adding up to it."""
+        state = self.state
+        query = select(state, func.count()).select_from(self.table).where(*conditions).group_by(state)
+        found = {row[0]: row[1] for row in tx.execute(query)}
+        parts = {name: found.get(name, 0) for name in self.states.names}
+        return {"total": sum(parts.values()), **parts}
+
+    def state_of(self, tx: Connection, item_id: str) -> str:
+        """Return the state of an item that is there."""
+        return str(next(iter(self.among(tx, [item_id], [self.state])))[0])
+
+
+def _is_among(key: ColumnElement[str], ids: Select[Any]) -> ColumnElement[bool]:
+    """Return the condition that an id is among others, looked up one by one: where they are many, few rows are read."""
+    (held,) = ids.get_final_froms()
+    return ids.where(ids.selected_columns[0] == key).correlate_except(held).exists()
+
+
+class GridFacet(NamedTuple):
+    """What tells rows apart by words, such as tags: a cell, the words that it says, the condition that it says one."""
+
+    cell: ColumnElement[Any]
+    words: Callable[[Any], Iterable[str]]
+    says: Callable[[str], ColumnElement[bool]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Grid:
+    """What lists the items of a table.
+
+    `columns` say what is shown of a row's `cells`, `usual` are those that are, with those `in_state` where one is asked
+    for; `more` are no cells of a row, and `more_of` gives them by the ids of some items. Words are looked for in what
+    is `searched`. `score` is a number that is never NULL, below 0 where there is none.
+    """
+
+    table: ItemTable
+    cells: Sequence[str]
+    columns: Mapping[str, Callable[[Mapping[str, Any]], Any]]
+    usual: Sequence[str]
+    searched: Sequence[ColumnElement[Any]]
+    in_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    score: ColumnElement[Any] | None = None
+    tags: GridFacet | None = None
+    versions: GridFacet | None = None
+    more: Sequence[str] = ()
+    more_of: Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, Any]]] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all columns that can be shown."""
+        return (*self.columns, *self.more)
+
+    def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
+        """Return the items that are wanted, in their order, by few queries.
+
+        Raises:
+            InputError: there is no such item, state, sort or column, or the items have no tags, versions or scores.
+        """
+        keys, descends, fields = self._order(wanted.sort), (wanted.sort or "").startswith("-"), self._fields(wanted)
+        conditions = self.conditions(tx, wanted.which)
+        if wanted.only is not None:
+            conditions.append(self.table.is_among([wanted.only]))
+        if wanted.after is not None:
+            here = tx.execute(select(*keys).where(self.table.is_among([wanted.after])).limit(1)).first()
+            if here is None:
+                raise InputError(f"there is no item {wanted.after!r} to go on behind", hint="leave out AFTER=")
+            bound = [literal(value, key.type) for key, value in zip(keys, here, strict=True)]
+            strictly, loosely = (operator.lt, operator.le) if descends else (operator.gt, operator.ge)
+            # the first key once more, by itself: SQLite takes no pair to an index that has an expression
+            conditions.append(and_(loosely(keys[0], bound[0]), strictly(tuple_(*keys), tuple_(*bound))))
+        query = select(self.table.item_id, self.table.state, *(self.table.table.c[name] for name in self.cells))
+        query = query.where(*conditions).order_by(*(one.desc() if descends else one for one in keys))
+        rows = tx.execute(query.limit(wanted.limit + 1)).all()
+        ids = [row[0] for row in rows[: wanted.limit]]
+        more = self.more_of(tx, ids) if self.more_of and not set(self.more).isdisjoint(fields) else {}
+        items = []
+        for key, state, *found in rows[: wanted.limit]:
+            row, own = dict(zip(self.cells, found, strict=True)), more.get(key, {})
+            shown = {name: self.columns[name](row) if name in self.columns else own.get(name) for name in fields}
+            items.append(ListedItem(key, state, shown, row.get(HASH), row.get(CHANGED)))
+        return ItemsPage(items, ids[-1] if len(rows) > wanted.limit else None, fields)
+
+    def pages(self, tx: Connection, wanted: ItemsWanted) -> Iterator[ItemsPage]:
+        """Yield one page after the other to the last."""
+        page = self.page(tx, wanted)
+        yield page
+        while page.after is not None:
+            page = self.page(tx, wanted._replace(after=page.after))
+            yield page
+
+    def conditions(self, tx: Connection, which: ItemFilter) -> list[ColumnElement[bool]]:
+        """Return the conditions that a row is of the items that are wanted."""
+        found, states = [mentions(tx, self.searched, word) for word in which.words], self.table.states.names
+        if which.state:
+            if which.state not in states:
+                raise InputError(f"no item is ever {which.state!r} here", hint=f"the states are {', '.join(states)}")
+            found.append(self.table.state == which.state)
+        found += [_given(self.tags, "tags").says(one) for one in which.tags]
+        if which.extractor:
+            found.append(_given(self.versions, "versions").says(which.extractor))
+        if which.min_score is not None or which.max_score is not None:
+            score = _given(self.score, "scores")
+            found.append(score >= literal(max(which.min_score or 0.0, 0.0), score.type))
+            if which.max_score is not None:
+                found.append(score <= literal(which.max_score, score.type))
+        return found
+
+    def counts(self, tx: Connection, which: ItemFilter) -> ItemCounts:
+        """Return how many items there are as they are wanted; by tags and versions where the table is not too large."""
+        conditions = self.conditions(tx, which)
+        states = self.table.counts(tx, *conditions)
+        some = select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery()
+        is_large = tx.execute(select(func.count()).select_from(some)).scalar_one() > _COUNTED
+        told: list[dict[str, int] | None] = []
+        for facet in (self.tags, self.versions):
+            if facet is None or is_large:
+                told.append(None)
+                continue
+            tally = Counter[str]()
+            cells = select(facet.cell).select_from(self.table.table).where(*conditions)
+            for (cell,) in streamed(tx, cells, page=_PAGE):
+                tally.update(set(facet.words(cell)))
+            told.append(dict(sorted(tally.items(), key=lambda one: (-one[1], one[0]))[:_MOST]))
+        return ItemCounts(states.pop("total"), states, *told)
+
+    def _order(self, sort: str | None) -> list[ColumnElement[Any]]:
+        """Return what rows are sorted by; the last is each row's own."""
+        own = self.table.table.c[self.table.order]
+        if not sort:
+            return [own]
+        name = sort.removeprefix("-")
+        if name not in self.sorts:
+            known = f"SORT= takes {', '.join(self.sorts)}, with - before it the largest first"
+            raise InputError(f"there is no sorting by {name!r}", hint=known if self.sorts else "leave out SORT=")
+        return [self.sorts[name], own]
+
+    def _fields(self, wanted: ItemsWanted) -> Sequence[str]:
+        if wanted.only is not None:
+            return tuple(self.columns)
+        if wanted.fields is None:
+            return (*self.usual, *self.in_state.get(wanted.which.state or "", ()))
+        if unknown := next((name for name in wanted.fields if name not in self.names), None):
+            raise InputError(f"there is no column {unknown!r} to show", hint=f"there are {', '.join(self.names)}")
+        return tuple(dict.fromkeys(wanted.fields))
+
+
+def _given(found: Any, words: str) -> Any:
+    if found is None:
+        raise InputError(f"the items of this task have no {words}")
+    return found
+
+
+def version_facet(task: str, key: ColumnElement[str]) -> GridFacet:
+    """Return what tells items apart by the extractor of the last answer that was applied and stands."""
+    last = answers.last_of_item(task, key, "extractor")
+    return GridFacet(last, lambda cell: () if cell is None else (cell,), partial(answers.is_by, last))
+
+
+def tag_facet(tx: Connection, task: str, key: ColumnElement[str]) -> GridFacet:
+    """Return what tells items apart by the texts in the lists of their last answers."""
+    last = answers.last_of_item(task, key, "answer")
+    return GridFacet(
+        last, lambda cell: () if cell is None else _members(json.loads(cell)), partial(says_text, tx, last)
+    )
+
+
+def _members(value: Any) -> Iterator[str]:
+    """Yield the texts in the lists of a document, at any depth."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inside:
+        if isinstance(one, str) and isinstance(value, list):
+            yield one
+        else:
+            yield from _members(one)
+
+
+def answers_of(
+    task: str,
+    fields: Mapping[str, str],
+    tx: Connection,
+    ids: Sequence[str],
+    *,
+    whose: str,
+    prefer: Sequence[str],
+    label: str,
+) -> dict[str, dict[str, Any]]:
+    """Return the answer that an export has of each item, of one that is not in it the next best one.
+
+    `fields` are those of the answers, by the names of the columns, and the column `whose` has the extractor.
+    """
+    found = answers.last_applied(tx, task, ids, rank=answers.ranks(tx, task, prefer=prefer, label=label))
+    documents = ((key, by, json.loads(text)) for key, (by, text) in found.items())
+    return {key: {whose: by, **{name: one.get(field) for name, field in fields.items()}} for key, by, one in documents}
+
+
+def rows_among(
+    tx: Connection,
+    key: ColumnElement[Any],
+    values: Sequence[Any],
+    columns: Iterable[ColumnElement[Any]],
+    *conditions: ColumnElement[bool],
+    locked: bool = False,
+) -> Iterator[Sequence[Any]]:
+    """Yield some columns of the rows whose key is one of any number of values, of which all conditions hold.
+
+    Rows that are `locked` are changed by no other transaction until this one ends.
+    """
+    for some in pages(values, _AT_ONCE):
+        query = select(*columns).where(key.in_(some), *conditions)
+        yield from tx.execute(query.with_for_update() if locked else query).all()
+
+
+def values_in_pages(
+    tx: Connection, column: ColumnElement[Any], *conditions: ColumnElement[bool], size: int, after: Any = None
+) -> Iterator[list[Any]]:
+    """Yield the values of a column that an index has in order, each once, so many at a time; those behind `after`."""
+    query = select(column).where(column.is_not(None), *conditions).distinct().order_by(column).limit(size)
+    while values := list(tx.execute(query if after is None else query.where(column > after)).scalars()):
+        yield values
+        after = values[-1]
+
+
+def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a cell holds more than white space."""
+    return and_(column.is_not(None), func.trim(cast(column, Text), _WHITE) != "")
+
+
+def mentions(tx: Connection, columns: Iterable[ColumnElement[Any]], word: str) -> ColumnElement[bool]:
+    """Return the condition that a word stands in one of some columns, in any case."""
+    cases = (word, word.lower(), word.upper(), word.title())  # SQLite's lower() knows ASCII alone
+    written = (unicodedata.normalize(way, one) for one in cases for way in ("NFC", "NFD"))
+    forms = dict.fromkeys("".join(char.lower() if char.isascii() else char for char in one) for one in written)
+    return _holds(tx, [func.lower(cast(column, Text)) for column in columns], forms)
+
+
+def says_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
+    """Return the condition that a text holds a word as a string of JSON, however that was written."""
+    plain = json.dumps(word, ensure_ascii=False)
+    return _holds(tx, [cast(cell, Text)], dict.fromkeys((plain, json.dumps(word), plain.replace("/", "\\/"))))
+
+
+def _holds(tx: Connection, texts: Iterable[ColumnElement[str]], forms: Iterable[str]) -> ColumnElement[bool]:
+    place = func.instr if is_sqlite(tx) else func.strpos
+    return or_(*(place(text, form) > 0 for text in texts for form in forms))
+
+
+def holds_no_texts(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a cell is NULL, or says that there is no list or an empty one."""
+    squeezed: ColumnElement[str] = cast(column, Text)
+    for char in JSON_SPACE:
+        squeezed = func.replace(squeezed, char, "")
+    # equalities and not IN, which cannot stand in an UPDATE of many rows; what holds a string is not nothing, seen
+    # first because it is quick
+    says_nothing = or_(*(squeezed == empty for empty in sorted(NO_LIST)))
+    return or_(column.is_(None), and_(~cast(column, Text).like('%"%'), says_nothing))
+
+
+def looks_like_no_list(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a cell does not begin and end as a list; one that does may be none all the same."""
+    begins_and_ends = cast(column, Text).like("[%]")  # as nearly all do: seen before anything is trimmed
+    return and_(~begins_and_ends, ~holds_no_texts(column), ~func.trim(cast(column, Text), JSON_SPACE).like("[%]"))
+
+
+@contextlib.contextmanager
+def refusals(table: str) -> Iterator[None]:
+    """Turn a row that a table of another program refuses into a RefusedRowError that says what can be done."""
+    try:
+        yield
+    except exc.DBAPIError as error:
+        if not is_refusal(error):
+            raise
+        raise RefusedRowError(
+            f"the table {table} of this database refuses a row: {describe_error(error)}",
+            hint="give its own columns defaults and room, its sequence a start past every id, or use another database",
+        ) from error
+
+
+def is_refusal(error: exc.DBAPIError) -> bool:
+    """Return whether a rule of the table's owner stopped a statement: a constraint, a type, or a trigger."""
+    state = str(getattr(error.orig, "sqlstate", ""))
+    is_rule = isinstance(error, exc.IntegrityError | exc.DataError) or state.startswith(_RAISED) or state == _GENERATED
+    return is_rule or _MISMATCH in str(error.orig)
+
+
+def filled(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with what stands for nothing where a column takes no NULL."""
+    return {name: blanks.get(name) if value is None else value for name, value in values.items()}
