@@ -286,8 +286,7 @@ class TableSpec:
     def adopt(self, tx: Connection, *, first: bool) -> "Adopted":
         """Make the table, or add to an existing one what it lacks; `first`: its ids were not looked at before.
 
-        Raises:
-            ConfigurationError: what is called so cannot be adopted; nothing was changed.
+        Nothing is changed, and ConfigurationError says so, where what has its name cannot be adopted.
         """
         found = self._judged(tx)
         if not found:
@@ -316,11 +315,7 @@ class TableSpec:
         return Adopted(first=first, lines=(said + (f": added {', '.join(added)}" if added else ""),))
 
     def planned(self, tx: Connection) -> list[str]:
-        """Return what `adopt` would add to a table that another program made; nothing where there is no table.
-
-        Raises:
-            ConfigurationError: what is called so cannot be adopted.
-        """
+        """Return what `adopt` would add to a table that another program made, and raise as it; nothing without one."""
         found = self._judged(tx)
         if not found:
             return []

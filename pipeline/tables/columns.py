@@ -142,8 +142,7 @@ class MappedFile(SourceFile):
     def __init__(self, path: Path, given: Mapping[str, str] | None = None) -> None:
         """Find out what the file is, and which names in it mean which columns; `given` is what MAP= says.
 
-        Raises:
-            InputError: as `SourceFile`, MAP= does not fit, or a table lacks the key or has a column twice.
+        It is an InputError, too, where MAP= does not fit, or a table lacks the key or has a column twice.
         """
         layout, given = self.layout, given or {}
         super().__init__(path, layout.hint, layout.default, max_line=layout.max_line)

@@ -34,10 +34,8 @@ _Rows = tuple[Iterator[_Row], dict[str, str]]  # by the names of their columns, 
 def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[str, str]) -> Iterator[bytes]:
     """Return the bytes of a file with these rows, in pieces that never split a row; `kinds` are those of the columns.
 
-    `format_` is "csv", "json", "jsonl" or "parquet". A file of no rows has a header, or an empty list.
-
-    Raises:
-        ConfigurationError: Parquet is wanted, and pyarrow is not installed; raised before anything is read.
+    `format_` is "csv", "json", "jsonl" or "parquet". A file of no rows has a header, or an empty list. Where pyarrow
+    is missing is said before anything is read.
     """
     if format_ == "jsonl":
         return (orjson.dumps(row) + b"\n" for row in rows)

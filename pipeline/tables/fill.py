@@ -59,11 +59,7 @@ class ItemsSpec:
     images: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Refuse columns that no view could show, and a key whose columns are not there, or tell no rows apart.
-
-        Raises:
-            InputError: the message names the first column at fault.
-        """
+        """Raise InputError where no view could show a column, or the key's are not there or tell no rows apart."""
         check_names(list(self.columns))
         for name in () if self.key == (MADE_KEY,) else self.key:
             kind = self.columns.get(name)
@@ -185,11 +181,7 @@ class ItemsFill:
     report: ItemsReport = field(default_factory=ItemsReport, init=False)
 
     def run(self, rows: Iterable[SourceRow | Finding], display: Progress) -> ItemsReport:
-        """Read a source to its end, and make the rows what it says.
-
-        Raises:
-            InputError: the source cannot be read to its end, or a row is refused where `strict`; nothing was written.
-        """
+        """Read a source to its end, and make the rows what it says; an InputError on the way writes nothing."""
         left, number, report = iter(rows), 0, self.report
         with kept.reading(self.store) as reading:
             with display.bar("items", None, late=True) as bar:

@@ -240,10 +240,8 @@ def import_rows(
     """Write what was made of the rows of a file, `block` of them at a time; `write` counts them, and returns findings.
 
     `size` is how many characters one holds. Of a `dry` import `write` gets a snapshot to look at. A report says what
-    happened also where nothing went in.
-
-    Raises:
-        InputError: the file cannot be read to its end, or the report cannot be written. Nothing was changed.
+    happened also where nothing went in. Nothing is changed where the file cannot be read to its end, or the report not
+    be written.
     """
     with (
         contextlib.suppress(_NotWritten),

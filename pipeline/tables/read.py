@@ -94,11 +94,7 @@ class SourceFile:
             self.notes.append(f"columns without a name are not read: {blanks}")
 
     def rows(self) -> Iterator[SourceRow | Finding]:
-        """Yield each row, and a finding for each that is none, in the order of the file, read anew.
-
-        Raises:
-            InputError: the file cannot be read to its end.
-        """
+        """Yield each row, and a finding for each that is none, in the order of the file, read anew to its end."""
         with self._readable():
             if self.format == "parquet":
                 with self._parquet() as table:
@@ -299,11 +295,7 @@ def _after_space(text: str, at: int) -> int:
 
 
 def parse_json(text: str) -> object:
-    """Return the value of a JSON text that holds UTF-8 and nothing but JSON.
-
-    Raises:
-        ValueError: it is none, or nests too deeply to be read. The message says why.
-    """
+    """Return the value of a JSON text that holds UTF-8 and nothing but JSON; ValueError says why it is none."""
     try:
         value: object = orjson.loads(text)  # which takes no half characters either
         return json.loads(text) if _LONG_NUMBER.search(text) else value

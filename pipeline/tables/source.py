@@ -37,12 +37,7 @@ class ItemsFile(SourceFile):
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file once, for its columns.
-
-        Raises:
-            InputError: there is no such file, it is damaged or empty, or no table can have its columns.
-            ConfigurationError: it is Parquet, and pyarrow is not installed.
-        """
+        """Read the file once, for its columns; it is an InputError, too, where no table can have these."""
         check_named_in_utf8(path)
         super().__init__(path, HINT)
         with self._readable():
@@ -55,11 +50,7 @@ class ItemsFile(SourceFile):
         self.columns = kinds_of(rows, dict.fromkeys(names), source=path)
 
     def __iter__(self) -> Iterator[SourceRow | Finding]:
-        """Yield each row, and a finding for each that is none, in the order of the file.
-
-        Raises:
-            InputError: the file ends within a row, or it is not the file any more whose columns were read.
-        """
+        """Yield each row, and a finding for each that is none; InputError where the file is not whole, or another."""
         yield from self.rows()
         with self._readable():
             if sha256_of(self.path) != self.sha256:
@@ -77,8 +68,7 @@ class ItemsQuery:
 
         Raises:
             ConfigurationError: there is no room for its rows.
-            InputError: the database refuses it, it gave no row for `timeout_s` seconds, it does not end, or its columns
-                have no names that a table can have.
+            InputError: it is refused, gave no row for `timeout_s` seconds, never ends, or no table can have its names.
         """
         query = sql.strip().removesuffix(";")
         if "\0" in query:  # where a driver would end the text
@@ -136,11 +126,7 @@ def _check_named(names: Sequence[str], query: str) -> None:
 
 
 def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object) -> dict[str, str]:
-    """Return the columns of plain rows with their kinds, beginning with what is known of them; text where nothing is.
-
-    Raises:
-        InputError: no table can have the columns.
-    """
+    """Return the columns of plain rows with their kinds, beginning with what is known of them, else text."""
     kinds = dict(first)
     for row in rows:
         for name, value in row.items():
@@ -154,11 +140,7 @@ def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None],
 
 
 def check_names(names: Sequence[str], *, source: object = "", hint: str = "rename it in the source") -> None:
-    """Refuse names of columns that a view cannot have; the message begins with the `source`.
-
-    Raises:
-        InputError: the message names the first column at fault.
-    """
+    """Raise InputError for the first name of a column that a view cannot have; it begins with the `source`."""
     where = f"{source}: " if source else ""
     folded: dict[str, str] = {}
     for name in names:

@@ -90,18 +90,17 @@ class AnswersSpec:
         return f"{self.prefix}_answers", f"{self.prefix}_answered"
 
     def check(self) -> None:
-        """Raise InputError where two columns would have one name on a database; the message has both."""
+        """Raise InputError where two columns would have one name on a database, or one has too long a name."""
         found = {name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)}
         found |= {name: f"`{name}`, which every table of PostgreSQL has" for name in SYSTEM}
-        for name, word in [
-            *((name, "key column") for name, _ in self.key),
-            *((name, "field") for name, _ in self.fields),
-        ]:
-            if (other := found.setdefault(name.casefold(), f"the {word} `{name}`")) != f"the {word} `{name}`":
-                raise InputError(
-                    f"the {word} `{name}` and {other} would be one column of `{self.views[0]}`; nothing was changed",
-                    hint=f"give the {word} another name",
-                )
+        words = [f"the key column `{name}`" for name, _ in self.key] + [
+            f"the field `{name}`" for name, _ in self.fields
+        ]
+        for word, (name, _) in zip(words, (*self.key, *self.fields), strict=True):
+            other, why = found.setdefault(name.casefold(), word), f"has a name of more than {MAX_COLUMN} bytes"
+            if other != word or len(name.encode()) > MAX_COLUMN:
+                why = f"and {other} would be one column of `{self.views[0]}`" if other != word else why
+                raise InputError(f"{word} {why}; nothing was changed", hint="give it another name")
 
 
 class ShownAnswers:
@@ -137,10 +136,8 @@ class ShownAnswers:
 def make_views(tx: Connection, spec: AnswersSpec, sources: Mapping[str, str]) -> list[str]:
     """Make both views, anew where their columns changed; return a line where they were not there.
 
-    Raises:
-        InputError: two columns have one name.
-        ConfigurationError: something else has the name of one, or another program's view is made of it. In every case
-            nothing was changed.
+    Nothing is changed, and ConfigurationError says so, where something else has the name of one, or another program's
+    view is made of it.
     """
     spec.check()
     there = [_mark_of(tx, name) for name in spec.views]
@@ -166,10 +163,7 @@ def is_view_made(tx: Connection, name: str, query: Select[Any], *, of: str) -> b
 def make_view(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
     """Make the view of a query, its mark with the query's hash; return False where something else has its name.
 
-    Other programs' views on it stay where its columns do.
-
-    Raises:
-        ConfigurationError: the view cannot be replaced, for another program's view is made of it.
+    Other programs' views on it stay where its columns do; else it cannot be replaced, which is a ConfigurationError.
     """
     if (there := _mark_of(tx, name)) is not None and not there.startswith(_OURS):
         return False
@@ -320,17 +314,7 @@ def _literal(words: str) -> str:
 
 
 def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
-    """Return (field, kind) of each field of an answer's model, in its order.
-
-    Raises:
-        InputError: two names are one to a database, or one is longer than a column's may be.
-    """
-    found: dict[str, str] = {}
-    for name in answer.model_fields:
-        if len(name.encode()) > MAX_COLUMN:
-            raise InputError(f"the field `{name}` of the answer has a name of more than {MAX_COLUMN} bytes")
-        if (other := found.setdefault(name.casefold(), name)) != name:
-            raise InputError(f"the fields `{other}` and `{name}` of the answer are one name to a database")
+    """Return (field, kind) of each field of an answer's model, in its order."""
     return tuple((name, _kind(one.annotation, one.metadata)) for name, one in answer.model_fields.items())
 
 

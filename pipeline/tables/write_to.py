@@ -77,12 +77,7 @@ class _ColumnTarget:
 
 
 def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> _ColumnTarget:
-    """Return what `write_to=` of a task names.
-
-    Raises:
-        InputError: there is no such table, column or field; the column cannot hold the field; or the columns of the
-            task's key are no unique key of the table.
-    """
+    """Return what `write_to=` of a task names; InputError where that cannot take the field by the task's key."""
 
     def wrong(why: str, hint: str = FORM) -> InputError:
         return InputError(f"write_to={write_to!r}{why}", hint=hint)
@@ -113,11 +108,7 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> _ColumnTa
 
 
 def write_column(tx: Connection, spec: AnswersSpec, target: _ColumnTarget, rows: Sequence[GivenAnswer]) -> None:
-    """Write answers into the column where it is NULL; a NULL of an answer is not written.
-
-    Raises:
-        RefusedRowError: a rule of the table refuses a row, or a cell stays NULL.
-    """
+    """Write answers into the column where it is NULL; RefusedRowError where a rule of the table keeps one out."""
     wanted = dict[tuple[str, ...], Any]()
     for row in rows:
         key = (row.item_id,) if len(spec.key) == 1 else tuple(map(str, json.loads(row.item_id)))
@@ -252,10 +243,7 @@ def rows_written_to(write_to: str | None) -> tuple[str, str] | None:
 
 
 def check_target(tx: Connection, target: RowTarget) -> None:
-    """Raise InputError where a table cannot hold the rows.
-
-    There is no such table, it lacks a column, or the key of the task has several columns.
-    """
+    """Raise InputError where a table cannot hold the rows."""
     said = f'write_to="{target.name}.{target.key}"'
     if kind_of(tx, target.name) != "table" or len(target.answers.key) != 1:
         why = f"this database has no table `{target.name}`" if len(target.answers.key) == 1 else "the key is of several"
