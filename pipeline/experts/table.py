@@ -43,17 +43,23 @@ from pipeline.tables.adopt import (
     Holds,
     Ids,
     TableSpec,
-    adopt_table,
+    columns_of,
     for_nothing,
     ids_in,
-    is_marked,
     new_ids,
-    planned,
 )
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.item_table import ItemStates, ItemTable
-from pipeline.tables.reflect import columns_of
-from pipeline.tables.rows import filled, has_words, holds_no_texts, is_refusal, looks_like_no_list, mentions, refusals
+from pipeline.tables.lists import (
+    ItemStates,
+    ItemTable,
+    filled,
+    has_words,
+    holds_no_texts,
+    is_refusal,
+    looks_like_no_list,
+    mentions,
+    refusals,
+)
 
 TASK = "expert-tags"
 PAGE = 2000
@@ -107,7 +113,7 @@ SPEC = TableSpec(
     experts,
     needs=(USERNAME,),
     judged=dict.fromkeys(COLUMNS, Holds.TEXT)
-    | {"id": Holds.ID, USERNAME: Holds.NAME, "hourly_rate": Holds.NUMBER, "findability_score": Holds.DOUBLE},
+    | {"id": Holds.ID, USERNAME: Holds.NAME, "hourly_rate": Holds.NUMBER, "findability_score": Holds.REAL},
     holds="tags",
     adds=True,
     prefix="findable_experts",
@@ -164,7 +170,7 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     Raises:
         ConfigurationError: what is called `experts` cannot be adopted; nothing was changed.
     """
-    done = adopt_table(tx, SPEC, first=not is_marked(tx, SPEC))
+    done = SPEC.adopt(tx, first=not SPEC.is_marked(tx))
     tx.info.pop(_Shape, None)
     tx.execute(text(f"CREATE INDEX IF NOT EXISTS {SCORE_INDEX} ON {experts.name} ({SCORE}, id)"))
     if done.made:
@@ -181,7 +187,7 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
 
 def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
     """Return what `adopt` would add to a table of another program; nothing in a workspace, which has adopted it."""
-    if is_workspace(tx) or not (plan := planned(tx, SPEC)):
+    if is_workspace(tx) or not (plan := SPEC.planned(tx)):
         return []
     return [*plan, "a score to each of its rows"]
 
@@ -194,7 +200,7 @@ def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # no
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
     has_index_of_scores = has_index(tx, experts.name, SCORE_INDEX)
-    if not is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, experts.name)) or not has_index_of_scores:
+    if not SPEC.is_marked(tx) or SPEC.missing(columns_of(tx, experts.name)) or not has_index_of_scores:
         return False
     todo = (select(literal(1)).where(condition).limit(1) for condition in (_unscored, experts.c.id.is_(None)))
     return all(tx.execute(query).first() is None for query in todo)

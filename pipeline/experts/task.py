@@ -31,8 +31,7 @@ from pipeline.tables.cells import cell_words, list_of, number_of, text_of
 if TYPE_CHECKING:
     from pipeline.engine.declared.question import Question
     from pipeline.experts.declaration import Tags
-    from pipeline.tables.grid import Grid
-    from pipeline.tables.item_table import ItemTable
+    from pipeline.tables.lists import Grid, ItemTable
 
 
 _PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked

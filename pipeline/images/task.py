@@ -13,7 +13,7 @@ from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.task import Words
 from pipeline.images import ASSET_AI, how_to_begin
 from pipeline.images.table import LIBRARY, adopt, asset_ai_table, assets_table
-from pipeline.tables.grid import Grid
+from pipeline.tables.lists import Grid
 from pipeline.tables.write_to import RowTarget
 
 WORDS = Words(

@@ -41,7 +41,7 @@ from pipeline.store.answers import Version
 from pipeline.store.database import streamed
 from pipeline.store.schema import answers as given
 from pipeline.tables.cells import cell_words, loaded
-from pipeline.tables.rows import values_in_pages
+from pipeline.tables.lists import values_in_pages
 
 if TYPE_CHECKING:
     from pipeline.passages.task import ConceptsTask

@@ -54,12 +54,23 @@ from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import pages, run_many, streamed, update_rows
 from pipeline.store.schema import NUMBER, AsTheColumn, BigId, IsoTime
-from pipeline.tables.adopt import Columns, Holds, Ids, Pair, TableSpec, check_demands, ids_in, misfit, new_ids, unfit
+from pipeline.tables.adopt import (
+    Columns,
+    Holds,
+    Ids,
+    Pair,
+    TableSpec,
+    check_demands,
+    columns_of,
+    ids_in,
+    is_sqlite,
+    new_ids,
+    unfit,
+    unique_keys,
+)
 from pipeline.tables.cells import cell_words, loaded
-from pipeline.tables.item_table import ItemStates, ItemTable
-from pipeline.tables.marked_view import is_view_made, make_view
-from pipeline.tables.reflect import columns_of, is_sqlite, unique_keys
-from pipeline.tables.rows import filled, has_words, refusals, rows_among, values_in_pages
+from pipeline.tables.lists import ItemStates, ItemTable, filled, has_words, refusals, rows_among, values_in_pages
+from pipeline.tables.view import is_view_made, make_view
 
 TASK = "passage-concepts"
 PASSAGES = "passages"
@@ -124,7 +135,7 @@ class PassagesShape:
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return how the tables of this database are; for tables that were made or adopted, or will be."""
     found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
-    fits = [name for name in OPTIONAL if name in found and not misfit(tx, found[name], _OF_PASSAGES[name][1])]
+    fits = [name for name in OPTIONAL if name in found and not _OF_PASSAGES[name][1].misfit(tx, found[name])]
     empty = {"source": "", "metadata": "{}"}
     return PassagesShape(
         _as_there(passages, ("id", "text", *(fits if found else OPTIONAL))),

@@ -134,12 +134,12 @@ class Holds(Enum):
     TEXT = "text", (String,)
     NUMBER = "numbers or text", (Numeric, Float, Integer, String)
     SHARE = f"numbers from 0 to 1 with {_PLACES} places or more, or text", (Numeric, Float, String)
-    DOUBLE = "double precision", (Double,)
-    WHOLE = "whole numbers", (Integer,)
+    REAL = "double precision", (Double,)
+    INTEGER = "whole numbers", (Integer,)
     JSON = "JSON or text", (JSON, String)
     TIME = "times or text", (DateTime, String)
     DATE = "dates or text", (Date, String)
-    TRUTH = "true and false", (Boolean,)
+    BOOLEAN = "true and false", (Boolean,)
 
     def misfit(self, tx: Connection, one: Column[Any]) -> str | None:
         """Return what a reflected column would have to hold instead; None where a value comes back from it the same."""
@@ -283,7 +283,7 @@ class TableSpec:
         """Return by which columns no row is found without reading the table."""
         return [name for name in self.found_by if name not in found or not is_found_by(tx, found[name])]
 
-    def adopt(self, tx: Connection, *, first: bool) -> "Adopted":
+    def adopt(self, tx: Connection, *, first: bool) -> "_Adopted":
         """Make the table, or add to an existing one what it lacks; `first`: its ids were not looked at before.
 
         Nothing is changed, and ConfigurationError says so, where what has its name cannot be adopted.
@@ -292,7 +292,7 @@ class TableSpec:
         if not found:
             self.made.create(tx)
             self._make_mark(tx)
-            return Adopted(made=True)
+            return _Adopted(made=True)
         added, table = self.missing(found), quoted(tx, self.name)
         try:
             for name in added:
@@ -309,10 +309,10 @@ class TableSpec:
             why = f"cannot be adopted: {describe_error(error)}"
             raise unfit(self.name, why, hint=f"make it a plain table, or {self.elsewhere}") from error
         if not first and not added:
-            return Adopted()
+            return _Adopted()
         count = tx.execute(select(func.count()).select_from(self.made)).scalar_one()
         said = f"adopted the {self.name} table ({count:,} {'row' if count == 1 else 'rows'})"
-        return Adopted(first=first, lines=(said + (f": added {', '.join(added)}" if added else ""),))
+        return _Adopted(first=first, lines=(said + (f": added {', '.join(added)}" if added else ""),))
 
     def planned(self, tx: Connection) -> list[str]:
         """Return what `adopt` would add to a table that another program made, and raise as it; nothing without one."""
@@ -401,7 +401,7 @@ class TableSpec:
 
 
 @dataclass(frozen=True)
-class Adopted:
+class _Adopted:
     """What was done to a table: `first` where it was there and not adopted before; `lines` say what was done."""
 
     made: bool = False
@@ -420,7 +420,7 @@ class Pair:
     items: TableSpec
     said_of: Callable[[Connection, Column[Any]], TableSpec]
 
-    def adopt(self, tx: Connection) -> tuple[Adopted, Adopted]:
+    def adopt(self, tx: Connection) -> tuple[_Adopted, _Adopted]:
         """Make the tables, or add what is missing to existing ones; raises as `TableSpec.adopt`."""
         found = columns_of(tx, self.items.name)
         first = not self._said(tx, found).is_marked(tx)

@@ -14,7 +14,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -40,7 +40,7 @@ from pipeline.core.text import BAD_TEXT
 from pipeline.store import answers as record
 from pipeline.store.schema import NUMBER, AsTheColumn, IsoTime, answers, rows, time_of
 from pipeline.tables.adopt import columns_of, is_sqlite, quoted, unfit
-from pipeline.tables.cells import compact_json
+from pipeline.tables.cells import LARGEST, compact_json, number_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -49,7 +49,6 @@ EXTRACTOR, ANSWERED_AT = "extractor", "answered_at"
 SYSTEM = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")  # columns that every table of PostgreSQL has
 JSON = "json"
 _OURS = "findable"  # how the mark of a view of ours begins
-_WHOLE = 2**63  # whole numbers of 64 bits are below it, and not below minus it
 _IN_NO_PATH = re.compile(r'["\\\x00-\x1f]')  # of SQLite, which has no escapes there
 _TYPES: Mapping[str, TypeEngine[Any]] = {
     "text": Text(),
@@ -353,26 +352,16 @@ def stored_cell(kind: str, value: Any) -> Any:
 
 def _integer(value: Any) -> int | None:
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return int(value) if is_whole and -_WHOLE <= value < _WHOLE else None
-
-
-def _real(value: Any) -> float | None:
-    number = float(value)  # decimal ones come as text
-    return number if math.isfinite(number) else None
-
-
-def _time(value: Any) -> str | None:
-    moment = time_of(value)
-    return None if moment is None else moment.astimezone(UTC).isoformat(" ", "microseconds")
+    return int(value) if is_whole and -LARGEST - 1 <= value <= LARGEST else None
 
 
 _CELLS: Mapping[str, Callable[[Any], Any]] = {
     "text": lambda value: value if isinstance(value, str) else compact_json(value),
     "integer": _integer,
-    "real": _real,
+    "real": number_of,  # decimal ones come as text
     "boolean": lambda value: value if isinstance(value, bool) else None,
     "date": lambda value: date.fromisoformat(value).isoformat(),
-    "time": _time,
+    "time": lambda value: (at := time_of(value)) and at.isoformat(" ", "microseconds"),
     JSON: compact_json,
 }
 
@@ -401,7 +390,7 @@ def _unstorable(value: Any, place: str) -> Iterator[str]:
         yield f"a text with NUL{where}"
     elif isinstance(value, str) and BAD_TEXT.search(value):
         yield f"a text with half a character (a lone surrogate){where}"
-    elif isinstance(value, int) and not -_WHOLE <= value < _WHOLE:
+    elif isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
         yield f"a whole number of more than 64 bits{where}"
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"a number that is none (NaN or infinite){where}"

@@ -42,15 +42,6 @@ from pipeline.tables.lists import refusals
 from pipeline.tables.view import AnswersSpec, stored_cell
 
 FORM = 'it is written "table.column=field"'
-HOLDS: Mapping[str, Holds] = {
-    "text": Holds.TEXT,
-    "integer": Holds.WHOLE,
-    "real": Holds.DOUBLE,
-    "boolean": Holds.TRUTH,
-    "date": Holds.DATE,
-    "time": Holds.TIME,
-    "json": Holds.JSON,
-}
 OF_ROWS = ("provider", "model", "created_at")  # the columns of a row beside the item's and those of the fields
 _PARTS = re.compile(r"\s*(.+)\.([^.=]+?)\s*=\s*([^=]+?)\s*")
 _OF_ROWS = re.compile(r"\s*([^=]+)\.([^.=]+?)\s*")
@@ -97,7 +88,7 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> _ColumnTa
     if lacking := next((one for one in (name, *own) if folded(tx, one) not in found), None):
         raise wrong(f": `{table}` has no column `{lacking}`")
     to, keys = found[folded(tx, name)], {one: found[folded(tx, one)] for one in own}
-    if must := HOLDS[kind].misfit(tx, to):
+    if must := Holds[kind.upper()].misfit(tx, to):
         raise wrong(f": `{table}.{name}` must hold {must}", "name another column")
     if strange := next((one for one in own if Holds.ID.misfit(tx, keys[one])), None):
         raise wrong(f": `{table}.{strange}` is no column for a key", "")
