@@ -27,11 +27,11 @@ from pipeline.tables.adopt import Holds, Pair, TableSpec, check_demands, ids_in
 OF_ASSETS: Mapping[str, tuple[Any, Holds]] = {  # as which a column is made, and what one of another program must be
     "path": (Text(), Holds.TEXT),  # where the file is, absolute
     "hash": (Text(), Holds.TEXT),  # SHA-256 of its bytes
-    "width": (Integer(), Holds.WHOLE),  # pixels, as it is seen
-    "height": (Integer(), Holds.WHOLE),
+    "width": (Integer(), Holds.INTEGER),  # pixels, as it is seen
+    "height": (Integer(), Holds.INTEGER),
     "format": (Text(), Holds.TEXT),  # the MIME type of what it really is
     "taken_at": (Text(), Holds.TEXT),  # as the camera wrote it, ISO 8601
-    "bytes": (BigInteger(), Holds.WHOLE),
+    "bytes": (BigInteger(), Holds.INTEGER),
     "problem": (Text(), Holds.TEXT),  # why it cannot be asked about, or looked at again before its bytes change
 }
 OF_ANSWERS: Mapping[str, tuple[Any, Holds]] = {

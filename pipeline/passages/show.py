@@ -12,10 +12,9 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export
+from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, loaded, number_of
-from pipeline.tables.grid import Grid, GridFacet
-from pipeline.tables.item_table import ItemTable
-from pipeline.tables.reflect import is_sqlite
+from pipeline.tables.lists import Grid, GridFacet, ItemTable
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
