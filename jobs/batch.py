@@ -20,11 +20,11 @@ from jobs.command import (
 from jobs.output import plural, print_json, print_line, print_table, usd
 from jobs.render import account_document, asked_about, finish, finish_polled, pilot_line, show_account
 from jobs.values import COUNT
-from pipeline.batch import cancel, poll, submit
-from pipeline.batch.account import BatchSummary, IngestSummary, list_batches
+from pipeline.batch import cancel, poll, report, submit
+from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import BatchPlan, Selection
+from pipeline.batch.report import KEYS, Amounts, BatchSummary, list_batches
 from pipeline.batch.submit import Submitted
-from pipeline.cost import costs
 from pipeline.engine.questions import check_any_items
 from pipeline.engine.task import Words
 from pipeline.workflows import pilot as pilot_run
@@ -224,9 +224,7 @@ FIRST = {"day": "day (US/Pacific)"}  # the heading of the first column, where it
 
 
 @click.command(name="costs", cls=Command)
-@click.option(
-    "--by", type=click.Choice(list(costs.KEYS)), default="day", envvar="FINDABLE_BY", help="Add up by which of these."
-)
+@click.option("--by", type=click.Choice(KEYS), default="day", envvar="FINDABLE_BY", help="Add up by which of these.")
 @json_option
 def list_costs(by: str, *, as_json: bool) -> None:
     """Add up what batches and live calls have cost, by day, task, model or batch.
@@ -235,17 +233,17 @@ def list_costs(by: str, *, as_json: bool) -> None:
     under way is, at estimates. Embeddings are not counted.
     """
     with read_workspace(whole=True) as ws:
-        report = costs.run(ws.store, ws.tasks, by=by)
+        spent = report.costs(ws.store, ws.tasks, by=by)
     if as_json:
-        print_json(costs.document(report))
-    elif report.rows:
-        rows = [*report.rows.items(), ("all", report.total)]
+        print_json(spent.document)
+    elif spent.rows:
+        rows = [*spent.rows.items(), ("all", spent.total)]
         print_table((FIRST.get(by, by), *OF_COSTS), [(key, *_spent(amounts)) for key, amounts in rows])
     else:
         print_line("nothing was sent yet. Next: make preflight")
 
 
-def _spent(amounts: costs.Amounts) -> tuple[str, ...]:
+def _spent(amounts: Amounts) -> tuple[str, ...]:
     """Return amounts as the cells of a line; estimates are marked."""
     counts = (amounts.batches, amounts.calls, amounts.tokens_in, amounts.tokens_out)
     lost, under_way = (f"~{usd(one)}" if one else "-" for one in (amounts.lost, amounts.under_way))

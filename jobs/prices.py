@@ -9,7 +9,6 @@ from jobs.command import Command, json_option
 from jobs.output import Terminal, print_json, print_table
 from jobs.variables import read_settings
 from pipeline.core.settings import settings_rows, with_unit
-from pipeline.cost import prices
 
 UNIT = "USD per 1M tokens"
 OF_PRICES = (
@@ -27,7 +26,9 @@ def list_prices(*, as_json: bool) -> None:
     prompt tokens in batches that wait, in FINDABLE_TIER; FINDABLE_RPM, FINDABLE_TPM and FINDABLE_RPD override the first
     three.
     """
-    rows = prices.run(read_settings(), on=datetime.now(UTC).date())
+    from pipeline.batch import report  # with the database, which `settings` needs not
+
+    rows = report.prices(read_settings(), on=datetime.now(UTC).date())
     if as_json:
         print_json([row | {"unit": UNIT} for row in rows])
     else:

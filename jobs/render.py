@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jobs.output import Terminal, plural, print_line, print_table, usd
-from pipeline.batch.account import IngestSummary
+from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core.text import first_few

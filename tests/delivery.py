@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.batch import folder
 from pipeline.batch import prepare as batch_prepare
 from pipeline.core import files
 from pipeline.engine.workspace import OpenWorkspace
@@ -43,7 +44,7 @@ def prepare(workspace: Workspace) -> list[str]:
     with workspace.open() as ws, ws.display.bar("", None) as bar:
         numbers = batch_prepare.prepare_batches(ws, batch_prepare.Selection(), bar=bar)
         assert len(numbers) == 1
-        requests = batch_prepare.request_path(ws.data, numbers[0]).read_bytes().splitlines()
+        requests = folder.request_path(ws.data, numbers[0]).read_bytes().splitlines()
     return [orjson.loads(request)["key"] for request in requests]
 
 
@@ -52,7 +53,7 @@ def deliver(workspace: Workspace, data: bytes, *, word: str = "BATCH_STATE_SUCCE
     with workspace.open() as ws:
         with ws.store.read() as tx:
             batch = batches.batches_in_states(tx)[-1]
-        sealed = files.seal_bytes(batch_prepare.result_path(ws.data, batch.number), data)
+        sealed = files.seal_bytes(folder.result_path(ws.data, batch.number), data)
         bring(ws, batch.number, sealed, word=word, why=why)
     return batch.number
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from functools import partial
 
 from starlette.concurrency import run_in_threadpool
 
+from pipeline.batch.ask import GRACE_S
 from pipeline.batch.due import DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
@@ -27,6 +29,7 @@ PEOPLE = "experts"  # the task that people are of
 DUE = "added on the page, and not tagged yet"
 ANSWERED_S = 5.5  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
 SAVED_S = 6.0  # in which one is begun to be saved, or is refused
+HURRY_S = GRACE_S + 1.5  # so long what is under way may take to end in order, when it is told to
 LATEST_S = 1.0  # so long those that were begun may wait for another writer
 
 
@@ -39,6 +42,7 @@ class Desk:
     patience_s: float = ANSWERED_S
     within_s: float = SAVED_S
     tagger: DueTagger = field(init=False)
+    stopping: threading.Event = field(init=False, default_factory=threading.Event)
     running: Running = field(init=False, default_factory=Running)
     dropped: DroppedFiles = field(init=False)
     saving: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
@@ -117,6 +121,7 @@ class Desk:
             self.check_there(task)
         settings = replace(self.settings, task=task or self.settings.task)
         with open_workspace(settings, display, access=access, whole=True) as ws:
+            ws.stopping = self.stopping
             yield ws
 
     def check_there(self, task: str) -> None:
@@ -161,10 +166,13 @@ class Desk:
             self.tagger.start()
 
     def stop(self, *, within_s: float) -> None:
-        """End the work in the background; what is under way may finish within so many seconds, all in all."""
+        """End the work in the background; what is under way may finish within so many seconds, the last in a hurry."""
         until = time.monotonic() + within_s
-        self.tagger.stop(within_s=within_s)
-        self.running.stop(within_s=max(0.0, until - time.monotonic()))
+        self.tagger.stop()
+        for left_s in (HURRY_S, 0.0):
+            for thread in (*self.tagger.asking, *self.running.threads):
+                thread.join(max(0.0, until - left_s - time.monotonic()))
+            self.stopping.set()
 
     def close(self) -> None:
         """Remove the files that were dropped."""

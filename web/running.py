@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from pipeline.batch.interrupts import interrupt_thread
 from pipeline.core.errors import FindableError
 from pipeline.core.progress import Bar
 from web import problem
@@ -122,14 +121,10 @@ class Running:
             if one.about == name and one.state != "running":
                 del self._all[one.number]
 
-    def stop(self, *, within_s: float) -> None:
-        """Let what is under way finish within so many seconds, then interrupt it as Ctrl-C would."""
-        until = time.monotonic() + within_s
-        threads = [one.thread for one in list(self._all.values()) if one.state == "running" and one.thread is not None]
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))
-            if thread.is_alive() and thread.ident is not None:
-                interrupt_thread(thread.ident)
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """Return the threads of what is under way."""
+        return [one.thread for one in self.every() if one.state == "running" and one.thread is not None]
 
 
 def _carried_out(work: Work, do: Callable[[Work], Any]) -> None:

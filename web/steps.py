@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.batch import poll, submit
+from pipeline.batch.budget import calibration
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import NoProgress
-from pipeline.cost.estimate import calibration
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.tokens import usage_cost

@@ -1,13 +1,11 @@
 """The way of a batch, one module a step, in this order.
 
-- `prepare`: which items go into which request file (`draft`), written, sealed and claimed.
+- `prepare`: which items go into which request file, written, sealed and claimed, within what `budget` leaves.
 - `submit`: everything that waits and everything new, shown as a plan, then sent.
-- `create`: one remote batch per batch, although a create may be lost; `refused` is what a clear refusal means.
-- `reconcile`: a lost create is found again in the remote list, and duplicates are cancelled.
-- `poll`: batches at the API are looked at until they are over.
-- `download`: a result is sealed on disk, or the batch fails and its items are free again.
+- `send`: one remote batch per batch, although a create may be lost; a lost one is found again in the remote list.
+- `poll`: batches at the API are looked at until they are over, and their results are sealed on disk.
 - `ingest`: every request gets its outcome, and answers are stored.
 
-From `prepare` to `ingest` our own calls go by `ask`, `service` says how many at once, and `replies` keeps what comes;
-`due` asks again about single items. Beside it: `cancel` gives a batch up, `uploads` finds files left at the API.
+Our own calls go by `ask` in the place of `submit` to `poll`; `folder` keeps and seals what comes, `due` asks again
+about single items. Beside it: `cancel` gives a batch up, `report` tells of batches and what they cost.
 """

@@ -11,19 +11,18 @@ import contextlib
 import math
 import os
 import random
+import signal
+import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.batch import ingest
-from pipeline.batch.draft import StopReason
+from pipeline.batch import budget, ingest
+from pipeline.batch.folder import OpenBatch, account_trial, part_path, seal
 from pipeline.batch.ingest import Judged
-from pipeline.batch.interrupts import on_interrupt
-from pipeline.batch.prepare import Preparation, Prepared, Selection
-from pipeline.batch.replies import OpenBatch, account_trial, part_path, seal
-from pipeline.batch.service import LONGEST_PAUSE_S, Service
+from pipeline.batch.prepare import Preparation, Prepared, Selection, StopReason
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
@@ -37,11 +36,10 @@ from pipeline.core.errors import (
 )
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Outcome, Way
-from pipeline.cost import budget
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
 from pipeline.gemini.errors import next_midnight_pacific
-from pipeline.gemini.pace import WINDOW_S, Pace, StartedCall, TooLargeError
+from pipeline.gemini.pace import WINDOW_S, Pace, StartedCall
 from pipeline.gemini.tokens import usage_cost
 from pipeline.store import batches
 from pipeline.store.answers import LOST
@@ -59,6 +57,10 @@ SAMPLES = 3
 SILENT = 2  # calls about a row in one run that got no reply, after which nothing more is paid for
 BAD_REQUEST = 400  # the least HTTP code of an error
 UNASKED, LATE = "not asked", "no reply came in time"
+MOST = 64  # ours: more calls at once than this is no ordinary use of a live API
+STALL_S = 30.0  # calls are under way, and none succeeded for so long: one at a time
+TROUBLES = 3  # failures in a row, after which one call at a time is made, and patience may end
+LONGEST_PAUSE_S = 60.0
 
 
 @dataclass
@@ -100,7 +102,6 @@ class _Line:
     failing_since: float = math.inf
     failures: int = 0
     silent: int = 0  # of these, calls without a reply, each of which may have been paid for
-    not_before: float = -math.inf
 
     @property
     def tokens(self) -> int:
@@ -119,7 +120,7 @@ def ask_rows(ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress = 
         InputError: a row's request cannot be sent; the message names it.
         ConfigurationError: the user's own code fails on an answer, which stays in its sealed result.
     """
-    return _Asking(ws, _Rows(ws, wanted), on_progress).carried_out()
+    return _Asking(ws, _Source(ws, wanted), on_progress).carried_out()
 
 
 def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadline_s: float = math.inf) -> LiveReport:
@@ -129,7 +130,8 @@ def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadl
     no reply any more.
     """
     deadline = ws.monotonic() + deadline_s
-    return _Asking(ws, _One(batch), lambda _: None, patience_s=patience_s, deadline=deadline).carried_out()
+    source = _Source(ws, Selection(), alone=batch)
+    return _Asking(ws, source, lambda _: None, patience_s=patience_s, deadline=deadline).carried_out()
 
 
 class Tried(NamedTuple):
@@ -145,25 +147,37 @@ def ask_trial(
     ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress = lambda _report: None
 ) -> tuple[LiveReport, dict[str, Tried]]:
     """Ask some rows of which nothing is kept but what that costs; return what came of each, by item id."""
-    run = _Asking(ws, _Rows(ws, wanted, way=Way.TRIAL), on_progress)
+    run = _Asking(ws, _Source(ws, wanted, way=Way.TRIAL), on_progress)
     return run.carried_out(), run.tried
 
 
-class _Rows:
-    """Gives batch after batch of what is wanted, each row once; those that failed for their own sake go first again."""
+class _Source:
+    """Gives batch after batch of what is wanted, each row once; those that failed for their own sake go first again.
 
-    silent = SILENT
+    With `alone` it gives that batch and no further one.
+    """
 
-    def __init__(self, ws: OpenWorkspace, wanted: Selection, *, way: Way = Way.LIVE) -> None:
+    def __init__(
+        self, ws: OpenWorkspace, wanted: Selection, *, way: Way = Way.LIVE, alone: Prepared | None = None
+    ) -> None:
         self.way, self.failed, self.ended = way, list[str](), set[str](wanted.without)
+        self.is_alone, self._alone, self._ws = alone is not None, alone, ws
         chosen = Selection(wanted.limit, self.ended, wanted.among, trial=way is Way.TRIAL)
-        self._preparation, self._ws = Preparation(ws, chosen, NoProgress(), way=way), ws
+        self._preparation = Preparation(ws, chosen, NoProgress(), way=way)
 
     @property
     def given(self) -> int:
         return self._preparation.given
 
+    @property
+    def silent(self) -> int:
+        """Return how many calls without a reply end a row; one that is alone is asked again and again."""
+        return 1 if self.is_alone else SILENT
+
     def next(self) -> Prepared | StopReason:
+        if self.is_alone:
+            alone, self._alone = self._alone, None
+            return alone or StopReason.DONE
         main, one = self._preparation, None
         if self.failed:  # first, so that no row that asks the same is asked in their place
             again, self.failed = Selection(among=self.failed), []
@@ -175,16 +189,94 @@ class _Rows:
         return one
 
 
-class _One:
-    """Gives one batch that was prepared before."""
+@contextlib.contextmanager
+def _on_signal(do: Callable[[], None]) -> Iterator[None]:
+    """Call `do` for each SIGINT and SIGTERM during a block, in the loop that runs it; what is ignored stays ignored.
 
-    way, given, failed, silent = Way.LIVE, 0, list[str](), 1  # it is asked again and again
+    They come to the main thread alone; in another one `OpenWorkspace.stopping` ends a run.
+    """
+    loop, names = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {one: signal.getsignal(one) for one in names if is_main}
+    ours = [one for one, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    for one in ours:
+        loop.add_signal_handler(one, do)
+    try:
+        yield
+    finally:
+        for one in ours:
+            loop.remove_signal_handler(one)
+            signal.signal(one, before[one])
 
-    def __init__(self, batch: Prepared) -> None:
-        self._batches, self.ended = [batch], set[str]()
 
-    def next(self) -> Prepared | StopReason:
-        return self._batches.pop() if self._batches else StopReason.DONE
+class _Service:
+    """How the service is that answers: how many calls it gets at once, and when a run gives up.
+
+    What fails for one row is charged to that row. What fails for the service's sake is not: all calls wait longer with
+    each failure in a row, one is made at a time while nothing comes back, and where nothing comes for too long the run
+    ends. A run that `hurries` gives up at the second throttled call.
+    """
+
+    def __init__(self, ws: OpenWorkspace, end: Callable[[FindableError], None], *, hurries: bool) -> None:
+        self._ws, self._end, self._hurries = ws, end, hurries
+        self.pace = Pace(ws.limits, at=ws.monotonic())
+        with ws.store.read() as tx:
+            self._mean_s = batches.call_seconds(tx, ws.model.name) or 0.0
+        self.hold_until = self._quiet_since = ws.monotonic()
+        self.throttled, self.has_answered, self._is_stalled = 0, False, False
+        self.down: RemoteError | None = None  # how the service failed the last call
+        self._troubles, self._trouble_at, self._trouble_about = 0, -math.inf, ""
+        self._failing_since = self._throttled_since = math.inf
+
+    def at_once(self, *, in_flight: int) -> int:
+        """Return how many calls may be under way: those that begin in the time that one takes."""
+        if not in_flight:
+            self._quiet_since = self._ws.monotonic()
+        first, rpm = self._ws.settings.concurrency, self._ws.limits.rpm
+        if self._is_stalled or self._troubles >= TROUBLES:
+            return 1
+        needed = math.ceil(rpm / 60 * self._mean_s) if rpm is not None and first > 1 else 0
+        return max(first, min(MOST, needed))
+
+    def look(self, *, in_flight: int) -> None:
+        """Say where the run has just stalled; time without a call under way is none."""
+        if not self._is_stalled and in_flight and self._ws.monotonic() - self._quiet_since >= STALL_S:
+            self._is_stalled = True
+            self._ws.display.warn(f"no answer for {STALL_S:.0f} s: one call at a time until one comes")
+
+    def answered(self, *, took_s: float) -> None:
+        self.pace.succeeded()
+        self._quiet_since = self._ws.monotonic()
+        if self._is_stalled:
+            self._ws.display.say("answers come again: several calls at once")
+        self._mean_s += (took_s - self._mean_s) / (20 if self.has_answered else 1)
+        self.has_answered, self._is_stalled, self._troubles, self.down = True, False, 0, None
+        self._failing_since = self._throttled_since = math.inf
+
+    def refused(self, error: ThrottledError) -> None:
+        """Take a refusal for a quota: that of the day ends the run, and so does one that never passes."""
+        now = self._ws.monotonic()
+        self.throttled += 1
+        self._throttled_since = min(self._throttled_since, now)
+        is_lasting = now - self._throttled_since > self._ws.settings.poll_patience
+        if error.resets_at is not None or is_lasting or (self._hurries and self.throttled > 1):
+            self._end(error)
+        self.pace.refused(at=now, delay_s=error.retry_after_s)
+
+    def failed(self, error: RemoteError, *, began: float, about: str) -> None:
+        """Take a failure of the service: all wait longer and longer, and give up when nothing comes for too long.
+
+        Calls that were under way together fail together, and that is one trouble: another try must fail, too. Those
+        `about` one item in a row are one as well, for it may be the item's.
+        """
+        settings, now = self._ws.settings, self._ws.monotonic()
+        self.down, self._failing_since = error, min(self._failing_since, now)
+        if began >= self._trouble_at and about != self._trouble_about:
+            self._troubles, self._trouble_at, self._trouble_about = self._troubles + 1, now, about
+        if self._troubles > 1:
+            self.hold_until = now + min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(self._troubles - 2, 10))
+        if self._troubles >= TROUBLES and now - self._failing_since > settings.retry_for:
+            self._end(error)
 
 
 class _Asking:
@@ -193,26 +285,26 @@ class _Asking:
     def __init__(
         self,
         ws: OpenWorkspace,
-        source: _Rows | _One,
+        source: _Source,
         on_progress: OnProgress,
         *,
         patience_s: float = math.inf,
         deadline: float = math.inf,
     ) -> None:
-        now = ws.monotonic()
         self.report, self.tried = LiveReport(), dict[str, Tried]()
         self._ws, self._source, self._on_progress, self._patience_s = ws, source, on_progress, patience_s
         self._deadline = deadline
         self._open: dict[int, OpenBatch] = {}
         self._ready: deque[_Line] = deque()
-        self._later: list[_Line] = []  # failed for the service's sake, and tried again after a pause
-        self._calls: dict[asyncio.Task[None], _Line] = {}
+        self._later: set[asyncio.Task[None]] = set()  # pauses of lines that failed for the service's sake
+        self._calls: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()  # batches that are sealed and ingested
-        self._has_more, self._no_money, self._has_warned = True, False, False
+        self._no_more: StopReason | None = None  # why no further batch is prepared
+        self._has_warned = False
         self._stop = asyncio.Event()
         self._broken: Exception | None = None
-        self._pace = Pace(ws.limits, at=now)
-        self._service = Service(ws, self._pace, self._end, hurries=not math.isinf(patience_s))
+        self._service = _Service(ws, self._end, hurries=not math.isinf(patience_s))
+        self._pace = self._service.pace
         self._refused: list[tuple[_Line, RefusedError]] = []  # before any answer: whose fault is not known yet
 
     def carried_out(self) -> LiveReport:
@@ -233,18 +325,25 @@ class _Asking:
         self.report.interrupted = True
         self._stop.set()
 
-    def _end(self, error: FindableError) -> None:
-        self.report.stopped = self.report.stopped or error
+    def _end(self, error: Exception) -> None:
+        """Begin nothing more; what is no error of ours is raised again when what is under way has ended."""
+        if isinstance(error, OSError):
+            error = ConfigurationError(str(error))
+        if isinstance(error, FindableError):
+            self.report.stopped = self.report.stopped or error
+        else:
+            self._broken = self._broken or error
         self._stop.set()
 
     async def _run(self) -> None:
         ticking = asyncio.create_task(self._tick())
         try:
-            with on_interrupt(self._interrupt):
+            with _on_signal(self._interrupt):
                 await self._work()
                 await self._finish()
         finally:
-            ticking.cancel()
+            for pause in (ticking, *self._later):
+                pause.cancel()
             for one in self._open.values():
                 one.close()
                 one.lock.release()
@@ -254,23 +353,21 @@ class _Asking:
         try:
             await asyncio.to_thread(self._count_others)
             while not self._stop.is_set():
-                self._take_later()
-                if not self._ready and self._has_more and not self._no_money:
+                if not self._ready and self._no_more is None:
                     await self._fetch()
                     continue
                 if not (self._ready or self._later or self._calls or self._ends):
-                    if self._no_money:
-                        self._end(await asyncio.to_thread(self._why_no_money))
+                    if self._no_more is StopReason.BUDGET:
+                        with self._ws.store.read() as tx:
+                            self._end(budget.budgets(self._ws).without_room(tx))
                     break
                 pause = self._pause()
                 if pause > 0:
                     await self._rest(pause)
                 elif not self._stop.is_set():
                     self._begin(self._ready.popleft())
-        except FindableError as error:
-            self._end(error)
         except Exception as error:  # noqa: BLE001 - raised again when what is under way has ended
-            self._broken = self._broken or error
+            self._end(error)
 
     async def _fetch(self) -> None:
         """Prepare the next batch; where there is none, look again once one of those under way is over."""
@@ -280,21 +377,8 @@ class _Asking:
             opened = OpenBatch(one.number, len(one.lines), one.lock, part_path(self._ws.data, one.number))
             self._open[one.number] = opened
             self._ready += [_Line(request, opened) for request in one.lines]
-            return
-        self._has_more, self._no_money = False, one is StopReason.BUDGET
-
-    def _why_no_money(self) -> FindableError:
-        with self._ws.store.read() as tx:
-            held = budget.budgets(self._ws)
-            nearest = held.nearest(tx)
-        assert nearest is not None  # noqa: S101 - it has no room
-        return held.without_room(nearest)
-
-    def _take_later(self) -> None:
-        now = self._ws.monotonic()
-        for line in [one for one in self._later if one.not_before <= now]:
-            self._later.remove(line)
-            self._ready.append(line)
+        else:
+            self._no_more = one
 
     def _pause(self) -> float:
         """Return how long the next line waits, in seconds; 0.0 where it may be asked now."""
@@ -304,31 +388,36 @@ class _Asking:
             return LOOK_S
         self.report.at_once = self._service.at_once(in_flight=len(self._calls))
         if not self._ready or len(self._calls) >= self.report.at_once:
-            return self._until_later(now)
-        line = self._ready[0]
-        try:
-            pause = max(self._service.hold_until - now, self._pace.wait(line.tokens, at=now))
-        except TooLargeError as error:
+            return min(LOOK_S, max(0.001, self._deadline - now))
+        line, most = self._ready[0], self._ws.limits.tpm
+        if most is not None and line.tokens > most:
             self._ready.popleft()
-            self._give_up(line, str(error), is_lost=False)
+            why = f"a call of {line.tokens} tokens can never start under a limit of {most} tokens a minute"
+            self._give_up(line, why, is_lost=False)
             return 0.0 if self._ready else LOOK_S / 100
+        pause = max(self._service.hold_until - now, self._pace.wait(line.tokens, at=now))
         if math.isinf(pause):
             if not self._calls:
-                self._end(day_used_up(self._ws, self._ws.limits.rpd or 0))
+                self._end(self._day_used_up())
             return LOOK_S
         if pause > self._patience_s:
             self._end(ThrottledError(f"the limits leave no room for another {pause:.0f} s", retry_after_s=pause))
             return LOOK_S
         return min(pause, LOOK_S)
 
-    def _until_later(self, now: float) -> float:
-        nearest = min((one.not_before for one in self._later), default=math.inf)
-        return min(LOOK_S, max(0.001, nearest - now), max(0.001, self._deadline - now))
+    def _day_used_up(self) -> ThrottledError:
+        ws, resets_at = self._ws, next_midnight_pacific(self._ws.now())
+        return ThrottledError(
+            f"the {ws.limits.rpd:,} requests a day of {ws.model.name} are used up; nothing was lost",
+            hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
+            "set TIER= or RPD= where your project has more",
+            resets_at=resets_at,
+        )
 
     async def _rest(self, seconds: float) -> None:
         others = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._ws.asleep(seconds))]
         try:
-            await asyncio.wait([*others, *self._calls, *self._ends], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*others, *self._calls, *self._ends, *self._later], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for one in others:
                 one.cancel()
@@ -337,23 +426,22 @@ class _Asking:
     def _begin(self, line: _Line) -> None:
         started = self._pace.start(line.tokens, at=self._ws.monotonic())
         self._warn_of_day()
-        call = asyncio.create_task(self._guarded(line, started))
-        self._calls[call] = line
-        call.add_done_callback(self._over)
+        self._spawn(self._ask(line, started), self._calls)
 
-    def _over(self, call: "asyncio.Task[None]") -> None:
-        self._calls.pop(call, None)
-        self._on_progress(self.report)
+    def _spawn(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
+        """Begin work that stands among others of its kind until it is over; what goes wrong in it ends the run."""
 
-    async def _guarded(self, line: _Line, call: StartedCall) -> None:
-        """Make one call; an error that is not its reply's ends the run."""
-        try:
-            await self._ask(line, call)
-        except (FindableError, OSError) as error:
-            self._end(error if isinstance(error, FindableError) else ConfigurationError(str(error)))
-        except Exception as error:  # noqa: BLE001 - raised again when what is under way has ended
-            self._broken = self._broken or error
-            self._stop.set()
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001 - raised again when what is under way has ended
+                self._end(error)
+            finally:
+                self._on_progress(self.report)
+
+        task = asyncio.create_task(guarded())
+        among.add(task)
+        task.add_done_callback(among.discard)
 
     async def _ask(self, line: _Line, call: StartedCall) -> None:
         ws, opened, began = self._ws, line.batch, self._ws.monotonic()
@@ -414,8 +502,11 @@ class _Asking:
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
         asked_s = (error.retry_after_s if isinstance(error, UnavailableError) else None) or 0.0
         pause = max(pause * random.uniform(0.5, 1), min(asked_s, LONGEST_PAUSE_S))  # noqa: S311 - no secret
-        line.not_before = now + pause
-        return self._later.append(line)
+        return self._spawn(self._again(line, pause), self._later)
+
+    async def _again(self, line: _Line, pause: float) -> None:
+        await self._ws.asleep(pause)
+        self._ready.append(line)
 
     def _settle_refused(self) -> None:
         """Charge the rows whose requests were refused, now that others were answered."""
@@ -435,20 +526,11 @@ class _Asking:
         opened.left -= 1
         self.report.replies += 1
         if not opened.left and not self._stop.is_set():
-            end = asyncio.create_task(self._ended(opened))
-            self._ends.add(end)
-            end.add_done_callback(self._ends.discard)
+            self._spawn(self._ended(opened), self._ends)
 
     async def _ended(self, opened: OpenBatch) -> None:
-        try:
-            await asyncio.to_thread(self._seal, opened)
-            self._has_more, self._no_money = True, False  # what failed may be asked again, and money be free
-        except FindableError as error:
-            self._end(error)
-        except Exception as error:  # noqa: BLE001 - raised again when what is under way has ended
-            self._broken = self._broken or error
-            self._stop.set()
-        self._on_progress(self.report)
+        await asyncio.to_thread(self._seal, opened)
+        self._no_more = None  # what failed may be asked again, and money be free
 
     def _seal(self, opened: OpenBatch) -> None:
         """Seal what came for a batch and ingest it; of a trial what it cost is kept, and its files go."""
@@ -476,7 +558,7 @@ class _Asking:
                 report.answered += 1
                 continue
             source.ended.add(one.item_id)
-            if one.is_open and one.outcome in {Outcome.REFUSED, Outcome.INVALID} and isinstance(source, _Rows):
+            if one.is_open and one.outcome in {Outcome.REFUSED, Outcome.INVALID} and not source.is_alone:
                 source.failed.append(one.item_id)
             elif one.is_asked:
                 report.fail(one.item_id, one.reason)
@@ -514,8 +596,9 @@ class _Asking:
             await asyncio.sleep(LOOK_S)
             with contextlib.suppress(FindableError, OSError):
                 await asyncio.to_thread(self._sync)
-            if said := self._service.look(in_flight=len(self._calls)):
-                self._ws.display.warn(said)
+            self._service.look(in_flight=len(self._calls))
+            if self._ws.stopping.is_set() and not self.report.interrupted:
+                self._interrupt()
             self._on_progress(self.report)
 
     def _sync(self) -> None:
@@ -544,7 +627,9 @@ class _Asking:
             past = batches.calls_since(tx, name, since=since, but=list(self._open))
             used = batches.calls_of_day(tx, name, day=budget.today(now).isoformat())
         others = [
-            (at - (now - moment).total_seconds(), one.tokens) for one in past for moment in _spread(one, since, now)
+            (min(at, at - (now - moment).total_seconds()), one.tokens)
+            for one in past
+            for moment in _spread(one, since, now)
         ]
         uncounted = sum(one.calls - one.counted for one in list(self._open.values()))
         self._pace.prime(others, today=used + uncounted)
@@ -563,14 +648,3 @@ def _spread(past: batches.PastCalls, since: datetime, now: datetime) -> Iterator
     step = (ended - past.began) / past.calls
     moments = (past.began + step * number for number in range(1, past.calls + 1))
     return (one for one in moments if one >= since)
-
-
-def day_used_up(ws: OpenWorkspace, most: int) -> ThrottledError:
-    """Return the error that ends a run when the day's requests are used up."""
-    resets_at = next_midnight_pacific(ws.now())
-    return ThrottledError(
-        f"the {most:,} requests a day of {ws.model.name} are used up; nothing was lost",
-        hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
-        "set TIER= or RPD= where your project has more",
-        resets_at=resets_at,
-    )

@@ -9,11 +9,8 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pipeline.batch.account import BEFORE_SENT, BY_HAND
-from pipeline.batch.download import are_sealed, is_whole
-from pipeline.batch.reconcile import lock_of, read_again, reconcile
-from pipeline.batch.refused import give_up_batch
-from pipeline.batch.uploads import drop_upload
+from pipeline.batch.folder import is_whole, lock_of, read_again
+from pipeline.batch.send import BEFORE_SENT, BY_HAND, drop_upload, give_up_batch, reconcile
 from pipeline.core.errors import InputError, MissingError, RemoteError
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
@@ -57,7 +54,7 @@ class _Cancel:
             batch = self._cleared_up()
         if batch.state is BatchState.PREPARED:
             return self._give_up(batch, why=BEFORE_SENT)
-        if batch.state is BatchState.DOWNLOADED and not is_whole(self.ws, batch.result_file, batch.result_sha256):
+        if batch.state is BatchState.DOWNLOADED and not is_whole(self.ws.data, batch.result_file, batch.result_sha256):
             return self._give_up_lost(batch)
         if batch.state is not BatchState.SUBMITTED:
             said = f"batch {batch.number} is {batch.state}, there is nothing to cancel"
@@ -127,7 +124,8 @@ class _Cancel:
         ws = self.ws
         with ws.store.write() as tx:
             free = give_up_batch(tx, batch, why=why, at=ws.now())
-            if not are_sealed(ws, batch):  # no check is to miss them later
+            pairs = ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256))
+            if not all(is_whole(ws.data, *pair) for pair in pairs if pair[0]):  # no check is to miss them later
                 erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
         if batch.state is BatchState.PREPARED:
             drop_upload(ws.client, batch.upload)

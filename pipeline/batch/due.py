@@ -6,16 +6,13 @@ threads, or processes, never ask about one item at once: its claim is an INSERT.
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from pipeline.batch import ask, ingest
 from pipeline.batch.ask import LiveReport
-from pipeline.batch.draft import StopReason
-from pipeline.batch.interrupts import interrupt_thread
-from pipeline.batch.prepare import Preparation, Prepared, Selection
+from pipeline.batch.prepare import Preparation, Prepared, Selection, StopReason
 from pipeline.core.errors import FindableError, StateConflictError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Way
@@ -74,7 +71,7 @@ class DueTagger:
         self._opened = opened
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")
         self._over = threading.Event()
-        self._asking: set[threading.Thread] = set()
+        self.asking: set[threading.Thread] = set()  # each with the workspace open
 
     def start(self) -> None:
         """Look at what is due, at once and then again and again."""
@@ -95,16 +92,10 @@ class DueTagger:
         """Ask about all that is due and claimed by nobody, and wait for what comes of it."""
         self._asked(retry_due)
 
-    def stop(self, *, within_s: float) -> None:
-        """Begin nothing more; what is under way may finish within so many seconds, the last of them in a hurry."""
-        until = time.monotonic() + within_s
+    def stop(self) -> None:
+        """Begin nothing more."""
         self._over.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for hurry_s in (ask.GRACE_S + 1.0, 0.0):
-            for thread in list(self._asking):
-                thread.join(max(0.0, until - hurry_s - time.monotonic()))
-            for thread in list(self._asking):
-                interrupt_thread(thread.ident or 0)
 
     def _look_again(self) -> None:
         """Look again and again, each time in a thread of its own: one may wait for long for what others need not."""
@@ -114,10 +105,10 @@ class DueTagger:
 
     def _asked(self, do: Callable[[OpenWorkspace], object]) -> None:
         thread = threading.current_thread()
-        self._asking.add(thread)
+        self.asking.add(thread)
         kept_quiet = contextlib.suppress(FindableError, KeyboardInterrupt)  # why stands in the database
         try:
             with kept_quiet, self._opened() as ws:
                 do(ws)
         finally:
-            self._asking.discard(thread)
+            self.asking.discard(thread)

@@ -5,14 +5,13 @@ looked up by key; so what is written lies together on disk, memory stays flat, a
 it stopped.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.batch.account import IngestSummary, batch_account, odd_lines
-from pipeline.batch.reconcile import lock_of, read_again
-from pipeline.batch.replies import seal_dead
+from pipeline.batch.folder import lock_of, read_again, seal_dead
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.progress import NoProgress
@@ -35,7 +34,34 @@ CHUNK = 2500  # requests in one transaction, which keeps other writers waiting f
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
 NO_LINE = "no line in the result"
 ENDED = "no reply came before the process ended"
+EXAMPLES = 3
+ODD = (  # lines of a result that belong to no request: (kind, name of their count in the account, what they are)
+    ("unknown", "unknown", "a key that was never asked for"),
+    ("duplicate", "duplicates", "a second line for the same key"),
+    ("unreadable", "unreadable", "no JSON, and no key to be seen"),
+)
 UNTAKEN = "its row was removed or answered meanwhile"
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """One kind of thing that went wrong in a batch, how often, and up to three examples (name, excerpt)."""
+
+    outcome: str
+    reason: str
+    count: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclass
+class IngestSummary:
+    """What became of one batch: the four outcomes add up to its requests; the rest is about other lines."""
+
+    batch: Batch
+    anomalies: list[Anomaly] = field(default_factory=list)
+    unapplied: list[str] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)
+    other_versions: list[str] = field(default_factory=list)
 
 
 class Judged(NamedTuple):
@@ -172,10 +198,10 @@ class _BatchIngest:
             for page, contexts in self._pages():
                 self._write(self._judged(results, page, contexts), equals, source)
                 bar.show(page[-1].line or 0)
-            ended = self._finish(results)
-            odd = odd_lines(results, ended)
+            self._finish(results)
+            examples = results.examples()
         with ws.store.read() as tx:
-            return batch_account(tx, self.task, batch.number, data=ws.data, odd=odd)
+            return batch_account(tx, self.task, batch.number, examples=examples)
 
     def _pages(self) -> Iterator[tuple[Sequence[Ask], Mapping[str, Any]]]:
         """Yield the rows that the batch claims in the order of its lines, with what they are judged by."""
@@ -240,7 +266,7 @@ class _BatchIngest:
         forgiven = batch.is_cancelled_by_hand(batch_hours=self.ws.settings.batch_hours)
         return MissingLine(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
 
-    def _finish(self, results: ResultFile) -> Batch:
+    def _finish(self, results: ResultFile) -> None:
         """Hold the account against the requests, and end the batch."""
         number = self.batch.number
         with self.ws.store.read() as tx:
@@ -268,4 +294,35 @@ class _BatchIngest:
                 cost=cost,
                 calls=max(self.batch.calls, sum(outcomes.values()) - outcomes[Outcome.MISSING]) * self._is_live,
             )
-            return batches.get_batch(tx, number)
+
+
+def batch_account(
+    tx: "Connection", task: "Task", number: int, *, examples: Mapping[str, Sequence[tuple[int, str]]] | None = None
+) -> IngestSummary:
+    """Return what became of a batch: what went wrong in it, by reason with up to three examples of each.
+
+    `examples` are those of lines that belong to no request, by kind, as long as the result is at hand.
+    """
+    batch = batches.get_batch(tx, number)
+    counts: Counter[tuple[str, str]] = Counter()  # by outcome and reason
+    shown: dict[tuple[str, str], list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind
+    for outcome, reason, code, item_id, excerpt in answers.failed_attempts(tx, number):
+        word, _, detail = reason.partition(": ")
+        kind = (outcome, word if code is None else f"{word}, code {code}")
+        counts[kind] += 1
+        if counts[kind] <= EXAMPLES:
+            shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
+    unapplied, outdated, other = answers.unusual(tx, number, model=batch.model)
+    names = task.table(tx).names(
+        tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated]
+    )
+    anomalies = [
+        Anomaly(kind, why, count, tuple((f"line {line}", said) for line, said in (examples or {}).get(kind, ())))
+        for kind, name, why in ODD
+        if (count := getattr(batch, name))
+    ]
+    for kind, count in sorted(counts.items()):
+        told = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
+        anomalies.append(Anomaly(*kind, count, told))
+    unapplied, outdated = ([names.get(one, one) for one in some] for some in (unapplied, outdated))
+    return IngestSummary(batch, anomalies, unapplied, outdated, other)

@@ -9,15 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pipeline.batch import create, prepare
-from pipeline.batch.create import SendOutcome
-from pipeline.batch.draft import StopReason
-from pipeline.batch.prepare import BatchPlan, Selection
-from pipeline.batch.refused import give_up_batch
+from pipeline.batch import budget, prepare, send
+from pipeline.batch.budget import QuotaFullError
+from pipeline.batch.prepare import BatchPlan, Selection, StopReason
+from pipeline.batch.send import SendOutcome, give_up_batch
 from pipeline.core.errors import InputError, RemoteError, StateConflictError, ThrottledError
 from pipeline.core.states import BatchState
-from pipeline.cost import budget
-from pipeline.cost.estimate import QuotaFullError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.tokens import Usage
 from pipeline.store import answers, asks, batches
@@ -95,7 +92,7 @@ def run(
     `patient`, an API that takes no more for now is no error while a batch is under way.
 
     Raises:
-        RemoteError, ConfigurationError: see `create.send_batch`; what was not sent goes out with the next run.
+        RemoteError, ConfigurationError: see `send.send_batch`; what was not sent goes out with the next run.
         BudgetError: a budget has no room for a single item.
     """
     with ws.store.read() as tx:
@@ -195,7 +192,7 @@ class _Submission:
 
     def send(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            outcome = create.send_batch(self.ws, number)
+            outcome = send.send_batch(self.ws, number)
             self.report.sent[number] = outcome
             if outcome is SendOutcome.REBUILD:
                 self.rebuild.append(number)
@@ -242,7 +239,8 @@ class _Submission:
             report.no_room = unmet
         elif nearest is not None and unmet:
             if not report.sent:
-                raise budget.budgets(ws).without_room(nearest)
+                with ws.store.read() as tx:
+                    raise budget.budgets(ws).without_room(tx)
             report.held_back, report.budget = unmet, f"{nearest.name}={nearest.usd:g}"
 
     def _items(self, numbers: Collection[int]) -> int:

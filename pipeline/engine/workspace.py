@@ -7,6 +7,7 @@ out is loaded where there are some.
 
 import contextlib
 import sqlite3
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,7 @@ class OpenWorkspace:
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
     asleep: Callable[[float], Awaitable[None]] = asyncio_sleep
+    stopping: threading.Event = field(default_factory=threading.Event)  # set, it ends what asks as Ctrl-C does
     budget: Budget | None = None  # of this command; that of the day is a setting
     is_bound: bool = False
     tells_backend: bool = True  # whether `tell_backend` has anything to say; false for a command that only checks it

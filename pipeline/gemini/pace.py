@@ -19,8 +19,7 @@ from pipeline.core.errors import ThrottledError
 from pipeline.gemini.errors import LATER
 from pipeline.gemini.models import RateLimits
 
-MINUTE_S = 60.0
-WINDOW_S = MINUTE_S + 1.0  # ours: a second is what the network may press together on the way to the server
+WINDOW_S = 61.0  # ours: a second is what the network may press together on the way to the server
 BURST_S = 1.0  # ours: after idling, the calls of one second may start at once; so late wake-ups are made up for too
 PACED_BURST_S = 20.0  # ours: an ordinary change of an index starts at once; no minute has more than its limit
 FIRST_DELAY_S = 2.0  # ours: the pause after a refusal that names none; doubles with each until a call succeeds
@@ -29,14 +28,6 @@ TICK_S = 1e-6  # ours: a shorter wait is none; above what floats lose
 _OTHER_TIER = f"{LATER}, or set TIER= to the tier that your project has"
 
 T = TypeVar("T")
-
-
-class TooLargeError(ValueError):
-    """A call has more tokens than the limit of a whole minute, so it can never start."""
-
-    def __init__(self, tokens: int, tpm: int) -> None:
-        """Say both numbers."""
-        super().__init__(f"a call of {tokens} tokens can never start under a limit of {tpm} tokens a minute")
 
 
 @dataclass(slots=True, eq=False)
@@ -50,19 +41,13 @@ class StartedCall:
 
 
 class Pace:
-    """The limits of one model for one process; not for two threads at once. Time that goes back stands still."""
+    """The limits of one model for one process; not for two threads at once."""
 
     def __init__(self, limits: RateLimits, *, at: float, burst_s: float = BURST_S) -> None:
-        """Begin with an empty minute; after idling, the calls of `burst_s` seconds may start at once.
-
-        Raises:
-            ValueError: a limit is below 1; None is how to have none.
-        """
-        if any(limit is not None and limit < 1 for limit in limits):
-            raise ValueError(f"a limit must be 1 or more, not {limits}")
+        """Begin with an empty minute and an unused day; after idling, what `burst_s` may hold starts at once."""
         self.used_today = 0  # requests of this Pacific day, as far as they are known here
-        self._most = [math.inf if one is None else one for one in (limits.rpm, limits.tpm)]
-        self._limits, self._now, self._burst_s = limits, at, burst_s
+        self._most = [math.inf if one is None else one for one in limits]  # a minute; requests a day
+        self._now, self._burst_s = at, burst_s
         self._calls: deque[StartedCall] = deque()  # of the last minute, oldest first
         self._counted = [0, 0]  # of these: requests, tokens
         self._taken_until = [at, at]  # in step, what was counted takes until then: requests, tokens
@@ -72,7 +57,7 @@ class Pace:
         """Count what others did: (started at, tokens) of the last minute, and all requests of the day, ours included.
 
         May be called again at any time: the calls told earlier are forgotten, our own are kept, so `calls` must not
-        hold them. One that lies in the future counts as of now.
+        hold them.
         """
         self.used_today = today
         others = [StartedCall(at, tokens, is_ours=False) for at, tokens in calls]
@@ -84,40 +69,28 @@ class Pace:
         """Return the seconds until a call of so many estimated prompt tokens may start, if nothing starts before it.
 
         0.0 means now; `math.inf` that the day's requests are used up. A call that embeds counts as a request for each
-        of its texts.
-
-        Raises:
-            TooLargeError: the call has more tokens than a whole minute's limit and can never start.
-            ValueError: `tokens` is below zero, or `requests` no number that a minute can have.
+        of its texts; one that is larger than a minute's limit waits for an empty minute.
         """
-        if tokens < 0 or not 1 <= requests <= self._most[0]:
-            raise ValueError(f"a call cannot have {tokens} tokens and count as {requests} requests")
-        if self._limits.tpm is not None and tokens > self._limits.tpm:
-            raise TooLargeError(tokens, self._limits.tpm)
-        if self._limits.rpd is not None and self.used_today >= self._limits.rpd:
+        if self.used_today >= self._most[2]:
             return math.inf
-        self._advance(at)
+        self._now = at
+        while self._calls and self._calls[0].at + WINDOW_S <= at:
+            self._count(self._calls.popleft(), -1)
         count, total = self._counted[0] + requests, self._counted[1] + tokens
         until = max(self._hold, max(self._taken_until) - self._burst_s)
         for one in self._calls:
             if count <= self._most[0] and total <= self._most[1]:
                 break
             count, total, until = count - one.requests, total - one.tokens, max(until, one.at + WINDOW_S)
-        return until - self._now if until - self._now > TICK_S else 0.0
+        return until - at if until - at > TICK_S else 0.0
 
     def start(self, tokens: int, *, at: float, requests: int = 1) -> StartedCall:
-        """Count a call that starts now, and return it, to be settled or withdrawn.
-
-        Raises:
-            ValueError: `wait` says that it may not start yet; nothing was counted. TooLargeError as `wait` does.
-        """
-        if (pause := self.wait(tokens, at=at, requests=requests)) > 0:
-            raise ValueError(f"a call of {tokens} tokens may not start for another {pause} s")
-        call = StartedCall(self._now, tokens, requests)
+        """Count a call that starts now, as `wait` lets it, and return it, to be settled or withdrawn."""
+        self._now, call = at, StartedCall(at, tokens, requests)
         self.used_today += requests
-        if self._most != [math.inf, math.inf]:
+        if self._most[:2] != [math.inf, math.inf]:
             self._calls.append(call)
-            self._counted = [self._counted[0] + requests, self._counted[1] + tokens]
+            self._count(call, 1)
         self._take(requests, tokens)
         return call
 
@@ -137,35 +110,28 @@ class Pace:
         self.used_today = max(0, self.used_today - call.requests)
         if call in self._calls:
             self._calls.remove(call)
-            self._counted = [self._counted[0] - call.requests, self._counted[1] - call.tokens]
+            self._count(call, -1)
             self._take(-call.requests, -call.tokens)
 
     def refused(self, *, at: float, delay_s: float | None) -> None:
         """Take a refusal per minute: nothing starts before `delay_s` is over, at most a minute; None names no delay."""
-        self._advance(at)
-        if delay_s is None or math.isnan(delay_s):
+        if delay_s is None:
             delay_s = FIRST_DELAY_S * 2.0 ** min(self._refused_in_a_row, 10)
         self._refused_in_a_row += 1
-        self._hold = max(self._hold, self._now + min(max(delay_s, 0.0), WINDOW_S))
+        self._hold = max(self._hold, at + min(delay_s, WINDOW_S))
 
     def succeeded(self) -> None:
         """Take a success: the next refusal is a first one."""
         self._refused_in_a_row = 0
 
+    def _count(self, call: StartedCall, sign: int) -> None:
+        self._counted = [self._counted[0] + sign * call.requests, self._counted[1] + sign * call.tokens]
+
     def _take(self, requests: int, tokens: int) -> None:
         """Add to the time that what was counted takes in step; a correction may be below zero."""
-        for at, (amount, most) in enumerate(zip((requests, tokens), self._most, strict=True)):
-            self._taken_until[at] = max(self._now, max(self._now, self._taken_until[at]) + amount * WINDOW_S / most)
-
-    def _advance(self, at: float) -> None:
-        self._now = max(self._now, at)
-        for one in reversed(self._calls):
-            if one.at <= self._now:
-                break
-            one.at = self._now  # another machine's clock is ahead of ours
-        while self._calls and self._calls[0].at + WINDOW_S <= self._now:
-            call = self._calls.popleft()
-            self._counted = [self._counted[0] - call.requests, self._counted[1] - call.tokens]
+        for at, amount in enumerate((requests, tokens)):
+            began = max(self._now, self._taken_until[at])
+            self._taken_until[at] = max(self._now, began + amount * WINDOW_S / self._most[at])
 
 
 class SharedPace:
@@ -189,15 +155,13 @@ class SharedPace:
     def call(self, do: Callable[[], T], *, requests: int, tokens: int) -> T:
         """Make a call as soon as it may start, again where a quota of the minute refuses it, and return what it gives.
 
-        One that alone is larger than a minute's limit goes out when the minute is empty.
-
         Raises:
             ThrottledError: a quota of the day, or no call of the run succeeded for as long as patience lasts.
             BaseException: what another call failed with for good while this one waited; it was not made.
         """
         try:
             while True:
-                self._wait(min(requests, self._limits.rpm or requests), min(tokens, self._limits.tpm or tokens))
+                self._wait(requests, tokens)
                 try:
                     given = do()
                 except ThrottledError as error:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pipeline.batch import prepare, uploads
+from pipeline.batch import prepare, send
+from pipeline.batch.folder import FOLDER
 from pipeline.core import files, links
 from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.core.states import BatchState
@@ -126,7 +127,7 @@ def _clean_uploads(ws: OpenWorkspace, *, report: CleanReport) -> None:
         if not batches.batches_in_states(tx):
             return
     try:
-        for one in uploads.left_uploads(ws.store, ws.client):
+        for one in send.left_uploads(ws.store, ws.client):
             report.uploads += 1
             if not report.dry:
                 ws.client.delete(one.file.name)
@@ -140,7 +141,7 @@ def unknown_sealed(store: Store, data: Path, borne: Collection[int] = ()) -> lis
     A batch is in the database before it has a result, so no killed run leaves a result without one. A request file
     alone may be what a run left that died before it claimed; not where a remote batch has its number, as those `borne`.
     """
-    found = [(path, ours) for path in sorted((data / prepare.FOLDER).glob("*")) if (ours := OURS.fullmatch(path.name))]
+    found = [(path, ours) for path in sorted((data / FOLDER).glob("*")) if (ours := OURS.fullmatch(path.name))]
     with store.read() as tx:  # after the look: whatever was seen there was recorded before
         known = {batch.number for batch in batches.batches_in_states(tx)}
     sent = {int(ours[1]) for _, ours in found if ours[2] == "results" and ours[3] is None} | set(borne)
@@ -155,7 +156,7 @@ def litter(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
     coming = {batch.number for batch in everyone if batch.state in {BatchState.SUBMITTED, BatchState.ASKING}}
     abandoned = [path for path in sorted(data.glob(f"*{files.PART}")) if files.is_abandoned(path)]
     kept = known.union(unknown_sealed(store, data, borne))
-    return abandoned + [path for path in sorted((data / prepare.FOLDER).glob("*")) if _is_litter(path, kept, coming)]
+    return abandoned + [path for path in sorted((data / FOLDER).glob("*")) if _is_litter(path, kept, coming)]
 
 
 def _is_litter(path: Path, known: set[Path], coming: set[int]) -> bool:

@@ -16,7 +16,7 @@ from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pipeline.batch import reconcile, uploads
+from pipeline.batch import send
 from pipeline.core import __version__, files
 from pipeline.core.errors import (
     ConfigurationError,
@@ -432,7 +432,7 @@ def _submitted(look: _Look, batch: Batch, prefixes: frozenset[str]) -> Found:
     try:
         remote = look.ws.client.get_batch(batch.remote_name or "")
     except MissingError as error:
-        left = reconcile.hidden_for(batch, look.ws.settings, now=look.ws.now())
+        left = send.hidden_for(batch, look.ws.settings, now=look.ws.now())
         said = f"batch {batch.number} is not to be seen there any more ({error.message})"
         why = "its items stay claimed, and its result may never come"
         ways = f"wait {left:.0f} s, it may be shown late" if left else f"the key of its project, or {cancel}"
@@ -464,7 +464,7 @@ def _uploads(look: _Look) -> Found:
     """Does the API keep uploads of ours that no batch needs any more?"""
     if not look.batches:
         return
-    left = _listed(lambda: uploads.left_uploads(look.store, look.ws.client))
+    left = _listed(lambda: send.left_uploads(look.store, look.ws.client))
     if isinstance(left, RefusedError):
         why = "uploads may be left there until the API forgets them"
         yield notice(f"the list of files cannot be had: {left.message}", why, "nothing, where there is none")

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.batch import prepare, uploads
+from pipeline.batch import prepare, send
 from pipeline.core import files, links
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
 from pipeline.engine.task import Task
@@ -143,7 +143,7 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str) -> None:
 
 def _drop_uploads(ws: OpenWorkspace, mine: "Sequence[Batch]") -> int:
     """Delete what the API still keeps of these batches: uploads; of the local engine, which is at work, results too."""
-    left = uploads.left_uploads(ws.store, ws.client, of={batch.number for batch in mine})
+    left = send.left_uploads(ws.store, ws.client, of={batch.number for batch in mine})
     for one in left:
         ws.client.delete(one.file.name)
     for batch in mine if ws.backend == "local" else ():

@@ -5,11 +5,10 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.batch import replies
+from pipeline.batch import folder, report
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Way
-from pipeline.cost import history
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
@@ -64,14 +63,14 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             "model": ws.settings.model,
             "workspace": str(ws.data),
             "workspace_id": here.workspace_id,
-            **history.usage_history(tx, ws.task),
-            **history.versions_of(tx, ws.task, ws.settings.model),
+            "due": report.due_items(tx, ws.task),
+            **report.versions_of(tx, ws.task, ws.settings.model),
             "others": _others(ws.tasks, ws.task, answers.asked_tasks(tx)),
         }
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
     waiting = Counter(one.state.value for one in mine)
-    waiting["downloaded"] += sum(one.task == ws.task.name and one.way is Way.LIVE for one in replies.dead_batches(ws))
+    waiting["downloaded"] += sum(one.task == ws.task.name and one.way is Way.LIVE for one in folder.dead_batches(ws))
     document["next"] = _next(document, ws, waiting, wants_room=wants_room)
     entry = ws.collection.word if ws.is_indexed else ""
     going = [one for one in batches.by_run(everyone) if not one.is_over]
@@ -147,7 +146,7 @@ def _wants_room(tx: "Connection", mine: list[Batch], settings: Settings) -> bool
     states = {one.state for one in mine}
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:
         return False
-    from pipeline.cost.estimate import quota_shortfall
+    from pipeline.batch.budget import quota_shortfall
 
     ready = [one for one in mine if one.state is BatchState.PREPARED]
     return any(one.tries and one.upload for one in ready) or any(

@@ -8,15 +8,16 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any, Literal, TypeVar, Unpack, overload
 
-from pipeline.batch.account import BatchSummary, list_batches
-from pipeline.batch.interrupts import Stop, await_in_thread, run_in_thread
+from pipeline.batch.report import BatchSummary, list_batches
 from pipeline.core.declaration import A_co, Declaration
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import Progress
@@ -73,7 +74,7 @@ class Workspace:
         """
         return self._run(partial(self._add, people, mapping=mapping, strict=strict, report=report))
 
-    def _add(self, people: Any, stop: Stop, **options: Any) -> PeopleImportReport:
+    def _add(self, people: Any, stop: Event, **options: Any) -> PeopleImportReport:
         with TemporaryDirectory() as folder:
             path = Path(people) if isinstance(people, str | PathLike) else _written(people, Path(folder))
             with self._opened(self._settings_of(PEOPLE), Access.CREATE, stop) as ws:
@@ -89,7 +90,7 @@ class Workspace:
         `items` are rows in the place of those that a `Task` names.
         """
 
-        def work(stop: Stop) -> Preflight:
+        def work(stop: Event) -> Preflight:
             found = self._settings_of(task, items, settings)
             access = Access.READ if found.task in BUILT_IN else Access.WRITE  # whose items come with it
             with self._opened(found, access, stop) as ws:
@@ -138,7 +139,7 @@ class Workspace:
         return await self._awaited(partial(self._tag, task, options, items, settings))
 
     def _tag(
-        self, task: TaskLike, options: TagOptions, items: Any, settings: Mapping[str, object], stop: Stop
+        self, task: TaskLike, options: TagOptions, items: Any, settings: Mapping[str, object], stop: Event
     ) -> TagReport:
         with _asking:
             found = self._settings_of(task, items, settings)
@@ -166,7 +167,7 @@ class Workspace:
         """
 
         def opened() -> contextlib.AbstractContextManager[OpenWorkspace]:
-            return self._opened(self._settings_of(task), Access.READ, Stop())
+            return self._opened(self._settings_of(task), Access.READ, Event())
 
         return Answers(opened, extractor, self._telling)
 
@@ -177,7 +178,7 @@ class Workspace:
             InputError: nothing is answered yet, or the task does not say by what text its rows are found.
         """
 
-        def work(stop: Stop) -> IndexReport:
+        def work(stop: Event) -> IndexReport:
             with _asking, self._opened(self._settings_of(task, None, settings), Access.WRITE, stop) as ws:
                 ws.bring_index()
                 return build.run(ws)
@@ -203,7 +204,7 @@ class Workspace:
         """Do as `search` while the event loop goes on."""
         return await self._awaited(partial(self._search, question, k, task, like=like, how=how))
 
-    def _search(self, question: str, k: int, task: TaskLike, stop: Stop, *, like: str, how: SearchWords) -> list[Hit]:
+    def _search(self, question: str, k: int, task: TaskLike, stop: Event, *, like: str, how: SearchWords) -> list[Hit]:
         if bool(question) == bool(like):
             raise InputError("a search takes a question or like=, one of both", hint='search("who knows water law")')
         options = search_options(k, **how)
@@ -219,7 +220,7 @@ class Workspace:
             InputError: as `search`; one of the questions cannot be read.
         """
 
-        def work(stop: Stop) -> list[list[Hit]]:
+        def work(stop: Event) -> list[list[Hit]]:
             options = search_options(k, **how)
             with self._opened(self._settings_of(task), Access.READ, stop) as ws, OpenSearch(ws) as opened:
                 return list(opened.ask_many(questions, options))
@@ -229,7 +230,7 @@ class Workspace:
     def batches(self) -> list[BatchSummary]:
         """Return every batch of every task, oldest first."""
 
-        def work(stop: Stop) -> list[BatchSummary]:
+        def work(stop: Event) -> list[BatchSummary]:
             with self._opened(self._settings_of(PEOPLE), Access.READ, stop) as ws:
                 return list_batches(ws.store, now=ws.now())
 
@@ -238,7 +239,7 @@ class Workspace:
     def log(self, n: int = 10, task: TaskLike | None = None) -> list[dict[str, Any]]:
         """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
 
-        def work(stop: Stop) -> list[dict[str, Any]]:
+        def work(stop: Event) -> list[dict[str, Any]]:
             with self._opened(self._settings_of(task or PEOPLE), Access.READ, stop) as ws:
                 return show.newest_requests(ws, limit=n, every=task is None)
 
@@ -255,23 +256,23 @@ class Workspace:
         return with_given(found, {"task": str(Path(task).resolve() if isinstance(task, PathLike) else task)})
 
     @contextlib.contextmanager
-    def _opened(self, settings: Settings, access: Access, stop: Stop) -> Iterator[OpenWorkspace]:
+    def _opened(self, settings: Settings, access: Access, stop: Event) -> Iterator[OpenWorkspace]:
         with open_workspace(settings, self.display, access=access, agrees=lambda _question: self.agrees) as ws:
-            ws.sleep = stop.sleep
+            ws.stopping, ws.sleep = stop, partial(_slept, stop)
             yield ws
 
-    def _run(self, work: Callable[[Stop], T]) -> T:
+    def _run(self, work: Callable[[Event], T]) -> T:
         """Do a piece of work, where this thread has an event loop that runs in another thread."""
         with self._telling():
             try:
                 asyncio.get_running_loop()
             except RuntimeError:
-                return work(Stop())
-            return run_in_thread(work)
+                return work(Event())
+            return _run_in_thread(work)
 
-    async def _awaited(self, work: Callable[[Stop], T]) -> T:
+    async def _awaited(self, work: Callable[[Event], T]) -> T:
         with self._telling():
-            return await await_in_thread(work)
+            return await _await_in_thread(work)
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -281,6 +282,38 @@ class Workspace:
             if error.hint and not getattr(error, "__notes__", ()):
                 error.add_note(f"next: {self.typed(error.hint)}")
             raise
+
+
+def _slept(stop: Event, seconds: float) -> None:
+    if stop.wait(seconds):
+        raise KeyboardInterrupt
+
+
+def _run_in_thread(work: Callable[[Event], T]) -> T:
+    """Return what a call gives in a thread of its own; the caller's thread waits, and its loop with it."""
+    stop = Event()
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(work, stop)
+        while True:
+            try:
+                return ended.result()
+            except KeyboardInterrupt:
+                if ended.done():
+                    raise
+                stop.set()
+
+
+async def _await_in_thread(work: Callable[[Event], T]) -> T:
+    """Return what a call gives; the caller's event loop goes on meanwhile, and a cancelled caller waits for its end."""
+    stop = Event()
+    ended = asyncio.get_running_loop().run_in_executor(None, work, stop)
+    try:
+        return await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([ended])
+        ended.exception()  # which is not told: the caller is cancelled
+        raise
 
 
 def _written(people: Any, folder: Path) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.batch.account import IngestSummary
+from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import BatchPlan
 from pipeline.batch.submit import agreeing
 from pipeline.core.errors import FindableError, GateError, InputError, RemoteError

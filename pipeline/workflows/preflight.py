@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.batch import ingest, submit
+from pipeline.batch import budget, ingest, submit
+from pipeline.batch.budget import AT_API, Calibration
 from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
-from pipeline.cost import budget, estimate
-from pipeline.cost.estimate import AT_API, Calibration
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.errors import next_midnight_pacific
@@ -278,7 +277,7 @@ def estimate_both(
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
         plan = plan_batches(ws, Selection(limit), bar=bar)
     with ws.store.read() as tx:
-        known, waiting = estimate.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
+        known, waiting = budget.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
         modes = _Modes(ws, tx, plan, known)
         batch, live = modes.batch(waives_pilot=waives_pilot), modes.live()
     recommended, reason = recommend(batch, live, items=plan.items, deadline_s=deadline_s)

@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.batch import ingest, poll, submit
-from pipeline.batch.account import IngestSummary
-from pipeline.batch.create import SendOutcome
+from pipeline.batch import budget, ingest, poll, submit
+from pipeline.batch.budget import AT_API, BudgetError
+from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan, Selection
+from pipeline.batch.send import SendOutcome
 from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import OPEN, BatchState, RemoteState, remote_state
-from pipeline.cost import budget
-from pipeline.cost.budget import BudgetError
-from pipeline.cost.estimate import AT_API
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.batch import due
+from pipeline.batch import budget, due
+from pipeline.batch.budget import AT_API
 from pipeline.batch.submit import agreeing
 from pipeline.core.errors import FindableError
 from pipeline.core.states import BatchState
-from pipeline.cost import budget
-from pipeline.cost.estimate import AT_API
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, staleness
 from pipeline.index.builds import Builds

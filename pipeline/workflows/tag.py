@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.batch.account import IngestSummary
+from pipeline.batch import budget
+from pipeline.batch.budget import BudgetError
+from pipeline.batch.ingest import IngestSummary
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN
-from pipeline.cost import budget
-from pipeline.cost.budget import BudgetError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import pilot
 from pipeline.store import runs

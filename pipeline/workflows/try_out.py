@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.batch import ask, replies
+from pipeline.batch import ask, budget, folder
 from pipeline.batch.ask import Tried
 from pipeline.batch.prepare import Selection
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.states import Outcome
-from pipeline.cost import estimate
 from pipeline.engine import questions, workspace
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.record import Judgement, judge_reply
@@ -141,7 +140,7 @@ def run(
     """
     evaluate.check_gate_overrides(ws)
     ws.bring_items()
-    replies.seal_dead(ws)
+    folder.seal_dead(ws)
     with ws.store.read() as tx:
         ids = _chosen(tx, ws.task, ws.extractor, wanted)
     trial = plan_trial(ws, ids)
@@ -158,7 +157,7 @@ def plan_trial(ws: OpenWorkspace, ids: Sequence[str]) -> "Trial":
     with ws.store.read() as tx:
         planned = {one.item.id: one for one in builder.lines(tx, ids)}
         names = ws.task.table(tx).names(tx, list(planned))
-        known = estimate.calibration(tx, ws.extractor)
+        known = budget.calibration(tx, ws.extractor)
     usage = sum((one.usage for one in planned.values()), NO_USAGE)
     cost = usage_cost(ws.model, known.applied(usage, count=len(planned)), batch=False, on=ws.now().date())
     tried = {key: TriedItem(key, names.get(key, key), requests.shown_object(one.data)) for key, one in planned.items()}
@@ -312,7 +311,7 @@ def run_pair(
     sides = [_side(ws, text) for text in texts]
     if any(one.ws for one in sides):
         ws.bring_items()
-        replies.seal_dead(ws)
+        folder.seal_dead(ws)
     with ws.store.read() as tx:
         labels = [one.label for one in sides if one.ws is None]
         among = answers.items_of_versions(tx, ws.task.name, labels) if labels else _every(tx, ws.task)

@@ -24,7 +24,7 @@ KNOW_SUBJECTS = (
     "pipeline.workflows.library",
     "web.views.",
 )
-UNNAMED = {"core", "store", "gemini", "engine", "tables", "cost", "quality", "index", "batch"}
+UNNAMED = {"core", "store", "gemini", "engine", "tables", "quality", "index", "batch"}
 MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of a subject's table
 FILES_OF_INDEX = {
     f"pipeline.index.{name}"

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.batch import ingest, replies
+from pipeline.batch import folder, ingest
 from pipeline.batch.due import ask_alone
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.workspace import OpenWorkspace
@@ -116,7 +116,7 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
 
 def is_askable(ws: OpenWorkspace, document: dict[str, Any]) -> bool:
     """Return whether the next command that asks would ask about an item, or would once it is parked no more."""
-    dead, item_id = replies.dead_batches(ws), document["item"]
+    dead, item_id = folder.dead_batches(ws), document["item"]
     with ws.store.read() as tx:
         left = any(item_id in asks.items_of(tx, one.number).values() for one in dead)  # free once it is asked
         return bool(document["parked"] or left or asks.askable_among(tx, ws.task, [item_id]))

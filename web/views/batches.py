@@ -7,7 +7,9 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.batch import cancel
-from pipeline.batch.account import CANCELLED, batch_account, list_batches, summary_of
+from pipeline.batch.ingest import batch_account
+from pipeline.batch.report import list_batches, summary_of
+from pipeline.batch.send import CANCELLED
 from pipeline.core.states import BatchState
 from pipeline.store import batches, workspace
 from web.render import desk_of, show_page
@@ -33,7 +35,7 @@ def get_batch(request: Request, number: Number) -> dict[str, Any]:
     with desk_of(request).to_read() as ws:
         with ws.store.read() as tx:
             task = ws.task_of(batches.get_batch(tx, number).task)
-            account = batch_account(tx, task, number, data=ws.data)
+            account = batch_account(tx, task, number)
             moves = workspace.events_about(tx, "batch", number)
         document = summary_of(account.batch, now=ws.now()).document
         reasons = [asdict(one) for one in account.anomalies]

@@ -7,9 +7,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from pipeline.batch import replies
+from pipeline.batch import budget, folder
 from pipeline.core.states import Way
-from pipeline.cost import budget
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import status
 from pipeline.quality.report import report_documents
@@ -114,7 +113,7 @@ class _Home:
     def budgets(self) -> list[dict[str, Any]]:
         ws = self.ws
         with ws.store.read() as tx:
-            found = budget.budgets_of_task(tx, ws.task, per_day=ws.settings.budget_per_day, now=ws.now()).left(tx)
+            found = budget.budgets(ws, budget.running_budget(tx, ws.task)).left(tx)
         return [
             {"name": one.name, "usd": one.usd, "since": one.since.isoformat(), "left": round(left, 6)}
             for one, left in found
@@ -122,7 +121,7 @@ class _Home:
 
     def _live_runs(self, going: list[Batch]) -> list[dict[str, Any]]:
         """Return the runs of our own calls that go on, whichever process they are of, with how far and how quick."""
-        dead, now, found = {one.run or one.number for one in replies.dead_batches(self.ws)}, self.ws.now(), []
+        dead, now, found = {one.run or one.number for one in folder.dead_batches(self.ws)}, self.ws.now(), []
         for one in (one for one in going if one.way is Way.LIVE):
             done, took = max(one.calls, one.replies), max((now - one.created_at).total_seconds(), 1.0)
             pace = {"rate": done / took, "eta_s": (one.requests - done) * took / done} if done else {}

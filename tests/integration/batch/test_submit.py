@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.batch import budget
 from pipeline.core import files
-from pipeline.cost import estimate
 from pipeline.engine import questions
 from pipeline.store import asks
 from tests.integration.looks import (
@@ -84,7 +84,7 @@ def test_no_more_bytes_are_uploaded_than_the_api_keeps(
     people(4)
     api.configure(paused=True)
     assert workspace.run("batch-submit", "--limit", "2").exit_code == 0
-    monkeypatch.setattr(estimate, "MAX_STORED_BYTES", int(batch_row(workspace)["request_size"] * 1.5))
+    monkeypatch.setattr(budget, "MAX_STORED_BYTES", int(batch_row(workspace)["request_size"] * 1.5))
     result = workspace.ran("batch-submit", code=4)
     assert "bytes would be uploaded" in result.stderr
     assert (states(workspace), uploads(api)) == (["submitted", "prepared"], 1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch.reconcile import lock_of
+from pipeline.batch.folder import lock_of
 from tests.integration.many_passages import put
 from tests.lab import Api, Workspace
 from tests.page import Page

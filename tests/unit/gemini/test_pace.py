@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pipeline.gemini.models import RateLimits
-from pipeline.gemini.pace import BURST_S, WINDOW_S, Pace, TooLargeError
+from pipeline.gemini.pace import BURST_S, WINDOW_S, Pace
 
 
 def _requests(rpm: int, *, rpd: int | None = None) -> Pace:
@@ -45,19 +45,6 @@ def test_a_call_may_count_as_many_requests() -> None:
     windows = [sum(count for other, count in sent if until - 60.0 < other <= until) for until, _ in sent]
     assert max(windows) <= 300
     assert sum(windows[30:]) / 30 > 200
-    with pytest.raises(ValueError, match="cannot have 1 tokens and count as 301 requests"):
-        limiter.wait(1, at=at, requests=301)
-
-
-def test_a_call_larger_than_a_minute_is_an_error_and_not_a_wait() -> None:
-    """What can never start is said at once, and what is as large as the limit can."""
-    limiter = Pace(RateLimits(rpm=None, tpm=100, rpd=None), at=0.0)
-    with pytest.raises(TooLargeError, match="101 tokens"):
-        limiter.wait(101, at=0.0)
-    with pytest.raises(TooLargeError):
-        limiter.start(101, at=0.0)
-    limiter.start(100, at=0.0)
-    assert limiter.wait(100, at=0.0) == WINDOW_S
 
 
 def test_actual_tokens_take_the_place_of_the_estimate() -> None:
@@ -95,8 +82,6 @@ def test_the_day_ends_when_its_requests_are_used_up_and_begins_anew() -> None:
     for _ in range(2):
         limiter.start(1, at=0.0)
     assert (limiter.used_today, limiter.wait(1, at=0.0)) == (3, math.inf)
-    with pytest.raises(ValueError, match="inf"):
-        limiter.start(1, at=0.0)
     limiter.prime([], today=2)
     assert (limiter.used_today, limiter.wait(1, at=5.0)) == (2, 0.0)
 
@@ -136,5 +121,5 @@ def test_after_a_refusal_nothing_starts_before_its_delay_is_over() -> None:
         waits.append(limiter.wait(1, at=at))
     assert waits == pytest.approx([8.0, 16.0, 32.0])
     limiter.succeeded()
-    limiter.refused(at=600.0, delay_s=math.nan)
+    limiter.refused(at=600.0, delay_s=None)
     assert limiter.wait(1, at=600.0) == pytest.approx(2.0)

@@ -1,4 +1,4 @@
-"""What our own calls leave on disk: a line a reply, sealed as a result by who asked, or by who comes next.
+"""The files of a batch and its lock; replies to our own calls, sealed as a result by who asked, or by who comes next.
 
 A reply is written in one go before its slot is free, so kill -9 loses none; a line that was cut is taken off. A process
 that asks holds its batch's lock: where that is free, the process is dead, and what it left is sealed by another.
@@ -6,11 +6,11 @@ that asks holds its batch's lock: where that is free, the process is dead, and w
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from pipeline.batch.prepare import result_path
-from pipeline.batch.reconcile import lock_of
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, StateConflictError
 from pipeline.core.states import BatchState, Outcome, Way
@@ -19,7 +19,48 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import responses, tokens
 from pipeline.store import batches
 from pipeline.store.batches import Batch
-from pipeline.store.locks import Lock
+from pipeline.store.locks import Lock, LockLostError
+
+T = TypeVar("T")
+FOLDER = "batches"
+
+
+def request_path(data: Path, number: int) -> Path:
+    """Return where the request file of a batch is, in the workspace's directory."""
+    return data / FOLDER / f"{number:06d}-requests.jsonl"
+
+
+def result_path(data: Path, number: int) -> Path:
+    """Return where the result file of a batch is, in the workspace's directory."""
+    return data / FOLDER / f"{number:06d}-results.jsonl"
+
+
+def part_path(data: Path, number: int) -> Path:
+    """Return where the replies to our own calls of a batch are written before they are sealed."""
+    return result_path(data, number).with_suffix(".asked")
+
+
+def is_whole(data: Path, name: str | None, sha256: str | None) -> bool:
+    """Return whether a file of a batch is on disk as it was sealed."""
+    path = data / (name or "")
+    return path.is_file() and files.sha256_of(path) == sha256
+
+
+def lock_of(number: int) -> str:
+    """Return the name of the lock on what is done with a batch."""
+    return f"batch-{number}"
+
+
+def read_again(once: Callable[[], T], *, times: int) -> T:
+    """Do what begins by reading its rows, anew where another process went on with them; so often at the most.
+
+    Raises:
+        StateConflictError, LockLostError: the last time, too.
+    """
+    for _ in range(times - 1):
+        with contextlib.suppress(StateConflictError, LockLostError):
+            return once()
+    return once()
 
 
 @dataclass
@@ -63,11 +104,6 @@ class OpenBatch:
         file, self.file = self.file, -1
         if file >= 0:
             os.close(file)
-
-
-def part_path(data: Path, number: int) -> Path:
-    """Return where the replies to our own calls of a batch are written before they are sealed."""
-    return result_path(data, number).with_suffix(".asked")
 
 
 def seal(ws: OpenWorkspace, number: int, *, patience_s: float | None = None) -> None:
@@ -114,15 +150,7 @@ def account_trial(ws: OpenWorkspace, number: int, *, patience_s: float | None = 
 
 def _cut_to_whole_lines(part: Path) -> None:
     with part.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - (1 << 16))
-            file.seek(start)
-            if (found := file.read(end - start).rfind(b"\n")) >= 0:
-                end = start + found + 1
-                break
-            end = start
-        file.truncate(end)
+        file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
 
 
 def dead_batches(ws: OpenWorkspace) -> list[Batch]:

@@ -1,0 +1,190 @@
+"""How much may still be started, over all commands and processes: money, and what may wait at the API.
+
+A budget holds what was spent since it began, what is under way, and what is about to start; what is not over counts at
+its estimate and the error that was measured of estimates. It is looked at in the transaction that starts something.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import ConfigurationError, RemoteError
+from pipeline.core.settings import Budget
+from pipeline.core.states import BatchState
+from pipeline.gemini.errors import PACIFIC, next_midnight_pacific
+from pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES, Model, load_models
+from pipeline.gemini.tokens import Usage
+from pipeline.store import batches, money, runs
+from pipeline.store.money import Spent
+
+if TYPE_CHECKING:
+    from pipeline.core.settings import Settings
+    from pipeline.engine.task import Task
+    from pipeline.engine.workspace import OpenWorkspace
+    from pipeline.store.batches import Batch
+    from pipeline.store.database import Connection
+
+
+UNMEASURED = 0.10  # ours: how far off an estimate may be that nothing was measured of yet
+ENOUGH = 5  # answers from which on they tell more than the count of characters; a comparison has so many
+AT_API = (BatchState.SUBMITTING, BatchState.SUBMITTED)
+WAITING = (BatchState.PREPARED, *AT_API)  # at the API, or about to be
+
+
+class BudgetError(ConfigurationError):
+    """Nothing more is started, because a budget would be passed; what was started goes on."""
+
+
+class QuotaFullError(RemoteError):
+    """By our own count the API would refuse a batch for what is there already; it goes out as others end."""
+
+
+def today(now: datetime) -> date:
+    """Return the day of the API's daily quotas, and of daily budgets: that of US/Pacific."""
+    return now.astimezone(PACIFIC).date()
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """The budgets that hold now: that of the command, and that of the day."""
+
+    every: tuple[Budget, ...]
+    now: datetime
+
+    def left(self, tx: "Connection", *, error: float = 0.0, but: int | None = None) -> list[tuple[Budget, float]]:
+        """Return each budget with what may still be started of it, in USD, at least 0.
+
+        Batch `but` is left out, and what waits to be sent after it.
+        """
+        spent = [money.sum_spent(tx, since=one.since, but=but) for one in self.every]
+        return [
+            (one, max(0.0, one.usd - _used(found, error=error))) for one, found in zip(self.every, spent, strict=True)
+        ]
+
+    def room(self, tx: "Connection", *, error: float) -> float | None:
+        """Return how much more may be started, in USD, at least 0; None where no budget is set."""
+        return min((left for _, left in self.left(tx, error=error)), default=None)
+
+    def check(self, tx: "Connection", batch: "Batch") -> None:
+        """Make sure that a prepared batch may start; it was cut to fit with the error that was known then.
+
+        Raises:
+            BudgetError: it would pass a budget; the message says which and how much of it is used.
+        """
+        for budget, left in self.left(tx, but=batch.number):
+            if batch.estimated_cost > left:
+                said = f"${left:.4f} of it is left, and the next needs about ${batch.estimated_cost:.4f}"
+                raise self._error(budget, f"would be passed: {said}; nothing more was started")
+
+    def nearest(self, tx: "Connection") -> Budget | None:
+        """Return the budget of which the least is left, None where none is set."""
+        return min(self.left(tx), key=lambda pair: pair[1], default=(None, 0.0))[0]
+
+    def without_room(self, tx: "Connection") -> BudgetError:
+        """Return the error for the budget, of some, that has no room for another item."""
+        budget, _ = min(self.left(tx), key=lambda pair: pair[1])
+        return self._error(budget, "has no room for another request; nothing was written or sent")
+
+    def _error(self, budget: Budget, why: str) -> BudgetError:
+        more, since = f"give it a larger {budget.name}", f" (since {budget.since:%Y-%m-%d %H:%M} UTC)"
+        if budget.name == "BUDGET_PER_DAY":
+            more += f", or run it again after {next_midnight_pacific(self.now):%Y-%m-%d %H:%M} UTC"
+            since = ""
+        return BudgetError(f"{budget.name}={budget.usd:g}{since} {why}", hint=more)
+
+    def overrun(self, tx: "Connection") -> float:
+        """Return by how much what is known to be spent passes a budget, in USD; 0.0 where it does not."""
+        return max((0.0, *(money.sum_spent(tx, since=one.since).known - one.usd for one in self.every)))
+
+
+def budgets(ws: "OpenWorkspace", running: Budget | None = None) -> Budgets:
+    """Return the budgets that hold for this command now; `running` is that of a `tag` that goes on."""
+    found, now = [one for one in (running or ws.budget,) if one is not None], ws.now()
+    if ws.settings.budget_per_day is not None:
+        day = today(now)
+        began = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
+        found.append(Budget(ws.settings.budget_per_day, began, "BUDGET_PER_DAY"))
+    return Budgets(tuple(found), now)
+
+
+def resume_budget(ws: "OpenWorkspace") -> None:
+    """Let the budget of a `tag` that is not over hold for this command, too; it counts from when that began."""
+    with ws.store.read() as tx:
+        ws.budget = running_budget(tx, ws.task) or ws.budget
+
+
+def running_budget(tx: "Connection", task: "Task") -> Budget | None:
+    """Return the budget of a `tag` that is not over, whatever command goes on with it."""
+    found = runs.unfinished_run(tx, task.name, mode=runs.TAG)
+    if found is None or found.budget is None:
+        return None
+    return Budget(found.budget, found.started_at, "BUDGET")
+
+
+def _used(found: Spent, *, error: float) -> float:
+    """Return what counts as used, in USD; what is under way counts with the error of estimates."""
+    return found.known + found.lost + found.under_way * (1 + error)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What past answers say of estimates: tokens per counted prompt token, tokens per answer, and the error so far.
+
+    `answer` (with thoughts) is None where nothing is known and the task's own figure stands. `error` is the mean
+    relative error of past estimates of the cost (of the tokens where they cost nothing), at least 0.
+    """
+
+    prompt: float = 1.0
+    answer: float | None = None
+    error: float = UNMEASURED
+    answers: int = 0
+
+    def applied(self, usage: Usage, *, count: int) -> Usage:
+        """Return what `count` requests will use that were counted to use so much."""
+        if self.answer is None:
+            return usage
+        return Usage(prompt=round(usage.prompt * self.prompt), answer=round(self.answer * count))
+
+
+def calibration(tx: "Connection", extractor: str) -> Calibration:
+    """Return what past answers of an extractor say of its estimates."""
+    past = money.past_usage(tx, extractor)
+    answers, counted = sum(one.requests for one in past), sum(one.counted_in for one in past)
+    if answers < ENOUGH or not counted:
+        return Calibration()
+    error = money.estimate_error(past)
+    return Calibration(
+        prompt=sum(one.tokens_in for one in past) / counted,
+        answer=sum(one.tokens_out for one in past) / answers,
+        error=UNMEASURED if error is None else error,
+        answers=answers,
+    )
+
+
+def quota_left(tx: "Connection", model: Model, *, tier: str) -> int | None:
+    """Return how many more estimated prompt tokens may be put into a batch now, at least 0.
+
+    None where no limit is known, and where nothing of this model waits: the first batch always goes, whatever its size.
+    """
+    most = model.enqueued(tier)
+    if most is None:
+        return None
+    waiting = batches.queue_load(tx, *WAITING, model=model.name)
+    return max(0, most - waiting.tokens) if waiting.of_model else None
+
+
+def quota_shortfall(tx: "Connection", batch: "Batch", settings: "Settings") -> str:
+    """Return why the API would refuse a batch for what is there already: batches, their tokens, or uploads; else ""."""
+    active = batches.queue_load(tx, *AT_API, model=batch.model, but=batch.number)
+    others = batches.queue_load(tx, *WAITING, model=batch.model, but=batch.number)
+    model = load_models(settings.models_file).get(batch.model)
+    most = None if model is None else model.enqueued(settings.tier)
+    tokens = active.tokens + batch.estimated_in
+    stored = others.uploaded + batch.request_size
+    if active.number >= MAX_ACTIVE_BATCHES:
+        return f"{active.number} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
+    if active.number and most is not None and tokens > most:
+        return f"with it {tokens:,} tokens would wait for {batch.model}, and the API takes {most:,}"
+    if stored > MAX_STORED_BYTES:
+        return f"with it {stored:,} bytes would be uploaded, and the API keeps {MAX_STORED_BYTES:,}"
+    return ""

@@ -1,0 +1,241 @@
+"""What is told of batches: the list, what was spent by day, task, model or batch, what models cost, what is due.
+
+A batch costs what its usage says when it is ingested, by the day it was sent; a run of our own calls by the day it
+began, a duplicate on that it was found. What ended unseen is told apart, at its estimate: it may have been paid for.
+Embeddings are not kept account of. Reads the database alone; sends nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.batch.budget import today
+from pipeline.core.states import BatchState, Way
+from pipeline.gemini.models import load_models
+from pipeline.store import asks, batches, money, runs
+from pipeline.store.batches import Batch
+from pipeline.store.money import Spent
+
+if TYPE_CHECKING:
+    from pipeline.core.settings import Settings
+    from pipeline.engine.task import Task
+    from pipeline.store.database import Connection, Store
+
+
+SHOWN = (
+    *("number", "way", "task", "extractor", "model", "reason", "created_at", "submitted_at", "ended_at"),
+    *("remote_name", "remote_word", "tries", "requests", "estimated_in", "estimated_out", "estimated_cost"),
+    *("priced_on", "tokens_in", "tokens_out", "answered", "refused", "invalid", "missing", "not_applied"),
+    *("unknown", "duplicates", "unreadable"),
+)
+TRIALS = "trials"  # in the place of a batch's number
+
+
+class BatchSummary(NamedTuple):
+    """One batch with its age; `cost` in USD is what it cost where `is_actual`, else what it is estimated to cost."""
+
+    batch: Batch
+    age: timedelta
+    cost: float
+    is_actual: bool
+
+    @property
+    def done(self) -> str:
+        """Return how far it has come: answers of an ingested one, else what the API counts."""
+        done = self.batch.remote_done if self.batch.answered is None else self.batch.answered
+        return "-" if done is None else str(done)
+
+    @property
+    def age_words(self) -> str:
+        """Return the age as people say it; of a batch that is over, how long it took, where no clock went back."""
+        seconds = self.age.total_seconds()
+        hours, minutes = divmod(int(seconds // 60), 60)
+        if seconds < 0:
+            return "-"
+        if self.age.days > 3:  # noqa: PLR2004 - longer than any batch takes
+            return f"{self.age.days} days"
+        if hours > 1:
+            return f"{hours} h {minutes} min"
+        return f"{hours * 60 + minutes} min" if hours or minutes else f"{seconds:.0f} s"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the batch for programs."""
+        figures = {"cost": self.cost, "cost_is_actual": self.is_actual, "age_s": round(self.age.total_seconds())}
+        return {name: getattr(self.batch, name) for name in SHOWN} | {"state": self.batch.state.value} | figures
+
+
+def list_batches(store: "Store", *, now: datetime) -> list[BatchSummary]:
+    """Return every batch, oldest first; those of one run of our own calls as one."""
+    with store.read() as tx:
+        return [summary_of(one, now=now) for one in batches.by_run(batches.batches_in_states(tx))]
+
+
+def summary_of(batch: Batch, *, now: datetime) -> BatchSummary:
+    """Return a batch with its age and what it cost, or is estimated to cost."""
+    never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
+    estimated = 0.0 if never_sent else batch.estimated_cost
+    age = (batch.ended_at or now) - batch.created_at
+    return BatchSummary(batch, age, estimated if batch.cost is None else batch.cost, batch.cost is not None)
+
+
+class Amounts(NamedTuple):
+    """How many batches and live calls, what they used, and USD: known, perhaps lost, and under way."""
+
+    batches: int = 0
+    calls: int = 0
+    lost_calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+    lost: float = 0.0
+    under_way: float = 0.0
+
+    def plus(self, more: "Amounts") -> "Amounts":
+        """Return the sums of both."""
+        return Amounts._make(one + another for one, another in zip(self, more, strict=True))
+
+
+class _Entry(NamedTuple):
+    day: str
+    task: str
+    model: str
+    batch: str
+    amounts: Amounts
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """What was spent by one thing or another (`by`), in its order, and in all."""
+
+    by: str
+    rows: dict[str, Amounts]
+    total: Amounts
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the report for programs; money in USD."""
+        rows = [{self.by: key} | _document(amounts) for key, amounts in self.rows.items()]
+        return {"by": self.by, "rows": rows, "total": _document(self.total)}
+
+
+KEYS = _Entry._fields[:-1]
+
+
+def costs(store: "Store", tasks: "Sequence[Task]", *, by: str) -> CostReport:
+    """Return what was spent, from one snapshot; `by` is one of `KEYS`."""
+    names = {one.name: one.subject for one in tasks}  # as TASK= has them
+    rows, total = defaultdict[str, Amounts](Amounts), Amounts()
+    with store.read() as tx:
+        for one in _entries(tx, names):
+            key = getattr(one, by)
+            rows[key], total = rows[key].plus(one.amounts), total.plus(one.amounts)
+    return CostReport(by, {key: rows[key] for key in sorted(rows, key=_order)}, total)
+
+
+def _order(key: str) -> tuple[int, str]:
+    """Return what keys are sorted by: numbers by their size, before words."""
+    return (int(key), "") if key.isdecimal() else (1 << 62, key)
+
+
+def _document(amounts: Amounts) -> dict[str, Any]:
+    return {name: round(one, 6) if isinstance(one, float) else one for name, one in amounts._asdict().items()}
+
+
+def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[_Entry]:
+    entries = {}
+    for batch in batches.batches_in_states(tx):
+        day = today(batch.create_sent_at or batch.created_at).isoformat()
+        used = Amounts(tokens_in=batch.tokens_in or 0, tokens_out=batch.tokens_out or 0)
+        if batch.way is Way.BATCH:
+            used = used._replace(batches=1)
+        else:
+            used = used._replace(calls=batch.calls, lost_calls=money.lost_calls(batch))
+        amounts = used.plus(_money(money.batch_spent(batch)))
+        name = TRIALS if batch.way is Way.TRIAL else str(batch.run or batch.number)
+        entries[batch.number] = _Entry(day, names.get(batch.task, batch.task), batch.model, name, amounts)
+        if batch.create_sent_at is not None and batch.state is not BatchState.PREPARED:
+            yield entries[batch.number]
+    for number, found_at, cost in money.duplicates(tx):
+        yield entries[number]._replace(day=today(found_at).isoformat(), amounts=_money(Spent(lost=cost)))
+
+
+def _money(spent: Spent) -> Amounts:
+    return Amounts(cost=spent.known, lost=spent.lost, under_way=spent.under_way)
+
+
+def prices(settings: "Settings", *, on: date) -> list[dict[str, Any]]:
+    """Return every model of the catalogue, in its order, with the prices of a day, as JSON objects.
+
+    Prices are USD per 1 M tokens in and out. Limits are those of the tier in force; one that is null is none.
+    """
+    settings = settings.for_backend(settings.wanted_backend)
+    uses = {settings.model: "answers", settings.embedding_model: "embeds"}
+    uses = {name.removeprefix("models/"): use for name, use in uses.items()}
+    own = {name: getattr(settings, name) for name in ("rpm", "tpm", "rpd")}
+    return [
+        {
+            "model": model.name,
+            "kind": model.kind,
+            "use": (use := uses.get(model.name)),
+            **{
+                way: dict(zip(("in", "out"), model.prices(batch=way == "batch", on=on), strict=True))
+                for way in ("live", "batch")
+            },
+            "source": model.source,
+            "priced_on": model.priced_on,
+            "limits": {
+                "tier": settings.tier,
+                **model.limits(settings.tier, **(own if use == "answers" else {}))._asdict(),
+                "enqueued_tokens": model.enqueued(settings.tier),
+            },
+            "shutdown": model.shutdown,
+            "successor": model.successor or None,
+        }
+        for model in load_models(settings.models_file).values()
+    ]
+
+
+def due_items(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
+    """Return the items asked alone in vain that are due again, or were, by the names users know, oldest first."""
+    found, waiting = list(asks.asked_in_vain(tx, task.name)), set(asks.due_ids(tx, task))
+    names = task.table(tx).names(tx, [one.item_id for one in found])
+
+    def outcome(key: str) -> str | None:
+        if key in waiting:
+            return None
+        if key not in names:
+            return "removed"
+        return "tagged" if asks.parked_reason(tx, task.name, key, own=task.own) is None else "parked"
+
+    return [
+        {
+            "name": names.get(one.item_id, one.item_id),
+            "since": one.since.isoformat(),
+            "reason": one.reason,
+            "tries": one.tries,
+            "outcome": outcome(one.item_id),
+        }
+        for one in found
+    ]
+
+
+def versions_of(tx: "Connection", task: "Task", model: str) -> dict[str, Any]:
+    """Return the `extractor` of a model, its newest `pilot`, and the `backfill` that is not over.
+
+    Nothing where the task needs no pilot and none was begun.
+    """
+    extractor = f"{task.label}/{model.removeprefix('models/')}"  # not looked up: an unknown model must not stop this
+    pilot = runs.newest_pilot(tx, extractor)
+    if pilot is None and not task.needs_pilot:
+        return {}
+    run = runs.unfinished_run(tx, task.name, mode=runs.BACKFILL)
+    begun = pilot and _members(pilot, "number", "size", "verdict", "report") | {"at": pilot.began_at.isoformat()}
+    backfill = run and _members(run, "extractor", "items", "estimated_cost") | {"since": run.started_at.isoformat()}
+    return {"extractor": extractor, "pilot": begun, "backfill": backfill}
+
+
+def _members(one: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in names}

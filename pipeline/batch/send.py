@@ -1,0 +1,400 @@
+"""Create exactly one remote batch per batch, although create is not idempotent and its reply may be lost.
+
+prepared -> submitting is committed before the one create call. A clear refusal goes back; anything unclear stays
+*submitting* until the whole remote list, read late enough, shows the batch or shows nothing (only then is create called
+again). What is found by the name of any try is adopted, the oldest first; any other batch under one of our names is a
+duplicate: recorded with its cost, and cancelled. A clear refusal of one line charges the item on it; the second refusal
+of a whole file gives the batch up.
+"""
+
+import contextlib
+import re
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.batch import budget
+from pipeline.batch.folder import lock_of
+from pipeline.core import files
+from pipeline.core.errors import (
+    FindableError,
+    KeyRefusedError,
+    MissingError,
+    NotSentError,
+    RefusedError,
+    RemoteError,
+    StateConflictError,
+    ThrottledError,
+    UnavailableError,
+)
+from pipeline.core.states import BatchState, Outcome, RemoteState
+from pipeline.engine.equals import park_equals
+from pipeline.engine.record import Judgement, Source, write_judgements
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini import responses
+from pipeline.store import asks, batches, workspace
+from pipeline.store.asks import Ask
+from pipeline.store.batches import Batch
+from pipeline.store.locks import Lock, LockLostError
+
+if TYPE_CHECKING:
+    from pipeline.core.settings import Settings
+    from pipeline.gemini.client import Client
+    from pipeline.gemini.remote import RemoteBatch, RemoteFile
+    from pipeline.store.database import Connection, Store
+
+
+UPLOAD_KEPT = timedelta(hours=40)  # for which an upload is used again; the API keeps it 48
+MAX_UNCLEAR = 3  # creates of one batch in one run that nothing is known of, before a person should look
+MAX_LOST = 3  # times in one run that another process went on with a batch while this one stood still
+MAX_REFUSALS = 2  # a request file that was refused so often is given up
+AT_CREATE = "refused at create"  # how the reason of an item begins whose line was refused
+USELESS = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
+LEAST_WAIT_S = 0.05
+NEVER = datetime.max.replace(tzinfo=UTC)
+BY_HAND, BEFORE_SENT = CANCELLED = ("cancelled by hand", "cancelled before it was sent")  # as its reason begins
+
+
+class SendOutcome(StrEnum):
+    """What came of sending one batch."""
+
+    CREATED = "created"
+    ADOPTED = "adopted"  # a create whose reply was lost was found in the list
+    ELSEWHERE = "in other hands"  # another process holds it, or has moved it
+    REBUILD = "rebuilt"  # one line was refused; the rest goes into a new batch
+
+
+class Look(NamedTuple):
+    """What the list says of a batch whose create is unclear: adopted, certainly absent, or wait so many seconds."""
+
+    adopted: bool = False
+    absent: bool = False
+    wait_s: float = 0.0
+
+
+def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
+    """Bring one prepared or unclear batch to *submitted*, waiting out an unclear create without holding its lock.
+
+    Raises:
+        QuotaFullError: by our own count the API takes no more for now.
+        RemoteError: a clear refusal for now (4), or a create that stays unclear.
+        KeyRefusedError, MissingError: something must be configured; the batch is *prepared* again.
+    """
+    unclear = lost = 0
+    is_first = True
+    while True:
+        try:
+            with ws.locks.hold(lock_of(number)) as lock:
+                if lock is None:
+                    ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
+                    return SendOutcome.ELSEWHERE
+                with ws.store.read() as tx:
+                    send = _Send(ws, batches.get_batch(tx, number), lock, is_first=is_first)
+                is_first = False
+                found = send.once(may_create=unclear < MAX_UNCLEAR)
+        except (StateConflictError, LockLostError):  # another process went on with it: read it again
+            lost += 1
+            if lost > MAX_LOST:
+                raise
+            continue
+        if isinstance(found, SendOutcome):
+            return found
+        if found is None:
+            unclear += 1
+            continue
+        ws.display.say(f"batch {number}: the create call stays unclear; looking again in {found.wait_s:.0f} s")
+        ws.sleep(found.wait_s)
+
+
+class _Send(NamedTuple):
+    """One step of a batch towards *submitted*, under its lock."""
+
+    ws: OpenWorkspace
+    batch: Batch
+    lock: Lock
+    is_first: bool  # of this process
+
+    def once(self, *, may_create: bool) -> SendOutcome | Look | None:
+        """Do what the batch's state asks for: its fate, a look that must be repeated, or None for an unclear create."""
+        batch = self.batch
+        if batch.state is BatchState.SUBMITTING:
+            look = reconcile(self.ws, batch)
+            if look.adopted:
+                return SendOutcome.ADOPTED
+            if not look.absent:
+                return look
+            if not may_create:
+                raise RemoteError(
+                    f"batch {batch.number}: {MAX_UNCLEAR} create calls ended without an answer, and the list shows "
+                    f"none of them; last: {batch.reason}",
+                    hint=f"run `{self.ws.task.words.make('batch-submit')}` again later; it looks before it creates",
+                )
+        elif batch.state is not BatchState.PREPARED:
+            return SendOutcome.ELSEWHERE
+        return self._create()
+
+    def _create(self) -> SendOutcome | Look | None:
+        """Upload if need be, commit the intent, and call create once; None when the outcome is unclear."""
+        ws, number = self.ws, self.batch.number
+        with ws.store.read() as tx:
+            self._check_room(tx)
+            workspace_id = workspace.get_workspace(tx).workspace_id
+        name = batches.name_of_try(self.batch, self.batch.tries + 1, workspace_id=workspace_id)
+        upload = self._upload(name)
+        there = self._made_elsewhere(name) if self.is_first and self.batch.state is BatchState.PREPARED else []
+        batch = self._commit_intent(name)
+        if there:
+            look = reconcile(ws, batch, there)
+            return SendOutcome.ADOPTED if look.adopted else look
+        self.lock.check()  # the last moment at which a process that stood still can know that it was overtaken
+        try:
+            remote = ws.client.create_batch(batch.model, file_name=upload, display_name=name)
+        except RefusedError as error:
+            return self._refused(batch, error)
+        except NotSentError as error:
+            self._put_back(batch, error, outcome="not sent", keep_upload=True)
+            raise
+        except UnavailableError as error:
+            with ws.store.write() as tx:
+                batches.note_unclear(tx, batch, why=error.message, at=ws.now())
+            ws.display.warn(f"batch {number}: {error.message}; looking whether it was created")
+            return None
+        try:
+            with ws.store.write() as tx:
+                batches.mark_submitted(
+                    tx, batch, remote_name=remote.name, display_name=name, how="created", at=ws.now()
+                )
+        except StateConflictError:
+            cancel_duplicates(ws, number, [remote])  # another process went on with the batch meanwhile
+            raise
+        ws.display.say(f"batch {number}: created as {remote.name}, {batch.requests:,} requests")
+        return SendOutcome.CREATED
+
+    def _made_elsewhere(self, name: str) -> "list[RemoteBatch]":
+        """Return what the API has of a batch that is only prepared here: the database is an older copy.
+
+        What was asked by the same file is adopted, and not paid for again. A person is told of what other files asked.
+        """
+        try:
+            listing = self.ws.client.list_batches()
+        except RemoteError:  # a server that keeps no list, or has none to give: no reason not to ask
+            return []
+        number, prefix = self.batch.number, batches.name_prefix(name)
+        with self.ws.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
+            least = batches.next_number(tx)
+        ours = re.compile(re.escape(name[: name.index(self.batch.task)]) + r".+-(\d{1,9})-[0-9a-f]+")
+        there = [(ours.fullmatch(batches.name_prefix(one.display_name)), one) for one in listing]
+        unknown = [int(found[1]) for found, _ in there if found and found[0] != prefix]
+        if count := sum(one == number or one >= least for one in unknown):
+            self.ws.display.warn(
+                f"batch {number}: the API has {count} of this workspace that are not known here, so the database is an "
+                "older copy, and what they asked may be paid for twice. `make doctor` names them"
+            )
+        return [one for found, one in there if found and found[0] == prefix and one.state not in USELESS]
+
+    def _commit_intent(self, name: str) -> Batch:
+        """Move the batch to *submitting* under the name of this try, and return it as it is now."""
+        ws, batch = self.ws, self.batch
+        with ws.store.write() as tx:
+            self._check_room(tx)  # again: others may have sent while this one uploaded
+            if batch.state is BatchState.SUBMITTING:
+                batches.note_absent(tx, batch)
+            else:  # one prepared under another budget
+                budget.budgets(ws).check(tx, batch)
+            batches.mark_submitting(tx, batch, display_name=name, at=ws.now())
+            return batches.get_batch(tx, batch.number)
+
+    def _check_room(self, tx: "Connection") -> None:
+        reason, words = budget.quota_shortfall(tx, self.batch, self.ws.settings), self.ws.task.words
+        if reason:
+            raise budget.QuotaFullError(
+                f"batch {self.batch.number} is ready and waits: {reason}",
+                hint=f"`{words.make('batch-poll')}` until a batch is over, then `{words.make('batch-submit')}` again",
+            )
+
+    def _upload(self, name: str) -> str:
+        """Return the name of an upload of the request file that is young enough, making one where there is none."""
+        ws, batch = self.ws, self.batch
+        if batch.upload and batch.uploaded_at and ws.now() - batch.uploaded_at < UPLOAD_KEPT:
+            return batch.upload
+        what = f"the request file of batch {batch.number}"
+        path = files.verify(ws.data / batch.request_file, sha256=batch.request_sha256, what=what)
+        upload = ws.client.upload(path, display_name=name, sha256=batch.request_sha256, size=batch.request_size)
+        with ws.store.write() as tx:
+            batches.note_upload(tx, batch.number, upload=upload, at=ws.now())
+        return upload
+
+    def _put_back(self, batch: Batch, error: FindableError, *, outcome: str, keep_upload: bool) -> None:
+        """Put a batch back to *prepared* after a create that certainly made nothing."""
+        with self.ws.store.write() as tx:
+            why, at = error.message, self.ws.now()
+            batches.mark_refused(tx, batch, why=why, outcome=outcome, counts=False, keep_upload=keep_upload, at=at)
+
+    def _refused(self, batch: Batch, error: RefusedError) -> SendOutcome:
+        """Deal with a clear refusal of the create call: nothing was made.
+
+        A quota or a matter of configuration puts the batch back for later; a refusal of the file itself costs the line
+        that is named, or at the second time the batch.
+        """
+        ws = self.ws
+        if isinstance(error, ThrottledError | KeyRefusedError | MissingError):
+            self._put_back(batch, error, outcome="refused", keep_upload=isinstance(error, ThrottledError))
+            raise error
+        line = responses.line_at_fault(error.message)
+        with ws.store.write() as tx:  # all at once: a moment later another process may send the batch again
+            why, at = error.message, ws.now()
+            batches.mark_refused(tx, batch, why=why, outcome="refused", counts=True, keep_upload=False, at=at)
+            batch, upload = batches.get_batch(tx, batch.number), batch.upload
+            asked = None if line is None else asks.claimed_at(tx, batch.number, line)
+            if asked is not None:
+                said = error.message.partition(f"Error on line {line}")[2].lstrip(": ") or "it was not said why"
+                charged = self._charge(tx, batch, asked, said)
+                give_up_batch(tx, batch, why=f"line {line} was refused: {said}", at=at)
+            elif batch.refusals >= MAX_REFUSALS:
+                give_up_batch(tx, batch, why=f"refused {batch.refusals} times: {why}", at=at)
+        drop_upload(ws.client, upload)
+        if asked is None:
+            raise _whole_file(batch, error, submit=ws.task.words.make("batch-submit"))
+        rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
+        ws.display.warn(f"batch {batch.number}: line {line} was refused: {said}; {charged}{rest}")
+        return SendOutcome.REBUILD
+
+    def _charge(self, tx: "Connection", batch: Batch, asked: Ask, said: str) -> str:
+        """Charge the item whose line was refused, and return what became of it."""
+        ws, task = self.ws, self.ws.task
+        source = Source(batch.number, batch.extractor, ws.model, batch.fingerprint)
+        judged = [Judgement(asked, Outcome.REFUSED, f"{AT_CREATE}: {said}")]
+        kept = write_judgements(tx, task, judged, source=source, at=ws.now())
+        if not ws.settings.ask_each:
+            park_equals(tx, task, judged, kept, source=source, at=ws.now())
+        name = task.table(tx).names(tx, [asked.item_id]).get(asked.item_id, asked.item_id)
+        becomes = "is parked" if kept.parked else "is asked once more by a later run"
+        return f"{name}, which stands there, {becomes}"
+
+
+def _whole_file(batch: Batch, error: RefusedError, *, submit: str) -> RefusedError:
+    became, hint = ", and waits as prepared", f"run `{submit}` again; a second refusal gives the batch up"
+    if batch.refusals >= MAX_REFUSALS:
+        became = f" {batch.refusals} times and given up, its claims released"
+        hint = f"`{submit}` asks its items in a new batch; another FINDABLE_MODEL may help"
+    message = f"batch {batch.number} was refused{became}: {error.message}"
+    return RefusedError(message, hint=hint, code=error.code, status=error.status)
+
+
+def give_up_batch(tx: "Connection", batch: "Batch", *, why: str, at: datetime) -> int:
+    """End a batch and let its items go, uncharged; return how many can be asked again."""
+    batches.mark_failed(tx, batch, why=why, at=at)
+    return asks.release_claims(tx, batch.number)
+
+
+def reconcile(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch] | None" = None) -> Look:
+    """Look for any try of a *submitting* batch in the whole remote list, and adopt the oldest that is found.
+
+    The look counts as the last one only when it begins after the list can lag no more: counted from the end of the
+    create, or where its end is unknown from its sending plus its time-out. A `listing` that was read before proves
+    nothing by what it lacks.
+    """
+    began = ws.now()
+    batch = _without_future(ws.store, batch, now=began)
+    with ws.store.read() as tx:
+        prefixes = batches.name_prefixes(tx, batch.number)
+    remote = ws.client.list_batches() if listing is None else listing
+    found = sorted((one for one in remote if batches.name_prefix(one.display_name) in prefixes), key=_usable_and_old)
+    if found:
+        with ws.store.write() as tx:
+            name, display_name, at = found[0].name, found[0].display_name, ws.now()
+            batches.mark_submitted(tx, batch, remote_name=name, display_name=display_name, how="adopted", at=at)
+            _record_duplicates(tx, batches.get_batch(tx, batch.number), found, at=at)
+        ws.display.say(f"batch {batch.number}: found again as {name}")
+        cancel_duplicates(ws, batch.number)
+        return Look(adopted=True)
+    lag, sent = timedelta(seconds=ws.settings.list_lag), batch.create_sent_at or ws.now()
+    due = (batch.create_ended_at or sent + timedelta(seconds=ws.settings.create_timeout)) + lag
+    if listing is None and began > due:
+        return Look(absent=True)
+    return Look(wait_s=max(LEAST_WAIT_S, (due - ws.now()).total_seconds() + 0.01))
+
+
+def _without_future(store: "Store", batch: Batch, *, now: datetime) -> Batch:
+    """Return the batch with its create no later than now, and keep that: a clock may have been set back."""
+    if all(one is None or one <= now for one in (batch.create_sent_at, batch.create_ended_at)):
+        return batch
+    with store.write() as tx:
+        batches.note_create_by(tx, batch, at=now)
+        return batches.get_batch(tx, batch.number)
+
+
+def _usable_and_old(remote: "RemoteBatch") -> tuple[bool, datetime, str]:
+    """Order remote batches: those that may give answers first, then the oldest; those without a time come last."""
+    return (remote.state in USELESS, remote.created_at or NEVER, remote.name)
+
+
+def hidden_for(batch: Batch, settings: "Settings", *, now: datetime) -> float:
+    """Return for how many seconds more the API may not show a batch that it has made; 0 where it must show it."""
+    made = batch.submitted_at or now
+    return max(0.0, (made + timedelta(seconds=settings.list_lag) - now).total_seconds())
+
+
+def cancel_duplicates(ws: OpenWorkspace, number: int, listing: "Iterable[RemoteBatch]" = ()) -> None:
+    """Record every remote batch of ours that is not the adopted one, and cancel those that are not known to be over.
+
+    One that cannot be reached now is tried again at the next look. While a create of the batch is unclear its remote
+    batches are left alone: reconciliation may yet adopt one.
+    """
+    with ws.store.write() as tx:
+        batch = batches.get_batch(tx, number)
+        if batch.state is BatchState.SUBMITTING:
+            return
+        _record_duplicates(tx, batch, listing, at=ws.now())
+        waiting = batches.open_duplicates(tx, number)
+    for name in waiting:
+        try:
+            with contextlib.suppress(MissingError):
+                ws.client.cancel_batch(name)
+        except RemoteError as error:
+            ws.display.warn(f"batch {number}: its duplicate {name} could not be cancelled yet: {error.message}")
+            continue
+        with ws.store.write() as tx:
+            batches.duplicate_cancelled(tx, name, at=ws.now())
+        ws.display.warn(f"batch {number}: a second remote batch, {name}, was cancelled and recorded")
+
+
+def _record_duplicates(tx: "Connection", batch: Batch, listing: "Iterable[RemoteBatch]", *, at: datetime) -> None:
+    prefixes = batches.name_prefixes(tx, batch.number)
+    for one in listing:
+        if batches.name_prefix(one.display_name) in prefixes and one.name != batch.remote_name:
+            batches.add_duplicate(tx, batch, remote_name=one.name, display_name=one.display_name, at=at)
+            if one.state.is_over:
+                batches.duplicate_cancelled(tx, one.name, at=at)
+
+
+class LeftUpload(NamedTuple):
+    """An upload that nothing needs any more, and the number of the batch it was made for."""
+
+    file: "RemoteFile"
+    batch: int
+
+
+def left_uploads(store: "Store", client: "Client", *, of: Collection[int] | None = None) -> list[LeftUpload]:
+    """Return our uploads whose batch is over, or is not known here; with `of` those of these batches alone.
+
+    One is known by its display name, which is that of the try it was made for.
+
+    Raises:
+        RemoteError: the list cannot be had.
+    """
+    listed = client.list_files()
+    with store.read() as tx:  # after the list: whatever is in it was recorded before it was uploaded
+        workspace_id = re.escape(workspace.get_workspace(tx).workspace_id)
+        needed = {batch.number for batch in batches.batches_in_states(tx) if not batch.is_over}
+    form = re.compile(rf"findable-{workspace_id}-.+-(\d+)-[0-9a-f]{{16}}-t\d+")
+    found = [LeftUpload(file, int(name[1])) for file in listed if (name := form.fullmatch(file.display_name))]
+    return [one for one in found if one.batch not in needed and (of is None or one.batch in of)]
+
+
+def drop_upload(client: "Client", upload: str | None) -> None:
+    """Delete an upload that is not needed any more; where it cannot be reached, the API forgets it after 48 h."""
+    with contextlib.suppress(RemoteError):
+        if upload:
+            client.delete(upload)

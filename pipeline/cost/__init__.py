@@ -1,1 +1,0 @@
-"""What asking costs: estimates, budgets, the quota of enqueued tokens, past usage, prices."""
