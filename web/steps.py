@@ -13,7 +13,7 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import NoProgress
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.tokens import usage_cost
+from pipeline.gemini.models import usage_cost
 from pipeline.index import build
 from pipeline.index.embed import Embedder
 from pipeline.quality.pilot import next_pilot

@@ -38,9 +38,9 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.states import Outcome, Way
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
-from pipeline.gemini.errors import next_midnight_pacific
+from pipeline.gemini.models import usage_cost
 from pipeline.gemini.pace import WINDOW_S, Pace, StartedCall
-from pipeline.gemini.tokens import usage_cost
+from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.store import batches
 from pipeline.store.answers import LOST
 from pipeline.store.locks import LockLostError

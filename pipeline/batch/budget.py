@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import BatchState
-from pipeline.gemini.errors import PACIFIC, next_midnight_pacific
-from pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES, Model, load_models
-from pipeline.gemini.tokens import Usage
+from pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES, Model, Usage, load_models
+from pipeline.gemini.remote import PACIFIC, next_midnight_pacific
 from pipeline.store import batches, money, runs
 from pipeline.store.money import Spent
 

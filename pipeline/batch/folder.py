@@ -16,7 +16,7 @@ from pipeline.core.errors import ConfigurationError, StateConflictError
 from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.engine.record import source_of
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini import responses, tokens
+from pipeline.gemini import models, responses
 from pipeline.store import batches
 from pipeline.store.batches import Batch
 from pipeline.store.locks import Lock, LockLostError
@@ -136,7 +136,7 @@ def account_trial(ws: OpenWorkspace, number: int, *, patience_s: float | None = 
             reply = responses.judge_line(line)
             used[reply.outcome] += 1
             spent = [spent[0] + reply.usage.prompt, spent[1] + reply.usage.answer + reply.usage.thoughts]
-            cost += tokens.cost_at(prices, reply.usage)
+            cost += models.cost_at(prices, reply.usage)
     with ws.store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:

@@ -20,7 +20,7 @@ from pipeline.engine.equals import Equals, tell_equals
 from pipeline.engine.record import Judgement, Kept, MissingLine, Source, judge_lines, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
-from pipeline.gemini.result_file import ResultFile
+from pipeline.gemini.responses import ResultFile
 from pipeline.store import answers, asks, batches, integrity
 from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch

@@ -30,7 +30,7 @@ from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_stat
 from pipeline.engine.equals import park_equals
 from pipeline.engine.record import Judgement, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.result_file import ResultFile
+from pipeline.gemini.responses import ResultFile
 from pipeline.store import asks, batches
 from pipeline.store.batches import Batch
 from pipeline.store.database import PAGE, Connection

@@ -25,8 +25,7 @@ from pipeline.engine.equals import Known, look_up, write_given
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.record import Judgement, Source
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.models import MAX_FILE_BYTES
-from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
+from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, usage_cost
 from pipeline.store import asks, batches
 from pipeline.store.asks import Ask
 from pipeline.store.database import Connection, Store, pages

@@ -16,7 +16,7 @@ from pipeline.batch.send import SendOutcome, give_up_batch
 from pipeline.core.errors import InputError, RemoteError, StateConflictError, ThrottledError
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.tokens import Usage
+from pipeline.gemini.models import Usage
 from pipeline.store import answers, asks, batches
 
 if TYPE_CHECKING:

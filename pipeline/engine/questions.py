@@ -7,9 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.gemini import requests, schema
-from pipeline.gemini.models import MAX_FILE_BYTES
-from pipeline.gemini.tokens import Usage
+from pipeline.gemini import requests
+from pipeline.gemini.models import MAX_FILE_BYTES, Usage
 from pipeline.store import answers
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class RequestBuilder:
     @cached_property
     def schema(self) -> dict[str, Any]:
         """Return the schema of an answer as it is sent."""
-        return schema.response_schema(self.task.answer, tells_limits=self.task.fingerprint is not None)
+        return requests.response_schema(self.task.answer, tells_limits=self.task.fingerprint is not None)
 
     @cached_property
     def _form(self) -> requests.Form:

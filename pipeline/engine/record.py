@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.states import Outcome, Way
 from pipeline.engine.task import Answered, Task, WriteResult
-from pipeline.gemini import models, responses, tokens
+from pipeline.gemini import models, responses
 from pipeline.gemini.models import Model
 from pipeline.store import answers, asks, workspace
 from pipeline.store.asks import Ask
@@ -234,8 +234,8 @@ def _said(judgement: Judgement) -> str:
     return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
 
 
-def _usage(one: Judgement) -> tokens.Usage:
-    return one.reply.usage if one.reply and not one.asked.is_given else tokens.NO_USAGE
+def _usage(one: Judgement) -> models.Usage:
+    return one.reply.usage if one.reply and not one.asked.is_given else models.NO_USAGE
 
 
 def _answer_row(
@@ -254,7 +254,7 @@ def _answer_row(
         "response_id": reply.response_id if reply else "",
         "tokens_in": usage.prompt,
         "tokens_out": usage.answer + usage.thoughts,
-        "cost": tokens.cost_at(prices, usage),
+        "cost": models.cost_at(prices, usage),
         "is_given": asked.is_given,
     }
 
@@ -264,7 +264,7 @@ def _attempt_row(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:
     return {
         "tokens_in": usage.prompt,
         "tokens_out": usage.answer + usage.thoughts,
-        "cost": tokens.cost_at(prices, usage),
+        "cost": models.cost_at(prices, usage),
         "is_given": one.asked.is_given,
         "item_id": one.asked.item_id,
         "line": one.asked.line,

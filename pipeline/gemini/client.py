@@ -42,9 +42,18 @@ from pipeline.core.errors import (
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
 from pipeline.gemini import remote
 from pipeline.gemini.embed import embedding_request, unit_rows
-from pipeline.gemini.errors import LATER, UNREAD, failure, refusal
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
-from pipeline.gemini.remote import BATCH_NAME, FILE_NAME, RemoteBatch, RemoteFile, UnreadableError
+from pipeline.gemini.remote import (
+    BATCH_NAME,
+    FILE_NAME,
+    LATER,
+    UNREAD,
+    RemoteBatch,
+    RemoteFile,
+    UnreadableError,
+    failure,
+    refusal,
+)
 
 if TYPE_CHECKING:
     import numpy as np

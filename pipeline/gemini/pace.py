@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeline.core.errors import ThrottledError
-from pipeline.gemini.errors import LATER
 from pipeline.gemini.models import RateLimits
+from pipeline.gemini.remote import LATER
 
 WINDOW_S = 61.0  # ours: a second is what the network may press together on the way to the server
 BURST_S = 1.0  # ours: after idling, the calls of one second may start at once; so late wake-ups are made up for too

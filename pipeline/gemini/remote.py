@@ -1,17 +1,31 @@
-"""Read what the API says of batches, files and models from its raw documents, for the SDK drops most of it.
+"""Read what the API says of batches, files and models, and map all that goes wrong with a call to our errors.
 
-`error`, `batchStats` and `response` never reach a caller of the SDK; a failed batch would have no reason. Counts come
-as texts, those that are zero do not come at all, and a state may be new or missing. What is of another type or form
-than it should be counts as missing.
+The SDK drops most of its raw documents: `error`, `batchStats` and `response` never reach its caller, and a failed batch
+would have no reason. Counts come as texts, those that are zero do not come at all, and a state may be new or missing.
+What is of another type or form than it should be counts as missing.
+
+A refusal is clear when it is a 4xx other than 408, 409 and 499: then nothing happened there. All else says nothing,
+but for connections that were never made. Google's words are quoted without credentials: a server may echo what it got.
 """
 
 import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
+from pipeline.core.errors import (
+    FindableError,
+    KeyRefusedError,
+    MissingError,
+    NotSentError,
+    RefusedError,
+    RemoteError,
+    ThrottledError,
+    UnavailableError,
+)
 from pipeline.core.redact import redact
 from pipeline.core.states import RemoteState, remote_state
 from pipeline.gemini.responses import excerpt_of
@@ -171,3 +185,125 @@ def _time(value: Any) -> datetime | None:
     except ValueError:
         return None
     return time if time.tzinfo is not None else None
+
+
+PACIFIC = ZoneInfo("America/Los_Angeles")  # daily quotas are reset at midnight there (rate limits page, read 2026-11)
+UNCLEAR = frozenset({408, 409, 499})  # of the 4xx, those that do not say that nothing happened
+KEY_REASONS = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")  # beginnings of ErrorInfo.reason
+UNREAD = (ValueError, LookupError, TypeError, AttributeError)  # what the SDK raises of a reply it has no types for
+MAX_QUOTED = 300  # characters of Google's own message
+LATER = "what came before is kept; run the same command again later"
+LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
+
+
+def failure(error: Exception, *, what: str, key: str, now: datetime, address: str, seconds: float) -> FindableError:
+    """Return our error for whatever went wrong in a call that was to do `what`; raise what is a fault of our own."""
+    import httpx2
+    from google.genai import errors
+
+    if isinstance(error, FindableError):
+        return error
+    if isinstance(error, errors.APIError):
+        headers = getattr(error.response, "headers", None)
+        return refusal(error.code, error.details, what=what, key=key, now=now, headers=headers)
+    name, said = type(error).__name__, redact(" ".join(str(error).split()), key)[:MAX_QUOTED]
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError):
+        unsent = f"cannot connect to {address} to {what}; nothing was sent{f' ({said})' if said else ''}"
+        return NotSentError(unsent, hint="check the network, then run it again")
+    if isinstance(error, httpx2.TimeoutException | TimeoutError):
+        text = f"no answer within {seconds:g} s, when asked to {what}"
+    elif isinstance(error, httpx2.HTTPError | httpx2.StreamError | httpx2.InvalidURL):
+        text = f"the connection broke ({name}), when Gemini was asked to {what}"
+    elif isinstance(error, (*UNREAD, OSError, RecursionError)):
+        text = f"Gemini's answer cannot be read, when asked to {what}: {name}: {said}"
+    else:
+        raise error
+    return UnavailableError(text, hint=LATER)
+
+
+def refusal(
+    code: int, document: Any, *, what: str, key: str, now: datetime, headers: Mapping[str, str] | None = None
+) -> RemoteError:
+    """Return the error for an HTTP code and its body, whatever the body is; `what` is what was to be done.
+
+    429 gives ThrottledError, with `resets_at` where a quota is daily: its RetryInfo is short and misleading then, and
+    is dropped. A wrong key is 400 on this API. 403 and 404 are MissingError, except where they are about the key.
+    """
+    error = _error_of(document)
+    status = _plain(error.get("status"), key)[:40]
+    quoted = _plain(error.get("message"), key)
+    message = f"Gemini refused to {what} ({code}{' ' + status if status else ''})" + (f": {quoted}" if quoted else "")
+    wishes = [(headers or {}).get("retry-after", "")]
+    wishes += [str(detail.get("retryDelay", "")).removesuffix("s") for detail in _details(error, "RetryInfo")]
+    wish = max(filter(None, map(_seconds, wishes)), default=None)
+    if code == 429:  # noqa: PLR2004 - HTTP's own number
+        return _throttled(message, error, status=status, wish=wish, now=now)
+    if not 400 <= code < 500 or code in UNCLEAR:  # noqa: PLR2004 - HTTP's own numbers
+        text = message.replace("Gemini refused to", "Gemini could not be asked to", 1)
+        return UnavailableError(text, hint=LATER, code=code, status=status, retry_after_s=wish)
+    if code == 401 or _is_about_key(code, error):  # noqa: PLR2004 - HTTP's own number
+        return KeyRefusedError(message, hint="check GEMINI_API_KEY and its project", code=code, status=status)
+    if code not in {403, 404}:
+        return RefusedError(message, code=code, status=status)
+    hint = "check the key's rights; or it is gone, or belongs to another key's project"
+    if re.search(r"no longer available|\bmodels/\S+ is not (found|supported)", quoted):
+        hint = "this project cannot use that model; set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another"
+    return MissingError(message, hint=hint, code=code, status=status)
+
+
+def next_midnight_pacific(now: datetime) -> datetime:
+    """Return when daily quotas are reset next, in UTC; days of 23 and 25 hours are right."""
+    tomorrow = now.astimezone(PACIFIC).date() + timedelta(days=1)
+    return datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC).astimezone(UTC)
+
+
+def _throttled(
+    message: str, error: Mapping[str, Any], *, status: str, wish: float | None, now: datetime
+) -> ThrottledError:
+    if any("PerDay" in str(detail.get("violations")) for detail in _details(error, "QuotaFailure")):
+        resets_at = next_midnight_pacific(now)
+        hint = f"the daily quota is used up; run the same command after {resets_at:%Y-%m-%d %H:%M} UTC"
+        return ThrottledError(message, hint=hint, status=status, resets_at=resets_at)
+    hint = "run the same command again " + (f"in {wish:.0f} s" if wish else "later, when running batches are over")
+    return ThrottledError(message, hint=hint, status=status, retry_after_s=wish)
+
+
+def _is_about_key(code: int, error: Mapping[str, Any]) -> bool:
+    reasons = [str(detail.get("reason", "")) for detail in _details(error, "ErrorInfo")]
+    if any(reason.startswith(KEY_REASONS) for reason in reasons):
+        return True
+    message = str(error.get("message", ""))
+    if code == 400:  # noqa: PLR2004 - HTTP's own number
+        return error.get("status") == "FAILED_PRECONDITION" or "API key not valid" in message
+    return code == 403 and ("API key" in message or "unregistered callers" in message)  # noqa: PLR2004
+
+
+def _error_of(document: Any) -> dict[str, Any]:
+    """Return the error object of a body of any shape: wrapped, in a list, bare, or a proxy's text."""
+    if isinstance(document, list) and document:
+        document = document[0]
+    if not isinstance(document, dict):
+        return {"message": document} if isinstance(document, str) else {}
+    inner = document.get("error", document)
+    return inner if isinstance(inner, dict) else {"message": str(inner)}
+
+
+def _details(error: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    """Return the details of one kind (`RetryInfo`, `QuotaFailure`, `ErrorInfo`)."""
+    details = error.get("details")
+    named = (one for one in details if isinstance(one, dict)) if isinstance(details, list) else ()
+    return [one for one in named if str(one.get("@type", "")).endswith(f".{kind}")]
+
+
+def _seconds(text: str) -> float | None:
+    """Return a number of seconds written as text; None where it is none (a Retry-After may be a date) or absurd."""
+    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*", text)
+    return min(float(found.group(1)), LONGEST_WISH_S) if found else None
+
+
+def _plain(value: Any, key: str) -> str:
+    """Return a text of the server as at most 300 printable characters on one line, without credentials or markup."""
+    text = re.sub(r"<[^<>]{0,200}>", " ", value[:20_000]) if isinstance(value, str) else ""
+    text = "".join(character if character.isprintable() else " " for character in redact(text, key))
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"

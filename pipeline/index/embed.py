@@ -16,9 +16,8 @@ import numpy as np
 from pipeline.core.ranking import Entry
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.embed import embed_locally, frame_text
-from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS
+from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS, Usage, estimate_tokens, usage_cost
 from pipeline.gemini.pace import SharedPace
-from pipeline.gemini.tokens import Usage, estimate_tokens, usage_cost
 from pipeline.index.cache import VectorCache, vector_key
 from pipeline.index.postings_writer import PAGE
 from pipeline.index.vector_file import Vectors

@@ -21,7 +21,7 @@ from pipeline.core.errors import FindableError, InconsistentError, InputError, R
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
-from pipeline.gemini.result_file import key_of_line
+from pipeline.gemini.responses import key_of_line
 from pipeline.index import build, embed
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds

@@ -10,7 +10,7 @@ from pipeline.core.errors import FindableError
 from pipeline.core.listed import ItemsWanted, ListedItem
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key, shown_line
-from pipeline.gemini.result_file import ResultFile
+from pipeline.gemini.responses import ResultFile
 from pipeline.index import staleness
 from pipeline.store import answers, asked, asks, batches, erase
 from pipeline.store.asked import AskedRequest

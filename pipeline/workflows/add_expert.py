@@ -16,7 +16,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.import_ import Person, check_as_given, read_person_documents
 from pipeline.experts.table import USERNAME
-from pipeline.gemini.tokens import estimate_tokens
+from pipeline.gemini.models import estimate_tokens
 from pipeline.store import asks, workspace
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of

@@ -16,10 +16,9 @@ from pipeline.batch.budget import AT_API, Calibration
 from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.errors import next_midnight_pacific
-from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits
+from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits, usage_cost
 from pipeline.gemini.pace import WINDOW_S
-from pipeline.gemini.tokens import usage_cost
+from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.quality import pilot
 from pipeline.store import asks, batches, money
 

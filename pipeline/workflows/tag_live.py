@@ -8,7 +8,7 @@ from pipeline.batch import ask, prepare
 from pipeline.batch.ask import LiveReport
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.tokens import Usage, usage_cost
+from pipeline.gemini.models import Usage, usage_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.store import asks
 from pipeline.workflows import rounds

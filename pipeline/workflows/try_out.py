@@ -21,7 +21,7 @@ from pipeline.engine.record import Judgement, judge_reply
 from pipeline.engine.task import Item, Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
-from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
+from pipeline.gemini.models import NO_USAGE, Usage, usage_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers, asks
 from pipeline.store.asks import Ask

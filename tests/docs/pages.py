@@ -14,7 +14,7 @@ from pipeline.core.settings import PREFIX, VARIABLES, Settings, with_unit
 from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
 from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
 from pipeline.experts.task import index_entry
-from pipeline.gemini import models, tokens
+from pipeline.gemini import models
 from pipeline.workflows.preflight import ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT
 
@@ -142,8 +142,8 @@ def _modes(people: int) -> str:
     """Return both modes for a number of people, before anything was measured, twelve hours before the day ends."""
     day = date(2026, 11, 20)
     model = models.find_model(Settings.model, kind="generate", today=day)
-    used = tokens.Usage(prompt=people * 319, answer=people * 22)
-    batch, live = (tokens.usage_cost(model, used, batch=way, on=day) for way in (True, False))
+    used = models.Usage(prompt=people * 319, answer=people * 22)
+    batch, live = (models.usage_cost(model, used, batch=way, on=day) for way in (True, False))
     tier_1, free = (
         live_seconds(people, used.prompt, limits=limits, used_today=0, until_reset_s=12 * 3600, rate=5 / 1.5)
         for limits in (model.limits(tier) for tier in ("1", "free"))

@@ -16,7 +16,7 @@ from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.engine.declared.question import differences, digest, fingerprint_of
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import NOTHING_ASKED, ROWS, at_member
-from pipeline.gemini.tokens import answer_size
+from pipeline.gemini.models import answer_size
 from pipeline.store import workspace
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind

@@ -24,7 +24,7 @@ from typing import Any
 from pipeline.core.declaration import MEMBERS, NAME, RESERVED, Declaration, column_named
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
-from pipeline.gemini.schema import response_schema
+from pipeline.gemini.requests import response_schema
 from pipeline.tables.cells import compact_json, plain_row, value_text
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import kinds_of

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 
 from findable import Quote
-from pipeline.gemini.tokens import answer_size
+from pipeline.gemini.models import answer_size
 
 
 def model(*kinds: Any) -> type[BaseModel]:

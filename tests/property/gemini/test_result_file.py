@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.gemini.result_file import ResultFile, key_of_line
+from pipeline.gemini.responses import ResultFile, key_of_line
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, create_model
 
-from pipeline.gemini.schema import response_schema
+from pipeline.gemini.requests import response_schema
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from google.genai import types
 
 from pipeline.core.errors import NotSentError, UnavailableError
 from pipeline.core.states import REMOTE_STATES, Outcome, is_known_state
-from pipeline.gemini.errors import failure
-from pipeline.gemini.remote import UnreadableError, read_operation, read_page
+from pipeline.gemini.remote import UnreadableError, failure, read_operation, read_page
 from pipeline.gemini.responses import BLOCKED, judge_response
 
 

@@ -9,8 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pipeline.core.errors import InputError
-from pipeline.gemini.requests import Form, Prompt, request_key
-from pipeline.gemini.schema import response_schema
+from pipeline.gemini.requests import Form, Prompt, request_key, response_schema
 
 
 class Tags(BaseModel):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gemini.result_file import ResultFile, key_of_line
+from pipeline.gemini.responses import ResultFile, key_of_line
 
 
 def written(tmp_path: Path, data: bytes) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.gemini import models
-from pipeline.gemini.tokens import (
+from pipeline.gemini.models import (
     PART_TOKENS,
     THOUGHT_TOKENS,
     Usage,

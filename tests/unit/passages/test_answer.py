@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline.core.states import Outcome
+from pipeline.gemini.requests import response_schema
 from pipeline.gemini.responses import Response, parse_answer
-from pipeline.gemini.schema import response_schema
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
 
