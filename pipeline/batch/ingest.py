@@ -78,8 +78,10 @@ class Judged(NamedTuple):
     is_asked: bool = True
 
 
-def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: None) -> list[IngestSummary]:
-    """Ingest every downloaded batch, oldest first, and call `done` after each; nothing to ingest is an empty list.
+def run(
+    ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: None, way: Way | None = None
+) -> list[IngestSummary]:
+    """Ingest every downloaded batch, or those of a way, oldest first, and call `done` after each.
 
     A batch that cannot be ingested does not keep the others from it: its error is raised when they are done.
 
@@ -90,9 +92,9 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
     summaries: list[IngestSummary] = []
     failures: dict[int, FindableError] = {}
     seal_dead(ws)
-    for waits in (False, True):  # what another process is at only when the others are done
+    for waits in (False, True) if way is None else (False,):  # what another process is at only when others are done
         with ws.store.read() as tx:
-            downloaded = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)
+            downloaded = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name, way=way)
         for number in (batch.number for batch in downloaded if batch.number not in failures):
             try:
                 summary = read_again(partial(_ingest, ws, number, waits=waits), times=MAX_LOST)
@@ -120,7 +122,7 @@ def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | N
             batch = batches.get_batch(tx, number)
         if batch.state is not BatchState.DOWNLOADED:
             return None
-        return _batch_ingest(ws, batch).run()
+        return _BatchIngest(ws, batch).run()
 
 
 def ingest_asked(
@@ -138,8 +140,7 @@ def ingest_asked(
         batch = batches.get_batch(tx, number)
     if batch.state is not BatchState.DOWNLOADED:
         return []
-    ingest = _batch_ingest(ws, batch)
-    ingest.silent, ingest.default, ingest.patience_s = silent, default, patience_s
+    ingest = _BatchIngest(ws, batch, silent, default, patience_s)
     ingest.run()
     return ingest.told
 
@@ -150,33 +151,26 @@ def end_dead(ws: OpenWorkspace) -> None:
     Raises:
         ConfigurationError: the user's own code fails on an answer, which stays in its sealed result.
     """
-    seal_dead(ws)
     with ws.store.read() as tx:
-        waiting = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name, way=Way.LIVE)
         stuck = integrity.claims_of_ended(tx)
     if stuck:
         with ws.store.write() as tx:
             integrity.close_claims_of_ended(tx)
-    for batch in waiting:
-        with ws.locks.hold(lock_of(batch.number)) as lock:
-            if lock is not None:
-                ingest_asked(ws, batch.number, {}, default=ENDED)
-
-
-def _batch_ingest(ws: OpenWorkspace, batch: Batch) -> "_BatchIngest":
-    ws.task.check_declared(batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed)
-    return _BatchIngest(ws, batch, ws.task)
+    run(ws, way=Way.LIVE)
 
 
 @dataclass
 class _BatchIngest:
     ws: OpenWorkspace
     batch: Batch
-    task: "Task"
     silent: Mapping[str, str] = field(default_factory=dict)
     default: str = ENDED
     patience_s: float | None = None
     told: list[Judged] = field(default_factory=list)  # of our own calls
+
+    @property
+    def task(self) -> "Task":
+        return self.ws.task
 
     @property
     def _is_live(self) -> bool:
@@ -184,6 +178,7 @@ class _BatchIngest:
 
     def run(self) -> IngestSummary:
         ws, batch = self.ws, self.batch
+        ws.task.check_declared(batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed)
         path, what = ws.data / (batch.result_file or ""), f"the result of batch {batch.number}"
         source = source_of(batch, models_file=ws.settings.models_file)
         sealed = files.verify(path, sha256=batch.result_sha256 or "", what=what)

@@ -258,18 +258,21 @@ def _limits(settings: "Settings", model: "Model", *, few: int | None = None) -> 
     return FileLimits(settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
 
 
-def prepare_batches(
-    ws: OpenWorkspace,
-    wanted: Selection,
-    *,
-    bar: "Bar",
-    on_stop: Callable[[StopReason], None] = lambda _why: None,
-    on_shared: Callable[[int], None] = lambda _items: None,
-) -> list[int]:
-    """Write and seal request files for the items that are wanted, claim them, and return the batches' numbers.
+class Made(NamedTuple):
+    """What was prepared: the batches' numbers, why there are no more, and how many items ask what others do.
 
-    Where a budget is set, the last batch is cut so that all of it fits; `on_stop` is called with why it ended, and
-    `on_shared` with how many items ask what others do, and wait for their answers, or were given them.
+    Those wait for the others' answers, or were given them.
+    """
+
+    numbers: list[int]
+    stop: StopReason
+    shared: int
+
+
+def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> Made:
+    """Write and seal request files for the items that are wanted, and claim them.
+
+    Where a budget is set, the last batch is cut so that all of it fits.
 
     Raises:
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
@@ -277,16 +280,15 @@ def prepare_batches(
     """
     preparation, made = Preparation(ws, wanted, bar), list[int]()
 
-    def once() -> None:
+    def once() -> StopReason:
         with ws.lock(LOCK):
             sweep_request_files(ws.store, ws.data)
         while isinstance(one := preparation.next(), Prepared):
             made.append(one.number)
-        on_stop(one)
+        return one
 
-    read_again(once, times=TRIES)
-    on_shared(preparation.given + len(preparation.passed))
-    return made
+    stop = read_again(once, times=TRIES)
+    return Made(made, stop, preparation.given + len(preparation.passed))
 
 
 def sweep_request_files(store: "Store", data: Path) -> list[Path]:

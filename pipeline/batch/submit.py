@@ -209,17 +209,14 @@ class _Submission:
             refused |= again
             wanted, most = replace(self.wanted, limit=most, without=refused), 0
             with self.ws.display.bar("writing requests", wanted.limit) as bar:
-                numbers = prepare.prepare_batches(
-                    self.ws, wanted, bar=bar, on_stop=self.stops.add, on_shared=self._note_shared
-                )
-            self.send(numbers)
+                made = prepare.prepare_batches(self.ws, wanted, bar=bar)
+            self.stops.add(made.stop)
+            self.report.shared += made.shared
+            self.send(made.numbers)
         raise RemoteError(
             f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
             hint=f"`{self.ws.task.words.make('parked')}` and `make batches` show the reasons",
         )
-
-    def _note_shared(self, items: int) -> None:
-        self.report.shared += items
 
     def sum_up(self, announced: int, old: set[int]) -> None:
         """Report how many items were sent, and how many were held back; batches `old` were there before this run."""
