@@ -330,8 +330,8 @@ class Prepared(NamedTuple):
 
 class _Written(NamedTuple):
     draft: Draft
-    file: files.Sealed | None  # None of our own calls, whose lines are in memory
-    lines: Sequence[PlannedRequest] = ()
+    file: files.Sealed
+    lines: Sequence[PlannedRequest]  # of our own calls
 
 
 @dataclass
@@ -373,68 +373,65 @@ class Preparation:
     def take(self, tx: "Connection") -> Prepared | StopReason:
         """Prepare a batch of our own calls in the caller's transaction, which claims its items."""
         written = self._write(tx, None)
-        return written if isinstance(written, StopReason) else self._claim(tx, written)
+        if isinstance(written, StopReason):
+            return written
+        with self._undone(written):
+            return self._claim(tx, written)
 
     def _prepare(self, *, after: str | None) -> Prepared | StopReason:
         ws = self.ws
         if self._taken and self.wanted.limit is not None and self._taken >= self.wanted.limit:
             return StopReason.DONE
         for _ in range(TRIES):
-            with self._writer() as writer:
-                with ws.store.read() as tx:
-                    written = self._write(tx, after, writer)
-                if isinstance(written, StopReason):
-                    return written
-            try:
-                with ws.store.write() as tx:
-                    return self._claim(tx, written)
-            except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
-                continue
-            except BaseException:
-                if self._lock is not None:  # what was claimed could not be committed
-                    self._lock.release()
-                raise
-            finally:
-                if written.file is not None:
-                    written.file.path.unlink(missing_ok=True)
+            with ws.store.read() as tx:
+                written = self._write(tx, after)
+            if isinstance(written, StopReason):
+                return written
+            # an item, or the money, may have changed hands since the file was read: write it anew
+            with contextlib.suppress(StateConflictError), self._undone(written), ws.store.write() as tx:
+                return self._claim(tx, written)
         raise InconsistentError(
             f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed",
             hint=f"let the other command finish, then run `{ws.task.words.make('batch-submit')}` again",
         )
 
-    def _writer(self) -> contextlib.AbstractContextManager[files.SealedWriter | None]:
-        if self.way is not Way.BATCH:
-            return contextlib.nullcontext()
-        return files.SealedWriter(request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}"))
+    @contextlib.contextmanager
+    def _undone(self, written: _Written) -> Iterator[None]:
+        """Leave no file, and hold no lock, where the block does not claim what was written."""
+        self._lock = None
+        try:
+            yield
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+        finally:
+            written.file.path.unlink(missing_ok=True)
 
-    def _write(
-        self, tx: "Connection", after: str | None, writer: files.SealedWriter | None = None
-    ) -> _Written | StopReason:
+    def _write(self, tx: "Connection", after: str | None) -> _Written | StopReason:
         """Choose rows and write their lines; what rows are given that ask what was answered is written on the way."""
-        wanted, stop = self.wanted, StopReason.DONE
+        wanted, stop, is_batch = self.wanted, StopReason.DONE, self.way is Way.BATCH
         most, given = None if wanted.limit is None else wanted.limit - self._taken, list[Judgement]()
         draft, kept = Draft(self._packer(tx), most, self._asks_each), list[PlannedRequest]()
-        for lines in together(request_lines(tx, _builder(self.ws), wanted, after=after)):
-            known = Known() if self._asks_each else known_of(tx, self.ws, lines)
-            before = draft.looked_at
-            new, full = draft.take(lines, known)
-            seen = lines[: draft.looked_at - before]
-            given += [known.given[one.item.id] for one in seen if one.item.id in known.given]
-            if writer is None:
-                kept += new
-            else:
+        part = request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}")
+        with files.SealedWriter(part) as writer:
+            for lines in together(request_lines(tx, _builder(self.ws), wanted, after=after)):
+                known = Known() if self._asks_each else known_of(tx, self.ws, lines)
+                before = draft.looked_at
+                new, full = draft.take(lines, known)
+                seen = lines[: draft.looked_at - before]
+                given += [known.given[one.item.id] for one in seen if one.item.id in known.given]
+                kept += [] if is_batch else new
                 writer.write_lines([piece for one in new for piece in (one.data, b"\n")], len(new))
-            if len(given) >= TOGETHER:
-                given = self._write_given(given)
-            self.bar.show(self._taken + draft.looked_at)
-            if full is not None:
-                stop = full
-                break
-        self._write_given(given)
-        self.passed |= draft.passed
-        if not draft.asks:
-            return stop
-        return _Written(draft, None, kept) if writer is None else _Written(draft, writer.seal())
+                if len(given) >= TOGETHER:
+                    given = self._write_given(given)
+                self.bar.show(self._taken + draft.looked_at)
+                if full is not None:
+                    stop = full
+                    break
+            self._write_given(given)
+            self.passed |= draft.passed
+            return _Written(draft, writer.seal(), kept) if draft.asks else stop
 
     @property
     def _asks_each(self) -> bool:
@@ -450,34 +447,23 @@ class Preparation:
         return []
 
     def _claim(self, tx: "Connection", written: _Written) -> Prepared:
-        """Add the batch and claim its items, all or none, in the caller's transaction; its file gets its name."""
+        """Add the batch and claim its items, all or none, in the caller's transaction; its file gets its name.
+
+        Of our own calls the batch's lock is held before another process can see it.
+        """
         draft, number = written.draft, batches.next_number(tx)
         stop = self._packer(tx).stop_for(draft.packer.likely, slack=ROUNDING)
         if stop is not None:
             raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
         self.ws.bind(tx)
+        if self.way is not Way.BATCH:
+            self._lock = self.ws.locks.take(lock_of(number))
+            if self._lock is None:
+                raise StateConflictError("the lock of batch", number, expected="free", wanted="held")
         path = request_path(self.ws.data, number)
-        if written.file is None:
-            return self._claim_asked(tx, written, number, path)
         self._add(tx, draft, number, written.file, path)
         files.rename(written.file, path)
-        return Prepared(number, len(draft.asks), draft.last)
-
-    def _claim_asked(self, tx: "Connection", written: _Written, number: int, path: Path) -> Prepared:
-        """Do the same of our own calls, whose lock is held before another process can see the batch."""
-        draft = written.draft
-        lock = self._lock = self.ws.locks.take(lock_of(number))
-        if lock is None:
-            raise StateConflictError("the lock of batch", number, expected="free", wanted="held")
-        try:
-            file = files.seal_bytes(path, b"".join(one.data + b"\n" for one in written.lines))
-            self._add(tx, draft, number, file, path)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            lock.release()
-            self._lock = None
-            raise
-        return Prepared(number, len(draft.asks), draft.last, written.lines, lock)
+        return Prepared(number, len(draft.asks), draft.last, written.lines, self._lock)
 
     def _add(self, tx: "Connection", draft: Draft, number: int, file: files.Sealed, path: Path) -> None:
         ws, task, model, now, packed = self.ws, self.ws.task, self.ws.model, self.ws.now(), draft.packer
