@@ -112,10 +112,6 @@ def ask_rows(ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress = 
     """Ask every row that is wanted, batch after batch, each ingested as it is over.
 
     The first Ctrl-C or SIGTERM lets what is under way finish for five seconds; a second one ends it at once.
-
-    Raises:
-        InputError: a row's request cannot be sent; the message names it.
-        ConfigurationError: the user's own code fails on an answer, which stays in its sealed result.
     """
     return _Asking(ws, _Source(ws, wanted), on_progress).carried_out()
 
@@ -235,7 +231,6 @@ class _Asking:
         self._refused: list[tuple[_Line, RefusedError]] = []  # before any answer: whose fault is not known yet
 
     def carried_out(self) -> LiveReport:
-        """Ask all there is; return what became of it."""
         self._ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
         asyncio.run(self._run())
         if self._broken is not None:

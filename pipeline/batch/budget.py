@@ -65,11 +65,7 @@ class Budgets:
         return min((left for _, left in self.left(tx, error=error)), default=None)
 
     def check(self, tx: "Connection", batch: "Batch") -> None:
-        """Make sure that a prepared batch may start; it was cut to fit with the error that was known then.
-
-        Raises:
-            BudgetError: it would pass a budget; the message says which and how much of it is used.
-        """
+        """Make sure that a prepared batch may start; it was cut to fit with the error that was known then."""
         for budget, left in self.left(tx, but=batch.number):
             if batch.estimated_cost > left:
                 said = f"${left:.4f} of it is left, and the next needs about ${batch.estimated_cost:.4f}"

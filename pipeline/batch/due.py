@@ -30,11 +30,7 @@ Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
 
 
 def prepare_alone(ws: OpenWorkspace, tx: "Connection", ids: Sequence[str]) -> Prepared | StopReason:
-    """Claim items for one batch that is asked by itself, in the caller's transaction, or return why none is made.
-
-    Raises:
-        InputError: a row's request cannot be sent; the message names it.
-    """
+    """Claim items for one batch that is asked by itself, in the caller's transaction, or return why none is made."""
     return Preparation(ws, Selection(among=ids), NoProgress(), way=Way.LIVE, is_alone=True).take(tx)
 
 

@@ -52,11 +52,7 @@ def lock_of(number: int) -> str:
 
 
 def read_again(once: Callable[[], T], *, times: int) -> T:
-    """Do what begins by reading its rows, anew where another process went on with them; so often at the most.
-
-    Raises:
-        StateConflictError, LockLostError: the last time, too.
-    """
+    """Do what begins by reading its rows, anew where another process went on with them; so often at the most."""
     for _ in range(times - 1):
         with contextlib.suppress(StateConflictError, LockLostError):
             return once()
@@ -83,11 +79,7 @@ class OpenBatch:
         self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
 
     def keep(self, line: bytes) -> None:
-        """Append a line with a reply; whatever fails cuts back to the last whole line, and nothing more may be asked.
-
-        Raises:
-            ConfigurationError: it cannot be written.
-        """
+        """Append a line with a reply; whatever fails cuts back to the last whole line, and the asking is to end."""
         data, size = memoryview(line), len(line)
         try:
             while data:

@@ -131,10 +131,6 @@ def ingest_asked(
     """Ingest a batch of our own calls, whose lock the caller holds; return what became of its rows.
 
     `silent` says why rows that were asked got no reply, by item id; of all others without one `default` does.
-
-    Raises:
-        UnavailableError: another process writes for longer than `patience_s`; the rest is left for who comes next.
-        ConfigurationError, InconsistentError: see `run`.
     """
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
@@ -146,11 +142,7 @@ def ingest_asked(
 
 
 def end_dead(ws: OpenWorkspace) -> None:
-    """End what dead processes left of the task: what came is ingested, and all else is open again.
-
-    Raises:
-        ConfigurationError: the user's own code fails on an answer, which stays in its sealed result.
-    """
+    """End what dead processes left of the task: what came is ingested, and all else is open again."""
     with ws.store.read() as tx:
         stuck = integrity.claims_of_ended(tx)
     if stuck:

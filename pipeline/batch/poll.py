@@ -284,12 +284,7 @@ class _Poll:
 
 
 def _download_result(ws: OpenWorkspace, number: int, remote: "RemoteBatch") -> None:
-    """Seal the result of a batch that is over, or fail it; nothing where another process is at it or was first.
-
-    Raises:
-        MissingError: it succeeded and its result is not there; it was left as it is.
-        RemoteError: the result cannot be had now; it was left as it is.
-    """
+    """Seal the result of a batch that is over, or fail it; nothing where another process is at it or was first."""
     upload = None
     with contextlib.suppress(LockLostError, StateConflictError), ws.locks.hold(lock_of(number)) as lock:
         if lock is None:

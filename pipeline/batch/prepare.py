@@ -202,7 +202,7 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     with ws.store.read() as tx:
         known = budget.calibration(tx, ws.extractor)
         draft = Draft(Packer(_limits(ws.settings, ws.model), known), wanted.limit, ws.settings.ask_each)
-        for some in together(request_lines(tx, _builder(ws), wanted)):
+        for some in together(request_lines(tx, RequestBuilder(ws.task, ws.model), wanted)):
             left, stop = some, None
             while left and stop is not StopReason.DONE:
                 before = draft.looked_at
@@ -230,11 +230,7 @@ def known_of(tx: "Connection", ws: OpenWorkspace, lines: Sequence[PlannedRequest
 def request_lines(
     tx: "Connection", builder: RequestBuilder, wanted: Selection, *, after: str | None = None
 ) -> Iterator[PlannedRequest]:
-    """Yield the request of every item that is wanted, in the order of rows, or of those behind one, at flat memory.
-
-    Raises:
-        InputError: an item's request cannot be sent.
-    """
+    """Yield the request of every item that is wanted, in the order of rows, or of those behind one, at flat memory."""
     task = builder.task
     found: Iterator[Rows] = asks.askable_rows(tx, task, after=after)
     if wanted.among is not None:
@@ -243,10 +239,6 @@ def request_lines(
     for rows in found:
         free = {key: row for key, row in rows.items() if key not in wanted.without} if wanted.without else rows
         yield from builder.lines_of(tx, free)
-
-
-def _builder(ws: OpenWorkspace) -> RequestBuilder:
-    return RequestBuilder(ws.task, ws.model)
 
 
 def _limits(settings: "Settings", model: "Model", *, few: int | None = None) -> FileLimits:
@@ -273,10 +265,6 @@ def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> Made
     """Write and seal request files for the items that are wanted, and claim them.
 
     Where a budget is set, the last batch is cut so that all of it fits.
-
-    Raises:
-        InputError: an item's request cannot be sent; what was claimed before it stays prepared.
-        InconsistentError: the items keep changing, while it writes.
     """
     preparation, made = Preparation(ws, wanted, bar), list[int]()
 
@@ -415,7 +403,7 @@ class Preparation:
         draft, kept = Draft(self._packer(tx), most, self._asks_each), list[PlannedRequest]()
         part = request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}")
         with files.SealedWriter(part) as writer:
-            for lines in together(request_lines(tx, _builder(self.ws), wanted, after=after)):
+            for lines in together(request_lines(tx, RequestBuilder(self.ws.task, self.ws.model), wanted, after=after)):
                 known = Known() if self._asks_each else known_of(tx, self.ws, lines)
                 before = draft.looked_at
                 new, full = draft.take(lines, known)

@@ -380,9 +380,6 @@ def left_uploads(store: "Store", client: "Client", *, of: Collection[int] | None
     """Return our uploads whose batch is over, or is not known here; with `of` those of these batches alone.
 
     One is known by its display name, which is that of the try it was made for.
-
-    Raises:
-        RemoteError: the list cannot be had.
     """
     listed = client.list_files()
     with store.read() as tx:  # after the list: whatever is in it was recorded before it was uploaded

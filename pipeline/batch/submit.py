@@ -71,11 +71,7 @@ class Submitted:
 
 
 def plan_all(ws: OpenWorkspace, wanted: Selection) -> BatchPlan:
-    """Return what a run may spend: what is new, its tokens counted, and what waits in *prepared*; nothing is written.
-
-    Raises:
-        InputError: an item's request cannot be sent.
-    """
+    """Return what a run may spend: what is new, its tokens counted, and what waits in *prepared*; it writes nothing."""
     with ws.display.bar("counting tokens", _count_new(ws, wanted)) as bar:
         new = prepare.plan_batches(ws, wanted, bar=bar)
     with ws.store.read() as tx:
@@ -90,10 +86,6 @@ def run(
     `agree` gets the plan before anything is written or sent, and raises what is said against it. Where it is None a
     person has seen a plan already: items are counted and their tokens are not, which takes a pass over all. If
     `patient`, an API that takes no more for now is no error while a batch is under way.
-
-    Raises:
-        RemoteError, ConfigurationError: see `send.send_batch`; what was not sent goes out with the next run.
-        BudgetError: a budget has no room for a single item.
     """
     with ws.store.read() as tx:
         left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
