@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch.folder import is_whole, lock_of, result_path
-from pipeline.batch.send import BY_HAND, cancel_duplicates, drop_upload, give_up_batch, reconcile
+from pipeline.batch.send import (
+    BY_HAND,
+    cancel_duplicates,
+    drop_upload,
+    give_up_batch,
+    reconcile,
+    write_failures,
+)
 from pipeline.core import files
 from pipeline.core.errors import (
     ConfigurationError,
@@ -27,8 +34,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state
-from pipeline.engine.equals import park_equals
-from pipeline.engine.record import Judgement, source_of, write_judgements
+from pipeline.engine.record import Judgement, source_of
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.responses import ResultFile
 from pipeline.store import asks, batches
@@ -406,9 +412,7 @@ class _Download(NamedTuple):
         batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
         while page := asks.claimed_page(tx, batch.number, after=0, limit=PAGE):
             judged = [Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven) for one in page]
-            kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
-            if not ws.settings.ask_each:
-                park_equals(tx, ws.task, judged, kept, source=source, at=ws.now())
+            write_failures(tx, ws, judged, source=source)
         give_up_batch(tx, batch, why=why, at=ws.now())
 
     def _fetch(self, part: Path, best: Path) -> bool:

@@ -30,7 +30,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.engine.equals import park_equals
-from pipeline.engine.record import Judgement, Source, write_judgements
+from pipeline.engine.record import Judgement, Kept, Source, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import responses
 from pipeline.store import asks, batches, workspace
@@ -265,9 +265,7 @@ class _Send(NamedTuple):
         ws, task = self.ws, self.ws.task
         source = Source(batch.number, batch.extractor, ws.model, batch.fingerprint)
         judged = [Judgement(asked, Outcome.REFUSED, f"{AT_CREATE}: {said}")]
-        kept = write_judgements(tx, task, judged, source=source, at=ws.now())
-        if not ws.settings.ask_each:
-            park_equals(tx, task, judged, kept, source=source, at=ws.now())
+        kept = write_failures(tx, ws, judged, source=source)
         name = task.table(tx).names(tx, [asked.item_id]).get(asked.item_id, asked.item_id)
         becomes = "is parked" if kept.parked else "is asked once more by a later run"
         return f"{name}, which stands there, {becomes}"
@@ -280,6 +278,14 @@ def _whole_file(batch: Batch, error: RefusedError, *, submit: str) -> RefusedErr
         hint = f"`{submit}` asks its items in a new batch; another FINDABLE_MODEL may help"
     message = f"batch {batch.number} was refused{became}: {error.message}"
     return RefusedError(message, hint=hint, code=error.code, status=error.status)
+
+
+def write_failures(tx: "Connection", ws: OpenWorkspace, judged: Sequence[Judgement], *, source: Source) -> Kept:
+    """Write what failed, and park what asks the same as what is parked."""
+    kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
+    if not ws.settings.ask_each:
+        park_equals(tx, ws.task, judged, kept, source=source, at=ws.now())
+    return kept
 
 
 def give_up_batch(tx: "Connection", batch: "Batch", *, why: str, at: datetime) -> int:
