@@ -33,9 +33,7 @@ from pipeline.store.locks import Lock
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
-    from pipeline.core.settings import Settings
     from pipeline.engine.task import Rows
-    from pipeline.gemini.models import Model
 
 
 SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
@@ -54,59 +52,19 @@ class StopReason(StrEnum):
     DONE = "no item is left"
 
 
-class FileLimits(NamedTuple):
-    """What one request file may hold: rows, bytes, and estimated prompt tokens. One line alone may have more."""
+class Limits(NamedTuple):
+    """What one request file may hold: rows, bytes, and estimated prompt tokens; one line alone may have more.
+
+    And what all that is written now may come to; None is no limit: `quota` is how many more prompt tokens may wait at
+    the API, `room` what may still be started in USD, and `price` what tokens cost.
+    """
 
     rows: int
     size: int
     tokens: int
-
-
-class Funds(NamedTuple):
-    """What may still be started, in USD; by how much estimates are off, relative to them; what tokens cost in USD."""
-
-    room: float
-    error: float
-    cost: Callable[[Usage], float]
-
-
-@dataclass
-class Packer:
-    """One request file as it fills up, line by line; None for a budget or a quota is none.
-
-    `quota` is how many more prompt tokens may wait at the API.
-    """
-
-    limits: FileLimits
-    known: Calibration
-    budget: Funds | None = None
     quota: int | None = None
-    rows: int = 0
-    size: int = 0  # bytes
-    counted: Usage = NO_USAGE
-    likely: Usage = NO_USAGE  # what was counted, as past answers calibrate it
-
-    def add(self, line: PlannedRequest) -> StopReason | None:
-        """Take a line in, or return why the file ends before it."""
-        rows, size, counted = self.rows + 1, self.size + line.size + 1, self.counted + line.usage
-        likely = self.known.applied(counted, count=rows)
-        if rows > 1 and (rows > self.limits.rows or size > self.limits.size or likely.prompt > self.limits.tokens):
-            return StopReason.FULL
-        stop = self.stop_for(likely)
-        if stop is None:
-            self.rows, self.size, self.counted, self.likely = rows, size, counted, likely
-        return stop
-
-    def stop_for(self, likely: Usage, *, slack: float = 0.0) -> StopReason | None:
-        """Return why no file may be made that will use so much; the budget may be passed by this share of it."""
-        funds = self.budget
-        if funds is not None and funds.cost(likely) * (1 + funds.error) > funds.room * (1 + slack):
-            return StopReason.BUDGET
-        return StopReason.QUOTA if self.quota is not None and likely.prompt > self.quota else None
-
-    def next_file(self) -> "Packer":
-        """Return an empty file under the same limits."""
-        return replace(self, rows=0, size=0, counted=NO_USAGE, likely=NO_USAGE)
+    room: float | None = None
+    price: Callable[[Usage], float] = lambda _usage: 0.0
 
 
 TOGETHER = 500  # lines that are looked up at once
@@ -128,12 +86,13 @@ def together(lines: Iterator[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
 
 @dataclass
 class Draft:
-    """The rows of one request file, at most `most`; of those that ask the same, unless it `asks_each`, the first.
+    """A request file as it fills up, with at most `most` rows; of those that ask the same, unless it `asks_each`, one.
 
     `passed` are rows that ask what is asked already, in a batch or a live call under way.
     """
 
-    packer: Packer
+    limits: Limits
+    known: Calibration
     most: int | None = None
     asks_each: bool = False
     asks: list[Ask] = field(default_factory=list)
@@ -141,6 +100,10 @@ class Draft:
     passed: set[str] = field(default_factory=set)
     looked_at: int = 0
     last: str = ""  # row that was looked at
+    rows: int = 0  # of the file
+    size: int = 0  # its bytes
+    counted: Usage = NO_USAGE
+    likely: Usage = NO_USAGE  # what was counted, as past answers calibrate it
 
     def take(self, lines: Sequence[PlannedRequest], known: Known) -> tuple[list[PlannedRequest], StopReason | None]:
         """Take rows in; return the lines of those that ask something new, and why the file ends before the rest."""
@@ -153,7 +116,7 @@ class Draft:
             elif is_new and (self.asks_each or hash(item.input_hash) not in self.hashes):
                 if self.most is not None and len(self.asks) >= self.most:
                     return new, StopReason.DONE
-                if (full := self.packer.add(line)) is not None:
+                if (full := self._add(line)) is not None:
                     return new, full
                 new.append(line)
                 self.hashes.add(hash(item.input_hash))
@@ -161,6 +124,27 @@ class Draft:
             self.looked_at += 1
             self.last = item.id
         return new, None
+
+    def _add(self, line: PlannedRequest) -> StopReason | None:
+        rows, size, counted = self.rows + 1, self.size + line.size + 1, self.counted + line.usage
+        likely = self.known.applied(counted, count=rows)
+        if rows > 1 and (rows > self.limits.rows or size > self.limits.size or likely.prompt > self.limits.tokens):
+            return StopReason.FULL
+        stop = self.stop_for(likely)
+        if stop is None:
+            self.rows, self.size, self.counted, self.likely = rows, size, counted, likely
+        return stop
+
+    def stop_for(self, likely: Usage, *, slack: float = 0.0) -> StopReason | None:
+        """Return why no file may be made that will use so much; the budget may be passed by this share of it."""
+        room, quota = self.limits.room, self.limits.quota
+        if room is not None and self.limits.price(likely) * (1 + self.known.error) > room * (1 + slack):
+            return StopReason.BUDGET
+        return StopReason.QUOTA if quota is not None and likely.prompt > quota else None
+
+    def begin_file(self) -> None:
+        """Go on with an empty file."""
+        self.rows, self.size, self.counted, self.likely = 0, 0, NO_USAGE, NO_USAGE
 
 
 @dataclass(frozen=True)
@@ -198,10 +182,10 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
 
     Nothing is written.
     """
-    made, size, usage, items = list[int](), 0, NO_USAGE, 0
+    made, size, usage = 0, 0, NO_USAGE
     with ws.store.read() as tx:
         known = budget.calibration(tx, ws.extractor)
-        draft = Draft(Packer(_limits(ws.settings, ws.model), known), wanted.limit, ws.settings.ask_each)
+        draft = Draft(_limits(ws, Way.BATCH), known, wanted.limit, ws.settings.ask_each)
         for some in together(request_lines(tx, RequestBuilder(ws.task, ws.model), wanted)):
             left, stop = some, None
             while left and stop is not StopReason.DONE:
@@ -210,16 +194,14 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
                 left = left[draft.looked_at - before :]
                 size, usage = size + sum(one.size + 1 for one in new), sum((one.usage for one in new), usage)
                 if stop is StopReason.FULL:
-                    made.append(draft.packer.rows)
-                    draft.packer = draft.packer.next_file()
-            items = draft.looked_at
-            bar.show(items)
+                    made += 1
+                    draft.begin_file()
+            bar.show(draft.looked_at)
             if stop is StopReason.DONE:
                 break
-    made += [draft.packer.rows] * bool(draft.packer.rows)
-    likely = known.applied(usage, count=sum(made))
+    likely = known.applied(usage, count=len(draft.asks))
     cost = usage_cost(ws.model, likely, batch=True, on=ws.now().date())
-    return BatchPlan(items, len(made), sum(made), size, usage.prompt, likely, cost)
+    return BatchPlan(draft.looked_at, made + bool(draft.rows), len(draft.asks), size, usage.prompt, likely, cost)
 
 
 def known_of(tx: "Connection", ws: OpenWorkspace, lines: Sequence[PlannedRequest]) -> Known:
@@ -241,13 +223,14 @@ def request_lines(
         yield from builder.lines_of(tx, free)
 
 
-def _limits(settings: "Settings", model: "Model", *, few: int | None = None) -> FileLimits:
+def _limits(ws: OpenWorkspace, way: Way) -> Limits:
     """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
-    most, waiting = settings.batch_tokens, model.enqueued(settings.tier)
-    tokens = most if waiting is None else max(1, min(most, int(waiting * SHARE)))
-    if few is not None:
-        return FileLimits(min(few, settings.batch_rows), MAX_FILE_BYTES, most)
-    return FileLimits(settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
+    settings, waiting = ws.settings, ws.model.enqueued(ws.settings.tier)
+    if way is not Way.BATCH:
+        few = FEW_IMAGES if ws.task.sends_images else FEW
+        return Limits(min(few, settings.batch_rows), MAX_FILE_BYTES, settings.batch_tokens)
+    tokens = settings.batch_tokens if waiting is None else max(1, min(settings.batch_tokens, int(waiting * SHARE)))
+    return Limits(settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
 
 
 class Made(NamedTuple):
@@ -399,8 +382,7 @@ class Preparation:
     def _write(self, tx: "Connection", after: str | None) -> _Written | StopReason:
         """Choose rows and write their lines; what rows are given that ask what was answered is written on the way."""
         wanted, stop, is_batch = self.wanted, StopReason.DONE, self.way is Way.BATCH
-        most, given = None if wanted.limit is None else wanted.limit - self._taken, list[Judgement]()
-        draft, kept = Draft(self._packer(tx), most, self._asks_each), list[PlannedRequest]()
+        draft, kept, given = self._draft(tx), list[PlannedRequest](), list[Judgement]()
         part = request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}")
         with files.SealedWriter(part) as writer:
             for lines in together(request_lines(tx, RequestBuilder(self.ws.task, self.ws.model), wanted, after=after)):
@@ -440,7 +422,7 @@ class Preparation:
         Of our own calls the batch's lock is held before another process can see it.
         """
         draft, number = written.draft, batches.next_number(tx)
-        stop = self._packer(tx).stop_for(draft.packer.likely, slack=ROUNDING)
+        stop = self._draft(tx).stop_for(draft.likely, slack=ROUNDING)
         if stop is not None:
             raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
         self.ws.bind(tx)
@@ -454,7 +436,7 @@ class Preparation:
         return Prepared(number, len(draft.asks), draft.last, written.lines, self._lock)
 
     def _add(self, tx: "Connection", draft: Draft, number: int, file: files.Sealed, path: Path) -> None:
-        ws, task, model, now, packed = self.ws, self.ws.task, self.ws.model, self.ws.now(), draft.packer
+        ws, task, model, now = self.ws, self.ws.task, self.ws.model, self.ws.now()
         batches.add_batch(
             tx,
             way=self.way,
@@ -464,27 +446,26 @@ class Preparation:
             task=task.name,
             extractor=ws.extractor,
             model=model.name,
-            requests=packed.rows,
+            requests=draft.rows,
             request_file=str(path.relative_to(ws.data)),
             request_sha256=file.sha256,
             request_size=file.size,
-            counted_in=packed.counted.prompt,
+            counted_in=draft.counted.prompt,
             fingerprint=task.fingerprint,
-            estimated_in=packed.likely.prompt,
-            estimated_out=packed.likely.answer + packed.likely.thoughts,
-            estimated_cost=usage_cost(model, packed.likely, batch=self.way is Way.BATCH, on=now.date()),
+            estimated_in=draft.likely.prompt,
+            estimated_out=draft.likely.answer + draft.likely.thoughts,
+            estimated_cost=usage_cost(model, draft.likely, batch=self.way is Way.BATCH, on=now.date()),
             priced_on=model.priced_on.isoformat(),
         )
         if self.way is not Way.TRIAL:
             asks.claim(tx, task, ws.extractor, draft.asks, batch=number, asks_each=draft.asks_each, at=now)
 
-    def _packer(self, tx: "Connection") -> Packer:
-        ws, known, is_batch = self.ws, budget.calibration(tx, self.ws.extractor), self.way is Way.BATCH
-        room = budget.budgets(ws).room(tx, error=known.error)
-        price = partial(usage_cost, ws.model, batch=is_batch, on=ws.now().date())
-        funds = None if room is None else Funds(room, known.error, price)
-        if is_batch:
-            quota = budget.quota_left(tx, ws.model, tier=ws.settings.tier)
-            return Packer(_limits(ws.settings, ws.model), known, budget=funds, quota=quota)
-        few = FEW_IMAGES if ws.task.sends_images else FEW
-        return Packer(_limits(ws.settings, ws.model, few=few), known, budget=funds)
+    def _draft(self, tx: "Connection") -> Draft:
+        ws, wanted, is_batch = self.ws, self.wanted, self.way is Way.BATCH
+        known = budget.calibration(tx, ws.extractor)
+        limits = _limits(ws, self.way)._replace(
+            quota=budget.quota_left(tx, ws.model, tier=ws.settings.tier) if is_batch else None,
+            room=budget.budgets(ws).room(tx, error=known.error),
+            price=partial(usage_cost, ws.model, batch=is_batch, on=ws.now().date()),
+        )
+        return Draft(limits, known, None if wanted.limit is None else wanted.limit - self._taken, self._asks_each)
