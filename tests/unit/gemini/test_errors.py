@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import KeyRefusedError, RefusedError, ThrottledError, UnavailableError
-from pipeline.gemini.errors import next_midnight_pacific, refusal
+from pipeline.gemini.remote import next_midnight_pacific, refusal
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 
