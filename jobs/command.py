@@ -153,7 +153,7 @@ def make_workspace(*, task: str | None = None) -> "contextlib.AbstractContextMan
 
 def look_at_workspace(*, task: str | None = None) -> "contextlib.AbstractContextManager[OpenWorkspace]":
     """Open the workspace to see what would be written, by an import of a `task`; see `open_to_look`."""
-    from pipeline.engine.open import open_to_look
+    from pipeline.engine.workspace import open_to_look
 
     settings = read_settings()
     if task is None and settings.task in BUILT_IN:
@@ -164,7 +164,7 @@ def look_at_workspace(*, task: str | None = None) -> "contextlib.AbstractContext
 def _open(
     settings: Settings, task: str | None, access: str, *, whole: bool = False
 ) -> "contextlib.AbstractContextManager[OpenWorkspace]":
-    from pipeline.engine.open import Access, open_workspace
+    from pipeline.engine.workspace import Access, open_workspace
 
     return open_workspace(
         replace(settings, task=task or settings.task),

@@ -12,7 +12,7 @@ from jobs.output import Terminal, print_line, print_request
 from jobs.values import Count
 from jobs.variables import read_settings
 from pipeline.core.errors import ConfigurationError
-from pipeline.engine.open import check_links, make_directory
+from pipeline.engine.folder import check_links, make_directory
 
 
 @click.command(name="web", cls=Command)

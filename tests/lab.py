@@ -20,7 +20,7 @@ from jobs.commands import NAMES, command_of, variables_of
 from jobs.typed import GIVEN
 from pipeline.core import settings
 from pipeline.core.settings import PREFIX, VARIABLES
-from pipeline.engine.open import open_workspace
+from pipeline.engine.workspace import open_workspace
 from pipeline.store.postgresql import WRITING
 from tests import postgresql
 from tests.acceptance.engine import Engine

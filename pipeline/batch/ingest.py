@@ -16,8 +16,17 @@ from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Outcome, RemoteState, Way, remote_state
-from pipeline.engine.equals import Equals, tell_equals
-from pipeline.engine.record import Judgement, Kept, MissingLine, Source, judge_lines, source_of, write_judgements
+from pipeline.engine.record import (
+    Equals,
+    Judgement,
+    Kept,
+    MissingLine,
+    Source,
+    judge_lines,
+    source_of,
+    tell_equals,
+    write_judgements,
+)
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import ResultFile
@@ -196,7 +205,7 @@ class _BatchIngest:
         while True:
             with self.ws.store.read() as tx:
                 page = asks.claimed_page(tx, self.batch.number, after=line, limit=CHUNK)
-                contexts = self.task.contexts(tx, [one.item_id for one in page])
+                contexts = self.task.rows(tx, [one.item_id for one in page]) if self.task.needs_row else {}
             if not page:
                 return
             yield page, contexts

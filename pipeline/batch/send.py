@@ -29,8 +29,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.states import BatchState, Outcome, RemoteState
-from pipeline.engine.equals import park_equals
-from pipeline.engine.record import Judgement, Kept, Source, write_judgements
+from pipeline.engine.record import Judgement, Kept, Source, park_equals, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import responses
 from pipeline.store import asks, batches, workspace

@@ -54,6 +54,9 @@ _LYING = (5, 6, 7, 8)  # orientations that exchange width and height
 _TIME = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)")
 
 
+Stamp = tuple[int, int, int]  # tells that a file is the one that was read: size, when it and its entry changed, in ns
+
+
 class PictureError(InputError):
     """The bytes are no image that can be asked about; the message says why, and names no file."""
 
@@ -64,19 +67,6 @@ class NoFileError(PictureError):
 
 class ChangedError(PictureError):
     """A file changed while it was read."""
-
-
-class Stamp(NamedTuple):
-    """What tells that a file is the one that was read: its size, and when it and its entry were changed last, in ns."""
-
-    size: int
-    changed: int
-    moved: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> "Stamp":
-        """Return the stamp that a look at a file gives."""
-        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 class Picture(NamedTuple):
@@ -90,6 +80,11 @@ class Picture(NamedTuple):
     height: int
     taken_at: datetime | None
     size: int
+
+
+def stamp_of(found: os.stat_result) -> Stamp:
+    """Return the stamp that a look at a file gives."""
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def is_printed(path: str) -> bool:
@@ -110,13 +105,13 @@ def read_file(
         OSError: it cannot be read, or is a link.
     """
     with open(path, "rb", opener=_without_waiting) as file:
-        before = Stamp.of(os.fstat(file.fileno()))
+        before = stamp_of(os.fstat(file.fileno()))
         data = file.read(_START)
         if not is_wanted(data):
             return None
         data += file.read(MAX_BYTES + 1 - len(data))
-        after = Stamp.of(os.fstat(file.fileno()))
-    if before != after or len(data) != min(after.size, MAX_BYTES + 1):
+        after = stamp_of(os.fstat(file.fileno()))
+    if before != after or len(data) != min(after[0], MAX_BYTES + 1):
         raise ChangedError("it changed while it was read")
     return data, after
 

@@ -35,6 +35,7 @@ from pipeline.engine.pictures import (
     prepare,
     probe,
     read_file,
+    stamp_of,
 )
 from pipeline.tables.cells import compact_json
 from pipeline.tables.fill import Look, hash_of
@@ -228,13 +229,15 @@ class RowImages:
                 data = fetch(named)
             else:
                 place = self._place(named)
-                if told.get("stamp") and _stamp_of(place) == tuple(told["stamp"]):
+                if told.get("stamp") and stamp_of(place.stat()) == tuple(told["stamp"]):
                     return dict(told)
                 data, seen["stamp"] = self._read(place)
             seen["sha256"] = hashlib.sha256(data).hexdigest()
             probe(data)
         except PictureError as error:
             seen["why"] = error.message
+        except OSError as error:  # it went while it was looked at
+            seen["why"] = f"it cannot be read: {error.strerror}"
         return seen
 
     def _place(self, named: str) -> Path:
@@ -260,11 +263,4 @@ class RowImages:
         if read is None or len(read[0]) > MAX_BYTES:
             raise PictureError(f"it has {size:,} bytes, and {MAX_BYTES:,} are the most that is read")
         data, stamp = read
-        return data, stamp if time.time_ns() - max(stamp.changed, stamp.moved) > SETTLED_NS else None
-
-
-def _stamp_of(place: Path) -> Stamp | None:
-    try:
-        return Stamp.of(place.stat())
-    except OSError:
-        return None
+        return data, stamp if time.time_ns() - max(stamp[1:]) > SETTLED_NS else None

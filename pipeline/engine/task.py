@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,11 +21,12 @@ from pipeline.core.ranking import Entry, Ranking
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import PAGE, streamed
 from pipeline.tables.lists import ItemTable
+from pipeline.tables.view import why_unstorable
 
 if TYPE_CHECKING:  # which load when they are used
     from pydantic import BaseModel
 
-    from pipeline.engine.declared.question import Question
+    from pipeline.engine.questions import Question
     from pipeline.gemini.requests import Prompt
     from pipeline.tables.lists import Grid
 
@@ -179,6 +179,7 @@ class Task(ABC):
     """What is asked about which rows, what a valid answer is, and where it goes."""
 
     name: str  # the first half of every request key
+    columns: Sequence[str]  # that are read of a row to ask about it, to hash it and to judge its answer
     subject: str  # as TASK= has it
     label: str  # the version of prompt and schema that answers are attributed to; with the model it is an extractor
     words: Words
@@ -186,6 +187,7 @@ class Task(ABC):
     answer_tokens: int  # about how many an answer has, before past answers of the extractor tell better
     needs_pilot = False  # whether all are asked unattended only after a few were, and passed their gates
     skips: Sequence[str] | None = None  # labels whose answers keep an item from being asked; None: those of any
+    declared_in: Path | None = None  # the user's own file, where it is declared in one
     fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
     model: str | None = None  # that the task itself asks; None: the one that is set
     items_from = ""  # where its items stand, and what to change for others, where no file of them is imported
@@ -202,22 +204,17 @@ class Task(ABC):
 
     # ---- its rows
 
-    @property
-    @abstractmethod
-    def columns(self) -> Sequence[str]:
-        """Return the columns that are read of a row to ask about it, to hash it and to judge its answer."""
-
     @abstractmethod
     def table(self, tx: Connection) -> ItemTable:
         """Return the table of the items, which tells which are there, which may be asked, and their states."""
 
     @abstractmethod
-    def input_hash(self, row: Mapping[str, Any]) -> str:
-        """Return the hash of what is asked about a row."""
+    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
+        """Return the hash of what is asked about a row; `said` is what `text` gave for it, where that was made."""
 
-    def rows(self, tx: Connection, ids: Sequence[str], *, locked: bool = False) -> Rows:
+    def rows(self, tx: Connection, ids: Sequence[str]) -> Rows:
         """Return what is asked about of these items as it is now, in the order of `ids`, without removed ones."""
-        found = self.table(tx).rows(tx, ids, self.columns, locked=locked)
+        found = self.table(tx).rows(tx, ids, self.columns)
         return {one: self.read(found[one]) for one in ids if one in found}
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -286,17 +283,14 @@ class Task(ABC):
 
     def items(self, rows: Rows) -> Iterator[Item]:
         """Yield what to ask about rows, in their order, without those that cannot be asked about any more."""
-        cells = list(rows.values())
-        texts, contexts = self.texts(cells), cells if self.needs_row else repeat(None)
-        return map(Item, rows, self.question.prompts(texts), self.hashes(cells, texts), contexts)
+        for key, row in rows.items():
+            said = self.text(row)
+            context = row if self.needs_row else None
+            yield Item(key, self.question.prompt(said), self.input_hash(row, said), context)
 
-    def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return what is said to the model about each of some rows."""
-        return self.question.texts(rows)
-
-    def hashes(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> Iterable[str]:  # noqa: ARG002 - some hash these
-        """Return the hash of what is asked about each row, of which the text was made."""
-        return map(self.input_hash, rows)
+    def text(self, row: Mapping[str, Any]) -> str:
+        """Return what is said to the model about a row."""
+        return self.question.filled(row)
 
     def asked_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - not all tell
         """Return by id what is asked about of these items, for a person to read; nothing where a task does not tell."""
@@ -309,11 +303,10 @@ class Task(ABC):
             return found
         query = self.table(tx).pending(names=self.columns)
         for page in streamed(tx, query, page=PAGE).partitions():
-            rows = {row[-1]: dict(zip(self.columns, row, strict=False)) for row in page}
-            cells = list(rows.values())
-            for key, hashed in zip(rows, self.hashes(cells, self.texts(cells)), strict=True):
+            for row in page:
+                hashed = self.input_hash(dict(zip(self.columns, row, strict=False)))
                 if hashed in wanted:
-                    found.setdefault(hashed, []).append(key)
+                    found.setdefault(hashed, []).append(row[-1])
         return found
 
     # ---- the answers
@@ -323,16 +316,14 @@ class Task(ABC):
         """Return whether it takes the row to tell whether an answer is valid."""
         return False
 
-    def contexts(self, tx: Connection, ids: Sequence[str]) -> Rows:
-        """Return the rows, by id, where it takes them to tell whether an answer is valid."""
-        return self.rows(tx, ids) if self.needs_row else {}
-
     def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
-        """Return a valid answer as it goes on, or None and why it is none, held against its item's context.
+        """Return a valid answer as it goes on, or None and why it is none: what no database keeps, or the row refutes.
 
         The context is None where the item was removed. `input_hash` is of the input that was asked about, empty where
         not known: an answer to another input than the context's passes, and will not be applied.
         """
+        if why := why_unstorable(answer):
+            return None, why
         if context is None or (input_hash and self.input_hash(context) != input_hash):
             return answer, ""
         return self.proven(answer, context)
@@ -395,11 +386,6 @@ class Task(ABC):
         return None
 
     # ---- the user's own file, where it is declared in one
-
-    @property
-    def declared_in(self) -> Path | None:
-        """Return the file; None where it is built in."""
-        return None
 
     @property
     def declared_fingerprint(self) -> str | None:

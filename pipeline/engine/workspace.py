@@ -1,29 +1,38 @@
-"""The session of a command: the open workspace with its store, settings, clock and client, and the subjects it has.
+"""Open a workspace for a command: a session with its store, settings, clock and client, and the tasks it has.
 
-A subject is a room of the pipeline that has a module `import_`, and its name is the room's: no room below the subjects
-names one. Tasks that users declare in files of their own are subjects too, found in the workspace; what carries them
-out is loaded where there are some.
+First it is decided whether the command may use the folder and database that the settings name. A reading command
+changes nothing that is not a workspace yet, and makes none where a name was mistyped. The first writing command in
+another program's database says what it will add, and asks. A folder in which a link leads to what lies elsewhere is
+refused.
+
+A subject is a room of the pipeline that has a module `import_`; no room below names one. Tasks that users declare in
+files of their own are found in the workspace, and what carries them out is loaded where there are some.
 """
 
 import contextlib
 import sqlite3
+import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from enum import Enum
+from functools import cache, cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings
-from pipeline.store import asked, workspace
+from pipeline.core.text import first_few
+from pipeline.engine import folder
+from pipeline.store import asked, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
+from pipeline.tables.adopt import columns_of, kind_of
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Indexed, Task
@@ -34,17 +43,19 @@ if TYPE_CHECKING:
 LOCAL_KEY = "key-of-the-local-engine"  # it takes any; this one says whose it is, and is no word of an error
 PIPELINE = Path(__file__).parents[1]
 
+TO_BEGIN = "`make import` makes one from a file, and `make demo` shows how all of it works"
+TO_BEGIN_A_QUERY = "`make import-images` makes one from a folder; a query needs the database that it reads"
+SHOWN = 5  # names of tables in a message
 
-async def asyncio_sleep(seconds: float) -> None:
+
+# ---- the session
+
+
+async def _asyncio_sleep(seconds: float) -> None:
     """Sleep and let other tasks run; asyncio is loaded when the first one does."""
     import asyncio
 
     await asyncio.sleep(seconds)
-
-
-def _utc_now() -> datetime:
-    """Return the time, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass
@@ -57,10 +68,10 @@ class OpenWorkspace:
     display: Progress
     task: "Task"
     tasks: "tuple[Task, ...]" = ()  # all that this workspace has, whichever is worked on
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
-    asleep: Callable[[float], Awaitable[None]] = asyncio_sleep
+    asleep: Callable[[float], Awaitable[None]] = _asyncio_sleep
     stopping: threading.Event = field(default_factory=threading.Event)  # set, it ends what asks as Ctrl-C does
     budget: Budget | None = None  # of this command; that of the day is a setting
     is_bound: bool = False
@@ -93,10 +104,8 @@ class OpenWorkspace:
         settings, base_url = self.settings, self.settings.base_url
         local = self.backend == "local"
         if not local and not settings.api_key:
-            raise ConfigurationError(
-                "this workspace uses Gemini, and no key is set",
-                hint="set GEMINI_API_KEY in the environment or in .env",
-            )
+            hint = "set GEMINI_API_KEY in the environment or in .env"
+            raise ConfigurationError("this workspace uses Gemini, and no key is set", hint=hint)
         self.tell_backend()
         client = Client(
             api_key=settings.api_key.reveal() if settings.api_key and not local else LOCAL_KEY,
@@ -158,10 +167,8 @@ class OpenWorkspace:
         words, index = self.task.words, self.task.index
         if index is None or not self.is_indexed:
             export = f"`{words.make('export')} TO=answers.csv` writes what was found in all of them"
-            raise InputError(
-                f"{words.many} are not in the search index yet, and cannot be searched",
-                hint=self.task.how_to_index or export,
-            )
+            said = f"{words.many} are not in the search index yet, and cannot be searched"
+            raise InputError(said, hint=self.task.how_to_index or export)
         return index
 
     @property
@@ -182,7 +189,7 @@ class OpenWorkspace:
         """
         if self._is_brought or not is_declared(self.settings):
             return
-        self.task = declared().bring_items(self.store, self.task, self.settings, at=self.now(), display=self.display)
+        declared().bring_items(self.store, self.task, self.settings, at=self.now(), display=self.display)
         self._renew()
         self._is_brought = True
         if self.task.parameters.get("temperature") is not None and not self.model.takes_temperature:
@@ -203,7 +210,7 @@ class OpenWorkspace:
 
     def _renew(self) -> None:
         with self.store.read() as tx:
-            found = declared_tasks(tx, self.settings)
+            found = _declared_tasks(tx, self.settings)
         others = (one for one in self.tasks if one.name != self.task.name)
         self.task = next(one for one in found if one.name == self.task.name)
         self.tasks = (*others, self.task)
@@ -239,16 +246,13 @@ class OpenWorkspace:
     @property
     def leaving(self) -> str:
         """Return a line on what the next request sends off this machine for the first time; empty where nothing."""
-        if self.backend == "local" or (self.is_bound and not self._sends_first_images()):
+        if self.backend == "local" or (self.is_bound and not self.task.sends_images):
             return ""
+        with self.store.read() as tx:
+            if self.is_bound and asked.is_anything_sent(tx, self.task.name):
+                return ""
         where = f"Gemini at {at}" if (at := self.settings.base_url) else "Google's Gemini"
         return f"from here on {self.task.words.inputs} leave this machine: {where} does the work"
-
-    def _sends_first_images(self) -> bool:
-        if not self.task.sends_images:
-            return False
-        with self.store.read() as tx:
-            return not asked.is_anything_sent(tx, self.task.name)
 
     def _model(self, name: str, *, kind: "Kind") -> "Model":
         from pipeline.gemini.models import find_model
@@ -276,8 +280,11 @@ class OpenWorkspace:
             ) from error
 
 
+# ---- which subjects there are
+
+
 @cache
-def rooms() -> tuple[ModuleType, ...]:
+def _rooms() -> tuple[ModuleType, ...]:
     """Return the package of every subject, by their names: the rooms that import.
 
     Each says `how_to_begin`, whether the subject `is_here`, and `task_of` returns its task, None where that comes with
@@ -288,19 +295,19 @@ def rooms() -> tuple[ModuleType, ...]:
     return tuple(import_module(f"pipeline.{name}") for name in found)
 
 
-def room_in_use(settings: Settings) -> ModuleType | None:
+def _room_in_use(settings: Settings) -> ModuleType | None:
     """Return the room of the task that TASK= names; None where it is a user's own."""
-    return next((room for room in rooms() if room.__package__ == f"pipeline.{settings.task}"), None)
+    return next((room for room in _rooms() if room.__package__ == f"pipeline.{settings.task}"), None)
 
 
-def tables_of(room: ModuleType) -> ModuleType:
+def _tables_of(room: ModuleType) -> ModuleType:
     """Return the module `table` of a subject's room."""
     return import_module(f"{room.__package__}.table")
 
 
 def declared() -> Any:
     """Return the module that carries out declared tasks."""
-    return import_module("pipeline.engine.declared.tasks")
+    return import_module("pipeline.engine.task_record")
 
 
 def is_declared(settings: Settings) -> bool:
@@ -308,14 +315,286 @@ def is_declared(settings: Settings) -> bool:
     return settings.task not in BUILT_IN
 
 
-def of_people(settings: Settings) -> Settings:
+def _of_people(settings: Settings) -> Settings:
     """Return the settings with people in the place of their task."""
     return replace(settings, task=BUILT_IN[0])
 
 
-def declared_tasks(tx: "Connection", settings: Settings) -> "tuple[Task, ...]":
-    """Return every task of a user's own that was used in this workspace."""
-    if not workspace.any_tasks(tx):
-        return ()
-    found: tuple[Task, ...] = declared().declared_tasks(tx, settings)
-    return found
+def _declared_tasks(tx: "Connection", settings: Settings) -> "tuple[Task, ...]":
+    return declared().declared_tasks(tx, settings) if workspace.any_tasks(tx) else ()
+
+
+# ---- whether it may be opened, and by whom
+
+
+class Access(Enum):
+    """What a command does to a workspace: reads it, writes to one that is there, or makes one where there is none."""
+
+    READ = "read"
+    WRITE = "write"
+    CREATE = "create"
+
+
+def check_access(settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool]) -> str:
+    """Return a line that says which workspace will be made, empty where there is one; nothing is written.
+
+    Raises:
+        ConfigurationError: there is no workspace to read or to write to, or what would be added to another program's
+            database was not agreed to, or a restore is not finished.
+    """
+    if any(one.is_file() for one in (settings.data, *settings.data.parents)):
+        return ""  # it cannot be a folder, which opening it says
+    folder.check_restored(settings)
+    with store.read_unchanged() as tx:
+        is_ours = tx is not None and schema.is_workspace(tx)
+        others, made, plan = ([], [], []) if tx is None else _added(tx, settings, access)
+    if not is_ours and tx is None and access is not Access.CREATE and workspace.holds_sealed_files(settings.data):
+        return ""  # whose database is missing: refused by what the folder's marker says
+    has_file = False
+    if not is_ours and is_declared(settings):
+        has_file = declared().check_declarable(settings)
+        access = Access.CREATE if access is Access.WRITE and has_file else access  # its items come with it
+    is_there = is_ours or (access is Access.WRITE and tx is not None)
+    if access is not Access.CREATE and not is_there:
+        own = f"`make try TASK={settings.task}` makes one, and asks about a few rows" if has_file else TO_BEGIN_A_QUERY
+        raise _no_workspace(settings, store, others, to_begin=own if is_declared(settings) else TO_BEGIN)
+    if access is Access.READ:
+        _check_readable(settings, store, [*made, *plan] if plan else [])
+    elif others or plan:
+        engine = [] if is_ours else [f"tables of its own ({', '.join(schema.engine_tables())})"]
+        added, several = "; ".join([*engine, *made, *plan]), f"tables of another program ({first_few(others, SHOWN)})"
+        whose = f"{store.shown} holds {several if others else 'a table of another program'}"
+        hint = "YES=1 agrees; or set DATABASE_URL= to a database of its own"
+        _agreed(agrees, f"{whose}. Add {added}?", f"{whose}; findable would add {added}; nothing was written", hint)
+    elif is_ours and not settings.data.is_dir():
+        lost = f"the workspace in {store.shown} has its files in another folder, or lost them: {settings.data} is not"
+        hint = "set DATA= to the folder that belongs to that database; YES=1 makes a new one"
+        _agreed(agrees, f"{lost} there. Go on in a new folder, without them?", f"{lost} there; nothing was made", hint)
+    return "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
+
+
+def _added(tx: "Connection", settings: Settings, access: Access) -> tuple[list[str], list[str], list[str]]:
+    """Return another program's tables, those that a command would make beside, and what it would add to adopted ones.
+
+    In a workspace they are told only where some would be made: those beside what findable made itself.
+    """
+    is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, settings)
+    plan = [line for one in rooms_here for line in one.adoption_plan(tx, settings)]
+    others = schema.other_tables(tx)
+    made = _missing(tx, settings, access) if is_ours or others else []
+    if is_ours:
+        wanted = [one for room in rooms_here for one in room.makes(settings).items()]
+        ours = {name for name, columns in wanted if tuple(columns_of(tx, name)) == tuple(columns)}
+        others = [name for name in others if name not in ours] if made else []
+    return others, made, plan
+
+
+def _tables_here(tx: "Connection", settings: Settings) -> list[ModuleType]:
+    return [_tables_of(room) for room in _rooms() if room.is_here(tx, settings)]
+
+
+def _missing_tables(tx: "Connection", settings: Settings) -> dict[str, str]:
+    """Return the tables and views that the subjects here would make, by name, each with what it is."""
+    wanted = [one for room in _tables_here(tx, settings) for one in room.makes(settings).items()]
+    return {name: "table" if columns else "view" for name, columns in wanted if kind_of(tx, name) is None}
+
+
+def _missing(tx: "Connection", settings: Settings, access: Access) -> list[str]:
+    """Return the tables and views that a command would make beside the engine's, in words; to read makes none."""
+    found = _missing_tables(tx, settings)
+    is_own = access is not Access.READ and is_declared(settings)
+    if is_own and (kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None):
+        found |= dict.fromkeys(declared().planned_views(settings), "view")
+    by_kind = {kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")}
+    return [f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}" for kind, some in by_kind.items() if some]
+
+
+def _check_readable(settings: Settings, store: Store, plan: list[str]) -> None:
+    """Refuse to read where that would make a folder, or change a table of another program."""
+    if not settings.data.is_dir():
+        raise ConfigurationError(
+            f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not; "
+            "nothing was made",
+            hint="set DATA= to the folder that belongs to that database",
+        )
+    if plan:
+        raise ConfigurationError(
+            f"a table in {store.shown} is another program's, and was never used by findable; nothing was changed",
+            hint=f"a command that writes asks whether it may add {'; '.join(plan)}",
+        )
+
+
+def never_used(settings: Settings, hint: str) -> ConfigurationError:
+    """Return the error for a command that reads, where nothing was brought in for a task, and so nothing asked."""
+    said = f"the task {settings.task} was never used in {settings.data}; nothing was made"
+    return ConfigurationError(said, hint=hint)
+
+
+def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_begin: str) -> ConfigurationError:
+    if others:
+        return ConfigurationError(
+            f"there is no workspace in {store.shown}, which holds tables of another program "
+            f"({first_few(others, SHOWN)}); nothing was changed",
+            hint="`make import`, `make score` or `make tag` says what it would add there, and asks",
+        )
+    where = str(settings.data) if settings.database_url is None else f"{store.shown} (DATA={settings.data})"
+    return ConfigurationError(f"there is no workspace in {where}; nothing was made", hint=to_begin)
+
+
+def _agreed(agrees: Callable[[str], bool], question: str, said: str, hint: str) -> None:
+    if not agrees(question):
+        raise ConfigurationError(said, hint=hint)
+
+
+def _backend_of(settings: Settings, bound: str | None) -> str:
+    """Return the backend to use, the one the workspace is bound to, and refuse another one that is asked for."""
+    if bound is not None and settings.backend not in (None, bound):
+        way = ", or take back all that the local engine answered: `make versions` lists it" * (bound == "local")
+        raise ConfigurationError(
+            f"this workspace is bound to the {bound} backend, and BACKEND={settings.backend} was asked for; "
+            "nothing was changed",
+            hint=f"take another DATA= directory{way}",
+        )
+    return bound or settings.wanted_backend
+
+
+@contextlib.contextmanager
+def open_workspace(
+    settings: Settings,
+    display: Progress,
+    *,
+    access: Access = Access.CREATE,
+    agrees: Callable[[str], bool] = lambda _question: False,
+    whole: bool = False,
+) -> Iterator[OpenWorkspace]:
+    """Open a workspace for the length of a block, making or mending its schema first; see `check_access`.
+
+    What is about the `whole` of it takes a task that was never used here as the built-in one.
+
+    Raises:
+        ConfigurationError: there is none, and `access` does not make one; what would be added to another program's
+            database was not agreed to; the workspace is bound to another backend than the one asked for, or its files
+            belong to another database than the one that is set.
+    """
+    folder.check_links(settings.data)
+    store = Store(settings.url.reveal())
+    try:
+        if line := check_access(_of_people(settings) if whole else settings, store, access, agrees):
+            display.say(line)
+        opened = _opened(settings, store, display, access, whole=whole)
+    except BaseException:
+        store.close()
+        raise
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
+    folder.make_directory(settings.data)
+    found = workspace.find_marker(settings.data)
+    here = _rooms_of(settings, store, found, display, access, whole=whole)
+    if whole:
+        with store.read() as tx:
+            is_here = (
+                declared().recorded_name(tx, settings) if is_declared(settings) else _room_in_use(settings) in here
+            )
+        settings = settings if is_here else _of_people(settings)
+    if is_declared(settings):
+        name = declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
+        settings = replace(settings, task=name)
+    with store.read() as tx:
+        row = workspace.get_workspace(tx)
+        made = [room.task_of(tx, settings) for room in here]
+        tasks = (*filter(None, made), *_declared_tasks(tx, settings))
+    if found is None or found.workspace_id != row.workspace_id:
+        workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, store.address))
+    backend = _backend_of(settings, row.backend)
+    store.locks = Locks(store, settings.data / "locks", row.workspace_id)
+    return OpenWorkspace(
+        settings=settings.for_backend(backend),
+        store=store,
+        backend=backend,
+        display=display,
+        task=next(one for one in tasks if one.subject == settings.task),
+        tasks=tasks,
+        is_bound=row.backend is not None,
+    )
+
+
+def _rooms_of(
+    settings: Settings,
+    store: Store,
+    found: workspace.FolderMarker | None,
+    display: Progress,
+    access: Access,
+    *,
+    whole: bool,
+) -> list[ModuleType]:
+    """Return the rooms of the subjects that are here, the schema brought up to date and their tables adopted.
+
+    What reads, or is about the `whole`, makes no table or view of a subject.
+
+    Raises:
+        ConfigurationError: the folder's sealed files belong to another database, or nothing was ever brought in for the
+            task that is to be read.
+        InconsistentError: a table that is to be read is gone.
+    """
+    makes_tables = access is not Access.READ and not whole
+    seen = settings if makes_tables else _of_people(settings)
+    sealed_by = found if workspace.holds_sealed_files(settings.data) else None
+    if sealed_by is not None and store.path is not None and not store.path.exists():  # opening it would make it
+        workspace.refuse_folder(settings.data, sealed_by, f"{store.shown} is not there")
+    with store.read() as tx:
+        if sealed_by is not None:
+            workspace.check_marker(settings.data, sealed_by, tx, shown=store.shown)
+        here = [one for one in _rooms() if one.is_here(tx, seen)]
+        room = _room_in_use(settings)
+        if not (makes_tables or whole or room is None or room in here):
+            raise never_used(settings, room.how_to_begin)
+        tables = [_tables_of(room) for room in here]
+        is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, seen) for one in tables)
+        if access is Access.READ and not is_ready and (gone := _missing_tables(tx, seen)):
+            raise InconsistentError(
+                f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
+                hint="`make restore` puts a backup back; a command that writes makes it, with no row",
+            )
+    if not is_ready:
+        for line in schema.ensure_schema(store, [partial(one.adopt, settings=seen) for one in tables]):
+            display.say(line)
+    return here
+
+
+@contextlib.contextmanager
+def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str], bool]) -> Iterator[OpenWorkspace]:
+    """Open the workspace for the length of a block; where nothing is yet, an empty one that is gone afterwards.
+
+    For a built-in task people are what it is opened with, so that no table is made; a task of one's own may be recorded
+    in a workspace that is there, which is asked in another program's database.
+
+    Raises:
+        ConfigurationError: there is something and no workspace, or writing would add to a table of another program.
+    """
+    is_own = is_declared(settings)
+    people = _of_people(settings)
+    with contextlib.closing(Store(settings.url.reveal())) as store:
+        with store.read_unchanged() as tx:
+            is_new = folder.is_free(settings.data) and (
+                tx is None or not (schema.is_workspace(tx) or schema.other_tables(tx))
+            )
+        if not is_new:
+            check_access(people if is_own else settings, store, Access.READ, agrees)
+        elif is_own:
+            check_access(settings, store, Access.WRITE, agrees)
+    if not is_new:
+        opens, access = (settings, Access.WRITE) if is_own else (people, Access.READ)
+        with open_workspace(opens, display, access=access, agrees=agrees) as ws:
+            yield ws
+        return
+    display.say(f"{settings.data} holds no workspace, and gets none: this looks at a temporary one")
+    with (
+        tempfile.TemporaryDirectory() as made,
+        open_workspace(replace(settings, data=Path(made), database_url=None), display) as ws,
+    ):
+        yield ws

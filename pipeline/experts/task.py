@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from itertools import starmap
@@ -29,7 +29,7 @@ from pipeline.store import answers, by_hand
 from pipeline.tables.cells import cell_words, list_of, number_of, text_of
 
 if TYPE_CHECKING:
-    from pipeline.engine.declared.question import Question
+    from pipeline.engine.questions import Question
     from pipeline.experts.declaration import Tags
     from pipeline.tables.lists import Grid, ItemTable
 
@@ -147,10 +147,10 @@ class ExpertsTask(Task):
     @cached_property
     def question(self) -> "Question":
         """Return the question."""
-        from pipeline.engine.declared.question import Question
+        from pipeline.engine.questions import Question
         from pipeline.experts.declaration import PLACES, task
 
-        return Question(task, PLACES, told="", texts_of=_told)
+        return Question(task, PLACES, told="", text_of=_told)
 
     def table(self, tx: Connection) -> "ItemTable":
         """Return the table of people."""
@@ -166,13 +166,11 @@ class ExpertsTask(Task):
 
         return people_grid(tx)
 
-    def hashes(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> Iterable[str]:
-        """Return whom each question is about and what it says, as hashes."""
-        return map(_hash, [row["username"] for row in rows], texts)
-
-    def input_hash(self, row: Mapping[str, Any]) -> str:
-        """Return the hash of a question."""
-        return _hash(row["username"], self.question.filled(row))
+    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
+        """Return the hash of a question: of whom it is about, and of what it says."""
+        who = hashlib.sha256(text_of(row["username"]).encode("utf-8", "replace")).hexdigest()
+        text = self.text(row) if said is None else said
+        return f"{who[:_PERSON]}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
 
     def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
         """Return nothing: what a person is asked begins with who they are."""
@@ -204,9 +202,8 @@ class ExpertsTask(Task):
 
     def _outdated(self, asked: Mapping[str, Answered], rows: Mapping[str, Sequence[Any]]) -> tuple[set[str], set[str]]:
         """Return whose rows say another thing than was asked, and who of these is another person."""
-        _, *columns = zip(*rows.values(), strict=True) if rows else [()] * len(table.WRITTEN)
-        told = self.question.texts_by(columns, len(rows))  # which begin with those that are asked about
-        hashes = zip(rows, map(_hash, columns[0], told), strict=True)
+        told = (dict(zip(table.WRITTEN, row, strict=False)) for row in rows.values())
+        hashes = zip(rows, map(self.input_hash, told), strict=True)
         outdated = {key: now for key, now in hashes if now != asked[key].input_hash}
         return set(outdated), {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
 
@@ -260,15 +257,8 @@ class ExpertsTask(Task):
         table.adopt(there)
 
 
-def _told(column: str, cells: Sequence[Any]) -> Iterable[str]:
-    if column == "bio":
-        return map(text_of, cells)
-    return map(" ".join, map(str.split, [one if one.__class__ is str else cell_words(one) for one in cells]))
-
-
-def _hash(username: Any, text: str) -> str:
-    who = hashlib.sha256(text_of(username).encode("utf-8", "replace")).hexdigest()
-    return f"{who[:_PERSON]}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
+def _told(column: str, cell: Any) -> str:
+    return text_of(cell) if column == "bio" else " ".join(cell_words(cell).split())
 
 
 def _is_of_another(now: str, asked: str) -> bool:

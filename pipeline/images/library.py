@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Text, cast, select, tuple_
 
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemsWanted, ListedItem
-from pipeline.engine.declared.shown import UNUSABLE, WHY
+from pipeline.engine.declared import UNUSABLE, WHY
 from pipeline.engine.pictures import PictureError, thumbnail
 from pipeline.engine.task import Task
 from pipeline.images.declaration import Buckets

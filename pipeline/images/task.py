@@ -8,8 +8,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 
 from pipeline.core.listed import ItemsPage, ItemsWanted, ListedItem
-from pipeline.engine.declared.shown import UNUSABLE, WHY
-from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared import UNUSABLE, WHY, DeclaredTask
 from pipeline.engine.task import Words
 from pipeline.images import ASSET_AI, how_to_begin
 from pipeline.images.table import LIBRARY, adopt, asset_ai_table, assets_table

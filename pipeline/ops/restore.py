@@ -21,7 +21,8 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
 from pipeline.core.text import first_few
-from pipeline.engine.open import KEPT, RESTORING, Access, check_links, make_directory, open_workspace
+from pipeline.engine.folder import KEPT, RESTORING, check_links, make_directory
+from pipeline.engine.workspace import Access, open_workspace
 from pipeline.index.build_lookup import LINKED
 from pipeline.ops import backup
 from pipeline.ops.backup import DATABASE, BackupManifest

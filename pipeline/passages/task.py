@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
-from pipeline.engine.declared.question import Question
+from pipeline.engine.questions import Question
 from pipeline.engine.task import Answered, ExportRows, ExportWanted, Indexed, RowFault, Task, Words, WriteResult
 from pipeline.passages import how_to_begin, table
 from pipeline.passages.table import DEFAULTS, ConceptRow, PassagesShape
@@ -131,14 +131,14 @@ class ConceptsTask(Task):
         """Return the question; the model of its answer is imported here, because pydantic takes its time."""
         from pipeline.passages.declaration import task
 
-        return Question(task, {"passage": "text"}, told="", texts_of=_shown)
+        return Question(task, {"passage": "text"}, told="", text_of=_shown)
 
-    def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return what is said about passages; of a long one that only the beginning is shown."""
-        texts = zip(rows, self.question.texts(rows), strict=True)
-        return [f"{text}\n{CUT}" if len(cell_words(row["text"])) > MAX_ASKED else text for row, text in texts]
+    def text(self, row: Mapping[str, Any]) -> str:
+        """Return what is said about a passage; of a long one that only the beginning is shown."""
+        text = super().text(row)
+        return f"{text}\n{CUT}" if len(cell_words(row["text"])) > MAX_ASKED else text
 
-    def input_hash(self, row: Mapping[str, Any]) -> str:
+    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002 - of all of it
         """Return the hash of the text."""
         return _passage_hash(cell_words(row["text"]))
 
@@ -286,5 +286,5 @@ def _is_of(asked: Answered, text: str) -> bool:
     return isinstance(asked.answer, GroundedConcepts) and _passage_hash(text) == asked.input_hash
 
 
-def _shown(_column: str, cells: Sequence[Any]) -> Iterable[str]:
-    return (cell_words(cell)[:MAX_ASKED] for cell in cells)
+def _shown(_column: str, cell: Any) -> str:
+    return cell_words(cell)[:MAX_ASKED]

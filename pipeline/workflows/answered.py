@@ -11,7 +11,7 @@ from pipeline.core.declaration import A_co
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import Quote
 from pipeline.core.settings import Settings
-from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import answers
 from pipeline.tables.cells import data_frame, pyarrow_for

@@ -22,10 +22,9 @@ from pipeline.core.declaration import A_co, Declaration
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings, with_given
-from pipeline.engine.declared.task_file import hand_over, look_again
-from pipeline.engine.open import Access, open_workspace
 from pipeline.engine.task import Words
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.task_file import hand_over, look_again
+from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
 from pipeline.index import build

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pipeline.core import files
 from pipeline.core.declaration import MADE_KEY, NAME, RESERVED, column_named, columns_in, is_query
 from pipeline.core.errors import InputError
-from pipeline.engine.declared.task_file import ENDING, FOLDER, find_task_file
+from pipeline.engine.task_file import ENDING, FOLDER, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import workspace
 from pipeline.tables.cells import value_text

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.engine.declared.task_file import look_again
+from pipeline.engine.task_file import look_again
 from tests.lab import Workspace
 
 NAME = "reviews"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 import findable
 from findable import Quote, Task
-from pipeline.engine.declared import task_file
+from pipeline.engine import task_file
 from tests.lab import Api, Workspace
 
 KEYS = {"GEMINI_API_KEY": "api_key", "GOOGLE_GEMINI_BASE_URL": "base_url"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.declared.task_file import look_again
+from pipeline.engine.task_file import look_again
 from tests.lab import KEY, Workspace
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import findable
-from pipeline.engine.declared import task_file
-from pipeline.engine.declared.task_file import look_again
+from pipeline.engine import task_file
+from pipeline.engine.task_file import look_again
 from pipeline.index.cache import caches
 from tests.lab import HERE, Workspace
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from pipeline.core.redact import Secret
 from pipeline.core.settings import Settings
-from pipeline.engine.open import open_workspace
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.experts import table
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL

@@ -9,8 +9,7 @@ from typing import Any
 
 from pipeline.core.redact import Secret
 from pipeline.core.settings import Settings
-from pipeline.engine.open import open_workspace
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from pipeline.tables.cells import loaded

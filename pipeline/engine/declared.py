@@ -1,9 +1,12 @@
 """The task of a declaration: its rows as they were last read, asked about and judged by the file that declares it.
 
-It is made of a record, so that rows are listed, named and exported without the file.
+It is made of a record, so that rows are listed, named and exported without the file. What is indexed of it is each row
+that is in its source and answered, by any version. Its text is a template, which names columns of the row, and fields
+of the newest answer to it. When a row was looked at or changed is no part of it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, or_, select
 
-from pipeline.core.declaration import Declaration, column_named, fill_template
+from pipeline.core.answer_paths import LIKENESS
+from pipeline.core.declaration import Declaration, column_named, columns_in, fill_template
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
+from pipeline.core.quotes import located
+from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
-from pipeline.engine.declared.question import Judge, Question, digest, fingerprint_of
-from pipeline.engine.declared.shown import UNUSABLE, indexed_by
-from pipeline.engine.declared.task_file import ROWS, built_in, load_declaration, name_in_python
+from pipeline.engine.questions import Question
 from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import (
     Answered,
     ExportRows,
     ExportWanted,
+    Indexed,
     Item,
     RowFault,
     Rows,
@@ -31,8 +36,18 @@ from pipeline.engine.task import (
     Words,
     WriteResult,
 )
+from pipeline.engine.task_file import (
+    ROWS,
+    at_line,
+    built_in,
+    digest,
+    fingerprint_of,
+    line_in,
+    load_declaration,
+    name_in_python,
+)
 from pipeline.store import answers
-from pipeline.store.database import pages
+from pipeline.store.database import PAGE, pages
 from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
@@ -40,20 +55,26 @@ from pipeline.tables import write_to
 from pipeline.tables.cells import value_text
 from pipeline.tables.export import answers_rows, encoded
 from pipeline.tables.fill import HASH, KEY, VALUES, ItemsSpec, items_table, values_in
-from pipeline.tables.lists import ItemStates, ItemTable, rows_among
-from pipeline.tables.view import AnswersSpec, make_views
+from pipeline.tables.fill import UNUSABLE as REASON
+from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, answers_of, rows_among, tag_facet, version_facet
+from pipeline.tables.view import EXTRACTOR, JSON, AnswersSpec, make_views, row_cell
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pipeline.tables.lists import Grid
-
 ANSWER_TOKENS = 150  # where the record is older than estimates by the schema
 NAMED = 1_000  # characters of a label that are kept
 EXAMPLES = 3  # rows that a fault names
+MEND = "mend it, then run the same command again"
 
 
+UNUSABLE = "unusable"  # the state of a row that has an image which cannot be asked about
+SHOWN = 1_000  # characters of the text that a hit shows
+LONGEST_TAG = 60  # characters of a text that stands in the place of a tag; longer ones are sentences
+NO_WORDS = frozenset({"start", "end", LIKENESS})  # of a quotation: where it stands, and how like it is
+RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
+WHY = "why unusable"  # under which a reason is shown
 DEFAULTS = Settings()
 
 
@@ -76,11 +97,9 @@ class DeclaredTask(Task):
         self.refreshes = settings.refresh and bool(told.get("refresh"))
         self.preferred: Sequence[str] = settings.prefer_versions or ()
         self.name = self.subject = record.name
-        self.label, self.fingerprint, self.model = (
-            f"{self.name}@{record.version}",
-            record.fingerprint,
-            told.get("model"),
-        )
+        self.label, self.fingerprint = f"{self.name}@{record.version}", record.fingerprint
+        self.model, place = told.get("model"), Path(record.path)
+        self.declared_in = None if name_in_python(place) else place
         self.images: Sequence[str] = told.get("images", ())
         self.sends_images, self.gates = bool(self.images), str(told.get("gates") or "")
         self.words = Words(
@@ -98,7 +117,7 @@ class DeclaredTask(Task):
         self.how_to_fill = f"{source}; `{self.words.make('try')}` shows what is asked"
         self.items_from = _items_from(record)
         self.answer_tokens = told.get("answer_tokens", ANSWER_TOKENS)
-        self.index = indexed_by(self, template) if (template := told.get("index")) else None
+        self.index = _indexed_by(self, template) if (template := told.get("index")) else None
 
     # ---- its file
 
@@ -122,25 +141,20 @@ class DeclaredTask(Task):
         return Question(self.declaration, dict(zip(self.declaration.asked, self.record.words["asked"], strict=True)))
 
     @cached_property
-    def judge(self) -> Judge:
-        """Return what tells whether an answer is valid."""
-        record, declared = self.record, self.declaration
-        return Judge(declared.answer, record.words.get("quotes_in"), declared.check, Path(record.path), record.columns)
-
-    @property
     def needs_row(self) -> bool:
         """Return whether quotations are looked for in the row, or `check` is given it."""
-        return self.judge.needs_row
+        return self.declaration.check is not None or self.record.words.get("quotes_in") is not None
 
-    @property
-    def declared_in(self) -> Path | None:
-        """Return the file, where there is one."""
-        place = Path(self.record.path)
-        return None if name_in_python(place) else place
+    def fault_of(
+        self, error: BaseException, item_id: str, *, code: str = "a validator", line: int | None = None
+    ) -> ConfigurationError:
+        """Return what to say where some code of the file failed on an item; `line` is where that code begins."""
+        said = f"{code} failed on {item_id!r}: {type(error).__name__}: {error}"
+        return self._fault(line_in(error, Path(self.record.path)) or line, said)
 
-    def fault_of(self, error: BaseException, item_id: str) -> ConfigurationError:
-        """Return what a validator of the file's failed with, as what `check` fails with."""
-        return self.judge.fault_of(error, "a validator", item_id)
+    def _fault(self, line: int | None, said: str) -> ConfigurationError:
+        where = at_line(Path(self.record.path), line)
+        return ConfigurationError(f"{where}: {said}; nothing was charged, and the reply is kept", hint=MEND)
 
     # ---- its rows
 
@@ -191,7 +205,7 @@ class DeclaredTask(Task):
     def _no_values(self) -> Mapping[str, None]:
         return dict.fromkeys(self.record.columns)
 
-    def input_hash(self, row: Mapping[str, Any]) -> str:
+    def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002 - it was kept
         """Return the hash that was kept with the row."""
         return str(row[HASH])
 
@@ -203,9 +217,7 @@ class DeclaredTask(Task):
 
     def grid(self, tx: Connection) -> "Grid":
         """Return what lists rows, looked for in all their columns."""
-        from pipeline.engine.declared.shown import rows_grid
-
-        return rows_grid(tx, self)
+        return _rows_grid(tx, self)
 
     def asked_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are asked about, a line each."""
@@ -273,28 +285,39 @@ class DeclaredTask(Task):
         """Return a table that gets a row of each answer, by its column of the item."""
         return RowTarget(self.answers_spec, table, key, self.provider, self.preferred)
 
-    def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
+    def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
         """Return the answer with its quotations located and checked by the file, or None and what is wrong.
 
         Raises:
             ConfigurationError: `check` itself failed, which is the file's fault and not the item's.
         """
-        return self.judge.judged(answer, context, input_hash=input_hash)
+        if (column := self.record.words.get("quotes_in")) is not None:
+            found, why = located(answer, value_text(row[column]))
+            if found is None:
+                return None, why
+            answer = found
+        if (check := self.declaration.check) is None:
+            return answer, ""
+        line = getattr(getattr(check, "__code__", None), "co_firstlineno", None)
+        try:
+            said = check(answer, {name: row[name] for name in self.record.columns})
+        except (Exception, SystemExit) as error:
+            raise self.fault_of(error, row[KEY], code="check()", line=line) from error
+        if said is not None and not isinstance(said, str):
+            raise self._fault(line, f"check() must say in a text what is wrong, or return None, and returned {said!r}")
+        return (None, f"check: {said}") if said else (answer, "")
 
     def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
         """Write answers where this version has none yet, or to a row as it was before.
 
         An answer to a row that has changed is not applied where only the row could tell whether it is valid.
         """
-        asked = {one.item_id: one for one in answers}
-        columns = [self.items_table.c.findable_key, self.items_table.c.findable_hash]
-        rows = rows_among(tx, columns[0], list(asked), columns, locked=tx.dialect.name != "sqlite")
-        hashes: dict[str, str] = {row[0]: row[1] for row in rows}
+        asked, table = {one.item_id: one for one in answers}, self.table(tx)
+        hashes = {key: row[0] for key, row in table.plain_rows(tx, list(asked), [HASH], locked=True).items()}
         outdated = {key for key, hash_ in hashes.items() if hash_ != asked[key].input_hash}
-        unproven = outdated if self.needs_row else set()
-        is_asked_again = bool(self.record.words.get("refresh"))
-        done = self._answered_among(tx, list(hashes), of_input=is_asked_again)
-        applied = {key for key in hashes if key not in unproven} - done
+        is_done = self._is_answered(of_input=bool(self.record.words.get("refresh")))
+        done = table.ids_among(tx, list(hashes), is_done) | (outdated if self.needs_row else set())
+        applied = hashes.keys() - done
         ready = [
             GivenAnswer(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
         ]
@@ -332,13 +355,6 @@ class DeclaredTask(Task):
             query = query.where(told.input_hash == mine.findable_hash)
         return query.correlate(self.items_table).exists()
 
-    def _answered_among(self, tx: Connection, ids: Sequence[str], *, of_input: bool) -> set[str]:
-        key = self.items_table.c.findable_key
-        found: set[str] = set()
-        for some in pages(ids):
-            found |= set(tx.execute(select(key).where(key.in_(some), self._is_answered(of_input=of_input))).scalars())
-        return found
-
     # ---- the commands that keep a workspace
 
     def make_tables(self, tx: Connection, there: Connection) -> None:
@@ -360,15 +376,12 @@ class DeclaredTask(Task):
 
     def _unusable(self, tx: Connection) -> list[RowFault]:
         mine = self.items_table.c
-        if not self.images:
-            return []
         told = (mine.findable_unusable.is_not(None), mine.findable_gone_at.is_(None))
-        first = tx.execute(select(mine.findable_key, mine.findable_unusable).where(*told).order_by(mine.findable_row))
-        key, why = next(iter(first), (None, ""))
-        if key is None:
+        first = select(mine.findable_key, mine.findable_unusable).where(*told).order_by(mine.findable_row).limit(1)
+        if not self.images or (found := tx.execute(first).first()) is None:
             return []
-        count = tx.execute(select(func.count()).select_from(self.items_table).where(*told)).scalar_one()
-        said = f"{count:,} rows of {self.name} have an image that cannot be asked about ({key}: {why})"
+        count = self.table(tx).total(tx, *told)
+        said = f"{count:,} rows of {self.name} have an image that cannot be asked about ({found[0]}: {found[1]})"
         listed = f"make items TASK={self.name} STATE=unusable"
         return [RowFault(said, "they are not asked until their images are others", contradiction=False, next=listed)]
 
@@ -407,3 +420,111 @@ def _items_from(record: TaskRecord) -> str:
     if record.is_query:
         return f"they are what the query in `{record.path}` gives; change that, or what it reads"
     return f"they stand in `{record.items}`, which `{record.path}` names; change that file, and it is read again"
+
+
+# ---- what of its rows is indexed, and listed
+
+
+def _indexed_by(task: DeclaredTask, template: str) -> Indexed:
+    """Return what of a task is indexed; the text of each row is made by a template."""
+    return Indexed(
+        task=task.name,
+        folder=f"tasks/{task.name}",
+        word="row",
+        columns={name: name for name in ("rank", "similarity", "key", "label", "text")},
+        ranking=RANKING,
+        count=partial(_count, task),
+        entries=partial(_entries, task, template),
+        tags=lambda metadata: [text for text in _words(metadata["answer"]) if len(text) <= LONGEST_TAG],
+        told=_told,
+    )
+
+
+def _told(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {"key": metadata["id"], "label": metadata["label"]}
+    return {**shown, "text": metadata["text"][:SHOWN], "answer": metadata["answer"]}
+
+
+def _count(task: DeclaredTask, tx: Connection) -> int:
+    return tx.execute(select(func.count(task.items_table.c[KEY])).where(_is_in(task))).scalar_one()
+
+
+def _is_in(task: DeclaredTask) -> ColumnElement[bool]:
+    mine = task.items_table.c
+    return and_(mine.findable_gone_at.is_(None), answers.is_answered(task.name, mine.findable_key))
+
+
+def _entries(task: DeclaredTask, template: str, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
+    places = {name: column_named(name, task.record.columns) for name in columns_in(template)}
+    fields = [name for name, kind in task.record.fields if kind != JSON]
+    for rows in _pages(tx, task) if among is None else [_found(tx, task, among)]:
+        given = answers.last_applied(tx, task.name, [row[0] for row in rows])
+        for key, values in rows:
+            document = json.loads(given[key][1])
+            answer = document if isinstance(document, dict) else {"root": document}
+            row, told = task.read({KEY: key, VALUES: values}), {name: answer.get(name) for name in fields}
+            label = task.label_of(row)
+            by_place = {
+                name: value_text(row[place]) if place is not None else ", ".join(_words(answer.get(name)))
+                for name, place in places.items()
+            }
+            text = fill_template(template, by_place.__getitem__).strip() or label  # one that says nothing
+            metadata = {"id": key, "label": label, "text": text, "answer": told}
+            words = {"text": text, "label": label, "answer": "\n".join(_words(told))}
+            yield Entry(key, text, metadata, [label, told], words)
+
+
+def _pages(tx: Connection, task: DeclaredTask) -> Iterator[list[Sequence[Any]]]:
+    """Yield pages of rows in the order in which they were first seen."""
+    mine, last = task.items_table.c, 0
+    query = select(mine.findable_row, mine[KEY], mine[VALUES]).where(_is_in(task))
+    query = query.order_by(mine.findable_row).limit(PAGE)
+    while rows := tx.execute(query.where(mine.findable_row > last)).all():
+        yield [row[1:] for row in rows]
+        last = rows[-1][0]
+
+
+def _found(tx: Connection, task: DeclaredTask, ids: Sequence[str]) -> list[Sequence[Any]]:
+    mine = task.items_table.c
+    return [*rows_among(tx, mine[KEY], ids, [mine[KEY], mine[VALUES]], _is_in(task))]
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, one in value.items():
+            if name not in NO_WORDS or isinstance(one, str):
+                yield from _words(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _words(one)
+    elif value not in (None, ""):
+        yield value_text(value)
+
+
+def _value_of(name: str, row: Mapping[str, Any]) -> Any:
+    return values_in(row[VALUES]).get(name)
+
+
+def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
+    """Return what lists rows, looked for in all their columns; their tags are the texts in lists of their answers."""
+    record, items = task.record, task.table(tx)
+    keys = [name for name, _ in record.key if name in record.columns]
+    asked = list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())]))
+    columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {name: partial(_value_of, name) for name in record.columns}
+    columns |= {WHY: lambda row: row[REASON]} if task.images else {}
+    values = items.table.c[VALUES]
+    names = [name for name, _ in record.fields]
+    fields = {f"answer_{name}" if name in columns else name: name for name in names}
+    whose = f"answer_{EXTRACTOR}" if EXTRACTOR in columns else EXTRACTOR
+    return Grid(
+        table=items,
+        cells=(VALUES, REASON, HASH, CHANGED),
+        columns=columns,
+        usual=asked,
+        in_state={UNUSABLE: [WHY]} if task.images else {},
+        searched=(items.item_id, *(row_cell(tx, values, name, kind) for name, kind in record.columns.items())),
+        tags=tag_facet(tx, record.name, items.item_id),
+        versions=version_facet(record.name, items.item_id),
+        more=(*fields, whose),
+        more_of=partial(answers_of, record.name, fields, whose=whose, prefer=task.preferred, label=task.label),
+    )

@@ -9,6 +9,7 @@ can be asked and judged only where the object is.
 import ast
 import hashlib
 import io
+import json
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,12 +32,16 @@ from pipeline.tables.source import kinds_of
 
 FOLDER = "tasks"
 ENDING = ".py"
-NOTHING_ASKED = "nothing was asked"
 ROWS = "<rows given in Python>"  # as `items` of a declaration
-ROOMS = Path(__file__).parents[2]
+ROOMS = Path(__file__).parents[1]
 _FRONT, _BACK = "<Python: ", ">"
 _tasks: dict[Path, Declaration] = {}  # by their places
 _rows: dict[Path, "_ItemsRows"] = {}  # by the places of their tasks
+
+
+def not_asked(said: str, hint: str) -> InputError:
+    """Return the error of a wrong declaration, before anything was asked."""
+    return InputError(f"{said}; nothing was asked", hint=hint)
 
 
 class _ItemsRows:
@@ -66,11 +71,11 @@ def given_task(place: Path) -> Declaration | None:
 
 @cache
 def built_in(name: str) -> Declaration | None:
-    """Return the declaration that the room of a built-in task has; None where there is no such room."""
+    """Return the declaration of the built-in task that is carried out as a user's own; None where there is no such."""
     if not (name and (ROOMS / name / "declaration.py").is_file()):
         return None
     declared: Declaration | None = getattr(import_module(f"pipeline.{name}.declaration"), "task", None)
-    return declared  # none where the room says what a declaration is
+    return declared if declared and declared.name == name else None
 
 
 def built_in_names() -> list[str]:
@@ -96,24 +101,17 @@ def name_in_python(place: Path) -> str:
 
 
 def _file_of(declaration: Declaration) -> Path | None:
-    """Return the file of the module that declares a task, if a command that runs this file finds the same task in it.
+    """Return the file of the module that declares a task and its answer; None for one that a script or notebook does.
 
-    None for `__main__`, whose file does more than declare, and where it cannot be told.
+    A command that runs this file finds the same task in it.
     """
-    main = sys.modules.get("__main__")  # which has a second name where processes are started
-    modules = [one for one in list(sys.modules.values()) if one is not main and _declares(one, declaration)]
-    if len(modules) > 1:  # others that import it
-        modules = [one for one in modules if one.__name__ == declaration.answer.__module__]
-    return Path(str(modules[0].__file__)).resolve() if len(modules) == 1 else None
-
-
-def _declares(module: ModuleType, declaration: Declaration) -> bool:
-    if not str(getattr(module, "__file__", None)).endswith(".py"):
-        return False
-    names = vars(module)
-    if names.get("task") is declaration:
-        return True
-    return [one for one in list(names.values()) if type(one) is Declaration] == [declaration]
+    module = sys.modules.get(declaration.answer.__module__)
+    file = str(getattr(module, "__file__", None))
+    if module is None or module.__name__ == "__main__" or not file.endswith(ENDING):
+        return None
+    found = [one for one in vars(module).values() if isinstance(one, Declaration)]
+    is_it = vars(module).get("task") is declaration or [one for one in found if one is not declaration] == [] != found
+    return Path(file).resolve() if is_it else None
 
 
 def find_task_file(named: str, data: Path) -> Path | None:
@@ -130,7 +128,7 @@ def find_task_file(named: str, data: Path) -> Path | None:
     if "/" in named or "\\" in named or named.endswith(ENDING):
         path = Path(named)
         if not path.is_file():
-            raise InputError(f"{path}: there is no such file of a task; {NOTHING_ASKED}", hint="TASK= takes its path")
+            raise not_asked(f"{path}: there is no such file of a task", "TASK= takes its path")
         return path.resolve()
     places = (Path(FOLDER), data / FOLDER)
     return next((path.resolve() for place in places if (path := place / f"{named}{ENDING}").is_file()), None)
@@ -154,12 +152,9 @@ def load_declaration(path: Path) -> Declaration:
     if found is not None:
         return found
     if name := name_in_python(path):
-        raise InputError(
-            f"the task {name} was declared in Python and stands in no file, so it can be asked and judged only there; "
-            f"{NOTHING_ASKED}",
-            hint=f"hand its Task to findable in Python again, or save it as {FOLDER}/{name}{ENDING}",
-        )
-    return _load(path, _stamps.setdefault(path, _stamp_of(path)))
+        said = f"the task {name} was declared in Python and stands in no file, so it can be asked and judged only there"
+        raise not_asked(said, f"hand its Task to findable in Python again, or save it as {FOLDER}/{name}{ENDING}")
+    return _load(path)
 
 
 def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None) -> Path:
@@ -171,10 +166,8 @@ def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None
     file = _file_of(task)
     name = task.name or (file.stem if file else "")
     if not name:
-        raise InputError(
-            f"a task that is declared in Python, and not in a file, needs a name; {NOTHING_ASKED}",
-            hint="give it name='…': a letter, then at most 40 of a-z, 0-9 and _",
-        )
+        hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _"
+        raise not_asked("a task that is declared in Python, and not in a file, needs a name", hint)
     place = file or _place_in_python(name)
     declaration = _checked(task, name, place)
     if rows is not None:
@@ -184,26 +177,15 @@ def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None
     return place
 
 
-_stamps: dict[Path, tuple[int, int] | None] = {}  # of each file that was loaded: when it was changed, and its size
-
-
 def look_again() -> None:
-    """Let files that changed since they were loaded be loaded anew: a notebook's process outlives many calls."""
-    _stamps.clear()
+    """Let files be loaded anew: a notebook's process outlives many calls."""
+    _load.cache_clear()
     for place in [one for one in _tasks if not name_in_python(one)]:
         del _tasks[place]
 
 
-def _stamp_of(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
 @cache
-def _load(path: Path, stamp: tuple[int, int] | None) -> Declaration:  # noqa: ARG001 - another stamp is another file
+def _load(path: Path) -> Declaration:
     with _naming_lines(path):
         found = _declared(_run(path, path.read_bytes()), path)
     return _checked(found, found.name or path.stem, path)
@@ -211,18 +193,15 @@ def _load(path: Path, stamp: tuple[int, int] | None) -> Declaration:  # noqa: AR
 
 def _checked(found: Declaration, name: str, path: Path) -> Declaration:
     if not NAME.fullmatch(name) or name in RESERVED:
-        raise InputError(
-            f"{path}: a task cannot be called {name!r}; {NOTHING_ASKED}",
-            hint="give it name='…': a letter, then at most 40 of a-z, 0-9 and _; names of built-in tasks are taken",
-        )
+        hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _; names of built-in tasks are taken"
+        raise not_asked(f"{path}: a task cannot be called {name!r}", hint)
     declaration = replace(found, name=name)
     _check_answer(declaration, path)
     for index, (row, answer) in enumerate(declaration.examples):
         with _naming_lines(path):
             why = _wrong_example(declaration, row, answer)
         if why:
-            where = at_member(path, "examples", index=index)
-            raise InputError(f"{where}: examples[{index}]: {why}; {NOTHING_ASKED}", hint=f"mend {path}")
+            raise not_asked(f"{at_member(path, 'examples', index=index)}: examples[{index}]: {why}", f"mend {path}")
     return declaration
 
 
@@ -253,9 +232,7 @@ def _declared(names: dict[str, Any], path: Path) -> Declaration:
     found = [value for value in names.values() if isinstance(value, Declaration)]
     if len(found) != 1:
         what = f"declares {len(found)} tasks" if found else "declares no task"
-        raise InputError(
-            f"{path} {what}; {NOTHING_ASKED}", hint="end it with `task = Task(answer=…, items=…, prompt=…)`"
-        )
+        raise not_asked(f"{path} {what}", "end it with `task = Task(answer=…, items=…, prompt=…)`")
     return found[0]
 
 
@@ -264,21 +241,16 @@ def _naming_lines(path: Path) -> Iterator[None]:
     try:
         yield
     except SyntaxError as error:
-        where = f"{error.filename or path}, line {error.lineno}"
-        raise InputError(f"{where}: {error.msg}; {NOTHING_ASKED}", hint=f"mend {path}") from error
+        raise not_asked(f"{error.filename or path}, line {error.lineno}: {error.msg}", f"mend {path}") from error
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}; {NOTHING_ASKED}", hint="TASK= takes the path where it is now"
-        ) from error
+        raise not_asked(f"{path} cannot be read: {error.strerror}", "TASK= takes the path where it is now") from error
     except FindableError as error:
-        line = line_in(error, path)
-        if line is None:
+        if (line := line_in(error, path)) is None:
             raise
-        raise InputError(f"{path}, line {line}: {error.message}; {NOTHING_ASKED}", hint=error.hint) from error
+        raise not_asked(f"{path}, line {line}: {error.message}", error.hint) from error
     except (Exception, SystemExit) as error:  # what ends a program ends its task alone
         said = _unknown_member(error) or f"{type(error).__name__}: {_first_line(error)}"
-        where = at_line(path, line_in(error, path))
-        raise InputError(f"{where}: {said}; {NOTHING_ASKED}", hint=f"mend {path}") from error
+        raise not_asked(f"{at_line(path, line_in(error, path))}: {said}", f"mend {path}") from error
 
 
 def line_in(error: BaseException, path: Path) -> int | None:
@@ -314,9 +286,7 @@ def _check_answer(declaration: Declaration, path: Path) -> None:
     else:
         return
     line = next((one.lineno for one in _nodes(path) if getattr(one, "name", "") == declaration.answer.__name__), None)
-    raise InputError(
-        f"{at_line(path, line)}: {said}; {NOTHING_ASKED}", hint="answers are made of what Gemini's responseSchema knows"
-    )
+    raise not_asked(f"{at_line(path, line)}: {said}", "answers are made of what Gemini's responseSchema knows")
 
 
 def _wrong_example(declaration: Declaration, row: Mapping[str, Any], answer: Any) -> str:
@@ -350,3 +320,55 @@ def _nodes(path: Path) -> Iterator[Any]:
         yield from ast.walk(ast.parse(path.read_bytes()))
     except (OSError, SyntaxError, ValueError):
         return
+
+
+PARAMETERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
+OF_IMAGES = ("images", "image_side", "media_resolution")  # of declarations that have some
+LONG = 60  # characters of a value that are shown of a difference
+
+
+def fingerprint_of(declaration: Declaration) -> dict[str, Any]:
+    """Return the document that tells what a declaration asks: system, prompt, schema, examples and parameters."""
+    examples = [[dict(row), _plain(answer)] for row, answer in declaration.examples]
+    return {
+        "system": declaration.system,
+        "prompt": declaration.prompt,
+        "schema": declaration.answer.model_json_schema(),
+        "examples": examples,
+        **{name: _plain(getattr(declaration, name)) for name in PARAMETERS},
+        **{name: _plain(getattr(declaration, name)) for name in (OF_IMAGES if declaration.images else ())},
+    }
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a document: the SHA-256 of its canonical JSON."""
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return a line for each part in which two declarations differ; within a schema, for the place."""
+    return [line for name in new if old.get(name) != new[name] for line in _compared(name, old.get(name), new[name])]
+
+
+def _compared(name: str, old: Any, new: Any) -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        names = dict.fromkeys([*old, *new])
+        return [
+            line
+            for one in names
+            if old.get(one) != new.get(one)
+            for line in _compared(f"{name}.{one}", old.get(one), new.get(one))
+        ]
+    return [f"{name}: {_shown(old)} → {_shown(new)}"]
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= LONG else f"{text[: LONG // 2]} … {text[-LONG // 2 :]}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

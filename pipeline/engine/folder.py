@@ -1,0 +1,93 @@
+"""The folder of a workspace: which names in it are findable's, and what makes it none that commands may write to."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.core import files
+from pipeline.core.errors import ConfigurationError
+from pipeline.core.settings import Settings
+from pipeline.core.text import BAD_TEXT
+
+# Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
+# that leads out is refused. A user's own files may stand beside them and be what they like.
+WRITTEN = {
+    "": r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|emulator|local-engine.*",
+    "locks": ".*",
+    "batches": ".*",
+    "reports": ".*",
+    "index": ".*",
+    "index/builds": ".*",
+    "index/vectors": ".*",
+    "index/tasks": ".*",
+    "index/tasks/*": ".*",
+    "index/tasks/*/builds": ".*",
+    "emulator": "local-engine.*",
+    "local-engine-files": ".*",
+    "emulator/local-engine-files": ".*",
+}
+
+# Under these names a workspace keeps what cannot be made again; another's, and a restore goes nowhere near it.
+KEPT = re.compile(r"findable\.db.*|workspace\.json|batches|index|reports|local-engine.*|faiss\.index|metadata\.json")
+RESTORING = "restore"  # how the folder begins in which a restore makes a workspace ready
+
+
+def make_directory(data: Path) -> None:
+    """Make the workspace's directory where it is not there.
+
+    Raises:
+        ConfigurationError: there can be none.
+    """
+    with _refusing(data):
+        data.mkdir(parents=True, exist_ok=True)
+
+
+def is_free(data: Path) -> bool:
+    """Return whether a workspace can begin in a folder without standing beside what is there: it is new, or empty."""
+    return not data.exists() or (data.is_dir() and not any(data.iterdir()))
+
+
+def check_restored(settings: Settings) -> None:
+    """Pass unless a restore into the folder was begun and is not over: the database comes last where it is a file.
+
+    Raises:
+        ConfigurationError: that is so.
+    """
+    data, is_there = settings.data, not settings.database_url and (settings.data / "findable.db").exists()
+    if not is_there and [*data.glob(f"{RESTORING}.*{files.PART}")]:
+        raise ConfigurationError(
+            f"a restore into {data} is not finished; nothing was changed",
+            hint="run the same `make restore FROM=…` again, which ends it; DATA= begins elsewhere",
+        )
+
+
+def check_links(data: Path) -> None:
+    """Pass where no link in the workspace's directory leads out of it, so that writing would change other files.
+
+    Raises:
+        ConfigurationError: one does, or the directory cannot be read, or its name is no text.
+    """
+    with _refusing(data):
+        if BAD_TEXT.search(str(data.absolute())):
+            said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"
+            raise ConfigurationError(said, hint="set DATA= to a directory whose name is")
+        link = files.link_out(data, WRITTEN)
+    if link is not None:
+        raise ConfigurationError(
+            f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
+            hint="put a real file or folder there, or set DATA= to the place that the link leads to",
+        )
+
+
+@contextlib.contextmanager
+def _refusing(data: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        found = "it is a file" if data.is_file() else error.strerror
+        raise ConfigurationError(
+            f"{data} cannot be the workspace: {found}; nothing was changed",
+            hint="set DATA= to a directory that can be written",
+        ) from error

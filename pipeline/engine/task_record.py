@@ -1,0 +1,498 @@
+"""Record a task at its first use, hold a changed file against what was recorded, and bring its rows up to date.
+
+A declaration that changed under the same version is refused until the version is raised or the change is accepted:
+else answers to two questions would stand under one name.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in, unread_places
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.progress import Progress
+from pipeline.core.quotes import has_quotes, must_quote
+from pipeline.core.settings import BUILT_IN, Settings
+from pipeline.engine.declared import DeclaredTask
+from pipeline.engine.task import Task
+from pipeline.engine.task_file import (
+    ROWS,
+    at_member,
+    built_in,
+    built_in_names,
+    differences,
+    digest,
+    find_task_file,
+    fingerprint_of,
+    given_rows,
+    given_task,
+    load_declaration,
+    not_asked,
+    tasks_nearby,
+)
+from pipeline.engine.workspace import never_used
+from pipeline.gemini.models import answer_size
+from pipeline.store import asks, erase, workspace
+from pipeline.store.rows import changed_since
+from pipeline.store.workspace import TaskRecord
+from pipeline.tables.cells import common_kind
+from pipeline.tables.fill import KEY_KINDS, ItemsFill, ItemsReport
+from pipeline.tables.source import ItemsFile, ItemsQuery
+from pipeline.tables.view import fields_of, make_views
+from pipeline.tables.write_to import check_target, column_target
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection, Store
+
+HOW_TO_TRY = "`make try TASK={task}` asks about a few rows, `make tag TASK={task}` about all"
+EXAMPLES = 3  # refused rows in a message
+SHOWN = 12  # names of columns in a message
+DIFFERENCES = 6  # lines of what changed in a message
+INDEXED = ("index", "label")  # members that change what is indexed of every row
+AGAIN = {
+    True: "REFRESH=1 asks about them again",
+    False: "refresh=True in the task's file, with REFRESH=1, asks about them again",
+}
+HINTS = {
+    "prompt": "every other brace may stay as it is",
+    "key": 'key="row" makes a key of each row',
+    "index": "a name in it is a column, or a field of the answer",
+}
+
+
+# ---- which tasks there are
+
+
+def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, ...]:
+    """Return every task that was recorded here; no file is loaded."""
+    known = workspace.list_tasks(tx)
+    backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
+    return tuple(_class_of(one.name)(one, settings, backend) for one in known)
+
+
+def _class_of(name: str) -> type[DeclaredTask]:
+    """Return the class of a task: that of its room where it ships."""
+    if built_in(name) is None:
+        return DeclaredTask
+    return cast(type[DeclaredTask], import_module(f"pipeline.{name}.task").task_class)
+
+
+def recorded_name(tx: "Connection", settings: Settings) -> str | None:
+    """Return the name under which the task that TASK= names is recorded here, None where it is not yet."""
+    named, path = settings.task, Path(settings.task).resolve()
+    known = {one.name: one.path for one in workspace.list_tasks(tx)}
+    if named in known:
+        return named
+    return next((name for name, place in known.items() if place == named or Path(place) == path), None)
+
+
+def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
+    named = settings.task
+    known = list(dict.fromkeys([*BUILT_IN, *built_in_names(), *recorded, *tasks_nearby(settings.data)]))
+    beside = [f"{named}.py"] if Path(f"{named}.py").is_file() else []
+    near = beside or get_close_matches(named, known, n=1)
+    return ConfigurationError(
+        f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}",
+        hint=f"did you mean {near[0]}?" if near else f"TASK= takes {', '.join(known)}, or the path of a file",
+    )
+
+
+def planned_views(settings: Settings) -> list[str]:
+    """Return the names of the views that the first use of the task that TASK= names makes."""
+    path = find_task_file(settings.task, settings.data)
+    declared = None if path is None else load_declaration(path)
+    prefix = "" if declared is None else declared.table or declared.name
+    return [f"{prefix}_answers", f"{prefix}_answered"] if prefix else []
+
+
+def check_declarable(settings: Settings) -> bool:
+    """Return whether the task that TASK= names has its items in a file, which is right, and not in a query.
+
+    Raises:
+        ConfigurationError: there is no such file.
+        InputError: it or the file of its items is wrong; nothing was made.
+    """
+    path = find_task_file(settings.task, settings.data)
+    if path is None:
+        raise _unknown(settings, [])
+    declaration = load_declaration(path)
+    if not declaration.is_query:
+        _record_of(declaration, path, _rows_source(declaration, path).columns, at=datetime.now(UTC))
+    return not declaration.is_query
+
+
+def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
+    """Return the name of the task that TASK= names, which is recorded at its first use, with its views.
+
+    One whose file is gone from its place and found in another is recorded as it stands there.
+
+    Raises:
+        InputError: there is no such task, or its file or its items are wrong; nothing was written.
+        ConfigurationError: the names of its views are taken, or the command only looks and it was never used.
+    """
+    with store.read() as tx:
+        name = recorded_name(tx, settings)
+        record = None if name is None else workspace.get_task(tx, name)
+        others = [] if record else [one.name for one in workspace.list_tasks(tx)]
+    place = Path(record.path) if record else None
+    is_there = place is not None and (given_task(place) is not None or place.is_file())
+    path = None if record and (is_there or not may_write) else find_task_file(settings.task, settings.data)
+    if record and path is None:
+        return record.name
+    if path is None:
+        raise _unknown(settings, others)
+    if not may_write:
+        raise never_used(settings, HOW_TO_TRY.format(task=settings.task))
+    declaration = load_declaration(path)
+    columns = _source(store, declaration, path).columns
+    return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
+
+
+def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
+    """Return a task as another file declares it, about the same rows; nothing is recorded.
+
+    Raises:
+        InputError: the file is wrong, or names a column that the rows have not.
+    """
+    found = find_task_file(str(path), path.parent)
+    assert found is not None  # noqa: S101 - a path is a file, or an error
+    before = cast(DeclaredTask, task)
+    mine = before.record
+    keyed = replace(load_declaration(found), name=task.name, key=tuple(name for name, _ in mine.key))
+    record = _record_of(keyed, found, mine.columns, at=at)
+    return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
+
+
+# ---- what is recorded of one
+
+
+def _record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], *, at: datetime) -> TaskRecord:
+    """Return a declaration and its items as they are to be recorded.
+
+    Raises:
+        InputError: the declaration names a column that the items have not, or its fields and keys clash.
+    """
+    _check_columns(declaration, path, columns)
+    names = [MADE_KEY] if declaration.has_made_key else _meant(declaration.keys, columns)
+    key = tuple((name, "text" if declaration.has_made_key else columns[name]) for name in names)
+    if wrong := next((pair for pair in key if pair[1] not in KEY_KINDS), None):
+        said = f"the key column {wrong[0]!r} holds {wrong[1]} values; a key is text, whole numbers or UUIDs"
+        hint = 'key= names other columns, and key="row" makes a key of each row'
+        raise InputError(f"{at_member(path, 'key')}: {said}", hint=hint)
+    quotes_in = _quotes_column(declaration, path, columns)
+    told = {name: getattr(declaration, name) for name in ("model", "label", "index", "refresh", "write_to")}
+    told |= {"gates": declaration.bounds, "answer_tokens": answer_size(declaration.answer)}
+    told |= {"asked": _meant(declaration.asked, columns), "quotes_in": quotes_in}
+    # without a quotation of this column no answer is valid, so that it must hold a text
+    told["quoted"] = [quotes_in] if quotes_in is not None and must_quote(declaration.answer) else []
+    told |= {"images": _meant(declaration.images, columns)} if declaration.images else {}
+    record = TaskRecord(
+        name=declaration.name,
+        path=str(path),
+        prefix=declaration.table or declaration.name,
+        items=_items_place(declaration, path),
+        is_query=declaration.is_query,
+        items_sha256=None,
+        key=key,
+        columns=columns,
+        fields=fields_of(declaration.answer),
+        version=declaration.version,
+        fingerprint=digest(fingerprint_of(declaration)),
+        words=told,
+        at=at,
+    )
+    DeclaredTask(record).answers_spec.check()
+    return record
+
+
+def _meant(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+    """Return the columns that some names mean; a name that means none stays."""
+    return [column_named(name, columns) or name for name in names]
+
+
+def _items_place(declaration: Declaration, path: Path) -> str:
+    """Return the query of a task's items, or the absolute path of their file, which is relative to the task's.
+
+    A task without a file has its items beside the current directory.
+    """
+    is_place = declaration.is_query or declaration.items == ROWS
+    return declaration.items if is_place else str((path.parent / declaration.items).resolve())
+
+
+def _check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:
+    """Pass where the items have every column that a declaration names.
+
+    Raises:
+        InputError: one is missing; the message names the member, the column, and those there are.
+    """
+
+    def refuse(member: str, said: str, hint: str) -> InputError:
+        return not_asked(f"{at_member(path, member)}: {member}= {said}", hint)
+
+    for member in ("prompt", "index", "label"):
+        for column, name in unread_places(getattr(declaration, member), columns).items():
+            said = f"has {{{column}}}, and a name between braces holds letters, digits and _"
+            raise refuse(member, said, f"write {{{name}}} for the column {column!r}")
+    if not declaration.asked and not declaration.images:
+        raise refuse("prompt", "names no column", "{column} in it stands for that column's value")
+    named: dict[str, Sequence[str]] = {
+        "prompt": declaration.asked,
+        "key": () if declaration.has_made_key else declaration.keys,
+        "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
+        "index": [one for one in columns_in(declaration.index) if one not in declaration.answer.model_fields],
+        "label": columns_in(declaration.label),
+        "images": declaration.images,
+    }
+    for member, wanted in named.items():
+        missing = next((one for one in _meant(wanted, columns) if one not in columns), None)
+        if missing is not None:
+            there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
+            hint = HINTS.get(member, "name one of these columns")
+            raise refuse(member, f"names the column {missing!r}, and the items have {there}", hint)
+    for name in _meant(declaration.images, columns):
+        if columns[name] != "text":
+            said = f"names the column {name!r}, which holds {columns[name]} values"
+            raise refuse("images", said, "an image is a path or an address")
+        if name in _meant(declaration.asked, columns):
+            said = f"names the column {name!r}, whose image goes out before the text"
+            raise refuse("prompt", said, "leave it out of the prompt")
+
+
+def _quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> str | None:
+    """Return the column in which quotations must stand; None where the answer holds none.
+
+    Raises:
+        InputError: it cannot be told.
+    """
+    if declaration.quotes_in is not None:
+        return column_named(declaration.quotes_in, columns)
+    if not has_quotes(declaration.answer):
+        return None
+    texts = [name for name in _meant(declaration.asked, columns) if columns.get(name) == "text"]
+    if len(texts) == 1 or "text" in texts:
+        return "text" if "text" in texts else texts[0]
+    said = f"{at_member(path, 'prompt')}: the answer has quotations, and the prompt names {len(texts)} columns of text"
+    raise not_asked(said, "quotes_in= names the column in which they must stand")
+
+
+# ---- how it changes
+
+
+def _put(
+    store: "Store",
+    declaration: Declaration,
+    path: Path,
+    columns: Mapping[str, str],
+    settings: Settings,
+    *,
+    at: datetime,
+    display: Progress,
+) -> TaskRecord:
+    """Record a task as it is now, with its views; say what changed.
+
+    Raises:
+        ConfigurationError: it changed under the same version, or a name of its views is taken.
+        InputError: a field changed its kind.
+    """
+    declared = _record_of(declaration, path, columns, at=at)
+    with store.read() as tx:
+        old = workspace.get_task(tx, declared.name)
+    if old is not None and replace(_joined(old, declared), at=old.at) == old:
+        return old
+    with store.write() as tx:
+        old = workspace.get_task(tx, declared.name)
+        if old is not None:
+            _check_change(tx, old, declared, declaration, accepted=settings.accept_changed, display=display)
+        new = _joined(old, declared)
+        _check_names(tx, new)
+        task = DeclaredTask(new)
+        task.items_spec.check()
+        for line in make_views(tx, task.answers_spec, new.columns):
+            display.say(line)
+        if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
+            workspace.touch_revision(tx, new.name)
+        if task.row_target is not None:
+            check_target(tx, task.row_target)
+        elif declaration.write_to is not None:
+            column_target(tx, task.answers_spec, declaration.write_to)
+        workspace.put_task(tx, new)
+        document = fingerprint_of(declaration)
+        workspace.keep_fingerprint(
+            tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at
+        )
+        return workspace.get_task(tx, new.name) or new
+
+
+def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
+    """Return a record with what rows and answers once had; which file was read stays where it would be read alike."""
+    if old is None:
+        return new
+    columns = dict(old.columns)
+    for name, kind in new.columns.items():
+        columns[name] = common_kind(columns.get(name), kind) or kind
+    kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
+    is_read_alike = all(old.words.get(one) == new.words[one] for one in ("asked", "quoted"))
+    sha256 = old.items_sha256 if is_read_alike else None
+    return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256)
+
+
+def _check_names(tx: "Connection", new: TaskRecord) -> None:
+    others = (one for one in workspace.list_tasks(tx) if one.prefix == new.prefix and one.name != new.name)
+    if (other := next(others, None)) is not None:
+        raise ConfigurationError(
+            f"the tables {new.prefix}_… belong to the task {other.name} ({other.path}); nothing was changed",
+            hint="table='…' in the task's file gives it others",
+        )
+
+
+def _check_change(
+    tx: "Connection", old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool, display: Progress
+) -> None:
+    """Refuse a change under the same version that was not accepted, and a second file of one name."""
+    anew = "give it another name='…' to begin anew"
+    if old.path != new.path and Path(old.path).is_file():
+        raise ConfigurationError(
+            f"the task {new.name} is in {old.path} here, and {new.path} has the same name; nothing was changed",
+            hint="give one of them another name='…'",
+        )
+    if old.prefix != new.prefix:
+        raise ConfigurationError(
+            f"the tables of {new.name} are {old.prefix}_… here, and table= says {new.prefix}_…; nothing was changed",
+            hint=f"a task keeps its tables; {anew}",
+        )
+    if old.key != new.key:
+        was, now = (", ".join(f"{name} ({kind})" for name, kind in one.key) for one in (old, new))
+        raise ConfigurationError(
+            f"the key of {new.name} was {was} and is {now} now; nothing was changed",
+            hint=f"a task keeps its key; {anew}",
+        )
+    known = workspace.reference_of(tx, new.name, new.version)
+    if known is None or known == new.fingerprint:
+        return
+    changed = differences(workspace.fingerprint_document(tx, new.name, known), fingerprint_of(declaration))
+    if not accepted:
+        shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")
+        raise ConfigurationError(
+            f"{new.path} changed under version {new.version}, whose answers would then be of two questions: {shown}; "
+            "nothing was changed",
+            hint=f"raise version= to {new.version + 1}, or go on under the same one with ACCEPT_CHANGED=1",
+        )
+    why = "; ".join(changed)
+    workspace.record_event(tx, "task", new.name, old=known, new=new.fingerprint, why=why, at=new.at)
+    display.say(f"{new.name}@{new.version} goes on with a changed declaration, as ACCEPT_CHANGED=1 says")
+
+
+def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
+    """Record what a task's file says of the index now; where the file is gone or broken, what is recorded stands.
+
+    Raises:
+        InputError: the file names a column that its rows have not.
+    """
+    path = Path(cast(DeclaredTask, task).record.path)
+    if given_task(path) is None and not path.is_file():
+        return
+    try:
+        declaration = load_declaration(path)
+    except InputError as error:
+        display.warn(f"{error.message}; index= is taken as it was")
+        return
+    told = {member: getattr(declaration, member) for member in INDEXED}
+    with store.write() as tx:
+        record = workspace.get_task(tx, task.name)
+        if record is None or told.items() <= record.words.items():
+            return
+        _check_columns(declaration, path, record.columns)
+        workspace.put_task(tx, replace(record, words={**record.words, **told}))
+        workspace.touch_revision(tx, task.name)
+    display.say(f"{task.name}: index= or label= is another one now, so every row is indexed anew")
+
+
+# ---- its rows
+
+
+def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime, display: Progress) -> None:
+    """Record what changed in a task's file, and import its items where they changed.
+
+    Raises:
+        InputError: its file or its items are wrong; nothing was asked.
+        ConfigurationError: the declaration changed under the same version.
+    """
+    before = cast(DeclaredTask, task)
+    path, record, declaration = Path(before.record.path), before.record, before.declaration
+    source = _source(store, declaration, path)
+    is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
+    is_same = is_same and (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
+    columns = record.columns if is_same else source.columns
+    new = _put(store, declaration, path, columns, settings, at=at, display=display)
+    if not is_same or new.items_sha256 is None:
+        for note in source.notes:
+            display.say(f"{new.name}: {note}")
+        _fill(store, new, source, settings, at=at, display=display)
+    with store.read() as tx:
+        now = type(before)(workspace.get_task(tx, new.name) or new, settings, before.provider)
+        if now.fingerprint != new.fingerprint:
+            raise ConfigurationError(
+                f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
+            )
+        stale, _ = now.stale(tx)
+    if stale and not before.refreshes:
+        display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
+
+
+def _fill(
+    store: "Store", record: TaskRecord, source: Any, settings: Settings, *, at: datetime, display: Progress
+) -> None:
+    """Make a task's rows what its source says, and keep that they are; one process at a time."""
+    task = DeclaredTask(record, settings)
+    assert store.locks is not None  # noqa: S101 - its workspace is open
+    with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
+        with store.read() as tx:
+            is_forgotten = erase.buried_items(tx, record.name)
+        fill = ItemsFill(
+            store,
+            task.items_spec,
+            record.words["asked"],
+            at,
+            quoted=record.words["quoted"],
+            strict=record.is_query,
+            is_forgotten=is_forgotten,
+            look_at=task.row_images().look if task.images else None,
+            touch=lambda tx: workspace.touch_revision(tx, record.name),
+            settle=partial(_settle, record=record, sha256=source.sha256),
+        )
+        _tell(fill.run(source, display), record, display)
+
+
+def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
+    if report.summary:
+        display.say(f"{record.name}: {report.summary}")
+    for key, why in report.unusable_rows[:EXAMPLES]:
+        display.warn(f"{record.name} {key}: {why}; the row is not asked about")
+    if (more := report.unusable - EXAMPLES) > 0:
+        display.warn(f"{more:,} more of such rows: `make items TASK={record.name} STATE=unusable` lists them all")
+    for finding in report.findings[:EXAMPLES]:
+        place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
+        display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")
+    if (more := report.refused.total() - EXAMPLES) > 0:
+        display.warn(f"{record.items}: {more:,} more rows were refused; mend these, and the next ones are told")
+
+
+def _settle(tx: "Connection", *, record: TaskRecord, sha256: str | None) -> None:
+    """Keep which source was imported, and let rows be asked again that were parked before they changed."""
+    workspace.keep_items_hash(tx, record.name, sha256)
+    parked = {key: at for key, _, _, at in asks.parked_rows(tx, record.name)}
+    asks.unpark(tx, record.name, ids=changed_since(tx, record.name, parked))
+
+
+def _source(store: "Store", declaration: Declaration, path: Path) -> Any:
+    return ItemsQuery(store, declaration.items) if declaration.is_query else _rows_source(declaration, path)
+
+
+def _rows_source(declaration: Declaration, path: Path) -> Any:
+    return given_rows(path) if declaration.items == ROWS else ItemsFile(Path(_items_place(declaration, path)))
