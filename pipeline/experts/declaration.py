@@ -55,7 +55,7 @@ class Tags(BaseModel):
         """Clean each tag, drop what is none and what stands twice, in order; refuse a list of which nothing is left."""
         if not tags:
             return []
-        clean, why = well_formed(tags)
+        clean, why = _cleaned_tags(tags)
         if not clean:
             raise ValueError(f"no tag is left: {why}")
         return clean
@@ -79,7 +79,7 @@ _MARKS = "*_~ "  # of emphasis, at the ends; not `#`, which ends the names of la
 _LEFT_OVER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
 
 
-def well_formed(tags: Sequence[str]) -> tuple[list[str], str]:
+def _cleaned_tags(tags: Sequence[str]) -> tuple[list[str], str]:
     """Return the tags cleaned, without what is no tag and what stands twice, in order; and why the first is none."""
     clean = dict.fromkeys(clean_tag(tag) for tag in tags)
     reasons = {tag: _ill_formed(tag) for tag in clean}
@@ -108,11 +108,7 @@ def _ill_formed(tag: str) -> str:
 
 
 def checked_tag(tag: str) -> str:
-    """Return a tag that a person typed as it is written.
-
-    Raises:
-        InputError: it is none.
-    """
+    """Return a tag that a person typed as it is written."""
     clean = clean_tag(tag)
     if why := _ill_formed(clean):
         raise InputError(f"{tag[:MAX_RAW]!r} cannot be a tag: {why}; nothing was changed")

@@ -319,11 +319,7 @@ def _field(label: str) -> str:
 
 
 def check_as_given(people: Sequence[Person], *, name: str) -> None:
-    """Pass where every value of some people would be stored as it is given.
-
-    Raises:
-        InputError: one would be stored in another way, or not at all; its field is named.
-    """
+    """Pass where every value of some people would be stored as it is given."""
     for change in (change for person in people for change in person.changes):
         reason = change.reason.removesuffix("; stored without a rate")
         raise InputError(

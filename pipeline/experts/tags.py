@@ -45,11 +45,7 @@ def listed(text: str | None) -> list[str]:
 
 
 def typed(text: str) -> list[tuple[str, str]]:
-    """Return the merges of `ml=machine learning; ai=artificial intelligence`.
-
-    Raises:
-        InputError: it is not written so.
-    """
+    """Return the merges of `ml=machine learning; ai=artificial intelligence`."""
     parts = [one.partition("=") for one in text.split(";") if one.strip()]
     if not parts or not all(old.strip() and new.strip() for old, _, new in parts):
         raise InputError(f"{text!r} names no two tags; {NOTHING}", hint='write it like MERGE="ml=machine learning"')
@@ -125,9 +121,6 @@ def undo_merge(store: "Store", number: int, who: str, *, at: "datetime") -> Docu
     """Undo a merge by its number: people have again what was answered about them; all or nothing.
 
     Tags that another program wrote stay merged, for what they were is not known.
-
-    Raises:
-        InputError: there is no such merge in force; nothing was changed.
     """
     with store.write() as tx:
         before = by_hand.rules_in_force(tx, table.TASK)
@@ -163,11 +156,7 @@ def _rewritten(tx: "Connection", before: Mapping[str, str], numbers: Collection[
 
 
 def read_tags(store: "Store", username: str) -> Document:
-    """Return the tags of the person of that username, with the state to edit them from.
-
-    Raises:
-        InputError: there is no such person.
-    """
+    """Return the tags of the person of that username, with the state to edit them from."""
     with store.read() as tx:
         return tags_of_person(tx, table.by_username(tx, username))
 

@@ -91,11 +91,7 @@ class ImagesImportReport:
         return asdict(self)
 
     def check(self) -> None:
-        """Raise where the folder holds no image, and never held one.
-
-        Raises:
-            InputError: it holds none; none was imported.
-        """
+        """Raise where the folder holds no image, and never held one."""
         if not self.total + self.gone:
             raise InputError(f"{self.folder} holds no image; none was imported", hint="FOLDER= names one with images")
 

@@ -24,11 +24,7 @@ SHOWN = ("path", "summary", "buckets", WHY)  # columns of the list
 
 
 def library_page(store: Store, task: Task, wanted: ItemsWanted, *, bucket: str = "") -> dict[str, Any]:
-    """Return images that can be asked about, in the order of their rows; a tag that is wanted is one of that bucket.
-
-    Raises:
-        InputError: there is no such place or state.
-    """
+    """Return images that can be asked about, in the order of their rows; a tag that is wanted is one of that bucket."""
     found: list[dict[str, Any]] = []
     with store.read() as tx:
         for page in task.grid(tx).pages(tx, wanted._replace(sort=None, fields=SHOWN)):

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Text,
 )
 
-from pipeline.core.settings import Settings
 from pipeline.images import ASSET_AI, ASSETS, MARK
 from pipeline.store.schema import AsTheColumn, BigId, IsoTime
 from pipeline.tables.adopt import Holds, Pair, TableSpec, check_demands, ids_in
@@ -97,25 +96,9 @@ def _as_there(name: str, key: str, kinds: Mapping[str, tuple[Any, Holds]]) -> Ta
 LIBRARY = Pair(_assets_spec(), _asset_ai_spec)
 
 
-def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001 - the tables have one name
-    """Make the tables, or add what is missing to existing ones; return a line for each thing done to old ones.
-
-    Raises:
-        ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
-    """
-    return [line for one in LIBRARY.adopt(tx) for line in one.lines]
+adopt, adoption_plan, is_adopted = LIBRARY.adopt, LIBRARY.adoption_plan, LIBRARY.is_adopted
 
 
-def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
-    """Return what `adopt` would add to tables of another program, in words; nothing where they were adopted."""
-    return LIBRARY.planned(tx)
-
-
-def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # noqa: ARG001
+def makes(settings: object = None) -> dict[str, tuple[str, ...]]:  # noqa: ARG001 - the tables have one name
     """Return each table that `adopt` makes where there is none, with its columns."""
     return {ASSETS: ("id", *OF_ASSETS), ASSET_AI: ("asset_id", *OF_ANSWERS)}
-
-
-def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
-    """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    return LIBRARY.is_adopted(tx)

@@ -49,12 +49,12 @@ class NamedConcept(BaseModel):
     @field_validator("name")
     @classmethod
     def _clean_name(cls, name: str) -> str:
-        return clean_name(name)
+        return _cleaned(name)
 
     @field_validator("aliases")
     @classmethod
     def _clean_aliases(cls, aliases: list[str]) -> list[str]:
-        return _once([clean_name(alias) for alias in aliases])
+        return _once([_cleaned(alias) for alias in aliases])
 
 
 class PassageConcepts(BaseModel):
@@ -95,7 +95,7 @@ MAX_NAME = 300  # characters; a name has a few words, and an index of another pr
 _EMPHASIZED = re.compile(r"([*_~])(.*[^\s*_~])\1")  # whole; a mark at one end alone is a part of the name, as in A*
 
 
-def clean_name(name: str) -> str:
+def _cleaned(name: str) -> str:
     """Return a name with single blanks, without mark-up or invisible characters; "" where no usable name is left."""
     text = name[: MAX_RAW + 1]
     while (cleaner := _cleaned_once(text)) != text:

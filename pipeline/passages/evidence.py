@@ -34,13 +34,13 @@ class Support(_Stored):
     end: int
 
 
-class LikeSupport(Support):
+class _LikeSupport(Support):
     """A quotation that was found by likeness alone: the share of characters in common with what the model wrote."""
 
     likeness: float
 
 
-class QuoteQuality(_Stored):
+class _QuoteQuality(_Stored):
     """How well the quotations agree with the passage; `notes` say what was not verbatim, and what was otherwise.
 
     `confidence` is the mean over them: 1 for one that is there, the likeness of one that is nearly, 0 for one that is
@@ -55,9 +55,9 @@ class Evidence(_Stored):
     """What proves a concept: how the passage names it, the quotations in order, and what stands round the first."""
 
     surface: str
-    support: list[Annotated[Support | LikeSupport, Field(union_mode="left_to_right")]]
+    support: list[Annotated[Support | _LikeSupport, Field(union_mode="left_to_right")]]
     context: str
-    quality: QuoteQuality
+    quality: _QuoteQuality
 
 
 class GroundedConcept(_Stored):

@@ -53,11 +53,7 @@ class QuotedPassage(NamedTuple):
 
 
 def quoted_passage(store: "Store", tasks: "Sequence[Task]", settings: Settings, passage: str) -> QuotedPassage:
-    """Return a passage with what its versions quote.
-
-    Raises:
-        InputError: there is no such passage.
-    """
+    """Return a passage with what its versions quote."""
     from pipeline.passages.quality import quotations_of
 
     with store.read() as tx:

@@ -221,10 +221,9 @@ def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
         ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
     """
     name = settings.passages_table
-    texts, concepts = tables_of(name).adopt(tx)
-    mistyped = texts.made and name != PASSAGES  # a name that was mistyped is seen at once
-    lines = [f"made the table {name}, which was not there"] if mistyped else []
-    lines += [*texts.lines, *concepts.lines]
+    is_new = name != PASSAGES and not columns_of(tx, name)  # a name that was mistyped is seen at once
+    lines = [f"made the table {name}, which was not there"] if is_new else []
+    lines += tables_of(name).adopt(tx)
     if settings.task == "passages":
         lines += make_view_ready(tx, read_shape(tx, passages=name), settings)
     return lines
@@ -232,7 +231,7 @@ def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
 
 def adoption_plan(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     """Return what `adopt` would add to tables of another program, in words; nothing where they were adopted."""
-    return tables_of(settings.passages_table).planned(tx)
+    return tables_of(settings.passages_table).adoption_plan(tx)
 
 
 def makes(settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
@@ -352,11 +351,7 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
 
 
 def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[PassageRow]) -> None:
-    """Add passages whose ids are not there.
-
-    Raises:
-        ConfigurationError: an adopted table demands columns that we know nothing of.
-    """
+    """Add passages whose ids are not there."""
     names = _written(shape)
     ready = [{"id": one.id, **_written_of(shape, one, names)} for one in passages]
     with _refusals(shape):
@@ -372,11 +367,7 @@ def update_text(tx: Connection, shape: PassagesShape, passages: Iterable[Passage
 
 
 def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[ConceptRow]) -> None:
-    """Add concepts, in their order.
-
-    Raises:
-        ConfigurationError: an adopted table refuses them.
-    """
+    """Add concepts, in their order."""
     ready = [one._asdict() for one in concepts]
     ids = None if shape.own is None else new_ids(tx, shape.own, len(ready))
     if ids is not None:

@@ -244,11 +244,7 @@ class ConceptsTask(Task):
         return verify_quotes(tx, self.shape)
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing was changed") -> None:  # noqa: ARG002
-        """Refuse to remove a passage, which other rows of the user's name.
-
-        Raises:
-            ConfigurationError: always.
-        """
+        """Refuse to remove a passage, which other rows of the user's name."""
         raise ConfigurationError(
             f"passages are not forgotten one by one; {so_far}",
             hint="`make rollback` takes back what a version found in all of them",

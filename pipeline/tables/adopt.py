@@ -420,14 +420,14 @@ class Pair:
     items: TableSpec
     said_of: Callable[[Connection, Column[Any]], TableSpec]
 
-    def adopt(self, tx: Connection) -> tuple[_Adopted, _Adopted]:
-        """Make the tables, or add what is missing to existing ones; raises as `TableSpec.adopt`."""
+    def adopt(self, tx: Connection, settings: object = None) -> list[str]:  # noqa: ARG002 - as a subject's is asked
+        """Make the tables, or add what is missing; return a line for each thing done to old ones."""
         found = columns_of(tx, self.items.name)
         first = not self._said(tx, found).is_marked(tx)
         items = self.items.adopt(tx, first=first or bool(self.items.lacks_index(tx, found)))
-        return items, self._said(tx).adopt(tx, first=first)
+        return [*items.lines, *self._said(tx).adopt(tx, first=first).lines]
 
-    def planned(self, tx: Connection) -> list[str]:
+    def adoption_plan(self, tx: Connection, settings: object = None) -> list[str]:  # noqa: ARG002
         """Return what would be added to tables of another program, in words; nothing where they were adopted."""
         found = columns_of(tx, self.items.name)
         if self.is_adopted(tx):
@@ -435,7 +435,7 @@ class Pair:
         plan = self.items.planned(tx)
         return [*plan, *self._said(tx, found).planned(tx)] if found else plan
 
-    def is_adopted(self, tx: Connection) -> bool:
+    def is_adopted(self, tx: Connection, settings: object = None) -> bool:  # noqa: ARG002
         """Return whether there is nothing to do; as quick for a million rows as for one."""
         found = columns_of(tx, self.items.name)
         if "id" not in found or Holds.ID.misfit(tx, found["id"]) or not self.items.is_whole(tx):
