@@ -97,8 +97,8 @@ class Declaration(Generic[A_co]):
             if not is_right and not (value is None and name not in _NEEDED):
                 raise InputError(f"{name}= must be {_said(kinds)}, not {value!r}")
         answer: Any = self.answer
-        if not isinstance(answer, type) or not hasattr(answer, "model_json_schema"):
-            raise InputError(f"answer= must be a class that derives from pydantic's BaseModel, not {answer!r}")
+        if not isinstance(answer, type) or "root" in getattr(answer, "model_fields", ["root"]):
+            raise InputError(f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}")
         for member in ("name", "table"):
             self._check_name(member)
         self._check_values()

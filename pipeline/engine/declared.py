@@ -460,8 +460,7 @@ def _entries(task: DeclaredTask, template: str, tx: Connection, among: Sequence[
     for rows in _pages(tx, task) if among is None else [_found(tx, task, among)]:
         given = answers.last_applied(tx, task.name, [row[0] for row in rows])
         for key, values in rows:
-            document = json.loads(given[key][1])
-            answer = document if isinstance(document, dict) else {"root": document}
+            answer = json.loads(given[key][1])
             row, told = task.read({KEY: key, VALUES: values}), {name: answer.get(name) for name in fields}
             label = task.label_of(row)
             by_place = {

@@ -241,8 +241,6 @@ def _key_cell(kind: str, place: int | None, *, sqlite: bool) -> str:
 def _file_cell(kind: str, name: str, whole: str) -> str:
     """Return SQL for a member of a JSON object in SQLite; NULL where it is no value of its kind."""
     at = _literal(f'$."{name}"')
-    if name == "root":  # of a model that is no object
-        whole = f"(CASE json_type({whole}) WHEN 'object' THEN {whole} ELSE json_object('root', json({whole})) END)"
     cell, is_ = f"json_extract({whole}, {at})", f"json_type({whole}, {at})"
     if _IN_NO_PATH.search(name):
         member = f"FROM json_each({whole}) AS e WHERE e.key = {_literal(name)}"
@@ -268,8 +266,6 @@ def _file_cell(kind: str, name: str, whole: str) -> str:
 def _server_cell(kind: str, name: str, whole: str) -> str:
     """Return SQL for a member of a JSON object in PostgreSQL; NULL where it is no value of its kind."""
     whole, at = f"{whole}::jsonb", _literal(name)
-    if name == "root":
-        whole = f"(CASE jsonb_typeof({whole}) WHEN 'object' THEN {whole} ELSE jsonb_build_object('root', {whole}) END)"
     cell, is_ = f"({whole} ->> {at})", f"jsonb_typeof({whole} -> {at})"
     is_number, size = f"{cell} ~ '^-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{{1,3}})?$'", f"abs({cell}::numeric)"
     real = f"CASE WHEN {size} < 3e-324 THEN 0 WHEN {size} <= 1.7976931348623157e308 THEN {cell}::float8 END"
@@ -295,15 +291,12 @@ def _server_cell(kind: str, name: str, whole: str) -> str:
 def _beside(own: Iterable[str], sources: Sequence[str]) -> dict[str, str]:
     """Return the columns of the items by the names that they have beside those of the answers."""
     taken, found = {name.casefold() for name in own}, dict[str, str]()
-    others = {name.casefold() for name in sources}
     for name in sources:
-        free, number = name, 1
-        while free.casefold() in taken or (free != name and free.casefold() in others):
-            end = "" if number == 1 else f"_{number}"
-            free = f"source_{name}".encode()[: MAX_COLUMN - len(end)].decode(errors="ignore") + end
-            number += 1
-        taken.add(free.casefold())
-        found[free] = name
+        instead = f"source_{name}".encode()[:MAX_COLUMN].decode(errors="ignore")
+        free = next((one for one in (name, instead) if one.casefold() not in taken), None)
+        if free is not None:  # else it is not shown
+            taken.add(free.casefold())
+            found[free] = name
     return found
 
 

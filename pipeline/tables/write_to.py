@@ -103,7 +103,7 @@ def write_column(tx: Connection, spec: AnswersSpec, target: _ColumnTarget, rows:
     wanted = dict[tuple[str, ...], Any]()
     for row in rows:
         key = (row.item_id,) if len(spec.key) == 1 else tuple(map(str, json.loads(row.item_id)))
-        value = stored_cell(target.kind, _fields_in(row.answer_json).get(target.field))
+        value = stored_cell(target.kind, json.loads(row.answer_json).get(target.field))
         if value is not None and all(ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True)):
             wanted[key] = value
     names = dict.fromkeys((*(name for name, _ in target.keys), target.column.name))
@@ -185,7 +185,7 @@ class RowTarget:
         return found
 
     def _values(self, answer_json: str, at: datetime) -> _Said:
-        values = _fields_in(answer_json)
+        values = json.loads(answer_json)
         return _Said({name: stored_cell(kind, values.get(name)) for name, kind in self.answers.fields}, at)
 
     def _bring(self, tx: Connection, before: _SaidOf, after: _SaidOf) -> None:
@@ -245,9 +245,3 @@ def check_target(tx: Connection, target: RowTarget) -> None:
             f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}",
             hint=f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer",
         )
-
-
-def _fields_in(answer_json: str) -> dict[str, Any]:
-    """Return the values of an answer by the names of its fields; of a model that is no object its `root`."""
-    document = json.loads(answer_json)
-    return document if isinstance(document, dict) else {"root": document}
