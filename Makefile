@@ -26,9 +26,9 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE PILOT ON_DONE ON_FAIL DRY WA
   TASK ACCEPT_CHANGED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST \
   FOLDER \
   MINUTES SEED WORKERS MOST FIND STATE AFTER BY EXACT NAME ITEM RAW A B WORSE_OK \
-  MERGE UNDO WHO ADD REMOVE RENAME RANK TAG MIN_SCORE MAX_SCORE SORT FIELDS COUNTS FORMAT WHERE LIKE READONLY NO_OPEN
+  MERGE UNDO WHO ADD REMOVE RENAME RANK TAG MIN_SCORE MAX_SCORE SORT FIELDS COUNTS FORMAT WHERE LIKE READONLY NO_OPEN HOST
 COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG SORT FIELDS COUNTS FORMAT WHERE LIKE ADD REMOVE \
-  RENAME READONLY
+  RENAME READONLY HOST
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
@@ -85,166 +85,53 @@ $(TOOLS): $(READY) requirements-dev.lock
 	@touch $(TOOLS)
 	@echo "$(VENV) is set up for checks and tests" >&2
 
-.PHONY: demo
 demo: setup ## run the whole chain on the sample people, passages and images, on the local engine, anew in data/demo
-	@$(RUN) demo
-
-.PHONY: new-task
 new-task: setup ## write tasks/NAME.py, which asks about the rows of FROM=table.csv (.jsonl, .json, .parquet, or a SELECT) and runs as it is
-	@$(RUN) new-task
-
-.PHONY: try
 try: setup ## ask about a few rows, and show what is sent and what comes back; only its cost is kept: TASK= N=3 SEED=7 or ITEM=key; A=1 B=2 N=50 puts two versions, models or files side by side
-	@$(RUN) try
-
-.PHONY: import
 import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
-	@$(RUN) import
-
-.PHONY: import-images
 import-images: setup ## import the images below FOLDER=photos/; again for what is new, was moved or changed; then TASK=images
-	@$(RUN) import-images
-
-.PHONY: tag
 tag: setup ## tag all untagged people, or answer all rows of TASK=yours, live or by batch: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
-	@$(RUN) tag
-
-.PHONY: run
 run: setup ## do once whatever is due, for cron; ON_DONE= and ON_FAIL= are commands that get the summary as JSON
-	@$(RUN) run
-
-.PHONY: preflight
 preflight: setup ## estimate cost and time of tagging, or of TASK=yours, by batch and live; DEADLINE=2h
-	@$(RUN) preflight
-
-.PHONY: batch-submit
 batch-submit: setup ## submit batches for all untagged people, or all rows of TASK=yours; LIMIT=50 to try a few, PILOT=20 first, DRY=1 only shows the plan
-	@$(RUN) batch-submit
-
-.PHONY: batch-poll
 batch-poll: setup ## wait until every batch is over and its result is on disk; WAIT=0 looks once
-	@$(RUN) batch-poll
-
-.PHONY: batch-ingest
 batch-ingest: setup ## write the results into the database, with scores
-	@$(RUN) batch-ingest
-
-.PHONY: batches
 batches: setup ## list the batches
-	@$(RUN) batches
-
-.PHONY: costs
 costs: setup ## add up what was spent: BY=day, task, model or batch
-	@$(RUN) costs
-
-.PHONY: batch-cancel
 batch-cancel: setup ## cancel batch BATCH=n
-	@$(RUN) batch-cancel
-
-.PHONY: score
 score: setup ## recompute all findability scores
-	@$(RUN) score
-
-.PHONY: index
 index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the previous build back; WORSE_OK=1 passes the gate of judged questions
-	@$(RUN) index
-
-.PHONY: search
 search: setup ## find the experts who fit a question, or rows of TASK: Q="who knows water law" K=10 RANK=words or vectors TAG=law MIN_SCORE=60 WHERE="hourly_rate < 120" LIKE=username
-	@$(RUN) search
-
-.PHONY: add-expert
 add-expert: setup ## add one new person from EXPERT=file.json, tagged at once; MAP="bio=About me"
-	@$(RUN) add-expert
-
-.PHONY: items
 items: setup ## list items, passages with TASK=passages, or rows with TASK=yours, by a part of what they are called: FIND=text STATE=parked TAG=law EXTRACTOR=version MIN_SCORE=40 MAX_SCORE=60 SORT=-username FIELDS=username,bio LIMIT=20 AFTER=id; COUNTS=1 counts them, TO=view.csv writes all
-	@$(RUN) items
-
-.PHONY: show
 show: setup ## show everything known about one person, EXPERT=username or a part of the name, or of any task TASK= ITEM=key; RAW=1
-	@$(RUN) show
-
-.PHONY: tags
 tags: setup ## count the tags of people, and merge those that say the same: FIND=text K=20 MERGE="ml=machine learning" UNDO=1 WHO=name; or edit those of one person: EXPERT=username ADD="law; ml" REMOVE=tag RENAME="old=new" UNDO=1
-	@$(RUN) tags
-
-.PHONY: log
 log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each; RAW=1
-	@$(RUN) log
-
-.PHONY: export
 export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.jsonl, .json, .parquet, -); BEST=1, EXTRACTOR=, ROWS=field, COST=1
-	@$(RUN) export
-
-.PHONY: status
 status: setup ## show the state of the workspace, and the next command; EXACT=1 counts anew
-	@$(RUN) status
-
-.PHONY: qc
 qc: setup ## measure and judge the answers of a task, and write the report: TASK=passages EXTRACTOR=name GATES="evidence=0.95"
-	@$(RUN) qc
-
-.PHONY: parked
 parked: setup ## list people who are not asked again, and why; passages or rows with TASK=
-	@$(RUN) parked
-
-.PHONY: versions
 versions: setup ## list every version of answers: rows, items, dates, cost; of passages or of your own task alone with TASK=
-	@$(RUN) versions
-
-.PHONY: rollback
 rollback: setup ## take back the answers of EXTRACTOR=passage-concepts@2, or of one model behind a slash; asks first
-	@$(RUN) rollback
-
-.PHONY: best-concepts
 best-concepts: setup ## print the preferred concepts of PASSAGE=id, or of all passages as JSON lines
-	@$(RUN) best-concepts
-
-.PHONY: doctor
 doctor: setup ## check the workspace against itself and the backend, and say what repairs it
-	@$(RUN) doctor
-
-.PHONY: backup
 backup: setup ## copy the whole workspace into a new folder: TO=path; on PostgreSQL it says what to type
-	@$(RUN) backup
-
-.PHONY: restore
 restore: setup ## put a backup into DATA=folder, which holds no workspace yet: FROM=path; with DATABASE_URL= its database into PostgreSQL
-	@$(RUN) restore
-
-.PHONY: forget
 forget: setup ## remove one person everywhere: EXPERT=username; or an item of your own task: TASK=reviews ITEM=key
-	@$(RUN) forget
-
-.PHONY: clean
 clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing needs; DRY=1 only lists them
-	@$(RUN) clean
-
-.PHONY: eval
 eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.tsv
-	@$(RUN) eval
-
-.PHONY: web
 web: setup ## serve the page of the workspace on this machine, on PORT=8765: see, search, add, rebuild; READONLY=1, NO_OPEN=1 starts no browser
-	@$(RUN) web
-
-.PHONY: emulator
 emulator: setup ## serve the local engine alone, on PORT=8080
-	@$(RUN) emulator
-
-.PHONY: prices
 prices: setup ## print prices and limits of the models, with sources; TIER=free, 1, 2 or 3
-	@$(RUN) prices
-
-.PHONY: settings
 settings: setup ## list the settings that were changed, and where from; ALL=1 lists all
-	@$(RUN) settings
 
 # other names for what the commands above do
 ALIASES := import-passages passages-pilot passages-backfill passages-status tag-live people unpark
-.PHONY: $(ALIASES)
-$(ALIASES): setup
+COMMANDS := demo new-task try import import-images tag run preflight batch-submit batch-poll batch-ingest batches costs \
+  batch-cancel score index search add-expert items show tags log export status qc parked versions rollback \
+  best-concepts doctor backup restore forget clean eval web emulator prices settings $(ALIASES)
+.PHONY: $(COMMANDS)
+$(COMMANDS): setup
 	@$(RUN) $@
 
 # for developers: what stands below is listed by `make help-dev`, and needs more than running does

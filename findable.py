@@ -39,8 +39,7 @@ def _check_not_hidden() -> None:
 _check_not_hidden()
 
 from jobs.output import Terminal  # noqa: E402
-from jobs.typed import as_typed  # noqa: E402
-from jobs.variables import read_settings  # noqa: E402 - after the check
+from jobs.variables import as_typed, read_settings  # noqa: E402 - after the check
 from pipeline.core.declaration import Declaration as Task  # noqa: E402
 from pipeline.core.errors import FindableError  # noqa: E402
 from pipeline.core.progress import NoProgress  # noqa: E402

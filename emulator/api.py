@@ -18,9 +18,8 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from emulator import embed, generate, media, messages
-from emulator.catalogue import MODELS, Model, find
-from emulator.errors import ApiError, invalid
-from emulator.limits import Quotas
+from emulator.catalogue import MODELS, Model, Quotas, find
+from emulator.messages import ApiError, invalid
 from emulator.state import Row, State, batch_document, file_document
 from emulator.worker import Worker, count_requests
 

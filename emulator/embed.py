@@ -5,7 +5,7 @@ from typing import Any
 
 from emulator.answers.encoder import WIDTH, encode
 from emulator.catalogue import Model, find
-from emulator.errors import invalid
+from emulator.messages import invalid
 
 MAX_ENTRIES = 100
 """How many requests one batchEmbedContents call may hold (customary limit, read 2026-11)."""

@@ -10,10 +10,10 @@ import orjson
 from emulator import media
 from emulator.answers import fill
 from emulator.answers.concepts import concepts
-from emulator.answers.looks import Look
 from emulator.answers.tags import tags
 from emulator.catalogue import MODEL_VERSION, STAND_IN_VERSION, TAGGER_VERSION, Model
-from emulator.errors import invalid
+from emulator.media import Look
+from emulator.messages import invalid
 from emulator.schema import Ask, asked_for
 
 BYTES_PER_TOKEN = 4

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from emulator.errors import ApiError, invalid
+from emulator.messages import ApiError, invalid
 
 MAX_DEPTH, MOST_VALUES = 16, 10_000
 """Levels of the deepest schema (ours: the live service does not say), and the most items or characters at least."""

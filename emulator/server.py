@@ -16,7 +16,7 @@ from typing import Any, Self
 import uvicorn
 
 from emulator.api import Api
-from emulator.limits import Quotas
+from emulator.catalogue import Quotas
 from emulator.state import State
 from emulator.worker import Worker
 

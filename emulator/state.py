@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import ApiError, invalid
+from emulator.messages import ApiError, invalid
 
 LIFETIME_NS = 48 * 3600 * 10**9
 MOST_BYTES, MOST_NAME = 2 * 1024**3, 40

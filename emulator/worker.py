@@ -17,7 +17,7 @@ import orjson
 
 from emulator import generate, media, messages
 from emulator.catalogue import MODELS
-from emulator.errors import ApiError, invalid
+from emulator.messages import ApiError, invalid
 from emulator.state import Row, State
 
 _LOOK_S, _TELL_S = 0.25, 0.5

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from jobs.command import exit_on_error
 from jobs.commands import COMMANDS, NAMES, command_of
+from jobs.ends import exit_on_error, flush, interruptible
 from jobs.output import begin_output
+from jobs.variables import nearest
 from pipeline.core import __version__
-from pipeline.core.settings import PREFIX
 
 
 class Commands(click.Group):
@@ -40,8 +40,6 @@ class Commands(click.Group):
         if "-".join(args[:2]) in NAMES:
             args = ["-".join(args[:2]), *args[2:]]
         if args and not args[0].startswith("-") and args[0] not in NAMES:
-            from jobs.variables import nearest
-
             meant = nearest(args[0], NAMES)
             raise click.UsageError(f"unknown command {args[0]!r}" + (f"; did you mean {meant}?" if meant else ""), ctx)
         return super().resolve_command(ctx, args)
@@ -50,19 +48,15 @@ class Commands(click.Group):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Read what stands before the command's name; an error in it is printed as any other."""
-        with exit_on_error(debug=_is_set("DEBUG"), as_json="--json" in args or _is_set("JSON")):
+        with exit_on_error(args):
             return super().make_context(info_name, args, parent, **extra)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run one command; an error before it begins is printed as any other."""
-        as_json = "--json" in ctx.args or _is_set("JSON")
-        with exit_on_error(debug=_is_set("DEBUG"), as_json=as_json):
-            begin_output()
-            return super().invoke(ctx)
-
-
-def _is_set(name: str) -> bool:
-    return os.environ.get(f"{PREFIX}{name}", "0") not in {"", "0"}
+    def invoke(self, ctx: click.Context) -> None:
+        """Run one command; an error ends it with its exit code."""
+        with exit_on_error(ctx.args), interruptible():
+            ctx.call_on_close(begin_output)
+            super().invoke(ctx)
+            flush()
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,48 +1,110 @@
-"""Share what all commands need: an open workspace, common options, and what each does before and after its work."""
+"""What makes a command of a function: its options are the function's parameters, what it returns is printed."""
 
 import contextlib
-import io
+import inspect
+import math
 import os
-import signal
 import sys
-import threading
-import traceback
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_type_hints
 
 import click
 
 from jobs.commands import variables_of
-from jobs.output import Terminal, begin_output, has_printed_json, print_json
-from jobs.typed import OPTIONS, as_typed
-from jobs.values import COUNT
-from jobs.variables import bare_names, check_variables, read_dotenv, read_settings
-from pipeline.core.errors import FindableError
-from pipeline.core.settings import BUILT_IN, KEY_NAMES, PREFIX, Settings
+from jobs.output import Terminal, print_json, print_line
+from jobs.variables import OPTIONS, check_variables, read_dotenv, read_settings
+from pipeline.core.amounts import parse_count, parse_duration, parse_money
+from pipeline.core.settings import BUILT_IN, PREFIX, Settings
+from pipeline.core.text import BAD_TEXT
 
 if TYPE_CHECKING:
     from pipeline.engine.workspace import OpenWorkspace
 
 AGREED = "findable_agreed"  # in a context: whether `--yes` was given
+AS_JSON = "findable_json"  # in a context: whether `--json` was
 WENT_ON = "findable_went_on"  # in a context: whether a question was answered with yes
+LARGEST = 10**15  # more than any table holds, and well below what a database takes as a number
+
+
+class Report(NamedTuple):
+    """What a command ends with: a document for programs, else a line, or what prints it; then an error, if it is one.
+
+    `hint` is what to type next, where the line does not say it.
+    """
+
+    document: Any
+    shown: str | Callable[[], object]
+    check: Callable[[], object] | None = None
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """How a parameter is taken from the command line, beside its name; without a help it is an argument.
+
+    The variable that make takes for it has the same name, in capitals, but for `env`.
+    """
+
+    help: str | None = None
+    kind: Any = None
+    names: str = ""  # of the option, where it is not --name alone
+    env: str | tuple[str, ...] = ""
+    metavar: str | None = None
+    hidden: bool = False
+
+    def param(self, name: str, default: Any) -> click.Parameter:
+        """Return it for click; what has no default is required."""
+        plain = name.rstrip("_")
+        env = [f"{PREFIX}{one}" for one in ([self.env] if isinstance(self.env, str) else self.env)]
+        known: dict[str, Any] = {
+            "envvar": env if len(env) > 1 else env[0] if self.env else f"{PREFIX}{plain.upper()}",
+            "required": default is inspect.Parameter.empty,
+            "type": self.kind,
+            "metavar": self.metavar,
+        }
+        if not known["required"]:
+            known["default"] = default
+        if self.help is None:
+            return click.Argument([name], nargs=-1 if default == () else 1, **known)
+        names = self.names.split() or [f"--{plain.replace('_', '-')}"]
+        flag = {"is_flag": True} if default is False else {}
+        is_told = isinstance(default, str | int) and default not in {"", False}
+        return click.Option([*names, name], help=self.help, hidden=self.hidden, show_default=is_told, **flag, **known)
+
+
+def command(name: str, *, has_json: bool = True) -> Callable[[Callable[..., Report | None]], "Command"]:
+    """Make a command of a function: its docstring is the help, each parameter is `Annotated[…, Taken(…)]`."""
+
+    def made(function: Callable[..., Report | None]) -> Command:
+        hints = get_type_hints(function, include_extras=True)
+        signature = inspect.signature(function).parameters.values()
+        params = [get_args(hints[one.name])[1].param(one.name, one.default) for one in signature]
+        return Command(name, callback=function, params=params, help=function.__doc__, has_json=has_json)
+
+    return made
 
 
 class Command(click.Command):
-    """A command whose expected failures are one to three lines on standard error and an exit code."""
+    """A command of `findable`, with the options that all have."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Add `--data`, `--task` and `--debug`, which every command has."""
+    def __init__(self, *args: Any, has_json: bool = True, **kwargs: Any) -> None:
+        """Add what every command takes."""
         super().__init__(*args, **kwargs)
+        hidden: dict[str, Any] = {"expose_value": False, "callback": _keep}
+        if has_json:
+            said = "Print one JSON document, and nothing else."
+            self.params.append(
+                click.Option(["--json", "as_json"], is_flag=True, envvar=f"{PREFIX}JSON", help=said, **hidden)
+            )
         self.params += [
-            click.Option(["--data"], metavar="FOLDER", expose_value=False, callback=_keep, help="The workspace."),
             click.Option(
-                ["--task"], metavar="NAME", expose_value=False, callback=_keep, help="passages, images, or your own."
+                ["--yes"], is_flag=True, envvar=f"{PREFIX}YES", help="Answer yes to every question.", **hidden
             ),
-            click.Option(["--debug"], is_flag=True, envvar="FINDABLE_DEBUG", help="Show tracebacks."),
+            click.Option(["--data"], metavar="FOLDER", help="The workspace.", **hidden),
+            click.Option(["--task"], metavar="NAME", help="passages, images, or your own.", **hidden),
+            click.Option(["--debug"], is_flag=True, envvar=f"{PREFIX}DEBUG", help="Show tracebacks.", **hidden),
         ]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -67,64 +129,113 @@ class Command(click.Command):
             meant = [one for one in error.possibilities or () if one in shown]
             raise click.NoSuchOption(error.option_name, possibilities=meant, ctx=error.ctx) from None
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error ends it with its exit code."""
-        as_json = bool(ctx.params.get("as_json"))
-        with exit_on_error(debug=ctx.params.pop("debug"), as_json=as_json), interruptible():
-            begin_output()
-            for name, instead in bare_names(self, os.environ).items():
-                Terminal().warn(f"{name} in the environment is not read without make: set {instead}")
-            done = super().invoke(ctx)
-            flush()
-            return done
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command, and print what it ends with."""
+        if ctx.obj:  # an alias that is about one task
+            ctx.meta[OPTIONS["task"]] = ctx.obj
+        report = super().invoke(ctx)
+        if report is None:
+            return
+        if ctx.meta.get(AS_JSON):
+            print_json(report.document)
+        elif isinstance(report.shown, str):
+            print_line(report.shown)
+        else:
+            report.shown()
+        if report.check is not None:
+            report.check()
+        if report.hint:
+            Terminal().hint(report.hint)
 
 
-class WritingCommand(Command):
-    """A command that writes to the workspace, and so may ask whether to add to another program's database."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Add `--yes`, which every writing command has, where the command does not take it itself."""
-        super().__init__(*args, **kwargs)
-        if not any(one.name == "yes" for one in self.params):
-            said = "Agree to add tables and columns to another program's database."
-            option = click.Option(["--yes"], is_flag=True, envvar="FINDABLE_YES", expose_value=False, help=said)
-            option.callback = _keep_yes
-            self.params.append(option)
-
-
-def _keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    """Keep the folder or the task that was given, above the settings."""
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keep what was given of an option that all commands have: the folder and the task stand above the settings."""
     if value:
-        ctx.meta[OPTIONS[str(param.name)]] = value
+        ctx.meta[{**OPTIONS, "yes": AGREED, "as_json": AS_JSON, "debug": "findable_debug"}[str(param.name)]] = value
 
 
-def _keep_yes(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001, FBT001 - click's own
-    """Keep the answer to questions that are asked before a command's own."""
-    ctx.meta[AGREED] = value
+class Count(click.IntRange):
+    """A whole number in a range, as people write it: 1,000 or 1k."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; a usage error says how one is written."""
+        try:
+            number = parse_count(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        return super().convert(number, param, ctx)
+
+
+def _text(value: str) -> str:
+    """Return a text; raise BadParameter if it is not valid UTF-8, which reaches a program as lone surrogates."""
+    if BAD_TEXT.search(value):
+        raise click.BadParameter("it is not valid UTF-8")
+    return value.strip() or value
+
+
+def _version(value: str) -> str:
+    """Return a version, or one with its model behind a slash; raise BadParameter if it names no version."""
+    if not _text(value).partition("/")[0].strip():
+        raise click.BadParameter("it names no version; `make versions` lists all")
     return value
 
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, envvar="FINDABLE_JSON", help="Print one JSON document, and nothing else."
-)
-yes_option = click.option(
-    "--yes", is_flag=True, envvar="FINDABLE_YES", callback=_keep_yes, help="Answer yes to every question."
-)
-limit_option = click.option("--limit", type=COUNT, envvar="FINDABLE_LIMIT", help="Ask about at most this many.")
-pilot_option = click.option(
-    "--pilot", type=COUNT, envvar="FINDABLE_PILOT", help="Ask and judge this many first, then the rest."
-)
-map_option = click.option(
-    "--map",
-    "mapping",
-    default="",
-    envvar="FINDABLE_MAP",
-    metavar="COLUMN=NAME,…",
-    help="Which names in the file's header mean which columns: bio=Kurzbiografie,username=Mail.",
-)
-skip_pilot_option = click.option(
-    "--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Go on without a pilot that passed."
-)
+def _number(value: str) -> float:
+    """Return a number; raise BadParameter if it is none, or infinite."""
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise click.BadParameter(f"{value!r} is no number")
+    return found
+
+
+def bounded(parse: Callable[[str], float], wanted: str) -> Callable[[str], float]:
+    """Return what reads a value from 0 to `LARGEST`; another is a BadParameter."""
+
+    def read(value: str) -> float:
+        try:
+            number = parse(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r} {error}") from None
+        if not 0 <= number <= LARGEST:
+            raise click.BadParameter(f"{value!r} must be {wanted}")
+        return number
+
+    return read
+
+
+COUNT = Count(1, LARGEST)
+PATH = click.Path(path_type=Path)
+NAME, VERSION, NUMBER = _text, _version, _number  # how texts are read
+MONEY = bounded(parse_money, "an amount of USD, 0 or more")
+DURATION = bounded(parse_duration, "a length of time that a person can wait")
+
+Limit = Annotated[int | None, Taken("Ask about at most this many.", COUNT)]
+Pilot = Annotated[int | None, Taken("Ask and judge this many first, then the rest.", COUNT)]
+SkipPilot = Annotated[bool, Taken("Go on without a pilot that passed.")]
+NoResume = Annotated[bool, Taken("Ask about all anew, under VERSION or the next free.")]
+Deadline = Annotated[float | None, Taken("When it must be done: 2h30m, 90 min, 90s.", DURATION)]
+Dry = Annotated[bool, Taken("Only show what would happen.")]
+Raw = Annotated[bool, Taken("Requests and replies as they went over the wire.")]
+Seed = Annotated[int | None, Taken("Draw them by this.", Count(0, 2**63 - 1))]
+Item = Annotated[str | None, Taken("An item of the task TASK=, by its key.", NAME)]
+Version = Annotated[str | None, Taken("A version, or version/model; default: the task's own.", VERSION)]
+Tag = Annotated[str, Taken("Only those with each of these tags.", metavar="TAG,…")]
+MinScore = Annotated[float | None, Taken("Only those with this score or a higher one.", NUMBER)]
+Map = Annotated[
+    str,
+    Taken(
+        "Which names in the file's header mean which columns: bio=Kurzbiografie,username=Mail.",
+        metavar="COLUMN=NAME,…",
+    ),
+]
+
+
+def wants_json() -> bool:
+    """Return whether this command is to print one document, and nothing else."""
+    return bool(click.get_current_context().meta.get(AS_JSON))
 
 
 def read_workspace(
@@ -158,7 +269,7 @@ def look_at_workspace(*, task: str | None = None) -> "contextlib.AbstractContext
     settings = read_settings()
     if task is None and settings.task in BUILT_IN:
         return read_workspace()
-    return open_to_look(replace(settings, task=task or settings.task), Terminal(), agrees=_agrees)
+    return open_to_look(replace(settings, task=task or settings.task), Terminal(), agrees=confirmed)
 
 
 def _open(
@@ -166,27 +277,17 @@ def _open(
 ) -> "contextlib.AbstractContextManager[OpenWorkspace]":
     from pipeline.engine.workspace import Access, open_workspace
 
-    return open_workspace(
-        replace(settings, task=task or settings.task),
-        Terminal(),
-        access=Access(access),
-        agrees=_agrees,
-        whole=whole,
-    )
+    settings = replace(settings, task=task or settings.task)
+    return open_workspace(settings, Terminal(), access=Access(access), agrees=confirmed, whole=whole)
 
 
-def _agrees(question: str) -> bool:
-    """Return whether a person agrees, by `--yes` or at a terminal; see `confirmed`."""
-    return confirmed(question, yes=click.get_current_context().meta.get(AGREED, False))
-
-
-def confirmed(question: str, *, yes: bool) -> bool:
-    """Ask a person at a terminal; `yes` answers, and without a terminal the answer is no.
+def confirmed(question: str) -> bool:
+    """Ask a person at a terminal; `--yes` answers, and without a terminal the answer is no.
 
     A person's no ends the command, with exit code 0.
     """
     meta = click.get_current_context().meta
-    if answered(question, yes=yes):
+    if meta.get(AGREED) or (sys.stdin.isatty() and click.confirm(question, err=True)):
         meta[WENT_ON] = True
         return True
     if sys.stdin.isatty():
@@ -195,152 +296,6 @@ def confirmed(question: str, *, yes: bool) -> bool:
     return False
 
 
-def answered(question: str, *, yes: bool) -> bool:
-    """Ask a person at a terminal, and go on after a no; `yes` answers, and without a terminal the answer is no."""
-    return yes or (sys.stdin.isatty() and click.confirm(question, err=True))
-
-
-NO_MEMORY = ("there is not enough memory; what was finished is kept", "end other programs, then run it again")
-STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
-BUG = 1
-INPUT = 2
-CONFIGURATION = 3
-
-
-@contextlib.contextmanager
-def exit_on_error(*, debug: bool, as_json: bool = False) -> Iterator[None]:
-    """Print an error of a block in one to three lines, and end with its exit code.
-
-    `as_json` prints it as a document, too, {error, hint, exit_code}, where no document was printed before.
-    """
-    _open_streams()
-    _signals.clear()  # those of a command before, in one process
-    fail = partial(_fail, debug=debug, as_json=as_json)
-    try:
-        yield
-    except (KeyboardInterrupt, click.Abort) as error:  # the latter is Ctrl-C at a question
-        said, hint = error.args or STOPPED  # what keeps nothing says so
-        fail(said, hint, INTERRUPTED)
-    except FindableError as error:
-        fail(error.message, error.hint, error.exit_code)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        with contextlib.suppress(BrokenPipeError):
-            flush()
-        sys.exit(0)
-    except click.UsageError as error:
-        fail(error.format_message(), _help_of(error), error.exit_code)
-    except click.exceptions.Exit:
-        raise
-    except click.ClickException as error:
-        fail(error.format_message(), "check the path", error.exit_code)
-    except (OSError, MemoryError) as error:
-        fail(*_os_words(error), _os_code(error))
-    except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
-        if _signals:  # some libraries in C raise an error of their own where a signal strikes them
-            fail(*STOPPED, INTERRUPTED)
-        fail(_bug(error), "--debug shows the traceback; what was finished is kept", BUG)
-
-
-def code_of(error: BaseException) -> int:
-    """Return the exit code with which an error ends a command; see `exit_on_error`."""
-    if isinstance(error, FindableError):
-        return error.exit_code
-    if isinstance(error, KeyboardInterrupt | click.Abort):
-        return INTERRUPTED
-    return _os_code(error) if isinstance(error, OSError | MemoryError) else BUG
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM end a block as Ctrl-C does, in order; signals that came are kept."""
-    if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread alone
-        yield
-        return
-    _signals.clear()
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the caller wants it otherwise
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _open_streams() -> None:
-    """Put the null device in the place of a standard stream that the caller has closed.
-
-    Letters that the encoding of standard output has not are written as escapes.
-    """
-    for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_WRONLY, "w"), ("stderr", os.O_WRONLY, "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode, encoding="utf-8"))
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def flush() -> None:
-    """Flush standard output, so that a closed pipe or a full disk is noticed before the interpreter ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails on it once more
-        raise
-
-
-_signals: list[int] = []  # that came while a command ran
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal handler's signature
-    _signals.append(number)
-    raise KeyboardInterrupt
-
-
-def _bug(error: Exception) -> str:
-    """Return where a bug was raised, without the error's text, which may hold users' data."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"this is a bug in findable: {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
-
-
-def _os_code(error: OSError | MemoryError) -> int:
-    """Return the exit code for an error of the system: input if a file is missing, else configuration."""
-    return INPUT if isinstance(error, FileNotFoundError | IsADirectoryError) else CONFIGURATION
-
-
-def _os_words(error: OSError | MemoryError) -> tuple[str, str]:
-    if isinstance(error, MemoryError):
-        return NO_MEMORY
-    said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-    is_input = _os_code(error) == INPUT
-    hint = "check the path" if is_input else "check the disk and its permissions, then run it again"
-    return f"{said}; what was finished is kept", hint
-
-
-def _help_of(error: click.UsageError) -> str:
-    if error.ctx is None or error.ctx.parent is None:
-        return "`findable --help` lists the commands"
-    return f"`findable {error.ctx.info_name} --help` lists what it takes"
-
-
-def _fail(message: str, hint: str, code: int, *, debug: bool, as_json: bool) -> NoReturn:
-    if as_json and not has_printed_json():
-        print_json({"error": message, "hint": as_typed(hint), "exit_code": code})
-    terminal = Terminal()
-    if debug:
-        from pipeline.core.redact import redact
-
-        for line in redact(traceback.format_exc(), *_keys()).splitlines():
-            terminal.say(line)
-    terminal.error(message)
-    if hint:
-        terminal.hint(hint)
-    sys.exit(code)
-
-
-def _keys() -> list[str]:
-    """Return the keys in the environment and in `.env`, which a traceback must not show."""
-    keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
-    with contextlib.suppress(Exception):  # another error is being printed
-        keys.append(key.reveal() if (key := read_settings().api_key) else "")
-    return keys
+def goes_on(_cost: object) -> bool:
+    """Ask whether to go on, once what it costs was said."""
+    return confirmed("Go on?")

@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from jobs.cli import main as findable
-from jobs.command import Command
+from jobs.command import command
 from jobs.output import Terminal, print_text
-from jobs.typed import GIVEN, OPTIONS, as_typed
-from jobs.variables import read_settings
+from jobs.variables import GIVEN, OPTIONS, as_typed, read_settings
 from pipeline.core.settings import PREFIX, Settings
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -33,7 +32,7 @@ STEPS: tuple[tuple[str, dict[str, str]], ...] = (
 )
 
 
-@click.command(name="demo", cls=Command)
+@command("demo", has_json=False)
 def main() -> None:
     """Import 150 invented people, tag, score, index, add one more, and search; then passages and images, all locally.
 

@@ -1,22 +1,76 @@
-"""Keep a workspace: copy it, check it, and take out of it what nothing needs, or one item."""
+"""Keep a workspace: do what is due, copy it, check it, judge its answers, and take out of it what nobody needs."""
 
-from dataclasses import asdict
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Annotated
 
 import click
 
-from jobs import values
-from jobs.command import Command, WritingCommand, confirmed, json_option, open_workspace, read_workspace, yes_option
-from jobs.output import Terminal, plural, print_json, print_line
-from jobs.typed import as_typed
-from jobs.variables import read_settings
-from pipeline.ops import backup, clean, doctor, forget, restore
+from jobs.command import (
+    NAME,
+    PATH,
+    VERSION,
+    Dry,
+    Item,
+    Report,
+    Taken,
+    Version,
+    command,
+    confirmed,
+    open_workspace,
+    read_workspace,
+    wants_json,
+)
+from jobs.ends import code_of
+from jobs.output import Terminal, for_money, log_times, plural, print_json, print_line, print_table, usd
+from jobs.variables import as_typed, read_settings
+from pipeline.ops import backup, clean, doctor, forget, parked, restore, versions
+from pipeline.ops.versions import VersionSummary
+from pipeline.quality import evaluate
+from pipeline.workflows import run
+from pipeline.workflows.end_command import run_end_command
 
 
-@click.command(name="backup", cls=Command)
-@click.argument("folder", type=click.Path(path_type=Path), envvar="FINDABLE_TO")
-@json_option
-def make_backup(folder: Path, *, as_json: bool) -> None:
+@command("run")
+def do_due(
+    *,
+    on_done: Annotated[str, Taken("A shell command to run after success.")] = "",
+    on_fail: Annotated[str, Taken("A shell command to run after a failure.")] = "",
+) -> None:
+    """Do once whatever is due: poll, ingest, ask again, score, submit the next batches within the budget, index.
+
+    Made for cron: prints one line with its time, or none where nothing was due, exits 0 if all is well, and may run
+    twice at once. ON_DONE and ON_FAIL get the summary as JSON on their standard input. Above FINDABLE_CONFIRM_ABOVE
+    nothing is sent without --yes.
+    """
+    as_json = wants_json()
+    if not as_json:
+        log_times()
+    with run_end_command(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
+        settings = read_settings()
+        summary |= {"workspace": str(settings.data.absolute()), "database": str(settings.url)}
+        with open_workspace(settings) as ws:
+            report = run.run(ws, confirm=lambda cost: confirmed(for_money("Submit", cost)))
+        failures = [error.message for error in report.failures]
+        summary |= {"did": report.did, **report.facts, "failures": failures}
+        why = report.facts.get("out_of_money") or report.facts.get("no_pilot")
+        held = [f"{report.facts['left']:,} left: {why}"] if why else []
+        if report.facts.get("no_room"):
+            held.append(f"{report.facts['no_room']:,} wait for room at the API")
+        said = "; ".join([*report.did, *held]) or ("nothing was due" if sys.stdout.isatty() else "")
+        if as_json:
+            print_json(summary)
+        elif said:
+            print_line(said)
+        for error in report.failures[1:]:
+            Terminal().error(error.message)
+        if report.failures:
+            raise report.failures[0]
+
+
+@command("backup")
+def make_backup(folder: Annotated[Path, Taken(None, PATH, env="TO")]) -> Report:
     """Copy the whole workspace into FOLDER, which must not exist yet, while other commands read and write it.
 
     Copies the database, sealed files, the index in service and the vectors, each with its hash, and no other files.
@@ -24,20 +78,19 @@ def make_backup(folder: Path, *, as_json: bool) -> None:
     """
     with read_workspace(whole=True) as ws:
         report = backup.run(ws, folder)
-    if as_json:
-        print_json(asdict(report))
-    elif report.typed:
-        print_line("The database is on a server, whose own programs copy it. Type, in this order:")
-        for line in report.typed:
+
+    def show() -> None:
+        if not report.typed:
+            print_line(f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}. Each hash was checked")
+            return
+        for line in ("The database is on a server, whose own programs copy it. Type, in this order:", *report.typed):
             print_line(line)
-    else:
-        print_line(f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}. Each hash was checked")
+
+    return Report(asdict(report), show)
 
 
-@click.command(name="restore", cls=Command)
-@click.argument("folder", type=click.Path(path_type=Path), envvar="FINDABLE_FROM")
-@json_option
-def restore_backup(folder: Path, *, as_json: bool) -> None:
+@command("restore")
+def restore_backup(folder: Annotated[Path, Taken(None, PATH, env="FROM")]) -> Report:
     """Put the backup in FOLDER into DATA, a folder without a workspace, after checking every hash.
 
     With DATABASE_URL=, an empty PostgreSQL database, every table is copied there and counted: the way out of SQLite.
@@ -45,22 +98,20 @@ def restore_backup(folder: Path, *, as_json: bool) -> None:
     backup was made are looked for at the API before anything is sent again.
     """
     report = restore.run(read_settings(), folder)
-    if as_json:
-        print_json(asdict(report))
-        return
-    if report.rows:
-        print_line(f"{plural(sum(report.rows.values()), 'row')} of {len(report.rows)} tables are in {report.database}")
-    if report.left_behind:
-        print_line(f"not ours, and left in the backup alone: {', '.join(report.left_behind)}")
-    print_line(f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: make doctor")
+
+    def show() -> None:
+        if report.rows:
+            rows = plural(sum(report.rows.values()), "row")
+            print_line(f"{rows} of {len(report.rows)} tables are in {report.database}")
+        if report.left_behind:
+            print_line(f"not ours, and left in the backup alone: {', '.join(report.left_behind)}")
+        print_line(f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: make doctor")
+
+    return Report(asdict(report), show)
 
 
-@click.command(name="forget", cls=WritingCommand)
-@click.argument("username", type=values.username, required=False, envvar="FINDABLE_EXPERT")
-@click.option("--item", type=values.username, envvar="FINDABLE_ITEM", help="An item of the task TASK=, by its key.")
-@yes_option
-@json_option
-def forget_one(username: str | None, *, item: str | None, yes: bool, as_json: bool) -> None:
+@command("forget")
+def forget_one(username: Annotated[str | None, Taken(None, NAME, env="EXPERT")] = None, *, item: Item = None) -> Report:
     """Remove one person everywhere: row, answers, lines in sealed files, vectors, uploads, older builds.
 
     With --item one item of a task of your own, which its source does not bring back: a digest of its key is kept. An id
@@ -74,23 +125,24 @@ def forget_one(username: str | None, *, item: str | None, yes: bool, as_json: bo
     name = item or username or ""
     with open_workspace(task="experts" if item is None else None) as ws:
         words = ws.task.words
-        report = forget.run(ws, name, confirm=lambda question: confirmed(question, yes=yes))
-    if as_json:
-        print_json(asdict(report))
-        return
-    lines = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
-    uploads = plural(report.uploads, "upload")
-    print_line(f"{name} is forgotten: {lines}, {plural(report.vectors, 'vector')}, {uploads}, and every row")
-    if report.went_on:
-        print_line("Its row was gone before; what was left of it went now")
-    if report.reports:
-        print_line(f"{plural(report.reports, 'file')} of reports that named them went too. Next: {words.make('qc')}")
-    print_line(f"Out of reach: {report.out_of_reach}")
+        report = forget.run(ws, name, confirm=confirmed)
+
+    def show() -> None:
+        lines = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
+        uploads = plural(report.uploads, "upload")
+        print_line(f"{name} is forgotten: {lines}, {plural(report.vectors, 'vector')}, {uploads}, and every row")
+        if report.went_on:
+            print_line("Its row was gone before; what was left of it went now")
+        if report.reports:
+            gone = f"{plural(report.reports, 'file')} of reports that named them went too"
+            print_line(f"{gone}. Next: {words.make('qc')}")
+        print_line(f"Out of reach: {report.out_of_reach}")
+
+    return Report(asdict(report), show)
 
 
-@click.command(name="doctor", cls=Command)
-@json_option
-def check(*, as_json: bool) -> None:
+@command("doctor")
+def check() -> Report:
     """Check the workspace against itself and the backend; say of what is wrong why it matters, and what to type.
 
     Nothing is changed. Exit code 0 if all is well or needs only a notice; 3 or 4 if the key is refused or the backend
@@ -98,43 +150,144 @@ def check(*, as_json: bool) -> None:
     """
     with read_workspace(whole=True) as ws:
         report = doctor.run(ws)
-    print_json(doctor.document(report)) if as_json else _show_checked(report)
-    report.check()
+
+    def show() -> None:
+        terminal = Terminal()
+        for one in report.seen:
+            print_line(f"{one.subject}: {one.said}")
+        for finding in report.findings:
+            line = f"{finding.check}: {finding.said}: {as_typed(finding.why)}"
+            line += f". To repair it: {as_typed(finding.next)}" if finding.next else ""
+            terminal.warn(line) if finding.contradiction else print_line(line)
+        if report.healthy:
+            print_line(f"{plural(report.looked, 'check')} done, nothing contradicts what is stored")
+
+    return Report(doctor.document(report), show, report.check)
 
 
-def _show_checked(report: doctor.DoctorReport) -> None:
-    terminal = Terminal()
-    for one in report.seen:
-        print_line(f"{one.subject}: {one.said}")
-    for finding in report.findings:
-        line = f"{finding.check}: {finding.said}: {as_typed(finding.why)}"
-        line += f". To repair it: {as_typed(finding.next)}" if finding.next else ""
-        terminal.warn(line) if finding.contradiction else print_line(line)
-    if report.healthy:
-        print_line(f"{plural(report.looked, 'check')} done, nothing contradicts what is stored")
-
-
-@click.command(name="clean", cls=WritingCommand)
-@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only show what would be removed.")
-@json_option
-def clean_up(*, dry: bool, as_json: bool) -> None:
+@command("clean")
+def clean_up(*, dry: Dry = False) -> Report:
     """Remove sealed files, builds and reports older than KEEP_DAYS, and leftovers.
 
     People, answers, the accounts of all batches and the index in service stay.
     """
     with (read_workspace if dry else open_workspace)(whole=True) as ws:
         report = clean.run(ws, dry=dry)
-    if as_json:
-        print_json(asdict(report))
-    elif report.nothing:
-        print_line(f"nothing to clean: everything unneeded is younger than {report.keep_days:g} days")
-    else:
-        took = (
-            f"{plural(report.files, 'file')} of {plural(len(report.batches), 'batch', 'batches')}",
-            f"{report.size:,} bytes",
-            plural(report.uploads, "upload"),
-            plural(len(report.builds), "build"),
-            f"{plural(len(report.reports), 'file')} of reports",
-            f"{plural(len(report.litter), 'left-over')}",
-        )
-        print_line(f"{'would remove' if dry else 'removed'} {', '.join(took)}")
+    if report.nothing:
+        said = f"nothing to clean: everything unneeded is younger than {report.keep_days:g} days"
+        return Report(asdict(report), said)
+    took = (
+        f"{plural(report.files, 'file')} of {plural(len(report.batches), 'batch', 'batches')}",
+        f"{report.size:,} bytes",
+        plural(report.uploads, "upload"),
+        plural(len(report.builds), "build"),
+        f"{plural(len(report.reports), 'file')} of reports",
+        plural(len(report.litter), "left-over"),
+    )
+    return Report(asdict(report), f"{'would remove' if dry else 'removed'} {', '.join(took)}")
+
+
+@command("versions")
+def list_versions() -> Report:
+    """List every version of answers, of other programs too: rows, items, dates, cost.
+
+    Lists experts and passages; with TASK=passages, or your own task, those alone.
+    """
+    with read_workspace() as ws:
+        found = versions.every_version(ws)
+
+    def show() -> None:
+        headers = ("task", "version", "model", "rows", "items", "first", "last", "cost")
+        first = 0 if len({one.subject for one in found}) > 1 else 1  # a single task needs no column
+        print_table(headers[first:], [_version_cells(one)[first:] for one in found])
+
+    return Report([one.document for one in found], show if found else "no versions yet")
+
+
+def _version_cells(one: VersionSummary) -> tuple[object, ...]:
+    label, model, rows, items, *moments = one.counts
+    days = ["-" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
+    return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid))
+
+
+@command("rollback")
+def rollback(extractor: Annotated[str, Taken(None, VERSION)]) -> Report:
+    """Take back the answers of EXTRACTOR: a version such as passage-concepts@2, or one with its model behind a slash.
+
+    Asks first. All of it goes, or nothing; other versions and imported answers stay. When nothing is left of what
+    the local engine answered, the workspace can use Gemini.
+    """
+    settings = replace(read_settings(), backend=None)  # BACKEND=gemini may be set already
+    with open_workspace(settings) as ws:
+
+        def announce(one: VersionSummary, many: str) -> None:
+            counts = f"{one.counts.rows:,} rows of {one.counts.items:,} {many}"
+            ws.display.say(f"{one.extractor}: {counts}, {usd(one.paid)} paid")
+
+        report = versions.roll_back(ws, extractor, announce=announce, confirm=confirmed)
+
+    def show() -> None:
+        if not report.found:
+            print_line(f"there are no answers of {extractor}. Next: make versions, which lists all")
+        else:
+            done = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')} of {extractor} taken back"
+            done += f", {plural(report.let_go, 'item')} parked no more" if report.let_go else ""
+            print_line(f"{done}. Next: {report.next}")
+        if report.unbound:
+            print_line("nothing of the local engine is left: with GEMINI_API_KEY set, this workspace uses Gemini")
+
+    counts = {name: getattr(report, name) for name in ("rows", "answers", "attempts", "let_go", "unbound")}
+    found = [one.document for one in report.found]
+    return Report({"task": report.subject, "extractor": extractor, "found": found, **counts}, show)
+
+
+@command("qc")
+def measure(*, extractor: Version = None) -> Report:
+    """Measure the answers of a task, judge them by its gates, and write a report into the workspace's reports/.
+
+    Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of the
+    database: treat it as you treat that.
+    """
+    with read_workspace() as ws:
+        report, words, label = evaluate.run(ws, extractor=extractor), ws.task.words, ws.task.label
+    if report is None:
+        after = words.make("tag" if extractor is None else "versions")
+        return Report(None, f"no answers about {words.many} under {label} yet: nothing to measure. Next: {after}")
+
+    def show() -> None:
+        print_table(("gate", "verdict", "wanted", "items"), report.lines())
+        print_line(f"{report.line}; the report is {report.path}")
+
+    return Report(report.document, show, report.check)
+
+
+@command("parked")
+def list_parked() -> Report:
+    """List all people who failed for good and are not asked again, with the reason."""
+    with read_workspace() as ws:
+        rows, words = parked.list_parked(ws.store, ws.task), ws.task.words
+
+    def show() -> None:
+        cells = [(row.name, row.reason, f"{row.since:%Y-%m-%d %H:%M}") for row in rows]
+        print_table((words.one, "reason", "since"), cells)
+
+    return Report([row.__dict__ for row in rows], show if rows else f"no {words.one} is parked")
+
+
+@command("unpark")
+def unpark(
+    name: Annotated[str | None, Taken(None, NAME, env=("EXPERT", "PASSAGE"))] = None,
+    *,
+    all_: Annotated[bool, Taken("All that are parked.")] = False,
+) -> Report:
+    """Let NAME, or with --all all parked people, be asked again; earlier attempts do not count any more.
+
+    NAME is a username, with TASK=passages the id of a passage, with your own task a key. Rows whose tags another
+    program wrote as text stay as they are.
+    """
+    with open_workspace() as ws:
+        words = ws.task.words
+        ask = f"make {words.many}-backfill" if ws.task.needs_pilot else words.make("batch-submit")
+        names = parked.unpark_items(ws, name=name, everyone=all_, confirm=confirmed)
+    freed = f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}"
+    return Report({"unparked": names}, freed if names else f"no {words.one} to unpark")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from jobs.typed import as_typed, quoted_as_typed
+from jobs.variables import as_typed, quoted_as_typed
 from pipeline.core.progress import Bar
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ _timed: list[bool] = []  # one where the lines of this command begin with their 
 
 
 def begin_output() -> None:
-    """Begin a command's output: no document is printed yet, and lines have no times."""
+    """Forget what a command that is over printed: no document, and lines have no times."""
     _documents.clear()
     _timed.clear()
 

@@ -1,22 +1,35 @@
-"""Find the experts who fit a question, or answered rows of a task of one's own, and show the hits."""
+"""Build the index, find in it the experts who fit a question, or rows of a task of one's own, and measure that."""
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from jobs.command import Command, json_option, read_workspace
-from jobs.output import Terminal, plural, print_json, print_line, print_marked, print_table, print_text
-from jobs.values import Count, number, username
+from jobs.command import (
+    NAME,
+    PATH,
+    Count,
+    MinScore,
+    Report,
+    Tag,
+    Taken,
+    command,
+    open_workspace,
+    read_workspace,
+)
+from jobs.output import Terminal, plural, print_line, print_marked, print_table, print_text
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
+from pipeline.index import build, evaluate
+from pipeline.index.judged import MEASURES
 from pipeline.index.reader import hit_document, whole_document
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Indexed
     from pipeline.index.reader import Hit
-    from pipeline.index.search import OpenSearch, SearchReport
     from pipeline.index.snippet import Snippet
 
 INDENT = " " * 5  # of what stands below the name of a hit
@@ -24,23 +37,99 @@ CUT = 120  # characters of a text in a table
 MARK = "**"  # before and behind a word of the question, where nothing is bold
 
 
-def show_report(opened: "OpenSearch", report: "SearchReport", *, as_json: bool) -> None:
-    """Print what one question found, after what is to be known of it."""
-    words, terminal, hits, collection = opened.words, Terminal(), report.hits, opened.collection
-    if report.behind:
-        behind = plural(report.behind, words.one, words.many)
-        terminal.warn(f"the index is behind the database by {behind}: `{words.make('index')}`")
-    if report.is_weak:
-        terminal.warn("nothing here matches well; the nearest are")
-    if as_json:
-        print_json([whole_document(collection, hit) for hit in hits])
-    elif not hits:
-        print_line(f"no {collection.word} was found")
-    elif sys.stdout.isatty():
-        for hit in hits:
-            _show(collection, hit)
-    else:
-        _print_rows(collection, hits)
+@command("index")
+def build_index(
+    *,
+    rollback: Annotated[bool, Taken("Put the previous build back in service.")] = False,
+    worse_ok: Annotated[
+        bool,
+        Taken("Promote it also where judged questions do worse, or over a build of a newer database than this copy."),
+    ] = False,
+) -> Report:
+    """Rebuild the search index from all tagged people, or that of TASK from its answered rows.
+
+    Only changed texts are embedded. The new build is verified before it replaces the one in service, in one step;
+    searches are not disturbed. With 50 judged questions in DATA/judged, a build that does worse on them than the one
+    in service, by more than chance, is not promoted (exit code 6).
+    """
+    with open_workspace() as ws:
+        ws.bring_index()
+        report = build.roll_back_index(ws) if rollback else build.run(ws, worse_ok=worse_ok)
+        collection, words = ws.collection, ws.task.words
+    for name in report.moved_aside:
+        Terminal().warn(f"a file stood where the index has its links; it is now {name}")
+    count = plural(report.count, collection.word)
+    said = f"build {report.number} is in service{' again' * report.rolled_back}: {count}"
+    if not report.rolled_back:
+        said += f", {report.embedded:,} embedded, {report.cached:,} cached. "
+        said += f'Next: {words.make("search")} Q="{collection.question}"'
+    return Report(asdict(report), said)
+
+
+@command("eval")
+def measure_search(queries: Annotated[Path, Taken(None, PATH)], qrels: Annotated[Path, Taken(None, PATH)]) -> Report:
+    """Measure the search in service with QUERIES (JSON lines) and QRELS (TREC judgements).
+
+    Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people, or
+    rows of TASK. In the workspace's judged/ the same files, by the names queries.jsonl and qrels.tsv, are what each new
+    build is held to before it is promoted.
+    """
+    with read_workspace() as ws:
+        rows = evaluate.run(ws, queries, qrels)
+
+    def show() -> None:
+        cells = [(*list(row.values())[:-1], *(f"{row['figures'][name]:.3f}" for name in MEASURES)) for row in rows]
+        print_table(("system", "type", "queries", *MEASURES), cells)
+
+    return Report(rows, show)
+
+
+@command("search")
+def main(
+    q: Annotated[str, Taken(None, metavar="[QUESTION]")] = "",
+    *,
+    k: Annotated[int, Taken("How many.", Count(1, 1000), "-k")] = 10,
+    rank: Annotated[
+        Any, Taken("By what: words (BM25), vectors (meaning), or both.", click.Choice([str(one) for one in Rank]))
+    ] = str(Rank.HYBRID),
+    tag: Tag = "",
+    min_score: MinScore = None,
+    where: Annotated[
+        str, Taken("Only those of which it holds: hourly_rate < 120 AND currency = 'EUR'.", metavar="CONDITION")
+    ] = "",
+    like: Annotated[str, Taken("Those most like this one, without it.", NAME)] = "",
+) -> Report:
+    """Find the experts who fit QUESTION best in the index in service, or the rows of TASK.
+
+    A phrase between quotation marks must stand in the text; an entry with a word behind a hyphen (-word) is left out.
+    """
+    from pipeline.index.search import OpenSearch, search_options
+
+    if q and like:
+        raise InputError("Q= and LIKE= do not go together", hint="leave one of them out")
+    if not q and not like:
+        raise InputError("there is no question", hint='`make search Q="who knows water law"`')
+    options = search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
+    with read_workspace() as ws, OpenSearch(ws) as opened:
+        report = opened.ask_like(like, options) if like else opened.ask(q, options)
+        words, terminal, hits, collection = opened.words, Terminal(), report.hits, opened.collection
+        if report.behind:
+            behind = plural(report.behind, words.one, words.many)
+            terminal.warn(f"the index is behind the database by {behind}: `{words.make('index')}`")
+        if report.is_weak:
+            terminal.warn("nothing here matches well; the nearest are")
+        document = [whole_document(collection, hit) for hit in hits]
+
+    def show() -> None:
+        if not hits:
+            print_line(f"no {collection.word} was found")
+        elif sys.stdout.isatty():
+            for hit in hits:
+                _show(collection, hit)
+        else:
+            _print_rows(collection, hits)
+
+    return Report(document, show)
 
 
 def _print_rows(collection: "Indexed", hits: Sequence["Hit"]) -> None:
@@ -83,57 +172,3 @@ def _cell(name: str, value: Any) -> str:
         return _number(value)
     text = " ".join((", ".join(value) if isinstance(value, list) else str(value)).split())
     return text if len(text) <= CUT else f"{text[:CUT].rstrip()} …"
-
-
-@click.command(name="search", cls=Command)
-@click.argument("question", required=False, default="", envvar="FINDABLE_Q")
-@click.option("-k", "k", type=Count(1, 1000), default=10, show_default=True, envvar="FINDABLE_K", help="How many.")
-@click.option(
-    "--rank",
-    type=click.Choice([str(one) for one in Rank]),
-    default=str(Rank.HYBRID),
-    show_default=True,
-    envvar="FINDABLE_RANK",
-    help="By what: words (BM25), vectors (meaning), or both.",
-)
-@click.option("--tag", default="", envvar="FINDABLE_TAG", metavar="TAG,…", help="Only those with each of these tags.")
-@click.option(
-    "--min-score", type=number, envvar="FINDABLE_MIN_SCORE", help="Only those with this score or a higher one."
-)
-@click.option(
-    "--where",
-    default="",
-    envvar="FINDABLE_WHERE",
-    metavar="CONDITION",
-    help="Only those of which it holds: hourly_rate < 120 AND currency = 'EUR'.",
-)
-@click.option(
-    "--like", default="", envvar="FINDABLE_LIKE", metavar="NAME", help="Those most like this one, without it."
-)
-@json_option
-def main(
-    *,
-    question: str,
-    k: int,
-    rank: Literal["hybrid", "words", "vectors"],
-    tag: str,
-    min_score: float | None,
-    where: str,
-    like: str,
-    as_json: bool,
-) -> None:
-    """Find the experts who fit QUESTION best in the index in service, or the rows of TASK.
-
-    A phrase between quotation marks must stand in the text; an entry with a word behind a hyphen (-word) is left out.
-    """
-    from pipeline.index.search import OpenSearch, search_options
-
-    given = [name for name, one in {"Q": question, "LIKE": like}.items() if one]
-    if len(given) > 1:
-        raise InputError(f"{given[0]}= and {given[1]}= do not go together", hint="leave one of them out")
-    if not given:
-        raise InputError("there is no question", hint='`make search Q="who knows water law"`')
-    options = search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
-    with read_workspace() as ws, OpenSearch(ws) as opened:
-        report = opened.ask_like(username(like), options) if like else opened.ask(question, options)
-        show_report(opened, report, as_json=as_json)

@@ -3,26 +3,28 @@
 import os
 import shlex
 import webbrowser
+from typing import Annotated
 
 import click
 
-from jobs.command import Command
+from jobs.command import Count, Taken, command
 from jobs.demo import SAMPLE
 from jobs.output import Terminal, print_line, print_request
-from jobs.values import Count
 from jobs.variables import read_settings
 from pipeline.core.errors import ConfigurationError
 from pipeline.engine.folder import check_links, make_directory
 
+Port = Annotated[int, Taken("0: any.", click.IntRange(0, 65535))]
 
-@click.command(name="web", cls=Command)
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, envvar="FINDABLE_PORT", help="0: any."
-)
-@click.option("--no-open", is_flag=True, envvar="FINDABLE_NO_OPEN", help="Open no browser.")
-@click.option("--readonly", is_flag=True, envvar="FINDABLE_READONLY", help="Let nothing be changed.")
-@click.option("--web-token", default="", hidden=True, envvar="FINDABLE_WEB_TOKEN")
-def serve_page(*, port: int, no_open: bool, readonly: bool, web_token: str) -> None:
+
+@command("web", has_json=False)
+def serve_page(
+    *,
+    port: Port = 8765,
+    no_open: Annotated[bool, Taken("Open no browser.")] = False,
+    readonly: Annotated[bool, Taken("Let nothing be changed.")] = False,
+    web_token: Annotated[str, Taken("", hidden=True)] = "",
+) -> None:
     """Serve the page of the workspace until Ctrl-C; the first line is its address, with the token.
 
     In a folder that is new or empty it makes a workspace, for a file to be imported on the page. It is served on this
@@ -31,7 +33,6 @@ def serve_page(*, port: int, no_open: bool, readonly: bool, web_token: str) -> N
     from web import serve
 
     def ready(address: str) -> None:
-        """Say where it is, and open it."""
         print_line(address)
         Terminal().say("the page is served on this machine alone; Ctrl-C ends it")
         if not no_open:
@@ -40,15 +41,15 @@ def serve_page(*, port: int, no_open: bool, readonly: bool, web_token: str) -> N
     serve.run(read_settings(), port=port, ready=ready, readonly=readonly, token=web_token, display=Terminal())
 
 
-@click.command(name="emulator", cls=Command)
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="FINDABLE_PORT", help="0: any."
-)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to.")
-@click.option("--rpm", type=Count(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per model.")
-@click.option("--tpm", type=Count(min=0), envvar="FINDABLE_TPM", help="Input tokens a minute, likewise.")
-@click.option("--rpd", type=Count(min=0), envvar="FINDABLE_RPD", help="Requests a Pacific day, likewise.")
-def serve_engine(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None) -> None:
+@command("emulator", has_json=False)
+def serve_engine(
+    *,
+    port: Port = 8080,
+    host: Annotated[str, Taken("Address to bind to.")] = "127.0.0.1",
+    rpm: Annotated[int | None, Taken("Requests a minute, per model.", Count(min=0))] = None,
+    tpm: Annotated[int | None, Taken("Input tokens a minute, likewise.", Count(min=0))] = None,
+    rpd: Annotated[int | None, Taken("Requests a Pacific day, likewise.", Count(min=0))] = None,
+) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
     Prints a line for each request: time, method, path, status, milliseconds. A client connects with
@@ -63,7 +64,6 @@ def serve_engine(port: int, host: str, rpm: int | None, tpm: int | None, rpd: in
     make_directory(data)
 
     def refuse(why: str, is_host: bool) -> None:  # noqa: FBT001 - the engine's signature
-        """Refuse an address that cannot be bound, with how to choose another one."""
         another = "--host is an address of this machine, such as 127.0.0.1"
         hint = another if is_host else "name another one, or any that is free: make emulator PORT=0"
         raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)

@@ -1,30 +1,203 @@
-"""Show one item, one person, the best concepts of a passage, or the newest requests."""
+"""Show what is known of one item, the newest requests, the best concepts; try a few, to see what goes out and back."""
 
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import click
 
-from jobs import values
-from jobs.command import Command, json_option, read_workspace
-from jobs.items_shown import amounts, came_of, edit_cells, indexed, item_fields, origin, outcome, print_wire, way
-from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table, raw_writer
-from jobs.values import COUNT
-from pipeline.core.answer_paths import likeness_told
-from pipeline.experts import show
+from jobs.command import (
+    COUNT,
+    NAME,
+    Item,
+    Raw,
+    Report,
+    Seed,
+    Taken,
+    command,
+    goes_on,
+    open_workspace,
+    read_workspace,
+    wants_json,
+)
+from jobs.output import Terminal, plural, print_fields, print_line, print_table, print_text, raw_writer, usd
+from pipeline.core.answer_paths import is_stored_quotation, leaves, likeness_told, shown_value
+from pipeline.engine.task import Words
+from pipeline.experts import show as person
 from pipeline.experts.tags import BY_HAND
 from pipeline.ops import show as any_item
 from pipeline.passages import show as concepts
+from pipeline.quality import pilot
+from pipeline.workflows import try_out
+from pipeline.workflows.try_out import SIZE, TriedItem, TryReport, TryWanted
 
-HEADERS = ("concept", "type", "confidence", "version", "model", "quotation")
-SHOWN = 60  # characters of a quotation
+INDENT = "    "
+LONGEST = 2_000  # characters of a text that are shown; --json has all
+END = 300  # of these, of its end
+QUOTED = 60  # characters of a quotation in a table
+ANSWER = 100  # of an answer
 
 
-@click.command(name="show", cls=Command)
-@click.argument("username", type=values.username, required=False, envvar="FINDABLE_EXPERT")
-@click.option("--item", type=values.username, envvar="FINDABLE_ITEM", help="An item of any task, by its key.")
-@click.option("--raw", is_flag=True, envvar="FINDABLE_RAW", help="Requests and replies as they went over the wire.")
-@json_option
-def main(username: str | None, *, item: str | None, raw: bool, as_json: bool) -> None:
+def _cut(text: str) -> str:
+    """Return a text with the middle of a long one left out."""
+    left_out = len(text) - LONGEST
+    if left_out <= 0:
+        return text
+    return f"{text[: LONGEST - END]}\n… {left_out:,} characters that are sent, too …\n{text[-END:]}"
+
+
+def _attached(part: Mapping[str, Any]) -> str:
+    """Return a line that stands for a part of a prompt that is no text."""
+    inline: Mapping[str, Any] = part.get("inlineData") or part.get("fileData") or {}
+    size = f", {inline['size']:,} bytes" if "size" in inline else ""
+    return f"[{inline.get('mimeType', 'attachment')}{size}]"
+
+
+def _value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
+    """Yield the lines of one field of an answer; a quotation has its place behind it."""
+    if is_stored_quotation(value):
+        where = f"characters {value['start']} to {value['end']}{likeness_told(value)}"
+        yield f'{indent}{name}: "{value["quote"]}" ({where})'
+    elif isinstance(value, Mapping):
+        yield f"{indent}{name}:"
+        for inner, one in value.items():
+            yield from _value_lines(inner, one, indent + INDENT)
+    elif isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):
+        for number, one in enumerate(value, start=1):
+            yield from _value_lines(f"{name} {number}", one, indent)
+    else:
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        yield f"{indent}{name}: {'-' if shown is None or shown == '' else shown}"
+
+
+DAY_S = 86_400
+FORGOTTEN = "it was forgotten"
+
+
+def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what `pipeline.ops.show` says of an item, as names with their values."""
+    fields = [(document["task"], document["name"])]
+    fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
+    why = f": {document['parked']}" if document["parked"] else ""
+    fields.append(("state", f"{document['state'] or 'not known'}{why}"))
+    if document["changed_at"] is not None:
+        fields.append(("changed", _changed(document["changed_at"], is_stale=document["stale"])))
+    for answer in document["answers"]:
+        fields.append(("answer", _origin(answer)))
+        fields += [("", line) for line in _answer_lines(answer)]
+    fields += [("attempt", _attempt(one)) for one in document["attempts"]]
+    fields += [("request", _request(one)) for one in document["requests"]]
+    fields += [("index", _indexed(document["index"]))] if document["index"] is not None else []
+    return [*fields, ("cost", usd(document["cost"]))]
+
+
+def _indexed(index: Mapping[str, Any]) -> str:
+    """Return whether the index has an item."""
+    if "problem" in index:
+        return f"broken: {index['problem']}"
+    if not index["indexed"]:
+        return "not in it"
+    return f"in build {index['build']}, " + ("up to date" if index["up_to_date"] else "with an older text")
+
+
+def _origin(answer: Mapping[str, Any]) -> str:
+    """Return where an answer came from."""
+    source = f"batch {answer['batch']}"
+    tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
+    if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
+        source, tokens = "shared", "asked and paid for another that asks the same"
+    said = f"{_minute(answer['at'])} {answer['extractor']} ({answer['model_version']}), {source}, {tokens}"
+    return said if answer["applied"] else f"{said} (not applied)"
+
+
+def edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return an edit as a line of a table: number, who, when, what."""
+    undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
+    changes = [*(f"-{tag}" for tag in edit["removed"]), *(f"+{tag}" for tag in edit["added"])]
+    return (str(edit["number"]), edit["who"], f"{edit['at']:%Y-%m-%d %H:%M}", ", ".join(changes) + undone)
+
+
+def _way(request: Mapping[str, Any]) -> str:
+    """Return how a request was made: in which line of which batch, and whether that was asked live."""
+    live = "live, " if request["purpose"] == "live" else ""
+    return f"{live}batch {request['batch']} line {request['line']}"
+
+
+def _outcome(request: Mapping[str, Any]) -> str:
+    """Return how a request ended, or where it stands."""
+    if request["outcome"] is not None:
+        return str(request["outcome"])
+    return "under way" if request["state"] is None else f"batch {request['state']}"
+
+
+def _came_of(request: Mapping[str, Any]) -> str:
+    """Return the answer of a request on one line, or why there is none."""
+    if request["forgotten"]:
+        return FORGOTTEN
+    if request["answer"] is None:
+        return request["reason"] or ("no answer is kept" if request["outcome"] == "answered" else "")
+    told = (f"{'.'.join(map(str, path))}: {shown_value(value)}" for path, value in leaves(request["answer"]))
+    return ", ".join(told)
+
+
+def _amounts(request: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the tokens in and out of a request, and its cost; `?` where not known."""
+    tokens_in, tokens_out, cost = (request[name] for name in ("tokens_in", "tokens_out", "cost"))
+    return (_number(tokens_in), _number(tokens_out), "?" if cost is None else usd(cost))
+
+
+def _number(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"
+
+
+def _print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
+    """Print each request and its replies as they went over the wire, or why they are not there."""
+    if not requests:
+        print_line("(no request of its own: it was not asked, or shares that of another that asks the same)")
+    for one in requests:
+        text = one["wire"]
+        print_line(f"--- {one['item']}: {_request(one)}")
+        if not (text["request"] or text["replies"]) and text["no_request"] == text["no_reply"]:
+            print_line(f"({text['no_reply']})")
+            continue
+        print_line("request: " + (text["request"] or f"({text['no_request']})"))
+        for reply in text["replies"] or (f"({text['no_reply']})",):
+            print_line(f"reply: {reply}")
+
+
+def _answer_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return a line for each value of an answer; a quotation has its place behind it."""
+    if answer["forgotten"]:
+        return [FORGOTTEN]
+    return [line for name, value in answer["answer"].items() for line in _value_lines(name, value, "")]
+
+
+def _request(one: Mapping[str, Any]) -> str:
+    tokens_in, tokens_out, cost = _amounts(one)
+    why = f" ({one['reason']})" if one["reason"] not in {None, "", "ok"} else ""
+    told = f"{one['model']}, {_outcome(one)}{why}, {tokens_in} + {tokens_out} tokens, {cost}"
+    return f"{_minute(one['at'])} {_way(one)}, {told}"
+
+
+def _attempt(one: Mapping[str, Any]) -> str:
+    excerpt = f": {one['excerpt']}" if one["excerpt"] else ""
+    return f"{_minute(one['at'])} {one['outcome']}: {one['reason']}{excerpt}"
+
+
+def _changed(moment: datetime, *, is_stale: bool | None) -> str:
+    days = (datetime.now(UTC) - moment).total_seconds() / DAY_S
+    age = f"{_minute(moment)}, {days:.0f} days ago" if days >= 1 else _minute(moment)
+    return f"{age}: its answer is of what it was before" if is_stale else age
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+@command("show")
+def main(
+    username: Annotated[str | None, Taken(None, NAME, env="EXPERT")] = None, *, item: Item = None, raw: Raw = False
+) -> Report:
     """Show everything known about one person: row, tags and their origin, attempts, index.
 
     USERNAME may be a part of the username or of the name, where it stands in no other person's. With --item one item of
@@ -36,15 +209,16 @@ def main(username: str | None, *, item: str | None, raw: bool, as_json: bool) ->
         if item is not None:
             document = any_item.run(ws, item, raw=raw)
         else:
-            document = show.run(ws, username or "")
+            document = person.run(ws, username or "")
             if raw:
                 document["requests"] = any_item.requests_of(ws, str(document["id"]), raw=True)
-    if as_json:
-        print_json(document)
-        return
-    print_fields(_person_fields(document) if item is None else item_fields(document))
-    if raw:
-        print_wire(document["requests"])
+
+    def show() -> None:
+        print_fields(_person_fields(document) if item is None else _item_fields(document))
+        if raw:
+            _print_wire(document["requests"])
+
+    return Report(document, show)
 
 
 def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
@@ -56,18 +230,16 @@ def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
     why = f": {document['parked']}" if document["parked"] else ""
     state = "no bio (cannot be searched)" if document["state"] == "no_bio" else document["state"]
     fields.append(("state", f"{state}{where}{why}"))
-    fields += [("answer", origin(answer)) for answer in document["answers"] if answer["extractor"] != BY_HAND]
+    fields += [("answer", _origin(answer)) for answer in document["answers"] if answer["extractor"] != BY_HAND]
     fields += [("edit", "{0}, {2} {1}: {3}".format(*edit_cells(edit))) for edit in document["edits"]]
     fields += [
         ("attempt", f"{one['at']:%Y-%m-%d %H:%M} {one['outcome']}: {one['reason']}") for one in document["attempts"]
     ]
-    return [*fields, ("index", indexed(document["index"]))]
+    return [*fields, ("index", _indexed(document["index"]))]
 
 
-@click.command(name="best-concepts", cls=Command)
-@click.argument("passage", type=values.username, required=False, envvar="FINDABLE_PASSAGE")
-@json_option
-def best_concepts(passage: str | None, *, as_json: bool) -> None:
+@command("best-concepts")
+def best_concepts(passage: Annotated[str | None, Taken(None, NAME)] = None) -> Report | None:
     """Print the best concepts of PASSAGE: of each name the preferred version's, from MIN_CONFIDENCE on.
 
     Without an id those of all passages, as JSON lines, or with --json as one list. The view best_concepts in the
@@ -75,16 +247,16 @@ def best_concepts(passage: str | None, *, as_json: bool) -> None:
     """
     with read_workspace(task="passages") as ws:
         if passage is None:
-            count = concepts.write_all_best(ws, raw_writer(), as_list=as_json)
+            count = concepts.write_all_best(ws, raw_writer(), as_list=wants_json())
             Terminal().say(f"{plural(count, 'concept')} written")
-            return
+            return None
         found = concepts.best_of_passage(ws, passage)
-    if as_json:
-        print_json(found)
-    elif found:
-        print_table(HEADERS, [_concept(one) for one in found])
-    else:
-        print_line(f"{passage} has no concept of MIN_CONFIDENCE")
+
+    def show() -> None:
+        headers = ("concept", "type", "confidence", "version", "model", "quotation")
+        print_table(headers, [_concept(one) for one in found])
+
+    return Report(found, show if found else f"{passage} has no concept of MIN_CONFIDENCE")
 
 
 def _concept(one: dict[str, object]) -> tuple[object, ...]:
@@ -93,49 +265,128 @@ def _concept(one: dict[str, object]) -> tuple[object, ...]:
     quote = str(support[0].get("quote", "")) if isinstance(support, list) and support else "-"
     names = (one[name] for name in ("concept_name", "concept_type", "confidence", "extractor_version"))
     told = likeness_told(support[0]) if isinstance(support, list) and support else ""
-    return (*names, one["extractor_model"], (quote if len(quote) <= SHOWN else f"{quote[:SHOWN]}…") + told)
+    return (*names, one["extractor_model"], (quote if len(quote) <= QUOTED else f"{quote[:QUOTED]}…") + told)
 
 
-OF_REQUESTS = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
-NEWEST = 10
-SHOWN_ANSWER = 100  # characters of an answer
-
-
-@click.command(name="log", cls=Command)
-@click.option(
-    "-n",
-    "--n",
-    "size",
-    type=COUNT,
-    default=NEWEST,
-    show_default=True,
-    envvar="FINDABLE_N",
-    help="How many requests to list.",
-)
-@click.option("--all", "every", is_flag=True, envvar="FINDABLE_ALL", help="Those of all tasks.")
-@click.option("--raw", is_flag=True, envvar="FINDABLE_RAW", help="Requests and replies as they went over the wire.")
-@json_option
-def list_requests(size: int, *, every: bool, raw: bool, as_json: bool) -> None:
+@command("log")
+def list_requests(
+    *,
+    n: Annotated[int, Taken("How many requests to list.", COUNT, "-n --n")] = 10,
+    all_: Annotated[bool, Taken("Those of all tasks.")] = False,
+    raw: Raw = False,
+) -> Report:
     """List the newest requests of the task that TASK= names, newest first: when, how, by what model, what came of each.
 
     `show` has all of one item.
     """
     with read_workspace() as ws:
-        found = any_item.newest_requests(ws, limit=size, every=every, raw=raw)
-    if as_json:
-        print_json(found)
-        return
-    if not found:
-        print_line("nothing was asked yet")
-        return
-    rows = []
-    for one in found:
-        said = came_of(one)
-        shown = said if len(said) <= SHOWN_ANSWER else f"{said[:SHOWN_ANSWER]}…"
-        item = f"{one['task']} {one['name']}" if every else one["name"]
-        rows.append(
-            (f"{one['at']:%Y-%m-%d %H:%M:%S}", item, way(one), one["model"], outcome(one), *amounts(one), shown)
-        )
-    print_table(OF_REQUESTS, rows)
-    if raw:
-        print_wire(found)
+        found = any_item.newest_requests(ws, limit=n, every=all_, raw=raw)
+
+    def show() -> None:
+        headers = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
+        print_table(headers, [_request_cells(one, every=all_) for one in found])
+        if raw:
+            _print_wire(found)
+
+    return Report(found, show if found else "nothing was asked yet")
+
+
+def _request_cells(one: Mapping[str, Any], *, every: bool) -> tuple[str, ...]:
+    said = _came_of(one)
+    shown = said if len(said) <= ANSWER else f"{said[:ANSWER]}…"
+    item = f"{one['task']} {one['name']}" if every else one["name"]
+    return (f"{one['at']:%Y-%m-%d %H:%M:%S}", item, _way(one), one["model"], _outcome(one), *_amounts(one), shown)
+
+
+@command("try")
+def try_some(
+    *,
+    n: Annotated[int | None, Taken("How many to try; 3 without it.", COUNT)] = None,
+    item: Annotated[str | None, Taken("The one to try, whatever its state.", NAME)] = None,
+    seed: Seed = None,
+    a: Annotated[str | None, Taken("A version, a model, or a task's file, beside --b.", metavar="WAY")] = None,
+    b: Annotated[str | None, Taken("Another one, on the same items.", metavar="WAY")] = None,
+) -> Report:
+    """Ask about a few items of TASK at once, and show what is sent, what comes back, tokens, cost and time.
+
+    The answers are judged and not stored: only the calls and their cost are, and they count against budgets and quotas
+    as any. The first that are to be asked are tried, or those that --seed draws; an answered or parked one by --item.
+    Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
+
+    With --a and --b two ways stand side by side on a sample: a version (its number) by its stored answers, a model or
+    the file of a task by asking now.
+    """
+    if (a is None) != (b is None) or (a is not None and (a == b or item is not None)):
+        raise click.UsageError("--a and --b are two ways, and no --item goes with them")
+    if item is not None and (n is not None or seed is not None):
+        raise click.UsageError("one item is tried by its name, or some by a number and a seed")
+    with open_workspace() as ws:
+        words = ws.task.words
+
+        def announce(count: int, cost: float) -> None:
+            ws.display.say(f"{ws.extractor}: {plural(count, words.one, words.many)}, estimated {usd(cost)}")
+
+        if a and b:
+            drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
+            return _two_ways(try_out.run_pair(ws, (a, b), **drawn, announce=announce, confirm=goes_on))
+        wanted = TryWanted(n or try_out.FEW, item, seed)
+        report = try_out.run(ws, wanted, announce=announce, confirm=goes_on)
+    return Report(try_out.document(report), lambda: _show_tried(report, words), report.check)
+
+
+def _show_tried(report: TryReport, words: Words) -> None:
+    """Print what is sent with each, then each item with what came back."""
+    if system := report.items[0].system:
+        print_text("sent with each, as the system instruction:")
+        print_text(_cut(system), indent=INDENT)
+    for number, one in enumerate(report.items, start=1):
+        print_text(f"\n{words.one} {number} of {len(report.items)}: {one.name}")
+        for part in one.parts:
+            print_text(_cut(part["text"]) if "text" in part else _attached(part), indent=INDENT)
+        _show_end(one)
+    asked, cost = [one for one in report.items if one.calls], sum(one.cost for one in report.items)
+    told = (
+        f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(cost)}; no answer was stored"
+    )
+    is_good = any(one.answer is not None for one in asked)
+    print_text("")
+    print_line(told + (f". Next: {words.again}" if is_good else ""))
+
+
+def _two_ways(report: try_out.PairReport) -> Report:
+    """Return what two ways say, item by item."""
+    cost = sum(one.cost for asked in report.asked for one in asked.items)
+    items = [{"id": one.id, "name": one.name, "a": one.said[0], "b": one.said[1]} for one in report.pairs]
+
+    def show() -> None:
+        for one in report.pairs:
+            print_text(f"\n{one.name}{' ≠' if one.said[0] != one.said[1] else ''}")
+            for letter, said in zip("AB", one.said, strict=True):
+                print_text(f"{letter}: {said}" if isinstance(said, str) else f"{letter}:", indent=INDENT)
+                if not isinstance(said, str):
+                    _print_values(said, INDENT * 2)
+        alike = sum(one.said[0] == one.said[1] for one in report.pairs)
+        print_line(f"A is {report.sides[0]}, B {report.sides[1]}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
+
+    def check() -> None:
+        for asked in report.asked:
+            asked.check()
+
+    return Report({"a": report.sides[0], "b": report.sides[1], "items": items, "cost": cost}, show, check)
+
+
+def _print_values(answer: Mapping[str, Any], indent: str) -> None:
+    for name, value in answer.items():
+        for line in _value_lines(name, value, indent):
+            print_text(line)
+
+
+def _show_end(one: TriedItem) -> None:
+    out = one.usage.answer + one.usage.thoughts
+    calls = f" and {one.calls} calls" if one.calls > 1 else ""
+    used = f" in {one.seconds:.1f} s{calls}; {one.usage.prompt:,} tokens in, {out:,} out, {usd(one.cost)}"
+    print_text(f"{one.outcome}{used if one.calls else ''}" + (f": {one.reason}" if one.reason else ""))
+    if one.answer is not None:
+        _print_values(one.answer, INDENT)
+    elif one.reply:
+        print_text(_cut(one.reply), indent=INDENT)

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from jobs.cli import main
 from jobs.commands import NAMES, command_of, variables_of
-from jobs.typed import GIVEN
+from jobs.variables import GIVEN
 from pipeline.core import settings
 from pipeline.core.settings import PREFIX, VARIABLES
 from pipeline.engine.workspace import open_workspace

@@ -15,7 +15,7 @@ from web.desk import Desk
 from web.guard import Guard
 from web.problem import Refused
 from web.render import Document, problem_page
-from web.views import VIEWS
+from web.views import ROUTERS
 
 HERE = Path(__file__).parent
 
@@ -30,9 +30,8 @@ def application(desk: Desk) -> Guard:
         default_response_class=Document,
     )
     app.state.desk = desk
-    app.state.links = tuple(view.link for view in VIEWS if view.link)
-    for view in VIEWS:
-        app.include_router(view.router)
+    for router in ROUTERS:
+        app.include_router(router)
     files = StaticFiles(directory=HERE / "static")
     app.mount("/static", GZipMiddleware(files))  # these alone: a page holds what its reader may not give away
     for kind in (FindableError, Refused, RequestValidationError, HTTPException, Exception):

@@ -19,6 +19,7 @@ from pipeline.core.text import first_few
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from web.desk import Desk
+from web.running import Work
 
 CUT = 160  # characters of a cell
 NAMED = 10  # items of a batch in one line
@@ -28,6 +29,18 @@ _BATCH = re.compile(r"batch (\d+)(?=:)")
 METHODS = ("GET ", "PUT ", "POST ", "PATCH ", "DELETE ")  # begin a hint that no reader of a page can follow
 STATES = {"no_bio": "without a bio", "broken": "cannot be opened"}  # others are plain words, or several
 ROWS = "rows"  # as the items of every task of a user's own are called
+LINKS = (  # on top of each page: address, label (else what items are called), whether of the task, where it has what
+    ("/", "Home", True, ""),
+    ("/items", "", True, ""),
+    ("/passages", "Quotations", False, "passages"),
+    ("/images", "Gallery", False, "images"),
+    ("/search", "Search", True, ""),
+    ("/index", "Index", True, ""),
+    ("/reports", "Reports", True, ""),
+    ("/batches", "Batches", False, ""),
+    ("/costs", "Costs", False, ""),
+    ("/settings", "Health", False, ""),
+)
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -50,6 +63,11 @@ def etag_of(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
+def accepted(work: Work) -> JSONResponse:
+    """Return the answer to a request that began long work: 202, and where to look."""
+    return JSONResponse(work.document, status_code=202, headers={"location": f"/api/work/{work.number}"})
+
+
 async def _sent(request: Request) -> dict[str, str]:
     """Return the values of a form of the page by their names; of several of one name the last."""
     return dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
@@ -69,13 +87,9 @@ def show_page(request: Request, template: str, ws: OpenWorkspace, **values: Any)
     task, here = ws.settings.task, request.url.path
     subjects = {"", *(one.subject for one in ws.tasks)}
     links = [
-        (
-            f"{one.href}?task={task}" if one.of_task else one.href,
-            one.label or _called(ws.task),
-            one.href == here,
-        )
-        for one in request.app.state.links
-        if one.subject in subjects
+        (f"{href}?task={task}" if of_task else href, label or _called(ws.task), href == here)
+        for href, label, of_task, subject in LINKS
+        if subject in subjects
     ]
     about = {"task": task, "words": ws.task.words, "workspace": str(ws.data), "backend": ws.backend}
     tasks = [(one.subject, _called(one)) for one in ws.tasks]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.answers import encoder
 from emulator.answers.concepts import concepts
-from emulator.answers.looks import Look, told
 from emulator.answers.text import sections, sentences
+from emulator.media import Look, told
 from emulator.schema import Ask
 
 if TYPE_CHECKING:

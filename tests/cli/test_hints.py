@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from jobs import cli, demo
-from jobs.typed import GIVEN
+from jobs.variables import GIVEN
 from tests.integration import many_passages as passages
 from tests.integration.many_passages import CREATE
 from tests.lab import Api, Workspace

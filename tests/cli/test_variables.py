@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.typed import GIVEN
+from jobs.variables import GIVEN
 from tests.lab import ROOT, Workspace
 
-UNREAD = "in the environment is not read without make"
 NAME = "eleuterio-campoverde-ruz"
 PEOPLE = str(ROOT / "data/sample/experts.csv")
 
@@ -37,19 +36,6 @@ def test_what_doctor_advises_is_about_the_folder_it_looked_at(bare: Workspace) -
     for step in (("tag", "--mode", "live", "--limit", "2"), ("index",), ("tag", "--mode", "live", "--limit", "1")):
         bare.ran(*step, *place)
     assert f"To repair it: findable index {' '.join(place)}" in bare.run("doctor", *place).output
-
-
-def test_a_name_that_only_make_reads_is_warned_of(bare: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what is read instead; names that are everywhere are passed over, and what is given too is not missed."""
-    for name, value in (("DATA", "x"), ("LIMIT", "5"), ("DATABASE_URL", "sqlite:///them.db"), ("MODEL", "t")):
-        monkeypatch.setenv(name, value)
-    said = bare.run("preflight").stderr
-    assert "DATA in the environment is not read without make: set FINDABLE_DATA or --data\n" in said
-    assert "LIMIT in the environment is not read without make: set FINDABLE_LIMIT or --limit\n" in said
-    assert said.count(UNREAD) == 2
-    assert UNREAD not in bare.run("preflight", DATA="x", LIMIT="5").stderr
-    monkeypatch.setenv(GIVEN, "preflight :")
-    assert UNREAD not in bare.run("preflight").stderr
 
 
 def test_a_persons_no_changes_nothing_and_is_no_error(local: Workspace) -> None:

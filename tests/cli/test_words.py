@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from jobs.commands import COMMANDS, command_of, variables_of
+from jobs.commands import COMMANDS, NAMES, command_of, variables_of
 from pipeline.core.settings import PREFIX, VARIABLES
 from tests.lab import ROOT
 
@@ -17,21 +17,25 @@ def listed(*words: str) -> list[str]:
     return re.findall(r"^  ([a-z-]+) +\S", done.stdout, re.MULTILINE)
 
 
+def words(variable: str) -> list[str]:
+    """Return the words of a list in the Makefile."""
+    found = re.search(rf"^{variable} := ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)
+    assert found is not None
+    return found[1].replace("\\", "").split()
+
+
 def test_help_lists_fifteen_targets_and_the_rest_on_request() -> None:
     """What people use every day is fifteen targets; aliases are listed nowhere."""
     everyday, everyones, developers = listed("help"), listed("help", "ALL=1"), listed("help-dev")
     assert len(everyday) <= EVERYDAY
     assert set(everyday) < set(everyones)
     assert not set(everyones) & set(developers)
-    assert {*everyones, *developers} <= set(re.findall(r"^\.PHONY: (.*)", MAKEFILE, re.MULTILINE))
+    assert {*everyones, *developers} <= {*re.findall(r"^\.PHONY: (.*)", MAKEFILE, re.MULTILINE), *words("COMMANDS")}
 
 
 def test_every_command_is_a_target_and_make_hands_on_what_it_takes() -> None:
     """What a command or a setting takes has an effect on make's command line; a password may not stand there."""
-    runs = dict(re.findall(r"^([a-z-]+):.*\n\t@\$\(RUN\) (\S+)$", MAKEFILE, re.MULTILINE))
-    assert runs.keys() <= set(COMMANDS)
-    words = {name.removeprefix(PREFIX) for (name, *_) in VARIABLES.values() if name.startswith(PREFIX)}
-    words |= {word for name in COMMANDS for word in variables_of(command_of(name))}
-    found = re.search(r"^VALUES := ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)
-    assert found is not None
-    assert words - set(found[1].split()) <= {"WEB_TOKEN"}
+    assert {*words("COMMANDS"), *words("ALIASES")} == {*NAMES, "$(ALIASES)"}
+    taken = {name.removeprefix(PREFIX) for (name, *_) in VARIABLES.values() if name.startswith(PREFIX)}
+    taken |= {word for name in COMMANDS for word in variables_of(command_of(name))}
+    assert taken - set(words("VALUES")) <= {"WEB_TOKEN"}

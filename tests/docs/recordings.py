@@ -21,7 +21,7 @@ import click
 
 from jobs import output
 from jobs.cli import main
-from jobs.typed import GIVEN
+from jobs.variables import GIVEN
 from tests.lab import ROOT
 from tests.progress import NullProgress
 

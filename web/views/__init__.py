@@ -1,40 +1,5 @@
-"""The views, a module for each: the same function of a room as JSON below `/api` and as a page."""
+"""The views: what a room returns as JSON below `/api` and as a page."""
 
-from web.view import View
-from web.views import (
-    acts,
-    batches,
-    costs,
-    home,
-    images,
-    imports,
-    index,
-    item,
-    items,
-    passages,
-    people,
-    reports,
-    search,
-    settings,
-    tags,
-    work,
-)
+from web.views import adding, gallery, home, item, items, records, search
 
-VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
-    home.VIEW,
-    items.VIEW,
-    item.VIEW,
-    tags.VIEW,
-    acts.VIEW,
-    people.VIEW,
-    imports.VIEW,
-    passages.VIEW,
-    images.VIEW,
-    search.VIEW,
-    index.VIEW,
-    reports.VIEW,
-    batches.VIEW,
-    costs.VIEW,
-    settings.VIEW,
-    work.VIEW,
-)
+ROUTERS = [one.router for one in (home, items, item, adding, gallery, search, records)]

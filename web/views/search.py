@@ -14,10 +14,8 @@ from pipeline.index.reader import Hit, whole_document
 from pipeline.index.search import OpenSearch, SearchReport, search_options
 from web import problem
 from web.render import desk_of, show_page
-from web.view import Link, View
 
 router = APIRouter()
-VIEW = View(router, Link("/search", "Search"))
 OWN_PLACE = frozenset(  # what of a hit does not stand among its fields
     {"rank", "similarity", "score", "words_score", "weak", "snippet", "matching_tags"}
     | {"username", "id", "key", "label", "text", "answer"}

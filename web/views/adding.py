@@ -1,6 +1,8 @@
-"""Import by dropping a file: what its columns mean and what would go in is shown before anything is written."""
+"""A new person, and rows of a file that is dropped: what would go in is shown before anything is written."""
 
+import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
@@ -14,17 +16,83 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.findings import ImportReport
-from web.asked import Text
+from pipeline.workflows import add_expert
 from web.desk import PEOPLE, Desk
 from web.dropped import DroppedFile
 from web.guard import MAX_FILE
 from web.problem import Refused, line_of
 from web.render import desk_of, show_page
 from web.running import Work
-from web.view import View
+from web.views.items import Text
 
 router = APIRouter()
-VIEW = View(router)
+
+
+BEFORE = b"\xef\xbb\xbf \t\r\n"  # that may stand in front of a JSON document
+FIELDS = (
+    *(("username", "Username", "text"), ("first_name", "First name", "text"), ("last_name", "Last name", "text")),
+    *(("job_title", "Job title", "text"), ("company", "Company", "text"), ("bio", "Bio", "area")),
+    *(("hourly_rate", "Hourly rate", "number"), ("currency", "Currency", "text")),
+    ("profile_url", "Profile address", "url"),
+)
+PERSON_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {name: {"type": "number" if kind == "number" else "string"} for name, _, kind in FIELDS},
+                "required": ["username"],
+            }
+        }
+    },
+}
+
+
+@router.post("/api/admin/experts", status_code=201, openapi_extra={"requestBody": PERSON_BODY})
+async def add_person(request: Request) -> JSONResponse:
+    """Save a person and wait for their tags, for some seconds at the most: 201 {ok, username, tags, …}.
+
+    The body has the names of `make add-expert`, or those of the CSV; `notes` name what of it was not read. What comes
+    later than the reply is kept all the same, and `retrying` says so. 503 where more come at once than can be saved in
+    time: this one was not.
+    """
+    desk, began = desk_of(request), time.monotonic()
+    body = await request.body()
+    if body.lstrip(BEFORE)[:1] == b"[":
+        raise Refused(422, "the body is a list; one person at a time is added here", hint="`make import` adds many")
+    saved = await desk.save(body)
+    done = False
+    if saved.is_due:
+        asking = asyncio.wrap_future(desk.tagger.ask(saved.item_id))
+        await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
+        done = asking.done()
+    reply = _reply(saved.username, [], saved.findability_score, retrying=saved.is_due)
+    reply = await run_in_threadpool(_stored, desk, saved) if done else reply
+    return JSONResponse({**reply, "notes": list(saved.notes)}, status_code=201)
+
+
+@router.get("/people/new", include_in_schema=False)
+def new_person_page(request: Request) -> HTMLResponse:
+    """Show the form for a new person."""
+    with desk_of(request).to_read(PEOPLE) as ws:
+        return show_page(request, "people.html", ws, fields=FIELDS)
+
+
+def _stored(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:
+    with desk.to_read(PEOPLE) as ws:
+        found, is_due = add_expert.as_stored(ws.store, ws.task, saved)
+    return _reply(found.username, found.tags, found.findability_score, retrying=is_due)
+
+
+def _reply(username: str, tags: list[str], score: float, *, retrying: bool) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "username": username,
+        "tags": tags or None,
+        "findability_score": score,
+        "retrying": retrying,
+    }
 
 
 class Importer(NamedTuple):
@@ -44,7 +112,7 @@ TO_DO = {  # what a finding means, and what to do
     "noted": "goes in as it is",
     "kept": "goes in; what was answered stays",
 }
-BODY = {
+FILE_BODY = {
     "required": True,
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
 }
@@ -52,7 +120,7 @@ FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
 Mapping = Annotated[str, Query(alias="map", max_length=4_000)]
 
 
-@router.post("/api/imports", status_code=202, openapi_extra={"requestBody": BODY})
+@router.post("/api/imports", status_code=202, openapi_extra={"requestBody": FILE_BODY})
 async def drop_file(request: Request, task: Text, name: FileName, mapping: Mapping = "") -> JSONResponse:
     """Take a file, of at most 1 GB, as it comes, and begin to read it; nothing of it is imported yet.
 

@@ -1,0 +1,171 @@
+"""How a command ends: an error in one to three lines and its exit code, signals, streams that were closed."""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from jobs.output import Terminal, has_printed_json, print_json
+from jobs.variables import as_typed, read_settings
+from pipeline.core.errors import FindableError
+from pipeline.core.settings import KEY_NAMES, PREFIX
+
+NO_MEMORY = ("there is not enough memory; what was finished is kept", "end other programs, then run it again")
+STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+BUG = 1
+INPUT = 2
+CONFIGURATION = 3
+
+
+@contextlib.contextmanager
+def exit_on_error(words: Sequence[str]) -> Iterator[None]:
+    """Print an error of a block in one to three lines, and end with its exit code.
+
+    Where the words of the command line ask for JSON, it is a document, too, {error, hint, exit_code}, unless one was
+    printed before.
+    """
+    _open_streams()
+    _signals.clear()  # those of a command before, in one process
+    fail = partial(_fail, debug=_is_asked("debug", words), as_json=_is_asked("json", words))
+    try:
+        yield
+    except (KeyboardInterrupt, click.Abort) as error:  # the latter is Ctrl-C at a question
+        said, hint = error.args or STOPPED  # what keeps nothing says so
+        fail(said, hint, INTERRUPTED)
+    except FindableError as error:
+        fail(error.message, error.hint, error.exit_code)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        with contextlib.suppress(BrokenPipeError):
+            flush()
+        sys.exit(0)
+    except click.UsageError as error:
+        fail(error.format_message(), _help_of(error), error.exit_code)
+    except click.exceptions.Exit:
+        raise
+    except click.ClickException as error:
+        fail(error.format_message(), "check the path", error.exit_code)
+    except (OSError, MemoryError) as error:
+        fail(*_os_words(error), _os_code(error))
+    except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
+        if _signals:  # some libraries in C raise an error of their own where a signal strikes them
+            fail(*STOPPED, INTERRUPTED)
+        fail(_bug(error), "--debug shows the traceback; what was finished is kept", BUG)
+
+
+def code_of(error: BaseException) -> int:
+    """Return the exit code with which an error ends a command; see `exit_on_error`."""
+    if isinstance(error, FindableError):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return INTERRUPTED
+    return _os_code(error) if isinstance(error, OSError | MemoryError) else BUG
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM end a block as Ctrl-C does, in order; signals that came are kept."""
+    if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread alone
+        yield
+        return
+    _signals.clear()
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the caller wants it otherwise
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def flush() -> None:
+    """Flush standard output, so that a closed pipe or a full disk is noticed before the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails on it once more
+        raise
+
+
+_signals: list[int] = []  # that came while a command ran
+
+
+def _is_asked(name: str, words: Sequence[str]) -> bool:
+    return f"--{name}" in words or os.environ.get(f"{PREFIX}{name.upper()}", "0") not in {"", "0"}
+
+
+def _open_streams() -> None:
+    """Put the null device in the place of a standard stream that the caller has closed.
+
+    Letters that the encoding of standard output has not are written as escapes.
+    """
+    for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_WRONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal handler's signature
+    _signals.append(number)
+    raise KeyboardInterrupt
+
+
+def _bug(error: Exception) -> str:
+    """Return where a bug was raised, without the error's text, which may hold users' data."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"this is a bug in findable: {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+
+
+def _os_code(error: OSError | MemoryError) -> int:
+    """Return the exit code for an error of the system: input if a file is missing, else configuration."""
+    return INPUT if isinstance(error, FileNotFoundError | IsADirectoryError) else CONFIGURATION
+
+
+def _os_words(error: OSError | MemoryError) -> tuple[str, str]:
+    if isinstance(error, MemoryError):
+        return NO_MEMORY
+    said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+    is_input = _os_code(error) == INPUT
+    hint = "check the path" if is_input else "check the disk and its permissions, then run it again"
+    return f"{said}; what was finished is kept", hint
+
+
+def _help_of(error: click.UsageError) -> str:
+    if error.ctx is None or error.ctx.parent is None:
+        return "`findable --help` lists the commands"
+    return f"`findable {error.ctx.info_name} --help` lists what it takes"
+
+
+def _fail(message: str, hint: str, code: int, *, debug: bool, as_json: bool) -> NoReturn:
+    if as_json and not has_printed_json():
+        print_json({"error": message, "hint": as_typed(hint), "exit_code": code})
+    terminal = Terminal()
+    if debug:
+        from pipeline.core.redact import redact
+
+        for line in redact(traceback.format_exc(), *_keys()).splitlines():
+            terminal.say(line)
+    terminal.error(message)
+    if hint:
+        terminal.hint(hint)
+    sys.exit(code)
+
+
+def _keys() -> list[str]:
+    """Return the keys in the environment and in `.env`, which a traceback must not show."""
+    keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
+    with contextlib.suppress(Exception):  # another error is being printed
+        keys.append(key.reveal() if (key := read_settings().api_key) else "")
+    return keys
