@@ -23,38 +23,6 @@ ADDED = "/api/admin/experts"
 ADA = "/item?key=ada"
 
 
-def test_the_next_step_leads_from_people_to_a_search(workspace: Workspace, people: Callable[..., list[str]]) -> None:
-    """What it costs is shown before anything is asked; each step leads to the next one, and the focus stays."""
-    people(3)
-
-    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
-        """Go from step to step."""
-        seen = Reader(browser, address)
-        tab = seen.tab
-        tab.click("#next")
-        seen.wait_for("#plan", "estimated cost")
-        assert client.get("/api/status").json()["experts"]["tagged"] == 0
-        tab.focus("#not-now")
-        tab.keyboard.press("Enter")
-        seen.until("document.querySelector('#plan').childElementCount === 0")
-        assert seen.focus == "next"
-        tab.click("#next")
-        tab.click("#begin")
-        seen.wait_for(".figures li:nth-child(2)", "3")
-        seen.wait_for(".next code", "make index")
-        tab.click("#next")
-        seen.wait_for("#plan", "texts to embed")
-        tab.click("#begin")
-        seen.wait_for(".board", "3 entries, up to date")
-        tab.click("#to-search")
-        tab.fill("main [name=q]", "water law")
-        tab.keyboard.press("Enter")
-        seen.wait_for(".hits", "person-0000")
-        assert seen.complaints == []
-
-    read(workspace, reader)
-
-
 def test_a_spinner_turns_while_the_tags_are_made(workspace: Workspace, api: Api) -> None:
     """It is there until the reply is, a second press adds no person, and the next one can be added at once."""
     workspace.begin()
@@ -186,36 +154,6 @@ def test_a_server_that_is_killed_loses_nothing_of_an_open_page(workspace: Worksp
             assert seen.tab.input_value("[name=username]") == "ada"
             seen.tab.click("#add button")
             seen.wait_for("#added", "ada is saved")
-
-    read(workspace, reader)
-
-
-def test_an_item_is_asked_again_and_forgotten(workspace: Workspace, api: Api) -> None:
-    """A button while something is to be asked; forgotten once its name is typed."""
-    workspace.begin()
-    api.fault("status", times=100, path=LIVE, args={"code": 400})
-
-    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
-        """Do all of it."""
-        client.post(ADDED, json={"username": "ada", "bio": BIO})
-        api.clear_faults()
-        seen = Reader(browser, address)
-        tab = seen.tab
-        seen.go(ADA)
-        tab.click("#ask")
-        seen.wait_for("#acts", "It is tagged")
-        tab.click("#acts a")
-        seen.wait_for("h1 .state", "tagged")
-        tab.click("#forgetting summary")
-        for name, said in (("eda", "nothing was changed"), ("ada", "ada is forgotten")):
-            tab.locator("#forgetting").evaluate("(one) => { one.open = true; }")
-            tab.fill("#to-forget", name)
-            tab.click("#forget")
-            seen.wait_for("#acts", said)
-        assert (tab.locator("#row").count(), tab.locator("main h1").inner_text()) == (0, "ada is forgotten")
-        tab.click("#acts a")
-        seen.wait_for("#list", "Nothing is here yet")
-        assert seen.complaints == []
 
     read(workspace, reader)
 

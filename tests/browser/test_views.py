@@ -9,10 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.browser.furnished import OTHER, furnish_images, furnish_passages, furnish_people
+from tests.browser.furnished import furnish_images, furnish_people
 from tests.browser.seen import Reader, read
-from tests.integration.many_passages import put
-from tests.lab import Api, Workspace
+from tests.lab import Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
 PARTS = ".skip, header, main, footer"
@@ -96,28 +95,6 @@ def test_filters_open_above_the_list_on_a_narrow_screen(sample: Workspace) -> No
     read(sample, reader)
 
 
-def test_quotations_are_marked_and_passages_found(workspace: Workspace) -> None:
-    """What the newest version quotes is marked; more passages come by a link."""
-    furnish_passages(workspace)
-
-    def reader(browser: Any, address: str, _client: httpx2.Client) -> None:
-        """Read."""
-        seen = Reader(browser, address)
-        tab = seen.tab
-        seen.go("/passage?key=p-0001")
-        assert tab.locator(".quoted mark").count() > 0
-        seen.wait_for(".passage", OTHER)
-        seen.go("/passages")
-        tab.fill("main [name=find]", "p-0003")
-        tab.keyboard.press("Enter")
-        seen.wait_for(".passage h2", "p-0003")
-        assert tab.locator(".passage").count() == 1
-        tab.click(".below a:has-text('Answers and requests')")
-        assert seen.complaints == []
-
-    read(workspace, reader)
-
-
 def test_images_are_opened_by_keys_and_found_by_a_bucket(workspace: Workspace) -> None:
     """J and k go through them, Enter opens one, which has an address, as the next one has; Esc closes it."""
     furnish_images(workspace)
@@ -156,99 +133,6 @@ def test_images_are_opened_by_keys_and_found_by_a_bucket(workspace: Workspace) -
         tab.select_option("[name=bucket]", "")
         tab.click("main form button")
         seen.wait_for(".shot.none", "0 bytes")
-        assert seen.complaints == []
-
-    read(workspace, reader)
-
-
-def test_a_search_is_narrowed_by_filters(sample: Workspace) -> None:
-    """Weak hits are marked, filters narrow, and keys go through what was found."""
-
-    def reader(browser: Any, address: str, _client: httpx2.Client) -> None:
-        """Ask."""
-        seen = Reader(browser, address)
-        tab = seen.tab
-        tab.keyboard.press("/")
-        tab.keyboard.type("documentary film")
-        tab.keyboard.press("Enter")
-        seen.wait_for(".hits li:first-child", "lorcan-d")
-        assert tab.locator(".hits .weak").count() > 0
-        everyone = tab.locator(".hits li").count()
-        tab.click(".more summary")
-        tab.fill("[name=min_score]", "99")
-        tab.fill("[name=where]", "username != 'lorcan-d'")
-        tab.keyboard.press("Enter")
-        tab.wait_for_url("**min_score=99**")
-        assert 0 < tab.locator(".hits li").count() < everyone
-        assert "lorcan-d" not in tab.inner_text(".hits")
-        tab.wait_for_load_state("domcontentloaded")  # j is heard from then on
-        tab.keyboard.press("j")
-        tab.keyboard.press("Enter")
-        seen.wait_for("h2", "Requests")
-        assert seen.complaints == []
-
-    read(sample, reader)
-
-
-def test_a_batch_is_cancelled_after_asking_and_costs_are_told(
-    workspace: Workspace, api: Api, people: Callable[..., list[str]]
-) -> None:
-    """A no leaves it as it is; after a yes the open page follows by itself; costs by day, task, model and batch."""
-    people(2)
-    api.configure(paused=True)
-    workspace.ran("batch-submit")
-
-    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
-        """Cancel."""
-        seen = Reader(browser, address)
-        tab = seen.tab
-        seen.wait_for(".board", "0 of 2")
-        tab.click("#batch-1")
-        tab.once("dialog", lambda dialog: dialog.dismiss())
-        tab.click("#cancel")
-        assert client.get("/api/batches/1").json()["state"] == "submitted"
-        tab.once("dialog", lambda dialog: dialog.accept())
-        tab.click("#cancel")
-        seen.wait_for("#told", "batch 1")
-        api.configure(paused=False)
-        home = seen.beside()
-        home.go("/")
-        home.wait_for(".next code", "make batch-poll")
-        home.tab.click("#next")
-        home.tab.click("#begin")
-        tab.locator("#cancel").wait_for(state="detached")
-        seen.go("/costs")
-        for kind in ("task", "model", "batch", "day"):
-            tab.click(f"main a.button:text-is('by {kind}')")
-            seen.wait_for("th", kind)
-        assert seen.complaints == []
-
-    read(workspace, reader)
-
-
-def test_passages_go_from_a_pilot_to_the_index_on_the_page(workspace: Workspace) -> None:
-    """The menu leads to them; the pilot tells its estimate first and stands among the reports; the index is built."""
-    put(workspace.begin(), 3)
-
-    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
-        """Go from step to step."""
-        seen = Reader(browser, address)
-        tab = seen.tab
-        tab.click(".tasks summary")
-        tab.click(".tasks a:text-is('Passages')")
-        seen.wait_for(".next code", "make passages-pilot")
-        tab.click("#next")
-        seen.wait_for("#plan", "estimated cost")
-        assert client.get("/api/batches").json() == []
-        tab.click("#begin")
-        seen.wait_for(".figures li:nth-child(2)", "3")
-        seen.wait_for(".next", "nothing to do")
-        seen.go("/index?task=passages")
-        tab.click("#rebuild")
-        tab.click("#begin")
-        seen.wait_for("#index", "was verified and is in service")
-        seen.go("/reports?task=passages")
-        seen.wait_for("tbody th .state", "pilot")
         assert seen.complaints == []
 
     read(workspace, reader)

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-import findable
-from pipeline.engine import task_file
 from pipeline.engine.task_file import look_again
 from pipeline.index.cache import caches
 from tests.lab import HERE, Workspace
@@ -33,10 +31,8 @@ GOODS = {
     "ü": ("Quill notebook", "Lies flat while one writes into it."),
     "9": ("Marrow spade", "Digs wet clay, and does not bend."),
 }
-TEA, DIG = "a cup of tea", "dig the earth"
+TEA = "a cup of tea"
 PLACE = Path("index/tasks/goods")
-KEYS = ["rank", "key", "similarity", "label", "text", "answer", "score", "words_score", "weak", "matching_tags"]
-KEYS += ["snippet"]
 KINDS = ("faiss.index", "metadata.json")
 
 
@@ -140,15 +136,6 @@ def test_people_keep_their_index_and_their_numbers(goods: Goods, people: Callabl
     assert "3 rows, 0 embedded" in goods.ran("index")
 
 
-def test_when_a_row_changed_is_no_part_of_its_entry(goods: Goods) -> None:
-    """A build of the same rows and answers is the same to the byte, so that they are copied."""
-    hashes = [json.loads((goods.data / PLACE / "current/manifest.json").read_bytes())["hashes"]]
-    goods.workspace.change("UPDATE findable_rows SET changed_at = '2031-11-22 05:00:00.000000'")
-    goods.ran("index")
-    hashes.append(json.loads((goods.data / PLACE / "current/manifest.json").read_bytes())["hashes"])
-    assert hashes[0] == hashes[1]
-
-
 def test_another_template_makes_every_row_anew(goods: Goods) -> None:
     """It is no other question: nothing is asked. Asking commands note it, and `index` itself."""
     goods.write(("{name}. {text} {room} {parts}", "{room}"))
@@ -191,67 +178,3 @@ def test_what_cannot_be_searched_says_what_to_do(goods: Goods) -> None:
     goods.ran("preflight")
     assert "run `make index TASK=goods` to build one" in goods.ran("search", TEA, code=2)
     assert "next make index TASK=goods" in goods.ran("status")
-
-
-@pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize("is_indexed", [True, False])
-def test_a_forgotten_row_leaves_its_index(goods: Goods, is_indexed: bool) -> None:  # noqa: FBT001 - pytest's own
-    """The index in service and the one before, and what is left of one whose task is indexed no more."""
-    words = GOODS["x/2"][1].encode()
-    goods.ran("index")
-    if not is_indexed:
-        goods.write((', index="{name}. {text} {room} {parts}"', ""))
-        goods.ran("preflight")
-    (goods.folder / "goods.csv").unlink()
-    goods.ran("forget", "--item", "x/2")
-    assert not [path for path in goods.data.rglob("*") if path.is_file() and words in path.read_bytes()]
-    if is_indexed:
-        assert (goods.numbers(), goods.index()["behind"]) == (["3"], 0)
-        assert {hit["key"] for hit in goods.found(TEA)} == {"17", "ü", "9"}
-    assert "nothing contradicts" in goods.ran("doctor")
-
-
-@pytest.mark.full
-def test_what_keeps_a_workspace_keeps_its_indexes(goods: Goods, tmp_path: Path) -> None:
-    """A backup has it and a restore puts it in service; doctor finds what is damaged, and clean what is old."""
-    goods.ran("index")
-    other = Workspace(tmp_path / "other", {**goods.workspace.environ, "FINDABLE_DATA": str(tmp_path / "other")})
-    goods.ran("backup", str(tmp_path / "copy"))
-    other.ran("restore", str(tmp_path / "copy"))
-    assert (tmp_path / "other" / PLACE / "current").readlink() == Path("builds/2")
-    hits = json.loads(other.ran("search", TEA, "--json").stdout)
-    assert hits == goods.found(TEA)
-    assert "nothing contradicts" in " ".join(other.ran("doctor").output.split())
-    (goods.data / PLACE / "builds" / "7.x.staging").mkdir()
-    assert "7.x.staging belongs to nothing" in goods.ran("doctor")
-    entries = goods.data / PLACE / "current" / "entries.jsonl"
-    entries.write_bytes(entries.read_bytes().replace(b"id", b"di", 1))
-    assert "the build in service is damaged" in goods.ran("doctor", code=5)
-    goods.ran("index", "--rollback")
-    assert goods.numbers() == ["1", "2"]
-    goods.ran("clean", KEEP_DAYS="0")
-    assert (goods.numbers(), len(goods.found(TEA))) == (["1"], 4)
-
-
-def test_a_link_out_of_the_workspace_is_refused(goods: Goods, tmp_path: Path) -> None:
-    """Also where it stands deep in the folder of an index."""
-    (goods.data / PLACE / "builds" / "1").rename(tmp_path / "elsewhere")
-    (goods.data / PLACE / "builds" / "1").symlink_to(tmp_path / "elsewhere")
-    assert "is a link that leads out of the workspace" in goods.ran("index", code=3)
-
-
-def test_python_indexes_and_searches(goods: Goods, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the name of a task; without one it is people that are meant."""
-    monkeypatch.setattr(task_file, "_tasks", {})
-    for name, value in goods.workspace.environ.items():
-        monkeypatch.setenv(name, value)
-    ws = findable.open(quiet=True)
-    goods.write(("{name}. {text} {room} {parts}", f"{{text}} {'and so on ' * 120}{{name}}"))
-    report = ws.index("goods")
-    assert (report.number, report.count, report.embedded) == (2, 4, 4)
-    (hit,) = ws.search(TEA, 1, task="goods")
-    assert (hit.rank, hit.metadata["id"], hit.metadata["text"][:40]) == (1, "17", f"{GOODS['17'][1]} and "[:40])
-    (hit,) = ws.search('water "pellow kettle"', task="goods")  # which stands behind the first thousand characters
-    assert (hit.metadata["id"], hit.snippet and "Pellow" in hit.snippet.text) == ("17", True)
-    with pytest.raises(findable.FindableError, match="there is no index"):
-        ws.search(TEA)
