@@ -41,6 +41,12 @@ class Page(TestClient):
         self.desk.stop(within_s=LONG_S)
         self.desk.close()
 
+    def settle(self) -> None:
+        """Wait until all that was begun is over."""
+        for work in self.desk.running.every():
+            assert work.thread is not None
+            work.thread.join()
+
     def routes(self) -> list[BaseRoute]:
         """Return every route of the application, its documents and its files among them."""
         app = self.guard._app

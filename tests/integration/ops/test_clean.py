@@ -8,7 +8,6 @@ import pytest
 
 from pipeline.core import files
 from pipeline.experts import table
-from pipeline.store import erase
 from tests import ledger
 from tests.lab import Workspace, ran
 
@@ -84,17 +83,3 @@ def test_uploads_of_batches_that_are_over_go(used: Workspace) -> None:
     assert left == {used.scalar("SELECT upload FROM findable_batches WHERE number = 2")}
     assert (dead.exists(), alive.exists()) == (False, True)
     assert not (used.data / "index" / "builds" / "9.staging").exists()
-
-
-def test_a_run_that_died_before_the_files_went_is_gone_on_with(used: Workspace) -> None:
-    """Recorded as removed and still there: doctor is content, and the next run removes them, with or without a backend.
-
-    A warning says then that uploads were not looked at.
-    """
-    with used.open() as ws, ws.store.write() as tx:
-        erase.note_cleaned(tx, 1, why="older than 0 days", at=ws.now())
-    assert ledger.findings(used) == []
-    used.environ["GOOGLE_GEMINI_BASE_URL"] = "http://127.0.0.1:9"
-    assert "uploads were not looked at" in ran(used, "clean", KEEP_DAYS="0", RETRY_FOR="0.1")
-    assert sealed(used) == ["000002-requests.jsonl"]
-    assert used.scalar("SELECT count(*) FROM findable_events WHERE kind = 'clean'") == 1

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from tests.integration import reviews
-from tests.lab import ROOT, Workspace
+from tests.lab import Workspace
 from tests.page import Page
 
 MODEL, OTHER = "gemini-3.5-flash-lite", "gemini-3.5-flash"
 FIRST, SECOND = f"reviews@1/{MODEL}", f"reviews@2/{MODEL}"
-PHOTOS = str(ROOT / "data/sample/photos")
 
 
 @pytest.fixture(name="two")

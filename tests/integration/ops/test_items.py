@@ -1,12 +1,10 @@
 """Items are found by a part of what they are called, in any state, page by page."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.integration import many_passages as passages
 from tests.lab import Workspace
 
 CSV = """Username,First Name,Last Name,Job Title,Company,Bio
@@ -57,20 +55,6 @@ def test_pages_follow_one_another(four: Workspace) -> None:
     assert "AFTER=3" in four.ran("items", "--limit", "3").stderr
     assert four.ran("items", "--limit", "4").stderr == ""
     four.ran("items", "--after", "nobody", code=2)
-
-
-def test_passages_are_found_by_their_texts(workspace: Workspace, people: Callable[..., list[str]]) -> None:
-    """The same command, with TASK=passages; `people` stays about people."""
-    people(1)
-    passages.put(workspace, 3)
-    page = json.loads(workspace.ran("items", "--limit", "2", "--json", TASK="passages").stdout)
-    assert len(page["items"]) == 2
-    assert page["after"] == page["items"][-1]["id"]
-    assert {"id", "text", "state"} <= set(page["items"][0])
-    word = page["items"][0]["text"].split()[0].upper()
-    again = json.loads(workspace.ran("items", word, "--json", TASK="passages").stdout)["items"]
-    assert page["items"][0] in again
-    assert [one["username"] for one in json.loads(workspace.ran("people", "--json", TASK="passages").stdout)["items"]]
 
 
 @pytest.mark.sampled(0)

@@ -9,8 +9,6 @@ from pipeline.store import erase
 from tests.integration import reviews
 from tests.lab import ON_POSTGRESQL, Workspace
 
-LIVE = ":generateContent"
-
 
 def document(workspace: Workspace, *words: str, **values: str) -> Any:
     """Run a command with --json, and return its document."""

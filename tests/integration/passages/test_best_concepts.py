@@ -209,22 +209,6 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace
     assert rows == lines
 
 
-def test_one_extractors_concepts_are_written_alone(tmp_path: Path, outside: Workspace) -> None:
-    """By label and model, or by a label that one model has; of experts there is no such choice."""
-    with workspace(tmp_path / "data") as ws:
-        rows = [("a@1", "m"), ("a@1", "n/x"), ("b@1", "m")]
-        add_concepts(ws, [ConceptRow("p", "bees", "other", "[]", 0.9, model, v, None, NOW) for v, model in rows])
-    for extractor, count in (("a@1", 1), ("a@1/m", 1), ("a@1/n/x", 1), ("b@1", 1), ("a", 0)):
-        assert len(outside.run("export", "-", "--extractor", extractor).stdout.splitlines()) == count
-    (tmp_path / "old.jsonl").write_text("old")
-    mistyped = outside.run("export", str(tmp_path / "old.jsonl"), "--extractor", "a")
-    assert (mistyped.exit_code, "make versions" in mistyped.stderr) == (2, True), mistyped.output
-    assert (tmp_path / "old.jsonl").read_text() == "old"
-    outside.ran("export", "-", "--extractor", "a@1", TASK="experts", code=2)
-    assert outside.run("export", "-", "--extractor", "a@1", "--best").exit_code == 2
-    assert outside.run("export", str(tmp_path / "out.csv")).exit_code == 2
-
-
 @pytest.mark.sampled(0)
 def test_without_pyarrow_parquet_is_refused(
     tmp_path: Path, outside: Workspace, monkeypatch: pytest.MonkeyPatch

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pipeline.batch import due
 from pipeline.passages import import_, table
 from pipeline.store import asks
@@ -88,22 +86,3 @@ def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> Non
     assert [(told.line, told.column, told.key) for told in done.findings] == [
         (line, "text", key) for line, key in enumerate("abc", start=1)
     ]
-
-
-@pytest.mark.sampled(0)
-def test_of_duplicate_ids_the_first_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one block or blocks apart, now and when it is run again; the others are listed with its line."""
-    monkeypatch.setattr(import_, "BLOCK", 2)
-    lines = [("a", "1"), ("a", "2"), ("b", "3"), ("c", "4"), ("a", "5"), ("c", "4")]
-    path = passages_file(tmp_path / "p.jsonl", *({"id": key, "text": text} for key, text in lines))
-    with workspace(tmp_path / "data") as ws:
-        for added in (3, 0):
-            done = import_.run(ws, path)
-            assert (done.added, done.duplicates, done.rows_in) == (added, 3, 3)
-            told = [(told.line, told.reason, told.key) for told in done.findings]
-            assert told == [
-                (2, "duplicate id: already on line 1", "a"),
-                (5, "duplicate id: already on line 1", "a"),
-                (6, "duplicate id: already on line 4", "c"),
-            ]
-            assert {key: row[0] for key, row in rows(ws).items()} == {"a": "1", "b": "3", "c": "4"}

@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.ops import versions as rollback
 from tests.integration.passages.workspaces import passages_file
-from tests.lab import Api, Workspace
+from tests.lab import Workspace
 
 TEXTS = {
     "p1": "Convolutional neural networks classify images of steel surfaces. Transfer learning needs many photographs.",
@@ -88,37 +88,6 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     assert set(versions(passages)) == {(TWO, MODEL), (THEIRS, "")}
 
 
-@pytest.mark.full
-@pytest.mark.sampled(0)
-def test_versions_tell_rows_dates_and_cost(passages: Workspace) -> None:
-    """Those of other programs too, with what was paid for those that are here; a rollback tells it and asks first."""
-    foreign(passages, "p2")
-    asked(passages, SKIP_VERSIONS="none")
-    found = versions(passages)
-    ours, theirs = found[ONE, MODEL], found[THEIRS, ""]
-    assert (ours["rows"], ours["items"]) == (counted(passages, "passage_concepts") - 1, 3)
-    assert ours["cost"] == pytest.approx(passages.scalar("SELECT cost FROM findable_batches"), abs=1e-6)
-    assert ours["cost"] > 0
-    at = "2025-01-02T03:04:05+00:00"
-    named = {"task": "passages", "version": THEIRS, "model": None, "extractor": THEIRS}
-    assert theirs | {"cost": 0.0} == named | {
-        "rows": 1,
-        "items": 1,
-        "first": at,
-        "last": at,
-        "cost": 0.0,
-    }
-    before = passages.query(ROWS, label="")
-    result = passages.ran("rollback", ONE, code=2)  # without a terminal and without a yes
-    assert f"{ours['rows']} rows of 3 passages, $" in result.output
-    assert "nothing was changed" in result.output
-    assert passages.query(ROWS, label="") == before
-    ran(passages, "rollback", ONE, "--yes")
-    asked(passages, VERSION=ONE)
-    again = versions(passages)[ONE, MODEL]["cost"]
-    assert again == pytest.approx(ours["cost"], rel=0.5)
-
-
 @pytest.mark.sampled(0)
 def test_another_programs_version_goes_too(passages: Workspace) -> None:
     """One whose label holds blanks and slashes goes by its whole name; rows without a version by none."""
@@ -151,19 +120,3 @@ def test_what_is_under_way_stops_it(passages: Workspace) -> None:
     ran(passages, "rollback", TWO, "--yes")
     ran(passages, "batch-ingest")
     ran(passages, "rollback", ONE, "--yes")
-
-
-@pytest.mark.full
-def test_live_answers_go_with_their_attempts(passages: Workspace, api: Api) -> None:
-    """What was parked for them alone is let go, what they cost stays known, and doctor misses nothing."""
-    ran(passages, "tag-live", "--limit", "1")
-    api.fault("safety", times=10_000, path=":generateContent")
-    passages.run("tag-live", TASK="passages")
-    spent = json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"]["actual"]
-    kept = [counted(passages, f"findable_{name}") for name in ("answers", "attempts", "asks")]
-    assert kept == [1, 4, 3]
-    assert "2 items parked no more" in ran(passages, "rollback", ONE, "--yes")
-    left = [counted(passages, f"findable_{name}") for name in ("answers", "attempts", "asks")]
-    assert left == [0, 0, 0]
-    assert json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"]["actual"] == spent
-    assert passages.run("doctor", TASK="passages").exit_code == 0

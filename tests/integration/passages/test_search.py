@@ -60,19 +60,3 @@ def test_passages_are_found_once_their_index_is_asked_for(asked: Workspace, api:
     (hit,) = found(asked, 'ice "moraines tell"')
     assert (hit["id"], hit["text"], hit["snippet"]["text"]) == ("p4", TEXTS["p4"][:1000], "Moraines tell ages.")
     assert len(found(asked, "groundwater")) == 4
-
-
-@pytest.mark.full
-def test_what_has_other_concepts_is_indexed_anew(asked: Workspace) -> None:
-    """A concept that another program wrote leaves the passage behind; `run` builds where there is an index."""
-    ran(asked, "index")
-    asked.change(
-        "INSERT INTO passage_concepts (passage_id, concept_name, confidence, extractor_version)"
-        " VALUES ('p2', 'harpsichords', 0.9, 'theirs')"
-    )
-    assert json.loads(ran(asked, "status", "--json", "--exact"))["index"]["behind"] == 1
-    assert "index of 4 built" in ran(asked, "run")
-    assert [hit["id"] for hit in found(asked, "harpsichord", RANK="words")] == ["p2"]
-    ran(asked, "doctor")
-    ran(asked, "index", "--rollback")
-    assert found(asked, "harpsichord", RANK="words") == []

@@ -1,7 +1,6 @@
 """`qc`: the report on stored answers, through the commands, on both databases."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -259,20 +258,6 @@ def test_qc_with_nothing_there_says_so(workspace: Workspace) -> None:
     assert not (workspace.data / "reports").exists()
 
 
-def test_what_a_passage_says_cannot_break_the_report(workspace: Workspace) -> None:
-    """A hostile name stays one line of text: no link, no HTML, no row of its own."""
-    ready(workspace)
-    name = "| a | [x](http://e.example) <img src=x> `b` \u202e\nnew line"
-    put(workspace, "<script>", [name], concept_type="![x](y)", text=name, evidence=None)
-    assert workspace.run("qc", TASK="passages").exit_code == 6
-    (report,) = (workspace.data / "reports").glob("*.md")
-    text = re.sub(
-        r"`[^`\n]*`", "", report.read_text(encoding="utf-8")
-    )  # a name stands as code, in which nothing is read
-    assert not any(part in text for part in ("<script", "<img", "http://", "![x", "\u202e", "\nnew line"))
-    assert re.findall(r"(?<!\\)\]\((.*?)\)", text) == []
-
-
 def tag(workspace: Workspace, tags: list[str], *, where: str = "1 = 1", **values: Any) -> None:
     """Give some people tags, as an answer of the extractor."""
     workspace.change(f"UPDATE experts SET tags = :tags WHERE {where}", tags=json.dumps(tags), **values)  # noqa: S608 - ours
@@ -309,15 +294,3 @@ def test_the_gates_of_the_other_subject_may_stand_beside(workspace: Workspace, p
     result = workspace.ran("qc", code=6)
     assert "tags is 13, wanted: 1 to 12" in result.stderr
     assert "longest-tag is 61, wanted: at most 60" in result.stderr
-
-
-@pytest.mark.usefixtures("api")
-def test_answers_that_came_live_are_reported_on_too(workspace: Workspace) -> None:
-    """`tag-live` writes the report and ends with 6 where a gate fails; the answers are stored."""
-    ready(workspace)
-    put(workspace, "p-1", [])
-    result = workspace.ran("tag-live", "--json", TASK="passages", GATES="concepts=40..50", code=6)
-    document = json.loads(result.stdout)
-    assert (document["answered"], "concepts is" in result.stderr) == (1, True)
-    assert Path(document["report"]).is_file()
-    assert workspace.scalar("SELECT count(DISTINCT passage_id) FROM passage_concepts") == 1

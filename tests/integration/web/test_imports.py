@@ -16,7 +16,6 @@ from tests.page import HOST, Page
 from web import guard
 
 DROP = "/api/imports"
-PEOPLE = "Username,Biograpy,Rate\nada,Bees.,100\nbob,<b>Law</b>.,much\n,nobody,\n"
 
 
 def drop(
@@ -31,10 +30,7 @@ def drop(
 
 def over(page: Page, number: int) -> dict[str, Any]:
     """Wait until what is under way about a file is over, and return its document."""
-    work = page.desk.running.get(page.get(f"{DROP}/{number}").json()["work"])
-    assert work is not None
-    assert work.thread is not None
-    work.thread.join()
+    page.settle()
     found: dict[str, Any] = page.get(f"{DROP}/{number}").json()
     return found
 
@@ -44,48 +40,9 @@ def kept(workspace: Workspace) -> list[Path]:
     return [one for one in workspace.data.glob("dropped/**/*") if one.is_file()]
 
 
-def people(page: Page) -> list[str]:
-    """Return the usernames there are."""
-    return [one["username"] for one in page.get("/api/tasks/experts/items").json()["items"]]
-
-
-def test_a_file_whose_columns_are_not_known_is_read_as_it_is_told(page: Page) -> None:
-    """Without a word it cannot be read, and what to say is said; once it is gone an open page says so."""
-    read = drop(page, "Zrg,Wps\nada,Bees.\n")
-    assert (read["state"], read["found"], bool(read["error"]["hint"])) == ("unreadable", None, True)
-    page.delete(f"{DROP}/{read['number']}")
-    gone = page.get("/parts/import", params={"number": read["number"]})
-    assert (gone.status_code, "given up" in gone.text, "hx-trigger" in gone.text) == (200, True, False)
-    found = drop(page, "Zrg,Wps\nada,Bees.\n", columns="username=Zrg,bio=Wps")
-    assert (found["state"], found["found"]["added"]) == ("ready", 1)
-
-
 def everything(workspace: Workspace) -> dict[str, Any]:
     """Return every row of every table."""
     return {one: sorted(map(repr, workspace.query(f'SELECT * FROM "{one}"'))) for one in workspace.tables()}  # noqa: S608 - a table that is there
-
-
-def test_the_first_passages_of_a_workspace_are_dropped(page: Page, workspace: Workspace) -> None:
-    """Home leads to both imports; looking writes nothing, importing makes the tables as the command does."""
-    home = page.get("/").text
-    assert all(f'href="/import?task={one}"' in home for one in ("experts", "passages"))
-    shown = page.get("/import", params={"task": "passages"}).text
-    assert all(one in shown for one in ("<h1>Import passages", 'data-task="passages"', 'href="/import?task=experts"'))
-    before = everything(workspace)
-    rows = '{"id": "a", "Stuff": "Bees.", "source": "s", "year": 1900}\n{"id": "b", "Stuff": "Law."}\n{"id": "a"}\n'
-    read = drop(page, rows, "passages", "p.jsonl", "text=Stuff")
-    number = read["number"]
-    assert (read["found"]["added"], read["found"]["rejected"]) == (2, 1)
-    assert "would be added" in page.get("/import", params={"task": "passages", "number": number}).text
-    assert "no column for" not in " ".join(read["found"]["notes"])
-    assert page.get("/items", params={"task": "passages"}).status_code == 404
-    assert everything(workspace) == before
-    page.post(f"{DROP}/{number}/confirm")
-    assert over(page, number)["done"]["added"] == 2
-    found = page.get("/api/tasks/passages/items").json()["items"]
-    assert [(one["id"], one["text"]) for one in found] == [("a", "Bees."), ("b", "Law.")]
-    assert workspace.query("SELECT source FROM passages ORDER BY id") == [("s",), (None,)]
-    assert "2</b> passages in" in page.get("/parts/import", params={"number": number}).text
 
 
 @pytest.mark.parametrize(

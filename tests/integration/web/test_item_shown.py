@@ -1,14 +1,11 @@
 """One item on the page: answers and links as people read them, and nothing of it as HTML."""
 
 import json
-from html import escape, unescape
 from pathlib import Path
 
 import pytest
 
 from tests.integration import reviews
-from tests.integration.many_passages import put
-from tests.integration.web.test_library import put_images
 from tests.lab import Api, Workspace
 from tests.page import Page
 from web.views.item import quotations_in
@@ -41,40 +38,6 @@ def test_edits_by_hand_have_their_editors_and_a_person_their_name(page: Page, ap
     assert [one.count('"tag"') for one in answers] == [3, 2, 1]
     assert '<a href="https://ada.example/?a=1&amp;b=2" target="_blank" rel="noopener noreferrer nofollow">' in found
     assert 'href="javascript' not in found
-
-
-def test_an_image_is_seen_with_its_buckets(workspace: Workspace, tmp_path: Path) -> None:
-    """Its file's name heads the page, which shows the picture of one that can be opened."""
-    put_images(workspace, tmp_path / "photos")
-    with Page(workspace) as page:
-        one = page.get("/api/images", params={"find": "blue"}).json()["items"][0]
-        (broken,) = page.get("/api/images", params={"state": "broken"}).json()["items"]
-        found, other = shown(page, "images", one["id"]), shown(page, "images", broken["id"])
-    assert "<h1 data-back>blue &lt;b&gt;.png " in found
-    assert all(f'<span class="tag">{escape(tag)}</span>' in found for tag in one["buckets"]["colours"])
-    assert [
-        f"/api/images/thumbnail?key={key}&amp;" in text for key, text in ((one["id"], found), (broken["id"], other))
-    ] == [
-        True,
-        False,
-    ]
-
-
-def test_a_passage_has_its_concepts_and_what_was_asked(workspace: Workspace) -> None:
-    """The concepts of a version stand beside it; what was asked is shown as it was sent."""
-    put(workspace, 2)
-    workspace.ran("tag", MODE="live", TASK="passages")
-    with Page(workspace) as page:
-        (version,) = page.get("/api/passages/marked", params={"key": "p-0001"}).json()["versions"]
-        found = shown(page, "passages", "p-0001", raw="1")
-        wire = page.get("/api/tasks/passages/item", params={"key": "p-0001", "raw": 1}).json()["requests"][0]["wire"]
-    quoted = {one["concept"] for segment in version["segments"] for one in segment["quotations"]}
-    assert quoted
-    assert all(f">{escape(one)}</span>" in found for one in quoted)
-    assert ">with concepts</span>" in found
-    assert "/parts/state" not in found  # it has all that is waited for
-    assert wire["request"] in unescape(found)
-    assert wire["request"].startswith('{"key":"passage-concepts/p-0001","request":{"contents":[')
 
 
 def test_a_field_that_is_only_called_like_a_place_is_none() -> None:

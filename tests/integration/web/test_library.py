@@ -1,12 +1,10 @@
 """Images and passages on the page: small images with what was said of them, texts with what is quoted of them."""
 
 import io
-import json
 from pathlib import Path
 
 from PIL import Image
 
-from tests.integration.many_passages import put
 from tests.lab import Workspace
 from tests.page import Page
 
@@ -71,35 +69,3 @@ def _check_thumbnail(page: Page, key: str) -> None:
     assert "no-cache" in page.get(THUMBNAIL, params={"key": key}).headers["cache-control"]
     again = page.get(THUMBNAIL, params={"key": key, "side": 160}, headers={"if-none-match": got.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-
-
-def test_passages_are_shown_with_what_is_quoted(workspace: Workspace) -> None:
-    """The parts make up the text; the page marks what is quoted."""
-    foul = "Bees </p><script>alert(1)</script> swarm."
-    (path := workspace.data.with_name("foul.jsonl")).write_text(json.dumps({"id": "<foul>", "text": foul}))
-    put(workspace, 11)
-    workspace.ran("import-passages", str(path))
-    workspace.ran("tag", MODE="live", TASK="passages")
-    with Page(workspace) as page:
-        marked = page.get("/api/passages/marked", params={"key": "p-0001"}).json()
-        (version,) = marked["versions"]
-        assert "".join(one["text"] for one in version["segments"]) == marked["text"]
-        concept = next(one for segment in version["segments"] for one in segment["quotations"])
-        shown = page.get("/passages", params={"state": "with_concepts"}).text
-        assert '<option value="with_concepts" selected>with concepts</option>' in shown
-        assert all(text in shown for text in ("<mark>", "after="))
-        after = page.get("/passages", params={"find": "foul"}).text
-        assert ("&lt;script&gt;" in after, "<script>" in after) == (True, False)
-        assert concept["concept"] in page.get("/passage", params={"key": "p-0001"}).text
-
-
-def test_passages_that_nothing_is_quoted_of_show_their_text(workspace: Workspace) -> None:
-    """Among others its beginning, alone all of it; no text is HTML."""
-    text = "<b>Bees</b> " + "swarm " * 200 + "at last."
-    (path := workspace.data.with_name("plain.jsonl")).write_text(json.dumps({"id": "plain", "text": text}))
-    workspace.begin()
-    workspace.ran("import-passages", str(path))
-    with Page(workspace) as page:
-        among, alone = page.get("/passages").text, page.get("/passage", params={"key": "plain"}).text
-    assert all("&lt;b&gt;Bees&lt;/b&gt; swarm" in one for one in (among, alone))
-    assert ["at last." in one for one in (among, alone)] == [False, True]

@@ -1,7 +1,6 @@
 """`POST /api/admin/experts`: a person is saved at once, and tagged within seconds or later."""
 
 import asyncio
-import threading
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 
 from tests.lab import Api, Workspace
 from tests.page import Page
-from web.desk import ANSWERED_S, SAVED_S
 
 ADD = "/api/admin/experts"
 BIO = "I keep bees and teach water law."
@@ -39,9 +37,7 @@ def test_whose_calls_get_no_reply_is_parked_and_asked_again_by_hand(page: Page, 
     assert "asked 10 times without a reply" in page.get("/").text
     api.clear_faults()
     assert page.post("/api/tasks/experts/item/ask", params={"key": "ada"}).status_code == 202
-    for work in page.desk.running.every():
-        assert work.thread is not None
-        work.thread.join()
+    page.settle()
     assert page.get("/api/status").json()["experts"]["tagged"] == 1
 
 
@@ -100,28 +96,3 @@ def test_more_than_can_be_saved_in_time_are_refused(page: Page, workspace: Works
     assert [(one.status_code, one.headers["retry-after"]) for one in refused] == [(503, "2")] * 2
     page.desk.saving = asyncio.Lock()
     assert page.post(ADD, json={"username": "ada"}).status_code == 201
-
-
-@pytest.mark.full
-def test_a_hundred_at_once_are_answered_while_the_service_hangs(page: Page, api: Api) -> None:
-    """Each is saved before the service has said a word, and tagged later, none asked about twice."""
-    page.desk.patience_s, page.desk.within_s = ANSWERED_S, SAVED_S
-    api.fault("hang", times=10_000, path=LIVE)
-    answered: list[int] = []
-
-    def post(number: int) -> None:
-        answered.append(page.post(ADD, json={"username": f"p{number}", "bio": f"{BIO} Number {number}."}).status_code)
-
-    posts = [threading.Thread(target=post, args=(number,)) for number in range(100)]
-    for one in posts:
-        one.start()
-    for one in posts:
-        one.join()
-    assert set(answered) <= {201, 503}
-    people, saved = page.get("/api/status").json()["experts"], answered.count(201)
-    assert (people["total"], people["tagged"]) == (saved, 0)
-    api.clear_faults()
-    page.desk.tagger._pool.shutdown()
-    page.desk.tagger.look()
-    assert page.get("/api/status").json()["experts"]["tagged"] == saved
-    assert asked_about(api) == [1] * saved
