@@ -12,14 +12,6 @@ from pipeline.experts import import_, table
 from pipeline.store import asks
 from pipeline.tables.findings import FindingKind
 from tests.integration.experts.workspaces import HEADER, people_file, position, rows, workspace
-from tests.lab import ON_POSTGRESQL
-
-# another program's rule: user1100 is not taken
-STOP = "CREATE TRIGGER stop BEFORE INSERT ON experts {} WHEN (NEW.username = 'user1100') {}"
-STOPPING = [STOP.format("", "BEGIN SELECT RAISE(ABORT, 'stop'); END")]
-if ON_POSTGRESQL:
-    RAISING = "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'stop'; END $$"
-    STOPPING = [RAISING, STOP.format("FOR EACH ROW", "EXECUTE FUNCTION stop()")]
 
 
 @pytest.mark.sampled(0)
@@ -91,16 +83,3 @@ def test_a_report_that_cannot_be_written_stops_before_anything_is(tmp_path: Path
                 import_.run(ws, path, report=report)
         assert rows(ws) == {}
     assert path.read_bytes() == before
-
-
-def test_an_import_that_dies_leaves_no_trace(tmp_path: Path) -> None:
-    """A file that cannot be read to its end changes no row, and no half list remains."""
-    path = people_file(tmp_path / "p.csv", **{f"user{n}": "Bio." for n in range(1200)})
-    with workspace(tmp_path / "data") as ws:
-        with ws.store.write() as tx:
-            for statement in STOPPING:
-                tx.exec_driver_sql(statement)
-        with pytest.raises(Exception, match="stop"):
-            import_.run(ws, path, report=tmp_path / "rejects.csv")
-        assert rows(ws) == {}
-    assert [file.name for file in tmp_path.iterdir() if "rejects" in file.name] == []

@@ -158,25 +158,6 @@ def test_merges_reach_what_a_person_said(tagged: Workspace) -> None:
     assert told(tagged, "--person", ONE)["tags"] == ["law", "ml"]
 
 
-@pytest.mark.sampled(0)
-def test_the_first_word_may_be_a_persons(tagged: Workspace, api: Api) -> None:
-    """People without a bio or parked are tagged by hand; undone, who has a bio is asked again."""
-    score = told(tagged, "--person", "person-0003")["findability_score"]
-    assert edited(tagged, "--add", "law", person="person-0003")["findability_score"] == score + 25
-    assert edited(tagged, "--undo", "1", person="person-0003")["findability_score"] == score
-    tagged.ran("rollback", "expert-tags@2", "--yes")
-    api.fault("error_line", times=1, args={"code": 3}, key="expert-tags/1$")
-    tagged.ran_each(*CHAIN)
-    assert "parked" in tagged.ran("show", ONE).stdout
-    assert edited(tagged, "--add", "law")["tags"] == ["law"]
-    assert "ada: +law" in tagged.ran("show", ONE).stdout
-    assert ledger.people(tagged).get("parked", 0) == 0
-    assert edited(tagged, "--undo", "1")["tags"] == []
-    api.fault("answer_text", times=9, args={"text": '{"tags": ["soil"]}'})
-    tagged.ran_each(*CHAIN)
-    assert told(tagged, "--person", ONE)["tags"] == ["soil"]
-
-
 def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> None:
     """Nothing of a forgotten person is left, neither what was said of them nor their name as an editor."""
     edited(tagged, "--add", "school of person-0000")

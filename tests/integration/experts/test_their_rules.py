@@ -1,4 +1,4 @@
-"""Rules of another application on its table of people: defaults for what is nothing, triggers that keep rows out."""
+"""Rules of others on their table of people: types, defaults for what is nothing, triggers that keep rows out."""
 
 import json
 from pathlib import Path
@@ -139,3 +139,65 @@ def test_a_row_that_gives_its_answer_back_is_parked(how: str, workspace: Workspa
     workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
     assert workspace.query("SELECT applied FROM findable_answers ORDER BY item_id") == [(True,), (False,)]
     assert "a trigger or a rule of the database" in ran(workspace, "parked")
+
+
+@pytest.mark.sqlite_only(reason="the plan is SQLite's")
+def test_rows_without_an_id_of_ours_are_numbered_later_too(workspace: Workspace) -> None:
+    """Where the ids are ours, rows that the owner adds get theirs from the next command, and none is given twice."""
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    workspace.change("CREATE TABLE experts (username TEXT)")
+    workspace.change("INSERT INTO experts VALUES ('a'), ('b'), ('c')")
+    workspace.begin()
+    workspace.change("DELETE FROM experts WHERE username = 'b'")
+    workspace.change("INSERT INTO experts (username) VALUES ('d'), ('e')")
+    workspace.ran("score")
+    found = workspace.query("SELECT id, username, findability_score FROM experts ORDER BY id")
+    assert found == [(1, "a", 0.0), (3, "c", 0.0), (4, "d", 0.0), (5, "e", 0.0)]
+    [plan] = workspace.query("EXPLAIN QUERY PLAN SELECT 1 FROM experts WHERE findability_score IS NULL LIMIT 1")
+    assert "findable_experts_unscored" in plan[3]  # whether a table is adopted is known without reading it
+
+
+@pytest.mark.sampled(0)
+def test_our_columns_may_be_not_null_there(workspace: Workspace, tmp_path: Path) -> None:
+    """Where their table takes no NULL, nothing is written as empty text or 0: by import and add-expert."""
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    workspace.change(
+        f"CREATE TABLE experts (id {KEY}, username TEXT NOT NULL, first_name TEXT NOT NULL,"
+        " bio TEXT NOT NULL, hourly_rate FLOAT NOT NULL, tags TEXT NOT NULL)"
+    )
+    workspace.begin()
+    (people := tmp_path / "people.csv").write_text("username,bio,company\nb,I keep bees.,\nc,,Farm\n")
+    ran(workspace, "import", str(people))
+    (tmp_path / "new.json").write_text('{"username": "d", "company": "Choir"}')
+    ran(workspace, "add-expert", str(tmp_path / "new.json"))
+    assert workspace.query("SELECT username, first_name, bio, hourly_rate, tags, company FROM experts ORDER BY id") == [
+        ("b", "", "I keep bees.", 0.0, "", None),
+        ("c", "", "", 0.0, "", "Farm"),
+        ("d", "", "", 0.0, "", "Choir"),
+    ]
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="types that only PostgreSQL holds to")
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("kind", ["NUMERIC(6, 1)", "REAL", "TEXT"])
+def test_rates_of_any_type_are_read_and_come_back_as_given(workspace: Workspace, tmp_path: Path, kind: str) -> None:
+    """A rate counts where it parses and the same file again changes nothing; one that would be rounded is refused."""
+    workspace.change(f"CREATE TABLE experts (id SERIAL PRIMARY KEY, username TEXT, bio TEXT, hourly_rate {kind})")
+    workspace.change(
+        "INSERT INTO experts (username, bio, hourly_rate) VALUES ('a', 'I teach water law.', 95), ('b', '', 7)"
+    )
+    if kind == "TEXT":
+        workspace.change("INSERT INTO experts (username, bio, hourly_rate) VALUES ('c', 'I sing.', 'a song')")
+    workspace.begin().ran_each("batch-submit", "batch-poll", "batch-ingest", "index", "score", "doctor")
+    people = tmp_path / "people.csv"
+    people.write_text("Username,Bio,Hourly Rate\na,I teach water law.,80\nd,I keep bees.,120\n")
+    for said in ("1 added, 1 updated, 0 unchanged", "0 added, 0 updated, 2 unchanged"):
+        assert said in ran(workspace, "import", str(people))
+    ran(workspace, "show", "d", "--json")
+    for name in ("a", "e"):
+        people.write_text(f"Username,Bio,Hourly Rate\n{name},I teach water law.,80.25\n")
+        if kind == "NUMERIC(6, 1)":
+            assert "would round an hourly_rate of 80.25" in ran(workspace, "import", str(people), code=3)
+        else:
+            ran(workspace, "import", str(people))
+            assert "1 unchanged" in ran(workspace, "import", str(people))

@@ -1,14 +1,17 @@
 """A scripted HTTP server on a real socket: each test says what it answers, and sees every request that arrived."""
 
+import asyncio
 import json
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from pipeline.gemini.client import Client
 
 KEY = "AIzaSy-secret-test-key"
 
@@ -125,3 +128,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parameter's name in http.server
         """Say nothing on standard error."""
+
+
+def generated(client: Client, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask one question live from a test that has no event loop, and return the raw reply document."""
+    return asyncio.run(client.generate(model, request))

@@ -4,8 +4,6 @@ import logging
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -25,10 +23,8 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.gemini.client import Client
-from tests.integration.gemini.scripted import KEY, Answer, Script
-from tests.live import generated
+from tests.integration.gemini.scripted import KEY, Answer, Script, generated
 
-ROOT = Path(__file__).parents[3]
 BATCH = "batches/b1"
 GOOD = Answer({"name": BATCH, "metadata": {"displayName": "w/1", "state": "BATCH_STATE_PENDING"}})
 QUOTA = "type.googleapis.com/google.rpc.QuotaFailure"
@@ -345,20 +341,3 @@ def test_a_client_that_is_closed_ends_what_is_under_way(script: Script, client: 
     thread.join()
     assert [type(error) for error in ended] == [FindableError]
     assert not [one for one in threading.enumerate() if one.name == "gemini"]
-
-
-@pytest.mark.full
-def test_aiohttp_that_is_absent_changes_nothing(script: Script) -> None:
-    """Without aiohttp a dropped create is one request, and its error the same."""
-    script.answers = [Answer(fault="drop"), GOOD]
-    code = (
-        "import sys\nsys.modules['aiohttp'] = None\n"
-        "from pipeline.gemini.client import Client\n"
-        "from pipeline.core.errors import UnavailableError\n"
-        f"client = Client(api_key='k', base_url={script.url!r}, trust_env=False)\n"
-        "try:\n    client.create_batch('m', file_name='files/abc', display_name='w/1')\n"
-        "except UnavailableError:\n    client.close()\n    sys.exit(7)\n"
-    )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (7, b"")
-    assert len(script.calls) == 1

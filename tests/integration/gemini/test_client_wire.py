@@ -22,8 +22,7 @@ from pipeline.core.states import RemoteState
 from pipeline.gemini.client import Client
 from pipeline.gemini.models import load_models
 from pipeline.gemini.requests import Form, Prompt, object_of
-from tests.integration.gemini.scripted import KEY, Answer, Script, Seen
-from tests.live import generated
+from tests.integration.gemini.scripted import KEY, Answer, Script, Seen, generated
 
 BATCH = "batches/leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"
 RESULT = "files/batch-leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"

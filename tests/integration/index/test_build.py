@@ -3,21 +3,16 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.core.errors import InconsistentError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.task import TASK, ExpertsTask
 from pipeline.gemini.embed import embed_locally
 from pipeline.index import build as index_build
 from pipeline.index.builds import Builds
-from pipeline.index.floor import nonsense
 from pipeline.store import workspace as workspaces
 from tests.lab import Api, Workspace
 
@@ -30,13 +25,6 @@ def _index(workspace: Workspace, *args: str) -> dict[str, Any]:
     result = workspace.ran("index", "--json", *args)
     document: dict[str, Any] = json.loads(result.stdout)
     return document
-
-
-def _behind(workspace: Workspace) -> int:
-    """Return how far the index is behind."""
-    document = json.loads(workspace.run("status", "--json").stdout)
-    behind: int = document["index"]["behind"]
-    return behind
 
 
 def _change(workspace: Workspace, sql: str) -> None:
@@ -83,25 +71,6 @@ def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callabl
     assert free == [True] * 3  # of texts, of the questions that a floor is learnt from, and of the text that came
     with workspace.open() as ws:
         assert (Builds(ws.data).numbers(), Builds(ws.data).stale()) == ([1], [])
-
-
-@pytest.mark.full
-@pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize("few", [149, 150])
-def test_many_missing_texts_are_embedded_in_a_pass_of_their_own(
-    workspace: Workspace, api: Api, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, few: int
-) -> None:
-    """Whether they are noted on the way or too many for that: each is embedded once, a hundred a call.
-
-    So are the questions from which the floor is learnt.
-    """
-    monkeypatch.setattr(index_build, "FEW", few)
-    tagged(150)
-    report = _index(workspace)
-    assert (report["count"], report["embedded"], report["cached"]) == (150, 150, 0)
-    assert sorted(call["requests"] for call in api.seen("POST", EMBED)) == [50, len(nonsense()), 100]
-    _index(workspace)
-    assert len(api.seen("POST", EMBED)) == 3
 
 
 @pytest.mark.full
@@ -194,23 +163,3 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
     assert len(sent) < 8_192 * 4
     assert sent.endswith("Domains: water law.")
     assert _index(workspace)["embedded"] == 0
-
-
-class _Lossy(ExpertsTask):
-    """A task that loses its first entry on the way, as a bug could."""
-
-    index = replace(TASK.index, entries=lambda tx, among=None: islice(TASK.index.entries(tx, among), 1, None))
-
-
-def test_a_build_that_does_not_verify_is_never_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:
-    """One person fewer than are tagged: refused with 5, nothing of it remains, and the old build answers."""
-    tagged(5)
-    before = _index(workspace)
-    tagged(1)
-    with workspace.open() as ws, pytest.raises(InconsistentError) as caught:
-        index_build.run(replace(ws, task=_Lossy(), tasks=(_Lossy(),)))
-    assert caught.value.exit_code == 5
-    status = json.loads(workspace.run("status", "--json").stdout)["index"]
-    assert (status["build"], status["count"], status["behind"]) == (before["number"], 5, 1)
-    assert [path.name for path in (workspace.data / "index" / "builds").iterdir()] == [str(before["number"])]
-    assert _index(workspace)["count"] == 6

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.index.manifest import WORDS
-from tests import postgresql
 from tests.lab import Api, Workspace
 
 PEOPLE = {
@@ -72,19 +70,3 @@ def test_a_change_of_a_field_alone_leaves_the_index_behind(indexed: Workspace) -
     """The text that is embedded stays: "Beekeeper at Hive at Honey."."""
     indexed.change("UPDATE experts SET job_title = 'Beekeeper', company = 'Hive at Honey' WHERE username = 'ada'")
     assert json.loads(indexed.ran("status", "--exact", "--json").stdout)["index"]["behind"] == 1
-
-
-def test_words_go_where_the_build_goes(indexed: Workspace) -> None:
-    """Into a backup and back, in whole; damage to them is told and a new build mends it."""
-    kept = indexed.data.with_name("kept")
-    indexed.ran("backup", str(kept))
-    words = indexed.data / "index/current" / WORDS[-1]
-    words.write_bytes(words.read_bytes()[:-1] + b"\x7f")
-    assert WORDS[-1] in indexed.ran("doctor", code=5).stderr
-    indexed.ran("index")
-    indexed.ran("doctor")
-    again = indexed.data.with_name("again")
-    if indexed.on_postgresql:
-        postgresql.empty(indexed.data)
-    indexed.ran("restore", str(kept), DATA=str(again))
-    assert (again / "index/current" / WORDS[-1]).read_bytes() == (kept / "index/builds/1" / WORDS[-1]).read_bytes()

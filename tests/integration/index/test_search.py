@@ -3,10 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
-from pipeline.experts import table
-from pipeline.store import workspace as workspaces
 from tests.lab import Api, Workspace
 
 PEOPLE = {
@@ -73,16 +69,3 @@ def test_odd_questions_are_answered_or_refused(indexed: Workspace, api: Api) -> 
     for question in ("", "   ", "\n\t", "x" * 100_000, "law\0bees"):
         assert indexed.run("search", "--", question).exit_code == 2
     assert len(api.journal()) == before
-
-
-@pytest.mark.full
-def test_a_question_waits_no_longer_than_any_other_call(indexed: Workspace, api: Api) -> None:
-    """A server that hangs is given up after the time-out of a call, not that of a transfer, which is for many texts."""
-    limits = {"CALL_TIMEOUT": "0.2", "RETRY_FOR": "0"}
-    api.fault("hang", times=9, path=":batchEmbedContents")
-    result = indexed.ran("search", "bees", **limits, code=4)
-    assert "no answer within 0.2 s" in result.stderr
-    with indexed.open() as ws, ws.store.write() as tx:
-        table.insert_person(tx, "dan", {"bio": "Keeps goats.", "tags": '["goats"]'})
-        workspaces.touch_revision(tx, table.TASK)
-    assert "no answer within 0.4 s" in indexed.run("index", **limits).stderr

@@ -6,10 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline.experts import table
-from pipeline.index import embed
 from pipeline.index.builds import Builds
-from pipeline.index.floor import nonsense
-from tests.lab import Api, Workspace
+from tests.lab import Workspace
 
 PEOPLE: dict[str, dict[str, Any]] = {
     "ada": {
@@ -151,38 +149,13 @@ def test_who_has_what_was_asked_for_a_tag_is_no_weak_hit(indexed: Workspace) -> 
             assert rank == "words" or any(weak.values()), (question, rank)
 
 
-@pytest.mark.full
-def test_a_build_goes_without_a_floor_where_its_questions_cannot_be_embedded(indexed: Workspace, api: Api) -> None:
-    """Texts that are cached need no network, and neither does a build of them."""
-    for cache in (indexed.data / "index" / "vectors").glob("*.vectors"):
-        kept = cache.read_bytes()
-        indexed.ran("index")
-        assert cache.read_bytes() == kept  # they are embedded once
-    with indexed.open() as ws:
-        embedder = embed.Embedder(ws)
-        embedder.cache.forget(embed.question_keys(embedder.cache, nonsense()))  # as a version before had it
-    api.fault("status", times=99, path=":batchEmbedContents", args={"code": 503})
-    indexed.ran("index", RETRY_FOR="0")
-    api.clear_faults()
-    assert {hit["weak"] for hit in found(indexed, "law")} == {None}
-    indexed.ran("index")
-    assert None not in {hit["weak"] for hit in found(indexed, "law")}
-
-
 @pytest.mark.parametrize(
     ("args", "values", "said"),
     [
         ((), {}, 'make search Q="who knows water law"'),
-        (("--json",), {}, "there is no question"),
         (("--", "-bees"), {}, "only what is not wanted"),
-        (("--", '"" -bees'), {}, "stands no word"),
         (("--", 'law "water'), {}, "at character 5 of the question is not closed"),
         (("law",), {"WHERE": "hourly_rat < 5"}, "WHERE, character 1: there is no column 'hourly_rat'"),
-        (("law",), {"WHERE": "1 = 1 OR bio = 'x'"}, "there is no column '1'"),
-        (("law",), {"WHERE": "hourly_rate < 'x'"}, "no cell of hourly_rate is text"),
-        (("law",), {"WHERE": "bio < 5"}, "no cell of bio is a number"),
-        (("law",), {"WHERE": "bio; DROP TABLE experts"}, "WHERE cannot be read at character"),
-        (("law",), {"MIN_SCORE": "much"}, "'much' is no number"),
         (("law",), {"MIN_SCORE": "nan"}, "'nan' is no number"),
     ],
 )
@@ -192,9 +165,3 @@ def test_what_cannot_be_asked_is_said(
     """Exit code 2, and where the fault is."""
     result = indexed.ran("search", *args, code=2, **values)
     assert said in " ".join(result.output.split())
-
-
-def test_odd_questions_are_answered(indexed: Workspace) -> None:
-    """8,000 characters, an emoji, Arabic, signs that are no operators."""
-    for question in ("water law " * 800, "🐝", "قانون المياه", "- -- ' law", "a-b", "'; DROP TABLE experts; --"):
-        assert len(found(indexed, "--", question[:8000])) == 5
