@@ -224,8 +224,9 @@ def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     is_new = name != PASSAGES and not columns_of(tx, name)  # a name that was mistyped is seen at once
     lines = [f"made the table {name}, which was not there"] if is_new else []
     lines += tables_of(name).adopt(tx)
-    if settings.task == "passages":
-        lines += make_view_ready(tx, read_shape(tx, passages=name), settings)
+    query = _best(tx, read_shape(tx, passages=name), settings)
+    if settings.task == "passages" and not make_view(tx, VIEW, query, of=OF):
+        lines.append(f"`{VIEW}` in this database is not ours and stays as it is; `make best-concepts` does without it")
     return lines
 
 
@@ -243,9 +244,10 @@ def makes(settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
 def is_adopted(tx: Connection, settings: Settings = DEFAULTS) -> bool:
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
     name = settings.passages_table
-    if not tables_of(name).is_adopted(tx):
-        return False
-    return settings.task != "passages" or is_view_ready(tx, read_shape(tx, passages=name), settings)
+    is_here = tables_of(name).is_adopted(tx)
+    if not is_here or settings.task != "passages":
+        return is_here
+    return is_view_made(tx, VIEW, _best(tx, read_shape(tx, passages=name), settings), of=OF)
 
 
 # ---- find and write rows
@@ -454,18 +456,6 @@ def all_concepts(
     if of is not None:
         chosen = chosen.where(of_extractors(shape, [of]))
     yield from _rows(tx, shape, _with_source(tx, shape, chosen), passage=passage)
-
-
-def is_view_ready(tx: Connection, shape: PassagesShape, settings: Settings) -> bool:
-    """Return whether the view is as it is set, or something else has its name."""
-    return is_view_made(tx, VIEW, _best(tx, shape, settings), of=OF)
-
-
-def make_view_ready(tx: Connection, shape: PassagesShape, settings: Settings) -> list[str]:
-    """Make the view as it is set; return a line where something else has that name, which stays."""
-    if make_view(tx, VIEW, _best(tx, shape, settings), of=OF):
-        return []
-    return [f"`{VIEW}` in this database is not ours and stays as it is; `make best-concepts` does without it"]
 
 
 def _rows(tx: Connection, shape: PassagesShape, chosen: Select[Any], *, passage: str | None) -> Iterator[ConceptRow]:

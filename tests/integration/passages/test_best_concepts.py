@@ -120,9 +120,9 @@ def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> No
     outside.ran("unpark", "--all", PREFER_VERSIONS="it's@1,100%@2")
     assert outside.scalar(count) == 1
     with workspace(tmp_path / "data") as ws, ws.store.read() as tx:
-        assert table.is_view_ready(tx, shape(ws), Settings(min_confidence=0.7))
-        assert not table.is_view_ready(tx, shape(ws), Settings(min_confidence=0.71))
-        assert not table.is_view_ready(tx, shape(ws), Settings(prefer_versions=(LABEL,), min_confidence=0.7))
+        assert table.is_adopted(tx, Settings(task="passages", min_confidence=0.7))
+        assert not table.is_adopted(tx, Settings(task="passages", min_confidence=0.71))
+        assert not table.is_adopted(tx, Settings(task="passages", prefer_versions=(LABEL,), min_confidence=0.7))
 
 
 @pytest.mark.sampled(2, sqlite=2)

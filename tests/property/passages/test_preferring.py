@@ -51,6 +51,7 @@ CONCEPTS = st.lists(
 )
 PREFERENCES = st.builds(
     Settings,
+    task=st.just("passages"),
     prefer_versions=st.none()
     | st.lists(st.sampled_from([*LABELS, "absent"]), min_size=1, max_size=3, unique=True).map(tuple),
     min_confidence=st.sampled_from([0.0, 0.7, 0.7, 1.0]),
@@ -77,9 +78,17 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(concepts=CONCEPTS, preference=PREFERENCES, begun=BEGINNINGS)
-@example(concepts=SAME, preference=Settings(min_confidence=0.7), begun={(LABELS[0], "m"): 0, (LABELS[1], "m"): 3})
-@example(concepts=SAME, preference=Settings(min_confidence=0.7), begun={(LABELS[0], "m"): 3, (LABELS[1], "m"): 0})
-@example(concepts=SAME, preference=Settings(prefer_versions=LABELS[2:3]), begun={(LABELS[0], "m"): 3})
+@example(
+    concepts=SAME,
+    preference=Settings(task="passages", min_confidence=0.7),
+    begun={(LABELS[0], "m"): 0, (LABELS[1], "m"): 3},
+)
+@example(
+    concepts=SAME,
+    preference=Settings(task="passages", min_confidence=0.7),
+    begun={(LABELS[0], "m"): 3, (LABELS[1], "m"): 0},
+)
+@example(concepts=SAME, preference=Settings(task="passages", prefer_versions=LABELS[2:3]), begun={(LABELS[0], "m"): 3})
 def test_the_best_are_those_that_python_would_choose(
     ws: OpenWorkspace, concepts: Sequence[One], preference: Settings, begun: dict[tuple[str, str], int]
 ) -> None:
@@ -92,10 +101,9 @@ def test_the_best_are_those_that_python_would_choose(
             of_p = sorted(map(told, table.best_concepts(tx, here, preference, passage="p")))
         assert of_p == [one for one in wanted if one[0] == "p"]
         with ws.store.write() as tx:
-            if not table.is_view_ready(tx, here, preference):
-                assert table.make_view_ready(tx, here, preference) == []
+            assert table.adopt(tx, preference) == []
         with ws.store.read() as tx:
-            assert table.is_view_ready(tx, here, preference)
+            assert table.is_adopted(tx, preference)
             seen = tx.exec_driver_sql(f"SELECT {', '.join(table.COLUMNS)} FROM best_concepts").all()  # noqa: S608
             assert sorted(told(ConceptRow(*row)) for row in seen) == wanted
             everything = sorted(map(told, table.all_concepts(tx, here)))
