@@ -32,7 +32,7 @@ from pipeline.engine.pictures import (
 )
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK
-from pipeline.images.table import assets_table
+from pipeline.images.table import assets
 from pipeline.store import asks, workspace
 from pipeline.store.database import PAGE, pages, streamed
 from pipeline.tables.findings import in_blocks
@@ -181,7 +181,6 @@ def _read(path: str) -> _File | str:
 
 def _rows(tx: "Connection", some: Sequence[_File]) -> list[Row | None]:
     """Return the row of each file that is its own, or was before it moved."""
-    assets = assets_table()
     mine = {row["path"]: row for row in _known(tx, assets.c.path, [one.path for one in some])}
     left: dict[str, list[Row]] = {}  # equal files may have moved together
     for row in _known(tx, assets.c.hash, [one.sha256 for one in some]):
@@ -220,7 +219,7 @@ def _write(
     tx: "Connection", looked: Sequence[tuple[_File, Row | None, dict[str, Any] | None]], done: ImagesImportReport
 ) -> None:
     """Write what some files are, and let parked ones go again that have other bytes."""
-    assets, changed = assets_table(), list[str]()
+    changed = list[str]()
     for one, row, facts in looked:
         problem = (facts or row or {}).get("problem")
         done.broken += problem is not None
@@ -242,7 +241,6 @@ def _write(
 
 def _mark_gone(tx: "Connection", folder: str) -> int:
     """Mark the rows of files below a folder that are not there any more; return how many."""
-    assets = assets_table()
     below = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
     there = select(assets.c.id, assets.c.path).where(below, or_(assets.c.problem.is_(None), assets.c.problem != GONE))
     gone = [row.id for row in streamed(tx, there, page=PAGE) if not os.path.lexists(row.path)]

@@ -15,7 +15,7 @@ from pipeline.engine.declared import UNUSABLE, WHY
 from pipeline.engine.pictures import PictureError, thumbnail
 from pipeline.engine.task import Task
 from pipeline.images.declaration import Buckets
-from pipeline.images.table import assets_table
+from pipeline.images.table import assets
 from pipeline.store import asks
 from pipeline.store.database import Store
 
@@ -37,7 +37,6 @@ def library_page(store: Store, task: Task, wanted: ItemsWanted, *, bucket: str =
 
 def broken_page(store: Store, *, limit: int, after: str | None = None) -> dict[str, Any]:
     """Return images that cannot be opened, with the reason, by their paths; `after` is the last id before."""
-    assets = assets_table()
     place = (assets.c.path, cast(assets.c.id, Text))
     query = select(*place, assets.c.problem).where(assets.c.problem.is_not(None)).order_by(*place).limit(limit + 1)
     with store.read() as tx:
@@ -73,7 +72,6 @@ def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:
         PictureError: it cannot be shown, for the reason that the message says.
         InputError: there is no such image, or none of that size.
     """
-    assets = assets_table()
     with store.read() as tx:
         known = select(assets.c.path, assets.c.hash, assets.c.problem).where(cast(assets.c.id, Text) == item_id)
         row = tx.execute(known.limit(1)).first()

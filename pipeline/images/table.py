@@ -79,23 +79,14 @@ def _columns(kinds: Mapping[str, tuple[Any, Holds]]) -> list[Column[Any]]:
     return [Column(name, kind) for name, (kind, _) in kinds.items()]
 
 
-def assets_table() -> Table:
-    """Return `assets` with what is read and written of it, its id of whatever type it is there."""
-    return _as_there(ASSETS, "id", OF_ASSETS)
-
-
-def asset_ai_table() -> Table:
-    """Return `asset_ai` with what is read and written of it, its types as they are there."""
-    return _as_there(ASSET_AI, "asset_id", {**OF_ANSWERS, "buckets": (AsTheColumn(), Holds.JSON)})
-
-
 def _as_there(name: str, key: str, kinds: Mapping[str, tuple[Any, Holds]]) -> Table:
     return Table(name, MetaData(), Column(key, AsTheColumn()), *_columns(kinds))
 
 
+# what is read and written of both, their ids and the buckets of whatever type they are there
+assets = _as_there(ASSETS, "id", OF_ASSETS)
+asset_ai = _as_there(ASSET_AI, "asset_id", {**OF_ANSWERS, "buckets": (AsTheColumn(), Holds.JSON)})
 LIBRARY = Pair(_assets_spec(), _asset_ai_spec)
-
-
 adopt, adoption_plan, is_adopted = LIBRARY.adopt, LIBRARY.adoption_plan, LIBRARY.is_adopted
 
 

@@ -1,9 +1,9 @@
 """The task images: what `images/declaration.py` declares, with `assets` and `asset_ai` kept for other programs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 
@@ -11,7 +11,7 @@ from pipeline.core.listed import ItemsPage, ItemsWanted, ListedItem
 from pipeline.engine.declared import UNUSABLE, WHY, DeclaredTask
 from pipeline.engine.task import Words
 from pipeline.images import ASSET_AI, how_to_begin
-from pipeline.images.table import LIBRARY, adopt, asset_ai_table, assets_table
+from pipeline.images.table import LIBRARY, adopt, asset_ai, assets
 from pipeline.tables.lists import Grid
 from pipeline.tables.write_to import RowTarget
 
@@ -59,26 +59,20 @@ class ImagesTask(DeclaredTask):
 
     def grid(self, tx: Connection) -> Grid:
         """Return what lists images; of the one that is wanted also why it cannot be asked about."""
-        return _ImagesGrid.of(super().grid(tx))
+        return _ImagesGrid(**vars(super().grid(tx)))
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:
         """Delete an image's rows; its file stays where it is."""
         super().remove_row(tx, item_id, so_far=so_far)
-        for table, column in ((asset_ai_table(), "asset_id"), (assets_table(), "id")):
+        for table, column in ((asset_ai, "asset_id"), (assets, "id")):
             tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
 
 
 task_class = ImagesTask
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class _ImagesGrid(Grid):
     """The list of a declared task, with the images that no question is made of where one of them is wanted."""
-
-    @classmethod
-    def of(cls, grid: Grid) -> Self:
-        """Return the list of the images, made of that of their task."""
-        return cls(**{one.name: getattr(grid, one.name) for one in fields(grid)})
 
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
         """Return images; of the one that is wanted also why it cannot be asked about."""
@@ -92,7 +86,6 @@ class _ImagesGrid(Grid):
 
 def _image_named(tx: Connection, name: str) -> tuple[str, str, str | None]:
     """Return (id, path, problem) of the image of that id, else of that path; of none the name alone."""
-    assets = assets_table()
     key = cast(assets.c.id, Text)
     known = select(key, assets.c.path, assets.c.problem).where(or_(key == name, assets.c.path == name))
     row = tx.execute(known.order_by(key != name, assets.c.id).limit(1)).first()
