@@ -128,11 +128,9 @@ def rows_of(data: Any) -> list[Mapping[str, Any]]:
     What is missing is None where pyarrow is installed; without it a frame of pandas tells NaN.
     """
     rows: Any = None
-    if hasattr(data, "to_pylist"):  # of Arrow
-        rows = data.to_pylist()
-    elif hasattr(data, "to_dicts"):  # of polars
+    if hasattr(data, "to_dicts"):  # of polars
         rows = data.to_dicts()
-    elif hasattr(data, "__arrow_c_stream__") and find_spec("pyarrow"):
+    elif hasattr(data, "__arrow_c_stream__") and find_spec("pyarrow"):  # of Arrow and pandas
         rows = pyarrow_for("an Arrow table").table(data).to_pylist()
     elif hasattr(data, "to_dict"):  # of pandas
         rows = data.to_dict("records")
