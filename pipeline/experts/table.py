@@ -309,11 +309,11 @@ def score(row: Mapping[Any, Any]) -> float:
     return score_of(*map(row.get, SCORED_BY))
 
 
-def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate: Any, *, tagged: bool = False) -> float:
+def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate: Any) -> float:
     """Return the score of cells: bio up to 40 by length, tags 25, profile URL 15, job title 10, positive rate 10."""
     length = len(text_of(bio))
     whole = 40 if length >= FULL_BIO else 0
-    if tagged or (tags is not None and list_of(tags)):  # NULLs are seen without a call: this runs for every row
+    if tags is not None and list_of(tags):  # NULLs are seen without a call: this runs for every row
         whole += 25
     if profile_url is not None and text_of(profile_url):
         whole += 15
@@ -376,17 +376,19 @@ def as_json(tags: Sequence[str]) -> str:
     return orjson.dumps(tags).decode()
 
 
-def write_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Sequence[Any]] | None = None) -> set[str]:
+def write_tags(
+    tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]] | None = None
+) -> set[str]:
     """Write tags (JSON text by id) with their score, where there are none yet; return the ids whose rows took them.
 
     `rows` are what the caller read in this transaction already, of these and of others, with the columns of `WRITTEN`.
     Tags are immutable: the WHERE clause holds, whatever was read before.
     """
-    rows = people(tx).plain_rows(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
+    rows = people(tx).rows(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
     changes = {
-        key: (tags[key], score_of(bio, old, url, job_title, rate, tagged=True), own)
-        for key, (own, _, job_title, bio, url, rate, old, _) in rows.items()
-        if key in tags and list_of(old) == []
+        key: (tags[key], score({**row, "tags": tags[key]}), row["id"])
+        for key, row in rows.items()
+        if key in tags and list_of(row["tags"]) == []
     }
     with refusals(experts.name):
         update_rows(tx, experts, ("tags", "findability_score"), list(changes.values()), untagged)

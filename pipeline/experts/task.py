@@ -191,7 +191,7 @@ class ExpertsTask(Task):
         """
         asked = {one.item_id: one for one in answers}
         rules = by_hand.rules_in_force(tx, table.TASK)
-        rows = table.people(tx).plain_rows(tx, list(asked), table.WRITTEN, locked=True)
+        rows = table.people(tx).rows(tx, list(asked), table.WRITTEN, locked=True)
         outdated, strangers = self._outdated(asked, rows)
         said = {key: cast("Tags", asked[key].answer).tags for key in rows.keys() - strangers}
         tags = {key: table.as_json(by_hand.merged(one, rules) if rules else one) for key, one in said.items() if one}
@@ -200,10 +200,11 @@ class ExpertsTask(Task):
         blocked = {key: _KEPT if key in tags else _SILENT for key in kept if key in tags or key not in outdated}
         return WriteResult(applied=written, outdated=outdated, blocked=blocked)
 
-    def _outdated(self, asked: Mapping[str, Answered], rows: Mapping[str, Sequence[Any]]) -> tuple[set[str], set[str]]:
+    def _outdated(
+        self, asked: Mapping[str, Answered], rows: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[set[str], set[str]]:
         """Return whose rows say another thing than was asked, and who of these is another person."""
-        told = (dict(zip(table.WRITTEN, row, strict=False)) for row in rows.values())
-        hashes = zip(rows, map(self.input_hash, told), strict=True)
+        hashes = zip(rows, map(self.input_hash, rows.values()), strict=True)
         outdated = {key: now for key, now in hashes if now != asked[key].input_hash}
         return set(outdated), {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
 
