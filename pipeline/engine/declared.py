@@ -313,7 +313,7 @@ class DeclaredTask(Task):
         An answer to a row that has changed is not applied where only the row could tell whether it is valid.
         """
         asked, table = {one.item_id: one for one in answers}, self.table(tx)
-        hashes = {key: row[0] for key, row in table.plain_rows(tx, list(asked), [HASH], locked=True).items()}
+        hashes = {key: row[HASH] for key, row in table.rows(tx, list(asked), [HASH], locked=True).items()}
         outdated = {key for key, hash_ in hashes.items() if hash_ != asked[key].input_hash}
         is_done = self._is_answered(of_input=bool(self.record.words.get("refresh")))
         done = table.ids_among(tx, list(hashes), is_done) | (outdated if self.needs_row else set())
