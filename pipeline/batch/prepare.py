@@ -51,7 +51,7 @@ class StopReason(StrEnum):
     DONE = "no item is left"
 
 
-class Limits(NamedTuple):
+class _Limits(NamedTuple):
     """What one request file may hold: rows, bytes, and estimated prompt tokens; one line alone may have more.
 
     And what all that is written now may come to; None is no limit: `quota` is how many more prompt tokens may wait at
@@ -70,33 +70,23 @@ TOGETHER = 500  # lines that are looked up at once
 TOGETHER_BYTES = 4_000_000  # and about how much they may hold together
 
 
-def together(lines: Iterator[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
-    """Yield requests, some at a time, at flat memory."""
-    some, size = list[PlannedRequest](), 0
-    for line in lines:
-        some.append(line)
-        size += line.size
-        if len(some) == TOGETHER or size >= TOGETHER_BYTES:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
-
-
 @dataclass
-class Draft:
+class _Draft:
     """A request file as it fills up, with at most `most` rows; of those that ask the same, unless it `asks_each`, one.
 
-    `passed` are rows that ask what is asked already, in a batch or a live call under way.
+    `passed` are rows that ask what is asked already, in a batch or a live call under way; `given` is what rows are told
+    that ask what was answered.
     """
 
-    limits: Limits
-    known: Calibration
+    ws: OpenWorkspace
+    limits: _Limits
+    calibration: Calibration
     most: int | None = None
     asks_each: bool = False
     asks: list[Ask] = field(default_factory=list)
     hashes: set[int] = field(default_factory=set)  # of the input hashes: a tenth of the room
     passed: set[str] = field(default_factory=set)
+    given: list[Judgement] = field(default_factory=list)
     looked_at: int = 0
     last: str = ""  # row that was looked at
     rows: int = 0  # of the file
@@ -104,15 +94,17 @@ class Draft:
     counted: Usage = NO_USAGE
     likely: Usage = NO_USAGE  # what was counted, as past answers calibrate it
 
-    def take(self, lines: Sequence[PlannedRequest], known: Known) -> tuple[list[PlannedRequest], StopReason | None]:
+    def take(self, tx: "Connection", lines: Sequence[PlannedRequest]) -> tuple[list[PlannedRequest], StopReason | None]:
         """Take rows in; return the lines of those that ask something new, and why the file ends before the rest."""
+        known = Known() if self.asks_each else look_up(tx, self.ws.task, self.ws.extractor, lines)
         new: list[PlannedRequest] = []
         for line in lines:
             item = line.item
-            is_new = item.id not in known.given and item.id not in known.waiting
             if item.id in known.waiting:
                 self.passed.add(item.id)
-            elif is_new and (self.asks_each or hash(item.input_hash) not in self.hashes):
+            elif item.id in known.given:
+                self.given.append(known.given[item.id])
+            elif self.asks_each or hash(item.input_hash) not in self.hashes:
                 if self.most is not None and len(self.asks) >= self.most:
                     return new, StopReason.DONE
                 if (full := self._add(line)) is not None:
@@ -126,7 +118,7 @@ class Draft:
 
     def _add(self, line: PlannedRequest) -> StopReason | None:
         rows, size, counted = self.rows + 1, self.size + line.size + 1, self.counted + line.usage
-        likely = self.known.applied(counted, count=rows)
+        likely = self.calibration.applied(counted, count=rows)
         if rows > 1 and (rows > self.limits.rows or size > self.limits.size or likely.prompt > self.limits.tokens):
             return StopReason.FULL
         stop = self.stop_for(likely)
@@ -137,7 +129,7 @@ class Draft:
     def stop_for(self, likely: Usage, *, slack: float = 0.0) -> StopReason | None:
         """Return why no file may be made that will use so much; the budget may be passed by this share of it."""
         room, quota = self.limits.room, self.limits.quota
-        if room is not None and self.limits.price(likely) * (1 + self.known.error) > room * (1 + slack):
+        if room is not None and self.limits.price(likely) * (1 + self.calibration.error) > room * (1 + slack):
             return StopReason.BUDGET
         return StopReason.QUOTA if quota is not None and likely.prompt > quota else None
 
@@ -184,12 +176,13 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     made, size, usage = 0, 0, NO_USAGE
     with ws.store.read() as tx:
         known = budget.calibration(tx, ws.extractor)
-        draft = Draft(_limits(ws, Way.BATCH), known, wanted.limit, ws.settings.ask_each)
-        for some in together(request_lines(tx, RequestBuilder(ws.task, ws.model), wanted)):
+        draft = _Draft(ws, _limits(ws, Way.BATCH), known, wanted.limit, ws.settings.ask_each)
+        for some in _lines(tx, ws, wanted):
             left, stop = some, None
             while left and stop is not StopReason.DONE:
                 before = draft.looked_at
-                new, stop = draft.take(left, known_of(tx, ws, left))
+                new, stop = draft.take(tx, left)
+                draft.given.clear()
                 left = left[draft.looked_at - before :]
                 size, usage = size + sum(one.size + 1 for one in new), sum((one.usage for one in new), usage)
                 if stop is StopReason.FULL:
@@ -203,33 +196,35 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     return BatchPlan(draft.looked_at, made + bool(draft.rows), len(draft.asks), size, usage.prompt, likely, cost)
 
 
-def known_of(tx: "Connection", ws: OpenWorkspace, lines: Sequence[PlannedRequest]) -> Known:
-    """Return what was asked already of what some requests ask; nothing where each is to be asked."""
-    return Known() if ws.settings.ask_each else look_up(tx, ws.task, ws.extractor, lines)
-
-
-def request_lines(
-    tx: "Connection", builder: RequestBuilder, wanted: Selection, *, after: str | None = None
-) -> Iterator[PlannedRequest]:
-    """Yield the request of every item that is wanted, in the order of rows, or of those behind one, at flat memory."""
-    task = builder.task
+def _lines(
+    tx: "Connection", ws: OpenWorkspace, wanted: Selection, *, after: str | None = None
+) -> Iterator[list[PlannedRequest]]:
+    """Yield the requests of every item that is wanted, in the order of rows, or behind one; some at once, flat."""
+    task, builder, some, size = ws.task, RequestBuilder(ws.task, ws.model), list[PlannedRequest](), 0
     found: Iterator[Rows] = asks.askable_rows(tx, task, after=after)
     if wanted.among is not None:
         among = wanted.among if wanted.trial else asks.askable_among(tx, task, wanted.among)
-        found = (task.rows(tx, some) for some in pages(among))
+        found = (task.rows(tx, page) for page in pages(among))
     for rows in found:
         free = {key: row for key, row in rows.items() if key not in wanted.without} if wanted.without else rows
-        yield from builder.lines_of(tx, free)
+        for line in builder.lines_of(tx, free):
+            some.append(line)
+            size += line.size
+            if len(some) == TOGETHER or size >= TOGETHER_BYTES:
+                yield some
+                some, size = [], 0
+    if some:
+        yield some
 
 
-def _limits(ws: OpenWorkspace, way: Way) -> Limits:
+def _limits(ws: OpenWorkspace, way: Way) -> _Limits:
     """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
     settings, waiting = ws.settings, ws.model.enqueued(ws.settings.tier)
     if way is not Way.BATCH:
         few = FEW_IMAGES if ws.task.sends_images else FEW
-        return Limits(min(few, settings.batch_rows), MAX_FILE_BYTES, settings.batch_tokens)
+        return _Limits(min(few, settings.batch_rows), MAX_FILE_BYTES, settings.batch_tokens)
     tokens = settings.batch_tokens if waiting is None else max(1, min(settings.batch_tokens, int(waiting * SHARE)))
-    return Limits(settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
+    return _Limits(settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
 
 
 class Made(NamedTuple):
@@ -252,7 +247,7 @@ def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> Made
 
     def once() -> StopReason:
         with ws.lock(LOCK):
-            sweep_request_files(ws.store, ws.data)
+            _sweep_request_files(ws.store, ws.data)
         while isinstance(one := preparation.next(), Prepared):
             made.append(one.number)
         return one
@@ -261,7 +256,7 @@ def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> Made
     return Made(made, stop, preparation.given + len(preparation.passed))
 
 
-def sweep_request_files(store: "Store", data: Path) -> list[Path]:
+def _sweep_request_files(store: "Store", data: Path) -> list[Path]:
     """Remove request files that no batch knows, left by a process that died before its claim; return them.
 
     In a transaction that writes, so that no file is claimed between the look and its removal.
@@ -299,7 +294,7 @@ class Prepared(NamedTuple):
 
 
 class _Written(NamedTuple):
-    draft: Draft
+    draft: _Draft
     file: files.Sealed
     lines: Sequence[PlannedRequest]  # of our own calls
 
@@ -381,24 +376,20 @@ class Preparation:
     def _write(self, tx: "Connection", after: str | None) -> _Written | StopReason:
         """Choose rows and write their lines; what rows are given that ask what was answered is written on the way."""
         wanted, stop, is_batch = self.wanted, StopReason.DONE, self.way is Way.BATCH
-        draft, kept, given = self._draft(tx), list[PlannedRequest](), list[Judgement]()
+        draft, kept = self._draft(tx), list[PlannedRequest]()
         part = request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}")
         with files.SealedWriter(part) as writer:
-            for lines in together(request_lines(tx, RequestBuilder(self.ws.task, self.ws.model), wanted, after=after)):
-                known = Known() if self._asks_each else known_of(tx, self.ws, lines)
-                before = draft.looked_at
-                new, full = draft.take(lines, known)
-                seen = lines[: draft.looked_at - before]
-                given += [known.given[one.item.id] for one in seen if one.item.id in known.given]
+            for lines in _lines(tx, self.ws, wanted, after=after):
+                new, full = draft.take(tx, lines)
                 kept += [] if is_batch else new
                 writer.write_lines([piece for one in new for piece in (one.data, b"\n")], len(new))
-                if len(given) >= TOGETHER:
-                    given = self._write_given(given)
+                if len(draft.given) >= TOGETHER:
+                    self._write_given(draft)
                 self.bar.show(self._taken + draft.looked_at)
                 if full is not None:
                     stop = full
                     break
-            self._write_given(given)
+            self._write_given(draft)
             self.passed |= draft.passed
             return _Written(draft, writer.seal(), kept) if draft.asks else stop
 
@@ -406,14 +397,13 @@ class Preparation:
     def _asks_each(self) -> bool:
         return self.ws.settings.ask_each or self.way is Way.TRIAL or self.is_alone
 
-    def _write_given(self, judged: list[Judgement]) -> list[Judgement]:
-        """Write what rows are given, and return what is left of it: nothing."""
+    def _write_given(self, draft: _Draft) -> None:
         ws = self.ws
-        if judged:
+        if draft.given:
             source = Source(None, ws.extractor, ws.model, ws.task.fingerprint)
             with ws.store.write() as tx:
-                self.given += write_given(tx, ws.task, judged, source=source, at=ws.now())
-        return []
+                self.given += write_given(tx, ws.task, draft.given, source=source, at=ws.now())
+            draft.given.clear()
 
     def _claim(self, tx: "Connection", written: _Written) -> Prepared:
         """Add the batch and claim its items, all or none, in the caller's transaction; its file gets its name.
@@ -434,7 +424,7 @@ class Preparation:
         files.rename(written.file, path)
         return Prepared(number, len(draft.asks), draft.last, written.lines, self._lock)
 
-    def _add(self, tx: "Connection", draft: Draft, number: int, file: files.Sealed, path: Path) -> None:
+    def _add(self, tx: "Connection", draft: _Draft, number: int, file: files.Sealed, path: Path) -> None:
         ws, task, model, now = self.ws, self.ws.task, self.ws.model, self.ws.now()
         batches.add_batch(
             tx,
@@ -459,7 +449,7 @@ class Preparation:
         if self.way is not Way.TRIAL:
             asks.claim(tx, task, ws.extractor, draft.asks, batch=number, asks_each=draft.asks_each, at=now)
 
-    def _draft(self, tx: "Connection") -> Draft:
+    def _draft(self, tx: "Connection") -> _Draft:
         ws, wanted, is_batch = self.ws, self.wanted, self.way is Way.BATCH
         known = budget.calibration(tx, ws.extractor)
         limits = _limits(ws, self.way)._replace(
@@ -467,4 +457,4 @@ class Preparation:
             room=budget.budgets(ws).room(tx, error=known.error),
             price=partial(usage_cost, ws.model, batch=is_batch, on=ws.now().date()),
         )
-        return Draft(limits, known, None if wanted.limit is None else wanted.limit - self._taken, self._asks_each)
+        return _Draft(ws, limits, known, None if wanted.limit is None else wanted.limit - self._taken, self._asks_each)
