@@ -295,8 +295,8 @@ class Prepared(NamedTuple):
 
 class _Written(NamedTuple):
     draft: _Draft
-    file: files.Sealed
-    lines: Sequence[PlannedRequest]  # of our own calls
+    file: files.Sealed | None  # None of our own calls, whose few lines are sealed where they are claimed
+    lines: Sequence[PlannedRequest]
 
 
 @dataclass
@@ -371,18 +371,21 @@ class Preparation:
                 self._lock.release()
             raise
         finally:
-            written.file.path.unlink(missing_ok=True)
+            if written.file is not None:
+                written.file.path.unlink(missing_ok=True)
 
     def _write(self, tx: "Connection", after: str | None) -> _Written | StopReason:
         """Choose rows and write their lines; what rows are given that ask what was answered is written on the way."""
         wanted, stop, is_batch = self.wanted, StopReason.DONE, self.way is Way.BATCH
         draft, kept = self._draft(tx), list[PlannedRequest]()
         part = request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}")
-        with files.SealedWriter(part) as writer:
+        with files.SealedWriter(part) if is_batch else contextlib.nullcontext() as writer:
             for lines in _lines(tx, self.ws, wanted, after=after):
                 new, full = draft.take(tx, lines)
-                kept += [] if is_batch else new
-                writer.write_lines([piece for one in new for piece in (one.data, b"\n")], len(new))
+                if writer is None:
+                    kept += new
+                else:
+                    writer.write_lines([piece for one in new for piece in (one.data, b"\n")], len(new))
                 if len(draft.given) >= TOGETHER:
                     self._write_given(draft)
                 self.bar.show(self._taken + draft.looked_at)
@@ -391,7 +394,7 @@ class Preparation:
                     break
             self._write_given(draft)
             self.passed |= draft.passed
-            return _Written(draft, writer.seal(), kept) if draft.asks else stop
+            return _Written(draft, None if writer is None else writer.seal(), kept) if draft.asks else stop
 
     @property
     def _asks_each(self) -> bool:
@@ -420,8 +423,15 @@ class Preparation:
             if self._lock is None:
                 raise StateConflictError("the lock of batch", number, expected="free", wanted="held")
         path = request_path(self.ws.data, number)
-        self._add(tx, draft, number, written.file, path)
-        files.rename(written.file, path)
+        file = written.file or files.seal_bytes(path, b"".join(one.data + b"\n" for one in written.lines))
+        try:
+            self._add(tx, draft, number, file, path)
+        except BaseException:
+            if file.path == path:
+                path.unlink(missing_ok=True)
+            raise
+        if file.path != path:
+            files.rename(file, path)
         return Prepared(number, len(draft.asks), draft.last, written.lines, self._lock)
 
     def _add(self, tx: "Connection", draft: _Draft, number: int, file: files.Sealed, path: Path) -> None:
