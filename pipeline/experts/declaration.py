@@ -97,7 +97,6 @@ def clean_tag(tag: str) -> str:
 
 
 def _ill_formed(tag: str) -> str:
-    """Return why a cleaned text is no tag; an empty text where it is one."""
     if not tag:
         return "a tag is blank"
     if len(tag) > MAX_TAG:

@@ -123,7 +123,6 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
 
 
 def _username(cell: object) -> tuple[str, str]:
-    """Return a username without the white space around it, and why it is none; empty where it is one."""
     if isinstance(cell, int) and not isinstance(cell, bool):
         cell = str(cell)
     if cell is not None and not isinstance(cell, str):
@@ -145,7 +144,6 @@ def _bad(character: str) -> str:  # bad bytes arrive as U+DC00 + byte
 
 
 def _text(column: str, cell: object) -> tuple[str | None, str]:
-    """Return a text cell without the white space around it, None where it holds nothing, and what was changed."""
     if isinstance(cell, (int, float)) and not isinstance(cell, bool) and math.isfinite(cell):
         return str(cell), "a number, stored as text"
     if cell is not None and not isinstance(cell, str):
@@ -420,7 +418,6 @@ def _kept(person: Person, values: Mapping[str, Any], reason: str) -> Finding:
 
 
 def _differing(tx: "Connection", row: Mapping[Any, Any], person: Person) -> dict[str, Any]:
-    """Return the columns in which a person's file and row differ; white space around a value makes no difference."""
     wanted = table.as_stored(tx, person.values)
     return {
         column: value

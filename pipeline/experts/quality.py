@@ -136,7 +136,6 @@ def _figures(
 
 
 def _samples(tx: "Connection", ids: list[str]) -> Iterator[Sample]:
-    """Yield the chosen people: the beginning of the biography, and the tags."""
     rows = table.people(tx).rows(tx, ids, (table.USERNAME, "bio", "tags"))
     for key in ids:
         if key in rows:

@@ -65,7 +65,6 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
 
 
 def _row(tx: Connection, name: str) -> Mapping[Any, Any]:
-    """Return the row of the person of that username, or of the one in whose username or name it stands."""
     if name in table.by_usernames(tx, [name]):
         return table.by_username(tx, name)
     found = table.usernames_with(tx, name.split(), limit=FEW + 1) if name.split() else []
@@ -131,7 +130,6 @@ def encode_experts(rows: Iterable[Mapping[Any, Any]], format_: str) -> Iterator[
 
 
 def _expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return one row of `experts` by the names of the header; what is empty is None."""
     texts: dict[str, Any] = {header: text_of(row[column]) or None for column, header in HEADERS.items()}
     tags = list_of(row["tags"])
     texts["tags"] = text_of(row["tags"]) if tags is None else tags or None
@@ -171,7 +169,6 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
 
 
 def _wrong(row: Mapping[Any, Any], answer: str | None, rules: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is wrong with one row, whose tags may have been merged."""
     if score(row) != number_of(row["findability_score"]):
         yield SCORES
     if answer is not None:

@@ -144,7 +144,6 @@ class _Shape:
 
 
 def _shape_of(tx: Connection) -> _Shape:
-    """Return how this table is; looked up once a connection."""
     known: _Shape | None = tx.info.get(_Shape)
     if known is None:
         columns = columns_of(tx, experts.name)

@@ -53,7 +53,6 @@ def typed(text: str) -> list[tuple[str, str]]:
 
 
 def _who(name: str) -> str:
-    """Return the name of an editor on one line."""
     who = " ".join(name.split())
     if not who or len(who) > MAX_RAW or not who.isprintable():
         raise InputError(f"{name[:MAX_RAW]!r} is no name of who edits; {NOTHING}", hint="give it by WHO=")
@@ -219,7 +218,6 @@ def edit_tags(
 
 
 def _editable(tx: "Connection", username: str, row: Mapping[str, Any], *, of_state: str | None) -> Document:
-    """Return a person's tags as they are now, where they may be edited."""
     if asks.parked_reason(tx, table.TASK, str(row["id"])) == asks.BEING_FORGOTTEN:
         raise InputError(f"{username!r} is being forgotten; {NOTHING}")
     if list_of(row["tags"]) is None:

@@ -163,7 +163,6 @@ def _in(place: str, names: list[str]) -> list[str]:
 
 
 def _read(path: str) -> _File | str:
-    """Return a file, or why it is left out."""
     if os.path.basename(path).startswith("."):  # noqa: PTH119 - it may be no text
         return OTHERS
     if UNSOUND.search(path):
@@ -205,7 +204,6 @@ def _is_same(one: _File, row: Row | None, *, is_refreshed: bool) -> bool:
 
 
 def _facts(found: _File) -> dict[str, Any]:
-    """Return what is kept of a file, after a look at all of its pixels."""
     facts = {"hash": found.sha256, "bytes": len(found.data), "problem": None if is_printed(found.path) else UNPRINTED}
     try:
         seen = probe(found.data)
@@ -218,7 +216,6 @@ def _facts(found: _File) -> dict[str, Any]:
 def _write(
     tx: "Connection", looked: Sequence[tuple[_File, Row | None, dict[str, Any] | None]], done: ImagesImportReport
 ) -> None:
-    """Write what some files are, and let parked ones go again that have other bytes."""
     changed = list[str]()
     for one, row, facts in looked:
         problem = (facts or row or {}).get("problem")
@@ -240,7 +237,6 @@ def _write(
 
 
 def _mark_gone(tx: "Connection", folder: str) -> int:
-    """Mark the rows of files below a folder that are not there any more; return how many."""
     below = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
     there = select(assets.c.id, assets.c.path).where(below, or_(assets.c.problem.is_(None), assets.c.problem != GONE))
     gone = [row.id for row in streamed(tx, there, page=PAGE) if not os.path.lexists(row.path)]

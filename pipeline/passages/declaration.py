@@ -119,7 +119,6 @@ def _merged(same: list[NamedConcept]) -> NamedConcept:
 
 
 def _once(texts: list[str]) -> list[str]:
-    """Return texts without empty ones and, in any case, without what stands twice; the first of each stays."""
     first: dict[str, str] = {}
     for text in texts:
         first.setdefault(text.casefold(), text)

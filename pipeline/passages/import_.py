@@ -124,7 +124,6 @@ def _metadata_in(cell: str) -> object:
 
 
 def _id_of(value: Mapping[str, Any]) -> tuple[str, str]:
-    """Return a row's id as text and nothing, or why it has none."""
     found = value.get("id")
     if found is None:
         return "", "missing"
@@ -141,7 +140,6 @@ def _id_of(value: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _wrong_text(value: Mapping[str, Any]) -> str:
-    """Return why a row's text cannot be kept; empty where it can."""
     text = value.get("text")
     if text is None:
         return "missing"

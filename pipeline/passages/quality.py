@@ -67,7 +67,6 @@ Types = dict[tuple[str, str], Counter[str]]  # how many concepts of each type ea
 
 
 def _tallied(tx: Connection, shape: PassagesShape) -> tuple[Types, Counter[tuple[str, str]]]:
-    """Return the types of the concepts of each version, and how many of each have evidence."""
     concepts = shape.concepts.c
     by = (concepts.extractor_version, concepts.extractor_model, concepts.concept_type)
     query = select(*by, func.count(), func.count(concepts.evidence)).group_by(*by)
@@ -80,7 +79,6 @@ def _tallied(tx: Connection, shape: PassagesShape) -> tuple[Types, Counter[tuple
 
 
 def _answers(tx: Connection, shape: PassagesShape, mine: Collection[tuple[str, str]]) -> Iterator[_Answer]:
-    """Yield the answers of some versions, those to one passage one after the other."""
     concepts = shape.concepts.c
     columns = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
     query = select(*columns, concepts.concept_name).where(table.of_extractors(shape, mine)).order_by(*columns)
@@ -179,7 +177,6 @@ def measure(tx: "Connection", task: "ConceptsTask", extractor: str | None) -> Qu
 
 
 def _coverage(tx: "Connection", found: int, extractor: str | None) -> Figure:
-    """Return the share of passages with a concept, of all that were asked about and are settled."""
     without = answers.count_unanswered(tx, table.TASK, extractor)
     without += max(0, answers.count_answered(tx, table.TASK, extractor) - found)
     asked = found + without

@@ -115,7 +115,6 @@ def _words(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _facet(tx: Connection, shape: PassagesShape, told: ColumnElement[Any], is_word: Any) -> GridFacet:
-    """Return what tells passages apart by what is said of their concepts, each word once."""
     here = (shape.concerns, told.is_not(None))
     listed = func.json_group_array(told.distinct()) if is_sqlite(tx) else cast(func.json_agg(told.distinct()), Text)
     cell = select(listed).where(*here).correlate(shape.passages).scalar_subquery()

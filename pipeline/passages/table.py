@@ -203,7 +203,6 @@ def _column(name: str, *, nullable: bool = True) -> Column[Any]:
 
 
 def _as_there(name: str, columns: Iterable[str]) -> Table:
-    """Return a table whose values take their types from where they stand."""
     kinds = {"created_at": IsoTime}
     return Table(name, MetaData(), *(Column(one, kinds.get(one, AsTheColumn)) for one in columns))
 
