@@ -47,8 +47,7 @@ from pipeline.core.quotes import Quote  # noqa: E402
 from pipeline.core.settings import with_given  # noqa: E402
 
 if TYPE_CHECKING:
-    from pipeline.workflows.answered import AnsweredRow, Answers
-    from pipeline.workflows.library import Workspace
+    from pipeline.workflows.library import AnsweredRow, Answers, Workspace
     from pipeline.workflows.preflight import Preflight
     from pipeline.workflows.rounds import Report as TagReport
 
@@ -85,9 +84,8 @@ def open(  # noqa: A001 - `findable.open`, as other libraries call theirs
 
 def __getattr__(name: str) -> Any:
     """Return one of the classes of reports, which are loaded when they are used."""
-    from pipeline.workflows import answered, library
+    from pipeline.workflows import library
 
-    for module in (answered, library):
-        if name in __all__ and hasattr(module, name):
-            return getattr(module, name)
+    if name in __all__ and hasattr(library, name):
+        return getattr(library, name)
     raise AttributeError(f"module 'findable' has no attribute {name!r}")

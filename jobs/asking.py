@@ -29,6 +29,7 @@ from jobs.command import (
 from jobs.output import Terminal, for_money, plural, print_json, print_line, print_table, usd
 from pipeline.batch import cancel, poll, submit
 from pipeline.batch import report as accounts
+from pipeline.batch.ask import LiveReport
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.report import KEYS, Amounts, BatchSummary, list_batches
@@ -36,10 +37,8 @@ from pipeline.batch.submit import Submitted
 from pipeline.core.text import first_few
 from pipeline.engine.questions import check_any_items
 from pipeline.engine.task import Words
-from pipeline.workflows import pilot as pilots
 from pipeline.workflows import preflight as estimates
 from pipeline.workflows import rounds, tag
-from pipeline.workflows import tag_live as asked_live
 from pipeline.workflows.preflight import ModeEstimate, Preflight, format_duration
 from pipeline.workflows.rounds import Rounds
 
@@ -74,8 +73,8 @@ def submit_open(*, limit: Limit = None, dry: Dry = False, pilot: Pilot = None, s
             rounds.begin(ws)
             going = Rounds(ws, limit=limit, judges=False)
             if pilot is None:
-                pilots.check_first(ws, skip=skip_pilot)
-            elif done := pilots.run_first(
+                tag.check_first(ws, skip=skip_pilot)
+            elif done := tag.run_first(
                 ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=goes_on
             ):
                 ws.display.say(_pilot_line(done))
@@ -230,6 +229,10 @@ def _account_document(account: IngestSummary) -> dict[str, object]:
 
 def _finish(report: rounds.Report, words: Words) -> None:
     """Print which batches failed or need a person, and end with the exit code of that, or of a failed gate."""
+    if report.live is not None and report.live.interrupted:
+        raise KeyboardInterrupt
+    if report.live is not None and report.live.stopped is not None:
+        raise report.live.stopped
     terminal = Terminal()
     for number, why in report.failed.items():
         said = f"batch {number} failed at the API ({why})"
@@ -243,8 +246,7 @@ def _finish(report: rounds.Report, words: Words) -> None:
     _finish_polled(report.polled, words)
     if report.is_down:
         sys.exit(4)
-    for quality in report.reports.values():
-        quality.check()
+    report.check()
 
 
 @command("batch-cancel")
@@ -350,12 +352,7 @@ def main(
 
         report = tag.run(ws, wanted, announce=announce, confirm=goes_on)
 
-    def check() -> None:
-        if report.live is not None:
-            _finish_live(report.live)
-        _finish(report, words)
-
-    return Report(tag.document(report), lambda: _show_tagged(report, words), check)
+    return Report(report.document(), lambda: _show_tagged(report, words), lambda: _finish(report, words))
 
 
 def _show_tagged(report: rounds.Report, words: Words) -> None:
@@ -379,7 +376,7 @@ def _show_tagged(report: rounds.Report, words: Words) -> None:
         sent = 0 if report.is_down else report.items
         print_line(f"{plural(sent, words.one, words.many)} submitted. {later}" if sent else f"{waiting}. {later}")
     if report.live is not None:
-        _show_live(report.live, words)
+        _show_live(report, words)
     if report.out_of_money:
         Terminal().warn(f"{report.out_of_money}; {plural(report.left, f'{words.one} is', f'{words.many} are')} left")
     if report.no_room:
@@ -399,15 +396,17 @@ def tag_live(*, limit: Limit = None, skip_pilot: SkipPilot = False) -> Report:
     """
     with open_workspace() as ws:
         rounds.begin(ws)
-        pilots.check_first(ws, skip=skip_pilot)
-        report, words = asked_live.run(ws, limit=limit), ws.task.words
-    return Report(asked_live.document(report), lambda: _show_live(report, words), lambda: _finish_live(report))
+        tag.check_first(ws, skip=skip_pilot)
+        going, words = Rounds(ws, limit=limit), ws.task.words
+        going.ask_live()
+        report = going.end()
+    return Report(report.live_document(), lambda: _show_live(report, words), lambda: _finish(report, words))
 
 
-def _show_live(report: asked_live.TagLiveReport, words: Words) -> None:
-    """Print what came of a run, what failed, was skipped or is left, and what comes next."""
-    asked, samples = report.asked, report.samples
-    if report.total == report.skipped:
+def _show_live(report: rounds.Report, words: Words) -> None:
+    """Print what came of our own calls, what failed, was skipped or is left, and what comes next."""
+    asked = report.live or LiveReport()
+    if not (asked.done or report.unasked):
         print_line(f"nothing to ask: {words.all_done}")
         return
     parts = [f"{asked.answered:,} {words.done}"]
@@ -416,22 +415,12 @@ def _show_live(report: asked_live.TagLiveReport, words: Words) -> None:
     parts += [f"{count:,} failed ({reason})" for reason, count in asked.failed.most_common()]
     if asked.elsewhere:
         parts.append(f"{asked.elsewhere:,} answered or claimed elsewhere")
-    if report.left:
-        parts.append(f"{report.left:,} left")
+    if report.unasked:
+        parts.append(f"{report.unasked:,} left")
     after = f". Next: {words.after}" if asked.answered else ""
     print_line(f"{', '.join(parts)}; {plural(asked.calls, 'call')}, {usd(asked.cost)}{after}")
-    for name, reason in samples:
+    for name, reason in asked.samples:
         Terminal().warn(f"{name}: {reason}")
-
-
-def _finish_live(report: asked_live.TagLiveReport) -> None:
-    """End with the exit code of what stopped the run, or of a failed gate."""
-    if report.asked.interrupted:
-        raise KeyboardInterrupt
-    if report.asked.stopped is not None:
-        raise report.asked.stopped
-    if report.quality is not None:
-        report.quality.check()
 
 
 @command("preflight")
@@ -495,22 +484,25 @@ def try_few(
             if plan.items:
                 ws.display.say(f"{ws.extractor}: {_asked_about(plan, words)}, estimated {usd(plan.cost)}")
 
-        done = pilots.run(ws, size=n, seed=seed, announce=announce, confirm=goes_on)
+        done = tag.run_pilot(ws, size=n, seed=seed, announce=announce, confirm=goes_on)
         version = "" if ws.task.label == plain else f" VERSION={ws.task.label}"
 
     def show() -> None:
         for account in done.ingested:
             _show_account(account, words)
-        print_line(_pilot_line(done) + (f". Next: make passages-backfill{version}" if done.passed else ""))
+        print_line(
+            _pilot_line(done)
+            + (f". Next: make passages-backfill{version}" if done.quality and done.quality.passed else "")
+        )
 
     return Report(done.document(), show, done.check)
 
 
-def _pilot_line(done: pilots.PilotReport) -> str:
+def _pilot_line(done: rounds.Report) -> str:
     """Return the result of a pilot in one line."""
-    quality = done.quality
-    assert quality is not None  # noqa: S101 - a pilot without one is an error
-    return f"pilot {done.pilot.number} of {done.pilot.extractor}: {quality.line}. Report: {quality.path}"
+    quality, drawn = done.quality, done.drawn
+    assert quality is not None and drawn is not None  # noqa: S101, PT018 - a pilot without one is an error
+    return f"pilot {drawn.number} of {drawn.extractor}: {quality.line}. Report: {quality.path}"
 
 
 @command("passages-backfill")

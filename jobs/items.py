@@ -275,8 +275,8 @@ def show_status(
 ) -> Report:
     """Show the state of the workspace, and the next command.
 
-    The index is held against what commands changed; what other programs changed is seen by --exact, and by `index`,
-    `run` and `doctor`. A large table of another program is counted now and then, with the time shown.
+    The index is held against what commands changed; what other programs changed is seen by --exact, and by `index`
+    and `run`. A large table of another program is counted now and then, with the time shown.
     """
     with read_workspace() as ws:
         report = status.run(ws, exact=exact)

@@ -25,11 +25,11 @@ from jobs.command import (
 from jobs.ends import code_of
 from jobs.output import Terminal, for_money, log_times, plural, print_json, print_line, print_table, usd
 from jobs.variables import as_typed, read_settings
-from pipeline.ops import backup, clean, doctor, forget, parked, restore, versions
+from pipeline.ops import backup, clean, doctor, forget, items, versions
 from pipeline.ops.versions import VersionSummary
 from pipeline.quality import evaluate
 from pipeline.workflows import run
-from pipeline.workflows.end_command import run_end_command
+from pipeline.workflows.run import run_end_command
 
 
 @command("run")
@@ -73,7 +73,7 @@ def do_due(
 def make_backup(folder: Annotated[Path, Taken(None, PATH, env="TO")]) -> Report:
     """Copy the whole workspace into FOLDER, which must not exist yet, while other commands read and write it.
 
-    Copies the database, sealed files, the index in service and the vectors, each with its hash, and no other files.
+    Copies the database, sealed files, reports and embedded vectors, each with its hash, and no other files.
     FOLDER is complete or does not exist. Of a database on PostgreSQL it prints what to type instead.
     """
     with read_workspace(whole=True) as ws:
@@ -91,13 +91,12 @@ def make_backup(folder: Annotated[Path, Taken(None, PATH, env="TO")]) -> Report:
 
 @command("restore")
 def restore_backup(folder: Annotated[Path, Taken(None, PATH, env="FROM")]) -> Report:
-    """Put the backup in FOLDER into DATA, a folder without a workspace, after checking every hash.
+    """Put the backup in FOLDER into DATA, a new folder, after checking every hash; `index` then costs nothing.
 
     With DATABASE_URL=, an empty PostgreSQL database, every table is copied there and counted: the way out of SQLite.
-    What else lies in DATA stays as it is; killed, the same command ends it. Batches that were prepared when the
-    backup was made are looked for at the API before anything is sent again.
+    Batches that were prepared when the backup was made are looked for at the API before anything is sent again.
     """
-    report = restore.run(read_settings(), folder)
+    report = backup.restore(read_settings(), folder)
 
     def show() -> None:
         if report.rows:
@@ -112,7 +111,7 @@ def restore_backup(folder: Annotated[Path, Taken(None, PATH, env="FROM")]) -> Re
 
 @command("forget")
 def forget_one(username: Annotated[str | None, Taken(None, NAME, env="EXPERT")] = None, *, item: Item = None) -> Report:
-    """Remove one person everywhere: row, answers, lines in sealed files, vectors, uploads, older builds.
+    """Remove one person everywhere: row, answers, lines in sealed files, vectors, older builds.
 
     With --item one item of a task of your own, which its source does not bring back: a digest of its key is kept. An id
     does where another program deleted the row.
@@ -129,8 +128,7 @@ def forget_one(username: Annotated[str | None, Taken(None, NAME, env="EXPERT")] 
 
     def show() -> None:
         lines = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
-        uploads = plural(report.uploads, "upload")
-        print_line(f"{name} is forgotten: {lines}, {plural(report.vectors, 'vector')}, {uploads}, and every row")
+        print_line(f"{name} is forgotten: {lines}, {plural(report.vectors, 'vector')}, and every row")
         if report.went_on:
             print_line("Its row was gone before; what was left of it went now")
         if report.reports:
@@ -179,7 +177,6 @@ def clean_up(*, dry: Dry = False) -> Report:
     took = (
         f"{plural(report.files, 'file')} of {plural(len(report.batches), 'batch', 'batches')}",
         f"{report.size:,} bytes",
-        plural(report.uploads, "upload"),
         plural(len(report.builds), "build"),
         f"{plural(len(report.reports), 'file')} of reports",
         plural(len(report.litter), "left-over"),
@@ -265,7 +262,7 @@ def measure(*, extractor: Version = None) -> Report:
 def list_parked() -> Report:
     """List all people who failed for good and are not asked again, with the reason."""
     with read_workspace() as ws:
-        rows, words = parked.list_parked(ws.store, ws.task), ws.task.words
+        rows, words = items.list_parked(ws.store, ws.task), ws.task.words
 
     def show() -> None:
         cells = [(row.name, row.reason, f"{row.since:%Y-%m-%d %H:%M}") for row in rows]
@@ -288,6 +285,6 @@ def unpark(
     with open_workspace() as ws:
         words = ws.task.words
         ask = f"make {words.many}-backfill" if ws.task.needs_pilot else words.make("batch-submit")
-        names = parked.unpark_items(ws, name=name, everyone=all_, confirm=confirmed)
+        names = items.unpark_items(ws, name=name, everyone=all_, confirm=confirmed)
     freed = f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}"
     return Report({"unparked": names}, freed if names else f"no {words.one} to unpark")

@@ -88,8 +88,10 @@ class PollReport:
         return vars(self) | {"stopped": self.stopped.message if self.stopped else None}
 
 
-def run(ws: OpenWorkspace, *, wait: bool, first: bool = False) -> PollReport:
+def run(ws: OpenWorkspace, *, wait: bool, first: bool = False, bar: "Bar | None" = None) -> PollReport:
     """Look at every submitted batch, once or until all are over, or the first; returns what was seen.
+
+    A `bar` shows how many requests are done, in the place of one of its own.
 
     Where no look succeeds for `poll_patience` seconds, or a daily quota is used up, it ends early and says so in
     `stopped`; everything else was done, and what could not be looked at is as it was.
@@ -105,8 +107,8 @@ def run(ws: OpenWorkspace, *, wait: bool, first: bool = False) -> PollReport:
     if not poll.done:
         return poll.report
     label = f"batch {next(iter(poll.done))}" if len(poll.done) == 1 else f"{len(poll.done)} batches"
-    with ws.display.bar(label, poll.total) as bar:
-        poll.follow(wait=wait, first=first, bar=bar)
+    with contextlib.nullcontext(bar) if bar else ws.display.bar(label, poll.total) as shown:
+        poll.follow(wait=wait, first=first, bar=shown)
     poll.sum_up()
     if poll.report.downloaded or poll.report.failed:
         _check_duplicates(ws)

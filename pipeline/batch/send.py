@@ -9,7 +9,7 @@ of a whole file gives the batch up.
 
 import contextlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,7 +40,7 @@ from pipeline.store.locks import Lock, LockLostError
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.gemini.client import Client
-    from pipeline.gemini.remote import RemoteBatch, RemoteFile
+    from pipeline.gemini.remote import RemoteBatch
     from pipeline.store.database import Connection, Store
 
 
@@ -372,27 +372,6 @@ def _record_duplicates(tx: "Connection", batch: Batch, listing: "Iterable[Remote
             batches.add_duplicate(tx, batch, remote_name=one.name, display_name=one.display_name, at=at)
             if one.state.is_over:
                 batches.duplicate_cancelled(tx, one.name, at=at)
-
-
-class LeftUpload(NamedTuple):
-    """An upload that nothing needs any more, and the number of the batch it was made for."""
-
-    file: "RemoteFile"
-    batch: int
-
-
-def left_uploads(store: "Store", client: "Client", *, of: Collection[int] | None = None) -> list[LeftUpload]:
-    """Return our uploads whose batch is over, or is not known here; with `of` those of these batches alone.
-
-    One is known by its display name, which is that of the try it was made for.
-    """
-    listed = client.list_files()
-    with store.read() as tx:  # after the list: whatever is in it was recorded before it was uploaded
-        workspace_id = re.escape(workspace.get_workspace(tx).workspace_id)
-        needed = {batch.number for batch in batches.batches_in_states(tx) if not batch.is_over}
-    form = re.compile(rf"findable-{workspace_id}-.+-(\d+)-[0-9a-f]{{16}}-t\d+")
-    found = [LeftUpload(file, int(name[1])) for file in listed if (name := form.fullmatch(file.display_name))]
-    return [one for one in found if one.batch not in needed and (of is None or one.batch in of)]
 
 
 def drop_upload(client: "Client", upload: str | None) -> None:

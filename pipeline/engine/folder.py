@@ -2,13 +2,11 @@
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.settings import Settings
 from pipeline.core.text import BAD_TEXT
 
 # Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
@@ -29,10 +27,6 @@ WRITTEN = {
     "emulator/local-engine-files": ".*",
 }
 
-# Under these names a workspace keeps what cannot be made again; another's, and a restore goes nowhere near it.
-KEPT = re.compile(r"findable\.db.*|workspace\.json|batches|index|reports|local-engine.*|faiss\.index|metadata\.json")
-RESTORING = "restore"  # how the folder begins in which a restore makes a workspace ready
-
 
 def make_directory(data: Path) -> None:
     """Make the workspace's directory where it is not there.
@@ -47,20 +41,6 @@ def make_directory(data: Path) -> None:
 def is_free(data: Path) -> bool:
     """Return whether a workspace can begin in a folder without standing beside what is there: it is new, or empty."""
     return not data.exists() or (data.is_dir() and not any(data.iterdir()))
-
-
-def check_restored(settings: Settings) -> None:
-    """Pass unless a restore into the folder was begun and is not over: the database comes last where it is a file.
-
-    Raises:
-        ConfigurationError: that is so.
-    """
-    data, is_there = settings.data, not settings.database_url and (settings.data / "findable.db").exists()
-    if not is_there and [*data.glob(f"{RESTORING}.*{files.PART}")]:
-        raise ConfigurationError(
-            f"a restore into {data} is not finished; nothing was changed",
-            hint="run the same `make restore FROM=…` again, which ends it; DATA= begins elsewhere",
-        )
 
 
 def check_links(data: Path) -> None:

@@ -340,11 +340,10 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
 
     Raises:
         ConfigurationError: there is no workspace to read or to write to, or what would be added to another program's
-            database was not agreed to, or a restore is not finished.
+            database was not agreed to.
     """
     if any(one.is_file() for one in (settings.data, *settings.data.parents)):
         return ""  # it cannot be a folder, which opening it says
-    folder.check_restored(settings)
     with store.read_unchanged() as tx:
         is_ours = tx is not None and schema.is_workspace(tx)
         others, made, plan = ([], [], []) if tx is None else _added(tx, settings, access)

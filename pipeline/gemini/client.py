@@ -49,7 +49,6 @@ from pipeline.gemini.remote import (
     LATER,
     UNREAD,
     RemoteBatch,
-    RemoteFile,
     UnreadableError,
     failure,
     refusal,
@@ -214,10 +213,6 @@ class Client:
     def list_batches(self) -> list[RemoteBatch]:
         """Return every batch the API lists, in its order (newest first), or raise; never a part of the list."""
         return self._all_pages(lambda sdk: sdk.aio.batches.list, "operations", remote.read_operation)
-
-    def list_files(self) -> list[RemoteFile]:
-        """Return every file the API keeps for this key."""
-        return self._all_pages(lambda sdk: sdk.aio.files.list, "files", remote.read_file)
 
     def list_models(self) -> list[str]:
         """Return the names of the models this key can reach, without `models/`."""

@@ -62,15 +62,6 @@ class RemoteBatch:
     failed: int | None = None
 
 
-@dataclass(frozen=True)
-class RemoteFile:
-    """One file as the API lists it: its name there, the display name it was uploaded under, and its size in bytes."""
-
-    name: str
-    display_name: str
-    size: int
-
-
 def read_operation(document: Any) -> RemoteBatch:
     """Return the batch an operation is about; raise UnreadableError where it is about none."""
     name = _object(document).get("name")
@@ -89,14 +80,6 @@ def read_operation(document: Any) -> RemoteBatch:
         _reason(document.get("error")),
         *_counts(_object(metadata.get("batchStats"))),
     )
-
-
-def read_file(document: Any) -> RemoteFile | None:
-    """Return a file of the list of files; None for what has no name of a file, which cannot be one of ours."""
-    file = _object(document)
-    if not FILE_NAME.fullmatch(name := _text(file.get("name"))):
-        return None
-    return RemoteFile(name, _text(file.get("displayName")), _count(file.get("sizeBytes")) or 0)
 
 
 def read_model(document: Any) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import FindableError
 from pipeline.core.progress import Bar, Progress
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
 PAGE = 1000  # entries between two looks at the clock
 
 
-class Staleness(NamedTuple):
-    """How an index differs from the database: entries to be written anew, and those that the database has not."""
-
-    outdated: int
-    strangers: int
-
-    @property
-    def behind(self) -> int:
-        """Return how many entries the index does not have, holds with another text or other tags, or holds too many."""
-        return self.outdated + self.strangers
-
-
 def count_stale(
     collection: Indexed, tx: "Connection", index: "Index | None", display: Progress, *, exact: bool = False
 ) -> int:
@@ -42,18 +30,13 @@ def count_stale(
     if index is None:
         return collection.count(tx)
     build, position = index.manifest.number, index.manifest.position
-    if exact or workspace.has_changed(tx, collection.task, build=build, position=position):
-        return staleness(collection, tx, index, display).behind
-    return 0
-
-
-def staleness(collection: Indexed, tx: "Connection", index: "Index", display: Progress) -> Staleness:
-    """Compare every entry of the database with an index; changes of other programs are found too."""
+    if not (exact or workspace.has_changed(tx, collection.task, build=build, position=position)):
+        return 0
     held = index.content_hashes()
     with display.bar("comparing", len(index), late=True) as bar:
         entries = _shown(collection.entries(tx), bar)
         outdated = sum(held.pop(entry.id, None) != content_hash(entry) for entry in entries)
-    return Staleness(outdated, len(held))
+    return outdated + len(held)  # which the database has not
 
 
 def place_of_entry(data: Path, collection: Indexed, item_id: str, entry: Entry | None) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""Copy the whole workspace into one folder while others read and write it.
+"""Copy the whole workspace into one folder while others work in it, and put such a copy into a new folder.
 
     manifest.json        the SHA-256 of each file of the copy; written last
     findable.db          the database as it stood at one moment, in one file
     batches/             the sealed files that it names
-    index/               the builds that were in service, and the cached vectors
+    index/vectors/       what was embedded, so that `make index` builds the index again and pays for nothing
     reports/             the reports on answers
     local-engine…        the local engine's state, where it works here
 
-The builds are copied before the database, so that it knows them, and the sealed files after it: they never change. The
-folder gets its name when it is whole. A database on a server is copied by its own programs: see `typed_lines`.
+The sealed files are copied after the database: they never change. A folder gets its name when it is whole. One on
+a server is copied by its own programs, and a copy can be restored into an empty one there: the way out of SQLite.
 """
 
 import contextlib
@@ -17,25 +17,33 @@ import os
 import shlex
 import shutil
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core import __version__, files, links
-from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
-from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index.builds import Builds
+from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
+from pipeline.core.progress import NoProgress
+from pipeline.core.settings import Settings
+from pipeline.core.states import BatchState
+from pipeline.core.text import first_few
+from pipeline.engine.folder import is_free
+from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
 from pipeline.quality import report
-from pipeline.store import batches, erase, workspace
+from pipeline.store import asks, batches, erase, integrity, schema, workspace
+from pipeline.store.copy import copy_tables, names_beside
 from pipeline.store.database import Store
 
-FORMAT = 3
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+
+FORMAT = 4
 MANIFEST = "manifest.json"
 DATABASE = "findable.db"
 ENGINE, ENGINE_FILES = "local-engine.sqlite", "local-engine-files"
-VECTORS = "index/vectors"
 
 
 @dataclass(frozen=True)
@@ -48,13 +56,20 @@ class BackupReport:
     typed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class BackupManifest:
-    """What a copy holds: the hash of each file by its path."""
+@dataclass
+class RestoreReport:
+    """What was restored: where to, when the copy was made, its files, and the batches that were not sent.
 
-    workspace_id: str
-    made_at: str  # ISO 8601, UTC
-    files: dict[str, str]
+    In a server's database `rows` says how many each table has; `left_behind` is not ours, and stays in the copy alone.
+    """
+
+    path: str
+    made_at: str
+    files: int
+    unsent: list[int] = field(default_factory=list)
+    database: str = ""
+    rows: dict[str, int] = field(default_factory=dict)
+    left_behind: list[str] = field(default_factory=list)
 
 
 def run(ws: OpenWorkspace, target: Path) -> BackupReport:
@@ -68,24 +83,20 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
     if os.path.lexists(target):
         raise InputError(f"{target} is there already; nothing was written", hint="name a folder that is not there yet")
     if ws.store.path is None:
-        return BackupReport(str(target), typed=typed_lines(ws, target))
+        return BackupReport(str(target), typed=_typed_lines(ws, target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    check_room(target, ws.store.path.stat().st_size)
+    _check_room(target, ws.store.path.stat().st_size)
     staging = links.staging_of(target)
     with links.removed_on_error(staging):
-        manifest = _copy(ws, staging)
-        document = {"format": FORMAT, "version": __version__, **vars(manifest)}
+        workspace_id, found = _copied(ws, staging)
+        made = {"workspace_id": workspace_id, "made_at": ws.now().isoformat(timespec="seconds"), "files": found}
+        document = {"format": FORMAT, "version": __version__, **made}
         files.seal_bytes(staging / MANIFEST, json.dumps(document, indent=1).encode("ascii") + b"\n")
-        try:
-            staging.rename(target)
-        except OSError as error:
-            raise InputError(f"{target} was made meanwhile; no backup was made", hint="name another folder") from error
-    files.sync_directory(target.parent)
-    size = sum((target / name).stat().st_size for name in manifest.files)
-    return BackupReport(str(target), len(manifest.files), size)
+        _rename(staging, target)
+    return BackupReport(str(target), len(found), sum((target / name).stat().st_size for name in found))
 
 
-def typed_lines(ws: OpenWorkspace, target: Path) -> tuple[str, ...]:
+def _typed_lines(ws: OpenWorkspace, target: Path) -> tuple[str, ...]:
     """Return what to type for a copy of a workspace on a server: the database first, for it names the files."""
     url = ws.store.address.replace("postgresql+psycopg:", "postgresql:", 1)
     words = (
@@ -96,12 +107,7 @@ def typed_lines(ws: OpenWorkspace, target: Path) -> tuple[str, ...]:
     return tuple(shlex.join(map(str, line)) for line in words)
 
 
-def check_room(folder: Path, need: int) -> None:
-    """Pass where there is room for so many bytes.
-
-    Raises:
-        ConfigurationError: there is not.
-    """
+def _check_room(folder: Path, need: int) -> None:
     there = next(one for one in (folder, *folder.parents) if one.exists())
     free = shutil.disk_usage(there).free
     if need > free:
@@ -111,50 +117,32 @@ def check_room(folder: Path, need: int) -> None:
         )
 
 
-def copy_file(source: Path, target: Path) -> str:
-    """Copy one file, durable when this returns, and return the hash of the bytes that were written.
+def _rename(staging: Path, folder: Path) -> None:
+    """Give a whole folder its name, where nothing stands, or an empty folder."""
+    try:
+        staging.rename(folder)
+    except OSError as error:
+        raise InputError(f"{folder} was made meanwhile; nothing was changed", hint="name another folder") from error
+    files.sync_directory(folder.parent)
 
-    Raises:
-        FileNotFoundError: there is no such file any more.
-    """
+
+def _copy_file(source: Path, target: Path) -> str:
+    """Copy one file, durable when this returns, and return the hash of the bytes that were written."""
     with source.open("rb") as file, files.SealedWriter(target) as writer:
         while piece := file.read(1 << 20):
             writer.write(piece)
         return writer.seal().sha256
 
 
-def read_manifest(folder: Path) -> BackupManifest:
-    """Return what a copy holds.
-
-    Raises:
-        InputError: there is no copy in that folder, or one of another version.
-    """
-    try:
-        document = json.loads((folder / MANIFEST).read_bytes())
-        hashes = {str(name): str(sha256) for name, sha256 in document["files"].items()}
-        found = BackupManifest(str(document["workspace_id"]), str(document["made_at"]), hashes)
-        is_known = document["format"] == FORMAT and DATABASE in hashes
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"it has no {MANIFEST}" if isinstance(error, FileNotFoundError) else f"its {MANIFEST} cannot be read"
-        raise InputError(f"{folder} is no backup: {why}", hint="name a folder that `make backup` made") from error
-    paths = [PurePosixPath(name) for name in hashes]
-    if not is_known or any(path.is_absolute() or ".." in path.parts or "\\" in str(path) for path in paths):
-        raise InputError(f"{folder} is a backup of another version, or was changed", hint="take another backup")
-    return found
-
-
-def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
-    found = dict[str, str]()
-    for collection in ws.collections:
-        found |= _build(ws, staging, collection.folder)
-    found |= _loose(ws.data, staging, (ws.data / VECTORS).glob("*.vectors"))
+def _copied(ws: OpenWorkspace, staging: Path) -> tuple[str, dict[str, str]]:
+    """Copy everything, and return the workspace's id and the hash of each file by its path."""
+    found = _loose(ws.data, staging, (ws.data / "index" / "vectors").glob("*.vectors"))
     with ws.store.held() as source:
-        _copy_database(source.connection.driver_connection, staging / DATABASE)
+        found[DATABASE] = _copy_database(source.connection.driver_connection, staging / DATABASE)
     with closing(Store(f"sqlite:///{staging / DATABASE}")) as copy, copy.read_unchanged() as tx:
         assert tx is not None  # noqa: S101 - the file is there
         everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
         workspace_id = workspace.get_workspace(tx).workspace_id
-    found[DATABASE] = files.sync_part(staging / DATABASE).sha256
     for batch in everyone:
         for name, sha256 in ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256)):
             is_needed = not (batch.is_over or batch.number in cleaned)
@@ -162,26 +150,26 @@ def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
                 found[name] = _sealed(ws, staging, name, sha256 or "", is_needed=is_needed)
     for task in ws.tasks:
         every = report.reports_of_task(ws.data, task.name).values()
-        found |= _loose(ws.data, staging, (one for paths in every for one in paths if one.suffix != files.PART))
+        found |= _loose(ws.data, staging, (one for paths in every for one in paths))
     if (ws.data / ENGINE).is_file():
         with closing(sqlite3.connect(ws.data / ENGINE)) as engine:
-            _copy_database(engine, staging / ENGINE)
-        found[ENGINE] = files.sync_part(staging / ENGINE).sha256
+            found[ENGINE] = _copy_database(engine, staging / ENGINE)
         found |= _loose(ws.data, staging, (ws.data / ENGINE_FILES).glob("*"))
-    return BackupManifest(workspace_id, ws.now().isoformat(timespec="seconds"), dict(sorted(found.items())))
+    return workspace_id, dict(sorted(found.items()))
 
 
-def _copy_database(source: Any, target: Path) -> None:
-    """Copy a database as it stands at one moment, into one file also where it cannot be written."""
+def _copy_database(source: Any, target: Path) -> str:
+    """Copy a database as it stands at one moment, into one file also where it cannot be written; return its hash."""
     with closing(sqlite3.connect(target)) as file:
         source.backup(file)
         file.execute("PRAGMA journal_mode = DELETE")
+    return files.sync_part(target).sha256
 
 
 def _sealed(ws: OpenWorkspace, staging: Path, name: str, sha256: str, *, is_needed: bool) -> str:
     """Copy one sealed file; one that nothing needs and that was damaged is copied as it is, with a warning."""
     try:
-        copied = copy_file(ws.data / name, staging / name)
+        copied = _copy_file(ws.data / name, staging / name)
     except FileNotFoundError as error:
         raise InconsistentError(f"{name} is gone; no backup was made", hint="run `make doctor`") from error
     if copied != sha256 and is_needed:
@@ -191,33 +179,129 @@ def _sealed(ws: OpenWorkspace, staging: Path, name: str, sha256: str, *, is_need
     return copied
 
 
-def _build(ws: OpenWorkspace, staging: Path, folder: str) -> dict[str, str]:
-    """Copy the build in service in a folder; a broken one is left out, and that is said."""
-    try:
-        current = Builds(ws.data, folder).current()
-        if current is None:
-            return {}
-        place = PurePosixPath("index", folder, "builds", str(current.number))
-        names = (*current.hashes, "manifest.json")
-        found = {f"{place}/{name}": copy_file(ws.data / place / name, staging / place / name) for name in names}
-    except FindableError as error:
-        ws.display.warn(f"the index is not in the backup: {error.message}")
-        return {}
-    except FileNotFoundError as error:
-        said = "the index was replaced while it was copied; no backup was made"
-        raise InconsistentError(said, hint="run it again") from error
-    if any(found[f"{place}/{name}"] != sha256 for name, sha256 in current.hashes.items()):
-        links.remove_link(staging / place)
-        ws.display.warn(f"build {current.number} is damaged and not in the backup; `make index` builds another")
-        return {}
-    return found
-
-
 def _loose(data: Path, staging: Path, paths: Iterable[Path]) -> dict[str, str]:
     """Copy files that others may append to or remove meanwhile; any beginning of them is good."""
     found = {}
     for path in paths:
         name = path.relative_to(data).as_posix()
         with contextlib.suppress(FileNotFoundError):
-            found[name] = copy_file(path, staging / name)
+            found[name] = _copy_file(path, staging / name)
     return found
+
+
+def restore(settings: Settings, source: Path) -> RestoreReport:
+    """Restore the backup in `source` into a new folder, and its database into a server's where the settings name one.
+
+    Raises:
+        InputError: `source` is no backup, or something stands in the folder.
+        ConfigurationError: the database of the settings is no PostgreSQL, or holds a workspace already.
+        InconsistentError: the backup is damaged; nothing was changed.
+    """
+    source, data = Path(source).absolute(), settings.data.absolute()
+    made_at, hashes = _read_manifest(source)
+    report = RestoreReport(str(data), made_at, len(hashes))
+    if not is_free(data):
+        names = (data.with_name(f"{data.name}-restored{number}") for number in ("", *range(2, 100)))
+        free = next((path for path in names if not os.path.lexists(path)), "new-folder")
+        raise InputError(
+            f"{data} is not empty, and a restore goes into a new folder; nothing was changed",
+            hint=f"take a new folder: make restore FROM={shlex.quote(str(source))} DATA={shlex.quote(str(free))}",
+        )
+    data.parent.mkdir(parents=True, exist_ok=True)
+    _check_room(data, sum(one.stat().st_size for name in hashes if (one := source / name).is_file()))
+    with _server(settings) as server:
+        staging = links.staging_of(data)
+        with links.removed_on_error(staging):
+            if wrong := [name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)]:
+                said = f"the backup {source} is damaged: {first_few(wrong)}; nothing was changed"
+                raise InconsistentError(said, hint="take another backup")
+            report.unsent = _set_right(staging / DATABASE)
+            if server is not None:
+                _put_tables(settings, server, staging, report)
+                (staging / DATABASE).unlink()
+            _rename(staging, data)
+    return report
+
+
+def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
+    """Return when a copy was made, and the hash of each of its files."""
+    try:
+        document = json.loads((folder / MANIFEST).read_bytes())
+        hashes = {str(name): str(sha256) for name, sha256 in document["files"].items()}
+        made_at, is_known = str(document["made_at"]), document["format"] == FORMAT and DATABASE in hashes
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"it has no {MANIFEST}" if isinstance(error, FileNotFoundError) else f"its {MANIFEST} cannot be read"
+        raise InputError(f"{folder} is no backup: {why}", hint="name a folder that `make backup` made") from error
+    paths = [PurePosixPath(name) for name in hashes]
+    if not is_known or any(path.is_absolute() or ".." in path.parts or "\\" in str(path) for path in paths):
+        raise InputError(f"{folder} is a backup of another version, or was changed", hint="take another backup")
+    return made_at, hashes
+
+
+def _copied_wrong(source: Path, staging: Path, name: str, sha256: str) -> bool:
+    try:
+        return _copy_file(source / name, staging / name) != sha256
+    except FileNotFoundError:
+        return True
+
+
+def _set_right(path: Path) -> list[int]:
+    """Hold a copied database against itself, and let nothing in it be sent without a look; return what was unsent.
+
+    What was prepared when the backup was made may have been created since. It counts as unclear now, so that the next
+    submit looks for it in the whole remote list, also where that shows it late.
+    """
+    with closing(Store(f"sqlite:///{path}")) as store:
+        schema.ensure_schema(store, [])
+        with store.write() as tx:
+            if damage := integrity.damage(tx):
+                said = f"the backup's database is damaged: {damage[0]}"
+                raise InconsistentError(said, hint="take another backup")
+            unsent = batches.batches_in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING)
+            workspace_id = workspace.get_workspace(tx).workspace_id
+            for batch in unsent:
+                batches.mark_doubtful(tx, batch, workspace_id=workspace_id, at=datetime.now(UTC))
+    return [batch.number for batch in unsent]
+
+
+@contextlib.contextmanager
+def _server(settings: Settings) -> Iterator[Store | None]:
+    """Yield the server's database that the settings name, which has no tables of ours; None where they name none."""
+    if not settings.database_url:
+        yield None
+        return
+    with closing(Store(settings.url.reveal())) as store:
+        if store.path is not None:
+            raise ConfigurationError(
+                "a backup is restored into a folder, or into an empty PostgreSQL database; nothing was changed",
+                hint="leave DATABASE_URL out, or name a database that createdb made",
+            )
+        with store.read() as tx:
+            found = schema.our_tables(tx, {"experts"})
+        if found:
+            raise ConfigurationError(
+                f"{store.shown} has tables of findable already ({first_few(found)}), and a restore overwrites none; "
+                "nothing was changed",
+                hint="make an empty database with createdb and name it",
+            )
+        yield store
+
+
+def _put_tables(settings: Settings, server: Store, staging: Path, report: RestoreReport) -> None:
+    here = replace(settings, data=staging, database_url=None)
+    with (
+        open_workspace(here, NoProgress(), access=Access.READ, whole=True) as ws,
+        ws.store.read() as tx,
+        server.write() as there,
+    ):
+        schema.make_schema(there)
+        everything: list[Table] = [*schema.metadata.sorted_tables]
+        above = dict[str, int]()
+        for one in ws.tasks:
+            one.make_tables(tx, there)
+            own = one.tables(tx)
+            everything += own
+            above |= {table.name: asks.highest_id(tx, one.name) for table in own}
+        report.rows = copy_tables(tx, there, everything, above=above)
+        report.left_behind = names_beside(tx, everything)
+    report.database = server.address

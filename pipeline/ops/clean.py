@@ -1,4 +1,4 @@
-"""Remove what is no longer needed: sealed files of batches long over, uploads, older builds and reports, litter.
+"""Remove what is no longer needed: sealed files of batches long over, older builds and reports, litter.
 
 The accounts stay. That a batch's files are removed is recorded before they are, so that no check misses them later; the
 next run goes on where a killed one was.
@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pipeline.batch import prepare, send
+from pipeline.batch import prepare
 from pipeline.batch.folder import FOLDER
 from pipeline.core import files, links
-from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
@@ -29,14 +28,13 @@ OURS = re.compile(r"(\d{6,})-(requests|results)\.(?:jsonl(\..+)?|asked)")
 
 @dataclass
 class CleanReport:
-    """What was removed, or with `dry` would be: batches whose files went, all their bytes, uploads, builds, reports."""
+    """What was removed, or with `dry` would be: batches whose files went, all their bytes, builds, reports."""
 
     keep_days: float
     dry: bool
     batches: list[int] = field(default_factory=list)
     files: int = 0
     size: int = 0
-    uploads: int = 0
     builds: list[int] = field(default_factory=list)
     reports: list[str] = field(default_factory=list)
     litter: list[str] = field(default_factory=list)
@@ -44,14 +42,11 @@ class CleanReport:
     @property
     def nothing(self) -> bool:
         """True when there was nothing to remove."""
-        return not any((self.files, self.uploads, self.builds, self.reports, self.litter))
+        return not any((self.files, self.builds, self.reports, self.litter))
 
 
 def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
-    """Remove what is older than KEEP_DAYS and no longer needed; where `dry`, only say what.
-
-    Where the backend cannot be asked about uploads, a warning says so and the rest is done.
-    """
+    """Remove what is older than KEEP_DAYS and no longer needed; where `dry`, only say what."""
     report = CleanReport(ws.settings.keep_days, dry)
     oldest = ws.now() - timedelta(days=ws.settings.keep_days)
     with contextlib.nullcontext() if dry else ws.lock(prepare.LOCK):
@@ -64,8 +59,10 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
     with ws.store.read() as tx:
         named = {Path(one.report).stem for one in runs.all_pilots(tx) if one.report is not None}
     for task in ws.tasks:
-        _clean_reports(ws.data, task.name, oldest=oldest, named=named, report=report)
-    _clean_uploads(ws, report=report)
+        old = reports.older_reports(ws.data, task.name, oldest, kept=named)
+        report.reports += [path.name for path in old]
+        for path in () if dry else old:
+            path.unlink(missing_ok=True)
     return report
 
 
@@ -111,30 +108,6 @@ def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -
             links.remove_link(path)
 
 
-def _clean_reports(data: Path, task: str, *, oldest: datetime, named: set[str], report: CleanReport) -> None:
-    """Remove a task's reports written before `oldest`, but the newest and those `named` by a pilot's verdict."""
-    old = reports.older_reports(data, task, oldest, kept=named)
-    stale = [path for path in reports.stale_parts(data, task) if path not in old]
-    report.reports += [path.name for path in old]
-    report.litter += [path.name for path in stale]
-    for path in () if report.dry else (*old, *stale):
-        path.unlink(missing_ok=True)
-
-
-def _clean_uploads(ws: OpenWorkspace, *, report: CleanReport) -> None:
-    """Delete uploads of ours at the API that no batch needs any more; the API itself does so after 48 h."""
-    with ws.store.read() as tx:
-        if not batches.batches_in_states(tx):
-            return
-    try:
-        for one in send.left_uploads(ws.store, ws.client):
-            report.uploads += 1
-            if not report.dry:
-                ws.client.delete(one.file.name)
-    except (RemoteError, ConfigurationError) as error:
-        ws.display.warn(f"uploads were not looked at: {error.message}")
-
-
 def unknown_sealed(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
     """Return the files of batches that were sent and that the database does not know, as an older copy of it does not.
 
@@ -154,7 +127,8 @@ def litter(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
         everyone = batches.batches_in_states(tx)
     known = {data / name for batch in everyone for name in (batch.request_file, batch.result_file) if name}
     coming = {batch.number for batch in everyone if batch.state in {BatchState.SUBMITTED, BatchState.ASKING}}
-    abandoned = [path for path in sorted(data.glob(f"*{files.PART}")) if files.is_abandoned(path)]
+    parts = (path for folder in (data, data / reports.FOLDER) for path in sorted(folder.glob(f"*{files.PART}")))
+    abandoned = [path for path in parts if files.is_abandoned(path)]
     kept = known.union(unknown_sealed(store, data, borne))
     return abandoned + [path for path in sorted((data / FOLDER).glob("*")) if _is_litter(path, kept, coming)]
 

@@ -7,14 +7,13 @@ a quiet moment and not for a loop.
 import contextlib
 import json
 import re
-import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import send
 from pipeline.core import __version__, files
@@ -32,22 +31,18 @@ from pipeline.core.errors import (
 from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
-from pipeline.index import build, embed, staleness
+from pipeline.index import build, embed
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops import clean
-from pipeline.quality import report as reports
-from pipeline.store import answers, asks, batches, erase, integrity, runs, workspace
+from pipeline.store import answers, asks, batches, erase, integrity, workspace
 from pipeline.store.batches import Batch, name_prefix
 
 if TYPE_CHECKING:
-    from pipeline.engine.task import Indexed
     from pipeline.index.manifest import Manifest
 
-T = TypeVar("T")
 RESTORE = "restore a backup (make restore FROM=…)"
-REMOTE = frozenset({"models", "backend", "uploads"})
-ROOM = 256 * 1024 * 1024  # ours: bytes beside what the next build and a compaction take
+REMOTE = frozenset({"models", "backend"})
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
 LIBRARIES = ("google-genai", "sqlalchemy", "pydantic", "numpy", "faiss-cpu")
@@ -166,16 +161,6 @@ def _database(look: _Look) -> Found:
     for number, word in unknown.items():
         said = f"batch {number} is in a state that does not exist: {word!r}"
         yield CheckFinding(said, "no command knows what to do with it", RESTORE)
-
-
-def _disk(look: _Look) -> Found:
-    """Is there room for the next build, and for the compaction after an item is forgotten?"""
-    free, database = shutil.disk_usage(look.data).free, look.store.path
-    served = [path for top in ("current", "tasks/*/current") for path in (look.data / "index").glob(f"{top}/*")]
-    sizes = [path.stat().st_size for path in (*served, *([database] * 2 if database else ())) if path.is_file()]
-    if free < (need := sum(sizes) + ROOM):
-        said = f"the disk has {free:,} bytes left, and the next build may need {need:,}"
-        yield notice(said, "a full disk stops every command", "make clean, or make room")
 
 
 def _batches(look: _Look) -> Found:
@@ -302,16 +287,6 @@ def _tasks(look: _Look) -> Found:
             yield notice(said, why, f"put it back, or name it where it is now: TASK=path/{place.name}")
 
 
-def _pilots(look: _Look) -> Found:
-    """Has every pilot its report?"""
-    with look.store.read() as tx:
-        tried = [one for one in runs.all_pilots(tx) if one.report is not None]
-    for pilot in (one for one in tried if not (look.data / str(one.report)).is_file()):
-        said = f"the report of pilot {pilot.number} ({pilot.extractor}) is gone: {pilot.report}"
-        next_ = f"make qc EXTRACTOR={pilot.extractor} writes another"
-        yield notice(said, "why it passed or failed cannot be read any more; its verdict stands", next_)
-
-
 def _index(look: _Look) -> Found:
     """Is each build in service whole, byte for byte, and do the stable names lead to it?"""
     for collection in look.ws.collections:
@@ -330,28 +305,17 @@ def _index(look: _Look) -> Found:
         for name in builds.stray_links():
             why = "other programs read another index than search"
             yield CheckFinding(f"{name} does not lead to the index in service", why, make, check="links")
-        yield from _entries(look, collection, current, make)
+        yield from _recorded(look, current, make)
 
 
-def _entries(look: _Look, collection: "Indexed", current: "Manifest", make: str) -> Found:
-    """Is a sound build of the model that is set, recorded, and of the entries of the database?"""
-    model, dim = look.ws.settings.embedding_model, look.ws.settings.dim
-    if (current.model, current.dim) != (model, dim):
-        said = f"the index is of {current.model}, {current.dim} wide; search would ask for {model}, {dim} wide"
-        yield notice(said, "search refuses until both agree", make)
-    with look.store.read() as tx, Builds(look.data, collection.folder).open() as index:
+def _recorded(look: _Look, current: "Manifest", make: str) -> Found:
+    """Is a sound build recorded, and no newer than the database?"""
+    with look.store.read() as tx:
         position = workspace.get_workspace(tx).position
-        lag = staleness.staleness(collection, tx, index, look.ws.display)
     if current.position > position:
         said = f"the build was read at database position {current.position}, and the database is at {position}"
         ways = f"put the newer database back, or {make} WORSE_OK=1"
         yield CheckFinding(said, "the database is an older copy than the index", ways)
-    if lag.strangers:
-        said = f"the build in service holds {lag.strangers} entries that the database does not have"
-        yield notice(said, "search finds what is not there any more", make)
-    elif lag.behind:
-        said = f"the build in service is behind the database by {lag.behind} entries"
-        yield notice(said, "search does not find what is new", make)
     if not build.is_build_recorded(current, build.recorded_builds(look.store)):
         said = f"build {current.number} is in service and not recorded in the database as it is"
         yield notice(said, "the journal of builds does not tell what is in service", make)
@@ -382,10 +346,14 @@ def _begun(look: _Look) -> Found:
 def _models(look: _Look) -> Found:
     if look.ws.backend == "local" and not look.ws.is_bound:
         return
-    settings, there = look.ws.settings, _listed(look.ws.client.list_models)
-    if isinstance(there, RefusedError):
+    settings = look.ws.settings
+    try:
+        there = look.ws.client.list_models()
+    except (KeyRefusedError, ThrottledError, UnavailableError):
+        raise
+    except RefusedError as error:
         why = "whether those that are set are there shows only when they are asked"
-        yield notice(f"the list of models cannot be had: {there.message}", why, "nothing, where there is none")
+        yield notice(f"the list of models cannot be had: {error.message}", why, "nothing, where there is none")
         return
     wanted = {"FINDABLE_MODEL": settings.model, "FINDABLE_EMBEDDING_MODEL": settings.embedding_model}
     for setting, name in wanted.items():
@@ -455,49 +423,22 @@ def _litter(look: _Look) -> Found:
     names = [path.name for path in left]
     if look.ws.locks.is_free(build.LOCK):  # else what is staged now is the build that is being made
         names += [name for one in folders for name in Builds(look.data, one).stale()]
-    names += [path.name for one in look.tasks for path in reports.stale_parts(look.data, one.name)]
     for name in names:
         yield notice(f"{name} belongs to nothing: a run died over it", "it takes room", "make clean")
 
 
-def _uploads(look: _Look) -> Found:
-    """Does the API keep uploads of ours that no batch needs any more?"""
-    if not look.batches:
-        return
-    left = _listed(lambda: send.left_uploads(look.store, look.ws.client))
-    if isinstance(left, RefusedError):
-        why = "uploads may be left there until the API forgets them"
-        yield notice(f"the list of files cannot be had: {left.message}", why, "nothing, where there is none")
-        return
-    for one in left:
-        said = f"{one.file.name} ({one.file.size:,} bytes) was left behind by batch {one.batch}"
-        yield notice(said, "people's data stays there for up to 48 hours more", "make clean")
-
-
-def _listed(ask: Callable[[], T]) -> T | RefusedError:
-    try:
-        return ask()
-    except (KeyRefusedError, ThrottledError, UnavailableError):
-        raise
-    except RefusedError as error:
-        return error
-
-
 CHECKS: Mapping[str, Callable[[_Look], Found]] = {
     "database": _database,
-    "disk": _disk,
     "batches": _batches,
     "claims": _claims,
     "sealed files": _sealed,
     "derived": _derived,
     "rows": _rows,
     "tasks": _tasks,
-    "pilots": _pilots,
     "index": _index,
     "vectors": _vectors,
     "forgotten": _begun,
     "models": _models,
     "backend": _backend,
     "litter": _litter,  # after the look at what the backend has
-    "uploads": _uploads,
 }

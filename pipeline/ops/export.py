@@ -16,19 +16,16 @@ NO_ANSWER = "no version, as they came with the table"
 
 
 @dataclass
-class FileReport:
-    """How many rows were written, where (None: to the caller), in which format, and what one of them is called."""
+class ExportReport:
+    """How many rows were written, where (None: to the caller), in which format, and what one of them is called.
+
+    `extractor` says whose answers they are (None: each row's own), `versions` how many items have answers of each.
+    """
 
     path: str | None
     format: str
     count: int = 0
     word: str = "item"
-
-
-@dataclass
-class ExportReport(FileReport):
-    """Also whose answers they are (None: each row's own), and how many items have answers of each extractor."""
-
     extractor: str | None = None
     versions: Sequence[VersionShare] = ()
 

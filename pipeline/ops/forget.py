@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.batch import prepare, send
+from pipeline.batch import prepare
 from pipeline.core import files, links
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
 from pipeline.engine.task import Task
@@ -37,19 +37,18 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 ENGINE = ("local-engine.sqlite", "local-engine.sqlite-wal", "local-engine.sqlite-shm", "local-engine-files")
-OUT_OF_REACH = "your own files, exports and backups; what Gemini keeps for a time; words about them in others' rows"
+OUT_OF_REACH = "your own files, exports and backups; what Gemini keeps for two days; words about them in others' rows"
 SHORT = 4  # a name with fewer letters stands in too many words to be cut out of reasons and notes
 
 
 @dataclass
 class ForgetReport:
-    """What was removed: lines of sealed files, uploads, vectors, files of reports; and the build that was made."""
+    """What was removed: lines of sealed files, vectors, files of reports; and the build that was made."""
 
     username: str
     went_on: bool = False  # an earlier run, or another program, had removed the row
     lines: int = 0
     files: list[str] = field(default_factory=list)
-    uploads: int = 0
     vectors: int = 0
     reports: int = 0
     build: int | None = None
@@ -70,8 +69,9 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
         numbers = {number for one in ids for number in erase.batches_of(tx, task.name, one)}
         mine = [batch for batch in batches.batches_in_states(tx) if batch.number in numbers]
         is_under_way = any(not batch.is_over for batch in batches.batches_in_states(tx))
-    if mine and (ws.backend != "local" or is_under_way):  # else its state goes as a whole
-        report.uploads = _drop_uploads(ws, mine)
+    for batch in mine if ws.backend == "local" and is_under_way else ():  # else its state goes as a whole
+        if batch.remote_name:
+            ws.client.delete(batch.remote_name)
     with ws.lock(prepare.LOCK):
         for name in ENGINE if ws.backend == "local" and not is_under_way else ():
             links.remove_link(ws.data / name)
@@ -116,7 +116,7 @@ def _begin(ws: OpenWorkspace, name: str, *, confirm: Callable[[str], bool]) -> t
             item_id, is_there = "" if is_begun else name, False
         if item_id:
             _check_free(tx, task.name, item_id, name)
-    question = f"Forget {name!r} for good: row, answers, lines in sealed files, vectors, uploads, and older builds?"
+    question = f"Forget {name!r} for good: row, answers, lines in sealed files, vectors, and older builds?"
     if not is_begun and not confirm(question):
         raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
     with ws.store.write() as tx:
@@ -139,17 +139,6 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str) -> None:
                 f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
                 hint=f"`make status` says how to finish it, `make batch-cancel BATCH={number}` gives it up",
             )
-
-
-def _drop_uploads(ws: OpenWorkspace, mine: "Sequence[Batch]") -> int:
-    """Delete what the API still keeps of these batches: uploads; of the local engine, which is at work, results too."""
-    left = send.left_uploads(ws.store, ws.client, of={batch.number for batch in mine})
-    for one in left:
-        ws.client.delete(one.file.name)
-    for batch in mine if ws.backend == "local" else ():
-        if batch.remote_name:
-            ws.client.delete(batch.remote_name)
-    return len(left)
 
 
 def _drop_lines(ws: OpenWorkspace, batch: "Batch", ids: Collection[str]) -> dict[str, int]:

@@ -1,15 +1,18 @@
-"""List items of a task as a person wants them, page by page, as a file, and counted by what tells them apart."""
+"""List items of a task, page by page, as a file, counted; list those that are parked, and let them be asked again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.ops.export import FileReport, write_file
+from pipeline.ops.export import ExportReport, write_file
+from pipeline.store import asks
 from pipeline.store.database import Store
 from pipeline.tables import export
 
@@ -38,56 +41,35 @@ class ItemList:
             grid = self.task.grid(tx)
             return Listing(grid.names, tuple(grid.usual), tuple(grid.sorts))
 
-    def page(
-        self,
-        which: ItemFilter = ALL,
-        *,
-        limit: int,
-        after: str | None = None,
-        sort: str | None = None,
-        fields: Sequence[str] | None = None,
-    ) -> ItemsPage:
-        """Return at most `limit` items, those behind the place `after` where it is given; see `ItemsWanted`.
+    def page(self, which: ItemFilter = ALL, *, limit: int, after: str | None = None, **how: Any) -> ItemsPage:
+        """Return at most `limit` items, those behind the place `after` where it is given.
 
-        Raises:
-            InputError: there is no such place, state, sort or column, or the items have no tags, versions or scores.
+        Of `sort` and `fields` see `ItemsWanted`; InputError where there is no such place, state, sort or column.
         """
         with self.store.read() as tx:
-            return self.task.grid(tx).page(tx, ItemsWanted(limit, which, after, sort, fields))
+            return self.task.grid(tx).page(tx, ItemsWanted(limit, which, after, **how))
 
     def counts(self, which: ItemFilter = ALL) -> ItemCounts:
         """Return how many items there are of each state, tag and version."""
         with self.store.read() as tx:
             return self.task.grid(tx).counts(tx, which)
 
-    def export(
-        self, path: Path, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None
-    ) -> FileReport:
-        """Write what `csv` yields to a file that appears when it is whole; an old file there is as it was until then.
-
-        Raises:
-            InputError: as of `page`, or the file cannot be written.
-        """
-        report = FileReport(str(path), "csv", -1, self.task.words.one)  # the header is a line, too
+    def export(self, path: Path, which: ItemFilter = ALL, **how: Any) -> ExportReport:
+        """Write what `csv` yields to a file that appears when it is whole."""
+        report = ExportReport(str(path), "csv", -1, self.task.words.one)  # the header is a line, too
 
         def counted() -> Iterator[bytes]:
-            for line in self.csv(which, sort=sort, fields=fields):
+            for line in self.csv(which, **how):
                 report.count += 1
                 yield line
 
         write_file(path, counted())
         return report
 
-    def csv(
-        self, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None
-    ) -> Iterator[bytes]:
-        """Yield all items that are wanted as CSV: the header, then an item a line, its state last; no cell a formula.
-
-        Raises:
-            InputError: as of `page`, before the first line.
-        """
+    def csv(self, which: ItemFilter = ALL, **how: Any) -> Iterator[bytes]:
+        """Yield all items that are wanted as CSV: the header, then an item a line, its state last."""
         with self.store.read() as tx:
-            pages = self.task.grid(tx).pages(tx, ItemsWanted(ROWS, which, sort=sort, fields=fields))
+            pages = self.task.grid(tx).pages(tx, ItemsWanted(ROWS, which, **how))
             first = next(pages)
             items = (item for page in chain([first], pages) for item in page.items)
             rows = ([*map(_cell, one.values.values()), one.state] for one in items)
@@ -101,3 +83,51 @@ def run(ws: OpenWorkspace) -> ItemList:
 
 def _cell(value: Any) -> str | float:
     return export.cell(value, texts=isinstance(value, list) and all(isinstance(one, str) for one in value))
+
+
+@dataclass(frozen=True)
+class ParkedItem:
+    """One parked item: the name it goes by, the reason, whether it is foreign text that stays, and since when."""
+
+    name: str
+    reason: str
+    foreign_text: bool
+    since: datetime
+
+
+def list_parked(store: Store, task: Task) -> list[ParkedItem]:
+    """Return every parked item of the task, longest first."""
+    with store.read() as tx:
+        rows = asks.parked_rows(tx, task.name, own=task.own)
+        names = task.table(tx).names(tx, [row[0] for row in rows])
+    return [ParkedItem(names.get(key, key), reason, foreign, since) for key, reason, foreign, since in rows]
+
+
+def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool, confirm: Callable[[str], bool]) -> list[str]:
+    """Let one item or all of the task go again, and return their names. Foreign text stays parked.
+
+    Raises:
+        InputError: neither or both were asked for, nothing has that name, or it was not confirmed.
+    """
+    if (name is None) == (not everyone):
+        raise InputError(
+            "say who: one by name, or --all for everyone", hint=f"`{ws.task.words.make('parked')}` lists them"
+        )
+    task = ws.task
+    with ws.store.write() as tx:
+        ws.task.settle_foreign(tx)
+    with ws.store.read() as tx:
+        ids = None if name is None else [task.id_of(tx, name)]
+        free = [
+            row
+            for row in asks.parked_rows(tx, task.name, own=task.own)
+            if not row[2] and (ids is None or row[0] in ids)
+        ]
+    if not free:
+        return []
+    if everyone and not confirm(f"Let {len(free)} parked {task.words.many} be asked again?"):
+        raise InputError("not confirmed; nothing was let go", hint="YES=1 answers yes")
+    with ws.store.write() as tx:
+        unparked = asks.unpark(tx, task.name, own=task.own, ids=ids)
+        names = task.table(tx).names(tx, unparked)
+    return sorted(names.get(key, key) for key in unparked)

@@ -106,8 +106,7 @@ def roll_back(
         InputError: something of it is under way, or it was not confirmed; nothing was changed.
     """
     with ws.store.read() as tx:
-        subject, found = _find(tx, name, ws.tasks, only=ws.task if "task" in ws.settings.sources else None)
-        subject = subject or ws.task
+        subject, found = _find(tx, name, ws)
     ingest.end_dead(replace(ws, task=subject))  # a killed command's calls are under way no more
     with ws.store.read() as tx:
         _check_free(tx, subject, found)
@@ -127,29 +126,25 @@ def roll_back(
     return report
 
 
-def _summaries(tx: "Connection", subject: Task) -> list[VersionSummary]:
-    """Return every version of a subject that has rows, answers or a beginning here; others' first, then by age."""
-    task = subject
-    known = {(one.label, one.model): one for one in answers.list_versions(tx, task.name)}
+def _summaries(tx: "Connection", task: Task) -> list[VersionSummary]:
+    """Return every version of a task that has rows, answers or a beginning here; others' first, then by age."""
+    known = [(one.label, one.model) for one in answers.list_versions(tx, task.name)]
     told = task.versions(tx)
-    counts = {(one.label, one.model): one for one in (answers.version_counts(tx, task.name) if told is None else told)}
-    for label, model in known:
-        counts.setdefault((label, model), VersionCounts(label, model, 0, 0, None, None))
+    counts = {whose: VersionCounts(*whose, 0, 0, None, None) for whose in known}
+    counts |= {(one.label, one.model): one for one in (answers.version_counts(tx, task.name) if told is None else told)}
     order = {whose: number for number, whose in enumerate(known)}
     ordered = sorted(counts, key=lambda one: (order.get(one, -1), one))
     paid = {whose: answers.paid_for_version(tx, task.name, "/".join(whose)) for whose in ordered}
-    return [VersionSummary(subject.subject, counts[whose], paid[whose]) for whose in ordered]
+    return [VersionSummary(task.subject, counts[whose], paid[whose]) for whose in ordered]
 
 
-def _find(
-    tx: "Connection", name: str, subjects: Sequence[Task], *, only: Task | None
-) -> tuple[Task | None, list[VersionSummary]]:
-    named = [only] if only else [one for one in subjects if one.name == name.partition("@")[0]]
-    for one in named or subjects:
-        found = [version for version in _summaries(tx, one) if name in {version.extractor, version.counts.label}]
-        if found:
+def _find(tx: "Connection", name: str, ws: OpenWorkspace) -> tuple[Task, list[VersionSummary]]:
+    named = [one for one in ws.tasks if one.name == name.partition("@")[0]]
+    named = [ws.task] if "task" in ws.settings.sources else named
+    for one in named or ws.tasks:
+        if found := [each for each in _summaries(tx, one) if name in {each.extractor, each.counts.label}]:
             return one, found
-    return next(iter(named), None), []
+    return next(iter(named), ws.task), []
 
 
 def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -> None:
@@ -176,13 +171,24 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
 
 def _remove(tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, *, at: "datetime") -> None:
     """Take back what a version wrote into the subject's rows, and all that is kept of it."""
-    report.rows += _taken_back(tx, task, one.counts.label, model=one.counts.model)
+    rows = task.roll_back(tx, one.counts.label, model=one.counts.model)
+    report.rows += _taken_back(tx, task, one.asked_as) if rows is None else rows
     gone = answers.remove_version(tx, task.name, one.asked_as, at=at)
     report.answers += gone.answers
     report.attempts += gone.attempts
     report.let_go += gone.let_go
     if report.rows:
         workspace.touch_revision(tx, task.name)
+
+
+def _taken_back(tx: "Connection", task: Task, extractor: str) -> int:
+    """Remove what is still as a version gave it from the subject's rows; return how many rows went."""
+    rows, page = 0, answers.applied_page(tx, task.name, extractor, after=0)
+    while page:
+        ids = list(dict.fromkeys(one for _, one in page))
+        rows += task.take_back(tx, ids, extractor=extractor)
+        page = answers.applied_page(tx, task.name, extractor, after=page[-1][0])
+    return rows
 
 
 def _unbound(ws: OpenWorkspace) -> bool:
@@ -197,17 +203,3 @@ def _unbound(ws: OpenWorkspace) -> bool:
     for name in ENGINE:
         links.remove_link(ws.data / name)
     return True
-
-
-def _taken_back(tx: "Connection", task: Task, label: str, *, model: str) -> int:
-    """Remove what is still as a version gave it from the subject's rows; return how many rows went."""
-    found = task.roll_back(tx, label, model=model)
-    if found is not None:
-        return found
-    extractor, rows = f"{label}/{model}", 0
-    page = answers.applied_page(tx, task.name, extractor, after=0)
-    while page:
-        ids = list(dict.fromkeys(one for _, one in page))
-        rows += task.take_back(tx, ids, extractor=extractor)
-        page = answers.applied_page(tx, task.name, extractor, after=page[-1][0])
-    return rows

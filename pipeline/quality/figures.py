@@ -13,13 +13,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 
-from pipeline.core.errors import ConfigurationError, GateError
+from pipeline.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pipeline.store.answers import ReplyCounts
 
 T = TypeVar("T")
 Shown = TypeVar("Shown")
+Number = TypeVar("Number", int, float)
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
 PILOT = 200  # items of one of usual size, where a share of 1 % that fails is two of them
 HOW = 'write it like GATES="evidence=0.95,concepts=3..16,divergence=off"'
@@ -155,7 +156,7 @@ def mean(histogram: Mapping[int, int]) -> float | None:
     return sum(value * times for value, times in histogram.items()) / count if count else None
 
 
-def percentile(histogram: Mapping[int, int], share: float) -> int | None:
+def percentile(histogram: Mapping[Number, int], share: float) -> Number | None:
     """Return the smallest value that at least this share of {value: how often} does not exceed; None without any."""
     wanted = share * sum(histogram.values())
     seen = 0
@@ -313,20 +314,6 @@ def judge_figures(
 def failed_verdicts(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Return the verdicts on the gates that failed."""
     return [one for one in verdicts if one.passed is False]
-
-
-def ensure_gates_passed(verdicts: Sequence[Verdict], *, report: str) -> None:
-    """Make sure that no gate failed; `report` says where more is told.
-
-    Raises:
-        GateError: one did.
-    """
-    if wrong := failed_verdicts(verdicts):
-        count = "a quality gate" if len(wrong) == 1 else f"{len(wrong)} quality gates"
-        raise GateError(
-            f"{count} failed: {'; '.join(one.said for one in wrong)}; the answers are stored",
-            hint=f"read {report}; then a better prompt or model under a new version, or other bounds with GATES=",
-        )
 
 
 def _judged(gate: Bound, bound: Bound | None, figure: Figure, fewest: int | None) -> Verdict:

@@ -5,13 +5,13 @@ Which items those are follows from the seed and the items alone, so a killed pil
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import GateError
 from pipeline.quality.figures import PILOT
-from pipeline.store import answers, asks, runs
-from pipeline.store.database import Connection, Store, pages, streamed
+from pipeline.store import answers, runs
+from pipeline.store.database import Connection, streamed
 from pipeline.store.runs import PilotVerdict
 
 if TYPE_CHECKING:
@@ -57,33 +57,6 @@ def _candidates(tx: "Connection", task: "Task", extractor: str) -> Iterator[str]
     for query in (task.pending(tx), answers.applied_ids(task.name, extractor)):
         for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
             yield from page
-
-
-def exempt_unserved(store: "Store", task: "Task", extractor: str, ids: Sequence[str]) -> None:
-    """Let those of the pilot's items be asked again that are parked for failed batches alone, and none else."""
-    with store.read() as tx:
-        found = unserved_items(tx, task, extractor, ids)
-    for some in pages(found):
-        with store.write() as tx:
-            asks.unpark(tx, task.name, own=task.own, ids=unserved_items(tx, task, extractor, some))
-
-
-def unserved_items(tx: "Connection", task: "Task", extractor: str, ids: Sequence[str]) -> list[str]:
-    """Return those of these items that are parked for batches that gave nothing, and were never charged."""
-    stopped = list(parked_reasons(tx, task, ids))
-    found = []
-    for some in pages(stopped):
-        spent = answers.count_charged(tx, task.name, extractor, some)
-        failures = answers.service_failures(tx, task.name, extractor, some)
-        found += [one for one in some if one not in spent and failures.get(one, 0) >= answers.MAX_SERVICE_FAILURES]
-    return found
-
-
-def parked_reasons(tx: "Connection", task: "Task", ids: Sequence[str]) -> dict[str, str]:
-    """Return why each of these items is parked, for those that are."""
-    mine = set(ids)
-    rows = asks.parked_rows(tx, task.name, own=task.own)
-    return {one: why for one, why, foreign, _ in rows if one in mine and not foreign}
 
 
 def is_pilot_begun(tx: "Connection", extractor: str) -> bool:

@@ -7,7 +7,6 @@ tail is random, so that two processes never write one name.
 
 import contextlib
 import json
-import math
 import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -114,7 +113,7 @@ def _gates(verdicts: Sequence[Verdict]) -> Iterator[str]:
 def _advice(quality: Quality, failed: Sequence[Verdict], *, again: str) -> Iterator[str]:
     if not failed:
         return
-    bounds = ",".join(_bound_that_holds(one) for one in failed)
+    bounds = ",".join(f"{one.gate.name}=…" for one in failed)
     yield from ("## What to do", "", "The answers are stored, and nothing is lost. Read the samples below.", "")
     yield "- They are wrong: ask with another `MODEL=`, or with a better question under a new version."
     if quality.extractor != "all":
@@ -123,14 +122,6 @@ def _advice(quality: Quality, failed: Sequence[Verdict], *, again: str) -> Itera
     yield "  set them in `.env` to keep them."
     yield "- It was a pilot: once one passes, the rest is asked. `SKIP_PILOT=1` goes on without one."
     yield ""
-
-
-def _bound_that_holds(verdict: Verdict) -> str:
-    """Return a gate with bounds that its figure would keep, as GATES takes them."""
-    gate, value = verdict.gate, verdict.figure.value or 0.0
-    low = gate.low if gate.low is None else min(gate.low, math.floor(value * 100) / 100)
-    high = gate.high if gate.high is None else max(gate.high, math.ceil(value * 100) / 100)
-    return f"{gate.name}={'..'.join(f'{bound:g}' for bound in (low, high) if bound is not None)}"
 
 
 def _figures(quality: Quality) -> Iterator[str]:
@@ -187,7 +178,7 @@ def seal_report(data: Path, task: str, *, at: datetime, markdown: str, document:
 
 def reports_of_task(data: Path, task: str) -> dict[str, list[Path]]:
     """Return the files of each report of a task, also of one that is not whole, by its name; the oldest first."""
-    ours = re.compile(rf"({re.escape(task)}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}})\.(md|json)(\.[0-9a-f]+-[0-9a-f]+\.part)?")
+    ours = re.compile(rf"({re.escape(task)}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}})\.(md|json)")
     found: dict[str, list[Path]] = {}
     for path in sorted((data / FOLDER).glob("*")):
         if name := ours.fullmatch(path.name):
@@ -225,9 +216,3 @@ def older_reports(data: Path, task: str, before: datetime, *, kept: Collection[s
     newest = max((name for name, paths in reports.items() if any(one.suffix == ".json" for one in paths)), default="")
     old = (paths for name, paths in reports.items() if name < moment and name not in {newest, *kept})
     return [path for paths in old for path in paths]
-
-
-def stale_parts(data: Path, task: str) -> list[Path]:
-    """Return what killed processes left of a task's reports while they wrote them."""
-    every = (path for paths in reports_of_task(data, task).values() for path in paths)
-    return [path for path in every if path.suffix == files.PART and files.is_abandoned(path)]

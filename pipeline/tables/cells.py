@@ -6,7 +6,7 @@ read what another library made, where that tells its rows itself.
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
 from importlib.util import find_spec
@@ -154,14 +154,3 @@ def pyarrow_for(what: str) -> Any:
             hint="make setup EXTRAS=parquet, or pip install -e '.[parquet]'; CSV and JSON lines do without",
         ) from error
     return pa
-
-
-def data_frame(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Return rows as a `pandas.DataFrame`."""
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ConfigurationError(
-            "a data frame needs pandas, which is not installed", hint="pip install -e '.[pandas]'"
-        ) from error
-    return pd.DataFrame(list(rows))

@@ -6,7 +6,7 @@ The row and its claim are written in one transaction, so a batch that is prepare
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch import ask, due
 from pipeline.batch.prepare import Prepared
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 
-T = TypeVar("T")
 PATIENCE_S = 5.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
 ANSWERED_S = 6.5  # ours: after so many the person is told how it stands, tagged or not; the promise is eight
 

@@ -10,19 +10,22 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
-from typing import Any, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
 from pipeline.batch.report import BatchSummary, list_batches
 from pipeline.core.declaration import A_co, Declaration
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import Progress
+from pipeline.core.quotes import Quote
 from pipeline.core.settings import BUILT_IN, Settings, with_given
-from pipeline.engine.task import Words
+from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task_file import hand_over, look_again
 from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
 from pipeline.experts import import_ as import_people
@@ -32,12 +35,16 @@ from pipeline.index.build import IndexReport
 from pipeline.index.reader import Hit
 from pipeline.index.search import OpenSearch, SearchWords, search_options
 from pipeline.ops import show
+from pipeline.store import answers
 from pipeline.tables.cells import plain_value, rows_of
 from pipeline.workflows import preflight, tag
-from pipeline.workflows.answered import Answers
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report as TagReport
 from pipeline.workflows.tag import TagOptions
+
+if TYPE_CHECKING:
+    from pipeline.engine.task import Task
+    from pipeline.store.database import Connection
 
 T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]
@@ -71,15 +78,15 @@ class Workspace:
         Raises:
             InputError: they cannot be read as people, or no row went in.
         """
-        return self._run(partial(self._add, people, mapping=mapping, strict=strict, report=report))
-
-    def _add(self, people: Any, stop: Event, **options: Any) -> PeopleImportReport:
         with TemporaryDirectory() as folder:
             path = Path(people) if isinstance(people, str | PathLike) else _written(people, Path(folder))
-            with self._opened(self._settings_of(PEOPLE), Access.CREATE, stop) as ws:
-                done = import_people.run(ws, path, **options)
-        done.check()
-        return done
+
+            def work(ws: OpenWorkspace) -> PeopleImportReport:
+                done = import_people.run(ws, path, mapping=mapping, strict=strict, report=report)
+                done.check()
+                return done
+
+            return self._run(self._call(work, PEOPLE, access=Access.CREATE))
 
     def preflight(
         self, task: TaskLike, *, items: Any = None, limit: int | None = None, **settings: object
@@ -88,14 +95,9 @@ class Workspace:
 
         `items` are rows in the place of those that a `Task` names.
         """
-
-        def work(stop: Event) -> Preflight:
-            found = self._settings_of(task, items, settings)
-            access = Access.READ if found.task in BUILT_IN else Access.WRITE  # whose items come with it
-            with self._opened(found, access, stop) as ws:
-                return preflight.run(ws, limit=limit, deadline_s=None)
-
-        return self._run(work)
+        access = Access.READ if isinstance(task, str) and task in BUILT_IN else Access.WRITE  # whose items come with it
+        work = partial(preflight.run, limit=limit, deadline_s=None)
+        return self._run(self._call(work, task, items, settings, access=access))
 
     def tag(
         self,
@@ -119,56 +121,53 @@ class Workspace:
             RemoteError: Gemini cannot be reached; what was done is kept.
             GateError: a quality gate failed; the answers are stored.
         """
-        options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
-        return self._run(partial(self._tag, task, options, items, settings))
+        how: dict[str, Any] = {"wait": wait, "budget": budget, "limit": limit, "items": items, **settings}
+        return self._run(self._tagging(task, mode, **how))
 
-    async def tag_async(
+    async def tag_async(self, task: TaskLike, mode: Literal["auto", "batch", "live"] = "auto", **how: Any) -> TagReport:
+        """Do as `tag` while the event loop goes on; to cancel it ends it in order, and it can be called again."""
+        with self._telling():
+            return await _await_in_thread(self._tagging(task, mode, **how))
+
+    def _tagging(
         self,
         task: TaskLike,
-        mode: Literal["auto", "batch", "live"] = "auto",
+        mode: str,
         *,
         wait: bool = True,
         budget: float | None = None,
         limit: int | None = None,
         items: Any = None,
         **settings: object,
-    ) -> TagReport:
-        """Do as `tag` while the event loop goes on; to cancel it ends it in order, and it can be called again."""
+    ) -> Callable[[Event], TagReport]:
         options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
-        return await self._awaited(partial(self._tag, task, options, items, settings))
 
-    def _tag(
-        self, task: TaskLike, options: TagOptions, items: Any, settings: Mapping[str, object], stop: Event
-    ) -> TagReport:
-        with _asking:
-            found = self._settings_of(task, items, settings)
-            with self._opened(found, Access.WRITE, stop) as ws:
-                report = tag.run(
-                    ws,
-                    options,
-                    announce=partial(_announce, ws),
-                    confirm=partial(_confirm, options.budget, found.confirm_above),
-                )
-                words = ws.task.words
-        _check(report, words)
-        return report
+        def work(ws: OpenWorkspace) -> TagReport:
+            confirm = partial(_confirm, budget, ws.settings.confirm_above)
+            report = tag.run(ws, options, announce=partial(_announce, ws), confirm=confirm)
+            live = report.live
+            if live is not None and live.interrupted:
+                raise KeyboardInterrupt
+            stopped = [live.stopped] if live is not None else []
+            if error := next(filter(None, [*stopped, *report.errors(ws.task.words)]), None):
+                raise error
+            report.check()
+            return report
+
+        return self._call(work, task, items, settings, access=Access.WRITE)
 
     @overload
-    def answers(self, task: Declaration[A_co], *, extractor: str | None = None) -> Answers[A_co]: ...
+    def answers(self, task: Declaration[A_co], *, extractor: str | None = None) -> "Answers[A_co]": ...
 
     @overload
-    def answers(self, task: str | PathLike[str], *, extractor: str | None = None) -> Answers[Any]: ...
+    def answers(self, task: str | PathLike[str], *, extractor: str | None = None) -> "Answers[Any]": ...
 
-    def answers(self, task: TaskLike, *, extractor: str | None = None) -> Answers[Any]:
+    def answers(self, task: TaskLike, *, extractor: str | None = None) -> "Answers[Any]":
         """Return the answers that an export writes, of one version or of an `extractor`, each as its model.
 
         They are read when they are iterated over, anew each time, some hundred at a time.
         """
-
-        def opened() -> contextlib.AbstractContextManager[OpenWorkspace]:
-            return self._opened(self._settings_of(task), Access.READ, Event())
-
-        return Answers(opened, extractor, self._telling)
+        return Answers(self, task, extractor)
 
     def index(self, task: TaskLike = PEOPLE, **settings: object) -> IndexReport:
         """Embed the changed texts of people, or of a task's answered rows, and build their index, as `findable index`.
@@ -177,12 +176,11 @@ class Workspace:
             InputError: nothing is answered yet, or the task does not say by what text its rows are found.
         """
 
-        def work(stop: Event) -> IndexReport:
-            with _asking, self._opened(self._settings_of(task, None, settings), Access.WRITE, stop) as ws:
-                ws.bring_index()
-                return build.run(ws)
+        def work(ws: OpenWorkspace) -> IndexReport:
+            ws.bring_index()
+            return build.run(ws)
 
-        return self._run(work)
+        return self._run(self._call(work, task, None, settings, access=Access.WRITE))
 
     def search(
         self, question: str = "", k: int = 10, task: TaskLike = PEOPLE, *, like: str = "", **how: Unpack[SearchWords]
@@ -195,20 +193,28 @@ class Workspace:
         Raises:
             InputError: there is no index yet, or the task has none; the question or a filter cannot be read.
         """
-        return self._run(partial(self._search, question, k, task, like=like, how=how))
+        return self._run(self._searching(question, k, task, like, how))
 
     async def search_async(
         self, question: str = "", k: int = 10, task: TaskLike = PEOPLE, *, like: str = "", **how: Unpack[SearchWords]
     ) -> list[Hit]:
         """Do as `search` while the event loop goes on."""
-        return await self._awaited(partial(self._search, question, k, task, like=like, how=how))
+        with self._telling():
+            return await _await_in_thread(self._searching(question, k, task, like, how))
 
-    def _search(self, question: str, k: int, task: TaskLike, stop: Event, *, like: str, how: SearchWords) -> list[Hit]:
-        if bool(question) == bool(like):
-            raise InputError("a search takes a question or like=, one of both", hint='search("who knows water law")')
-        options = search_options(k, **how)
-        with self._opened(self._settings_of(task), Access.READ, stop) as ws, OpenSearch(ws) as opened:
-            return (opened.ask_like(like, options) if like else opened.ask(question, options)).hits
+    def _searching(
+        self, question: str, k: int, task: TaskLike, like: str, how: SearchWords
+    ) -> Callable[[Event], list[Hit]]:
+        def work(ws: OpenWorkspace) -> list[Hit]:
+            if bool(question) == bool(like):
+                raise InputError(
+                    "a search takes a question or like=, one of both", hint='search("who knows water law")'
+                )
+            options = search_options(k, **how)
+            with OpenSearch(ws) as opened:
+                return (opened.ask_like(like, options) if like else opened.ask(question, options)).hits
+
+        return self._call(work, task)
 
     def search_many(
         self, questions: Sequence[str], k: int = 10, task: TaskLike = PEOPLE, **how: Unpack[SearchWords]
@@ -219,30 +225,20 @@ class Workspace:
             InputError: as `search`; one of the questions cannot be read.
         """
 
-        def work(stop: Event) -> list[list[Hit]]:
+        def work(ws: OpenWorkspace) -> list[list[Hit]]:
             options = search_options(k, **how)
-            with self._opened(self._settings_of(task), Access.READ, stop) as ws, OpenSearch(ws) as opened:
+            with OpenSearch(ws) as opened:
                 return list(opened.ask_many(questions, options))
 
-        return self._run(work)
+        return self._run(self._call(work, task))
 
     def batches(self) -> list[BatchSummary]:
         """Return every batch of every task, oldest first."""
-
-        def work(stop: Event) -> list[BatchSummary]:
-            with self._opened(self._settings_of(PEOPLE), Access.READ, stop) as ws:
-                return list_batches(ws.store, now=ws.now())
-
-        return self._run(work)
+        return self._run(self._call(lambda ws: list(list_batches(ws.store, now=ws.now())), PEOPLE))
 
     def log(self, n: int = 10, task: TaskLike | None = None) -> list[dict[str, Any]]:
         """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
-
-        def work(stop: Event) -> list[dict[str, Any]]:
-            with self._opened(self._settings_of(task or PEOPLE), Access.READ, stop) as ws:
-                return show.newest_requests(ws, limit=n, every=task is None)
-
-        return self._run(work)
+        return self._run(self._call(partial(show.newest_requests, limit=n, every=task is None), task or PEOPLE))
 
     def _settings_of(self, task: TaskLike, items: Any = None, given: Mapping[str, object] | None = None) -> Settings:
         """Return the settings of one call, with a task that Python declared handed over to the engine."""
@@ -254,24 +250,38 @@ class Workspace:
             raise InputError("items= goes with a Task, and not with its name", hint="tag(task, items=rows)")
         return with_given(found, {"task": str(Path(task).resolve() if isinstance(task, PathLike) else task)})
 
-    @contextlib.contextmanager
-    def _opened(self, settings: Settings, access: Access, stop: Event) -> Iterator[OpenWorkspace]:
-        with open_workspace(settings, self.display, access=access, agrees=lambda _question: self.agrees) as ws:
-            ws.stopping, ws.sleep = stop, partial(_slept, stop)
-            yield ws
+    def _opened(
+        self, settings: Settings, access: Access = Access.READ
+    ) -> contextlib.AbstractContextManager[OpenWorkspace]:
+        return open_workspace(settings, self.display, access=access, agrees=lambda _question: self.agrees)
 
-    def _run(self, work: Callable[[Event], T]) -> T:
-        """Do a piece of work, where this thread has an event loop that runs in another thread."""
+    def _call(
+        self,
+        work: Callable[[OpenWorkspace], T],
+        task: TaskLike,
+        items: Any = None,
+        given: Mapping[str, object] | None = None,
+        *,
+        access: Access = Access.READ,
+    ) -> Callable[[Event], T]:
+        """Return a call that does a piece of work in the opened workspace."""
+
+        def call(stop: Event) -> T:
+            alone = _asking if access is Access.WRITE else contextlib.nullcontext()
+            with alone, self._opened(self._settings_of(task, items, given), access) as ws:
+                ws.stopping, ws.sleep = stop, partial(_slept, stop)
+                return work(ws)
+
+        return call
+
+    def _run(self, call: Callable[[Event], T]) -> T:
+        """Make a call, where this thread has an event loop that runs in another thread."""
         with self._telling():
             try:
                 asyncio.get_running_loop()
             except RuntimeError:
-                return work(Event())
-            return _run_in_thread(work)
-
-    async def _awaited(self, work: Callable[[Event], T]) -> T:
-        with self._telling():
-            return await _await_in_thread(work)
+                return call(Event())
+            return _run_in_thread(call)
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -338,14 +348,107 @@ def _confirm(budget: float | None, most: float, cost: float) -> bool:
     return True
 
 
-def _check(report: TagReport, words: Words) -> None:
-    """Raise what ended the work early, or a failed gate, as the command would end with its exit code."""
-    live = report.live
-    if live is not None and live.asked.interrupted:
-        raise KeyboardInterrupt
-    stopped = [live.asked.stopped] if live is not None else []
-    if error := next(filter(None, [*stopped, *report.errors(words)]), None):
-        raise error
-    for quality in [live.quality if live else None, *report.reports.values()]:
-        if quality is not None:
-            quality.check()
+@dataclass(frozen=True)
+class AnsweredRow(Generic[A_co]):
+    """One answer: the item's key as commands take it, the model, its extractor, when, and the row that was asked about.
+
+    Quotations in it are located: `row["text"][quote.start:quote.end] == quote`. `row` is as the source is now, empty
+    where the item was removed or is of a built-in task.
+    """
+
+    key: str
+    answer: A_co
+    extractor: str
+    answered_at: datetime
+    row: Mapping[str, Any]
+
+
+class Answers(Generic[A_co]):
+    """The answers of a task, by key; each iteration reads them anew."""
+
+    def __init__(self, workspace: Workspace, task: TaskLike, extractor: str | None) -> None:
+        """Take the workspace, and which answers are wanted; nothing is read yet."""
+        self._workspace, self._task, self._extractor = workspace, task, extractor
+
+    def __iter__(self) -> Iterator[AnsweredRow[A_co]]:
+        """Yield each answer.
+
+        Raises:
+            InputError: one is of another model than the task has now; the message names it.
+            ConfigurationError: there is no such task or workspace.
+        """
+        return (one for one, _ in self._rows())
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return a flat row for each answer: the columns of the key, its fields, the extractor, and when.
+
+        Texts, numbers and dates are themselves; all else is as JSON has it, quotations as {quote, start, end}.
+        """
+        return [_flat(one, keys) for one, keys in self._rows()]
+
+    def _rows(self) -> Iterator[tuple[AnsweredRow[A_co], Sequence[str]]]:
+        """Yield each answer with the columns of its task's key."""
+        at = self._workspace
+        with at._telling(), at._opened(at._settings_of(self._task)) as ws:  # noqa: SLF001
+            task, after = ws.task, ""
+            keys = [name for name, _ in task.record.key] if isinstance(task, DeclaredTask) else ()
+            of = _chosen(ws, self._extractor)
+            while True:
+                with ws.store.read() as tx:
+                    found = answers.newest_answers(tx, task.name, of=of, after=after)
+                    rows = _source_rows(tx, task, [one[0] for one in found])
+                for key, extractor, text, when in found:
+                    yield (
+                        AnsweredRow(key, _model_of(task, key, extractor, text), extractor, when, rows.get(key, {})),
+                        keys,
+                    )
+                if not found:
+                    return
+                after = found[-1][0]
+
+
+def _chosen(ws: OpenWorkspace, extractor: str | None) -> str | None:
+    """Return whose answers are read, as an export chooses; None where each item has one answer that counts, as people.
+
+    Of a task that declares what was not asked yet those are none, for its model is another one than answers have.
+    """
+    task, prefer = ws.task, ws.settings.prefer_versions
+    if extractor is None and "extractor" not in task.export_choices:
+        return None
+    own = None if task.fingerprint is None else task.label
+    declared = extractor or ws.settings.version_of(task.name, task.label) or (None if prefer else own)
+    with ws.store.read() as tx:
+        there = answers.standing_extractors(tx, task.name)
+        among = [one for one in there if declared is None or answers.is_of(one, declared)]
+        rank = answers.ranks(tx, task.name, prefer=prefer or (), label=own)
+        return min(among, key=rank, default=None) or declared or ""
+
+
+def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:
+    try:
+        return task.answer.model_validate_json(text)
+    except Exception as error:  # a validator of the user's own may raise anything
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the answer to {key} of {extractor} is none of what {task.name} declares now: {said}",
+            hint=f"{task.words.make('export')} TO=answers.jsonl writes answers as they are",
+        ) from error
+
+
+def _source_rows(tx: "Connection", task: "Task", ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    if not isinstance(task, DeclaredTask):
+        return {}
+    names = list(task.record.columns)
+    return {key: {name: row[name] for name in names} for key, row in task.rows(tx, ids).items()}
+
+
+def _flat(one: AnsweredRow[Any], keys: Sequence[str]) -> dict[str, Any]:
+    as_json = one.answer.model_dump(mode="json")
+    told = {name: getattr(one.answer, name) for name in as_json}
+    fields = {name: value if _is_plain(value) else as_json[name] for name, value in told.items()}
+    named = {name: one.row[name] for name in keys if name in one.row} or {"key": one.key}
+    return {**named, **fields, "extractor": one.extractor, "answered_at": one.answered_at}
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in {str, int, float, bool, date, datetime, Decimal} and not isinstance(value, Quote)

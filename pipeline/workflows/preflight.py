@@ -6,6 +6,7 @@ never guessed: a time that was not measured, a limit that is not published.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -20,6 +21,7 @@ from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits, usage_c
 from pipeline.gemini.pace import WINDOW_S
 from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.quality import pilot
+from pipeline.quality.figures import percentile
 from pipeline.store import asks, batches, money
 
 if TYPE_CHECKING:
@@ -65,6 +67,11 @@ class ModeEstimate:
         """Return how long it is likely to take, in words."""
         return format_duration(self.seconds) if self.seconds is None else f"about {format_duration(self.seconds)}"
 
+    @property
+    def takes(self) -> float:
+        """Return the seconds that it takes; longer than anything if unknown."""
+        return math.inf if self.seconds is None else self.seconds
+
     def document(self) -> dict[str, Any]:
         """Return the estimate for programs."""
         return {
@@ -96,54 +103,38 @@ def recommend(
         return "live", f"asking live costs less and is faster: {both_times}"
     if _is_dominated(live, by=batch):
         return "batch", f"asking live costs more and takes longer: {both_times}"
-    return _in_time(batch, live, deadline_s) if deadline_s is not None else _cheap_and_soon(batch, live)
+    return _cheap_and_soon(batch, live) if deadline_s is None else _in_time(batch, live, deadline_s)
 
 
 def _cheap_and_soon(batch: ModeEstimate, live: ModeEstimate) -> tuple[Mode, str]:
     surcharge = live.cost - batch.cost
-    against = [
-        reason
-        for reason, holds in (
-            ("today's requests are too few to ask live", not live.fits_today),
-            ("a budget has no room to ask live", batch.affordable and not live.affordable),
-            (f"asking live costs ${surcharge:,.2f} more", surcharge > SURCHARGE),
-            ("how long live calls take is not known yet", live.seconds is None),
-            (
-                f"asking live takes {live.likely}",
-                live.seconds is not None and live.seconds > SOON_S,
-            ),
-        )
-        if holds
-    ]
-    if against:
-        return "batch", "; ".join(against)
+    against = {
+        "today's requests are too few to ask live": not live.fits_today,
+        "a budget has no room to ask live": batch.affordable and not live.affordable,
+        f"asking live costs ${surcharge:,.2f} more": surcharge > SURCHARGE,
+        "how long live calls take is not known yet": live.seconds is None,
+        f"asking live takes {live.likely}": live.seconds is not None and live.seconds > SOON_S,
+    }
+    if any(against.values()):
+        return "batch", "; ".join(reason for reason, holds in against.items() if holds)
     more = f"costs only ${surcharge:,.4f} more" if surcharge > 0 else "costs no more"
     return "live", f"asking live {more} and takes {live.likely}"
 
 
 def _is_dominated(mode: ModeEstimate, *, by: ModeEstimate) -> bool:
-    is_faster = by.seconds is not None and mode.seconds is not None and by.seconds < mode.seconds
+    is_faster = mode.seconds is not None and by.takes < mode.seconds
     return by.cost <= mode.cost and is_faster and by.fits_today and by.affordable
 
 
 def _in_time(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> tuple[Mode, str]:
     within = f"within {format_duration(deadline_s)}"
-    if _known(batch) <= deadline_s:
+    if batch.takes <= deadline_s:
         return "batch", f"a batch should be over in {format_duration(batch.seconds)}, {within}"
-    takes = (
-        "how long a batch takes is unknown"
-        if batch.seconds is None
-        else f"a batch may take {format_duration(batch.seconds)}"
-    )
-    if _known(live) <= deadline_s:
-        return "live", f"{takes}; asking live takes {live.likely}, {within}"
-    first: Mode = "batch" if _known(batch) < _known(live) else "live"
+    if live.takes <= deadline_s:
+        return "live", f"a batch may take {format_duration(batch.seconds)}; asking live takes {live.likely}, {within}"
+    first: Mode = "batch" if batch.takes < live.takes else "live"
     over = format_duration((batch if first == "batch" else live).seconds)
     return first, f"neither mode is known to end {within}; {first} is likely to end first ({over})"
-
-
-def _known(mode: ModeEstimate) -> float:
-    return math.inf if mode.seconds is None else mode.seconds
 
 
 def live_seconds(
@@ -162,14 +153,15 @@ def live_seconds(
     """
     if not requests:
         return 0.0
-    rates = [] if rate is None else [rate]
-    rates += [] if limits.rpm is None else [limits.rpm / WINDOW_S]
-    rates += [] if limits.tpm is None or not tokens else [limits.tpm / WINDOW_S * requests / tokens]
+    rates = [
+        *([] if rate is None else [rate]),
+        *([] if limits.rpm is None else [limits.rpm / WINDOW_S]),
+        *([] if limits.tpm is None or not tokens else [limits.tpm / WINDOW_S * requests / tokens]),
+    ]
     slowest = min(rates, default=None)
-    left = requests if limits.rpd is None else max(0, limits.rpd - used_today)
-    if limits.rpd is None or requests <= left:
+    later = 0 if limits.rpd is None else requests - max(0, limits.rpd - used_today)
+    if limits.rpd is None or later <= 0:
         return None if slowest is None else requests / slowest
-    later = requests - left
     days, last = divmod(later - 1, limits.rpd)
     waited = until_reset_s + days * DAY_S
     if slowest is None:
@@ -186,11 +178,6 @@ def turns(batches: int, tokens: int, *, most_tokens: int | None, most_batches: i
     if most_tokens is not None and tokens:
         at_once = min(at_once, int(most_tokens * batches / tokens))
     return math.ceil(batches / max(1, at_once))
-
-
-def percentile_90(values: Sequence[float]) -> float | None:
-    """Return the least of some values that nine in ten do not exceed; None if there are none."""
-    return sorted(values)[math.ceil(P90 * len(values)) - 1] if values else None
 
 
 def format_duration(seconds: float | None) -> str:
@@ -280,18 +267,8 @@ def estimate_both(
         modes = _Modes(ws, tx, plan, known)
         batch, live = modes.batch(waives_pilot=waives_pilot), modes.live()
     recommended, reason = recommend(batch, live, items=plan.items, deadline_s=deadline_s)
-    return Preflight(
-        plan=plan,
-        batch=batch,
-        live=live,
-        recommended=recommended,
-        reason=reason,
-        model=ws.model.name,
-        tier=ws.settings.tier,
-        known=known,
-        deadline_s=deadline_s,
-        waiting=waiting,
-    )
+    model, tier = ws.model.name, ws.settings.tier
+    return Preflight(plan, batch, live, recommended, reason, model, tier, known, deadline_s, waiting)
 
 
 @dataclass(frozen=True)
@@ -374,7 +351,7 @@ class _Modes:
         Where there were too few it is as Google says, and unknown on the local engine.
         """
         past = money.batch_seconds(self.tx, self.ws.model.name)
-        longest = percentile_90(past) if len(past) >= ENOUGH else None if self.ws.model.local else BATCH_S
+        longest = percentile(Counter(past), P90) if len(past) >= ENOUGH else None if self.ws.model.local else BATCH_S
         return None if longest is None else longest * rounds
 
 

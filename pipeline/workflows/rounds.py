@@ -5,10 +5,10 @@ A round may die at any moment: where it was stands in the database, and whicheve
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.batch import budget, ingest, poll, submit
+from pipeline.batch import ask, budget, ingest, poll, submit
+from pipeline.batch.ask import LiveReport
 from pipeline.batch.budget import AT_API, BudgetError
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.poll import PollReport
@@ -25,13 +25,14 @@ from pipeline.store import asks, batches, money, runs
 from pipeline.store.runs import PilotVerdict
 
 if TYPE_CHECKING:
+    from pipeline.core.progress import Bar
     from pipeline.engine.task import Words
     from pipeline.store.batches import Batch
-    from pipeline.workflows.pilot import PilotReport
-    from pipeline.workflows.tag_live import TagLiveReport
+    from pipeline.store.runs import Pilot
 
 WITHOUT_SUCCESS = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 REPORT_EVERY = 20  # times as long as writing reports took must pass before the next ones, except the last
+LEAST = 0.00005  # USD; less than this is shown as nothing
 FAILED = "the answers fail a quality gate by far, and nothing more was sent; SKIP_PILOT=1 goes on all the same"
 FULL = "the API takes no more for now"
 DOWN = "batches fail at the API, and nothing more was sent"
@@ -46,20 +47,25 @@ WAIVED = "Asked without a pilot that passed: a person wanted it so."
 class Report:
     """What a command did in its rounds, and where the task stands then; costs in USD.
 
-    `mode` is live, batch, or empty where nothing was to be asked, and `asked` how many items were. `sent` has each
-    batch that went out with its fate, about so many `items`; `failed` is why batches gave nothing, or a part, at the
-    API. `left` items can be asked still: `held_back` says what keeps them waiting, `no_room` of them wait until the
-    API takes more, `short` for money, and if it `is_down` nothing more was sent. `under_way` are in open batches,
-    `parked` were parked meanwhile. `reports` are the newest on the answers of each extractor. `spent` is what is
-    known to be spent since it began, `overrun` by how much that exceeds a budget.
+    `mode` is live, batch, or empty where nothing was to be asked, and `asked` how many items were. Of a pilot it says
+    which one `drawn` it is; `pilot` is the report of the one that went before. `live` is what became of our own calls:
+    `skipped` items were not to be asked, `unasked` are as they were. `sent` has each batch that went out with its
+    fate, about so many `items`; `failed` is why batches gave nothing, or a part, at the API. `left` items can be asked
+    still: `held_back` says what keeps them waiting, `no_room` of them wait until the API takes more, `short` for money,
+    and if it `is_down` nothing more was sent. `under_way` are in open batches, `parked` were parked meanwhile.
+    `reports` are the newest on the answers of each extractor. `spent` is what is known to be spent since it began,
+    `overrun` by how much that exceeds a budget.
     """
 
     extractor: str
     mode: str = ""
     reason: str = ""
     asked: int = 0
-    pilot: "PilotReport | None" = None
-    live: "TagLiveReport | None" = None
+    drawn: "Pilot | None" = None
+    pilot: "Report | None" = None
+    live: LiveReport | None = None
+    skipped: int = 0
+    unasked: int = 0
     sent: dict[int, SendOutcome] = field(default_factory=dict)
     items: int = 0
     polled: PollReport = field(default_factory=PollReport)
@@ -102,15 +108,41 @@ class Report:
         down = list(self.failed.items())[:1] if self.is_down else []
         return [*self.polled.errors(words), *(failed_error(number, why, words) for number, why in down)]
 
+    def check(self) -> None:
+        """Make sure that no quality gate failed; GateError where one did, and the answers are stored."""
+        for quality in self.reports.values():
+            quality.check()
+
     def document(self) -> dict[str, Any]:
-        """Return the report for programs."""
+        """Return the report for programs; of a pilot in few words, with all that its answers were measured by."""
+        quality, drawn = self.quality, self.drawn
+        told = {
+            "ingested": {str(one.batch.number): one.batch.taken for one in self.ingested},
+            "passed": None if quality is None else quality.passed,
+            "report": None if quality is None else str(quality.path),
+        }
+        if drawn is not None:
+            found = {"pilot": drawn.number, "extractor": drawn.extractor, "drawn": self.asked, "seed": drawn.seed}
+            return {**found, **told, "quality": None if quality is None else quality.document}
         return {
             **{name: getattr(self, name) for name in TOLD},
             "pilot": self.pilot and self.pilot.document(),
-            "ingested": {str(one.batch.number): one.batch.taken for one in self.ingested},
             "failed": {str(number): why for number, why in self.failed.items()},
-            "passed": None if self.quality is None else self.quality.passed,
-            "report": None if self.quality is None else str(self.quality.path),
+            "live": self.live and self.live_document(),
+            **told,
+        }
+
+    def live_document(self) -> dict[str, Any]:
+        """Return what became of our own calls for programs."""
+        live, quality = self.live or LiveReport(), self.quality
+        names = ("answered", "failed", "elsewhere", "calls", "cost", "run", "interrupted")
+        return {
+            **{name: getattr(live, name) for name in names},
+            "skipped": self.skipped,
+            "left": self.unasked,
+            "samples": [{"username": name, "reason": reason} for name, reason in live.samples],
+            "stopped": live.stopped.message if live.stopped else None,
+            "report": None if quality is None else str(quality.path),
         }
 
 
@@ -148,6 +180,7 @@ class Rounds:
         self.report = Report(ws.extractor)
         self.began = ws.now()
         self._report_s, self._reported_at = 0.0, 0.0
+        self._whole: Bar | None = None  # how far the task has come, while it is waited for
         self._stale: dict[str, None] = {}  # extractors with answers since their last report
         self._has_failed = self._has_succeeded = False  # batches at the API, since items were sent the last time
         self._waits_for_room = False
@@ -177,6 +210,21 @@ class Rounds:
         Raises:
             RemoteError, ConfigurationError, InputError: as the steps raise them; run again, it goes on.
         """
+        if not wait:
+            self._advance(wait=False)
+            return
+        total, done = self._come()
+        with self._ws.display.bar(self._ws.task.words.many, total, done=done) as self._whole:
+            self._advance(wait=True)
+        self._whole = None
+
+    def _come(self) -> tuple[int, int]:
+        """Return how many items there are, and how many of them are neither open nor claimed."""
+        with self._ws.store.read() as tx:
+            total, _, opened, _, claimed, *_ = self._ws.task.table(tx).counts(tx).values()
+        return total, total - opened - claimed
+
+    def _advance(self, *, wait: bool) -> None:
         if wait and self.batches(BatchState.DOWNLOADED):
             self.ingest()
         while self._may_submit():
@@ -235,6 +283,37 @@ class Rounds:
             report.no_room += self.askable() if wanted.limit != 0 else 0
         return sent
 
+    def ask_live(self) -> LiveReport:
+        """Ask every item that can be asked now, by our own calls at full price; another run goes on with what is left.
+
+        What ends it early (a daily quota, a budget, a service that is down) stands in the report; so does an interrupt.
+
+        Raises:
+            InputError: there are no items at all.
+            ConfigurationError: no key, or no such model; nothing was asked.
+        """
+        ws, report, limit = self._ws, self.report, self.left()
+        with ws.store.read() as tx:
+            total, askable = ws.task.table(tx).total(tx), asks.count_askable(tx, ws.task)
+        to_ask = askable if limit is None else min(askable, limit)
+        report.skipped, report.live = total - to_ask, LiveReport()
+        if not to_ask:
+            questions.check_any_items(ws.store, ws.task)
+            return report.live
+        ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
+        with ws.display.bar("asking", total, done=report.skipped) as bar:
+            whole = _Whole(bar, report.skipped)
+            live = report.live = ask.ask_rows(ws, Selection(limit), on_progress=lambda live: _show_live(whole, live))
+        with ws.store.read() as tx:
+            rest = max(0, to_ask - live.done)
+            report.unasked = min(rest, asks.count_askable(tx, ws.task))
+            names = ws.task.table(tx).names(tx, [item_id for item_id, _ in live.samples])
+        live.elsewhere = rest - report.unasked
+        live.samples = [(names.get(item_id, item_id), reason) for item_id, reason in live.samples]
+        if live.run is not None and not live.interrupted:
+            self._stale[ws.extractor] = None
+        return live
+
     def stop_asking(self) -> None:
         """Ask no further new item; what was prepared goes out, and what is under way is collected."""
         self._limit = 0
@@ -253,7 +332,8 @@ class Rounds:
 
     def poll(self, *, wait: bool) -> None:
         """Poll the batches at the API, with `wait` until the first one ends."""
-        polled = self.report.polled = poll.run(self._ws, wait=wait, first=True)
+        whole = self._whole and _Whole(self._whole, self._come()[1])
+        polled = self.report.polled = poll.run(self._ws, wait=wait, first=True, bar=whole)
         with self._ws.store.read() as tx:
             over = [batches.get_batch(tx, number) for number in sorted([*polled.failed, *polled.downloaded])]
         failed = {
@@ -325,11 +405,32 @@ class Rounds:
             report.parked = max(0, asks.count_parked(tx, ws.task.name, own=ws.task.own) - self._parked)
             report.overrun = budget.budgets(ws).overrun(tx)
             report.spent = money.sum_spent(tx, since=self.began).known
-        close_runs(ws, at=ws.now())
+        _close_runs(ws)
         return report
 
 
-def close_runs(ws: OpenWorkspace, *, at: datetime) -> None:
+class _Whole(NamedTuple):
+    """A bar that shows a part of the work, behind so much that was done `before`."""
+
+    bar: "Bar"
+    before: int
+
+    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:  # noqa: ARG002 - of the part
+        """Show `done` of the part."""
+        self.bar.show(self.before + done, note=note)
+
+
+def _show_live(bar: _Whole, live: LiveReport) -> None:
+    notes = [f"{live.at_once} at once"]
+    if live.failed:
+        reasons = "; ".join(dict.fromkeys(reason[:60] for _, reason in live.samples))
+        notes.append(f"{live.failed.total()} failed ({reasons})")
+    if live.cost >= LEAST:
+        notes.append(f"${live.cost:.4f}")
+    bar.show(live.replies, note=", ".join(notes))
+
+
+def _close_runs(ws: OpenWorkspace) -> None:
     """End the runs that have nothing to go on with: no item to ask, none claimed, no batch under way.
 
     The next budget begins anew; a backfill under another version stays.
@@ -344,7 +445,7 @@ def close_runs(ws: OpenWorkspace, *, at: datetime) -> None:
             return
     with store.write() as tx:
         for one in ended:
-            runs.end_run(tx, one.number, why="nobody is left", at=at)
+            runs.end_run(tx, one.number, why="nobody is left", at=ws.now())
 
 
 def failed_error(number: int, why: str, words: "Words") -> RemoteError:

@@ -4,14 +4,19 @@ A step that fails does not keep the others from being done; its error is raised 
 each step takes its lock.
 """
 
-from collections.abc import Callable
+import contextlib
+import json
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.batch import budget, due
 from pipeline.batch.budget import AT_API
 from pipeline.batch.submit import agreeing
-from pipeline.core.errors import FindableError
+from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, staleness
@@ -21,6 +26,7 @@ from pipeline.store import asks, workspace
 from pipeline.workflows import rounds
 from pipeline.workflows.rounds import Rounds, failed_error
 
+STANDARD_ERROR = 2  # standard output is ours, and may hold one JSON document
 FACTS = ("downloaded", "waiting", "failed", "ingested", "parked", "no_room")  # told where there are some
 
 
@@ -38,106 +44,87 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
 
     `confirm` is called with the estimate (USD) of the next batches if it is above CONFIRM_ABOVE.
     """
-    report = RunReport()
+    due_now = _Due(ws, confirm)
     with ws.store.read() as tx:
-        report.facts["workspace_id"] = workspace.get_workspace(tx).workspace_id
-    going = Rounds(ws)
+        due_now.facts["workspace_id"] = workspace.get_workspace(tx).workspace_id
     budget.resume_budget(ws)
-    steps = _Due(ws, going, report, confirm)
-    steps.each(steps.collect)
-    if steps.each(lambda: rounds.begin(ws, may_be_empty=True)):  # else what was asked already goes on
-        steps.each(steps.retry, steps.score, steps.submit)
-    steps.each(steps.index, going.end)
-    steps.tell()
-    return report
+    due_now.each(due_now.collect)
+    if due_now.each(lambda: rounds.begin(ws, may_be_empty=True)):  # else what was asked already goes on
+        due_now.each(due_now.retry, due_now.score, due_now.submit)
+    due_now.each(due_now.index, due_now.going.end)
+    due_now.tell()
+    return due_now
 
 
-@dataclass(frozen=True)
-class _Due:
-    ws: OpenWorkspace
-    going: Rounds
-    report: RunReport
-    confirm: Callable[[float], bool]
+class _Due(RunReport):
+    def __init__(self, ws: OpenWorkspace, confirm: Callable[[float], bool]) -> None:
+        super().__init__()
+        self.ws, self.confirm, self.going = ws, confirm, Rounds(ws)
 
     def each(self, *steps: Callable[[], object]) -> bool:
         """Do some steps, of which each may fail; return whether none did."""
-        before = len(self.report.failures)
+        before = len(self.failures)
         for step in steps:
             try:
                 step()
             except FindableError as error:
-                self.report.failures.append(error)
-        return len(self.report.failures) == before
+                self.failures.append(error)
+        return len(self.failures) == before
 
     def collect(self) -> None:
         """Poll and ingest, also where one of both fails."""
-        ws, going, report = self.ws, self.going, self.report
+        words, going = self.ws.task.words, self.going
         if going.batches(*AT_API):
             self.each(lambda: going.poll(wait=False))
         polled, failed = going.report.polled, going.report.failed
-        self._did(len(polled.downloaded), "{} downloaded")
-        self._did(len(failed), "{} failed")
-        report.failures += [failed_error(number, why, ws.task.words) for number, why in failed.items()]
-        report.failures += replace(polled, unclear=[]).errors(ws.task.words)  # the next step finds these out
+        found = {"downloaded": len(polled.downloaded), "failed": len(failed)}
+        self.did += [f"{_batches(count)} {what}" for what, count in found.items() if count]
+        self.failures += [failed_error(number, why, words) for number, why in failed.items()]
+        self.failures += replace(polled, unclear=[]).errors(words)  # the next step finds these out
         if going.batches(BatchState.DOWNLOADED):
             self.each(going.ingest)
             answered = sum(one.batch.taken for one in going.report.ingested)
-            report.did.append(f"{answered:,} {ws.task.words.done} from {_batches(len(going.report.ingested))}")
-
-    def _did(self, count: int, what: str) -> None:
-        if count:
-            self.report.did.append(what.format(_batches(count)))
+            self.did.append(f"{answered:,} {words.done} from {_batches(len(going.report.ingested))}")
 
     def retry(self) -> None:
-        ws, report = self.ws, self.report
-        with ws.store.read() as tx:
-            waiting = asks.due_ids(tx, ws.task)
-        if not waiting:
-            return
-        asked = due.retry_due(ws)
-        report.facts["retried"] = {"answered": asked.answered, "failed": asked.failed.total()}
+        asked = due.retry_due(self.ws)
+        if asked.calls or asked.stopped:
+            self.facts["retried"] = {"answered": asked.answered, "failed": asked.failed.total()}
         if asked.answered:
-            report.did.append(f"{asked.answered:,} {ws.task.words.done} that were due")
-        report.failures += [] if asked.stopped is None else [asked.stopped]
+            self.did.append(f"{asked.answered:,} {self.ws.task.words.done} that were due")
+        self.failures += [] if asked.stopped is None else [asked.stopped]
 
     def score(self) -> None:
         if not self.ws.task.derives:
             return
         with self.ws.store.write() as tx:
             changed = self.ws.task.refresh_derived(tx)
-        self.report.facts["scored"] = changed
-        if changed:
-            self.report.did.append(f"{changed:,} scored")
+        self.facts["scored"] = changed
+        self.did += [f"{changed:,} scored"] if changed else []
 
     def submit(self) -> None:
         """Submit prepared batches and, unless a pilot is missing or failed, new items, within the budget."""
-        ws, going, report = self.ws, self.going, self.report
+        ws, going, done = self.ws, self.going, self.going.report
         with ws.store.read() as tx:
-            askable, cleared = (
-                asks.count_askable(tx, ws.task),
-                not pilot.why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot),
-            )
-        if askable and not cleared:  # a pilot's own batches go on; new items wait for a person
-            report.facts |= {"left": askable, "no_pilot": f"no pilot of {ws.extractor} has passed"}
+            askable = asks.count_askable(tx, ws.task)
+            is_cleared = not pilot.why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot)
+        if askable and not is_cleared:  # a pilot's own batches go on; new items wait for a person
+            self.facts |= {"left": askable, "no_pilot": f"no pilot of {ws.extractor} has passed"}
             going.stop_asking()
-        if not (askable and cleared) and not going.batches(BatchState.PREPARED, BatchState.SUBMITTING):
+        if not (askable and is_cleared) and not going.batches(BatchState.PREPARED, BatchState.SUBMITTING):
             return
-        agree = agreeing(ws, announce=lambda _plan: None, confirm=self.confirm)
-        sent = going.submit(agree=agree, patient=True)
-        done = going.report
-        report.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
+        sent = going.submit(agree=agreeing(ws, announce=lambda _plan: None, confirm=self.confirm), patient=True)
+        self.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
         if sent.items:
-            report.did.append(f"{sent.items:,} submitted in {_batches(len(done.submitted))}")
+            self.did.append(f"{sent.items:,} submitted in {_batches(len(done.submitted))}")
         if done.out_of_money:  # no failure: the next run submits what its budget allows
-            report.facts |= {"left": done.short or askable, "out_of_money": done.out_of_money}
+            self.facts |= {"left": done.short or askable, "out_of_money": done.out_of_money}
 
     def index(self) -> None:
-        ws = self.ws
-        if not ws.is_indexed or not self._is_stale():
-            return
-        built = build.run(ws)
-        self.report.facts["index"] = {"build": built.number, "count": built.count, "embedded": built.embedded}
-        self.report.did.append(f"index of {built.count:,} built")
+        if self.ws.is_indexed and self._is_stale():
+            built = build.run(self.ws)
+            self.facts["index"] = {"build": built.number, "count": built.count, "embedded": built.embedded}
+            self.did.append(f"index of {built.count:,} built")
 
     def _is_stale(self) -> bool:
         ws = self.ws
@@ -152,15 +139,60 @@ class _Due:
 
     def tell(self) -> None:
         """Note what the rounds came to, as far as there is something; a failed gate ends the run with its exit code."""
-        done, facts = self.going.report, self.report.facts
+        done = self.going.report
         found = vars(done.polled) | done.document()
-        facts |= {name: found[name] for name in FACTS if found[name]}
+        self.facts |= {name: found[name] for name in FACTS if found[name]}
         if done.reports:
-            facts["reports"] = [{"report": str(one.path), "passed": one.passed} for one in done.reports.values()]
-        if done.parked:
-            self.report.did.append(f"{done.parked:,} parked")
+            self.facts["reports"] = [{"report": str(one.path), "passed": one.passed} for one in done.reports.values()]
+        self.did += [f"{done.parked:,} parked"] if done.parked else []
         self.each(*(one.check for one in done.reports.values()))
 
 
 def _batches(count: int) -> str:
     return f"{count:,} {'batch' if count == 1 else 'batches'}"
+
+
+@contextlib.contextmanager
+def run_end_command(
+    *, on_done: str, on_fail: str, code_of: Callable[[BaseException], int], warn: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
+    """Give a summary to fill; at the end of the block `on_done` gets it, or `on_fail` with the error in it.
+
+    It says when the block began and ended (`began_at`, `ended_at`, ISO 8601 in UTC).
+    Each is a line for `sh` in our directory and environment; its output goes to standard error. An empty line is not
+    run. `code_of` returns the exit code of an error. If `on_fail` fails too, `warn` gets its error.
+
+    Raises:
+        ConfigurationError: `on_done` did not end with 0; what was done is kept.
+    """
+    summary: dict[str, Any] = {"began_at": _now()}
+    try:
+        yield summary
+    except BaseException as error:
+        # the text of an error that is not ours may hold users' data
+        said = error.message if isinstance(error, FindableError) else type(error).__name__
+        summary |= {"ended_at": _now(), "ok": False, "error": said, "exit_code": code_of(error)}
+        try:
+            _run(on_fail, "ON_FAIL", summary)
+        except ConfigurationError as another:
+            warn(another.message)
+        raise
+    summary |= {"ended_at": _now(), "ok": True}
+    _run(on_done, "ON_DONE", summary)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _run(command: str, name: str, summary: dict[str, Any]) -> None:
+    if not command.strip():
+        return
+    document = json.dumps(summary, default=str).encode()
+    shell = ["/bin/sh", "-c", command]
+    done = subprocess.run(shell, input=document, stdout=STANDARD_ERROR, check=False)  # noqa: S603 - the user's own
+    if done.returncode:
+        raise ConfigurationError(
+            f"the command of {name} ended with {done.returncode}; what was done is kept",
+            hint=f"try it by itself: echo '{{}}' | sh -c {shlex.quote(command)}",
+        )

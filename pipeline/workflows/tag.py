@@ -2,11 +2,12 @@
 
 A killed command resumes: its row among the runs keeps the budget and its beginning, for `run` too, and stays open until
 no item is left or the budget is used up. A backfill is the same by batch and under one version, over as many days as it
-takes: its row keeps that all were to be asked, so that every later command goes on under that version.
+takes: its row keeps that all were to be asked, so that every later command goes on under that version. A pilot is a
+round over a few items that are drawn, whose answers are judged; a killed one resumes.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,18 +15,24 @@ from typing import Any
 from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
 from pipeline.batch.ingest import IngestSummary
-from pipeline.core.errors import InputError
+from pipeline.batch.prepare import BatchPlan
+from pipeline.batch.submit import agreeing
+from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.quality import pilot
-from pipeline.store import runs
-from pipeline.workflows import pilot as pilot_run
-from pipeline.workflows import preflight, rounds, tag_live
+from pipeline.quality import evaluate, pilot
+from pipeline.store import asks, runs
+from pipeline.store.runs import PilotVerdict
+from pipeline.workflows import preflight, rounds
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report, Rounds
 
 MODES = ("auto", "batch", "live")
+LOOK_S = 0.2  # between two looks whether another process has sent a pilot's batch
+
+Announce = Callable[[BatchPlan], None]
+Confirm = Callable[[float], bool]
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def run(
     report = going.report
     going.began = _resume_budget(ws, options)
     if options.pilot is None and not options.skip_pilot:
-        pilot_run.check_first(ws, compulsory=options.backfill and ws.task.needs_pilot)
+        check_first(ws, compulsory=options.backfill and ws.task.needs_pilot)
     waives, is_waiting = options.skip_pilot, bool(going.batches(*OPEN))
     estimated = preflight.estimate_both(ws, limit=options.limit, deadline_s=options.deadline_s, waives_pilot=waives)
     report.asked = estimated.plan.items
@@ -112,17 +119,12 @@ def run(
         if options.skip_pilot:
             pilot.waive_open_pilot(ws)
         number = _begin_run(ws, options, going, estimated)
-    _ask(ws, options, going, estimated)
+    _ask(ws, options, going)
     _ended(ws, going)
     if number is not None and not options.backfill and _is_done(report, options):
         with ws.store.write() as tx:
             runs.end_run(tx, number, why=report.out_of_money or "nobody is left", at=ws.now())
     return report
-
-
-def document(report: Report) -> dict[str, Any]:
-    """Return the report for programs, with that of live calls."""
-    return report.document() | {"live": tag_live.document(report.live) if report.live else None}
 
 
 def _is_pilot_begun(ws: OpenWorkspace) -> bool:
@@ -187,10 +189,10 @@ def _begin_run(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated:
         )
 
 
-def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated: Preflight) -> None:
+def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
     report, wait = going.report, bool(options.wait)
     if options.pilot is not None:
-        done = pilot_run.run_first(ws, size=options.pilot, skip=options.skip_pilot, limit=options.limit)
+        done = run_first(ws, size=options.pilot, skip=options.skip_pilot, limit=options.limit)
         report.pilot = done
         report.ingested += done.ingested if done else []
     if report.mode == "batch":
@@ -198,8 +200,7 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated: Prefl
             going.collect(wait=False)
         going.advance(wait=wait)
         return
-    report.live = tag_live.run(ws, limit=going.left(), plan=None if options.pilot else estimated.plan)
-    asked = report.live.asked
+    asked = going.ask_live()
     if isinstance(asked.stopped, BudgetError):
         report.no_money, report.held_back, asked.stopped = asked.stopped, asked.stopped.message, None
     if wait and not asked.interrupted and going.batches(*OPEN):
@@ -210,7 +211,128 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated: Prefl
 
 
 def _is_done(report: Report, options: TagOptions) -> bool:
-    is_cut_off = report.live is not None and report.live.left and not report.out_of_money
+    is_cut_off = report.unasked and not report.out_of_money
     if report.under_way or report.no_room or is_cut_off:
         return False
     return bool(report.out_of_money) or options.limit is not None or not report.left
+
+
+def check_first(ws: OpenWorkspace, *, skip: bool = False, compulsory: bool = False) -> None:
+    """Make sure that no pilot stops the rest, where any item is left to ask; `skip` waives one that does.
+
+    Raises:
+        GateError: a pilot failed, is not over or, where `compulsory`, never was.
+    """
+    if skip:
+        pilot.waive_open_pilot(ws)
+    with ws.store.read() as tx:
+        if asks.count_askable(tx, ws.task):
+            pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=compulsory and not skip)
+
+
+def run_first(
+    ws: OpenWorkspace,
+    *,
+    size: int,
+    skip: bool,
+    limit: int | None = None,
+    announce: Announce = lambda _plan: None,
+    confirm: Confirm = lambda _cost: True,
+) -> Report | None:
+    """Run a pilot of `size`, and no larger than `limit`, unless one passed before; it must pass before the rest.
+
+    Returns None if no pilot was run: `skip` waives it, one passed or was waived before, or no item is left to ask.
+
+    Raises:
+        GateError: the pilot failed.
+        InputError, RemoteError, ConfigurationError: see `run_pilot`.
+    """
+    if skip:
+        pilot.waive_open_pilot(ws)
+    with ws.store.read() as tx:
+        is_any = asks.count_askable(tx, ws.task) or pilot.is_pilot_begun(tx, ws.extractor)
+        if not (is_any and pilot.why_not(tx, ws.extractor, compulsory=True)):
+            return None
+    size = min(size, limit or size)
+    report = run_pilot(ws, size=size, seed=None, announce=announce, confirm=confirm, fewest=pilot.FEWEST)
+    report.check()
+    return report
+
+
+def run_pilot(
+    ws: OpenWorkspace,
+    *,
+    size: int | None,
+    seed: int | None,
+    announce: Announce,
+    confirm: Confirm,
+    fewest: int | None = None,
+) -> Report:
+    """Ask about `size` items drawn by `seed`, wait for them, and judge the answers of this extractor.
+
+    Gates are judged from `fewest` items on, if that is fewer than they want; see `judge_figures`. An unfinished pilot
+    goes on, unless another size or seed is given.
+
+    Raises:
+        InputError: there is nothing to ask about, or the plan was not confirmed.
+        RemoteError, ConfigurationError: what stopped it; run again, it goes on.
+        GateError: no reply came, so there is nothing to judge.
+    """
+    rounds.begin(ws)
+    with ws.store.read() as tx:
+        size, seed, ids = pilot.next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
+    if not ids:
+        raise InputError(
+            f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",
+            hint="VERSION= with a new name asks about all of them anew",
+        )
+    with ws.store.write() as tx:
+        begun = runs.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
+    report = _ask_drawn(ws, ids, announce, confirm)
+    report.drawn, report.asked = begun, len(ids)
+    notes = [f"Pilot {begun.number}: {len(ids)} {ws.task.words.many}, seed {begun.seed}."]
+    quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes, fewest=fewest)
+    if quality is None:
+        raise _unanswered(ws, ids)
+    report.reports[ws.extractor] = quality
+    verdict = PilotVerdict.PASSED if quality.passed else PilotVerdict.FAILED
+    with ws.store.write() as tx:
+        path = str(quality.path.relative_to(ws.data))
+        runs.end_pilot(tx, begun.number, verdict, report=path, at=ws.now())
+    return report
+
+
+def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], announce: Announce, confirm: Confirm) -> Report:
+    """Go on in rounds until each of the sample is answered or parked, in whichever process's batch it stands."""
+    going = Rounds(ws, among=ids, judges=False)
+    going.submit(agree=agreeing(ws, announce=announce, confirm=confirm), patient=True)
+    while True:
+        going.advance(wait=True)
+        for stopped in _stopping(going, ws):
+            raise stopped
+        with ws.store.read() as tx:
+            if not asks.is_any_claimed(tx, ws.task.name, ids):  # by a process that has not sent it yet
+                return going.end()
+        ws.sleep(LOOK_S)
+
+
+def _stopping(going: Rounds, ws: OpenWorkspace) -> Iterator[FindableError]:
+    """Yield why a pilot ends before all of its sample were asked."""
+    done, is_any_left = going.report, bool(going.askable())
+    if is_any_left or not done.is_down:
+        yield from done.errors(ws.task.words)
+    if is_any_left and done.no_money is not None:
+        yield done.no_money
+    if is_any_left and done.no_room:
+        said = "the quota of tokens that may wait at the API has no room for the pilot yet; nothing was lost"
+        yield RemoteError(said, hint="run it again later")
+
+
+def _unanswered(ws: OpenWorkspace, ids: Sequence[str]) -> GateError:
+    said, mine = "no reply came for any of the pilot, so there is nothing to judge", set(ids)
+    with ws.store.read() as tx:
+        parked = asks.parked_rows(tx, ws.task.name, own=ws.task.own)
+    if why := next((why for one, why, foreign, _ in parked if one in mine and not foreign), ""):
+        again = ws.task.words.make("unpark ALL=1")
+        return GateError(f"{said}; parked: {why}", hint=f"`{again}` lets them be asked again")
+    return GateError(said, hint="run it again")

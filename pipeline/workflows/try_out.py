@@ -18,7 +18,7 @@ from pipeline.core.states import Outcome
 from pipeline.engine import questions, workspace
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.record import Judgement, judge_reply
-from pipeline.engine.task import Item, Task
+from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import NO_USAGE, Usage, usage_cost
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 
-FEW = 3
+FEW, SIZE = 3, 50  # how many are tried alone, and by two sides
+Announce = Callable[[int, float], None]
+Confirm = Callable[[float], bool]
 
 
 class TryWanted(NamedTuple):
@@ -123,13 +125,7 @@ class TryReport:
             raise self.stopped
 
 
-def run(
-    ws: OpenWorkspace,
-    wanted: TryWanted,
-    *,
-    announce: Callable[[int, float], None],
-    confirm: Callable[[float], bool],
-) -> TryReport:
+def run(ws: OpenWorkspace, wanted: TryWanted, *, announce: Announce, confirm: Confirm) -> TryReport:
     """Ask about a few items; `announce` gets how many and the estimate (USD) before anything is spent.
 
     `confirm` is called with the estimate if it is above CONFIRM_ABOVE.
@@ -143,78 +139,83 @@ def run(
     folder.seal_dead(ws)
     with ws.store.read() as tx:
         ids = _chosen(tx, ws.task, ws.extractor, wanted)
-    trial = plan_trial(ws, ids)
+    trial = _Trial(ws, ids)
     if not trial.tried:
         questions.check_any_items(ws.store, ws.task)
         raise InputError(f"{ws.task.words.all_done}; nothing was asked", hint="ITEM= tries any of them")
-    confirm_trials([trial], confirm_above=ws.settings.confirm_above, announce=announce, confirm=confirm)
-    return ask_trial(trial)
+    _confirm([trial], ws, announce, confirm)
+    return trial.ask()
 
 
-def plan_trial(ws: OpenWorkspace, ids: Sequence[str]) -> "Trial":
-    """Return a trial of these items, of which nothing is asked yet."""
-    builder = RequestBuilder(ws.task, ws.model)
-    with ws.store.read() as tx:
-        planned = {one.item.id: one for one in builder.lines(tx, ids)}
-        names = ws.task.table(tx).names(tx, list(planned))
-        known = budget.calibration(tx, ws.extractor)
-    usage = sum((one.usage for one in planned.values()), NO_USAGE)
-    cost = usage_cost(ws.model, known.applied(usage, count=len(planned)), batch=False, on=ws.now().date())
-    tried = {key: TriedItem(key, names.get(key, key), requests.shown_object(one.data)) for key, one in planned.items()}
-    return Trial(ws, {key: one.item for key, one in planned.items()}, tried, builder.schema, cost)
+def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> Sequence[str]:
+    if wanted.name is not None:
+        return [task.id_of(tx, wanted.name)]
+    if wanted.seed is None:
+        first = [one for page in asks.askable_pages(tx, task, limit=wanted.size) for one in page]
+        if first:
+            return first
+    seed = pilot.SEED if wanted.seed is None else wanted.seed
+    return pilot.draw_pilot(tx, task, extractor, size=wanted.size, seed=seed)
 
 
-def confirm_trials(
-    trials: "Sequence[Trial]",
-    *,
-    confirm_above: float,
-    announce: Callable[[int, float], None],
-    confirm: Callable[[float], bool],
-) -> None:
-    """Announce how many calls trials make and their estimate (USD), and ask where that is above CONFIRM_ABOVE.
-
-    Raises:
-        InputError: it was not confirmed.
-    """
+def _confirm(trials: "Sequence[_Trial]", ws: OpenWorkspace, announce: Announce, confirm: Confirm) -> None:
     cost = sum(one.cost for one in trials)
     announce(sum(len(one.tried) for one in trials), cost)
-    if cost > confirm_above and not confirm(cost):
+    if cost > ws.settings.confirm_above and not confirm(cost):
         raise InputError("not confirmed; nothing was asked", hint="YES=1 answers yes")
 
 
-def ask_trial(trial: "Trial") -> TryReport:
-    """Ask about the items of a trial, and return what was sent and what came.
+class _Trial:
+    """Some items that are to be asked, how each stands, and the estimated cost in USD."""
 
-    Raises:
-        BudgetError: a budget has no room for it.
-    """
-    ws, tried = trial.ws, trial.tried
-    with ws.display.bar("asking", len(tried)) as bar:
-        wanted = Selection(among=list(tried), trial=True)
-        asked, came = ask.ask_trial(ws, wanted, on_progress=lambda report: bar.show(report.replies))
-    report = TryReport(ws.extractor, trial.schema, list(tried.values()), asked.stopped, asked.interrupted)
-    for key, told in came.items():
-        _judge(trial, tried[key], told, report)
-    return report
+    def __init__(self, ws: OpenWorkspace, ids: Sequence[str]) -> None:
+        builder = RequestBuilder(ws.task, ws.model)
+        with ws.store.read() as tx:
+            planned = {one.item.id: one for one in builder.lines(tx, ids)}
+            names = ws.task.table(tx).names(tx, list(planned))
+            known = budget.calibration(tx, ws.extractor)
+        usage = sum((one.usage for one in planned.values()), NO_USAGE)
+        self._ws, self._schema = ws, builder.schema
+        self._items = {key: one.item for key, one in planned.items()}
+        self.cost = self._cost(known.applied(usage, count=len(planned)))
+        self.tried = {
+            key: TriedItem(key, names.get(key, key), requests.shown_object(one.data)) for key, one in planned.items()
+        }
 
+    def _cost(self, usage: Usage) -> float:
+        return usage_cost(self._ws.model, usage, batch=False, on=self._ws.now().date())
 
-def _judge(trial: "Trial", one: TriedItem, told: Tried, report: TryReport) -> None:
-    """Note what came of an item; what the task's own code cannot judge ends the report with its error."""
-    ws, item = trial.ws, trial.items[one.id]
-    one.calls, one.seconds = 1, told.seconds
-    if told.reply is None and not told.is_refused:
-        one.failure = told.reason
-        return
-    asked = Ask(item.id, item.input_hash)
-    if told.reply is None:
-        one.judgement = Judgement(asked, Outcome.REFUSED, told.reason)
-        return
-    reply = responses.judge_response(told.reply)
-    one.usage, one.cost = reply.usage, usage_cost(ws.model, reply.usage, batch=False, on=ws.now().date())
-    try:
-        one.judgement = judge_reply(ws.task, asked, reply, context=item.context)
-    except FindableError as error:
-        report.stopped = report.stopped or error
+    def ask(self) -> TryReport:
+        """Ask about the items, and return what was sent and what came.
+
+        Raises:
+            BudgetError: a budget has no room for it.
+        """
+        ws, tried = self._ws, self.tried
+        with ws.display.bar("asking", len(tried)) as bar:
+            wanted = Selection(among=list(tried), trial=True)
+            asked, came = ask.ask_trial(ws, wanted, on_progress=lambda report: bar.show(report.replies))
+        report = TryReport(ws.extractor, self._schema, list(tried.values()), asked.stopped, asked.interrupted)
+        for key, told in came.items():
+            try:
+                self._judge(tried[key], told)
+            except FindableError as error:  # the task's own code cannot judge it
+                report.stopped = report.stopped or error
+        return report
+
+    def _judge(self, one: TriedItem, told: Tried) -> None:
+        """Note what came of an item."""
+        ws, item = self._ws, self._items[one.id]
+        one.calls, one.seconds = 1, told.seconds
+        asked = Ask(item.id, item.input_hash)
+        if told.is_refused:
+            one.judgement = Judgement(asked, Outcome.REFUSED, told.reason)
+        elif told.reply is None:
+            one.failure = told.reason
+        else:
+            reply = responses.judge_response(told.reply)
+            one.usage, one.cost = reply.usage, self._cost(reply.usage)
+            one.judgement = judge_reply(ws.task, asked, reply, context=item.context)
 
 
 def document(report: TryReport) -> dict[str, Any]:
@@ -245,38 +246,6 @@ def document(report: TryReport) -> dict[str, Any]:
     }
 
 
-def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> Sequence[str]:
-    if wanted.name is not None:
-        return [task.id_of(tx, wanted.name)]
-    if wanted.seed is None:
-        first = [one for page in asks.askable_pages(tx, task, limit=wanted.size) for one in page]
-        if first:
-            return first
-    seed = pilot.SEED if wanted.seed is None else wanted.seed
-    return pilot.draw_pilot(tx, task, extractor, size=wanted.size, seed=seed)
-
-
-class Trial(NamedTuple):
-    """What is to be asked: the items and how each stands, the schema of an answer, and the estimated cost in USD."""
-
-    ws: OpenWorkspace
-    items: Mapping[str, Item]
-    tried: dict[str, TriedItem]
-    schema: dict[str, Any]
-    cost: float
-
-
-SIZE = 50
-
-
-class Side(NamedTuple):
-    """One way: what it is called, and the label of stored answers, or the workspace to ask with."""
-
-    name: str
-    label: str = ""
-    ws: OpenWorkspace | None = None
-
-
 class TriedPair(NamedTuple):
     """One item by id and name, and what each side says of it: an answer, or why there is none."""
 
@@ -294,54 +263,52 @@ class PairReport(NamedTuple):
 
 
 def run_pair(
-    ws: OpenWorkspace,
-    texts: tuple[str, str],
-    *,
-    size: int,
-    seed: int,
-    announce: Callable[[int, float], None],
-    confirm: Callable[[float], bool],
+    ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int, announce: Announce, confirm: Confirm
 ) -> PairReport:
-    """Put two sides beside each other on a sample; `announce` and `confirm` are as in `try_out.run`.
+    """Put two sides beside each other on a sample; `announce` and `confirm` are as in `run`.
 
     Raises:
         InputError: a side is none, there is nothing to try, or it was not confirmed; nothing was asked.
         ConfigurationError: no key, or no such model.
     """
-    sides = [_side(ws, text) for text in texts]
-    if any(one.ws for one in sides):
+    names, sides = zip(*(_side(ws, text) for text in texts), strict=True)
+    labels = [one for one in sides if isinstance(one, str)]
+    if len(labels) < len(sides):
         ws.bring_items()
         folder.seal_dead(ws)
     with ws.store.read() as tx:
-        labels = [one.label for one in sides if one.ws is None]
         among = answers.items_of_versions(tx, ws.task.name, labels) if labels else _every(tx, ws.task)
         ids = pilot.draw_items(among, size=size, seed=seed)
-        names = ws.task.table(tx).names(tx, ids)
-        said = [_stored(tx, ws.task, one.label, ids) if one.ws is None else {} for one in sides]
-    if not names:
+        called = ws.task.table(tx).names(tx, ids)
+        said = [_stored(tx, ws.task, one, ids) if isinstance(one, str) else {} for one in sides]
+    if not called:
         raise InputError(
             f"there is no {ws.task.words.one} with an answer of {' and of '.join(labels) or 'any'}; nothing was asked",
             hint=f"`{ws.task.words.make('versions')}` lists those there are",
         )
-    trials = {at: plan_trial(side.ws, list(names)) for at, side in enumerate(sides) if side.ws is not None}
+    trials = {at: _Trial(side, list(called)) for at, side in enumerate(sides) if not isinstance(side, str)}
     if trials:
-        above = ws.settings.confirm_above
-        confirm_trials(list(trials.values()), confirm_above=above, announce=announce, confirm=confirm)
+        _confirm(list(trials.values()), ws, announce, confirm)
     asked: list[TryReport] = []
     for at, trial in trials.items():
         if not any(one.stopped or one.interrupted for one in asked):
-            asked.append(ask_trial(trial))
+            asked.append(trial.ask())
             said[at] = {one.id: one.answer or one.reason or one.outcome for one in asked[-1].items}
-    a, b = said
-    pairs = [TriedPair(one, name, (a.get(one, "not asked"), b.get(one, "not asked"))) for one, name in names.items()]
-    return PairReport((sides[0].name, sides[1].name), pairs, asked)
+    pairs = [
+        TriedPair(key, name, (said[0].get(key, "not asked"), said[1].get(key, "not asked")))
+        for key, name in called.items()
+    ]
+    return PairReport((names[0], names[1]), pairs, asked)
 
 
-def _side(ws: OpenWorkspace, text: str) -> Side:
-    """Return the side that a text means: a version by its number or label, a model, or the path of a task's file."""
+def _side(ws: OpenWorkspace, text: str) -> tuple[str, str | OpenWorkspace]:
+    """Return what a side is called, and the label of its stored answers or the workspace to ask with.
+
+    It is a version by its number or label, a model, or the path of a task's file.
+    """
     if text.isdecimal() or "@" in text:
         label = f"{ws.task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
-        return Side(f"the answers of {label}", label)
+        return f"the answers of {label}", label
     if text.endswith(".py") or "/" in text:
         if not workspace.is_declared(ws.settings):
             raise InputError(f"{ws.task.name} is no task of a file; nothing was asked", hint="A= may be a model")
@@ -349,9 +316,8 @@ def _side(ws: OpenWorkspace, text: str) -> Side:
     else:
         sources = {**ws.settings.sources, "model": "A= or B="}
         other = replace(ws, settings=replace(ws.settings, model=text, sources=sources))
-    name = f"{text} with {other.model.name}" if other.task is not ws.task else other.extractor
     other.client = ws.client
-    return Side(name, ws=other)
+    return f"{text} with {other.model.name}" if other.task is not ws.task else other.extractor, other
 
 
 def _stored(tx: "Connection", task: "Task", label: str, ids: list[str]) -> dict[str, Any]:

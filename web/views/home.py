@@ -28,7 +28,7 @@ from pipeline.quality.pilot import next_pilot
 from pipeline.quality.report import report_documents
 from pipeline.store.batches import Batch
 from pipeline.store.database import Store
-from pipeline.workflows import pilot, preflight, rounds, tag
+from pipeline.workflows import preflight, rounds, tag
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report, Rounds
 from web.problem import Refused
@@ -135,7 +135,7 @@ class NextStep:
         for quality in report.reports.values():
             display.say(quality.line)
         _warn_of(display, report)
-        return tag.document(report)
+        return report.document()
 
     def _drawn(self) -> list[str]:
         """Return the items that the pilot would ask about."""
@@ -144,7 +144,7 @@ class NextStep:
 
     def _pilot(self, display: Work) -> dict[str, Any]:
         """Ask about a few, wait for them, and judge the answers."""
-        done = pilot.run(self.ws, size=None, seed=None, announce=self._agreed, confirm=lambda _cost: True)
+        done = tag.run_pilot(self.ws, size=None, seed=None, announce=self._agreed, confirm=lambda _cost: True)
         for one in done.ingested:
             _tell(display, one.batch)
         done.check()
@@ -214,7 +214,7 @@ def _warn_of(display: Work, report: Report) -> None:
     for one in report.ingested:
         _tell(display, one.batch)
     _warn_of_failed(display, report.failed)
-    failed = report.live.asked.failed.most_common() if report.live else []
+    failed = report.live.failed.most_common() if report.live else []
     for reason, count in failed:
         display.warn(f"{count:,} failed ({reason})")
     if report.out_of_money:

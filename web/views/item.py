@@ -22,7 +22,7 @@ from pipeline.experts import show as person
 from pipeline.experts import tags
 from pipeline.experts.tags import Document, TagChange
 from pipeline.images import TASK as IMAGES
-from pipeline.ops import forget, parked, show
+from pipeline.ops import forget, items, show
 from pipeline.passages.show import QuotedPassage, quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import asks
@@ -270,7 +270,7 @@ def _let_go(desk: Desk, task: str, key: str) -> str:
         with ws.store.read() as tx:
             item_id = ws.task.id_of(tx, key)
             pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
-        parked.unpark_items(ws, name=key, everyone=False, confirm=lambda _question: True)
+        items.unpark_items(ws, name=key, everyone=False, confirm=lambda _question: True)
         with ws.store.read() as tx:
             if not asks.askable_among(tx, ws.task, [item_id]):
                 said = f"{key!r} is answered, is being asked, or has nothing to be asked about"

@@ -56,9 +56,9 @@ def backed(workspace: Workspace, people: Callable[..., list[str]], begun: Callab
 
 
 def test_a_copy_is_the_workspace_again(backed: Workspace, tmp_path: Path) -> None:
-    """Restored into an empty directory elsewhere it holds the same rows, files and index, and doctor finds nothing.
+    """Restored into an empty directory elsewhere it holds the same rows and files, and doctor finds nothing.
 
-    Searches find the same.
+    The same index is built of what was embedded, and searches find the same.
     """
     copied = {path: path.read_bytes() for path in (tmp_path / "copy").rglob("*") if path.is_file()}
     backed.ran("backup", str(tmp_path / "copy"), code=2)
@@ -67,6 +67,7 @@ def test_a_copy_is_the_workspace_again(backed: Workspace, tmp_path: Path) -> Non
     other = at(backed, tmp_path / "other")
     ran(other, "restore", str(tmp_path / "copy"))
     assert ledger.snapshot(other) == ledger.snapshot(backed)
+    ran(other, "index")  # of what was embedded, which is in the copy
     for name in ("batches/000001-requests.jsonl", "batches/000001-results.jsonl", "faiss.index", "metadata.json"):
         assert (other.data / name).read_bytes() == (backed.data / name).read_bytes()
     words = ("search", "bees person-0002", "--json")
@@ -81,7 +82,7 @@ def test_what_is_no_whole_copy_is_refused(backed: Workspace, tmp_path: Path) -> 
     No workspace is made of any of them.
     """
     copy, other = tmp_path / "copy", at(backed, tmp_path / "other")
-    (vectors,) = copy.glob("index/builds/*/faiss.index")
+    (vectors,) = copy.glob("index/vectors/*.vectors")
     for name in (DATABASE, "batches/000001-results.jsonl", str(vectors.relative_to(copy))):
         content = (copy / name).read_bytes()
         changed = content[:50] + bytes([content[50] ^ 1]) + content[51:]
@@ -105,56 +106,20 @@ def test_what_is_no_whole_copy_is_refused(backed: Workspace, tmp_path: Path) -> 
     assert not other.data.exists()
 
 
-def holding(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Return every file below a folder, by its path in it, as what it is on the disk and what stands in it."""
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return {str(path.relative_to(folder)): (path.stat().st_ino, path.read_bytes()) for path in found}
-
-
-def test_a_restore_goes_into_no_folder_with_a_workspace(backed: Workspace, tmp_path: Path) -> None:
-    """Exit code 2 with the folder to type instead, whether it is open or not; what is typed then works.
-
-    The same where only its files are left, and where a restore of another backup was begun.
-    """
+def test_a_restore_goes_into_a_new_folder_alone(backed: Workspace, tmp_path: Path) -> None:
+    """Exit code 2 with the folder to type instead, which then works; what is there is as it was."""
     words = ("restore", str(tmp_path / "copy"))
     with backed.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "after-the-backup", {})
-    before = holding(backed.data)
-    for _ in range(2):
-        said = ran(backed, *words, code=2)
-        assert "holds a workspace already" in said
-        assert f"DATA={tmp_path / 'data-restored'}" in said
-        assert holding(backed.data).keys() == before.keys()
-        assert backed.scalar("SELECT count(*) FROM experts") == 6
-    left = tmp_path / "left" / "batches" / "000001-requests.jsonl"
-    left.parent.mkdir(parents=True)
-    left.write_text("of another workspace\n")
-    assert "batches/000001-requests.jsonl" in ran(at(backed, tmp_path / "left"), *words, code=2)
-    assert [*holding(tmp_path / "left")] == ["batches/000001-requests.jsonl"]
+    assert f"DATA={tmp_path / 'data-restored'}" in ran(backed, *words, code=2)
+    assert backed.scalar("SELECT count(*) FROM experts") == 6
+    (tmp_path / "left").mkdir()
+    (tmp_path / "left" / "notes.txt").write_text("mine")
+    ran(at(backed, tmp_path / "left"), *words, code=2)
+    assert [path.name for path in (tmp_path / "left").iterdir()] == ["notes.txt"]
     beside = at(backed, tmp_path / "data-restored")
     ran(beside, *words)
     assert beside.scalar("SELECT count(*) FROM experts") == 5
-
-
-def test_what_is_no_part_of_the_workspace_is_neither_copied_nor_touched(backed: Workspace, tmp_path: Path) -> None:
-    """A checkout's `data/` has a sample and a demo in it: a backup leaves them out, and a restore where they are."""
-    foreign = ("sample/experts.csv", "demo/findable.db", "demo/batches/000001-requests.jsonl", ".gitkeep", "notes.txt")
-    fresh = at(backed, tmp_path / "clone" / "data")
-    for data in (backed.data, fresh.data):
-        for name in foreign:
-            (data / name).parent.mkdir(parents=True, exist_ok=True)
-            (data / name).write_text(f"{name} of a user")
-    before = holding(fresh.data)
-    ran(backed, "backup", str(tmp_path / "with-others"))
-    assert {*holding(tmp_path / "with-others")} == {*holding(tmp_path / "copy")}
-    ran(fresh, "restore", str(tmp_path / "with-others"))
-    after = holding(fresh.data)
-    assert {name: after[name] for name in before} == before
-    assert ledger.snapshot(fresh) == ledger.snapshot(backed)
-    added = {name.partition("/")[0] for name in after.keys() - before.keys()}
-    assert added - {"findable.db"} == {"batches", "index", "reports"}
-    assert ledger.findings(fresh) == []
-    ran(fresh, "search", "bees person-0002")
 
 
 def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp_path: Path) -> None:

@@ -203,14 +203,6 @@ def spoil_index_of_database(bench: Bench) -> None:
     connection.close()
 
 
-def leave_upload(bench: Bench) -> None:
-    """Leave an upload of the first batch at the API."""
-    ((name,),) = bench.workspace.query("SELECT display_name FROM findable_creates WHERE batch = 1")
-    with bench.workspace.open() as ws:
-        path = bench.data / "batches" / "000001-requests.jsonl"
-        ws.client.upload(path, display_name=name, sha256=files.sha256_of(path), size=path.stat().st_size)
-
-
 def set_model(bench: Bench) -> None:
     """Set a model that the server does not have."""
     bench.workspace.environ["FINDABLE_MODEL"] = "gemini-of-tomorrow"
@@ -220,12 +212,6 @@ def begin_to_forget(bench: Bench) -> None:
     """Leave the mark of a forgetting that was killed."""
     with bench.workspace.open() as ws, ws.store.write() as tx:
         erase.begin_erasure(tx, "expert-tags", "1", name="person-0", at=ws.now())
-
-
-def no_room(bench: Bench) -> None:
-    """Fill the disk, as far as a process can see."""
-    usage = shutil.disk_usage(bench.data)
-    bench.patch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1_000_000))
 
 
 Plant = str | Callable[[Bench], None]  # a statement, or what does it
@@ -288,7 +274,6 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {  # plant, what
     "twin": (created_twice, "second remote batch of batch 3", ("batch-poll",)),
 }
 HARMLESS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
-    "upload": (leave_upload, "was left behind by batch 1", ("clean",)),
     "model": (set_model, "gemini-of-tomorrow (FINDABLE_MODEL) is not in the server's list of models", ()),
     "no list of models": (
         lambda bench: bench.api.fault("status", times=1000, path="/models", args={"code": 404}),
@@ -296,9 +281,6 @@ HARMLESS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         (),
     ),
     "half forgotten": (begin_to_forget, "item 1 was begun to be forgotten", ("forget person-0 --yes",)),
-    "disk": (no_room, "the disk has 1,000,000 bytes left", ()),
-    "stranger": ("DELETE FROM experts WHERE id = 1", "holds 1 entries that the database does not", ("index",)),
-    "behind": ("UPDATE experts SET company = 'x' WHERE id = 1", "is behind the database by 1", ("index",)),
     "request litter": (write_file("batches/000009-requests.jsonl"), "000009-requests.jsonl belongs to n", ("clean",)),
     "half result": (write_file("batches/000001-results.jsonl.part"), "belongs to nothing", ("clean",)),
     "staging": (write_file("index/builds/9.staging/faiss.index"), "9.staging belongs to nothing", ("clean",)),

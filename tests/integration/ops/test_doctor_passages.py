@@ -114,14 +114,6 @@ def test_what_contradicts_is_found(filled: Workspace, name: str) -> None:
 NOTICES = (
     ("DELETE FROM passages WHERE id = 'p-0004'", "of passages that are not there any more, of p-0004"),
     (
-        (
-            "INSERT INTO findable_pilots (number, task, extractor, size, seed, began_at, ended_at, verdict, report)"
-            " VALUES (1, 'passage-concepts', 'passage-concepts@1/m', 2, 1, '2026-01-01 00:00:00',"
-            " '2026-01-01 00:00:00', 'passed', 'reports/gone.md')"
-        ),
-        "the report of pilot 1 (passage-concepts@1/m) is gone: reports/gone.md",
-    ),
-    (
         "UPDATE findable_batches SET task = 'poems' WHERE number = 1",
         "nothing here is known of the task 'poems' of batch 1",
     ),

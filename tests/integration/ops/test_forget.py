@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.core import files
 from pipeline.experts import table
 from pipeline.index import terms
 from pipeline.index.postings import term_code
@@ -164,32 +163,6 @@ def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Pa
     assert len(list((chained.data / "index" / "vectors").glob("*.vectors"))) == 1
     (cache,) = (chained.data / "index" / "vectors").glob("*.vectors")
     assert (cache.stat().st_size - 256) // 3108 == 5 + 60  # those of the questions without meaning are kept
-
-
-@pytest.mark.full
-def test_uploads_left_at_the_api_go_too(chained: Workspace, api: Api) -> None:
-    """An upload of one of their batches that was left behind is deleted, and no other one.
-
-    Where the API cannot be reached, exit code 4: the person is still there, and the next run goes on without asking.
-    An export in the workspace is not touched.
-    """
-    with chained.open() as ws:
-        path = chained.data / "batches" / "000001-requests.jsonl"
-        batch = ws.client.list_batches()[0]
-        for name in (batch.display_name, "somebody-elses"):
-            ws.client.upload(path, display_name=name, sha256=files.sha256_of(path), size=path.stat().st_size)
-        assert len([one for one in ws.client.list_files() if one.display_name]) == 2
-    ran(chained, "export", str(chained.data / "out.csv"))
-    api.fault("status", times=1000, args={"code": 503})
-    ran(chained, "forget", "zq-77", "--yes", code=4, RETRY_FOR="0.1")
-    assert chained.scalar("SELECT count(*) FROM experts") == 6
-    api.clear_faults()
-    said = ran(chained, "forget", "zq-77")
-    assert ("1 upload" in said, "Out of reach: your own files" in said) == (True, True), said
-    assert holding(chained.data) == ["out.csv"]
-    with chained.open() as ws:
-        assert [one.display_name for one in ws.client.list_files() if one.display_name] == ["somebody-elses"]
-    assert api.batches()
 
 
 @pytest.mark.full

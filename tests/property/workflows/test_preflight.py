@@ -16,7 +16,6 @@ from pipeline.workflows.preflight import (
     ModeEstimate,
     format_duration,
     live_seconds,
-    percentile_90,
     recommend,
     turns,
 )
@@ -159,15 +158,6 @@ def test_turns_hold_what_may_wait_at_the_api(batches: int, each: int, most: int 
     assert 1 <= rounds <= batches
     assert at_once <= 100
     assert most is None or at_once == 1 or at_once * each <= most
-
-
-@given(st.lists(st.floats(0, 1e6), min_size=1))
-def test_nine_in_ten_are_no_longer_than_what_is_said(values: list[float]) -> None:
-    """It is one of the values, and at least nine in ten are not above it."""
-    most = percentile_90(values)
-    assert most in values
-    assert sum(value <= most for value in values) >= 0.9 * len(values)
-    assert percentile_90([]) is None
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Gates: bounds are inclusive, few items are not judged, and every bound can be set."""
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.core.errors import ConfigurationError, GateError
 from pipeline.quality import figures
+from pipeline.quality.evaluate import QualityReport
 from pipeline.quality.figures import Bound, Figure, Quality, Verdict, shown
 
 
@@ -92,14 +95,14 @@ def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
     """The error names each gate that failed, with figure and bound, and where to read more; exit code 6."""
     verdicts = figures.judge_figures(quality(evidence=0.98996, concepts=2.5))
     with pytest.raises(GateError) as caught:
-        figures.ensure_gates_passed(verdicts, report="reports/one.md")
+        QualityReport(Path("reports/one.md"), "", verdicts, {}).check()
     assert caught.value.exit_code == 6
     assert caught.value.message == (
         "2 quality gates failed: evidence is 98.996 %, wanted: at least 99 %; concepts is 2.5, wanted: 4 to 14; "
         "the answers are stored"
     )
     assert "reports/one.md" in caught.value.hint
-    figures.ensure_gates_passed(figures.judge_figures(quality(evidence=0.1, items=3)), report="")
+    QualityReport(Path(), "", figures.judge_figures(quality(evidence=0.1, items=3)), {}).check()
 
 
 @pytest.mark.parametrize(
