@@ -68,7 +68,9 @@ class Server:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Stop the server and remove its files."""
-        self.crash()
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(WAIT_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -98,14 +100,6 @@ class Server:
             assert time.monotonic() < until, "the server does not answer"
             time.sleep(0.02)
 
-    def stop(self) -> None:
-        """Stop the server in good order; what is connected is cut off."""
-        self._end(signal.SIGINT)
-
-    def crash(self) -> None:
-        """Stop the server as a crash does: nothing is finished, and the next start recovers."""
-        self._end(signal.SIGQUIT)
-
     def url(self, database: str) -> str:
         """Return the URL of a database on this server."""
         return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
@@ -132,12 +126,6 @@ class Server:
     def drop(self, database: str) -> None:
         """Remove a database, whatever is connected to it."""
         self.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
-
-    def _end(self, number: signal.Signals) -> None:
-        if self.process is not None:
-            self.process.send_signal(number)
-            self.process.wait(WAIT_S)
-            self.process = None
 
     def _answers(self) -> bool:
         import psycopg

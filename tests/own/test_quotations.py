@@ -34,7 +34,6 @@ class Answer(BaseModel):
 
 task = Task(answer=Answer, items="notes.csv", prompt="{{text}}")
 """
-BATCH = ("batch-submit", "batch-poll", "batch-ingest")
 
 
 def said(request: Json) -> str:
@@ -43,10 +42,10 @@ def said(request: Json) -> str:
     return OPPOSITE.get(key, SLIP)
 
 
-def workspace_of(root: Path, outside: Outside, task: str) -> Workspace:
-    """Return a workspace on one of its tasks that asks the second server."""
+def workspace_of(root: Path, outside: Outside) -> Workspace:
+    """Return a workspace on the task that asks the second server."""
     waits = {"LIST_LAG": "0", "POLL_FIRST": "0.02", "POLL_MOST": "0.1", "RETRY_WAIT": "0.01", "CREATE_TIMEOUT": "1"}
-    named = waits | {"TASK": task, "YES": "1", "DATA": str(root / "data")}
+    named = waits | {"TASK": "notes", "YES": "1", "DATA": str(root / "data")}
     environ = {f"FINDABLE_{name}": value for name, value in named.items()}
     return Workspace(root / "data", {**environ, "GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": outside.url})
 
@@ -56,9 +55,8 @@ def ran(workspace: Workspace, *args: str, **values: str) -> str:
     return " ".join(workspace.ran(*args, **values).output.split())
 
 
-@pytest.mark.parametrize("commands", [BATCH * 2, ("tag-live",)], ids=["batch", "live"])
 def test_a_row_is_parked_where_its_quotation_says_another_thing(
-    tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch, commands: tuple[str, ...]
+    tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each reason says what the text has otherwise; a slip is stored as the slice, with its mark, and shown so."""
     monkeypatch.chdir(tmp_path)
@@ -68,9 +66,8 @@ def test_a_row_is_parked_where_its_quotation_says_another_thing(
     lines = (f'{key},"{text}"' for key, text in ROWS.items())
     Path("tasks/notes.csv").write_text("\n".join(["id,text", *lines, ""]), encoding="utf-8")
     outside.answerer = lambda request: {"quote": said(request)}
-    workspace = workspace_of(tmp_path, outside, "notes")
-    for command in commands:
-        workspace.run(command)
+    workspace = workspace_of(tmp_path, outside)
+    workspace.run("tag-live")
     parked = {one["name"]: one["reason"] for one in json.loads(ran(workspace, "parked", "--json"))}
     assert parked.keys() == OPPOSITE.keys()
     for key, reason in parked.items():
@@ -81,26 +78,3 @@ def test_a_row_is_parked_where_its_quotation_says_another_thing(
     assert (json.loads(cell) if isinstance(cell, str) else cell) == stored
     assert json.loads(ran(workspace, "show", "--json", ITEM="4"))["answers"][0]["answer"]["quote"] == stored
     assert f"(characters {start} to {stored['end']}, by likeness 0.98)" in ran(workspace, "show", ITEM="4")
-
-
-def test_a_concept_is_proved_by_no_quotation_that_says_another_thing(
-    tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A passage with no other quotation is parked with the reason; one found by likeness has its mark in evidence."""
-    monkeypatch.chdir(tmp_path)
-    named = {"name": "drug safety", "type": "other", "aliases": [], "confidence": 0.9}
-    outside.answerer = lambda request: {"concepts": [{**named, "quotes": [said(request)]}]}
-    Path("p.jsonl").write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in ROWS.items()))
-    workspace = workspace_of(tmp_path, outside, "passages")
-    workspace.ran("import-passages", "p.jsonl")
-    for command in BATCH * 2:
-        workspace.run(command)
-    parked = {one["name"]: one["reason"] for one in json.loads(ran(workspace, "parked", "--json"))}
-    assert parked.keys() == OPPOSITE.keys()
-    for key, reason in parked.items():
-        assert f"no quote is in the passage, which has another {WHY[key]}" in reason
-    [concept] = json.loads(ran(workspace, "best-concepts", "4", "--json"))
-    [support] = concept["evidence"]["support"]
-    assert (support["quote"], support["likeness"]) == (SLICE, 0.98)
-    assert "by likeness 0.98" in ran(workspace, "best-concepts", "4")
-    assert json.loads(ran(workspace, "doctor", "--json"))["findings"] == []

@@ -1,33 +1,21 @@
 """A workspace on the local backend in which nothing is ever asked, for the tests of files in and out."""
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.redact import Secret
-from pipeline.core.settings import Settings
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from tests import postgresql
-from tests.lab import ON_POSTGRESQL
-from tests.progress import NullProgress
+from tests.integration.passages import workspaces
 
 HEADER = (
     "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,Currency,Profile URL,Profile URL with UTM,category"
 )
 
 
-@contextlib.contextmanager
-def workspace(directory: Path) -> Iterator[OpenWorkspace]:
+def workspace(directory: Path) -> AbstractContextManager[OpenWorkspace]:
     """Open the workspace in a directory."""
-    url = Secret.url(postgresql.database_of(directory)) if ON_POSTGRESQL else None
-    with open_workspace(
-        Settings(data=directory, backend="local", database_url=url),
-        NullProgress(),
-        agrees=lambda _question: True,
-    ) as ws:
-        yield ws
+    return workspaces.workspace(directory, task="experts")
 
 
 def people_file(path: Path, **bios: str) -> Path:

@@ -1,4 +1,4 @@
-"""A workspace on passages and the local backend, in which nothing is ever asked, for the tests of their tables."""
+"""A workspace on the local backend in which nothing is ever asked, and passages, for the tests of their tables."""
 
 import contextlib
 import json
@@ -28,13 +28,13 @@ def url_of(directory: Path) -> str:
 
 
 @contextlib.contextmanager
-def workspace(directory: Path, *, passages: str = "passages") -> Iterator[OpenWorkspace]:
+def workspace(directory: Path, *, task: str = "passages", passages: str = "passages") -> Iterator[OpenWorkspace]:
     """Open the workspace in a directory."""
     settings = Settings(
         data=directory,
         backend="local",
         database_url=Secret.url(url_of(directory)),
-        task="passages",
+        task=task,
         passages_table=passages,
     )
     with open_workspace(settings, NullProgress(), agrees=lambda _question: True) as ws:
