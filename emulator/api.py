@@ -25,7 +25,6 @@ from emulator.worker import Worker, count_requests
 
 
 def _json(document: object, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a JSON reply; numpy vectors inside are written as lists."""
     body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, code, headers, "application/json; charset=UTF-8")
 
@@ -131,7 +130,6 @@ class Api:
         return _json(refusal.body(), refusal.code)
 
     def _call_model(self, asked: Asked, name: str, method: str) -> dict[str, Any]:
-        """Answer a method of a model: `models/<name>:<method>`."""
         model = find(name, method, asked.version)
         calls: dict[str, Callable[[Asked, Model], dict[str, Any]]] = {
             "generateContent": self._generate,

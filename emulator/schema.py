@@ -95,7 +95,6 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 
 def _options(ask: Ask, schemas: Sequence[Mapping[str, Any]], path: str, depth: int) -> Ask:
-    """Return what a choice between schemas asks for; a null among them makes it nullable."""
     options = tuple(
         _read(one, ask.name, f"{path}.any_of[{at}]", depth + 1)
         for at, one in enumerate(schemas)

@@ -51,7 +51,6 @@ def _read_line(raw: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    """Yield number, place and bytes of each line that is not blank."""
     place = 0
     for number, raw in enumerate(file, start=1):
         if raw.strip():

@@ -142,7 +142,6 @@ def _polled(report: poll.PollReport, words: Words) -> str:
 
 
 def _finish_polled(report: poll.PollReport, words: Words) -> None:
-    """Print what polling met, and end with the exit code of that."""
     errors, terminal = report.errors(words), Terminal()
     for error in errors:
         terminal.error(error.message)
@@ -356,7 +355,6 @@ def main(
 
 
 def _show_tagged(report: rounds.Report, words: Words) -> None:
-    """Print the result, and what to type next."""
     if report.pilot is not None:
         Terminal().say(_pilot_line(report.pilot))
     parked = f", {report.parked:,} parked" if report.parked else ""
@@ -499,7 +497,6 @@ def try_few(
 
 
 def _pilot_line(done: rounds.Report) -> str:
-    """Return the result of a pilot in one line."""
     quality, drawn = done.quality, done.drawn
     assert quality is not None and drawn is not None  # noqa: S101, PT018 - a pilot without one is an error
     return f"pilot {drawn.number} of {drawn.extractor}: {quality.line}. Report: {quality.path}"

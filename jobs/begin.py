@@ -100,7 +100,6 @@ def _imported(ws: Any, done: "ImportReport", **told: Any) -> Report:
 
 
 def _show_import(done: "ImportReport", *, words: tuple[str, str], released: str, more: str = "") -> None:
-    """Print the findings of an import by reason, the notes, and one line of result."""
     terminal = Terminal()
     for group in done.groups.values():
         terminal.warn(_group_line(group) if group.count > 1 else _finding_line(group.examples[0]))
@@ -150,7 +149,6 @@ def import_images(folder: Annotated[Path, Taken(None, PATH)]) -> Report:
 
 
 def _show_images(done: images.ImagesImportReport) -> None:
-    """Print what is broken or was left out, and one line of result."""
     terminal = Terminal()
     for one in done.broken_files[:BROKEN]:
         terminal.warn(f"broken: {one['path']}: {one['reason']}")

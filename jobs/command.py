@@ -174,7 +174,6 @@ def _text(value: str) -> str:
 
 
 def _version(value: str) -> str:
-    """Return a version, or one with its model behind a slash; raise BadParameter if it names no version."""
     if not _text(value).partition("/")[0].strip():
         raise click.BadParameter("it names no version; `make versions` lists all")
     return value

@@ -66,7 +66,6 @@ def _start_afresh(data: Path) -> None:
 
 
 def _run(target: str, **values: str) -> None:
-    """Print a command as the caller would type it, and run it as make does."""
     shown = {name: os.path.relpath(value) if Path(value).is_absolute() else value for name, value in values.items()}
     words = [f'{name}="{value}"' if " " in value else f"{name}={value}" for name, value in shown.items()]
     Terminal().say("")

@@ -94,7 +94,6 @@ def main(
 
 
 def _show_page(page: ItemsPage) -> None:
-    """Print a page of items as a table that ends by saying how to get the next one."""
     headers = [SHORTER.get(name, name) for name in (*page.names, "state")]
     print_table(headers, [[*map(_cell, one.values.values()), one.state] for one in page.items])
     if page.after is not None:
@@ -103,7 +102,6 @@ def _show_page(page: ItemsPage) -> None:
 
 
 def _show_counts(found: ItemCounts) -> None:
-    """Print how many items there are, and of each state, tag and version."""
     rows = [("all", "", f"{found.total:,}")]
     for name in ("states", "tags", "versions"):
         rows += [(name.removesuffix("s"), value, f"{count:,}") for value, count in (getattr(found, name) or {}).items()]
@@ -117,7 +115,6 @@ def _cell(value: object) -> str:
 
 
 def _names(text: str) -> list[str]:
-    """Return the names in a text, which commas part."""
     return [name for one in text.split(",") if (name := one.strip())]
 
 
@@ -310,7 +307,6 @@ def _show_status(report: status.StatusReport) -> None:
 
 
 def _counted(counts: dict[str, int], stale: dict[str, Any] | None) -> str:
-    """Return how many items there are of each kind, and how many changed after they were answered."""
     (_, total), *parts = counts.items()
     words = WORDS | {"open": "without concepts"} if "with_concepts" in counts else WORDS
     kinds = ", ".join(f"{count:,} {words.get(name, name)}" for name, count in parts)
@@ -328,13 +324,11 @@ def _index(index: dict[str, Any], word: str) -> str:
 
 
 def _spent(*, actual: float, estimated: float, lost: float) -> str:
-    """Return what was spent, what is under way, and what lost replies and duplicates may have cost."""
     spent = f"{usd(actual)}, and about {usd(max(0.0, estimated - lost))} under way"
     return f"{spent}; about {usd(lost)} more may have been spent on lost replies" if lost else spent
 
 
 def _show_pilot(document: dict[str, Any]) -> None:
-    """Print the version in use, its pilot and its backfill, where the task has them."""
     if "extractor" not in document:
         return
     print_line(f"extractor  {document['extractor']}")

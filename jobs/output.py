@@ -45,11 +45,14 @@ class Terminal:
         """Print what to type next, in the form in which this command was typed."""
         click.echo(f"next: {printable(as_typed(line))}", err=True)
 
-    def bar(
-        self, label: str, total: int | None, *, done: int = 0, late: bool = False
-    ) -> contextlib.AbstractContextManager[Bar]:
+    @contextlib.contextmanager
+    def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:
         """Show progress with rate and ETA for the length of a block; see `pipeline.core.progress`."""
-        return _bar(label, total, done=done, late=late)
+        if not sys.stderr.isatty():
+            yield PlainBar(label, total, done=done)
+            return
+        with contextlib.ExitStack() as shown:
+            yield MovingBar(label, total, shown, done=done, after_s=SHOW_AFTER_S if late else 0)
 
 
 def _message(line: str, colour: str | None) -> None:
@@ -81,7 +84,6 @@ def log_times() -> None:
 
 
 def _time(stream: TextIO) -> str:
-    """Return what a line begins with that is about to be printed."""
     return f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} " if _timed and not stream.isatty() else ""
 
 
@@ -147,7 +149,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     """
     headers, *cells = ([printable(str(cell)) for cell in row] for row in (headers, *rows))
     if sys.stdout.isatty():
-        _draw(headers, cells)
+        _draw(cells, [(header, header == COPIED) for header in headers])
         return
     for row in [headers, *cells]:
         click.echo("\t".join(row))
@@ -155,32 +157,25 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Print names with their values: wrapped behind the names for a terminal, a line each for a pipe."""
-    if not sys.stdout.isatty():
-        for name, value in fields:
-            print_line(f"{name:<{NAMES - 1}} {value}")
+    if sys.stdout.isatty():
+        rows = [(printable(name), "\n".join(map(printable, value.split("\n")))) for name, value in fields]
+        _draw(rows, [("", True), ("", False)])
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
     for name, value in fields:
-        table.add_row(printable(name), Text("\n".join(map(printable, value.split("\n")))))
-    Console().print(table)
+        print_line(f"{name:<{NAMES - 1}} {value}")
 
 
-def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+def _draw(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool]]) -> None:
+    """Draw rows below their headings, if they have any; of each column it is said whether its cells stay whole."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold", no_wrap=header == COPIED)
-    for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(name for name, _ in columns))
+    for name, is_whole in columns:
+        table.add_column(name, overflow="fold", no_wrap=is_whole)
+    for row in rows:
+        table.add_row(*map(Text, row))
     Console().print(table)
 
 
@@ -217,16 +212,6 @@ SHOW_AFTER_S = 2.0  # work that ends sooner shows no progress
 PLAIN_EVERY_S = 5.0
 DRAWN_A_SECOND = 4  # each time takes a millisecond or more; moving a bar for every row would take longer than the row
 _drawn: "list[Progress]" = []  # the outer before the inner; messages go above the innermost
-
-
-@contextlib.contextmanager
-def _bar(label: str, total: int | None, *, done: int, late: bool) -> Iterator[Bar]:
-    """Show progress for the length of a block, on standard error; see `pipeline.core.progress`."""
-    if not sys.stderr.isatty():
-        yield PlainBar(label, total, done=done)
-        return
-    with contextlib.ExitStack() as shown:
-        yield MovingBar(label, total, shown, done=done, after_s=SHOW_AFTER_S if late else 0)
 
 
 def _above(line: str) -> bool:

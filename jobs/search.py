@@ -133,7 +133,6 @@ def main(
 
 
 def _print_rows(collection: "Indexed", hits: Sequence["Hit"]) -> None:
-    """Print a table whose first columns are the subject's own."""
     rows = []
     for hit in hits:
         found = hit_document(collection, hit)

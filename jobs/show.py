@@ -39,7 +39,6 @@ ANSWER = 100  # of an answer
 
 
 def _cut(text: str) -> str:
-    """Return a text with the middle of a long one left out."""
     left_out = len(text) - LONGEST
     if left_out <= 0:
         return text
@@ -47,7 +46,6 @@ def _cut(text: str) -> str:
 
 
 def _attached(part: Mapping[str, Any]) -> str:
-    """Return a line that stands for a part of a prompt that is no text."""
     inline: Mapping[str, Any] = part.get("inlineData") or part.get("fileData") or {}
     size = f", {inline['size']:,} bytes" if "size" in inline else ""
     return f"[{inline.get('mimeType', 'attachment')}{size}]"
@@ -75,7 +73,6 @@ FORGOTTEN = "it was forgotten"
 
 
 def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what `pipeline.ops.show` says of an item, as names with their values."""
     fields = [(document["task"], document["name"])]
     fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
     why = f": {document['parked']}" if document["parked"] else ""
@@ -92,7 +89,6 @@ def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _indexed(index: Mapping[str, Any]) -> str:
-    """Return whether the index has an item."""
     if "problem" in index:
         return f"broken: {index['problem']}"
     if not index["indexed"]:
@@ -101,7 +97,6 @@ def _indexed(index: Mapping[str, Any]) -> str:
 
 
 def _origin(answer: Mapping[str, Any]) -> str:
-    """Return where an answer came from."""
     source = f"batch {answer['batch']}"
     tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
     if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
@@ -118,20 +113,17 @@ def edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _way(request: Mapping[str, Any]) -> str:
-    """Return how a request was made: in which line of which batch, and whether that was asked live."""
     live = "live, " if request["purpose"] == "live" else ""
     return f"{live}batch {request['batch']} line {request['line']}"
 
 
 def _outcome(request: Mapping[str, Any]) -> str:
-    """Return how a request ended, or where it stands."""
     if request["outcome"] is not None:
         return str(request["outcome"])
     return "under way" if request["state"] is None else f"batch {request['state']}"
 
 
 def _came_of(request: Mapping[str, Any]) -> str:
-    """Return the answer of a request on one line, or why there is none."""
     if request["forgotten"]:
         return FORGOTTEN
     if request["answer"] is None:
@@ -141,7 +133,6 @@ def _came_of(request: Mapping[str, Any]) -> str:
 
 
 def _amounts(request: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return the tokens in and out of a request, and its cost; `?` where not known."""
     tokens_in, tokens_out, cost = (request[name] for name in ("tokens_in", "tokens_out", "cost"))
     return (_number(tokens_in), _number(tokens_out), "?" if cost is None else usd(cost))
 
@@ -166,7 +157,6 @@ def _print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _answer_lines(answer: Mapping[str, Any]) -> list[str]:
-    """Return a line for each value of an answer; a quotation has its place behind it."""
     if answer["forgotten"]:
         return [FORGOTTEN]
     return [line for name, value in answer["answer"].items() for line in _value_lines(name, value, "")]
@@ -335,7 +325,6 @@ def try_some(
 
 
 def _show_tried(report: TryReport, words: Words) -> None:
-    """Print what is sent with each, then each item with what came back."""
     if system := report.items[0].system:
         print_text("sent with each, as the system instruction:")
         print_text(_cut(system), indent=INDENT)
@@ -354,7 +343,6 @@ def _show_tried(report: TryReport, words: Words) -> None:
 
 
 def _two_ways(report: try_out.PairReport) -> Report:
-    """Return what two ways say, item by item."""
     cost = sum(one.cost for asked in report.asked for one in asked.items)
     items = [{"id": one.id, "name": one.name, "a": one.said[0], "b": one.said[1]} for one in report.pairs]
 

@@ -137,7 +137,6 @@ class DroppedFiles:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, number: int, name: str) -> Path:
-        """Return where a file of that name is kept."""
         with self._lock:
             over = [one.number for one in self._all.values() if one.state == "imported"]
             for old in over[:-KEPT]:

@@ -60,7 +60,6 @@ def run(
 
 
 def _serve(desk: Desk, listening: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM; then what runs may finish."""
     over = threading.Event()
 
     def finish(_signal: int, _frame: FrameType | None) -> None:
@@ -104,7 +103,6 @@ def _server(app: object) -> uvicorn.Server:
 
 
 def _bound(port: int) -> socket.socket:
-    """Return a socket that listens."""
     try:
         found = socket.create_server((LOOPBACK, port), backlog=256)
     except OSError as error:

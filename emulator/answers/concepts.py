@@ -147,7 +147,6 @@ def _distinct(found: Sequence[_Phrase], *, wanted: int) -> list[_Phrase]:
 
 
 def _is_akin(words: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    """Tell whether of two phrases one is part of the other, or they share most of their words."""
     ours, theirs = set(words), set(others)
     shared = len(ours & theirs)
     return (
@@ -194,7 +193,6 @@ def _is_stop(lower: str) -> bool:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _is_no_end(lower: str, *, left: int) -> bool:
-    """Tell whether a phrase of `left` words does not end with a word."""
     known = _kinds(lower)
     is_adjective = "adjective" in known or (_ADJECTIVE.fullmatch(lower) is not None and not known - {"front"})
     return is_adjective or "front" in known or (left > 2 and "tail" in known | _kinds(singular(lower)))  # noqa: PLR2004

@@ -127,7 +127,6 @@ def _lexical(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
 
 
 def _unit(rows: "NDArray[np.float32]") -> "NDArray[np.float32]":
-    """Return rows at length one, (n, width); one of length zero comes back as it is."""
     import numpy as np
 
     lengths = np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1, keepdims=True))

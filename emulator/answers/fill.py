@@ -99,12 +99,10 @@ class _Fill:
 
     @functools.cached_property
     def _phrases(self) -> list[str]:
-        """The phrases that the text is most about, the surest first."""
         return [concept["name"] for concept in concepts(self.text, at_most=_PHRASES)]
 
     @functools.cached_property
     def _telling(self) -> list[str]:
-        """The sentences, those with the most and the surest phrases first."""
         lower = [phrase.lower() for phrase in self._phrases]
 
         def weight(sentence: str) -> float:

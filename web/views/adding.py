@@ -189,7 +189,6 @@ def act_on_import(request: Request, number: int) -> HTMLResponse:
 
 
 def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
-    """Begin to read a file, and to say what would go in."""
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_look(dropped.task, display) as ws:
@@ -201,7 +200,6 @@ def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
 
 
 def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
-    """Begin to import a file as it was read."""
     _check_idle(dropped, WAITS | {"imported", "unreadable"})
     if dropped.found is None or not dropped.found.rows_in:
         raise Refused(409, "nothing of the file would go in; nothing was changed", hint="mend it, and drop it again")

@@ -138,12 +138,10 @@ class NextStep:
         return report.document()
 
     def _drawn(self) -> list[str]:
-        """Return the items that the pilot would ask about."""
         with self.ws.store.read() as tx:
             return next_pilot(tx, self.ws.task, self.ws.extractor)[2]
 
     def _pilot(self, display: Work) -> dict[str, Any]:
-        """Ask about a few, wait for them, and judge the answers."""
         done = tag.run_pilot(self.ws, size=None, seed=None, announce=self._agreed, confirm=lambda _cost: True)
         for one in done.ingested:
             _tell(display, one.batch)

@@ -242,7 +242,6 @@ def is_askable(ws: OpenWorkspace, document: dict[str, Any]) -> bool:
 
 
 def _ask(desk: Desk, task: str, key: str) -> Work:
-    """Begin to ask about an item, unless that is under way."""
     under_way = desk.running.newest(ASKING.format(task), about=key)
     if under_way is not None and under_way.state == "running":
         return under_way
@@ -279,7 +278,6 @@ def _let_go(desk: Desk, task: str, key: str) -> str:
 
 
 def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
-    """Begin to forget an item, unless that is under way."""
     if typed != key:
         raise Refused(422, f"{typed!r} is not {key!r}; nothing was changed", hint="type the name", field="name")
 
@@ -382,7 +380,6 @@ def tags_shown(request: Request, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _editor(request: Request, given: str | None) -> str:
-    """Return who edits, by the name that is given or the one that the browser keeps."""
     if who := given or unquote(request.cookies.get(COOKIE, "")):
         return who
     raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit", field="who")
@@ -396,7 +393,6 @@ def _typed(said: dict[str, str]) -> TagChange:
 
 
 def _edited(ws: OpenWorkspace, username: str, change: TagChange, *, who: str, state: str | None) -> Document:
-    """Carry out an edit."""
     if change.undo is not None and any(change[:3]):
         raise Refused(422, "an edit is undone by itself; nothing was changed", field="undo")
     return tags.edit_tags(ws.store, username, change, who, of_state=state, at=ws.now())

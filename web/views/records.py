@@ -51,7 +51,6 @@ def get_batch(request: Request, number: Number) -> dict[str, Any]:
 
 
 def _is_cancelled(batch: dict[str, Any]) -> bool:
-    """Return whether a person cancelled a batch, which is no failure."""
     return batch["state"] == BatchState.FAILED and (batch["reason"] or "").startswith(CANCELLED)
 
 
