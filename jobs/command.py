@@ -15,8 +15,7 @@ import click
 from jobs.commands import variables_of
 from jobs.output import Terminal, print_json, print_line
 from jobs.variables import OPTIONS, check_variables, read_dotenv, read_settings
-from pipeline.core.amounts import parse_count, parse_duration, parse_money
-from pipeline.core.settings import BUILT_IN, PREFIX, Settings
+from pipeline.core.settings import BUILT_IN, PREFIX, Settings, parse_count, parse_duration, parse_money
 from pipeline.core.text import BAD_TEXT
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from jobs.command import (
     wants_json,
 )
 from jobs.output import Terminal, plural, print_fields, print_line, print_table, print_text, raw_writer, usd
-from pipeline.core.answer_paths import is_stored_quotation, leaves, likeness_told, shown_value
+from pipeline.core.quotes import is_stored_quotation, leaves, likeness_told, shown_value
 from pipeline.engine.task import Words
 from pipeline.experts import show as person
 from pipeline.experts.tags import BY_HAND

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipeline.core.answer_paths import is_quotation, likeness_told
+from pipeline.core.quotes import is_quotation, likeness_told
 from pipeline.core.text import first_few
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace

@@ -535,7 +535,7 @@ class _Asking:
             return
         calls, day = opened.calls, budget.today(self._ws.now()).isoformat()
         with self._ws.store.write(patience_s=HASTE_S if self.report.interrupted else None) as tx:
-            batches.note_calls(tx, opened.number, day=day, calls=calls, seconds=opened.seconds)
+            batches.note(tx, opened.number, day=day, calls=calls, seconds=opened.seconds)
         opened.counted = calls
 
     def _count_others(self) -> None:

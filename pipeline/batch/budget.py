@@ -143,7 +143,7 @@ class Calibration:
 
 def calibration(tx: "Connection", extractor: str) -> Calibration:
     """Return what past answers of an extractor say of its estimates."""
-    past = money.past_usage(tx, extractor)
+    past = list(money.past_usage(tx, batches.newest_whole(tx, extractor)).values())
     answers, counted = sum(one.requests for one in past), sum(one.counted_in for one in past)
     if answers < ENOUGH or not counted:
         return Calibration()

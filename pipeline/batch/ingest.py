@@ -30,7 +30,7 @@ from pipeline.engine.record import (
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import ResultFile
-from pipeline.store import answers, asks, batches, integrity
+from pipeline.store import answers, asks, batches
 from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
 
@@ -153,10 +153,10 @@ def ingest_asked(
 def end_dead(ws: OpenWorkspace) -> None:
     """End what dead processes left of the task: what came is ingested, and all else is open again."""
     with ws.store.read() as tx:
-        stuck = integrity.claims_of_ended(tx)
+        stuck = asks.claims_of_ended(tx)
     if stuck:
         with ws.store.write() as tx:
-            integrity.close_claims_of_ended(tx)
+            asks.close_claims_of_ended(tx)
     run(ws, way=Way.LIVE)
 
 
@@ -269,8 +269,9 @@ class _BatchIngest:
             tokens_in, tokens_out, cost = answers.usage_of_batch(tx, number)
             not_applied, *_ = answers.unusual(tx, number, model=self.batch.model)
         with self.ws.store.write(patience_s=self.patience_s) as tx:
-            outcomes = answers.outcomes_of_batch(tx, number)
-            if (told := sum(outcomes.values())) != self.batch.requests or asks.count_claimed(tx, number):
+            counts = answers.count_outcomes(tx, number).get(number, {})
+            outcomes = {one: counts.get(one, 0) for one in Outcome}
+            if (told := sum(outcomes.values())) != self.batch.requests or counts.get("claimed"):
                 raise InconsistentError(
                     f"batch {number} asked {self.batch.requests} times and {told} are accounted for; it stays "
                     "downloaded",

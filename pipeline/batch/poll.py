@@ -362,7 +362,7 @@ def _check_duplicates(ws: OpenWorkspace) -> None:
         cancel_duplicates(ws, batch.number, listing)
         with ws.store.write() as tx:
             if batch.state is not BatchState.SUBMITTED and not batches.open_duplicates(tx, batch.number):
-                batches.note_duplicates_checked(tx, batch)
+                batches.note(tx, batch.number, twins_checked=True)
 
 
 def _may_be_double(batch: Batch) -> bool:

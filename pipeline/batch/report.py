@@ -158,8 +158,9 @@ def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[_Entry]:
         entries[batch.number] = _Entry(day, names.get(batch.task, batch.task), batch.model, name, amounts)
         if batch.create_sent_at is not None and batch.state is not BatchState.PREPARED:
             yield entries[batch.number]
-    for number, found_at, cost in money.duplicates(tx):
-        yield entries[number]._replace(day=today(found_at).isoformat(), amounts=_money(Spent(lost=cost)))
+    for one in batches.all_duplicates(tx):
+        lost = _money(Spent(lost=one["estimated_cost"]))
+        yield entries[one["batch"]]._replace(day=today(one["found_at"]).isoformat(), amounts=lost)
 
 
 def _money(spent: Spent) -> Amounts:

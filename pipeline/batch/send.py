@@ -221,7 +221,7 @@ class _Send(NamedTuple):
         path = files.verify(ws.data / batch.request_file, sha256=batch.request_sha256, what=what)
         upload = ws.client.upload(path, display_name=name, sha256=batch.request_sha256, size=batch.request_size)
         with ws.store.write() as tx:
-            batches.note_upload(tx, batch.number, upload=upload, at=ws.now())
+            batches.note(tx, batch.number, upload=upload, uploaded_at=ws.now())
         return upload
 
     def _put_back(self, batch: Batch, error: FindableError, *, outcome: str, keep_upload: bool) -> None:

@@ -234,7 +234,7 @@ class _Submission:
 
     def _items(self, numbers: Collection[int]) -> int:
         with self.ws.store.read() as tx:
-            return batches.count_requests(tx, numbers)
+            return sum(batches.get_batch(tx, one).requests for one in numbers)
 
     def _refused_items(self, numbers: Iterable[int]) -> set[str]:
         """Return the items whose lines were refused in these batches; they sit out the rest of this run."""

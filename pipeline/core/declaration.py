@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, get_args, get_origin
 
 from typing_extensions import TypeVar
 
@@ -25,27 +25,8 @@ MADE_KEY = "row"  # as `key`: a hash of the row is its key
 MAX_COLUMN = 63  # bytes; PostgreSQL cuts longer names
 _PLACE = re.compile(r"\{([^\W\d]\w*)\}")
 _QUERY = re.compile(r"(?:select|with)(?:[\s(*\"'`\[]|/\*|--)", re.IGNORECASE)  # and not `select.csv`
-_KINDS: Mapping[str, tuple[type, ...]] = {
-    "items": (str,),
-    "prompt": (str,),
-    "name": (str,),
-    "table": (str,),
-    "version": (int,),
-    "system": (str,),
-    "model": (str,),
-    "max_output_tokens": (int,),
-    "temperature": (int, float),
-    "quotes_in": (str,),
-    "write_to": (str,),
-    "index": (str,),
-    "label": (str,),
-    "refresh": (bool,),
-    "thinking": (Mapping,),
-    "gates": (Mapping,),
-    "image_side": (int,),
-    "media_resolution": (str,),
-}
-_NEEDED = frozenset({"items", "prompt", "name", "table", "version", "system", "refresh", "image_side"})
+_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Mapping: "a mapping"}
+_NOT_BY_TYPE = ("answer", "key", "examples", "check", "images")  # members that are looked at by themselves
 RESOLUTIONS = ("low", "medium", "high")  # of images, as the API knows them
 THINKING: Mapping[str, type] = {"thinkingBudget": int, "thinkingLevel": str, "includeThoughts": bool}
 HOTTEST = 2.0  # the API takes temperatures from 0 to it
@@ -86,16 +67,14 @@ class Declaration(Generic[A_co]):
     media_resolution: str | None = None  # of `RESOLUTIONS`; None: what is usual with the model
 
     def __post_init__(self) -> None:
-        """Refuse members of another kind than they are declared with, and names that no table can have.
-
-        Raises:
-            InputError: the message names the member.
-        """
-        for name, kinds in _KINDS.items():
-            value = getattr(self, name)
-            is_right = isinstance(value, kinds) and isinstance(value, bool) == (kinds == (bool,))
-            if not is_right and not (value is None and name not in _NEEDED):
-                raise InputError(f"{name}= must be {_said(kinds)}, not {value!r}")
+        """Refuse members of another kind than they are declared with, and names that no table can have."""
+        for one in fields(self):
+            value: Any = getattr(self, one.name)
+            kinds: list[Any] = [get_origin(kind) or kind for kind in get_args(one.type) or [one.type]]
+            takes = (*kinds, int) if float in kinds else tuple(kinds)
+            if one.name in _NOT_BY_TYPE or (isinstance(value, takes) and isinstance(value, bool) == (bool in kinds)):
+                continue
+            raise InputError(f"{one.name}= must be {_KINDS[kinds[0]]}, not {value!r}")
         answer: Any = self.answer
         if not isinstance(answer, type) or "root" in getattr(answer, "model_fields", ["root"]):
             raise InputError(f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}")
@@ -207,12 +186,6 @@ class BuiltInDeclaration(Declaration[A_co]):
 
     def _check_name(self, member: str) -> None:
         """Pass: the name is its own."""
-
-
-def _said(kinds: tuple[type, ...]) -> str:
-    """Return how an error names the type of a member."""
-    words = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Mapping: "a mapping"}
-    return words[kinds[-1]]
 
 
 def _is_example(one: Any) -> bool:

@@ -2,16 +2,16 @@
 
 What a model writes is looked for in the text as `pipeline.core.locate` does, and the slice that is found takes its
 place: `text[start:end] == quote`, in code points; one that was found by likeness keeps that, too. A quotation in
-several pieces is none, for it has no one slice.
+several pieces is none, for it has no one slice. `leaves` takes an answer apart into its values.
 """
 
 import dataclasses
+import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, cast, final
 
-from pipeline.core.answer_paths import is_stored_quotation
 from pipeline.core.text import escape_invisible
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ MAX_PATH = 80  # characters of a field's path in a reason
 MAX_TOLD = 60  # characters of a quotation in a reason
 FORMAT = "quotation"  # of the text in a JSON schema
 OPTIONAL = "optional quotation"  # of one that may be missing from the text
+_QUOTE = {"quote", "start", "end"}
+LIKENESS = "likeness"  # of a quotation that was found by likeness alone
+Path = tuple[str | int, ...]  # names of fields, and places in lists from 0
 
 
 @final
@@ -248,3 +251,44 @@ def _formats(node: Mapping[str, Any], models: Mapping[str, Any]) -> frozenset[st
     inner += [node[name] for name in ("items", "additionalProperties") if isinstance(node.get(name), dict)]
     own = {node.get("format", "")} if node.get("type") == "string" else set[str]()
     return frozenset(own.union(*(_formats(one, models) for one in inner)))
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield (path, value) of every value, in the order of the answer; a quotation with its place is one value.
+
+    An empty list or object is a value of its own.
+    """
+    inside: list[tuple[str | int, Any]] = []
+    if isinstance(value, Mapping) and not is_quotation(value):
+        inside = list(value.items())
+    elif isinstance(value, list):
+        inside = list(enumerate(value))
+    if not inside:
+        yield path, value
+    for name, one in inside:
+        yield from leaves(one, (*path, name))
+
+
+def is_quotation(value: Any) -> bool:
+    """Return whether a value is a quotation with the place at which it stands."""
+    return isinstance(value, Mapping) and value.keys() >= _QUOTE and isinstance(value["quote"], str)
+
+
+def is_stored_quotation(value: Any) -> bool:
+    """Return whether a value is what is stored of a quotation, and nothing beside."""
+    return isinstance(value, Mapping) and value.keys() - {LIKENESS} == _QUOTE
+
+
+def likeness_told(quotation: Mapping[str, Any]) -> str:
+    """Return how a quotation was found, to be put behind its place: ", by likeness 0.93", or nothing."""
+    found = quotation.get(LIKENESS)
+    return f", by likeness {found:.2f}" if isinstance(found, float) else ""
+
+
+def shown_value(value: Any) -> str:
+    """Return a value as a person reads it: a quotation between its marks, with its place."""
+    if is_quotation(value):
+        return f"“{value['quote']}” ({value['start']}-{value['end']}{likeness_told(value)})"
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

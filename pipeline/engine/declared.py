@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, or_, select
 
-from pipeline.core.answer_paths import LIKENESS
 from pipeline.core.declaration import Declaration, column_named, columns_in, fill_template
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
-from pipeline.core.quotes import located
+from pipeline.core.quotes import LIKENESS, located
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.engine.questions import Question

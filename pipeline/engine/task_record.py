@@ -372,10 +372,10 @@ def _check_change(
             f"the key of {new.name} was {was} and is {now} now; nothing was changed",
             hint=f"a task keeps its key; {anew}",
         )
-    known = workspace.reference_of(tx, new.name, new.version)
-    if known is None or known == new.fingerprint:
+    known = workspace.accepted_question(tx, new.name, new.version)
+    if known is None or known[0] == new.fingerprint:
         return
-    changed = differences(workspace.fingerprint_document(tx, new.name, known), fingerprint_of(declaration))
+    changed = differences(known[1], fingerprint_of(declaration))
     if not accepted:
         shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")
         raise ConfigurationError(
@@ -384,7 +384,7 @@ def _check_change(
             hint=f"raise version= to {new.version + 1}, or go on under the same one with ACCEPT_CHANGED=1",
         )
     why = "; ".join(changed)
-    workspace.record_event(tx, "task", new.name, old=known, new=new.fingerprint, why=why, at=new.at)
+    workspace.record_event(tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at)
     display.say(f"{new.name}@{new.version} goes on with a changed declaration, as ACCEPT_CHANGED=1 says")
 
 
@@ -485,7 +485,7 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
 
 def _settle(tx: "Connection", *, record: TaskRecord, sha256: str | None) -> None:
     """Keep which source was imported, and let rows be asked again that were parked before they changed."""
-    workspace.keep_items_hash(tx, record.name, sha256)
+    workspace.update_task(tx, record.name, items_sha256=sha256)
     parked = {key: at for key, _, _, at in asks.parked_rows(tx, record.name)}
     asks.unpark(tx, record.name, ids=changed_since(tx, record.name, parked))
 

@@ -321,7 +321,7 @@ def _of_people(settings: Settings) -> Settings:
 
 
 def _declared_tasks(tx: "Connection", settings: Settings) -> "tuple[Task, ...]":
-    return declared().declared_tasks(tx, settings) if workspace.any_tasks(tx) else ()
+    return declared().declared_tasks(tx, settings) if workspace.list_tasks(tx) else ()
 
 
 # ---- whether it may be opened, and by whom

@@ -72,7 +72,7 @@ def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  
     """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags."""
     condition = table.tagged()
     if extractor is not None:
-        condition = condition & table.item_id.in_(answers.applied_ids(table.TASK, extractor))
+        condition = condition & table.item_id.in_(answers.answered_ids(table.TASK, extractor))
     people, tally, used = table.people(tx), ListTally[str](Choice(SAMPLES, seed=SEED)), Counter[str]()
     read = Choice[str](READ, seed=SEED)
     for key, cell in people.cells(tx, ("id", "tags"), condition):

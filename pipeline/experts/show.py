@@ -150,7 +150,7 @@ GAP = "\N{REPLACEMENT CHARACTER}"
 def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """Compare scores with their rows, and tags with the answers that were applied."""
     wrong: dict[str, list[str]] = {kind: [] for kind in FAULTS}
-    applied = answers.current_answers(tx, table.TASK)
+    applied = {key: answer for key, (_, answer) in answers.last_applied(tx, table.TASK).items()}
     rules = by_hand.rules_in_force(tx, table.TASK)
     with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
         for number, row in enumerate(table.all_experts(tx), start=1):

@@ -18,7 +18,7 @@ from pipeline.index.builds import Builds
 from pipeline.index.cache import MissingVectorError
 from pipeline.index.evaluate import check_not_worse
 from pipeline.index.floor import nonsense
-from pipeline.store import integrity, workspace
+from pipeline.store import workspace
 from pipeline.store.locks import Lock, LockLostError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def roll_back_index(ws: OpenWorkspace) -> IndexReport:
 
 
 def is_build_recorded(current: "Manifest", rows: Mapping[int, Mapping[Any, Any]]) -> bool:
-    """Return whether these rows of the database (see `integrity.build_rows`) know of a build as it is."""
+    """Return whether these rows of the database (see `workspace.build_rows`) know of a build as it is."""
     row = rows.get(current.number)
     return row is not None and (row["count"], row["model"], row["dim"]) == (current.count, current.model, current.dim)
 
@@ -96,7 +96,7 @@ def is_build_recorded(current: "Manifest", rows: Mapping[int, Mapping[Any, Any]]
 def recorded_builds(store: "Store") -> dict[int, Mapping[Any, Any]]:
     """Return the rows of all builds that the database knows of."""
     with store.read() as tx:
-        return integrity.build_rows(tx)
+        return workspace.build_rows(tx)
 
 
 def record_build(store: "Store", current: "Manifest", *, at: datetime) -> None:

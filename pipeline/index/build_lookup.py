@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.core import files, links
+from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.index import manifest
 from pipeline.index.manifest import Manifest
@@ -184,7 +184,7 @@ class BuildLookup:
     def _stale(self) -> list[Path]:
         stale = [path for path in self._listing(self._builds) if path.name.endswith(STAGING)]
         folders = (self._index, self._data) if self._linked else (self._index,)
-        return stale + [path for folder in folders for path in folder.glob(f"*{links.BESIDE}")]
+        return stale + [path for folder in folders for path in folder.glob(f"*{files.BESIDE}")]
 
     def _target(self, name: str) -> Path:
         return Path("index") / self._current.name / name

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.core import files, links
+from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Ranking
 from pipeline.index.build_lookup import STAGING, BuildLookup
@@ -40,15 +40,15 @@ class Builds(BuildLookup):
         """Make DATA/<name> a link through `current`; return the name that a foreign file was moved to, if any."""
         if self._is_linked(name):
             return None
-        moved = links.move_aside(self._data / name)
-        links.replace_link(self._data / name, self._target(name))
+        moved = files.move_aside(self._data / name)
+        files.replace_link(self._data / name, self._target(name))
         return moved
 
     def sweep(self) -> list[str]:
         """Remove what killed runs left behind, and return the names of what was removed."""
         stale = self._stale()
         for path in stale:
-            links.remove_link(path)
+            files.remove_link(path)
         return [path.name for path in stale]
 
     def stage(
@@ -80,7 +80,7 @@ class Builds(BuildLookup):
         directory = self._builds / f"{number}.{secrets.token_hex(4)}{STAGING}"
         self._staged = directory
         directory.mkdir(parents=True)
-        with links.removed_on_error(directory):
+        with files.removed_on_error(directory):
             return staging.write_build(
                 directory,
                 pages,
@@ -98,7 +98,7 @@ class Builds(BuildLookup):
     def discard(self) -> None:
         """Remove what was staged last and not promoted, for a caller who ends wherever an interrupt finds it."""
         if self._staged is not None:
-            links.remove_link(self._staged)
+            files.remove_link(self._staged)
 
     def verify(self, staged: Staged, *, count: int) -> None:
         """Pass when the staged build is whole, agrees with itself and the cache, and holds `count` entries.
@@ -108,7 +108,7 @@ class Builds(BuildLookup):
         """
         from pipeline.index import verify
 
-        with links.removed_on_error(staged.directory):
+        with files.removed_on_error(staged.directory):
             verify.verify_build(staged, count=count)
 
     def promote(
@@ -124,7 +124,7 @@ class Builds(BuildLookup):
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
-        with links.removed_on_error(staged.directory):
+        with files.removed_on_error(staged.directory):
             return self._promote(staged, before_flip=before_flip, over=over)
 
     def _promote(self, staged: Staged, *, before_flip: Callable[[], None], over: Manifest | None) -> Promotions:
@@ -167,7 +167,7 @@ class Builds(BuildLookup):
         """Remove builds that are not in service; return the numbers of those that were there."""
         found = sorted(set(numbers) & set(self.others()))
         for number in found:
-            links.remove_link(self._builds / str(number))
+            files.remove_link(self._builds / str(number))
         return found
 
     def retire(self) -> None:
@@ -177,10 +177,10 @@ class Builds(BuildLookup):
         """
         for name in self._linked:
             if self._is_linked(name):
-                links.remove_link(self._data / name)
-        links.remove_link(self._current)
+                files.remove_link(self._data / name)
+        files.remove_link(self._current)
         for number in self._whole():
-            links.remove_link(self._builds / str(number))
+            files.remove_link(self._builds / str(number))
 
     def _settle(self, staged: Staged) -> None:
         try:
@@ -196,12 +196,12 @@ class Builds(BuildLookup):
 
     def _flip(self, number: int) -> None:
         if self._current.is_dir() and not self._current.is_symlink():
-            links.move_aside(self._current)  # a copy that followed links; a rename cannot take a directory's place
-        links.replace_link(self._current, Path(self._builds.name) / str(number))
+            files.move_aside(self._current)  # a copy that followed links; a rename cannot take a directory's place
+        files.replace_link(self._current, Path(self._builds.name) / str(number))
 
     def _drop_all_but(self, number: int, before: int | None) -> None:
         """Remove every build but `number` and the one that was in service before it, or the newest whole other."""
         others = [other for other in self.numbers() if other != number]
         kept = {number, before if before in others else max(others, default=number)}
         for other in self._whole() - kept:
-            links.remove_link(self._builds / str(other))  # half removed it is no build any more: a file is missing
+            files.remove_link(self._builds / str(other))  # half removed it is no build any more: a file is missing

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
-from pipeline.core.links import ReadHandle
+from pipeline.core.files import ReadHandle
 from pipeline.index.vector_file import BLOCK, Vectors
 
 _HEADER = struct.Struct("<4siqqqBiQ")  # name, width, rows, two unused, trained, metric, floats that follow

@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import Any
 
 from pipeline.core.errors import InputError
-from pipeline.core.links import ReadHandle
+from pipeline.core.files import ReadHandle
 from pipeline.index.columns import Column, column_named, column_of
 from pipeline.index.where import Comparison
 

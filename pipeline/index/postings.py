@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InconsistentError
-from pipeline.core.links import ReadHandle
+from pipeline.core.files import ReadHandle
 from pipeline.core.ranking import ranking_from_json
 from pipeline.index import terms
 from pipeline.index.manifest import WORDS

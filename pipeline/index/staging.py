@@ -20,7 +20,7 @@ import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
-from pipeline.core.links import ReadHandle
+from pipeline.core.files import ReadHandle
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.index import flat_file, manifest, terms
 from pipeline.index.cache import VectorCache

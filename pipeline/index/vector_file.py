@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.links import ReadHandle
+from pipeline.core.files import ReadHandle
 
 MAGIC = b"findvec\n"
 VERSION = 1

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
-from pipeline.core.links import ReadHandle
+from pipeline.core.files import ReadHandle
 from pipeline.index import flat_file, manifest
 from pipeline.index.cache import check_unit_rows
 from pipeline.index.manifest import WORDS, Manifest, Staged

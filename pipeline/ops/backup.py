@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core import __version__, files, links
+from pipeline.core import __version__, files
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
@@ -33,7 +33,7 @@ from pipeline.core.text import first_few
 from pipeline.engine.folder import is_free
 from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
 from pipeline.quality import report
-from pipeline.store import asks, batches, erase, integrity, schema, workspace
+from pipeline.store import asks, batches, erase, schema, workspace
 from pipeline.store.copy import copy_tables, names_beside
 from pipeline.store.database import Store
 
@@ -86,8 +86,8 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
         return BackupReport(str(target), typed=_typed_lines(ws, target))
     target.parent.mkdir(parents=True, exist_ok=True)
     _check_room(target, ws.store.path.stat().st_size)
-    staging = links.staging_of(target)
-    with links.removed_on_error(staging):
+    staging = files.staging_of(target)
+    with files.removed_on_error(staging):
         workspace_id, found = _copied(ws, staging)
         made = {"workspace_id": workspace_id, "made_at": ws.now().isoformat(timespec="seconds"), "files": found}
         document = {"format": FORMAT, "version": __version__, **made}
@@ -210,8 +210,8 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
     data.parent.mkdir(parents=True, exist_ok=True)
     _check_room(data, sum(one.stat().st_size for name in hashes if (one := source / name).is_file()))
     with _server(settings) as server:
-        staging = links.staging_of(data)
-        with links.removed_on_error(staging):
+        staging = files.staging_of(data)
+        with files.removed_on_error(staging):
             if wrong := [name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)]:
                 said = f"the backup {source} is damaged: {first_few(wrong)}; nothing was changed"
                 raise InconsistentError(said, hint="take another backup")
@@ -254,7 +254,7 @@ def _set_right(path: Path) -> list[int]:
     with closing(Store(f"sqlite:///{path}")) as store:
         schema.ensure_schema(store, [])
         with store.write() as tx:
-            if damage := integrity.damage(tx):
+            if damage := schema.damage(tx):
                 said = f"the backup's database is damaged: {damage[0]}"
                 raise InconsistentError(said, hint="take another backup")
             unsent = batches.batches_in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING)

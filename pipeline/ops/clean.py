@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.batch import prepare
 from pipeline.batch.folder import FOLDER
-from pipeline.core import files, links
+from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
@@ -54,7 +54,7 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
         left = litter(ws.store, ws.data)
         report.litter += [path.name for path in left]
         for path in () if dry else left:
-            links.remove_link(path)
+            files.remove_link(path)
     _clean_builds(ws, oldest, report=report)
     with ws.store.read() as tx:
         named = {Path(one.report).stem for one in runs.all_pilots(tx) if one.report is not None}
@@ -105,7 +105,7 @@ def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -
         left = left_folders(ws.data, folders)
         report.litter += [path.name for path in left]
         for path in () if report.dry else left:
-            links.remove_link(path)
+            files.remove_link(path)
 
 
 def unknown_sealed(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:

@@ -35,7 +35,7 @@ from pipeline.index import build, embed
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops import clean
-from pipeline.store import answers, asks, batches, erase, integrity, workspace
+from pipeline.store import answers, asks, batches, erase, schema, workspace
 from pipeline.store.batches import Batch, name_prefix
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ notice = partial(CheckFinding, contradiction=False)  # what does no harm to data
 def _database(look: _Look) -> Found:
     """Is the database sound, and is every state one of ours?"""
     with look.store.read() as tx:
-        broken, unknown = integrity.damage(tx), integrity.unknown_states(tx)
+        broken, unknown = schema.damage(tx), batches.unknown_states(tx)
     for line in broken:
         yield CheckFinding(line, "rows may be lost or read wrongly", RESTORE)
     for number, word in unknown.items():
@@ -166,7 +166,7 @@ def _database(look: _Look) -> Found:
 def _batches(look: _Look) -> Found:
     """Does each batch's row agree with its state, and with what is claimed and was written for it?"""
     with look.store.read() as tx:
-        outcomes, taken_back = integrity.count_outcomes(tx), answers.rolled_back_batches(tx)
+        outcomes, taken_back = answers.count_outcomes(tx), workspace.numbers_with_event(tx, answers.ROLLBACK)
     nothing: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
     why = "what was asked, answered and paid for it cannot be told any more"
     for batch in look.batches:
@@ -195,7 +195,7 @@ def _wrong_batch(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
 def _claims(look: _Look) -> Found:
     """Has every row of ours a batch that is there, and every claim one that is not over?"""
     with look.store.read() as tx:
-        loose, stuck = integrity.count_orphans(tx), integrity.claims_of_ended(tx)
+        loose, stuck = schema.count_orphans(tx), asks.claims_of_ended(tx)
     for table, count in loose.items():
         said = f"{count} rows of {table} name a batch that is not there"
         yield CheckFinding(said, "items stay claimed for ever, and accounts cannot add up", RESTORE)

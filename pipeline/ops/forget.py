@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.batch import prepare
-from pipeline.core import files, links
+from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
@@ -74,7 +74,7 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
             ws.client.delete(batch.remote_name)
     with ws.lock(prepare.LOCK):
         for name in ENGINE if ws.backend == "local" and not is_under_way else ():
-            links.remove_link(ws.data / name)
+            files.remove_link(ws.data / name)
         for path in clean.litter(ws.store, ws.data) + clean.unknown_sealed(ws.store, ws.data):
             path.unlink(missing_ok=True)
         done = {name: lost for batch in mine for name, lost in _drop_lines(ws, batch, ids).items() if lost}
@@ -84,13 +84,11 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
     report.reports = reports.remove_reports(ws.data, task.name, is_named=lambda one: _shows(one, ids))
     with ws.lock(build.LOCK):
         for path in left_folders(ws.data, [one.folder for one in ws.collections]):  # of tasks that are indexed no more
-            links.remove_link(path)
+            files.remove_link(path)
     if ws.is_indexed:
         _rebuild(ws, ids, report)
     report.vectors = _drop_vectors(ws)
-    with ws.store.read() as tx:
-        tables = [table.name for one in ws.tasks for table in one.tables(tx)]
-    if not ws.store.compact(besides=tables):
+    if not ws.store.compact():
         ws.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
     with ws.store.write() as tx:
         erase.finish_erasure(tx, _mark(task, username))

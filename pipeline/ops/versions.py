@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.batch import ingest
-from pipeline.core import links
+from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.states import BatchState
 from pipeline.engine.task import Task
@@ -201,5 +201,5 @@ def _unbound(ws: OpenWorkspace) -> bool:
             return False
         workspace.unbind_workspace(tx, at=ws.now(), why="nothing is left of what the local engine answered")
     for name in ENGINE:
-        links.remove_link(ws.data / name)
+        files.remove_link(ws.data / name)
     return True

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.core.answer_paths import LIKENESS
-from pipeline.core.excerpts import context_of
+from pipeline.core.fold import context_of
 from pipeline.core.locate import Location, SearchableText
+from pipeline.core.quotes import LIKENESS
 from pipeline.core.text import escape_invisible
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Connection, Text, cast, false, func, select
 
-from pipeline.core.answer_paths import likeness_told
-from pipeline.core.excerpts import cut_part, marked_part
+from pipeline.core.fold import cut_part, marked_part
+from pipeline.core.quotes import likeness_told
 from pipeline.engine.task import RowFault
 from pipeline.gemini.models import load_models
 from pipeline.passages import table

@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.core.answer_paths import is_stored_quotation
 from pipeline.core.errors import ConfigurationError, GateError, InputError
+from pipeline.core.quotes import is_stored_quotation
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import figures, report
 from pipeline.quality.figures import (

@@ -54,7 +54,7 @@ def draw_items(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
 
 
 def _candidates(tx: "Connection", task: "Task", extractor: str) -> Iterator[str]:
-    for query in (task.pending(tx), answers.applied_ids(task.name, extractor)):
+    for query in (task.pending(tx), answers.answered_ids(task.name, extractor)):
         for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
             yield from page
 

@@ -23,15 +23,17 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     or_,
     select,
+    true,
     union_all,
     update,
 )
 
 from pipeline.core.states import OVER, Outcome, Way
 from pipeline.store import workspace
-from pipeline.store.asks import PARKED
+from pipeline.store.asks import CLAIMED, PARKED
 from pipeline.store.database import PAGE, pages, run_many, streamed
 from pipeline.store.schema import answers, asks, attempts, batches, pilots, runs
 from pipeline.store.schema import events as journal
@@ -119,24 +121,37 @@ def service_failures(
 
 
 def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
-    """Return (tokens in, tokens out with thoughts, cost in USD) of everything that came back for a batch.
+    """Return (tokens in, tokens out with thoughts, cost in USD) of everything that came back for a batch."""
+    return _usage(tx, lambda table: table.c.batch == batch)
 
-    The cost is the same in whatever order that was written: the last digits of a sum of floats are not.
-    """
+
+def _usage(tx: Connection, is_mine: Callable[[Table], ColumnElement[bool]]) -> tuple[int, int, float]:
+    """Return what some answers and attempts used; the cost is the same in whatever order they were written."""
     used = (0, 0, 0.0)
     for table in (answers, attempts):
-        more = sum_usage(tx, table, table.c.batch == batch)
-        used = (used[0] + more[0], used[1] + more[1], round(used[2] + more[2], COST_DIGITS))
+        sums = (func.coalesce(func.sum(table.c[name]), 0) for name in ("tokens_in", "tokens_out", "cost"))
+        more = tx.execute(select(*sums).where(is_mine(table))).one()
+        used = (used[0] + int(more[0]), used[1] + int(more[1]), round(used[2] + float(more[2]), COST_DIGITS))
     return used
 
 
-def outcomes_of_batch(tx: Connection, batch: int) -> dict[Outcome, int]:
-    """Return how many requests of a batch ended in each way; what equal rows were told is no request of it."""
-    found = dict.fromkeys(Outcome, 0)
-    failed = select(attempts.c.outcome, func.count()).where(attempts.c.batch == batch).group_by(attempts.c.outcome)
-    found |= {Outcome(row[0]): row[1] for row in tx.execute(failed)}
-    given = select(func.count()).select_from(answers).where(answers.c.batch == batch)
-    return found | {Outcome.ANSWERED: tx.execute(given).scalar_one()}
+def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[str, int]]:
+    """Return for each batch, or for one, how many of its requests are claimed, and how many ended in each way.
+
+    What equal rows were told is no request. A batch of which there is nothing is not there.
+    """
+    counted = (
+        (asks, literal("claimed"), asks.c.state == CLAIMED),
+        (answers, literal(Outcome.ANSWERED.value), true()),
+        (attempts, attempts.c.outcome, true()),
+    )
+    found: dict[int, dict[str, int]] = {}
+    for table, how, condition in counted:
+        mine = table.c.batch.is_not(None) if batch is None else table.c.batch == batch
+        query = select(table.c.batch, how.label("how"), func.count()).where(mine, condition)
+        for number, kind, count in tx.execute(query.group_by(table.c.batch, "how")):
+            found.setdefault(number, {"claimed": 0, **dict.fromkeys(Outcome, 0)})[kind] = count
+    return found
 
 
 def items_of_batch(tx: Connection, batch: int) -> list[str]:
@@ -149,13 +164,6 @@ def refused_items(tx: Connection, batch: int) -> set[str]:
     """Return the items of a batch whose requests were refused."""
     mine = (attempts.c.batch == batch, attempts.c.outcome == Outcome.REFUSED)
     return set(tx.execute(select(attempts.c.item_id).where(*mine)).scalars())
-
-
-def sum_usage(tx: Connection, table: Table, condition: ColumnElement[bool]) -> tuple[int, int, float]:
-    """Return (tokens in, tokens out with thoughts, cost in USD) of some answers, attempts or live calls."""
-    sums = (func.coalesce(func.sum(table.c[name]), 0) for name in ("tokens_in", "tokens_out", "cost"))
-    row = tx.execute(select(*sums).where(condition)).one()
-    return int(row[0]), int(row[1]), float(row[2])
 
 
 def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -194,30 +202,29 @@ def unusual(tx: Connection, batch: int, *, model: str) -> tuple[list[str], list[
     )
 
 
-def current_answers(tx: Connection, task: str) -> dict[str, str]:
-    """Return the answer (JSON) that was applied to each item of a task, the last one where there are several."""
-    query = select(answers.c.item_id, answers.c.answer).where(_stands(task))
-    return {row[0]: row[1] for row in tx.execute(query.order_by(answers.c.id))}
+def applied_answers(
+    tx: Connection, task: str, ids: Sequence[str] | None = None
+) -> Iterator[tuple[str, str, str, datetime]]:
+    """Yield (item id, extractor, answer as JSON, when) of all answers applied to these items, or any, oldest first."""
+    told = (answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
+    query = select(*told).where(_stands(task)).order_by(answers.c.id)
+    if ids is None:
+        yield from map(tuple, streamed(tx, query, page=PAGE))
+    for some in pages(ids or ()):
+        yield from map(tuple, tx.execute(query.where(answers.c.item_id.in_(some))))
 
 
 def last_applied(
-    tx: Connection,
-    task: str,
-    ids: Sequence[str],
-    *,
-    rank: Callable[[str], Any] | None = None,
+    tx: Connection, task: str, ids: Sequence[str] | None = None, *, rank: Callable[[str], Any] | None = None
 ) -> dict[str, tuple[str, str]]:
-    """Return (extractor, answer as JSON) of the answer that was applied last to each of these items.
+    """Return (extractor, answer as JSON) of the answer that was applied last to each of these items, or of any.
 
     With `rank` it is the last one of those whose extractor has the lowest.
     """
     found: dict[str, tuple[str, str]] = {}
-    columns = (answers.c.item_id, answers.c.extractor, answers.c.answer)
-    for some in pages(ids):
-        query = select(*columns).where(_stands(task), answers.c.item_id.in_(some)).order_by(answers.c.id)
-        for key, whose, answer in tx.execute(query):
-            if rank is None or key not in found or rank(whose) <= rank(found[key][0]):
-                found[key] = whose, answer
+    for key, whose, answer, _ in applied_answers(tx, task, ids):
+        if rank is None or key not in found or rank(whose) <= rank(found[key][0]):
+            found[key] = whose, answer
     return found
 
 
@@ -250,13 +257,8 @@ def newest_answers(
     one applied last.
     """
     told = answers.c
-    mine = and_(_stands(task), told.item_id > after)
-    if of is not None:
-        mine = and_(mine, is_by(told.extractor, of))
-    ids = select(told.item_id).where(mine).distinct().order_by(told.item_id).limit(PAGE).subquery()
-    newest = select(func.max(told.id)).where(mine, told.item_id.in_(select(ids.c.item_id))).group_by(told.item_id)
-    query = select(told.item_id, told.extractor, told.answer, told.at).where(told.id.in_(newest))
-    return [tuple(row) for row in tx.execute(query.order_by(told.item_id))]
+    query = select(told.item_id, told.extractor, told.answer, told.at).where(is_shown(task, of=of))
+    return [tuple(row) for row in tx.execute(query.where(told.item_id > after).order_by(told.item_id).limit(PAGE))]
 
 
 def standing_extractors(tx: Connection, task: str) -> list[str]:
@@ -265,31 +267,32 @@ def standing_extractors(tx: Connection, task: str) -> list[str]:
     return list(tx.execute(select(told).where(_stands(task)).distinct().order_by(told)).scalars())
 
 
-def is_shown(task: str, *, each: bool) -> ColumnElement[bool]:
-    """Return the condition that an answer is the last that was applied to its item, of `each` extractor or of all."""
+def is_shown(task: str, *, of: str | None = None, each: bool = False) -> ColumnElement[bool]:
+    """Return the condition that an answer is the last that was applied to its item, of `each` extractor or of all.
+
+    Those of a version alone where one is named.
+    """
     newer = answers.alias("newer")
-    again = select(newer.c.id).where(_stands(task, newer), newer.c.item_id == answers.c.item_id)
+    again = select(newer.c.id).where(_stands(task, of, newer), newer.c.item_id == answers.c.item_id)
     if each:
         again = again.where(newer.c.extractor == answers.c.extractor)
-    return and_(_stands(task), ~again.where(newer.c.id > answers.c.id).correlate(answers).exists())
+    return and_(_stands(task, of), ~again.where(newer.c.id > answers.c.id).correlate(answers).exists())
 
 
-def applied_answers(tx: Connection, task: str, ids: Sequence[str]) -> Iterator[tuple[str, str, str, datetime]]:
-    """Yield (item id, extractor, answer as JSON, when) of all answers applied to these items, oldest first."""
-    columns = (answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
-    for some in pages(ids):
-        query = select(*columns).where(_stands(task), answers.c.item_id.in_(some)).order_by(answers.c.id)
-        yield from map(tuple, tx.execute(query))
+def answers_by(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
+    """Yield (item id, answer as JSON) of the last answer of a version, or of any, that was applied to each item."""
+    query = select(answers.c.item_id, answers.c.answer).where(is_shown(task, of=version)).order_by(answers.c.id)
+    yield from map(tuple, streamed(tx, query, page=PAGE))
 
 
-def answered_ids(task: str) -> Select[Any]:
-    """Return the SELECT of the items of a task to which any answer was applied that was not forgotten."""
-    return select(answers.c.item_id).where(_stands(task)).distinct()
+def answered_ids(task: str, of: str | None = None) -> Select[Any]:
+    """Return the SELECT of the items of a task to which any answer, or one of a version, was applied and stands."""
+    return select(answers.c.item_id).where(_stands(task, of)).distinct()
 
 
-def is_answered(task: str, key: ColumnElement[str]) -> ColumnElement[bool]:
+def is_answered(task: str, key: ColumnElement[str], of: str | None = None) -> ColumnElement[bool]:
     """Return the condition that the item of a key, in a table of items, is among those."""
-    return select(answers.c.id).where(_stands(task), answers.c.item_id == key).correlate_except(answers).exists()
+    return select(answers.c.id).where(_stands(task, of), answers.c.item_id == key).correlate_except(answers).exists()
 
 
 def last_of_item(task: str, key: ColumnElement[str], name: str) -> ColumnElement[Any]:
@@ -298,8 +301,10 @@ def last_of_item(task: str, key: ColumnElement[str], name: str) -> ColumnElement
     return query.order_by(answers.c.id.desc()).limit(1).scalar_subquery()
 
 
-def is_by(column: ColumnElement[str], version: str) -> ColumnElement[bool]:
-    """Return the condition that an extractor is of a version, a label with or without a model."""
+def is_by(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
+    """Return the condition that an extractor is of a version, a label with or without a model; any without one."""
+    if version is None:
+        return true()
     return or_(column == version, column.startswith(f"{version}/", autoescape=True))
 
 
@@ -315,17 +320,16 @@ def items_of_versions(tx: Connection, task: str, versions_: Sequence[str]) -> It
     yield from streamed(tx, query.distinct(), page=PAGE).scalars()
 
 
-def newest_of_version(tx: Connection, task: str, version: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the newest answer of a version to each of these items, as a plain row, whether it was applied or not."""
-    found: dict[str, dict[str, Any]] = {}
-    for some in pages(ids):
-        query = select(answers).where(_of_version(answers, task, version), answers.c.item_id.in_(some))
-        found.update((row["item_id"], dict(row)) for row in tx.execute(query.order_by(answers.c.id)).mappings())
-    return found
+def newest_of_version(tx: Connection, task: str, version: str, ids: Sequence[str]) -> dict[str, str]:
+    """Return the newest answer of a version to each of these items, JSON, whether it was applied or not."""
+    query = (
+        select(answers.c.item_id, answers.c.answer).where(_of_version(answers, task, version)).order_by(answers.c.id)
+    )
+    found = (tx.execute(query.where(answers.c.item_id.in_(some))) for some in pages(ids))
+    return {row[0]: row[1] for rows in found for row in rows}
 
 
-def _of_version(table: FromClause, task: str, version: str) -> ColumnElement[bool]:
-    """Return the condition that an answer is of a version, a label with or without a model, and was not forgotten."""
+def _of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:
     return and_(table.c.task == task, table.c.answer != FORGOTTEN, is_by(table.c.extractor, version))
 
 
@@ -337,9 +341,9 @@ def version_counts(tx: Connection, task: str) -> list[VersionCounts]:
     return [VersionCounts(row[0].partition("/")[0], row[0].partition("/")[2], *row[1:]) for row in rows]
 
 
-def _stands(task: str, given: FromClause = answers) -> ColumnElement[bool]:
-    """Return the condition that an answer of a task was applied and not forgotten."""
-    return and_(given.c.task == task, given.c.applied, given.c.answer != FORGOTTEN)
+def _stands(task: str, version: str | None = None, given: FromClause = answers) -> ColumnElement[bool]:
+    """Return the condition that an answer of a task, or of a version of it, was applied and not forgotten."""
+    return and_(given.c.applied, _of_version(given, task, version))
 
 
 def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:
@@ -371,66 +375,36 @@ class ReplyCounts(NamedTuple):
         return self.answered + self.failed
 
 
-def matches_extractor(extractor: str | None, column: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return the condition that a column names an extractor: label/model, any model of a label, or any but a person."""
-    if extractor is None:
-        return column != PERSON
-    return column == extractor if "/" in extractor else column.startswith(f"{extractor}/", autoescape=True)
-
-
 def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCounts:
-    """Count the replies to an extractor's questions, and what they used."""
-    mine = and_(answers.c.task == task, matches_extractor(extractor, answers.c.extractor))
-    tried = and_(attempts.c.task == task, matches_extractor(extractor, attempts.c.extractor))
-    answered = tx.execute(select(func.count()).where(mine)).scalar_one()
-    failed = {
-        outcome: tx.execute(select(func.count()).where(tried, attempts.c.outcome == outcome)).scalar_one()
-        for outcome in (Outcome.REFUSED, Outcome.INVALID)
-    }
-    sums = [sum_usage(tx, answers, mine), sum_usage(tx, attempts, tried)]
-    tokens_in, tokens_out, cost = zip(*sums, strict=True)
-    kinds = (answered, failed[Outcome.REFUSED], failed[Outcome.INVALID])
-    return ReplyCounts(*kinds, sum(tokens_in), sum(tokens_out), sum(cost))
+    """Count the replies to the questions of a version, or of all, and what they used; what a person said is none."""
+
+    def is_reply(table: Table) -> ColumnElement[bool]:
+        return and_(table.c.task == task, table.c.extractor != PERSON, is_by(table.c.extractor, extractor))
+
+    answered = tx.execute(select(func.count()).where(is_reply(answers))).scalar_one()
+    query = select(attempts.c.outcome, func.count()).where(is_reply(attempts)).group_by(attempts.c.outcome)
+    failed = _counted(tx, query)
+    kinds = (answered, failed.get(Outcome.REFUSED, 0), failed.get(Outcome.INVALID, 0))
+    return ReplyCounts(*kinds, *_usage(tx, is_reply))
 
 
-def count_answered(tx: Connection, task: str, extractor: str | None) -> int:
-    """Return how many answers of an extractor were applied to their items."""
-    return tx.execute(select(func.count()).where(_applied(task, extractor))).scalar_one()
+def count_answered(tx: Connection, task: str, version: str | None) -> int:
+    """Return how many items an answer of a version was applied to, and stands."""
+    return tx.execute(select(func.count()).select_from(answered_ids(task, version).subquery())).scalar_one()
 
 
-def count_unanswered(tx: Connection, task: str, extractor: str | None) -> int:
-    """Return how many items an extractor failed at for the items' own reasons and has not answered since."""
-    charged = and_(attempts.c.task == task, attempts.c.charged, matches_extractor(extractor, attempts.c.extractor))
+def count_unanswered(tx: Connection, task: str, version: str | None) -> int:
+    """Return how many items a version failed at for the items' own reasons and has not answered since."""
+    charged = and_(attempts.c.task == task, attempts.c.charged, is_by(attempts.c.extractor, version))
     failed = select(attempts.c.item_id).where(charged).distinct().subquery()
-    answered = select(answers.c.id).where(_applied(task, extractor), answers.c.item_id == failed.c.item_id)
-    query = select(func.count()).select_from(failed).where(~answered.exists())
+    query = select(func.count()).select_from(failed).where(~is_answered(task, failed.c.item_id, version))
     return tx.execute(query).scalar_one()
 
 
-def applied_ids(task: str, extractor: str) -> Select[Any]:
-    """Return the SELECT of the items whose answer by an extractor was applied."""
-    return select(answers.c.item_id).where(_applied(task, extractor))
-
-
-def answers_by(tx: Connection, task: str, extractor: str | None) -> Iterator[tuple[str, str]]:
-    """Yield (item id, answer as JSON) of the last answer by an extractor that was applied to each item."""
-    told, newer = (answers.c.item_id, answers.c.answer), answers.alias()
-    again = select(newer.c.id).where(newer.c.item_id == answers.c.item_id, newer.c.id > answers.c.id)
-    again = again.where(newer.c.task == task, newer.c.applied, matches_extractor(extractor, newer.c.extractor))
-    query = select(*told).where(_applied(task, extractor), ~again.exists()).order_by(answers.c.id)
-    for row in streamed(tx, query, page=PAGE):
-        yield row.item_id, row.answer
-
-
-def count_cut(tx: Connection, task: str, extractor: str | None) -> int:
-    """Return how many replies in batches of an extractor were cut by the token limit."""
+def count_cut(tx: Connection, task: str, version: str | None) -> int:
+    """Return how many replies in batches of a version were cut by the token limit."""
     mine = and_(attempts.c.task == task, attempts.c.reason.in_(CUT_SHORT), attempts.c.batch.is_not(None))
-    mine &= matches_extractor(extractor, attempts.c.extractor)
-    return tx.execute(select(func.count()).where(mine)).scalar_one()
-
-
-def _applied(task: str, extractor: str | None) -> ColumnElement[bool]:
-    return and_(answers.c.task == task, answers.c.applied, matches_extractor(extractor, answers.c.extractor))
+    return tx.execute(select(func.count()).where(mine, is_by(attempts.c.extractor, version))).scalar_one()
 
 
 ROLLBACK = "rollback"  # of the journal's lines about this, by batch
@@ -501,11 +475,6 @@ def paid_for_version(tx: Connection, task: str, extractor: str) -> float:
     """Return what an extractor's answers cost, in USD: all batches, failures included."""
     mine = and_(batches.c.task == task, batches.c.extractor == extractor, ~_is_marked())
     return float(tx.execute(select(func.sum(batches.c.cost)).where(mine)).scalar() or 0.0)
-
-
-def rolled_back_batches(tx: Connection) -> set[int]:
-    """Return the numbers of the batches whose answers were rolled back."""
-    return workspace.numbers_with_event(tx, ROLLBACK)
 
 
 def is_anything_asked(tx: Connection) -> bool:

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import StateConflictError
-from pipeline.core.states import Outcome, Way
+from pipeline.core.states import OVER, Outcome, Way
 from pipeline.store.database import pages, run_many, streamed
 from pipeline.store.schema import asks, attempts, batches
 
@@ -44,7 +44,7 @@ CLAIMED, ANSWERED, PARKED = "claimed", "answered", "parked"
 EVERY = ""  # the extractor of an ask that stands for every version
 BEING_FORGOTTEN = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
 IS_CLAIMED = asks.c.state == CLAIMED
-IS_PARKED = asks.c.state == PARKED
+_IS_PARKED = asks.c.state == PARKED
 
 
 class Ask(NamedTuple):
@@ -100,13 +100,6 @@ def askable(tx: Connection, task: Askable, *, names: Sequence[str] = (), after: 
     return query.where(~held(task.name, task.own).where(asks.c.item_id == item_id).exists())
 
 
-def askable_pages(tx: Connection, task: Askable, *, limit: int | None, after: str | None = None) -> Iterator[list[str]]:
-    """Yield pages of askable ids in the order of their rows, at most `limit` in all, at flat memory."""
-    query = askable(tx, task, after=after).limit(limit)
-    for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
-        yield list(page)
-
-
 def askable_rows(
     tx: Connection, task: Askable, *, after: str | None = None
 ) -> Iterator[Mapping[str, Mapping[str, Any]]]:
@@ -138,9 +131,8 @@ def claim(
 ) -> None:
     """Claim rows for a batch under a version: all or none.
 
-    Raises:
-        StateConflictError: one of them was claimed, answered, parked or removed since it was read, or, unless it
-            `asks_each`, a row that asks the same was claimed.
+    Refused where one was claimed, answered, parked or removed since it was read, or, unless it `asks_each`, where a row
+    that asks the same was claimed.
     """
     whose = {"task": task.name, "extractor": extractor, "state": CLAIMED, "batch": batch, "at": at}
     for page in pages(rows, PAGE):  # before any is inserted: a server does not know yet how large its table becomes
@@ -208,11 +200,6 @@ def claimed_hashes(tx: Connection, batch: int) -> list[str]:
     return list(tx.execute(_claimed(batch).with_only_columns(asks.c.input_hash)).scalars())
 
 
-def count_claimed(tx: Connection, batch: int) -> int:
-    """Return how many rows a batch still claims."""
-    return tx.execute(select(func.count()).where(asks.c.batch == batch, IS_CLAIMED)).scalar_one()
-
-
 def _claimed(batch: int) -> Select[Any]:
     query = select(asks.c.item_id, asks.c.input_hash, asks.c.line).where(asks.c.batch == batch, IS_CLAIMED)
     return query.order_by(asks.c.line)
@@ -227,11 +214,7 @@ class Ends(NamedTuple):
 
 
 def end_claims(tx: Connection, task: str, extractor: str, batch: int, ends: Ends, *, at: datetime) -> None:
-    """End claims of a batch: each is answered, parked, or let go.
-
-    Raises:
-        StateConflictError: one of them is not claimed any more; the caller's transaction must not go on.
-    """
+    """End claims of a batch, each of which is answered, parked, or let go; refused where one is claimed no more."""
     mine = and_(asks.c.task == task, asks.c.extractor == extractor, asks.c.batch == batch, IS_CLAIMED)
     moved = 0
     for some in pages([one.item_id for one in ends.answered]):
@@ -262,14 +245,22 @@ def release_claims(tx: Connection, batch: int) -> int:
     return tx.execute(delete(asks).where(asks.c.batch == batch, IS_CLAIMED)).rowcount
 
 
+_ENDED = IS_CLAIMED & asks.c.batch.in_(select(batches.c.number).where(batches.c.state.in_(OVER)))
+
+
+def claims_of_ended(tx: Connection) -> int:
+    """Return how many claims there are of batches that are over."""
+    return tx.execute(select(func.count()).select_from(asks).where(_ENDED)).scalar() or 0
+
+
+def close_claims_of_ended(tx: Connection) -> None:
+    """Let rows go that batches claim which are over."""
+    tx.execute(delete(asks).where(_ENDED))
+
+
 def items_of(tx: Connection, batch: int) -> dict[int, str]:
     """Return the item id that each line of a batch's request file names, of those that are claimed."""
     return {row.line: row.item_id for row in tx.execute(_claimed(batch))}
-
-
-def is_any_claimed(tx: Connection, task: str, ids: Sequence[str]) -> bool:
-    """Return whether any of these items stands in a batch that is not over."""
-    return bool(claimed_among(tx, task, ids))
 
 
 def claimed_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
@@ -310,8 +301,8 @@ def _number(tx: Connection, item_id: ColumnElement[str]) -> ColumnElement[Any]:
 def _is_parked(own: str) -> ColumnElement[bool]:
     """Return the condition that an ask keeps its row from being asked: parked, under every version or `own` label."""
     if not own:
-        return IS_PARKED
-    return and_(IS_PARKED, or_(asks.c.extractor == EVERY, asks.c.extractor.startswith(f"{own}/", autoescape=True)))
+        return _IS_PARKED
+    return and_(_IS_PARKED, or_(asks.c.extractor == EVERY, asks.c.extractor.startswith(f"{own}/", autoescape=True)))
 
 
 def parked(task: str, own: str = "") -> Select[Any]:
@@ -319,7 +310,7 @@ def parked(task: str, own: str = "") -> Select[Any]:
     return select(asks.c.item_id).where(asks.c.task == task, _is_parked(own))
 
 
-IS_FOREIGN = and_(IS_PARKED, asks.c.extractor == EVERY, asks.c.reason != BEING_FORGOTTEN)
+_IS_FOREIGN = and_(_IS_PARKED, asks.c.extractor == EVERY, asks.c.reason != BEING_FORGOTTEN)
 """The condition that an item is parked for text that is another program's."""
 
 
@@ -355,7 +346,7 @@ def _may_go(own: str) -> ColumnElement[bool]:
 
 def parked_rows(tx: Connection, task: str, *, own: str = "") -> list[tuple[str, str, bool, datetime]]:
     """Return (item id, reason, foreign text, since) of every parked item, oldest first."""
-    query = select(asks.c.item_id, asks.c.reason, IS_FOREIGN, asks.c.at).where(asks.c.task == task, _is_parked(own))
+    query = select(asks.c.item_id, asks.c.reason, _IS_FOREIGN, asks.c.at).where(asks.c.task == task, _is_parked(own))
     rows = [(row[0], row[1], bool(row[2]), row[3]) for row in tx.execute(query.order_by(asks.c.at, asks.c.item_id))]
     return list({row[0]: row for row in reversed(rows)}.values())[::-1]  # of several versions the first
 
@@ -368,18 +359,18 @@ def parked_reason(tx: Connection, task: str, item_id: str, *, own: str = "") -> 
 
 def foreign_ids(task: str) -> Select[Any]:
     """Return the SELECT of the ids that are parked because of text that is not ours."""
-    return select(asks.c.item_id).where(asks.c.task == task, IS_FOREIGN)
+    return select(asks.c.item_id).where(asks.c.task == task, _IS_FOREIGN)
 
 
 def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
     """Let items go that hold no foreign text any more."""
     for some in pages(ids):
-        tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id.in_(some), IS_FOREIGN))
+        tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id.in_(some), _IS_FOREIGN))
 
 
 def count_parked(tx: Connection, task: str, *, own: str = "") -> int:
     """Return how many items are parked, without those that hold foreign text."""
-    query = select(func.count(asks.c.item_id.distinct())).where(asks.c.task == task, _is_parked(own), ~IS_FOREIGN)
+    query = select(func.count(asks.c.item_id.distinct())).where(asks.c.task == task, _is_parked(own), ~_IS_FOREIGN)
     return tx.execute(query).scalar_one()
 
 

@@ -5,21 +5,24 @@ A batch's account is written in the transaction that ends it.
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Update, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, func, insert, or_, select, update
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
-from pipeline.core.states import BATCH_MOVES, OVER, BatchState, Way
+from pipeline.core.states import BATCH_MOVES, OPEN, BatchState, Way
 from pipeline.store import workspace
 from pipeline.store.database import next_value
-from pipeline.store.schema import batches, creates
+from pipeline.store.schema import Batch, batches, creates
+
+__all__ = ["Batch"]
 
 TIMED = 10  # ours: the newest batches of our own calls whose time is looked at
-DUPLICATE = "duplicate"
-IS_DUPLICATE = creates.c.outcome == DUPLICATE
+MEASURED = 20  # ours: the newest whose use is held against its estimate
+_DUPLICATE = "duplicate"
+_IS_DUPLICATE = creates.c.outcome == _DUPLICATE
 _TRY = re.compile(r"-t(\d{1,9})\Z")
 
 
@@ -32,107 +35,41 @@ class QueueLoad(NamedTuple):
     uploaded: int
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One batch as its rows stand; times are aware UTC, files relative to the workspace, costs in USD.
-
-    What is of the account (`answered` … `ended_at`) is None until the batch is over; of a failed one all but its end.
-    """
-
-    number: int
-    task: str
-    extractor: str
-    model: str
-    way: Way
-    run: int | None
-    state: BatchState
-    reason: str | None
-    created_at: datetime
-    requests: int
-    request_file: str
-    request_sha256: str
-    request_size: int
-    estimated_in: int
-    estimated_out: int
-    estimated_cost: float
-    priced_on: str
-    counted_in: int | None
-    fingerprint: str | None
-    upload: str | None
-    uploaded_at: datetime | None
-    tries: int
-    refusals: int
-    create_sent_at: datetime | None
-    create_ended_at: datetime | None
-    remote_name: str | None
-    remote_word: str | None
-    remote_done: int | None
-    submitted_at: datetime | None
-    cancel_asked_at: datetime | None
-    over_at: datetime | None
-    twins_checked: bool
-    day: str | None
-    calls: int
-    seconds: float
-    result_file: str | None
-    result_sha256: str | None
-    result_size: int | None
-    answered: int | None
-    refused: int | None
-    invalid: int | None
-    missing: int | None
-    not_applied: int | None
-    unknown: int | None
-    duplicates: int | None
-    unreadable: int | None
-    tokens_in: int | None
-    tokens_out: int | None
-    cost: float | None
-    ended_at: datetime | None
-
-    @property
-    def accounted(self) -> int:
-        """Return how many items were accounted for: its requests, and those of other items that shared them."""
-        return sum(one or 0 for one in (self.answered, self.refused, self.invalid, self.missing))
-
-    @property
-    def taken(self) -> int:
-        """Return how many items hold the answer that it brought."""
-        return (self.answered or 0) - (self.not_applied or 0)
-
-    def is_cancelled_by_hand(self, *, batch_hours: float) -> bool:
-        """Return whether a person asked to cancel it, and not its age."""
-        asked, sent = self.cancel_asked_at, self.submitted_at
-        return asked is not None and sent is not None and asked - sent < timedelta(hours=batch_hours)
-
-    @property
-    def replies(self) -> int:
-        """Return how many of its requests got a reply, whatever that says."""
-        return (self.answered or 0) + (self.refused or 0) + (self.invalid or 0)
-
-    @property
-    def label(self) -> str:
-        """Return the version under which its items were asked: the extractor without the model."""
-        return self.extractor.partition("/")[0]
-
-    @property
-    def is_over(self) -> bool:
-        """True when nothing will happen to this batch any more."""
-        return self.state in OVER
-
-
 def batches_in_states(
-    tx: Connection, *states: BatchState, task: str | None = None, way: Way | None = None
+    tx: Connection,
+    *states: BatchState,
+    task: str | None = None,
+    way: Way | None = None,
+    since: datetime | None = None,
 ) -> list[Batch]:
-    """Return the batches in these states (all without any), of this task and way, oldest first."""
-    query = select(batches).order_by(batches.c.number)
+    """Return the batches in these states (all without any), of this task and way, oldest first.
+
+    With `since` those alone that were sent since then, or are not over.
+    """
+    wanted: list[ColumnElement[bool]] = []
     if way is not None:
-        query = query.where(batches.c.way == way)
+        wanted.append(batches.c.way == way)
     if task is not None:
-        query = query.where(batches.c.task == task)
+        wanted.append(batches.c.task == task)
     if states:
-        query = query.where(batches.c.state.in_(states))
+        wanted.append(batches.c.state.in_(states))
+    if since is not None:
+        wanted.append(or_(batches.c.create_sent_at >= since, batches.c.state.in_(OPEN)))
+    query = select(batches).where(*wanted).order_by(batches.c.number)
     return [_batch(row) for row in tx.execute(query).mappings()]
+
+
+def newest_whole(tx: Connection, extractor: str) -> list[Batch]:
+    """Return the newest batches of an extractor that miss no line, oldest first."""
+    mine = (batches.c.extractor == extractor, batches.c.state == BatchState.INGESTED, batches.c.missing == 0)
+    query = select(batches).where(*mine, batches.c.tokens_in > 0).order_by(batches.c.number.desc()).limit(MEASURED)
+    return [_batch(row) for row in tx.execute(query).mappings()][::-1]
+
+
+def unknown_states(tx: Connection) -> dict[int, str]:
+    """Return the batches whose state is no word of ours, by number."""
+    query = select(batches.c.number, batches.c.state).where(batches.c.state.not_in(list(BatchState)))
+    return {row[0]: row[1] for row in tx.execute(query)}
 
 
 _SUMMED = (
@@ -165,16 +102,13 @@ def _together(run: Batch, more: Batch) -> Batch:
 
 def queue_load(tx: Connection, *states: BatchState, model: str, but: int = 0) -> QueueLoad:
     """Return the sum of the batches in these states, without batch `but`; tokens are counted of one model."""
-    row = tx.execute(_LOAD.where(batches.c.state.in_(states), batches.c.number != but), {"of": model}).one()
-    return QueueLoad(*(int(one or 0) for one in row))
+    found = [one for one in batches_in_states(tx, *states) if one.number != but]
+    tokens = [one.estimated_in for one in found if one.model == model]
+    return QueueLoad(len(found), len(tokens), sum(tokens), sum(one.request_size for one in found if one.upload))
 
 
 def get_batch(tx: Connection, number: int) -> Batch:
-    """Return one batch.
-
-    Raises:
-        InputError: there is no such batch.
-    """
+    """Return one batch; that there is none is an error of the input."""
     row = tx.execute(select(batches).where(batches.c.number == number)).mappings().first()
     if row is None:
         raise InputError(f"there is no batch {number}", hint="`make batches` lists them")
@@ -194,9 +128,9 @@ def add_batch(tx: Connection, *, way: Way, at: datetime, **values: Any) -> None:
     workspace.record_event(tx, "batch", values["number"], old=None, new=new, why="sealed and claimed", at=at)
 
 
-def note_calls(tx: Connection, number: int, *, day: str, calls: int, seconds: float) -> None:
-    """Keep how many of our own calls count so far towards a day's quota, and how long replies took in all."""
-    _note(tx, number, day=day, calls=calls, seconds=seconds)
+def note(tx: Connection, number: int, **facts: Any) -> None:
+    """Keep what became known of a batch, by the names of its columns; its state stays."""
+    tx.execute(update(batches).where(batches.c.number == number).values(**facts))
 
 
 def calls_of_day(tx: Connection, model: str, *, day: str) -> int:
@@ -231,11 +165,6 @@ def call_seconds(tx: Connection, model: str) -> float | None:
     return sum(row[0] for row in rows) / sum(row[1] for row in rows) if rows else None
 
 
-def note_upload(tx: Connection, number: int, *, upload: str | None, at: datetime) -> None:
-    """Keep, or with None forget, which upload holds the request file of a batch that is not submitted yet."""
-    _note(tx, number, upload=upload, uploaded_at=at if upload else None)
-
-
 def mark_submitting(tx: Connection, batch: Batch, *, display_name: str, at: datetime) -> None:
     """Commit the intent to create, before the call: `prepared` (or a try that left nothing) -> `submitting`."""
     facts = {"tries": batch.tries + 1, "create_sent_at": at, "create_ended_at": None}
@@ -252,7 +181,7 @@ def mark_submitted(
     facts = {"remote_name": remote_name, "submitted_at": at, "create_ended_at": batch.create_ended_at or at}
     facts["tries"] = max(batch.tries, number)
     _move(tx, batch, BatchState.SUBMITTED, facts, why=f"{how} {remote_name}", at=at)
-    here = (creates.c.display_name == display_name) & ~IS_DUPLICATE
+    here = (creates.c.display_name == display_name) & ~_IS_DUPLICATE
     known = tx.execute(update(creates).where(here).values(outcome=how))
     if not known.rowcount:  # sent after the backup was made that this database came from
         row = {"batch": batch.number, "try": number, "display_name": display_name, "sent_at": at}
@@ -287,7 +216,7 @@ def mark_doubtful(tx: Connection, batch: Batch, *, workspace_id: str, at: dateti
     if batch.state is BatchState.PREPARED:
         name = name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
         mark_submitting(tx, batch, display_name=name, at=at)
-    _note(tx, batch.number, create_ended_at=at, reason="restored from a backup: it may have been sent since")
+    note(tx, batch.number, create_ended_at=at, reason="restored from a backup: it may have been sent since")
 
 
 def note_unclear(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
@@ -328,11 +257,7 @@ def note_over(tx: Connection, batch: Batch, *, at: datetime) -> None:
 
 
 def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
-    """Keep that the API is asked to cancel; what it makes of it shows in later looks.
-
-    Raises:
-        StateConflictError: the batch was downloaded or given up meanwhile.
-    """
+    """Keep that the API is asked to cancel, or refuse; what it makes of it shows in later looks."""
     noted = tx.execute(_submitted(batch).values(cancel_asked_at=at, reason=why))
     if noted.rowcount != 1:
         raise _conflict(tx, batch, wanted=batch.state)
@@ -343,11 +268,6 @@ def unnote_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> No
     """Undo `note_cancel`, where the API could not be asked."""
     tx.execute(_submitted(batch).values(cancel_asked_at=batch.cancel_asked_at, reason=batch.reason))
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
-
-
-def note_duplicates_checked(tx: Connection, batch: Batch) -> None:
-    """Keep that the list was read for duplicates after the batch was over."""
-    _note(tx, batch.number, twins_checked=True)
 
 
 def mark_downloaded(tx: Connection, batch: Batch, *, why: str, at: datetime, **facts: Any) -> None:
@@ -365,23 +285,18 @@ def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any)
     _move(tx, batch, BatchState.INGESTED, {"ended_at": at, **account}, why="accounted for", at=at)
 
 
-def count_requests(tx: Connection, numbers: Collection[int]) -> int:
-    """Return how many rows some batches ask about."""
-    return tx.execute(select(func.sum(batches.c.requests)).where(batches.c.number.in_(numbers))).scalar() or 0
-
-
 def name_prefixes(tx: Connection, number: int) -> frozenset[str]:
     """Return the name prefixes of a batch's tries: one, or several where its file was written anew.
 
     A remote batch with one of them is of this batch, also where a restored backup does not know its try.
     """
-    query = select(creates.c.display_name).where(creates.c.batch == number, ~IS_DUPLICATE)
+    query = select(creates.c.display_name).where(creates.c.batch == number, ~_IS_DUPLICATE)
     return frozenset(name_prefix(name) for name in tx.execute(query).scalars())
 
 
 def numbers_by_prefix(tx: Connection) -> dict[str, int]:
     """Return the batch that each name prefix of a try is of."""
-    found = tx.execute(select(creates.c.display_name, creates.c.batch).where(~IS_DUPLICATE))
+    found = tx.execute(select(creates.c.display_name, creates.c.batch).where(~_IS_DUPLICATE))
     return {name_prefix(name): number for name, number in found}
 
 
@@ -390,7 +305,7 @@ def add_duplicate(tx: Connection, batch: Batch, *, remote_name: str, display_nam
     if tx.execute(select(creates.c.id).where(creates.c.remote_name == remote_name)).first():
         return False
     row = {"remote_name": remote_name, "batch": batch.number, "display_name": display_name, "found_at": at}
-    tx.execute(insert(creates).values(outcome=DUPLICATE, estimated_cost=batch.estimated_cost, **row))
+    tx.execute(insert(creates).values(outcome=_DUPLICATE, estimated_cost=batch.estimated_cost, **row))
     why = f"twin {remote_name}"
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
     return True
@@ -398,9 +313,8 @@ def add_duplicate(tx: Connection, batch: Batch, *, remote_name: str, display_nam
 
 def open_duplicates(tx: Connection, number: int) -> list[str]:
     """Return the remote names of a batch's duplicates that were not cancelled yet."""
-    query = select(creates.c.remote_name).where(creates.c.batch == number, IS_DUPLICATE)
-    query = query.where(creates.c.cancelled_at.is_(None))
-    return list(tx.execute(query).scalars())
+    found = (one for one in all_duplicates(tx) if one["batch"] == number and one["cancelled_at"] is None)
+    return [one["remote_name"] for one in found]
 
 
 def duplicate_cancelled(tx: Connection, remote_name: str, *, at: datetime) -> None:
@@ -411,17 +325,8 @@ def duplicate_cancelled(tx: Connection, remote_name: str, *, at: datetime) -> No
 def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
     """Return every duplicate ever found, for status and for the account of costs."""
     names = ("remote_name", "batch", "display_name", "estimated_cost", "found_at", "cancelled_at")
-    query = select(*(creates.c[name] for name in names)).where(IS_DUPLICATE).order_by(creates.c.found_at)
+    query = select(*(creates.c[name] for name in names)).where(_IS_DUPLICATE).order_by(creates.c.found_at)
     return [dict(row) for row in tx.execute(query).mappings()]
-
-
-_OF_MODEL = batches.c.model == bindparam("of")
-_LOAD = select(
-    func.count(),
-    func.count().filter(_OF_MODEL),
-    func.sum(batches.c.estimated_in).filter(_OF_MODEL),
-    func.sum(batches.c.request_size).filter(batches.c.upload.is_not(None)),
-)
 
 
 def _batch(row: Any) -> Batch:
@@ -431,10 +336,6 @@ def _batch(row: Any) -> Batch:
             f"batch {row['number']} is in a state that does not exist: {row['state']!r}", hint="run `make doctor`"
         )
     return Batch(**{**row, "state": BatchState(row["state"]), "way": Way(row["way"])})
-
-
-def _note(tx: Connection, number: int, **facts: Any) -> None:
-    tx.execute(update(batches).where(batches.c.number == number).values(**facts))
 
 
 def _end_try(tx: Connection, batch: Batch, *, outcome: str, note: str) -> None:

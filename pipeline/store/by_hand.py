@@ -57,10 +57,10 @@ def undo_merge(tx: Connection, task: str, number: int, *, who: str, at: datetime
 
 def list_merges(tx: Connection, task: str) -> list[Merge]:
     """Return every merge of a task's values, oldest first, which count from 1; also those that were undone."""
-    undone = {int(one["name"]): (one["why"], one["at"]) for one in workspace.events_of_kind(tx, f"{UNDONE}{task}")}
+    undone = {int(one["name"]): (one["why"], one["at"]) for one in workspace.events_of(tx, f"{UNDONE}{task}")}
     return [
         Merge(number, one["name"], one["new"], one["why"], one["at"], *undone.get(number, (None, None)))
-        for number, one in enumerate(workspace.events_of_kind(tx, f"{MERGE}{task}"), start=1)
+        for number, one in enumerate(workspace.events_of(tx, f"{MERGE}{task}"), start=1)
     ]
 
 

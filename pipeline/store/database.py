@@ -6,8 +6,7 @@ for no other write of this workspace is under way; readers do not wait. `streame
 
 import contextlib
 import logging
-import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
@@ -31,17 +30,17 @@ from sqlalchemy import (
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.redact import PASSWORDS
+from pipeline.store import select_only
+from pipeline.store.postgresql import PostgresqlServer, Session, first_line, interrupts_kept
 from pipeline.store.sqlite import SqliteFile
 
 if TYPE_CHECKING:
-    from pipeline.store import select_only
     from pipeline.store.locks import Locks
-    from pipeline.store.postgresql import PostgresqlServer, Session
 
 __all__ = ["Connection", "Select", "Store"]
 
 PAGE = 500  # ids in one statement
-OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
+_OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 _NULL_HANDLER = logging.NullHandler()
 T = TypeVar("T")
@@ -64,42 +63,21 @@ def streamed(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[A
     On a server the cursor is the transaction's own, and cannot be closed after it.
     """
     result = tx.execute(query.execution_options(yield_per=page))
-    opened: list[CursorResult[Any]] = tx.get_execution_options().get(OPENED, [])
+    opened: list[CursorResult[Any]] = tx.get_execution_options().get(_OPENED, [])
     opened[:] = [*(one for one in opened if not one.closed), result]  # thousands may come and go in one transaction
     return result
 
 
 def describe_error(error: exc.DBAPIError) -> str:
     """Return what a database says of a refused statement, without the rows that it quotes."""
-    from pipeline.store.postgresql import first_line
-
     return first_line(error.orig or error)
-
-
-@contextlib.contextmanager
-def interrupts_kept() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the place of an error that a library made of one that came during the block."""
-    before = sys.exception()
-    try:
-        yield
-    except Exception as error:
-        cause = error.__context__
-        while cause is not None and cause is not before:
-            if isinstance(cause, KeyboardInterrupt):
-                raise KeyboardInterrupt from None
-            cause = cause.__context__
-        raise
 
 
 class Store:
     """The database behind one workspace. Connections are opened when used and closed by `close`."""
 
     def __init__(self, url: str) -> None:
-        """Take an SQLAlchemy URL; nothing is opened yet.
-
-        Raises:
-            ConfigurationError: no URL of a database that this version speaks to.
-        """
+        """Take an SQLAlchemy URL, or refuse it; nothing is opened yet."""
         try:
             whole = make_url(url)
         except (exc.ArgumentError, ValueError) as error:  # the second of a port that is no number
@@ -107,13 +85,8 @@ class Store:
                 "FINDABLE_DATABASE_URL is no database URL",
                 hint="for example sqlite:////path/to/people.db or postgresql+psycopg://user@host/database",
             ) from error
-        self._kind: SqliteFile | PostgresqlServer
-        if whole.get_backend_name() in {"postgresql", "postgres"}:
-            from pipeline.store import postgresql
-
-            self._kind = postgresql.PostgresqlServer(whole)
-        else:
-            self._kind = SqliteFile(whole)
+        is_server = whole.get_backend_name() in {"postgresql", "postgres"}
+        self._kind = PostgresqlServer(whole) if is_server else SqliteFile(whole)
         # the URL as it may be written down: with no password, neither before the host nor among the options
         self.address = whole._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
         self.path = self._kind.path  # the file that is the database; None where a server keeps it
@@ -154,14 +127,11 @@ class Store:
                 engine.dispose()
 
     @contextlib.contextmanager
-    def selected(self, query: str, *, timeout_s: float) -> "Iterator[select_only.SelectedRows]":
+    def selected(self, query: str, *, timeout_s: float) -> Iterator[select_only.SelectedRows]:
         """Run a query of a user's own, once, on a connection on which the database forbids to write.
 
-        Raises:
-            InputError: the database refuses it, or it gave no row for `timeout_s` seconds.
+        It is refused as input where the database refuses it, or gave no row for `timeout_s` seconds.
         """
-        from pipeline.store import select_only
-
         with self._translated(BUSY_S):
             if self.path is not None:
                 asked = select_only.of_file(self.path, query, timeout_s=timeout_s)
@@ -182,9 +152,6 @@ class Store:
 
         While another one writes it waits, a minute at the most unless `patience_s` says otherwise. It is `on` a
         connection that is held, where one is given.
-
-        Raises:
-            UnavailableError: the other one wrote for longer, and nothing was changed; or the server went away.
         """
         patience_s = BUSY_S if patience_s is None else patience_s
         with (
@@ -195,30 +162,22 @@ class Store:
         ):
             yield tx
 
-    def session(self, name: str) -> "Session":
-        """Return a session of a server beside the pool, under a name that others see.
-
-        Raises:
-            ConfigurationError: a pooler gives each transaction another session.
-        """
-        from pipeline.store.postgresql import Session
-
+    def session(self, name: str) -> Session:
+        """Return a session of a server beside the pool, under a name that others see."""
         if isinstance(self._kind, SqliteFile):
             raise TypeError(f"{self.shown} is no server")
         with self._translated(BUSY_S):
             return Session(self._kind, self._open(), name)
 
-    def compact(self, *, besides: Collection[str] = (), patience_s: float = BUSY_S) -> bool:
-        """Free the room of deleted rows, in the engine's tables and `besides` in those of the subjects.
+    def compact(self) -> bool:
+        """Free the room of deleted rows: a file is written anew, and the journal beside it emptied.
 
-        An SQLite file is written anew, and the journal beside it is emptied; false where that may not be. A server
-        clears the tables up; which bytes of its disk it writes over, and when, is its own affair.
-
-        Raises:
-            UnavailableError: another program reads or writes for longer; what was deleted may still be in the files.
+        False where that may not be. Which bytes of its disk a server writes over, and when, is its own affair.
         """
-        with self._translated(patience_s):
-            return self._kind.compact(self._open(), besides=besides, patience_s=patience_s)
+        if isinstance(self._kind, SqliteFile):
+            with self._translated(BUSY_S):
+                return self._kind.compact(self._open(), patience_s=BUSY_S)
+        return True
 
     def close(self) -> None:
         """Close every connection."""
@@ -254,7 +213,7 @@ class Store:
 @contextlib.contextmanager
 def _closing_results(tx: Connection) -> Iterator[None]:
     opened: list[CursorResult[Any]] = []
-    tx.execution_options(**{OPENED: opened})
+    tx.execution_options(**{_OPENED: opened})
     try:
         yield
     finally:

@@ -17,14 +17,7 @@ from pipeline.core.states import BatchState
 from pipeline.store import asks as store_asks
 from pipeline.store import by_hand, workspace
 from pipeline.store.answers import FORGOTTEN, ROLLBACK
-from pipeline.store.schema import (
-    answers,
-    asks,
-    attempts,
-    batches,
-    creates,
-    runs,
-)
+from pipeline.store.schema import answers, asks, attempts, batches, creates, runs
 from pipeline.store.schema import events as journal
 
 KIND = "forget"  # of the journal's lines about this
@@ -33,8 +26,7 @@ GONE = "forgotten"
 BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
 # where the text about one item may name another; `new` of the journal only where it is a value that was merged into
 WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "new", "why"), attempts: ("reason", "excerpt")}
-WORDS |= {creates: ("note",), runs: ("why",), answers: ("who",)}
-WORDS |= dict.fromkeys((batches, asks), ("reason",))
+WORDS |= {creates: ("note",), runs: ("why",), answers: ("who",), batches: ("reason",), asks: ("reason",)}
 ASKED = (asks, answers, attempts)  # what tells of the batches of an item
 
 
@@ -62,15 +54,14 @@ def finish_erasure(tx: Connection, name: str) -> None:
 def bury_item(tx: Connection, task: str, item_id: str, *, at: datetime) -> None:
     """Keep a digest of an item that was forgotten, so that its source does not bring it back."""
     why = f"{task}: what its source says of it is left out"
-    salt = workspace.get_workspace(tx).workspace_id  # another one once local answers were cleared
-    workspace.record_event(tx, BURIED, _salted(salt, f"{task} {item_id}"), old=salt, new=GONE, why=why, at=at)
+    workspace.record_event(tx, BURIED, _digest(tx, f"{task} {item_id}"), old=None, new=GONE, why=why, at=at)
 
 
 def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
     """Return what tells of an item's id whether that item of a task was forgotten."""
-    rows = tx.execute(select(journal.c.name, journal.c.old).where(journal.c.kind == BURIED)).all()
-    digests, salts = {row[0] for row in rows}, {row[1] for row in rows}
-    return lambda item_id: any(_salted(salt, f"{task} {item_id}") in digests for salt in salts)
+    digests = set(tx.execute(select(journal.c.name).where(journal.c.kind == BURIED)).scalars())
+    salt = workspace.get_workspace(tx).workspace_id
+    return lambda item_id: bool(digests) and _salted(salt, f"{task} {item_id}") in digests
 
 
 def is_kept(tx: Connection, task: str, item_id: str) -> bool:

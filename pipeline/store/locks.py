@@ -60,9 +60,7 @@ class Locks:
     def hold(self, name: str) -> Iterator[Lock | None]:
         """Hold a name for the length of a block; None where another process, or thread, holds it.
 
-        Raises:
-            LockLostError: the block failed and the lock is lost, which may be why.
-            ConfigurationError: it cannot be had here, whoever holds it.
+        Where the block fails and the lock is lost, which may be why, the loss is what is raised.
         """
         lock = self.take(name)
         try:

@@ -4,17 +4,16 @@ What is under way counts from the moment it is claimed, at its estimate; what en
 result that was never downloaded) may have been paid for and stays at its estimate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, case, cast, func, select, true
+from sqlalchemy import Connection, func, select
 
-from pipeline.core.states import OPEN, BatchState, RemoteState, Way, remote_state
-from pipeline.store.batches import IS_DUPLICATE, Batch
-from pipeline.store.schema import attempts, batches, creates, events
+from pipeline.core.states import BatchState, RemoteState, Way, remote_state
+from pipeline.store.batches import Batch, all_duplicates, batches_in_states
+from pipeline.store.schema import attempts, batches
 
-NEWEST_BATCHES = 20  # ours: the newest batches that are looked at
 TIMED_BATCHES = 50  # ours: the newest that are looked at
 UNSEEN = (RemoteState.SUCCEEDED, RemoteState.WAITING)  # of a batch that was given up, whose result was never downloaded
 
@@ -32,60 +31,30 @@ def sum_spent(tx: Connection, *, since: datetime | None = None, but: int | None 
 
     Batch `but` is left out, and so are those that wait to be sent after it: else two could keep each other waiting.
     """
-    ingested = (batches.c.state == BatchState.INGESTED) & _sent(since)
-    known = _sum(tx, select(func.sum(batches.c.cost)).where(ingested))
-    lost = _sum(tx, select(func.sum(_UNANSWERED)).where(ingested, batches.c.way != Way.BATCH))
-    twin = select(func.sum(creates.c.estimated_cost)).where(IS_DUPLICATE)
-    lost += _sum(tx, twin if since is None else twin.where(creates.c.found_at >= since))
-    unpriced = (batches.c.tokens_in == 0) & (batches.c.answered + batches.c.invalid > 0)  # whose replies did not say
-    estimated = select(func.sum(batches.c.estimated_cost))
-    lost += _sum(tx, estimated.where(ingested, unpriced))
-    failed = select(batches.c.remote_word, batches.c.estimated_cost).where(batches.c.submitted_at.is_not(None))
-    for word, cost in tx.execute(failed.where(batches.c.state == BatchState.FAILED, _sent(since))):
-        lost += cost if remote_state(word) in UNSEEN else 0.0
-    going = estimated.where(batches.c.state.in_(OPEN))
-    if but is not None:
-        waits_behind = (batches.c.state == BatchState.PREPARED) & (batches.c.number > but)
-        going = going.where(batches.c.number != but, ~waits_behind)
-    return Spent(known, lost, _sum(tx, going))
-
-
-_REPLIES = batches.c.answered + batches.c.refused + batches.c.invalid
-_CALLS = case((batches.c.calls > _REPLIES, batches.c.calls - _REPLIES), else_=0)
-_UNANSWERED = _CALLS * batches.c.estimated_cost / batches.c.requests  # of calls without a reply
+    twins = (one for one in all_duplicates(tx) if since is None or one["found_at"] >= since)
+    found = [Spent(), *(Spent(lost=one["estimated_cost"]) for one in twins)]
+    for one in batches_in_states(tx, since=since):
+        waits_behind = but is not None and one.state is BatchState.PREPARED and one.number > but
+        if one.number != but and not waits_behind:
+            found.append(batch_spent(one))
+    return Spent(*map(sum, zip(*found, strict=True)))
 
 
 def batch_spent(batch: Batch) -> Spent:
-    """Return what one batch came to, or may yet, without its duplicates; nothing as long as it was not sent."""
+    """Return what one batch came to, or may yet, without its duplicates."""
     if batch.state is BatchState.INGESTED:
-        is_unpriced = batch.tokens_in == 0 and (batch.answered or 0) + (batch.invalid or 0) > 0
+        is_unpriced = batch.tokens_in == 0 and (batch.answered or 0) + (batch.invalid or 0) > 0  # no reply said
         unanswered = lost_calls(batch) * batch.estimated_cost / batch.requests
         return Spent(known=batch.cost or 0.0, lost=unanswered + (batch.estimated_cost if is_unpriced else 0.0))
     if batch.state is BatchState.FAILED:
         is_unseen = batch.submitted_at is not None and remote_state(batch.remote_word) in UNSEEN
         return Spent(lost=batch.estimated_cost if is_unseen else 0.0)
-    return Spent(under_way=0.0 if batch.state is BatchState.PREPARED else batch.estimated_cost)
+    return Spent(under_way=batch.estimated_cost)
 
 
 def lost_calls(batch: Batch) -> int:
     """Return how many of our own calls for a batch got no reply, and may have been paid for."""
     return 0 if batch.way is Way.BATCH else max(0, batch.calls - batch.replies)
-
-
-def duplicates(tx: Connection) -> list[tuple[int, datetime, float]]:
-    """Return of each duplicate of a batch its number, when it was found, and what it may have cost (USD)."""
-    query = select(creates.c.batch, creates.c.found_at, creates.c.estimated_cost).where(IS_DUPLICATE)
-    query = query.order_by(creates.c.found_at)
-    return [(row[0], row[1], row[2]) for row in tx.execute(query)]
-
-
-def _sent(since: datetime | None) -> ColumnElement[bool]:
-    return true() if since is None else batches.c.create_sent_at >= since
-
-
-def _sum(tx: Connection, query: Select[Any]) -> float:
-    found: float | None = tx.execute(query).scalar()
-    return found or 0.0
 
 
 class PastUsage(NamedTuple):
@@ -101,16 +70,26 @@ class PastUsage(NamedTuple):
     cost: float
 
 
-_WHOLE_BATCHES = (
-    select(
-        batches.c.number,
-        *(batches.c[name] for name in PastUsage._fields),
-    )
-    .where(batches.c.state == BatchState.INGESTED, batches.c.missing == 0, batches.c.tokens_in > 0)
-    .where(batches.c.counted_in.is_not(None))
-    .order_by(batches.c.number.desc())
-    .limit(NEWEST_BATCHES)
-)
+def past_usage(tx: Connection, some: Iterable[Batch]) -> dict[int, PastUsage]:
+    """Return by number what each of some batches tells of estimates: nothing before it is over, or where lines lack.
+
+    Without requests that failed and used no tokens, and their share of the estimates.
+    """
+    whole = [one for one in some if one.state is BatchState.INGESTED and not one.missing and one.tokens_in]
+    mine = attempts.c.batch.in_([one.number for one in whole]) & (attempts.c.tokens_in == 0)
+    query = select(attempts.c.batch, func.count()).where(mine).group_by(attempts.c.batch)
+    silent = {row[0]: row[1] for row in tx.execute(query)} if whole else {}
+    found = {}
+    for one in whole:
+        requests = one.requests - silent.get(one.number, 0)
+        share = requests / one.requests
+        estimated = (one.counted_in or 0, one.estimated_in, one.estimated_out)
+        counted, tokens_in, tokens_out = (round(each * share) for each in estimated)
+        used = (one.tokens_in or 0, one.tokens_out or 0, one.cost or 0.0)
+        if requests > 0:
+            cost = one.estimated_cost * share
+            found[one.number] = PastUsage(requests, counted, tokens_in, tokens_out, cost, *used)
+    return found
 
 
 def estimate_error(past: Sequence[PastUsage]) -> float | None:
@@ -128,43 +107,10 @@ def _mean_error(pairs: Sequence[tuple[float, float]]) -> float | None:
     return sum(abs(actual - estimated) for estimated, actual in pairs) / whole if whole else None
 
 
-def past_usage(tx: Connection, extractor: str) -> list[PastUsage]:
-    """Return the usage of an extractor, the newest batch first; without batches that miss lines."""
-    rows = tx.execute(_WHOLE_BATCHES.where(batches.c.extractor == extractor)).all()
-    without = count_silent(tx, [row[0] for row in rows])
-    past = [without_silent(PastUsage._make(row[1:]), silent=without.get(row[0], 0)) for row in rows]
-    return [one for one in past if one is not None]
-
-
-def count_silent(tx: Connection, numbers: Sequence[int]) -> dict[int, int]:
-    """Return for some batches how many of their requests failed and used no tokens, where any did."""
-    if not numbers:
-        return {}
-    mine = attempts.c.batch.in_(numbers) & (attempts.c.tokens_in == 0)
-    query = select(attempts.c.batch, func.count()).where(mine).group_by(attempts.c.batch)
-    return {row[0]: row[1] for row in tx.execute(query)}
-
-
-def without_silent(batch: PastUsage, *, silent: int) -> PastUsage | None:
-    """Return the usage of a batch without its `silent` requests, which failed and used no tokens; None if all did."""
-    requests = batch.requests - silent
-    if requests <= 0:
-        return None
-    share = requests / batch.requests
-    return batch._replace(
-        requests=requests,
-        counted_in=round(batch.counted_in * share),
-        estimated_in=round(batch.estimated_in * share),
-        estimated_out=round(batch.estimated_out * share),
-        estimated_cost=batch.estimated_cost * share,
-    )
-
-
 def batch_seconds(tx: Connection, model: str) -> list[float]:
     """Return how long the newest batches of a model took from submission to the result on disk, newest first."""
-    named = (events.c.kind == "batch") & (events.c.name == cast(batches.c.number, Text))
-    home = named & (events.c.new == BatchState.DOWNLOADED)
-    query = select(batches.c.submitted_at, events.c.at).join_from(batches, events, home)
-    sent = (batches.c.model == model) & batches.c.submitted_at.is_not(None) & (batches.c.way == Way.BATCH)
-    newest = query.where(sent).order_by(batches.c.number.desc()).limit(TIMED_BATCHES)
-    return [max(0.0, (at - since).total_seconds()) for since, at in tx.execute(newest)]
+    mine = (batches.c.model == model, batches.c.way == Way.BATCH)
+    is_home = batches.c.state.in_([BatchState.DOWNLOADED, BatchState.INGESTED])
+    query = select(batches.c.submitted_at, batches.c.over_at).where(*mine, is_home)
+    newest = query.order_by(batches.c.number.desc()).limit(TIMED_BATCHES)
+    return [max(0.0, (over - since).total_seconds()) for since, over in tx.execute(newest)]

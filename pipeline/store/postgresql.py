@@ -7,14 +7,15 @@ a read is one snapshot (REPEATABLE READ). A lost connection ends its transaction
 import contextlib
 import os
 import re
+import sys
 import threading
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pipeline.core.errors import (
@@ -24,7 +25,6 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.redact import PASSWORDS, Secret
-from pipeline.store.database import interrupts_kept
 
 DRIVER = "postgresql+psycopg"
 WRITING = 7298122611063778412  # the advisory lock of writers; random, and the same in every version
@@ -127,18 +127,6 @@ class PostgresqlServer:
         event.listen(engine, "begin", _begin)
         event.listen(engine, "checkin", _as_it_came)
         return engine
-
-    def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
-        """Have the server clear up our tables; always true."""
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(f"SET lock_timeout = {_milliseconds(patience_s)}")
-            try:
-                for name in inspect(connection).get_table_names():
-                    if name.startswith("findable_") or name in besides:
-                        connection.exec_driver_sql(f'VACUUM "{name}"')
-            finally:
-                connection.exec_driver_sql("RESET lock_timeout")
-        return True
 
     def says(self, error: Exception) -> bool:
         """Return whether an error is the driver's own."""
@@ -308,6 +296,21 @@ def _as_it_came(connection: Any, record: Any) -> None:  # noqa: ARG001 - the sha
     if connection is not None and connection.info.transaction_status == 0:  # idle, and not lost
         connection.read_only = None
         connection.isolation_level = None
+
+
+@contextlib.contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the place of an error that a library made of one that came during the block."""
+    before = sys.exception()
+    try:
+        yield
+    except Exception as error:
+        cause = error.__context__
+        while cause is not None and cause is not before:
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            cause = cause.__context__
+        raise
 
 
 def _milliseconds(seconds: float) -> int:

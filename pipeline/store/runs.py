@@ -3,41 +3,18 @@
 The budget of a run counts from its beginning, until nothing is left of it.
 """
 
-import json
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from pipeline.store.database import next_value
-from pipeline.store.schema import pilots, runs
+from pipeline.store.schema import Pilot, PilotVerdict, Run, pilots, runs
+
+__all__ = ["Pilot", "PilotVerdict", "Run"]
 
 TAG = "tag"  # the mode of a run whose budget holds until it is over
 BACKFILL = "backfill"  # of one that asks about everything under one version, over days
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run as its row stands; money in USD, the cost of what it set out to ask is an estimate."""
-
-    number: int
-    task: str
-    extractor: str
-    mode: str
-    started_at: datetime
-    ended_at: datetime | None
-    items: int
-    estimated_cost: float
-    budget: float | None
-    why: str | None
-    skips: str | None
-
-    @property
-    def skipped(self) -> tuple[str, ...] | None:
-        """Return the labels whose answers keep an item from being asked in it; None: those of any version."""
-        return None if self.skips is None else tuple(json.loads(self.skips))
 
 
 def begin_run(tx: Connection, *, at: datetime, **values: Any) -> int:
@@ -66,29 +43,6 @@ def list_runs(tx: Connection, task: str, *, mode: str) -> list[Run]:
 def unfinished_run(tx: Connection, task: str, *, mode: str) -> Run | None:
     """Return the newest run of a task in a mode that has no end, if there is one."""
     return next((one for one in list_runs(tx, task, mode=mode) if one.ended_at is None), None)
-
-
-class PilotVerdict(StrEnum):
-    """How a pilot ended; waived where it was skipped by name."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    WAIVED = "waived"
-
-
-@dataclass(frozen=True)
-class Pilot:
-    """One pilot as its row stands: the size and seed of its sample; no verdict while it goes on."""
-
-    number: int
-    task: str
-    extractor: str
-    size: int
-    seed: int
-    began_at: datetime
-    ended_at: datetime | None = None
-    verdict: PilotVerdict | None = None
-    report: str | None = None
 
 
 def begin_pilot(tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime) -> Pilot:

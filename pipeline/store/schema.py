@@ -4,10 +4,15 @@ All are named `findable_…`, so that they fit into another program's database; 
 tables of that program in the same transaction.
 """
 
+import json
 import secrets
-from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from types import NoneType
+from typing import Any, get_args
 
 from sqlalchemy import (
     REAL,
@@ -15,6 +20,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Constraint,
     DateTime,
     Dialect,
     Float,
@@ -26,6 +32,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     insert,
     inspect,
     select,
@@ -34,6 +41,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from pipeline.core.errors import InconsistentError
+from pipeline.core.states import OVER, BatchState, Way
 from pipeline.store.database import Store
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for INTEGER PRIMARY KEY
@@ -55,8 +63,8 @@ class UtcTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - theirs
-        """Give SQLite's naive times their zone back."""
-        return None if value is None else in_utc(value)
+        """Return the time that a cell tells, to which SQLite gives no zone."""
+        return None if value is None else time_of(value)
 
 
 class IsoTime(UtcTime):
@@ -76,20 +84,12 @@ class IsoTime(UtcTime):
         moment = super().process_bind_param(value, dialect)
         return moment.isoformat(" ") if moment is not None and dialect.name == "sqlite" else moment
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - theirs
-        """Return the time that a cell tells."""
-        return value if value is None else time_of(value)
-
-
-def in_utc(moment: datetime) -> datetime:
-    """Return a time in UTC, which it is in where it has no zone."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
 
 def time_of(cell: Any) -> datetime | None:
-    """Return the time that a cell tells, in UTC; None where it tells none."""
+    """Return the time that a cell tells, in UTC, in which it is where it names no zone; None where it tells none."""
     try:
-        return in_utc(cell if isinstance(cell, datetime) else datetime.fromisoformat(str(cell).strip()))
+        moment = cell if isinstance(cell, datetime) else datetime.fromisoformat(str(cell).strip())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -108,6 +108,164 @@ class AsTheColumn(UserDefinedType[Any]):
         return self.declared
 
 
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One batch as its rows stand; times are aware UTC, files relative to the workspace, costs in USD.
+
+    What is of the account (`answered` … `ended_at`) is None until the batch is over; of a failed one all but its end.
+    """
+
+    number: int
+    task: str
+    extractor: str
+    model: str
+    way: Way  # who answers; of a trial nothing is kept but the cost
+    run: int | None  # of a live one the first of its run; None where it was asked by itself
+    state: BatchState
+    reason: str | None
+    created_at: datetime
+    requests: int
+    request_file: str
+    request_sha256: str
+    request_size: int
+    estimated_in: int
+    estimated_out: int
+    estimated_cost: float
+    priced_on: str
+    counted_in: int | None  # prompt tokens as counted from the text, before calibration
+    fingerprint: str | None  # of the declaration it was asked with; None where the task is built in
+    upload: str | None
+    uploaded_at: datetime | None
+    tries: int = 0
+    refusals: int = 0
+    create_sent_at: datetime | None
+    create_ended_at: datetime | None  # None when the end of the create call was not seen
+    remote_name: str | None
+    remote_word: str | None
+    remote_done: int | None
+    submitted_at: datetime | None
+    cancel_asked_at: datetime | None
+    over_at: datetime | None
+    twins_checked: bool = False
+    day: str | None  # of the quota of our own calls (US/Pacific), and how many count towards it
+    calls: int = 0
+    seconds: float = 0  # that replies took in all
+    result_file: str | None
+    result_sha256: str | None
+    result_size: int | None
+    answered: int | None
+    refused: int | None
+    invalid: int | None
+    missing: int | None
+    not_applied: int | None
+    unknown: int | None
+    duplicates: int | None
+    unreadable: int | None
+    tokens_in: int | None
+    tokens_out: int | None
+    cost: float | None
+    ended_at: datetime | None
+
+    @property
+    def accounted(self) -> int:
+        """Return how many items were accounted for: its requests, and those of other items that shared them."""
+        return sum(one or 0 for one in (self.answered, self.refused, self.invalid, self.missing))
+
+    @property
+    def taken(self) -> int:
+        """Return how many items hold the answer that it brought."""
+        return (self.answered or 0) - (self.not_applied or 0)
+
+    def is_cancelled_by_hand(self, *, batch_hours: float) -> bool:
+        """Return whether a person asked to cancel it, and not its age."""
+        asked, sent = self.cancel_asked_at, self.submitted_at
+        return asked is not None and sent is not None and asked - sent < timedelta(hours=batch_hours)
+
+    @property
+    def replies(self) -> int:
+        """Return how many of its requests got a reply, whatever that says."""
+        return (self.answered or 0) + (self.refused or 0) + (self.invalid or 0)
+
+    @property
+    def label(self) -> str:
+        """Return the version under which its items were asked: the extractor without the model."""
+        return self.extractor.partition("/")[0]
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing will happen to this batch any more."""
+        return self.state in OVER
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as its row stands; money in USD, the cost of what it set out to ask is an estimate."""
+
+    number: int
+    task: str
+    extractor: str
+    mode: str  # tag or backfill
+    started_at: datetime
+    ended_at: datetime | None  # None while it goes on, or where its process died
+    items: int  # to be asked, when it began
+    estimated_cost: float
+    budget: float | None  # that it may spend, None without a limit
+    why: str | None  # it ended
+    skips: str | None  # JSON
+
+    @property
+    def skipped(self) -> tuple[str, ...] | None:
+        """Return the labels whose answers keep an item from being asked in it; None: those of any version."""
+        return None if self.skips is None else tuple(json.loads(self.skips))
+
+
+class PilotVerdict(StrEnum):
+    """How a pilot ended; waived where it was skipped by name."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    WAIVED = "waived"
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """One pilot as its row stands: the size and seed of its sample; no verdict while it goes on."""
+
+    number: int
+    task: str
+    extractor: str
+    size: int
+    seed: int
+    began_at: datetime
+    ended_at: datetime | None = None
+    verdict: PilotVerdict | None = None
+    report: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """One task: where its file is, its tables, and the version and fingerprint that answers are attributed to.
+
+    `key` and `fields` are (name, kind) pairs, `columns` the kinds of the items' columns by name; `items` is a query or
+    the path of a file, whose SHA-256 when it was imported is `items_sha256`. `words` is what else is
+    known of the declaration: the label, the model, and such.
+    """
+
+    name: str
+    path: str
+    prefix: str
+    items: str
+    is_query: bool
+    items_sha256: str | None
+    key: tuple[tuple[str, str], ...]
+    columns: Mapping[str, str]
+    fields: tuple[tuple[str, str], ...]
+    version: int
+    fingerprint: str
+    words: Mapping[str, Any]
+    at: datetime
+
+
 metadata = MetaData()
 
 
@@ -124,57 +282,28 @@ workspace = Table(
     Column("created_at", UtcTime, nullable=False),
 )
 
-batches = Table(
+_TYPES: dict[Any, Any] = {int: Integer, float: Float, bool: Boolean, datetime: UtcTime}
+
+
+def _table_of(name: str, row: type, *more: Column[Any] | Constraint | Index, big: Collection[str] = ()) -> Table:
+    """Return the table of rows of a dataclass, whose first field is the key; what is `big` passes 32 bits."""
+    columns: list[Column[Any]] = []
+    for one in fields(row):
+        kind = (get_args(one.type) or (one.type,))[0]
+        made = BigInteger if one.name in big else _TYPES.get(kind, Text)
+        default = None if one.default in {MISSING, None} else text(json.dumps(one.default))
+        is_key, may_lack = not columns, NoneType in get_args(one.type)
+        columns.append(
+            Column(one.name, made, primary_key=is_key, nullable=may_lack, server_default=default, autoincrement=False)
+        )
+    return Table(name, metadata, *columns, *more)
+
+
+batches = _table_of(
     "findable_batches",
-    metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("task", Text, nullable=False),
-    Column("extractor", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("way", Text, nullable=False),  # who answers: batch, live, or trial, of which nothing is kept but the cost
-    Column("run", Integer),  # of a live one the first of its run; NULL where it was asked by itself
-    Column("state", Text, nullable=False, index=True),
-    Column("reason", Text),
-    Column("created_at", UtcTime, nullable=False),
-    # the request file
-    Column("requests", Integer, nullable=False),
-    Column("request_file", Text, nullable=False),  # relative to the workspace
-    Column("request_sha256", Text, nullable=False),
-    Column("request_size", BigInteger, nullable=False),
-    Column("estimated_in", BigInteger, nullable=False),
-    Column("estimated_out", BigInteger, nullable=False),
-    Column("estimated_cost", Float, nullable=False),
-    Column("priced_on", Text, nullable=False),
-    # at the API
-    Column("upload", Text),
-    Column("uploaded_at", UtcTime),
-    Column("tries", Integer, nullable=False, server_default=text("0")),
-    Column("refusals", Integer, nullable=False, server_default=text("0")),
-    Column("create_sent_at", UtcTime),
-    Column("create_ended_at", UtcTime),  # NULL when the end of the create call was not seen
-    Column("remote_name", Text),
-    Column("remote_word", Text),
-    Column("remote_done", Integer),
-    Column("submitted_at", UtcTime),
-    Column("cancel_asked_at", UtcTime),
-    Column("over_at", UtcTime),
-    Column("twins_checked", Boolean, nullable=False, server_default=text("false")),
-    # our own calls: the day of their quota (US/Pacific), how many count towards it, and how long replies took in all
-    Column("day", Text),
-    Column("calls", Integer, nullable=False, server_default=text("0")),
-    Column("seconds", Float, nullable=False, server_default=text("0")),
-    # the result file
-    Column("result_file", Text),
-    Column("result_sha256", Text),
-    Column("result_size", BigInteger),
-    Column("counted_in", BigInteger),  # prompt tokens as counted from the text, before calibration
-    Column("fingerprint", Text),  # of the declaration it was asked with; NULL where the task is built in
-    # what it came to, with its end; of a failed one only when that was
-    *(Column(outcome, Integer) for outcome in ("answered", "refused", "invalid", "missing")),
-    *(Column(fault, Integer) for fault in ("not_applied", "unknown", "duplicates", "unreadable")),
-    *(Column(counted, BigInteger) for counted in ("tokens_in", "tokens_out")),
-    Column("cost", Float),
-    Column("ended_at", UtcTime),
+    Batch,
+    Index("ix_findable_batches_state", "state"),
+    big=("request_size", "estimated_in", "estimated_out", "result_size", "counted_in", "tokens_in", "tokens_out"),
 )
 
 # every create that was sent, and every remote batch of ours that was found beside the adopted one
@@ -305,58 +434,14 @@ events = Table(
     Column("why", Text),
 )
 
-# what a `tag` set out to do: its budget counts since it began, and a backfill goes on over days
-runs = Table(
-    "findable_runs",
-    metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("task", Text, nullable=False),
-    Column("extractor", Text, nullable=False),
-    Column("mode", Text, nullable=False),  # tag or backfill
-    Column("started_at", UtcTime, nullable=False),
-    Column("ended_at", UtcTime),  # NULL while it goes on, or where its process died
-    Column("items", Integer, nullable=False),  # to be asked, when it began
-    Column("estimated_cost", Float, nullable=False),
-    Column("budget", Float),  # USD that it may spend, NULL without a limit
-    Column("why", Text),  # it ended
-    Column("skips", Text),  # JSON: of a backfill, whose answers keep an item from being asked; NULL: those of any
-)
-
-# a few items asked and looked at before all of them are
-pilots = Table(
-    "findable_pilots",
-    metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("task", Text, nullable=False),
-    Column("extractor", Text, nullable=False),
-    Column("size", Integer, nullable=False),
-    Column("seed", BigInteger, nullable=False),
-    Column("began_at", UtcTime, nullable=False),
-    Column("ended_at", UtcTime),  # NULL while it goes on
-    Column("verdict", Text),  # passed, failed or waived
-    Column("report", Text),  # relative to the workspace
-)
-
-# the tasks that users declared in files of their own, as each was when it was used last; JSON is of `store.tasks`
-tasks = Table(
+runs = _table_of("findable_runs", Run)  # a budget counts since its run began, and a backfill goes on over days
+pilots = _table_of("findable_pilots", Pilot, big={"seed"})
+tasks = _table_of(
     "findable_tasks",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("path", Text, nullable=False),  # of the file, absolute
-    Column("prefix", Text, nullable=False, unique=True),  # of its tables
-    Column("items", Text, nullable=False),  # a query, or the path of a file, absolute
-    Column("is_query", Boolean, nullable=False),
-    Column("items_sha256", Text),  # of the file that was imported last
-    Column("key", Text, nullable=False),  # JSON: [[column, kind], …]
-    Column("columns", Text, nullable=False),  # JSON: {column: kind} of the items
-    Column("fields", Text, nullable=False),  # JSON: [[field, kind], …] of an answer
-    Column("version", Integer, nullable=False),
-    Column("fingerprint", Text, nullable=False),
-    Column("words", Text, nullable=False),  # JSON: what else is known of the declaration without its file
-    Column("at", UtcTime, nullable=False),
+    TaskRecord,
     Column("asked", Text, nullable=False, server_default=text("'[]'")),  # JSON: what each version was asked with
+    UniqueConstraint("prefix"),
 )
-
 
 HEAD = "0022"  # one more whenever a table changes; `0001` to `0021` are of the tables before
 BEFORE = "findable_version"  # the table that has the number, up to `0021`
@@ -374,9 +459,6 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
     """Make the schema where there is none, and return a line for each change to tables that were there before.
 
     `adoptions` are the subjects' own functions, which return what they changed. Doing it twice changes nothing.
-
-    Raises:
-        InconsistentError: another version of findable made this database; nothing was changed.
     """
     with store.write() as tx:
         if not is_schema_current(tx):
@@ -387,11 +469,7 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
 
 
 def is_schema_current(tx: Connection) -> bool:
-    """Return whether the engine's tables are there, which are those of this version.
-
-    Raises:
-        InconsistentError: another version of findable made this database.
-    """
+    """Return whether the engine's tables are there; those of another version are refused."""
     if not is_workspace(tx):
         return False
     known = text(f"SELECT version_num FROM {BEFORE}")  # noqa: S608 - a constant
@@ -451,3 +529,32 @@ def has_index(tx: Connection, table: str, name: str) -> bool:
 def make_schema(tx: Connection) -> None:
     """Make every table of the engine, in the caller's transaction."""
     metadata.create_all(tx, checkfirst=False)
+
+
+_INVALID_INDEXES = """
+SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE c.relname LIKE 'findable\\_%' AND NOT (i.indisvalid AND i.indisready) AND pg_table_is_visible(c.oid) ORDER BY 1
+"""
+_BROKEN_PAGES = "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
+
+
+def damage(tx: Connection) -> list[str]:
+    """Return the damage that the database reports of itself, indexes included.
+
+    SQLite reads its whole file for it. PostgreSQL tells its invalid indexes, and how many broken pages it has read.
+    """
+    if tx.dialect.name != "sqlite":
+        invalid = tx.execute(text(_INVALID_INDEXES)).scalars()
+        broken = tx.execute(text(_BROKEN_PAGES)).scalar()
+        found = [f"the index {name} is invalid; REINDEX INDEX {name} makes it anew" for name in invalid]
+        return found + ([f"{broken} pages with a wrong checksum were read"] if broken else [])
+    said = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
+    return [line for line in said if line != "ok"]
+
+
+def count_orphans(tx: Connection) -> dict[str, int]:
+    """Return how many rows of our tables are of a batch that is not there, as only SQLite lets another program do."""
+    if tx.dialect.name != "sqlite":
+        return {}
+    every = (row[0] for row in tx.execute(text("PRAGMA foreign_key_check")) if row[2] == batches.name)
+    return dict(sorted(Counter(every).items()))

@@ -8,7 +8,9 @@ import contextlib
 import operator
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -57,14 +59,17 @@ class _Clock:
         return InputError(f"the database refuses the query: {words}; nothing was written", hint="a query may only read")
 
 
+def _rows(cursor: Any, size: int, limits: Callable[[], AbstractContextManager[None]]) -> Iterator[Sequence[Any]]:
+    rows: Sequence[Any] = [()]
+    while rows:
+        with limits():
+            rows = cursor.fetchmany(size)
+        yield from rows
+
+
 @contextlib.contextmanager
 def of_file(path: Path, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
-    """Run a query on an SQLite file.
-
-    Raises:
-        InputError: SQLite refuses it, or it gave no row for too long.
-        sqlite3.Error: something is wrong with the file.
-    """
+    """Run a query on an SQLite file; where something is wrong with the file and not the query, `sqlite3.Error`."""
     address, clock = f"file:{quote(str(path.absolute()))}?mode=ro", _Clock(timeout_s)
     with contextlib.closing(
         sqlite3.connect(address, uri=True, isolation_level=None, timeout=timeout_s, check_same_thread=False)
@@ -78,16 +83,7 @@ def of_file(path: Path, query: str, *, timeout_s: float) -> Iterator[SelectedRow
         with _file_refusals(clock):
             cursor = connection.execute(query)
         names = [one[0] for one in cursor.description or ()]
-        yield SelectedRows(names, [None] * len(names), _file_rows(cursor, clock))
-
-
-def _file_rows(cursor: sqlite3.Cursor, clock: _Clock) -> Iterator[Sequence[Any]]:
-    row: Any = ()
-    while row is not None:
-        with _file_refusals(clock):
-            row = cursor.fetchone()
-        if row is not None:
-            yield row
+        yield SelectedRows(names, [None] * len(names), _rows(cursor, 1, partial(_file_refusals, clock)))
 
 
 @contextlib.contextmanager
@@ -108,9 +104,7 @@ def _file_refusals(clock: _Clock) -> Iterator[None]:
 def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
     """Run a query on a PostgreSQL server, on a connection of its own that is closed after it.
 
-    Raises:
-        InputError: the server refuses it, or it gave no rows for too long.
-        psycopg.Error: something is wrong with the server, or the way to it.
+    Where something is wrong with the server, or the way to it, and not with the query, `psycopg.Error`.
     """
     fairy = engine.raw_connection()
     driver: Any = fairy.driver_connection
@@ -124,17 +118,9 @@ def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[Selec
             with _server_limits(driver, clock):
                 cursor.execute(query)
             columns = cursor.description or ()
-            kinds = [_KINDS.get(one.type_code) for one in columns]
-            yield SelectedRows([one.name for one in columns], kinds, _server_rows(driver, cursor, clock))
+            names, kinds = [one.name for one in columns], [_KINDS.get(one.type_code) for one in columns]
+            yield SelectedRows(names, kinds, _rows(cursor, PAGE, partial(_server_limits, driver, clock)))
             driver.rollback()
-
-
-def _server_rows(driver: Any, cursor: Any, clock: _Clock) -> Iterator[Sequence[Any]]:
-    rows = [()]
-    while rows:
-        with _server_limits(driver, clock):
-            rows = cursor.fetchmany(PAGE)
-        yield from rows
 
 
 @contextlib.contextmanager

@@ -20,7 +20,9 @@ from sqlalchemy import Connection, delete, insert, inspect, select, update
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, InconsistentError
-from pipeline.store.schema import builds, events, tasks, workspace
+from pipeline.store.schema import TaskRecord, builds, events, tasks, workspace
+
+__all__ = ["TaskRecord"]
 
 
 def record_event(
@@ -32,24 +34,18 @@ def record_event(
     tx.execute(insert(events).values(row))
 
 
-def events_about(tx: Connection, kind: str, name: object) -> list[dict[str, Any]]:
-    """Return what the journal has about one thing, oldest first: at, old, new, why."""
-    columns = (events.c.at, events.c.old, events.c.new, events.c.why)
-    query = select(*columns).where(events.c.kind == kind, events.c.name == str(name)).order_by(events.c.id)
-    return [dict(row) for row in tx.execute(query).mappings()]
-
-
-def events_of_kind(tx: Connection, kind: str) -> list[dict[str, Any]]:
-    """Return all lines of a kind, oldest first: at, name, old, new, why."""
+def events_of(tx: Connection, kind: str, name: object = None) -> list[dict[str, Any]]:
+    """Return what the journal has of a kind, or about one thing of it, oldest first: at, name, old, new, why."""
     columns = (events.c.at, events.c.name, events.c.old, events.c.new, events.c.why)
-    return [
-        dict(row) for row in tx.execute(select(*columns).where(events.c.kind == kind).order_by(events.c.id)).mappings()
-    ]
+    query = select(*columns).where(events.c.kind == kind).order_by(events.c.id)
+    if name is not None:
+        query = query.where(events.c.name == str(name))
+    return [dict(row) for row in tx.execute(query).mappings()]
 
 
 def numbers_with_event(tx: Connection, kind: str) -> set[int]:
     """Return the numbers of the batches that have a line of this kind in the journal."""
-    return {int(one["name"]) for one in events_of_kind(tx, kind) if one["name"].isdecimal()}
+    return {int(one["name"]) for one in events_of(tx, kind) if one["name"].isdecimal()}
 
 
 @dataclass(frozen=True)
@@ -68,11 +64,7 @@ def get_workspace(tx: Connection) -> WorkspaceRow:
 
 
 def bind_workspace(tx: Connection, backend: str, *, at: datetime) -> None:
-    """Bind the workspace to the backend that is about to answer.
-
-    Raises:
-        ConfigurationError: it is bound to the other one already.
-    """
+    """Bind the workspace to the backend that is about to answer, or refuse: it may be bound to the other one."""
     moved = tx.execute(update(workspace).where(workspace.c.backend.is_(None)).values(backend=backend))
     if moved.rowcount == 1:
         record_event(tx, "workspace", "backend", old=None, new=backend, why="first use", at=at)
@@ -118,6 +110,11 @@ def note_build_in_service(tx: Connection, number: int, *, why: str, at: datetime
     record_event(tx, "build", number, old=None, new="in service", why=why, at=at)
 
 
+def build_rows(tx: Connection) -> dict[int, Mapping[Any, Any]]:
+    """Return the rows of all builds that were recorded, by number."""
+    return {row["number"]: row for row in tx.execute(select(builds)).mappings()}
+
+
 MARKER = "workspace.json"
 SEALED = ("batches", "index/builds")  # what stands there is known by one database alone
 
@@ -131,11 +128,7 @@ class FolderMarker:
 
 
 def find_marker(data: Path) -> FolderMarker | None:
-    """Return the mark of a folder, if there is one.
-
-    Raises:
-        InconsistentError: it cannot be read.
-    """
+    """Return the mark of a folder, if there is one."""
     path = data / MARKER
     try:
         return FolderMarker(**json.loads(path.read_bytes()))
@@ -157,11 +150,7 @@ def holds_sealed_files(data: Path) -> bool:
 
 
 def check_marker(data: Path, mark: FolderMarker, tx: Connection, *, shown: str) -> None:
-    """Refuse to work in a folder with the database of another workspace, or with an empty one.
-
-    Raises:
-        ConfigurationError: it is another workspace's; nothing was changed.
-    """
+    """Refuse to work in a folder with the database of another workspace, or with an empty one."""
     found = tx.execute(select(workspace.c.workspace_id)).scalar() if inspect(tx).has_table(workspace.name) else None
     if found != mark.workspace_id:
         why = "is another workspace's" if found else "holds no workspace yet"
@@ -187,41 +176,12 @@ def write_marker(data: Path, mark: FolderMarker) -> None:
 _AS_JSON = ("key", "columns", "fields", "words")
 
 
-@dataclass(frozen=True)
-class TaskRecord:
-    """One task: where its file is, its tables, and the version and fingerprint that answers are attributed to.
-
-    `key` and `fields` are (name, kind) pairs, `columns` the kinds of the items' columns by name; `items` is a query or
-    the path of a file, whose SHA-256 when it was imported is `items_sha256`. `words` is what else is
-    known of the declaration: the label, the model, and such.
-    """
-
-    name: str
-    path: str
-    prefix: str
-    items: str
-    is_query: bool
-    items_sha256: str | None
-    key: tuple[tuple[str, str], ...]
-    columns: Mapping[str, str]
-    fields: tuple[tuple[str, str], ...]
-    version: int
-    fingerprint: str
-    words: Mapping[str, Any]
-    at: datetime
-
-
 _RECORDS = select(*(tasks.c[one.name] for one in fields(TaskRecord)))
 
 
 def list_tasks(tx: Connection) -> list[TaskRecord]:
     """Return every task that was used here, by name."""
     return [_record(row) for row in tx.execute(_RECORDS.order_by(tasks.c.name)).mappings()]
-
-
-def any_tasks(tx: Connection) -> bool:
-    """Return whether any task was used here."""
-    return tx.execute(select(tasks.c.name).limit(1)).first() is not None
 
 
 def get_task(tx: Connection, name: str) -> TaskRecord | None:
@@ -238,14 +198,9 @@ def put_task(tx: Connection, record: TaskRecord) -> None:
         tx.execute(insert(tasks).values(row))
 
 
-def move_task(tx: Connection, name: str, *, path: str, items: str) -> None:
-    """Keep where the file of a task is now, and its items."""
-    tx.execute(update(tasks).where(tasks.c.name == name).values(path=path, items=items))
-
-
-def keep_items_hash(tx: Connection, name: str, sha256: str | None) -> None:
-    """Keep which file was imported last, once all of it was."""
-    tx.execute(update(tasks).where(tasks.c.name == name).values(items_sha256=sha256))
+def update_task(tx: Connection, name: str, **values: Any) -> None:
+    """Replace some of what is kept of a task, by the names of its columns."""
+    tx.execute(update(tasks).where(tasks.c.name == name).values(**values))
 
 
 def keep_fingerprint(
@@ -254,18 +209,13 @@ def keep_fingerprint(
     """Keep the document behind a fingerprint, once a version, and that it is what the version is asked with."""
     others = [one for one in _asked(tx, task) if (one["fingerprint"], one["version"]) != (fingerprint, version)]
     mine = {"fingerprint": fingerprint, "version": version, "at": at.isoformat(), "document": document}
-    asked = json.dumps([*others, mine], ensure_ascii=False)
-    tx.execute(update(tasks).where(tasks.c.name == task).values(asked=asked))
+    update_task(tx, task, asked=json.dumps([*others, mine], ensure_ascii=False))
 
 
-def reference_of(tx: Connection, task: str, version: int) -> str | None:
-    """Return the fingerprint that a version of a task is asked with, None where nothing was: the last one accepted."""
-    return next((str(one["fingerprint"]) for one in reversed(_asked(tx, task)) if one["version"] == version), None)
-
-
-def fingerprint_document(tx: Connection, task: str, fingerprint: str) -> dict[str, Any]:
-    """Return the document behind a fingerprint of a task, an empty one where it is not known."""
-    return next((one["document"] for one in _asked(tx, task) if one["fingerprint"] == fingerprint), {})
+def accepted_question(tx: Connection, task: str, version: int) -> tuple[str, dict[str, Any]] | None:
+    """Return the fingerprint that a version is asked with, the last accepted, and its document; None before any."""
+    mine = [one for one in _asked(tx, task) if one["version"] == version]
+    return (str(mine[-1]["fingerprint"]), mine[-1]["document"]) if mine else None
 
 
 def _asked(tx: Connection, task: str) -> list[dict[str, Any]]:

@@ -311,7 +311,7 @@ def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], announce: Announce, confir
         for stopped in _stopping(going, ws):
             raise stopped
         with ws.store.read() as tx:
-            if not asks.is_any_claimed(tx, ws.task.name, ids):  # by a process that has not sent it yet
+            if not asks.claimed_among(tx, ws.task.name, ids):  # by a process that has not sent it yet
                 return going.end()
         ws.sleep(LOOK_S)
 

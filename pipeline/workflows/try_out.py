@@ -151,7 +151,7 @@ def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> 
     if wanted.name is not None:
         return [task.id_of(tx, wanted.name)]
     if wanted.seed is None:
-        first = [one for page in asks.askable_pages(tx, task, limit=wanted.size) for one in page]
+        first = list(tx.execute(asks.askable(tx, task).limit(wanted.size)).scalars())
         if first:
             return first
     seed = pilot.SEED if wanted.seed is None else wanted.seed
@@ -321,8 +321,7 @@ def _side(ws: OpenWorkspace, text: str) -> tuple[str, str | OpenWorkspace]:
 
 
 def _stored(tx: "Connection", task: "Task", label: str, ids: list[str]) -> dict[str, Any]:
-    found = answers.newest_of_version(tx, task.name, label, ids)
-    return {key: json.loads(row["answer"]) for key, row in found.items()}
+    return {key: json.loads(one) for key, one in answers.newest_of_version(tx, task.name, label, ids).items()}
 
 
 def _every(tx: "Connection", task: "Task") -> Iterator[str]:

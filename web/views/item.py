@@ -15,8 +15,8 @@ from starlette.responses import Response
 
 from pipeline.batch import folder, ingest
 from pipeline.batch.due import ask_alone
-from pipeline.core.answer_paths import is_quotation, leaves
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
+from pipeline.core.quotes import is_quotation, leaves
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show as person
 from pipeline.experts import tags

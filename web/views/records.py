@@ -43,7 +43,8 @@ def get_batch(request: Request, number: Number) -> dict[str, Any]:
         with ws.store.read() as tx:
             task = ws.task_of(batches.get_batch(tx, number).task)
             account = batch_account(tx, task, number)
-            moves = workspace.events_about(tx, "batch", number)
+            journal = workspace.events_of(tx, "batch", number)
+            moves = [{name: one[name] for name in ("at", "old", "new", "why")} for one in journal]
         document = summary_of(account.batch, now=ws.now()).document
         reasons = [asdict(one) for one in account.anomalies]
         told = {name: getattr(account, name) for name in ("unapplied", "outdated", "other_versions")}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
-from pipeline.core.links import ReadHandle
+from pipeline.core.files import ReadHandle
 from pipeline.index.columns import passing
 from pipeline.index.metadata import MetadataColumns
 from pipeline.index.where import Comparison, Expression, Junction, Negation, parse_where

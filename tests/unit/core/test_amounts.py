@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.core.amounts import parse_count, parse_duration, parse_money, parse_size
+from pipeline.core.settings import parse_count, parse_duration, parse_money, parse_size
 
 
 @pytest.mark.parametrize(

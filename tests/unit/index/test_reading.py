@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import InconsistentError
-from pipeline.core.links import ReadHandle
+from pipeline.core.files import ReadHandle
 from pipeline.index import flat_file
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import content_hash

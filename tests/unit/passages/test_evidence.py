@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.excerpts import context_of
+from pipeline.core.fold import context_of
 from pipeline.passages.declaration import PassageConcepts
 from pipeline.passages.evidence import MAX_CONTEXT, Evidence, GroundedConcept, ground
 
