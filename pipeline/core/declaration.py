@@ -105,7 +105,6 @@ class Declaration(Generic[A_co]):
             raise InputError("examples= must be a list of pairs: a row ({column: value}) and its answer")
 
     def _check_images(self) -> None:
-        """Refuse columns of images that are no names, and ways to send them that the API does not have."""
         images: Any = self.images
         if not isinstance(images, list | tuple) or not all(isinstance(one, str) and one for one in images):
             raise InputError(f"images= must be a list of columns, not {images!r}")
@@ -115,7 +114,6 @@ class Declaration(Generic[A_co]):
             )
 
     def _check_parameters(self) -> None:
-        """Refuse parameters of a request that the API would refuse, and bounds of gates that are none."""
         if self.max_output_tokens is not None and self.max_output_tokens < 1:
             raise InputError(f"max_output_tokens= must be 1 or more, and is {self.max_output_tokens}")
         if self.temperature is not None and not 0 <= self.temperature <= HOTTEST:
@@ -132,7 +130,6 @@ class Declaration(Generic[A_co]):
                 raise InputError(f"gates= holds {name!r}: {bounds!r}", hint='write it like gates={"answered": 0.95}')
 
     def _check_name(self, member: str) -> None:
-        """Refuse a name that no table can begin with, or that is built in."""
         value = getattr(self, member)
         if value and not NAME.fullmatch(value):
             raise InputError(

@@ -140,7 +140,6 @@ class SearchableText:
         return self._chosen(list(self._looks(_bare(wanted))), names, "by white space and case", must_be_whole=True)
 
     def _looks(self, wanted: str) -> Iterator[tuple[int, int]]:
-        """Yield the slices whose folded form is this one, in order."""
         for at in _places(self._text.text, wanted):
             yield self._text.real(at, at + len(wanted))
 
@@ -179,7 +178,6 @@ class SearchableText:
 
 
 def _pieces(quote: str) -> list[str]:
-    """Return the parts of a quotation between which it leaves something out."""
     return [piece.strip() for piece in _LEFT_OUT.split(quote) if has_letters(piece)]
 
 
@@ -290,7 +288,6 @@ def _left_out(said: Sequence[_Word], there: Sequence[_Word]) -> tuple[bool, bool
 
 
 def _matching(one: Sequence[_Word], other: Sequence[_Word]) -> list[MatchingBlock]:
-    """Return the stretches of words that both have, and an empty one at the end."""
     return Levenshtein.opcodes([word.form for word in one], [word.form for word in other]).as_matching_blocks()
 
 

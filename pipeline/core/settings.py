@@ -128,8 +128,6 @@ _share = _number(float, least=0, most=1, wanted="a number from 0 to 1")
 
 
 def _form(pattern: str, wanted: str) -> Callable[[str], str]:
-    """Return the parser of texts of a form."""
-
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
             raise ValueError(f"must be {wanted}")

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
-    case,
     cast,
     delete,
     func,
@@ -183,22 +182,21 @@ def failed_attempts(tx: Connection, batch: int) -> Iterator[tuple[str, str, int 
 
 
 def unusual(tx: Connection, batch: int, *, model: str) -> tuple[list[str], list[str], list[str]]:
-    """Return what is not as usual in the answers of a batch, by one look at them: items, items, model versions.
+    """Return what is not as usual in the answers of a batch: items, items, and model versions.
 
     The first were given answers that were not applied, the input of the second had changed meanwhile, and the versions
     are not of the model that was asked: `gemini-x-002` is one of `gemini-x`; `gemini-x-lite` is another model.
     """
-    odd = or_(~answers.c.applied, answers.c.outdated)
-    of_item = (case((odd, answers.c[name])) for name in ("id", "item_id"))
-    query = select(*of_item, answers.c.applied, answers.c.outdated, answers.c.model_version).distinct()
-    rows = tx.execute(query.where(answers.c.batch == batch, or_(odd, answers.c.model_version != model))).all()
+    mine, told = answers.c.batch == batch, (answers.c.item_id, answers.c.applied, answers.c.outdated)
+    odd = select(*told).where(mine, or_(~answers.c.applied, answers.c.outdated))
+    items = tx.execute(odd.order_by(func.length(answers.c.item_id), answers.c.item_id)).all()
+    others = select(answers.c.model_version).where(mine, answers.c.model_version != model).distinct()
+    versions = sorted({one.removeprefix("models/") for one in tx.execute(others).scalars()})
     of_model = re.compile(re.escape(model) + r"([-@]\d[\d-]*)?")
-    versions = sorted({row[-1].removeprefix("models/") for row in rows})
-    items = sorted((tuple(row) for row in rows if row[0] is not None), key=lambda row: (len(row[1]), row[1]))
     return (
-        [item_id for _, item_id, is_applied, *_ in items if not is_applied],
-        [item_id for _, item_id, _, is_outdated, _ in items if is_outdated],
-        [version for version in versions if version and not of_model.fullmatch(version)],
+        [one.item_id for one in items if not one.applied],
+        [one.item_id for one in items if one.outdated],
+        [one for one in versions if one and not of_model.fullmatch(one)],
     )
 
 

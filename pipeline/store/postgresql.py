@@ -160,7 +160,6 @@ class PostgresqlServer:
         return InconsistentError(f"{self.shown}: {words}; nothing was changed", hint="run `make doctor`")
 
     def _give_passwords(self, dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:  # noqa: ARG002 - the shape of the event
-        """Give the driver the passwords of the URL, which nothing else holds."""
         found: dict[str, Any] = dialect.create_connect_args(make_url(self._secret.reveal()))[1]
         options.update({name: found[name] for name in PASSWORDS if name in found})
 

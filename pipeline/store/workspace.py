@@ -219,7 +219,6 @@ def accepted_question(tx: Connection, task: str, version: int) -> tuple[str, dic
 
 
 def _asked(tx: Connection, task: str) -> list[dict[str, Any]]:
-    """Return what the versions of a task were asked with, the last one accepted at the end."""
     found = tx.execute(select(tasks.c.asked).where(tasks.c.name == task)).scalar()
     return list(json.loads(found or "[]"))
 
