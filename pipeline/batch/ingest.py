@@ -19,8 +19,6 @@ from pipeline.core.states import BatchState, Outcome, RemoteState, Way, remote_s
 from pipeline.engine.record import (
     Equals,
     Judgement,
-    Kept,
-    MissingLine,
     Source,
     judge_lines,
     source_of,
@@ -35,7 +33,7 @@ from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
-    from pipeline.engine.task import Task
+    from pipeline.engine.task import Task, WriteResult
     from pipeline.store.database import Connection
 
 
@@ -227,16 +225,16 @@ class _BatchIngest:
                 self.told += self._judged_rows(tx, judged, kept, equals, others)
 
     def _judged_rows(
-        self, tx: "Connection", judged: Sequence[Judgement], kept: Kept, equals: Equals, others: set[str]
+        self, tx: "Connection", judged: Sequence[Judgement], kept: "WriteResult", equals: Equals, others: set[str]
     ) -> Iterator[Judged]:
         """Yield what became of rows, and of those that were told what they were."""
         waiting = set(asks.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others]))
         for one in judged:
             key = one.asked.item_id
             is_asked = one.outcome is not Outcome.MISSING or bool(self.silent.get(key))
-            is_taken, reason = key in kept.written.applied, one.reason
+            is_taken, reason = key in kept.applied, one.reason
             if one.answer is not None and not is_taken:
-                reason = kept.written.blocked.get(key, UNTAKEN)
+                reason = kept.blocked.get(key, UNTAKEN)
             yield Judged(key, one.outcome, reason, is_taken, key in waiting, is_asked)
         stopped = {
             key: (one.outcome, kept.parked[one.asked.item_id])
@@ -248,7 +246,7 @@ class _BatchIngest:
             outcome, reason = stopped.get(key, (Outcome.ANSWERED, ""))
             yield Judged(key, outcome, reason, is_taken=not reason, is_open=False)
 
-    def _missing(self, asked: Ask) -> MissingLine:
+    def _missing(self, asked: Ask) -> Judgement:
         """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's.
 
         A call of our own that was not made to its end, or was refused for the service's sake, is held against neither.
@@ -256,11 +254,13 @@ class _BatchIngest:
         batch = self.batch
         if self._is_live:
             reason = self.silent.get(asked.item_id) or self.default
-            return MissingLine(reason, charged=False, forgiven=not reason.startswith(answers.LOST))
+            return Judgement(
+                asked, Outcome.MISSING, reason, charged=False, forgiven=not reason.startswith(answers.LOST)
+            )
         if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
-            return MissingLine(NO_LINE, charged=True)
+            return Judgement(asked, Outcome.MISSING, NO_LINE)
         forgiven = batch.is_cancelled_by_hand(batch_hours=self.ws.settings.batch_hours)
-        return MissingLine(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
+        return Judgement(asked, Outcome.MISSING, f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
 
     def _finish(self, results: ResultFile) -> None:
         """Hold the account against the requests, and end the batch."""

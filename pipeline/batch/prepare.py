@@ -207,7 +207,7 @@ def _lines(
         found = (task.rows(tx, page) for page in pages(among))
     for rows in found:
         free = {key: row for key, row in rows.items() if key not in wanted.without} if wanted.without else rows
-        for line in builder.lines_of(tx, free):
+        for line in builder.lines(tx, free):
             some.append(line)
             size += line.size
             if len(some) == TOGETHER or size >= TOGETHER_BYTES:

@@ -29,7 +29,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.states import BatchState, Outcome, RemoteState
-from pipeline.engine.record import Judgement, Kept, Source, park_equals, write_judgements
+from pipeline.engine.record import Judgement, Source, park_equals, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import responses
 from pipeline.store import asks, batches, workspace
@@ -39,6 +39,7 @@ from pipeline.store.locks import Lock, LockLostError
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
+    from pipeline.engine.task import WriteResult
     from pipeline.gemini.client import Client
     from pipeline.gemini.remote import RemoteBatch
     from pipeline.store.database import Connection, Store
@@ -279,7 +280,9 @@ def _whole_file(batch: Batch, error: RefusedError, *, submit: str) -> RefusedErr
     return RefusedError(message, hint=hint, code=error.code, status=error.status)
 
 
-def write_failures(tx: "Connection", ws: OpenWorkspace, judged: Sequence[Judgement], *, source: Source) -> Kept:
+def write_failures(
+    tx: "Connection", ws: OpenWorkspace, judged: Sequence[Judgement], *, source: Source
+) -> "WriteResult":
     """Write what failed, and park what asks the same as what is parked."""
     kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
     if not ws.settings.ask_each:

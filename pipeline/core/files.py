@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import weakref
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -153,25 +153,6 @@ def rename(sealed: Sealed, path: Path) -> Sealed:
     sealed.path.replace(path)
     sync_directory(path.parent)
     return Sealed(path, sealed.sha256, sealed.size, sealed.lines)
-
-
-def link_out(root: Path, folders: Mapping[str, str]) -> Path | None:
-    """Return a link in some folders of `root` (maybe a link itself) that leads out of it, if there is one.
-
-    `folders` maps a folder below `root` ("" for itself, `*` for any name) to the pattern of the names that are looked
-    at in it.
-    """
-    home = Path(os.path.realpath(root))
-    for folder, names in folders.items():
-        for directory in sorted(root.glob(folder)) if "*" in folder else [root / folder]:
-            if not directory.is_dir():
-                continue
-            with os.scandir(directory) as entries:
-                links = sorted(one.path for one in entries if one.is_symlink() and re.fullmatch(names, one.name))
-            for link in links:
-                if not Path(os.path.realpath(link)).is_relative_to(home):
-                    return Path(link)
-    return None
 
 
 def sync_directory(directory: Path) -> None:

@@ -46,7 +46,7 @@ from pipeline.engine.task_file import (
     name_in_python,
 )
 from pipeline.store import answers
-from pipeline.store.database import PAGE, pages
+from pipeline.store.database import PAGE, pages, streamed
 from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
@@ -55,7 +55,7 @@ from pipeline.tables.cells import value_text
 from pipeline.tables.export import answers_rows, encoded
 from pipeline.tables.fill import HASH, KEY, VALUES, ItemsSpec, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
-from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, answers_of, rows_among, tag_facet, version_facet
+from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, answers_of, tag_facet, version_facet
 from pipeline.tables.view import EXTRACTOR, JSON, AnswersSpec, make_views, row_cell
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to
 
@@ -432,7 +432,7 @@ def _indexed_by(task: DeclaredTask, template: str) -> Indexed:
         word="row",
         columns={name: name for name in ("rank", "similarity", "key", "label", "text")},
         ranking=RANKING,
-        count=partial(_count, task),
+        count=lambda tx: task.table(tx).total(tx, _is_in(task)),
         entries=partial(_entries, task, template),
         tags=lambda metadata: [text for text in _words(metadata["answer"]) if len(text) <= LONGEST_TAG],
         told=_told,
@@ -444,10 +444,6 @@ def _told(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {**shown, "text": metadata["text"][:SHOWN], "answer": metadata["answer"]}
 
 
-def _count(task: DeclaredTask, tx: Connection) -> int:
-    return tx.execute(select(func.count(task.items_table.c[KEY])).where(_is_in(task))).scalar_one()
-
-
 def _is_in(task: DeclaredTask) -> ColumnElement[bool]:
     mine = task.items_table.c
     return and_(mine.findable_gone_at.is_(None), answers.is_answered(task.name, mine.findable_key))
@@ -456,7 +452,11 @@ def _is_in(task: DeclaredTask) -> ColumnElement[bool]:
 def _entries(task: DeclaredTask, template: str, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
     places = {name: column_named(name, task.record.columns) for name in columns_in(template)}
     fields = [name for name, kind in task.record.fields if kind != JSON]
-    for rows in _pages(tx, task) if among is None else [_found(tx, task, among)]:
+    table = task.table(tx)
+    mine = (table.table.c[KEY], table.table.c[VALUES])
+    query = select(*mine).where(_is_in(task)).order_by(table.table.c.findable_row)
+    found = None if among is None else [*table.among(tx, among, mine, _is_in(task))]
+    for rows in streamed(tx, query, page=PAGE).partitions() if found is None else [found]:
         given = answers.last_applied(tx, task.name, [row[0] for row in rows])
         for key, values in rows:
             answer = json.loads(given[key][1])
@@ -470,21 +470,6 @@ def _entries(task: DeclaredTask, template: str, tx: Connection, among: Sequence[
             metadata = {"id": key, "label": label, "text": text, "answer": told}
             words = {"text": text, "label": label, "answer": "\n".join(_words(told))}
             yield Entry(key, text, metadata, [label, told], words)
-
-
-def _pages(tx: Connection, task: DeclaredTask) -> Iterator[list[Sequence[Any]]]:
-    """Yield pages of rows in the order in which they were first seen."""
-    mine, last = task.items_table.c, 0
-    query = select(mine.findable_row, mine[KEY], mine[VALUES]).where(_is_in(task))
-    query = query.order_by(mine.findable_row).limit(PAGE)
-    while rows := tx.execute(query.where(mine.findable_row > last)).all():
-        yield [row[1:] for row in rows]
-        last = rows[-1][0]
-
-
-def _found(tx: Connection, task: DeclaredTask, ids: Sequence[str]) -> list[Sequence[Any]]:
-    mine = task.items_table.c
-    return [*rows_among(tx, mine[KEY], ids, [mine[KEY], mine[VALUES]], _is_in(task))]
 
 
 def _words(value: Any) -> Iterator[str]:

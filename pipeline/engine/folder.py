@@ -2,30 +2,15 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.core import files
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.text import BAD_TEXT
 
-# Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
-# that leads out is refused. A user's own files may stand beside them and be what they like.
-WRITTEN = {
-    "": r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|emulator|local-engine.*",
-    "locks": ".*",
-    "batches": ".*",
-    "reports": ".*",
-    "index": ".*",
-    "index/builds": ".*",
-    "index/vectors": ".*",
-    "index/tasks": ".*",
-    "index/tasks/*": ".*",
-    "index/tasks/*/builds": ".*",
-    "emulator": "local-engine.*",
-    "local-engine-files": ".*",
-    "emulator/local-engine-files": ".*",
-}
+# Where commands write: a link that leads out is refused. A user's own files may stand beside and be what they like
+_WRITTEN = re.compile(r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|emulator|local-engine.*")
 
 
 def make_directory(data: Path) -> None:
@@ -53,12 +38,30 @@ def check_links(data: Path) -> None:
         if BAD_TEXT.search(str(data.absolute())):
             said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"
             raise ConfigurationError(said, hint="set DATA= to a directory whose name is")
-        link = files.link_out(data, WRITTEN)
+        link = _link_out(data)
     if link is not None:
         raise ConfigurationError(
             f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
             hint="put a real file or folder there, or set DATA= to the place that the link leads to",
         )
+
+
+def _link_out(data: Path) -> Path | None:
+    home = Path(os.path.realpath(data))
+    left, seen = [home], {home}
+    while left:
+        folder = left.pop()
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for one in entries:
+                if folder == home and not _WRITTEN.fullmatch(one.name):
+                    continue
+                place = Path(os.path.realpath(one)) if one.is_symlink() else Path(one)
+                if not place.is_relative_to(home):
+                    return data / Path(one).relative_to(home)
+                if one.is_dir() and place not in seen:
+                    seen.add(place)
+                    left.append(place)
+    return None
 
 
 @contextlib.contextmanager

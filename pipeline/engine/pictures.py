@@ -50,6 +50,7 @@ NEEDS_HEIC = "it is HEIC, which is opened with an extra alone (make setup EXTRAS
 _SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:svg[\s>]|(?:\?xml|!doctype|!--).*<svg[\s>])", re.DOTALL | re.IGNORECASE)
 _HEAD = 4_096  # bytes in which an SVG says that it is one
 _ORIENTATION, _CHANGED, _EXIF, _TAKEN, _OFFSET = 0x0112, 0x0132, 0x8769, 0x9003, 0x9011  # tags of EXIF
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # orientations of EXIF, as Pillow's Transpose
 _LYING = (5, 6, 7, 8)  # orientations that exchange width and height
 _TIME = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)")
 
@@ -150,23 +151,14 @@ def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> bytes:
     """
     from PIL.Image import Resampling, Transpose
 
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
     with _opened(data) as image:
-        turn = turns.get(_exif_of(image).get(_ORIENTATION, 1))
+        turn = _TURNS.get(_exif_of(image).get(_ORIENTATION, 1))
         image.draft(None, (3 * side, 3 * side))  # a large JPEG is decoded at a part of its size
         small = _eight_bits(image)
         small.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
         seen = _on_white(small)
         if turn is not None:
-            seen = seen.transpose(turn)
+            seen = seen.transpose(Transpose(turn))
         while len(sent := _as_jpeg(seen, quality)) > MAX_SENT:
             seen.thumbnail((max(seen.size) * 3 // 4,) * 2, Resampling.LANCZOS)
     return sent

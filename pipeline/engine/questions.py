@@ -106,25 +106,19 @@ class RequestBuilder:
 
     @cached_property
     def _form(self) -> requests.Form:
-        own = self.task.parameters
+        declared, model = self.task.question.declared, self.model
+        level = declared.media_resolution if declared.images else None
+        resolution = f"MEDIA_RESOLUTION_{level.upper()}" if level else None
         return requests.Form(
             schema=self.schema,
-            thinking=self.model.checked_thinking(own.get("thinkingConfig")),
-            temperature=own.get("temperature") if self.model.takes_temperature else None,
+            thinking=model.checked_thinking(declared.thinking),
+            temperature=declared.temperature if model.takes_temperature else None,
             answer_tokens=self.task.answer_tokens,
-            media_resolution=own.get("mediaResolution"),
-            image_tokens=self.model.tokens_of_image(own.get("mediaResolution")),
+            media_resolution=resolution,
+            image_tokens=model.tokens_of_image(resolution),
         )
 
-    def lines(self, tx: "Connection", ids: Sequence[str]) -> Iterator[PlannedRequest]:
-        """Yield the requests about these items as their rows stand now, in their order; none about those gone.
-
-        Raises:
-            InputError: an item's request cannot be sent; the message names the item.
-        """
-        return self.lines_of(tx, self.task.rows(tx, ids))
-
-    def lines_of(self, tx: "Connection", rows: "Rows") -> Iterator[PlannedRequest]:
+    def lines(self, tx: "Connection", rows: "Rows") -> Iterator[PlannedRequest]:
         """Yield the requests about some rows, in their order.
 
         Raises:

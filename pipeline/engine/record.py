@@ -89,21 +89,12 @@ def source_of(batch: Batch, *, models_file: Path | None) -> Source:
     return Source(batch.number, batch.extractor, model, batch.fingerprint, batch.way)
 
 
-@dataclass(frozen=True)
-class MissingLine:
-    """What it means that a result has no line for a request: the reason, and whose fault it is (see `Judgement`)."""
-
-    reason: str
-    charged: bool
-    forgiven: bool = False
-
-
 def judge_lines(
-    task: Task, asked: Ask, lines: Iterable[bytes], *, missing: MissingLine, context: Any = None
+    task: Task, asked: Ask, lines: Iterable[bytes], *, missing: Judgement, context: Any = None
 ) -> Judgement:
     """Judge the result lines of one key, in file order: the first valid answer wins, else the first failure counts.
 
-    `context` is what the task's `contexts` gave for the item.
+    `missing` is what it comes to without a line, `context` the item's row where it takes that to judge.
     """
     first: Judgement | None = None
     for line in lines:
@@ -111,9 +102,7 @@ def judge_lines(
         if found.outcome is Outcome.ANSWERED:
             return found
         first = first or found
-    return first or Judgement(
-        asked, Outcome.MISSING, missing.reason, charged=missing.charged, forgiven=missing.forgiven
-    )
+    return first or missing
 
 
 def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: Any = None) -> Judgement:
@@ -137,16 +126,9 @@ def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: A
     return Judgement(asked, outcome, reason, answer, reply)
 
 
-class Kept(NamedTuple):
-    """What was written of judgements: what the task took, and why items are parked now, by id."""
-
-    written: WriteResult
-    parked: dict[str, str]
-
-
 def write_judgements(
     tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
-) -> Kept:
+) -> WriteResult:
     """Write judgements, in the caller's transaction; return what the task applied, and what is parked now.
 
     Raises:
@@ -158,36 +140,16 @@ def write_judgements(
     written = _written(tx, task, told, source=source, at=at) if told else WriteResult()
     if written.applied:
         workspace.touch_revision(tx, task.name)
-    prices = source.prices(at)
-    whose = {"task": task.name, "extractor": source.extractor, "at": at}
-    rows = (_answer_row(one, answer, written, prices=prices) for one, answer in good)
-    of_source = {**whose, "fingerprint": source.fingerprint}
-    answers.add_answers(tx, [of_source | one | _home(source, one) for one in rows])
-    attempts = (_attempt_row(one, prices) for one in bad)
-    answers.add_attempts(tx, [whose | one | _home(source, one) for one in attempts])
-    parked = {**_why_parked(tx, task, bad, source=source), **written.blocked}
-    _end_asks(tx, task, judgements, parked, source=source, at=at)
-    return Kept(written, parked)
-
-
-def _home(source: Source, row: dict[str, Any]) -> dict[str, Any]:
-    """Return the batch of a row; none of what an equal row was told, so that a batch's rows are its requests."""
-    return {"batch": None if row.pop("is_given") else source.batch}
-
-
-def _end_asks(
-    tx: "Connection",
-    task: Task,
-    judgements: Sequence[Judgement],
-    parked: Mapping[str, str],
-    *,
-    source: Source,
-    at: datetime,
-) -> None:
-    asked, given = ([one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True))
+    of_task, prices = {"task": task.name, "extractor": source.extractor, "at": at}, source.prices(at)
+    given = of_task | {"fingerprint": source.fingerprint}
+    answers.add_answers(tx, [given | _row(one, source, prices) | _said(one, said, written) for one, said in good])
+    answers.add_attempts(tx, [of_task | _row(one, source, prices) | _failure(one) for one in bad])
+    written.parked = {**_why_parked(tx, task, bad, source=source), **written.blocked}
+    asked, others = ([one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True))
     if source.batch is not None:
-        asks.end_claims(tx, task.name, source.extractor, source.batch, _ends(asked, parked), at=at)
-    asks.add_ended(tx, task.name, source.extractor, _ends(given, parked), at=at)
+        asks.end_claims(tx, task.name, source.extractor, source.batch, _ends(asked, written.parked), at=at)
+    asks.add_ended(tx, task.name, source.extractor, _ends(others, written.parked), at=at)
+    return written
 
 
 def _ends(judgements: Sequence[Judgement], parked: Mapping[str, str]) -> asks.Ends:
@@ -224,15 +186,15 @@ def _why_parked(tx: "Connection", task: Task, failed: Sequence[Judgement], *, so
     for one in failed:
         key = one.asked.item_id
         if one.charged and one.reply is not None and one.reply.is_final:
-            reasons[key] = f"{FINAL}: {_said(one)}"
+            reasons[key] = f"{FINAL}: {_told(one)}"
         elif one.charged and spent.get(key, 0) >= answers.MAX_ATTEMPTS:
-            reasons[key] = f"{SPENT.format(n=spent[key])}; last: {_said(one)}"
+            reasons[key] = f"{SPENT.format(n=spent[key])}; last: {_told(one)}"
         elif unserved.get(key, 0) >= most:
-            reasons[key] = f"{unserved_by.format(n=unserved[key])}; last: {_said(one)}"
+            reasons[key] = f"{unserved_by.format(n=unserved[key])}; last: {_told(one)}"
     return reasons
 
 
-def _said(judgement: Judgement) -> str:
+def _told(judgement: Judgement) -> str:
     """Return the reason of a failure with what the API said of it: its error's code and text, or its finish word."""
     reply = judgement.reply
     if reply is not None and reply.code is not None:
@@ -240,40 +202,33 @@ def _said(judgement: Judgement) -> str:
     return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
 
 
-def _usage(one: Judgement) -> models.Usage:
-    return one.reply.usage if one.reply and not one.asked.is_given else models.NO_USAGE
-
-
-def _answer_row(
-    one: Judgement, answer: "BaseModel", written: WriteResult, *, prices: tuple[float, float]
-) -> dict[str, Any]:
-    asked, reply, usage = one.asked, one.reply, _usage(one)
-    is_applied = asked.item_id in written.applied
+def _row(one: Judgement, source: Source, prices: tuple[float, float]) -> dict[str, Any]:
+    """Return what is kept of any judgement; an equal row has no batch and no cost, so that these are its requests'."""
+    is_given = one.asked.is_given
+    usage = one.reply.usage if one.reply and not is_given else models.NO_USAGE
     return {
-        "item_id": asked.item_id,
-        "line": asked.line,
-        "input_hash": asked.input_hash,
-        "answer": answer.__pydantic_serializer__.to_json(answer).decode(),  # its own method takes twice as long
-        "applied": is_applied,
-        "outdated": asked.item_id in written.outdated,
-        "model_version": reply.model_version if reply else "",
-        "response_id": reply.response_id if reply else "",
+        "batch": None if is_given else source.batch,
+        "item_id": one.asked.item_id,
+        "line": one.asked.line,
         "tokens_in": usage.prompt,
         "tokens_out": usage.answer + usage.thoughts,
         "cost": models.cost_at(prices, usage),
-        "is_given": asked.is_given,
     }
 
 
-def _attempt_row(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:
-    usage = _usage(one)
+def _said(one: Judgement, answer: "BaseModel", written: WriteResult) -> dict[str, Any]:
     return {
-        "tokens_in": usage.prompt,
-        "tokens_out": usage.answer + usage.thoughts,
-        "cost": models.cost_at(prices, usage),
-        "is_given": one.asked.is_given,
-        "item_id": one.asked.item_id,
-        "line": one.asked.line,
+        "input_hash": one.asked.input_hash,
+        "answer": answer.__pydantic_serializer__.to_json(answer).decode(),  # its own method takes twice as long
+        "applied": one.asked.item_id in written.applied,
+        "outdated": one.asked.item_id in written.outdated,
+        "model_version": one.reply.model_version if one.reply else "",
+        "response_id": one.reply.response_id if one.reply else "",
+    }
+
+
+def _failure(one: Judgement) -> dict[str, Any]:
+    return {
         "charged": one.charged,
         "forgiven": one.forgiven,
         "outcome": one.outcome.value,
@@ -322,14 +277,14 @@ def write_given(tx: "Connection", task: Task, judged: Sequence[Judgement], *, so
     free = set(asks.askable_among(tx, task, [one.asked.item_id for one in judged]))
     ready = [one for one in judged if one.asked.item_id in free]
     kept = write_judgements(tx, task, ready, source=source, at=at)
-    return len(ready) - len(kept.written.blocked)
+    return len(ready) - len(kept.blocked)
 
 
 def tell_equals(
     tx: "Connection",
     task: Task,
     judged: Sequence[Judgement],
-    kept: Kept,
+    kept: WriteResult,
     equals: Equals,
     *,
     source: Source,
@@ -362,7 +317,7 @@ def tell_equals(
 
 
 def park_equals(
-    tx: "Connection", task: Task, judged: Sequence[Judgement], kept: Kept, *, source: Source, at: datetime
+    tx: "Connection", task: Task, judged: Sequence[Judgement], kept: WriteResult, *, source: Source, at: datetime
 ) -> None:
     """Park the open rows that ask the same as rows that were parked just now."""
     if kept.parked:

@@ -54,12 +54,14 @@ class Answered(NamedTuple):
 class WriteResult:
     """What `Task.write` did, by id: rows that hold the answer now, and rows whose input had changed meanwhile.
 
-    `blocked` are rows that take no answer at all, with the reason for which they are not asked again.
+    `blocked` are rows that take no answer at all, with the reason for which they are not asked again; `parked` are
+    these and others that failed too often, once it is written.
     """
 
     applied: set[str] = field(default_factory=set)
     outdated: set[str] = field(default_factory=set)
     blocked: dict[str, str] = field(default_factory=dict)
+    parked: dict[str, str] = field(default_factory=dict)
 
     def __or__(self, other: "WriteResult") -> "WriteResult":
         """Return both together."""
@@ -272,15 +274,6 @@ class Task(ABC):
         """Return the model of an answer: its JSON schema goes out with every request, and it judges every reply."""
         return self.question.declared.answer
 
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """Return what of a request's `generationConfig` the task sets itself: thinkingConfig, temperature."""
-        declared = self.question.declared
-        told: dict[str, Any] = {"thinkingConfig": declared.thinking, "temperature": declared.temperature}
-        if declared.images and declared.media_resolution:
-            told["mediaResolution"] = f"MEDIA_RESOLUTION_{declared.media_resolution.upper()}"
-        return {name: value for name, value in told.items() if value is not None}
-
     def items(self, rows: Rows) -> Iterator[Item]:
         """Yield what to ask about rows, in their order, without those that cannot be asked about any more."""
         for key, row in rows.items():
@@ -356,12 +349,7 @@ class Task(ABC):
     @property
     def own(self) -> str:
         """Return the label under which alone a parked item is not asked; empty where one of any version is not."""
-        return "" if self.counts_any else self.label
-
-    @property
-    def counts_any(self) -> bool:
-        """Return whether an answer of any version is enough, so that a new one alone asks about no item again."""
-        return self.fingerprint is None and self.skips is None
+        return "" if self.fingerprint is None and self.skips is None else self.label
 
     def new_version(self, tx: Connection, label: str | None) -> "Task":  # noqa: ARG002 - few have more
         """Return the task under another version, `label` or the next free one; older answers do not count for it.

@@ -140,10 +140,10 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
         name = recorded_name(tx, settings)
         record = None if name is None else workspace.get_task(tx, name)
         others = [] if record else [one.name for one in workspace.list_tasks(tx)]
-    place = Path(record.path) if record else None
-    is_there = place is not None and (given_task(place) is not None or place.is_file())
-    path = None if record and (is_there or not may_write) else find_task_file(settings.task, settings.data)
-    if record and path is None:
+    place = Path(record.path if record else "")
+    is_lost = name == settings.task and may_write and given_task(place) is None and not place.is_file()
+    path = find_task_file(settings.task, settings.data) if record is None or is_lost else None
+    if path is None and record is not None:
         return record.name
     if path is None:
         raise _unknown(settings, others)

@@ -192,7 +192,7 @@ class OpenWorkspace:
         declared().bring_items(self.store, self.task, self.settings, at=self.now(), display=self.display)
         self._renew()
         self._is_brought = True
-        if self.task.parameters.get("temperature") is not None and not self.model.takes_temperature:
+        if self.task.question.declared.temperature is not None and not self.model.takes_temperature:
             self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
 
     def bring_index(self) -> None:

@@ -178,7 +178,7 @@ def write_report(
 
 def _answered_label(tx: "Connection", task: "Task") -> str:
     """Return the task's label; while there is no answer of it, and older ones count, the last that has answers."""
-    begun = stored.list_versions(tx, task.name) if task.counts_any else []
+    begun = [] if task.own else stored.list_versions(tx, task.name)
     answered = [one.label for one in begun if stored.count_answered(tx, task.name, one.extractor)]
     return answered[-1] if answered and task.label not in answered else task.label
 

@@ -171,7 +171,7 @@ class _Trial:
     def __init__(self, ws: OpenWorkspace, ids: Sequence[str]) -> None:
         builder = RequestBuilder(ws.task, ws.model)
         with ws.store.read() as tx:
-            planned = {one.item.id: one for one in builder.lines(tx, ids)}
+            planned = {one.item.id: one for one in builder.lines(tx, ws.task.rows(tx, ids))}
             names = ws.task.table(tx).names(tx, list(planned))
             known = budget.calibration(tx, ws.extractor)
         usage = sum((one.usage for one in planned.values()), NO_USAGE)

@@ -93,7 +93,7 @@ class NextStep:
         ws = self.ws
         try:
             with ws.store.read() as tx:
-                question = next(RequestBuilder(ws.task, ws.model).lines(tx, [item_id]), None)
+                question = next(RequestBuilder(ws.task, ws.model).lines(tx, ws.task.rows(tx, [item_id])), None)
                 known = calibration(tx, ws.extractor)
         except FindableError:  # said once it is asked
             return None

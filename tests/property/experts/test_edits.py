@@ -86,7 +86,7 @@ class Replay:
             told = Judgement(asked, Outcome.ANSWERED, "", answer=task.answer(tags=said))
             source = Source(None, "expert-tags@2/m", next(iter(models.load_models(None).values())))
             done = record.write_judgements(tx, task, [told], source=source, at=self.ws.now())
-        assert bool(done.written.applied) == (self.tags == [])
+        assert bool(done.applied) == (self.tags == [])
         self.tags = self.tags or said
 
     def check(self) -> None:
