@@ -96,7 +96,7 @@ def _defined(module: Module) -> Iterator[str]:
 
 def _tables(module: Module) -> int:
     values = (node.value for node in parsed(module.text).body if isinstance(node, ast.Assign))
-    return sum(isinstance(value, ast.Call) and ast.unparse(value.func) == "Table" for value in values)
+    return sum(isinstance(value, ast.Call) and ast.unparse(value.func) in {"Table", "_table_of"} for value in values)
 
 
 def _settings(module: Module) -> int:
