@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from jobs.variables import GIVEN
 from tests.lab import ROOT, Workspace
 
 NAME = "eleuterio-campoverde-ruz"
@@ -19,23 +18,6 @@ PEOPLE = str(ROOT / "data/sample/experts.csv")
 def _local(tmp_path: Path) -> Workspace:
     """A place without a workspace."""
     return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
-
-
-@pytest.fixture(name="bare")
-def _bare(local: Workspace) -> Workspace:
-    """The same, without make; and without a variable for the folder."""
-    del local.environ[GIVEN], local.environ["FINDABLE_DATA"]
-    return local
-
-
-@pytest.mark.sqlite_only(reason="the database is in the folder that is named")
-def test_what_doctor_advises_is_about_the_folder_it_looked_at(bare: Workspace) -> None:
-    """As the next steps of other commands are."""
-    place = ("--data", str(bare.data))
-    bare.ran("import", PEOPLE, *place)
-    for step in (("tag", "--mode", "live", "--limit", "2"), ("index",), ("tag", "--mode", "live", "--limit", "1")):
-        bare.ran(*step, *place)
-    assert f"To repair it: findable index {' '.join(place)}" in bare.run("doctor", *place).output
 
 
 def test_a_persons_no_changes_nothing_and_is_no_error(local: Workspace) -> None:
