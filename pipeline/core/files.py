@@ -122,8 +122,8 @@ def is_abandoned(part: Path) -> bool:
 
 
 def sweep_parts(path: Path) -> None:
-    """Remove the part files of dead processes beside `path`."""
-    for part in path.parent.glob(f"{glob.escape(path.name)}.*{PART}"):
+    """Remove the part files of dead processes beside `path` whose names begin as it does."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}*{PART}"):
         if is_abandoned(part):
             part.unlink(missing_ok=True)
 

@@ -15,12 +15,14 @@ from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.send import SendOutcome
 from pipeline.batch.submit import Submitted
+from pipeline.core import files
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import OPEN, BatchState, RemoteState, remote_state
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
+from pipeline.quality.report import FOLDER
 from pipeline.store import asks, batches, money, runs
 from pipeline.store.runs import PilotVerdict
 
@@ -177,13 +179,11 @@ class Rounds:
     ) -> None:
         """Note where the task stands; with `judges` reports are written, and `ingested` is called after each batch."""
         self._ws, self._limit, self._among, self._judges, self._ingested = ws, limit, among, judges, ingested
-        self.report = Report(ws.extractor)
-        self.began = ws.now()
-        self._report_s, self._reported_at = 0.0, 0.0
+        self.report, self.began = Report(ws.extractor), ws.now()
+        self._report_at, self._waits_for_room = 0.0, False  # before which no further report is written
         self._whole: Bar | None = None  # how far the task has come, while it is waited for
         self._stale: dict[str, None] = {}  # extractors with answers since their last report
         self._has_failed = self._has_succeeded = False  # batches at the API, since items were sent the last time
-        self._waits_for_room = False
         with ws.store.read() as tx:
             self._newest = batches.next_number(tx) - 1
             self._parked = asks.count_parked(tx, ws.task.name, own=ws.task.own)
@@ -373,8 +373,7 @@ class Rounds:
     def judge(self, *, last: bool) -> None:
         """Report on new answers; before the `last` time only if enough time has passed since the one before."""
         ws, began = self._ws, self._ws.monotonic()
-        is_soon = began - self._reported_at < REPORT_EVERY * self._report_s
-        if not (self._judges and self._stale) or (is_soon and not last):
+        if not (self._judges and self._stale) or (began < self._report_at and not last):
             return
         for extractor in self._stale:
             with ws.store.read() as tx:
@@ -385,8 +384,8 @@ class Rounds:
                 pilot.note_failed_pilot(ws, quality)
                 self.report.reports[extractor] = quality
         self._stale = {}
-        self._reported_at = ws.monotonic()
-        self._report_s = self._reported_at - began
+        now = ws.monotonic()
+        self._report_at = now + REPORT_EVERY * (now - began)
 
     def end(self, *, owes_report: bool = False) -> Report:
         """Say where the task stands, report on what is new, and end a `tag` or backfill that has nothing left to do.
@@ -401,6 +400,7 @@ class Rounds:
         if owes_report and report.is_over and report.quality is None:
             self._stale[ws.extractor] = None
         self.judge(last=True)
+        files.sweep_parts(ws.data / FOLDER / f"{ws.task.name}-")  # a report that a killed process was writing
         with ws.store.read() as tx:
             report.parked = max(0, asks.count_parked(tx, ws.task.name, own=ws.task.own) - self._parked)
             report.overrun = budget.budgets(ws).overrun(tx)
