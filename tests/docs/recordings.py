@@ -115,7 +115,7 @@ def _ran(line: str, **environ: str) -> str:
     shown = _Terminal()
     with (
         mock.patch.dict(os.environ, environ | _environment(target, values)),
-        mock.patch.object(output, "_bar", NullProgress().bar),  # which leave nothing behind
+        mock.patch.object(output.Terminal, "bar", staticmethod(NullProgress().bar)),  # which leave nothing behind
         contextlib.redirect_stdout(shown),
         contextlib.redirect_stderr(shown),
     ):
