@@ -42,7 +42,7 @@ VERIFIED = ("/faiss.index", "/metadata.json", ".npy")
 CREATE = ":batchGenerateContent"
 ENOUGH = 10  # lives of which most are struck
 MOST_PAGES = 12  # by which a database may still grow when it is full, from none
-NUMBERED = ("experts", "assets")  # tables whose ids a server counts
+NUMBERED = ("experts", "assets")  # tables whose ids a server counts, but for those that another program made
 
 
 class AtRest(Workspace):
@@ -198,6 +198,8 @@ def give_back_numbers(here: Workspace) -> None:
     with connected(here) as connection:
         there = {*names(connection)}
     for table in there.intersection(NUMBERED):
+        if sql(here, f"SELECT pg_get_serial_sequence('{table}', 'id')") == [(None,)]:
+            continue
         newest = f"coalesce((SELECT max(id) FROM {table}), 0) + 1"  # noqa: S608 - our names
         sql(here, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {newest}, false)")
 
