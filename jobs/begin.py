@@ -1,5 +1,6 @@
 """Bring rows in: import a file of people or of passages, a folder of images, add a person, declare a task."""
 
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -8,26 +9,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from jobs.command import (
+    COUNT,
+    NAME,
     PATH,
     Dry,
     Map,
     Report,
     Taken,
     command,
+    goes_on,
     look_at_workspace,
     make_workspace,
     wants_json,
 )
-from jobs.output import Terminal, plural, print_line, print_table, spinning
+from jobs.output import Terminal, plural, print_line, print_table, spinning, usd
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.files import why_not_readable
+from pipeline.core.quotes import is_quotation
 from pipeline.images import import_ as images
 from pipeline.ops import status
+from pipeline.tables.cells import value_text
 from pipeline.workflows import add_expert, new_task
+from pipeline.workflows import ask as asking
 
 if TYPE_CHECKING:
     from pipeline.tables.findings import Finding, FindingGroup, ImportReport
+    from pipeline.workflows.ask import AskReport
+    from pipeline.workflows.preflight import ModeEstimate
 
 Strict = Annotated[bool, Taken("Import nothing unless all rows are valid.")]
 List = Annotated[
@@ -199,6 +208,60 @@ def _show_added(added: list[add_expert.AddedExpert]) -> None:
         print_line("Not searchable until the next build. Next: make index")
     else:
         print_line("People without tags cannot be searched. Next: make status")
+
+
+@command("ask")
+def ask_some(
+    from_: Annotated[str, Taken(None, NAME, metavar="FROM")],
+    *,
+    q: Annotated[str, Taken("What is asked about each row.", NAME, "-q")],
+    fields: Annotated[str, Taken("What an answer is of, such as 'tone: praise|blame; reason: quote; year: int'.")] = "",
+    name: Annotated[str, Taken("Keep the question as tasks/NAME.py.")] = "",
+    n: Annotated[int, Taken("How many rows are asked about.", COUNT, "-n")] = asking.FEW,
+) -> Report:
+    """Ask about the first rows of FROM, a table of your own, and say what all of them would cost.
+
+    FROM is a CSV, JSON, JSON lines or Parquet file, or a SELECT on the workspace's database. The columns of key and
+    text are found and told. An answer is one text, or has the fields that --fields lists: text, quote, number, int,
+    bool, date, list, or choices. Nothing is kept but what the calls cost; with --name the question is, as the file that
+    new-task would have written.
+    """
+    wanted = asking.prepared(from_, q, fields=fields, name=name, data=read_settings().data)
+    with make_workspace(task="experts") as ws:
+
+        def announce(count: int, cost: float) -> None:
+            ws.display.say(f"{ws.model.name}: {plural(count, 'row')}, estimated {usd(cost)}")
+
+        report = asking.run(ws, wanted, size=n, announce=announce, confirm=goes_on)
+    given = {"FROM": from_, "Q": q, "FIELDS": fields, "NAME": new_task.free_name(from_, read_settings().data)}
+    again = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items() if value)
+    after = f"make tag TASK={name}" if report.is_kept else f"make ask {again}"
+    return Report(report.document, lambda: _show_asked(report), report.tried.check, hint=after)
+
+
+def _show_asked(report: "AskReport") -> None:
+    found = report.answers
+    names = list(dict.fromkeys([report.draft.guess.key, *report.fields, *(name for one in found for name in one)]))
+    print_table(names, [[_cell(one.get(name)) for name in names] for one in found])
+    if (both := report.estimate) is not None:
+        told = [
+            f"{way} about {usd(one.cost)}{_taking(one)}" for way, one in (("by batch", both.batch), ("live", both.live))
+        ]
+        print_line(f"all {plural(report.rows, 'row')}: {', '.join(told)}")
+    kept = f"{report.draft.path} is written: all in it is yours to change" if report.is_kept else "no answer was stored"
+    print_line(f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {kept}")
+
+
+def _taking(one: "ModeEstimate") -> str:
+    return "" if one.seconds is None else f" in {one.likely}"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(_cell, value))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value["quote"]) if is_quotation(value) else value_text(value)
 
 
 @command("new-task")

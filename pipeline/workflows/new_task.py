@@ -20,7 +20,7 @@ from unicodedata import normalize
 from pipeline.core import files
 from pipeline.core.declaration import MADE_KEY, MAX_COLUMN, NAME, RESERVED, column_named, columns_in, is_query
 from pipeline.core.errors import InputError
-from pipeline.engine.task_file import ENDING, FOLDER, find_task_file
+from pipeline.engine.task_file import ENDING, FOLDER, ItemsRows, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import workspace
 from pipeline.tables.cells import value_text
@@ -40,11 +40,11 @@ _NO_WORD, _NO_LETTERS = re.compile(r"\W+"), re.compile("[^a-z0-9_]+")
 
 
 class NewTask(NamedTuple):
-    """What is to be written: the task's name, its source as it was given, and the file of it, None for a query."""
+    """What is to be written: the task's name, its source as it was given, and the rows of it, None for a query."""
 
     name: str
     source: str
-    table: ItemsFile | None
+    table: ItemsFile | ItemsRows | None
 
 
 class TableGuess(NamedTuple):
@@ -64,12 +64,17 @@ class TableGuess(NamedTuple):
     images: tuple[str, ...] = ()
 
 
-class WrittenTask(NamedTuple):
-    """The file that was written, the source of its items as it names it, and what was guessed of them."""
+class TaskDraft(NamedTuple):
+    """A file of a task that is to be written: its place, its items as it names them, what was guessed, and the rows.
+
+    `what` says of which table it is, for readers.
+    """
 
     path: Path
     items: str
+    what: str
     guess: TableGuess
+    rows: ItemsFile | ItemsQuery | ItemsRows
 
     @property
     def document(self) -> dict[str, Any]:
@@ -84,6 +89,16 @@ def prepared(name: str, source: str, *, data: Path) -> NewTask:
     Raises:
         InputError: there is such a task already, the name can be none, or the file cannot be read.
     """
+    check_name(name, data)
+    return NewTask(name, source, None if is_query(source) else ItemsFile(Path(source)))
+
+
+def check_name(name: str, data: Path) -> None:
+    """Pass where a task may be called so, and none is yet.
+
+    Raises:
+        InputError: there is such a task already, or the name can be none.
+    """
     if not _can_be(name):
         near = _NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
         raise InputError(
@@ -93,38 +108,60 @@ def prepared(name: str, source: str, *, data: Path) -> NewTask:
         )
     if (there := find_task_file(name, data)) is not None:
         raise _taken(there)
-    return NewTask(name, source, None if is_query(source) else ItemsFile(Path(source)))
 
 
-def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
+def free_name(source: str, data: Path) -> str:
+    """Return what a task about a source may be called, and none is yet."""
+    near = "" if is_query(source) else _NO_LETTERS.sub("_", Path(source).stem.casefold()).strip("_0123456789")
+    named = near if _can_be(near) else "mine"
+    later = (f"{named[:30]}_{number}" for number in range(2, 100))
+    return next(one for one in (named, *later, "…") if find_task_file(one, data) is None)
+
+
+def run(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
     """Guess the columns of the items, and write the file of the task.
 
     Raises:
         InputError: a task of this name was used here, the items cannot be read, or the file cannot be written.
     """
+    check_unused(ws, new.name)
+    draft = drafted(ws, new, Path(FOLDER) / f"{new.name}{ENDING}")
+    write_new(draft.path, task_text(draft.items, draft.guess, what=draft.what))
+    return draft
+
+
+def check_unused(ws: OpenWorkspace, name: str) -> None:
+    """Pass where no task of a name was used in a workspace; else it is an InputError."""
     with ws.store.read() as tx:
-        known = workspace.get_task(tx, new.name)
+        known = workspace.get_task(tx, name)
     if known is not None:
         raise _taken(Path(known.path))
-    path = Path(FOLDER) / f"{new.name}{ENDING}"
+
+
+def drafted(ws: OpenWorkspace, new: NewTask, path: Path) -> TaskDraft:
+    """Guess the columns of the items for a file at some path; nothing is written.
+
+    Raises:
+        InputError: the items cannot be read, or no prompt can name their text.
+    """
     if new.table is None:
         found = ItemsQuery(ws.store, new.source)
         guess = guess_columns(found.columns, found, keys=list(found.columns)[:1])
-        items, what = new.source.strip(), "the query"
-    else:
-        guess = guess_columns(new.table.columns, new.table)
-        guess = guess._replace(notes=(*new.table.notes, *guess.notes))
-        items = Path(os.path.relpath(new.table.path.resolve(), path.parent.resolve())).as_posix()
-        what = new.table.path.name
-    _write_new(path, task_text(items, guess, what=what))
-    return WrittenTask(path, items, guess)
+        return TaskDraft(path, new.source.strip(), "the query", guess, found)
+    guess = guess_columns(new.table.columns, new.table)
+    guess = guess._replace(notes=(*new.table.notes, *guess.notes))
+    if isinstance(new.table, ItemsRows):
+        return TaskDraft(path, new.source, "rows", guess, new.table)
+    items = Path(os.path.relpath(new.table.path.resolve(), path.parent.resolve())).as_posix()
+    return TaskDraft(path, items, new.table.path.name, guess, new.table)
 
 
 def _can_be(name: str) -> bool:
     return bool(NAME.fullmatch(name)) and name not in RESERVED and not name.startswith("findable_")
 
 
-def _write_new(path: Path, text: str) -> None:
+def write_new(path: Path, text: str) -> None:
+    """Write the file of a task, whole or not at all; it is an InputError where one is there, or it cannot be."""
     part = files.part_of(path)
     try:
         path.parent.mkdir(exist_ok=True)
@@ -186,7 +223,7 @@ def guess_columns(
     if beside:
         notes.append(f"beside it: {excerpt(beside)!r}, which by its name says what it is about")
     names = (titled, named) if titled else (named,)
-    return TableGuess(key, text, beside, names, columns[text] == "text" and not images, tuple(notes), images)
+    return TableGuess(key, text, beside, names, text in wordy and not images, tuple(notes), images)
 
 
 def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:

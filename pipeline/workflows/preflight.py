@@ -262,6 +262,13 @@ def estimate_both(
         askable = asks.count_askable(tx, ws.task)
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
         plan = plan_batches(ws, Selection(limit), bar=bar)
+    return estimate_plan(ws, plan, deadline_s=deadline_s, waives_pilot=waives_pilot)
+
+
+def estimate_plan(
+    ws: OpenWorkspace, plan: BatchPlan, *, deadline_s: float | None = None, waives_pilot: bool = False
+) -> Preflight:
+    """Return what a plan would come to in both modes."""
     with ws.store.read() as tx:
         known, waiting = budget.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
         modes = _Modes(ws, tx, plan, known)
