@@ -244,16 +244,14 @@ def _show_asked(report: "AskReport") -> None:
     names = list(dict.fromkeys([report.draft.guess.key, *report.fields, *(name for one in found for name in one)]))
     print_table(names, [[_cell(one.get(name)) for name in names] for one in found])
     if (both := report.estimate) is not None:
-        told = [
-            f"{way} about {usd(one.cost)}{_taking(one)}" for way, one in (("by batch", both.batch), ("live", both.live))
-        ]
-        print_line(f"all {plural(report.rows, 'row')}: {', '.join(told)}")
+        told = f"by batch about {_amounts(both.batch)}, live about {_amounts(both.live)}"
+        print_line(f"all {plural(report.rows, 'row')}: {told}")
     kept = f"{report.draft.path} is written: all in it is yours to change" if report.is_kept else "no answer was stored"
     print_line(f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {kept}")
 
 
-def _taking(one: "ModeEstimate") -> str:
-    return "" if one.seconds is None else f" in {one.likely}"
+def _amounts(one: "ModeEstimate") -> str:
+    return usd(one.cost) + ("" if one.seconds is None else f" in {one.likely}")
 
 
 def _cell(value: Any) -> str:

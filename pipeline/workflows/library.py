@@ -104,16 +104,17 @@ class Workspace:
     def ask(
         self, rows: Any, question: str, *, fields: str = "", name: str = "", n: int = ask.FEW, **settings: object
     ) -> AskReport:
-        """Ask about the first `n` rows of any table and say what all would cost, as `findable ask`; keeps only the cost.
+        """Ask about the first `n` rows of any table and say what all would cost, as `findable ask`.
 
-        `rows` is the path of a file, a SELECT, a list of dicts, a data frame or an Arrow table. With a `name` the file
-        of a task is written.
+        `rows` is the path of a file, a SELECT, a list of dicts, a data frame or an Arrow table. Only the cost is kept;
+        with a `name` the file of a task is written.
 
         Raises:
             InputError: there is no text to ask about, or `fields` is no list of fields; nothing was asked.
             ConfigurationError: a key is missing, or a budget has no room.
         """
-        asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data)
+        with self._telling():
+            asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data)
 
         def work(ws: OpenWorkspace) -> AskReport:
             report = ask.run(ws, asking, size=n, **_told(ws))

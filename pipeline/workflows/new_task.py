@@ -190,8 +190,10 @@ def guess_columns(
     """Return what the columns of a table (with their kinds) seem to be; `keys` are the only ones that may be the key.
 
     Raises:
-        InputError: a prompt cannot name the column that holds the text.
+        InputError: there is no column, or a prompt cannot name the one that holds the text.
     """
+    if not columns:
+        raise InputError("there is no row to ask about, and no column; nothing was written")
     may_be = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in _TAKEN]
     if keys is None:
         ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
