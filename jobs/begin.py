@@ -32,6 +32,7 @@ from pipeline.ops import status
 from pipeline.tables.cells import value_text
 from pipeline.workflows import add_expert, new_task
 from pipeline.workflows import ask as asking
+from pipeline.workflows.preflight import format_duration
 
 if TYPE_CHECKING:
     from pipeline.tables.findings import Finding, FindingGroup, ImportReport
@@ -244,14 +245,14 @@ def _show_asked(report: "AskReport") -> None:
     names = list(dict.fromkeys([report.draft.guess.key, *report.fields, *(name for one in found for name in one)]))
     print_table(names, [[_cell(one.get(name)) for name in names] for one in found])
     if (both := report.estimate) is not None:
-        told = f"by batch about {_amounts(both.batch)}, live about {_amounts(both.live)}"
+        told = f"by batch about {_amounts(both.batch)}, live {_amounts(both.live)}"
         print_line(f"all {plural(report.rows, 'row')}: {told}")
     kept = f"{report.draft.path} is written: all in it is yours to change" if report.is_kept else "no answer was stored"
     print_line(f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {kept}")
 
 
 def _amounts(one: "ModeEstimate") -> str:
-    return usd(one.cost) + ("" if one.seconds is None else f" in {one.likely}")
+    return usd(one.cost) + ("" if one.seconds is None else f" in {format_duration(one.seconds)}")
 
 
 def _cell(value: Any) -> str:

@@ -124,9 +124,10 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce, con
     ids = task.take(draft.rows, store=ws.store, first=size, at=ws.now(), display=ws.display)
     if not ids:
         raise InputError(f"no row of {draft.what} holds a text to ask about; nothing was asked")
-    if ws.backend == "local":
-        ws.display.say(STAND_IN)
     beside = replace(ws, task=task)
+    if ws.backend == "local":
+        beside.tell_backend()
+        ws.display.say(STAND_IN)
     tried = try_out.ask_about(beside, ids, announce=announce, confirm=confirm)
     report = AskReport(draft, asking.is_kept, [one.name for one in asking.fields], task.total, tried)
     report.estimate = _for_all(beside, task, tried)

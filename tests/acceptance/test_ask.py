@@ -2,13 +2,17 @@
 
 import csv
 import json
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.acceptance.database import counts, sql
 from tests.acceptance.engine import Engine
+from tests.acceptance.process import LIVES
 from tests.acceptance.product import Workspace
+from tests.acceptance.steps import Fate
 from tests.acceptance.test_live import HANGS, LIVE, calls, killed
 from tests.acceptance.test_python import script
 
@@ -102,6 +106,21 @@ def test_it_has_a_budget_and_a_killed_one_is_accounted_for(workspace: Workspace,
     assert workspace.spent()["actual"] > cost
     assert (workspace.batches(), rows_of(workspace)) == ([], {})
     assert not list((workspace.data / "batches").iterdir())
+
+
+def test_killed_where_its_files_go_it_leaves_none(workspace: Workspace, tmp_path: Path) -> None:
+    """What is accounted for already is not accounted for twice, and the next command takes the rest away."""
+    name = table(workspace)
+    trail = workspace.run("ask", name, q="Tone?", name="kept", fate=LIVES).trail
+    removals = [at for at, step in enumerate(trail, 1) if step.startswith("os.remove")]
+    assert len(removals) == 2
+    for at in removals:
+        dead = Workspace(tmp_path / str(at), workspace.url)
+        killed_one = dead.run("ask", table(dead), q="Tone?", name="kept", fate=Fate(at))
+        assert (killed_one.code, (dead.home / "tasks").exists()) == (-signal.SIGKILL, False)
+        dead.do("tag", code=2)
+        assert not list((dead.data / "batches").iterdir())
+        assert dead.spent()["actual"] == pytest.approx(workspace.spent()["actual"], abs=1e-6)
 
 
 def test_a_query_rows_of_json_and_an_image_are_asked_about_too(workspace: Workspace) -> None:
