@@ -26,10 +26,9 @@ from jobs.output import Terminal, plural, print_line, print_table, spinning, usd
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.files import why_not_readable
-from pipeline.core.quotes import is_quotation
+from pipeline.core.quotes import shown_value
 from pipeline.images import import_ as images
 from pipeline.ops import status
-from pipeline.tables.cells import value_text
 from pipeline.workflows import add_expert, new_task
 from pipeline.workflows import ask as asking
 from pipeline.workflows.preflight import format_duration
@@ -37,7 +36,6 @@ from pipeline.workflows.preflight import format_duration
 if TYPE_CHECKING:
     from pipeline.tables.findings import Finding, FindingGroup, ImportReport
     from pipeline.workflows.ask import AskReport
-    from pipeline.workflows.preflight import ModeEstimate
 
 Strict = Annotated[bool, Taken("Import nothing unless all rows are valid.")]
 List = Annotated[
@@ -234,7 +232,7 @@ def ask_some(
             ws.display.say(f"{ws.model.name}: {plural(count, 'row')}, estimated {usd(cost)}")
 
         report = asking.run(ws, wanted, size=n, announce=announce, confirm=goes_on)
-    given = {"FROM": from_, "Q": q, "FIELDS": fields, "NAME": new_task.free_name(from_, read_settings().data)}
+    given = {"FROM": from_, "Q": q, "FIELDS": fields, "NAME": new_task.name_for(from_)}
     again = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items() if value)
     after = f"make tag TASK={name}" if report.is_kept else f"make ask {again}"
     return Report(report.document, lambda: _show_asked(report), report.tried.check, hint=after)
@@ -243,24 +241,15 @@ def ask_some(
 def _show_asked(report: "AskReport") -> None:
     found = report.answers
     names = list(dict.fromkeys([report.draft.guess.key, *report.fields, *(name for one in found for name in one)]))
-    print_table(names, [[_cell(one.get(name)) for name in names] for one in found])
+    print_table(names, [[shown_value(one.get(name)) for name in names] for one in found])
     if (both := report.estimate) is not None:
-        told = f"by batch about {_amounts(both.batch)}, live {_amounts(both.live)}"
-        print_line(f"all {plural(report.rows, 'row')}: {told}")
+        ways = {"by batch": both.batch, "live": both.live}
+        told = (f"{usd(one.cost)} {way} in {format_duration(one.seconds)}" for way, one in ways.items())
+        print_line(f"all {plural(report.rows, 'row')} would cost about {', '.join(told)}")
+        for way, warning in ((way, warning) for way, one in ways.items() for warning in one.warnings):
+            Terminal().warn(f"{way}: {warning}")
     kept = f"{report.draft.path} is written: all in it is yours to change" if report.is_kept else "no answer was stored"
     print_line(f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {kept}")
-
-
-def _amounts(one: "ModeEstimate") -> str:
-    return usd(one.cost) + ("" if one.seconds is None else f" in {format_duration(one.seconds)}")
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list):
-        return "; ".join(map(_cell, value))
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value["quote"]) if is_quotation(value) else value_text(value)
 
 
 @command("new-task")

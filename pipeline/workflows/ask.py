@@ -15,7 +15,7 @@ from pipeline.batch.prepare import BatchPlan
 from pipeline.core.declaration import is_query
 from pipeline.core.errors import InputError
 from pipeline.engine.task_file import ENDING, FOLDER, ROWS, ItemsRows, declaration_in, place_in_python
-from pipeline.engine.task_record import GivenRows, task_of_rows
+from pipeline.engine.task_record import task_of_rows
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.tables.cells import rows_of
@@ -24,7 +24,7 @@ from pipeline.tables.source import ItemsFile
 from pipeline.workflows import new_task, preflight, try_out
 from pipeline.workflows.new_task import AnswerField, NewTask, TaskDraft
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.try_out import Announce, Confirm, TriedItem, TryReport
+from pipeline.workflows.try_out import Announce, Confirm, TryReport
 
 FEW = 5
 UNNAMED = "ask"  # what it is called in the accounts where it is not kept
@@ -32,12 +32,11 @@ STAND_IN = "a stand-in answers here: it shows the way, and cannot judge a questi
 
 
 class Asking(NamedTuple):
-    """What is to be asked of which rows: the question, the fields of an answer, and whether its file is kept."""
+    """What is to be asked: the question, the fields of an answer, and about what; without a name none is kept."""
 
     question: str
     fields: Sequence[AnswerField]
     new: NewTask
-    is_kept: bool
 
 
 @dataclass(repr=False)
@@ -52,7 +51,7 @@ class AskReport:
     fields: Sequence[str]
     rows: int
     tried: TryReport
-    estimate: Preflight | None = None
+    estimate: Preflight | None
 
     def __repr__(self) -> str:
         """Return in a line how it ended."""
@@ -61,10 +60,10 @@ class AskReport:
     @property
     def answers(self) -> list[dict[str, Any]]:
         """Return a row for each that was asked about: its key, and its fields, or why there is no valid answer."""
-        return [{self.draft.guess.key: one.id, **self._said(one)} for one in self.tried.items]
-
-    def _said(self, one: TriedItem) -> dict[str, Any]:
-        return one.answer if one.answer is not None else {"problem": f"{one.outcome}: {one.reason}".rstrip(": ")}
+        return [
+            {self.draft.guess.key: one.id, **(one.answer or {"problem": f"{one.outcome}: {one.reason}".rstrip(": ")})}
+            for one in self.tried.items
+        ]
 
     @property
     def document(self) -> dict[str, Any]:
@@ -93,10 +92,10 @@ def prepared(source: Any, question: str, *, fields: str = "", name: str = "", da
         new_task.check_name(name, data)
     if isinstance(source, str | Path):
         table = None if is_query(str(source)) else ItemsFile(Path(source))
-        return Asking(question, found, NewTask(name or UNNAMED, str(source), table), is_kept=bool(name))
+        return Asking(question, found, NewTask(name, str(source), table))
     if name:
         raise InputError("rows of Python stand in no file, which name= would keep", hint="write them to a file")
-    return Asking(question, found, NewTask(UNNAMED, ROWS, ItemsRows(rows_of(source))), is_kept=False)
+    return Asking(question, found, NewTask(name, ROWS, ItemsRows(rows_of(source))))
 
 
 def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce, confirm: Confirm) -> AskReport:
@@ -106,19 +105,16 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce, con
         InputError: there is no column of text or no row with one, the name is taken, or it was not confirmed.
         ConfigurationError: no key, no such model, or a budget has no room.
     """
-    new, path = asking.new, place_in_python(asking.new.name)
-    if asking.is_kept:
-        new_task.check_unused(ws, new.name)
-        path = Path(FOLDER) / f"{new.name}{ENDING}"
-    draft = new_task.drafted(ws, new, path)
+    name = asking.new.name
+    path = Path(FOLDER) / f"{name}{ENDING}" if name else place_in_python(UNNAMED)
+    if name:
+        new_task.check_unused(ws.store, name)
+    draft = new_task.drafted(ws.store, asking.new, path)
     for note in draft.guess.notes:
         ws.display.say(note)
-    if not (draft.guess.can_be_quoted or draft.guess.images):
-        there = excerpt(", ".join(draft.rows.columns))
-        said = f"{draft.what} has no column that holds a text to ask about; nothing was asked. Found: {there}"
-        raise InputError(said, hint="`make new-task` writes a file in which `prompt=` names any columns")
+    _check_text(draft, asking.fields)
     text = new_task.task_text(draft.items, draft.guess, what=draft.what, question=asking.question, fields=asking.fields)
-    declaration = declaration_in(text.encode(), new.name, path)
+    declaration = declaration_in(text.encode(), name or UNNAMED, path)
     task = task_of_rows(declaration, path, draft.rows.columns, ws.settings, at=ws.now())
     folder.seal_dead(ws)
     ids = task.take(draft.rows, store=ws.store, first=size, at=ws.now(), display=ws.display)
@@ -129,21 +125,31 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce, con
         beside.tell_backend()
         ws.display.say(STAND_IN)
     tried = try_out.ask_about(beside, ids, announce=announce, confirm=confirm)
-    report = AskReport(draft, asking.is_kept, [one.name for one in asking.fields], task.total, tried)
-    report.estimate = _for_all(beside, task, tried)
-    if tried.stopped or tried.interrupted:
-        report.is_kept = False
-    elif asking.is_kept:
+    if all(one.judgement is None for one in tried.items):
+        tried.check()
+    is_kept = bool(name) and not (tried.stopped or tried.interrupted)
+    if is_kept:
         new_task.write_new(path, text)
-    return report
+    names = [one.name for one in asking.fields]
+    return AskReport(draft, is_kept, names, task.total, tried, _for_all(beside, task.total, tried))
 
 
-def _for_all(ws: OpenWorkspace, task: GivenRows, tried: TryReport) -> Preflight | None:
+def _check_text(draft: TaskDraft, fields: Sequence[AnswerField]) -> None:
+    """Pass where there is a text to ask about, or an image where nothing of a text is to be quoted."""
+    guess, quotes = draft.guess, any(one.kind == "quote" for one in fields)
+    if not (guess.can_be_quoted or (guess.images and (guess.text or not quotes))):
+        there = excerpt(", ".join(draft.rows.columns))
+        what = "a text to quote" if guess.images else "a text to ask about"
+        said = f"{draft.what} has no column that holds {what}; nothing was asked. Found: {there}"
+        raise InputError(said, hint="`make new-task` writes a file in which `prompt=` names any columns")
+
+
+def _for_all(ws: OpenWorkspace, rows: int, tried: TryReport) -> Preflight | None:
     """Return what all rows would come to, each as those in the mean that were asked."""
     used = [one.usage for one in tried.items if one.usage.prompt]
     if not used:
         return None
-    each, rows, settings = sum(used, NO_USAGE), task.total, ws.settings
+    each, settings = sum(used, NO_USAGE), ws.settings
     tokens_in, tokens_out = (round(one * rows / len(used)) for one in (each.prompt, each.answer + each.thoughts))
     batches = math.ceil(max(rows / settings.batch_rows, tokens_in / settings.batch_tokens))
     usage = Usage(prompt=tokens_in, answer=tokens_out)

@@ -23,6 +23,7 @@ from pipeline.core.errors import InputError
 from pipeline.engine.task_file import ENDING, FOLDER, ItemsRows, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import workspace
+from pipeline.store.database import Store
 from pipeline.tables.cells import value_text
 from pipeline.tables.columns import COLUMN_NAMES, fold
 from pipeline.tables.fill import KEY_KINDS
@@ -100,22 +101,11 @@ def check_name(name: str, data: Path) -> None:
         InputError: there is such a task already, or the name can be none.
     """
     if not _can_be(name):
-        near = _NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
-        raise InputError(
-            f"a task cannot be called {name!r}; nothing was written",
-            hint="a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one"
-            + (f": {near}" if _can_be(near) else ""),
-        )
+        near = f": {near}" if (near := _near(name)) else ""
+        hint = f"a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one{near}"
+        raise InputError(f"a task cannot be called {name!r}; nothing was written", hint=hint)
     if (there := find_task_file(name, data)) is not None:
         raise _taken(there)
-
-
-def free_name(source: str, data: Path) -> str:
-    """Return what a task about a source may be called, and none is yet."""
-    near = "" if is_query(source) else _NO_LETTERS.sub("_", Path(source).stem.casefold()).strip("_0123456789")
-    named = near if _can_be(near) else "mine"
-    later = (f"{named[:30]}_{number}" for number in range(2, 100))
-    return next(one for one in (named, *later, "…") if find_task_file(one, data) is None)
 
 
 def run(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
@@ -124,28 +114,28 @@ def run(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
     Raises:
         InputError: a task of this name was used here, the items cannot be read, or the file cannot be written.
     """
-    check_unused(ws, new.name)
-    draft = drafted(ws, new, Path(FOLDER) / f"{new.name}{ENDING}")
+    check_unused(ws.store, new.name)
+    draft = drafted(ws.store, new, Path(FOLDER) / f"{new.name}{ENDING}")
     write_new(draft.path, task_text(draft.items, draft.guess, what=draft.what))
     return draft
 
 
-def check_unused(ws: OpenWorkspace, name: str) -> None:
+def check_unused(store: Store, name: str) -> None:
     """Pass where no task of a name was used in a workspace; else it is an InputError."""
-    with ws.store.read() as tx:
+    with store.read() as tx:
         known = workspace.get_task(tx, name)
     if known is not None:
         raise _taken(Path(known.path))
 
 
-def drafted(ws: OpenWorkspace, new: NewTask, path: Path) -> TaskDraft:
+def drafted(store: Store, new: NewTask, path: Path) -> TaskDraft:
     """Guess the columns of the items for a file at some path; nothing is written.
 
     Raises:
         InputError: the items cannot be read, or no prompt can name their text.
     """
     if new.table is None:
-        found = ItemsQuery(ws.store, new.source)
+        found = ItemsQuery(store, new.source)
         guess = guess_columns(found.columns, found, keys=list(found.columns)[:1])
         return TaskDraft(path, new.source.strip(), "the query", guess, found)
     guess = guess_columns(new.table.columns, new.table)
@@ -154,6 +144,17 @@ def drafted(ws: OpenWorkspace, new: NewTask, path: Path) -> TaskDraft:
         return TaskDraft(path, new.source, "rows", guess, new.table)
     items = Path(os.path.relpath(new.table.path.resolve(), path.parent.resolve())).as_posix()
     return TaskDraft(path, items, new.table.path.name, guess, new.table)
+
+
+def name_for(source: str) -> str:
+    """Return what a task about a source may be called."""
+    return _near("" if is_query(source) else Path(source).stem) or "mine"
+
+
+def _near(name: str) -> str:
+    """Return the name nearest to another that a task can have, empty where there is none."""
+    near = _NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
+    return near if _can_be(near) else ""
 
 
 def _can_be(name: str) -> bool:

@@ -150,6 +150,7 @@ def test_a_query_rows_of_json_and_an_image_are_asked_about_too(workspace: Worksp
     [
         ({"q": " ¿ ? "}, "Q= asks for nothing"),
         ({"source": "none.csv"}, "none.csv is not there"),
+        ({"source": "photos.csv", "fields": "what: quote"}, "photos.csv has no column that holds a text to quote"),
         ({"source": "numbers.csv"}, "numbers.csv has no column that holds a text to ask about"),
         ({"source": "SELECT note FROM nowhere"}, "nowhere"),
         ({"fields": "tone: praise||blame"}, "FIELDS, at character 14: a choice is expected"),
@@ -173,6 +174,7 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
     table(workspace, "t.csv", ("id", "text"))
     workspace.put("numbers.csv", "id,price,year\n1,2.5,2019\n2,3.5,2020\n")
     workspace.put("tasks/there.py", "mine\n")
+    workspace.put("photos.csv", "id,picture\n1,a.jpg\n2,b.jpg\n")
     options = {"q": "Tone?", **given}
     assert said in workspace.do("ask", options.pop("source", "t.csv"), code=2, **options).err
     assert calls(api) == 0
