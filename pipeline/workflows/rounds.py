@@ -15,14 +15,13 @@ from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.send import SendOutcome
 from pipeline.batch.submit import Submitted
-from pipeline.core import files
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import OPEN, BatchState, RemoteState, remote_state
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
-from pipeline.quality.report import FOLDER
+from pipeline.quality.report import sweep_reports
 from pipeline.store import asks, batches, money, runs
 from pipeline.store.runs import PilotVerdict
 
@@ -400,7 +399,7 @@ class Rounds:
         if owes_report and report.is_over and report.quality is None:
             self._stale[ws.extractor] = None
         self.judge(last=True)
-        files.sweep_parts(ws.data / FOLDER / f"{ws.task.name}-")  # a report that a killed process was writing
+        sweep_reports(ws.data, ws.task.name)
         with ws.store.read() as tx:
             report.parked = max(0, asks.count_parked(tx, ws.task.name, own=ws.task.own) - self._parked)
             report.overrun = budget.budgets(ws).overrun(tx)
