@@ -235,8 +235,8 @@ class Rounds:
             is_left = self.askable() or self.batches(BatchState.PREPARED)
             if not (wait and is_left and (sent.sent or came)) or self.is_stopped:
                 break
-        self._may_submit()  # it is told also where nothing is left to send
-        while wait and self.report.is_down and not self.is_stopped and self.batches(*AT_API):
+        is_held = not self._may_submit()  # it is told also where nothing is left to send
+        while wait and is_held and not self.is_stopped and self.batches(*AT_API):
             self.collect(wait=True)
 
     @property
@@ -311,6 +311,7 @@ class Rounds:
         live.samples = [(names.get(item_id, item_id), reason) for item_id, reason in live.samples]
         if live.run is not None and not live.interrupted:
             self._stale[ws.extractor] = None
+            self.judge(last=False)  # before batches are waited for, which may take a day
         return live
 
     def stop_asking(self) -> None:
