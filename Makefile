@@ -117,7 +117,7 @@ rollback: setup ## take back the answers of EXTRACTOR=passage-concepts@2, or of 
 best-concepts: setup ## print the preferred concepts of PASSAGE=id, or of all passages as JSON lines
 doctor: setup ## check the workspace against itself and the backend, and say what repairs it
 backup: setup ## copy the whole workspace into a new folder: TO=path; on PostgreSQL it says what to type
-restore: setup ## put a backup into DATA=folder, which holds no workspace yet: FROM=path; with DATABASE_URL= its database into PostgreSQL
+restore: setup ## put a backup into DATA=folder, which is new or empty: FROM=path; with DATABASE_URL= its database into PostgreSQL
 forget: setup ## remove one person everywhere: EXPERT=username; or an item of your own task: TASK=reviews ITEM=key
 clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing needs; DRY=1 only lists them
 eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.tsv

@@ -280,8 +280,7 @@ class _Asking:
                     continue
                 if not (self._ready or self._later or self._calls or self._ends):
                     if self._no_more is StopReason.BUDGET:
-                        with self._ws.store.read() as tx:
-                            self._end(budget.budgets(self._ws).without_room(tx))
+                        self._end(await asyncio.to_thread(self._without_room))
                     break
                 pause = self._pause()
                 if pause > 0:
@@ -301,6 +300,13 @@ class _Asking:
             self._ready += [_Line(request, opened) for request in one.lines]
         else:
             self._no_more = one
+
+    def _without_room(self) -> budget.BudgetError:
+        held = budget.budgets(self._ws)
+        with self._ws.store.read() as tx:
+            nearest = held.nearest(tx)
+        assert nearest is not None  # noqa: S101 - it has no room
+        return held.without_room(nearest)
 
     def _pause(self) -> float:
         """Return how long the next line waits, in seconds; 0.0 where it may be asked now."""

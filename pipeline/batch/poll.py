@@ -303,7 +303,7 @@ def _download_result(ws: OpenWorkspace, number: int, remote: "RemoteBatch") -> N
         if batch.state is BatchState.SUBMITTED:
             _Download(ws, batch, remote).run()
             upload = batch.upload
-    drop_upload(ws.client, upload)
+    drop_upload(ws.client, upload, warn=ws.display.warn)
 
 
 def _fetch_lost(ws: OpenWorkspace) -> None:

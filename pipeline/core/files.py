@@ -122,10 +122,10 @@ def is_abandoned(part: Path) -> bool:
 
 
 def sweep_parts(path: Path) -> None:
-    """Remove the part files of dead processes beside `path` whose names begin as it does."""
-    for part in path.parent.glob(f"{glob.escape(path.name)}*{PART}"):
+    """Remove the part files and folders of dead processes beside `path`."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*{PART}"):
         if is_abandoned(part):
-            part.unlink(missing_ok=True)
+            remove_link(part)
 
 
 def seal_bytes(path: Path, data: bytes) -> Sealed:
@@ -260,9 +260,7 @@ def remove_link(path: Path) -> None:
 
 def staging_of(path: Path) -> Path:
     """Make and return an empty folder beside `path` for what is not whole yet; what dead processes left there goes."""
-    for part in path.parent.glob(f"{path.name}.*{PART}"):
-        if part.is_dir() and is_abandoned(part):
-            remove_link(part)
+    sweep_parts(path)
     staging = part_of(path)
     staging.mkdir(parents=True)
     return staging

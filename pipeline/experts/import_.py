@@ -245,10 +245,11 @@ def _person(row: SourceRow | Finding, seen: SeenIds, *, as_written: bool = False
 
 def _with_parts(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return cells with the first and last name that a whole name says; beside one of the two it says the other."""
-    whole = cells.get(WHOLE_NAME)
-    others = {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
+    if WHOLE_NAME not in cells:
+        return cells
+    whole, others = cells[WHOLE_NAME], {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
     if not isinstance(whole, str):
-        return others if whole is None else {PARTS[0]: whole, **others}
+        return {PARTS[0]: whole, **others}
     whole, (first, last) = whole.strip(), (str(others.get(name) or "").strip() for name in PARTS)
     without_last = whole.removesuffix(f" {last}").removeprefix(f"{last}, ")
     without_first = whole.removeprefix(f"{first} ").removesuffix(f", {first}")
@@ -379,7 +380,7 @@ def run(
 def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> list[Finding]:
     """Write some people, and count them; return what is to be told of each. Of a `dry` import nothing is written."""
     told = [change for person in people for change in person.changes]
-    known = table.by_usernames(tx, [person.username for person in people])
+    known = _known(tx, people)
     new = [person for person in people if person.username not in known]
     if not done.dry:
         table.insert_people(tx, [(person.username, person.values) for person in new])
@@ -409,6 +410,18 @@ def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> li
         elif key in claimed:
             told.append(_kept(person, values, "changed while being asked; the answer to the old text will be kept"))
     return told
+
+
+def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any, Any]]:
+    """Return the rows of people who are there, by the username in the file.
+
+    A column of an adopted table may compare without case; then its answer holds, or the row could not be written.
+    """
+    asked = {person.username for person in people}
+    found = table.by_usernames(tx, list(asked))
+    others = {name.casefold(): row for name, row in found.items() if name not in asked}
+    alike = {name: others[name.casefold()] for name in asked if name.casefold() in others}
+    return {**alike, **{name: row for name, row in found.items() if name in asked}}
 
 
 def _kept(person: Person, values: Mapping[str, Any], reason: str) -> Finding:

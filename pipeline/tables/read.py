@@ -9,7 +9,7 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -60,8 +60,18 @@ class SourceFile:
     columns, of JSON as far as the first rows have them, empty where a column has none; `notes` concern the whole file.
     """
 
-    def __init__(self, path: Path, hint: str, default: str = "csv", *, max_line: int = MAX_LINE) -> None:
+    def __init__(
+        self,
+        path: Path,
+        hint: str,
+        default: str = "csv",
+        *,
+        max_line: int = MAX_LINE,
+        is_known: Callable[[str], bool] = bool,
+    ) -> None:
         """Find out what the file is, of a `default` format where its name does not say; `hint` says what it should be.
+
+        `is_known` tells which names of columns are known, by which a delimiter is told.
 
         Raises:
             InputError: there is no such file, it is empty or damaged, or its header cannot be read.
@@ -83,7 +93,7 @@ class SourceFile:
                 with self._parquet() as table:
                     self.names, note = list(table.schema_arrow.names), ""
             elif self.format == "csv":
-                self.names = self._header()
+                self.names = self._header(is_known)
             else:
                 values = (row.values for row in islice(self.rows(), _SAMPLED) if isinstance(row, SourceRow))
                 self.names = list(dict.fromkeys(chain.from_iterable(values)))
@@ -144,8 +154,11 @@ class SourceFile:
             raise self._refused(f" is no {word}: it starts with {excerpt(text[:20])!r}")
         return named
 
-    def _header(self) -> list[str]:
-        """Return the names in the first record that is not blank; the delimiter is the one by which there are most."""
+    def _header(self, is_known: Callable[[str], bool]) -> list[str]:
+        """Return the names in the first record that is not blank.
+
+        The delimiter is the one by which most names are known, of those the one by which there are most.
+        """
         with self._open() as file:
             head = list(islice(self._lines(file), _HEADER_LINES))
         lines = [line.strip().strip("\ufeff").casefold() for line in head]
@@ -155,7 +168,12 @@ class SourceFile:
         if "\0" in head[at] or BAD_TEXT.search(head[at]):
             raise self._refused(" is no text: save a spreadsheet as CSV first")
         found = {one: _names_in(head[at:], one) for one in _DELIMITERS}
-        self._delimiter = max(_DELIMITERS, key=lambda one: len(found[one][0]))
+
+        def worth(delimiter: str) -> tuple[int, int, int]:
+            names, _ = found[delimiter]
+            return sum(map(is_known, names)), len(names) * ('"' not in "".join(names)), len(names)
+
+        self._delimiter = max(_DELIMITERS, key=worth)
         names, taken = found[self._delimiter]
         if any(not some and (f'{one}"' in head[at] or not names) for one, (some, _) in found.items()):
             said = f", line {at + 1}: {_OPEN_QUOTE}, or not at the end of a name"

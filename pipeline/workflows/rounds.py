@@ -15,14 +15,13 @@ from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.send import SendOutcome
 from pipeline.batch.submit import Submitted
-from pipeline.core import files
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import OPEN, BatchState, RemoteState, remote_state
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
-from pipeline.quality.report import FOLDER
+from pipeline.quality.report import sweep_reports
 from pipeline.store import asks, batches, money, runs
 from pipeline.store.runs import PilotVerdict
 
@@ -236,8 +235,8 @@ class Rounds:
             is_left = self.askable() or self.batches(BatchState.PREPARED)
             if not (wait and is_left and (sent.sent or came)) or self.is_stopped:
                 break
-        self._may_submit()  # it is told also where nothing is left to send
-        while wait and self.report.is_down and not self.is_stopped and self.batches(*AT_API):
+        is_held = not self._may_submit()  # it is told also where nothing is left to send
+        while wait and is_held and not self.is_stopped and self.batches(*AT_API):
             self.collect(wait=True)
 
     @property
@@ -312,6 +311,7 @@ class Rounds:
         live.samples = [(names.get(item_id, item_id), reason) for item_id, reason in live.samples]
         if live.run is not None and not live.interrupted:
             self._stale[ws.extractor] = None
+            self.judge(last=False)  # before batches are waited for, which may take a day
         return live
 
     def stop_asking(self) -> None:
@@ -400,7 +400,7 @@ class Rounds:
         if owes_report and report.is_over and report.quality is None:
             self._stale[ws.extractor] = None
         self.judge(last=True)
-        files.sweep_parts(ws.data / FOLDER / f"{ws.task.name}-")  # a report that a killed process was writing
+        sweep_reports(ws.data, ws.task.name)
         with ws.store.read() as tx:
             report.parked = max(0, asks.count_parked(tx, ws.task.name, own=ws.task.own) - self._parked)
             report.overrun = budget.budgets(ws).overrun(tx)

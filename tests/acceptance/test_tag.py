@@ -180,6 +180,11 @@ def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, api: 
     day = {"BUDGET_PER_DAY": f"{spent * 1.01:.9f}"}
     for verb in ("submit", "tag_live"):
         assert "BUDGET_PER_DAY" in workspace.do(verb, code=3, **day).err
+    both: dict[str, Any] = {
+        "BUDGET": 0,
+        "BUDGET_PER_DAY": f"{spent / 2:.9f}",
+    }  # passed: told is the one that says when there is room
+    assert "BUDGET_PER_DAY" in str(tag(workspace, mode="live", **both)["out_of_money"])
     assert "BUDGET_PER_DAY" in str(workspace.read("run", **day)["out_of_money"])
     assert (posts(api, LIVE), posts(api, CREATE)) == (made, 0)
     api.fault("status", args=FULL, path=CREATE)
@@ -200,6 +205,21 @@ def test_a_budget_with_room_for_a_batch_alone_gets_a_batch(workspace: Workspace)
     found = tag(workspace, wait=True, BUDGET=f"{live * 0.7:.9f}")
     assert (found["mode"], found["left"], found["out_of_money"]) == ("batch", 0, "")
     assert "budget" in found["reason"]
+
+
+def test_live_answers_are_judged_before_batches_are_waited_for(workspace: Workspace, api: Engine) -> None:
+    """The report is there while a batch that was sent before is under way, which may take a day."""
+    workspace.people(4)
+    api.fault("never_ends")
+    workspace.do("submit", limit=1)
+    with workspace.start("tag", mode="live", wait=True) as running:
+        until = time.monotonic() + LONGEST_S
+        while not [*workspace.data.glob("reports/*.md")]:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert workspace.states() == {"claimed": 1, "tagged": 3}
+        running.signal(signal.SIGINT)
+        running.wait()
 
 
 def test_a_reply_without_usage_counts_at_its_estimate(workspace: Workspace, api: Engine) -> None:
