@@ -276,7 +276,7 @@ def _name_in_prompt(column: str, columns: Iterable[str]) -> str | None:
 
 
 class AnswerField(NamedTuple):
-    """One field of an answer: its name, its kind (of `KINDS`, else "choice"), and what a choice is among."""
+    """One field of an answer: its name, its kind (of `KINDS`), and what a choice is among."""
 
     name: str
     kind: str
@@ -292,7 +292,7 @@ KINDS = {  # of fields: how a class has each, an example, and what is said of it
     "bool": ("bool", "True", ""),
     "date": (_NULL.format("date"), "None", ""),
     "list": ("list[str]", "[]", "an empty list is an answer, too"),
-    "choice": ("Literal[{}]", "", "one of these, and nothing else"),
+    "a|b|c": ("Literal[{}]", "", "one of these, and nothing else"),
 }
 _GRAMMAR = "text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), or choices: a|b|c"
 _SUCH_AS = 'FIELDS="tone: praise|blame|mixed; reason: quote; year: int; topics: list" is such a list'
@@ -325,11 +325,7 @@ def _field_name(part: str, at: int, before: Sequence[str]) -> str:
     name = normalize("NFKC", part.strip())  # as Python reads it
     if not name.isidentifier() or name.startswith("_"):
         near = _NO_WORD.sub("_", name).strip("_0123456789")
-        said = (
-            f"{excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
-            if name
-            else "a name is expected"
-        )
+        said = f"{excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
         raise _wrong(at, part, said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
     folded, is_long = name.casefold(), len(name.encode()) > MAX_COLUMN
     is_taken = folded in _TAKEN or folded.startswith(OWN) or hasattr(BaseModel, name) or keyword.iskeyword(name)
@@ -340,7 +336,7 @@ def _field_name(part: str, at: int, before: Sequence[str]) -> str:
 
 
 def _field(name: str, part: str, at: int, *, told: bool) -> AnswerField:
-    kind = part.strip()
+    kind = part.strip() if told else "text"
     if "|" in kind:
         choices: list[str] = []
         for one in part.split("|"):
@@ -349,11 +345,9 @@ def _field(name: str, part: str, at: int, *, told: bool) -> AnswerField:
                 raise _wrong(at, one, f"{said}, and {name!r} is one of several: a|b|c")
             choices.append(one.strip())
             at += len(one) + 1
-        return AnswerField(name, "choice", tuple(choices))
-    if kind in KINDS and kind != "choice":
+        return AnswerField(name, "a|b|c", tuple(choices))
+    if kind in KINDS:
         return AnswerField(name, kind)
-    if not told:
-        return AnswerField(name, "text")
     near = "".join(f"; did you mean {one}?" for one in get_close_matches(kind, KINDS, n=1))
     raise _wrong(at, part, f"{excerpt(kind)!r} is no kind of a field{near}" if kind else "a kind is expected", _GRAMMAR)
 

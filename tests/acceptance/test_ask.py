@@ -123,7 +123,7 @@ def test_killed_where_its_files_go_it_leaves_none(workspace: Workspace, tmp_path
         assert dead.spent()["actual"] == pytest.approx(workspace.spent()["actual"], abs=1e-6)
 
 
-def test_a_query_rows_of_json_and_an_image_are_asked_about_too(workspace: Workspace) -> None:
+def test_a_query_and_rows_of_any_width_are_asked_about_too(workspace: Workspace) -> None:
     """Where nothing is called like a key a hash is one; a query runs on the workspace's database."""
     workspace.settings["YES"] = "1"
     workspace.people(1)

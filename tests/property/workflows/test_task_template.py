@@ -40,7 +40,7 @@ def test_the_file_says_what_was_guessed(
 def test_the_file_asks_what_was_asked(question: str, choices: list[str]) -> None:
     """The question is its docstring, and a choice is among the words that were given, whatever stands in them."""
     guess = TableGuess("id", "text", None, ("text",), can_be_quoted=True, notes=())
-    fields = [AnswerField("tone", "choice", tuple(choices)), AnswerField("why", "quote")]
+    fields = [AnswerField("tone", "a|b|c", tuple(choices)), AnswerField("why", "quote")]
     module = ast.parse(task_text("t.csv", guess, what="t.csv", question=question, fields=fields).encode())
     assert ast.get_docstring(module, clean=False) == inspect.cleandoc(question)
     answer = next(one for one in module.body if isinstance(one, ast.ClassDef))
