@@ -213,7 +213,7 @@ def _show_added(added: list[add_expert.AddedExpert]) -> None:
 def ask_some(
     from_: Annotated[str, Taken(None, NAME, metavar="FROM")],
     *,
-    q: Annotated[str, Taken("What is asked about each row.", NAME, "-q")],
+    q: Annotated[str, Taken("What is asked about each row.", NAME, "-q", metavar="QUESTION")],
     fields: Annotated[str, Taken("What an answer is of, such as 'tone: praise|blame; reason: quote; year: int'.")] = "",
     name: Annotated[str, Taken("Keep the question as tasks/NAME.py.")] = "",
     n: Annotated[int, Taken("How many rows are asked about.", COUNT, "-n")] = asking.FEW,
