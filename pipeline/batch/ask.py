@@ -244,7 +244,8 @@ class _Asking:
         asyncio.run(self._run())
         if self._broken is not None:
             raise self._broken
-        if self.report.stopped is None and self._service.down is not None and not self.report.answered:
+        is_down = self._service.down is not None and not (self.report.answered or self.report.is_late)
+        if self.report.stopped is None and is_down:
             self.report.stopped = self._service.down
         return self.report
 

@@ -23,7 +23,7 @@ from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN, Way
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
-from pipeline.store import asks, runs
+from pipeline.store import answers, asks, runs
 from pipeline.store.runs import PilotVerdict
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.preflight import Preflight
@@ -119,6 +119,7 @@ def run(
     if report.asked or not options.backfill:
         _, cost = estimated.going_out(report.mode)
         announce(estimated, report.mode, report.reason)
+        _tell_saved(ws)
         is_asked_first = options.backfill or cost > ws.settings.confirm_above
         if (is_asked_first or (options.mode == "auto" and estimated.is_dear)) and not confirm(cost):
             raise InputError("not confirmed; nothing was started", hint="YES=1 answers yes, and so does MODE=live")
@@ -131,6 +132,16 @@ def run(
         with ws.store.write() as tx:
             runs.end_run(tx, number, why=report.out_of_money or "nobody is left", at=ws.now())
     return report
+
+
+def _tell_saved(ws: OpenWorkspace) -> None:
+    """Say what an earlier run spares this one: it was killed, or rows came since."""
+    with ws.store.read() as tx:
+        mine = (one for one in answers.version_counts(tx, ws.task.name) if f"{one.label}/{one.model}" == ws.extractor)
+        done = sum(one.items for one in mine)
+        paid = answers.paid_for_version(tx, ws.task.name, ws.extractor)
+    if done:
+        ws.display.say(f"{done:,} answered before, not asked again (${paid:,.2f})")
 
 
 def _is_pilot_begun(ws: OpenWorkspace) -> bool:
@@ -211,6 +222,7 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
     asked = going.ask_live(way, stop_at=stop_at)
     if asked.is_late and report.unasked and options.if_shed == "batch":
         ws.display.say(f"the deadline is over: {report.unasked:,} {ws.task.words.many} go by batch")
+        report.live, report.unasked = (asked if asked.done else None), 0
         return going.advance(wait=wait)
     if asked.is_late and report.unasked:
         ws.display.say(f"the deadline is over: {report.unasked:,} {ws.task.words.many} are asked live, at full price")
