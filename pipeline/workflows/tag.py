@@ -120,9 +120,10 @@ def run(
         _, cost = estimated.going_out(report.mode)
         announce(estimated, report.mode, report.reason)
         _tell_saved(ws)
-        is_asked_first = options.backfill or cost > ws.settings.confirm_above
-        if (is_asked_first or (options.mode == "auto" and estimated.is_dear)) and not confirm(cost):
-            raise InputError("not confirmed; nothing was started", hint="YES=1 answers yes, and so does MODE=live")
+        is_dear = options.mode == "auto" and estimated.is_dear
+        if (options.backfill or is_dear or cost > ws.settings.confirm_above) and not confirm(cost):
+            live = ", and so does MODE=live" * is_dear
+            raise InputError("not confirmed; nothing was started", hint=f"YES=1 answers yes{live}")
         if options.skip_pilot:
             pilot.waive_open_pilot(ws)
         number = _begin_run(ws, options, going, estimated)

@@ -24,7 +24,7 @@ def cost_of(one: dict[str, Any], tier: str) -> float:
 def check_paid(workspace: Workspace, outside: Outside) -> None:
     """Hold that each answer cost what the tier costs that served it, one of them where it was asked twice."""
     answered = [one for one in workspace.asked() if one["outcome"] == "answered"]
-    assert len(answered) == PEOPLE + 2
+    assert len(answered) == PEOPLE + 1
     for one in answered:
         told = f"law number {int(one['item']) - 1}."  # whose ids count from 1
         tiers = {tier for request, tier in outside.tiers if told in user_text(request)}
@@ -43,16 +43,13 @@ def test_what_is_shed_and_killed_is_asked_until_all_is_answered_and_paid_as_serv
     for _ in range(KILLS):
         fate = Fate(chance.randrange(1, 60), chance.choice(("before", "after")))
         killed += elsewhere.run("tag", mode="flex", fate=fate).code == KILLED
-    elsewhere.do("tag", mode="flex")
-    elsewhere.people(1, first=PEOPLE)
-    done = elsewhere.do("tag", mode="flex")
-    assert f"{PEOPLE} answered before, not asked again ($" in done.err
-    elsewhere.put("new.json", json.dumps({"username": "eve", "bio": f"I teach water law number {PEOPLE + 1}."}))
+    assert " answered before, not asked again ($0.0" in elsewhere.do("tag", mode="flex").err
+    elsewhere.put("new.json", json.dumps({"username": "eve", "bio": f"I teach water law number {PEOPLE}."}))
     elsewhere.do("add", "new.json", mode="priority")
-    assert elsewhere.states() == {"tagged": PEOPLE + 2}
+    assert elsewhere.states() == {"tagged": PEOPLE + 1}
     assert {one["way"] for one in elsewhere.batches()} == {"flex", "priority"}
     asked = outside.kept.questions()
-    assert (len(asked), killed > 1, sum(asked.values()) - len(asked) <= killed) == (PEOPLE + 2, True, True)
+    assert (len(asked), killed > 1, sum(asked.values()) - len(asked) <= killed) == (PEOPLE + 1, True, True)
     check_paid(elsewhere, outside)
 
 

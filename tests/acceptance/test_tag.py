@@ -55,14 +55,15 @@ def test_both_ways_are_estimated_before_and_nothing_is_touched(workspace: Worksp
         sum(map(float.__mul__, map(float, tokens), BATCH_PRICE)) / 1e6, abs=1e-5
     )
     assert (dry["requests"], dry["tokens_in"]) == (7, tokens[0])
-    assert look["recommended"] == "live"
+    assert look["flex"]["cost"] == look["batch"]["cost"]
+    assert look["recommended"] == "flex"
     assert workspace.read("preflight", BATCH_ROWS=3)["batch"]["batches"] == 3
     models = workspace.put("models.toml", LIMITED)
     small = workspace.read("preflight", MODELS_FILE=models, MODEL="small-one", BATCH_ROWS=2)["batch"]
     assert (small["quota"]["turns"] > 1, small["price_source"], small["priced_on"]) == (True, "mine", "2026-11-01")
     said = workspace.do("preflight").out
     assert "7 people" in said
-    assert "recommended: live" in said
+    assert "recommended: flex" in said
     assert api.journal() == []
     assert workspace.batches() == []
     workspace.do("tag_live")
@@ -72,14 +73,15 @@ def test_both_ways_are_estimated_before_and_nothing_is_touched(workspace: Worksp
 
 
 def test_a_deadline_a_days_quota_and_a_budget_are_thought_of_before(workspace: Workspace) -> None:
-    """Enough time makes it a batch, little time live; the free tier has no batches; what does not fit is warned of."""
+    """The cheapest that is in time, flex where a batch takes longer; the free tier has no batches; what does not fit is warned of."""
     assert "import" in workspace.do("preflight", code=3).err
     workspace.people(9)
     for options, way, reason in (
-        ({"deadline": "2d"}, "batch", ""),
-        ({"deadline": "1h"}, "live", "24 h"),
-        ({"DEADLINE": "0.001s", "RPM": 1}, "live", "neither"),
-        ({"TIER": "free", "RPD": 1}, "live", ""),
+        ({"deadline": "2d", "RPD": 5}, "batch", ""),
+        ({"deadline": "1h"}, "flex", "24 h"),
+        ({"deadline": "50s"}, "live", "50 s"),
+        ({"DEADLINE": "0.001s", "RPM": 1}, "flex", "no way"),
+        ({"TIER": "free", "RPD": 1}, "flex", "no batches"),
     ):
         found = workspace.read("preflight", **options)
         assert (found["recommended"], reason in found["reason"]) == (way, True), options
@@ -92,8 +94,8 @@ def test_a_deadline_a_days_quota_and_a_budget_are_thought_of_before(workspace: W
     assert [found[way]["affordable"] for way in ("batch", "live")] == [False, False]
 
 
-def test_few_are_asked_live_and_more_than_may_be_spent_unasked_is_asked_for(workspace: Workspace, api: Engine) -> None:
-    """Off a terminal no answer means no: nothing is begun, and YES=1 is what to type; then all are tagged live."""
+def test_few_are_asked_by_flex_and_more_than_may_be_spent_unasked_is_asked_for(workspace: Workspace, api: Engine) -> None:
+    """Off a terminal no answer means no: nothing is begun, and YES=1 is what to type; then all are tagged by flex."""
     workspace.people(6, without_bio=2)
     refused = workspace.do("tag", CONFIRM_ABOVE=0, code=2)
     assert "estimated $" in refused.err
@@ -104,7 +106,7 @@ def test_few_are_asked_live_and_more_than_may_be_spent_unasked_is_asked_for(work
         workspace.do("tag", deadline=deadline, code=2)
     assert posts(api, "") == 0
     found = tag(workspace, CONFIRM_ABOVE=0, yes=True)
-    assert (found["mode"], found["left"], posts(api, LIVE), posts(api, CREATE)) == ("live", 0, 6, 0)
+    assert (found["mode"], found["left"], posts(api, LIVE), posts(api, CREATE)) == ("flex", 0, 6, 0)
     assert workspace.states() == {"tagged": 6, "no_bio": 2}
     assert "nothing to tag" in workspace.do("tag").out
 
@@ -112,14 +114,14 @@ def test_few_are_asked_live_and_more_than_may_be_spent_unasked_is_asked_for(work
 def test_it_goes_on_with_what_is_under_way_and_asks_again_who_failed(workspace: Workspace, api: Engine) -> None:
     """Without waiting it returns; with it, the same batch comes home, a refused line goes out in the next one.
 
-    Few who are left are asked live, and what was submitted is waited for all the same.
+    Few who are left are asked by flex, and what was submitted is waited for all the same.
     """
     workspace.people(7)
     api.fault("schema_mismatch", times=1, key="tags/1$")
     assert tag(workspace, mode="batch", limit=4)["submitted"] == [1]
-    assert tag(workspace, limit=1)["mode"] == "live"
+    assert tag(workspace, limit=1)["mode"] == "flex"
     found = tag(workspace, wait=True, limit=2)
-    assert (found["mode"], found["ingested"], found["under_way"]) == ("live", {"1": 3}, 0)
+    assert (found["mode"], found["ingested"], found["under_way"]) == ("flex", {"1": 3}, 0)
     found = tag(workspace, mode="batch", wait=True)
     assert (found["left"], posts(api, CREATE)) == (0, 2)
     assert workspace.states() == {"tagged": 7}
