@@ -152,7 +152,7 @@ class Workspace:
     def tag(
         self,
         task: TaskLike,
-        mode: Literal["auto", "batch", "live"] = "auto",
+        mode: Literal["auto", "batch", "flex", "live"] = "auto",
         *,
         wait: bool = True,
         budget: float | None = None,
@@ -174,7 +174,9 @@ class Workspace:
         how: dict[str, Any] = {"wait": wait, "budget": budget, "limit": limit, "items": items, **settings}
         return self._run(self._tagging(task, mode, **how))
 
-    async def tag_async(self, task: TaskLike, mode: Literal["auto", "batch", "live"] = "auto", **how: Any) -> TagReport:
+    async def tag_async(
+        self, task: TaskLike, mode: Literal["auto", "batch", "flex", "live"] = "auto", **how: Any
+    ) -> TagReport:
         """Do as `tag` while the event loop goes on; to cancel it ends it in order, and it can be called again."""
         with self._telling():
             return await _await_in_thread(self._tagging(task, mode, **how))
