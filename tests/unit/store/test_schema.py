@@ -51,3 +51,18 @@ def test_a_subject_that_refuses_leaves_no_table(store: Store) -> None:
         schema.ensure_schema(store, [refuse])
     with store.read() as tx:
         assert inspect(tx).get_table_names() == []
+
+
+def test_the_tables_of_the_schema_before_are_brought_to_this_one(store: Store) -> None:
+    """With what stands in them; once."""
+    schema.ensure_schema(store, [])
+    with store.write() as tx:
+        for table in (schema.answers, schema.attempts):
+            tx.execute(text(f"ALTER TABLE {table.name} DROP COLUMN tier"))
+        tx.execute(text("UPDATE findable_workspace SET schema = '0022', backend = 'local'"))
+    for _ in "12":
+        schema.ensure_schema(store, [])
+    with store.read() as tx:
+        assert schema.is_schema_current(tx)
+        assert tx.execute(text("SELECT backend FROM findable_workspace")).scalar() == "local"
+        assert [*tx.execute(text("SELECT tier FROM findable_answers UNION SELECT tier FROM findable_attempts"))] == []
