@@ -435,7 +435,7 @@ class _Asking:
         line.failures, line.failing_since = line.failures + 1, min(line.failing_since, now)
         is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, NotSentError)
         line.silent += is_silent
-        if line.silent >= self._source.silent or now - line.failing_since > self._service.patience_s:
+        if line.silent >= self._source.silent or now - line.failing_since > self._service.patience_s(error):
             return self._give_up(line, error.message, is_lost=is_silent)
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
         asked_s = (error.retry_after_s if isinstance(error, UnavailableError) else None) or 0.0

@@ -19,6 +19,7 @@ STALL_S = 30.0  # calls are under way, and none succeeded for so long: one at a 
 TROUBLES = 3  # failures in a row, after which one call at a time is made, and patience may end
 LONGEST_PAUSE_S = 60.0
 FLEX_CALL_S = 60.0  # ours: what a call by flex takes before any was measured; it aims at 1 to 15 minutes
+SHED = (503,)  # the HTTP code by which flex has no room; its 429 are waited for as all others are
 SHED_FOR_S = 3_600.0  # ours: flex sheds what it has no room for, and is tried again for so long without any answer
 
 
@@ -33,9 +34,9 @@ class Service:
     """How many calls may be under way, and until when all wait; one that `hurries` gives up at a second refusal."""
 
     def __init__(self, ws: OpenWorkspace, end: Callable[[FindableError], None], way: Way, *, hurries: bool) -> None:
-        """Begin with a service that is taken to be well; `patience_s` is how long a failing one is tried again."""
+        """Begin with a service that is taken to be well."""
         self._ws, self._end, self._hurries, is_flex = ws, end, hurries, way is Way.FLEX
-        self.patience_s = max(SHED_FOR_S, ws.settings.retry_for) if is_flex else ws.settings.retry_for
+        self._shed_for_s = SHED_FOR_S if is_flex else 0.0
         self._stall_s = FLEX_S if is_flex else STALL_S
         self.pace = Pace(ws.limits, at=ws.monotonic())
         with ws.store.read() as tx:
@@ -45,6 +46,10 @@ class Service:
         self.down: RemoteError | None = None  # how the service failed the last call
         self._troubles, self._trouble_at, self._trouble_about = 0, -math.inf, ""
         self._failing_since = self._throttled_since = math.inf
+
+    def patience_s(self, error: RemoteError) -> float:
+        """Return how long, in seconds, what fails so is tried again."""
+        return max(self._shed_for_s if error.code in SHED else 0.0, self._ws.settings.retry_for)
 
     def at_once(self, *, in_flight: int) -> int:
         """Return how many calls may be under way now."""
@@ -73,7 +78,7 @@ class Service:
         now = self._ws.monotonic()
         self.throttled += 1
         self._throttled_since = min(self._throttled_since, now)
-        is_lasting = now - self._throttled_since > max(self.patience_s, self._ws.settings.poll_patience)
+        is_lasting = now - self._throttled_since > max(self._shed_for_s, self._ws.settings.poll_patience)
         if error.resets_at is not None or is_lasting or (self._hurries and self.throttled > 1):
             self._end(error)
         self.pace.refused(at=now, delay_s=error.retry_after_s)
@@ -90,5 +95,5 @@ class Service:
             self._troubles, self._trouble_at, self._trouble_about = self._troubles + 1, now, about
         if self._troubles > 1:
             self.hold_until = now + min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(self._troubles - 2, 10))
-        if self._troubles >= TROUBLES and now - self._failing_since > self.patience_s:
+        if self._troubles >= TROUBLES and now - self._failing_since > self.patience_s(error):
             self._end(error)
