@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from jobs.command import (
+    NAME,
     PATH,
     Dry,
     Map,
@@ -34,6 +35,7 @@ List = Annotated[
     Path | None,
     Taken("List every rejected row and changed value in this CSV file.", click.Path(path_type=Path, dir_okay=False)),
 ]
+Sheet = Annotated[str, Taken("The sheet of an .xlsx file; else the first.", NAME)]
 BROKEN = 10  # files that are named
 
 
@@ -45,18 +47,20 @@ def main(
     strict: Strict = False,
     report: List = None,
     dry: Dry = False,
+    sheet: Sheet = "",
 ) -> Report:
-    """Import the people in FILE: CSV with a header, JSON, JSON lines, or Parquet.
+    """Import the people in FILE: CSV with a header, .xlsx, JSON, JSON lines, or Parquet.
 
     One transaction; repeating it changes nothing. Columns are known by their names and by aliases in several languages;
-    what only looks alike is named with the MAP= that takes it. Rejected rows and changed values are shown by reason,
+    what only looks alike is named with the MAP= that takes it; others are kept, and come back in an export. Rejected
+    rows and changed values are shown by reason,
     and listed in --report. Exit code 2 if no row was imported.
     """
     from pipeline.experts import import_ as people
 
     _check_there(file, "imported")
     with (look_at_workspace if dry else make_workspace)(task="experts") as ws:
-        done = people.run(ws, file, mapping=map_, strict=strict, report=report, dry=dry)
+        done = people.run(ws, file, mapping=map_, strict=strict, report=report, dry=dry, sheet=sheet)
         return _imported(ws, done, words=("person", "people"), released="with a new biography")
 
 
@@ -207,17 +211,19 @@ def write_task(
     *,
     from_: Annotated[
         str,
-        Taken(
-            "The rows to ask about: a CSV, JSON, JSON lines or Parquet file, or a SELECT on the workspace's database."
-        ),
+        Taken("The rows to ask about: a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database."),
     ],
+    sheet: Sheet = "",
+    source: Annotated[
+        str, Taken("The SELECT's database: its address, or $NAME of a variable; else the workspace's.")
+    ] = "",
 ) -> Report:
     """Write `tasks/NAME.py`, which asks about the rows of a table of your own and runs as it is.
 
     The columns of the key and of the text are guessed by their names and what stands in them, and the guess is told;
     edit the file where it is wrong. Nothing is overwritten. A workspace is made where there is none.
     """
-    new = new_task.prepared(name, from_, data=read_settings().data)
+    new = new_task.prepared(name, from_, data=read_settings().data, sheet=sheet, source=source)
     with make_workspace(task="experts") as ws:
         written = new_task.run(ws, new)
 

@@ -85,7 +85,7 @@ class DeclaredTask(Task):
 
     how_to_index = 'index="{column}" in the task\'s file says by what text its rows are found'
     brings_items = True
-    export_word = "answer"
+    export_word = "row"
     export_choices = frozenset({"extractor", "rows", "cost"})
     columns = (KEY, HASH, VALUES)
 
@@ -389,7 +389,7 @@ class DeclaredTask(Task):
         return self.row_target.restore(tx) if self.row_target else 0
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
-        """Return each answer of one extractor beside its row, or the members of a list, by the key."""
+        """Return each row with its answer of one extractor, or the members of a list that the answers hold."""
         there = answers.standing_extractors(tx, self.name)
         among = [one for one in there if wanted.extractor is None or answers.is_of(one, wanted.extractor)]
         if wanted.extractor is not None and not among:

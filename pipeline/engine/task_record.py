@@ -43,7 +43,7 @@ from pipeline.store.rows import changed_since
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
 from pipeline.tables.fill import KEY_KINDS, ItemsFill, ItemsReport
-from pipeline.tables.source import ItemsFile, ItemsQuery
+from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
 from pipeline.tables.view import fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
 
@@ -112,7 +112,7 @@ def planned_views(settings: Settings) -> list[str]:
 
 
 def check_declarable(settings: Settings) -> bool:
-    """Return whether the task that TASK= names has its items in a file, which is right, and not in a query.
+    """Return whether the task that TASK= names brings its items, which are right, and asks no database of ours.
 
     Raises:
         ConfigurationError: there is no such file.
@@ -122,9 +122,10 @@ def check_declarable(settings: Settings) -> bool:
     if path is None:
         raise _unknown(settings, [])
     declaration = load_declaration(path)
-    if not declaration.is_query:
-        _record_of(declaration, path, _rows_source(declaration, path).columns, at=datetime.now(UTC))
-    return not declaration.is_query
+    brings_items = bool(not declaration.is_query or declaration.source)
+    if brings_items:
+        _record_of(declaration, path, _source(None, declaration, path).columns, at=datetime.now(UTC))
+    return brings_items
 
 
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
@@ -490,9 +491,13 @@ def _settle(tx: "Connection", *, record: TaskRecord, sha256: str | None) -> None
     asks.unpark(tx, record.name, ids=changed_since(tx, record.name, parked))
 
 
-def _source(store: "Store", declaration: Declaration, path: Path) -> Any:
-    return ItemsQuery(store, declaration.items) if declaration.is_query else _rows_source(declaration, path)
-
-
-def _rows_source(declaration: Declaration, path: Path) -> Any:
-    return given_rows(path) if declaration.items == ROWS else ItemsFile(Path(_items_place(declaration, path)))
+def _source(store: "Store | None", declaration: Declaration, path: Path) -> Any:
+    """Return where a task's rows come from: in Python, a file, or a query on the store or on another database."""
+    if declaration.source:
+        with other_database(declaration.source, path.parent) as other:
+            return ItemsQuery(other, declaration.items)
+    if declaration.is_query and store is not None:
+        return ItemsQuery(store, declaration.items)
+    if declaration.items == ROWS:
+        return given_rows(path)
+    return ItemsFile(Path(_items_place(declaration, path)), declaration.sheet)

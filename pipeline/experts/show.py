@@ -4,7 +4,7 @@ An import reads an export as it was. Tags stand in one cell of CSV, separated by
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -116,17 +116,23 @@ RATE, SCORED = HEADERS["hourly_rate"], "findability_score"
 KINDS = {**dict.fromkeys(HEADERS.values(), "text"), "tags": export.TEXTS, SCORED: "real"}
 
 
-def encode_experts(rows: Iterable[Mapping[Any, Any]], format_: str) -> Iterator[bytes]:
-    """Return the bytes of a file with these rows of `experts`; see `export.encoded`.
+def encode_experts(
+    rows: Iterable[tuple[Row, Mapping[str, Any]]], format_: str, *, beside: Sequence[str] = ()
+) -> Iterator[bytes]:
+    """Return the bytes of a file with these rows of `experts`, each with its cells of the columns `beside`.
 
-    In a column of one type a rate is text, for another program may have written one.
+    See `export.encoded`. In a column of one type a rate is text, for another program may have written one.
     """
     told = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
     documents = (  # in the form that an import reads without a word
-        {**one, **{name: rate_text(one[name]) for name in told if isinstance(one[name], float)}}
-        for one in map(_expert_document, rows)
+        {
+            **one,
+            **{name: rate_text(one[name]) for name in told if isinstance(one[name], float)},
+            **{name: cells.get(name) for name in beside},
+        }
+        for one, cells in ((_expert_document(row), cells) for row, cells in rows)
     )
-    return export.encoded(documents, format_, kinds=KINDS)
+    return export.encoded(documents, format_, kinds=KINDS | dict.fromkeys(beside, "text"))
 
 
 def _expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 Nothing that is there is overwritten. Which columns are the key, the text to ask about, and what says what a row is, is
 told by their names in a dozen languages; a text that is not called so is the longest column. A key must be in every row
-and in none twice, whatever it is called.
+and in none twice, whatever it is called; without one that is called so it is the first column that looks like one.
 """
 
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from pipeline.core import files
 from pipeline.core.declaration import MADE_KEY, NAME, RESERVED, column_named, columns_in, is_query
 from pipeline.core.errors import InputError
+from pipeline.core.redact import without_password
 from pipeline.engine.task_file import ENDING, FOLDER, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import workspace
@@ -24,23 +26,29 @@ from pipeline.tables.columns import COLUMN_NAMES, fold
 from pipeline.tables.fill import KEY_KINDS
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceRow
-from pipeline.tables.source import ItemsFile, ItemsQuery
+from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
 from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, SYSTEM
 
 SAMPLED = 1_000  # rows whose texts are measured
 _LAST_KEYS = ("name", "slug", "url", "username", "email", "title")  # where none is called like a key
-_ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr|no|code|number|nummer)$|(?<=[a-z])I[dD]$")
+_ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
 _TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
+_LIKE_KEY = re.compile(r"[A-Za-z0-9_.:/@#+-]{1,64}")
+_AMOUNT = re.compile(r"[+-]?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d\d?:\d\d.*")  # or a time
 _IMAGE = re.compile(r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
 _NO_WORD, _NO_LETTERS = re.compile(r"\W+"), re.compile("[^a-z0-9_]+")
 
 
 class NewTask(NamedTuple):
-    """What is to be written: the task's name, its source as it was given, and the file of it, None for a query."""
+    """What is to be written: the task's name, its items as they were given, and the file of it, None for a query.
+
+    A query is of the workspace's database, or of the one whose address is the `source`, which holds no password.
+    """
 
     name: str
-    source: str
+    items: str
     table: ItemsFile | None
+    source: str
 
 
 class TableGuess(NamedTuple):
@@ -74,11 +82,12 @@ class WrittenTask(NamedTuple):
         return {"file": str(self.path), "items": self.items, **told}
 
 
-def prepared(name: str, source: str, *, data: Path) -> NewTask:
+def prepared(name: str, items: str, *, data: Path, sheet: str = "", source: str = "") -> NewTask:
     """Return what is to be written, when the name can be one and a file of items can be read; nothing is made.
 
     Raises:
-        InputError: there is such a task already, the name can be none, or the file cannot be read.
+        InputError: there is such a task already, the name can be none, the file cannot be read, or the address of a
+            database, which is to stand in the task's file, holds a password.
     """
     if not _can_be(name):
         near = _NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
@@ -89,7 +98,13 @@ def prepared(name: str, source: str, *, data: Path) -> NewTask:
         )
     if (there := find_task_file(name, data)) is not None:
         raise _taken(there)
-    return NewTask(name, source, None if is_query(source) else ItemsFile(Path(source)))
+    if without_password(source) != source:
+        said = "SOURCE= holds a password, which would stand in the task's file; nothing was written"
+        raise InputError(said, hint=f"write {name.upper()}_URL=… into .env, and SOURCE='${name.upper()}_URL'")
+    if (source and not is_query(items)) or (sheet and is_query(items)):
+        said = f"{'SOURCE=' if source else 'SHEET='} is of {'a query' if source else 'a file'}; nothing was written"
+        raise InputError(said, hint="FROM= names a file, or is a query that begins with SELECT")
+    return NewTask(name, items, None if is_query(items) else ItemsFile(Path(items), sheet), source)
 
 
 def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
@@ -104,15 +119,17 @@ def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
         raise _taken(Path(known.path))
     path = Path(FOLDER) / f"{new.name}{ENDING}"
     if new.table is None:
-        found = ItemsQuery(ws.store, new.source)
-        guess = guess_columns(found.columns, found, keys=list(found.columns)[:1])
-        items, what = new.source.strip(), "the query"
+        with other_database(new.source, path.parent) if new.source else nullcontext(ws.store) as store:
+            found = ItemsQuery(store, new.items)
+        guess = guess_columns(found.columns, found)
+        items, what = new.items.strip(), "the query"
     else:
         guess = guess_columns(new.table.columns, new.table)
         guess = guess._replace(notes=(*new.table.notes, *guess.notes))
         items = Path(os.path.relpath(new.table.path.resolve(), path.parent.resolve())).as_posix()
         what = new.table.path.name
-    _write_new(path, task_text(items, guess, what=what))
+    where = {"source": new.source, "sheet": new.table.sheet if new.table else ""}
+    _write_new(path, task_text(items, guess, what=what, where=where))
     return WrittenTask(path, items, guess)
 
 
@@ -143,20 +160,18 @@ def _taken(path: Path) -> InputError:
     )
 
 
-def guess_columns(
-    columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], *, keys: Sequence[str] | None = None
-) -> TableGuess:
-    """Return what the columns of a table (with their kinds) seem to be; `keys` are the only ones that may be the key.
+def guess_columns(columns: Mapping[str, str], rows: Iterable[SourceRow | Finding]) -> TableGuess:
+    """Return what the columns of a table (with their kinds) seem to be.
 
     Raises:
         InputError: a prompt cannot name the column that holds the text.
     """
     may_be = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in _TAKEN]
-    if keys is None:
-        ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
-        keys = list(dict.fromkeys([*_called(may_be, COLUMN_NAMES["key"]), *ends, *_called(may_be, _LAST_KEYS)]))
+    ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
+    keys = list(dict.fromkeys([*_called(may_be, COLUMN_NAMES["key"]), *ends, *_called(may_be, _LAST_KEYS)]))
+    texts = {*_called(may_be, ("text", *COLUMN_NAMES["any_text"]))}
     cells: dict[str, list[str]] = {name: [] for name in columns}
-    key, note = _key_among([name for name in keys if name in may_be], rows, cells)
+    key, note = _key_among(keys, [one for one in may_be if one not in {*keys, *texts}], rows, cells)
     images = tuple(name for name in columns if name != key and columns[name] == "text" and _are_images(cells[name]))
     notes = [note, *(f"images: {excerpt(name)!r}, whose cells are images, or name some" for name in images)]
     there = [name for name in columns if (name != key or len(columns) == 1) and name not in images]
@@ -192,16 +207,22 @@ def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
 
 
 def _key_among(
-    keys: Sequence[str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]]
+    keys: Sequence[str], others: Sequence[str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]]
 ) -> tuple[str, str]:
-    """Return the first of some columns that can be the key, and what says so; texts of the first rows go to `cells`."""
-    seen: dict[str, set[str]] = {name: set() for name in keys}
+    """Return the first of some columns that can be the key, and what says so; texts of the first rows go to `cells`.
+
+    Where none of those can that are called like a key, it is the first of the `others` that looks like one.
+    """
+    seen: dict[str, set[str]] = {name: set() for name in (*keys, *others)}
     against: list[str] = []
     for number, row in enumerate((row for row in rows if isinstance(row, SourceRow)), start=1):
         for name in list(seen):
             value = value_text(row.values.get(name))
-            if value.strip() and value not in seen[name]:
+            if value.strip() and value not in seen[name] and (name in keys or _is_like_key(value)):
                 seen[name].add(value)
+                continue
+            if name not in keys:
+                del seen[name]
                 continue
             twice = f"has {excerpt(value)!r} twice, again in row {row.line}"
             against.append(f"{excerpt(name)!r} {twice if value.strip() else f'is blank in row {row.line}'}")
@@ -211,10 +232,16 @@ def _key_among(
                 texts.append(value_text(row.values.get(name)))
         elif not seen:
             break
-    for key in seen:
-        return key, f"key: {excerpt(key)!r}, which is in every row and in none twice"
+    for key in (one for one in seen if one in keys or seen[one]):
+        called = "" if key in keys else ", though it is not called like a key"
+        return key, f"key: {excerpt(key)!r}, which is in every row and in none twice{called}"
     why = "; ".join(against[:3]) or "no column is called like a key"
     return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {why}'
+
+
+def _is_like_key(value: str) -> bool:
+    """Return whether a value may tell rows apart, though its column does not say so: short, no blank, no amount."""
+    return bool(_LIKE_KEY.fullmatch(value)) and not _AMOUNT.fullmatch(value) and not _IMAGE.match(value)
 
 
 def _are_images(texts: Iterable[str]) -> bool:
@@ -258,7 +285,7 @@ class Answer(BaseModel):
 task = Task(
     answer=Answer,  # only what is valid by it is kept
     items={items},  # {source}
-    key={key},  # {key_said}
+{where}    key={key},  # {key_said}
 {images}    prompt={prompt},  # {{column}} is a row's value, as data between tags
     system=__doc__,  # the question
 {quotes_in}    index={index},  # the text that answered rows are found by: make index, make search
@@ -272,12 +299,16 @@ task = Task(
     # refresh=True,  # REFRESH=1 asks again about rows that changed
 )
 '''
+_WHERE = {"source": "the database of the query, which is only read", "sheet": "of the workbook"}
 _IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
 _QUOTE = "    quote: Quote  # must stand in {text!r}, or the answer is invalid; its place is kept with it\n"
 
 
-def task_text(items: str, guess: TableGuess, *, what: str) -> str:
-    """Return the text of a file that declares a task; `what` says of which table, for readers."""
+def task_text(items: str, guess: TableGuess, *, what: str, where: Mapping[str, str]) -> str:
+    """Return the text of a file that declares a task; `what` says of which table, for readers.
+
+    What else says `where` its items are stands by the names of the members; empty ones are left out.
+    """
     summary, tone, points = (second if fold(first) == fold(guess.key) else first for first, second in _FIELDS)
     is_made = guess.key == MADE_KEY
     return _FILE.format(
@@ -288,7 +319,8 @@ def task_text(items: str, guess: TableGuess, *, what: str) -> str:
         tone=tone,
         points=points,
         items=_literal(items),
-        source="a file, relative to this one: CSV, JSON lines, JSON or Parquet; or a SELECT",
+        source="a file, relative to this one: CSV, .xlsx, JSON lines, JSON or Parquet; or a SELECT",
+        where="".join(f"    {name}={_literal(one)},  # {_WHERE[name]}\n" for name, one in where.items() if one),
         key=_literal(guess.key),
         key_said="a hash of each row" if is_made else "tells rows apart",
         images=_IMAGES.format(names=", ".join(map(_literal, guess.images))) if guess.images else "",

@@ -22,7 +22,7 @@ def test_the_file_says_what_was_guessed(
 ) -> None:
     """Its literals are the names; a prompt names the columns, the text last."""
     guess = TableGuess(key, text, title, (text,) if title is None else (title, text), can_be_quoted, ())
-    written = task_text(items, guess, what=what)
+    written = task_text(items, guess, what=what, where={})
     module = ast.parse(written.encode())  # what a file holds, encoded as Python reads it
     call = next(one.value for one in reversed(module.body) if isinstance(one, ast.Assign))
     assert isinstance(call, ast.Call)
