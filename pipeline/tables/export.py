@@ -185,7 +185,7 @@ def _read(tx: Connection, query: Select[Any], sources: Mapping[str, str], kinds:
     for row in streamed(tx, query, page=PAGE):
         values = orjson.loads(row[0])
         said = {name: _value(values.get(name), kind) for name, kind in sources.items()}
-        yield said | {name: _value(cell, kind) for (name, kind), cell in zip(kinds.items(), row[1:], strict=True)}
+        yield said | {name: _value(value, kind) for (name, kind), value in zip(kinds.items(), row[1:], strict=True)}
 
 
 def _value(value: Any, kind: str) -> Any:

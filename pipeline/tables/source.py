@@ -124,7 +124,7 @@ def other_database(source: str, folder: Path) -> Iterator[Store]:
         raise InputError(said, hint=f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env")
     scheme, is_file, place = address.partition(":///")
     if is_file and scheme == "sqlite":
-        address = f"sqlite:///{folder.resolve() / place}"
+        address = f"sqlite:///{(folder / place).resolve()}"
     try:
         store = Store(address, is_ours=False)
         with contextlib.closing(store):
@@ -132,7 +132,7 @@ def other_database(source: str, folder: Path) -> Iterator[Store]:
     except InputError:
         raise
     except FindableError as error:
-        said, hint = (one.replace("FINDABLE_DATABASE_URL", "source=") for one in (error.message, error.hint))
+        said, hint = (re.sub("FINDABLE_DATABASE_URL=?", "source=", one) for one in (error.message, error.hint))
         raise type(error)(f"the database of source=: {said}", hint=hint) from error
 
 
