@@ -183,9 +183,9 @@ def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], fie
 def _read(tx: Connection, query: Select[Any], sources: Mapping[str, str], kinds: Mapping[str, str]) -> Iterator[_Row]:
     """Yield the rows of a SELECT, the source's first, as JSON has values; but times and dates are themselves."""
     for row in streamed(tx, query, page=PAGE):
-        values = orjson.loads(row[0])
+        values, cells = orjson.loads(row[0]), list[Any](row[1:])
         said = {name: _value(values.get(name), kind) for name, kind in sources.items()}
-        yield said | {name: _value(value, kind) for (name, kind), value in zip(kinds.items(), row[1:], strict=True)}
+        yield said | {name: _value(one, kind) for (name, kind), one in zip(kinds.items(), cells, strict=True)}
 
 
 def _value(value: Any, kind: str) -> Any:
