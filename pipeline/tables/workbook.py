@@ -7,7 +7,7 @@ each of them.
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from html import unescape
 from pathlib import Path
@@ -124,11 +124,15 @@ def written(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of
         InputError: a sheet has no room for them.
     """
     from xlsxwriter import Workbook
+    from xlsxwriter.exceptions import XlsxWriterException
 
     if len(kinds) > MOST_COLUMNS:
         raise _no_room(f"{len(kinds):,} columns, and a sheet has {MOST_COLUMNS:,}")
     with tempfile.TemporaryFile() as file:
-        with Workbook(file, {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}) as book:
+        with (
+            _roomy(XlsxWriterException),
+            Workbook(file, {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}) as book,
+        ):
             sheet = book.add_worksheet()
             for column, name in enumerate(kinds):
                 sheet.write_string(0, column, name)
@@ -140,6 +144,15 @@ def written(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of
         file.seek(0)
         while piece := file.read(_PIECE):
             yield piece
+
+
+@contextmanager
+def _roomy(fault: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except fault as error:
+        where = tempfile.gettempdir()
+        raise InputError(f"the file cannot be made in {where}: {error}", hint="free some room there") from error
 
 
 def _write_cell(sheet: Any, row: int, column: int, value: Any, words: Any) -> None:

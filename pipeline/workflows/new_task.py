@@ -234,6 +234,7 @@ def _key_among(
             break
     for key in (one for one in seen if one in keys or seen[one]):
         called = "" if key in keys else ", though it is not called like a key"
+        called += f" ({'; '.join(against[:3])})" if called and against else ""
         return key, f"key: {excerpt(key)!r}, which is in every row and in none twice{called}"
     why = "; ".join(against[:3]) or "no column is called like a key"
     return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {why}'
