@@ -72,8 +72,10 @@ def import_passages(
     strict: Strict = False,
     report: List = None,
     dry: Dry = False,
+    sheet: Sheet = "",
 ) -> Report:
-    """Import the passages in FILE: JSON lines with id, text, and optionally source and metadata; or CSV, or Parquet.
+    """Import the passages in FILE: JSON lines with id, text, and optionally source and metadata; or CSV, .xlsx,
+    or Parquet.
 
     Texts are kept exactly as given. One transaction; repeating it changes nothing. Of duplicate ids the first one
     counts. A passage with concepts keeps its text; a different one is rejected and listed.
@@ -83,7 +85,7 @@ def import_passages(
 
     _check_there(file, "imported")
     with (look_at_workspace if dry else make_workspace)(task="passages") as ws:
-        done = texts.run(ws, file, mapping=map_, strict=strict, report=report, dry=dry)
+        done = texts.run(ws, file, mapping=map_, strict=strict, report=report, dry=dry, sheet=sheet)
         described = f", {done.described:,} with other metadata" if done.described else ""
         return _imported(ws, done, words=("passage", "passages"), released="with another text", more=described)
 

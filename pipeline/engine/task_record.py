@@ -304,8 +304,10 @@ def _put(
     declared = _record_of(declaration, path, columns, at=at)
     with store.read() as tx:
         old = workspace.get_task(tx, declared.name)
-    if old is not None and replace(_joined(old, declared), at=old.at) == old:
-        return old
+    if old is not None:
+        new = replace(_joined(old, declared), at=old.at)
+        if new == old and list(new.columns) == list(old.columns):
+            return old
     with store.write() as tx:
         old = workspace.get_task(tx, declared.name)
         if old is not None:
@@ -334,9 +336,8 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     """Return a record with what rows and answers once had; which file was read stays where it would be read alike."""
     if old is None:
         return new
-    columns = dict(old.columns)
-    for name, kind in new.columns.items():
-        columns[name] = common_kind(columns.get(name), kind) or kind
+    columns = {name: common_kind(old.columns.get(name), kind) or kind for name, kind in new.columns.items()}
+    columns |= {name: kind for name, kind in old.columns.items() if name not in columns}  # gone, and told of behind
     kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
     is_read_alike = all(old.words.get(one) == new.words[one] for one in ("asked", "quoted"))
     sha256 = old.items_sha256 if is_read_alike else None

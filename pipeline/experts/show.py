@@ -34,8 +34,8 @@ Row = Mapping[str, Any]
 def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
     """Return what is known about one person, by the username or a part of a name that is no other's, of one snapshot.
 
-    Its keys: `expert` (the row by the names of the header), `id`, `state`, `batch` (that claims the person), `parked`
-    (the reason), `answers` and `attempts` (oldest first), `tags_state` (from which the tags can be edited) and `edits`
+    Its keys: `expert` (the row by the names of the header, behind it what a file had beside), `id`, `state`, `batch`
+    (that claims the person), `parked` (the reason), `answers` and `attempts` (oldest first), `tags_state` (from which the tags can be edited) and `edits`
     (by hand, oldest first), and `index` (`indexed`, `up_to_date`, `build`).
 
     Raises:
@@ -50,7 +50,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         claim = tx.execute(open_claim.with_only_columns(schema.asks.c.batch, schema.asks.c.at)).first()
         tags = tags_of_person(tx, row)
         return {
-            "expert": _expert_document(row),
+            "expert": {**_expert_document(row), **next(table.with_beside(tx, [row]))[1]},
             "id": row["id"],
             "state": table.people(tx).state_of(tx, item_id),
             "batch": claim.batch if claim else None,

@@ -320,14 +320,21 @@ def names_beside(tx: Connection) -> list[str]:
     return list(dict.fromkeys(name for row in kept.all_rows(tx, TASK) for name in orjson.loads(row)))
 
 
-def all_with_beside(tx: Connection) -> Iterator[tuple[dict[str, Any], Mapping[str, Any]]]:
+def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
     """Yield every row in the order of ids, and what is kept beside it, at flat memory."""
     people = all_experts(tx)
     while some := list(islice(people, PAGE)):
-        beside = kept.kept_rows(tx, TASK, [str(row["id"]) for row in some])
-        for row in some:
-            whose, cells = beside.get(str(row["id"]), ("", "{}"))
-            yield row, orjson.loads(cells) if whose == _hash_of(text_of(row[USERNAME])) else {}
+        yield from with_beside(tx, some)
+
+
+def with_beside(
+    tx: Connection, some: Sequence[Mapping[Any, Any]]
+) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
+    """Yield some rows, each with what is kept beside it."""
+    beside = kept.kept_rows(tx, TASK, [str(row["id"]) for row in some])
+    for row in some:
+        whose, cells = beside.get(str(row["id"]), ("", "{}"))
+        yield row, orjson.loads(cells) if whose == _hash_of(text_of(row[USERNAME])) else {}
 
 
 def _hash_of(username: str) -> str:

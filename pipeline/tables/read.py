@@ -117,9 +117,11 @@ class SourceFile:
                         yield SourceRow(number, plain_row(values))
                 return
             if self.format == "xlsx":
-                for line, cells in read_sheet(self.path, self.sheet).rows:
-                    values = {name: one for name, one in zip(self.names, cells, strict=True) if name}
-                    yield SourceRow(line, values)
+                names, rows, _ = read_sheet(self.path, self.sheet)
+                if names != self.names:
+                    raise self._refused(" changed while it was read", hint="try again")
+                for line, cells in rows:
+                    yield SourceRow(line, {name: one for name, one in zip(names, cells, strict=True) if name})
                 return
             with self._open() as file:
                 yield from {"csv": self._of_csv, "json": self._of_json, "jsonl": self._of_lines}[self.format](file)

@@ -118,19 +118,26 @@ def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
     if known is not None:
         raise _taken(Path(known.path))
     path = Path(FOLDER) / f"{new.name}{ENDING}"
+    _, is_file, place = new.source.partition("sqlite:///")
+    source = f"{is_file}{_below(path.parent, Path(place))}" if is_file and not place.startswith("/") else new.source
     if new.table is None:
-        with other_database(new.source, path.parent) if new.source else nullcontext(ws.store) as store:
+        with other_database(source, path.parent) if new.source else nullcontext(ws.store) as store:
             found = ItemsQuery(store, new.items)
         guess = guess_columns(found.columns, found)
         items, what = new.items.strip(), "the query"
     else:
         guess = guess_columns(new.table.columns, new.table)
         guess = guess._replace(notes=(*new.table.notes, *guess.notes))
-        items = Path(os.path.relpath(new.table.path.resolve(), path.parent.resolve())).as_posix()
+        items = _below(path.parent, new.table.path)
         what = new.table.path.name
-    where = {"source": new.source, "sheet": new.table.sheet if new.table else ""}
+    where = {"source": source, "sheet": new.table.sheet if new.table else ""}
     _write_new(path, task_text(items, guess, what=what, where=where))
     return WrittenTask(path, items, guess)
+
+
+def _below(folder: Path, path: Path) -> str:
+    """Return a path, relative to where a command runs, as a task's file in a folder names it."""
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def _can_be(name: str) -> bool:

@@ -199,7 +199,7 @@ def test_the_source_of_a_task_keeps_its_password(workspace: Workspace, named: st
     workspace.task, said = "notes", ""
     verbs = ("try", "tag", "items", "show", "export", "versions", "log", "doctor", "status", "preflight")
     for url in (address, "postgresql://a:b@127.0.0.1:9/x", "mysql://a@h/b", "no address://u:@h"):
-        whole = url.replace("://a:b@", f"://a:{PASSWORD}@") + f"?password={PASSWORD}"
+        whole = url.replace("://a:b@", f"://a:{PASSWORD}@") + f"{'&' if '?' in url else '?'}password={PASSWORD}"
         workspace.put(".env", f"THEIRS={whole}\n")
         more = [f"source={(named or whole)!r}"]
         text = declaration({"topic": "str"}, prompt="{text}", items="SELECT * FROM t", more=more)

@@ -181,4 +181,4 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
     file.write_text(text.replace("SELECT *", "WITH x AS (SELECT 1) DELETE"), encoding="utf-8")
     workspace.do("preflight", TASK=name, code=2)
     workspace.put(".env", f"{name}_url={address}-gone\n")
-    assert "the database of source=" in workspace.do("preflight", TASK=name, code=3).err
+    assert "the database of source=" in workspace.do("preflight", TASK=name, code="any").err
