@@ -74,8 +74,7 @@ def import_passages(
     dry: Dry = False,
     sheet: Sheet = "",
 ) -> Report:
-    """Import the passages in FILE: JSON lines with id, text, and optionally source and metadata; or CSV, .xlsx,
-    or Parquet.
+    """Import the passages in FILE: JSON lines with id, text, and maybe source and metadata; or CSV, .xlsx, Parquet.
 
     Texts are kept exactly as given. One transaction; repeating it changes nothing. Of duplicate ids the first one
     counts. A passage with concepts keeps its text; a different one is rejected and listed.

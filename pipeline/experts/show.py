@@ -35,8 +35,8 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
     """Return what is known about one person, by the username or a part of a name that is no other's, of one snapshot.
 
     Its keys: `expert` (the row by the names of the header, behind it what a file had beside), `id`, `state`, `batch`
-    (that claims the person), `parked` (the reason), `answers` and `attempts` (oldest first), `tags_state` (from which the tags can be edited) and `edits`
-    (by hand, oldest first), and `index` (`indexed`, `up_to_date`, `build`).
+    (that claims the person), `parked` (the reason), `answers` and `attempts` (oldest first), `tags_state` (from which
+    the tags can be edited) and `edits` (by hand, oldest first), and `index` (`indexed`, `up_to_date`, `build`).
 
     Raises:
         InputError: no person has that name, or several names hold it.
