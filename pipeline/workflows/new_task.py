@@ -33,7 +33,7 @@ SAMPLED = 1_000  # rows whose texts are measured
 _LAST_KEYS = ("name", "slug", "url", "username", "email", "title")  # where none is called like a key
 _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
 _TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
-_LIKE_KEY = re.compile(r"[A-Za-z0-9_.:/@#+-]{1,64}")
+_LIKE_KEY = re.compile(r"(?![0-9]{1,4}$)[A-Za-z0-9_.:/@#+-]{1,64}")
 _AMOUNT = re.compile(r"[+-]?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d\d?:\d\d.*")  # or a time
 _IMAGE = re.compile(r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
 _NO_WORD, _NO_LETTERS = re.compile(r"\W+"), re.compile("[^a-z0-9_]+")
@@ -248,7 +248,7 @@ def _key_among(
 
 
 def _is_like_key(value: str) -> bool:
-    """Return whether a value may tell rows apart, though its column does not say so: short, no blank, no amount."""
+    """Return whether a value may tell rows apart, whatever its column is called: short, no blank, no amount or grade."""
     return bool(_LIKE_KEY.fullmatch(value)) and not _AMOUNT.fullmatch(value) and not _IMAGE.match(value)
 
 
