@@ -248,7 +248,7 @@ def _key_among(
 
 
 def _is_like_key(value: str) -> bool:
-    """Return whether a value may tell rows apart, whatever its column is called: short, no blank, no amount or grade."""
+    """Return whether a value may tell rows apart, by its looks: short, no blank, no amount, no grade."""
     return bool(_LIKE_KEY.fullmatch(value)) and not _AMOUNT.fullmatch(value) and not _IMAGE.match(value)
 
 
