@@ -157,18 +157,20 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """Compare scores with their rows, and tags with the answers that were applied."""
     wrong: dict[str, list[str]] = {kind: [] for kind in FAULTS}
     applied = {key: answer for key, (_, answer) in answers.last_applied(tx, table.TASK).items()}
+    lost = table.ids_beside(tx) | applied.keys()
     rules = by_hand.rules_in_force(tx, table.TASK)
     with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
         for number, row in enumerate(table.all_experts(tx), start=1):
             key = str(row["id"])
-            for kind in _wrong(row, applied.pop(key, None), rules):
+            lost.discard(key)
+            for kind in _wrong(row, applied.get(key), rules):
                 wrong[kind].append(text_of(row["username"]))
             bar.show(number)
     found = [_fault(kind, names) for kind, names in wrong.items() if names]
-    if applied:
-        first = min(applied)
-        said = f"answers of {len(applied)} people are here whose rows are not ({first}, …)"
-        why = "another program deleted their rows; what was asked about them is still kept"
+    if lost:
+        first = min(lost)
+        said = f"answers or columns of {len(lost)} people are here whose rows are not ({first}, …)"
+        why = "another program deleted their rows; what was asked about them, or imported, is still kept"
         next_ = f"make forget TASK=experts ITEM={first}, and so on"
         found.append(RowFault(said, why, next_, contradiction=False))
     return found

@@ -320,6 +320,11 @@ def names_beside(tx: Connection) -> list[str]:
     return list(dict.fromkeys(name for row in kept.all_rows(tx, TASK) for name in orjson.loads(row)))
 
 
+def ids_beside(tx: Connection) -> set[str]:
+    """Return the ids of the people of whom something is kept beside the table."""
+    return kept.ids_of(tx, TASK)
+
+
 def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
     """Yield every row in the order of ids, and what is kept beside it, at flat memory."""
     people = all_experts(tx)

@@ -176,6 +176,11 @@ def all_rows(tx: Connection, task: str) -> Iterator[str]:
     yield from (row[0] for row in streamed(tx, query, page=PAGE))
 
 
+def ids_of(tx: Connection, task: str) -> set[str]:
+    """Return the ids of all rows of a task that are kept."""
+    return set(tx.execute(select(rows.c.item_id).where(rows.c.task == task)).scalars())
+
+
 def put_rows(tx: Connection, task: str, found: Mapping[str, tuple[str, str]]) -> None:
     """Write (hash, JSON) of some rows by id, whether or not they were kept before."""
     kind: Any = sqlite if tx.dialect.name == "sqlite" else postgresql

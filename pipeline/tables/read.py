@@ -95,7 +95,8 @@ class SourceFile:
                 with self._parquet() as table:
                     self.names, notes = list(table.schema_arrow.names), []
             elif self.format == "xlsx":
-                self.names, _, notes = read_sheet(path, sheet)
+                self._sheet = read_sheet(path, sheet)
+                self.names, notes = self._sheet.names, self._sheet.notes
             elif self.format == "csv":
                 self.names = self._header()
             else:
@@ -117,11 +118,8 @@ class SourceFile:
                         yield SourceRow(number, plain_row(values))
                 return
             if self.format == "xlsx":
-                names, rows, _ = read_sheet(self.path, self.sheet)
-                if names != self.names:
-                    raise self._refused(" changed while it was read", hint="try again")
-                for line, cells in rows:
-                    yield SourceRow(line, {name: one for name, one in zip(names, cells, strict=True) if name})
+                for line, cells in self._sheet.rows:  # a workbook is read once: no part of it is there without the rest
+                    yield SourceRow(line, {name: one for name, one in zip(self.names, cells, strict=True) if name})
                 return
             with self._open() as file:
                 yield from {"csv": self._of_csv, "json": self._of_json, "jsonl": self._of_lines}[self.format](file)

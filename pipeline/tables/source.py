@@ -42,8 +42,9 @@ class ItemsFile(SourceFile):
     def __init__(self, path: Path, sheet: str = "") -> None:
         """Read the file once, for its columns; it is an InputError, too, where no table can have these."""
         check_named_in_utf8(path)
+        self.path, self.sheet = path, sheet
+        self.sha256 = self._digest() if path.is_file() else ""
         super().__init__(path, HINT, sheet=sheet)
-        self.sha256 = self._digest()
         names = list(filter(None, self.names))
         check_names(names, source=path)
         if self.format in {"csv", "xlsx"} and not names:

@@ -98,9 +98,11 @@ def _refused(path: Path, said: str, hint: str) -> InputError:
 
 def _plain(cell: Any) -> Any:
     """Return a cell as JSON has it; a sheet keeps every number as one with decimals."""
+    if isinstance(cell, str):
+        return cell if cell.strip() else None
     if isinstance(cell, float) and cell.is_integer() and abs(cell) <= _WHOLE:
         return int(cell)
-    return None if isinstance(cell, str) and not cell.strip() else plain_value(cell)
+    return plain_value(cell)
 
 
 def _without_value(path: Path, name: str) -> list[str]:
