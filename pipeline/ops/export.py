@@ -88,6 +88,8 @@ def _with_settings(settings: Settings, task: Task, wanted: ExportWanted) -> Expo
 
 def _said(report: ExportReport, words: Words) -> list[str]:
     shares = report.versions
+    if not shares:
+        return [f"no {words.one} is {words.done} yet"]
     if report.extractor is None and len(shares) <= 1:
         return [f"{report.word}s with answers of {one.extractor or NO_ANSWER} were written" for one in shares]
     if report.extractor is None:

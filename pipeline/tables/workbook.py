@@ -9,10 +9,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
-from html import unescape
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile, ZipFile
 
 from pipeline.core.errors import InputError
 from pipeline.core.text import first_few
@@ -48,6 +46,8 @@ def read_sheet(path: Path, wanted: str) -> Sheet:
     Raises:
         InputError: it is no such file, it has no such sheet, or the sheet has no header or one with merged cells.
     """
+    from zipfile import BadZipFile, ZipFile
+
     from python_calamine import CalamineError, SheetVisibleEnum, load_workbook
 
     try:
@@ -107,6 +107,9 @@ def _plain(cell: Any) -> Any:
 
 def _without_value(path: Path, name: str) -> list[str]:
     """Return the places of cells that hold something, and no value; the reader tells them from blank ones no more."""
+    from html import unescape
+    from zipfile import ZipFile
+
     with suppress(KeyError, StopIteration), ZipFile(path) as packed:
         book, parts = packed.read("xl/workbook.xml"), packed.read("xl/_rels/workbook.xml.rels")
         ids = {unescape(found[1].decode()): found[2] for found in _SHEET.finditer(book)}
