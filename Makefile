@@ -19,7 +19,7 @@ RUN := $(VENV)/bin/python -m jobs
 # what `make help` lists: fifteen, whatever comes; `ALL=1` lists what else stands above "for developers", in this file's order
 EVERYDAY := demo new-task import tag run preflight batch-submit batch-poll batch-ingest index search show export status doctor
 
-VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE PILOT ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT ALL DEBUG \
+VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE IF_SHED PILOT ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT ALL DEBUG \
   DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS KEEP_DAYS ASK_EACH \
@@ -116,7 +116,7 @@ rollback: setup ## take back the answers of EXTRACTOR=passage-concepts@2, or of 
 best-concepts: setup ## print the preferred concepts of PASSAGE=id, or of all passages as JSON lines
 doctor: setup ## check the workspace against itself and the backend, and say what repairs it
 backup: setup ## copy the whole workspace into a new folder: TO=path; on PostgreSQL it says what to type
-restore: setup ## put a backup into DATA=folder, which holds no workspace yet: FROM=path; with DATABASE_URL= its database into PostgreSQL
+restore: setup ## put a backup into DATA=folder, which is new or empty: FROM=path; with DATABASE_URL= its database into PostgreSQL
 forget: setup ## remove one person everywhere: EXPERT=username; or an item of your own task: TASK=reviews ITEM=key
 clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing needs; DRY=1 only lists them
 eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.tsv

@@ -23,6 +23,7 @@ from jobs.output import Terminal, plural, print_line, print_table, spinning
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.files import why_not_readable
+from pipeline.core.states import Way
 from pipeline.images import import_ as images
 from pipeline.ops import status
 from pipeline.workflows import add_expert, new_task
@@ -172,9 +173,14 @@ def _show_images(done: images.ImagesImportReport) -> None:
 
 @command("add-expert")
 def add_one(
-    file: Annotated[Path, Taken(None, click.Path(path_type=Path, allow_dash=True), env="EXPERT")], *, map_: Map = ""
+    file: Annotated[Path, Taken(None, click.Path(path_type=Path, allow_dash=True), env="EXPERT")],
+    *,
+    map_: Map = "",
+    mode: Annotated[str, Taken("", click.Choice(("live", "priority")))] = "live",
 ) -> Report:
     """Add the person in FILE (JSON; `-` reads standard input; a list adds several) and tag them now.
+
+    With --mode priority the call goes before others, at up to twice the price.
 
     Fields are known by the names that `make import` knows; what only looks alike is named with the MAP= that takes it.
     If Gemini fails, the person is saved untagged and due: the next `make run`, `make tag`, `make tag-live` or
@@ -185,7 +191,12 @@ def add_one(
     data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     with make_workspace(task="experts") as ws, spinning() as spin:
         added = add_expert.run(
-            ws, data, name=str(file), mapping=map_, on_tagging=lambda name: spin(f"Generating tags… {name}")
+            ws,
+            data,
+            name=str(file),
+            mapping=map_,
+            way=Way(mode),
+            on_tagging=lambda name: spin(f"Generating tags… {name}"),
         )
     return Report([asdict(one) for one in added], lambda: _show_added(added))
 

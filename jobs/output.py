@@ -124,10 +124,10 @@ def print_line(line: str) -> None:
     click.echo(f"{_time(sys.stdout)}{said}{marked}{as_typed(step)}")
 
 
-def print_text(text: str, *, indent: str = "", err: bool = False) -> None:
-    """Print a text of any lines on standard output, or on that of errors; none is read as a next step."""
+def print_text(text: str, *, indent: str = "") -> None:
+    """Print a text of any lines on standard output; none is read as a next step."""
     for line in text.split("\n"):
-        click.echo(f"{indent}{printable(line)}".rstrip(), err=err)
+        click.echo(f"{indent}{printable(line)}".rstrip())
 
 
 def print_marked(*pieces: str, indent: int = 0) -> None:

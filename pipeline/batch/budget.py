@@ -55,10 +55,11 @@ class Budgets:
 
         Batch `but` is left out, and what waits to be sent after it.
         """
+        return [(one, max(0.0, left)) for one, left in self._left(tx, error=error, but=but)]
+
+    def _left(self, tx: "Connection", *, error: float = 0.0, but: int | None = None) -> list[tuple[Budget, float]]:
         spent = [money.sum_spent(tx, since=one.since, but=but) for one in self.every]
-        return [
-            (one, max(0.0, one.usd - _used(found, error=error))) for one, found in zip(self.every, spent, strict=True)
-        ]
+        return [(one, one.usd - _used(found, error=error)) for one, found in zip(self.every, spent, strict=True)]
 
     def room(self, tx: "Connection", *, error: float) -> float | None:
         """Return how much more may be started, in USD, at least 0; None where no budget is set."""
@@ -66,18 +67,17 @@ class Budgets:
 
     def check(self, tx: "Connection", batch: "Batch") -> None:
         """Make sure that a prepared batch may start; it was cut to fit with the error that was known then."""
-        for budget, left in self.left(tx, but=batch.number):
+        for budget, left in self._left(tx, but=batch.number):
             if batch.estimated_cost > left:
-                said = f"${left:.4f} of it is left, and the next needs about ${batch.estimated_cost:.4f}"
+                said = f"${max(0.0, left):.4f} of it is left, and the next needs about ${batch.estimated_cost:.4f}"
                 raise self._error(budget, f"would be passed: {said}; nothing more was started")
 
     def nearest(self, tx: "Connection") -> Budget | None:
-        """Return the budget of which the least is left, None where none is set."""
-        return min(self.left(tx), key=lambda pair: pair[1], default=(None, 0.0))[0]
+        """Return the budget of which the least is left, or that is passed by most; None where none is set."""
+        return min(self._left(tx), key=lambda pair: pair[1], default=(None, 0.0))[0]
 
-    def without_room(self, tx: "Connection") -> BudgetError:
-        """Return the error for the budget, of some, that has no room for another item."""
-        budget, _ = min(self.left(tx), key=lambda pair: pair[1])
+    def without_room(self, budget: Budget) -> BudgetError:
+        """Return the error for a budget that has no room for another item."""
         return self._error(budget, "has no room for another request; nothing was written or sent")
 
     def _error(self, budget: Budget, why: str) -> BudgetError:

@@ -16,7 +16,7 @@ from pipeline.core.errors import ConfigurationError, StateConflictError
 from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.engine.record import source_of
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini import models, responses
+from pipeline.gemini import responses
 from pipeline.store import batches
 from pipeline.store.batches import Batch
 from pipeline.store.locks import Lock, LockLostError
@@ -121,21 +121,21 @@ def account_trial(ws: OpenWorkspace, number: int, *, patience_s: float | None = 
     spent, cost = [0, 0], 0.0
     with ws.store.read() as tx:
         asked = batches.get_batch(tx, number)
-    prices = source_of(asked, models_file=ws.settings.models_file).prices(ws.now())
+    source, now = source_of(asked, models_file=ws.settings.models_file), ws.now()
     if part.exists():
         _cut_to_whole_lines(part)
         for _, line in files.read_lines(part):
             reply = responses.judge_line(line)
             used[reply.outcome] += 1
             spent = [spent[0] + reply.usage.prompt, spent[1] + reply.usage.answer + reply.usage.thoughts]
-            cost += models.cost_at(prices, reply.usage)
+            cost += source.cost_of(reply, now)
     with ws.store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
             account = {outcome.value: count for outcome, count in used.items()}
             account |= {"missing": batch.requests - sum(used.values()), "tokens_in": spent[0], "tokens_out": spent[1]}
             account["calls"] = max(batch.calls, sum(used.values()))
-            batches.mark_ingested(tx, batch, at=ws.now(), cost=cost, **account)
+            batches.mark_ingested(tx, batch, at=now, cost=cost, **account)
     for path in (part, ws.data / batch.request_file):
         path.unlink(missing_ok=True)
 

@@ -38,6 +38,8 @@ from pipeline.store.batches import Batch
 from pipeline.store.locks import Lock, LockLostError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.core.settings import Settings
     from pipeline.engine.task import WriteResult
     from pipeline.gemini.client import Client
@@ -377,8 +379,10 @@ def _record_duplicates(tx: "Connection", batch: Batch, listing: "Iterable[Remote
                 batches.duplicate_cancelled(tx, one.name, at=at)
 
 
-def drop_upload(client: "Client", upload: str | None) -> None:
+def drop_upload(client: "Client", upload: str | None, *, warn: "Callable[[str], None]" = lambda _: None) -> None:
     """Delete an upload that is not needed any more; where it cannot be reached, the API forgets it after 48 h."""
-    with contextlib.suppress(RemoteError):
+    try:
         if upload:
             client.delete(upload)
+    except RemoteError as error:
+        warn(f"the upload {upload} could not be deleted, and the API forgets it after 48 h: {error.message}")

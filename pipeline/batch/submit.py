@@ -134,7 +134,7 @@ def let_go_changed(ws: OpenWorkspace) -> None:
     """Give up the prepared batches that ask with a declaration of the past, so that their items are asked anew.
 
     What was sent already stays: it is judged when it is over. Of an upload that is left nothing is needed any more, and
-    `clean` deletes it.
+    the API forgets it after 48 h.
     """
     with ws.store.read() as tx:
         prepared = batches.batches_in_states(tx, BatchState.PREPARED, task=ws.task.name)
@@ -223,13 +223,13 @@ class _Submission:
         unmet = announced - self._items(whole) - len(refused)
         with ws.store.read() as tx:
             unmet = max(0, min(unmet, asks.count_askable(tx, ws.task)))
-            nearest = budget.budgets(ws).nearest(tx)
+            held = budget.budgets(ws)
+            nearest = held.nearest(tx)
         if StopReason.BUDGET not in self.stops:
             report.no_room = unmet
         elif nearest is not None and unmet:
             if not report.sent:
-                with ws.store.read() as tx:
-                    raise budget.budgets(ws).without_room(tx)
+                raise held.without_room(nearest)
             report.held_back, report.budget = unmet, f"{nearest.name}={nearest.usd:g}"
 
     def _items(self, numbers: Collection[int]) -> int:

@@ -122,10 +122,10 @@ def is_abandoned(part: Path) -> bool:
 
 
 def sweep_parts(path: Path) -> None:
-    """Remove the part files of dead processes beside `path` whose names begin as it does."""
-    for part in path.parent.glob(f"{glob.escape(path.name)}*{PART}"):
+    """Remove the part files and folders of dead processes beside `path`."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*{PART}"):
         if is_abandoned(part):
-            part.unlink(missing_ok=True)
+            remove_link(part)
 
 
 def seal_bytes(path: Path, data: bytes) -> Sealed:
@@ -258,21 +258,23 @@ def remove_link(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def staging_of(path: Path) -> Path:
-    """Make and return an empty folder beside `path` for what is not whole yet; what dead processes left there goes."""
-    for part in path.parent.glob(f"{path.name}.*{PART}"):
-        if part.is_dir() and is_abandoned(part):
-            remove_link(part)
-    staging = part_of(path)
-    staging.mkdir(parents=True)
-    return staging
+@contextlib.contextmanager
+def staging_of(path: Path) -> Iterator[Path]:
+    """Make an empty folder beside `path` for what is not whole yet; it goes where the block fails or is interrupted.
+
+    What dead processes left there goes first.
+    """
+    sweep_parts(path)
+    with removed_on_error(part_of(path)) as staging:
+        staging.mkdir(parents=True)
+        yield staging
 
 
 @contextlib.contextmanager
-def removed_on_error(directory: Path) -> Iterator[None]:
+def removed_on_error(directory: Path) -> Iterator[Path]:
     """Remove `directory` when the block fails or is interrupted."""
     try:
-        yield
+        yield directory
     except BaseException:
         remove_link(directory)
         raise

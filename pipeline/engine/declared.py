@@ -56,7 +56,7 @@ from pipeline.tables.export import answers_rows, encoded
 from pipeline.tables.fill import HASH, KEY, VALUES, ItemsSpec, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
 from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, answers_of, tag_facet, version_facet
-from pipeline.tables.view import EXTRACTOR, JSON, AnswersSpec, make_views, row_cell
+from pipeline.tables.view import EXTRACTOR, JSON, AnswersSpec, make_views, row_cell, why_unstorable
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to
 
 if TYPE_CHECKING:
@@ -291,6 +291,11 @@ class DeclaredTask(Task):
     def target_of(self, table: str, key: str) -> RowTarget:
         """Return a table that gets a row of each answer, by its column of the item."""
         return RowTarget(self.answers_spec, table, key, self.provider, self.preferred)
+
+    def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
+        """Return what `Task.judged` does, and None of an answer that no database keeps."""
+        why = why_unstorable(answer)
+        return (None, why) if why else super().judged(answer, context, input_hash=input_hash)
 
     def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
         """Return the answer with its quotations located and checked by the file, or None and what is wrong.

@@ -179,20 +179,20 @@ def thumbnail(path: str, digest: str, *, side: int) -> bytes:
     """
     if side not in SIDES:
         raise InputError(f"thumbnails have {', '.join(map(str, SIDES))} pixels a side, and none has {side}")
-    with _MAKING:
-        return _thumbnail(path, digest, side)
+    return _thumbnail(path, digest, side)
 
 
-@lru_cache(maxsize=1_000)  # of about 10 KB
+@lru_cache(maxsize=1_000)  # of about 10 KB; one that is kept waits for none that is being made
 def _thumbnail(path: str, digest: str, side: int) -> bytes:
-    try:
-        found = read_file(path)
-    except OSError as error:
-        raise PictureError(f"it cannot be read: {error.strerror}") from error
-    whole = found[0] if found else b""
-    if sha256(whole).hexdigest() != digest:
-        raise ChangedError("it changed since it was imported; `make import-images` looks again")
-    return prepare(whole, side=side, quality=OF_SMALL)
+    with _MAKING:
+        try:
+            found = read_file(path)
+        except OSError as error:
+            raise PictureError(f"it cannot be read: {error.strerror}") from error
+        whole = found[0] if found else b""
+        if sha256(whole).hexdigest() != digest:
+            raise ChangedError("it changed since it was imported; `make import-images` looks again")
+        return prepare(whole, side=side, quality=OF_SMALL)
 
 
 @contextlib.contextmanager

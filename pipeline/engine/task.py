@@ -21,7 +21,6 @@ from pipeline.core.ranking import Entry, Ranking
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import PAGE, streamed
 from pipeline.tables.lists import ItemTable
-from pipeline.tables.view import why_unstorable
 
 if TYPE_CHECKING:  # which load when they are used
     from pydantic import BaseModel
@@ -310,13 +309,11 @@ class Task(ABC):
         return False
 
     def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
-        """Return a valid answer as it goes on, or None and why it is none: what no database keeps, or the row refutes.
+        """Return a valid answer as it goes on, or None and why it is none, held against its item's row.
 
         The context is None where the item was removed. `input_hash` is of the input that was asked about, empty where
         not known: an answer to another input than the context's passes, and will not be applied.
         """
-        if why := why_unstorable(answer):
-            return None, why
         if context is None or (input_hash and self.input_hash(context) != input_hash):
             return answer, ""
         return self.proven(answer, context)

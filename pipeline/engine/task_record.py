@@ -308,16 +308,16 @@ def _put(
         new = replace(_joined(old, declared), at=old.at)
         if new == old and list(new.columns) == list(old.columns):
             return old
+    lines: list[str] = []
     with store.write() as tx:
         old = workspace.get_task(tx, declared.name)
         if old is not None:
-            _check_change(tx, old, declared, declaration, accepted=settings.accept_changed, display=display)
+            lines += _check_change(tx, old, declared, declaration, accepted=settings.accept_changed)
         new = _joined(old, declared)
         _check_names(tx, new)
         task = DeclaredTask(new)
         task.items_spec.check()
-        for line in make_views(tx, task.answers_spec, new.columns):
-            display.say(line)
+        lines += make_views(tx, task.answers_spec, new.columns)
         if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
             workspace.touch_revision(tx, new.name)
         if task.row_target is not None:
@@ -329,7 +329,10 @@ def _put(
         workspace.keep_fingerprint(
             tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at
         )
-        return workspace.get_task(tx, new.name) or new
+        kept = workspace.get_task(tx, new.name) or new
+    for line in lines:
+        display.say(line)
+    return kept
 
 
 def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
@@ -354,9 +357,9 @@ def _check_names(tx: "Connection", new: TaskRecord) -> None:
 
 
 def _check_change(
-    tx: "Connection", old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool, display: Progress
-) -> None:
-    """Refuse a change under the same version that was not accepted, and a second file of one name."""
+    tx: "Connection", old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool
+) -> list[str]:
+    """Refuse a change under one version that was not accepted, or a second file of one name; return what to say."""
     anew = "give it another name='…' to begin anew"
     if old.path != new.path and Path(old.path).is_file():
         raise ConfigurationError(
@@ -376,7 +379,7 @@ def _check_change(
         )
     known = workspace.accepted_question(tx, new.name, new.version)
     if known is None or known[0] == new.fingerprint:
-        return
+        return []
     changed = differences(known[1], fingerprint_of(declaration))
     if not accepted:
         shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")
@@ -387,7 +390,7 @@ def _check_change(
         )
     why = "; ".join(changed)
     workspace.record_event(tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at)
-    display.say(f"{new.name}@{new.version} goes on with a changed declaration, as ACCEPT_CHANGED=1 says")
+    return [f"{new.name}@{new.version} goes on with a changed declaration, as ACCEPT_CHANGED=1 says"]
 
 
 def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
@@ -430,8 +433,8 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     source = _source(store, declaration, path)
     is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
     is_same = is_same and (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
-    columns = record.columns if is_same else source.columns
-    new = _put(store, declaration, path, columns, settings, at=at, display=display)
+    # a record keeps columns that its items have lost
+    new = _put(store, declaration, path, source.columns, settings, at=at, display=display)
     if not is_same or new.items_sha256 is None:
         for note in source.notes:
             display.say(f"{new.name}: {note}")

@@ -379,12 +379,12 @@ def _added(tx: "Connection", settings: Settings, access: Access) -> tuple[list[s
     """
     is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, settings)
     plan = [line for one in rooms_here for line in one.adoption_plan(tx, settings)]
-    others = schema.other_tables(tx)
+    others = [] if is_ours else schema.other_tables(tx)
     made = _missing(tx, settings, access) if is_ours or others else []
-    if is_ours:
+    if is_ours and made:
         wanted = [one for room in rooms_here for one in room.makes(settings).items()]
         ours = {name for name, columns in wanted if tuple(columns_of(tx, name)) == tuple(columns)}
-        others = [name for name in others if name not in ours] if made else []
+        others = [name for name in schema.other_tables(tx) if name not in ours]
     return others, made, plan
 
 

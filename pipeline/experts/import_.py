@@ -277,10 +277,11 @@ def _with_beside(person: Person, cells: Mapping[str, Any]) -> Person:
 
 def _with_parts(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return cells with the first and last name that a whole name says; beside one of the two it says the other."""
-    whole = cells.get(WHOLE_NAME)
-    others = {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
+    if WHOLE_NAME not in cells:
+        return cells
+    whole, others = cells[WHOLE_NAME], {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
     if not isinstance(whole, str):
-        return others if whole is None else {PARTS[0]: whole, **others}
+        return {PARTS[0]: whole, **others}
     whole, (first, last) = whole.strip(), (str(others.get(name) or "").strip() for name in PARTS)
     without_last = whole.removesuffix(f" {last}").removeprefix(f"{last}, ")
     without_first = whole.removeprefix(f"{first} ").removesuffix(f", {first}")
@@ -412,7 +413,7 @@ def run(
 def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> list[Finding]:
     """Write some people, and count them; return what is to be told of each. Of a `dry` import nothing is written."""
     told = [change for person in people for change in person.changes]
-    known = table.by_usernames(tx, [person.username for person in people])
+    known = _known(tx, people)
     new = [person for person in people if person.username not in known]
     if not done.dry:
         table.insert_people(tx, [(person.username, person.values) for person in new])
@@ -449,17 +450,25 @@ def _write_beside(
 ) -> set[str]:
     """Write what a file says of people beside the table's columns; return which of those that were known it changes."""
     more = [person for person in people if person.beside]
-    rows = (
-        known
-        if done.dry
-        else {**known, **table.by_usernames(tx, [one.username for one in more if one.username not in known])}
-    )
-    changed = table.changed_beside(
-        tx, [(str(rows[one.username]["id"]), one.username, one.beside) for one in more if one.username in rows]
-    )
+    new = [] if done.dry else [person for person in more if person.username not in known]
+    rows = {**known, **(_known(tx, new) if new else {})}
+    found = ((rows[one.username], one.beside) for one in more if one.username in rows)
+    changed = table.changed_beside(tx, [(str(row["id"]), text_of(row[USERNAME]), cells) for row, cells in found])
     if not done.dry:
         table.put_beside(tx, changed)
     return {name for name, row in known.items() if str(row["id"]) in changed}
+
+
+def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any, Any]]:
+    """Return the rows of people who are there, by the username in the file.
+
+    A column of an adopted table may compare without case; then its answer holds, or the row could not be written.
+    """
+    asked = {person.username for person in people}
+    found = table.by_usernames(tx, list(asked))
+    others = {name.casefold(): row for name, row in found.items() if name not in asked}
+    alike = {name: others[name.casefold()] for name in asked if name.casefold() in others}
+    return {**alike, **{name: row for name, row in found.items() if name in asked}}
 
 
 def _kept(person: Person, values: Mapping[str, Any], reason: str) -> Finding:

@@ -22,7 +22,6 @@ from pipeline.experts.task import index_entry
 from pipeline.index import staleness
 from pipeline.store import answers, asks, by_hand, schema
 from pipeline.tables import export
-from pipeline.tables.adopt import columns_of
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.lists import Grid, GridFacet, says_text, version_facet
 
@@ -65,8 +64,8 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
 
 
 def _row(tx: Connection, name: str) -> Mapping[Any, Any]:
-    if name in table.by_usernames(tx, [name]):
-        return table.by_username(tx, name)
+    if row := table.by_usernames(tx, [name]).get(name):
+        return row
     found = table.usernames_with(tx, name.split(), limit=FEW + 1) if name.split() else []
     if len(found) > 1:
         some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
@@ -80,7 +79,7 @@ USUAL = ("username", "name", "job_title", "company", "tags", "findability_score"
 def people_grid(tx: Connection) -> Grid:
     """Return what lists people, looked for in names, title, company and tags."""
     username = experts.c.username
-    is_nullable = columns_of(tx, experts.name)[USERNAME].nullable
+    is_nullable = USERNAME not in table.shape_of(tx).blanks
     return Grid(
         table=table.people(tx),
         cells=(*HEADERS, "tags", "findability_score"),

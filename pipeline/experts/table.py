@@ -146,7 +146,8 @@ class _Shape:
     blanks: Mapping[str, Any]
 
 
-def _shape_of(tx: Connection) -> _Shape:
+def shape_of(tx: Connection) -> _Shape:
+    """Return how the table is in this database, which a transaction reflects once."""
     known: _Shape | None = tx.info.get(_Shape)
     if known is None:
         columns = columns_of(tx, experts.name)
@@ -251,7 +252,7 @@ def people(tx: Connection) -> ItemTable:
         experts,
         _states(),
         untagged & _has_bio,
-        _shape_of(tx).ids,
+        shape_of(tx).ids,
         named=(USERNAME,),
         name_of=lambda row: text_of(row[USERNAME]),
     )
@@ -379,7 +380,7 @@ def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate:
 
 def as_stored(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return values with what stands for nothing where the table takes no NULL."""
-    return filled(values, _shape_of(tx).blanks)
+    return filled(values, shape_of(tx).blanks)
 
 
 def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> str:
@@ -390,7 +391,7 @@ def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> s
 
 def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -> None:
     """Add people (username, values) with their scores, in order; a column that only some have is NULL elsewhere."""
-    shape = _shape_of(tx)
+    shape = shape_of(tx)
     columns = {**dict.fromkeys(column for _, values in people for column in values), **shape.blanks}
     rows = [as_stored(tx, {**columns, USERNAME: username, **values}) for username, values in people]
     for row in rows:
@@ -418,7 +419,7 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
 
     Returns whether the row took them: a trigger or a rule of the database may keep it as it is.
     """
-    _check_rate(_shape_of(tx), values)
+    _check_rate(shape_of(tx), values)
     changes = {**as_stored(tx, values), "findability_score": score({**row, **values})}
     with refusals(experts.name):
         return bool(tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes)).rowcount)
@@ -458,7 +459,7 @@ def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, 
 
 def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     """Take tags back, with the score that follows."""
-    for some in pages(_shape_of(tx).ids.native(ids)):
+    for some in pages(shape_of(tx).ids.native(ids)):
         with refusals(experts.name):
             tx.execute(update(experts).where(experts.c.id.in_(some)).values(as_stored(tx, {"tags": None})))
         refresh_scores(tx, experts.c.id.in_(some))

@@ -22,7 +22,6 @@ from pipeline.index.vector_file import BLOCK, Vectors
 _HEADER = struct.Struct("<4siqqqBiQ")  # name, width, rows, two unused, trained, metric, floats that follow
 _UNUSED = 1 << 20
 _QUERIES = 16  # below the 20 from which on faiss multiplies matrices (faiss 1.15, distance_compute_blas_threshold)
-HEADER_BYTES = _HEADER.size
 
 
 def flat_header(*, count: int, dim: int) -> bytes:

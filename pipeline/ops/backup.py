@@ -86,11 +86,9 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
         return BackupReport(str(target), typed=_typed_lines(ws, target))
     target.parent.mkdir(parents=True, exist_ok=True)
     _check_room(target, ws.store.path.stat().st_size)
-    staging = files.staging_of(target)
-    with files.removed_on_error(staging):
-        workspace_id, found = _copied(ws, staging)
-        made = {"workspace_id": workspace_id, "made_at": ws.now().isoformat(timespec="seconds"), "files": found}
-        document = {"format": FORMAT, "version": __version__, **made}
+    with files.staging_of(target) as staging:
+        found, made_at = _copied(ws, staging), ws.now().isoformat(timespec="seconds")
+        document = {"format": FORMAT, "version": __version__, "made_at": made_at, "files": found}
         files.seal_bytes(staging / MANIFEST, json.dumps(document, indent=1).encode("ascii") + b"\n")
         _rename(staging, target)
     return BackupReport(str(target), len(found), sum((target / name).stat().st_size for name in found))
@@ -134,15 +132,14 @@ def _copy_file(source: Path, target: Path) -> str:
         return writer.seal().sha256
 
 
-def _copied(ws: OpenWorkspace, staging: Path) -> tuple[str, dict[str, str]]:
-    """Copy everything, and return the workspace's id and the hash of each file by its path."""
+def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
+    """Copy everything, and return the hash of each file by its path."""
     found = _loose(ws.data, staging, (ws.data / "index" / "vectors").glob("*.vectors"))
     with ws.store.held() as source:
         found[DATABASE] = _copy_database(source.connection.driver_connection, staging / DATABASE)
     with closing(Store(f"sqlite:///{staging / DATABASE}")) as copy, copy.read_unchanged() as tx:
         assert tx is not None  # noqa: S101 - the file is there
         everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
-        workspace_id = workspace.get_workspace(tx).workspace_id
     for batch in everyone:
         for name, sha256 in ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256)):
             is_needed = not (batch.is_over or batch.number in cleaned)
@@ -155,7 +152,7 @@ def _copied(ws: OpenWorkspace, staging: Path) -> tuple[str, dict[str, str]]:
         with closing(sqlite3.connect(ws.data / ENGINE)) as engine:
             found[ENGINE] = _copy_database(engine, staging / ENGINE)
         found |= _loose(ws.data, staging, (ws.data / ENGINE_FILES).glob("*"))
-    return workspace_id, dict(sorted(found.items()))
+    return dict(sorted(found.items()))
 
 
 def _copy_database(source: Any, target: Path) -> str:
@@ -193,13 +190,15 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
     """Restore the backup in `source` into a new folder, and its database into a server's where the settings name one.
 
     Raises:
-        InputError: `source` is no backup, or something stands in the folder.
+        InputError: `source` is no backup, or the folder holds something, lies in it, or cannot be replaced.
         ConfigurationError: the database of the settings is no PostgreSQL, or holds a workspace already.
         InconsistentError: the backup is damaged; nothing was changed.
     """
-    source, data = Path(source).absolute(), settings.data.absolute()
+    source, data = (Path(os.path.realpath(path)) for path in (source, settings.data))
     made_at, hashes = _read_manifest(source)
     report = RestoreReport(str(data), made_at, len(hashes))
+    if data.is_relative_to(source):
+        raise InputError(f"{data} is in the backup itself; nothing was changed", hint="set DATA= to another folder")
     if not is_free(data):
         names = (data.with_name(f"{data.name}-restored{number}") for number in ("", *range(2, 100)))
         free = next((path for path in names if not os.path.lexists(path)), "new-folder")
@@ -207,20 +206,35 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
             f"{data} is not empty, and a restore goes into a new folder; nothing was changed",
             hint=f"take a new folder: make restore FROM={shlex.quote(str(source))} DATA={shlex.quote(str(free))}",
         )
+    _check_replaceable(data)
     data.parent.mkdir(parents=True, exist_ok=True)
     _check_room(data, sum(one.stat().st_size for name in hashes if (one := source / name).is_file()))
-    with _server(settings) as server:
-        staging = files.staging_of(data)
-        with files.removed_on_error(staging):
-            if wrong := [name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)]:
-                said = f"the backup {source} is damaged: {first_few(wrong)}; nothing was changed"
-                raise InconsistentError(said, hint="take another backup")
-            report.unsent = _set_right(staging / DATABASE)
-            if server is not None:
-                _put_tables(settings, server, staging, report)
-                (staging / DATABASE).unlink()
-            _rename(staging, data)
+    with _server(settings) as server, files.staging_of(data) as staging:
+        if wrong := [name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)]:
+            said = f"the backup {source} is damaged: {first_few(wrong)}; nothing was changed"
+            raise InconsistentError(said, hint="take another backup")
+        report.unsent = _set_right(staging / DATABASE)
+        if server is not None:
+            _put_tables(settings, server, staging, report)
+            (staging / DATABASE).unlink()
+        _rename(staging, data)
     return report
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse an empty folder that cannot be replaced, as where a disk is mounted, before anything is copied."""
+    if not folder.is_dir():
+        return
+    mode = folder.stat().st_mode
+    try:
+        folder.rmdir()
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be replaced by what is restored ({error.strerror}); nothing was changed",
+            hint=f"name a folder that is not there yet: DATA={shlex.quote(str(folder / 'restored'))}",
+        ) from error
+    folder.mkdir()
+    folder.chmod(mode)
 
 
 def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:

@@ -40,6 +40,7 @@ from pipeline.store.batches import Batch, name_prefix
 
 if TYPE_CHECKING:
     from pipeline.index.manifest import Manifest
+    from pipeline.store.database import Connection
 
 RESTORE = "restore a backup (make restore FROM=…)"
 REMOTE = frozenset({"models", "backend"})
@@ -146,7 +147,11 @@ class _Look:
     @property
     def batches(self) -> list[Batch]:
         with self.store.read() as tx:
-            return [one for one in batches.batches_in_states(tx) if one.way is not Way.TRIAL]
+            return _asked(tx)
+
+
+def _asked(tx: "Connection") -> list[Batch]:
+    return [one for one in batches.batches_in_states(tx) if one.way is not Way.TRIAL]
 
 
 notice = partial(CheckFinding, contradiction=False)  # what does no harm to data
@@ -165,11 +170,12 @@ def _database(look: _Look) -> Found:
 
 def _batches(look: _Look) -> Found:
     """Does each batch's row agree with its state, and with what is claimed and was written for it?"""
-    with look.store.read() as tx:
-        outcomes, taken_back = answers.count_outcomes(tx), workspace.numbers_with_event(tx, answers.ROLLBACK)
+    with look.store.read() as tx:  # one snapshot: a batch may end meanwhile
+        everyone, outcomes = _asked(tx), answers.count_outcomes(tx)
+        taken_back = workspace.numbers_with_event(tx, answers.ROLLBACK)
     nothing: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
     why = "what was asked, answered and paid for it cannot be told any more"
-    for batch in look.batches:
+    for batch in everyone:
         there = None if batch.number in taken_back else outcomes.get(batch.number, nothing)
         for said in _wrong_batch(batch, there):
             yield CheckFinding(f"batch {batch.number} is {batch.state}, {said}", why, RESTORE)
@@ -309,7 +315,11 @@ def _index(look: _Look) -> Found:
 
 
 def _recorded(look: _Look, current: "Manifest", make: str) -> Found:
-    """Is a sound build recorded, and no newer than the database?"""
+    """Is a sound build of the model that is set, recorded, and no newer than the database?"""
+    model, dim = look.ws.settings.embedding_model, look.ws.settings.dim
+    if (current.model, current.dim) != (model, dim):
+        said = f"the index is of {current.model}, {current.dim} wide; search would ask for {model}, {dim} wide"
+        yield notice(said, "search refuses until both agree", make)
     with look.store.read() as tx:
         position = workspace.get_workspace(tx).position
     if current.position > position:

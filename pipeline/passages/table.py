@@ -476,6 +476,9 @@ def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[An
     """Return the SELECT of the best concepts; a condition on `passage_id` goes all the way down."""
     concepts, begun = shape.concepts.c, answers.begun().subquery("begun")
     sure, labels = _confidence(tx, shape), settings.prefer_versions or ()
+    moment: ColumnElement[Any] = concepts.created_at
+    if is_sqlite(tx):  # where another program may have written it in another form
+        moment = func.julianday(type_coerce(moment, Text))
     places = [
         (concepts.extractor_version == literal(label, Text), literal(place, Integer))
         for place, label in enumerate(labels)
@@ -483,7 +486,7 @@ def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[An
     order = [
         *([case(*places, else_=literal(len(labels), Integer))] if places else []),
         begun.c.began_at.desc().nulls_last(),
-        concepts.created_at.desc().nulls_last(),
+        moment.desc().nulls_last(),
         sure.desc(),
         concepts.id,
     ]

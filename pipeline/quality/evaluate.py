@@ -31,7 +31,6 @@ from pipeline.quality.figures import (
 )
 from pipeline.store import answers as stored
 from pipeline.store import asks
-from pipeline.store.answers import FORGOTTEN
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
@@ -251,8 +250,7 @@ def _measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:
     """Return what the answers of an extractor are like: label/model, a label with all its models, or None for all."""
     tally = _Tally()
     for item_id, answer in stored.answers_by(tx, task.name, extractor):
-        if answer != FORGOTTEN:
-            tally.add(item_id, answer)
+        tally.add(item_id, answer)
     figures = list(_figures(tx, task, extractor, tally))
     return Quality(
         title=f"Quality of the answers of {task.name}",

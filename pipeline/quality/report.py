@@ -7,6 +7,7 @@ tail is random, so that two processes never write one name.
 
 import contextlib
 import json
+import math
 import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -113,7 +114,7 @@ def _gates(verdicts: Sequence[Verdict]) -> Iterator[str]:
 def _advice(quality: Quality, failed: Sequence[Verdict], *, again: str) -> Iterator[str]:
     if not failed:
         return
-    bounds = ",".join(f"{one.gate.name}=…" for one in failed)
+    bounds = ",".join(map(_bound_that_holds, failed))
     yield from ("## What to do", "", "The answers are stored, and nothing is lost. Read the samples below.", "")
     yield "- They are wrong: ask with another `MODEL=`, or with a better question under a new version."
     if quality.extractor != "all":
@@ -122,6 +123,14 @@ def _advice(quality: Quality, failed: Sequence[Verdict], *, again: str) -> Itera
     yield "  set them in `.env` to keep them."
     yield "- It was a pilot: once one passes, the rest is asked. `SKIP_PILOT=1` goes on without one."
     yield ""
+
+
+def _bound_that_holds(verdict: Verdict) -> str:
+    """Return a gate with bounds that its figure would keep, as GATES takes them."""
+    gate, value = verdict.gate, verdict.figure.value or 0.0
+    low = gate.low if gate.low is None else min(gate.low, math.floor(value * 100) / 100)
+    high = gate.high if gate.high is None else max(gate.high, math.ceil(value * 100) / 100)
+    return f"{gate.name}={'..'.join(f'{bound:g}' for bound in (low, high) if bound is not None)}"
 
 
 def _figures(quality: Quality) -> Iterator[str]:
@@ -208,6 +217,13 @@ def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]]
     if gone:
         files.sync_directory(data / FOLDER)
     return len(gone)
+
+
+def sweep_reports(data: Path, task: str) -> None:
+    """Remove what killed processes left half written of a task's reports."""
+    for part in (data / FOLDER).glob(f"{task}-*{files.PART}"):
+        if files.is_abandoned(part):
+            part.unlink(missing_ok=True)
 
 
 def older_reports(data: Path, task: str, before: datetime, *, kept: Collection[str]) -> list[Path]:

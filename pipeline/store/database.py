@@ -6,7 +6,7 @@ for no other write of this workspace is under way; readers do not wait. `streame
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
@@ -170,15 +170,14 @@ class Store:
         with self._translated(BUSY_S):
             return Session(self._kind, self._open(), name)
 
-    def compact(self) -> bool:
+    def compact(self, *, besides: Collection[str]) -> bool:
         """Free the room of deleted rows: a file is written anew, and the journal beside it emptied.
 
-        False where that may not be. Which bytes of its disk a server writes over, and when, is its own affair.
+        False where that may not be. A server clears up our tables and those `besides`; which bytes of its disk it
+        writes over, and when, is its own affair.
         """
-        if isinstance(self._kind, SqliteFile):
-            with self._translated(BUSY_S):
-                return self._kind.compact(self._open(), patience_s=BUSY_S)
-        return True
+        with self._translated(BUSY_S):
+            return self._kind.compact(self._open(), besides=besides, patience_s=BUSY_S)
 
     def close(self) -> None:
         """Close every connection."""

@@ -273,9 +273,8 @@ class TableSpec:
         """Return whether a table with a mark was adopted."""
         return self.mark is not None and has_index(tx, self.name, self.mark[0])
 
-    def is_whole(self, tx: Connection) -> bool:
-        """Return whether a table is there with all that was added, and has the ids of the table it refers to."""
-        found = columns_of(tx, self.name)
+    def is_whole(self, tx: Connection, found: Columns) -> bool:
+        """Return whether a reflected table has all that was added, and the ids of the table it refers to."""
         lacking = self.missing(found) or self.lacks_index(tx, found) or self._strange_ids(tx, found)
         return bool(found) and not lacking
 
@@ -429,19 +428,19 @@ class Pair:
 
     def adoption_plan(self, tx: Connection, settings: object = None) -> list[str]:  # noqa: ARG002
         """Return what would be added to tables of another program, in words; nothing where they were adopted."""
-        found = columns_of(tx, self.items.name)
         if self.is_adopted(tx):
             return []
+        found = columns_of(tx, self.items.name)
         plan = self.items.planned(tx)
         return [*plan, *self._said(tx, found).planned(tx)] if found else plan
 
     def is_adopted(self, tx: Connection, settings: object = None) -> bool:  # noqa: ARG002
         """Return whether there is nothing to do; as quick for a million rows as for one."""
         found = columns_of(tx, self.items.name)
-        if "id" not in found or Holds.ID.misfit(tx, found["id"]) or not self.items.is_whole(tx):
+        if "id" not in found or Holds.ID.misfit(tx, found["id"]) or not self.items.is_whole(tx, found):
             return False
         said = self._said(tx, found)
-        return said.is_marked(tx) and said.is_whole(tx)
+        return said.is_marked(tx) and said.is_whole(tx, columns_of(tx, said.name))
 
     def moved(self, tx: Connection) -> list[Table]:
         """Return the tables of an SQLite file as they are to be on a server; see `TableSpec.as_moved`."""

@@ -152,7 +152,14 @@ class MappedFile(SourceFile):
         It is an InputError, too, where MAP= does not fit, or a table lacks the key or has a column twice.
         """
         layout, given = self.layout, given or {}
-        super().__init__(path, layout.hint, layout.default, max_line=layout.max_line, sheet=sheet)
+        super().__init__(
+            path,
+            layout.hint,
+            layout.default,
+            max_line=layout.max_line,
+            sheet=sheet,
+            is_known=lambda name: fold(name) in layout.known,
+        )
         self.mapping = mapping = ColumnMapping(self.names, given, layout=layout, path=path)
         self.notes += mapping.notes
         if self.format in {"json", "jsonl"}:

@@ -380,13 +380,14 @@ def rows_among(
 
 
 def values_in_pages(
-    tx: Connection, column: ColumnElement[Any], *conditions: ColumnElement[bool], size: int, after: Any = None
+    tx: Connection, column: ColumnElement[Any], *conditions: ColumnElement[bool], size: int
 ) -> Iterator[list[Any]]:
-    """Yield the values of a column that an index has in order, each once, so many at a time; those behind `after`."""
-    query = select(column).where(column.is_not(None), *conditions).distinct().order_by(column).limit(size)
-    while values := list(tx.execute(query if after is None else query.where(column > after)).scalars()):
+    """Yield the values of a column that an index has in order, each once, so many at a time."""
+    first = select(column).where(column.is_not(None), *conditions).distinct().order_by(column).limit(size)
+    query = first
+    while values := list(tx.execute(query).scalars()):
         yield values
-        after = values[-1]
+        query = first.where(column > values[-1])
 
 
 def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:

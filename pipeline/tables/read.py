@@ -9,7 +9,7 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -66,11 +66,19 @@ class SourceFile:
     """
 
     def __init__(
-        self, path: Path, hint: str, default: str = "csv", *, max_line: int = MAX_LINE, sheet: str = ""
+        self,
+        path: Path,
+        hint: str,
+        default: str = "csv",
+        *,
+        max_line: int = MAX_LINE,
+        sheet: str = "",
+        is_known: Callable[[str], bool] = bool,
     ) -> None:
         """Find out what the file is, of a `default` format where its name does not say; `hint` says what it should be.
 
-        Of a workbook one `sheet` is read, without a name the first.
+        `is_known` tells which names of columns are known, by which a delimiter is told. Of a workbook one `sheet` is
+        read, without a name the first.
 
         Raises:
             InputError: there is no such file, it is empty or damaged, or its header cannot be read.
@@ -98,7 +106,7 @@ class SourceFile:
                 self._sheet = read_sheet(path, sheet)
                 self.names, notes = self._sheet.names, self._sheet.notes
             elif self.format == "csv":
-                self.names = self._header()
+                self.names = self._header(is_known)
             else:
                 values = (row.values for row in islice(self.rows(), _SAMPLED) if isinstance(row, SourceRow))
                 self.names = list(dict.fromkeys(chain.from_iterable(values)))
@@ -168,8 +176,11 @@ class SourceFile:
             raise self._refused(f" is no {word}: it starts with {excerpt(text[:20])!r}")
         return named
 
-    def _header(self) -> list[str]:
-        """Return the names in the first record that is not blank; the delimiter is the one by which there are most."""
+    def _header(self, is_known: Callable[[str], bool]) -> list[str]:
+        """Return the names in the first record that is not blank.
+
+        The delimiter is the one by which most names are known, of those the one by which there are most.
+        """
         with self._open() as file:
             head = list(islice(self._lines(file), _HEADER_LINES))
         lines = [line.strip().strip("\ufeff").casefold() for line in head]
@@ -179,7 +190,12 @@ class SourceFile:
         if "\0" in head[at] or BAD_TEXT.search(head[at]):
             raise self._refused(" is no text: save a spreadsheet as .xlsx or CSV first")
         found = {one: _names_in(head[at:], one) for one in _DELIMITERS}
-        self._delimiter = max(_DELIMITERS, key=lambda one: len(found[one][0]))
+
+        def worth(delimiter: str) -> tuple[int, int, int]:
+            names, _ = found[delimiter]
+            return sum(map(is_known, names)), len(names) * ('"' not in "".join(names)), len(names)
+
+        self._delimiter = max(_DELIMITERS, key=worth)
         names, taken = found[self._delimiter]
         if any(not some and (f'{one}"' in head[at] or not names) for one, (some, _) in found.items()):
             said = f", line {at + 1}: {_OPEN_QUOTE}, or not at the end of a name"

@@ -78,7 +78,7 @@ class Workspace:
         Raises:
             InputError: they cannot be read as people, or no row went in.
         """
-        with TemporaryDirectory() as folder:
+        with self._telling(), TemporaryDirectory() as folder:
             path = Path(people) if isinstance(people, str | PathLike) else _written(people, Path(folder))
 
             def work(ws: OpenWorkspace) -> PeopleImportReport:
@@ -102,7 +102,7 @@ class Workspace:
     def tag(
         self,
         task: TaskLike,
-        mode: Literal["auto", "batch", "live"] = "auto",
+        mode: Literal["auto", "batch", "flex", "live"] = "auto",
         *,
         wait: bool = True,
         budget: float | None = None,
@@ -124,7 +124,9 @@ class Workspace:
         how: dict[str, Any] = {"wait": wait, "budget": budget, "limit": limit, "items": items, **settings}
         return self._run(self._tagging(task, mode, **how))
 
-    async def tag_async(self, task: TaskLike, mode: Literal["auto", "batch", "live"] = "auto", **how: Any) -> TagReport:
+    async def tag_async(
+        self, task: TaskLike, mode: Literal["auto", "batch", "flex", "live"] = "auto", **how: Any
+    ) -> TagReport:
         """Do as `tag` while the event loop goes on; to cancel it ends it in order, and it can be called again."""
         with self._telling():
             return await _await_in_thread(self._tagging(task, mode, **how))
@@ -154,7 +156,7 @@ class Workspace:
             report.check()
             return report
 
-        return self._call(work, task, items, settings, access=Access.WRITE)
+        return self._call(work, task, items, settings, access=Access.WRITE, alone=True)
 
     @overload
     def answers(self, task: Declaration[A_co], *, extractor: str | None = None) -> "Answers[A_co]": ...
@@ -180,7 +182,7 @@ class Workspace:
             ws.bring_index()
             return build.run(ws)
 
-        return self._run(self._call(work, task, None, settings, access=Access.WRITE))
+        return self._run(self._call(work, task, None, settings, access=Access.WRITE, alone=True))
 
     def search(
         self, question: str = "", k: int = 10, task: TaskLike = PEOPLE, *, like: str = "", **how: Unpack[SearchWords]
@@ -193,7 +195,8 @@ class Workspace:
         Raises:
             InputError: there is no index yet, or the task has none; the question or a filter cannot be read.
         """
-        return self._run(self._searching(question, k, task, like, how))
+        with self._telling():
+            return self._run(self._searching(question, k, task, like, how))
 
     async def search_async(
         self, question: str = "", k: int = 10, task: TaskLike = PEOPLE, *, like: str = "", **how: Unpack[SearchWords]
@@ -205,12 +208,11 @@ class Workspace:
     def _searching(
         self, question: str, k: int, task: TaskLike, like: str, how: SearchWords
     ) -> Callable[[Event], list[Hit]]:
+        if bool(question) == bool(like):
+            raise InputError("a search takes a question or like=, one of both", hint='search("who knows water law")')
+        options = search_options(k, **how)
+
         def work(ws: OpenWorkspace) -> list[Hit]:
-            if bool(question) == bool(like):
-                raise InputError(
-                    "a search takes a question or like=, one of both", hint='search("who knows water law")'
-                )
-            options = search_options(k, **how)
             with OpenSearch(ws) as opened:
                 return (opened.ask_like(like, options) if like else opened.ask(question, options)).hits
 
@@ -224,9 +226,10 @@ class Workspace:
         Raises:
             InputError: as `search`; one of the questions cannot be read.
         """
+        with self._telling():
+            options = search_options(k, **how)
 
         def work(ws: OpenWorkspace) -> list[list[Hit]]:
-            options = search_options(k, **how)
             with OpenSearch(ws) as opened:
                 return list(opened.ask_many(questions, options))
 
@@ -263,12 +266,13 @@ class Workspace:
         given: Mapping[str, object] | None = None,
         *,
         access: Access = Access.READ,
+        alone: bool = False,
     ) -> Callable[[Event], T]:
-        """Return a call that does a piece of work in the opened workspace."""
+        """Return a call that does a piece of work in the opened workspace, `alone` after others of this process."""
 
         def call(stop: Event) -> T:
-            alone = _asking if access is Access.WRITE else contextlib.nullcontext()
-            with alone, self._opened(self._settings_of(task, items, given), access) as ws:
+            one_by_one = _asking if alone else contextlib.nullcontext()
+            with one_by_one, self._opened(self._settings_of(task, items, given), access) as ws:
                 ws.stopping, ws.sleep = stop, partial(_slept, stop)
                 return work(ws)
 

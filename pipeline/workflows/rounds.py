@@ -3,8 +3,10 @@
 A round may die at any moment: where it was stands in the database, and whichever command comes next goes on.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import ask, budget, ingest, poll, submit
@@ -15,14 +17,13 @@ from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.send import SendOutcome
 from pipeline.batch.submit import Submitted
-from pipeline.core import files
-from pipeline.core.errors import FindableError, RemoteError
-from pipeline.core.states import OPEN, BatchState, RemoteState, remote_state
+from pipeline.core.errors import FindableError, InputError, RemoteError
+from pipeline.core.states import OPEN, BatchState, RemoteState, Way, remote_state
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
-from pipeline.quality.report import FOLDER
+from pipeline.quality.report import sweep_reports
 from pipeline.store import asks, batches, money, runs
 from pipeline.store.runs import PilotVerdict
 
@@ -165,6 +166,13 @@ def begin(ws: OpenWorkspace, *, may_be_empty: bool = False) -> None:
         questions.check_any_items(ws.store, ws.task)
 
 
+def check_served(ws: OpenWorkspace, way: Way) -> None:
+    """Raise InputError for a way that the model is not served by."""
+    if way is Way.FLEX and not ws.model.flex:
+        said = f"{ws.model.name} is not served by flex; nothing was asked"
+        raise InputError(said, hint="MODE=batch costs as little; or set MODEL= to one that is")
+
+
 class Rounds:
     """The rounds of one command, from `begin` to `end`; at most `limit` new items are asked, of those `among`."""
 
@@ -236,8 +244,8 @@ class Rounds:
             is_left = self.askable() or self.batches(BatchState.PREPARED)
             if not (wait and is_left and (sent.sent or came)) or self.is_stopped:
                 break
-        self._may_submit()  # it is told also where nothing is left to send
-        while wait and self.report.is_down and not self.is_stopped and self.batches(*AT_API):
+        is_held = not self._may_submit()  # it is told also where nothing is left to send
+        while wait and is_held and not self.is_stopped and self.batches(*AT_API):
             self.collect(wait=True)
 
     @property
@@ -283,8 +291,10 @@ class Rounds:
             report.no_room += self.askable() if wanted.limit != 0 else 0
         return sent
 
-    def ask_live(self) -> LiveReport:
-        """Ask every item that can be asked now, by our own calls at full price; another run goes on with what is left.
+    def ask_live(self, way: Way = Way.LIVE, *, stop_at: float = math.inf) -> LiveReport:
+        """Ask every item that can be asked now, by our own calls; another run goes on with what is left.
+
+        None is begun after `stop_at`, a reading of the workspace's clock.
 
         What ends it early (a daily quota, a budget, a service that is down) stands in the report; so does an interrupt.
 
@@ -300,10 +310,12 @@ class Rounds:
         if not to_ask:
             questions.check_any_items(ws.store, ws.task)
             return report.live
+        check_served(ws, way)
         ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
         with ws.display.bar("asking", total, done=report.skipped) as bar:
             whole = _Whole(bar, report.skipped)
-            live = report.live = ask.ask_rows(ws, Selection(limit), on_progress=lambda live: _show_live(whole, live))
+            shown = partial(_show_live, whole)
+            live = report.live = ask.ask_rows(ws, Selection(limit), way=way, stop_at=stop_at, on_progress=shown)
         with ws.store.read() as tx:
             rest = max(0, to_ask - live.done)
             report.unasked = min(rest, asks.count_askable(tx, ws.task))
@@ -312,6 +324,7 @@ class Rounds:
         live.samples = [(names.get(item_id, item_id), reason) for item_id, reason in live.samples]
         if live.run is not None and not live.interrupted:
             self._stale[ws.extractor] = None
+            self.judge(last=False)  # before batches are waited for, which may take a day
         return live
 
     def stop_asking(self) -> None:
@@ -400,7 +413,7 @@ class Rounds:
         if owes_report and report.is_over and report.quality is None:
             self._stale[ws.extractor] = None
         self.judge(last=True)
-        files.sweep_parts(ws.data / FOLDER / f"{ws.task.name}-")  # a report that a killed process was writing
+        sweep_reports(ws.data, ws.task.name)
         with ws.store.read() as tx:
             report.parked = max(0, asks.count_parked(tx, ws.task.name, own=ws.task.own) - self._parked)
             report.overrun = budget.budgets(ws).overrun(tx)

@@ -87,9 +87,11 @@ class _Due(RunReport):
             self.did.append(f"{answered:,} {words.done} from {_batches(len(going.report.ingested))}")
 
     def retry(self) -> None:
+        with self.ws.store.read() as tx:
+            if not asks.due_ids(tx, self.ws.task):
+                return
         asked = due.retry_due(self.ws)
-        if asked.calls or asked.stopped:
-            self.facts["retried"] = {"answered": asked.answered, "failed": asked.failed.total()}
+        self.facts["retried"] = {"answered": asked.answered, "failed": asked.failed.total()}
         if asked.answered:
             self.did.append(f"{asked.answered:,} {self.ws.task.words.done} that were due")
         self.failures += [] if asked.stopped is None else [asked.stopped]

@@ -14,7 +14,7 @@ from pipeline.batch import ask, budget, folder
 from pipeline.batch.ask import Tried
 from pipeline.batch.prepare import Selection
 from pipeline.core.errors import FindableError, InputError
-from pipeline.core.states import Outcome
+from pipeline.core.states import STANDARD, Outcome
 from pipeline.engine import questions, workspace
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.record import Judgement, judge_reply
@@ -183,7 +183,7 @@ class _Trial:
         }
 
     def _cost(self, usage: Usage) -> float:
-        return usage_cost(self._ws.model, usage, batch=False, on=self._ws.now().date())
+        return usage_cost(self._ws.model, usage, STANDARD, on=self._ws.now().date())
 
     def ask(self) -> TryReport:
         """Ask about the items, and return what was sent and what came.

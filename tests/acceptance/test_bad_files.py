@@ -156,6 +156,17 @@ def test_any_encoding_and_delimiter_is_read_and_named(
     assert {one["Username"]: one["Bio"] for one in workspace.exported("experts")} == {"a": bio, "b": "two\r\nlines"}
 
 
+@pytest.mark.parametrize("head", ["username;bio;a, b, c, d\n", "a,b,c,d\tbio\tusername\n"], ids=["semicolon", "tab"])
+def test_a_delimiter_is_told_by_known_names(workspace: Workspace, head: str) -> None:
+    """A name with more commas than there are fields is one name, where the others are known without them."""
+    row = {"username": "a", "bio": "bees, honey, wax, and more"}
+    sign = ";" if ";" in head else "\t"
+    cells = (row.get(name, "x") for name in head.strip().split(sign))
+    done = workspace.do("import", written(workspace, "p.csv", f"{head}{sign.join(cells)}\n".encode()))
+    assert f"fields are separated by {sign!r}" in done.err
+    assert {one["Username"]: one["Bio"] for one in workspace.exported("experts")} == {"a": row["bio"]}
+
+
 def test_columns_by_the_hundred_and_names_that_are_none(workspace: Workspace) -> None:
     """300 columns are asked about as three are; one without a name is left out, and said; no name is there twice."""
     names = ["id", "text", *(f"c{number}" for number in range(297))]

@@ -234,6 +234,21 @@ def test_a_change_needs_a_new_version_or_to_be_accepted(own: Workspace, change: 
     assert own.states() == {"answered": 4}
 
 
+def test_a_column_that_the_items_have_lost_is_not_asked_about(own: Workspace) -> None:
+    """Views keep it; the file that names it again is refused, also where its items were read without it before."""
+    own.put("tasks/notes.csv", "id,text,more\n1,a,b\n")
+    declare(own)
+    own.do("preflight")
+    rows(own, *ROWS)
+    own.do("preflight")
+    declare(own, "version=2", prompt="On: {more}")
+    for verb in ("preflight", "tag_live"):
+        assert "prompt= names the column 'more', and the items have id, text" in own.do(verb, code=2).err
+    declare(own)
+    own.do("tag_live")
+    assert own.states() == {"answered": 3}
+
+
 VALIDATOR = """    quote: Quote
 
     @field_validator("topic")

@@ -101,6 +101,16 @@ def test_a_batch_without_a_result_lets_its_people_go(workspace: Workspace, api: 
     assert workspace.states() == {"tagged": 4}
 
 
+def test_an_upload_that_cannot_be_deleted_is_told(workspace: Workspace, api: Engine) -> None:
+    """The result is there and goes in; what stays at Gemini, and for how long, is said."""
+    workspace.people(1)
+    workspace.do("submit")
+    api.fault("status", times=ALWAYS, method="DELETE", args={"code": 500, "message": "not now"})
+    assert "could not be deleted, and the API forgets it after 48 h" in workspace.do("poll", RETRY_FOR=0.05).err
+    workspace.do("ingest")
+    assert workspace.states() == {"tagged": 1}
+
+
 @pytest.mark.parametrize("fault", ["batch_expires", "batch_cancelled"])
 def test_a_partial_result_is_taken_and_the_rest_goes_back(fault: str, workspace: Workspace, api: Engine) -> None:
     """Who has a line is answered; who has none is charged with nothing, however often it happens."""

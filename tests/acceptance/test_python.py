@@ -45,7 +45,7 @@ def refusal(call, *given, **named):
     try:
         call(*given, **named)
     except findable.FindableError as error:
-        return str(error)
+        return " ".join([str(error), *getattr(error, "__notes__", ())])
     raise AssertionError(f"{given} {named} was not refused")
 
 
@@ -169,6 +169,10 @@ def test_what_is_wrong_is_told_before_anything_is_asked(workspace: Workspace, ap
         print(json.dumps([
             refusal(findable.open, budgett=5),
             refusal(findable.open, rpm="many"),
+            refusal(ws.search),
+            refusal(ws.search, "bees", 0),
+            refusal(ws.search, "bees", rank="bm25"),
+            refusal(ws.search_many, ["bees"], wheer="bio IS NULL"),
             refusal(ws.tag, "tasks/nowhere.py"),
             refusal(ws.tag, declared(name="")),
             refusal(ws.tag, declared(), items=7),
@@ -178,18 +182,17 @@ def test_what_is_wrong_is_told_before_anything_is_asked(workspace: Workspace, ap
             refusal(ws.tag, declared(), items=rows(2), limit=0),
             refusal(ws.tag, declared(), items=rows(2), budget=-1),
             refusal(ws.tag, declared(), items=rows(2), mode="none"),
-            refusal(ws.search),
-            refusal(ws.search, "bees", 0),
-            refusal(ws.search, "bees", rank="bm25"),
-            refusal(ws.search_many, ["bees"], wheer="bio IS NULL"),
             refusal(ws.add, [{"username": ""}]),
+            refusal(ws.add, 7),
         ]))
         """,
     )
     wanted = (
-        *("no setting 'budgett'", "rpm is 'many'", "no such file", "needs a name", "rows are a list of dicts"),
+        *("no setting 'budgett'", "rpm is 'many'"),
+        *("a question or like=", "k is 0", "rank is 'bm25'", "no wheer="),  # before there is a workspace
+        *("no such file", "needs a name", "rows are a list of dicts"),
         *("items= goes with a Task", "'text'", "CONFIRM_ABOVE", "limit is 0", "budget is -1", "mode is 'none'"),
-        *("a question or like=", "k is 0", "rank is 'bm25'", "no wheer=", ""),
+        *("", "next: "),
     )
     assert [words in one for words, one in zip(wanted, said, strict=True)] == [True] * len(wanted), said
     assert live_calls(api) == 0

@@ -41,6 +41,19 @@ def test_new_people_get_the_defaults_of_the_table(theirs: Workspace, tmp_path: P
     assert theirs.query("SELECT hourly_rate, currency FROM experts WHERE username = 'c'") == [(50.0, "EUR: 1")]
 
 
+@pytest.mark.skipif(ON_POSTGRESQL, reason="has no such collation by itself")
+def test_a_username_that_their_table_compares_without_case_is_one_person(workspace: Workspace, tmp_path: Path) -> None:
+    """An import brings the row up to date that stands there, in whatever case; a name that is null is emptied."""
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    columns = "username TEXT COLLATE NOCASE UNIQUE, bio TEXT, first_name TEXT"
+    workspace.change(f"CREATE TABLE experts (id {KEY}, {columns})")
+    workspace.change("INSERT INTO experts (username, bio, first_name) VALUES ('Ann', 'I keep bees.', 'Anna')")
+    workspace.begin()
+    (tmp_path / "people.json").write_text(json.dumps([{"username": "ann", "bio": "I sing.", "full_name": None}]))
+    assert "1 updated" in ran(workspace, "import", str(tmp_path / "people.json"))
+    assert workspace.query("SELECT username, bio, first_name FROM experts") == [("Ann", "I sing.", None)]
+
+
 @pytest.mark.sampled(0)
 def test_tags_that_are_taken_back_become_the_default(theirs: Workspace) -> None:
     """A table that demands a list keeps an empty one, and the person is asked again."""

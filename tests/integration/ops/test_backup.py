@@ -107,7 +107,7 @@ def test_what_is_no_whole_copy_is_refused(backed: Workspace, tmp_path: Path) -> 
 
 
 def test_a_restore_goes_into_a_new_folder_alone(backed: Workspace, tmp_path: Path) -> None:
-    """Exit code 2 with the folder to type instead, which then works; what is there is as it was."""
+    """Exit code 2 with the folder to type instead, which then works; what is there is as it was. A link is followed."""
     words = ("restore", str(tmp_path / "copy"))
     with backed.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "after-the-backup", {})
@@ -117,9 +117,14 @@ def test_a_restore_goes_into_a_new_folder_alone(backed: Workspace, tmp_path: Pat
     (tmp_path / "left" / "notes.txt").write_text("mine")
     ran(at(backed, tmp_path / "left"), *words, code=2)
     assert [path.name for path in (tmp_path / "left").iterdir()] == ["notes.txt"]
+    assert "is in the backup itself" in ran(at(backed, tmp_path / "copy" / "new"), *words, code=2)
     beside = at(backed, tmp_path / "data-restored")
     ran(beside, *words)
     assert beside.scalar("SELECT count(*) FROM experts") == 5
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    ran(at(backed, tmp_path / "link"), *words)
+    assert at(backed, tmp_path / "disk").scalar("SELECT count(*) FROM experts") == 5
 
 
 def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp_path: Path) -> None:

@@ -280,6 +280,11 @@ HARMLESS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
         "the list of models cannot be had",
         (),
     ),
+    "other width": (
+        lambda bench: bench.workspace.environ.update(FINDABLE_DIM="512"),
+        "search would ask for gemini-embedding-2, 512 wide",
+        ("index",),
+    ),
     "half forgotten": (begin_to_forget, "item 1 was begun to be forgotten", ("forget person-0 --yes",)),
     "request litter": (write_file("batches/000009-requests.jsonl"), "000009-requests.jsonl belongs to n", ("clean",)),
     "half result": (write_file("batches/000001-results.jsonl.part"), "belongs to nothing", ("clean",)),

@@ -161,6 +161,20 @@ def test_one_passage_is_found_by_the_index(tmp_path: Path, outside: Workspace) -
     assert not any(line.startswith(("SCAN passage_concepts", "SCAN passages")) for line in plan), plan
 
 
+@pytest.mark.skipif(ON_POSTGRESQL, reason="its times are times")
+def test_the_newest_is_told_by_its_time_however_it_is_written(tmp_path: Path, outside: Workspace) -> None:
+    """Other programs write zones and signs of their own into SQLite; as text, the older one would be behind."""
+    with workspace(tmp_path / "data") as ws:
+        for model in ("older", "newer"):
+            put(ws, "p", "Bees sing.", None)
+            change = (
+                "UPDATE passage_concepts SET extractor_model = :model, created_at = :at WHERE extractor_model = 'm'"
+            )
+            at = {"older": "2026-11-25T10:00:00+05:00", "newer": "2026-11-25 06:00:00"}[model]
+            outside.change(change, model=model, at=at)
+    assert outside.scalar("SELECT extractor_model FROM best_concepts WHERE passage_id = 'p'") == "newer"
+
+
 @pytest.mark.sampled(0)
 def test_the_best_concepts_of_every_passage_are_lines_or_one_document(tmp_path: Path, outside: Workspace) -> None:
     """Without an id they are JSON lines, with `--json` one list of the same, empty where there are none."""

@@ -60,13 +60,13 @@ def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
 
 
 def test_the_report_says_what_to_do_where_a_gate_failed(tmp_path: Path) -> None:
-    """With the gates that may be set otherwise; where none failed there is nothing to do."""
+    """With bounds that these answers would keep; where none failed there is nothing to do."""
     text = written(tmp_path).read_text(encoding="utf-8")
     advice = text.partition("## What to do\n")[2].partition("\n## ")[0]
     assert "make rollback EXTRACTOR=passage-concepts@1" in advice
     (bounds,) = re.findall(r'`make qc GATES="([^"]+)"`', advice)
-    assert bounds == "evidence=…"
-    verdicts = figures.judge_figures(measured(), "evidence=0.5")
+    assert bounds == "evidence=0.5"
+    verdicts = figures.judge_figures(measured(), bounds)
     assert figures.failed_verdicts(verdicts) == []
     passing = report.report_markdown(measured(), verdicts, at=AT, settings={}, again="make qc TASK=passages")
     assert "What to do" not in passing
