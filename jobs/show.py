@@ -333,17 +333,16 @@ def _show_tried(report: TryReport, words: Words) -> None:
         for part in one.parts:
             print_text(_cut(part["text"]) if "text" in part else _attached(part), indent=INDENT)
         _show_end(one)
-    asked, cost = [one for one in report.items if one.calls], sum(one.cost for one in report.items)
-    told = (
-        f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(cost)}; no answer was stored"
-    )
+    asked = [one for one in report.items if one.calls]
+    tried = f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(report.cost)}"
+    told = f"{tried}; no answer was stored"
     is_good = any(one.answer is not None for one in asked)
     print_text("")
     print_line(told + (f". Next: {words.again}" if is_good else ""))
 
 
 def _two_ways(report: try_out.PairReport) -> Report:
-    cost = sum(one.cost for asked in report.asked for one in asked.items)
+    cost = sum(asked.cost for asked in report.asked)
     items = [{"id": one.id, "name": one.name, "a": one.said[0], "b": one.said[1]} for one in report.pairs]
 
     def show() -> None:

@@ -136,7 +136,12 @@ def account_trial(ws: OpenWorkspace, number: int, *, patience_s: float | None = 
             account |= {"missing": batch.requests - sum(used.values()), "tokens_in": spent[0], "tokens_out": spent[1]}
             account["calls"] = max(batch.calls, sum(used.values()))
             batches.mark_ingested(tx, batch, at=now, cost=cost, **account)
-    for path in (part, ws.data / batch.request_file):
+    _remove_files(ws.data, batch)
+
+
+def _remove_files(data: Path, batch: Batch) -> None:
+    """Remove the files of a trial; that of the replies goes last, by which a later command sees what is left."""
+    for path in (data / batch.request_file, part_path(data, batch.number)):
         path.unlink(missing_ok=True)
 
 
@@ -159,3 +164,9 @@ def seal_dead(ws: OpenWorkspace) -> None:
             if lock is None:
                 continue
             account_trial(ws, batch.number) if batch.way is Way.TRIAL else seal(ws, batch.number)
+    left = {path.name for path in (ws.data / FOLDER).glob("*-results.asked")}
+    with ws.store.read() as tx:
+        over = batches.batches_in_states(tx, BatchState.INGESTED) if left else []
+    for batch in over:  # trials that were accounted for by a process that died then
+        if batch.way is Way.TRIAL and part_path(ws.data, batch.number).name in left:
+            _remove_files(ws.data, batch)

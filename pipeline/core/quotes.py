@@ -291,4 +291,5 @@ def shown_value(value: Any) -> str:
         return f"“{value['quote']}” ({value['start']}-{value['end']}{likeness_told(value)})"
     if value is None:
         return "-"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    is_whole = isinstance(value, float) and value.is_integer()
+    return value if isinstance(value, str) else json.dumps(int(value) if is_whole else value, ensure_ascii=False)

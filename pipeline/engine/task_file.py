@@ -36,7 +36,7 @@ ROWS = "<rows given in Python>"  # as `items` of a declaration
 ROOMS = Path(__file__).parents[1]
 _FRONT, _BACK = "<Python: ", ">"
 _tasks: dict[Path, Declaration] = {}  # by their places
-_rows: dict[Path, "_ItemsRows"] = {}  # by the places of their tasks
+_rows: dict[Path, "ItemsRows"] = {}  # by the places of their tasks
 
 
 def not_asked(said: str, hint: str) -> InputError:
@@ -44,7 +44,7 @@ def not_asked(said: str, hint: str) -> InputError:
     return InputError(f"{said}; nothing was asked", hint=hint)
 
 
-class _ItemsRows:
+class ItemsRows:
     """Rows in memory as a source of items; see `pipeline.tables.source.ItemsFile` for its members."""
 
     notes: Sequence[str] = ()
@@ -84,12 +84,12 @@ def built_in_names() -> list[str]:
     return [name for name in rooms if built_in(name) is not None]
 
 
-def given_rows(place: Path) -> _ItemsRows:
+def given_rows(place: Path) -> ItemsRows:
     """Return the rows that were handed over last for the task at a place."""
     return _rows[place]
 
 
-def _place_in_python(name: str) -> Path:
+def place_in_python(name: str) -> Path:
     """Return what stands for the file of a task that has none."""
     return Path(f"{_FRONT}{name}{_BACK}")
 
@@ -122,7 +122,7 @@ def find_task_file(named: str, data: Path) -> Path | None:
     Raises:
         InputError: a path leads to no file.
     """
-    for place in (Path(named), _place_in_python(named)):
+    for place in (Path(named), place_in_python(named)):
         if given_task(place) is not None:
             return place
     if "/" in named or "\\" in named or named.endswith(ENDING):
@@ -168,10 +168,10 @@ def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None
     if not name:
         hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _"
         raise not_asked("a task that is declared in Python, and not in a file, needs a name", hint)
-    place = file or _place_in_python(name)
+    place = file or place_in_python(name)
     declaration = _checked(task, name, place)
     if rows is not None:
-        _rows[place] = _ItemsRows(rows)
+        _rows[place] = ItemsRows(rows)
         declaration = replace(declaration, items=ROWS)
     _tasks[place] = declaration
     return place
@@ -187,8 +187,15 @@ def look_again() -> None:
 @cache
 def _load(path: Path) -> Declaration:
     with _naming_lines(path):
-        found = _declared(_run(path, path.read_bytes()), path)
-    return _checked(found, found.name or path.stem, path)
+        source = path.read_bytes()
+    return declaration_in(source, path.stem, path)
+
+
+def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
+    """Return what the text of a file declares, under a name where it gives none itself; see `load_declaration`."""
+    with _naming_lines(path):
+        found = _declared(_run(path, source), path)
+    return _checked(found, found.name or name, path)
 
 
 def _checked(found: Declaration, name: str, path: Path) -> Declaration:

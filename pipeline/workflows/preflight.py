@@ -173,7 +173,9 @@ class Preflight:
     """
 
     plan: BatchPlan
-    ways: Mapping[str, ModeEstimate]  # batch, flex, live
+    batch: ModeEstimate
+    flex: ModeEstimate
+    live: ModeEstimate
     recommended: str | None
     reason: str
     model: str
@@ -184,7 +186,7 @@ class Preflight:
 
     def document(self) -> dict[str, Any]:
         """Return the estimate for programs: tokens, USD, seconds; unknown values are null."""
-        used, known, (batch, flex, live) = self.plan.usage, self.known, self.ways.values()
+        used, known, batch, flex, live = self.plan.usage, self.known, self.batch, self.flex, self.live
         return {
             "items": self.plan.items,
             "questions": self.plan.requests,
@@ -201,6 +203,11 @@ class Preflight:
             "recommended": self.recommended,
             "reason": self.reason,
         }
+
+    @property
+    def ways(self) -> dict[str, ModeEstimate]:
+        """Return each way by its name."""
+        return {"batch": self.batch, "flex": self.flex, "live": self.live}
 
     @property
     def is_dear(self) -> bool:
@@ -241,13 +248,21 @@ def estimate(
         askable = asks.count_askable(tx, ws.task)
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
         plan = plan_batches(ws, Selection(limit), bar=bar)
+    return estimate_plan(ws, plan, deadline_s=deadline_s, waives_pilot=waives_pilot)
+
+
+def estimate_plan(
+    ws: OpenWorkspace, plan: BatchPlan, *, deadline_s: float | None = None, waives_pilot: bool = False
+) -> Preflight:
+    """Return what a plan would come to in both modes."""
     with ws.store.read() as tx:
         known, waiting = budget.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
         modes = _Modes(ws, tx, plan, known)
-        ways = {"batch": modes.batch(waives_pilot=waives_pilot)}
-        ways |= {way.value: modes.by_calls(way) for way in (Way.FLEX, Way.LIVE)}
-    recommended, reason = recommend(ways, items=plan.items, deadline_s=deadline_s)
-    return Preflight(plan, ways, recommended, reason, ws.model.name, ws.settings.tier, known, deadline_s, waiting)
+        batch = modes.batch(waives_pilot=waives_pilot)
+        flex, live = modes.by_calls(Way.FLEX), modes.by_calls(Way.LIVE)
+    found = Preflight(plan, batch, flex, live, None, "", ws.model.name, ws.settings.tier, known, deadline_s, waiting)
+    recommended, reason = recommend(found.ways, items=plan.items, deadline_s=deadline_s)
+    return replace(found, recommended=recommended, reason=reason)
 
 
 @dataclass(frozen=True)

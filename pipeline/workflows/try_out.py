@@ -5,6 +5,7 @@ budget and quota, and what it cost. So items may be tried that are answered, par
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,7 +103,7 @@ class TriedItem:
         return "" if reply is None else reply.text or reply.excerpt
 
 
-@dataclass
+@dataclass(repr=False)
 class TryReport:
     """What was tried: the extractor, the schema of an answer as it is sent, the items, and what ended it early."""
 
@@ -111,6 +112,17 @@ class TryReport:
     items: list[TriedItem]
     stopped: FindableError | None = None
     interrupted: bool = False
+
+    def __repr__(self) -> str:
+        """Return in a line how it ended."""
+        ends = Counter(one.outcome for one in self.items).most_common()
+        told = ", ".join(f"{count} {outcome}" for outcome, count in ends)
+        return f"<tried with {self.extractor}: {told}; ${self.cost:.4f}>"
+
+    @property
+    def cost(self) -> float:
+        """Return what the replies cost, in USD."""
+        return sum(one.cost for one in self.items)
 
     def check(self) -> None:
         """Pass where nothing ended it early.
@@ -139,6 +151,11 @@ def run(ws: OpenWorkspace, wanted: TryWanted, *, announce: Announce, confirm: Co
     folder.seal_dead(ws)
     with ws.store.read() as tx:
         ids = _chosen(tx, ws.task, ws.extractor, wanted)
+    return ask_about(ws, ids, announce=announce, confirm=confirm)
+
+
+def ask_about(ws: OpenWorkspace, ids: Sequence[str], *, announce: Announce, confirm: Confirm) -> TryReport:
+    """Ask about some items of the task in use, as `run`."""
     trial = _Trial(ws, ids)
     if not trial.tried:
         questions.check_any_items(ws.store, ws.task)
@@ -240,7 +257,7 @@ def document(report: TryReport) -> dict[str, Any]:
             }
             for one in report.items
         ],
-        "cost": sum(one.cost for one in report.items),
+        "cost": report.cost,
         "stopped": report.stopped.message if report.stopped else None,
         "interrupted": report.interrupted,
     }

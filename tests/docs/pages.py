@@ -22,7 +22,7 @@ from tests.lab import ROOT
 TOLD = {
     "items": "operations.md#i-want-to-look-at-some-of-them",
     **dict.fromkeys(("preflight", "tag", "batch-submit"), "preflight.md"),
-    **dict.fromkeys(("new-task", "try"), "own-tasks.md"),
+    **dict.fromkeys(("ask", "new-task", "try"), "own-tasks.md"),
     "emulator": "local-engine.md",
     "import": "formats.md",
     "qc": "quality.md",
