@@ -24,11 +24,11 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE IF_SHED PILOT ON_DONE ON_FAI
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS KEEP_DAYS ASK_EACH \
   TASK ACCEPT_CHANGED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST \
-  FOLDER \
+  FOLDER SHEET SOURCE OVERWRITE \
   MINUTES SEED WORKERS MOST FIND STATE AFTER BY EXACT NAME ITEM RAW A B WORSE_OK \
   MERGE UNDO WHO ADD REMOVE RENAME RANK TAG MIN_SCORE MAX_SCORE SORT FIELDS COUNTS FORMAT WHERE LIKE READONLY NO_OPEN HOST
 COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG SORT FIELDS COUNTS FORMAT WHERE LIKE ADD REMOVE \
-  RENAME READONLY HOST
+  RENAME READONLY HOST SHEET SOURCE OVERWRITE
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
@@ -87,9 +87,9 @@ $(TOOLS): $(READY) requirements-dev.lock
 
 demo: setup ## run the whole chain on the sample people, passages and images, on the local engine, anew in data/demo
 ask: setup ## ask about five rows of your own table, FROM=reviews.csv Q="Praise or blame?" FIELDS="tone: praise|blame|mixed; reason: quote", and price all; NAME=reviews keeps it as a task
-new-task: setup ## write tasks/NAME.py, which asks about the rows of FROM=table.csv (.jsonl, .json, .parquet, or a SELECT) and runs as it is
+new-task: setup ## write tasks/NAME.py, which asks about the rows of FROM=table.csv (.xlsx, .jsonl, .json, .parquet, or a SELECT) and runs as it is; SHEET=, SOURCE=another database
 try: setup ## ask about a few rows, and show what is sent and what comes back; only its cost is kept: TASK= N=3 SEED=7 or ITEM=key; A=1 B=2 N=50 puts two versions, models or files side by side
-import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
+import: setup ## import people from EXPERTS=file.csv (or .xlsx, .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
 import-images: setup ## import the images below FOLDER=photos/; again for what is new, was moved or changed; then TASK=images
 tag: setup ## tag all untagged people, or answer all rows of TASK=yours, live or by batch: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
 run: setup ## do once whatever is due, for cron; ON_DONE= and ON_FAIL= are commands that get the summary as JSON
@@ -108,7 +108,7 @@ items: setup ## list items, passages with TASK=passages, or rows with TASK=yours
 show: setup ## show everything known about one person, EXPERT=username or a part of the name, or of any task TASK= ITEM=key; RAW=1
 tags: setup ## count the tags of people, and merge those that say the same: FIND=text K=20 MERGE="ml=machine learning" UNDO=1 WHO=name; or edit those of one person: EXPERT=username ADD="law; ml" REMOVE=tag RENAME="old=new" UNDO=1
 log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each; RAW=1
-export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.jsonl, .json, .parquet, -); BEST=1, EXTRACTOR=, ROWS=field, COST=1
+export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.xlsx, .jsonl, .json, .parquet, -); OVERWRITE=1, BEST=1, EXTRACTOR=, ROWS=field, COST=1
 status: setup ## show the state of the workspace, and the next command; EXACT=1 counts anew
 qc: setup ## measure and judge the answers of a task, and write the report: TASK=passages EXTRACTOR=name GATES="evidence=0.95"
 parked: setup ## list people who are not asked again, and why; passages or rows with TASK=

@@ -43,6 +43,8 @@ List = Annotated[
     Path | None,
     Taken("List every rejected row and changed value in this CSV file.", click.Path(path_type=Path, dir_okay=False)),
 ]
+Sheet = Annotated[str, Taken("The sheet of an .xlsx file; else the first.", NAME)]
+Source = Annotated[str, Taken("The SELECT's database: its address, or $NAME of a variable; else the workspace's.")]
 BROKEN = 10  # files that are named
 
 
@@ -54,18 +56,20 @@ def main(
     strict: Strict = False,
     report: List = None,
     dry: Dry = False,
+    sheet: Sheet = "",
 ) -> Report:
-    """Import the people in FILE: CSV with a header, JSON, JSON lines, or Parquet.
+    """Import the people in FILE: CSV with a header, .xlsx, JSON, JSON lines, or Parquet.
 
     One transaction; repeating it changes nothing. Columns are known by their names and by aliases in several languages;
-    what only looks alike is named with the MAP= that takes it. Rejected rows and changed values are shown by reason,
+    what only looks alike is named with the MAP= that takes it; others are kept, and come back in an export. Rejected
+    rows and changed values are shown by reason,
     and listed in --report. Exit code 2 if no row was imported.
     """
     from pipeline.experts import import_ as people
 
     _check_there(file, "imported")
     with (look_at_workspace if dry else make_workspace)(task="experts") as ws:
-        done = people.run(ws, file, mapping=map_, strict=strict, report=report, dry=dry)
+        done = people.run(ws, file, mapping=map_, strict=strict, report=report, dry=dry, sheet=sheet)
         return _imported(ws, done, words=("person", "people"), released="with a new biography")
 
 
@@ -77,8 +81,9 @@ def import_passages(
     strict: Strict = False,
     report: List = None,
     dry: Dry = False,
+    sheet: Sheet = "",
 ) -> Report:
-    """Import the passages in FILE: JSON lines with id, text, and optionally source and metadata; or CSV, or Parquet.
+    """Import the passages in FILE: JSON lines with id, text, and maybe source and metadata; or CSV, .xlsx, Parquet.
 
     Texts are kept exactly as given. One transaction; repeating it changes nothing. Of duplicate ids the first one
     counts. A passage with concepts keeps its text; a different one is rejected and listed.
@@ -88,7 +93,7 @@ def import_passages(
 
     _check_there(file, "imported")
     with (look_at_workspace if dry else make_workspace)(task="passages") as ws:
-        done = texts.run(ws, file, mapping=map_, strict=strict, report=report, dry=dry)
+        done = texts.run(ws, file, mapping=map_, strict=strict, report=report, dry=dry, sheet=sheet)
         described = f", {done.described:,} with other metadata" if done.described else ""
         return _imported(ws, done, words=("passage", "passages"), released="with another text", more=described)
 
@@ -228,22 +233,26 @@ def ask_some(
     fields: Annotated[str, Taken("What an answer is of, such as 'tone: praise|blame; reason: quote; year: int'.")] = "",
     name: Annotated[str, Taken("Keep the question as tasks/NAME.py.")] = "",
     n: Annotated[int, Taken("How many rows are asked about.", COUNT, "-n")] = asking.FEW,
+    sheet: Sheet = "",
+    source: Source = "",
 ) -> Report:
     """Ask about the first rows of FROM, a table of your own, and say what all of them would cost.
 
-    FROM is a CSV, JSON, JSON lines or Parquet file, or a SELECT on the workspace's database. The columns of key and
+    FROM is a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database. The columns of key and
     text are found and told. An answer is one text, or has the fields that --fields lists: text, quote, number, int,
     bool, date, list, or choices. Nothing is kept but what the calls cost; with --name the question is, as the file that
     new-task would have written.
     """
-    wanted = asking.prepared(from_, q, fields=fields, name=name, data=read_settings().data)
+    data = read_settings().data
+    wanted = asking.prepared(from_, q, fields=fields, name=name, data=data, sheet=sheet, source=source)
     with make_workspace(task="experts") as ws:
 
         def announce(count: int, cost: float) -> None:
             ws.display.say(f"{ws.model.name}: {plural(count, 'row')}, estimated {usd(cost)}")
 
         report = asking.run(ws, wanted, size=n, announce=announce, confirm=goes_on)
-    given = {"FROM": from_, "Q": q, "FIELDS": fields, "NAME": new_task.name_for(from_)}
+    given = {"FROM": from_, "SHEET": sheet, "SOURCE": source, "Q": q, "FIELDS": fields}
+    given["NAME"] = new_task.name_for(from_)
     again = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items() if value)
     after = f"make tag TASK={name}" if report.is_kept else f"make ask {again}"
     return Report(report.document, lambda: _show_asked(report), report.tried.check, hint=after)
@@ -269,17 +278,17 @@ def write_task(
     *,
     from_: Annotated[
         str,
-        Taken(
-            "The rows to ask about: a CSV, JSON, JSON lines or Parquet file, or a SELECT on the workspace's database."
-        ),
+        Taken("The rows to ask about: a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database."),
     ],
+    sheet: Sheet = "",
+    source: Source = "",
 ) -> Report:
     """Write `tasks/NAME.py`, which asks about the rows of a table of your own and runs as it is.
 
     The columns of the key and of the text are guessed by their names and what stands in them, and the guess is told;
     edit the file where it is wrong. Nothing is overwritten. A workspace is made where there is none.
     """
-    new = new_task.prepared(name, from_, data=read_settings().data)
+    new = new_task.prepared(name, from_, data=read_settings().data, sheet=sheet, source=source)
     with make_workspace(task="experts") as ws:
         written = new_task.run(ws, new)
 

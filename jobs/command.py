@@ -14,8 +14,16 @@ import click
 
 from jobs.commands import variables_of
 from jobs.output import Terminal, print_json, print_line
-from jobs.variables import OPTIONS, check_variables, read_dotenv, read_settings
-from pipeline.core.settings import BUILT_IN, PREFIX, Settings, parse_count, parse_duration, parse_money
+from jobs.variables import OPTIONS, check_variables, read_settings
+from pipeline.core.settings import (
+    BUILT_IN,
+    PREFIX,
+    Settings,
+    parse_count,
+    parse_duration,
+    parse_money,
+    read_dotenv,
+)
 from pipeline.core.text import BAD_TEXT
 
 if TYPE_CHECKING:

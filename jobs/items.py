@@ -54,6 +54,7 @@ After = Annotated[str | None, Taken("Go on behind this id, as the page before sa
 PageLimit = Annotated[int, Taken("Show at most this many.", COUNT)]
 Counts = Annotated[bool, Taken("Count them by state, tag and version instead.")]
 To = Annotated[Path | None, Taken("Write them all to this file, as CSV.", PATH)]
+Overwrite = Annotated[bool, Taken("Replace the file TO, if it is there.")]
 Of = Annotated[str | None, Taken("Only what one version answered.", VERSION)]
 
 
@@ -72,6 +73,7 @@ def main(
     limit: PageLimit = PAGE,
     counts: Counts = False,
     to: To = None,
+    overwrite: Overwrite = False,
 ) -> Report:
     """List items that hold all words of FIND, or all items, whatever their state; those of TASK=.
 
@@ -84,7 +86,7 @@ def main(
     with read_workspace() as ws:
         found, word = items.run(ws), ws.task.words.one
         if to is not None:
-            done = found.export(to, which, **told)
+            done = found.export(to, which, overwrite=overwrite, **told)
             return Report(asdict(done), f"{plural(done.count, done.word)} written to {done.path}")
         if counts:
             counted = found.counts(which)
@@ -124,21 +126,26 @@ def export_all(
     *,
     format_: Annotated[
         str | None,
-        Taken("The format, if the ending of TO does not say it.", click.Choice(["csv", "json", "jsonl", "parquet"])),
+        Taken(
+            "The format, if the ending of TO does not say it.",
+            click.Choice(["csv", "json", "jsonl", "xlsx", "parquet"]),
+        ),
     ] = None,
     best: Annotated[bool, Taken("Only the concepts of best-concepts.")] = False,
     extractor: Version = None,
     rows: Annotated[str | None, Taken("A row for each member of this list.", metavar="FIELD")] = None,
     cost: Annotated[bool, Taken("What each answer took: tokens and USD.")] = False,
+    overwrite: Overwrite = False,
 ) -> Report | None:
-    """Write all experts with tags and scores to TO (.csv, .json, .jsonl, .parquet; `-` is standard output).
+    """Write all experts with tags and scores to TO (.csv, .xlsx, .json, .jsonl, .parquet; `-` is standard output).
 
-    With TASK=passages: the concepts with their evidence (.jsonl, .parquet). With a task of your own: each answer beside
-    its row, or with --rows a row for each member of a list that the answers hold. They are of one version: the one that
-    --extractor or VERSION= names, else the preferred one; how many rows have which is said.
+    What their files said beside comes back behind that. With TASK=passages: the concepts with their evidence (.jsonl,
+    .parquet). With a task of your own: every row as its source has it, with its answer, or with --rows a row for each
+    member of a list that the answers hold. They are of one version: the one that --extractor or VERSION= names, else
+    the preferred one; how many rows have which is said.
 
-    In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written completely or not at
-    all. With --json, standard output gets experts as one JSON list.
+    Cells that a spreadsheet would run as formulas are written as text. The file is written completely or not at all;
+    one that is there is replaced with --overwrite alone. With --json, standard output gets experts as one JSON list.
     """
     path = None if str(to) == "-" else to
     if path is None and wants_json():
@@ -148,7 +155,7 @@ def export_all(
         format_ = "json"
     wanted = ExportWanted(best, extractor or None, rows or None, cost)
     with read_workspace() as ws:
-        done = export.run(ws, path, format_=format_, wanted=wanted, write=raw_writer())
+        done = export.run(ws, path, format_=format_, wanted=wanted, overwrite=overwrite, write=raw_writer())
     if path is None:
         Terminal().say(f"{plural(done.count, done.word)} written")
         return None

@@ -14,13 +14,12 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
 from jobs.commands import NAMES, command_of, variables_of
-from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings
+from pipeline.core.errors import InputError
+from pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings, read_dotenv
 
 GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
 OPTIONS = {"data": "findable_data", "task": "findable_task"}  # that every command has: where a context keeps each
@@ -173,21 +172,3 @@ def read_settings() -> Settings:
     environ = os.environ | {f"{PREFIX}{name.upper()}": value for name, value in given.items()}
     settings = load_settings(environ, dotenv=read_dotenv())
     return replace(settings, sources={**settings.sources, **{name: f"--{name}" for name in given}})
-
-
-def read_dotenv() -> dict[str, str | None]:
-    """Return the values in `.env` in the current directory, if it exists.
-
-    Raises:
-        ConfigurationError: it is not valid UTF-8.
-    """
-    if not Path(".env").is_file():
-        return {}
-    from dotenv import dotenv_values
-
-    try:
-        return dotenv_values(".env")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(
-            f".env cannot be read: it is not valid UTF-8 (byte {error.start})", hint="save it as UTF-8, or remove it"
-        ) from error

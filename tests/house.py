@@ -19,7 +19,7 @@ TOPS = ("pipeline", "jobs", "web", "emulator")
 WHOLE = "OpenWorkspace"
 FLOORS = (  # from the top: a room imports rooms of lower floors alone, and those libraries that stand behind it
     {ABOVE: ""},
-    {"jobs": "click dotenv rich"},
+    {"jobs": "click rich"},
     {"web": "fastapi jinja2 markupsafe pydantic starlette uvicorn"},
     {"workflows": ""},
     {"ops": ""},
@@ -31,13 +31,13 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     },
     {"quality": "rapidfuzz", "index": "bm25s faiss ir_measures numpy orjson snowballstemmer"},
     {"engine": "PIL pillow_heif sqlalchemy"},
-    {"tables": "charset_normalizer orjson pandas pyarrow pydantic rapidfuzz sqlalchemy"},
+    {"tables": "charset_normalizer orjson pandas pyarrow pydantic python_calamine rapidfuzz sqlalchemy xlsxwriter"},
     {
         "store": "filelock psycopg sqlalchemy",
         "gemini": "annotated_types google httpx2 numpy orjson pydantic tenacity",
     },
     {
-        "core": "jsonlines orjson pydantic pydantic_core rapidfuzz typing_extensions",
+        "core": "dotenv jsonlines orjson pydantic pydantic_core rapidfuzz typing_extensions",
         "emulator": "PIL numpy orjson snowballstemmer starlette tokenizers uvicorn",
     },
 )

@@ -5,7 +5,7 @@ A declaration says nothing of how it is carried out; `pipeline.engine.declared` 
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, get_args, get_origin
 
@@ -39,12 +39,15 @@ class Declaration(Generic[A_co]):
     `items` is a query where it begins with SELECT or WITH, else the path of a file beside the task's. In `prompt`
     `{column}` is that column's value, `{job_title}` that of `Job Title`; every other brace is itself.
     `check(answer, row)` returns why an answer is wrong, or None. `examples` are pairs of a row and its answer. Without
-    `name` a task is called as its file is.
+    `name` a task is called as its file is. A query is of the workspace's database, or of the one whose address is its
+    `source`, which may be $NAME, a variable of the environment or of `.env`.
     """
 
     answer: type[A_co]
     items: str
     prompt: str
+    source: str = field(default="", repr=False)  # it may hold a password
+    sheet: str = ""  # of an .xlsx file; the first where it is empty
     name: str = ""
     table: str = ""  # the prefix of its tables; the name where it is empty
     version: int = 1
@@ -74,7 +77,8 @@ class Declaration(Generic[A_co]):
             takes = (*kinds, int) if float in kinds else tuple(kinds)
             if one.name in _NOT_BY_TYPE or (isinstance(value, takes) and isinstance(value, bool) == (bool in kinds)):
                 continue
-            raise InputError(f"{one.name}= must be {_KINDS[kinds[0]]}, not {value!r}")
+            shown = repr(value) if one.repr else type(value).__name__
+            raise InputError(f"{one.name}= must be {_KINDS[kinds[0]]}, not {shown}")
         answer: Any = self.answer
         if not isinstance(answer, type) or "root" in getattr(answer, "model_fields", ["root"]):
             raise InputError(f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}")
@@ -90,8 +94,7 @@ class Declaration(Generic[A_co]):
         for member in ("items", "prompt"):
             if not getattr(self, member).strip():
                 raise InputError(f"{member}= is empty")
-        if not self.is_query and ("\n" in self.items or ";" in self.items):
-            raise InputError("items= is no path of a file, and a query begins with SELECT or WITH")
+        self._check_place()
         keys: Sequence[Any] = self.keys
         if not keys or not all(isinstance(one, str) and one for one in keys):
             raise InputError(f"key= must name a column or several, not {self.key!r}")
@@ -103,6 +106,14 @@ class Declaration(Generic[A_co]):
         pairs: Any = self.examples
         if not (isinstance(pairs, list | tuple) and all(map(_is_example, pairs))):
             raise InputError("examples= must be a list of pairs: a row ({column: value}) and its answer")
+
+    def _check_place(self) -> None:
+        if not self.is_query and ("\n" in self.items or ";" in self.items):
+            raise InputError("items= is no path of a file, and a query begins with SELECT or WITH")
+        if self.source and not self.is_query:
+            raise InputError("source= is the database of a query, and items= is none", hint="begin it with SELECT")
+        if self.sheet and self.is_query:
+            raise InputError("sheet= is of a file, and items= is a query", hint="leave out either")
 
     def _check_images(self) -> None:
         images: Any = self.images

@@ -15,6 +15,7 @@ LIKE_A_KEY = 16  # characters; a shorter key may be a word of a text (Google's h
 PASSWORDS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")  # URL options
 KEYS = ("key", "api_key", "token", "access_token")  # of a server's URL
 LOGGERS = ("httpx2", "httpcore2", "google_genai", "httpx", "httpcore", "asyncio")  # and those below them
+_PASSWORD = re.compile(rf"""(://[^/\s:@"']*:)[^@\s]+(?=@)|([?&](?:{"|".join(PASSWORDS)})=)[^&\s"']+""")
 _SESSION = re.compile(r"""(upload_id|[?&]key)(%3D|["']?\s*[=:]\s*["']?)[^&\s"',})]+""", re.IGNORECASE)
 
 
@@ -85,11 +86,11 @@ class Secret:
 
 
 def redact(text: str, *keys: str) -> str:
-    """Return a text without these keys and without upload sessions."""
+    """Return a text without these keys, without upload sessions and passwords in addresses."""
     for key in filter(None, keys):
         for form in {key, quote(key, safe=""), key.replace("\\", "\\\\")}:
             text = text.replace(form, "***")
-    return _SESSION.sub(r"\1\2***", text)
+    return _SESSION.sub(r"\1\2***", _PASSWORD.sub(r"\1\2***", text))
 
 
 def redact_document(data: bytes, key: str) -> bytes:

@@ -6,6 +6,7 @@ value where it came from, and `findable settings` prints both.
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
@@ -309,6 +310,33 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
                 sources[one.name] = f"{name}, {place}" if len(names) > 1 else place
                 break
     return Settings(**values, sources=sources)
+
+
+def read_dotenv() -> dict[str, str | None]:
+    """Return the values in `.env` in the current directory, if it exists.
+
+    Raises:
+        ConfigurationError: it is not valid UTF-8.
+    """
+    if not Path(".env").is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        return dotenv_values(".env")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f".env cannot be read: it is not valid UTF-8 (byte {error.start})", hint="save it as UTF-8, or remove it"
+        ) from error
+
+
+def variable(name: str) -> str:
+    """Return the value of a variable of a user's own, of the environment or else of `.env`; empty where neither has it.
+
+    Raises:
+        ConfigurationError: `.env` is not valid UTF-8.
+    """
+    return os.environ.get(name) or read_dotenv().get(name) or ""
 
 
 def _parsed(one: Field[Any], text: str, name: str, place: str = "") -> Any:

@@ -51,7 +51,7 @@ from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables import write_to
-from pipeline.tables.cells import value_text
+from pipeline.tables.cells import compact_json, value_text
 from pipeline.tables.export import answers_rows, encoded
 from pipeline.tables.fill import HASH, KEY, VALUES, ItemsSpec, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
@@ -85,7 +85,7 @@ class DeclaredTask(Task):
 
     how_to_index = 'index="{column}" in the task\'s file says by what text its rows are found'
     brings_items = True
-    export_word = "answer"
+    export_word = "row"
     export_choices = frozenset({"extractor", "rows", "cost"})
     columns = (KEY, HASH, VALUES)
 
@@ -207,6 +207,14 @@ class DeclaredTask(Task):
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002 - it was kept
         """Return the hash that was kept with the row."""
         return str(row[HASH])
+
+    def id_of(self, tx: Connection, name: str) -> str:
+        """Return the id of the row of a key; of several columns it is their values, with commas between them."""
+        kinds, parts = [kind for _, kind in self.record.key], [one.strip() for one in name.split(",")]
+        if len(parts) == len(kinds) > 1 and not name.startswith("["):
+            pairs = zip(parts, kinds, strict=True)
+            name = compact_json([int(one) if kind == "integer" and one.isdecimal() else one for one, kind in pairs])
+        return super().id_of(tx, name)
 
     def label_of(self, row: Mapping[str, Any]) -> str:
         """Return the name by which a person knows a row."""
@@ -394,7 +402,7 @@ class DeclaredTask(Task):
         return self.row_target.restore(tx) if self.row_target else 0
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
-        """Return each answer of one extractor beside its row, or the members of a list, by the key."""
+        """Return each row with its answer of one extractor, or the members of a list that the answers hold."""
         there = answers.standing_extractors(tx, self.name)
         among = [one for one in there if wanted.extractor is None or answers.is_of(one, wanted.extractor)]
         if wanted.extractor is not None and not among:
@@ -496,9 +504,10 @@ def _value_of(name: str, row: Mapping[str, Any]) -> Any:
 def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     """Return what lists rows, looked for in all their columns; their tags are the texts in lists of their answers."""
     record, items = task.record, task.table(tx)
-    keys = [name for name, _ in record.key if name in record.columns]
+    keys = [name for name, _ in record.key]
     asked = list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())]))
     columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {name: partial(_value_of, name) for name in record.columns}
+    columns |= {name: lambda row: row[KEY] for name in keys if name not in columns}  # one that is made
     columns |= {WHY: lambda row: row[REASON]} if task.images else {}
     values = items.table.c[VALUES]
     names = [name for name, _ in record.fields]
@@ -506,7 +515,7 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     whose = f"answer_{EXTRACTOR}" if EXTRACTOR in columns else EXTRACTOR
     return Grid(
         table=items,
-        cells=(VALUES, REASON, HASH, CHANGED),
+        cells=(KEY, VALUES, REASON, HASH, CHANGED),
         columns=columns,
         usual=asked,
         in_state={UNUSABLE: [WHY]} if task.images else {},

@@ -172,7 +172,7 @@ class ExportRows(NamedTuple):
 
 
 FORMATS = MappingProxyType(
-    {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
+    {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".xlsx": "xlsx", ".parquet": "parquet"}
 )
 
 

@@ -44,7 +44,7 @@ from pipeline.store.rows import changed_since
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
 from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport
-from pipeline.tables.source import ItemsFile, ItemsQuery
+from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
 from pipeline.tables.view import fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
 
@@ -113,7 +113,7 @@ def planned_views(settings: Settings) -> list[str]:
 
 
 def check_declarable(settings: Settings) -> bool:
-    """Return whether the task that TASK= names has its items in a file, which is right, and not in a query.
+    """Return whether the task that TASK= names brings its items, which are right, and asks no database of ours.
 
     Raises:
         ConfigurationError: there is no such file.
@@ -123,9 +123,10 @@ def check_declarable(settings: Settings) -> bool:
     if path is None:
         raise _unknown(settings, [])
     declaration = load_declaration(path)
-    if not declaration.is_query:
-        _record_of(declaration, path, _rows_source(declaration, path).columns, at=datetime.now(UTC))
-    return not declaration.is_query
+    brings_items = bool(not declaration.is_query or declaration.source)
+    if brings_items:
+        _record_of(declaration, path, _source(None, declaration, path).columns, at=datetime.now(UTC))
+    return brings_items
 
 
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
@@ -344,8 +345,10 @@ def _put(
     declared = _record_of(declaration, path, columns, at=at)
     with store.read() as tx:
         old = workspace.get_task(tx, declared.name)
-    if old is not None and replace(_joined(old, declared), at=old.at) == old:
-        return old
+    if old is not None:
+        new = replace(_joined(old, declared), at=old.at)
+        if new == old and list(new.columns) == list(old.columns):
+            return old
     lines: list[str] = []
     with store.write() as tx:
         old = workspace.get_task(tx, declared.name)
@@ -377,9 +380,8 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     """Return a record with what rows and answers once had; which file was read stays where it would be read alike."""
     if old is None:
         return new
-    columns = dict(old.columns)
-    for name, kind in new.columns.items():
-        columns[name] = common_kind(columns.get(name), kind) or kind
+    columns = {name: common_kind(old.columns.get(name), kind) or kind for name, kind in new.columns.items()}
+    columns |= {name: kind for name, kind in old.columns.items() if name not in columns}  # gone, and told of behind
     kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
     is_read_alike = all(old.words.get(one) == new.words[one] for one in ("asked", "quoted"))
     sha256 = old.items_sha256 if is_read_alike else None
@@ -534,9 +536,13 @@ def _settle(tx: "Connection", *, record: TaskRecord, sha256: str | None) -> None
     asks.unpark(tx, record.name, ids=changed_since(tx, record.name, parked))
 
 
-def _source(store: "Store", declaration: Declaration, path: Path) -> Any:
-    return ItemsQuery(store, declaration.items) if declaration.is_query else _rows_source(declaration, path)
-
-
-def _rows_source(declaration: Declaration, path: Path) -> Any:
-    return given_rows(path) if declaration.items == ROWS else ItemsFile(Path(_items_place(declaration, path)))
+def _source(store: "Store | None", declaration: Declaration, path: Path) -> Any:
+    """Return where a task's rows come from: in Python, a file, or a query on the store or on another database."""
+    if declaration.source:
+        with other_database(declaration.source, path.parent) as other:
+            return ItemsQuery(other, declaration.items)
+    if declaration.is_query and store is not None:
+        return ItemsQuery(store, declaration.items)
+    if declaration.items == ROWS:
+        return given_rows(path)
+    return ItemsFile(Path(_items_place(declaration, path)), declaration.sheet)

@@ -1,9 +1,11 @@
-"""Import people from a file: CSV by its header, JSON, JSON lines or Parquet; all sound rows go in, or none.
+"""Import people from a file: CSV by its header, .xlsx, JSON, JSON lines or Parquet; all sound rows go in, or none.
 
 Formulas, HTML, odd URLs, any script, emoji and control characters go in as they are. A row with bad bytes, NUL, or no
 usable username is rejected; a value of the wrong kind is dropped or altered, with a finding. Of rows with the same
 username the first goes in, also where they differ only in case or in the form of their accents: those are exact keys
 once stored, but in one file almost surely one person, and asking twice costs money.
+
+Columns that mean nothing here are kept beside the table, under their own names, and come back in an export.
 
 Tags are never written. A parked person with another biography is asked again; one in an open batch gets the answer to
 the old text, and a finding says so.
@@ -12,10 +14,11 @@ the old text, and a finding says so.
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pipeline.core.errors import InputError
@@ -53,6 +56,8 @@ LAYOUT = Layout(
     {**HEADERS, WHOLE_NAME: "Full name"},
     f"give a CSV file with the header {EXPECTED}, or JSON objects with these keys",
     "make import EXPERTS={}",
+    keeps=True,
+    too=frozenset({USERNAME, WHOLE_NAME}),
 )
 # What people type into a field that they leave empty: every text field reads these as empty, whatever their case
 PLACEHOLDERS = frozenset(
@@ -89,13 +94,15 @@ class Person(NamedTuple):
     """One person as a file gives them, ready to be written.
 
     `values` are by column, of those the file has, without the username; an empty cell is None, and a column that is not
-    there leaves an existing row's value alone. `changes` are the findings that do not keep the row out.
+    there leaves an existing row's value alone. `changes` are the findings that do not keep the row out, `beside` the
+    cells of other columns, by their names in the file.
     """
 
     username: str
     values: Mapping[str, str | float | None]
     line: int
     changes: tuple[Finding, ...] = ()
+    beside: Mapping[str, Any] = MappingProxyType({})
 
 
 def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
@@ -216,13 +223,20 @@ class People(MappedFile):
         with SeenIds() as seen:
             for row in self:
                 yield _person(row, seen, as_written=self.format == "csv")
-        self.notes += _not_read(self.mapping.not_read)
+        self.notes += _not_read(self.mapping)
 
 
-def _not_read(names: Collection[str]) -> Iterator[str]:
-    if names:
-        yield f"not read: {first_few([excerpt(name) for name in names], 10)}"
-    if any(fold(name) in _ANSWERED for name in names):
+def _is_answered(name: str) -> bool:
+    return fold(name) in _ANSWERED
+
+
+def _not_read(mapping: ColumnMapping) -> Iterator[str]:
+    others = [name for name in mapping.others if not _is_answered(name)]
+    unread = [*mapping.not_read, *(name for name in mapping.others if _is_answered(name))]
+    for names, what in ((others, "not read, but kept for an export"), (unread, "not read")):
+        if names:
+            yield f"{what}: {first_few([excerpt(name) for name in names], 10)}"
+    if any(map(_is_answered, unread)):
         yield "tags and scores are not imported: they come from answers, or from a person by `make tags EXPERT=…`"
 
 
@@ -230,17 +244,35 @@ def _person(row: SourceRow | Finding, seen: SeenIds, *, as_written: bool = False
     """Return the person that a row describes, or why it does not go in; cells may be `as_written` for spreadsheets."""
     if isinstance(row, Finding):
         return row
-    cells = row.values
+    cells = {name: cell for name, cell in row.values.items() if name in LAYOUT.columns}
+    beside = {name: cell for name, cell in row.values.items() if name not in cells}
     if as_written:
         cells = {name: restore_formula(cell.strip()) for name, cell in cells.items()}
+        beside = {name: restore_formula(cell) for name, cell in beside.items()}
     person = judge_row(_with_parts(cells), line=row.line)
     if isinstance(person, Finding):
         return person
+    person = _with_beside(person, beside)
     line = seen.first(unicodedata.normalize("NFC", person.username).casefold(), person.line)
     if line is None:
         return person
     said = f"duplicate username: already on line {line}"
     return rejected(person.line, said, person.username, column=HEADERS[USERNAME], key=person.username)
+
+
+def _with_beside(person: Person, cells: Mapping[str, Any]) -> Person:
+    """Return a person with the cells of other columns; what is no text there is left out, and told."""
+    bad = {name: found for name, cell in cells.items() if isinstance(cell, str) and (found := UNSOUND.search(cell))}
+    said = [
+        Finding(person.line, excerpt(name), f"{_bad(one[0])}; not kept", "", FindingKind.CHANGED, person.username)
+        for name, one in bad.items()
+    ]
+    sound = {
+        name: cell
+        for name, cell in cells.items()
+        if name not in bad and not UNSOUND.search(name) and not _is_answered(name)
+    }
+    return person._replace(beside=sound, changes=(*person.changes, *said))
 
 
 def _with_parts(cells: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -305,7 +337,7 @@ def read_person_documents(
             made.append(one)
     if not made:
         raise _refused(said, "the list holds no person")
-    return made, [*mapping.notes, *_not_read(mapping.not_read)]
+    return made, [*mapping.notes, *_not_read(mapping)]
 
 
 def _refused(said: str, why: str, *, field: str = "") -> InputError:
@@ -352,6 +384,7 @@ def run(
     strict: bool = False,
     report: Path | None = None,
     dry: bool = False,
+    sheet: str = "",
 ) -> PeopleImportReport:
     """Import the people in a file, in one transaction; a `dry` import says what would become of each row.
 
@@ -361,7 +394,7 @@ def run(
         InputError: the file cannot be read as people, or the report cannot be written. Nothing was changed.
     """
     with all_or_nothing():
-        file = People(path, parse_map(mapping))
+        file = People(path, parse_map(mapping), sheet=sheet)
     done = PeopleImportReport(str(path), str(report) if report else None, dry=dry, strict=strict)
     done.format, done.encoding, done.columns, done.notes = file.format, file.encoding, file.mapping.listed, file.notes
     import_rows(
@@ -384,7 +417,7 @@ def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> li
     new = [person for person in people if person.username not in known]
     if not done.dry:
         table.insert_people(tx, [(person.username, person.values) for person in new])
-    updated = 0
+    updated = _write_beside(tx, people, known, done)
     asked_about: dict[str, tuple[Person, Mapping[Any, Any], dict[str, Any]]] = {}
     for person in people:
         row = known.get(person.username)
@@ -393,14 +426,14 @@ def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> li
         if not done.dry and not table.update_person(tx, row, values):
             told.append(_kept(person, values, KEPT))
             continue
-        updated += 1
+        updated.add(person.username)
         if not values.keys().isdisjoint(ASKED_ABOUT):
             asked_about[str(row["id"])] = person, row, values
     if (new or updated) and not done.dry:
         workspace.touch_revision(tx, table.TASK)
     done.added += len(new)
-    done.updated += updated
-    done.unchanged += len(people) - len(new) - updated
+    done.updated += len(updated)
+    done.unchanged += len(people) - len(new) - len(updated)
     claimed = asks.claimed_among(tx, table.TASK, list(asked_about))
     new_bios = [key for key, (_, _, values) in asked_about.items() if values.get("bio") and key not in claimed]
     done.released += len((asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=new_bios))
@@ -410,6 +443,20 @@ def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> li
         elif key in claimed:
             told.append(_kept(person, values, "changed while being asked; the answer to the old text will be kept"))
     return told
+
+
+def _write_beside(
+    tx: "Connection", people: Sequence[Person], known: Mapping[str, Mapping[Any, Any]], done: ImportReport
+) -> set[str]:
+    """Write what a file says of people beside the table's columns; return which of those that were known it changes."""
+    more = [person for person in people if person.beside]
+    new = [] if done.dry else [person for person in more if person.username not in known]
+    rows = {**known, **(_known(tx, new) if new else {})}
+    found = ((rows[one.username], one.beside) for one in more if one.username in rows)
+    changed = table.changed_beside(tx, [(str(row["id"]), text_of(row[USERNAME]), cells) for row, cells in found])
+    if not done.dry:
+        table.put_beside(tx, changed)
+    return {name for name, row in known.items() if str(row["id"]) in changed}
 
 
 def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any, Any]]:

@@ -4,7 +4,7 @@ An import reads an export as it was. Tags stand in one cell of CSV, separated by
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,9 +33,9 @@ Row = Mapping[str, Any]
 def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
     """Return what is known about one person, by the username or a part of a name that is no other's, of one snapshot.
 
-    Its keys: `expert` (the row by the names of the header), `id`, `state`, `batch` (that claims the person), `parked`
-    (the reason), `answers` and `attempts` (oldest first), `tags_state` (from which the tags can be edited) and `edits`
-    (by hand, oldest first), and `index` (`indexed`, `up_to_date`, `build`).
+    Its keys: `expert` (the row by the names of the header, behind it what a file had beside), `id`, `state`, `batch`
+    (that claims the person), `parked` (the reason), `answers` and `attempts` (oldest first), `tags_state` (from which
+    the tags can be edited) and `edits` (by hand, oldest first), and `index` (`indexed`, `up_to_date`, `build`).
 
     Raises:
         InputError: no person has that name, or several names hold it.
@@ -49,7 +49,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         claim = tx.execute(open_claim.with_only_columns(schema.asks.c.batch, schema.asks.c.at)).first()
         tags = tags_of_person(tx, row)
         return {
-            "expert": _expert_document(row),
+            "expert": {**_expert_document(row), **next(table.with_beside(tx, [row]))[1]},
             "id": row["id"],
             "state": table.people(tx).state_of(tx, item_id),
             "batch": claim.batch if claim else None,
@@ -115,17 +115,23 @@ RATE, SCORED = HEADERS["hourly_rate"], "findability_score"
 KINDS = {**dict.fromkeys(HEADERS.values(), "text"), "tags": export.TEXTS, SCORED: "real"}
 
 
-def encode_experts(rows: Iterable[Mapping[Any, Any]], format_: str) -> Iterator[bytes]:
-    """Return the bytes of a file with these rows of `experts`; see `export.encoded`.
+def encode_experts(
+    rows: Iterable[tuple[Row, Mapping[str, Any]]], format_: str, *, beside: Sequence[str] = ()
+) -> Iterator[bytes]:
+    """Return the bytes of a file with these rows of `experts`, each with its cells of the columns `beside`.
 
-    In a column of one type a rate is text, for another program may have written one.
+    See `export.encoded`. In a column of one type a rate is text, for another program may have written one.
     """
     told = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
     documents = (  # in the form that an import reads without a word
-        {**one, **{name: rate_text(one[name]) for name in told if isinstance(one[name], float)}}
-        for one in map(_expert_document, rows)
+        {
+            **one,
+            **{name: rate_text(one[name]) for name in told if isinstance(one[name], float)},
+            **{name: cells.get(name) for name in beside},
+        }
+        for one, cells in ((_expert_document(row), cells) for row, cells in rows)
     )
-    return export.encoded(documents, format_, kinds=KINDS)
+    return export.encoded(documents, format_, kinds=KINDS | dict.fromkeys(beside, "text"))
 
 
 def _expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -150,18 +156,20 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """Compare scores with their rows, and tags with the answers that were applied."""
     wrong: dict[str, list[str]] = {kind: [] for kind in FAULTS}
     applied = {key: answer for key, (_, answer) in answers.last_applied(tx, table.TASK).items()}
+    lost = table.ids_beside(tx) | applied.keys()
     rules = by_hand.rules_in_force(tx, table.TASK)
     with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
         for number, row in enumerate(table.all_experts(tx), start=1):
             key = str(row["id"])
-            for kind in _wrong(row, applied.pop(key, None), rules):
+            lost.discard(key)
+            for kind in _wrong(row, applied.get(key), rules):
                 wrong[kind].append(text_of(row["username"]))
             bar.show(number)
     found = [_fault(kind, names) for kind, names in wrong.items() if names]
-    if applied:
-        first = min(applied)
-        said = f"answers of {len(applied)} people are here whose rows are not ({first}, …)"
-        why = "another program deleted their rows; what was asked about them is still kept"
+    if lost:
+        first = min(lost)
+        said = f"answers or columns of {len(lost)} people are here whose rows are not ({first}, …)"
+        why = "another program deleted their rows; what was asked about them, or imported, is still kept"
         next_ = f"make forget TASK=experts ITEM={first}, and so on"
         found.append(RowFault(said, why, next_, contradiction=False))
     return found

@@ -5,10 +5,12 @@ sees text. Another program may go on using the table: rows that come later, with
 command.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -36,6 +38,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
 from pipeline.store import answers, asks, workspace
+from pipeline.store import rows as kept
 from pipeline.store.database import describe_error, pages, streamed, update_rows
 from pipeline.store.schema import NUMBER, AsTheColumn, has_index, is_workspace
 from pipeline.store.sqlite import SWITCHED
@@ -48,7 +51,7 @@ from pipeline.tables.adopt import (
     ids_in,
     new_ids,
 )
-from pipeline.tables.cells import list_of, number_of, text_of
+from pipeline.tables.cells import compact_json, list_of, number_of, text_of
 from pipeline.tables.lists import (
     ItemStates,
     ItemTable,
@@ -293,6 +296,57 @@ def all_experts(tx: Connection) -> Iterator[dict[str, Any]]:
         yield dict(zip(COLUMNS, row, strict=True))
 
 
+def changed_beside(tx: Connection, people: Sequence[tuple[str, str, Mapping[str, Any]]]) -> dict[str, tuple[str, str]]:
+    """Return what `put_beside` is to write of people (id, username, cells beside the table's), where that differs.
+
+    Cells that only an earlier file had stay. Whose they are is kept with them, for a table may give an id again.
+    """
+    known, changed = kept.kept_rows(tx, TASK, [key for key, _, _ in people]), dict[str, tuple[str, str]]()
+    for key, username, cells in people:
+        whose, old = known.get(key, ("", "{}"))
+        mine = orjson.loads(old) if whose == _hash_of(username) else {}
+        now = _hash_of(username), compact_json({**mine, **cells})
+        if cells and now != (whose, old):
+            changed[key] = now
+    return changed
+
+
+def put_beside(tx: Connection, changed: Mapping[str, tuple[str, str]]) -> None:
+    """Write what `changed_beside` returned."""
+    kept.put_rows(tx, TASK, changed)
+
+
+def names_beside(tx: Connection) -> list[str]:
+    """Return the names of the columns that files had beside the table's, in the order in which they came."""
+    return list(dict.fromkeys(name for row in kept.all_rows(tx, TASK) for name in orjson.loads(row)))
+
+
+def ids_beside(tx: Connection) -> set[str]:
+    """Return the ids of the people of whom something is kept beside the table."""
+    return kept.ids_of(tx, TASK)
+
+
+def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
+    """Yield every row in the order of ids, and what is kept beside it, at flat memory."""
+    people = all_experts(tx)
+    while some := list(islice(people, PAGE)):
+        yield from with_beside(tx, some)
+
+
+def with_beside(
+    tx: Connection, some: Sequence[Mapping[Any, Any]]
+) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
+    """Yield some rows, each with what is kept beside it."""
+    beside = kept.kept_rows(tx, TASK, [str(row["id"]) for row in some])
+    for row in some:
+        whose, cells = beside.get(str(row["id"]), ("", "{}"))
+        yield row, orjson.loads(cells) if whose == _hash_of(text_of(row[USERNAME])) else {}
+
+
+def _hash_of(username: str) -> str:
+    return hashlib.sha256(username.encode("utf-8", "replace")).hexdigest()
+
+
 def tagged_by(tx: Connection) -> list[tuple[str, int]]:
     """Return whose tags people have, and how many people each: the extractor, empty where no answer here gave them."""
     whose = func.coalesce(answers.last_of_item(TASK, item_id, "extractor"), "").label("whose")
@@ -426,12 +480,13 @@ def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None)
 
 
 def remove_person(tx: Connection, item_id: str, *, so_far: str) -> None:
-    """Delete the row of a person, if it is there. `so_far` is what an error says of all else.
+    """Delete the row of a person, if it is there, and what is kept beside. `so_far` is what an error says of all else.
 
     Raises:
         ConfigurationError: another program's rows hold on to it, or its trigger or rule does.
     """
     table = people(tx)
+    kept.remove_row(tx, TASK, item_id)
     name = table.names(tx, [item_id]).get(item_id)
     if name is None:
         return

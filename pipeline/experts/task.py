@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import starmap
 from operator import call
 from typing import TYPE_CHECKING, Any, cast
@@ -224,7 +224,7 @@ class ExpertsTask(Task):
         return len(ours)
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:
-        """Delete a person's row."""
+        """Delete a person's row, and what is kept beside it."""
         table.remove_person(tx, item_id, so_far=so_far)
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:
@@ -243,11 +243,12 @@ class ExpertsTask(Task):
         return table.settle_foreign(tx)
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
-        """Return every row, by id; there is nothing to choose from: tags are what the table holds, of any version."""
+        """Return every row, by id, with what came beside it; tags are what the table holds, of any version."""
         from pipeline.experts.show import encode_experts
 
         told = [VersionShare(*row) for row in table.tagged_by(tx)]
-        return ExportRows(table.all_experts(tx), encode_experts, table.people(tx).total(tx), versions=told)
+        encode = partial(encode_experts, beside=table.names_beside(tx))
+        return ExportRows(table.all_with_beside(tx), encode, table.people(tx).total(tx), versions=told)
 
     def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - it is the same everywhere
         """Return the table."""

@@ -1,5 +1,6 @@
 """Write the rows of a subject to a file, sealed, or to the caller in pieces; from one snapshot, by id."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ def run(
     *,
     format_: str | None = None,
     wanted: ExportWanted = EVERY,
+    overwrite: bool = False,
     write: Callable[[bytes], object],
 ) -> ExportReport:
     """Write the rows of the subject to a file, or without a path by calling `write` with one piece after the other.
@@ -44,7 +46,8 @@ def run(
     that of the path's ending, else the subject's usual one.
 
     Raises:
-        InputError: no such format or choice of rows, or the file cannot be written; an old file there is as it was.
+        InputError: no such format or choice of rows, or the file cannot be written; an old file there is as it was,
+            unless it was to be overwritten.
         ConfigurationError: Parquet is wanted, and its library is not installed.
     """
     task = ws.task
@@ -60,6 +63,8 @@ def run(
             hint=f"use one of {', '.join(formats)}",
         )
     _check_choices(task, wanted)
+    if path is not None:
+        check_target(path, overwrite=overwrite)
     with ws.store.read() as tx:
         found = task.export_rows(tx, _with_settings(ws.settings, task, wanted))
         report.extractor, report.versions = found.extractor, found.versions
@@ -83,8 +88,10 @@ def _with_settings(settings: Settings, task: Task, wanted: ExportWanted) -> Expo
 
 def _said(report: ExportReport, words: Words) -> list[str]:
     shares = report.versions
-    if len(shares) <= 1:
-        return []
+    if not shares:
+        return [f"no {words.one} is {words.done} yet"]
+    if report.extractor is None and len(shares) <= 1:
+        return [f"{report.word}s with answers of {one.extractor or NO_ANSWER} were written" for one in shares]
     if report.extractor is None:
         each = (f"{_count(one.items, words)} of {one.extractor or NO_ANSWER}" for one in shares)
         return [f"{report.word}s of several versions were written: {', '.join(each)}"]
@@ -121,6 +128,20 @@ def _counted(found: ExportRows, report: ExportReport, display: Progress) -> Iter
             report.count += 1
             yield row
             bar.show(report.count)
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Pass where a file may be written.
+
+    Raises:
+        InputError: its folder is not there, or it is there itself, and is not to be overwritten.
+    """
+    target = target_of(path)
+    if target.exists() and not overwrite:
+        raise InputError(f"{path} is there already; nothing was written", hint="OVERWRITE=1 replaces it")
+    if not target.parent.is_dir():
+        made = shlex.quote(str(path.parent))
+        raise InputError(f"{path}: there is no folder {path.parent}; nothing was written", hint=f"mkdir -p {made}")
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> None:

@@ -11,7 +11,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.ops.export import ExportReport, write_file
+from pipeline.ops.export import ExportReport, check_target, write_file
 from pipeline.store import asks
 from pipeline.store.database import Store
 from pipeline.tables import export
@@ -54,8 +54,9 @@ class ItemList:
         with self.store.read() as tx:
             return self.task.grid(tx).counts(tx, which)
 
-    def export(self, path: Path, which: ItemFilter = ALL, **how: Any) -> ExportReport:
-        """Write what `csv` yields to a file that appears when it is whole."""
+    def export(self, path: Path, which: ItemFilter = ALL, *, overwrite: bool = False, **how: Any) -> ExportReport:
+        """Write what `csv` yields to a file that appears when it is whole; InputError where `check_target` refuses."""
+        check_target(path, overwrite=overwrite)
         report = ExportReport(str(path), "csv", -1, self.task.words.one)  # the header is a line, too
 
         def counted() -> Iterator[bytes]:

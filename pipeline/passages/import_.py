@@ -71,7 +71,7 @@ class Passages(MappedFile):
 
     def passages(self) -> Iterator[Passage | Finding]:
         """Yield each passage, and a finding for each row that holds none, in the order of the file."""
-        self._is_table = self.format in {"csv", "parquet"}
+        self._is_table = self.format in {"csv", "xlsx", "parquet"}
         self._others: dict[str, None] = {}  # names that went into the metadata
         for row in self:
             yield row if isinstance(row, Finding) else self._unsound(row) or self._passage(row)
@@ -191,6 +191,7 @@ def run(
     strict: bool = False,
     report: Path | None = None,
     dry: bool = False,
+    sheet: str = "",
 ) -> PassagesImportReport:
     """Import the passages in a file.
 
@@ -202,7 +203,7 @@ def run(
             or the list cannot be written. Nothing was changed.
     """
     with all_or_nothing():
-        file = Passages(path, parse_map(mapping))
+        file = Passages(path, parse_map(mapping), sheet=sheet)
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
     done = PassagesImportReport(str(path), str(report) if report else None, dry=dry, strict=strict)

@@ -76,8 +76,8 @@ def describe_error(error: exc.DBAPIError) -> str:
 class Store:
     """The database behind one workspace. Connections are opened when used and closed by `close`."""
 
-    def __init__(self, url: str) -> None:
-        """Take an SQLAlchemy URL, or refuse it; nothing is opened yet."""
+    def __init__(self, url: str, *, is_ours: bool = True) -> None:
+        """Take an SQLAlchemy URL, or refuse it; nothing is opened yet. Of one that is not ours rows are selected."""
         try:
             whole = make_url(url)
         except (exc.ArgumentError, ValueError) as error:  # the second of a port that is no number
@@ -91,6 +91,7 @@ class Store:
         self.address = whole._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
         self.path = self._kind.path  # the file that is the database; None where a server keeps it
         self.shown = self._kind.shown  # what a person knows the database by; never with a password in it
+        self._is_ours = is_ours
         self._engine: Engine | None = None
         self.locks: Locks | None = None  # of the workspace that is open in it
 
@@ -132,9 +133,9 @@ class Store:
 
         It is refused as input where the database refuses it, or gave no row for `timeout_s` seconds.
         """
-        with self._translated(BUSY_S):
+        with self._translated(BUSY_S if self._is_ours else select_only.BUSY_S):
             if self.path is not None:
-                asked = select_only.of_file(self.path, query, timeout_s=timeout_s)
+                asked = select_only.of_file(self.path, query, timeout_s=timeout_s, is_ours=self._is_ours)
             else:
                 asked = select_only.of_server(self._open(), query, timeout_s=timeout_s)
             with asked as found:

@@ -17,7 +17,7 @@ from pipeline.core.states import BatchState
 from pipeline.store import asks as store_asks
 from pipeline.store import by_hand, workspace
 from pipeline.store.answers import FORGOTTEN, ROLLBACK
-from pipeline.store.schema import answers, asks, attempts, batches, creates, runs
+from pipeline.store.schema import answers, asks, attempts, batches, creates, rows, runs
 from pipeline.store.schema import events as journal
 
 KIND = "forget"  # of the journal's lines about this
@@ -65,8 +65,8 @@ def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
 
 
 def is_kept(tx: Connection, task: str, item_id: str) -> bool:
-    """Return whether an item was ever asked about, whose row may be gone."""
-    asked = (select(one.c.task).where(one.c.task == task, one.c.item_id == item_id) for one in ASKED)
+    """Return whether anything is kept of an item, whose row may be gone."""
+    asked = (select(one.c.task).where(one.c.task == task, one.c.item_id == item_id) for one in (*ASKED, rows))
     return any(tx.execute(query.limit(1)).first() is not None for query in asked)
 
 

@@ -1,5 +1,7 @@
 """Keep the rows of a source as they were last read, and bring them to another reading of it all at once.
 
+Of people, who have a table of their own, it is what a file says beside that table's columns.
+
 A reading goes to a temporary table, for which nobody waits; then three statements of one transaction write what is new
 or differs, bring back what was gone, and mark what the source has no more. A process that dies before leaves no trace.
 """
@@ -29,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.store.database import Store, pages, run_many
+from pipeline.store.database import PAGE, Store, pages, run_many, streamed
 from pipeline.store.schema import rows
 
 MANY = 10_000  # new rows after which a server counts them, or it would plan for none
@@ -159,6 +161,39 @@ def changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) ->
     query = select(rows.c.item_id, rows.c.changed_at).where(rows.c.task == task, rows.c.changed_at.is_not(None))
     found = (tx.execute(query.where(rows.c.item_id.in_(some))) for some in pages(list(moments)))
     return [key for some in found for key, at in some if at > moments[key]]
+
+
+def kept_rows(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return (hash, JSON) of those of some rows that are kept, by id."""
+    query = select(rows.c.item_id, rows.c.input_hash, rows.c.row).where(rows.c.task == task)
+    found = (tx.execute(query.where(rows.c.item_id.in_(some))) for some in pages(ids))
+    return {key: (hash_, row) for some in found for key, hash_, row in some}
+
+
+def all_rows(tx: Connection, task: str) -> Iterator[str]:
+    """Yield the JSON of each row of a task that is kept, in the order in which they were first seen."""
+    query = select(rows.c.row).where(rows.c.task == task).order_by(rows.c.n)
+    yield from (row[0] for row in streamed(tx, query, page=PAGE))
+
+
+def ids_of(tx: Connection, task: str) -> set[str]:
+    """Return the ids of all rows of a task that are kept."""
+    return set(tx.execute(select(rows.c.item_id).where(rows.c.task == task)).scalars())
+
+
+def put_rows(tx: Connection, task: str, found: Mapping[str, tuple[str, str]]) -> None:
+    """Write (hash, JSON) of some rows by id, whether or not they were kept before."""
+    kind: Any = sqlite if tx.dialect.name == "sqlite" else postgresql
+    top = tx.execute(_top(task)).scalar() or 0
+    own = kind.insert(rows)
+    own = own.on_conflict_do_update(
+        index_elements=["task", "item_id"], set_={name: own.excluded[name] for name in ("input_hash", "row")}
+    )
+    told = [
+        {"task": task, "item_id": key, "n": n, "input_hash": hash_, "row": row, "is_empty": False}
+        for n, (key, (hash_, row)) in enumerate(found.items(), start=top + 1)
+    ]
+    run_many(tx, own, told)
 
 
 def remove_row(tx: Connection, task: str, item_id: str) -> None:

@@ -39,7 +39,8 @@ class Layout:
     """The columns that a subject reads: by their names, what messages call them; `key` is the one that every row has.
 
     `hint` says what a file should be, of a `default` format where its name does not say it; `command` imports one,
-    whose name stands in its place. A subject that `keeps` other columns has them under their own names.
+    whose name stands in its place. A subject that `keeps` other columns has them under their own names, and `too` those
+    of its columns that are read as another thing than they say.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Layout:
     default: str = "csv"
     max_line: int = MAX_LINE
     keeps: bool = False
+    too: frozenset[str] = frozenset()
 
     @cached_property
     def own(self) -> dict[str, str]:
@@ -65,12 +67,13 @@ class ColumnMapping:
     """Which names of a file mean which columns of a layout.
 
     `notes` say what was taken, and what looks like a column, which is in `near` by that column; `not_read` are names
-    that were met and mean nothing.
+    that were met and mean nothing, `others` those whose cells are kept.
     """
 
     def __init__(self, names: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> None:
         """Find out what the names of a file mean, where `given` is what MAP= says."""
         self.layout, self.notes, self.not_read = layout, list[str](), dict[str, None]()
+        self.others = dict[str, None]()
         self._there = there = list(dict.fromkeys(filter(None, names)))
         said = _said(there, given, layout=layout, path=path)
         self._named = {name: column for column, name in said.items() if name}
@@ -131,6 +134,10 @@ class ColumnMapping:
                 return rejected(row.line, "given twice, in two spellings", cell, column=said)
             else:
                 values[column] = cell
+                if column not in self.layout.columns:
+                    self.others[name] = None
+            if column in self.layout.too and fold(name) not in self.layout.own:
+                values[name] = cell
         return SourceRow(row.line, values)
 
 
@@ -139,7 +146,7 @@ class MappedFile(SourceFile):
 
     layout: ClassVar[Layout]
 
-    def __init__(self, path: Path, given: Mapping[str, str] | None = None) -> None:
+    def __init__(self, path: Path, given: Mapping[str, str] | None = None, *, sheet: str = "") -> None:
         """Find out what the file is, and which names in it mean which columns; `given` is what MAP= says.
 
         It is an InputError, too, where MAP= does not fit, or a table lacks the key or has a column twice.
@@ -150,6 +157,7 @@ class MappedFile(SourceFile):
             layout.hint,
             layout.default,
             max_line=layout.max_line,
+            sheet=sheet,
             is_known=lambda name: fold(name) in layout.known,
         )
         self.mapping = mapping = ColumnMapping(self.names, given, layout=layout, path=path)

@@ -1,25 +1,26 @@
-"""Write rows as CSV, JSON lines, a JSON list or Parquet, in pieces that never split a row, at flat memory.
+"""Write rows as CSV, JSON lines, a JSON list, .xlsx or Parquet, in pieces that never split a row, at flat memory.
 
-Answers stand each beside its row, by the key, or as a row for each member of a list. Parquet is written group by group
-by pyarrow, which is an extra; its last bytes make the file whole.
+Answers stand each beside its row, as that came, or as a row for each member of a list. Parquet is written group by
+group by pyarrow, which is an extra; its last bytes make the file whole.
 """
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Select, Text, cast, collate
+from sqlalchemy import ColumnElement, Connection, Select, Text, cast, or_, select
 
 from pipeline.core import text
 from pipeline.core.errors import InputError
 from pipeline.store.answers import is_shown
 from pipeline.store.database import PAGE, streamed
-from pipeline.store.schema import answers
-from pipeline.tables.adopt import is_sqlite
+from pipeline.store.schema import answers, rows
+from pipeline.tables import workbook
 from pipeline.tables.cells import loaded, number_of, pyarrow_for, value_text
 from pipeline.tables.view import AnswersSpec, ShownAnswers
 
@@ -34,8 +35,8 @@ _Rows = tuple[Iterator[_Row], dict[str, str]]  # by the names of their columns, 
 def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[str, str]) -> Iterator[bytes]:
     """Return the bytes of a file with these rows, in pieces that never split a row; `kinds` are those of the columns.
 
-    `format_` is "csv", "json", "jsonl" or "parquet". A file of no rows has a header, or an empty list. Where pyarrow
-    is missing is said before anything is read.
+    `format_` is "csv", "json", "jsonl", "xlsx" or "parquet". A file of no rows has a header, or an empty list. Where
+    pyarrow is missing is said before anything is read.
     """
     if format_ == "jsonl":
         return (orjson.dumps(row) + b"\n" for row in rows)
@@ -43,6 +44,8 @@ def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[s
         return _json_list(rows)
     if format_ == "csv":
         return csv(([cell(row[name], texts=kind == TEXTS) for name, kind in kinds.items()] for row in rows), kinds)
+    if format_ == "xlsx":
+        return workbook.written(rows, kinds, lambda value, kind: cell(value, texts=kind == TEXTS))
     return _parquet(rows, kinds, pyarrow_for("Parquet"))
 
 
@@ -113,38 +116,53 @@ def answers_rows(
     field: str | None = None,
     cost: bool = False,
 ) -> _Rows:
-    """Return the answers of one extractor as rows to be written, and the kinds of their columns.
+    """Return the rows of a task with the answers of one extractor, to be written, and the kinds of their columns.
 
-    `sources` are the kinds of the items' columns. All is read in the caller's transaction. With `field` each member of
-    that list is a row, and with `cost` what the whole answer took stands in each.
+    First stand the source's columns, under its names and in its order, whose kinds are `sources`; a row without an
+    answer has none, and one that is gone from the source is left out then. All is read in the caller's transaction.
+    With `field` each member of that list is a row, and with `cost` what the whole answer took stands in each.
     """
-    shown = ShownAnswers(tx, spec, sources)
-    kinds = shown.kinds
-    for name in (one for one, kind in kinds.items() if kind == "json"):
-        shown.columns[name] = cast(shown.columns[name].element, Text).label(name)
-    by_bytes = [
-        one if kind == "integer" or is_sqlite(tx) else collate(one, "C")
-        for one, kind in ((shown.columns[name].element, kind) for name, kind in spec.key)
-    ]
-    query = shown.query(is_shown(spec.task, each=True), answers.c.extractor == extractor).order_by(*by_bytes)
-    if cost:
-        query = query.add_columns(*(answers.c[name] for name in _COSTS))
-        kinds |= {f"findable_{name}" if _is_in(name, kinds) else name: kind for name, kind in _COSTS.items()}
+    shown = ShownAnswers(tx, spec, {})
+    made = [name for name, _ in spec.key if name not in sources]
+    columns: dict[str, ColumnElement[Any]] = dict.fromkeys(made, rows.c.item_id)
+    columns |= {name: one.element for name, one in shown.columns.items() if name not in dict(spec.key)}
+    kinds = {name: shown.kinds[name] for name in columns} | (_COSTS if cost else {})
+    columns |= {name: answers.c[name] for name in (_COSTS if cost else ())}
+    named = _beside(kinds, sources)
+    asked = (answers.c.task == rows.c.task) & (answers.c.item_id == rows.c.item_id)
+    is_mine = asked & (answers.c.extractor == extractor) & is_shown(spec.task, each=True)
+    cells = (cast(one, Text) if kinds[name] == "json" else one for name, one in columns.items())
+    query = select(rows.c.row, *cells).select_from(rows.outerjoin(answers, is_mine)).order_by(rows.c.n)
+    query = query.where(rows.c.task == spec.task, or_(rows.c.gone_at.is_(None), answers.c.id.is_not(None)))
+    found = partial(_read, tx, query, sources, {named[name]: kind for name, kind in kinds.items()})
+    kinds = {**sources, **{named[name]: kind for name, kind in kinds.items()}}
     if field is None:
-        return _read(tx, query, kinds), kinds
+        return found(), kinds
     lists = [name for name, kind in spec.fields if kind == "json"]
     if field not in lists:
         raise InputError(
             f"ROWS={field} names no list of these answers; nothing was written",
             hint=f"lists may be {', '.join(lists)}" if lists else "they have none",
         )
-    return _exploded(tx, query, kinds, field)
+    return _exploded(found, kinds, named[field])
 
 
-def _exploded(tx: Connection, query: Select[Any], kinds: Mapping[str, str], field: str) -> _Rows:
+def _beside(own: Iterable[str], sources: Iterable[str]) -> dict[str, str]:
+    """Return under which names the columns of answers stand beside those of the source, which keep theirs."""
+    taken, found = {one.casefold() for one in sources}, dict[str, str]()
+    for name in own:
+        free = name
+        while free.casefold() in taken:
+            free = f"answer_{free}"
+        taken.add(free.casefold())
+        found[name] = free
+    return found
+
+
+def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], field: str) -> _Rows:
     """Return a row for each member of a list; the columns of the members stand in the place of the list's."""
     seen: dict[str, set[str]] = {}
-    for row in _read(tx, query, kinds):
+    for row in found():
         for name, value in (pair for member in _members(row[field], field) for pair in member.items()):
             seen.setdefault(name, set()).update([] if value is None else [_KINDS.get(type(value), "json")])
     # an object, missing wherever else it could stand, is told by its parts
@@ -154,18 +172,20 @@ def _exploded(tx: Connection, query: Select[Any], kinds: Mapping[str, str], fiel
     for name, kind in kinds.items():
         whole |= {one: _common(seen[own]) for own, one in named.items()} if name == field else {name: kind}
 
-    def rows() -> Iterator[_Row]:
-        for row in _read(tx, query, kinds):
+    def exploded() -> Iterator[_Row]:
+        for row in found():
             for member in _members(row.pop(field), field):
                 yield dict.fromkeys(whole) | row | {named[name]: one for name, one in member.items() if name in named}
 
-    return rows(), whole
+    return exploded(), whole
 
 
-def _read(tx: Connection, query: Select[Any], kinds: Mapping[str, str]) -> Iterator[_Row]:
-    """Yield the rows of a SELECT, as JSON has values; but times and dates are themselves."""
+def _read(tx: Connection, query: Select[Any], sources: Mapping[str, str], kinds: Mapping[str, str]) -> Iterator[_Row]:
+    """Yield the rows of a SELECT, the source's first, as JSON has values; but times and dates are themselves."""
     for row in streamed(tx, query, page=PAGE):
-        yield {name: _value(one, kind) for (name, kind), one in zip(kinds.items(), row, strict=True)}
+        values, cells = orjson.loads(row[0]), list[Any](row[1:])
+        said = {name: _value(values.get(name), kind) for name, kind in sources.items()}
+        yield said | {name: _value(one, kind) for (name, kind), one in zip(kinds.items(), cells, strict=True)}
 
 
 def _value(value: Any, kind: str) -> Any:

@@ -1,4 +1,4 @@
-"""The rows of a file of any format: CSV, JSON, JSON lines or Parquet, under their own names; at flat memory.
+"""The rows of a file of any format: CSV, JSON, JSON lines, .xlsx or Parquet, under their own names; at flat memory.
 
 A row that is none is a finding that names its line, and reading goes on behind it. Bytes that do not decode become the
 surrogates U+DC00 + byte, so that a lone surrogate in a row always means bad bytes.
@@ -22,6 +22,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.text import BAD_TEXT
 from pipeline.tables.cells import plain_row, pyarrow_for
 from pipeline.tables.findings import Finding, excerpt, rejected
+from pipeline.tables.workbook import LOCKED, MARK, read_sheet
 
 MAX_LINE = 4 << 20  # characters of a line, or of a value; a file without line ends must not fill the memory
 _PIECE = 1 << 20  # characters of a list read at a time, or bytes of a file that tell how it is text
@@ -47,7 +48,10 @@ csv.field_size_limit(32 << 20)  # so that a quote left open does not fill the me
 
 
 class SourceRow(NamedTuple):
-    """One row: plain values by name; `line` is where it starts, from 1, or in Parquet and in a query its number."""
+    """One row: plain values by name; `line` is where it starts, from 1, or in Parquet and in a query its number.
+
+    In a sheet it is the sheet's own number of the row.
+    """
 
     line: int
     values: Mapping[str, Any]
@@ -56,8 +60,9 @@ class SourceRow(NamedTuple):
 class SourceFile:
     """The rows of one file.
 
-    `format` is "csv", "json", "jsonl" or "parquet", `encoding` Python's codec of its text. `names` are those of its
-    columns, of JSON as far as the first rows have them, empty where a column has none; `notes` concern the whole file.
+    `format` is "csv", "json", "jsonl", "xlsx" or "parquet", `encoding` Python's codec of its text. `names` are those of
+    its columns, of JSON as far as the first rows have them, empty where a column has none; `notes` concern the whole
+    file.
     """
 
     def __init__(
@@ -67,17 +72,19 @@ class SourceFile:
         default: str = "csv",
         *,
         max_line: int = MAX_LINE,
+        sheet: str = "",
         is_known: Callable[[str], bool] = bool,
     ) -> None:
         """Find out what the file is, of a `default` format where its name does not say; `hint` says what it should be.
 
-        `is_known` tells which names of columns are known, by which a delimiter is told.
+        `is_known` tells which names of columns are known, by which a delimiter is told. Of a workbook one `sheet` is
+        read, without a name the first.
 
         Raises:
             InputError: there is no such file, it is empty or damaged, or its header cannot be read.
             ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
-        self.path, self.hint, self.max_line = path, hint, max_line
+        self.path, self.hint, self.max_line, self.sheet = path, hint, max_line, sheet
         self._delimiter, self._skips, self._before_rows = ",", False, 0
         if not path.is_file():
             what = files.why_not_readable(path) or "is no regular file"
@@ -89,15 +96,21 @@ class SourceFile:
             ends = re.search("\r\n?|\n", start.decode(self.encoding, "ignore").lstrip())
             self._line_end = "\r" if ends is not None and ends[0] == "\r" else "\n"
             self.format = self._format_of(start, default)
+            notes = [note] if note else []
+            if sheet and self.format != "xlsx":
+                raise self._refused(" is no .xlsx, and has no sheets", hint="leave out SHEET=, in a task's file sheet=")
             if self.format == "parquet":
                 with self._parquet() as table:
-                    self.names, note = list(table.schema_arrow.names), ""
+                    self.names, notes = list(table.schema_arrow.names), []
+            elif self.format == "xlsx":
+                self._sheet = read_sheet(path, sheet)
+                self.names, notes = self._sheet.names, self._sheet.notes
             elif self.format == "csv":
                 self.names = self._header(is_known)
             else:
                 values = (row.values for row in islice(self.rows(), _SAMPLED) if isinstance(row, SourceRow))
                 self.names = list(dict.fromkeys(chain.from_iterable(values)))
-        self.notes = [note] if note else []
+        self.notes = notes
         if self._delimiter != ",":
             self.notes.append(f"fields are separated by {self._delimiter!r}")
         if blanks := self.names.count("") if self.format == "csv" else 0:
@@ -111,6 +124,10 @@ class SourceFile:
                     batches = (batch.to_pylist() for batch in table.iter_batches(batch_size=_ROWS))
                     for number, values in enumerate(chain.from_iterable(batches), start=1):
                         yield SourceRow(number, plain_row(values))
+                return
+            if self.format == "xlsx":
+                for line, cells in self._sheet.rows:  # a workbook is read once: no part of it is there without the rest
+                    yield SourceRow(line, {name: one for name, one in zip(self.names, cells, strict=True) if name})
                 return
             with self._open() as file:
                 yield from {"csv": self._of_csv, "json": self._of_json, "jsonl": self._of_lines}[self.format](file)
@@ -141,6 +158,11 @@ class SourceFile:
     def _format_of(self, start: bytes, default: str) -> str:
         if start.startswith(b"PAR1"):
             return "parquet"
+        if start.startswith(MARK):
+            return "xlsx"
+        if start.startswith(LOCKED):
+            said = " is a spreadsheet with a password, or an old .xls"
+            raise self._refused(said, hint="save it as .xlsx without a password")
         named = _FORMATS.get(self.path.suffix.lower(), default)
         text = start.decode(self.encoding, "ignore").strip()
         if not text:
@@ -166,7 +188,7 @@ class SourceFile:
         if at < 0:
             raise self._refused(" is empty")
         if "\0" in head[at] or BAD_TEXT.search(head[at]):
-            raise self._refused(" is no text: save a spreadsheet as CSV first")
+            raise self._refused(" is no text: save a spreadsheet as .xlsx or CSV first")
         found = {one: _names_in(head[at:], one) for one in _DELIMITERS}
 
         def worth(delimiter: str) -> tuple[int, int, int]:

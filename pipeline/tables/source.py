@@ -1,9 +1,10 @@
-"""Where the rows of a task of one's own come from: a file, or a SELECT on the workspace's own database.
+"""Where the rows of a task of one's own come from: a file, or a SELECT on the workspace's own database or another.
 
 A file that ends within a row, or changes while it is read, is none: what it would leave out did not vanish from it. A
 query is run once; its rows go to a temporary file, and are read from there as often as they are needed.
 """
 
+import contextlib
 import json
 import re
 import tempfile
@@ -13,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.declaration import MAX_COLUMN
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import check_named_in_utf8, sha256_of
+from pipeline.core.settings import variable
 from pipeline.core.text import UNSOUND
 from pipeline.store.database import Store
 from pipeline.tables.cells import common_kind, kind_of_value, plain_row
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceFile, SourceRow
 
-HINT = "items stand in a CSV file with a header, a JSON list of objects, JSON lines or a Parquet file"
+HINT = "items stand in a CSV file with a header, a JSON list of objects, JSON lines, an .xlsx or a Parquet file"
 OWN = "findable_"  # begins the names of the columns that are not the source's
 MAX_COLUMNS = 1_500  # a view of PostgreSQL has room for 1,600
 TIMEOUT_S = 300.0  # ours: a view over large tables may need minutes for its first row
@@ -33,18 +35,19 @@ _RENAMED = "give it another name in the query, with AS"
 class ItemsFile(SourceFile):
     """One file; each `iter` reads it anew.
 
-    `sha256` is of its bytes, `columns` are its columns with their kinds (of CSV all text).
+    `sha256` is of its bytes, with the `sheet` where one is named, `columns` are its columns with their kinds (of CSV
+    all text).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sheet: str = "") -> None:
         """Read the file once, for its columns; it is an InputError, too, where no table can have these."""
         check_named_in_utf8(path)
-        super().__init__(path, HINT)
-        with self._readable():
-            self.sha256 = sha256_of(path)
+        self.path, self.sheet = path, sheet
+        self.sha256 = self._digest() if path.is_file() else ""
+        super().__init__(path, HINT, sheet=sheet)
         names = list(filter(None, self.names))
         check_names(names, source=path)
-        if self.format == "csv" and not names:
+        if self.format in {"csv", "xlsx"} and not names:
             raise InputError(f"{path} has no header that can be read; nothing was imported", hint=HINT)
         rows = () if self.format == "csv" else (row.values for row in self.rows() if isinstance(row, SourceRow))
         self.columns = kinds_of(rows, dict.fromkeys(names), source=path)
@@ -52,9 +55,12 @@ class ItemsFile(SourceFile):
     def __iter__(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each that is none; InputError where the file is not whole, or another."""
         yield from self.rows()
+        if self._digest() != self.sha256:
+            raise InputError(f"{self.path} changed while it was read; no row was taken from it", hint="try again")
+
+    def _digest(self) -> str:
         with self._readable():
-            if sha256_of(self.path) != self.sha256:
-                raise InputError(f"{self.path} changed while it was read; no row was taken from it", hint="try again")
+            return f"{sha256_of(self.path)}{self.sheet and ' '}{self.sheet}"
 
 
 class ItemsQuery:
@@ -100,6 +106,35 @@ class ItemsQuery:
         values = plain_row(dict(zip(self._names, row, strict=True)))
         self._rows.write(f"{json.dumps(list(values.values()))}\n")
         return values
+
+
+@contextlib.contextmanager
+def other_database(source: str, folder: Path) -> Iterator[Store]:
+    """Open another database for the length of a block, to be read; a relative path of a file is below a `folder`.
+
+    The `source` is its address, or the name of the variable that holds it, with `$` before it.
+
+    Raises:
+        InputError: there is no such variable.
+        ConfigurationError: it is no address, or the database cannot be used; no message tells a password.
+        UnavailableError: it is locked, or cannot be reached now.
+    """
+    address = variable(source[1:]) if source.startswith("$") else source
+    if not address:
+        said = f"source= names {source}, which is neither in the environment nor in .env; nothing was asked"
+        raise InputError(said, hint=f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env")
+    scheme, is_file, place = address.partition(":///")
+    if is_file and scheme == "sqlite":
+        address = f"sqlite:///{(folder / place).resolve()}"
+    try:
+        store = Store(address, is_ours=False)
+        with contextlib.closing(store):
+            yield store
+    except InputError:
+        raise
+    except FindableError as error:
+        said, hint = (re.sub("FINDABLE_DATABASE_URL=?", "source=", one) for one in (error.message, error.hint))
+        raise type(error)(f"the database of source=: {said}", hint=hint) from error
 
 
 def _counted(rows: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:

@@ -196,7 +196,9 @@ def _inserted(tx: "Connection", person: Person) -> str:
     if table.by_usernames(tx, [person.username]):
         said = f"the username {person.username!r} exists already; this person was not added"
         raise TakenError(said, hint=_other(person.username), field=USERNAME)
-    return table.insert_person(tx, person.username, person.values)
+    key = table.insert_person(tx, person.username, person.values)
+    table.put_beside(tx, table.changed_beside(tx, [(key, person.username, person.beside)]))
+    return key
 
 
 def _other(username: str) -> str:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from pipeline.batch import folder
 from pipeline.batch.prepare import BatchPlan
-from pipeline.core.declaration import is_query
 from pipeline.core.errors import InputError
 from pipeline.engine.task_file import ENDING, FOLDER, ROWS, ItemsRows, declaration_in, place_in_python
 from pipeline.engine.task_record import task_of_rows
@@ -20,7 +19,6 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.tables.cells import rows_of
 from pipeline.tables.findings import excerpt
-from pipeline.tables.source import ItemsFile
 from pipeline.workflows import new_task, preflight, try_out
 from pipeline.workflows.new_task import AnswerField, NewTask, TaskDraft
 from pipeline.workflows.preflight import Preflight
@@ -78,8 +76,12 @@ class AskReport:
         }
 
 
-def prepared(source: Any, question: str, *, fields: str = "", name: str = "", data: Path) -> Asking:
-    """Return what is to be asked, where it can be; nothing is made. `source` is a file, a SELECT, or rows of Python.
+def prepared(
+    items: Any, question: str, *, fields: str = "", name: str = "", data: Path, sheet: str = "", source: str = ""
+) -> Asking:
+    """Return what is to be asked, where it can be; nothing is made. `items` are a file, a SELECT, or rows of Python.
+
+    A file may have a `sheet`, a SELECT another database as its `source`, as `new_task.prepared` takes them.
 
     Raises:
         InputError: the question says nothing, `fields` is no list of fields, the name is taken, or there is no such
@@ -90,12 +92,11 @@ def prepared(source: Any, question: str, *, fields: str = "", name: str = "", da
     found = new_task.parse_fields(fields)
     if name:
         new_task.check_name(name, data)
-    if isinstance(source, str | Path):
-        table = None if is_query(str(source)) else ItemsFile(Path(source))
-        return Asking(question, found, NewTask(name, str(source), table))
+    if isinstance(items, str | Path):
+        return Asking(question, found, new_task.named(name, str(items), sheet=sheet, source=source))
     if name:
         raise InputError("rows of Python stand in no file, which name= would keep", hint="write them to a file")
-    return Asking(question, found, NewTask(name, ROWS, ItemsRows(rows_of(source))))
+    return Asking(question, found, NewTask(name, ROWS, ItemsRows(rows_of(items))))
 
 
 def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce, confirm: Confirm) -> AskReport:
@@ -113,7 +114,7 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce, con
     for note in draft.guess.notes:
         ws.display.say(note)
     _check_text(draft, asking.fields)
-    text = new_task.task_text(draft.items, draft.guess, what=draft.what, question=asking.question, fields=asking.fields)
+    text = new_task.task_text(draft, question=asking.question, fields=asking.fields)
     declaration = declaration_in(text.encode(), name or UNNAMED, path)
     task = task_of_rows(declaration, path, draft.rows.columns, ws.settings, at=ws.now())
     folder.seal_dead(ws)

@@ -2,7 +2,7 @@
 
 Nothing that is there is overwritten. Which columns are the key, the text to ask about, and what says what a row is, is
 told by their names in a dozen languages; a text that is not called so is the longest column. A key must be in every row
-and in none twice, whatever it is called.
+and in none twice, whatever it is called; without one that is called so it is the first column that looks like one.
 """
 
 import inspect
@@ -11,15 +11,18 @@ import keyword
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from pipeline.core import files
 from pipeline.core.declaration import MADE_KEY, MAX_COLUMN, NAME, RESERVED, column_named, columns_in, is_query
 from pipeline.core.errors import InputError
+from pipeline.core.redact import without_password
 from pipeline.engine.task_file import ENDING, FOLDER, ItemsRows, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import workspace
@@ -29,23 +32,29 @@ from pipeline.tables.columns import COLUMN_NAMES, fold
 from pipeline.tables.fill import KEY_KINDS
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceRow
-from pipeline.tables.source import OWN, ItemsFile, ItemsQuery
+from pipeline.tables.source import OWN, ItemsFile, ItemsQuery, other_database
 from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, SYSTEM
 
 SAMPLED = 1_000  # rows whose texts are measured
 _LAST_KEYS = ("name", "slug", "url", "username", "email", "title")  # where none is called like a key
-_ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr|no|code|number|nummer)$|(?<=[a-z])I[dD]$")
+_ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
 _TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
+_LIKE_KEY = re.compile(r"(?![0-9]{1,4}$)[A-Za-z0-9_.:/@#+-]{1,64}")
+_AMOUNT = re.compile(r"[+-]?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d\d?:\d\d.*")  # or a time
 _IMAGE = re.compile(r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
 _NO_WORD, _NO_LETTERS = re.compile(r"\W+"), re.compile("[^a-z0-9_]+")
 
 
 class NewTask(NamedTuple):
-    """What is to be written: the task's name, its source as it was given, and the rows of it, None for a query."""
+    """What is to be written: the task's name, its items as they were given, and the rows of it, None for a query.
+
+    A query is of the workspace's database, or of the one whose address is the `source`, which holds no password.
+    """
 
     name: str
-    source: str
+    items: str
     table: ItemsFile | ItemsRows | None
+    source: str = ""
 
 
 class TableGuess(NamedTuple):
@@ -68,7 +77,8 @@ class TableGuess(NamedTuple):
 class TaskDraft(NamedTuple):
     """A file of a task that is to be written: its place, its items as it names them, what was guessed, and the rows.
 
-    `what` says of which table it is, for readers.
+    `what` says of which table it is, for readers; `where` has what else says where its items are, by the names of the
+    members of a task, empty where nothing does.
     """
 
     path: Path
@@ -76,6 +86,7 @@ class TaskDraft(NamedTuple):
     what: str
     guess: TableGuess
     rows: ItemsFile | ItemsQuery | ItemsRows
+    where: Mapping[str, str] = MappingProxyType({})
 
     @property
     def document(self) -> dict[str, Any]:
@@ -84,14 +95,26 @@ class TaskDraft(NamedTuple):
         return {"file": str(self.path), "items": self.items, **told}
 
 
-def prepared(name: str, source: str, *, data: Path) -> NewTask:
+def prepared(name: str, items: str, *, data: Path, sheet: str = "", source: str = "") -> NewTask:
     """Return what is to be written, when the name can be one and a file of items can be read; nothing is made.
 
     Raises:
-        InputError: there is such a task already, the name can be none, or the file cannot be read.
+        InputError: there is such a task already, the name can be none, the file cannot be read, or the address of a
+            database, which is to stand in the task's file, holds a password.
     """
     check_name(name, data)
-    return NewTask(name, source, None if is_query(source) else ItemsFile(Path(source)))
+    return named(name, items, sheet=sheet, source=source)
+
+
+def named(name: str, items: str, *, sheet: str = "", source: str = "") -> NewTask:
+    """Return what is to be written under a name, as `prepared` does, whether or not there is such a task."""
+    if without_password(source) != source:
+        said = "SOURCE= holds a password, which would stand in the task's file; nothing was written"
+        raise InputError(said, hint="write TABLE_URL=… with it into .env, and SOURCE='$TABLE_URL'")
+    if (source and not is_query(items)) or (sheet and is_query(items)):
+        said = f"{'SOURCE=' if source else 'SHEET='} is of {'a query' if source else 'a file'}; nothing was written"
+        raise InputError(said, hint="FROM= names a file, or is a query that begins with SELECT")
+    return NewTask(name, items, None if is_query(items) else ItemsFile(Path(items), sheet), source)
 
 
 def check_name(name: str, data: Path) -> None:
@@ -116,7 +139,7 @@ def run(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
     """
     check_unused(ws.store, new.name)
     draft = drafted(ws.store, new, Path(FOLDER) / f"{new.name}{ENDING}")
-    write_new(draft.path, task_text(draft.items, draft.guess, what=draft.what))
+    write_new(draft.path, task_text(draft))
     return draft
 
 
@@ -135,15 +158,18 @@ def drafted(store: Store, new: NewTask, path: Path) -> TaskDraft:
         InputError: the items cannot be read, or no prompt can name their text.
     """
     if new.table is None:
-        found = ItemsQuery(store, new.source)
-        guess = guess_columns(found.columns, found, keys=list(found.columns)[:1])
-        return TaskDraft(path, new.source.strip(), "the query", guess, found)
+        _, is_file, place = new.source.partition("sqlite:///")
+        source = f"{is_file}{_below(path.parent, Path(place))}" if is_file and not place.startswith("/") else new.source
+        with other_database(source, path.parent) if source else nullcontext(store) as asked:
+            found = ItemsQuery(asked, new.items)
+        guess = guess_columns(found.columns, found)
+        return TaskDraft(path, new.items.strip(), "the query", guess, found, {"source": source})
     guess = guess_columns(new.table.columns, new.table)
     guess = guess._replace(notes=(*new.table.notes, *guess.notes))
     if isinstance(new.table, ItemsRows):
-        return TaskDraft(path, new.source, "rows", guess, new.table)
-    items = Path(os.path.relpath(new.table.path.resolve(), path.parent.resolve())).as_posix()
-    return TaskDraft(path, items, new.table.path.name, guess, new.table)
+        return TaskDraft(path, new.items, "rows", guess, new.table)
+    items = _below(path.parent, new.table.path)
+    return TaskDraft(path, items, new.table.path.name, guess, new.table, {"sheet": new.table.sheet})
 
 
 def name_for(source: str) -> str:
@@ -155,6 +181,11 @@ def _near(name: str) -> str:
     """Return the name nearest to another that a task can have, empty where there is none."""
     near = _NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
     return near if _can_be(near) else ""
+
+
+def _below(folder: Path, path: Path) -> str:
+    """Return a path, relative to where a command runs, as a task's file in a folder names it."""
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def _can_be(name: str) -> bool:
@@ -185,10 +216,8 @@ def _taken(path: Path) -> InputError:
     )
 
 
-def guess_columns(
-    columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], *, keys: Sequence[str] | None = None
-) -> TableGuess:
-    """Return what the columns of a table (with their kinds) seem to be; `keys` are the only ones that may be the key.
+def guess_columns(columns: Mapping[str, str], rows: Iterable[SourceRow | Finding]) -> TableGuess:
+    """Return what the columns of a table (with their kinds) seem to be.
 
     Raises:
         InputError: there is no column, or a prompt cannot name the one that holds the text.
@@ -196,11 +225,11 @@ def guess_columns(
     if not columns:
         raise InputError("there is no row to ask about, and no column; nothing was written")
     may_be = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in _TAKEN]
-    if keys is None:
-        ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
-        keys = list(dict.fromkeys([*_called(may_be, COLUMN_NAMES["key"]), *ends, *_called(may_be, _LAST_KEYS)]))
+    ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
+    keys = list(dict.fromkeys([*_called(may_be, COLUMN_NAMES["key"]), *ends, *_called(may_be, _LAST_KEYS)]))
+    texts = {*_called(may_be, ("text", *COLUMN_NAMES["any_text"]))}
     cells: dict[str, list[str]] = {name: [] for name in columns}
-    key, note = _key_among([name for name in keys if name in may_be], rows, cells)
+    key, note = _key_among(keys, [one for one in may_be if one not in {*keys, *texts}], rows, cells)
     images = tuple(name for name in columns if name != key and columns[name] == "text" and _are_images(cells[name]))
     notes = [note, *(f"images: {excerpt(name)!r}, whose cells are images, or name some" for name in images)]
     there = [name for name in columns if (name != key or len(columns) == 1) and name not in images]
@@ -236,16 +265,22 @@ def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
 
 
 def _key_among(
-    keys: Sequence[str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]]
+    keys: Sequence[str], others: Sequence[str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]]
 ) -> tuple[str, str]:
-    """Return the first of some columns that can be the key, and what says so; texts of the first rows go to `cells`."""
-    seen: dict[str, set[str]] = {name: set() for name in keys}
+    """Return the first of some columns that can be the key, and what says so; texts of the first rows go to `cells`.
+
+    Where none of those can that are called like a key, it is the first of the `others` that looks like one.
+    """
+    seen: dict[str, set[str]] = {name: set() for name in (*keys, *others)}
     against: list[str] = []
     for number, row in enumerate((row for row in rows if isinstance(row, SourceRow)), start=1):
         for name in list(seen):
             value = value_text(row.values.get(name))
-            if value.strip() and value not in seen[name]:
+            if value.strip() and value not in seen[name] and (name in keys or _is_like_key(value)):
                 seen[name].add(value)
+                continue
+            if name not in keys:
+                del seen[name]
                 continue
             twice = f"has {excerpt(value)!r} twice, again in row {row.line}"
             against.append(f"{excerpt(name)!r} {twice if value.strip() else f'is blank in row {row.line}'}")
@@ -255,10 +290,17 @@ def _key_among(
                 texts.append(value_text(row.values.get(name)))
         elif not seen:
             break
-    for key in seen:
-        return key, f"key: {excerpt(key)!r}, which is in every row and in none twice"
+    for key in (one for one in seen if one in keys or seen[one]):
+        called = "" if key in keys else ", though it is not called like a key"
+        called += f" ({'; '.join(against[:3])})" if called and against else ""
+        return key, f"key: {excerpt(key)!r}, which is in every row and in none twice{called}"
     why = "; ".join(against[:3]) or "no column is called like a key"
     return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {why}'
+
+
+def _is_like_key(value: str) -> bool:
+    """Return whether a value may tell rows apart, by its looks: short, no blank, no amount, no grade."""
+    return bool(_LIKE_KEY.fullmatch(value)) and not _AMOUNT.fullmatch(value) and not _IMAGE.match(value)
 
 
 def _are_images(texts: Iterable[str]) -> bool:
@@ -392,7 +434,7 @@ from findable import {imported}
 task = Task(
     answer=Answer,  # only what is valid by it is kept
     items={items},  # {source}
-    key={key},  # {key_said}
+{where}    key={key},  # {key_said}
 {images}    prompt={prompt},  # {{column}} is a row's value, as data between tags
     system=__doc__,  # the question
 {quotes_in}    index={index},  # the text that answered rows are found by: make index, make search
@@ -406,6 +448,7 @@ task = Task(
     # refresh=True,  # REFRESH=1 asks again about rows that changed
 )
 '''
+_WHERE = {"source": "the database of the query, which is only read", "sheet": "of the workbook"}
 _IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
 _QUOTE = "    quote: Quote  # must stand in {text!r}, or the answer is invalid; its place is kept with it\n"
 
@@ -417,13 +460,12 @@ def _usual_answer(guess: TableGuess) -> tuple[str, str, str]:
     return classes, summary, f'{{"{summary}": "…", "{tone}": "neutral", "{points}": []}}'
 
 
-def task_text(
-    items: str, guess: TableGuess, *, what: str, question: str = _USUAL_QUESTION, fields: Sequence[AnswerField] = ()
-) -> str:
-    """Return the text of a file that declares a task; `what` says of which table, for readers.
+def task_text(draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequence[AnswerField] = ()) -> str:
+    """Return the text of a file that declares a task.
 
     Without `fields` an answer is one that fits any text: a summary, a tone, and points with quotations.
     """
+    items, guess, what, where = draft.items, draft.guess, draft.what, draft.where
     classes, first, answer = _answer_text(fields, guess.text) if fields else _usual_answer(guess)
     is_made, has_quotes = guess.key == MADE_KEY, re.search(r"^    \w+: Quote\b", classes, re.MULTILINE)
     return _FILE.format(
@@ -433,7 +475,8 @@ def task_text(
         imported="Quote, Task" if has_quotes else "Task",
         classes=classes,
         items=_literal(items),
-        source="a file, relative to this one: CSV, JSON lines, JSON or Parquet; or a SELECT",
+        source="a file, relative to this one: CSV, .xlsx, JSON lines, JSON or Parquet; or a SELECT",
+        where="".join(f"    {name}={_literal(one)},  # {_WHERE[name]}\n" for name, one in where.items() if one),
         key=_literal(guess.key),
         key_said="a hash of each row" if is_made else "tells rows apart",
         images=_IMAGES.format(names=", ".join(map(_literal, guess.images))) if guess.images else "",

@@ -98,7 +98,7 @@ SILENT = always("status", path=":generateContent", code=503)
 SUBMIT, POLL, INGEST, INDEX = line("submit"), line("poll"), line("ingest"), line("index")
 COLLECT = (POLL, INGEST)
 CHAIN = (SUBMIT, *COLLECT, INDEX)
-EXPORT = line("export", "{here}/data/out.csv")
+EXPORT = line("export", "{here}/data/out.csv", overwrite=True)
 ADD = line("add", "{here}/inputs/new.json", again=DONE_BEFORE)
 ANEW = line("import_images", "{here}/photos")
 # of a few passages one that never gets an answer is more than any gate allows

@@ -58,7 +58,7 @@ def test_a_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api:
         workspace.put("bea.json", json.dumps({"Login": "bea", "Full name": "Bea Berg", "Firma": "Hives", "Hat": 1})),
     )
     assert "Firma → Company" in said.err
-    assert "not read: Hat" in said.err
+    assert "kept for an export: Hat" in said.err
     assert workspace.exported()[-1]["Last Name"] == "Berg"
     workspace.do("index")
     assert set(workspace.found("bees")) == {"ada", "p0", "p2"}

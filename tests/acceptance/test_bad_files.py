@@ -111,7 +111,9 @@ WHOLE: dict[str, tuple[bytes, str]] = {
     "a header with an open quote": (b'username,"bio\na,x\n', "line 1: a quote is opened and not closed"),
     "a column twice": (b"username,bio,Bio\na,x,y\n", "has the column Bio more than once"),
     "nothing": (b"\xef\xbb\xbf\n \n", "is empty"),
-    "no text": (b"PK\x03\x04\x00username,bio\n", "is no text: save a spreadsheet as CSV"),
+    "no text": (b"username,bio\0\n", "is no text: save a spreadsheet as .xlsx or CSV"),
+    "no workbook": (b"PK\x03\x04\x00username,bio\n", "cannot be read as .xlsx"),
+    "a workbook with a password": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is a spreadsheet with a password"),
     "no key": (b"bio\nx\n", "has no Username column"),
 }
 

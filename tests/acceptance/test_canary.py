@@ -5,6 +5,7 @@ The commands are the aliases and those that `--help` lists, so that a new one is
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 from tests import postgresql
 from tests.acceptance.database import connected, names
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import KEY, ON_POSTGRESQL, Workspace
+from tests.acceptance.product import KEY, ON_POSTGRESQL, Workspace, declaration
 from tests.acceptance.test_page import ADD, operations, pages
 
 SESSION = "canary-session-of-an-upload"
@@ -23,7 +24,7 @@ PASSWORD = "canary-password-of-a-database"  # noqa: S105 - neither kind of datab
 PART = 12  # characters of a secret that are too many already
 ECHO = f"bad key {KEY} at https://h.example/upload?upload_id={SESSION}&key={KEY} in {{'upload_id': '{SESSION}'}}"
 LONG_ECHO = "x" * 170 + ECHO  # where a cut may go through the middle of it
-LOUD = {"debug": True, "DEBUG": "1", "RETRY_FOR": "0.02", "POLL_PATIENCE": "0.05"}
+LOUD: Mapping[str, Any] = {"debug": True, "DEBUG": "1", "RETRY_FOR": "0.02", "POLL_PATIENCE": "0.05"}
 TYPED: Mapping[str, tuple[str, ...]] = {  # what stands behind a command that does nothing, or little, without
     "import": ("people.csv", "--report", "report.csv"),
     "import-passages": ("passages.jsonl",),
@@ -183,6 +184,38 @@ def test_an_address_that_cannot_be_reached_keeps_its_password(tmp_path: Path, mo
     assert said.count(": 4\n") == 5, said
     assert "127.0.0.1" in said
     check(workspace.home, said, secrets={KEY})
+
+
+@pytest.mark.parametrize("named", ["$THEIRS", ""])
+def test_the_source_of_a_task_keeps_its_password(workspace: Workspace, named: str) -> None:
+    """In a variable and in the task's file alike, whatever is done with its rows, and where it cannot be used."""
+    if ON_POSTGRESQL:
+        address = postgresql.database_of(workspace.home)
+        postgresql.rows(address, "CREATE TABLE t AS SELECT 1 AS id, 'I keep bees.' AS text")
+    else:
+        connected_to = sqlite3.connect(workspace.home / "other.db")
+        connected_to.execute("CREATE TABLE t AS SELECT 1 AS id, 'I keep bees.' AS text")
+        connected_to.close()
+        address = f"sqlite:///{workspace.home / 'other.db'}"
+    workspace.task, said = "notes", ""
+    verbs = ("try", "tag", "items", "show", "export", "versions", "log", "doctor", "status", "preflight")
+    for url in (address, "postgresql://a:b@127.0.0.1:9/x", "mysql://a@h/b", "no address://u:@h"):
+        whole = url.replace("://a:b@", f"://a:{PASSWORD}@") + f"{'&' if '?' in url else '?'}password={PASSWORD}"
+        workspace.put(".env", f"THEIRS={whole}\n")
+        more = [f"source={(named or whole)!r}"]
+        text = declaration({"topic": "str"}, prompt="{text}", items="SELECT * FROM t", more=more)
+        workspace.put(
+            "tasks/notes.py", text if named else f"{text}\n\nTask(answer=Answer, source={whole!r}, items=1)\n"
+        )
+        if not named:
+            said += said_by(workspace, ("status", "try"))
+            workspace.put("tasks/notes.py", text)
+        behind = {**TYPED, "show": ("--item", "1"), "export": ("out.csv", "--overwrite")}
+        for verb in verbs:
+            said += workspace.start(verb, *behind.get(verb, ()), **LOUD).wait().said
+    assert "1 answered" in said
+    assert "the database of source=" in said
+    check(workspace.home if named else workspace.data, said, *stored(workspace), secrets={PASSWORD})
 
 
 def test_the_local_engine_gets_no_key(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_reviews() -> None:
 def test_orders() -> None:
     """Messages are answered, empty ones not, and the shop's own column is filled where it was empty."""
     workspace = run_readme("orders")
-    answered = {int(row["id"]): row for row in cells()}
+    answered = {int(row["id"]): row for row in cells() if row["extractor"]}
     assert sorted(answered) == [1001, 1002, 1003, 1004, 1006, 1007, 1008, 1009]
     assert (answered[1006]["wish"], answered[1006]["customer"]) == ("refund", "Teodora Klimt-Ashby")
     query = "SELECT id, urgency FROM orders ORDER BY id"

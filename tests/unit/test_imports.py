@@ -44,7 +44,7 @@ HEAVY = (
     *("google", "html", "httpx2", "ir_measures", "logging"),
     *("filelock", "jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psycopg", "pyarrow", "pydantic"),
     *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "tomllib"),
-    "uvicorn",
+    *("python_calamine", "uvicorn", "xlsxwriter", "zipfile"),
 )
 SLOW = {"pipeline.index.terms", "pipeline.index.where"}  # they compile patterns for longer than most modules take
 MAX_JOB_LINES = 140

@@ -64,7 +64,7 @@ def test_good_rows_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -
         listed = list(csv.DictReader(file))
     assert [(row["line"], row["column"], row["value"], row["kind"], row["username"]) for row in listed] == [
         ("2", "Username", "", "rejected", ""),
-        ("3", "Hourly Rate", "'-5", "changed", "ann"),
+        ("3", "Hourly Rate", "-5", "changed", "ann"),
         ("4", "Username", "ann", "rejected", "ann"),
         ("5", "First Name", "short", "rejected", ""),
     ]

@@ -296,7 +296,7 @@ HARMLESS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
     "other tags": ("UPDATE experts SET tags = '[\"x\"]' WHERE id = 1", "another program changed", ()),
     "gone person": (
         "DELETE FROM experts WHERE id = 1",
-        "answers of 1 people are here whose rows are not",
+        "answers or columns of 1 people are here whose rows are not",
         ("forget --item 1 --yes",),
     ),
 }

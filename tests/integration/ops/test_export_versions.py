@@ -22,6 +22,7 @@ def _two(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     reviews.put(workspace).ran("tag-live")
     reviews.declare(version=2)
     workspace.ran("tag-live", LIMIT="2")
+    workspace.environ["FINDABLE_OVERWRITE"] = "1"
     return workspace
 
 
@@ -31,19 +32,20 @@ def lines(path: str | Path) -> list[dict[str, Any]]:
 
 
 def written(workspace: Workspace, **values: str) -> list[tuple[str, str]]:
-    """Return whose answer of which row an export writes."""
+    """Return whose answer of which row an export writes; of rows that have none it is left out."""
     workspace.ran("export", "out.jsonl", **values)
-    return [(one["id"], one["extractor"]) for one in lines("out.jsonl")]
+    assert [one["id"] for one in lines("out.jsonl")] == list(reviews.TEXTS)
+    return [(one["id"], one["extractor"]) for one in lines("out.jsonl") if one["extractor"]]
 
 
 def test_an_own_task_is_exported_under_one_version(two: Workspace) -> None:
     """The one begun last; of the rows without it is said whose answer they have, and what exports that."""
+    assert written(two) == [("1", SECOND), ("2", SECOND)]
     done = two.ran("export", "out.jsonl")
-    assert [(one["id"], one["extractor"]) for one in lines("out.jsonl")] == [("1", SECOND), ("2", SECOND)]
     assert f"wrote {SECOND}, which 2 rows have" in done.stderr
     assert f"4 rows have {FIRST}: EXTRACTOR={FIRST} exports it" in done.stderr
     report = json.loads(two.ran("export", "out.jsonl", "--json").stdout)
-    assert (report["count"], report["extractor"]) == (2, SECOND)
+    assert (report["count"], report["extractor"]) == (4, SECOND)
     assert report["versions"] == [{"extractor": SECOND, "items": 2}, {"extractor": FIRST, "items": 4}]
 
 
@@ -91,7 +93,8 @@ def test_people_have_the_tags_of_their_table(
     workspace.ran("import", "people.csv")
     workspace.ran("tag-live", LIMIT="1", MODEL=OTHER)
     only = workspace.ran("export", "out.jsonl", "--json")
-    assert "were written" not in only.stderr
+    assert f"experts with answers of expert-tags@2/{OTHER} were written" in only.stderr
+    workspace.environ["FINDABLE_OVERWRITE"] = "1"
     workspace.ran("tag-live", LIMIT="1")
     workspace.ran("tags", "--add", "bees, law", EXPERT="cy")
     workspace.change("UPDATE experts SET tags = '[\"theirs\"]' WHERE username = 'di'")
@@ -125,6 +128,7 @@ def test_concepts_are_exported_under_one_version(workspace: Workspace, tmp_path:
     workspace.environ["FINDABLE_TASK"] = "passages"
     (path := tmp_path / "p.jsonl").write_text('{"id": "a", "text": "Bees sing."}\n{"id": "b", "text": "Law."}\n')
     workspace.ran("import-passages", str(path))
+    workspace.environ["FINDABLE_OVERWRITE"] = "1"
     put_concepts(workspace, ("a", "bees", "x@1", "m"), ("b", "law", "x@1", "m"), ("b", "water", "x@2", "m"))
 
     def exported(name: str = "out.jsonl", **values: str) -> tuple[set[str], str]:

@@ -232,7 +232,7 @@ def test_without_pyarrow_parquet_is_refused(
     (tmp_path / "old.parquet").write_text("old")
     outside.begin()
     for task in ("passages", "experts"):
-        ran = outside.ran("export", str(tmp_path / "old.parquet"), TASK=task, code=3)
+        ran = outside.ran("export", str(tmp_path / "old.parquet"), TASK=task, OVERWRITE="1", code=3)
         assert "-e '.[parquet]'" in ran.output
         assert (tmp_path / "old.parquet").read_text() == "old"
 

@@ -2,12 +2,14 @@
 
 import ast
 import inspect
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.declaration import columns_in
-from pipeline.workflows.new_task import AnswerField, TableGuess, task_text
+from pipeline.engine.task_file import ItemsRows
+from pipeline.workflows.new_task import AnswerField, TableGuess, TaskDraft, task_text
 
 NAMES = st.text(st.characters(categories=["L", "Nd", "Pc"]), min_size=1, max_size=20).filter(
     lambda name: columns_in(f"{{{name}}}") == (name,)
@@ -23,7 +25,7 @@ def test_the_file_says_what_was_guessed(
 ) -> None:
     """Its literals are the names; a prompt names the columns, the text last."""
     guess = TableGuess(key, text, title, (text,) if title is None else (title, text), can_be_quoted, ())
-    written = task_text(items, guess, what=what)
+    written = task_text(TaskDraft(Path("t.py"), items, what, guess, ItemsRows([])))
     module = ast.parse(written.encode())  # what a file holds, encoded as Python reads it
     call = next(one.value for one in reversed(module.body) if isinstance(one, ast.Assign))
     assert isinstance(call, ast.Call)
@@ -41,7 +43,8 @@ def test_the_file_asks_what_was_asked(question: str, choices: list[str]) -> None
     """The question is its docstring, and a choice is among the words that were given, whatever stands in them."""
     guess = TableGuess("id", "text", None, ("text",), can_be_quoted=True, notes=())
     fields = [AnswerField("tone", "a|b|c", tuple(choices)), AnswerField("why", "quote")]
-    module = ast.parse(task_text("t.csv", guess, what="t.csv", question=question, fields=fields).encode())
+    draft = TaskDraft(Path("t.py"), "t.csv", "t.csv", guess, ItemsRows([]))
+    module = ast.parse(task_text(draft, question=question, fields=fields).encode())
     assert ast.get_docstring(module, clean=False) == inspect.cleandoc(question)
     answer = next(one for one in module.body if isinstance(one, ast.ClassDef))
     assert [one.value for one in ast.walk(answer) if isinstance(one, ast.Constant)] == choices

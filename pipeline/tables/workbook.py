@@ -1,0 +1,175 @@
+"""Read a sheet of an .xlsx file, and write one.
+
+What stands in a cell is its value: of a formula what its own program worked out last. A value of merged cells stands in
+each of them.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.core.errors import InputError
+from pipeline.core.text import first_few
+from pipeline.tables.cells import plain_value
+from pipeline.tables.findings import excerpt
+
+MARK = b"PK\x03\x04"  # begins such a file
+LOCKED = b"\xd0\xcf\x11\xe0"  # begins one with a password, and the older .xls
+MOST_BYTES = 2 << 30  # of what is packed in one; a small file may unpack to anything
+MOST_ROWS, MOST_COLUMNS, MOST_CHARACTERS = 1_048_576, 16_384, 32_767  # of a sheet, the header in; of a cell
+_WHOLE = 2**53  # up to which a sheet keeps whole numbers
+_PIECE = 1 << 20
+_SHOWN = 3  # places in a note
+_SHEET = re.compile(rb'<sheet [^>]*?\bname="([^"]*)"[^>]*?\br:id="([^"]*)"')
+# a cell that holds an error, or a formula of which no value was kept
+_NO_VALUE = re.compile(rb'<c r="([A-Z]+[0-9]+)"(?:[^>]* t="e"|[^>]*><f(?:[^>]*/|[^>]*>[^<]*</f)>(?:<v></v>|<v/>)?</c)')
+
+
+class Sheet(NamedTuple):
+    """What stands in one sheet: the names in its header, the rows behind it with their numbers from 1, and notes.
+
+    A cell without a value is None, a date ISO text.
+    """
+
+    names: list[str]
+    rows: list[tuple[int, list[Any]]]
+    notes: list[str]
+
+
+def read_sheet(path: Path, wanted: str) -> Sheet:
+    """Return what stands in a sheet of a file, the first visible one where none is `wanted`.
+
+    Raises:
+        InputError: it is no such file, it has no such sheet, or the sheet has no header or one with merged cells.
+    """
+    from zipfile import BadZipFile, ZipFile
+
+    from python_calamine import CalamineError, SheetVisibleEnum, load_workbook
+
+    try:
+        with ZipFile(path) as packed:
+            if sum(one.file_size for one in packed.infolist()) > MOST_BYTES:
+                raise _refused(path, f"holds more than {MOST_BYTES >> 30} GB when it is unpacked", "save it as CSV")
+        with load_workbook(str(path)) as book:
+            shown = [one.name for one in book.sheets_metadata if one.visible == SheetVisibleEnum.Visible]
+            if wanted and wanted not in book.sheet_names:
+                raise _refused(path, f"has no sheet {wanted!r}", f"there are {', '.join(map(repr, book.sheet_names))}")
+            name = wanted or next(iter(shown), book.sheet_names[0])
+            sheet = book.get_sheet_by_name(name)
+            cells = sheet.to_python(skip_empty_area=False)
+            merged = sheet.merged_cell_ranges or ()
+    except (CalamineError, BadZipFile, IndexError) as error:
+        raise _refused(path, f"cannot be read as .xlsx: {excerpt(str(error))}", "save it anew, or as CSV") from None
+    notes = [] if wanted or len(shown) <= 1 else [f"the sheet {name!r} is read, of {', '.join(map(repr, shown))}"]
+    at = next((number for number, row in enumerate(cells) if any(_plain(one) is not None for one in row)), None)
+    if at is None:
+        raise _refused(path, f"has nothing in its sheet {name!r}", "name another with SHEET=, in a task's file sheet=")
+    if any(top <= at <= bottom for (top, _), (bottom, _) in merged):
+        said = f"has merged cells in its header, row {at + 1} of the sheet {name!r}"
+        raise _refused(path, said, "give each column its own name there, in the first row that is not blank")
+    for (top, left), (bottom, right) in merged:
+        for row in cells[top : bottom + 1]:
+            row[left : right + 1] = [cells[top][left]] * len(row[left : right + 1])
+    if merged:
+        notes.append(f"merged cells: {len(merged):,}; their value is read in each of them")
+    if places := _without_value(path, name):
+        told = first_few(places, _SHOWN)
+        notes.append(f"read as blank, for they hold errors, or formulas that were never worked out: {told}")
+    return _as_table(cells, at, notes)
+
+
+def _as_table(cells: list[list[Any]], at: int, notes: list[str]) -> Sheet:
+    """Return cells by their header, which is the row `at` (from 0); rows without any value are left out."""
+    names = [" ".join(str(one if (one := _plain(cell)) is not None else "").split()) for cell in cells[at]]
+    rows = [(number, [_plain(one) for one in row]) for number, row in enumerate(cells[at + 1 :], start=at + 2)]
+    rows = [one for one in rows if any(value is not None for value in one[1])]
+    if unnamed := sum(not one and any(row[1][number] is not None for row in rows) for number, one in enumerate(names)):
+        notes.append(f"columns without a name are not read: {unnamed}")
+    return Sheet(names, rows, notes)
+
+
+def _refused(path: Path, said: str, hint: str) -> InputError:
+    return InputError(f"{path} {said}; nothing was imported", hint=hint)
+
+
+def _plain(cell: Any) -> Any:
+    """Return a cell as JSON has it; a sheet keeps every number as one with decimals."""
+    if isinstance(cell, str):
+        return cell if cell.strip() else None
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) <= _WHOLE:
+        return int(cell)
+    return plain_value(cell)
+
+
+def _without_value(path: Path, name: str) -> list[str]:
+    """Return the places of cells that hold something, and no value; the reader tells them from blank ones no more."""
+    from html import unescape
+    from zipfile import ZipFile
+
+    with suppress(KeyError, StopIteration), ZipFile(path) as packed:
+        book, parts = packed.read("xl/workbook.xml"), packed.read("xl/_rels/workbook.xml.rels")
+        ids = {unescape(found[1].decode()): found[2] for found in _SHEET.finditer(book)}
+        links = (one for one in re.findall(rb"<Relationship [^>]*>", parts) if b'Id="%s"' % ids[name] in one)
+        target = re.search(rb'Target="/?(?:xl/)?([^"]*)"', next(links))
+        data = packed.read(f"xl/{target[1].decode()}") if target else b""
+        return [found[1].decode() for found in _NO_VALUE.finditer(data)]
+    return []
+
+
+def written(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any) -> Iterator[bytes]:
+    """Yield the bytes of a file with these rows; a text is written as a text, never as a formula or a link.
+
+    Numbers, true and false, and dates are themselves; all else is what `text_of` makes of it.
+
+    Raises:
+        InputError: a sheet has no room for them.
+    """
+    from xlsxwriter import Workbook
+    from xlsxwriter.exceptions import XlsxWriterException
+
+    if len(kinds) > MOST_COLUMNS:
+        raise _no_room(f"{len(kinds):,} columns, and a sheet has {MOST_COLUMNS:,}")
+    with tempfile.TemporaryFile() as file:
+        with (
+            _roomy(XlsxWriterException),
+            Workbook(file, {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}) as book,
+        ):
+            sheet = book.add_worksheet()
+            for column, name in enumerate(kinds):
+                sheet.write_string(0, column, name)
+            for number, row in enumerate(rows, start=1):
+                if number == MOST_ROWS:
+                    raise _no_room(f"more than {MOST_ROWS - 1:,} rows, and a sheet has {MOST_ROWS:,}")
+                for column, name in enumerate(kinds):
+                    _write_cell(sheet, number, column, row[name], text_of(row[name], kinds[name]))
+        file.seek(0)
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+@contextmanager
+def _roomy(fault: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except fault as error:
+        where = tempfile.gettempdir()
+        raise InputError(f"the file cannot be made in {where}: {error}", hint="free some room there") from error
+
+
+def _write_cell(sheet: Any, row: int, column: int, value: Any, words: Any) -> None:
+    if isinstance(value, bool):
+        sheet.write_boolean(row, column, value)
+    elif isinstance(value, int | float) and abs(value) <= _WHOLE:
+        sheet.write_number(row, column, value)
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        sheet.write_datetime(row, column, value)
+    elif (text := str(words)) and sheet.write_string(row, column, text):
+        raise _no_room(f"{len(text):,} characters in one cell (row {row + 1}), and {MOST_CHARACTERS:,} are the most")
+
+
+def _no_room(said: str) -> InputError:
+    return InputError(f"there are {said}; nothing was written", hint="write .csv or .jsonl, which have room")
