@@ -21,10 +21,12 @@ MARK = b"PK\x03\x04"  # begins such a file
 LOCKED = b"\xd0\xcf\x11\xe0"  # begins one with a password, and the older .xls
 MOST_BYTES = 2 << 30  # of what is packed in one; a small file may unpack to anything
 MOST_ROWS, MOST_COLUMNS, MOST_CHARACTERS = 1_048_576, 16_384, 32_767  # of a sheet, the header in; of a cell
+MOST_CELLS = 10_000_000  # ours: of a sheet that is read, blank ones in; some 300 bytes each while it is
 _WHOLE = 2**53  # up to which a sheet keeps whole numbers
 _PIECE = 1 << 20
 _SHOWN = 3  # places in a note
 _SHEET = re.compile(rb'<sheet [^>]*?\bname="([^"]*)"[^>]*?\br:id="([^"]*)"')
+_CELL = re.compile(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"')
 # a cell that holds an error, or a formula of which no value was kept
 _NO_VALUE = re.compile(rb'<c r="([A-Z]+[0-9]+)"(?:[^>]* t="e"|[^>]*><f(?:[^>]*/|[^>]*>[^<]*</f)>(?:<v></v>|<v/>)?</c)')
 
@@ -59,6 +61,8 @@ def read_sheet(path: Path, wanted: str) -> Sheet:
             if wanted and wanted not in book.sheet_names:
                 raise _refused(path, f"has no sheet {wanted!r}", f"there are {', '.join(map(repr, book.sheet_names))}")
             name = wanted or next(iter(shown), book.sheet_names[0])
+            data = _data_of(path, name)
+            _check_room(path, data)
             sheet = book.get_sheet_by_name(name)
             cells = sheet.to_python(skip_empty_area=False)
             merged = sheet.merged_cell_ranges or ()
@@ -76,7 +80,8 @@ def read_sheet(path: Path, wanted: str) -> Sheet:
             row[left : right + 1] = [cells[top][left]] * len(row[left : right + 1])
     if merged:
         notes.append(f"merged cells: {len(merged):,}; their value is read in each of them")
-    if places := _without_value(path, name):
+    # the reader tells these from blank cells no more
+    if places := [found[1].decode() for found in _NO_VALUE.finditer(data)]:
         told = first_few(places, _SHOWN)
         notes.append(f"read as blank, for they hold errors, or formulas that were never worked out: {told}")
     return _as_table(cells, at, notes)
@@ -105,8 +110,22 @@ def _plain(cell: Any) -> Any:
     return plain_value(cell)
 
 
-def _without_value(path: Path, name: str) -> list[str]:
-    """Return the places of cells that hold something, and no value; the reader tells them from blank ones no more."""
+def _check_room(path: Path, data: bytes) -> None:
+    """Refuse a sheet with cells so far out that the reader, which fills all before them, has no memory for it."""
+    rows, columns, widest = 0, 0, b""
+    for letters, digits in _CELL.findall(data):
+        rows = max(rows, int(digits))
+        if (len(letters), letters) > (len(widest), widest):
+            widest = letters
+    for letter in widest:
+        columns = columns * 26 + letter - ord("A") + 1
+    if rows * columns > MOST_CELLS:
+        said = f"has cells as far out as column {widest.decode()} and row {rows:,}: {rows * columns:,} with blank ones"
+        raise _refused(path, said, "delete what stands apart there, or save it as CSV")
+
+
+def _data_of(path: Path, name: str) -> bytes:
+    """Return the XML of a sheet; nothing where it is not found."""
     from html import unescape
     from zipfile import ZipFile
 
@@ -115,9 +134,8 @@ def _without_value(path: Path, name: str) -> list[str]:
         ids = {unescape(found[1].decode()): found[2] for found in _SHEET.finditer(book)}
         links = (one for one in re.findall(rb"<Relationship [^>]*>", parts) if b'Id="%s"' % ids[name] in one)
         target = re.search(rb'Target="/?(?:xl/)?([^"]*)"', next(links))
-        data = packed.read(f"xl/{target[1].decode()}") if target else b""
-        return [found[1].decode() for found in _NO_VALUE.finditer(data)]
-    return []
+        return packed.read(f"xl/{target[1].decode()}") if target else b""
+    return b""
 
 
 def written(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any) -> Iterator[bytes]:

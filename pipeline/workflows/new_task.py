@@ -42,6 +42,11 @@ _TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be
 _LIKE_KEY = re.compile(r"(?![0-9]{1,4}$)[A-Za-z0-9_.:/@#+-]{1,64}")
 _AMOUNT = re.compile(r"[+-]?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d\d?:\d\d.*")  # or a time
 _IMAGE = re.compile(r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
+# what pydantic's models have themselves, beside what begins with `model_`
+_OF_MODELS = frozenset(
+    {"construct", "copy", "dict", "from_orm", "json", "parse_file", "parse_obj", "parse_raw"}
+    | {"schema", "schema_json", "update_forward_refs", "validate"}
+)
 _NO_WORD, _NO_LETTERS = re.compile(r"\W+"), re.compile("[^a-z0-9_]+")
 
 
@@ -362,15 +367,13 @@ def _wrong(at: int, part: str, said: str, hint: str = _SUCH_AS) -> InputError:
 
 
 def _field_name(part: str, at: int, before: Sequence[str]) -> str:
-    from pydantic import BaseModel
-
     name = normalize("NFKC", part.strip())  # as Python reads it
     if not name.isidentifier() or name.startswith("_"):
         near = _NO_WORD.sub("_", name).strip("_0123456789")
         said = f"{excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
         raise _wrong(at, part, said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
     folded, is_long = name.casefold(), len(name.encode()) > MAX_COLUMN
-    is_taken = folded in _TAKEN or folded.startswith(OWN) or hasattr(BaseModel, name) or keyword.iskeyword(name)
+    is_taken = folded in _TAKEN or folded.startswith((OWN, "model_")) or name in _OF_MODELS or keyword.iskeyword(name)
     if folded in before or is_long or is_taken:
         why = "is there twice" if folded in before else "is too long for a column" if is_long else "is taken"
         raise _wrong(at, part, f"the name {excerpt(name)!r} {why}", "give the field another name")

@@ -261,7 +261,7 @@ def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, t
         assert over(client, client.post("/api/doctor"))["result"]["healthy"]
     for name, row in about.items():
         other.do("add", other.put(f"{name}.json", json.dumps(row)))
-    other.do("tag", mode="live", yes=True)
+    other.do("tag", mode="flex", yes=True)
     for edit in ({"add": "law"}, {"rename": "law=bees"}, {"undo": 2}, {"remove": "law"}):
         other.do("tags", person="ada", who="Ünal", **edit)
     other.each("index", "index")

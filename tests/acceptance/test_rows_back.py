@@ -155,6 +155,8 @@ def test_a_workbook_is_read_as_it_is_seen(workspace: Workspace) -> None:
     workspace.do("import", "p.xlsx", sheet="Zweite")
     assert "z" in workspace.tags()
     assert "there are 'Erste', 'Zweite', 'Leer'" in workspace.do("import", "p.xlsx", sheet="Dritte", code=2).err
+    put_book(workspace.home / "f.xlsx", {"A": rows}, merge=lambda sheet: sheet.write_string(1_048_575, 16_383, "x"))
+    assert "as far out as column XFD and row 1,048,576" in workspace.do("import", "f.xlsx", code=2).err
     put_book(workspace.home / "m.xlsx", {"A": rows}, merge=lambda sheet: sheet.merge_range(0, 0, 0, 2, "Personal"))
     assert "merged cells in its header, row 1" in workspace.do("import", "m.xlsx", code=2).err
 

@@ -43,7 +43,7 @@ WRONG: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] = (  # words
     ),
     (("--nope",), {}, 2, "No such option '--nope'."),
     (("tag", "--limt", "5"), {}, 2, "--limit"),
-    (("tag", "--mode", "lvie"), {}, 2, "'lvie' is not one of 'auto', 'batch', 'live'"),
+    (("tag", "--mode", "lvie"), {}, 2, "'lvie' is not one of 'auto', 'batch', 'flex', 'live'"),
     (("tag",), {"LIMTI": 5}, 2, "unknown LIMTI; did you mean LIMIT?; nothing was done"),
     (("status",), {"TASK": "passges"}, 3, "there is no task 'passges'"),
     (("status",), {"DIM": "many"}, 3, "FINDABLE_DIM is 'many' (environment): must be a whole number"),
@@ -198,7 +198,7 @@ def test_make_hands_on_what_is_typed_and_takes_nothing_else(workspace: Workspace
     question = "a \"b\" 'c' ; touch $$HOME/x `id` #d"
     said = make(workspace, "search", f"Q={question}", f"DATA={workspace.data}", HOME=str(workspace.home)).stderr
     assert f"next: `make import DATA={workspace.data}" in said
-    assert not workspace.home.exists()
+    assert not workspace.home.exists(), [*workspace.home.rglob("*")]
     theirs = {"DATABASE_URL": "postgresql+psycopg://them@db/theirs", "VERSION": "9", "DEBUG": "maybe", "DIM": "256"}
     done = make(workspace, "settings", "JSON=1", "MODEL=gemini-2.5-flash", FINDABLE_CONCURRENCY="3", **theirs)
     found = {one["name"]: str(one["value"]) for one in json.loads(done.stdout)}
