@@ -294,7 +294,7 @@ def try_some(
     n: Annotated[int | None, Taken("How many to try; 3 without it.", COUNT)] = None,
     item: Annotated[str | None, Taken("The one to try, whatever its state.", NAME)] = None,
     seed: Seed = None,
-    a: Annotated[str | None, Taken("A version, a model, or a task's file, beside --b.", metavar="WAY")] = None,
+    a: Annotated[str | None, Taken("A version, a model, a task's file, or `draft`, beside --b.", metavar="WAY")] = None,
     b: Annotated[str | None, Taken("Another one, on the same items.", metavar="WAY")] = None,
 ) -> Report:
     """Ask about a few items of TASK at once, and show what is sent, what comes back, tokens, cost and time.
@@ -304,7 +304,7 @@ def try_some(
     Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
 
     With --a and --b two ways stand side by side on a sample: a version (its number) by its stored answers, a model or
-    the file of a task by asking now.
+    the file of a task by asking now, and `draft` by what TASK's own file asks now.
     """
     if (a is None) != (b is None) or (a is not None and (a == b or item is not None)):
         raise click.UsageError("--a and --b are two ways, and no --item goes with them")
@@ -337,6 +337,8 @@ def _show_tried(report: TryReport, words: Words) -> None:
     told = (
         f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(cost)}; no answer was stored"
     )
+    if report.draft_of:
+        told = f"draft of version {report.draft_of.partition('@')[2]}: {told}"
     is_good = any(one.answer is not None for one in asked)
     print_text("")
     print_line(told + (f". Next: {words.again}" if is_good else ""))
@@ -353,6 +355,9 @@ def _two_ways(report: try_out.PairReport) -> Report:
                 print_text(f"{letter}: {said}" if isinstance(said, str) else f"{letter}:", indent=INDENT)
                 if not isinstance(said, str):
                     _print_values(said, INDENT * 2)
+        print_text("")
+        for name, count in report.agreement.items():
+            print_text(f"{name}: the same in {count} of {report.compared}", indent=INDENT)
         alike = sum(one.said[0] == one.said[1] for one in report.pairs)
         print_line(f"A is {report.sides[0]}, B {report.sides[1]}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
 
@@ -360,7 +365,8 @@ def _two_ways(report: try_out.PairReport) -> Report:
         for asked in report.asked:
             asked.check()
 
-    return Report({"a": report.sides[0], "b": report.sides[1], "items": items, "cost": cost}, show, check)
+    told = {"a": report.sides[0], "b": report.sides[1], "items": items, "cost": cost}
+    return Report(told | {"agreement": report.agreement, "compared": report.compared}, show, check)
 
 
 def _print_values(answer: Mapping[str, Any], indent: str) -> None:

@@ -1,7 +1,7 @@
 """Record a task at its first use, hold a changed file against what was recorded, and bring its rows up to date.
 
-A declaration that changed under the same version is refused until the version is raised or the change is accepted:
-else answers to two questions would stand under one name.
+A declaration that changed under a version that was used is refused until the version is raised or the change is
+accepted: else answers to two questions would stand under one name. A draft of it may be tried meanwhile.
 """
 
 import time
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in, unread_places
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError, InputError, QuestionChangedError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.core.settings import BUILT_IN, Settings
@@ -154,16 +154,17 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
 
-def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
-    """Return a task as another file declares it, about the same rows; nothing is recorded.
+def task_beside(task: Task, path: Path | None = None, *, at: datetime) -> Task:
+    """Return a task as another file declares it, or its own does now, about the same rows; nothing is recorded.
 
     Raises:
         InputError: the file is wrong, or names a column that the rows have not.
     """
-    found = find_task_file(str(path), path.parent)
-    assert found is not None  # noqa: S101 - a path is a file, or an error
     before = cast(DeclaredTask, task)
     mine = before.record
+    place = path or Path(mine.path)
+    found = find_task_file(str(place), place.parent)
+    assert found is not None  # noqa: S101 - a path is a file, or an error
     keyed = replace(load_declaration(found), name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
     return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
@@ -378,13 +379,17 @@ def _check_change(
     known = workspace.accepted_question(tx, new.name, new.version)
     if known is None or known[0] == new.fingerprint:
         return []
-    changed = differences(known[1], fingerprint_of(declaration))
+    if not asks.is_version_used(tx, new.name, f"{new.name}@{new.version}"):
+        return []
+    document = fingerprint_of(declaration)
+    changed = differences(known[1], document)
     if not accepted:
+        parts = ["answer" if one == "schema" else one for one in document if known[1].get(one) != document[one]]
         shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")
-        raise ConfigurationError(
-            f"{new.path} changed under version {new.version}, whose answers would then be of two questions: {shown}; "
-            "nothing was changed",
-            hint=f"raise version= to {new.version + 1}, or go on under the same one with ACCEPT_CHANGED=1",
+        raise QuestionChangedError(
+            f"the {' and the '.join(parts)} changed since version {new.version} was used: set version="
+            f"{new.version + 1}, or ACCEPT_CHANGED=1 to keep both under {new.version}; nothing was asked",
+            hint=f"in {new.path}, {shown}; `make try TASK={new.name}` tries it as a draft",
         )
     why = "; ".join(changed)
     workspace.record_event(tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at)
