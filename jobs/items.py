@@ -128,7 +128,9 @@ def export_all(
     ] = None,
     best: Annotated[bool, Taken("Only the concepts of best-concepts.")] = False,
     extractor: Version = None,
-    rows: Annotated[str | None, Taken("A row for each member of this list.", metavar="FIELD")] = None,
+    rows: Annotated[
+        str | None, Taken("A row for each member of this list; LIST.INNER is one within.", metavar="FIELD")
+    ] = None,
     cost: Annotated[bool, Taken("What each answer took: tokens and USD.")] = False,
 ) -> Report | None:
     """Write all experts with tags and scores to TO (.csv, .json, .jsonl, .parquet; `-` is standard output).

@@ -4,10 +4,11 @@ A declaration says nothing of how it is carried out; `pipeline.engine.declared` 
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Generic, Self, get_args, get_origin
 
 from typing_extensions import TypeVar
 
@@ -66,77 +67,102 @@ class Declaration(Generic[A_co]):
     image_side: int = 768  # pixels of the longer side, at the most
     media_resolution: str | None = None  # of `RESOLUTIONS`; None: what is usual with the model
 
-    def __post_init__(self) -> None:
-        """Refuse members of another kind than they are declared with, and names that no table can have."""
-        for one in fields(self):
-            value: Any = getattr(self, one.name)
+    def __new__(cls, **given: Any) -> Self:
+        """Refuse members that are none, are missing, or of another kind, and names that no table can have; all at once.
+
+        Raises:
+            DeclarationError: what is wrong; one that is read of a pickle was judged when it was made.
+        """
+        if given:
+            cls._check(given)
+        return super().__new__(cls)
+
+    @classmethod
+    def _check(cls, given: Mapping[str, Any]) -> None:
+        faults, sound = list[InputError](), dict[str, Any]()
+        for name in given.keys() - MEMBERS:
+            near = get_close_matches(name, MEMBERS, n=1)
+            faults.append(InputError(f"Task has no member {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")))
+        for one in fields(cls):
+            value, default = given.get(one.name, one.default), "-" if one.default is MISSING else one.default
             kinds: list[Any] = [get_origin(kind) or kind for kind in get_args(one.type) or [one.type]]
             takes = (*kinds, int) if float in kinds else tuple(kinds)
-            if one.name in _NOT_BY_TYPE or (isinstance(value, takes) and isinstance(value, bool) == (bool in kinds)):
-                continue
-            raise InputError(f"{one.name}= must be {_KINDS[kinds[0]]}, not {value!r}")
-        answer: Any = self.answer
-        if not isinstance(answer, type) or "root" in getattr(answer, "model_fields", ["root"]):
-            raise InputError(f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}")
-        for member in ("name", "table"):
-            self._check_name(member)
-        self._check_values()
-        self._check_parameters()
+            is_by_type = one.name not in _NOT_BY_TYPE
+            if value is MISSING:
+                faults.append(InputError(f"{one.name}= is missing"))
+            elif is_by_type and not (isinstance(value, takes) and isinstance(value, bool) == (bool in kinds)):
+                faults.append(InputError(f"{one.name}= must be {_KINDS[kinds[0]]}, not {value!r}"))
+            else:
+                default = value
+            sound[one.name] = default
+        declared = super().__new__(cls)
+        vars(declared).update(sound)
+        if faults := [*faults, *declared._faults()]:
+            raise DeclarationError(faults, declared)
 
-    def _check_values(self) -> None:
+    def _faults(self) -> Iterator[InputError]:
+        answer: Any = self.answer
+        if answer != "-" and (not isinstance(answer, type) or "root" in getattr(answer, "model_fields", ["root"])):
+            yield InputError(f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}")
+        for member in ("name", "table"):
+            yield from self._faults_of_name(member)
+        yield from self._faults_of_values()
+        yield from self._faults_of_images()
+        yield from self._faults_of_parameters()
+
+    def _faults_of_values(self) -> Iterator[InputError]:
         for member in ("version", "image_side"):
             if getattr(self, member) < 1:
-                raise InputError(f"{member}= counts from 1, and is {getattr(self, member)}")
+                yield InputError(f"{member}= counts from 1, and is {getattr(self, member)}")
         for member in ("items", "prompt"):
             if not getattr(self, member).strip():
-                raise InputError(f"{member}= is empty")
+                yield InputError(f"{member}= is empty")
         if not self.is_query and ("\n" in self.items or ";" in self.items):
-            raise InputError("items= is no path of a file, and a query begins with SELECT or WITH")
-        keys: Sequence[Any] = self.keys
-        if not keys or not all(isinstance(one, str) and one for one in keys):
-            raise InputError(f"key= must name a column or several, not {self.key!r}")
-        if len(set(keys)) < len(keys):
-            raise InputError(f"key= names a column twice: {self.key!r}")
-        self._check_images()
+            yield InputError("items= is no path of a file, and a query begins with SELECT or WITH")
+        keys: Any = [self.key] if isinstance(self.key, str) else self.key
+        if not isinstance(keys, list | tuple) or not keys or not all(isinstance(one, str) and one for one in keys):
+            yield InputError(f"key= must name a column or several, not {self.key!r}")
+        elif len(set(keys)) < len(keys):
+            yield InputError(f"key= names a column twice: {self.key!r}")
         if self.check is not None and not callable(self.check):
-            raise InputError(f"check= must be a function of an answer and its row, not {self.check!r}")
+            yield InputError(f"check= must be a function of an answer and its row, not {self.check!r}")
         pairs: Any = self.examples
         if not (isinstance(pairs, list | tuple) and all(map(_is_example, pairs))):
-            raise InputError("examples= must be a list of pairs: a row ({column: value}) and its answer")
+            yield InputError("examples= must be a list of pairs: a row ({column: value}) and its answer")
 
-    def _check_images(self) -> None:
+    def _faults_of_images(self) -> Iterator[InputError]:
         images: Any = self.images
         if not isinstance(images, list | tuple) or not all(isinstance(one, str) and one for one in images):
-            raise InputError(f"images= must be a list of columns, not {images!r}")
+            yield InputError(f"images= must be a list of columns, not {images!r}")
         if self.media_resolution not in (None, *RESOLUTIONS):
-            raise InputError(
+            yield InputError(
                 f"media_resolution= is {self.media_resolution!r}", hint=f"it takes {', '.join(RESOLUTIONS)}"
             )
 
-    def _check_parameters(self) -> None:
+    def _faults_of_parameters(self) -> Iterator[InputError]:
         if self.max_output_tokens is not None and self.max_output_tokens < 1:
-            raise InputError(f"max_output_tokens= must be 1 or more, and is {self.max_output_tokens}")
+            yield InputError(f"max_output_tokens= must be 1 or more, and is {self.max_output_tokens}")
         if self.temperature is not None and not 0 <= self.temperature <= HOTTEST:
-            raise InputError(f"temperature= lies between 0 and {HOTTEST:g}, and is {self.temperature}")
+            yield InputError(f"temperature= lies between 0 and {HOTTEST:g}, and is {self.temperature}")
         for name, value in (self.thinking or {}).items():
             kind = THINKING.get(name)
             if kind is None or not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-                raise InputError(f"thinking= holds {name!r}: {value!r}", hint=f"it takes {', '.join(THINKING)}")
+                yield InputError(f"thinking= holds {name!r}: {value!r}", hint=f"it takes {', '.join(THINKING)}")
         if {"thinkingBudget", "thinkingLevel"} <= (self.thinking or {}).keys():
-            raise InputError("thinking= holds thinkingBudget and thinkingLevel, which exclude each other")
+            yield InputError("thinking= holds thinkingBudget and thinkingLevel, which exclude each other")
         for name, bounds in (self.gates or {}).items():
             is_right = isinstance(bounds, str | int | float) and not isinstance(bounds, bool)
             if not is_right or {",", "="} & {*f"{name}{bounds}"}:
-                raise InputError(f"gates= holds {name!r}: {bounds!r}", hint='write it like gates={"answered": 0.95}')
+                yield InputError(f"gates= holds {name!r}: {bounds!r}", hint='write it like gates={"answered": 0.95}')
 
-    def _check_name(self, member: str) -> None:
+    def _faults_of_name(self, member: str) -> Iterator[InputError]:
         value = getattr(self, member)
         if value and not NAME.fullmatch(value):
-            raise InputError(
+            yield InputError(
                 f"{member}={value!r} must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
             )
         if value in RESERVED or value.startswith("findable_"):
-            raise InputError(f"{member}={value!r} is the name of something that is built in")
+            yield InputError(f"{member}={value!r} is the name of something that is built in")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -177,12 +203,22 @@ class Declaration(Generic[A_co]):
 MEMBERS = frozenset(one.name for one in fields(Declaration))
 
 
+class DeclarationError(InputError):
+    """A declaration is wrong: `faults` are all that is, each of a member, `declared` what it is without them."""
+
+    def __init__(self, faults: Sequence[InputError], declared: Declaration) -> None:
+        """Say the faults, each on a line where there are several."""
+        several = f"the task has {len(faults)} faults:\n" if len(faults) > 1 else ""
+        super().__init__(several + "\n".join(one.message for one in faults), hint=faults[0].hint)
+        self.faults, self.declared = faults, declared
+
+
 @dataclass(frozen=True, kw_only=True)
 class BuiltInDeclaration(Declaration[A_co]):
     """A declaration that comes with findable, under a name that no other task may have."""
 
-    def _check_name(self, member: str) -> None:
-        """Pass: the name is its own."""
+    def _faults_of_name(self, member: str) -> Iterator[InputError]:  # noqa: ARG002 - the name is its own
+        return iter(())
 
 
 def _is_example(one: Any) -> bool:
