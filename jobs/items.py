@@ -33,6 +33,7 @@ from jobs.variables import as_typed, is_by_make, read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage
 from pipeline.core.settings import BUILT_IN
+from pipeline.core.states import fate_of
 from pipeline.engine.task import ExportWanted
 from pipeline.experts import tags
 from pipeline.experts.tags import Document, TagChange
@@ -289,7 +290,7 @@ def _show_status(report: status.StatusReport) -> None:
     print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
     print_line(f"{report.subject:<11}{_counted(document[report.subject], document.get('stale'))}")
     for reason, count in document["parked"].items():
-        print_line(f"           parked {count:,}: {reason}")
+        print_line(f"           {fate_of(reason)} {count:,}: {reason}")
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
     print_line(f"batches    {batches or 'none'}")
     for one in report.open_batches:

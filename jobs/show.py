@@ -22,6 +22,7 @@ from jobs.command import (
 )
 from jobs.output import Terminal, plural, print_fields, print_line, print_table, print_text, raw_writer, usd
 from pipeline.core.quotes import is_stored_quotation, leaves, likeness_told, shown_value
+from pipeline.core.states import fate_of
 from pipeline.engine.task import Words
 from pipeline.experts import show as person
 from pipeline.experts.tags import BY_HAND
@@ -72,11 +73,15 @@ DAY_S = 86_400
 FORGOTTEN = "it was forgotten"
 
 
+def _state(document: Mapping[str, Any]) -> str:
+    return fate_of(document["parked"]) if document["parked"] and document["state"] == "parked" else document["state"]
+
+
 def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     fields = [(document["task"], document["name"])]
     fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
     why = f": {document['parked']}" if document["parked"] else ""
-    fields.append(("state", f"{document['state'] or 'not known'}{why}"))
+    fields.append(("state", f"{_state(document) or 'not known'}{why}"))
     if document["changed_at"] is not None:
         fields.append(("changed", _changed(document["changed_at"], is_stale=document["stale"])))
     for answer in document["answers"]:
@@ -218,7 +223,7 @@ def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
         fields.append((name, shown))
     where = f" in batch {document['batch']}" if document["batch"] is not None else ""
     why = f": {document['parked']}" if document["parked"] else ""
-    state = "no bio (cannot be searched)" if document["state"] == "no_bio" else document["state"]
+    state = "no bio (cannot be searched)" if document["state"] == "no_bio" else _state(document)
     fields.append(("state", f"{state}{where}{why}"))
     fields += [("answer", _origin(answer)) for answer in document["answers"] if answer["extractor"] != BY_HAND]
     fields += [("edit", "{0}, {2} {1}: {3}".format(*edit_cells(edit))) for edit in document["edits"]]

@@ -8,8 +8,8 @@ model is one that takes it.
 
 The dialect is a subset of OpenAPI 3.0 with types in capitals (Gemini API reference, `Schema`, read 2026-11): no `$ref`,
 no `$schema`, no `additionalProperties`, no recursion, and an array must say what its items are, or the API refuses the
-whole file. What only narrows a value (a pattern, a length) is left out here and held when the answer is validated. An enum
-of numbers goes out as one of their texts, and a mapping as a list of pairs; `as_replied` and `as_declared` turn an
+whole file. What only narrows a value (a pattern, a length) is left out here and held when the answer is validated. An
+enum of numbers goes out as one of their texts, a mapping as a list of pairs; `as_replied` and `as_declared` turn an
 answer into that form and back.
 """
 

@@ -116,7 +116,8 @@ def answers_rows(
     """Return the answers of one extractor as rows to be written, and the kinds of their columns.
 
     `sources` are the kinds of the items' columns. All is read in the caller's transaction. With `field` each member of
-    that list is a row, with `list.inner` each member of the lists in its members, and with `cost` what the whole answer took stands in each.
+    that list is a row, with `list.inner` each of the lists in its members; with `cost` what the whole answer took
+    stands in each.
     """
     shown = ShownAnswers(tx, spec, sources)
     kinds = shown.kinds
@@ -143,7 +144,7 @@ def answers_rows(
 
 
 def _exploded(tx: Connection, query: Select[Any], kinds: Mapping[str, str], field: str, inner: Sequence[str]) -> _Rows:
-    """Return a row for each member of a list, or of the lists `inner` to its members; the columns of the members stand in the place of the list's."""
+    """Return a row for each member of a list, or of lists `inner` to these, with columns in the list's place."""
     seen: dict[str, set[str]] = {}
     for row in _read(tx, query, kinds):
         for name, value in (pair for member in _members(row[field], field, inner) for pair in member.items()):
