@@ -52,6 +52,7 @@ from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables import write_to
 from pipeline.tables.cells import value_text
+from pipeline.tables.condition import Cell, listed_where, mentioned
 from pipeline.tables.export import answers_rows, encoded
 from pipeline.tables.fill import HASH, KEY, VALUES, ItemsSpec, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
@@ -489,6 +490,19 @@ def _words(value: Any) -> Iterator[str]:
         yield value_text(value)
 
 
+def _answer_cells(tx: Connection, task: DeclaredTask, fields: Mapping[str, str]) -> dict[str, Cell]:
+    """Return the fields of the answer to a row that was applied last, by the names of their columns."""
+    kinds, mine, key = dict(task.record.fields), record_of_answers.c, task.table(tx).item_id
+
+    def holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+        return key.in_(select(mine.item_id).where(answers.is_shown(task.name), condition))
+
+    return {
+        name: Cell(partial(row_cell, tx, mine.answer, field), holds, kinds[field] == JSON)
+        for name, field in fields.items()
+    }
+
+
 def _value_of(name: str, row: Mapping[str, Any]) -> Any:
     return values_in(row[VALUES]).get(name)
 
@@ -504,6 +518,8 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     names = [name for name, _ in record.fields]
     fields = {f"answer_{name}" if name in columns else name: name for name in names}
     whose = f"answer_{EXTRACTOR}" if EXTRACTOR in columns else EXTRACTOR
+    said = _answer_cells(tx, task, fields)
+    cells = {name: Cell(partial(row_cell, tx, values, name), lambda one: one) for name in record.columns} | said
     return Grid(
         table=items,
         cells=(VALUES, REASON, HASH, CHANGED),
@@ -511,6 +527,8 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
         usual=asked,
         in_state={UNUSABLE: [WHY]} if task.images else {},
         searched=(items.item_id, *(row_cell(tx, values, name, kind) for name, kind in record.columns.items())),
+        mentioned=partial(mentioned, tx, list(said.values())),
+        where=partial(listed_where, tx, cells=cells),
         tags=tag_facet(tx, record.name, items.item_id),
         versions=version_facet(record.name, items.item_id),
         more=(*fields, whose),
