@@ -342,11 +342,14 @@ def _show_tried(report: TryReport, words: Words) -> None:
     told = (
         f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(cost)}; no answer was stored"
     )
+    after = words.again
     if report.draft_of:
-        told = f"draft of version {report.draft_of.partition('@')[2]}: {told}"
+        version = report.draft_of.partition("@")[2]
+        told = f"draft of version {version}: {told}"
+        after = f"set version={int(version) + 1} in its file, then {after}"
     is_good = any(one.answer is not None for one in asked)
     print_text("")
-    print_line(told + (f". Next: {words.again}" if is_good else ""))
+    print_line(told + (f". Next: {after}" if is_good else ""))
 
 
 def _two_ways(report: try_out.PairReport) -> Report:

@@ -27,7 +27,7 @@ MAX_COLUMN = 63  # bytes; PostgreSQL cuts longer names
 _PLACE = re.compile(r"\{([^\W\d]\w*)\}")
 _QUERY = re.compile(r"(?:select|with)(?:[\s(*\"'`\[]|/\*|--)", re.IGNORECASE)  # and not `select.csv`
 _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Mapping: "a mapping"}
-_NOT_BY_TYPE = ("answer", "key", "examples", "check", "images")  # members that are looked at by themselves
+_NOT_BY_TYPE = ("answer", "items", "key", "examples", "check", "images")  # members that are looked at by themselves
 RESOLUTIONS = ("low", "medium", "high")  # of images, as the API knows them
 THINKING: Mapping[str, type] = {"thinkingBudget": int, "thinkingLevel": str, "includeThoughts": bool}
 HOTTEST = 2.0  # the API takes temperatures from 0 to it
@@ -37,14 +37,14 @@ HOTTEST = 2.0  # the API takes temperatures from 0 to it
 class Declaration(Generic[A_co]):
     """What to ask about which rows, and what a valid answer is; `answer`, `items` and `prompt` are required.
 
-    `items` is a query where it begins with SELECT or WITH, else the path of a file beside the task's. In `prompt`
-    `{column}` is that column's value, `{job_title}` that of `Job Title`; every other brace is itself.
-    `check(answer, row)` returns why an answer is wrong, or None. `examples` are pairs of a row and its answer. Without
-    `name` a task is called as its file is.
+    `items` is a query where it begins with SELECT or WITH, else the path of a file beside the task's, or a list of
+    rows. In `prompt` `{column}` is that column's value, `{job_title}` that of `Job Title`; every other brace is
+    itself. `check(answer, row)` returns why an answer is wrong, or None. `examples` are pairs of a row and its answer.
+    Without `name` a task is called as its file is.
     """
 
     answer: type[A_co]
-    items: str
+    items: str | Any  # rows may stand here, too: a list of mappings
     prompt: str
     name: str = ""
     table: str = ""  # the prefix of its tables; the name where it is empty
@@ -114,11 +114,7 @@ class Declaration(Generic[A_co]):
         for member in ("version", "image_side"):
             if getattr(self, member) < 1:
                 yield InputError(f"{member}= counts from 1, and is {getattr(self, member)}")
-        for member in ("items", "prompt"):
-            if not getattr(self, member).strip():
-                yield InputError(f"{member}= is empty")
-        if not self.is_query and ("\n" in self.items or ";" in self.items):
-            yield InputError("items= is no path of a file, and a query begins with SELECT or WITH")
+        yield from self._faults_of_items()
         keys: Any = [self.key] if isinstance(self.key, str) else self.key
         if not isinstance(keys, list | tuple) or not keys or not all(isinstance(one, str) and one for one in keys):
             yield InputError(f"key= must name a column or several, not {self.key!r}")
@@ -129,6 +125,17 @@ class Declaration(Generic[A_co]):
         pairs: Any = self.examples
         if not (isinstance(pairs, list | tuple) and all(map(_is_example, pairs))):
             yield InputError("examples= must be a list of pairs: a row ({column: value}) and its answer")
+
+    def _faults_of_items(self) -> Iterator[InputError]:
+        items: Any = self.items
+        for member, value in (("items", items), ("prompt", self.prompt)):
+            if isinstance(value, str) and not value.strip():
+                yield InputError(f"{member}= is empty")
+        if not isinstance(items, str):
+            if not (isinstance(items, list | tuple) and all(isinstance(one, Mapping) for one in items)):
+                yield InputError(f"items= must be a text or a list of rows ({{column: value}}), not {items!r:.80}")
+        elif not self.is_query and ("\n" in items or ";" in items):
+            yield InputError("items= is no path of a file, and a query begins with SELECT or WITH")
 
     def _faults_of_images(self) -> Iterator[InputError]:
         images: Any = self.images
@@ -177,7 +184,7 @@ class Declaration(Generic[A_co]):
     @property
     def is_query(self) -> bool:
         """Return whether the items come from a query, and not from a file."""
-        return is_query(self.items)
+        return isinstance(self.items, str) and is_query(self.items)
 
     def valid_answer(self, answer: Any) -> "tuple[BaseModel | None, str]":
         """Return a valid answer, or None and the first thing that is wrong with it."""

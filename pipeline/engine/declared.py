@@ -172,7 +172,7 @@ class DeclaredTask(Task):
     def row_images(self) -> RowImages:
         """Return the images of rows: below the folder that is set, else beside the items' file, else the task's."""
         record, side = self.record, self.declaration.image_side
-        beside = Path(record.path if record.is_query else record.items)
+        beside = Path(record.path if record.is_query or record.items == ROWS else record.items)
         is_ours = built_in(record.name) is not None  # whose rows have whole paths
         folder = Path("/") if is_ours else self.settings.folder or beside.parent
         return RowImages(self.images, record.words["asked"], folder, side, self.settings.refresh)

@@ -220,6 +220,9 @@ def _checked(found: Declaration, name: str, path: Path, faults: Sequence[Fault] 
     if _is_model(found.answer) and not of_answer:
         faults += _faults_of_examples(found, path)
     refuse([*faults, *of_answer], path)
+    if not isinstance(found.items, str):
+        _rows[path] = _ItemsRows(found.items)
+        found = replace(found, items=ROWS)
     return replace(found, name=name)
 
 
