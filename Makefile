@@ -17,9 +17,9 @@ TOOLS := $(VENV)/.ready-dev
 RUN := $(VENV)/bin/python -m jobs
 
 # what `make help` lists: fifteen, whatever comes; `ALL=1` lists what else stands above "for developers", in this file's order
-EVERYDAY := demo new-task import tag run preflight batch-submit batch-poll batch-ingest index search show export status doctor
+EVERYDAY := demo ask import tag run preflight batch-submit batch-poll batch-ingest index search show export status doctor
 
-VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE PILOT ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT ALL DEBUG \
+VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE IF_SHED PILOT ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT ALL DEBUG \
   DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS KEEP_DAYS ASK_EACH \
@@ -86,6 +86,7 @@ $(TOOLS): $(READY) requirements-dev.lock
 	@echo "$(VENV) is set up for checks and tests" >&2
 
 demo: setup ## run the whole chain on the sample people, passages and images, on the local engine, anew in data/demo
+ask: setup ## ask about five rows of your own table, FROM=reviews.csv Q="Praise or blame?" FIELDS="tone: praise|blame|mixed; reason: quote", and price all; NAME=reviews keeps it as a task
 new-task: setup ## write tasks/NAME.py, which asks about the rows of FROM=table.csv (.jsonl, .json, .parquet, or a SELECT) and runs as it is
 try: setup ## ask about a few rows, and show what is sent and what comes back; only its cost is kept: TASK= N=3 SEED=7 or ITEM=key; A=1 B=2 N=50 puts two versions, models or files side by side
 import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
@@ -127,7 +128,7 @@ settings: setup ## list the settings that were changed, and where from; ALL=1 li
 
 # other names for what the commands above do
 ALIASES := import-passages passages-pilot passages-backfill passages-status tag-live people unpark
-COMMANDS := demo new-task try import import-images tag run preflight batch-submit batch-poll batch-ingest batches costs \
+COMMANDS := demo ask new-task try import import-images tag run preflight batch-submit batch-poll batch-ingest batches costs \
   batch-cancel score index search add-expert items show tags log export status qc parked versions rollback \
   best-concepts doctor backup restore forget clean eval web emulator prices settings $(ALIASES)
 .PHONY: $(COMMANDS)

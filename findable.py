@@ -47,18 +47,22 @@ from pipeline.core.quotes import Quote  # noqa: E402
 from pipeline.core.settings import with_given  # noqa: E402
 
 if TYPE_CHECKING:
+    from pipeline.workflows.ask import AskReport
     from pipeline.workflows.library import AnsweredRow, Answers, Workspace
     from pipeline.workflows.preflight import Preflight
     from pipeline.workflows.rounds import Report as TagReport
+    from pipeline.workflows.try_out import TryReport
 
 __all__ = [
     "AnsweredRow",
     "Answers",
+    "AskReport",
     "FindableError",
     "Preflight",
     "Quote",
     "TagReport",
     "Task",
+    "TryReport",
     "Workspace",
     "open",
 ]

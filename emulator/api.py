@@ -129,9 +129,9 @@ class Api:
             refusal = ApiError(404, f"The requested URL {request.url.path} was not found on this server.")
         return _json(refusal.body(), refusal.code)
 
-    def _call_model(self, asked: Asked, name: str, method: str) -> dict[str, Any]:
+    def _call_model(self, asked: Asked, name: str, method: str) -> dict[str, Any] | Response:
         model = find(name, method, asked.version)
-        calls: dict[str, Callable[[Asked, Model], dict[str, Any]]] = {
+        calls: dict[str, Callable[[Asked, Model], dict[str, Any] | Response]] = {
             "generateContent": self._generate,
             "countTokens": self._count,
             "embedContent": partial(self._embed, many=False),
@@ -140,13 +140,15 @@ class Api:
         }
         return calls[method](asked, model)
 
-    def _generate(self, asked: Asked, model: Model) -> dict[str, Any]:
+    def _generate(self, asked: Asked, model: Model) -> Response:
         """Check, count and answer a request: what is refused, by whichever of them, counts against nothing."""
         request = asked.message("GenerateContentRequest")
         generate.check_request(request)
         seen = media.looked_at(request)
         self._quotas.admit(model, requests=1, tokens=generate.count_tokens(request, model))
-        return generate.answer(request, model, seen=seen)
+        tier = request.pop("serviceTier", "")
+        served = {"x-gemini-service-tier": tier} if tier else None
+        return _json(generate.answer(request, model, seen=seen), headers=served)
 
     def _count(self, asked: Asked, model: Model) -> dict[str, Any]:
         """Count tokens as an answer counts those of its prompt; contents beside a whole request are ignored."""

@@ -326,6 +326,9 @@ def _spent(amounts: Amounts) -> tuple[str, ...]:
 def main(
     *,
     mode: Annotated[str, Taken("", click.Choice(tag.MODES))] = "auto",
+    if_shed: Annotated[
+        str, Taken("What flex shed by DEADLINE: asked by flex still, or otherwise.", click.Choice(tag.SHED))
+    ] = "wait",
     limit: Limit = None,
     budget: Annotated[float | None, Taken("Most USD that it may spend.", MONEY)] = None,
     deadline: Deadline = None,
@@ -333,7 +336,10 @@ def main(
     skip_pilot: SkipPilot = False,
     wait: Annotated[bool | None, Taken("Poll and ingest batches, too.", names="--wait/--no-wait")] = None,
 ) -> Report:
-    """Estimate the cost of tagging, then tag all untagged people live or by batch, whichever fits.
+    """Estimate the cost of tagging, then tag all untagged people by batch, flex or live: the cheapest that is in time.
+
+    Flex are calls at half price, which the API sheds where it is busy, and which are tried again; at full price it asks
+    first, unless MODE=live says so.
 
     With TASK=passages, or your own task, its items. Nothing more is started if the budget would be exceeded. A killed
     run resumes, and until no item is left its budget holds for `run` and for `tag` without one, too. Above
@@ -341,7 +347,14 @@ def main(
     a pilot or without, the exit code is 6, and the answers are stored.
     """
     wanted = tag.TagOptions(
-        mode=mode, limit=limit, budget=budget, deadline_s=deadline, pilot=pilot, skip_pilot=skip_pilot, wait=wait
+        mode=mode,
+        limit=limit,
+        budget=budget,
+        deadline_s=deadline,
+        if_shed=if_shed,
+        pilot=pilot,
+        skip_pilot=skip_pilot,
+        wait=wait,
     )
     with open_workspace() as ws:
         words = ws.task.words
@@ -426,7 +439,7 @@ def _show_live(report: rounds.Report, words: Words) -> None:
 
 @command("preflight")
 def preflight(*, limit: Limit = None, deadline: Deadline = None) -> Report:
-    """Estimate cost and time of tagging all untagged people, by batch and live, and recommend one.
+    """Estimate cost and time of tagging all untagged people, by batch, by flex and live, and recommend one.
 
     With TASK=passages, or your own task, of asking about its items. Spends nothing and needs no key.
     """
@@ -450,16 +463,16 @@ def _show_estimated(estimated: Preflight, words: Words) -> None:
         f"{estimated.model}: {items}, about {used.prompt:,} tokens in and {used.answer + used.thoughts:,} out "
         f"({known}; ±{estimated.known.error:.0%})"
     )
-    calls, batches = plural(estimated.live.count, "call"), plural(estimated.batch.count, "batch", "batches")
-    ways = (("batch", batches, estimated.batch), ("live", calls, estimated.live))
-    print_table(("way", "cost", "time", "sends", "quota", "prices"), [_way_cells(*way) for way in ways])
-    for name, _, mode in ways:
+    ways = {name: one for name, one in estimated.ways.items() if name == "batch" or not one.absent}
+    print_table(("way", "cost", "time", "sends", "quota", "prices"), [_way_cells(*way) for way in ways.items()])
+    for name, mode in ways.items():
         for warning in mode.warnings:
             Terminal().warn(f"{name}: {warning}")
     print_line(f"recommended: {estimated.recommended or 'nothing yet'}, because {estimated.reason}")
 
 
-def _way_cells(name: str, sends: str, mode: ModeEstimate) -> tuple[str, ...]:
+def _way_cells(name: str, mode: ModeEstimate) -> tuple[str, ...]:
+    sends = plural(mode.count, "batch", "batches") if name == "batch" else plural(mode.count, "call")
     prices = f"{mode.price_source} ({mode.priced_on})"
     return (name, usd(mode.cost), format_duration(mode.seconds), sends, mode.quota, prices)
 
@@ -525,7 +538,7 @@ def ask_all(
         words = ws.task.words
 
         def announce(estimated: Preflight, mode: str, _reason: str) -> None:
-            batch, (plan, cost) = estimated.batch, estimated.going_out(mode)
+            batch, (plan, cost) = estimated.ways["batch"], estimated.going_out(mode)
             batches = plural(plan.batches, "batch", "batches")
             takes = f"estimated {usd(cost)}; takes {batch.likely}"
             ws.display.say(f"{ws.extractor}: {_asked_about(plan, words)} in {batches}, {takes}")

@@ -1,5 +1,6 @@
 """Bring rows in: import a file of people or of passages, a folder of images, add a person, declare a task."""
 
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -8,26 +9,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from jobs.command import (
+    COUNT,
+    NAME,
     PATH,
     Dry,
     Map,
     Report,
     Taken,
     command,
+    goes_on,
     look_at_workspace,
     make_workspace,
     wants_json,
 )
-from jobs.output import Terminal, plural, print_line, print_table, spinning
+from jobs.output import Terminal, plural, print_line, print_table, spinning, usd
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.files import why_not_readable
+from pipeline.core.quotes import shown_value
+from pipeline.core.states import Way
 from pipeline.images import import_ as images
 from pipeline.ops import status
 from pipeline.workflows import add_expert, new_task
+from pipeline.workflows import ask as asking
+from pipeline.workflows.preflight import format_duration
 
 if TYPE_CHECKING:
     from pipeline.tables.findings import Finding, FindingGroup, ImportReport
+    from pipeline.workflows.ask import AskReport
 
 Strict = Annotated[bool, Taken("Import nothing unless all rows are valid.")]
 List = Annotated[
@@ -167,9 +176,14 @@ def _show_images(done: images.ImagesImportReport) -> None:
 
 @command("add-expert")
 def add_one(
-    file: Annotated[Path, Taken(None, click.Path(path_type=Path, allow_dash=True), env="EXPERT")], *, map_: Map = ""
+    file: Annotated[Path, Taken(None, click.Path(path_type=Path, allow_dash=True), env="EXPERT")],
+    *,
+    map_: Map = "",
+    mode: Annotated[str, Taken("", click.Choice(("live", "priority")))] = "live",
 ) -> Report:
     """Add the person in FILE (JSON; `-` reads standard input; a list adds several) and tag them now.
+
+    With --mode priority the call goes before others, at up to twice the price.
 
     Fields are known by the names that `make import` knows; what only looks alike is named with the MAP= that takes it.
     If Gemini fails, the person is saved untagged and due: the next `make run`, `make tag`, `make tag-live` or
@@ -180,7 +194,12 @@ def add_one(
     data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     with make_workspace(task="experts") as ws, spinning() as spin:
         added = add_expert.run(
-            ws, data, name=str(file), mapping=map_, on_tagging=lambda name: spin(f"Generating tags… {name}")
+            ws,
+            data,
+            name=str(file),
+            mapping=map_,
+            way=Way(mode),
+            on_tagging=lambda name: spin(f"Generating tags… {name}"),
         )
     return Report([asdict(one) for one in added], lambda: _show_added(added))
 
@@ -199,6 +218,49 @@ def _show_added(added: list[add_expert.AddedExpert]) -> None:
         print_line("Not searchable until the next build. Next: make index")
     else:
         print_line("People without tags cannot be searched. Next: make status")
+
+
+@command("ask")
+def ask_some(
+    from_: Annotated[str, Taken(None, NAME, metavar="FROM")],
+    *,
+    q: Annotated[str, Taken("What is asked about each row.", NAME, "-q", metavar="QUESTION")],
+    fields: Annotated[str, Taken("What an answer is of, such as 'tone: praise|blame; reason: quote; year: int'.")] = "",
+    name: Annotated[str, Taken("Keep the question as tasks/NAME.py.")] = "",
+    n: Annotated[int, Taken("How many rows are asked about.", COUNT, "-n")] = asking.FEW,
+) -> Report:
+    """Ask about the first rows of FROM, a table of your own, and say what all of them would cost.
+
+    FROM is a CSV, JSON, JSON lines or Parquet file, or a SELECT on the workspace's database. The columns of key and
+    text are found and told. An answer is one text, or has the fields that --fields lists: text, quote, number, int,
+    bool, date, list, or choices. Nothing is kept but what the calls cost; with --name the question is, as the file that
+    new-task would have written.
+    """
+    wanted = asking.prepared(from_, q, fields=fields, name=name, data=read_settings().data)
+    with make_workspace(task="experts") as ws:
+
+        def announce(count: int, cost: float) -> None:
+            ws.display.say(f"{ws.model.name}: {plural(count, 'row')}, estimated {usd(cost)}")
+
+        report = asking.run(ws, wanted, size=n, announce=announce, confirm=goes_on)
+    given = {"FROM": from_, "Q": q, "FIELDS": fields, "NAME": new_task.name_for(from_)}
+    again = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items() if value)
+    after = f"make tag TASK={name}" if report.is_kept else f"make ask {again}"
+    return Report(report.document, lambda: _show_asked(report), report.tried.check, hint=after)
+
+
+def _show_asked(report: "AskReport") -> None:
+    found = report.answers
+    names = list(dict.fromkeys([report.draft.guess.key, *report.fields, *(name for one in found for name in one)]))
+    print_table(names, [[shown_value(one.get(name)) for name in names] for one in found])
+    if (both := report.estimate) is not None:
+        ways = {name if name == "live" else f"by {name}": one for name, one in both.ways.items() if not one.absent}
+        told = (f"{usd(one.cost)} {way} in {format_duration(one.seconds)}" for way, one in ways.items())
+        print_line(f"all {plural(report.rows, 'row')} would cost about {', '.join(told)}")
+        for way, warning in ((way, warning) for way, one in ways.items() for warning in one.warnings):
+            Terminal().warn(f"{way}: {warning}")
+    kept = f"{report.draft.path} is written: all in it is yours to change" if report.is_kept else "no answer was stored"
+    print_line(f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {kept}")
 
 
 @command("new-task")

@@ -338,11 +338,9 @@ def _show_tried(report: TryReport, words: Words) -> None:
         for part in one.parts:
             print_text(_cut(part["text"]) if "text" in part else _attached(part), indent=INDENT)
         _show_end(one)
-    asked, cost = [one for one in report.items if one.calls], sum(one.cost for one in report.items)
-    told = (
-        f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(cost)}; no answer was stored"
-    )
-    after = words.again
+    asked = [one for one in report.items if one.calls]
+    tried = f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(report.cost)}"
+    told, after = f"{tried}; no answer was stored", words.again
     if report.draft_of:
         version = report.draft_of.partition("@")[2]
         told = f"draft of version {version}: {told}"
@@ -353,7 +351,7 @@ def _show_tried(report: TryReport, words: Words) -> None:
 
 
 def _two_ways(report: try_out.PairReport) -> Report:
-    cost = sum(one.cost for asked in report.asked for one in asked.items)
+    cost = sum(asked.cost for asked in report.asked)
     items = [{"id": one.id, "name": one.name, "a": one.said[0], "b": one.said[1]} for one in report.pairs]
 
     def show() -> None:

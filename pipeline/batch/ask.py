@@ -73,6 +73,7 @@ class LiveReport:
     throttled: int = 0
     stopped: FindableError | None = None
     interrupted: bool = False
+    is_late: bool = False  # what is left was not begun in time
     is_down: bool = False  # the last call failed because of the service
     at_once: int = 1
     run: int | None = None  # the number of the first batch that was ingested
@@ -108,12 +109,19 @@ class _Line:
 OnProgress = Callable[[LiveReport], None]
 
 
-def ask_rows(ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress = lambda _: None) -> LiveReport:
-    """Ask every row that is wanted, batch after batch, each ingested as it is over.
+def ask_rows(
+    ws: OpenWorkspace,
+    wanted: Selection,
+    *,
+    way: Way = Way.LIVE,
+    stop_at: float = math.inf,
+    on_progress: OnProgress = lambda _: None,
+) -> LiveReport:
+    """Ask every row that is wanted, batch after batch, each ingested as it is over; begin nothing after `stop_at`.
 
     The first Ctrl-C or SIGTERM lets what is under way finish for five seconds; a second one ends it at once.
     """
-    return _Asking(ws, _Source(ws, wanted), on_progress).carried_out()
+    return _Asking(ws, _Source(ws, wanted, way=way), on_progress, stop_at=stop_at).carried_out()
 
 
 def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadline_s: float = math.inf) -> LiveReport:
@@ -123,7 +131,7 @@ def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadl
     no reply any more.
     """
     deadline = ws.monotonic() + deadline_s
-    source = _Source(ws, Selection(), alone=batch)
+    source = _Source(ws, Selection(), way=batch.way, alone=batch)
     return _Asking(ws, source, lambda _: None, patience_s=patience_s, deadline=deadline).carried_out()
 
 
@@ -213,10 +221,11 @@ class _Asking:
         *,
         patience_s: float = math.inf,
         deadline: float = math.inf,
+        stop_at: float = math.inf,
     ) -> None:
         self.report, self.tried = LiveReport(), dict[str, Tried]()
         self._ws, self._source, self._on_progress, self._patience_s = ws, source, on_progress, patience_s
-        self._deadline = deadline
+        self._deadline, self._stop_at = deadline, stop_at
         self._open: dict[int, OpenBatch] = {}
         self._ready: deque[_Line] = deque()
         self._later: set[asyncio.Task[None]] = set()  # pauses of lines that failed for the service's sake
@@ -226,7 +235,7 @@ class _Asking:
         self._has_warned = False
         self._stop = asyncio.Event()
         self._broken: Exception | None = None
-        self._service = Service(ws, self._end, hurries=not math.isinf(patience_s))
+        self._service = Service(ws, self._end, source.way, hurries=not math.isinf(patience_s))
         self._pace = self._service.pace
         self._refused: list[tuple[_Line, RefusedError]] = []  # before any answer: whose fault is not known yet
 
@@ -235,7 +244,8 @@ class _Asking:
         asyncio.run(self._run())
         if self._broken is not None:
             raise self._broken
-        if self.report.stopped is None and self._service.down is not None and not self.report.answered:
+        is_down = self._service.down is not None and not (self.report.answered or self.report.is_late)
+        if self.report.stopped is None and is_down:
             self.report.stopped = self._service.down
         return self.report
 
@@ -372,7 +382,7 @@ class _Asking:
         task.add_done_callback(among.discard)
 
     async def _ask(self, line: _Line, call: StartedCall) -> None:
-        ws, opened, began = self._ws, line.batch, self._ws.monotonic()
+        ws, opened, tier, began = self._ws, line.batch, self._source.way.tier, self._ws.monotonic()
         try:
             await asyncio.to_thread(opened.lock.check)
         except LockLostError:
@@ -380,7 +390,7 @@ class _Asking:
             raise
         opened.calls, self.report.calls = opened.calls + 1, self.report.calls + 1
         try:
-            reply = await ws.client.generate(ws.model.name, requests.object_of(line.request.data))
+            reply = await ws.client.generate(ws.model.name, requests.object_of(line.request.data), tier=tier)
         except asyncio.CancelledError:
             self._give_up(line, "interrupted" if self.report.interrupted else LATE, is_lost=True)
             raise
@@ -391,10 +401,10 @@ class _Asking:
         opened.seconds += took
         if self._source.way is Way.TRIAL:
             self.tried[line.request.item.id] = Tried(reply, "", took)
-        usage = responses.judge_response(reply).usage
-        if usage.prompt:
-            self._pace.settle(call, usage.prompt)
-        self.report.cost += usage_cost(ws.model, usage, batch=False, on=ws.now().date())
+        judged = responses.judge_response(reply)
+        if judged.usage.prompt:
+            self._pace.settle(call, judged.usage.prompt)
+        self.report.cost += usage_cost(ws.model, judged.usage, judged.tier or tier, on=ws.now().date())
         self._service.answered(took_s=took)
         self._settle_refused()
         self._line_over(opened)
@@ -425,7 +435,7 @@ class _Asking:
         line.failures, line.failing_since = line.failures + 1, min(line.failing_since, now)
         is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, NotSentError)
         line.silent += is_silent
-        if line.silent >= self._source.silent or now - line.failing_since > settings.retry_for:
+        if line.silent >= self._source.silent or now - line.failing_since > self._service.patience_s:
             return self._give_up(line, error.message, is_lost=is_silent)
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
         asked_s = (error.retry_after_s if isinstance(error, UnavailableError) else None) or 0.0
@@ -525,6 +535,9 @@ class _Asking:
             with contextlib.suppress(FindableError, OSError):
                 await asyncio.to_thread(self._sync)
             self._service.look(in_flight=len(self._calls))
+            if self._ws.monotonic() >= self._stop_at and not self._stop.is_set():
+                self.report.is_late = True
+                self._stop.set()
             if self._ws.stopping.is_set() and not self.report.interrupted:
                 self._interrupt()
             self._on_progress(self.report)

@@ -29,9 +29,11 @@ PATIENCE_S = 60.0  # ours: where the limits leave no room for longer, what is du
 Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
 
 
-def prepare_alone(ws: OpenWorkspace, tx: "Connection", ids: Sequence[str]) -> Prepared | StopReason:
+def prepare_alone(
+    ws: OpenWorkspace, tx: "Connection", ids: Sequence[str], *, way: Way = Way.LIVE
+) -> Prepared | StopReason:
     """Claim items for one batch that is asked by itself, in the caller's transaction, or return why none is made."""
-    return Preparation(ws, Selection(among=ids), NoProgress(), way=Way.LIVE, is_alone=True).take(tx)
+    return Preparation(ws, Selection(among=ids), NoProgress(), way=way, is_alone=True).take(tx)
 
 
 def ask_alone(ws: OpenWorkspace, ids: Sequence[str]) -> LiveReport:

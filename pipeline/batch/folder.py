@@ -16,7 +16,7 @@ from pipeline.core.errors import ConfigurationError, StateConflictError
 from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.engine.record import source_of
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini import models, responses
+from pipeline.gemini import responses
 from pipeline.store import batches
 from pipeline.store.batches import Batch
 from pipeline.store.locks import Lock, LockLostError
@@ -121,22 +121,27 @@ def account_trial(ws: OpenWorkspace, number: int, *, patience_s: float | None = 
     spent, cost = [0, 0], 0.0
     with ws.store.read() as tx:
         asked = batches.get_batch(tx, number)
-    prices = source_of(asked, models_file=ws.settings.models_file).prices(ws.now())
+    source, now = source_of(asked, models_file=ws.settings.models_file), ws.now()
     if part.exists():
         _cut_to_whole_lines(part)
         for _, line in files.read_lines(part):
             reply = responses.judge_line(line)
             used[reply.outcome] += 1
             spent = [spent[0] + reply.usage.prompt, spent[1] + reply.usage.answer + reply.usage.thoughts]
-            cost += models.cost_at(prices, reply.usage)
+            cost += source.cost_of(reply, now)
     with ws.store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
             account = {outcome.value: count for outcome, count in used.items()}
             account |= {"missing": batch.requests - sum(used.values()), "tokens_in": spent[0], "tokens_out": spent[1]}
             account["calls"] = max(batch.calls, sum(used.values()))
-            batches.mark_ingested(tx, batch, at=ws.now(), cost=cost, **account)
-    for path in (part, ws.data / batch.request_file):
+            batches.mark_ingested(tx, batch, at=now, cost=cost, **account)
+    _remove_files(ws.data, batch)
+
+
+def _remove_files(data: Path, batch: Batch) -> None:
+    """Remove the files of a trial; that of the replies goes last, by which a later command sees what is left."""
+    for path in (data / batch.request_file, part_path(data, batch.number)):
         path.unlink(missing_ok=True)
 
 
@@ -159,3 +164,9 @@ def seal_dead(ws: OpenWorkspace) -> None:
             if lock is None:
                 continue
             account_trial(ws, batch.number) if batch.way is Way.TRIAL else seal(ws, batch.number)
+    left = {path.name for path in (ws.data / FOLDER).glob("*-results.asked")}
+    with ws.store.read() as tx:
+        over = batches.batches_in_states(tx, BatchState.INGESTED) if left else []
+    for batch in over:  # trials that were accounted for by a process that died then
+        if batch.way is Way.TRIAL and part_path(ws.data, batch.number).name in left:
+            _remove_files(ws.data, batch)

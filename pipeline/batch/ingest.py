@@ -86,9 +86,9 @@ class Judged(NamedTuple):
 
 
 def run(
-    ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: None, way: Way | None = None
+    ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: None, own: bool = False
 ) -> list[IngestSummary]:
-    """Ingest every downloaded batch, or those of a way, oldest first, and call `done` after each.
+    """Ingest every downloaded batch, or those of our `own` calls, oldest first, and call `done` after each.
 
     A batch that cannot be ingested does not keep the others from it: its error is raised when they are done.
 
@@ -99,9 +99,9 @@ def run(
     summaries: list[IngestSummary] = []
     failures: dict[int, FindableError] = {}
     seal_dead(ws)
-    for waits in (False, True) if way is None else (False,):  # what another process is at only when others are done
+    for waits in (False,) if own else (False, True):  # what another process is at only when others are done
         with ws.store.read() as tx:
-            downloaded = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name, way=way)
+            downloaded = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name, own=own)
         for number in (batch.number for batch in downloaded if batch.number not in failures):
             try:
                 summary = read_again(partial(_ingest, ws, number, waits=waits), times=MAX_LOST)
@@ -155,7 +155,7 @@ def end_dead(ws: OpenWorkspace) -> None:
     if stuck:
         with ws.store.write() as tx:
             asks.close_claims_of_ended(tx)
-    run(ws, way=Way.LIVE)
+    run(ws, own=True)
 
 
 @dataclass

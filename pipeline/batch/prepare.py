@@ -192,7 +192,7 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
             if stop is StopReason.DONE:
                 break
     likely = known.applied(usage, count=len(draft.asks))
-    cost = usage_cost(ws.model, likely, batch=True, on=ws.now().date())
+    cost = usage_cost(ws.model, likely, Way.BATCH.tier, on=ws.now().date())
     return BatchPlan(draft.looked_at, made + bool(draft.rows), len(draft.asks), size, usage.prompt, likely, cost)
 
 
@@ -291,6 +291,7 @@ class Prepared(NamedTuple):
     last: str
     lines: Sequence[PlannedRequest] = ()
     lock: Lock | None = None
+    way: Way = Way.BATCH
 
 
 class _Written(NamedTuple):
@@ -432,14 +433,14 @@ class Preparation:
             raise
         if file.path != path:
             files.rename(file, path)
-        return Prepared(number, len(draft.asks), draft.last, written.lines, self._lock)
+        return Prepared(number, len(draft.asks), draft.last, written.lines, self._lock, self.way)
 
     def _add(self, tx: "Connection", draft: _Draft, number: int, file: files.Sealed, path: Path) -> None:
         ws, task, model, now = self.ws, self.ws.task, self.ws.model, self.ws.now()
         batches.add_batch(
             tx,
             way=self.way,
-            run=self.run or (number if self.way is Way.LIVE and not self.is_alone else None),
+            run=self.run or (None if self.is_alone or self.way in (Way.BATCH, Way.TRIAL) else number),
             at=now,
             number=number,
             task=task.name,
@@ -453,7 +454,7 @@ class Preparation:
             fingerprint=task.fingerprint,
             estimated_in=draft.likely.prompt,
             estimated_out=draft.likely.answer + draft.likely.thoughts,
-            estimated_cost=usage_cost(model, draft.likely, batch=self.way is Way.BATCH, on=now.date()),
+            estimated_cost=usage_cost(model, draft.likely, self.way.tier, on=now.date()),
             priced_on=model.priced_on.isoformat(),
         )
         if self.way is not Way.TRIAL:
@@ -465,6 +466,6 @@ class Preparation:
         limits = _limits(ws, self.way)._replace(
             quota=budget.quota_left(tx, ws.model, tier=ws.settings.tier) if is_batch else None,
             room=budget.budgets(ws).room(tx, error=known.error),
-            price=partial(usage_cost, ws.model, batch=is_batch, on=ws.now().date()),
+            price=partial(usage_cost, ws.model, tier=self.way.tier, on=ws.now().date()),
         )
         return _Draft(ws, limits, known, None if wanted.limit is None else wanted.limit - self._taken, self._asks_each)

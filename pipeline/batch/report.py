@@ -182,7 +182,7 @@ def prices(settings: "Settings", *, on: date) -> list[dict[str, Any]]:
             "kind": model.kind,
             "use": (use := uses.get(model.name)),
             **{
-                way: dict(zip(("in", "out"), model.prices(batch=way == "batch", on=on), strict=True))
+                way: dict(zip(("in", "out"), model.prices(Way(way).tier, on=on), strict=True))
                 for way in ("live", "batch")
             },
             "source": model.source,

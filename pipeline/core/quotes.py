@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_PATH = 80  # characters of a field's path in a reason
 NOT_THERE = "is not in the text"  # in the reason of an answer whose quotation is missing there
+NONE_THERE = "no quote is in the passage"  # the reason of an answer of which none is
 MAX_TOLD = 60  # characters of a quotation in a reason
 FORMAT = "quotation"  # of the text in a JSON schema
 OPTIONAL = "optional quotation"  # of one that may be missing from the text
@@ -292,4 +293,5 @@ def shown_value(value: Any) -> str:
         return f"“{value['quote']}” ({value['start']}-{value['end']}{likeness_told(value)})"
     if value is None:
         return "-"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    is_whole = isinstance(value, float) and value.is_integer()
+    return value if isinstance(value, str) else json.dumps(int(value) if is_whole else value, ensure_ascii=False)

@@ -6,13 +6,22 @@
 
 from enum import StrEnum
 
+STANDARD = "standard"  # the tier of a call that asks for none
+
 
 class Way(StrEnum):
-    """Who answers the lines of a batch: the Batch API, or our own calls."""
+    """Who answers the lines of a batch, and how: the Batch API, or our own calls."""
 
     BATCH = "batch"
     LIVE = "live"
+    FLEX = "flex"  # our own calls at half price, which the API sheds where it is busy
+    PRIORITY = "priority"  # one of our own calls that goes before others, at a higher price
     TRIAL = "trial"  # our own calls, of which nothing is claimed and nothing is kept but what they cost
+
+    @property
+    def tier(self) -> str:
+        """Return what the API calls the service that is asked for, by which a reply is priced."""
+        return self.value if self in {Way.BATCH, Way.FLEX, Way.PRIORITY} else STANDARD
 
 
 class BatchState(StrEnum):

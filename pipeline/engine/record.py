@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, RefusedRowError
-from pipeline.core.quotes import NOT_THERE
+from pipeline.core.quotes import NONE_THERE, NOT_THERE
 from pipeline.core.states import SUPPORTS_NONE, Outcome, Way
 from pipeline.engine.task import Answered, Task, WriteResult
 from pipeline.gemini import models, responses
@@ -69,9 +69,14 @@ class Source:
     fingerprint: str | None = None
     way: Way = Way.BATCH
 
-    def prices(self, at: datetime) -> tuple[float, float]:
-        """Return what a million tokens cost on a day, in and out."""
-        return self.model.prices(batch=self.way is Way.BATCH, on=at.date())
+    def tier_of(self, reply: responses.Response | None) -> str:
+        """Return which tier served a reply: that of the batch, unless the API says another one of a call of ours."""
+        told = reply.tier if reply and self.way is not Way.BATCH else ""
+        return told or self.way.tier
+
+    def cost_of(self, reply: responses.Response, at: datetime) -> float:
+        """Return what a reply cost in USD, at the price of a day."""
+        return models.usage_cost(self.model, reply.usage, self.tier_of(reply), on=at.date())
 
 
 def source_of(batch: Batch, *, models_file: Path | None) -> Source:
@@ -141,10 +146,10 @@ def write_judgements(
     written = _written(tx, task, told, source=source, at=at) if told else WriteResult()
     if written.applied:
         workspace.touch_revision(tx, task.name)
-    of_task, prices = {"task": task.name, "extractor": source.extractor, "at": at}, source.prices(at)
+    of_task = {"task": task.name, "extractor": source.extractor, "at": at}
     given = of_task | {"fingerprint": source.fingerprint}
-    answers.add_answers(tx, [given | _row(one, source, prices) | _said(one, said, written) for one, said in good])
-    answers.add_attempts(tx, [of_task | _row(one, source, prices) | _failure(one) for one in bad])
+    answers.add_answers(tx, [given | _row(one, source, at) | _said(one, said, written) for one, said in good])
+    answers.add_attempts(tx, [of_task | _row(one, source, at) | _failure(one) for one in bad])
     written.parked = {**_why_parked(tx, task, bad, source=source), **written.blocked}
     asked, others = ([one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True))
     if source.batch is not None:
@@ -197,7 +202,7 @@ def _why_parked(tx: "Connection", task: Task, failed: Sequence[Judgement], *, so
 
 
 def _lacks_quotation(reason: str) -> bool:
-    return NOT_THERE in reason.partition('"')[0]
+    return reason.startswith(NONE_THERE) or NOT_THERE in reason.partition('"')[0]
 
 
 def _told(judgement: Judgement) -> str:
@@ -208,17 +213,19 @@ def _told(judgement: Judgement) -> str:
     return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
 
 
-def _row(one: Judgement, source: Source, prices: tuple[float, float]) -> dict[str, Any]:
+def _row(one: Judgement, source: Source, at: datetime) -> dict[str, Any]:
     """Return what is kept of any judgement; an equal row has no batch and no cost, so that these are its requests'."""
     is_given = one.asked.is_given
-    usage = one.reply.usage if one.reply and not is_given else models.NO_USAGE
+    reply = None if is_given else one.reply
+    usage = reply.usage if reply else models.NO_USAGE
     return {
         "batch": None if is_given else source.batch,
         "item_id": one.asked.item_id,
         "line": one.asked.line,
         "tokens_in": usage.prompt,
         "tokens_out": usage.answer + usage.thoughts,
-        "cost": models.cost_at(prices, usage),
+        "cost": source.cost_of(reply, at) if reply else 0.0,
+        "tier": source.tier_of(reply) if reply else None,
     }
 
 

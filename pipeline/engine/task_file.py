@@ -36,7 +36,7 @@ ROWS = "<rows given in Python>"  # as `items` of a declaration
 ROOMS = Path(__file__).parents[1]
 _FRONT, _BACK = "<Python: ", ">"
 _tasks: dict[Path, Declaration] = {}  # by their places
-_rows: dict[Path, "_ItemsRows"] = {}  # by the places of their tasks
+_rows: dict[Path, "ItemsRows"] = {}  # by the places of their tasks
 
 
 class Fault(NamedTuple):
@@ -52,7 +52,7 @@ def not_asked(said: str, hint: str) -> InputError:
     return InputError(f"{said}; nothing was asked", hint=hint)
 
 
-class _ItemsRows:
+class ItemsRows:
     """Rows in memory as a source of items; see `pipeline.tables.source.ItemsFile` for its members."""
 
     notes: Sequence[str] = ()
@@ -92,12 +92,12 @@ def built_in_names() -> list[str]:
     return [name for name in rooms if built_in(name) is not None]
 
 
-def given_rows(place: Path) -> _ItemsRows:
+def given_rows(place: Path) -> ItemsRows:
     """Return the rows that were handed over last for the task at a place."""
     return _rows[place]
 
 
-def _place_in_python(name: str) -> Path:
+def place_in_python(name: str) -> Path:
     """Return what stands for the file of a task that has none."""
     return Path(f"{_FRONT}{name}{_BACK}")
 
@@ -130,7 +130,7 @@ def find_task_file(named: str, data: Path) -> Path | None:
     Raises:
         InputError: a path leads to no file.
     """
-    for place in (Path(named), _place_in_python(named)):
+    for place in (Path(named), place_in_python(named)):
         if given_task(place) is not None:
             return place
     if "/" in named or "\\" in named or named.endswith(ENDING):
@@ -176,10 +176,10 @@ def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None
     if not name:
         hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _"
         raise not_asked("a task that is declared in Python, and not in a file, needs a name", hint)
-    place = file or _place_in_python(name)
+    place = file or place_in_python(name)
     declaration = _checked(task, name, place)
     if rows is not None:
-        _rows[place] = _ItemsRows(rows)
+        _rows[place] = ItemsRows(rows)
         declaration = replace(declaration, items=ROWS)
     _tasks[place] = declaration
     return place
@@ -194,16 +194,23 @@ def look_again() -> None:
 
 @cache
 def _load(path: Path) -> Declaration:
+    with _naming_lines(path):
+        source = path.read_bytes()
+    return declaration_in(source, path.stem, path)
+
+
+def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
+    """Return what the text of a file declares, under a name where it gives none itself; see `load_declaration`."""
     faults: list[Fault] = []
     with _naming_lines(path):
         try:
-            found = _declared(_run(path, path.read_bytes()), path)
+            found = _declared(_run(path, source), path)
         except DeclarationError as error:
             if (line := line_in(error, path)) is None:
                 raise
             found = error.declared
             faults = [Fault(_at_fault(path, one, line), one.message, one.hint) for one in error.faults]
-    return _checked(found, found.name or path.stem, path, faults)
+    return _checked(found, found.name or name, path, faults)
 
 
 def _checked(found: Declaration, name: str, path: Path, faults: Sequence[Fault] = ()) -> Declaration:
@@ -221,7 +228,7 @@ def _checked(found: Declaration, name: str, path: Path, faults: Sequence[Fault] 
         faults += _faults_of_examples(found, path)
     refuse([*faults, *of_answer], path)
     if not isinstance(found.items, str):
-        _rows[path] = _ItemsRows(found.items)
+        _rows[path] = ItemsRows(found.items)
         found = replace(found, items=ROWS)
     return replace(found, name=name)
 

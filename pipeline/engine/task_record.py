@@ -20,7 +20,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.engine.declared import DeclaredTask
-from pipeline.engine.task import Task
+from pipeline.engine.task import Rows, Task
 from pipeline.engine.task_file import (
     ROWS,
     Fault,
@@ -34,6 +34,7 @@ from pipeline.engine.task_file import (
     given_rows,
     given_task,
     load_declaration,
+    name_in_python,
     refuse,
     tasks_nearby,
 )
@@ -43,7 +44,7 @@ from pipeline.store import asks, erase, workspace
 from pipeline.store.rows import changed_since
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
-from pipeline.tables.fill import KEY_KINDS, ItemsFill, ItemsReport
+from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport
 from pipeline.tables.source import ItemsFile, ItemsQuery
 from pipeline.tables.view import fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
@@ -169,6 +170,46 @@ def task_beside(task: Task, path: Path | None = None, *, at: datetime) -> Task:
     keyed = replace(load_declaration(found), name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
     return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
+
+
+class GivenRows(DeclaredTask):
+    """A task of which nothing is recorded, about some rows in memory, by their keys; `total` is how many there are."""
+
+    def __init__(self, record: TaskRecord, settings: Settings, declaration: Declaration) -> None:
+        """Make the task of a record; it has no row yet."""
+        super().__init__(record, settings)
+        self.declaration = declaration
+        self.total, self._given = 0, dict[str, Mapping[str, Any]]()
+
+    def take(self, source: Any, *, store: "Store", first: int, at: datetime, display: Progress) -> Sequence[str]:
+        """Read a source to its end, keep its `first` rows that hold something, and return their keys."""
+        asked, quoted = (self.record.words[name] for name in ("asked", "quoted"))
+        fill = ItemsFill(store, self.items_spec, asked, at, quoted=quoted, strict=self.record.is_query)
+        for one in fill.rows(source):
+            self.total += not one["is_empty"]
+            if not one["is_empty"] and len(self._given) < first:
+                told = {KEY: one["item_id"], HASH: one["input_hash"], VALUES: one["row"]}
+                self._given[one["item_id"]] = self.read(told)
+        _tell(fill.report, self.record, display)
+        return list(self._given)
+
+    def rows(self, tx: "Connection", ids: Sequence[str]) -> Rows:  # noqa: ARG002 - they are in memory
+        """Return those of some rows that were kept."""
+        return {one: self._given[one] for one in ids if one in self._given}
+
+
+def task_of_rows(
+    declaration: Declaration, path: Path, columns: Mapping[str, str], settings: Settings, *, at: datetime
+) -> GivenRows:
+    """Return a declared task about rows that are in memory alone; nothing is recorded.
+
+    Raises:
+        InputError: the declaration names a column that there is not, or its fields and keys clash.
+    """
+    task = GivenRows(_record_of(declaration, path, columns, at=at), settings, declaration)
+    if name_in_python(path):  # many questions have that name, and their answers are of different lengths
+        task.label = f"{task.name}@{task.record.fingerprint[:8]}"
+    return task
 
 
 # ---- what is recorded of one

@@ -40,6 +40,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
+from pipeline.core.states import STANDARD, Way
 from pipeline.gemini import remote
 from pipeline.gemini.embed import embedding_request, unit_rows
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
@@ -71,6 +72,7 @@ LEAST_RATE = 64 * 1024  # ours: bytes a second of a transfer, beyond that time
 LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being processed
 CONNECT_S = 0.5  # how much longer than its connection a call may take, so that it is told when none was made
 LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
+FLEX_S = 900.0  # of a call at the tier flex, which may take 1 to 15 minutes (pricing announcement of 2026-04)
 LEAST_ATTEMPTS = 3  # ours: calls that fail slowly are still tried so often, whatever the time they took
 
 T = TypeVar("T")
@@ -78,10 +80,11 @@ T = TypeVar("T")
 
 @dataclass
 class _Call:
-    """The call that is under way: until when it may take, and the bytes of its last reply."""
+    """The call that is under way: until when it may take, the bytes of its last reply, and the tier that served it."""
 
     bound: asyncio.Timeout
     body: bytes = b""
+    tier: str = ""
 
 
 _under_way: ContextVar[_Call] = ContextVar("findable_call")
@@ -261,23 +264,28 @@ class Client:
             part.unlink(missing_ok=True)
             raise
 
-    async def generate(self, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def generate(self, model: str, request: Mapping[str, Any], *, tier: str = STANDARD) -> dict[str, Any]:
         """Ask one question with the request object of a batch line, once, and return the raw reply document.
 
-        Nothing is repeated: only the caller knows what a second try would cost.
+        Nothing is repeated: only the caller knows what a second try would cost. Where the API says in a header which
+        tier served it, that stands in the document's `usageMetadata`, as `serviceTier`.
 
         Raises:
             RefusedError: a clear no; nothing was done. Its kinds say why: a quota, the key, the model.
             NotSentError: no connection was made.
             UnavailableError: no reply, or one that cannot be read: the question may have been answered and paid for.
         """
-        seconds = self.call_timeout_s
+        seconds = max(FLEX_S, self.call_timeout_s) if tier == Way.FLEX else self.call_timeout_s
+        body = request if tier == STANDARD else {**request, "serviceTier": tier}
 
         async def ask(sdk: "genai.Client") -> dict[str, Any]:
-            config: Any = {"automatic_continuation": False, **_options(seconds, body=request)}  # one call, one reply
+            config: Any = {"automatic_continuation": False, **_options(seconds, body=body)}  # one call, one reply
             document = await self._raw(sdk.aio.models.generate_content(model=model, contents="-", config=config))
             if not isinstance(document, dict) or not document:
                 raise UnreadableError("the answer is no JSON object")
+            if served := _under_way.get().tier:
+                usage = document.get("usageMetadata")
+                document["usageMetadata"] = {**(usage if isinstance(usage, dict) else {}), "serviceTier": served}
             return document
 
         call = self._attempt(ask, what=f"ask {model}", seconds=seconds)
@@ -487,7 +495,8 @@ async def _keep(response: httpx2.Response) -> None:
         return
     if int(response.headers.get("content-length", 0)) > MOST_REPLY:
         raise UnreadableError("the answer does not end")
-    _under_way.get().body = await response.aread()
+    call = _under_way.get()
+    call.body, call.tier = await response.aread(), response.headers.get("x-gemini-service-tier", "")
     command = response.request.headers.get("x-goog-upload-command", "")
     if not command.startswith("upload"):
         return

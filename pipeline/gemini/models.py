@@ -21,6 +21,7 @@ from annotated_types import Ge, Gt, Len
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
+from pipeline.core.states import Way
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -37,6 +38,8 @@ Tier = Literal["free", "1", "2", "3"]  # as Google names them; a billing account
 Figure = Literal["rpm", "tpm", "rpd", "enqueued_tokens"]
 Resolution = Literal["low", "medium", "high", "usual"]
 FREE = "free"
+# Of the price of a call that asks for no tier (pricing announcement of 2026-04); priority costs 1.75 to 2 times as much
+SHARES = {"batch": 0.5, "flex": 0.5, "priority": 2.0}
 WARN_BEFORE = timedelta(days=60)  # ours: time to tag what is left and to choose another model
 
 _BUNDLED = Path(__file__).with_name("models.toml")
@@ -68,9 +71,10 @@ OURS = {
 class Model:
     """One model: prices in USD per 1 M tokens as of `priced_on`, limits in tokens, `dims` the least and most width.
 
-    A batch costs half where `batch_in` and `batch_out` say nothing else. Up to and including the day `promotion_until`
-    the prices are others. `tiers` has what is known of the limits of each; `enqueued_tokens` is that of batches where a
-    tier says nothing. `image_tokens` are tokens of an image by its resolution.
+    A batch costs half where `batch_in` and `batch_out` say nothing else; so does a call of the tier flex, where `flex`
+    serves the model. Up to and including the day `promotion_until` the prices are others. `tiers` has what is known of
+    the limits of each; `enqueued_tokens` is that of batches where a tier says nothing. `image_tokens` are tokens of an
+    image by its resolution.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}
@@ -83,6 +87,7 @@ class Model:
     source: str
     batch_in: Price | None = None
     batch_out: Price | None = None
+    flex: bool = True
     promotion_until: date | None = None
     promotion_in: Price = 0.0
     promotion_out: Price = 0.0
@@ -98,17 +103,14 @@ class Model:
     tiers: Mapping[Tier, Mapping[Figure, Count | Literal["none"]]] = field(default_factory=dict)
     image_tokens: Mapping[Resolution, int] = field(default_factory=lambda: IMAGE_TOKENS)
 
-    def prices(self, *, batch: bool, on: date) -> tuple[float, float]:
-        """Return (input, output) in USD per 1 M tokens on that day, promotions included."""
+    def prices(self, tier: str, *, on: date) -> tuple[float, float]:
+        """Return (input, output) in USD per 1 M tokens of a tier on that day, promotions included; see `Way.tier`."""
+        share = SHARES.get(tier, 1.0)
         if self.promotion_until is not None and on <= self.promotion_until:
-            share = 0.5 if batch else 1.0
             return self.promotion_in * share, self.promotion_out * share
-        if not batch:
-            return self.price_in, self.price_out
-        return (
-            self.price_in / 2 if self.batch_in is None else self.batch_in,
-            self.price_out / 2 if self.batch_out is None else self.batch_out,
-        )
+        own = (self.batch_in, self.batch_out) if tier == Way.BATCH else (None, None)
+        usual = (self.price_in * share, self.price_out * share)
+        return usual[0] if own[0] is None else own[0], usual[1] if own[1] is None else own[1]
 
     def enqueued(self, tier: str) -> int | None:
         """Return how many tokens of batches may wait at once in a tier, or None where no limit is known.
@@ -259,14 +261,10 @@ class Usage(NamedTuple):
 NO_USAGE = Usage()
 
 
-def usage_cost(model: Model, usage: Usage, *, batch: bool, on: date) -> float:
+def usage_cost(model: Model, usage: Usage, tier: str, *, on: date) -> float:
     """Return USD: prompt x in + (answer + thoughts) x out, at the price of that day; cached tokens at full price."""
-    return cost_at(model.prices(batch=batch, on=on), usage)
-
-
-def cost_at(prices: tuple[float, float], usage: Usage) -> float:
-    """Return USD for tokens at (input, output) prices per million."""
-    return (usage.prompt * prices[0] + (usage.answer + usage.thoughts) * prices[1]) / 1_000_000
+    price_in, price_out = model.prices(tier, on=on)
+    return (usage.prompt * price_in + (usage.answer + usage.thoughts) * price_out) / 1_000_000
 
 
 def estimate_tokens(text: str) -> int:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from pipeline.core.files import read_lines
-from pipeline.core.states import Outcome
+from pipeline.core.states import STANDARD, Outcome, Way
 from pipeline.core.text import UNSOUND
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.gemini.requests import as_declared
@@ -55,7 +55,8 @@ class Response(NamedTuple):
     `outcome` is ANSWERED while the text still has to be parsed, else REFUSED or INVALID. `reason` is one of ok,
     unreadable, error-line, no-response, no-candidates, prompt-blocked, blocked, bad-finish, max-tokens (the text is
     cut), max-tokens-empty (all went into thoughts), empty. `code` is the google.rpc code of an error line, `finish` the
-    API's word, of the candidate or of the block, `shown` what an excerpt is made of.
+    API's word, of the candidate or of the block, `shown` what an excerpt is made of. `tier` is which one served it, as
+    far as that was told.
     """
 
     outcome: Outcome
@@ -66,6 +67,7 @@ class Response(NamedTuple):
     usage: Usage = NO_USAGE
     model_version: str = ""
     response_id: str = ""
+    tier: str = ""
     shown: Any = ""
 
     @property
@@ -108,6 +110,7 @@ def judge_response(response: Any) -> Response:
         usage=_usage(response.get("usageMetadata")),
         model_version=_word(response.get("modelVersion")),
         response_id=_word(response.get("responseId")),
+        tier=_tier(_object(response.get("usageMetadata"))),
         shown=text or finish or response.get("promptFeedback") or "",
     )
 
@@ -207,6 +210,12 @@ def _usage(metadata: Any) -> Usage:
     """Return the token counts of a `usageMetadata`; what is missing or no count is 0."""
     names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
     return Usage(*(_number(_object(metadata).get(name), below=MAX_TOKENS_SEEN) for name in names))
+
+
+def _tier(metadata: Mapping[str, Any]) -> str:
+    """Return the tier that a reply tells, as `serviceTier`, else in its `trafficType`, such as ON_DEMAND_FLEX."""
+    told = _word(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
+    return next((one for one in (Way.FLEX.tier, Way.PRIORITY.tier) if one in told), STANDARD if told else "")
 
 
 def _number(value: Any, *, below: int) -> int:

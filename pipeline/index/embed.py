@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from pipeline.core.ranking import Entry
+from pipeline.core.states import STANDARD
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.embed import embed_locally, frame_text
 from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS, Usage, estimate_tokens, usage_cost
@@ -95,7 +96,7 @@ class Embedder:
 
     def is_paid(self) -> bool:
         """Return whether embedding costs anything."""
-        return self._ws.backend != "local" and self._model.prices(batch=False, on=self._ws.now().date())[0] > 0
+        return self._ws.backend != "local" and self._model.prices(STANDARD, on=self._ws.now().date())[0] > 0
 
     def cost(self, entries: Iterable[Entry], *, bar: "Bar") -> tuple[int, int, float]:
         """Return how many texts are not in the cache, about how many tokens they have, and what those cost, in USD."""
@@ -106,7 +107,7 @@ class Embedder:
             tokens += sum(self._outgoing(page[at])[1] for at in missing)
             seen += len(page)
             bar.show(seen)
-        return texts, tokens, usage_cost(self._model, Usage(prompt=tokens), batch=False, on=self._ws.now().date())
+        return texts, tokens, usage_cost(self._model, Usage(prompt=tokens), STANDARD, on=self._ws.now().date())
 
     def embed_missing(self, entries: Iterable[Entry], *, bar: "Bar") -> int:
         """Embed every entry whose vector is not in the cache, several calls at once; return how many.

@@ -70,7 +70,9 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
     waiting = Counter(one.state.value for one in mine)
-    waiting["downloaded"] += sum(one.task == ws.task.name and one.way is Way.LIVE for one in folder.dead_batches(ws))
+    waiting["downloaded"] += sum(
+        one.task == ws.task.name and one.way is not Way.TRIAL for one in folder.dead_batches(ws)
+    )
     document["next"] = _next(document, ws, waiting, wants_room=wants_room)
     entry = ws.collection.word if ws.is_indexed else ""
     going = [one for one in batches.by_run(everyone) if not one.is_over]

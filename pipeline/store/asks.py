@@ -406,7 +406,7 @@ def due_ids(tx: Connection, task: Askable) -> list[str]:
 
 def asked_in_vain(tx: Connection, task: str) -> Iterator[Retry]:
     """Yield what was asked alone in vain, or noted as due, each with its newest reason, oldest first."""
-    alone = select(batches.c.number).where(batches.c.way == Way.LIVE, batches.c.run.is_(None))
+    alone = select(batches.c.number).where(batches.c.way.in_([Way.LIVE, Way.PRIORITY]), batches.c.run.is_(None))
     mine = and_(attempts.c.task == task, ~attempts.c.charged, attempts.c.outcome == Outcome.MISSING)
     is_one = or_(attempts.c.batch.is_(None), attempts.c.batch.in_(alone))
     told = (attempts.c.item_id, attempts.c.at, attempts.c.reason, attempts.c.batch)

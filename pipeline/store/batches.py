@@ -39,16 +39,16 @@ def batches_in_states(
     tx: Connection,
     *states: BatchState,
     task: str | None = None,
-    way: Way | None = None,
+    own: bool = False,
     since: datetime | None = None,
 ) -> list[Batch]:
-    """Return the batches in these states (all without any), of this task and way, oldest first.
+    """Return the batches in these states (all without any), of this task, or of our `own` calls, oldest first.
 
     With `since` those alone that were sent since then, or are not over.
     """
     wanted: list[ColumnElement[bool]] = []
-    if way is not None:
-        wanted.append(batches.c.way == way)
+    if own:
+        wanted.append(batches.c.way != Way.BATCH)
     if task is not None:
         wanted.append(batches.c.task == task)
     if states:
@@ -157,10 +157,11 @@ def calls_since(tx: Connection, model: str, *, since: datetime, but: Collection[
     return [PastCalls(row[0], row[1], row[2], row[3] // max(1, row[4])) for row in rows]
 
 
-def call_seconds(tx: Connection, model: str) -> float | None:
-    """Return the mean seconds of our newest calls to a model that were answered, None where there are none."""
+def call_seconds(tx: Connection, model: str, way: Way) -> float | None:
+    """Return the mean seconds of our newest calls to a model that were answered, of a way; None without any."""
     told = (batches.c.seconds, batches.c.answered)
-    mine = (batches.c.model == model, batches.c.seconds > 0, batches.c.answered > 0)
+    alike = [Way.FLEX] if way is Way.FLEX else [one for one in Way if one is not Way.FLEX]
+    mine = (batches.c.model == model, batches.c.way.in_(alike), batches.c.seconds > 0, batches.c.answered > 0)
     rows = tx.execute(select(*told).where(*mine).order_by(batches.c.number.desc()).limit(TIMED)).all()
     return sum(row[0] for row in rows) / sum(row[1] for row in rows) if rows else None
 

@@ -37,6 +37,7 @@ from sqlalchemy import (
     inspect,
     select,
     text,
+    update,
 )
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
@@ -362,6 +363,7 @@ attempts = Table(
     Column("tokens_in", Integer, nullable=False, server_default=text("0")),
     Column("tokens_out", Integer, nullable=False, server_default=text("0")),
     Column("cost", Float, nullable=False, server_default=text("0")),
+    Column("tier", Text),  # which served it, by which it is priced; NULL: no reply, or one of before there was a choice
     Index("findable_attempts_of_item", "task", "item_id"),
 )
 
@@ -402,6 +404,7 @@ answers = Table(
     Column("tokens_in", Integer, nullable=False),
     Column("tokens_out", Integer, nullable=False),
     Column("cost", Float, nullable=False),
+    Column("tier", Text),  # as of an attempt
     Column("at", UtcTime, nullable=False),
     Column("fingerprint", Text),
     # of what a person wrote in the place of an answer, which is one of the extractor `person`
@@ -443,7 +446,10 @@ tasks = _table_of(
     UniqueConstraint("prefix"),
 )
 
-HEAD = "0022"  # one more whenever a table changes; `0001` to `0021` are of the tables before
+HEAD = "0023"  # one more whenever a table changes; `0001` to `0021` are of the tables before
+UPGRADES = {  # what makes the next one of a schema
+    "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
+}
 BEFORE = "findable_version"  # the table that has the number, up to `0021`
 OPENED_BY = {  # the last commit each
     "0017": "c9e9ce54",
@@ -461,15 +467,26 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
     `adoptions` are the subjects' own functions, which return what they changed. Doing it twice changes nothing.
     """
     with store.write() as tx:
-        if not is_schema_current(tx):
+        if is_workspace(tx):
+            _upgrade(tx)
+        else:
             make_schema(tx)
             row = {"one": 1, "schema": HEAD, "workspace_id": secrets.token_hex(8), "created_at": datetime.now(UTC)}
             tx.execute(insert(workspace).values(row))
         return [line for adopt in adoptions for line in adopt(tx)]
 
 
+def _upgrade(tx: Connection) -> None:
+    """Bring the tables of a workspace from one schema to the next, in the caller's transaction."""
+    while not is_schema_current(tx):
+        number = str(tx.execute(select(workspace.c.schema)).scalar())
+        for statement in UPGRADES[number]:
+            tx.execute(text(statement))
+        tx.execute(update(workspace).values(schema=f"{int(number) + 1:04}"))
+
+
 def is_schema_current(tx: Connection) -> bool:
-    """Return whether the engine's tables are there; those of another version are refused."""
+    """Return whether the engine's tables are there as they are now; those that cannot be brought to it are refused."""
     if not is_workspace(tx):
         return False
     known = text(f"SELECT version_num FROM {BEFORE}")  # noqa: S608 - a constant
@@ -480,14 +497,14 @@ def is_schema_current(tx: Connection) -> bool:
             f"this database was made by a newer findable (schema {number}); nothing was changed",
             hint="install the newer version",
         )
-    if number < HEAD:
+    if number < HEAD and number not in UPGRADES:
         before = OPENED_BY.get(number, FIRST)
         raise InconsistentError(
             f"this database was made by an older findable (schema {number}), and the last commit that opens it is "
             f"{before}; nothing was changed",
             hint=f"git checkout {before}, make export, then git checkout -, and import what it wrote into a new DATA=",
         )
-    return True
+    return number == HEAD
 
 
 def is_workspace(tx: Connection) -> bool:

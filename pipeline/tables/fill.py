@@ -7,7 +7,7 @@ and marks nothing as gone. What changes is written in one transaction.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -195,6 +195,11 @@ class ItemsFill:
                 self.settle(tx)
         report.new, report.changed, report.same, report.back, report.gone, _ = filled
         return report
+
+    def rows(self, source: Iterable[SourceRow | Finding]) -> Iterator[dict[str, Any]]:
+        """Yield each row of a source as it would be kept; those that are refused are in the report."""
+        read = ((number, self._read(row)) for number, row in enumerate(source, start=1))
+        return (self._row(number, one) for number, one in read if one is not None)
 
     def _take(self, reading: kept.Reading, rows: Sequence[SourceRow | Finding], *, first: int) -> None:
         report, found = self.report, [one for row in rows if (one := self._read(row)) is not None]

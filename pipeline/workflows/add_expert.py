@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.batch import ask, due
 from pipeline.batch.prepare import Prepared
 from pipeline.core.errors import InputError, TakenError
+from pipeline.core.states import Way
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
@@ -61,12 +62,18 @@ class SavedExpert(NamedTuple):
 
 
 def run(
-    ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, on_tagging: Callable[[str], None]
+    ws: OpenWorkspace,
+    data: bytes,
+    *,
+    name: str,
+    mapping: str,
+    way: Way = Way.LIVE,
+    on_tagging: Callable[[str], None],
 ) -> list[AddedExpert]:
     """Add the people of a JSON document in their order; `on_tagging` is called with the username before each live call.
 
-    `name` is what the command takes for the document, `mapping` is MAP=. If the service fails for one person, no call
-    is made for those after.
+    `name` is what the command takes for the document, `mapping` is MAP=, and `way` is live or priority. If the service
+    fails for one person, no call is made for those after.
 
     Raises:
         InputError: the document cannot be read as people, what a name in it means is open, or a username exists already
@@ -82,7 +89,7 @@ def run(
     down = ""
     for person in people:
         problem, took_s, began = "", None, ws.monotonic()
-        made = _insert(ws, person, down=down)
+        made = _insert(ws, person, way, down=down)
         if isinstance(made, Prepared):
             on_tagging(person.username)
             problem, is_down = _tag(ws, person.username, made)
@@ -170,14 +177,14 @@ def _added(store: Store, task_name: str, username: str, *, problem: str, took_s:
     return AddedExpert(username, name, list_of(row["tags"]) or [], score, problem, took_s, parked)
 
 
-def _insert(ws: OpenWorkspace, person: Person, *, down: str) -> Prepared | str:
+def _insert(ws: OpenWorkspace, person: Person, way: Way, *, down: str) -> Prepared | str:
     """Store a person and a batch about them, which is returned; else why they are due, where there is a bio."""
     with ws.store.write() as tx:
         key = _inserted(tx, person)
         workspace.touch_revision(tx, ws.task.name)
         if not _has_bio(person):
             return ""
-        made = None if down else due.prepare_alone(ws, tx, [key])
+        made = None if down else due.prepare_alone(ws, tx, [key], way=way)
         if isinstance(made, Prepared):
             return made
         why = down or (made.value if made else "")

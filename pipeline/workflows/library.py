@@ -37,10 +37,12 @@ from pipeline.index.search import OpenSearch, SearchWords, search_options
 from pipeline.ops import show
 from pipeline.store import answers
 from pipeline.tables.cells import plain_value, rows_of
-from pipeline.workflows import preflight, tag
+from pipeline.workflows import ask, preflight, tag, try_out
+from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report as TagReport
 from pipeline.workflows.tag import TagOptions
+from pipeline.workflows.try_out import TryReport, TryWanted
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
@@ -99,10 +101,58 @@ class Workspace:
         work = partial(preflight.run, limit=limit, deadline_s=None)
         return self._run(self._call(work, task, items, settings, access=access))
 
+    def ask(
+        self, rows: Any, question: str, *, fields: str = "", name: str = "", n: int = ask.FEW, **settings: object
+    ) -> AskReport:
+        """Ask about the first `n` rows of any table and say what all would cost, as `findable ask`.
+
+        `rows` is the path of a file, a SELECT, a list of dicts, a data frame or an Arrow table. Only the cost is kept;
+        with a `name` the file of a task is written.
+
+        Raises:
+            InputError: there is no text to ask about, or `fields` is no list of fields; nothing was asked.
+            ConfigurationError: a key is missing, or a budget has no room.
+        """
+        with self._telling():
+            asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data)
+
+        def work(ws: OpenWorkspace) -> AskReport:
+            report = ask.run(ws, asking, size=n, **_told(ws))
+            report.tried.check()
+            return report
+
+        return self._run(self._call(work, PEOPLE, None, settings, access=Access.CREATE, alone=True))
+
+    def try_(
+        self,
+        task: TaskLike,
+        n: int = try_out.FEW,
+        *,
+        item: str | None = None,
+        seed: int | None = None,
+        items: Any = None,
+        **settings: object,
+    ) -> TryReport:
+        """Ask about a few rows, or one `item`, and return what was sent and came, as `findable try`.
+
+        Only the cost is kept. `items` are rows in the place of those that a `Task` names.
+
+        Raises:
+            InputError: there is no such item, or none to try; nothing was asked.
+            ConfigurationError: a key is missing, or a budget has no room.
+        """
+
+        def work(ws: OpenWorkspace) -> TryReport:
+            report = try_out.run(ws, TryWanted(n, item, seed), **_told(ws))
+            report.check()
+            return report
+
+        return self._run(self._call(work, task, items, settings, access=Access.WRITE, alone=True))
+
     def tag(
         self,
         task: TaskLike,
-        mode: Literal["auto", "batch", "live"] = "auto",
+        mode: Literal["auto", "batch", "flex", "live"] = "auto",
         *,
         wait: bool = True,
         budget: float | None = None,
@@ -124,7 +174,9 @@ class Workspace:
         how: dict[str, Any] = {"wait": wait, "budget": budget, "limit": limit, "items": items, **settings}
         return self._run(self._tagging(task, mode, **how))
 
-    async def tag_async(self, task: TaskLike, mode: Literal["auto", "batch", "live"] = "auto", **how: Any) -> TagReport:
+    async def tag_async(
+        self, task: TaskLike, mode: Literal["auto", "batch", "flex", "live"] = "auto", **how: Any
+    ) -> TagReport:
         """Do as `tag` while the event loop goes on; to cancel it ends it in order, and it can be called again."""
         with self._telling():
             return await _await_in_thread(self._tagging(task, mode, **how))
@@ -341,13 +393,23 @@ def _announce(ws: OpenWorkspace, estimated: Preflight, mode: str, reason: str) -
     ws.display.say(f"{ws.model.name}: {what} {mode}, estimated ${cost:.4f}; {reason}")
 
 
-def _confirm(budget: float | None, most: float, cost: float) -> bool:
+def _confirm(
+    budget: float | None, most: float, cost: float, hint: str = "tag(…, budget=…) says how many USD it may spend"
+) -> bool:
     if budget is None:
-        raise InputError(
-            f"it is estimated at ${cost:,.2f}, which is above CONFIRM_ABOVE (${most:g}); nothing was started",
-            hint="tag(…, budget=…) says how many USD it may spend",
-        )
+        said = f"it is estimated at ${cost:,.2f}, which is above CONFIRM_ABOVE (${most:g}); nothing was started"
+        raise InputError(said, hint=hint)
     return True
+
+
+def _told(ws: OpenWorkspace) -> dict[str, Any]:
+    """Return how a trial says what it will cost, and asks."""
+
+    def announce(count: int, cost: float) -> None:
+        ws.display.say(f"{ws.model.name}: {count:,} rows, estimated ${cost:.4f}")
+
+    hint = "confirm_above=… takes a higher bound"
+    return {"announce": announce, "confirm": partial(_confirm, None, ws.settings.confirm_above, hint=hint)}
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,31 @@ told by their names in a dozen languages; a text that is not called so is the lo
 and in none twice, whatever it is called.
 """
 
+import inspect
 import json
+import keyword
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 from pipeline.core import files
-from pipeline.core.declaration import MADE_KEY, NAME, RESERVED, column_named, columns_in, is_query
+from pipeline.core.declaration import MADE_KEY, MAX_COLUMN, NAME, RESERVED, column_named, columns_in, is_query
 from pipeline.core.errors import InputError
-from pipeline.engine.task_file import ENDING, FOLDER, find_task_file
+from pipeline.engine.task_file import ENDING, FOLDER, ItemsRows, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import workspace
+from pipeline.store.database import Store
 from pipeline.tables.cells import value_text
 from pipeline.tables.columns import COLUMN_NAMES, fold
 from pipeline.tables.fill import KEY_KINDS
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceRow
-from pipeline.tables.source import ItemsFile, ItemsQuery
+from pipeline.tables.source import OWN, ItemsFile, ItemsQuery
 from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, SYSTEM
 
 SAMPLED = 1_000  # rows whose texts are measured
@@ -36,11 +41,11 @@ _NO_WORD, _NO_LETTERS = re.compile(r"\W+"), re.compile("[^a-z0-9_]+")
 
 
 class NewTask(NamedTuple):
-    """What is to be written: the task's name, its source as it was given, and the file of it, None for a query."""
+    """What is to be written: the task's name, its source as it was given, and the rows of it, None for a query."""
 
     name: str
     source: str
-    table: ItemsFile | None
+    table: ItemsFile | ItemsRows | None
 
 
 class TableGuess(NamedTuple):
@@ -60,12 +65,17 @@ class TableGuess(NamedTuple):
     images: tuple[str, ...] = ()
 
 
-class WrittenTask(NamedTuple):
-    """The file that was written, the source of its items as it names it, and what was guessed of them."""
+class TaskDraft(NamedTuple):
+    """A file of a task that is to be written: its place, its items as it names them, what was guessed, and the rows.
+
+    `what` says of which table it is, for readers.
+    """
 
     path: Path
     items: str
+    what: str
     guess: TableGuess
+    rows: ItemsFile | ItemsQuery | ItemsRows
 
     @property
     def document(self) -> dict[str, Any]:
@@ -80,47 +90,79 @@ def prepared(name: str, source: str, *, data: Path) -> NewTask:
     Raises:
         InputError: there is such a task already, the name can be none, or the file cannot be read.
     """
-    if not _can_be(name):
-        near = _NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
-        raise InputError(
-            f"a task cannot be called {name!r}; nothing was written",
-            hint="a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one"
-            + (f": {near}" if _can_be(near) else ""),
-        )
-    if (there := find_task_file(name, data)) is not None:
-        raise _taken(there)
+    check_name(name, data)
     return NewTask(name, source, None if is_query(source) else ItemsFile(Path(source)))
 
 
-def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
+def check_name(name: str, data: Path) -> None:
+    """Pass where a task may be called so, and none is yet.
+
+    Raises:
+        InputError: there is such a task already, or the name can be none.
+    """
+    if not _can_be(name):
+        near = f": {near}" if (near := _near(name)) else ""
+        hint = f"a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one{near}"
+        raise InputError(f"a task cannot be called {name!r}; nothing was written", hint=hint)
+    if (there := find_task_file(name, data)) is not None:
+        raise _taken(there)
+
+
+def run(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
     """Guess the columns of the items, and write the file of the task.
 
     Raises:
         InputError: a task of this name was used here, the items cannot be read, or the file cannot be written.
     """
-    with ws.store.read() as tx:
-        known = workspace.get_task(tx, new.name)
+    check_unused(ws.store, new.name)
+    draft = drafted(ws.store, new, Path(FOLDER) / f"{new.name}{ENDING}")
+    write_new(draft.path, task_text(draft.items, draft.guess, what=draft.what))
+    return draft
+
+
+def check_unused(store: Store, name: str) -> None:
+    """Pass where no task of a name was used in a workspace; else it is an InputError."""
+    with store.read() as tx:
+        known = workspace.get_task(tx, name)
     if known is not None:
         raise _taken(Path(known.path))
-    path = Path(FOLDER) / f"{new.name}{ENDING}"
+
+
+def drafted(store: Store, new: NewTask, path: Path) -> TaskDraft:
+    """Guess the columns of the items for a file at some path; nothing is written.
+
+    Raises:
+        InputError: the items cannot be read, or no prompt can name their text.
+    """
     if new.table is None:
-        found = ItemsQuery(ws.store, new.source)
+        found = ItemsQuery(store, new.source)
         guess = guess_columns(found.columns, found, keys=list(found.columns)[:1])
-        items, what = new.source.strip(), "the query"
-    else:
-        guess = guess_columns(new.table.columns, new.table)
-        guess = guess._replace(notes=(*new.table.notes, *guess.notes))
-        items = Path(os.path.relpath(new.table.path.resolve(), path.parent.resolve())).as_posix()
-        what = new.table.path.name
-    _write_new(path, task_text(items, guess, what=what))
-    return WrittenTask(path, items, guess)
+        return TaskDraft(path, new.source.strip(), "the query", guess, found)
+    guess = guess_columns(new.table.columns, new.table)
+    guess = guess._replace(notes=(*new.table.notes, *guess.notes))
+    if isinstance(new.table, ItemsRows):
+        return TaskDraft(path, new.source, "rows", guess, new.table)
+    items = Path(os.path.relpath(new.table.path.resolve(), path.parent.resolve())).as_posix()
+    return TaskDraft(path, items, new.table.path.name, guess, new.table)
+
+
+def name_for(source: str) -> str:
+    """Return what a task about a source may be called."""
+    return _near("" if is_query(source) else Path(source).stem) or "mine"
+
+
+def _near(name: str) -> str:
+    """Return the name nearest to another that a task can have, empty where there is none."""
+    near = _NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
+    return near if _can_be(near) else ""
 
 
 def _can_be(name: str) -> bool:
     return bool(NAME.fullmatch(name)) and name not in RESERVED and not name.startswith("findable_")
 
 
-def _write_new(path: Path, text: str) -> None:
+def write_new(path: Path, text: str) -> None:
+    """Write the file of a task, whole or not at all; it is an InputError where one is there, or it cannot be."""
     part = files.part_of(path)
     try:
         path.parent.mkdir(exist_ok=True)
@@ -149,8 +191,10 @@ def guess_columns(
     """Return what the columns of a table (with their kinds) seem to be; `keys` are the only ones that may be the key.
 
     Raises:
-        InputError: a prompt cannot name the column that holds the text.
+        InputError: there is no column, or a prompt cannot name the one that holds the text.
     """
+    if not columns:
+        raise InputError("there is no row to ask about, and no column; nothing was written")
     may_be = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in _TAKEN]
     if keys is None:
         ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
@@ -182,7 +226,7 @@ def guess_columns(
     if beside:
         notes.append(f"beside it: {excerpt(beside)!r}, which by its name says what it is about")
     names = (titled, named) if titled else (named,)
-    return TableGuess(key, text, beside, names, columns[text] == "text" and not images, tuple(notes), images)
+    return TableGuess(key, text, beside, names, text in wordy and not images, tuple(notes), images)
 
 
 def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
@@ -231,20 +275,98 @@ def _name_in_prompt(column: str, columns: Iterable[str]) -> str | None:
     return name if is_one else None
 
 
-_FIELDS = (("summary", "gist"), ("tone", "attitude"), ("points", "remarks"))  # the second where a key is called so
-_FILE = '''\
-"""What does each row say, in which tone, and with which points?"""
+class AnswerField(NamedTuple):
+    """One field of an answer: its name, its kind (of `KINDS`), and what a choice is among."""
 
-# A task of findable, made for {what}. It runs as it is: change the question above, the answer and the prompt.
-# Once answers are kept, another question is another version: raise `version` below, and rows are asked about again.
-
-from typing import Literal
-
-from pydantic import BaseModel, Field
-
-from findable import {imported}
+    name: str
+    kind: str
+    choices: tuple[str, ...] = ()
 
 
+_NULL = 'Annotated[{} | None, Field(description="Null where it is not said")]'
+KINDS = {  # of fields: how a class has each, an example, and what is said of it
+    "text": ("str", '"…"', ""),
+    "quote": ("Quote", '"…"', "must stand in {text!r}, or the answer is invalid; its place is kept with it"),
+    "number": (_NULL.format("float"), "None", ""),
+    "int": (_NULL.format("int"), "None", "a whole number"),
+    "bool": ("bool", "True", ""),
+    "date": (_NULL.format("date"), "None", ""),
+    "list": ("list[str]", "[]", "an empty list is an answer, too"),
+    "a|b|c": ("Literal[{}]", "", "one of these, and nothing else"),
+}
+_GRAMMAR = "text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), or choices: a|b|c"
+_SUCH_AS = 'FIELDS="tone: praise|blame|mixed; reason: quote; year: int; topics: list" is such a list'
+
+
+def parse_fields(text: str) -> tuple[AnswerField, ...]:
+    """Return the fields that a text such as `tone: praise|blame; reason: quote` lists; one text where it is blank.
+
+    Raises:
+        InputError: it is no such list; the message says at which character, and what is expected there.
+    """
+    found, at = list[AnswerField](), 1
+    for part in text.split(";"):
+        named, colon, kind = part.partition(":")
+        if part.strip():
+            name = _field_name(named, at, [one.name.casefold() for one in found])
+            found.append(_field(name, kind, at + len(named) + 1, told=bool(colon)))
+        at += len(part) + 1
+    return tuple(found) or (AnswerField("answer", "text"),)
+
+
+def _wrong(at: int, part: str, said: str, hint: str = _SUCH_AS) -> InputError:
+    place = at + len(part) - len(part.lstrip())
+    return InputError(f"FIELDS, at character {place}: {said}; nothing was asked", hint=hint)
+
+
+def _field_name(part: str, at: int, before: Sequence[str]) -> str:
+    from pydantic import BaseModel
+
+    name = normalize("NFKC", part.strip())  # as Python reads it
+    if not name.isidentifier() or name.startswith("_"):
+        near = _NO_WORD.sub("_", name).strip("_0123456789")
+        said = f"{excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
+        raise _wrong(at, part, said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
+    folded, is_long = name.casefold(), len(name.encode()) > MAX_COLUMN
+    is_taken = folded in _TAKEN or folded.startswith(OWN) or hasattr(BaseModel, name) or keyword.iskeyword(name)
+    if folded in before or is_long or is_taken:
+        why = "is there twice" if folded in before else "is too long for a column" if is_long else "is taken"
+        raise _wrong(at, part, f"the name {excerpt(name)!r} {why}", "give the field another name")
+    return name
+
+
+def _field(name: str, part: str, at: int, *, told: bool) -> AnswerField:
+    kind = part.strip() if told else "text"
+    if "|" in kind:
+        choices: list[str] = []
+        for one in part.split("|"):
+            if not one.strip() or one.strip() in choices:
+                said = f"{excerpt(one.strip())!r} is there twice" if one.strip() else "a choice is expected"
+                raise _wrong(at, one, f"{said}, and {name!r} is one of several: a|b|c")
+            choices.append(one.strip())
+            at += len(one) + 1
+        return AnswerField(name, "a|b|c", tuple(choices))
+    if kind in KINDS:
+        return AnswerField(name, kind)
+    near = "".join(f"; did you mean {one}?" for one in get_close_matches(kind, KINDS, n=1))
+    raise _wrong(at, part, f"{excerpt(kind)!r} is no kind of a field{near}" if kind else "a kind is expected", _GRAMMAR)
+
+
+def _answer_text(fields: Sequence[AnswerField], text: str) -> tuple[str, str, str]:
+    """Return the class of an answer as a file has it, its first field, and an example of an answer."""
+    lines, examples = ["class Answer(BaseModel):"], []
+    for name, kind, choices in fields:
+        annotation, example, said = KINDS[kind]
+        literals = [*map(_literal, choices)]
+        told = f"  # {said.format(text=excerpt(text))}" if said else ""
+        lines.append(f"    {name}: {annotation.format(', '.join(literals))}{told}")
+        examples.append(f"{_literal(name)}: {literals[0] if literals else example}")
+    return "\n".join([*lines, ""]), fields[0].name, f"{{{', '.join(examples)}}}"
+
+
+_USUAL = (("summary", "gist"), ("tone", "attitude"), ("points", "remarks"))  # the second where a key is called so
+_USUAL_QUESTION = "What does each row say, in which tone, and with which points?"
+_USUAL_ANSWER = """\
 class Point(BaseModel):
     point: str = Field(description="One thing that is said, in a few words", max_length=200)
 {quote}
@@ -253,7 +375,19 @@ class Answer(BaseModel):
     {summary}: str = Field(description="What is said, in one sentence", max_length=1_000)
     {tone}: Literal["positive", "neutral", "negative"]  # one of these, and nothing else
     {points}: list[Point] = Field(max_length=5)  # an empty list is an answer, too
+"""
+_FILE = '''\
+"""{question}"""
 
+# A task of findable, made for {what}. It runs as it is: change the question above, the answer and the prompt.
+# Once answers are kept, another question is another version: raise `version` below, and rows are asked about again.
+
+{imports}
+
+from findable import {imported}
+
+
+{classes}
 
 task = Task(
     answer=Answer,  # only what is valid by it is kept
@@ -267,8 +401,8 @@ task = Task(
     # label={label},  # how lists call a row
     # model="gemini-3.6-flash",  # in the place of MODEL=
     # max_output_tokens=2_000,  # of one answer, thoughts and all
-    # examples=[({example}, {{"{summary}": "…", "{tone}": "neutral", "{points}": []}})],
-    # check=lambda answer, row: None if answer.{summary} else "empty",  # says what is wrong, or None
+    # examples=[({example}, {answer})],
+    # check=lambda answer, row: None if answer.{first} else "empty",  # says what is wrong, or None
     # refresh=True,  # REFRESH=1 asks again about rows that changed
 )
 '''
@@ -276,28 +410,48 @@ _IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an ht
 _QUOTE = "    quote: Quote  # must stand in {text!r}, or the answer is invalid; its place is kept with it\n"
 
 
-def task_text(items: str, guess: TableGuess, *, what: str) -> str:
-    """Return the text of a file that declares a task; `what` says of which table, for readers."""
-    summary, tone, points = (second if fold(first) == fold(guess.key) else first for first, second in _FIELDS)
-    is_made = guess.key == MADE_KEY
+def _usual_answer(guess: TableGuess) -> tuple[str, str, str]:
+    summary, tone, points = (second if fold(first) == fold(guess.key) else first for first, second in _USUAL)
+    quote = _QUOTE.format(text=excerpt(guess.text)) if guess.can_be_quoted else ""
+    classes = _USUAL_ANSWER.format(quote=quote, summary=summary, tone=tone, points=points)
+    return classes, summary, f'{{"{summary}": "…", "{tone}": "neutral", "{points}": []}}'
+
+
+def task_text(
+    items: str, guess: TableGuess, *, what: str, question: str = _USUAL_QUESTION, fields: Sequence[AnswerField] = ()
+) -> str:
+    """Return the text of a file that declares a task; `what` says of which table, for readers.
+
+    Without `fields` an answer is one that fits any text: a summary, a tone, and points with quotations.
+    """
+    classes, first, answer = _answer_text(fields, guess.text) if fields else _usual_answer(guess)
+    is_made, has_quotes = guess.key == MADE_KEY, re.search(r"^    \w+: Quote\b", classes, re.MULTILINE)
     return _FILE.format(
+        question="\n".join("".join(map(_escaped, line)) for line in inspect.cleandoc(question).split("\n")),
         what=excerpt(what),
-        imported="Quote, Task" if guess.can_be_quoted else "Task",
-        quote=_QUOTE.format(text=excerpt(guess.text)) if guess.can_be_quoted else "",
-        summary=summary,
-        tone=tone,
-        points=points,
+        imports=_imports(classes),
+        imported="Quote, Task" if has_quotes else "Task",
+        classes=classes,
         items=_literal(items),
         source="a file, relative to this one: CSV, JSON lines, JSON or Parquet; or a SELECT",
         key=_literal(guess.key),
         key_said="a hash of each row" if is_made else "tells rows apart",
         images=_IMAGES.format(names=", ".join(map(_literal, guess.images))) if guess.images else "",
         prompt=_literal(_prompt(guess.names) if guess.names else "What does the image show?"),
-        quotes_in=f"    quotes_in={_literal(guess.text)},\n" if guess.can_be_quoted else "",
-        index=_literal(". ".join(f"{{{name}}}" for name in guess.names or [summary])),
+        quotes_in=f"    quotes_in={_literal(guess.text)},\n" if has_quotes else "",
+        index=_literal(". ".join(f"{{{name}}}" for name in guess.names or [first])),
         label=_literal(f"{{{(guess.names or (guess.key,))[0]}}}"),
         example=json.dumps(dict.fromkeys(guess.names, "…"), ensure_ascii=False),
+        answer=answer,
+        first=first,
     )
+
+
+def _imports(classes: str) -> str:
+    typing = ", ".join(one for one in ("Annotated", "Literal") if f": {one}[" in classes)
+    dated = "from datetime import date\n" if "[date | None" in classes else ""
+    known = f"{dated}from typing import {typing}\n\n" if typing else ""
+    return f"{known}from pydantic import BaseModel{', Field' if 'Field(' in classes else ''}"
 
 
 def _prompt(names: Sequence[str]) -> str:

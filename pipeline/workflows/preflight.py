@@ -1,4 +1,4 @@
-"""Estimate what asking about all items would cost and take, by batch at half price and live at once; recommend one.
+"""Estimate what asking about all items would cost and take, by batch, by flex and live; recommend one.
 
 Only reads, and needs no key. Tokens and money come from the one estimator, times from past batches and calls of this
 workspace, limits from the tier and the settings, and their use today from every process. An unknown figure is None and
@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pipeline.batch import budget, ingest, submit
 from pipeline.batch.budget import AT_API, Calibration
 from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
+from pipeline.batch.service import FLEX_CALL_S, calls_at_once
+from pipeline.core.states import Way
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits, usage_cost
@@ -27,12 +29,9 @@ from pipeline.store import asks, batches, money
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
-Mode = Literal["batch", "live"]
-
-SURCHARGE = 0.25  # ours: USD that asking live may cost more than a batch
-SOON_S = 900.0  # ours: seconds that a person waits at the terminal
 DAY_S = 86_400.0
 P90 = 0.9
+CENT = 0.01  # USD; less than this more is not asked about
 TEN = 10  # from this on a length of time has no decimals
 BATCH_S = 24 * 3600.0  # within which a batch is over, as Google says (Batch API guide, read 2026-11)
 ENOUGH = 3  # ours: past batches from which on they tell how long the next takes
@@ -84,57 +83,31 @@ class ModeEstimate:
 
 
 def recommend(
-    batch: ModeEstimate, live: ModeEstimate, *, items: int, deadline_s: float | None = None
-) -> tuple[Mode | None, str]:
-    """Return which mode fits and why; None if no item is to be asked, or a person must decide.
+    ways: Mapping[str, ModeEstimate], *, items: int, deadline_s: float | None = None
+) -> tuple[str | None, str]:
+    """Return which way fits and why; None if no item is to be asked, or a person must decide.
 
-    Live, if there are no batches at all. Never a mode that is dearer and slower than one that fits. With a deadline, a
-    batch if it is in time, else live if that is, else the faster one. Without a deadline, live if it costs little more,
-    ends soon, and its quota suffices.
+    The cheapest that is over by the deadline, and of equal ones the one that is over first; where none is, whichever is
+    over first. Never one that a budget has no room for where another has one.
     """
     if not items:
         return None, "no item is left to ask"
-    if batch.absent:
-        return "live", f"{batch.absent}; asking live takes {live.likely}"
-    if batch.refused:
-        return None, batch.refused
-    both_times = f"{live.likely}, a batch {batch.likely}"
-    if _is_dominated(batch, by=live):
-        return "live", f"asking live costs less and is faster: {both_times}"
-    if _is_dominated(live, by=batch):
-        return "batch", f"asking live costs more and takes longer: {both_times}"
-    return _cheap_and_soon(batch, live) if deadline_s is None else _in_time(batch, live, deadline_s)
-
-
-def _cheap_and_soon(batch: ModeEstimate, live: ModeEstimate) -> tuple[Mode, str]:
-    surcharge = live.cost - batch.cost
-    against = {
-        "today's requests are too few to ask live": not live.fits_today,
-        "a budget has no room to ask live": batch.affordable and not live.affordable,
-        f"asking live costs ${surcharge:,.2f} more": surcharge > SURCHARGE,
-        "how long live calls take is not known yet": live.seconds is None,
-        f"asking live takes {live.likely}": live.seconds is not None and live.seconds > SOON_S,
-    }
-    if any(against.values()):
-        return "batch", "; ".join(reason for reason, holds in against.items() if holds)
-    more = f"costs only ${surcharge:,.4f} more" if surcharge > 0 else "costs no more"
-    return "live", f"asking live {more} and takes {live.likely}"
-
-
-def _is_dominated(mode: ModeEstimate, *, by: ModeEstimate) -> bool:
-    is_faster = mode.seconds is not None and by.takes < mode.seconds
-    return by.cost <= mode.cost and is_faster and by.fits_today and by.affordable
-
-
-def _in_time(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> tuple[Mode, str]:
-    within = f"within {format_duration(deadline_s)}"
-    if batch.takes <= deadline_s:
-        return "batch", f"a batch should be over in {format_duration(batch.seconds)}, {within}"
-    if live.takes <= deadline_s:
-        return "live", f"a batch may take {format_duration(batch.seconds)}; asking live takes {live.likely}, {within}"
-    first: Mode = "batch" if batch.takes < live.takes else "live"
-    over = format_duration((batch if first == "batch" else live).seconds)
-    return first, f"neither mode is known to end {within}; {first} is likely to end first ({over})"
+    if held := next((one.refused for one in ways.values() if one.refused and not one.absent), ""):
+        return None, held
+    there = {name: one for name, one in ways.items() if not one.absent}
+    there = {name: one for name, one in there.items() if one.affordable} or there
+    in_time = {name: one for name, one in there.items() if deadline_s is None or one.takes <= deadline_s}
+    within = "" if deadline_s is None else f" within {format_duration(deadline_s)}"
+    if not in_time:
+        name = min(there, key=lambda one: there[one].takes)
+        return name, f"no way is known to end{within}; {name} is likely to end first ({there[name].likely})"
+    name = min(in_time, key=lambda one: (round(in_time[one].cost, 6), in_time[one].takes))
+    others = [f"{one} costs ${way.cost:,.4f} and takes {way.likely}" for one, way in there.items() if one != name]
+    least = f"of what should be over{within} it costs least" if within else "it costs least"
+    takes = "how long it takes is not known yet" if there[name].seconds is None else f"it takes {there[name].likely}"
+    told = [least, takes, *(others if any(way.cost for way in there.values()) else ())]
+    absent = "; ".join(one.absent for one in ways.values() if one.absent)
+    return name, "; ".join(filter(None, [*told, absent]))
 
 
 def live_seconds(
@@ -193,7 +166,7 @@ def format_duration(seconds: float | None) -> str:
 
 @dataclass(frozen=True)
 class Preflight:
-    """Both modes and what they are worked out from; `plan` holds the items, batches, and likely tokens.
+    """The ways and what they are worked out from; `plan` holds the items, batches, and likely tokens.
 
     `known` is what past answers say of estimates. `waiting` is what an earlier run left in prepared batches, which go
     out with it.
@@ -201,8 +174,9 @@ class Preflight:
 
     plan: BatchPlan
     batch: ModeEstimate
+    flex: ModeEstimate
     live: ModeEstimate
-    recommended: Mode | None
+    recommended: str | None
     reason: str
     model: str
     tier: str
@@ -212,7 +186,7 @@ class Preflight:
 
     def document(self) -> dict[str, Any]:
         """Return the estimate for programs: tokens, USD, seconds; unknown values are null."""
-        used, known, batch, live = self.plan.usage, self.known, self.batch, self.live
+        used, known, batch, flex, live = self.plan.usage, self.known, self.batch, self.flex, self.live
         return {
             "items": self.plan.items,
             "questions": self.plan.requests,
@@ -223,34 +197,46 @@ class Preflight:
             "estimate": {"error": round(known.error, 4), "answers": known.answers},
             "deadline_s": self.deadline_s,
             "batch": {"batches": batch.count, **batch.document()},
+            "flex": {"calls": flex.count, "fits_today": flex.fits_today, **flex.document()},
             "live": {"calls": live.count, "fits_today": live.fits_today, **live.document()},
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
             "recommended": self.recommended,
             "reason": self.reason,
         }
 
+    @property
+    def ways(self) -> dict[str, ModeEstimate]:
+        """Return each way by its name."""
+        return {"batch": self.batch, "flex": self.flex, "live": self.live}
+
+    @property
+    def is_dear(self) -> bool:
+        """Return whether the recommended way costs more than another one that there is."""
+        there = [one.cost for one in self.ways.values() if not one.absent]
+        return self.recommended is not None and self.ways[self.recommended].cost > min(there) + CENT
+
     def going_out(self, mode: str) -> tuple[BatchPlan, float]:
         """Return what goes out in a mode, with what is waiting, and its estimated cost in USD."""
-        plan, more, own = self.plan, self.waiting, self.live if mode == "live" else self.batch
+        plan, more, own = self.plan, self.waiting, self.ways[mode]
         items, requests, batches = plan.items + more.items, plan.requests + more.requests, plan.batches + more.batches
         return replace(plan, items=items, requests=requests, batches=batches), own.cost + more.cost
 
 
 def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None) -> Preflight:
-    """Return both modes side by side; nothing is asked or sent.
+    """Return the ways side by side; nothing is asked or sent.
 
     Raises:
         InputError: there are no items at all, or a request cannot be sent.
     """
     ws.bring_items()
     ingest.end_dead(ws)
-    estimated = estimate_both(ws, limit=limit, deadline_s=deadline_s)
+    estimated = estimate(ws, limit=limit, deadline_s=deadline_s)
     if not estimated.plan.items:
         questions.check_any_items(ws.store, ws.task)
     return estimated
 
 
-def estimate_both(
+def estimate(
     ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None, waives_pilot: bool = False
 ) -> Preflight:
     """Return what asking about all open items, at most `limit`, would come to; `waives_pilot` if none stops them.
@@ -262,13 +248,21 @@ def estimate_both(
         askable = asks.count_askable(tx, ws.task)
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
         plan = plan_batches(ws, Selection(limit), bar=bar)
+    return estimate_plan(ws, plan, deadline_s=deadline_s, waives_pilot=waives_pilot)
+
+
+def estimate_plan(
+    ws: OpenWorkspace, plan: BatchPlan, *, deadline_s: float | None = None, waives_pilot: bool = False
+) -> Preflight:
+    """Return what a plan would come to in both modes."""
     with ws.store.read() as tx:
         known, waiting = budget.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
         modes = _Modes(ws, tx, plan, known)
-        batch, live = modes.batch(waives_pilot=waives_pilot), modes.live()
-    recommended, reason = recommend(batch, live, items=plan.items, deadline_s=deadline_s)
-    model, tier = ws.model.name, ws.settings.tier
-    return Preflight(plan, batch, live, recommended, reason, model, tier, known, deadline_s, waiting)
+        batch = modes.batch(waives_pilot=waives_pilot)
+        flex, live = modes.by_calls(Way.FLEX), modes.by_calls(Way.LIVE)
+    found = Preflight(plan, batch, flex, live, None, "", ws.model.name, ws.settings.tier, known, deadline_s, waiting)
+    recommended, reason = recommend(found.ways, items=plan.items, deadline_s=deadline_s)
+    return replace(found, recommended=recommended, reason=reason)
 
 
 @dataclass(frozen=True)
@@ -296,7 +290,7 @@ class _Modes:
             )
         quota = f"{tokens:,} tokens would wait"
         return replace(
-            self._priced(batch=True, warnings=warnings),
+            self._priced(Way.BATCH, warnings=warnings),
             seconds=self._batch_seconds(rounds),
             count=plan.batches,
             quota=quota if most is None else f"{quota}, of {most:,} that may in tier {ws.settings.tier}",
@@ -305,15 +299,17 @@ class _Modes:
             absent=absent,
         )
 
-    def live(self) -> ModeEstimate:
+    def by_calls(self, way: Way) -> ModeEstimate:
         ws, count, tokens = self.ws, self.plan.requests, self.plan.usage.prompt
         now, limits = ws.now(), ws.limits
         used = batches.calls_of_day(self.tx, ws.model.name, day=budget.today(now).isoformat())
         left = count if limits.rpd is None else max(0, limits.rpd - used)
         reset = next_midnight_pacific(now)
         until_reset_s = (reset - now) / timedelta(seconds=1)
-        at_once, each = ws.settings.concurrency, batches.call_seconds(self.tx, ws.model.name)
-        each = CALL_S if each is None and not ws.model.local else each
+        each = batches.call_seconds(self.tx, ws.model.name, way)
+        usual = FLEX_CALL_S if way is Way.FLEX else CALL_S
+        each = usual if each is None and not ws.model.local else each
+        at_once = calls_at_once(ws, each or 0.0)
         rate = at_once / each if each else None
         warnings = []
         if limits.rpd is not None and count > left:
@@ -322,18 +318,20 @@ class _Modes:
             )
         elif limits.rpd is not None and used + count >= WARN_AT * limits.rpd:
             warnings.append(f"{used + count:,} of the day's {limits.rpd:,} requests would be used")
+        taken = live_seconds(count, tokens, limits=limits, used_today=used, until_reset_s=until_reset_s, rate=rate)
         return replace(
-            self._priced(batch=False, warnings=warnings),
-            seconds=live_seconds(count, tokens, limits=limits, used_today=used, until_reset_s=until_reset_s, rate=rate),
+            self._priced(way, warnings=warnings),
+            seconds=max(taken, each) if taken and each else taken,
             count=count,
             quota=_live_quota(count, tokens, limits, used),
             figures={"requests": count, "used_today": used, **limits._asdict()},
             fits_today=count <= left,
+            absent="" if way is Way.LIVE or ws.model.flex else f"{ws.model.name} is not served by flex",
         )
 
-    def _priced(self, *, batch: bool, warnings: Sequence[str]) -> ModeEstimate:
+    def _priced(self, way: Way, *, warnings: Sequence[str]) -> ModeEstimate:
         model, day = self.ws.model, self.ws.now().date()
-        cost = usage_cost(model, self.plan.usage, batch=batch, on=day)
+        cost = usage_cost(model, self.plan.usage, way.tier, on=day)
         left = budget.budgets(self.ws).room(self.tx, error=self.known.error)
         affordable = left is None or cost * (1 + self.known.error) <= left
         short = [] if affordable else [f"a budget has ${left or 0:,.4f} left: not all would be asked"]

@@ -3,8 +3,10 @@
 A round may die at any moment: where it was stands in the database, and whichever command comes next goes on.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import ask, budget, ingest, poll, submit
@@ -15,8 +17,8 @@ from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.send import SendOutcome
 from pipeline.batch.submit import Submitted
-from pipeline.core.errors import FindableError, RemoteError
-from pipeline.core.states import OPEN, BatchState, RemoteState, remote_state
+from pipeline.core.errors import FindableError, InputError, RemoteError
+from pipeline.core.states import OPEN, BatchState, RemoteState, Way, remote_state
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
@@ -164,6 +166,13 @@ def begin(ws: OpenWorkspace, *, may_be_empty: bool = False) -> None:
         questions.check_any_items(ws.store, ws.task)
 
 
+def check_served(ws: OpenWorkspace, way: Way) -> None:
+    """Raise InputError for a way that the model is not served by."""
+    if way is Way.FLEX and not ws.model.flex:
+        said = f"{ws.model.name} is not served by flex; nothing was asked"
+        raise InputError(said, hint="MODE=batch costs as little; or set MODEL= to one that is")
+
+
 class Rounds:
     """The rounds of one command, from `begin` to `end`; at most `limit` new items are asked, of those `among`."""
 
@@ -282,8 +291,10 @@ class Rounds:
             report.no_room += self.askable() if wanted.limit != 0 else 0
         return sent
 
-    def ask_live(self) -> LiveReport:
-        """Ask every item that can be asked now, by our own calls at full price; another run goes on with what is left.
+    def ask_live(self, way: Way = Way.LIVE, *, stop_at: float = math.inf) -> LiveReport:
+        """Ask every item that can be asked now, by our own calls; another run goes on with what is left.
+
+        None is begun after `stop_at`, a reading of the workspace's clock.
 
         What ends it early (a daily quota, a budget, a service that is down) stands in the report; so does an interrupt.
 
@@ -299,10 +310,12 @@ class Rounds:
         if not to_ask:
             questions.check_any_items(ws.store, ws.task)
             return report.live
+        check_served(ws, way)
         ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
         with ws.display.bar("asking", total, done=report.skipped) as bar:
             whole = _Whole(bar, report.skipped)
-            live = report.live = ask.ask_rows(ws, Selection(limit), on_progress=lambda live: _show_live(whole, live))
+            shown = partial(_show_live, whole)
+            live = report.live = ask.ask_rows(ws, Selection(limit), way=way, stop_at=stop_at, on_progress=shown)
         with ws.store.read() as tx:
             rest = max(0, to_ask - live.done)
             report.unasked = min(rest, asks.count_askable(tx, ws.task))

@@ -7,6 +7,7 @@ round over a few items that are drawn, whose answers are judged; a killed one re
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,16 +20,17 @@ from pipeline.batch.prepare import BatchPlan
 from pipeline.batch.submit import agreeing
 from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
-from pipeline.core.states import OPEN
+from pipeline.core.states import OPEN, Way
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
-from pipeline.store import asks, runs
+from pipeline.store import answers, asks, runs
 from pipeline.store.runs import PilotVerdict
 from pipeline.workflows import preflight, rounds
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report, Rounds
 
-MODES = ("auto", "batch", "live")
+MODES = ("auto", "batch", "flex", "live")
+SHED = ("wait", "batch", "live")
 LOOK_S = 0.2  # between two looks whether another process has sent a pilot's batch
 
 Announce = Callable[[BatchPlan], None]
@@ -39,15 +41,17 @@ Confirm = Callable[[float], bool]
 class TagOptions:
     """The options of `tag`: a mode or "auto", at most so many items, USD and seconds.
 
-    `wait` is whether to wait for batches; a pilot's batches are waited for in any case. `pilot` is how many items to
-    ask and judge before the rest; `skip_pilot` waives a pilot that stops the rest. A `backfill` goes by batch, wants a
-    pilot that passed where the task needs one, and is always confirmed.
+    What flex shed by the deadline is asked by flex still, or as `if_shed` says. `wait` is whether to wait for batches;
+    a pilot's batches are waited for in any case. `pilot` is how many items to ask and judge before the rest;
+    `skip_pilot` waives a pilot that stops the rest. A `backfill` goes by batch, wants a pilot that passed where the
+    task needs one, and is always confirmed.
     """
 
     mode: str = "auto"
     limit: int | None = None
     budget: float | None = None
     deadline_s: float | None = None
+    if_shed: str = "wait"
     wait: bool | None = None
     pilot: int | None = None
     skip_pilot: bool = False
@@ -59,8 +63,9 @@ class TagOptions:
         Raises:
             InputError: there is no such mode, or a bound is none.
         """
-        if self.mode not in MODES:
-            raise InputError(f"mode is {self.mode!r}; nothing was asked", hint=f"one of {', '.join(MODES)}")
+        for name, value, known in (("mode", self.mode, MODES), ("if_shed", self.if_shed, SHED)):
+            if value not in known:
+                raise InputError(f"{name} is {value!r}; nothing was asked", hint=f"one of {', '.join(known)}")
         if self.limit is not None and self.limit < 1:
             raise InputError(f"limit is {self.limit}; nothing was asked", hint="1 or more, or none for all")
         if self.budget is not None and not self.budget >= 0:  # so that NaN is refused
@@ -105,7 +110,7 @@ def run(
     if options.pilot is None and not options.skip_pilot:
         check_first(ws, compulsory=options.backfill and ws.task.needs_pilot)
     waives, is_waiting = options.skip_pilot, bool(going.batches(*OPEN))
-    estimated = preflight.estimate_both(ws, limit=options.limit, deadline_s=options.deadline_s, waives_pilot=waives)
+    estimated = preflight.estimate(ws, limit=options.limit, deadline_s=options.deadline_s, waives_pilot=waives)
     report.asked = estimated.plan.items
     if not (report.asked or is_waiting or (options.pilot and _is_pilot_begun(ws))):
         return _ended(ws, going)
@@ -114,8 +119,11 @@ def run(
     if report.asked or not options.backfill:
         _, cost = estimated.going_out(report.mode)
         announce(estimated, report.mode, report.reason)
-        if (options.backfill or cost > ws.settings.confirm_above) and not confirm(cost):
-            raise InputError("not confirmed; nothing was started", hint="YES=1 answers yes")
+        _tell_saved(ws)
+        is_dear = options.mode == "auto" and estimated.is_dear
+        if (options.backfill or is_dear or cost > ws.settings.confirm_above) and not confirm(cost):
+            live = ", and so does MODE=live" * is_dear
+            raise InputError("not confirmed; nothing was started", hint=f"YES=1 answers yes{live}")
         if options.skip_pilot:
             pilot.waive_open_pilot(ws)
         number = _begin_run(ws, options, going, estimated)
@@ -125,6 +133,16 @@ def run(
         with ws.store.write() as tx:
             runs.end_run(tx, number, why=report.out_of_money or "nobody is left", at=ws.now())
     return report
+
+
+def _tell_saved(ws: OpenWorkspace) -> None:
+    """Say what an earlier run spares this one: it was killed, or rows came since."""
+    with ws.store.read() as tx:
+        mine = (one for one in answers.version_counts(tx, ws.task.name) if f"{one.label}/{one.model}" == ws.extractor)
+        done = sum(one.items for one in mine)
+        paid = answers.paid_for_version(tx, ws.task.name, ws.extractor)
+    if done:
+        ws.display.say(f"{done:,} answered before, not asked again (${paid:,.2f})")
 
 
 def _is_pilot_begun(ws: OpenWorkspace) -> bool:
@@ -181,7 +199,7 @@ def _begin_run(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated:
             if usd is not None:
                 runs.set_budget(tx, found.number, usd)
             return found.number
-        cost = (estimated.live if going.report.mode == "live" else estimated.batch).cost
+        cost = estimated.ways[going.report.mode].cost
         skips = None if ws.task.skips is None else json.dumps(list(ws.task.skips))
         whose: dict[str, Any] = {"task": ws.task.name, "extractor": ws.extractor, "mode": mode}
         return runs.begin_run(
@@ -198,9 +216,18 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
     if report.mode == "batch":
         if options.backfill:
             going.collect(wait=False)
-        going.advance(wait=wait)
-        return
-    asked = going.ask_live()
+        return going.advance(wait=wait)
+    way, stop_at = Way(report.mode), math.inf
+    if way is Way.FLEX and options.if_shed != "wait" and options.deadline_s is not None:
+        stop_at = ws.monotonic() + options.deadline_s
+    asked = going.ask_live(way, stop_at=stop_at)
+    if asked.is_late and report.unasked and options.if_shed == "batch":
+        ws.display.say(f"the deadline is over: {report.unasked:,} {ws.task.words.many} go by batch")
+        report.live, report.unasked = (asked if asked.done else None), 0
+        return going.advance(wait=wait)
+    if asked.is_late and report.unasked:
+        ws.display.say(f"the deadline is over: {report.unasked:,} {ws.task.words.many} are asked live, at full price")
+        asked = going.ask_live()
     if isinstance(asked.stopped, BudgetError):
         report.no_money, report.held_back, asked.stopped = asked.stopped, asked.stopped.message, None
     if wait and not asked.interrupted and going.batches(*OPEN):
@@ -208,6 +235,7 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
         going.stop_asking()
         going.advance(wait=True)  # what is under way is collected, and no new item is asked
         report.held_back, report.no_money = held, money
+    return None
 
 
 def _is_done(report: Report, options: TagOptions) -> bool:

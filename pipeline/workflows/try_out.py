@@ -6,6 +6,7 @@ budget and quota, and what it cost. So items may be tried that are answered, par
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.batch import ask, budget, folder
 from pipeline.batch.ask import Tried
 from pipeline.batch.prepare import Selection
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
-from pipeline.core.states import Outcome
+from pipeline.core.states import STANDARD, Outcome
 from pipeline.engine import questions, workspace
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.record import Judgement, judge_reply
@@ -104,7 +105,7 @@ class TriedItem:
         return "" if reply is None else reply.text or reply.excerpt
 
 
-@dataclass
+@dataclass(repr=False)
 class TryReport:
     """What was tried: the extractor, the schema of an answer as it is sent, the items, and what ended it early."""
 
@@ -114,6 +115,17 @@ class TryReport:
     stopped: FindableError | None = None
     interrupted: bool = False
     draft_of: str = ""  # the version under which another question was asked
+
+    def __repr__(self) -> str:
+        """Return in a line how it ended."""
+        ends = Counter(one.outcome for one in self.items).most_common()
+        told = ", ".join(f"{count} {outcome}" for outcome, count in ends)
+        return f"<tried with {self.extractor}: {told}; ${self.cost:.4f}>"
+
+    @property
+    def cost(self) -> float:
+        """Return what the replies cost, in USD."""
+        return sum(one.cost for one in self.items)
 
     def check(self) -> None:
         """Pass where nothing ended it early.
@@ -142,14 +154,19 @@ def run(ws: OpenWorkspace, wanted: TryWanted, *, announce: Announce, confirm: Co
     folder.seal_dead(ws)
     with ws.store.read() as tx:
         ids = _chosen(tx, ws.task, ws.extractor, wanted)
+    report = ask_about(ws, ids, announce=announce, confirm=confirm)
+    report.draft_of = draft_of
+    return report
+
+
+def ask_about(ws: OpenWorkspace, ids: Sequence[str], *, announce: Announce, confirm: Confirm) -> TryReport:
+    """Ask about some items of the task in use, as `run`."""
     trial = _Trial(ws, ids)
     if not trial.tried:
         questions.check_any_items(ws.store, ws.task)
         raise InputError(f"{ws.task.words.all_done}; nothing was asked", hint="ITEM= tries any of them")
     _confirm([trial], ws, announce, confirm)
-    report = trial.ask()
-    report.draft_of = draft_of
-    return report
+    return trial.ask()
 
 
 def _brought(ws: OpenWorkspace) -> tuple[OpenWorkspace, str]:
@@ -203,7 +220,7 @@ class _Trial:
         }
 
     def _cost(self, usage: Usage) -> float:
-        return usage_cost(self._ws.model, usage, batch=False, on=self._ws.now().date())
+        return usage_cost(self._ws.model, usage, STANDARD, on=self._ws.now().date())
 
     def ask(self) -> TryReport:
         """Ask about the items, and return what was sent and what came.
@@ -261,7 +278,7 @@ def document(report: TryReport) -> dict[str, Any]:
             }
             for one in report.items
         ],
-        "cost": sum(one.cost for one in report.items),
+        "cost": report.cost,
         "stopped": report.stopped.message if report.stopped else None,
         "interrupted": report.interrupted,
     }

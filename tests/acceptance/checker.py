@@ -29,6 +29,7 @@ from tests.acceptance.product import (
     OUTCOMES,
     OVER,
     PEOPLE,
+    TIERS,
     Workspace,
     typed,
 )
@@ -238,8 +239,8 @@ def spend_adds_up(here: Look) -> Iterator[str]:
 
 def _price(usage: Mapping[str, int | str], way: str) -> float:
     asked, *said = (float(usage.get(f"{name}TokenCount", 0)) for name in ("prompt", "candidates", "thoughts"))
-    share = 1 if way == "batch" else 2  # a batch costs half
-    return share * (asked * BATCH_PRICE[0] + sum(said) * BATCH_PRICE[1]) / 1_000_000
+    tier = usage.get("serviceTier", way if way in TIERS else "standard")
+    return TIERS[str(tier)] * (asked * BATCH_PRICE[0] + sum(said) * BATCH_PRICE[1]) / 1_000_000
 
 
 def index_is_of_one_build(here: Look) -> Iterator[str]:

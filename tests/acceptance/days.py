@@ -237,6 +237,13 @@ DAYS = (
     Day("alone", (line("import", "{here}/inputs/people.csv"), *CHAIN, line("search", "water")), alone=True),
     Day("alone-added", (ADD, INDEX), after="alone", alone=True, same=ANSWERS),
     Day(
+        "alone-flex",
+        (line("import", "{here}/inputs/more.csv"), line("tag", mode="flex"), INDEX),
+        after="alone",
+        alone=True,
+        same=LIVE,
+    ),
+    Day(
         "alone-live",
         (line("import", "{here}/inputs/more.csv"), line("tag_live"), INDEX),
         after="alone",
@@ -277,7 +284,7 @@ DAYS = (
     Day(
         "own",
         (line("preflight"), line("try", N=2), SUBMIT, *COLLECT, EXPORT),
-        same=PROBED,
+        same=ANSWERS,  # who dies while it tries asks again, in a batch with another number
         task="reviews",
         files=REVIEWS,
     ),

@@ -28,6 +28,7 @@ TYPED: Mapping[str, tuple[str, ...]] = {  # what stands behind a command that do
     "import": ("people.csv", "--report", "report.csv"),
     "import-passages": ("passages.jsonl",),
     "import-images": ("photos",),
+    "ask": ("people.csv", "-q", "Who?", "--name", "canary_2"),
     "new-task": ("canary", "--from", "people.csv"),
     "try": ("--n", "1"),
     "tag": ("--mode", "live", "--limit", "1"),

@@ -25,9 +25,9 @@ def calls(api: Engine) -> int:
     return sum(1 for one in api.journal() if one["path"].endswith(":generateContent"))
 
 
-def killed(workspace: Workspace, api: Engine, verb: str, *, after: int, **how: Any) -> None:
+def killed(workspace: Workspace, api: Engine, verb: str, *arguments: object, after: int, **how: Any) -> None:
     """Run a command until so many live calls were made, and kill it."""
-    with workspace.start(verb, CALL_TIMEOUT=200, **how) as running:
+    with workspace.start(verb, *arguments, CALL_TIMEOUT=200, **how) as running:
         until_called(api, running, after)
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL

@@ -55,14 +55,15 @@ def test_both_ways_are_estimated_before_and_nothing_is_touched(workspace: Worksp
         sum(map(float.__mul__, map(float, tokens), BATCH_PRICE)) / 1e6, abs=1e-5
     )
     assert (dry["requests"], dry["tokens_in"]) == (7, tokens[0])
-    assert look["recommended"] == "live"
+    assert look["flex"]["cost"] == look["batch"]["cost"]
+    assert look["recommended"] == "flex"
     assert workspace.read("preflight", BATCH_ROWS=3)["batch"]["batches"] == 3
     models = workspace.put("models.toml", LIMITED)
     small = workspace.read("preflight", MODELS_FILE=models, MODEL="small-one", BATCH_ROWS=2)["batch"]
     assert (small["quota"]["turns"] > 1, small["price_source"], small["priced_on"]) == (True, "mine", "2026-11-01")
     said = workspace.do("preflight").out
     assert "7 people" in said
-    assert "recommended: live" in said
+    assert "recommended: flex" in said
     assert api.journal() == []
     assert workspace.batches() == []
     workspace.do("tag_live")
@@ -72,14 +73,15 @@ def test_both_ways_are_estimated_before_and_nothing_is_touched(workspace: Worksp
 
 
 def test_a_deadline_a_days_quota_and_a_budget_are_thought_of_before(workspace: Workspace) -> None:
-    """Enough time makes it a batch, little time live; the free tier has no batches; what does not fit is warned of."""
+    """The cheapest in time, by flex where a batch takes longer; the free tier has none; what does not fit is told."""
     assert "import" in workspace.do("preflight", code=3).err
     workspace.people(9)
     for options, way, reason in (
-        ({"deadline": "2d"}, "batch", ""),
-        ({"deadline": "1h"}, "live", "24 h"),
-        ({"DEADLINE": "0.001s", "RPM": 1}, "live", "neither"),
-        ({"TIER": "free", "RPD": 1}, "live", ""),
+        ({"deadline": "2d", "RPM": 1, "RPD": 2}, "batch", ""),
+        ({"deadline": "1h"}, "flex", "24 h"),
+        ({"deadline": "50s"}, "live", "50 s"),
+        ({"DEADLINE": "0.001s", "RPM": 1}, "flex", "no way"),
+        ({"TIER": "free", "RPD": 1}, "flex", "no batches"),
     ):
         found = workspace.read("preflight", **options)
         assert (found["recommended"], reason in found["reason"]) == (way, True), options
@@ -92,8 +94,10 @@ def test_a_deadline_a_days_quota_and_a_budget_are_thought_of_before(workspace: W
     assert [found[way]["affordable"] for way in ("batch", "live")] == [False, False]
 
 
-def test_few_are_asked_live_and_more_than_may_be_spent_unasked_is_asked_for(workspace: Workspace, api: Engine) -> None:
-    """Off a terminal no answer means no: nothing is begun, and YES=1 is what to type; then all are tagged live."""
+def test_few_are_asked_by_flex_and_more_than_may_be_spent_unasked_is_asked_for(
+    workspace: Workspace, api: Engine
+) -> None:
+    """Off a terminal no answer means no: nothing is begun, and YES=1 is what to type; then all are tagged by flex."""
     workspace.people(6, without_bio=2)
     refused = workspace.do("tag", CONFIRM_ABOVE=0, code=2)
     assert "estimated $" in refused.err
@@ -104,7 +108,7 @@ def test_few_are_asked_live_and_more_than_may_be_spent_unasked_is_asked_for(work
         workspace.do("tag", deadline=deadline, code=2)
     assert posts(api, "") == 0
     found = tag(workspace, CONFIRM_ABOVE=0, yes=True)
-    assert (found["mode"], found["left"], posts(api, LIVE), posts(api, CREATE)) == ("live", 0, 6, 0)
+    assert (found["mode"], found["left"], posts(api, LIVE), posts(api, CREATE)) == ("flex", 0, 6, 0)
     assert workspace.states() == {"tagged": 6, "no_bio": 2}
     assert "nothing to tag" in workspace.do("tag").out
 
@@ -112,14 +116,14 @@ def test_few_are_asked_live_and_more_than_may_be_spent_unasked_is_asked_for(work
 def test_it_goes_on_with_what_is_under_way_and_asks_again_who_failed(workspace: Workspace, api: Engine) -> None:
     """Without waiting it returns; with it, the same batch comes home, a refused line goes out in the next one.
 
-    Few who are left are asked live, and what was submitted is waited for all the same.
+    Few who are left are asked by flex, and what was submitted is waited for all the same.
     """
     workspace.people(7)
     api.fault("schema_mismatch", times=1, key="tags/1$")
     assert tag(workspace, mode="batch", limit=4)["submitted"] == [1]
-    assert tag(workspace, limit=1)["mode"] == "live"
+    assert tag(workspace, limit=1)["mode"] == "flex"
     found = tag(workspace, wait=True, limit=2)
-    assert (found["mode"], found["ingested"], found["under_way"]) == ("live", {"1": 3}, 0)
+    assert (found["mode"], found["ingested"], found["under_way"]) == ("flex", {"1": 3}, 0)
     found = tag(workspace, mode="batch", wait=True)
     assert (found["left"], posts(api, CREATE)) == (0, 2)
     assert workspace.states() == {"tagged": 7}
@@ -198,13 +202,12 @@ def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, api: 
     assert workspace.batch_states() == ["submitted", "submitted"]
 
 
-def test_a_budget_with_room_for_a_batch_alone_gets_a_batch(workspace: Workspace) -> None:
+def test_a_budget_with_room_for_half_the_price_alone_is_spent_on_that(workspace: Workspace) -> None:
     """What costs half is taken where the whole does not fit into the money."""
     workspace.people(6)
     live = workspace.read("preflight")["live"]["cost"]
     found = tag(workspace, wait=True, BUDGET=f"{live * 0.7:.9f}")
-    assert (found["mode"], found["left"], found["out_of_money"]) == ("batch", 0, "")
-    assert "budget" in found["reason"]
+    assert (found["mode"], found["left"], found["out_of_money"]) == ("flex", 0, "")
 
 
 def test_live_answers_are_judged_before_batches_are_waited_for(workspace: Workspace, api: Engine) -> None:

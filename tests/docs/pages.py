@@ -10,18 +10,19 @@ import click
 
 from jobs.cli import main
 from jobs.commands import COMMANDS
+from pipeline.batch.service import FLEX_CALL_S, MOST
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, with_unit
-from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
+from pipeline.core.states import BATCH_MOVES, REMOTE_STATES, Way
 from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
 from pipeline.experts.task import index_entry
 from pipeline.gemini import models
-from pipeline.workflows.preflight import ModeEstimate, format_duration, live_seconds, recommend
+from pipeline.workflows.preflight import CALL_S, ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT
 
 TOLD = {
     "items": "operations.md#i-want-to-look-at-some-of-them",
     **dict.fromkeys(("preflight", "tag", "batch-submit"), "preflight.md"),
-    **dict.fromkeys(("new-task", "try"), "own-tasks.md"),
+    **dict.fromkeys(("ask", "new-task", "try"), "own-tasks.md"),
     "emulator": "local-engine.md",
     "import": "formats.md",
     "qc": "quality.md",
@@ -131,24 +132,23 @@ def metadata() -> str:
 
 
 def modes() -> str:
-    """Return what asking about some numbers of people costs and takes in both modes."""
-    head = (
-        "| people | batch | live | live takes | in the free tier | fits |\n| ---: | ---: | ---: | --- | --- | --- |\n"
-    )
+    """Return what asking about some numbers of people costs and takes by each way."""
+    head = "| people | batch, flex | live | flex takes | live takes | live in the free tier | fits |\n"
+    head += "| ---: | ---: | ---: | --- | --- | --- | --- |\n"
     return head + "\n".join(map(_modes, (50, 500, 1384, 3000, 10_000, 100_000)))
 
 
 def _modes(people: int) -> str:
-    """Return both modes for a number of people, before anything was measured, twelve hours before the day ends."""
+    """Return the ways for a number of people, before anything was measured, twelve hours before the day ends."""
     day = date(2026, 11, 20)
     model = models.find_model(Settings.model, kind="generate", today=day)
     used = models.Usage(prompt=people * 319, answer=people * 22)
-    batch, live = (models.usage_cost(model, used, batch=way, on=day) for way in (True, False))
-    tier_1, free = (
-        live_seconds(people, used.prompt, limits=limits, used_today=0, until_reset_s=12 * 3600, rate=5 / 1.5)
-        for limits in (model.limits(tier) for tier in ("1", "free"))
+    half, full = (models.usage_cost(model, used, way.tier, on=day) for way in (Way.BATCH, Way.LIVE))
+    flex, live, free = (
+        live_seconds(people, used.prompt, limits=model.limits(tier), used_today=0, until_reset_s=12 * 3600, rate=rate)
+        for tier, rate in (("1", MOST / FLEX_CALL_S), ("1", MOST / CALL_S), ("free", 5 / CALL_S))
     )
-    fits = recommend(ModeEstimate(cost=batch, seconds=86_400), ModeEstimate(cost=live, seconds=tier_1), items=people)[0]
-    return (
-        f"| {people:,} | ${batch:,.3f} | ${live:,.3f} | {format_duration(tier_1)} | {format_duration(free)} | {fits} |"
-    )
+    costs = {"batch": (half, 86_400.0), "flex": (half, flex), "live": (full, live)}
+    fits = recommend({name: ModeEstimate(cost=one, seconds=s) for name, (one, s) in costs.items()}, items=people)[0]
+    times = " | ".join(map(format_duration, (flex, live, free)))
+    return f"| {people:,} | ${half:,.3f} | ${full:,.3f} | {times} | {fits} |"

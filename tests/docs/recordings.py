@@ -42,7 +42,7 @@ _DIFFERING = {  # from run to run
     r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?": "(time)",
     r"\b\d\d:\d\d:\d\d\b": "(time)",
     r"-\d{8}T\d{6}Z-\w+": "-(time)",
-    r"\b(in|took) \d+(\.\d+)? (ms|s)\b": "(duration)",
+    r"\b(in|took) (\d+(\.\d+)? (ms|s)|a second)\b": "(duration)",
     r"\d[\d,.]*/s\b": "(rate)",
 }
 

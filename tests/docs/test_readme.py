@@ -45,8 +45,8 @@ def test_every_recording_is_what_its_commands_print() -> None:
         assert recordings.steady(now) == recordings.steady(page.read_text(encoding="utf-8")), "run make docs"
     recorded = re.findall(r"^\$ make ([a-z-]+)", README, re.MULTILINE)
     of_people = ["search", "import", "tag", "index", "search"]
-    assert recorded == [*of_people, "new-task", "tag", "export", "import-images", "tag"]
-    (first, second), shown = block(0), re.findall(r"^\$ (make .*)", README, re.MULTILINE)
+    assert recorded == [*of_people, "ask", "tag", "export", "import-images", "tag"]
+    (first, second), shown = block(1), re.findall(r"^\$ (make .*)", README, re.MULTILINE)
     assert (" ".join(first), second) == (recordings.DEMO, shlex.split(shown[0]))
     typed = [line for line in demo.splitlines() if line.startswith("$ ")]
     assert [line for line in typed if not (line.startswith("$ make ") and line.endswith(" DATA=data/demo"))] == []
@@ -55,10 +55,18 @@ def test_every_recording_is_what_its_commands_print() -> None:
     assert all(name in hit for name, hit in zip(["Templeford", "Hallibrook", "boats-1"], hits, strict=True))
 
 
+def test_the_first_two_lines_run(local: Workspace) -> None:
+    """A table that is there is asked about, and the task that is kept is asked by the commands of tasks."""
+    Path("reviews.csv").write_bytes((ROOT / "examples" / "reviews" / "reviews.csv").read_bytes())
+    for words in block(0):
+        assert "5 of 20 rows asked" in make(local, *words[1:])
+    assert "1 row tried" in make(local, "try", "TASK=reviews", "N=1")
+
+
 @pytest.mark.full
 def test_the_everyday_loop_runs(local: Workspace) -> None:
     """An import, then each command of the everyday loop, ends well on sample people, in the order of the README."""
-    for words in (*block(1), *block(2)):
+    for words in (*block(2), *block(3)):
         if words[0] == "make" and words[1] != "web":  # which goes on until it is interrupted
             make(local, *words[1:])
     experts = json.loads(make(local, "status", "JSON=1"))["experts"]
@@ -71,7 +79,7 @@ def test_the_everyday_loop_runs(local: Workspace) -> None:
 def test_asking_now_runs(local: Workspace) -> None:
     """Each command of the part on calls and batches ends well on sample people, and everyone is tagged."""
     make(local, "import", "EXPERTS=people.csv")
-    for words in block(3):
+    for words in block(4):
         make(local, *words[1:], *(["WAIT=1"] if words[1] == "tag" else []))
     experts = json.loads(make(local, "status", "JSON=1"))["experts"]
     assert experts["tagged"] + experts["no_bio"] == experts["total"] == PEOPLE

@@ -314,8 +314,18 @@ class Handler(BaseHTTPRequestHandler):
             document = self._outside.answerer(request)
         except RefusedLine as refused:
             raise OutsideError(500, refused.message) from refused
+        served = self._tier(request)
         self._kept.note_answer("", question(request), "")
-        self._send(reply(request, document, model=model))
+        self._send(reply(request, document, model=model), {"x-gemini-service-tier": served} if served else None)
+
+    def _tier(self, request: Json) -> str:
+        """Return which tier serves a call that asks for one; flex is shed, or served as another."""
+        asked, troubles = str(member(request, "serviceTier") or ""), self._outside.troubles
+        if asked == "flex" and troubles.befalls("shed"):
+            raise OutsideError(503, "The service is overloaded. Please try again later.")
+        served = "standard" if asked and troubles.befalls("downgraded") else asked
+        self._outside.tiers += [(request, served)] if asked else []
+        return served
 
     def _embed_many(self, model: str) -> None:
         """Return a vector for each request; all parts of one are one text."""

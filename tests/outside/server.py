@@ -29,6 +29,8 @@ class Troubles:
     cut_downloads: int = 0
     failed_batches: int = 0  # those made next
     refused: float = 0.0
+    shed: float = 0.0  # a share of the calls by flex is refused, and of the others one is served as standard
+    downgraded: float = 0.0
     codes: tuple[int, ...] = (500, 429, 408)
     seed: int = 1
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -43,6 +45,11 @@ class Troubles:
             left = getattr(self, name)
             setattr(self, name, max(0, left - 1))
             return bool(left)
+
+    def befalls(self, name: str) -> bool:
+        """Return whether one of a share happens now."""
+        with self._lock:
+            return bool(self._random.random() < getattr(self, name))
 
     def refusal(self) -> int:
         """Return the code that a call is refused with; 0 where it is not."""
@@ -59,6 +66,7 @@ class Outside:
     results: Results | None = None  # of each batch whose time comes from now on, in the place of answers
     manner: Manner = field(default_factory=Manner)
     troubles: Troubles = field(default_factory=Troubles)
+    tiers: list[tuple[Json, str]] = field(default_factory=list)  # of live calls with a tier: what was asked, who served
     calls: list[str] = field(default_factory=list)  # since it last came back: "METHOD path"
     port: int = 0
 

@@ -15,7 +15,7 @@ from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import NoProgress
-from pipeline.core.states import Way
+from pipeline.core.states import STANDARD, Way
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import usage_cost
@@ -64,7 +64,7 @@ class NextStep:
         """
         command = command_of(self.what)
         if command in {"tag", "passages-backfill"}:
-            estimated = preflight.estimate_both(self.ws, limit=None, deadline_s=None)
+            estimated = preflight.estimate(self.ws, limit=None, deadline_s=None)
             found = estimated.document()
             if command != "tag":  # a backfill goes by batch, whatever is recommended
                 found |= {"recommended": "batch", "reason": "it may take days"}
@@ -99,7 +99,7 @@ class NextStep:
             return None
         if question is None:
             return None
-        return usage_cost(ws.model, known.applied(question.usage, count=1), batch=False, on=ws.now().date())
+        return usage_cost(ws.model, known.applied(question.usage, count=1), STANDARD, on=ws.now().date())
 
     def carry_out(self, display: Work) -> dict[str, Any]:
         """Do it, and return the document of its command.
@@ -330,7 +330,7 @@ def _budgets(ws: OpenWorkspace) -> list[dict[str, Any]]:
 def _live_runs(ws: OpenWorkspace, going: list[Batch]) -> list[dict[str, Any]]:
     """Return the runs of our own calls that go on, whichever process they are of, with how far and how quick."""
     dead, now, found = {one.run or one.number for one in folder.dead_batches(ws)}, ws.now(), []
-    for one in (one for one in going if one.way is Way.LIVE):
+    for one in (one for one in going if one.way not in (Way.BATCH, Way.TRIAL)):
         done, took = max(one.calls, one.replies), max((now - one.created_at).total_seconds(), 1.0)
         pace = {"rate": done / took, "eta_s": (one.requests - done) * took / done} if done else {}
         state = "killed" if (one.run or one.number) in dead else "under way"

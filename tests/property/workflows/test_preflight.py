@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from pipeline.gemini.models import RateLimits
 from pipeline.gemini.pace import Pace
 from pipeline.workflows.preflight import (
-    SOON_S,
-    SURCHARGE,
     ModeEstimate,
     format_duration,
     live_seconds,
@@ -23,6 +21,7 @@ from pipeline.workflows.preflight import (
 TIMES = st.none() | st.floats(0, 10 * 86_400)
 COSTS = st.floats(0, 100)
 WAYS = st.builds(ModeEstimate, cost=COSTS, seconds=TIMES, fits_today=st.booleans(), affordable=st.booleans())
+ALL = st.fixed_dictionaries({"batch": WAYS, "flex": WAYS, "live": WAYS})
 DEADLINES = st.none() | st.floats(0, 10 * 86_400)
 LIMITS = st.builds(
     RateLimits,
@@ -37,63 +36,44 @@ def _known(way: ModeEstimate) -> float:
     return math.inf if way.seconds is None else way.seconds
 
 
-def _dominates(way: ModeEstimate, other: ModeEstimate) -> bool:
-    """Return whether a way that fits is not dearer than the other and known to be faster."""
-    return way.cost <= other.cost and _known(way) < _known(other) < math.inf and way.fits_today and way.affordable
-
-
-@given(batch=WAYS, live=WAYS, items=st.integers(0, 10**6), deadline_s=DEADLINES)
+@given(ways=ALL, items=st.integers(0, 10**6), deadline_s=DEADLINES)
 def test_a_way_is_recommended_exactly_where_somebody_is_to_be_asked(
-    batch: ModeEstimate, live: ModeEstimate, items: int, deadline_s: float | None
+    ways: dict[str, ModeEstimate], items: int, deadline_s: float | None
 ) -> None:
-    """Nothing to ask, or a person who has to decide: none. Else one of the two, always with a reason."""
-    name, reason = recommend(batch, live, items=items, deadline_s=deadline_s)
+    """Nothing to ask, or a person who has to decide: none. Else one that there is, always with a reason."""
+    name, reason = recommend(ways, items=items, deadline_s=deadline_s)
     assert reason
     assert (name is None) == (items == 0)
-    held, why = recommend(replace(batch, refused="a probe failed"), live, items=items, deadline_s=deadline_s)
-    assert held is None
-    assert items == 0 or why == "a probe failed"
-    only, why = recommend(replace(batch, absent="there are none"), live, items=items, deadline_s=deadline_s)
-    assert items == 0 or (only == "live" and why.startswith("there are none"))
+    held = ways | {"batch": replace(ways["batch"], refused="a probe failed")}
+    assert recommend(held, items=items, deadline_s=deadline_s)[0] is None
+    fewer = ways | {"batch": replace(ways["batch"], absent="there are none")}
+    only, why = recommend(fewer, items=items, deadline_s=deadline_s)
+    assert items == 0 or (only in {"flex", "live"} and "there are none" in why) or "no way is known" in why
 
 
-@given(batch=WAYS, live=WAYS, deadline_s=st.floats(0, 10 * 86_400))
-def test_a_deadline_that_can_be_kept_is_kept(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> None:
-    """The cheaper way where it is in time, else the other; where neither is, whichever is over first."""
-    assume(not _dominates(batch, live) and not _dominates(live, batch))
-    name, reason = recommend(batch, live, items=1, deadline_s=deadline_s)
-    if _known(batch) <= deadline_s:
-        assert name == "batch"
-    elif _known(live) <= deadline_s:
-        assert name == "live"
-    else:
-        assert "neither" in reason
-        chosen, other = (batch, live) if name == "batch" else (live, batch)
-        assert _known(chosen) <= _known(other)
-
-
-@given(batch=WAYS, live=WAYS)
-def test_without_a_deadline_live_is_for_what_is_cheap_and_soon(batch: ModeEstimate, live: ModeEstimate) -> None:
-    """Live only where it costs little more, is known to be over soon, and neither the day nor a budget stops it."""
-    assume(not _dominates(batch, live) and not _dominates(live, batch))
-    name, _ = recommend(batch, live, items=1)
-    small, soon = live.cost - batch.cost <= SURCHARGE, _known(live) <= SOON_S
-    money = live.affordable or not batch.affordable
-    assert name == ("live" if small and soon and live.fits_today and money else "batch")
-
-
-@given(batch=WAYS, live=WAYS, deadline_s=DEADLINES)
+@given(ways=ALL, deadline_s=DEADLINES)
 @example(  # a batch that was over in a second, for half the money
-    batch=ModeEstimate(cost=0.098, seconds=0.6), live=ModeEstimate(cost=0.20, seconds=720.0), deadline_s=None
+    ways={
+        "batch": ModeEstimate(cost=0.098, seconds=0.6),
+        "flex": ModeEstimate(cost=0.098, seconds=60.0),
+        "live": ModeEstimate(cost=0.20, seconds=720.0),
+    },
+    deadline_s=None,
 )
-@example(batch=ModeEstimate(cost=2.0, seconds=3600.0), live=ModeEstimate(cost=1.0, seconds=1800.0), deadline_s=7200.0)
-def test_no_way_is_recommended_that_is_dearer_and_slower(
-    batch: ModeEstimate, live: ModeEstimate, deadline_s: float | None
-) -> None:
-    """Whatever the deadline, unless the other one does not fit."""
-    name, _ = recommend(batch, live, items=1, deadline_s=deadline_s)
-    chosen, other = (batch, live) if name == "batch" else (live, batch)
-    assert not _dominates(other, chosen)
+def test_the_cheapest_that_is_in_time_is_recommended(ways: dict[str, ModeEstimate], deadline_s: float | None) -> None:
+    """Of equal ones the one that is over first, of those in no time whichever is over first; within a budget's room."""
+    name, reason = recommend(ways, items=1, deadline_s=deadline_s)
+    assert name is not None
+    chosen, others = ways[name], [one for one in ways.values() if one.affordable] or list(ways.values())
+    assert chosen in others
+    in_time = [one for one in others if deadline_s is None or _known(one) <= deadline_s]
+    if not in_time:
+        assert "no way" in reason
+        assert _known(chosen) == min(map(_known, others))
+        return
+    least = min(round(one.cost, 6) for one in in_time)
+    assert round(chosen.cost, 6) == least
+    assert _known(chosen) == min(_known(one) for one in in_time if round(one.cost, 6) == least)
 
 
 @given(

@@ -1,12 +1,13 @@
 """Whatever a table and its columns are called, the file of a new task declares what was guessed, to the letter."""
 
 import ast
+import inspect
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.declaration import columns_in
-from pipeline.workflows.new_task import TableGuess, task_text
+from pipeline.workflows.new_task import AnswerField, TableGuess, task_text
 
 NAMES = st.text(st.characters(categories=["L", "Nd", "Pc"]), min_size=1, max_size=20).filter(
     lambda name: columns_in(f"{{{name}}}") == (name,)
@@ -33,3 +34,14 @@ def test_the_file_says_what_was_guessed(
     assert key not in {
         one.target.id for one in fields if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
     }
+
+
+@given(question=st.text(st.characters(exclude_categories=["Cs"])), choices=st.lists(WORDS, min_size=1, unique=True))
+def test_the_file_asks_what_was_asked(question: str, choices: list[str]) -> None:
+    """The question is its docstring, and a choice is among the words that were given, whatever stands in them."""
+    guess = TableGuess("id", "text", None, ("text",), can_be_quoted=True, notes=())
+    fields = [AnswerField("tone", "a|b|c", tuple(choices)), AnswerField("why", "quote")]
+    module = ast.parse(task_text("t.csv", guess, what="t.csv", question=question, fields=fields).encode())
+    assert ast.get_docstring(module, clean=False) == inspect.cleandoc(question)
+    answer = next(one for one in module.body if isinstance(one, ast.ClassDef))
+    assert [one.value for one in ast.walk(answer) if isinstance(one, ast.Constant)] == choices

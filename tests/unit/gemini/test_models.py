@@ -26,9 +26,9 @@ def test_defaults_are_current_models() -> None:
 def test_promotion_ends_on_its_day() -> None:
     """A promotion holds up to and including its last day."""
     model = find_model("gemini-3.8-flash", kind="generate", today=TODAY)
-    assert model.prices(batch=False, on=date(2026, 12, 31)) == (0.75, 3.75)
-    assert model.prices(batch=False, on=date(2027, 1, 1)) == (1.50, 7.50)
-    assert model.prices(batch=True, on=date(2027, 1, 1)) == (0.75, 3.75)
+    assert model.prices("standard", on=date(2026, 12, 31)) == (0.75, 3.75)
+    assert model.prices("standard", on=date(2027, 1, 1)) == (1.50, 7.50)
+    assert model.prices("batch", on=date(2027, 1, 1)) == (0.75, 3.75)
 
 
 def test_thinking_fits_the_series() -> None:
@@ -59,7 +59,7 @@ def test_extra_file_adds_and_replaces(tmp_path: Path) -> None:
         + ENTRY.replace("models.m", 'models."gemini-2.5-flash"').replace("price_in = 1.0", "price_in = 9.0"),
         encoding="utf-8",
     )
-    assert find_model("gemini-9", kind="generate", today=TODAY, extra=extra).prices(batch=True, on=TODAY) == (0.9, 1.0)
+    assert find_model("gemini-9", kind="generate", today=TODAY, extra=extra).prices("batch", on=TODAY) == (0.9, 1.0)
     assert find_model("gemini-2.5-flash", kind="generate", today=date(2027, 1, 1), extra=extra).price_in == 9.0
     assert find_model("gemini-2.5-flash", kind="generate", today=TODAY).price_in == 0.30
 

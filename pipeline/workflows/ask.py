@@ -1,0 +1,156 @@
+"""Ask a question about the first rows of any table, show the answers, and say what all rows would cost and take.
+
+What is asked with is the text of the file that `NAME=` keeps, run as that file is: so the two cannot differ. Nothing is
+recorded of it but a trial, and what that cost; rows and answers are in memory alone.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.batch import folder
+from pipeline.batch.prepare import BatchPlan
+from pipeline.core.declaration import is_query
+from pipeline.core.errors import InputError
+from pipeline.engine.task_file import ENDING, FOLDER, ROWS, ItemsRows, declaration_in, place_in_python
+from pipeline.engine.task_record import task_of_rows
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.models import NO_USAGE, Usage
+from pipeline.tables.cells import rows_of
+from pipeline.tables.findings import excerpt
+from pipeline.tables.source import ItemsFile
+from pipeline.workflows import new_task, preflight, try_out
+from pipeline.workflows.new_task import AnswerField, NewTask, TaskDraft
+from pipeline.workflows.preflight import Preflight
+from pipeline.workflows.try_out import Announce, Confirm, TryReport
+
+FEW = 5
+UNNAMED = "ask"  # what it is called in the accounts where it is not kept
+STAND_IN = "a stand-in answers here: it shows the way, and cannot judge a question or a prompt"
+
+
+class Asking(NamedTuple):
+    """What is to be asked: the question, the fields of an answer, and about what; without a name none is kept."""
+
+    question: str
+    fields: Sequence[AnswerField]
+    new: NewTask
+
+
+@dataclass(repr=False)
+class AskReport:
+    """What was asked: the draft of its file and whether that was kept, all `rows` that hold something, and what came.
+
+    `estimate` says what all rows would come to, None where no reply came.
+    """
+
+    draft: TaskDraft
+    is_kept: bool
+    fields: Sequence[str]
+    rows: int
+    tried: TryReport
+    estimate: Preflight | None
+
+    def __repr__(self) -> str:
+        """Return in a line how it ended."""
+        return f"{self.tried!r} of {self.rows:,} rows"
+
+    @property
+    def answers(self) -> list[dict[str, Any]]:
+        """Return a row for each that was asked about: its key, and its fields, or why there is no valid answer."""
+        return [
+            {self.draft.guess.key: one.id, **(one.answer or {"problem": f"{one.outcome}: {one.reason}".rstrip(": ")})}
+            for one in self.tried.items
+        ]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {
+            **self.draft.document,
+            "file": str(self.draft.path) if self.is_kept else None,
+            "rows": self.rows,
+            "answers": self.answers,
+            "tried": try_out.document(self.tried),
+            "all": None if self.estimate is None else self.estimate.document(),
+        }
+
+
+def prepared(source: Any, question: str, *, fields: str = "", name: str = "", data: Path) -> Asking:
+    """Return what is to be asked, where it can be; nothing is made. `source` is a file, a SELECT, or rows of Python.
+
+    Raises:
+        InputError: the question says nothing, `fields` is no list of fields, the name is taken, or there is no such
+            file.
+    """
+    if not any(map(str.isalnum, question)):
+        raise InputError("Q= asks for nothing; nothing was asked", hint='Q="Praise or blame?" is a question')
+    found = new_task.parse_fields(fields)
+    if name:
+        new_task.check_name(name, data)
+    if isinstance(source, str | Path):
+        table = None if is_query(str(source)) else ItemsFile(Path(source))
+        return Asking(question, found, NewTask(name, str(source), table))
+    if name:
+        raise InputError("rows of Python stand in no file, which name= would keep", hint="write them to a file")
+    return Asking(question, found, NewTask(name, ROWS, ItemsRows(rows_of(source))))
+
+
+def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce, confirm: Confirm) -> AskReport:
+    """Ask about the first rows that hold something; with a name write the file once they were asked.
+
+    Raises:
+        InputError: there is no column of text or no row with one, the name is taken, or it was not confirmed.
+        ConfigurationError: no key, no such model, or a budget has no room.
+    """
+    name = asking.new.name
+    path = Path(FOLDER) / f"{name}{ENDING}" if name else place_in_python(UNNAMED)
+    if name:
+        new_task.check_unused(ws.store, name)
+    draft = new_task.drafted(ws.store, asking.new, path)
+    for note in draft.guess.notes:
+        ws.display.say(note)
+    _check_text(draft, asking.fields)
+    text = new_task.task_text(draft.items, draft.guess, what=draft.what, question=asking.question, fields=asking.fields)
+    declaration = declaration_in(text.encode(), name or UNNAMED, path)
+    task = task_of_rows(declaration, path, draft.rows.columns, ws.settings, at=ws.now())
+    folder.seal_dead(ws)
+    ids = task.take(draft.rows, store=ws.store, first=size, at=ws.now(), display=ws.display)
+    if not ids:
+        raise InputError(f"no row of {draft.what} holds a text to ask about; nothing was asked")
+    beside = replace(ws, task=task)
+    if ws.backend == "local":
+        beside.tell_backend()
+        ws.display.say(STAND_IN)
+    tried = try_out.ask_about(beside, ids, announce=announce, confirm=confirm)
+    if all(one.judgement is None for one in tried.items):
+        tried.check()
+    is_kept = bool(name) and not (tried.stopped or tried.interrupted)
+    if is_kept:
+        new_task.write_new(path, text)
+    names = [one.name for one in asking.fields]
+    return AskReport(draft, is_kept, names, task.total, tried, _for_all(beside, task.total, tried))
+
+
+def _check_text(draft: TaskDraft, fields: Sequence[AnswerField]) -> None:
+    """Pass where there is a text to ask about, or an image where nothing of a text is to be quoted."""
+    guess, quotes = draft.guess, any(one.kind == "quote" for one in fields)
+    if not (guess.can_be_quoted or (guess.images and (guess.text or not quotes))):
+        there = excerpt(", ".join(draft.rows.columns))
+        what = "a text to quote" if guess.images else "a text to ask about"
+        said = f"{draft.what} has no column that holds {what}; nothing was asked. Found: {there}"
+        raise InputError(said, hint="`make new-task` writes a file in which `prompt=` names any columns")
+
+
+def _for_all(ws: OpenWorkspace, rows: int, tried: TryReport) -> Preflight | None:
+    """Return what all rows would come to, each as those in the mean that were asked."""
+    used = [one.usage for one in tried.items if one.usage.prompt]
+    if not used:
+        return None
+    each, settings = sum(used, NO_USAGE), ws.settings
+    tokens_in, tokens_out = (round(one * rows / len(used)) for one in (each.prompt, each.answer + each.thoughts))
+    batches = math.ceil(max(rows / settings.batch_rows, tokens_in / settings.batch_tokens))
+    usage = Usage(prompt=tokens_in, answer=tokens_out)
+    return preflight.estimate_plan(ws, BatchPlan(rows, batches, rows, counted_in=tokens_in, usage=usage))

@@ -1,0 +1,93 @@
+"""Our own calls at half price: what is shed is asked again, and what served is what is paid."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from tests.acceptance.product import BATCH_PRICE, TIERS, Workspace
+from tests.acceptance.steps import Fate
+from tests.outside.answers import user_text
+from tests.outside.server import Outside
+
+KILLS, AT_ONCE, KILLED = 10, 4, -9
+PEOPLE = 60
+
+
+def cost_of(one: dict[str, Any], tier: str) -> float:
+    """Return what a request cost that was served by a tier, in USD."""
+    tokens = (one["tokens_in"], one["tokens_out"])
+    return float(TIERS[tier] * sum(count * price for count, price in zip(tokens, BATCH_PRICE, strict=True)) / 1e6)
+
+
+def check_paid(workspace: Workspace, outside: Outside) -> None:
+    """Hold that each answer cost what the tier costs that served it, one of them where it was asked twice."""
+    answered = [one for one in workspace.asked() if one["outcome"] == "answered"]
+    assert len(answered) == PEOPLE + 1
+    for one in answered:
+        told = f"law number {int(one['item']) - 1}."  # whose ids count from 1
+        tiers = {tier for request, tier in outside.tiers if told in user_text(request)}
+        assert one["cost"] in [pytest.approx(cost_of(one, tier)) for tier in tiers], one
+
+
+def test_what_is_shed_and_killed_is_asked_until_all_is_answered_and_paid_as_served(
+    elsewhere: Workspace, outside: Outside
+) -> None:
+    """A third is shed, a tenth served as standard; who dies loses no more than the calls that were under way."""
+    chance = random.Random(5)  # noqa: S311 - no secret
+    outside.troubles.shed, outside.troubles.downgraded = 0.33, 0.1
+    elsewhere.settings |= {"CONCURRENCY": "1"}
+    elsewhere.people(PEOPLE)
+    killed = 0
+    for _ in range(KILLS):
+        fate = Fate(chance.randrange(1, 60), chance.choice(("before", "after")))
+        killed += elsewhere.run("tag", mode="flex", fate=fate).code == KILLED
+    assert " answered before, not asked again ($0.0" in elsewhere.do("tag", mode="flex").err
+    elsewhere.put("new.json", json.dumps({"username": "eve", "bio": f"I teach water law number {PEOPLE}."}))
+    elsewhere.do("add", "new.json", mode="priority")
+    assert elsewhere.states() == {"tagged": PEOPLE + 1}
+    assert {one["way"] for one in elsewhere.batches()} == {"flex", "priority"}
+    asked = outside.kept.questions()
+    assert (len(asked), killed > 1, sum(asked.values()) - len(asked) <= killed) == (PEOPLE + 1, True, True)
+    check_paid(elsewhere, outside)
+
+
+@pytest.mark.parametrize(("if_shed", "ways"), [("batch", ["flex", "batch"]), ("live", ["flex", "live"])])
+def test_after_the_deadline_what_was_shed_goes_as_was_said(
+    elsewhere: Workspace, outside: Outside, if_shed: str, ways: list[str]
+) -> None:
+    """By batch, or live; never unasked."""
+    outside.troubles.shed = 1.0
+    elsewhere.people(5)
+    done = elsewhere.do("tag", mode="flex", deadline="1s", if_shed=if_shed, wait=True)
+    assert "the deadline is over: 5 people" in done.err
+    assert elsewhere.states() == {"tagged": 5}
+    assert [one["way"] for one in elsewhere.batches()] == ways
+
+
+def test_full_price_is_asked_first(elsewhere: Workspace) -> None:
+    """Where nothing cheaper is in time, a person says so; MODE=live does."""
+    elsewhere.people(2000)
+    done = elsewhere.do("tag", deadline="50s", code=2)
+    assert "MODE=live" in done.err
+    assert elsewhere.batches() == []
+
+
+def test_a_model_that_flex_does_not_serve_is_refused(elsewhere: Workspace) -> None:
+    """Before anything is asked."""
+    elsewhere.put("models.toml", MODEL)
+    elsewhere.people(1)
+    done = elsewhere.do("tag", mode="flex", code=2, MODELS_FILE=elsewhere.home / "models.toml")
+    assert "is not served by flex" in done.err
+    assert elsewhere.batches() == []
+
+
+MODEL = """[models."gemini-3.5-flash-lite"]
+kind = "generate"
+price_in = 0.30
+price_out = 2.50
+priced_on = 2026-10-07
+source = "a test"
+flex = false
+"""
