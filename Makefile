@@ -104,7 +104,7 @@ score: setup ## recompute all findability scores
 index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the previous build back; WORSE_OK=1 passes the gate of judged questions
 search: setup ## find the experts who fit a question, or rows of TASK: Q="who knows water law" K=10 RANK=words or vectors TAG=law MIN_SCORE=60 WHERE="hourly_rate < 120" LIKE=username
 add-expert: setup ## add one new person from EXPERT=file.json, tagged at once; MAP="bio=About me"
-items: setup ## list items, passages with TASK=passages, or rows with TASK=yours, by a part of what they are called: FIND=text STATE=parked TAG=law EXTRACTOR=version MIN_SCORE=40 MAX_SCORE=60 SORT=-username FIELDS=username,bio LIMIT=20 AFTER=id; COUNTS=1 counts them, TO=view.csv writes all
+items: setup ## list items, passages with TASK=passages, or rows with TASK=yours, by a part of what they are called: FIND=text STATE=parked TAG=law EXTRACTOR=version MIN_SCORE=40 MAX_SCORE=60 WHERE="stars < 3" SORT=-username FIELDS=username,bio LIMIT=20 AFTER=id; COUNTS=1 counts them, TO=view.csv writes all
 show: setup ## show everything known about one person, EXPERT=username or a part of the name, or of any task TASK= ITEM=key; RAW=1
 tags: setup ## count the tags of people, and merge those that say the same: FIND=text K=20 MERGE="ml=machine learning" UNDO=1 WHO=name; or edit those of one person: EXPERT=username ADD="law; ml" REMOVE=tag RENAME="old=new" UNDO=1
 log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each; RAW=1

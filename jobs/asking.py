@@ -34,6 +34,7 @@ from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.report import KEYS, Amounts, BatchSummary, list_batches
 from pipeline.batch.submit import Submitted
+from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.text import first_few
 from pipeline.engine.questions import check_any_items
 from pipeline.engine.task import Words
@@ -423,7 +424,9 @@ def _show_live(report: rounds.Report, words: Words) -> None:
     parts = [f"{asked.answered:,} {words.done}"]
     if report.skipped:
         parts.append(f"{report.skipped:,} skipped")
-    parts += [f"{count:,} failed ({reason})" for reason, count in asked.failed.most_common()]
+    for reason, count in asked.failed.most_common():
+        is_aside = reason.startswith(SUPPORTS_NONE)
+        parts.append(f"{count:,} set aside: {reason}" if is_aside else f"{count:,} failed ({reason})")
     if asked.elsewhere:
         parts.append(f"{asked.elsewhere:,} answered or claimed elsewhere")
     if report.unasked:

@@ -33,6 +33,7 @@ from jobs.variables import as_typed, is_by_make, read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage
 from pipeline.core.settings import BUILT_IN
+from pipeline.core.states import fate_of
 from pipeline.engine.task import ExportWanted
 from pipeline.experts import tags
 from pipeline.experts.tags import Document, TagChange
@@ -48,6 +49,9 @@ WORDS = {"no_bio": "without a bio (cannot be searched)", "with_concepts": "with 
 Find = Annotated[tuple[str, ...], Taken(None, NAME)]
 State = Annotated[str | None, Taken("Only those in this state, such as untagged or parked.")]
 MaxScore = Annotated[float | None, Taken("Only with this score or a lower one.", NUMBER)]
+Where = Annotated[
+    str, Taken("Only those of which it holds: stars < 3 AND NOT verdict = 'praise'.", metavar="CONDITION")
+]
 Sort = Annotated[str | None, Taken("By this column; -COLUMN has the largest first.")]
 Fields = Annotated[str, Taken("Show these columns.", metavar="NAME,…")]
 After = Annotated[str | None, Taken("Go on behind this id, as the page before says.", NAME)]
@@ -67,6 +71,7 @@ def main(
     extractor: Of = None,
     min_score: MinScore = None,
     max_score: MaxScore = None,
+    where: Where = "",
     sort: Sort = None,
     fields: Fields = "",
     after: After = None,
@@ -78,10 +83,11 @@ def main(
     """List items that hold all words of FIND, or all items, whatever their state; those of TASK=.
 
     People are looked for in username, name, title, company and tags, passages in id, source and text, rows of your own
-    task in all columns, in any case. A page ends by saying how to get the next one. With --to all of them are written
-    to a CSV file; with --counts they are counted, by tags and versions up to 100,000 rows.
+    task in all columns and answers, in any case; --where names these. A page ends by saying how to get the next one.
+    With --to all of them are written to a CSV file; with --counts they are counted, by tags and versions up to 100,000
+    rows.
     """
-    which = ItemFilter(find, state, _names(tag), extractor, min_score, max_score)
+    which = ItemFilter(find, state, _names(tag), extractor, min_score, max_score, where)
     told: Any = {"sort": sort, "fields": _names(fields) or None}
     with read_workspace() as ws:
         found, word = items.run(ws), ws.task.words.one
@@ -133,7 +139,9 @@ def export_all(
     ] = None,
     best: Annotated[bool, Taken("Only the concepts of best-concepts.")] = False,
     extractor: Version = None,
-    rows: Annotated[str | None, Taken("A row for each member of this list.", metavar="FIELD")] = None,
+    rows: Annotated[
+        str | None, Taken("A row for each member of this list; LIST.INNER is one within.", metavar="FIELD")
+    ] = None,
     cost: Annotated[bool, Taken("What each answer took: tokens and USD.")] = False,
     overwrite: Overwrite = False,
 ) -> Report | None:
@@ -294,7 +302,7 @@ def _show_status(report: status.StatusReport) -> None:
     print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
     print_line(f"{report.subject:<11}{_counted(document[report.subject], document.get('stale'))}")
     for reason, count in document["parked"].items():
-        print_line(f"           parked {count:,}: {reason}")
+        print_line(f"           {fate_of(reason)} {count:,}: {reason}")
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
     print_line(f"batches    {batches or 'none'}")
     for one in report.open_batches:

@@ -38,8 +38,9 @@ class Terminal:
         _message(line, "yellow")
 
     def error(self, line: str) -> None:
-        """Print the error that stopped the command."""
-        _coloured(f"{_time(sys.stderr)}error: {printable(quoted_as_typed(line))}", "red")
+        """Print the error that stopped the command; what stands on lines of its own is indented."""
+        said = "\n  ".join(printable(one) for one in quoted_as_typed(line).split("\n"))
+        _coloured(f"{_time(sys.stderr)}error: {said}", "red")
 
     def hint(self, line: str) -> None:
         """Print what to type next, in the form in which this command was typed."""

@@ -22,6 +22,7 @@ from jobs.command import (
 )
 from jobs.output import Terminal, plural, print_fields, print_line, print_table, print_text, raw_writer, usd
 from pipeline.core.quotes import is_stored_quotation, leaves, likeness_told, shown_value
+from pipeline.core.states import fate_of
 from pipeline.engine.task import Words
 from pipeline.experts import show as person
 from pipeline.experts.tags import BY_HAND
@@ -72,11 +73,15 @@ DAY_S = 86_400
 FORGOTTEN = "it was forgotten"
 
 
+def _state(document: Mapping[str, Any]) -> str:
+    return fate_of(document["parked"]) if document["parked"] and document["state"] == "parked" else document["state"]
+
+
 def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     fields = [(document["task"], document["name"])]
     fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
     why = f": {document['parked']}" if document["parked"] else ""
-    fields.append(("state", f"{document['state'] or 'not known'}{why}"))
+    fields.append(("state", f"{_state(document) or 'not known'}{why}"))
     if document["changed_at"] is not None:
         fields.append(("changed", _changed(document["changed_at"], is_stale=document["stale"])))
     for answer in document["answers"]:
@@ -218,7 +223,7 @@ def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
         fields.append((name, shown))
     where = f" in batch {document['batch']}" if document["batch"] is not None else ""
     why = f": {document['parked']}" if document["parked"] else ""
-    state = "no bio (cannot be searched)" if document["state"] == "no_bio" else document["state"]
+    state = "no bio (cannot be searched)" if document["state"] == "no_bio" else _state(document)
     fields.append(("state", f"{state}{where}{why}"))
     fields += [("answer", _origin(answer)) for answer in document["answers"] if answer["extractor"] != BY_HAND]
     fields += [("edit", "{0}, {2} {1}: {3}".format(*edit_cells(edit))) for edit in document["edits"]]
@@ -294,7 +299,7 @@ def try_some(
     n: Annotated[int | None, Taken("How many to try; 3 without it.", COUNT)] = None,
     item: Annotated[str | None, Taken("The one to try, whatever its state.", NAME)] = None,
     seed: Seed = None,
-    a: Annotated[str | None, Taken("A version, a model, or a task's file, beside --b.", metavar="WAY")] = None,
+    a: Annotated[str | None, Taken("A version, a model, a task's file, or `draft`, beside --b.", metavar="WAY")] = None,
     b: Annotated[str | None, Taken("Another one, on the same items.", metavar="WAY")] = None,
 ) -> Report:
     """Ask about a few items of TASK at once, and show what is sent, what comes back, tokens, cost and time.
@@ -304,7 +309,7 @@ def try_some(
     Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
 
     With --a and --b two ways stand side by side on a sample: a version (its number) by its stored answers, a model or
-    the file of a task by asking now.
+    the file of a task by asking now, and `draft` by what TASK's own file asks now.
     """
     if (a is None) != (b is None) or (a is not None and (a == b or item is not None)):
         raise click.UsageError("--a and --b are two ways, and no --item goes with them")
@@ -335,10 +340,14 @@ def _show_tried(report: TryReport, words: Words) -> None:
         _show_end(one)
     asked = [one for one in report.items if one.calls]
     tried = f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(report.cost)}"
-    told = f"{tried}; no answer was stored"
+    told, after = f"{tried}; no answer was stored", words.again
+    if report.draft_of:
+        version = report.draft_of.partition("@")[2]
+        told = f"draft of version {version}: {told}"
+        after = f"set version={int(version) + 1} in its file, then {after}"
     is_good = any(one.answer is not None for one in asked)
     print_text("")
-    print_line(told + (f". Next: {words.again}" if is_good else ""))
+    print_line(told + (f". Next: {after}" if is_good else ""))
 
 
 def _two_ways(report: try_out.PairReport) -> Report:
@@ -352,6 +361,9 @@ def _two_ways(report: try_out.PairReport) -> Report:
                 print_text(f"{letter}: {said}" if isinstance(said, str) else f"{letter}:", indent=INDENT)
                 if not isinstance(said, str):
                     _print_values(said, INDENT * 2)
+        print_text("")
+        for name, count in report.agreement.items():
+            print_text(f"{name}: the same in {count} of {report.compared}", indent=INDENT)
         alike = sum(one.said[0] == one.said[1] for one in report.pairs)
         print_line(f"A is {report.sides[0]}, B {report.sides[1]}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
 
@@ -359,7 +371,8 @@ def _two_ways(report: try_out.PairReport) -> Report:
         for asked in report.asked:
             asked.check()
 
-    return Report({"a": report.sides[0], "b": report.sides[1], "items": items, "cost": cost}, show, check)
+    told = {"a": report.sides[0], "b": report.sides[1], "items": items, "cost": cost}
+    return Report(told | {"agreement": report.agreement, "compared": report.compared}, show, check)
 
 
 def _print_values(answer: Mapping[str, Any], indent: str) -> None:

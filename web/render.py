@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.quotes import is_quotation, likeness_told
+from pipeline.core.states import fate_of
 from pipeline.core.text import first_few
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
@@ -181,6 +182,7 @@ def as_marked(text: str, quotations: Iterable[tuple[int, int, str]]) -> Markup:
 
 _templates.tests["quotation"] = is_quotation
 _templates.filters["likeness_told"] = likeness_told
+_templates.filters["fate"] = fate_of
 _templates.filters |= {
     "indented": as_indented,
     "marked": as_marked,

@@ -4,10 +4,11 @@ A declaration says nothing of how it is carried out; `pipeline.engine.declared` 
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Generic, Self, get_args, get_origin
 
 from typing_extensions import TypeVar
 
@@ -26,7 +27,7 @@ MAX_COLUMN = 63  # bytes; PostgreSQL cuts longer names
 _PLACE = re.compile(r"\{([^\W\d]\w*)\}")
 _QUERY = re.compile(r"(?:select|with)(?:[\s(*\"'`\[]|/\*|--)", re.IGNORECASE)  # and not `select.csv`
 _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Mapping: "a mapping"}
-_NOT_BY_TYPE = ("answer", "key", "examples", "check", "images")  # members that are looked at by themselves
+_NOT_BY_TYPE = ("answer", "items", "key", "examples", "check", "images")  # members that are looked at by themselves
 RESOLUTIONS = ("low", "medium", "high")  # of images, as the API knows them
 THINKING: Mapping[str, type] = {"thinkingBudget": int, "thinkingLevel": str, "includeThoughts": bool}
 HOTTEST = 2.0  # the API takes temperatures from 0 to it
@@ -36,15 +37,15 @@ HOTTEST = 2.0  # the API takes temperatures from 0 to it
 class Declaration(Generic[A_co]):
     """What to ask about which rows, and what a valid answer is; `answer`, `items` and `prompt` are required.
 
-    `items` is a query where it begins with SELECT or WITH, else the path of a file beside the task's. In `prompt`
-    `{column}` is that column's value, `{job_title}` that of `Job Title`; every other brace is itself.
-    `check(answer, row)` returns why an answer is wrong, or None. `examples` are pairs of a row and its answer. Without
-    `name` a task is called as its file is. A query is of the workspace's database, or of the one whose address is its
-    `source`, which may be $NAME, a variable of the environment or of `.env`.
+    `items` is a query where it begins with SELECT or WITH, else the path of a file beside the task's, or a list of
+    rows. In `prompt` `{column}` is that column's value, `{job_title}` that of `Job Title`; every other brace is
+    itself. `check(answer, row)` returns why an answer is wrong, or None. `examples` are pairs of a row and its answer.
+    Without `name` a task is called as its file is. A query is of the workspace's database, or of the one whose address
+    is its `source`, which may be $NAME, a variable of the environment or of `.env`.
     """
 
     answer: type[A_co]
-    items: str
+    items: str | Any  # rows may stand here, too: a list of mappings
     prompt: str
     source: str = field(default="", repr=False)  # it may hold a password
     sheet: str = ""  # of an .xlsx file; the first where it is empty
@@ -69,85 +70,114 @@ class Declaration(Generic[A_co]):
     image_side: int = 768  # pixels of the longer side, at the most
     media_resolution: str | None = None  # of `RESOLUTIONS`; None: what is usual with the model
 
-    def __post_init__(self) -> None:
-        """Refuse members of another kind than they are declared with, and names that no table can have."""
-        for one in fields(self):
-            value: Any = getattr(self, one.name)
+    def __new__(cls, **given: Any) -> Self:
+        """Refuse members that are none, are missing, or of another kind, and names that no table can have; all at once.
+
+        Raises:
+            DeclarationError: what is wrong; one that is read of a pickle was judged when it was made.
+        """
+        if given:
+            cls._check(given)
+        return super().__new__(cls)
+
+    @classmethod
+    def _check(cls, given: Mapping[str, Any]) -> None:
+        faults, sound = list[InputError](), dict[str, Any]()
+        for name in given.keys() - MEMBERS:
+            near = get_close_matches(name, MEMBERS, n=1)
+            faults.append(InputError(f"Task has no member {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")))
+        for one in fields(cls):
+            value, default = given.get(one.name, one.default), "-" if one.default is MISSING else one.default
             kinds: list[Any] = [get_origin(kind) or kind for kind in get_args(one.type) or [one.type]]
             takes = (*kinds, int) if float in kinds else tuple(kinds)
-            if one.name in _NOT_BY_TYPE or (isinstance(value, takes) and isinstance(value, bool) == (bool in kinds)):
-                continue
-            shown = repr(value) if one.repr else type(value).__name__
-            raise InputError(f"{one.name}= must be {_KINDS[kinds[0]]}, not {shown}")
-        answer: Any = self.answer
-        if not isinstance(answer, type) or "root" in getattr(answer, "model_fields", ["root"]):
-            raise InputError(f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}")
-        for member in ("name", "table"):
-            self._check_name(member)
-        self._check_values()
-        self._check_parameters()
+            is_by_type = one.name not in _NOT_BY_TYPE
+            if value is MISSING:
+                faults.append(InputError(f"{one.name}= is missing"))
+            elif is_by_type and not (isinstance(value, takes) and isinstance(value, bool) == (bool in kinds)):
+                shown = repr(value) if one.repr else type(value).__name__
+                faults.append(InputError(f"{one.name}= must be {_KINDS[kinds[0]]}, not {shown}"))
+            else:
+                default = value
+            sound[one.name] = default
+        declared = super().__new__(cls)
+        vars(declared).update(sound)
+        if faults := [*faults, *declared._faults()]:
+            raise DeclarationError(faults, declared)
 
-    def _check_values(self) -> None:
+    def _faults(self) -> Iterator[InputError]:
+        answer: Any = self.answer
+        if answer != "-" and (not isinstance(answer, type) or "root" in getattr(answer, "model_fields", ["root"])):
+            yield InputError(f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}")
+        for member in ("name", "table"):
+            yield from self._faults_of_name(member)
+        yield from self._faults_of_values()
+        yield from self._faults_of_images()
+        yield from self._faults_of_parameters()
+
+    def _faults_of_values(self) -> Iterator[InputError]:
         for member in ("version", "image_side"):
             if getattr(self, member) < 1:
-                raise InputError(f"{member}= counts from 1, and is {getattr(self, member)}")
-        for member in ("items", "prompt"):
-            if not getattr(self, member).strip():
-                raise InputError(f"{member}= is empty")
-        self._check_place()
-        keys: Sequence[Any] = self.keys
-        if not keys or not all(isinstance(one, str) and one for one in keys):
-            raise InputError(f"key= must name a column or several, not {self.key!r}")
-        if len(set(keys)) < len(keys):
-            raise InputError(f"key= names a column twice: {self.key!r}")
-        self._check_images()
+                yield InputError(f"{member}= counts from 1, and is {getattr(self, member)}")
+        yield from self._faults_of_items()
+        keys: Any = [self.key] if isinstance(self.key, str) else self.key
+        if not isinstance(keys, list | tuple) or not keys or not all(isinstance(one, str) and one for one in keys):
+            yield InputError(f"key= must name a column or several, not {self.key!r}")
+        elif len(set(keys)) < len(keys):
+            yield InputError(f"key= names a column twice: {self.key!r}")
         if self.check is not None and not callable(self.check):
-            raise InputError(f"check= must be a function of an answer and its row, not {self.check!r}")
+            yield InputError(f"check= must be a function of an answer and its row, not {self.check!r}")
         pairs: Any = self.examples
         if not (isinstance(pairs, list | tuple) and all(map(_is_example, pairs))):
-            raise InputError("examples= must be a list of pairs: a row ({column: value}) and its answer")
+            yield InputError("examples= must be a list of pairs: a row ({column: value}) and its answer")
 
-    def _check_place(self) -> None:
-        if not self.is_query and ("\n" in self.items or ";" in self.items):
-            raise InputError("items= is no path of a file, and a query begins with SELECT or WITH")
+    def _faults_of_items(self) -> Iterator[InputError]:
+        items: Any = self.items
+        for member, value in (("items", items), ("prompt", self.prompt)):
+            if isinstance(value, str) and not value.strip():
+                yield InputError(f"{member}= is empty")
+        if not isinstance(items, str):
+            if not (isinstance(items, list | tuple) and all(isinstance(one, Mapping) for one in items)):
+                yield InputError(f"items= must be a text or a list of rows ({{column: value}}), not {items!r:.80}")
+        elif not self.is_query and ("\n" in items or ";" in items):
+            yield InputError("items= is no path of a file, and a query begins with SELECT or WITH")
         if self.source and not self.is_query:
-            raise InputError("source= is the database of a query, and items= is none", hint="begin it with SELECT")
-        if self.sheet and self.is_query:
-            raise InputError("sheet= is of a file, and items= is a query", hint="leave out either")
+            yield InputError("source= is the database of a query, and items= is none", hint="begin it with SELECT")
+        if self.sheet and (self.is_query or not isinstance(items, str)):
+            yield InputError("sheet= is of a file, and items= is none", hint="leave out either")
 
-    def _check_images(self) -> None:
+    def _faults_of_images(self) -> Iterator[InputError]:
         images: Any = self.images
         if not isinstance(images, list | tuple) or not all(isinstance(one, str) and one for one in images):
-            raise InputError(f"images= must be a list of columns, not {images!r}")
+            yield InputError(f"images= must be a list of columns, not {images!r}")
         if self.media_resolution not in (None, *RESOLUTIONS):
-            raise InputError(
+            yield InputError(
                 f"media_resolution= is {self.media_resolution!r}", hint=f"it takes {', '.join(RESOLUTIONS)}"
             )
 
-    def _check_parameters(self) -> None:
+    def _faults_of_parameters(self) -> Iterator[InputError]:
         if self.max_output_tokens is not None and self.max_output_tokens < 1:
-            raise InputError(f"max_output_tokens= must be 1 or more, and is {self.max_output_tokens}")
+            yield InputError(f"max_output_tokens= must be 1 or more, and is {self.max_output_tokens}")
         if self.temperature is not None and not 0 <= self.temperature <= HOTTEST:
-            raise InputError(f"temperature= lies between 0 and {HOTTEST:g}, and is {self.temperature}")
+            yield InputError(f"temperature= lies between 0 and {HOTTEST:g}, and is {self.temperature}")
         for name, value in (self.thinking or {}).items():
             kind = THINKING.get(name)
             if kind is None or not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-                raise InputError(f"thinking= holds {name!r}: {value!r}", hint=f"it takes {', '.join(THINKING)}")
+                yield InputError(f"thinking= holds {name!r}: {value!r}", hint=f"it takes {', '.join(THINKING)}")
         if {"thinkingBudget", "thinkingLevel"} <= (self.thinking or {}).keys():
-            raise InputError("thinking= holds thinkingBudget and thinkingLevel, which exclude each other")
+            yield InputError("thinking= holds thinkingBudget and thinkingLevel, which exclude each other")
         for name, bounds in (self.gates or {}).items():
             is_right = isinstance(bounds, str | int | float) and not isinstance(bounds, bool)
             if not is_right or {",", "="} & {*f"{name}{bounds}"}:
-                raise InputError(f"gates= holds {name!r}: {bounds!r}", hint='write it like gates={"answered": 0.95}')
+                yield InputError(f"gates= holds {name!r}: {bounds!r}", hint='write it like gates={"answered": 0.95}')
 
-    def _check_name(self, member: str) -> None:
+    def _faults_of_name(self, member: str) -> Iterator[InputError]:
         value = getattr(self, member)
         if value and not NAME.fullmatch(value):
-            raise InputError(
+            yield InputError(
                 f"{member}={value!r} must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
             )
         if value in RESERVED or value.startswith("findable_"):
-            raise InputError(f"{member}={value!r} is the name of something that is built in")
+            yield InputError(f"{member}={value!r} is the name of something that is built in")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -162,7 +192,7 @@ class Declaration(Generic[A_co]):
     @property
     def is_query(self) -> bool:
         """Return whether the items come from a query, and not from a file."""
-        return is_query(self.items)
+        return isinstance(self.items, str) and is_query(self.items)
 
     def valid_answer(self, answer: Any) -> "tuple[BaseModel | None, str]":
         """Return a valid answer, or None and the first thing that is wrong with it."""
@@ -188,12 +218,22 @@ class Declaration(Generic[A_co]):
 MEMBERS = frozenset(one.name for one in fields(Declaration))
 
 
+class DeclarationError(InputError):
+    """A declaration is wrong: `faults` are all that is, each of a member, `declared` what it is without them."""
+
+    def __init__(self, faults: Sequence[InputError], declared: Declaration) -> None:
+        """Say the faults, each on a line where there are several."""
+        several = f"the task has {len(faults)} faults:\n" if len(faults) > 1 else ""
+        super().__init__(several + "\n".join(one.message for one in faults), hint=faults[0].hint)
+        self.faults, self.declared = faults, declared
+
+
 @dataclass(frozen=True, kw_only=True)
 class BuiltInDeclaration(Declaration[A_co]):
     """A declaration that comes with findable, under a name that no other task may have."""
 
-    def _check_name(self, member: str) -> None:
-        """Pass: the name is its own."""
+    def _faults_of_name(self, member: str) -> Iterator[InputError]:  # noqa: ARG002 - the name is its own
+        return iter(())
 
 
 def _is_example(one: Any) -> bool:

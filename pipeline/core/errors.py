@@ -49,6 +49,10 @@ class ConfigurationError(FindableError):
     exit_code = 3
 
 
+class QuestionChangedError(ConfigurationError):
+    """What a task's file asks changed under a version that was used; nothing was asked."""
+
+
 class RefusedRowError(ConfigurationError):
     """A table of another program refuses a row; `reason` says why, without what the row holds."""
 

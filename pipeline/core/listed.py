@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 class ItemFilter(NamedTuple):
     """Which items to list: those that hold all of some words and tags, in one state, of a version, with such a score.
 
+    `where` is a condition on their columns and on the fields of their answers, as `pipeline.core.where` reads it.
+
     None is any. `extractor` is a version, or one with its model behind a slash.
     """
 
@@ -17,6 +19,7 @@ class ItemFilter(NamedTuple):
     extractor: str | None = None
     min_score: float | None = None
     max_score: float | None = None
+    where: str = ""
 
 
 class ItemsWanted(NamedTuple):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipeline.core.locate import SearchableText
 
 MAX_PATH = 80  # characters of a field's path in a reason
+NOT_THERE = "is not in the text"  # in the reason of an answer whose quotation is missing there
+NONE_THERE = "no quote is in the passage"  # the reason of an answer of which none is
 MAX_TOLD = 60  # characters of a quotation in a reason
 FORMAT = "quotation"  # of the text in a JSON schema
 OPTIONAL = "optional quotation"  # of one that may be missing from the text
@@ -176,7 +178,7 @@ class _MissingError(Exception):
         """Make the reason of a field's path, what is another in the text, and the beginning of the quotation."""
         told = escape_invisible(quote[: 2 * MAX_TOLD], most=MAX_TOLD)
         but = f", which has another {why}" if why else ""
-        super().__init__(f'{escape_invisible(path, most=MAX_PATH)} is not in the text{but}: "{told}"')
+        super().__init__(f'{escape_invisible(path, most=MAX_PATH)} {NOT_THERE}{but}: "{told}"')
 
 
 def located(answer: "BaseModel", text: str) -> "tuple[BaseModel | None, str]":

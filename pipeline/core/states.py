@@ -88,6 +88,14 @@ def is_known_state(word: str | None) -> bool:
     return (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_") in REMOTE_STATES
 
 
+SUPPORTS_NONE = "the text supports no"  # how the reason begins why an item is parked that holds nothing to be said
+
+
+def fate_of(reason: str) -> str:
+    """Return what a person reads of an item that is parked for a reason: where its text is why, nothing failed."""
+    return "set aside" if reason.startswith(SUPPORTS_NONE) else "parked"
+
+
 class Outcome(StrEnum):
     """What became of one request of a batch; exactly one of these, or the batch is not ingested."""
 

@@ -52,6 +52,7 @@ from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables import write_to
 from pipeline.tables.cells import compact_json, value_text
+from pipeline.tables.condition import Cell, listed_where, mentioned
 from pipeline.tables.export import answers_rows, encoded
 from pipeline.tables.fill import HASH, KEY, VALUES, ItemsSpec, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
@@ -171,7 +172,7 @@ class DeclaredTask(Task):
     def row_images(self) -> RowImages:
         """Return the images of rows: below the folder that is set, else beside the items' file, else the task's."""
         record, side = self.record, self.declaration.image_side
-        beside = Path(record.path if record.is_query else record.items)
+        beside = Path(record.path if record.is_query or record.items == ROWS else record.items)
         is_ours = built_in(record.name) is not None  # whose rows have whole paths
         folder = Path("/") if is_ours else self.settings.folder or beside.parent
         return RowImages(self.images, record.words["asked"], folder, side, self.settings.refresh)
@@ -497,6 +498,19 @@ def _words(value: Any) -> Iterator[str]:
         yield value_text(value)
 
 
+def _answer_cells(tx: Connection, task: DeclaredTask, fields: Mapping[str, str]) -> dict[str, Cell]:
+    """Return the fields of the answer to a row that was applied last, by the names of their columns."""
+    kinds, mine, key = dict(task.record.fields), record_of_answers.c, task.table(tx).item_id
+
+    def holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+        return key.in_(select(mine.item_id).where(answers.is_shown(task.name), condition))
+
+    return {
+        name: Cell(partial(row_cell, tx, mine.answer, field), holds, kinds[field] == JSON)
+        for name, field in fields.items()
+    }
+
+
 def _value_of(name: str, row: Mapping[str, Any]) -> Any:
     return values_in(row[VALUES]).get(name)
 
@@ -513,6 +527,8 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     names = [name for name, _ in record.fields]
     fields = {f"answer_{name}" if name in columns else name: name for name in names}
     whose = f"answer_{EXTRACTOR}" if EXTRACTOR in columns else EXTRACTOR
+    said = _answer_cells(tx, task, fields)
+    cells = {name: Cell(partial(row_cell, tx, values, name), lambda one: one) for name in record.columns} | said
     return Grid(
         table=items,
         cells=(KEY, VALUES, REASON, HASH, CHANGED),
@@ -520,6 +536,8 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
         usual=asked,
         in_state={UNUSABLE: [WHY]} if task.images else {},
         searched=(items.item_id, *(row_cell(tx, values, name, kind) for name, kind in record.columns.items())),
+        mentioned=partial(mentioned, tx, list(said.values())),
+        where=partial(listed_where, tx, cells=cells),
         tags=tag_facet(tx, record.name, items.item_id),
         versions=version_facet(record.name, items.item_id),
         more=(*fields, whose),

@@ -1,5 +1,6 @@
 """Where a row becomes a request line, whoever answers it: its values stand between tags, and are said to be data."""
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,10 @@ class Question:
         row, answer = example
         shown = {self.places.get(name, name): value for name, value in row.items()}
         valid = self.declared.answer.model_validate(answer)
-        return f"Example:\n{self.filled(shown)}\nAnswer:\n{valid.model_dump_json(by_alias=True)}"
+        model, said = self.declared.answer, valid.model_dump_json(by_alias=True)
+        replied = requests.as_replied(document := json.loads(said), model)
+        said = said if replied == document else json.dumps(replied, ensure_ascii=False)
+        return f"Example:\n{self.filled(shown)}\nAnswer:\n{said}"
 
 
 ROOM = 4  # how much larger the token limit is after an answer was cut by it

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, RefusedRowError
-from pipeline.core.states import Outcome, Way
+from pipeline.core.quotes import NONE_THERE, NOT_THERE
+from pipeline.core.states import SUPPORTS_NONE, Outcome, Way
 from pipeline.engine.task import Answered, Task, WriteResult
 from pipeline.gemini import models, responses
 from pipeline.gemini.models import Model
@@ -193,10 +194,15 @@ def _why_parked(tx: "Connection", task: Task, failed: Sequence[Judgement], *, so
         if one.charged and one.reply is not None and one.reply.is_final:
             reasons[key] = f"{FINAL}: {_told(one)}"
         elif one.charged and spent.get(key, 0) >= answers.MAX_ATTEMPTS:
-            reasons[key] = f"{SPENT.format(n=spent[key])}; last: {_told(one)}"
+            told = f"{SPENT.format(n=spent[key])}; last: {_told(one)}"
+            reasons[key] = f"{SUPPORTS_NONE} quotation: {told}" if _lacks_quotation(one.reason) else told
         elif unserved.get(key, 0) >= most:
             reasons[key] = f"{unserved_by.format(n=unserved[key])}; last: {_told(one)}"
     return reasons
+
+
+def _lacks_quotation(reason: str) -> bool:
+    return reason.startswith(NONE_THERE) or NOT_THERE in reason.partition('"')[0]
 
 
 def _told(judgement: Judgement) -> str:

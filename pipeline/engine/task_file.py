@@ -10,19 +10,19 @@ import ast
 import hashlib
 import io
 import json
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipeline.core.declaration import MEMBERS, NAME, RESERVED, Declaration, column_named
+from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, column_named
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
 from pipeline.gemini.requests import response_schema
@@ -37,6 +37,14 @@ ROOMS = Path(__file__).parents[1]
 _FRONT, _BACK = "<Python: ", ">"
 _tasks: dict[Path, Declaration] = {}  # by their places
 _rows: dict[Path, "ItemsRows"] = {}  # by the places of their tasks
+
+
+class Fault(NamedTuple):
+    """What is wrong with a task's file: its place, what, and what mends it."""
+
+    place: str
+    said: str
+    hint: str = ""
 
 
 def not_asked(said: str, hint: str) -> InputError:
@@ -193,23 +201,64 @@ def _load(path: Path) -> Declaration:
 
 def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
     """Return what the text of a file declares, under a name where it gives none itself; see `load_declaration`."""
+    faults: list[Fault] = []
     with _naming_lines(path):
-        found = _declared(_run(path, source), path)
-    return _checked(found, found.name or name, path)
+        try:
+            found = _declared(_run(path, source), path)
+        except DeclarationError as error:
+            if (line := line_in(error, path)) is None:
+                raise
+            found = error.declared
+            faults = [Fault(_at_fault(path, one, line), one.message, one.hint) for one in error.faults]
+    return _checked(found, found.name or name, path, faults)
 
 
-def _checked(found: Declaration, name: str, path: Path) -> Declaration:
-    if not NAME.fullmatch(name) or name in RESERVED:
+def _checked(found: Declaration, name: str, path: Path, faults: Sequence[Fault] = ()) -> Declaration:
+    """Return a declaration under its name.
+
+    Raises:
+        InputError: it has `faults`, or its name, answer or examples have; all are told.
+    """
+    faults = [*faults]
+    if not found.name and (not NAME.fullmatch(name) or name in RESERVED):
         hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _; names of built-in tasks are taken"
-        raise not_asked(f"{path}: a task cannot be called {name!r}", hint)
-    declaration = replace(found, name=name)
-    _check_answer(declaration, path)
-    for index, (row, answer) in enumerate(declaration.examples):
+        faults.append(Fault(str(path), f"a task cannot be called {name!r}", hint))
+    of_answer = list(_faults_of_answer(found, path))
+    if _is_model(found.answer) and not of_answer:
+        faults += _faults_of_examples(found, path)
+    refuse([*faults, *of_answer], path)
+    if not isinstance(found.items, str):
+        _rows[path] = ItemsRows(found.items)
+        found = replace(found, items=ROWS)
+    return replace(found, name=name)
+
+
+def _faults_of_examples(found: Declaration, path: Path) -> Iterator[Fault]:
+    for index, example in enumerate(found.examples):
         with _naming_lines(path):
-            why = _wrong_example(declaration, row, answer)
-        if why:
-            raise not_asked(f"{at_member(path, 'examples', index=index)}: examples[{index}]: {why}", f"mend {path}")
-    return declaration
+            if why := _wrong_example(found, example):
+                yield Fault(at_member(path, "examples", index=index), f"examples[{index}]: {why}")
+
+
+def refuse(faults: Sequence[Fault], path: Path) -> None:
+    """Pass where there is no fault.
+
+    Raises:
+        InputError: there is; all are told, each with its line.
+    """
+    told = [f"{one.place}: {one.said}" + f" ({one.hint})" * bool(one.hint and len(faults) > 1) for one in faults]
+    if len(told) > 1:
+        several = "\n".join([f"{path} has {len(told)} faults; nothing was asked", *told])
+        raise InputError(several, hint=f"mend {path}")
+    if told:
+        raise not_asked(told[0], faults[0].hint or f"mend {path}")
+
+
+def _at_fault(path: Path, fault: InputError, line: int) -> str:
+    """Return where a member stands that is at fault: its line, else that of the task."""
+    name = re.match(r"(?:Task has no member ')?(\w+)", fault.message)
+    there = any(isinstance(one, ast.keyword) and name and one.arg == name[1] for one in _nodes(path))
+    return at_member(path, name[1]) if name and there else at_line(path, line)
 
 
 def _run(path: Path, source: bytes) -> dict[str, Any]:
@@ -256,7 +305,7 @@ def _naming_lines(path: Path) -> Iterator[None]:
             raise
         raise not_asked(f"{path}, line {line}: {error.message}", error.hint) from error
     except (Exception, SystemExit) as error:  # what ends a program ends its task alone
-        said = _unknown_member(error) or f"{type(error).__name__}: {_first_line(error)}"
+        said = f"{type(error).__name__}: {_first_line(error)}"
         raise not_asked(f"{at_line(path, line_in(error, path))}: {said}", f"mend {path}") from error
 
 
@@ -270,19 +319,9 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "")
 
 
-def _unknown_member(error: BaseException) -> str:
-    """Return what to say of a member of `Task` that there is none of, or that is missing; else nothing."""
-    text = str(error)
-    if not isinstance(error, TypeError) or "Declaration.__init__()" not in text:
-        return ""
-    name = text.rpartition("argument ")[2].strip("'\"")
-    near = get_close_matches(name, MEMBERS, n=1)
-    if "unexpected" in text:
-        return f"Task has no member {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    return text.replace("Declaration.__init__()", "Task").replace("keyword-only ", "")
-
-
-def _check_answer(declaration: Declaration, path: Path) -> None:
+def _faults_of_answer(declaration: Declaration, path: Path) -> Iterator[Fault]:
+    if not _is_model(declaration.answer):
+        return  # told already
     try:
         response_schema(declaration.answer)
         has_quotes(declaration.answer)
@@ -292,11 +331,28 @@ def _check_answer(declaration: Declaration, path: Path) -> None:
         said = f"{type(error).__name__}: {_first_line(error)}"
     else:
         return
-    line = next((one.lineno for one in _nodes(path) if getattr(one, "name", "") == declaration.answer.__name__), None)
-    raise not_asked(f"{at_line(path, line)}: {said}", "answers are made of what Gemini's responseSchema knows")
+    for one in said.splitlines():  # a field each
+        line = _line_of_field(path, one.partition(":")[0]) or _line_of_class(path, declaration.answer.__name__)
+        yield Fault(at_line(path, line), one, "answers are made of what Gemini's responseSchema knows")
 
 
-def _wrong_example(declaration: Declaration, row: Mapping[str, Any], answer: Any) -> str:
+def _is_model(answer: Any) -> bool:
+    return isinstance(answer, type) and hasattr(answer, "model_fields")
+
+
+def _line_of_class(path: Path, name: str) -> int | None:
+    return next((one.lineno for one in _nodes(path) if getattr(one, "name", "") == name), None)
+
+
+def _line_of_field(path: Path, place: str) -> int | None:
+    """Return the line of a field by its path, such as `Answer.parts[].size`; None where the file has several such."""
+    name = place.rpartition(".")[2].rstrip("[]{}")
+    named = [one for one in _nodes(path) if isinstance(one, ast.AnnAssign) and getattr(one.target, "id", "") == name]
+    return named[0].lineno if len(named) == 1 else None
+
+
+def _wrong_example(declaration: Declaration, example: tuple[Mapping[str, Any], Any]) -> str:
+    row, answer = example
     missing = next((one for one in declaration.asked if column_named(one, row) is None), None)
     if missing is not None:
         return f"its row has no {missing!r}, which the prompt names"

@@ -1,11 +1,11 @@
 """Record a task at its first use, hold a changed file against what was recorded, and bring its rows up to date.
 
-A declaration that changed under the same version is refused until the version is raised or the change is accepted:
-else answers to two questions would stand under one name.
+A declaration that changed under a version that was used is refused until the version is raised or the change is
+accepted: else answers to two questions would stand under one name. A draft of it may be tried meanwhile.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in, unread_places
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError, InputError, QuestionChangedError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.core.settings import BUILT_IN, Settings
@@ -23,6 +23,7 @@ from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import Rows, Task
 from pipeline.engine.task_file import (
     ROWS,
+    Fault,
     at_member,
     built_in,
     built_in_names,
@@ -34,7 +35,7 @@ from pipeline.engine.task_file import (
     given_task,
     load_declaration,
     name_in_python,
-    not_asked,
+    refuse,
     tasks_nearby,
 )
 from pipeline.engine.workspace import never_used
@@ -156,16 +157,17 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
 
-def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
-    """Return a task as another file declares it, about the same rows; nothing is recorded.
+def task_beside(task: Task, path: Path | None = None, *, at: datetime) -> Task:
+    """Return a task as another file declares it, or its own does now, about the same rows; nothing is recorded.
 
     Raises:
         InputError: the file is wrong, or names a column that the rows have not.
     """
-    found = find_task_file(str(path), path.parent)
-    assert found is not None  # noqa: S101 - a path is a file, or an error
     before = cast(DeclaredTask, task)
     mine = before.record
+    place = path or Path(mine.path)
+    found = find_task_file(str(place), place.parent)
+    assert found is not None  # noqa: S101 - a path is a file, or an error
     keyed = replace(load_declaration(found), name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
     return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
@@ -223,11 +225,7 @@ def _record_of(declaration: Declaration, path: Path, columns: Mapping[str, str],
     _check_columns(declaration, path, columns)
     names = [MADE_KEY] if declaration.has_made_key else _meant(declaration.keys, columns)
     key = tuple((name, "text" if declaration.has_made_key else columns[name]) for name in names)
-    if wrong := next((pair for pair in key if pair[1] not in KEY_KINDS), None):
-        said = f"the key column {wrong[0]!r} holds {wrong[1]} values; a key is text, whole numbers or UUIDs"
-        hint = 'key= names other columns, and key="row" makes a key of each row'
-        raise InputError(f"{at_member(path, 'key')}: {said}", hint=hint)
-    quotes_in = _quotes_column(declaration, path, columns)
+    quotes_in = _quotes_column(declaration, columns)
     told = {name: getattr(declaration, name) for name in ("model", "label", "index", "refresh", "write_to")}
     told |= {"gates": declaration.bounds, "answer_tokens": answer_size(declaration.answer)}
     told |= {"asked": _meant(declaration.asked, columns), "quotes_in": quotes_in}
@@ -268,21 +266,26 @@ def _items_place(declaration: Declaration, path: Path) -> str:
 
 
 def _check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:
-    """Pass where the items have every column that a declaration names.
+    """Pass where the items have every column that a declaration names, of a kind that it can be there.
 
     Raises:
-        InputError: one is missing; the message names the member, the column, and those there are.
+        InputError: they have not; each fault names the member, the column, and those there are.
     """
+    faults = [
+        Fault(at_member(path, member), f"{member}= {said}", hint)
+        for member, said, hint in _column_faults(declaration, columns)
+    ]
+    refuse(faults, path)
 
-    def refuse(member: str, said: str, hint: str) -> InputError:
-        return not_asked(f"{at_member(path, member)}: {member}= {said}", hint)
 
+def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield each member that names a wrong column, what is wrong, and what mends it."""
     for member in ("prompt", "index", "label"):
         for column, name in unread_places(getattr(declaration, member), columns).items():
             said = f"has {{{column}}}, and a name between braces holds letters, digits and _"
-            raise refuse(member, said, f"write {{{name}}} for the column {column!r}")
+            yield member, said, f"write {{{name}}} for the column {column!r}"
     if not declaration.asked and not declaration.images:
-        raise refuse("prompt", "names no column", "{column} in it stands for that column's value")
+        yield "prompt", "names no column", "{column} in it stands for that column's value"
     named: dict[str, Sequence[str]] = {
         "prompt": declaration.asked,
         "key": () if declaration.has_made_key else declaration.keys,
@@ -291,36 +294,42 @@ def _check_columns(declaration: Declaration, path: Path, columns: Mapping[str, s
         "label": columns_in(declaration.label),
         "images": declaration.images,
     }
+    there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
     for member, wanted in named.items():
-        missing = next((one for one in _meant(wanted, columns) if one not in columns), None)
-        if missing is not None:
-            there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
+        for missing in (one for one in _meant(wanted, columns) if one not in columns):
             hint = HINTS.get(member, "name one of these columns")
-            raise refuse(member, f"names the column {missing!r}, and the items have {there}", hint)
+            yield member, f"names the column {missing!r}, and the items have {there}", hint
+    for name in _meant(named["key"], columns):
+        if (kind := columns.get(name, "text")) not in KEY_KINDS:
+            said = f"names the column {name!r}, which holds {kind} values; a key is text, whole numbers or UUIDs"
+            yield "key", said, 'key= names other columns, and key="row" makes a key of each row'
+    yield from _faults_of_kinds(declaration, columns)
+
+
+def _faults_of_kinds(declaration: Declaration, columns: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     for name in _meant(declaration.images, columns):
-        if columns[name] != "text":
+        if columns.get(name, "text") != "text":
             said = f"names the column {name!r}, which holds {columns[name]} values"
-            raise refuse("images", said, "an image is a path or an address")
+            yield "images", said, "an image is a path or an address"
         if name in _meant(declaration.asked, columns):
-            said = f"names the column {name!r}, whose image goes out before the text"
-            raise refuse("prompt", said, "leave it out of the prompt")
+            yield "prompt", f"names the column {name!r}, whose image goes out before the text", "leave it out"
+    texts = _texts_asked(declaration, columns)
+    is_clear = len(texts) == 1 or "text" in texts or not columns.keys() >= {*_meant(declaration.asked, columns)}
+    if has_quotes(declaration.answer) and declaration.quotes_in is None and not is_clear:
+        said = f"names {len(texts)} columns of text, and the answer has quotations"
+        yield "prompt", said, "quotes_in= names the column in which they must stand"
 
 
-def _quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> str | None:
-    """Return the column in which quotations must stand; None where the answer holds none.
+def _texts_asked(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:
+    return [name for name in _meant(declaration.asked, columns) if columns.get(name) == "text"]
 
-    Raises:
-        InputError: it cannot be told.
-    """
+
+def _quotes_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
+    """Return the column in which quotations must stand; None where the answer holds none."""
     if declaration.quotes_in is not None:
         return column_named(declaration.quotes_in, columns)
-    if not has_quotes(declaration.answer):
-        return None
-    texts = [name for name in _meant(declaration.asked, columns) if columns.get(name) == "text"]
-    if len(texts) == 1 or "text" in texts:
-        return "text" if "text" in texts else texts[0]
-    said = f"{at_member(path, 'prompt')}: the answer has quotations, and the prompt names {len(texts)} columns of text"
-    raise not_asked(said, "quotes_in= names the column in which they must stand")
+    texts = _texts_asked(declaration, columns) if has_quotes(declaration.answer) else []
+    return "text" if "text" in texts else next(iter(texts), None)
 
 
 # ---- how it changes
@@ -421,13 +430,17 @@ def _check_change(
     known = workspace.accepted_question(tx, new.name, new.version)
     if known is None or known[0] == new.fingerprint:
         return []
-    changed = differences(known[1], fingerprint_of(declaration))
+    if not asks.is_version_used(tx, new.name, f"{new.name}@{new.version}"):
+        return []
+    document = fingerprint_of(declaration)
+    changed = differences(known[1], document)
     if not accepted:
+        parts = ["answer" if one == "schema" else one for one in document if known[1].get(one) != document[one]]
         shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")
-        raise ConfigurationError(
-            f"{new.path} changed under version {new.version}, whose answers would then be of two questions: {shown}; "
-            "nothing was changed",
-            hint=f"raise version= to {new.version + 1}, or go on under the same one with ACCEPT_CHANGED=1",
+        raise QuestionChangedError(
+            f"the {' and the '.join(parts)} changed since version {new.version} was used: set version="
+            f"{new.version + 1}, or ACCEPT_CHANGED=1 to keep both under {new.version}; nothing was asked",
+            hint=f"in {new.path}, {shown}; `make try TASK={new.name}` tries it as a draft",
         )
     why = "; ".join(changed)
     workspace.record_event(tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at)

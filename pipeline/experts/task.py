@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table
 
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
+from pipeline.core.states import SUPPORTS_NONE
 from pipeline.engine.task import (
     Answered,
     ExportRows,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 _PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
 _KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
-_SILENT = "the text supports no tag"
+_SILENT = f"{SUPPORTS_NONE} tag"
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {  # of the columns that are indexed, in the order of `metadata.json`

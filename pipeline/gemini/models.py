@@ -328,6 +328,9 @@ def _size(node: Mapping[str, Any], models: Mapping[str, Any]) -> int:
     if "properties" in node:
         named = node["properties"].items()
         return ROUND + sum(ROUND + estimate_tokens(name) + _size(inner, models) for name, inner in named)
+    if isinstance(pairs := node.get("additionalProperties"), Mapping):
+        most = _within(MEMBERS, node.get("minProperties"), node.get("maxProperties"))
+        return ROUND + most * (3 * ROUND + _size({"type": "string"}, models) + _size(pairs, models))
     if node.get("type") == "array":
         return ROUND + _within(MEMBERS, node.get("minItems"), node.get("maxItems")) * _size(node["items"], models)
     return _scalar(node)

@@ -8,13 +8,17 @@ model is one that takes it.
 
 The dialect is a subset of OpenAPI 3.0 with types in capitals (Gemini API reference, `Schema`, read 2026-11): no `$ref`,
 no `$schema`, no `additionalProperties`, no recursion, and an array must say what its items are, or the API refuses the
-whole file. What only narrows a value (a pattern, a length) is left out here and held when the answer is validated.
+whole file. What only narrows a value (a pattern, a length) is left out here and held when the answer is validated. An
+enum of numbers goes out as one of their texts, a mapping as a list of pairs; `as_replied` and `as_declared` turn an
+answer into that form and back.
 """
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -137,7 +141,10 @@ MAX_DEPTH = 10  # ours: the API refuses "over-deep" schemas without saying where
 _TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _COPIED = ("minItems", "maxItems", "minimum", "maximum")
 # what is left out only narrows a value, or says nothing about it
+_BOUNDS = {"minProperties": "minItems", "maxProperties": "maxItems"}
+_KEY, _VALUE = "key", "value"  # of a pair
 _KNOWN = {
+    *_BOUNDS, "propertyNames",
     "type", "const", "enum", "items", "properties", "required", "format", "description", *_COPIED, "title", "default",
     "examples", "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator", "$defs",
@@ -162,13 +169,13 @@ _ANYTHING = "anything goes there, and responseSchema cannot say that; give it a 
 def response_schema(answer: "type[BaseModel]", *, tells_limits: bool = False) -> dict[str, Any]:
     """Return the schema of an answer model in the API's dialect, its properties ordered as the model has them.
 
-    References are inlined, `X | None` becomes `nullable`, a `Literal` becomes an enum; descriptions of fields go out,
-    docstrings of classes do not, for those are written for us. With `tells_limits` descriptions also say what the
-    dialect leaves out and validation holds, such as a greatest length.
+    References are inlined, `X | None` becomes `nullable`, a `Literal` becomes an enum of texts, a mapping a list of
+    pairs; descriptions of fields go out, docstrings of classes do not, for those are written for us. With
+    `tells_limits` descriptions also say what the dialect leaves out and validation holds, such as a greatest length.
 
     Raises:
-        TypeError: the model holds something the dialect cannot say: recursion, a free mapping, a tuple, `Any`, an
-            enum of other things than texts, or is nested too deep; the message names the field.
+        TypeError: the model holds something the dialect cannot say: recursion, a tuple, `Any`, or is nested too deep;
+            the message has a line for each field.
     """
     document = answer.model_json_schema(mode="validation")
     schema = _Converter(document.get("$defs", {}), tells_limits=tells_limits).converted(document, answer.__name__)
@@ -226,28 +233,50 @@ class _Converter:
         if strange := node.keys() - _KNOWN:
             raise TypeError(f"{where}: responseSchema cannot say {min(strange)!r}")
         choices = [node["const"]] if "const" in node else node.get("enum")
-        schema: dict[str, Any] = {"type": str(node.get("type", "string" if choices else None)).upper()}
+        if choices:
+            return self._enum(node, choices, where)
+        schema: dict[str, Any] = {"type": str(node.get("type")).upper()}
         if schema["type"] not in _TYPES:
             raise TypeError(f"{where}: {_ANYTHING}")
         if self.tells_limits and (told := "; ".join(_limits(node))):
             schema["description"] = told
-        if choices:
-            if not all(isinstance(choice, str) for choice in choices):
-                raise TypeError(f"{where}: an enum may hold texts only, found {choices!r}")
-            schema["enum"] = choices
         if node.get("format") == "date-time":
             schema["format"] = "date-time"
         schema |= {name: node[name] for name in _COPIED if name in node}
         if schema["type"] == "ARRAY":
             schema["items"] = self.converted(node.get("items"), f"{where}[]", within)
         if schema["type"] == "OBJECT":
-            schema |= self._properties(node, where, within)
+            made = self._pairs if _is_mapping(node) else self._properties
+            schema |= made(node, where, within)
         return schema
+
+    def _enum(self, node: dict[str, Any], choices: list[Any], where: str) -> dict[str, Any]:
+        texts = list(_texts_of(choices))
+        if len(texts) < len([one for one in choices if one is not None]) or not texts:
+            raise TypeError(f"{where}: an enum holds different texts and numbers, found {choices!r}")
+        told = "; ".join(_limits(node)) if self.tells_limits else ""
+        shown = {"type": "STRING"} | ({"description": told} if told else {}) | {"enum": texts}
+        return shown | ({"nullable": True} if None in choices else {})
+
+    def _pairs(self, node: dict[str, Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
+        """Return a mapping as a list of pairs, which is what the dialect can say."""
+        key = self.converted(node.get("propertyNames", {"type": "string"}), f"{where}{{}}", within)
+        pair = {_KEY: key, _VALUE: self.converted(node["additionalProperties"], f"{where}{{}}", within)}
+        bounds = {_BOUNDS[name]: node[name] for name in _BOUNDS if name in node}
+        items = {"type": "OBJECT", "properties": pair, "propertyOrdering": [*pair], "required": [*pair]}
+        return {"type": "ARRAY", **bounds, "items": items}
 
     def _properties(self, node: dict[str, Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
         if not node.get("properties") or isinstance(node.get("additionalProperties"), dict):
             raise TypeError(f"{where}: responseSchema cannot say a free mapping; use a model with fields")
-        inner = {name: self.converted(one, f"{where}.{name}", within) for name, one in node["properties"].items()}
+        inner, faults = dict[str, Any](), list[str]()
+        for name, one in node["properties"].items():
+            try:
+                inner[name] = self.converted(one, f"{where}.{name}", within)
+            except TypeError as error:
+                faults.append(str(error))
+        if faults:
+            raise TypeError("\n".join(faults))
         required = [name for name in inner if name in node.get("required", ())]
         return {"properties": inner, "propertyOrdering": list(inner), **({"required": required} if required else {})}
 
@@ -258,3 +287,80 @@ def _limits(node: Mapping[str, Any]) -> Iterator[str]:
     for name, told in _LIMITS.items():
         if node.get(name) or (name.startswith("exclusive") and name in node):  # which may be 0
             yield told.format(node[name])
+
+
+def _is_mapping(node: Mapping[str, Any]) -> bool:
+    return not node.get("properties") and isinstance(node.get("additionalProperties"), dict)
+
+
+def _texts_of(choices: Iterable[Any]) -> dict[str, Any]:
+    """Return the values of an enum, but null, by their texts."""
+    return {one if isinstance(one, str) else json.dumps(one): one for one in choices if one is not None}
+
+
+def as_declared(reply: Any, answer: "type[BaseModel]") -> Any:
+    """Return a reply, a document of JSON, as the model of an answer declares it: with numbers and mappings again.
+
+    Raises:
+        ValueError: a mapping has a key twice.
+    """
+    document, models = _document(answer)
+    return _Turning(models, is_reply=True).turned(reply, document)
+
+
+def as_replied(answer: Any, model: "type[BaseModel]") -> Any:
+    """Return an answer, a document of JSON, as it is to be replied: with texts for numbers, and pairs for mappings."""
+    document, models = _document(model)
+    return _Turning(models, is_reply=False).turned(answer, document)
+
+
+@lru_cache(maxsize=64)
+def _document(answer: "type[BaseModel]") -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    document = answer.model_json_schema(mode="validation")
+    return document, document.get("$defs", {})
+
+
+@dataclass(frozen=True)
+class _Turning:
+    models: Mapping[str, Any]
+    is_reply: bool
+
+    def turned(self, value: Any, node: Mapping[str, Any]) -> Any:
+        """Return a value in its other form, by its node of a JSON schema."""
+        node = self.models[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+        choices = node.get("anyOf") or node.get("oneOf") or ()
+        for one in choices:
+            value = self.turned(value, one)
+        values = [node["const"]] if "const" in node else node.get("enum")
+        if values is not None:
+            return self._member(value, _texts_of(values))
+        return self._inside(value, node) if isinstance(value, list | dict) and not choices else value
+
+    def _member(self, value: Any, texts: Mapping[str, Any]) -> Any:
+        if self.is_reply:
+            return texts.get(value, value) if isinstance(value, str) else value
+        return next((text for text, one in texts.items() if one == value and type(one) is type(value)), value)
+
+    def _inside(self, value: Any, node: Mapping[str, Any]) -> Any:
+        if _is_mapping(node):
+            turned = partial(self.turned, node=node["additionalProperties"])
+            return _mapping_of(value, turned) if self.is_reply else _pairs_of(value, turned)
+        if isinstance(value, list):
+            return [self.turned(one, node.get("items", {})) for one in value]
+        inner = node.get("properties", {})
+        return {name: self.turned(one, inner.get(name, {})) for name, one in value.items()}
+
+
+def _mapping_of(pairs: Any, turned: Callable[[Any], Any]) -> Any:
+    is_pairs = isinstance(pairs, list) and all(isinstance(one, dict) and one.keys() == {_KEY, _VALUE} for one in pairs)
+    if not is_pairs or not all(isinstance(one[_KEY], str) for one in pairs):
+        return pairs
+    found = {one[_KEY]: turned(one[_VALUE]) for one in pairs}
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one mapping")
+    return found
+
+
+def _pairs_of(mapping: Any, turned: Callable[[Any], Any]) -> Any:
+    is_mapping = isinstance(mapping, dict)
+    return [{_KEY: key, _VALUE: turned(one)} for key, one in mapping.items()] if is_mapping else mapping

@@ -24,6 +24,7 @@ from pipeline.core.files import read_lines
 from pipeline.core.states import STANDARD, Outcome, Way
 from pipeline.core.text import UNSOUND
 from pipeline.gemini.models import NO_USAGE, Usage
+from pipeline.gemini.requests import as_declared
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -126,8 +127,11 @@ def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[Bas
     if reply.outcome is not Outcome.ANSWERED:
         return None, reply.reason
     try:
-        _check_texts(_DECODER.decode(reply.text))
-        return answer_model.model_validate_json(reply.text), "ok"
+        document = _DECODER.decode(reply.text)
+        _check_texts(document)
+        declared = as_declared(document, answer_model)
+        text = reply.text if declared == document else json.dumps(declared)
+        return answer_model.model_validate_json(text), "ok"
     except ValidationError as error:
         return None, _why(error)
     except (ValueError, RecursionError) as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.index.where import Comparison, Expression, Negation, Operator, Scalar
+from pipeline.core.where import Comparison, Expression, Negation, Operator, Scalar
 
 if TYPE_CHECKING:
     import numpy as np

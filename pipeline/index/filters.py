@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import InputError
+from pipeline.core.where import Comparison, Expression, Junction, parse_where
 from pipeline.index import terms
 from pipeline.index.columns import passing
 from pipeline.index.question import Question
-from pipeline.index.where import Comparison, Expression, Junction, parse_where
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Indexed

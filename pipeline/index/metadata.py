@@ -14,8 +14,8 @@ from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import ReadHandle
+from pipeline.core.where import Comparison
 from pipeline.index.columns import Column, column_named, column_of
-from pipeline.index.where import Comparison
 
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _CELL = (

@@ -12,14 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.core.fold import context_of
 from pipeline.core.locate import Location, SearchableText
-from pipeline.core.quotes import LIKENESS
+from pipeline.core.quotes import LIKENESS, NONE_THERE
 from pipeline.core.text import escape_invisible
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
 MAX_CONTEXT = 300  # characters
 MAX_TOLD = 40  # characters of a strange type in a note
 NOT_FOUND = "quote not in the passage"
-NOTHING_FOUND = "no quote is in the passage"
 
 
 class _Stored(BaseModel):
@@ -127,7 +126,7 @@ def _nothing_found(answer: PassageConcepts, passage: SearchableText) -> str:
     """Return why an answer has no evidence; what its quotations have otherwise than the passage belongs to it."""
     others = {passage.why_not(quote): None for concept in answer.concepts for quote in concept.quotes}
     told = " and ".join(f"another {one}" for one in others if one)
-    return f"{NOTHING_FOUND}, which has {told}" if told else NOTHING_FOUND
+    return f"{NONE_THERE}, which has {told}" if told else NONE_THERE
 
 
 def _quality(concept: NamedConcept, passage: SearchableText, each: Sequence[Sequence[Location]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import Connection, Table
 
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.quotes import NONE_THERE
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.engine.questions import Question
@@ -151,11 +152,11 @@ class ConceptsTask(Task):
 
         Those that were found in a passage which asked the same prove as much here where they stand at the same places.
         """
-        from pipeline.passages.evidence import NOTHING_FOUND, GroundedConcepts, ground
+        from pipeline.passages.evidence import GroundedConcepts, ground
 
         text = cell_words(row["text"])
         if isinstance(answer, GroundedConcepts):
-            return (answer, "") if answer.stands_in(text) else (None, NOTHING_FOUND)
+            return (answer, "") if answer.stands_in(text) else (None, NONE_THERE)
         return ground(cast("PassageConcepts", answer), text)
 
     def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:

@@ -270,6 +270,12 @@ def claimed_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
     }
 
 
+def is_version_used(tx: Connection, task: str, label: str) -> bool:
+    """Return whether any row was asked under a version, by whatever model, and is claimed, answered or parked."""
+    mine = or_(asks.c.extractor == label, asks.c.extractor.startswith(f"{label}/", autoescape=True))
+    return tx.execute(select(asks.c.item_id).where(asks.c.task == task, mine).limit(1)).first() is not None
+
+
 def is_any_open(tx: Connection, task: str) -> bool:
     """Return whether any item of a task is claimed."""
     return tx.execute(claimed_ids(task).limit(1)).first() is not None

@@ -198,7 +198,8 @@ class Grid:
 
     `columns` say what is shown of a row's `cells`, `usual` are those that are, with those `in_state` where one is asked
     for; `more` are no cells of a row, and `more_of` gives them by the ids of some items. Words are looked for in what
-    is `searched`. `score` is a number that is never NULL, below 0 where there is none.
+    is `searched`, and where `mentioned` says; `where` makes a condition of what a person wrote. `score` is a number
+    that is never NULL, below 0 where there is none.
     """
 
     table: ItemTable
@@ -206,6 +207,8 @@ class Grid:
     columns: Mapping[str, Callable[[Mapping[str, Any]], Any]]
     usual: Sequence[str]
     searched: Sequence[ColumnElement[Any]]
+    mentioned: Callable[[str], Sequence[ColumnElement[bool]]] = lambda _word: ()
+    where: Callable[[str], ColumnElement[bool]] | None = None
     in_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     score: ColumnElement[Any] | None = None
@@ -259,7 +262,9 @@ class Grid:
 
     def conditions(self, tx: Connection, which: ItemFilter) -> list[ColumnElement[bool]]:
         """Return the conditions that a row is of the items that are wanted."""
-        found, states = [mentions(tx, self.searched, word) for word in which.words], self.table.states.names
+        found = [or_(mentions(tx, self.searched, word), *self.mentioned(word)) for word in which.words]
+        found += [_given(self.where, "columns for WHERE=")(which.where)] if which.where else []
+        states = self.table.states.names
         if which.state:
             if which.state not in states:
                 raise InputError(f"no item is ever {which.state!r} here", hint=f"the states are {', '.join(states)}")
@@ -397,10 +402,14 @@ def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:
 
 def mentions(tx: Connection, columns: Iterable[ColumnElement[Any]], word: str) -> ColumnElement[bool]:
     """Return the condition that a word stands in one of some columns, in any case."""
+    return _holds(tx, [func.lower(cast(column, Text)) for column in columns], forms_of(word))
+
+
+def forms_of(word: str) -> dict[str, None]:
+    """Return how a word may be written in what a database made of a text in lower case."""
     cases = (word, word.lower(), word.upper(), word.title())  # SQLite's lower() knows ASCII alone
     written = (unicodedata.normalize(way, one) for one in cases for way in ("NFC", "NFD"))
-    forms = dict.fromkeys("".join(char.lower() if char.isascii() else char for char in one) for one in written)
-    return _holds(tx, [func.lower(cast(column, Text)) for column in columns], forms)
+    return dict.fromkeys("".join(char.lower() if char.isascii() else char for char in one) for one in written)
 
 
 def says_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:

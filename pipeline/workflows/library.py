@@ -139,7 +139,7 @@ class Workspace:
 
         Raises:
             InputError: there is no such item, or none to try; nothing was asked.
-            ConfigurationError: a key is missing, a budget has no room, or the task changed under the same version.
+            ConfigurationError: a key is missing, or a budget has no room.
         """
 
         def work(ws: OpenWorkspace) -> TryReport:

@@ -1,5 +1,6 @@
 """Ask about a few items by our own calls, and show all that goes out and comes back to a person.
 
+A question that changed under a version that was used is tried as a draft of it, about the rows as they were last read.
 A reply is judged and not stored: what the workspace keeps is a batch of the way *trial*, which counts against every
 budget and quota, and what it cost. So items may be tried that are answered, parked or claimed.
 """
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.batch import ask, budget, folder
 from pipeline.batch.ask import Tried
 from pipeline.batch.prepare import Selection
-from pipeline.core.errors import FindableError, InputError
+from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Outcome
 from pipeline.engine import questions, workspace
 from pipeline.engine.questions import RequestBuilder
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 
 FEW, SIZE = 3, 50  # how many are tried alone, and by two sides
+DRAFT = "draft"  # as a side: what the task's file asks now
 Announce = Callable[[int, float], None]
 Confirm = Callable[[float], bool]
 
@@ -112,6 +114,7 @@ class TryReport:
     items: list[TriedItem]
     stopped: FindableError | None = None
     interrupted: bool = False
+    draft_of: str = ""  # the version under which another question was asked
 
     def __repr__(self) -> str:
         """Return in a line how it ended."""
@@ -147,11 +150,13 @@ def run(ws: OpenWorkspace, wanted: TryWanted, *, announce: Announce, confirm: Co
         ConfigurationError: no key, no such model, or no such gate.
     """
     evaluate.check_gate_overrides(ws)
-    ws.bring_items()
+    ws, draft_of = _brought(ws)
     folder.seal_dead(ws)
     with ws.store.read() as tx:
         ids = _chosen(tx, ws.task, ws.extractor, wanted)
-    return ask_about(ws, ids, announce=announce, confirm=confirm)
+    report = ask_about(ws, ids, announce=announce, confirm=confirm)
+    report.draft_of = draft_of
+    return report
 
 
 def ask_about(ws: OpenWorkspace, ids: Sequence[str], *, announce: Announce, confirm: Confirm) -> TryReport:
@@ -162,6 +167,21 @@ def ask_about(ws: OpenWorkspace, ids: Sequence[str], *, announce: Announce, conf
         raise InputError(f"{ws.task.words.all_done}; nothing was asked", hint="ITEM= tries any of them")
     _confirm([trial], ws, announce, confirm)
     return trial.ask()
+
+
+def _brought(ws: OpenWorkspace) -> tuple[OpenWorkspace, str]:
+    """Return the workspace with its rows brought up to date, or with the draft of a version, whose label is told."""
+    try:
+        ws.bring_items()
+    except QuestionChangedError:
+        return _with(ws, task=workspace.declared().task_beside(ws.task, at=ws.now())), ws.task.label
+    return ws, ""
+
+
+def _with(ws: OpenWorkspace, **changed: Any) -> OpenWorkspace:
+    other = replace(ws, **changed)
+    other.client = ws.client
+    return other
 
 
 def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> Sequence[str]:
@@ -239,6 +259,7 @@ def document(report: TryReport) -> dict[str, Any]:
     """Return what was tried for programs."""
     return {
         "extractor": report.extractor,
+        "draft_of": report.draft_of or None,
         "schema": report.schema,
         "items": [
             {
@@ -278,6 +299,21 @@ class PairReport(NamedTuple):
     pairs: list[TriedPair]
     asked: list[TryReport]
 
+    @property
+    def agreement(self) -> dict[str, int]:
+        """Return for each field of the answers about how many items both sides say the same of it."""
+        found: dict[str, int] = {}
+        for a, b in (one.said for one in self.pairs):
+            if not (isinstance(a, str) or isinstance(b, str)):
+                for name in {**a, **b}:
+                    found[name] = found.get(name, 0) + (name in a and name in b and a[name] == b[name])
+        return found
+
+    @property
+    def compared(self) -> int:
+        """Return about how many items both sides have an answer."""
+        return sum(not any(isinstance(side, str) for side in one.said) for one in self.pairs)
+
 
 def run_pair(
     ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int, announce: Announce, confirm: Confirm
@@ -288,11 +324,11 @@ def run_pair(
         InputError: a side is none, there is nothing to try, or it was not confirmed; nothing was asked.
         ConfigurationError: no key, or no such model.
     """
+    if not all(map(_is_version, texts)):
+        ws, _ = _brought(ws)
+        folder.seal_dead(ws)
     names, sides = zip(*(_side(ws, text) for text in texts), strict=True)
     labels = [one for one in sides if isinstance(one, str)]
-    if len(labels) < len(sides):
-        ws.bring_items()
-        folder.seal_dead(ws)
     with ws.store.read() as tx:
         among = answers.items_of_versions(tx, ws.task.name, labels) if labels else _every(tx, ws.task)
         ids = pilot.draw_items(among, size=size, seed=seed)
@@ -318,22 +354,27 @@ def run_pair(
     return PairReport((names[0], names[1]), pairs, asked)
 
 
+def _is_version(text: str) -> bool:
+    return text.isdecimal() or "@" in text
+
+
 def _side(ws: OpenWorkspace, text: str) -> tuple[str, str | OpenWorkspace]:
     """Return what a side is called, and the label of its stored answers or the workspace to ask with.
 
-    It is a version by its number or label, a model, or the path of a task's file.
+    It is a version by its number or label, a model, the path of a task's file, or `draft`: the task's own as it is now.
     """
-    if text.isdecimal() or "@" in text:
+    if text == DRAFT:
+        return f"the draft of {ws.extractor}", ws
+    if _is_version(text):
         label = f"{ws.task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
         return f"the answers of {label}", label
     if text.endswith(".py") or "/" in text:
         if not workspace.is_declared(ws.settings):
             raise InputError(f"{ws.task.name} is no task of a file; nothing was asked", hint="A= may be a model")
-        other = replace(ws, task=workspace.declared().task_beside(ws.task, Path(text), at=ws.now()))
+        other = _with(ws, task=workspace.declared().task_beside(ws.task, Path(text), at=ws.now()))
     else:
         sources = {**ws.settings.sources, "model": "A= or B="}
-        other = replace(ws, settings=replace(ws.settings, model=text, sources=sources))
-    other.client = ws.client
+        other = _with(ws, settings=replace(ws.settings, model=text, sources=sources))
     return f"{text} with {other.model.name}" if other.task is not ws.task else other.extractor, other
 
 

@@ -214,7 +214,7 @@ def test_a_change_needs_a_new_version_or_to_be_accepted(own: Workspace, change: 
     declare(own, *more, **how)
     said = own.do("submit", code=3).err
     assert named in said
-    assert "raise version= to 2" in said
+    assert "set version=2" in said
     assert len(asked(own)) == 1
     declare(own)
     own.each("poll", "ingest")

@@ -205,7 +205,7 @@ def test_what_is_wrong_is_told_before_anything_is_asked(workspace: Workspace, ap
         print(json.dumps(said))
         """,
     )
-    assert "under version 1" in said
+    assert "keep both under 1" in said
     assert live_calls(api) == 2
 
 

@@ -46,7 +46,7 @@ HEAVY = (
     *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "tomllib"),
     *("python_calamine", "uvicorn", "xlsxwriter", "zipfile"),
 )
-SLOW = {"pipeline.index.terms", "pipeline.index.where"}  # they compile patterns for longer than most modules take
+SLOW = {"pipeline.index.terms", "pipeline.core.where"}  # they compile patterns for longer than most modules take
 MAX_JOB_LINES = 140
 SHARED_BY_JOBS = {"cli", "command", "commands", "ends", "output", "variables"}
 

@@ -37,7 +37,7 @@ class Asked:
         low, high = ("" if one is None else f"{one:g}" for one in (which.min_score, which.max_score))
         told = [("find", " ".join(which.words)), ("state", which.state or ""), *(("tag", one) for one in which.tags)]
         told += [("extractor", which.extractor or ""), ("min_score", low), ("max_score", high)]
-        told += [("sort", self.sort or ""), *(("fields", one) for one in self.fields or ())]
+        told += [("where", which.where), ("sort", self.sort or ""), *(("fields", one) for one in self.fields or ())]
         return [pair for pair in told if pair[1]]
 
     def address(self, path: str, task: str, **anew: Sequence[str]) -> str:
@@ -54,13 +54,14 @@ def asked_for(
     extractor: Text = "",
     min_score: Score = None,
     max_score: Score = None,
+    where: Text = "",
     sort: Text = "",
     fields: Texts = [],  # noqa: B006 - FastAPI's way, which copies it
 ) -> Asked:
     """Return what an address asks for; several columns stand one by one, or with commas."""
     tags = list(dict.fromkeys(filter(None, tag)))
     names = dict.fromkeys(name for text in fields for one in text.split(",") if (name := one.strip()))
-    which = ItemFilter(find.split(), state or None, tags, extractor or None, min_score, max_score)
+    which = ItemFilter(find.split(), state or None, tags, extractor or None, min_score, max_score, where.strip())
     return Asked(which, sort or None, list(names) or None)
 
 
@@ -197,7 +198,8 @@ def _shown(listed: items.ItemList, asked: Asked, task: str, after: str = "") -> 
         "facets": asked.address("/parts/facets", task),
         "all": asked.address(ITEMS, task, **{name: () for name, _ in chosen}) if chosen else None,
         "find": " ".join(asked.which.words),
-        "kept": [pair for pair in asked.pairs if pair[0] not in {"find", "fields"}],
+        "kept": [pair for pair in asked.pairs if pair[0] not in {"find", "where", "fields"}],
+        "where": asked.which.where,
         "columns": [(one, _label(one), one in page.names) for one in listing.columns],
         "how_to_fill": listed.task.how_to_fill,
         "items_from": listed.task.items_from,

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import ReadHandle
+from pipeline.core.where import Comparison, Expression, Junction, Negation, parse_where
 from pipeline.index.columns import passing
 from pipeline.index.metadata import MetadataColumns
-from pipeline.index.where import Comparison, Expression, Junction, Negation, parse_where
 from tests.unit.index.toy import comparisons
 
 TEXTS = st.sampled_from(["", "EUR", "eur", "it's", 'a "b"', "ÅR", "水", "AND", "12"])

@@ -94,7 +94,7 @@ def test_schema_of_a_rich_model() -> None:
 
 def test_models_the_dialect_cannot_say() -> None:
     """What responseSchema cannot say is an error that names the model, not a schema that is refused later."""
-    kinds: tuple[Any, ...] = (dict[str, int], tuple[int, str], Any, list[Any], Literal[1, 2])
+    kinds: tuple[Any, ...] = (dict[str, Any], tuple[int, str], Any, list[Any], Literal[1, "1"])
     for kind in kinds:
         with pytest.raises(TypeError, match="Odd"):
             response_schema(create_model("Odd", value=(kind, ...)))

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
+from pipeline.core.where import Junction, Negation, parse_where
 from pipeline.index.question import MAX_QUESTION, Question, parse_question
-from pipeline.index.where import Junction, Negation, parse_where
 from tests.unit.index.toy import comparisons
 
 
