@@ -86,6 +86,7 @@ $(TOOLS): $(READY) requirements-dev.lock
 	@echo "$(VENV) is set up for checks and tests" >&2
 
 demo: setup ## run the whole chain on the sample people, passages and images, on the local engine, anew in data/demo
+verify-gemini: setup ## the first thing with a key: five invented rows by batch, live and by flex, for $$0.05 at most, and a report that can be sent; YES=1
 new-task: setup ## write tasks/NAME.py, which asks about the rows of FROM=table.csv (.jsonl, .json, .parquet, or a SELECT) and runs as it is
 try: setup ## ask about a few rows, and show what is sent and what comes back; only its cost is kept: TASK= N=3 SEED=7 or ITEM=key; A=1 B=2 N=50 puts two versions, models or files side by side
 import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
@@ -127,7 +128,7 @@ settings: setup ## list the settings that were changed, and where from; ALL=1 li
 
 # other names for what the commands above do
 ALIASES := import-passages passages-pilot passages-backfill passages-status tag-live people unpark
-COMMANDS := demo new-task try import import-images tag run preflight batch-submit batch-poll batch-ingest batches costs \
+COMMANDS := demo verify-gemini new-task try import import-images tag run preflight batch-submit batch-poll batch-ingest batches costs \
   batch-cancel score index search add-expert items show tags log export status qc parked versions rollback \
   best-concepts doctor backup restore forget clean eval web emulator prices settings $(ALIASES)
 .PHONY: $(COMMANDS)

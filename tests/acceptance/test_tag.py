@@ -94,7 +94,9 @@ def test_a_deadline_a_days_quota_and_a_budget_are_thought_of_before(workspace: W
     assert [found[way]["affordable"] for way in ("batch", "live")] == [False, False]
 
 
-def test_few_are_asked_by_flex_and_more_than_may_be_spent_unasked_is_asked_for(workspace: Workspace, api: Engine) -> None:
+def test_few_are_asked_by_flex_and_more_than_may_be_spent_unasked_is_asked_for(
+    workspace: Workspace, api: Engine
+) -> None:
     """Off a terminal no answer means no: nothing is begun, and YES=1 is what to type; then all are tagged by flex."""
     workspace.people(6, without_bio=2)
     refused = workspace.do("tag", CONFIRM_ABOVE=0, code=2)
