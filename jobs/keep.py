@@ -78,8 +78,8 @@ def verify_api() -> Report:
     project or file names. It ends what it made there; where it was killed, the next run does.
     """
     with make_workspace(whole=True) as ws:
-        done = verify.run(ws, confirm=lambda most: confirmed(f"Ask {ws.model.name} for at most {usd(most)}?"))
-    return Report(done.document, f"{usd(done.document['cost'])} spent; the report is {done.path}", done.check)
+        document, path = verify.run(ws, confirm=lambda most: confirmed(f"Ask {ws.model.name} for at most {usd(most)}?"))
+    return Report(document, f"{usd(document['cost'])} spent; the report is {path}", lambda: verify.check(document))
 
 
 @command("backup")

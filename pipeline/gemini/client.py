@@ -221,6 +221,10 @@ class Client:
         """Return the names of the models this key can reach by a version of the API, without `models/`."""
         return self._all_pages(lambda sdk: sdk.aio.models.list, "models", remote.read_model, version=version)
 
+    def list_uploads(self) -> dict[str, str]:
+        """Return the display name of every upload by its name, `files/…`; results have none."""
+        return dict(self._all_pages(lambda sdk: sdk.aio.files.list, "files", remote.read_upload))
+
     def cancel_batch(self, name: str) -> None:
         """Ask the API to stop a batch; it may still end otherwise, so look at it afterwards."""
         _check_name(name, BATCH_NAME, "batch")

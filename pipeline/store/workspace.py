@@ -48,6 +48,14 @@ def numbers_with_event(tx: Connection, kind: str) -> set[int]:
     return {int(one["name"]) for one in events_of(tx, kind) if one["name"].isdecimal()}
 
 
+LAG = "list_lag"  # the kind of the journal's lines on how late the API was seen to list a new batch
+
+
+def longest_lag(tx: Connection) -> float:
+    """Return how late a new batch was ever seen in the API's list, in seconds; 0.0 where none was late."""
+    return max((float(one["new"]) for one in events_of(tx, LAG)), default=0.0)
+
+
 @dataclass(frozen=True)
 class WorkspaceRow:
     """The workspace's random id, the backend it is bound to (None before the first batch), and its position."""

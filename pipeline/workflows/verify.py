@@ -1,9 +1,8 @@
 """Meet the API once, for a few cents at most, and tell what it does where its documentation leaves that open.
 
-Five invented rows go by batch, live and by flex, and one text is embedded. What it may cost is kept as a batch of the
-way *trial* before anything is sent. What is made there bears this workspace's name or is noted with that batch, so
-that a run which was killed is cleared up after by the next one. The report names no key, project or file: it is made to
-be sent to others, so of an error it tells the code and not the words.
+Five invented rows go by batch, live and by flex, and one text is embedded. What that may cost is kept as a batch of the
+way *trial* before anything is sent. What is made there bears this workspace's name: a run ends and deletes what the one
+before it left. The report names no key, project or file, and of an error the code alone: it is made to be sent on.
 """
 
 import asyncio
@@ -13,10 +12,9 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from pipeline.batch import budget, folder
 from pipeline.core import __version__, files
@@ -24,19 +22,15 @@ from pipeline.core.errors import InputError, MissingError, NotSentError, Refused
 from pipeline.core.states import STANDARD, Way
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
-from pipeline.gemini.client import API_VERSION
 from pipeline.gemini.models import NO_USAGE, Usage, estimate_tokens, usage_cost
+from pipeline.gemini.remote import RemoteBatch
 from pipeline.quality.report import seal_report
 from pipeline.store import batches, money, workspace
 
-if TYPE_CHECKING:
-    from pipeline.gemini.remote import RemoteBatch
-    from pipeline.store.locks import Lock
-
-TASK = "verify-gemini"  # no task of one's own has a dash in its name
+NAME = "verify-gemini"  # no task of one's own has a dash in its name
 MOST_USD = 0.05
-MOST_TOKENS = 256  # of an answer with its thoughts; each is estimated to use all of them
-LONGEST_LAG_S = 300.0  # ours: for so long a new batch is looked for in the list
+MOST_TOKENS = 256  # of an answer with its thoughts, which each is estimated to use
+LONGEST_LAG_S = 300.0  # ours: so long a new batch is looked for in the list
 LONGEST_BATCH_S = 1_800.0  # ours: a batch that is not over by then is cancelled
 SHED = (429, 503)  # HTTP's own numbers
 ROWS = (
@@ -48,364 +42,267 @@ ROWS = (
 )
 SYSTEM = "You judge a review of a product. Answer with one word, whether it is praise or blame."
 VERDICT = {"type": "STRING", "enum": ["praise", "blame"]}
-SCHEMA = {"type": "OBJECT", "properties": {"verdict": VERDICT}, "required": ["verdict"]}
+FORM = {"type": "OBJECT", "properties": {"verdict": VERDICT}, "required": ["verdict"]}
 
 
-class Fact(NamedTuple):
-    """What was looked at, what was found, and whether findable can work with that."""
+def check(document: dict[str, Any]) -> None:
+    """Pass where findable can work with all that was found.
 
-    what: str
-    found: str
-    fits: bool = True
-
-
-class VerifyReport(NamedTuple):
-    """What was found, as a document too; the path of its Markdown, and what else a person should know."""
-
-    facts: list[Fact]
-    document: dict[str, Any]
-    path: Path
-
-    def check(self) -> None:
-        """Pass where findable can work with all that was found.
-
-        Raises:
-            RemoteError: it cannot.
-        """
-        wrong = [one.what for one in self.facts if not one.fits]
-        if wrong:
-            said = f"the API does otherwise than findable needs: {', '.join(wrong)}"
-            raise RemoteError(said, hint=f"run it again later; the report in {self.path} may be sent to others")
+    Raises:
+        RemoteError: it cannot.
+    """
+    if wrong := [one["what"] for one in document["facts"] if not one["fits"]]:
+        said = f"findable cannot work with what was found: {', '.join(wrong)}"
+        raise RemoteError(said, hint="run it again later; the report holds nothing secret, and can be sent")
 
 
-def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> VerifyReport:
-    """Look at everything, end what was made there, and write the report; `confirm` gets the most it may cost, in USD.
+def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> tuple[dict[str, Any], Path]:
+    """Look at everything, end what was made there, and return the report, and where it stands as Markdown and JSON.
+
+    `confirm` gets the most it may cost, in USD.
 
     Raises:
         InputError: it was not confirmed, or may cost more than $0.05; nothing was sent.
-        BudgetError: a budget has no room for it.
+        BudgetError: a budget has no room for it; nothing was sent.
         RemoteError: the key is refused, or the API cannot be reached at all.
     """
+    ws.tells_backend = ws.backend == "local"  # of the user's own nothing leaves this machine
     visit = _Visit(ws)
-    if visit.estimate > MOST_USD:
-        said = f"with {ws.model.name} this may cost ${visit.estimate:.2f}, more than ${MOST_USD:.2f}; nothing was sent"
+    if visit.most > MOST_USD:
+        said = f"with {ws.model.name} this may cost ${visit.most:.2f}, more than ${MOST_USD:.2f}; nothing was sent"
         raise InputError(said, hint="set FINDABLE_MODEL to a cheaper one: `make prices` lists them")
-    if visit.estimate and not confirm(visit.estimate):
+    if visit.most and not confirm(visit.most):
         raise InputError("not confirmed; nothing was sent", hint="YES=1 answers yes")
-    with ws.lock(TASK), tempfile.TemporaryDirectory() as made:
+    with ws.lock(NAME), tempfile.TemporaryDirectory() as made:
         folder.seal_dead(ws)
-        visit.clear_up()
+        visit.end_earlier()
         with visit.accounted():
             visit.look_at_all(Path(made))
-    at = ws.now()
-    document = visit.document(at=f"{at:%Y-%m-%d %H:%M} UTC")
-    path = seal_report(ws.data, TASK, at=at, markdown=_markdown(document), document=document)
-    return VerifyReport(visit.facts, document, path)
+    document = visit.document()
+    return document, seal_report(ws.data, NAME, at=ws.now(), markdown=_markdown(document), document=document)
 
 
-@dataclass
 class _Visit:
-    """One run: what was found so far, what was paid, and what stands at the API because of it."""
+    """One run: what was found, what was paid, and what may have been paid for without a reply."""
 
-    ws: OpenWorkspace
-    facts: list[Fact] = field(default_factory=list)
-    number: int = 0
-    made: list[str] = field(default_factory=list)  # names of uploads and batches that are to be deleted
-    paid: list[tuple[Usage, str]] = field(default_factory=list)  # of each reply: what it used, and who served it
-    unclear: int = 0  # requests that may have been paid for, and brought no reply
-    lag: float | None = None  # seconds
-    remote: "RemoteBatch | None" = None
-    sent: float = 0.0  # when it was created, by the monotonic clock
-
-    def __post_init__(self) -> None:
+    def __init__(self, ws: OpenWorkspace) -> None:
         """Write the requests, and estimate what they may cost at the most."""
-        form = requests.Form(SCHEMA, self.ws.model.thinking)
+        form = requests.Form(FORM, ws.model.thinking)
         prompts = [requests.Prompt(SYSTEM, [{"text": text}], MOST_TOKENS) for text in ROWS]
-        filled = [form.fill(requests.request_key(TASK, str(at)), one) for at, one in enumerate(prompts, start=1)]
-        self.lines, prompt = [line for line, _ in filled], sum(usage.prompt for _, usage in filled)
-        ways = [*(Way.BATCH, Way.BATCH), Way.LIVE, *[Way.FLEX] * self.ws.model.flex]  # one batch more: of double keys
-        most = Usage(prompt, MOST_TOKENS * len(ROWS))
-        self.requests, self.tokens = len(ways) * len(ROWS), len(ways) * prompt
-        self.estimate = self._cost([(most, one.tier) for one in ways])
-        with self.ws.store.read() as tx:
-            self.label = f"{TASK}-{workspace.get_workspace(tx).workspace_id}-"  # of all that runs of this name make
+        filled = [form.fill(f"{NAME}/{at}", one) for at, one in enumerate(prompts, start=1)]
+        self._ws, self._client, self._lines = ws, ws.client, [line for line, _ in filled]
+        usage = sum((each for _, each in filled), NO_USAGE)._replace(answer=MOST_TOKENS * len(ROWS), thoughts=0)
+        ways = [Way.BATCH, Way.BATCH, Way.LIVE, *[Way.FLEX] * ws.model.flex]  # the second holds a key twice
+        self._usage, self._requests = Usage(*(len(ways) * one for one in usage)), len(ways) * len(ROWS)
+        self.most = self._cost([(usage, one.tier) for one in ways])
+        with ws.store.read() as tx:
+            self._prefix = f"{NAME}-{workspace.get_workspace(tx).workspace_id}-"
+        self._facts, self._paid = list[dict[str, Any]](), list[tuple[Usage, str]]()
+        self._calls = self._number = 0  # requests that may have been paid for; the number of the trial
+        self._lag = self._sent = 0.0
+        self._batch: RemoteBatch | None = None
 
     def _cost(self, paid: list[tuple[Usage, str]]) -> float:
-        on, embedded = self.ws.now().date(), Usage(estimate_tokens(ROWS[0]))
-        answers = sum(usage_cost(self.ws.model, usage, tier, on=on) for usage, tier in paid)
-        return answers + usage_cost(self.ws.embedding_model, embedded, STANDARD, on=on)
+        ws, on = self._ws, self._ws.now().date()
+        embedded = usage_cost(ws.embedding_model, Usage(estimate_tokens(ROWS[0])), STANDARD, on=on)
+        return sum((usage_cost(ws.model, usage, tier, on=on) for usage, tier in paid), embedded)
 
-    # what is kept here
+    def end_earlier(self) -> None:
+        """End and delete what a run left at the API that was killed, and say what it may have cost."""
+        left = {one.name: one.display_name for one in self._client.list_batches()} | self._client.list_uploads()
+        left |= {self._batch.name: self._batch.display_name} if self._batch else {}
+        prefix, display = self._prefix, self._ws.display
+        ours = {name: shown.removeprefix(prefix) for name, shown in left.items() if shown.startswith(prefix)}
+        for name in ours:
+            self._delete(name)
+        if ours and not self._number:
+            with self._ws.store.read() as tx:
+                known = {str(one.number): one for one in batches.batches_in_states(tx, task=NAME)}
+            lost = sum(money.batch_spent(known[one]).lost for one in {*ours.values()} & known.keys())
+            display.say(f"what a run that was killed left is deleted, and ${lost:.4f} of it may have been paid")
+
+    def _delete(self, name: str) -> None:
+        try:
+            if name.startswith("batches/"):
+                with contextlib.suppress(RefusedError):  # it is over
+                    self._client.cancel_batch(name)
+            self._client.delete(name)
+        except RemoteError as error:
+            self._ws.display.warn(f"{name} could not be deleted; the next run tries again: {error.message}")
 
     @contextlib.contextmanager
     def accounted(self) -> Iterator[None]:
-        """Keep what a block may cost before it, and what it did cost after; what it made at the API is ended."""
-        lock = self._begin()
+        """Keep what a block may cost before it, and what it did cost after it; what is left at the API is ended."""
+        ws, model = self._ws, self._ws.model
+        with ws.store.write() as tx:
+            self._number = batches.next_number(tx)
+            path = folder.request_path(ws.data, self._number)
+            file = files.seal_bytes(path, b"".join(line + b"\n" for line in self._lines))
+            held = ws.locks.take(folder.lock_of(self._number))
+            values: dict[str, Any] = {"task": NAME, "extractor": f"{NAME}@1/{model.name}", "model": model.name}
+            values |= {"number": self._number, "priced_on": model.priced_on.isoformat(), "requests": self._requests}
+            values |= {"calls": self._requests}  # where this dies, all of them may have been paid for
+            values |= {"request_file": str(path.relative_to(ws.data)), "request_sha256": file.sha256}
+            values |= {"request_size": file.size, "estimated_cost": self.most, "estimated_in": self._usage.prompt}
+            batches.add_batch(tx, way=Way.TRIAL, at=ws.now(), estimated_out=self._usage.answer, **values)
+            budget.budgets(ws).check(tx, batches.get_batch(tx, self._number))
         try:
             yield
         finally:
-            with contextlib.suppress(RemoteError):  # what is left stays noted
-                self.clear_up()
-            self._account()
-            lock.release()
-
-    def _begin(self) -> "Lock":
-        ws, now, model = self.ws, self.ws.now(), self.ws.model
-        with ws.store.write() as tx:
-            self.number = batches.next_number(tx)
-            lock = ws.locks.take(folder.lock_of(self.number))
-            assert lock is not None  # noqa: S101 - no other process knows the number
-            path = folder.request_path(ws.data, self.number)
-            file = files.seal_bytes(path, b"".join(line + b"\n" for line in self.lines))
-            about = {"task": TASK, "extractor": f"{TASK}@1/{model.name}", "model": model.name}
-            kept = {"request_file": str(path.relative_to(ws.data)), "request_sha256": file.sha256}
-            most = {"estimated_in": self.tokens, "estimated_out": self.requests * MOST_TOKENS}
-            most |= {"requests": self.requests, "estimated_cost": self.estimate}
-            batches.add_batch(
-                tx,
-                way=Way.TRIAL,
-                at=now,
-                number=self.number,
-                request_size=file.size,
-                priced_on=model.priced_on.isoformat(),
-                **(about | kept | most),
-            )
-            budget.budgets(ws).check(tx, batches.get_batch(tx, self.number))
-        return lock
-
-    def _account(self) -> None:
-        ws, used = self.ws, sum((usage for usage, _ in self.paid), NO_USAGE)
-        replies = len(self.paid)
-        with ws.store.write() as tx:
-            batches.mark_ingested(
-                tx,
-                batches.get_batch(tx, self.number),
-                at=ws.now(),
-                answered=replies,
-                missing=self.requests - replies,
-                calls=replies + self.unclear,
-                tokens_in=used.prompt,
-                tokens_out=used.answer + used.thoughts,
-                cost=self._cost(self.paid),
-            )
-        folder.request_path(ws.data, self.number).unlink(missing_ok=True)
-
-    def _begin_asking(self, count: int) -> None:
-        """Count requests as unclear, before they are sent: a killed run may have paid for them."""
-        self.unclear += count
-        with self.ws.store.write() as tx:
-            batches.note(tx, self.number, calls=len(self.paid) + self.unclear)
-
-    def _note(self, name: str) -> str:
-        self.made.append(name)
-        with self.ws.store.write() as tx:
-            batches.note(tx, self.number, upload=" ".join(self.made))
-        return name
-
-    def clear_up(self) -> None:
-        """End and delete what this run, or one that was killed, made at the API; what cannot be stays noted."""
-        ws = self.ws
-        with ws.store.read() as tx:
-            noted = [one for one in batches.batches_in_states(tx, task=TASK) if one.upload]
-        here = {one.name for one in ws.client.list_batches() if one.display_name.startswith(self.label)}
-        known = {name: one.number for one in noted for name in (one.upload or "").split()}
-        kept = [name for name in {**dict.fromkeys(here), **known} if not self._delete(name)]
-        for one in noted:
-            left = [name for name in (one.upload or "").split() if name in kept]
+            with contextlib.suppress(RemoteError):
+                self.end_earlier()
+            count, used = len(self._paid), sum((usage for usage, _ in self._paid), NO_USAGE)
+            account = {"answered": count, "missing": self._requests - count, "calls": self._calls}
+            account |= {"tokens_in": used.prompt, "tokens_out": used.answer + used.thoughts}
             with ws.store.write() as tx:
-                batches.note(tx, one.number, upload=" ".join(left) or None)
-        if not self.number and (here or known):
-            lost = sum(money.batch_spent(one).lost for one in noted)
-            ws.display.say(
-                f"an earlier run was killed: what it left is deleted; it may have cost ${lost:.4f}, as counted"
-            )
-
-    def _delete(self, name: str) -> bool:
-        client = self.ws.client
-        try:
-            if not name.startswith("files/"):
-                with contextlib.suppress(RefusedError):  # it is over, or gone
-                    client.cancel_batch(name)
-            client.delete(name)
-        except RemoteError as error:
-            self.ws.display.warn(f"{name} could not be deleted, the next run tries again: {error.message}")
-            return False
-        return True
-
-    # what is looked at
+                batch = batches.get_batch(tx, self._number)
+                batches.mark_ingested(tx, batch, at=ws.now(), cost=self._cost(self._paid), **account)
+            path.unlink(missing_ok=True)
+            if held:
+                held.release()
 
     def look_at_all(self, made: Path) -> None:
-        """Look at everything, one after the other, while the batch is under way."""
-        for version in (API_VERSION, "v1"):
-            self._look(f"models at /{version}", lambda version=version: self._models(version), needs=version != "v1")
-        self._look("a batch is created", lambda: self._created(made))
-        if self.remote is not None:
-            self._look("a new batch in the list", lambda: self._listed(self.remote.name))
-            self._look("a key twice in a file", lambda: self._double(made), needs=False)
+        """Look at everything, while the batch is under way."""
+        self._look("models by /v1beta", lambda: self._models("v1beta"))
+        self._look("models by /v1", lambda: self._models("v1"), needs=False)
+        self._look("a batch", lambda: self._created(made / "batch.jsonl"))
+        if self._batch:
+            self._look("a new batch in the list", self._listed)
+            self._look("a key twice in a file", lambda: self._doubled(made / "doubled.jsonl"), needs=False)
         self._look("live", lambda: self._asked(STANDARD))
-        if self.ws.model.flex:
+        if self._ws.model.flex:
             self._look("flex", lambda: self._asked(Way.FLEX.tier), needs=False)
-        self._look("embedding", self._embedded)
-        if self.remote is not None:
+        self._look("a vector", self._embedded)
+        if self._batch:
             self._look("the batch", lambda: self._over(made / "result.jsonl"))
 
     def _look(self, what: str, look: Callable[[], tuple[str, bool]], *, needs: bool = True) -> None:
         try:
             found, fits = look()
         except RemoteError as error:
-            self.ws.display.warn(f"{what}: {error.message}")
-            found, fits = f"failed: {_code(error)}", False
+            self._ws.display.warn(f"{what}: {error.message}")
+            found, fits = f"failed ({_code(error)})", False
         self._tell(what, found, fits=fits or not needs)
 
     def _tell(self, what: str, found: str, *, fits: bool = True) -> None:
-        self.facts.append(Fact(what, found, fits))
-        self.ws.display.say(f"{what}: {found}")
+        self._facts.append({"what": what, "found": found, "fits": fits})
+        self._ws.display.say(f"{what}: {found}")
 
     def _models(self, version: str) -> tuple[str, bool]:
-        names = self.ws.client.list_models(version)
-        lacking = [one.name for one in (self.ws.model, self.ws.embedding_model) if one.name not in names]
-        return f"{len(names)} are listed" + f", without {' and '.join(lacking)}" * bool(lacking), not lacking
+        names = self._client.list_models(version)
+        lacking = [one.name for one in (self._ws.model, self._ws.embedding_model) if one.name not in names]
+        return f"{len(names)}" + f", without {' and '.join(lacking)}" * bool(lacking), not lacking
 
-    def _upload(self, path: Path, lines: list[bytes]) -> str:
-        file = files.seal_bytes(path, b"".join(line + b"\n" for line in lines))
-        label = f"{self.label}{self.number}"
-        return self._note(self.ws.client.upload(path, display_name=label, sha256=file.sha256, size=file.size))
-
-    def _create(self, path: Path, lines: list[bytes]) -> "RemoteBatch":
-        ws, upload = self.ws, self._upload(path, lines)
-        self._begin_asking(len(lines))
+    def _create(self, path: Path, lines: list[bytes]) -> RemoteBatch:
+        file, name = files.seal_bytes(path, b"".join(line + b"\n" for line in lines)), f"{self._prefix}{self._number}"
+        upload = self._client.upload(path, display_name=name, sha256=file.sha256, size=file.size)
         try:
-            remote = ws.client.create_batch(
-                ws.model.name, file_name=upload, display_name=f"{self.label}{self.number}-{path.stem}"
-            )
+            made = self._client.create_batch(self._ws.model.name, file_name=upload, display_name=name)
         except RemoteError as error:
-            self.unclear -= len(lines) * _is_clear(error)
+            self._calls += 0 if isinstance(error, RefusedError | NotSentError) else len(lines)
             raise
-        self._note(remote.name)
-        return remote
+        self._calls += len(lines)
+        return made
 
-    def _created(self, made: Path) -> tuple[str, bool]:
-        self.remote = self._create(made / "five.jsonl", self.lines)
-        self.sent = self.ws.monotonic()
-        return f"with {len(ROWS)} requests", True
+    def _created(self, path: Path) -> tuple[str, bool]:
+        self._batch, self._sent = self._create(path, self._lines), self._ws.monotonic()
+        return f"is created, of {len(ROWS)} requests", True
 
-    def _listed(self, name: str) -> tuple[str, bool]:
-        ws, looks = self.ws, 0
-        while all(one.name != name for one in ws.client.list_batches()):
-            looks += 1
-            if ws.monotonic() - self.sent > LONGEST_LAG_S:
-                return f"not within {LONGEST_LAG_S:.0f} s", False
+    def _listed(self) -> tuple[str, bool]:
+        ws, name = self._ws, self._batch.name if self._batch else ""
+        while is_late := all(one.name != name for one in self._client.list_batches()):
+            self._lag = ws.monotonic() - self._sent
+            if self._lag > LONGEST_LAG_S:
+                break
             ws.sleep(ws.settings.poll_first)
-        self.lag = ws.monotonic() - self.sent if looks else 0.0
-        return f"after {self.lag:.1f} s" if looks else "at once", True
+        if not self._lag:
+            return "at once", True
+        self._lag = ws.monotonic() - self._sent
+        with ws.store.write() as tx:
+            workspace.record_event(tx, workspace.LAG, NAME, old=None, new=f"{self._lag:.3f}", why="seen", at=ws.now())
+        return f"{'not ' * is_late}after {self._lag:.1f} s", not is_late
 
-    def _double(self, made: Path) -> tuple[str, bool]:
+    def _doubled(self, path: Path) -> tuple[str, bool]:
         try:
-            remote = self._create(made / "double.jsonl", self.lines[:1] * 2)
+            self._delete(self._create(path, self._lines[:1] * 2).name)
         except RefusedError as error:
-            return f"refused ({_code(error)})", True
-        self._delete(remote.name)
-        return "taken", True
+            return f"is refused ({_code(error)})", True
+        return "is taken", True
 
     def _asked(self, tier: str) -> tuple[str, bool]:
-        ws, told, seconds = self.ws, Counter[str](), list[float]()
-
-        self._begin_asking(len(ROWS))
+        ws, told, seconds = self._ws, Counter[str](), list[float]()
 
         async def ask(line: bytes) -> None:
             began = ws.monotonic()
             try:
-                document = await ws.client.generate(ws.model.name, requests.object_of(line), tier=tier)
+                document = await self._client.generate(ws.model.name, requests.object_of(line), tier=tier)
             except RemoteError as error:
-                self.unclear -= _is_clear(error)
-                told[f"shed ({_code(error)})" if error.code in SHED else f"failed ({_code(error)})"] += 1
+                self._calls -= isinstance(error, RefusedError | NotSentError) or error.code in SHED
+                told[f"{'shed' if error.code in SHED else 'failed'} ({_code(error)})"] += 1
                 return
             seconds.append(ws.monotonic() - began)
             reply, usage = responses.judge_response(document), document.get("usageMetadata") or {}
-            self.unclear -= 1
-            self.paid.append((reply.usage, reply.tier or tier))
-            word = responses.excerpt_of(usage.get("serviceTier") or usage.get("trafficType") or "")
-            told[f"served as {word}" if word else "served, by which tier is not told"] += 1
+            self._paid.append((reply.usage, reply.tier or tier))
+            word = usage.get("serviceTier") or usage.get("trafficType")
+            told[f"served as {responses.excerpt_of(word)}" if word else "served, by which tier is not told"] += 1
 
         async def ask_all() -> None:
-            await asyncio.gather(*(ask(line) for line in self.lines))
+            await asyncio.gather(*map(ask, self._lines))
 
+        self._calls += len(ROWS)
         asyncio.run(ask_all())
         took = f", in {min(seconds):.1f} to {max(seconds):.1f} s" if seconds else ""
         return ", ".join(f"{count} {word}" for word, count in sorted(told.items())) + took, bool(seconds)
 
     def _embedded(self) -> tuple[str, bool]:
-        ws = self.ws
-        found = ws.client.embed(ws.embedding_model, ROWS[:1], dim=ws.settings.dim, query=False)
-        return f"{found.shape[1]} numbers", True
+        ws = self._ws
+        found = self._client.embed(ws.embedding_model, ROWS[:1], dim=ws.settings.dim, query=False)
+        return f"of {found.shape[1]} numbers", True
 
     def _over(self, path: Path) -> tuple[str, bool]:
-        """Wait for the batch, and look at its result; then whether that outlives the batch."""
-        ws, name = self.ws, self.remote.name if self.remote else ""
-        pause = ws.settings.poll_first
-        while not (remote := ws.client.get_batch(name)).state.is_over:
-            if ws.monotonic() - self.sent > LONGEST_BATCH_S:
-                return f"not over after {LONGEST_BATCH_S / 60:.0f} minutes, and cancelled", False
+        """Wait for the batch and look at its result; then, whether that outlives the batch."""
+        ws, name, pause = self._ws, self._batch.name if self._batch else "", self._ws.settings.poll_first
+        while not (one := self._client.get_batch(name)).state.is_over:
+            if ws.monotonic() - self._sent > LONGEST_BATCH_S:
+                return f"is not over after {LONGEST_BATCH_S / 60:.0f} minutes", False
             ws.sleep(pause)
             pause = min(2 * pause, ws.settings.poll_most)
-        took = f"{remote.state} after {math.ceil(ws.monotonic() - self.sent)} s"
-        if remote.result_file is None:
+        took = f"{one.state} after {math.ceil(ws.monotonic() - self._sent)} s"
+        if one.result_file is None:
             return f"{took}, without a result", False
-        ws.client.download(remote.result_file, path)
+        self._client.download(one.result_file, path)
         lines = [line for _, line in files.read_lines(path)]
-        self.unclear -= len(ROWS)
-        self.paid += [(responses.judge_line(line).usage, Way.BATCH.tier) for line in lines]
-        asked, came = ([responses.key_of_line(line) for line in some] for some in (self.lines, lines))
-        counts = (remote.requests, remote.succeeded, remote.failed)
-        said = "none" if remote.requests is None else f"{counts[0]} requests, {counts[1]} succeeded, {counts[2]} failed"
-        self._tell("counts of the batch", said)
-        self._tell(
-            "keys in the result",
-            "all are back" if set(asked) == set(came) else "not those that were sent",
-            fits=set(asked) == set(came),
-        )
-        self._tell("order of the result", "as it was asked" if asked == came else "another")
-        self._tell("the result of a deleted batch", self._outlives(remote, path))
+        self._paid += [(responses.judge_line(line).usage, Way.BATCH.tier) for line in lines]
+        asked, came = ([responses.key_of_line(line) for line in some] for some in (self._lines, lines))
+        are_back = sorted(map(str, asked)) == sorted(map(str, came))
+        counts = f"{one.requests} requests, {one.succeeded} succeeded, {one.failed} failed"
+        self._tell("counts of the batch", "none" if one.requests is None else counts)
+        self._tell("keys of the result", "each once" if are_back else "not those that were sent", fits=are_back)
+        self._tell("order of the result", "as asked" if asked == came else "another")
+        self._delete(name)
+        try:
+            self._client.download(one.result_file, path)
+            self._tell("the result of a deleted batch", "stays there")
+        except MissingError:
+            self._tell("the result of a deleted batch", "goes with it")
         return took, True
 
-    def _outlives(self, remote: "RemoteBatch", path: Path) -> str:
-        self._delete(remote.name)
-        try:
-            self.ws.client.download(remote.result_file or "", path)
-        except MissingError:
-            return "is gone, too"
-        return "stays there, until Gemini deletes it"
-
-    def document(self, *, at: str) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """Return what was found for programs."""
-        ws = self.ws
-        whose = "Gemini" if ws.settings.base_url is None else "another server than Google's"
-        return {
-            "at": at,
-            "of": "the local engine, which says nothing of Gemini" if ws.backend == "local" else whose,
-            "findable": __version__,
-            "google-genai": metadata.version("google-genai"),
-            "python": sys.version.split()[0],
-            "model": ws.model.name,
-            "embedding_model": ws.embedding_model.name,
-            "list_lag": self.lag,
-            "cost": self._cost(self.paid),
-            "facts": [one._asdict() for one in self.facts],
-        }
+        ws, python = self._ws, sys.version.split()[0]
+        server = "another server than Google's" if ws.settings.base_url else "Gemini"
+        whose = "the local engine, which tells nothing of Gemini" if ws.backend == "local" else server
+        versions = f"findable {__version__}, google-genai {metadata.version('google-genai')}, Python {python}"
+        found = {"at": f"{ws.now():%Y-%m-%d %H:%M} UTC", "of": whose, "versions": versions}
+        found |= {"models": f"{ws.model.name}, {ws.embedding_model.name}"}
+        return {**found, "list_lag": self._lag, "cost": self._cost(self._paid), "facts": self._facts}
 
 
 def _code(error: RemoteError) -> str:
-    """Return what may be told to others of an error: no word of its message, which may name a project or a file."""
     return " ".join(str(one) for one in (error.code, error.status) if one) or type(error).__name__
-
-
-def _is_clear(error: RemoteError) -> bool:
-    """Return whether nothing was done, and so nothing paid for; of a create a 503 does not say that."""
-    return isinstance(error, RefusedError | NotSentError) or error.code in SHED
 
 
 def _markdown(document: dict[str, Any]) -> str:
     about = [f"- {name}: {value}" for name, value in document.items() if name != "facts"]
-    rows = [f"| {one['what']} | {one['found']} | {'' if one['fits'] else 'no'} |" for one in document["facts"]]
-    head = ["| what | found | fits |", "| --- | --- | --- |"]
-    return "\n".join(["# What the API does", "", *about, "", *head, *rows, ""])
+    rows = [f"| {one['what']} | {one['found']} | {'yes' if one['fits'] else 'no'} |" for one in document["facts"]]
+    return "\n".join(["# What the API does", "", *about, "", "| | found | fits |", "| --- | --- | --- |", *rows, ""])
