@@ -45,7 +45,6 @@ PIPELINE = Path(__file__).parents[1]
 
 TO_BEGIN = "`make import` makes one from a file, and `make demo` shows how all of it works"
 TO_BEGIN_A_QUERY = "`make import-images` makes one from a folder; a query needs the database that it reads"
-LAGS = 2  # ours: times the longest lag of the list of batches that was seen, which is waited for
 SHOWN = 5  # names of tables in a message
 
 
@@ -505,18 +504,15 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         name = declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
         settings = replace(settings, task=name)
     with store.read() as tx:
-        row, lag = workspace.get_workspace(tx), workspace.longest_lag(tx)
+        row, lag = workspace.get_workspace(tx), workspace.list_lag(tx)
         made = [room.task_of(tx, settings) for room in here]
         tasks = (*filter(None, made), *_declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, store.address))
     backend = _backend_of(settings, row.backend)
     store.locks = Locks(store, settings.data / "locks", row.workspace_id)
-    settings = settings.for_backend(backend)
-    if "list_lag" not in settings.sources:  # what was seen only makes it longer: seen once, it may be longer next time
-        settings = replace(settings, list_lag=max(settings.list_lag, LAGS * lag))
     return OpenWorkspace(
-        settings=settings,
+        settings=settings.for_backend(backend, lag_s=lag),
         store=store,
         backend=backend,
         display=display,
