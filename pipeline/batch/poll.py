@@ -381,6 +381,7 @@ class _Download(NamedTuple):
         best, part = files.part_of(path), files.part_of(path)
         try:
             draft = files.sync_part(best) if self.remote.result_file and self._fetch(part, best) else None
+            part.unlink(missing_ok=True)  # nobody looks for it once the state has moved
             with self.ws.store.write() as tx:
                 self._fail(tx) if draft is None else self._keep(tx, draft)
         finally:

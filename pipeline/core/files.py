@@ -258,19 +258,23 @@ def remove_link(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def staging_of(path: Path) -> Path:
-    """Make and return an empty folder beside `path` for what is not whole yet; what dead processes left there goes."""
+@contextlib.contextmanager
+def staging_of(path: Path) -> Iterator[Path]:
+    """Make an empty folder beside `path` for what is not whole yet; it goes where the block fails or is interrupted.
+
+    What dead processes left there goes first.
+    """
     sweep_parts(path)
-    staging = part_of(path)
-    staging.mkdir(parents=True)
-    return staging
+    with removed_on_error(part_of(path)) as staging:
+        staging.mkdir(parents=True)
+        yield staging
 
 
 @contextlib.contextmanager
-def removed_on_error(directory: Path) -> Iterator[None]:
+def removed_on_error(directory: Path) -> Iterator[Path]:
     """Remove `directory` when the block fails or is interrupted."""
     try:
-        yield
+        yield directory
     except BaseException:
         remove_link(directory)
         raise

@@ -79,8 +79,8 @@ class Builds(BuildLookup):
 
         directory = self._builds / f"{number}.{secrets.token_hex(4)}{STAGING}"
         self._staged = directory
-        directory.mkdir(parents=True)
         with files.removed_on_error(directory):
+            directory.mkdir(parents=True)
             return staging.write_build(
                 directory,
                 pages,

@@ -86,8 +86,7 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
         return BackupReport(str(target), typed=_typed_lines(ws, target))
     target.parent.mkdir(parents=True, exist_ok=True)
     _check_room(target, ws.store.path.stat().st_size)
-    staging = files.staging_of(target)
-    with files.removed_on_error(staging):
+    with files.staging_of(target) as staging:
         found, made_at = _copied(ws, staging), ws.now().isoformat(timespec="seconds")
         document = {"format": FORMAT, "version": __version__, "made_at": made_at, "files": found}
         files.seal_bytes(staging / MANIFEST, json.dumps(document, indent=1).encode("ascii") + b"\n")
@@ -210,17 +209,15 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
     _check_replaceable(data)
     data.parent.mkdir(parents=True, exist_ok=True)
     _check_room(data, sum(one.stat().st_size for name in hashes if (one := source / name).is_file()))
-    with _server(settings) as server:
-        staging = files.staging_of(data)
-        with files.removed_on_error(staging):
-            if wrong := [name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)]:
-                said = f"the backup {source} is damaged: {first_few(wrong)}; nothing was changed"
-                raise InconsistentError(said, hint="take another backup")
-            report.unsent = _set_right(staging / DATABASE)
-            if server is not None:
-                _put_tables(settings, server, staging, report)
-                (staging / DATABASE).unlink()
-            _rename(staging, data)
+    with _server(settings) as server, files.staging_of(data) as staging:
+        if wrong := [name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)]:
+            said = f"the backup {source} is damaged: {first_few(wrong)}; nothing was changed"
+            raise InconsistentError(said, hint="take another backup")
+        report.unsent = _set_right(staging / DATABASE)
+        if server is not None:
+            _put_tables(settings, server, staging, report)
+            (staging / DATABASE).unlink()
+        _rename(staging, data)
     return report
 
 

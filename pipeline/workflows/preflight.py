@@ -102,12 +102,12 @@ def recommend(
         name = min(there, key=lambda one: there[one].takes)
         return name, f"no way is known to end{within}; {name} is likely to end first ({there[name].likely})"
     name = min(in_time, key=lambda one: (round(in_time[one].cost, 6), in_time[one].takes))
-    others = ", ".join(
-        f"{one} costs ${there[one].cost:,.4f} and takes {there[one].likely}" for one in there if one != name
-    )
-    why = f"it costs least{f' of what should be over{within}' if within else ''} and takes {there[name].likely}"
+    others = [f"{one} costs ${way.cost:,.4f} and takes {way.likely}" for one, way in there.items() if one != name]
+    least = f"of what should be over{within} it costs least" if within else "it costs least"
+    takes = "how long it takes is not known yet" if there[name].seconds is None else f"it takes {there[name].likely}"
+    told = [least, takes, *(others if any(way.cost for way in there.values()) else ())]
     absent = "; ".join(one.absent for one in ways.values() if one.absent)
-    return name, "; ".join(filter(None, [why, others, absent]))
+    return name, "; ".join(filter(None, [*told, absent]))
 
 
 def live_seconds(
