@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from pipeline.core.states import STANDARD, Way
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import NO_USAGE, Usage, estimate_tokens, usage_cost
-from pipeline.gemini.remote import RemoteBatch
 from pipeline.quality.report import seal_report
 from pipeline.store import batches, money, workspace
 
@@ -100,7 +100,7 @@ class _Visit:
         self._facts, self._paid = list[dict[str, Any]](), list[tuple[Usage, str]]()
         self._calls = self._number = 0  # requests that may have been paid for; the number of the trial
         self._lag = self._sent = 0.0
-        self._batch: RemoteBatch | None = None
+        self._batch, self._made = "", dict[str, str]()  # its name; the display names of what was made there
 
     def _cost(self, paid: list[tuple[Usage, str]]) -> float:
         ws, on = self._ws, self._ws.now().date()
@@ -110,7 +110,7 @@ class _Visit:
     def end_earlier(self) -> None:
         """End and delete what a run left at the API that was killed, and say what it may have cost."""
         left = {one.name: one.display_name for one in self._client.list_batches()} | self._client.list_uploads()
-        left |= {self._batch.name: self._batch.display_name} if self._batch else {}
+        left |= self._made  # where the list lags
         prefix, display = self._prefix, self._ws.display
         ours = {name: shown.removeprefix(prefix) for name, shown in left.items() if shown.startswith(prefix)}
         for name in ours:
@@ -134,32 +134,33 @@ class _Visit:
     def accounted(self) -> Iterator[None]:
         """Keep what a block may cost before it, and what it did cost after it; what is left at the API is ended."""
         ws, model = self._ws, self._ws.model
-        with ws.store.write() as tx:
-            self._number = batches.next_number(tx)
-            path = folder.request_path(ws.data, self._number)
-            file = files.seal_bytes(path, b"".join(line + b"\n" for line in self._lines))
-            held = ws.locks.take(folder.lock_of(self._number))
-            values: dict[str, Any] = {"task": NAME, "extractor": f"{NAME}@1/{model.name}", "model": model.name}
-            values |= {"number": self._number, "priced_on": model.priced_on.isoformat(), "requests": self._requests}
-            values |= {"calls": self._requests}  # where this dies, all of them may have been paid for
-            values |= {"request_file": str(path.relative_to(ws.data)), "request_sha256": file.sha256}
-            values |= {"request_size": file.size, "estimated_cost": self.most, "estimated_in": self._usage.prompt}
-            batches.add_batch(tx, way=Way.TRIAL, at=ws.now(), estimated_out=self._usage.answer, **values)
-            budget.budgets(ws).check(tx, batches.get_batch(tx, self._number))
-        try:
-            yield
-        finally:
-            with contextlib.suppress(RemoteError):
-                self.end_earlier()
-            count, used = len(self._paid), sum((usage for usage, _ in self._paid), NO_USAGE)
-            account = {"answered": count, "missing": self._requests - count, "calls": self._calls}
-            account |= {"tokens_in": used.prompt, "tokens_out": used.answer + used.thoughts}
+        with contextlib.ExitStack() as after:
             with ws.store.write() as tx:
-                batch = batches.get_batch(tx, self._number)
-                batches.mark_ingested(tx, batch, at=ws.now(), cost=self._cost(self._paid), **account)
-            path.unlink(missing_ok=True)
-            if held:
-                held.release()
+                self._number = number = batches.next_number(tx)
+                path = folder.request_path(ws.data, number)
+                file = files.seal_bytes(path, b"\n".join(self._lines))
+                after.callback(path.unlink, missing_ok=True)
+                if held := ws.locks.take(folder.lock_of(number)):  # nobody else knows the number
+                    after.callback(held.release)
+                values: dict[str, Any] = {"number": number, "task": NAME, "extractor": f"{NAME}@1/{model.name}"}
+                values |= {"model": model.name, "priced_on": model.priced_on.isoformat(), "estimated_cost": self.most}
+                values |= {"request_file": str(path.relative_to(ws.data)), "request_sha256": file.sha256}
+                values |= {"request_size": file.size, "requests": self._requests, "calls": self._requests}
+                values |= {"estimated_in": self._usage.prompt, "estimated_out": self._usage.answer}
+                batches.add_batch(tx, way=Way.TRIAL, at=ws.now(), **values)
+                budget.budgets(ws).check(tx, batches.get_batch(tx, number))
+            after.callback(self._account)
+            yield
+
+    def _account(self) -> None:
+        with contextlib.suppress(RemoteError):  # the next run ends what is left
+            self.end_earlier()
+        count, used = len(self._paid), sum((usage for usage, _ in self._paid), NO_USAGE)
+        account = {"answered": count, "missing": self._requests - count, "calls": self._calls}
+        account |= {"tokens_in": used.prompt, "tokens_out": used.answer + used.thoughts}
+        with self._ws.store.write() as tx:
+            batch, cost = batches.get_batch(tx, self._number), self._cost(self._paid)
+            batches.mark_ingested(tx, batch, at=self._ws.now(), cost=cost, **account)
 
     def look_at_all(self, made: Path) -> None:
         """Look at everything, while the batch is under way."""
@@ -172,7 +173,9 @@ class _Visit:
         self._look("live", lambda: self._asked(STANDARD))
         if self._ws.model.flex:
             self._look("flex", lambda: self._asked(Way.FLEX.tier), needs=False)
-        self._look("a vector", self._embedded)
+        wanted: dict[str, Any] = {"dim": self._ws.settings.dim, "query": False}
+        embed = partial(self._client.embed, self._ws.embedding_model, ROWS[:1], **wanted)
+        self._look("a vector", lambda: (f"of {embed().shape[1]} numbers", True))
         if self._batch:
             self._look("the batch", lambda: self._over(made / "result.jsonl"))
 
@@ -193,15 +196,17 @@ class _Visit:
         lacking = [one.name for one in (self._ws.model, self._ws.embedding_model) if one.name not in names]
         return f"{len(names)}" + f", without {' and '.join(lacking)}" * bool(lacking), not lacking
 
-    def _create(self, path: Path, lines: list[bytes]) -> RemoteBatch:
+    def _create(self, path: Path, lines: list[bytes]) -> str:
         file, name = files.seal_bytes(path, b"".join(line + b"\n" for line in lines)), f"{self._prefix}{self._number}"
         upload = self._client.upload(path, display_name=name, sha256=file.sha256, size=file.size)
-        try:
-            made = self._client.create_batch(self._ws.model.name, file_name=upload, display_name=name)
-        except RemoteError as error:
-            self._calls += 0 if isinstance(error, RefusedError | NotSentError) else len(lines)
-            raise
+        self._made[upload] = name
         self._calls += len(lines)
+        try:
+            made = self._client.create_batch(self._ws.model.name, file_name=upload, display_name=name).name
+        except (RefusedError, NotSentError):
+            self._calls -= len(lines)
+            raise
+        self._made[made] = name
         return made
 
     def _created(self, path: Path) -> tuple[str, bool]:
@@ -209,8 +214,8 @@ class _Visit:
         return f"is created, of {len(ROWS)} requests", True
 
     def _listed(self) -> tuple[str, bool]:
-        ws, name = self._ws, self._batch.name if self._batch else ""
-        while is_late := all(one.name != name for one in self._client.list_batches()):
+        ws = self._ws
+        while is_late := all(one.name != self._batch for one in self._client.list_batches()):
             self._lag = ws.monotonic() - self._sent
             if self._lag > LONGEST_LAG_S:
                 break
@@ -224,7 +229,7 @@ class _Visit:
 
     def _doubled(self, path: Path) -> tuple[str, bool]:
         try:
-            self._delete(self._create(path, self._lines[:1] * 2).name)
+            self._delete(self._create(path, self._lines[:1] * 2))
         except RefusedError as error:
             return f"is refused ({_code(error)})", True
         return "is taken", True
@@ -254,15 +259,10 @@ class _Visit:
         took = f", in {min(seconds):.1f} to {max(seconds):.1f} s" if seconds else ""
         return ", ".join(f"{count} {word}" for word, count in sorted(told.items())) + took, bool(seconds)
 
-    def _embedded(self) -> tuple[str, bool]:
-        ws = self._ws
-        found = self._client.embed(ws.embedding_model, ROWS[:1], dim=ws.settings.dim, query=False)
-        return f"of {found.shape[1]} numbers", True
-
     def _over(self, path: Path) -> tuple[str, bool]:
         """Wait for the batch and look at its result; then, whether that outlives the batch."""
-        ws, name, pause = self._ws, self._batch.name if self._batch else "", self._ws.settings.poll_first
-        while not (one := self._client.get_batch(name)).state.is_over:
+        ws, pause = self._ws, self._ws.settings.poll_first
+        while not (one := self._client.get_batch(self._batch)).state.is_over:
             if ws.monotonic() - self._sent > LONGEST_BATCH_S:
                 return f"is not over after {LONGEST_BATCH_S / 60:.0f} minutes", False
             ws.sleep(pause)
@@ -279,7 +279,7 @@ class _Visit:
         self._tell("counts of the batch", "none" if one.requests is None else counts)
         self._tell("keys of the result", "each once" if are_back else "not those that were sent", fits=are_back)
         self._tell("order of the result", "as asked" if asked == came else "another")
-        self._delete(name)
+        self._delete(self._batch)
         try:
             self._client.download(one.result_file, path)
             self._tell("the result of a deleted batch", "stays there")
