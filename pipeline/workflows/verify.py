@@ -225,7 +225,9 @@ class _Visit:
         self._lag = ws.monotonic() - self._sent
         with ws.store.write() as tx:
             workspace.record_event(tx, workspace.LAG, NAME, old=None, new=f"{self._lag:.3f}", why="seen", at=ws.now())
-        return f"{'not ' * is_late}after {self._lag:.1f} s", not is_late
+        is_unmet = "list_lag" in ws.settings.sources and self._lag > ws.settings.list_lag
+        more = f", and LIST_LAG is set to {ws.settings.list_lag:g} s" * is_unmet
+        return f"{'not ' * is_late}after {self._lag:.1f} s{more}", not (is_late or is_unmet)
 
     def _doubled(self, path: Path) -> tuple[str, bool]:
         try:
@@ -295,7 +297,12 @@ class _Visit:
         versions = f"findable {__version__}, google-genai {metadata.version('google-genai')}, Python {python}"
         found = {"at": f"{ws.now():%Y-%m-%d %H:%M} UTC", "of": whose, "versions": versions}
         found |= {"models": f"{ws.model.name}, {ws.embedding_model.name}"}
-        return {**found, "list_lag": self._lag, "cost": self._cost(self._paid), "facts": self._facts}
+        return {
+            **found,
+            "list_lag": round(self._lag, 3),
+            "cost": round(self._cost(self._paid), 6),
+            "facts": self._facts,
+        }
 
 
 def _code(error: RemoteError) -> str:

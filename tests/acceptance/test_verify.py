@@ -55,11 +55,13 @@ def test_what_a_server_does_otherwise_is_found(elsewhere: Workspace, outside: Ou
     check_nothing_left(outside)
     outside.manner.in_order = outside.manner.takes_doubles = True
     outside.troubles.unlisted, outside.troubles.downgraded = 3, 1.0
-    facts = found(elsewhere)
+    facts = found(elsewhere, LIST_LAG="")
     assert facts["a new batch in the list"].startswith("after ")
     assert facts["a key twice in a file"] == "is taken"
     assert facts["order of the result"] == "as asked"
     assert facts["flex"].startswith("5 served as standard")
+    outside.troubles.unlisted = 3
+    assert "a new batch in the list" in elsewhere.do("verify-gemini", yes=True, code=4, LIST_LAG=0).err
     outside.troubles.shed = 1.0
     assert found(elsewhere)["flex"] == "5 shed (503 UNAVAILABLE)"
     check_nothing_left(outside)
