@@ -127,6 +127,7 @@ class _Visit:
                 with contextlib.suppress(RefusedError):  # it is over
                     self._client.cancel_batch(name)
             self._client.delete(name)
+            self._made.pop(name, None)
         except RemoteError as error:
             self._ws.display.warn(f"{name} could not be deleted; the next run tries again: {error.message}")
 
@@ -264,6 +265,7 @@ class _Visit:
     def _over(self, path: Path) -> tuple[str, bool]:
         """Wait for the batch and look at its result; then, whether that outlives the batch."""
         ws, pause = self._ws, self._ws.settings.poll_first
+        ws.display.say(f"waiting for the batch, {LONGEST_BATCH_S / 60:.0f} minutes at the most; Ctrl-C ends it")
         while not (one := self._client.get_batch(self._batch)).state.is_over:
             if ws.monotonic() - self._sent > LONGEST_BATCH_S:
                 return f"is not over after {LONGEST_BATCH_S / 60:.0f} minutes", False
@@ -277,8 +279,7 @@ class _Visit:
         self._paid += [(responses.judge_line(line).usage, Way.BATCH.tier) for line in lines]
         asked, came = ([responses.key_of_line(line) for line in some] for some in (self._lines, lines))
         are_back = sorted(map(str, asked)) == sorted(map(str, came))
-        counts = f"{one.requests} requests, {one.succeeded} succeeded, {one.failed} failed"
-        self._tell("counts of the batch", "none" if one.requests is None else counts)
+        counts = f"its counts are {one.requests} requests, {one.succeeded} succeeded, {one.failed} failed"
         self._tell("keys of the result", "each once" if are_back else "not those that were sent", fits=are_back)
         self._tell("order of the result", "as asked" if asked == came else "another")
         self._delete(self._batch)
@@ -287,7 +288,7 @@ class _Visit:
             self._tell("the result of a deleted batch", "stays there")
         except MissingError:
             self._tell("the result of a deleted batch", "goes with it")
-        return took, True
+        return f"{took}; {counts if one.requests is not None else 'it has no counts'}", True
 
     def document(self) -> dict[str, Any]:
         """Return what was found for programs."""

@@ -36,6 +36,7 @@ def test_it_passes_on_the_engine_and_is_accounted_for(workspace: Workspace, api:
     assert api.batches() == []
     facts = found(workspace)
     assert (facts["a new batch in the list"], facts["keys of the result"]) == ("at once", "each once")
+    assert facts["the batch"].endswith("5 requests, 5 succeeded, 0 failed")
     spent = workspace.spent()
     assert 0 < spent["actual"] < 0.01 > spent["lost"]
     assert workspace.batches() == []
@@ -53,11 +54,13 @@ def test_what_a_server_does_otherwise_is_found(elsewhere: Workspace, outside: Ou
     assert facts["order of the result"] == "another"
     assert facts["flex"].startswith("5 served as flex")
     check_nothing_left(outside)
+    outside.manner.stats = "none"
     outside.manner.in_order = outside.manner.takes_doubles = True
     outside.troubles.unlisted, outside.troubles.downgraded = 3, 1.0
     facts = found(elsewhere, LIST_LAG="")
     assert facts["a new batch in the list"].startswith("after ")
     assert facts["a key twice in a file"] == "is taken"
+    assert facts["the batch"].endswith("it has no counts")
     assert facts["order of the result"] == "as asked"
     assert facts["flex"].startswith("5 served as standard")
     outside.troubles.unlisted = 3
