@@ -88,6 +88,7 @@ $(TOOLS): $(READY) requirements-dev.lock
 demo: setup ## run the whole chain on the sample people, passages and images, on the local engine, anew in data/demo
 ask: setup ## ask about five rows of your own table, FROM=reviews.csv Q="Praise or blame?" FIELDS="tone: praise|blame|mixed; reason: quote", and price all; NAME=reviews keeps it as a task
 new-task: setup ## write tasks/NAME.py, which asks about the rows of FROM=table.csv (.xlsx, .jsonl, .json, .parquet, or a SELECT) and runs as it is; SHEET=, SOURCE=another database
+verify-gemini: setup ## the first thing with a key: five invented rows by batch, live and by flex, for $$0.05 at most, and a report that can be sent; YES=1
 try: setup ## ask about a few rows, and show what is sent and what comes back; only its cost is kept: TASK= N=3 SEED=7 or ITEM=key; A=1 B=2 N=50 puts two versions, models or files side by side
 import: setup ## import people from EXPERTS=file.csv (or .xlsx, .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
 import-images: setup ## import the images below FOLDER=photos/; again for what is new, was moved or changed; then TASK=images
@@ -128,8 +129,8 @@ settings: setup ## list the settings that were changed, and where from; ALL=1 li
 
 # other names for what the commands above do
 ALIASES := import-passages passages-pilot passages-backfill passages-status tag-live people unpark
-COMMANDS := demo ask new-task try import import-images tag run preflight batch-submit batch-poll batch-ingest batches costs \
-  batch-cancel score index search add-expert items show tags log export status qc parked versions rollback \
+COMMANDS := demo ask verify-gemini new-task try import import-images tag run preflight batch-submit batch-poll batch-ingest batches \
+  costs   batch-cancel score index search add-expert items show tags log export status qc parked versions rollback \
   best-concepts doctor backup restore forget clean eval web emulator prices settings $(ALIASES)
 .PHONY: $(COMMANDS)
 $(COMMANDS): setup

@@ -263,9 +263,11 @@ def open_workspace(
     return _open(settings or read_settings(), task, "write", whole=whole)
 
 
-def make_workspace(*, task: str | None = None) -> "contextlib.AbstractContextManager[OpenWorkspace]":
+def make_workspace(
+    *, task: str | None = None, whole: bool = False
+) -> "contextlib.AbstractContextManager[OpenWorkspace]":
     """Open the workspace that the settings name, to be written; it is made where there is none."""
-    return _open(read_settings(), task, "create")
+    return _open(read_settings(), task, "create", whole=whole)
 
 
 def look_at_workspace(*, task: str | None = None) -> "contextlib.AbstractContextManager[OpenWorkspace]":

@@ -10,6 +10,7 @@ from pipeline.core.settings import PREFIX
 COMMANDS = {  # by name: the module in jobs (and a function of it that is not `main`), and a summary for the list
     "demo": ("demo", "Run the whole chain on invented data, on the local engine."),
     "ask": ("begin:ask_some", "Ask about a few rows of any table, and price the rest."),
+    "verify-gemini": ("keep:verify_api", "Meet the API with five rows, and report what it does."),
     "new-task": ("begin:write_task", "Write the file of a task of your own, for a table."),
     "try": ("show:try_some", "Ask about a few rows, and show what goes out and comes back."),
     "import": ("begin", "Import people from a CSV, JSON or JSON lines file."),

@@ -18,6 +18,7 @@ from jobs.command import (
     Version,
     command,
     confirmed,
+    make_workspace,
     open_workspace,
     read_workspace,
     wants_json,
@@ -28,7 +29,7 @@ from jobs.variables import as_typed, read_settings
 from pipeline.ops import backup, clean, doctor, forget, items, versions
 from pipeline.ops.versions import VersionSummary
 from pipeline.quality import evaluate
-from pipeline.workflows import run
+from pipeline.workflows import run, verify
 from pipeline.workflows.run import run_end_command
 
 
@@ -67,6 +68,18 @@ def do_due(
             Terminal().error(error.message)
         if report.failures:
             raise report.failures[0]
+
+
+@command("verify-gemini")
+def verify_api() -> Report:
+    """Meet the API with five invented rows, by batch, live and by flex, and one vector, for $0.05 at the most.
+
+    Asks first. Says what was found where Gemini's documentation leaves it open, and writes a report without key,
+    project or file names. It ends what it made there; where it was killed, the next run does.
+    """
+    with make_workspace(whole=True) as ws:
+        document, path = verify.run(ws, confirm=lambda most: confirmed(f"Ask {ws.model.name} for at most {usd(most)}?"))
+    return Report(document, f"{usd(document['cost'])} spent; the report is {path}", lambda: verify.check(document))
 
 
 @command("backup")

@@ -279,13 +279,15 @@ class Settings:
         """Return the backend these settings ask for: the one named, else gemini with a key, else local."""
         return self.backend or ("gemini" if self.api_key else "local")
 
-    def for_backend(self, backend: str) -> "Settings":
-        """Return these settings with the local engine's own defaults put in where nothing was set."""
-        if backend != "local":
-            return self
-        unset = (one for one in fields(self) if one.name not in self.sources)
-        local = {one.name: one.metadata.get("local") for one in unset}
-        return replace(self, **{name: value for name, value in local.items() if value is not None})
+    def for_backend(self, backend: str, *, lag_s: float = 0.0) -> "Settings":
+        """Return these settings with the local engine's own defaults put in where nothing was set.
+
+        `lag_s` is how late the list of batches was seen to be, for which LIST_LAG is no shorter, unless it was set.
+        """
+        unset = [one for one in fields(self) if one.name not in self.sources]
+        local = {one.name: one.metadata.get("local") for one in unset if backend == "local"}
+        found: Settings = replace(self, **{name: value for name, value in local.items() if value is not None})
+        return found if "list_lag" in self.sources else replace(found, list_lag=max(found.list_lag, lag_s))
 
     @property
     def url(self) -> Secret:

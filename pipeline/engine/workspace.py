@@ -504,7 +504,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         name = declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
         settings = replace(settings, task=name)
     with store.read() as tx:
-        row = workspace.get_workspace(tx)
+        row, lag = workspace.get_workspace(tx), workspace.list_lag(tx)
         made = [room.task_of(tx, settings) for room in here]
         tasks = (*filter(None, made), *_declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
@@ -512,7 +512,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
     backend = _backend_of(settings, row.backend)
     store.locks = Locks(store, settings.data / "locks", row.workspace_id)
     return OpenWorkspace(
-        settings=settings.for_backend(backend),
+        settings=settings.for_backend(backend, lag_s=lag),
         store=store,
         backend=backend,
         display=display,

@@ -217,9 +217,13 @@ class Client:
         """Return every batch the API lists, in its order (newest first), or raise; never a part of the list."""
         return self._all_pages(lambda sdk: sdk.aio.batches.list, "operations", remote.read_operation)
 
-    def list_models(self) -> list[str]:
-        """Return the names of the models this key can reach, without `models/`."""
-        return self._all_pages(lambda sdk: sdk.aio.models.list, "models", remote.read_model)
+    def list_models(self, version: str = API_VERSION) -> list[str]:
+        """Return the names of the models this key can reach by a version of the API, without `models/`."""
+        return self._all_pages(lambda sdk: sdk.aio.models.list, "models", remote.read_model, version=version)
+
+    def list_uploads(self) -> dict[str, str]:
+        """Return the display name of every upload by its name, `files/…`; results have none."""
+        return dict(self._all_pages(lambda sdk: sdk.aio.files.list, "files", remote.read_upload))
 
     def cancel_batch(self, name: str) -> None:
         """Ask the API to stop a batch; it may still end otherwise, so look at it afterwards."""
@@ -324,6 +328,8 @@ class Client:
         method: "Callable[[genai.Client], Callable[..., Awaitable[object]]]",
         member: str,
         read: Callable[[Any], T | None],
+        *,
+        version: str = API_VERSION,
     ) -> list[T]:
         """Return what stands on all pages of a list, each fetched with its own retries; never a part of it.
 
@@ -331,6 +337,7 @@ class Client:
         """
         what = f"list the {'batches' if member == 'operations' else member}"
         config: dict[str, Any] = {"page_size": PAGE, **_options(self.call_timeout_s)}
+        config["http_options"]["api_version"] = version
         found: list[T] = []
 
         async def ask(sdk: "genai.Client") -> tuple[list[T], str]:

@@ -88,6 +88,12 @@ def read_model(document: Any) -> str | None:
     return found[1] if found else None
 
 
+def read_upload(document: Any) -> tuple[str, str] | None:
+    """Return (name, display name) of a file of the list of files; None of one without."""
+    name, shown = (_text(_object(document).get(one)) for one in ("name", "displayName"))
+    return (name, shown) if FILE_NAME.fullmatch(name) and shown else None
+
+
 def read_page(document: Any, member: str, read: Callable[[Any], T | None]) -> tuple[list[T], str]:
     """Return (what is read of each entry, token of the next page or "") of one page of a list; `{}` is the last one.
 

@@ -48,6 +48,15 @@ def numbers_with_event(tx: Connection, kind: str) -> set[int]:
     return {int(one["name"]) for one in events_of(tx, kind) if one["name"].isdecimal()}
 
 
+LAG = "list_lag"  # the kind of the journal's lines on how late the API was seen to list a new batch
+LAGS = 2  # ours: what was seen once may be longer another time
+
+
+def list_lag(tx: Connection) -> float:
+    """Return how late a new batch may be listed by what was ever seen, in seconds; 0.0 where none was late."""
+    return LAGS * max((float(one["new"]) for one in events_of(tx, LAG)), default=0.0)
+
+
 @dataclass(frozen=True)
 class WorkspaceRow:
     """The workspace's random id, the backend it is bound to (None before the first batch), and its position."""

@@ -244,8 +244,9 @@ class Handler(BaseHTTPRequestHandler):
         batch = self._document().get("batch", {})
         name = member(member(batch, "inputConfig"), "fileName") or ""
         row = self._file(name.removeprefix("files/"))
-        lines = read_lines(row["data"], "Request" if method == "batchGenerateContent" else "Embed")
         manner, troubles = self._outside.manner, self._outside.troubles
+        message = "Request" if method == "batchGenerateContent" else "Embed"
+        lines = read_lines(row["data"], message, takes_doubles=manner.takes_doubles)
         made = self._kept.make_batch(
             lines,
             runs_s=manner.pending_s,
@@ -284,6 +285,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._send({"nextPageToken": token(0)})
         sql = "SELECT * FROM batches WHERE owner = ? AND number > ? AND NOT hidden ORDER BY number LIMIT ?"
         found, rest = self._page(sql)
+        if found and not rest and self._outside.troubles.strikes("unlisted"):
+            found = found[:-1]
         operations = [self._operation(row["id"]) for row in found]
         return self._send({"operations": operations} if operations else {}, more={"nextPageToken": rest})
 

@@ -120,13 +120,13 @@ class Keeping:
             )
         return name
 
-    def lines_of(self, number: int) -> list[Line]:
-        """Return the requests of a batch, in the order of a hash of their keys."""
+    def lines_of(self, number: int, *, in_order: bool = False) -> list[Line]:
+        """Return the requests of a batch, in the order of a hash of their keys, or in that of the file."""
         found = [
             Line(row["key"], row["question"], json.loads(row["request"]))
-            for row in self.rows("SELECT * FROM lines WHERE batch = ?", number)
+            for row in self.rows("SELECT * FROM lines WHERE batch = ? ORDER BY place", number)
         ]
-        return sorted(found, key=lambda line: sha256(line.key.encode()).digest())
+        return found if in_order else sorted(found, key=lambda line: sha256(line.key.encode()).digest())
 
     def note_answer(self, key: str, asked: str, batch: str, *, refused: bool = False) -> None:
         """Note that a question was answered, with a batch or live, or that its line was refused."""

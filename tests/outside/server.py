@@ -28,6 +28,7 @@ class Troubles:
     lost_creates: int = 0  # replies to creates that never leave: the batch is there
     cut_downloads: int = 0
     failed_batches: int = 0  # those made next
+    unlisted: int = 0  # lists of batches that do not show the newest yet
     refused: float = 0.0
     shed: float = 0.0  # a share of the calls by flex is refused, and of the others one is served as standard
     downgraded: float = 0.0

@@ -19,7 +19,10 @@ def settle(kept: Keeping, name: str, answerer: Answerer, manner: Manner, results
         if row is None:
             return
         if results is None:
-            answered = [_result(kept, row, line, answerer, manner) for line in kept.lines_of(row["number"])]
+            answered = [
+                _result(kept, row, line, answerer, manner)
+                for line in kept.lines_of(row["number"], in_order=manner.in_order)
+            ]
             data = manner.line_end.join(json.dumps(one, ensure_ascii=False) for one in answered).encode()
             failed = sum("error" in one for one in answered)
         else:
