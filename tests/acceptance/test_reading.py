@@ -38,8 +38,8 @@ SEEN = {
     ("prices",),
     ("people",),
 }
-WRITES = "verify-gemini ""
-demo ask new-task try import import-passages import-images passages-pilot passages-backfill tag tag-live run
+WRITES = """
+demo ask verify-gemini new-task try import import-passages import-images passages-pilot passages-backfill tag tag-live run
 batch-poll batch-ingest batch-cancel score index add-expert compare unpark rollback forget restore eval web emulator
 """
 THEIRS = (
