@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_PATH = 80  # characters of a field's path in a reason
 NOT_THERE = "is not in the text"  # in the reason of an answer whose quotation is missing there
-NONE_THERE = "no quote is in the passage"  # the reason of an answer of which none is
+NONE_THERE = "no quote is in the "  # begins the reason of an answer of which none is
 MAX_TOLD = 60  # characters of a quotation in a reason
 FORMAT = "quotation"  # of the text in a JSON schema
 OPTIONAL = "optional quotation"  # of one that may be missing from the text

@@ -126,7 +126,7 @@ def _nothing_found(answer: PassageConcepts, passage: SearchableText) -> str:
     """Return why an answer has no evidence; what its quotations have otherwise than the passage belongs to it."""
     others = {passage.why_not(quote): None for concept in answer.concepts for quote in concept.quotes}
     told = " and ".join(f"another {one}" for one in others if one)
-    return f"{NONE_THERE}, which has {told}" if told else NONE_THERE
+    return f"{NONE_THERE}passage{f', which has {told}' if told else ''}"
 
 
 def _quality(concept: NamedConcept, passage: SearchableText, each: Sequence[Sequence[Location]]) -> dict[str, Any]:

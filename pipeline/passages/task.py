@@ -156,7 +156,7 @@ class ConceptsTask(Task):
 
         text = cell_words(row["text"])
         if isinstance(answer, GroundedConcepts):
-            return (answer, "") if answer.stands_in(text) else (None, NONE_THERE)
+            return (answer, "") if answer.stands_in(text) else (None, f"{NONE_THERE}passage")
         return ground(cast("PassageConcepts", answer), text)
 
     def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:

@@ -23,7 +23,16 @@ ALL: tuple[str | tuple[str, ...], ...] = (
 )  # of no one task
 ALL += (("backup", "../copy"),)
 OF_TASK = (
-    *("status", "log", "qc", "parked", "versions", "preflight", ("items", "--counts"), ("export", "../out.csv")),
+    *(
+        "status",
+        "log",
+        "qc",
+        "parked",
+        "versions",
+        "preflight",
+        ("items", "--counts"),
+        ("export", "../out.csv", "--overwrite"),
+    ),
     *(("search", "law"), ("show", "--item", "1"), ("submit", "--dry")),
 )
 OF_PEOPLE = ("people", "tags", ("show", "ada"))
