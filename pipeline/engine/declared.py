@@ -328,7 +328,7 @@ class DeclaredTask(Task):
         asked, table = {one.item_id: one for one in answers}, self.table(tx)
         hashes = {key: row[HASH] for key, row in table.rows(tx, list(asked), [HASH], locked=True).items()}
         outdated = {key for key, hash_ in hashes.items() if hash_ != asked[key].input_hash}
-        is_done = self._is_answered(of_input=bool(self.record.words.get("refresh")))
+        is_done = self._is_answered(of_input=bool(self.record.words.get("refresh")), of_few=True)
         done = table.ids_among(tx, list(hashes), is_done) | (outdated if self.needs_row else set())
         applied = hashes.keys() - done
         ready = [
@@ -346,27 +346,29 @@ class DeclaredTask(Task):
             self.row_target.remove(tx, ids, extractor=extractor)
         return len(ids)
 
-    def _is_answered(self, *, of_input: bool) -> ColumnElement[bool]:
+    def _is_answered(self, *, of_input: bool, of_few: bool = False) -> ColumnElement[bool]:
         """Return the condition that a row has an answer of this version; `of_input` to what it holds now.
 
         Where each answer is a row of another program's table, one of this provider and model counts, too; with
         `of_input` where another program wrote it, or the answer is to the row as it is now.
         """
-        answered = self._is_answered_here(of_input=of_input)
+        answered = self._is_answered_here(of_input=of_input, of_few=of_few)
         if self.row_target is None:
             return answered
         model = self.model or self.settings.for_backend(self.provider).model
         row = self.row_target.has_row(self.items_table.c.findable_key, model)
         return answered | (row & ~self._is_answered_here(of_input=False) if of_input else row)
 
-    def _is_answered_here(self, *, of_input: bool) -> ColumnElement[bool]:
+    def _is_answered_here(self, *, of_input: bool, of_few: bool = False) -> ColumnElement[bool]:
         mine, told = self.items_table.c, record_of_answers.c
         is_own = or_(told.extractor == self.label, told.extractor.startswith(f"{self.label}/", autoescape=True))
         query = select(told.id).where(told.task == self.name, told.applied, told.answer != answers.FORGOTTEN, is_own)
         query = query.where(told.item_id == mine.findable_key)
         if of_input:
             query = query.where(told.input_hash == mine.findable_hash)
-        return query.correlate(self.items_table).exists()
+        query = query.correlate(self.items_table)
+        # of few rows each is looked up: PostgreSQL would begin with all answers, which it takes for one
+        return query.limit(1).scalar_subquery().is_not(None) if of_few else query.exists()
 
     # ---- the commands that keep a workspace
 

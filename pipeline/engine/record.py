@@ -309,7 +309,8 @@ def tell_equals(
     """
     ended = [one for one in judged if one.asked.input_hash in equals]
     ended = [one for one in ended if one.answer is not None or one.asked.item_id in kept.parked]
-    free = set(asks.askable_among(tx, task, [key for one in ended for key in equals[one.asked.input_hash]]))
+    others = [key for one in ended for key in equals[one.asked.input_hash] if key != one.asked.item_id]
+    free = set(asks.askable_among(tx, task, others))
     rows = task.items(task.rows(tx, list(free)))
     same = {item.id: item for item in rows}
     told, parked = list[Judgement](), dict[Ask, str]()

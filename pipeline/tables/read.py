@@ -200,7 +200,9 @@ class SourceFile:
         if any(not some and (f'{one}"' in head[at] or not names) for one, (some, _) in found.items()):
             said = f", line {at + 1}: {_OPEN_QUOTE}, or not at the end of a name"
             raise self._refused(said, hint="mend the header's quotes")
-        self._skips, self._before_rows = f"{self._delimiter} " in head[at], at + taken
+        # a blank before each name is the file's manner, before some it is theirs
+        _, *others = next(csv.reader(head[at : at + taken], delimiter=self._delimiter), [""])
+        self._skips, self._before_rows = bool(others) and all(one.startswith(" ") for one in others), at + taken
         return names
 
     def _of_csv(self, file: TextIO) -> Iterator[SourceRow | Finding]:

@@ -28,7 +28,9 @@ _SHOWN = 3  # places in a note
 _SHEET = re.compile(rb'<sheet [^>]*?\bname="([^"]*)"[^>]*?\br:id="([^"]*)"')
 _CELL = re.compile(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"')
 # a cell that holds an error, or a formula of which no value was kept
-_NO_VALUE = re.compile(rb'<c r="([A-Z]+[0-9]+)"(?:[^>]* t="e"|[^>]*><f(?:[^>]*/|[^>]*>[^<]*</f)>(?:<v></v>|<v/>)?</c)')
+_NO_VALUE = re.compile(
+    rb'<c r="([A-Z]+[0-9]+)"(?:[^>]* t="e"|[^>]*><f(?:[^>]*/|[^>]*>[^<]*</f)>(?:<v></v>|<v ?/>)?</c)'
+)
 
 
 class Sheet(NamedTuple):
