@@ -111,7 +111,7 @@ _INDEX = Indexed(  # every tagged expert
         "score": "findability_score",
     },
     ranking=Ranking(
-        (FieldGroup(("title", "company", "bio", "name")), FieldGroup(("tags",), 0.1)),
+        (FieldGroup(("title", "company", "bio", "name", "tags")),),
         asking="expert experte experten expertin experto experts specialist specialists",
     ),
     count=lambda tx: table.people(tx).total(tx, table.tagged()),

@@ -15,16 +15,16 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import Builds
-from pipeline.index.cache import MissingVectorError
 from pipeline.index.evaluate import check_not_worse
 from pipeline.index.floor import nonsense
+from pipeline.index.vectors import MissingVectorError
 from pipeline.store import workspace
 from pipeline.store.locks import Lock, LockLostError
 
 if TYPE_CHECKING:
     from pipeline.core.ranking import Entry
     from pipeline.index.manifest import Manifest
-    from pipeline.index.vector_file import Vectors
+    from pipeline.index.vectors import Vectors
     from pipeline.store.database import Store
 
 
@@ -190,13 +190,7 @@ class _Building:
                     nonsense=nonsense,
                     progress=bar.show,
                 )
-        try:
-            builds.verify(staged, count=count)
-        except InconsistentError as error:
-            if not (gone := cache.forget(cache.unsound())):
-                raise
-            hint = "run the same command again, which embeds them anew"
-            raise InconsistentError(f"{error.message}; {gone} cached vectors were dropped", hint=hint) from error
+        builds.verify(staged, count=count)
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
         promoted = builds.promote(staged, before_flip=lock.check, over=over)
         record_build(ws.store, promoted, at=ws.now())

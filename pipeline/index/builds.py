@@ -20,9 +20,8 @@ from pipeline.index.build_lookup import STAGING, BuildLookup
 from pipeline.index.manifest import Manifest, Promotions, Staged
 
 if TYPE_CHECKING:
-    from pipeline.index.cache import VectorCache
-    from pipeline.index.staging import Page
-    from pipeline.index.vector_file import Vectors
+    from pipeline.index.vectors import VectorCache, Vectors
+    from pipeline.index.write import Page
 
 
 _OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # the staging is gone, or its place is taken
@@ -75,13 +74,13 @@ class Builds(BuildLookup):
             InconsistentError: an entry's metadata is no JSON.
             MissingVectorError: a vector is not in the cache.
         """
-        from pipeline.index import staging
+        from pipeline.index import write
 
         directory = self._builds / f"{number}.{secrets.token_hex(4)}{STAGING}"
         self._staged = directory
         with files.removed_on_error(directory):
             directory.mkdir(parents=True)
-            return staging.write_build(
+            return write.write_build(
                 directory,
                 pages,
                 cache,

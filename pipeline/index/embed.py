@@ -19,9 +19,8 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.embed import embed_locally, frame_text
 from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS, Usage, estimate_tokens, usage_cost
 from pipeline.gemini.pace import SharedPace
-from pipeline.index.cache import VectorCache, vector_key
-from pipeline.index.postings_writer import PAGE
-from pipeline.index.vector_file import Vectors
+from pipeline.index.vectors import VectorCache, Vectors, vector_key
+from pipeline.index.write import PAGE
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -37,7 +36,7 @@ END = 1000  # characters of a text's end that are kept where its middle is cut
 
 def vector_cache(ws: OpenWorkspace) -> VectorCache:
     """Return the cache of vectors of the workspace's model and width; its file is opened when it is first asked."""
-    return VectorCache(ws.data / "index" / "vectors", model=ws.embedding_model.name, dim=ws.settings.dim)
+    return VectorCache(ws.data, model=ws.embedding_model.name, dim=ws.settings.dim)
 
 
 def embed_queries(ws: OpenWorkspace, texts: Sequence[str]) -> Vectors:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.files import ReadHandle
-from pipeline.index.vector_file import BLOCK, Vectors
+from pipeline.index.vectors import Vectors
 
 _HEADER = struct.Struct("<4siqqqBiQ")  # name, width, rows, two unused, trained, metric, floats that follow
 _UNUSED = 1 << 20
+BLOCK = 4096  # rows that are looked at at once
 _QUERIES = 16  # below the 20 from which on faiss multiplies matrices (faiss 1.15, distance_compute_blas_threshold)
 
 

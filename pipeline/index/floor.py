@@ -15,11 +15,12 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from pipeline.index.postings import Postings
-    from pipeline.index.vector_file import Vectors
+    from pipeline.index.vectors import Vectors
+    from pipeline.index.words import Words
 
 SHARE = 0.87  # of questions without meaning that are below the floor: their best cosine and their best words together
 LEAST_SPREAD = 0.2  # of what one rare word gives: where few of them find a word at all, their spread says nothing
+REACHED = 0.9  # of what the terms of a question tell; tried on 278 questions, see docs/search.md
 LEAST_ALONE = 0.05  # of the same: about what one rare word of five comes to
 
 
@@ -34,9 +35,13 @@ class Floor:
     words: float
     alone: float
 
-    def is_weak(self, cosine: float, words: float) -> bool:
-        """Return whether a hit with these scores is no better than what a question without meaning finds."""
-        return cosine / self.cosine + words / self.words < 1
+    def is_weak(self, cosine: float, words: float, told: float) -> bool:
+        """Return whether a hit with these scores is no better than what a question without meaning finds.
+
+        Of a short question, whose terms tell less than the floor, a part of what they tell is enough.
+        """
+        enough = min(self.words, REACHED * told) or self.words
+        return cosine / self.cosine + words / enough < 1
 
     def is_weak_alone(self, words: float, told: float) -> bool:
         """Return the same of a hit by words alone, whose question's terms tell so much."""
@@ -90,16 +95,16 @@ class Highest:
             yield block
 
 
-def learn_floor(cosines: Sequence[float], postings: "Postings") -> Floor:
+def learn_floor(cosines: Sequence[float], found: "Words") -> Floor:
     """Return the floor of a build, of the highest cosine of each question without meaning, and of its words."""
     import numpy as np
 
     from pipeline.index.terms import terms_of_question
 
     asked = [terms_of_question(one) for one in nonsense()]
-    words = [float(postings.scores(terms).max()) for terms in asked]
-    alone = [come_to(score, postings.told(terms)) for score, terms in zip(words, asked, strict=True)]
-    slope = max(float(np.std(cosines)), 1e-3) / max(float(np.std(words)), LEAST_SPREAD * postings.rarest)
+    words = [max(found.scores(terms, most=1).values(), default=0.0) for terms in asked]
+    alone = [come_to(score, found.told(terms)) for score, terms in zip(words, asked, strict=True)]
+    slope = max(float(np.std(cosines)), 1e-3) / max(float(np.std(words)), LEAST_SPREAD * found.rarest)
     height = max(float(np.quantile(np.array(cosines) + slope * np.array(words), SHARE)), 1e-3)
-    least = max(float(np.quantile(alone, SHARE)), LEAST_ALONE * postings.rarest)
+    least = max(float(np.quantile(alone, SHARE)), LEAST_ALONE * found.rarest)
     return Floor(round(height, 4), round(height / slope, 4), round(least, 4))

@@ -17,7 +17,7 @@ from pipeline.index.terms import kept_terms, spans_of
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Indexed
-    from pipeline.index.columns import Mask
+    from pipeline.index.filters import Mask
     from pipeline.index.reader import Index
 
 Scores = NDArray[np.float32]
@@ -48,25 +48,24 @@ def rank_entries(
     if terms is None and vector is not None:
         similarities, rows = index.nearest(vector, k, mask)
         return Ranked(rows, similarities, similarities=similarities)
-    words = index.words.scores(terms or ())
+    depth = k if vector is None else max(k, DEPTH)
+    found = index.words.scores(terms or (), most=depth if mask is None else -1)
+    if mask is not None:
+        found = dict([one for one in found.items() if mask[one[0]]][:depth])
     if vector is None:
-        rows = _ordered(words, _best_by_words(words, k, mask))
-        return Ranked(rows, words[rows], words=words[rows])
-    similar, near = index.nearest(vector, max(k, DEPTH), mask)
-    by_words = _best_by_words(words, max(k, DEPTH), mask)
-    by_words[near] = False  # whose similarities are known
-    others = np.flatnonzero(by_words)
+        words = np.fromiter(found.values(), np.float32, len(found))
+        return Ranked(np.fromiter(found, np.int64, len(found)), words, words=words)
+    similar, near = index.nearest(vector, depth, mask)
+    others = np.fromiter(found.keys() - set(near.tolist()), np.int64)
     rows = np.concatenate([near, others])
     similarities = np.concatenate([similar, index.similarities(vector, others)])
     order = np.argsort(rows)  # in which equal ones are ranked
-    rows = rows[order]
-    return _fused(rows, words[rows], similarities[order], share=index.words.ranking.share, k=k)
-
-
-def _fused(rows: Rows, words: Scores, similarities: Scores, *, share: float, k: int) -> Ranked:
+    rows, similarities = rows[order], similarities[order]
+    words = np.array([found.get(row, 0.0) for row in rows.tolist()], np.float32)
+    share = index.words.ranking.share
     fused = share * _normalised(words) + (1 - share) * _normalised(similarities)
-    order = np.argsort(-fused, kind="stable")[:k]
-    return Ranked(rows[order], fused[order], words[order], similarities[order])
+    best = np.argsort(-fused, kind="stable")[:k]
+    return Ranked(rows[best], fused[best], words[best], similarities[best])
 
 
 def _normalised(scores: Scores) -> Scores:
@@ -103,15 +102,20 @@ def judged_hits(
     def is_tagged(hit: Hit) -> bool:
         return any(set(terms) == set(kept_terms(tag)) for tag in collection.tags(hit.metadata))
 
-    floor, words = index.manifest.floor, index.words
+    floor = index.manifest.floor
     if floor is None:
         return [*hits]
-    scores = (words.scores(terms)[ranked.rows] if ranked.words is None else ranked.words).tolist()
+    if ranked.words is None:
+        given = index.words.scores(terms)
+        scores = [given.get(row, 0.0) for row in ranked.rows.tolist()]
+    else:
+        scores = ranked.words.tolist()
+    told = index.words.told(terms)
     if ranked.similarities is None:
-        told = words.told(terms)
         weak = [floor.is_weak_alone(score, told) for score in scores]
     else:
-        weak = list(map(floor.is_weak, ranked.similarities.tolist(), scores))
+        pairs = zip(ranked.similarities.tolist(), scores, strict=True)
+        weak = [floor.is_weak(cosine, score, told) for cosine, score in pairs]
     return [replace(hit, is_weak=below and not is_tagged(hit)) for hit, below in zip(hits, weak, strict=True)]
 
 
@@ -124,25 +128,3 @@ def found_entries(index: "Index", ranked: Ranked) -> list[Hit]:
         Hit(rank, similarity, index.metadata_at(row), score, word)
         for rank, (row, score, similarity, word) in enumerate(found, start=1)
     ]
-
-
-def among_best(scores: Scores, k: int, mask: "Mask | None" = None) -> "Mask":
-    """Return which rows have the `k` highest scores, of those that pass, bool (rows,); of equal ones the first."""
-    passing = scores if mask is None else scores[mask]
-    if not 0 < k < len(passing):
-        return np.full(len(scores), k > 0) if mask is None else mask & (k > 0)
-    least = np.partition(passing, -k)[-k]
-    held: Mask = scores >= least if mask is None else mask & (scores >= least)
-    if more := np.count_nonzero(held) - k:
-        held[np.flatnonzero(held & (scores == least))[-more:]] = False
-    return held
-
-
-def _best_by_words(words: Scores, k: int, mask: "Mask | None") -> "Mask":
-    """Return the same of those that have a word of the question."""
-    return among_best(words, k, mask) & (words > 0)
-
-
-def _ordered(scores: Scores, held: "Mask") -> Rows:
-    rows = np.flatnonzero(held)
-    return rows[np.argsort(-scores[rows], kind="stable")]

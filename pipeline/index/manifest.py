@@ -4,11 +4,7 @@ A build is one directory, `builds/<number>/` in the folder of its collection (se
 
     faiss.index        an IndexFlatIP, as faiss.write_index writes it
     metadata.json      a JSON list in vector order, one entry a line
-    metadata.offsets   where each entry of that list begins and how long it is, u64 + u64 little-endian, in bytes
-    entries.jsonl      {"id", "content", "vector", "metadata"} in vector order: hash of text and facts, key of the
-                       cached vector (hex), crc32 of the entry in metadata.json; "words", the sum of the lower halves
-                       of the numbers of its terms
-    words.*.npy        by which words entries are found (see `postings`)
+    entries.sqlite     a row for each entry in vector order, with its metadata, and their words (see `words`)
     manifest.json      this module's `Manifest`; written last, so a directory without it is no build
 
 The one thing to know: `position` is the database's position when the entries were read, not the number of the build.
@@ -34,17 +30,15 @@ from pipeline.core.ranking import Entry
 from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
-    from pipeline.index.cache import VectorCache
+    from pipeline.index.vectors import VectorCache
 
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "faiss.index"
 METADATA = "metadata.json"
-OFFSETS = "metadata.offsets"
-ENTRIES = "entries.jsonl"
+ENTRIES = "entries.sqlite"
 MANIFEST = "manifest.json"
-WORDS = ("words.terms.npy", "words.starts.npy", "words.rows.npy", "words.scores.npy")
-PARTS = (INDEX, METADATA, OFFSETS, ENTRIES, *WORDS)
+PARTS = (INDEX, METADATA, ENTRIES)
 
 
 @dataclass(frozen=True)

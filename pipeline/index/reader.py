@@ -2,34 +2,32 @@
 
 An `Index` opens the files of its build at once and holds on to them, so whatever is promoted or removed
 meanwhile, vectors and metadata are of the same build. Nothing is read before it is asked for: faiss maps its file, and
-of the metadata only the hits are read, by their offsets. That keeps one search quick at any size.
+of the metadata only the hits are read. That keeps one search quick at any size.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from pipeline.core.errors import InconsistentError
 from pipeline.core.files import ReadHandle
-from pipeline.index import manifest
+from pipeline.index import manifest, words
 from pipeline.index.manifest import Manifest
+from pipeline.index.words import Words
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from pipeline.engine.task import Indexed
-    from pipeline.index.columns import Mask
-    from pipeline.index.metadata import MetadataColumns
-    from pipeline.index.postings import Postings
+    from pipeline.index.filters import Mask
     from pipeline.index.snippet import Snippet
-
-
-FEW = 8  # entries that are looked for in the bytes; of more, every line is parsed
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,7 @@ class Index(AbstractContextManager["Index"]):
         """
         self.manifest: Manifest = manifest.read_manifest(directory)
         self._vectors = ReadHandle(directory / manifest.INDEX)
-        self._metadata = ReadHandle(directory / manifest.METADATA)
-        self._offsets = ReadHandle(directory / manifest.OFFSETS)
-        self._entries = ReadHandle(directory / manifest.ENTRIES)
-        self._words = [ReadHandle(directory / name) for name in manifest.WORDS]
+        self._db = words.reading(directory / manifest.ENTRIES)
 
     def __len__(self) -> int:
         """Return how many entries the build holds."""
@@ -100,15 +95,13 @@ class Index(AbstractContextManager["Index"]):
         return flat_file.similarities_of(self._faiss, vector.reshape(-1), rows)
 
     @cached_property
-    def words(self) -> "Postings":
+    def words(self) -> Words:
         """By which words its entries are found.
 
         Raises:
             InconsistentError: the words were made in another way than this version makes them.
         """
-        from pipeline.index.postings import Postings
-
-        return Postings(self._words, self.manifest.words, len(self))
+        return Words(self._db, self.manifest.words, len(self))
 
     @cached_property
     def held(self) -> "NDArray[np.float32]":
@@ -117,58 +110,38 @@ class Index(AbstractContextManager["Index"]):
 
         return flat_file.map_flat(self._vectors, count=len(self), dim=self.manifest.dim)
 
-    @cached_property
-    def columns(self) -> "MetadataColumns":
-        """The columns of the metadata."""
-        from pipeline.index.metadata import MetadataColumns
-
-        return MetadataColumns(self._metadata, len(self), self.metadata_at)
-
     def row_of(self, entry_id: str) -> int | None:
         """Return the row of an entry, counted from 0; None where the build does not have it."""
-        whole = self._entries.read(self._entries.size, 0)
-        at = whole.find(_begin_of_line(entry_id))
-        return None if at < 0 else whole.count(b"\n", 0, at)
+        found = self._db.execute("SELECT row FROM entries WHERE id = ?", (entry_id,)).fetchone()
+        return None if found is None else int(found[0])
 
     def metadata_at(self, row: int) -> Mapping[str, Any]:
         """Return the metadata of one row, counted from 0.
 
         Raises:
-            InconsistentError: what stands there is no metadata, or there is no such row.
+            InconsistentError: there is no such row.
         """
-        import orjson
-
-        from pipeline.index.staging import OFFSET
-
-        start, length = OFFSET.unpack(self._offsets.read(OFFSET.size, row * OFFSET.size))
-        try:
-            document: dict[str, Any] = orjson.loads(self._metadata.read(length, start))
-        except ValueError as error:
-            raise InconsistentError(
-                f"{self._metadata.path} is damaged at row {row}: {error}", hint="run `make index`, or `make doctor`"
-            ) from None
+        found = self._db.execute("SELECT metadata FROM entries WHERE row = ?", (row,)).fetchone()
+        if found is None:
+            raise InconsistentError(f"the build in service has no row {row}", hint="run `make index`, or `make doctor`")
+        document: dict[str, Any] = orjson.loads(found[0])
         return document
 
+    def metadata(self) -> Iterator[tuple[int, str]]:
+        """Yield the row and the metadata, as JSON, of every entry."""
+        yield from self._db.execute("SELECT row, metadata FROM entries ORDER BY row")
+
     def content_hashes(self, among: Collection[str] | None = None) -> dict[str, str]:
-        """Return for each id, in vector order, the `content_hash` its entry had when the build was made.
-
-        Of a few alone, no other line is parsed.
-        """
-        import orjson
-
-        whole = self._entries.read(self._entries.size, 0)
-        if among is None or len(among) > FEW:
-            lines: Iterable[bytes] = whole.splitlines()
-        else:
-            places = (whole.find(_begin_of_line(one)) for one in among)
-            lines = (whole[at : whole.find(b"\n", at)] for at in places if at >= 0)
-        found = (orjson.loads(line) for line in lines)
-        return {line["id"]: line["content"] for line in found if among is None or line["id"] in among}
+        """Return for each id, in vector order, the `content_hash` its entry had when the build was made."""
+        if among is None:
+            return dict(self._db.execute("SELECT id, content FROM entries ORDER BY row"))
+        one = "SELECT id, content FROM entries WHERE id = ?"
+        return dict(found for key in among if (found := self._db.execute(one, (key,)).fetchone()))
 
     def close(self) -> None:
         """Give the files back to the system; nothing can be asked afterwards."""
-        for handle in (self._vectors, self._metadata, self._offsets, self._entries, *self._words):
-            handle.close()
+        self._vectors.close()
+        self._db.close()
 
     def __exit__(self, *failure: object) -> None:
         """Close the files."""
@@ -203,13 +176,6 @@ class Index(AbstractContextManager["Index"]):
             _, similarities, rows = self._faiss.range_search(query, below, params=among)
         order = np.lexsort((rows, -similarities))[:k]
         return similarities[order], rows[order]
-
-
-def _begin_of_line(entry_id: str) -> bytes:
-    """Return how the line of an entry begins; inside of a JSON text no bare quotation mark stands."""
-    import orjson
-
-    return b'{"id":%b,"content":"' % orjson.dumps(entry_id)
 
 
 def hit_document(collection: "Indexed", hit: Hit) -> dict[str, Any]:

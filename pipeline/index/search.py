@@ -18,7 +18,7 @@ from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import terms_of_question
 
 if TYPE_CHECKING:
-    from pipeline.index.vector_file import Vectors
+    from pipeline.index.vectors import Vectors
 
 NAMED = 60  # characters of a question that a message names
 

@@ -3,7 +3,7 @@
     manifest.json        the SHA-256 of each file of the copy; written last
     findable.db          the database as it stood at one moment, in one file
     batches/             the sealed files that it names
-    index/vectors/       what was embedded, so that `make index` builds the index again and pays for nothing
+    index/vectors.sqlite what was embedded, so that `make index` builds the index again and pays for nothing
     reports/             the reports on answers
     local-engine…        the local engine's state, where it works here
 
@@ -32,6 +32,7 @@ from pipeline.core.states import BatchState
 from pipeline.core.text import first_few
 from pipeline.engine.folder import is_free
 from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
+from pipeline.index.embed import vector_cache
 from pipeline.quality import report
 from pipeline.store import asks, batches, erase, schema, workspace
 from pipeline.store.copy import copy_tables, names_beside
@@ -134,7 +135,12 @@ def _copy_file(source: Path, target: Path) -> str:
 
 def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
     """Copy everything, and return the hash of each file by its path."""
-    found = _loose(ws.data, staging, (ws.data / "index" / "vectors").glob("*.vectors"))
+    found = dict[str, str]()
+    with vector_cache(ws).reading() as vectors:
+        if vectors is not None:
+            kept = vector_cache(ws).path.relative_to(ws.data).as_posix()
+            (staging / kept).parent.mkdir()
+            found[kept] = _copy_database(vectors, staging / kept)
     with ws.store.held() as source:
         found[DATABASE] = _copy_database(source.connection.driver_connection, staging / DATABASE)
     with closing(Store(f"sqlite:///{staging / DATABASE}")) as copy, copy.read_unchanged() as tx:

@@ -333,15 +333,10 @@ def _recorded(look: _Look, current: "Manifest", make: str) -> Found:
 
 def _vectors(look: _Look) -> Found:
     """Are the cached vectors of the model in use sound, whatever they are of?"""
-    if not (look.data / "index" / "vectors").is_dir():
-        return
-    cache, next_ = embed.vector_cache(look.ws), "make index, which embeds them again"
-    if damaged := cache.damaged:
-        said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
-        yield notice(said, "they count as absent and are asked for again", next_)
-    if unsound := cache.unsound():
-        said = f"{len(unsound)} cached vectors of {cache.model} are not finite, or not of length 1"
-        yield CheckFinding(said, "a build with them is refused", next_)
+    cache = embed.vector_cache(look.ws)
+    if damaged := cache.damaged():
+        said = f"{damaged} cached vectors of {cache.model} are damaged"
+        yield notice(said, "they count as absent and are asked for again", "make index, which embeds them again")
 
 
 def _begun(look: _Look) -> Found:

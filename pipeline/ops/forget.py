@@ -25,9 +25,9 @@ from pipeline.gemini.responses import key_of_line
 from pipeline.index import build, embed
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
-from pipeline.index.cache import caches, vector_key
 from pipeline.index.evaluate import gate_questions
 from pipeline.index.floor import nonsense
+from pipeline.index.vectors import caches, vector_key
 from pipeline.ops import clean
 from pipeline.quality import report as reports
 from pipeline.store import batches, erase, workspace
@@ -229,8 +229,8 @@ def _is_indexed(builds: Builds, ids: Collection[str]) -> bool:
 
 def _drop_vectors(ws: OpenWorkspace) -> int:
     """Remove every cached vector that no entry asks for, of all models; return how many."""
-    removed, folder = 0, ws.data / "index" / "vectors"
-    for cache in caches(folder) if folder.is_dir() else ():
+    removed = 0
+    for cache in caches(ws.data):
         with ws.store.read() as tx:
             entries = (entry for one in ws.collections for entry in one.entries(tx))
             whole = partial(vector_key, model=cache.model, dim=cache.dim, task_type=embed.TASK_TYPE)

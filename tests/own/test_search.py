@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.engine.task_file import look_again
-from pipeline.index.cache import caches
+from pipeline.index.vectors import caches
 from tests.lab import HERE, Workspace
 
 FILE = """

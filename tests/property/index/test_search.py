@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.core.ranking import Entry
 from pipeline.index import flat_file
 from pipeline.index.builds import Builds
-from pipeline.index.cache import VectorCache
+from pipeline.index.vectors import VectorCache
 from pipeline.index.fusion import found_entries, rank_entries
 from tests.unit.index.toy import DIM, MODEL, key_of, pages_of, vectors_of
 

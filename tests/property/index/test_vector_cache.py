@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pipeline.core.errors import InconsistentError
-from pipeline.index.cache import VectorCache, vector_key
+from pipeline.index.vectors import VectorCache, vector_key
 from pipeline.index.manifest import ascii_json
 from pipeline.index.vector_file import HEADER_BYTES
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.core.ranking import K1, B, Entry, FieldGroup, Ranking
 from pipeline.index import postings_writer, terms
 from pipeline.index.builds import Builds
-from pipeline.index.cache import VectorCache
+from pipeline.index.vectors import VectorCache
 from pipeline.index.fusion import rank_entries
 from tests.unit.index.toy import DIM, MODEL, key_of, pages_of, vectors_of
 

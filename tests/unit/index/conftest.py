@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.ranking import Entry
 from pipeline.index.builds import Builds
-from pipeline.index.cache import VectorCache
+from pipeline.index.vectors import VectorCache
 from pipeline.index.manifest import Promotions, Staged
 from tests.unit.index.toy import DIM, MODEL, TASK_TYPE, key_of, pages_of, vectors_of
 
@@ -15,7 +15,7 @@ from tests.unit.index.toy import DIM, MODEL, TASK_TYPE, key_of, pages_of, vector
 @pytest.fixture
 def cache(tmp_path: Path) -> VectorCache:
     """Return an empty cache of the toy model."""
-    return VectorCache(tmp_path / "index" / "vectors", model=MODEL, dim=DIM)
+    return VectorCache(tmp_path, model=MODEL, dim=DIM)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pipeline.core.files import ReadHandle
 from pipeline.index import flat_file
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import content_hash
-from pipeline.index.vector_file import Vectors
+from pipeline.index.vectors import Vectors
 from tests.unit.index.conftest import Make
 from tests.unit.index.toy import DIM, entry, vectors_of
 

@@ -15,7 +15,7 @@ from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Entry
 from pipeline.index import flat_file, manifest
 from pipeline.index.builds import Builds
-from pipeline.index.cache import MissingVectorError, VectorCache
+from pipeline.index.vectors import MissingVectorError, VectorCache
 from pipeline.index.manifest import Staged, content_hash
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import DIM, TASK_TYPE, entry, pages_of, vectors_of

@@ -1,0 +1,113 @@
+"""Write a build beside the builds in service, at flat memory, each file durable.
+
+The entries go to `metadata.json` and `entries.sqlite` as they come, with their words, and their vectors, fetched from
+the cache, to the index; the manifest is last. The one thing to know: nothing may point at what is written here before
+`pipeline.index.verify` has read it back.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+
+from pipeline.core import files
+from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.ranking import Entry, Ranking
+from pipeline.index import flat_file, manifest, terms, words
+from pipeline.index.floor import Highest, learn_floor
+from pipeline.index.manifest import Manifest, Staged, content_hash
+from pipeline.index.vectors import VectorCache, Vectors
+
+PAGE = 512  # entries that are written at once
+OPEN, BETWEEN, CLOSE = b"[\n", b",\n", b"\n]\n"  # before, between and behind the lines of metadata.json
+
+Page = Sequence[tuple[Entry, bytes]]  # entries with the keys of their vectors, `PAGE` at most
+
+
+def write_build(
+    directory: Path,
+    pages: Iterable[Page],
+    cache: VectorCache,
+    *,
+    count: int,
+    number: int,
+    position: int,
+    ranking: Ranking,
+    task_type: str,
+    built_at: datetime,
+    nonsense: Vectors | None,
+    progress: Callable[[int], None],
+) -> Staged:
+    """Write build `number` of `count` entries into `directory`, on disk when this returns.
+
+    The floor is learnt from the vectors of questions that mean nothing, where there are any. `progress` gets the rows
+    done so far.
+
+    Raises:
+        InputError: there are no entries.
+        InconsistentError: an entry's metadata is no JSON.
+        MissingVectorError: a vector is not in the cache.
+    """
+    highest, path, done = Highest(nonsense), directory / manifest.ENTRIES, 0
+    with (
+        closing(words.begin(path, ranking)) as db,
+        files.SealedWriter(directory / manifest.METADATA) as metadata,
+    ):
+
+        def blocks() -> Iterator[Vectors]:
+            nonlocal done
+            for page in pages:
+                metadata.write((BETWEEN if done else OPEN) + BETWEEN.join(_write_page(db, done, page)))
+                words.add_words(db, done, [entry for entry, _ in page], ranking)
+                yield cache.fetch([key for _, key in page])
+                done += len(page)
+                progress(done)
+
+        index = flat_file.write_flat(directory / manifest.INDEX, highest.seen(blocks()), count=count, dim=cache.dim)
+        if not done:
+            raise InputError("there is nothing to index", hint="run `make batch-submit` to have rows answered first")
+        metadata.write(CLOSE)
+        db.execute("INSERT INTO words (words) VALUES ('optimize')")
+        db.execute("COMMIT")
+        told = {"terms": terms.NAME, **ranking.as_json()}
+        found = words.Words(db, told, done)
+        floor = None if nonsense is None else learn_floor(highest.cosines.tolist(), found)
+        sealed = {manifest.INDEX: index, manifest.METADATA: metadata.seal()}
+    sealed[manifest.ENTRIES] = files.sync_part(path)
+    written = Manifest(
+        number=number,
+        count=done,
+        model=cache.model,
+        dim=cache.dim,
+        task_type=task_type,
+        position=position,
+        built_at=built_at,
+        hashes={name: sealed[name].sha256 for name in manifest.PARTS},
+        sizes={name: sealed[name].size for name in manifest.PARTS},
+        floor=floor,
+        words=told,
+    )
+    manifest.seal_manifest(directory, written)
+    return Staged(directory, written, cache)
+
+
+def _write_page(db: sqlite3.Connection, first: int, page: Page) -> list[bytes]:
+    """Write entries, whose rows follow one another from `first` on; return their metadata as JSON."""
+    documents = [_json(entry) for entry, _ in page]
+    rows = (
+        (row, entry.id, content_hash(entry), key, document.decode())
+        for row, ((entry, key), document) in enumerate(zip(page, documents, strict=True), first)
+    )
+    db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", rows)
+    return documents
+
+
+def _json(entry: Entry) -> bytes:
+    """Return an entry's metadata as one line of JSON."""
+    try:
+        return orjson.dumps(entry.metadata if isinstance(entry.metadata, dict) else dict(entry.metadata))
+    except TypeError as error:
+        raise InconsistentError(f"entry {entry.id!r} cannot be written as JSON: {error}") from None
