@@ -29,10 +29,8 @@ ASKING = (  # words of a question that say nothing of what is asked for, whateve
     "advise anybody anyone connait conoce experienced find finden kennt know knowing knows looking need needs person "
     "please quien recommend sabe somebody someone wer"
 )
-END = b"\0"
 STEMMED = range(3, 41)  # characters of words that may have another stem than themselves; longer ones are no words
 
-_BETWEEN = b" %b " % END
 _SPACE = ord(" ")
 _CUT = bytes(ord(chr(code).lower()) if chr(code).isalnum() else _SPACE for code in range(128)) + bytes(range(128, 256))
 _RUN = re.compile(r"\S+")
@@ -44,22 +42,18 @@ _UNSPACED = re.compile(  # Thai to Burmese, Khmer, kana, Han, Hangul, and Han be
 )
 
 
-def pieces(texts: Iterable[str]) -> list[bytes]:
-    """Return texts cut into pieces, in UTF-8, that have no ASCII capitals, spaces or marks; `END` between two texts."""
-    return _BETWEEN.join([text.encode("utf-8", "replace").translate(_CUT) for text in texts]).split()
-
-
-def terms_of_piece(piece: bytes) -> Iterator[str]:
-    """Yield the terms of one piece, in order."""
-    text = piece.decode("utf-8")
-    for word in (text,) if text.isascii() else _words(text):
-        if word not in _stop_words():
-            yield _stem(word)
-
-
 def terms_of(text: str) -> list[str]:
     """Return the terms of a text in order, each as often as it comes."""
-    return [term for piece in pieces([text]) for term in terms_of_piece(piece)]
+    return [
+        term for piece in text.encode("utf-8", "replace").translate(_CUT).split() for term in _terms_of_piece(piece)
+    ]
+
+
+@lru_cache(maxsize=1 << 17)
+def _terms_of_piece(piece: bytes) -> tuple[str, ...]:
+    text = piece.decode("utf-8")
+    words = (text,) if text.isascii() else _words(text)
+    return tuple(_stem(word) for word in words if word not in _stop_words())
 
 
 def terms_of_question(question: str, *, asking: str = "") -> list[str]:
@@ -161,5 +155,5 @@ def _stop_words() -> frozenset[str]:
 
 
 def _folded(words: Iterable[str]) -> Iterator[str]:
-    for piece in pieces([" ".join(words)]):
+    for piece in " ".join(words).encode().translate(_CUT).split():
         yield from _words(piece.decode("utf-8"))

@@ -99,7 +99,7 @@ class VectorCache:
             db.execute(_TABLE)
             put = "INSERT OR IGNORE INTO vectors (key, model, vector, crc) VALUES (?, ?, ?, ?)"
             db.executemany(
-                put, ((key, self.model, raw, zlib.crc32(raw)) for key, raw in zip(keys, map(bytes, rows), strict=True))
+                put, ((key, self.model, raw, _crc(key, raw)) for key, raw in zip(keys, map(bytes, rows), strict=True))
             )
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
@@ -109,7 +109,7 @@ class VectorCache:
             MissingVectorError: a vector is not there, or is damaged, and is dropped then.
         """
         found = {key: (raw, crc) for key, raw, crc in self._records("key, vector, crc", keys)}
-        if damaged := [key for key, (raw, crc) in found.items() if zlib.crc32(raw) != crc]:
+        if damaged := [key for key, (raw, crc) in found.items() if _crc(key, raw) != crc]:
             self._drop(damaged)
         for position, key in enumerate(keys):
             if key not in found or key in damaged:
@@ -122,8 +122,8 @@ class VectorCache:
     def damaged(self) -> int:
         """Return how many vectors have another checksum than when they were written; all are read."""
         with self.reading() as db:
-            read = db.execute("SELECT vector, crc FROM vectors WHERE model = ?", (self.model,)) if db else ()
-            return sum(zlib.crc32(raw) != crc for raw, crc in read)
+            read = db.execute("SELECT key, vector, crc FROM vectors WHERE model = ?", (self.model,)) if db else ()
+            return sum(_crc(key, raw) != crc for key, raw, crc in read)
 
     def retain(self, keys: Collection[bytes]) -> int:
         """Remove the bytes of all other vectors of this model and width; return how many those were."""
@@ -173,6 +173,10 @@ class VectorCache:
         except sqlite3.DatabaseError as error:
             hint = "move the file away and run `make index`: it embeds again what is needed"
             raise InconsistentError(f"{self.path} cannot be read as a cache of vectors: {error}", hint=hint) from error
+
+
+def _crc(key: bytes, vector: bytes) -> int:
+    return zlib.crc32(vector, zlib.crc32(key))
 
 
 def caches(data: Path) -> list[VectorCache]:

@@ -77,6 +77,9 @@ def _verify_entries(db: sqlite3.Connection, metadata: Path, count: int) -> None:
             raise InconsistentError(
                 f"the build lists {expected} entries, expected {count}, or holds more than its entries"
             )
+    other = "SELECT row, id FROM entries WHERE CAST(json_extract(metadata, '$.id') AS TEXT) <> id LIMIT 1"
+    if found := db.execute(other).fetchone():
+        raise InconsistentError(f"row {found[0]} of metadata.json is another entry than {found[1]!r}")
     if found := db.execute("SELECT count(*) FROM words").fetchone()[0] - count:
         raise InconsistentError(f"the words of the build are of {count + found} entries, expected {count}")
 

@@ -83,14 +83,13 @@ class Words:
                 hint="run `make index`, or search with RANK=vectors",
             )
         self._db, self._count, self.ranking = db, count, ranking_from_json(told)
-        self._weights = ", ".join(str(group.weight) for group in self.ranking.groups)
+        self._rank = f"bm25({', '.join(str(group.weight) for group in self.ranking.groups)})"
 
     def scores(self, question: Iterable[str], *, most: int = -1) -> dict[int, float]:
         """Return what BM25 gives the entries that have any term of a question, by row, the `most` best first."""
-        given = f"SELECT rowid, -bm25(words, {self._weights}) FROM words"  # noqa: S608 - numbers of ours
-        found = f"{given} WHERE words MATCH ? ORDER BY 2 DESC, 1 LIMIT ?"
+        found = "SELECT rowid, -rank FROM words WHERE words MATCH ? AND rank MATCH ? ORDER BY rank LIMIT ?"
         asked = " OR ".join(map(_quoted, dict.fromkeys(question)))
-        return dict(self._db.execute(found, (asked, most))) if asked else {}
+        return dict(self._db.execute(found, (asked, self._rank, most))) if asked else {}
 
     def holding(self, wanted: Iterable[str]) -> list[int]:
         """Return the rows of the entries that have every one of some terms, in whatever group."""

@@ -3,14 +3,13 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.experts import table
 from pipeline.index import terms
-from pipeline.index.postings import term_code
 from tests import ledger
 from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
 
@@ -71,9 +70,12 @@ def merge(workspace: Workspace) -> None:
 
 def words_of(workspace: Workspace) -> list[str]:
     """Return which of the person's terms are among those of a build."""
-    codes = [np.load(path) for path in workspace.data.glob("index/builds/*/words.terms.npy")]
-    named = terms.terms_of("Zanthippa Quorn harpsichords Quillmouth tuning strings")
-    return [term for term in named if any(term_code(term, 0) in one for one in codes)]
+    named, found = terms.terms_of("Zanthippa Quorn harpsichords Quillmouth tuning strings"), set[str]()
+    for path in workspace.data.glob("index/builds/*/entries.sqlite"):
+        with closing(sqlite3.connect(path)) as build:
+            build.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab (main, words, row)")
+            found |= {term for (term,) in build.execute("SELECT term FROM temp.vocabulary")}
+    return [term for term in named if term in found]
 
 
 def others(workspace: Workspace) -> dict[str, list[tuple[object, ...]]]:
@@ -162,9 +164,8 @@ def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Pa
     ran(chained, "index")
     ran(chained, "forget", "zq-77", "--yes")
     assert holding(chained.data) == []
-    assert len(list((chained.data / "index" / "vectors").glob("*.vectors"))) == 1
-    (cache,) = (chained.data / "index" / "vectors").glob("*.vectors")
-    assert (cache.stat().st_size - 256) // 3108 == 5 + 60  # those of the questions without meaning are kept
+    with closing(sqlite3.connect(chained.data / "index" / "vectors.sqlite")) as cache:  # and nonsense, which is kept
+        assert cache.execute("SELECT count(*) FROM vectors").fetchone() == (5 + 60,)
 
 
 @pytest.mark.full

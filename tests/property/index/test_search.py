@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pipeline.core.ranking import Entry
 from pipeline.index import flat_file
 from pipeline.index.builds import Builds
-from pipeline.index.vectors import VectorCache
 from pipeline.index.fusion import found_entries, rank_entries
+from pipeline.index.vectors import VectorCache
 from tests.unit.index.toy import DIM, MODEL, key_of, pages_of, vectors_of
 
 JSON = st.recursive(
@@ -33,7 +33,7 @@ def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: 
     """Hits are the k most similar, equal ones in vector order, each with the metadata that was put in."""
     entries = [Entry(str(row), text, {"id": row, "Bio": bios[row]}) for row, text in enumerate(texts)]
     with tempfile.TemporaryDirectory() as folder:
-        cache = VectorCache(Path(folder) / "vectors", model=MODEL, dim=DIM)
+        cache = VectorCache(Path(folder), model=MODEL, dim=DIM)
         keys = [key_of(text) for text in texts]
         cache.add(keys, vectors_of(texts))
         builds = Builds(Path(folder))

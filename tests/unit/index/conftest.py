@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.core.ranking import Entry
 from pipeline.index.builds import Builds
-from pipeline.index.vectors import VectorCache
 from pipeline.index.manifest import Promotions, Staged
+from pipeline.index.vectors import VectorCache
 from tests.unit.index.toy import DIM, MODEL, TASK_TYPE, key_of, pages_of, vectors_of
 
 

@@ -1,22 +1,21 @@
 """A build is written whole, and anything wrong with it is found before it can be promoted."""
 
-import io
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
 import pytest
-from numpy.typing import NDArray
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Entry
 from pipeline.index import flat_file, manifest
 from pipeline.index.builds import Builds
-from pipeline.index.vectors import MissingVectorError, VectorCache
 from pipeline.index.manifest import Staged, content_hash
+from pipeline.index.vectors import MissingVectorError, VectorCache
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import DIM, TASK_TYPE, entry, pages_of, vectors_of
 
@@ -69,61 +68,36 @@ def add_metadata(staged: Staged) -> None:
     resealed(staged, manifest.METADATA, lines.removesuffix(b"\n]\n") + b',\n{"id": 1}\n]\n')
 
 
-def drop_an_entry(staged: Staged) -> None:
-    """Leave the last line out of the entries."""
-    lines = (staged.directory / manifest.ENTRIES).read_bytes().splitlines(keepends=True)
-    resealed(staged, manifest.ENTRIES, b"".join(lines[:-1]))
-
-
-def rename_an_entry(staged: Staged) -> None:
-    """Give one entry another id than its metadata has."""
-    lines = (staged.directory / manifest.ENTRIES).read_bytes()
-    resealed(staged, manifest.ENTRIES, lines.replace(b'"id":"104"', b'"id":"999"'))
-
-
-def garble_an_entry(staged: Staged) -> None:
-    """Make a line of the entries something else than JSON."""
-    lines = (staged.directory / manifest.ENTRIES).read_bytes()
-    resealed(staged, manifest.ENTRIES, b"not json\n" + lines.split(b"\n", 1)[1])
-
-
-def spoiled_words(name: str, spoil: Callable[[NDArray[Any]], object]) -> Callable[[Staged], None]:
-    """Return what spoils one array of the words, by a function that changes it in place or returns another."""
+def in_entries(statement: str) -> Callable[[Staged], None]:
+    """Return what changes the entries by a statement of SQL."""
 
     def act(staged: Staged) -> None:
-        """Spoil it."""
-        array = np.load(staged.directory / name)
-        changed = spoil(array)
-        written = io.BytesIO()
-        np.save(written, changed if isinstance(changed, np.ndarray) else array)
-        resealed(staged, name, written.getvalue())
+        """Change them."""
+        path = staged.directory / manifest.ENTRIES
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute(statement)
+        resealed(staged, manifest.ENTRIES, path.read_bytes())
 
     return act
 
 
-TERMS, STARTS, ROWS, SCORES = manifest.WORDS
-WORDS = {
-    "terms of the build do not ascend": spoiled_words(TERMS, lambda terms: terms[::-1]),
-    "do not follow one another": spoiled_words(STARTS, lambda starts: starts.__setitem__(1, 0)),
-    "postings, expected": spoiled_words(STARTS, lambda starts: starts.__setitem__(-1, 99)),
-    "out of order": spoiled_words(ROWS, lambda rows: rows.__setitem__(0, 99)),
-    "row 0 has other words": spoiled_words(TERMS, lambda terms: terms.__iadd__(1)),
-    "no positive number": spoiled_words(SCORES, lambda scores: scores.__setitem__(3, np.nan)),
-    "no such array": spoiled_words(SCORES, lambda scores: scores.astype(np.float64)),
-}
+def garble_entries(staged: Staged) -> None:
+    """Make the file of entries something else."""
+    resealed(staged, manifest.ENTRIES, b"not a database" * 400)
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        *((spoil, message) for message, spoil in WORDS.items()),
         (swap_vectors, "does not find itself first"),
         (spoil_a_vector, "not finite and of length 1"),
         (swap_metadata, "differ at row 0"),
         (add_metadata, "holds more than its entries"),
-        (drop_an_entry, "lists 9 entries, expected 10"),
-        (rename_an_entry, "row 4 of metadata.json is another entry"),
-        (garble_an_entry, "a line that is no entry"),
+        (in_entries("DELETE FROM entries WHERE row = 9"), "lists 9 entries, expected 10"),
+        (in_entries("UPDATE entries SET id = '999' WHERE row = 4"), "row 4 of metadata.json is another entry"),
+        (in_entries("INSERT INTO words (rowid, g0) VALUES (10, 'x')"), "of 11 entries, expected 10"),
+        (in_entries("UPDATE words_data SET block = zeroblob(20) WHERE id > 10"), "is damaged"),
+        (garble_entries, "cannot be read as entries"),
     ],
 )
 def test_a_spoiled_build_is_found_and_removed(
@@ -149,7 +123,7 @@ def test_a_count_that_differs_from_the_database_is_found(stage: Stage, builds: B
     assert not staged.directory.exists()
 
 
-@pytest.mark.parametrize("spoiled", [b"", b"[]", b"{}", b'{"format": 2}', b'{"format": 1, "number": "x"}', b"\xff\xfe"])
+@pytest.mark.parametrize("spoiled", [b"", b"[]", b"{}", b'{"format": 1}', b'{"format": 2, "number": "x"}', b"\xff\xfe"])
 def test_a_manifest_of_any_bytes_is_an_error_of_ours(tmp_path: Path, spoiled: bytes) -> None:
     """Whatever stands in manifest.json, the answer is a sentence and no traceback."""
     (tmp_path / manifest.MANIFEST).write_bytes(spoiled)
