@@ -58,6 +58,7 @@ class Manifest:
     floor: Floor | None = None  # below what a hit is weak; None where that is not known
     judged: Mapping[str, Any] | None = None  # what it reached on judged questions, and the build before it
     format: int = FORMAT
+    moved_aside: tuple[str, ...] = ()  # foreign files that its promotion moved; not written
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -67,15 +68,9 @@ class Manifest:
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values, the time as ISO 8601."""
         known = {each.name: getattr(self, each.name) for each in dataclasses.fields(Manifest)}
+        del known["moved_aside"]
         floor = None if self.floor is None else dataclasses.asdict(self.floor)
         return {"format": self.format, **known, "built_at": self.built_at.isoformat(), "floor": floor}
-
-
-@dataclass(frozen=True)
-class Promotions(Manifest):
-    """The manifest of the build that is in service now, and the foreign files that were moved aside for its links."""
-
-    moved_aside: tuple[str, ...] = ()
 
 
 @dataclass

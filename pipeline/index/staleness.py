@@ -8,7 +8,7 @@ from pipeline.core.errors import FindableError
 from pipeline.core.progress import Bar, Progress
 from pipeline.core.ranking import Entry
 from pipeline.engine.task import Indexed
-from pipeline.index.build_lookup import BuildLookup
+from pipeline.index.builds import Builds
 from pipeline.index.manifest import content_hash
 from pipeline.store import workspace
 
@@ -45,7 +45,7 @@ def place_of_entry(data: Path, collection: Indexed, item_id: str, entry: Entry |
     A broken index has its `problem`, too.
     """
     nothing = {"indexed": False, "up_to_date": False, "build": None}
-    builds = BuildLookup(data, collection.folder)
+    builds = Builds(data, collection.folder)
     try:
         if builds.current() is None:
             return nothing

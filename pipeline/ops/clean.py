@@ -17,8 +17,7 @@ from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
-from pipeline.index.build_lookup import left_folders
-from pipeline.index.builds import Builds
+from pipeline.index.builds import Builds, left_folders
 from pipeline.quality import report as reports
 from pipeline.store import batches, erase, runs
 from pipeline.store.database import Store

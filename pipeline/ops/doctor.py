@@ -32,8 +32,7 @@ from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.index import build, embed
-from pipeline.index.build_lookup import left_folders
-from pipeline.index.builds import Builds
+from pipeline.index.builds import Builds, left_folders
 from pipeline.ops import clean
 from pipeline.store import answers, asks, batches, erase, schema, workspace
 from pipeline.store.batches import Batch, name_prefix

@@ -23,8 +23,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import key_of_line
 from pipeline.index import build, embed
-from pipeline.index.build_lookup import left_folders
-from pipeline.index.builds import Builds
+from pipeline.index.builds import Builds, left_folders
 from pipeline.index.evaluate import gate_questions
 from pipeline.index.floor import nonsense
 from pipeline.index.vectors import caches, vector_key

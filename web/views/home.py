@@ -20,7 +20,7 @@ from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import usage_cost
 from pipeline.index import build
-from pipeline.index.build_lookup import BuildLookup
+from pipeline.index.builds import Builds
 from pipeline.index.embed import Embedder
 from pipeline.ops import status
 from pipeline.ops.status import StatusCounts
@@ -347,7 +347,7 @@ AtMost = Annotated[float | None, Query(ge=0.0, allow_inf_nan=False)]
 def get_index(request: Request, task: str) -> list[dict[str, Any]]:
     """Return the builds of a task's index that are on disk, the newest first."""
     with desk_of(request).to_read(task) as ws:
-        return _builds(ws.store, BuildLookup(ws.data, ws.collection.folder))
+        return _builds(ws.store, Builds(ws.data, ws.collection.folder))
 
 
 @router.post("/api/tasks/{task}/index", status_code=202)
@@ -379,7 +379,7 @@ def begin_verify(request: Request, task: str) -> JSONResponse:
     """Begin to read every byte of the build in service; the result says what is wrong with it (`wrong`)."""
     desk = desk_of(request)
     with desk.to_read(task) as ws:
-        builds = BuildLookup(ws.data, ws.collection.folder)
+        builds = Builds(ws.data, ws.collection.folder)
 
     def work(_display: Work) -> dict[str, Any]:
         with builds.open() as index:
@@ -409,7 +409,7 @@ def index_page(request: Request, task: str | None = None) -> HTMLResponse:
         report = status.run(ws)
         found = (running.newest(f"{kind} {report.subject}") for kind in ("index", "verify index"))
         works = [one.document for one in found if one is not None]
-        builds = _builds(ws.store, BuildLookup(ws.data, ws.collection.folder)) if ws.is_indexed else []
+        builds = _builds(ws.store, Builds(ws.data, ws.collection.folder)) if ws.is_indexed else []
         shown = {"index": report.document["index"], "works": works, "builds": builds}
         has_items = bool(StatusCounts(*list(report.document[report.subject].values())[:6]).done)
         can_begin = not ws.is_indexed and ws.task.index is not None
@@ -423,7 +423,7 @@ def index_page(request: Request, task: str | None = None) -> HTMLResponse:
         return show_page(request, "index.html", ws, how=ws.task.how_to_index, **shown, **can)
 
 
-def _builds(store: Store, builds: BuildLookup) -> list[dict[str, Any]]:
+def _builds(store: Store, builds: Builds) -> list[dict[str, Any]]:
     known, others = build.recorded_builds(store), set(builds.others())
     return [
         {

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.ranking import Entry
 from pipeline.index.builds import Builds
-from pipeline.index.manifest import Promotions, Staged
+from pipeline.index.manifest import Manifest, Staged
 from pipeline.index.vectors import VectorCache
 from tests.unit.index.toy import DIM, MODEL, TASK_TYPE, key_of, pages_of, vectors_of
 
@@ -25,7 +25,7 @@ def builds(tmp_path: Path) -> Builds:
 
 
 Stage = Callable[..., Staged]
-Make = Callable[..., Promotions]
+Make = Callable[..., Manifest]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def stage(builds: Builds, cache: VectorCache) -> Stage:
 def make(builds: Builds, stage: Stage) -> Make:
     """Return a function that stages, verifies and promotes entries."""
 
-    def run(entries: Sequence[Entry], *, position: int = 1) -> Promotions:
+    def run(entries: Sequence[Entry], *, position: int = 1) -> Manifest:
         """Put the entries in service."""
         staged = stage(entries, position=position)
         builds.verify(staged, count=len(entries))
