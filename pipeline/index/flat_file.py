@@ -4,7 +4,6 @@ The bytes are those of `faiss.write_index` for an IndexFlatIP, without ever hold
 the rows. The build's verification has faiss read it.
 """
 
-import mmap
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -61,12 +60,6 @@ def read_flat_blocks(handle: ReadHandle, *, count: int, dim: int) -> Iterator[Ve
         raw = memoryview(buffer)[: 4 * rows * dim]
         handle.read_into(raw, start + 4 * first * dim)
         yield np.frombuffer(raw, dtype="<f4").reshape(rows, dim)
-
-
-def map_flat(handle: ReadHandle, *, count: int, dim: int) -> Vectors:
-    """Return the rows of an index of `count` rows, float32 (count, dim), mapped and not read."""
-    raw = mmap.mmap(handle.descriptor, 0, access=mmap.ACCESS_READ)
-    return np.frombuffer(raw, "<f4", count * dim, _rows_begin(handle, count=count, dim=dim)).reshape(count, dim)
 
 
 def among(mask: NDArray[np.bool_] | None) -> Any:

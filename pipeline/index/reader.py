@@ -103,12 +103,10 @@ class Index(AbstractContextManager["Index"]):
         """
         return Words(self._db, self.manifest.words, len(self))
 
-    @cached_property
-    def held(self) -> "NDArray[np.float32]":
-        """The vectors of all entries, float32 (entries, dim), mapped and not read."""
-        from pipeline.index import flat_file
-
-        return flat_file.map_flat(self._vectors, count=len(self), dim=self.manifest.dim)
+    def vector_at(self, row: int) -> "NDArray[np.float32]":
+        """Return the vector of one row, counted from 0, float32 (dim,)."""
+        vector: NDArray[np.float32] = self._faiss.reconstruct(row)
+        return vector
 
     def row_of(self, entry_id: str) -> int | None:
         """Return the row of an entry, counted from 0; None where the build does not have it."""

@@ -124,7 +124,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         mask = mask_of(index, self.collection, options.filters)
         mask = np.ones(len(index), dtype=bool) if mask is None else mask
         mask[row] = False
-        ranked = rank_entries(index, terms=None, vector=index.held[row], k=options.k, mask=mask)
+        ranked = rank_entries(index, terms=None, vector=index.vector_at(row), k=options.k, mask=mask)
         return SearchReport(described_hits(index, self.collection, ranked, ()), self._count_behind())
 
     def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
