@@ -121,9 +121,9 @@ class _Building:
             self._newer(self._builds.in_service(), workspace.get_workspace(tx).position)  # before anything is paid for
         try:
             for left in reversed(range(ROUNDS)):
-                self._embed_missing()
-                nonsense = self._nonsense()
                 try:
+                    self._embed_missing()
+                    nonsense = self._nonsense()
                     with self._ws.lock(LOCK) as lock:
                         if not left:
                             self._embed_missing()

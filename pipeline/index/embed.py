@@ -19,8 +19,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.embed import embed_locally, frame_text
 from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS, Usage, estimate_tokens, usage_cost
 from pipeline.gemini.pace import SharedPace
-from pipeline.index.vectors import VectorCache, Vectors, vector_key
-from pipeline.index.write import PAGE
+from pipeline.index.vectors import PAGE, VectorCache, Vectors, vector_key
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar

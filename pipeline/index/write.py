@@ -21,10 +21,9 @@ from pipeline.index.floor import Highest, learn_floor
 from pipeline.index.manifest import Manifest, Staged, content_hash
 from pipeline.index.vectors import VectorCache, Vectors
 
-PAGE = 512  # entries that are written at once
 OPEN, BETWEEN, CLOSE = b"[\n", b",\n", b"\n]\n"  # before, between and behind the lines of metadata.json
 
-Page = Sequence[tuple[Entry, bytes]]  # entries with the keys of their vectors, `PAGE` at most
+Page = Sequence[tuple[Entry, bytes]]  # entries with the keys of their vectors, some hundreds at a time
 
 
 def write_build(
@@ -52,6 +51,7 @@ def write_build(
         MissingVectorError: a vector is not in the cache.
     """
     highest, path, done = Highest(nonsense), directory / manifest.ENTRIES, 0
+    sealed: dict[str, files.Sealed] = {}
     with (
         closing(words.begin(path, ranking)) as db,
         files.SealedWriter(directory / manifest.METADATA) as metadata,
@@ -65,17 +65,20 @@ def write_build(
                 yield cache.fetch([key for _, key in page])
                 done += len(page)
                 progress(done)
+            if not done:
+                raise InputError(
+                    "there is nothing to index", hint="run `make batch-submit` to have rows answered first"
+                )
+            metadata.write(CLOSE)
+            sealed[manifest.METADATA] = metadata.seal()
 
-        index = flat_file.write_flat(directory / manifest.INDEX, highest.seen(blocks()), count=count, dim=cache.dim)
-        if not done:
-            raise InputError("there is nothing to index", hint="run `make batch-submit` to have rows answered first")
-        metadata.write(CLOSE)
+        vectors = highest.seen(blocks())
+        sealed[manifest.INDEX] = flat_file.write_flat(directory / manifest.INDEX, vectors, count=count, dim=cache.dim)
         db.execute("INSERT INTO words (words) VALUES ('optimize')")
         db.execute("COMMIT")
         told = {"terms": terms.NAME, **ranking.as_json()}
         found = words.Words(db, told, done)
         floor = None if nonsense is None else learn_floor(highest.cosines.tolist(), found)
-        sealed = {manifest.INDEX: index, manifest.METADATA: metadata.seal()}
     sealed[manifest.ENTRIES] = files.sync_part(path)
     written = Manifest(
         number=number,

@@ -11,7 +11,8 @@ Rule = Callable[[Sequence[str]], Iterator[str]]
 IN_PLACE = {  # what is written under its final name, and why it may be
     "*.db": "SQLite keeps a database whole by its own log",
     "*.lock": "a lock is held, and never read",
-    "*.vectors": "a store that is appended to: each record has its checksum, and a torn end is cut off",
+    "vectors.sqlite*": "SQLite keeps a database whole by its own journal",
+    "entries.sqlite*": "SQLite writes it, and it is synced before the manifest of its build is written",
     "local-engine*": "the state of the engine inside the product, which stands for another machine",
 }
 SERVER = ("send HTTP/", "send {}")  # what the engine inside the product says

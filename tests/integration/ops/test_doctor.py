@@ -352,7 +352,7 @@ def test_a_cached_vector_that_is_none_is_embedded_anew(bench: Bench) -> None:
     """Doctor says so; a build that needs it embeds it anew."""
     spoil_cache(bench)
     code, findings = bench.doctor()
-    assert (code, ["1 cached vectors" in one["said"] for one in findings]) == (5, [True])
+    assert (code, ["1 cached vectors" in one["said"] for one in findings]) == (0, [True])
     bench.sql("UPDATE experts SET company = 'x' WHERE id <> 6")
     bench.run("index")
     assert bench.doctor()[0] == 0

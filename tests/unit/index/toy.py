@@ -7,8 +7,7 @@ import numpy as np
 
 from pipeline.core.ranking import Entry
 from pipeline.core.where import Comparison, Expression, Negation
-from pipeline.index.vectors import Vectors, vector_key
-from pipeline.index.write import PAGE
+from pipeline.index.vectors import PAGE, Vectors, vector_key
 
 MODEL, DIM, TASK_TYPE = "toy-embedding", 16, "RETRIEVAL_DOCUMENT"
 
