@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.core.step import Option, Step
 from web import problem
 from web.problem import Refused
 
@@ -31,8 +32,8 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "private, no-cache",
 }
-_LOCKED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>findable</title><main><h1>findable</h1>
-<p>This page needs its token. Open the address that <code>make web</code> printed: it ends with
+_LOCKED = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>findable</title><main><h1>findable</h1>
+<p>This page needs its token. Open the address that <code>{Step("web")}</code> printed: it ends with
 <code>?token=…</code>.</p></main></html>"""
 
 
@@ -94,7 +95,9 @@ class Guard:
         if is_safe:
             return None
         if self._access.readonly:
-            raise Refused(403, "this page is read-only; nothing was changed", hint="start it without READONLY=1")
+            raise Refused(
+                403, "this page is read-only; nothing was changed", hint=f"start it without {Option(readonly=True)}"
+            )
         if by_cookie and origin is None and site != "same-origin":
             raise Refused(403, "the request does not come from this page; nothing was changed", hint="reload the page")
         return None
@@ -120,7 +123,7 @@ class Guard:
         except CookieError:
             found = None
         if found is None or not self._access.is_token(found.value):
-            raise Refused(401, "the token is missing or wrong", hint="open the address that `make web` printed")
+            raise Refused(401, "the token is missing or wrong", hint=f"open the address that `{Step('web')}` printed")
         return True
 
 

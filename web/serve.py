@@ -15,6 +15,7 @@ import uvicorn
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
+from pipeline.core.step import Step
 from web.app import application
 from web.desk import Desk
 from web.guard import Access
@@ -107,7 +108,7 @@ def _bound(port: int) -> socket.socket:
         found = socket.create_server((LOOPBACK, port), backlog=256)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        hint = "name another one, or any that is free: make web PORT=0"
+        hint = f"name another one, or any that is free: {Step('web', port=0)}"
         raise ConfigurationError(f"port {port} of {LOOPBACK} cannot be used: {why}", hint=hint) from error
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return found

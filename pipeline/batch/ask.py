@@ -37,6 +37,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Outcome, Way
+from pipeline.core.step import Option
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import usage_cost
@@ -348,7 +349,7 @@ class _Asking:
         return ThrottledError(
             f"the {ws.limits.rpd:,} requests a day of {ws.model.name} are used up; nothing was lost",
             hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
-            "set TIER= or RPD= where your project has more",
+            f"set {Option('tier')} or {Option('rpd')} where your project has more",
             resets_at=resets_at,
         )
 

@@ -13,6 +13,7 @@ from pipeline.batch.folder import is_whole, lock_of, read_again
 from pipeline.batch.send import BEFORE_SENT, BY_HAND, drop_upload, give_up_batch, reconcile
 from pipeline.core.errors import InputError, MissingError, RemoteError
 from pipeline.core.states import BatchState
+from pipeline.core.step import Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, erase
 from pipeline.store.batches import Batch
@@ -26,7 +27,7 @@ class CancelReport:
 
     number: int
     said: str
-    next: str
+    next: Step
 
 
 def run(ws: OpenWorkspace, *, number: int, confirm: Callable[[str], bool]) -> CancelReport:
@@ -58,22 +59,24 @@ class _Cancel:
             return self._give_up_lost(batch)
         if batch.state is not BatchState.SUBMITTED:
             said = f"batch {batch.number} is {batch.state}, there is nothing to cancel"
-            raise InputError(said, hint="`make batches` lists them")
+            raise InputError(said, hint=f"`{Step('batches')}` lists them")
         try:
             return self._cancel(batch)
         except MissingError as error:
             where = f"batch {batch.number} is not to be seen at the API ({error.message})"
             if not self.confirm(f"{where}. Give it up, and let its items be asked again?"):
-                raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes") from error
+                raise InputError(
+                    "not confirmed; nothing was changed", hint=f"{Option(yes=True)} answers yes"
+                ) from error
             with contextlib.suppress(RemoteError):  # should it be there all the same
                 self.ws.client.cancel_batch(batch.remote_name or "")
             return self._give_up(batch, why=f"given up: {error.message}")
 
     def _give_up_lost(self, batch: Batch) -> CancelReport:
         """Give up a batch whose result is lost, where a person says so."""
-        said = f"the result of batch {batch.number} is lost or was changed, and `make batch-poll` may have it"
+        said = f"the result of batch {batch.number} is lost or was changed, and `{Step('batch-poll')}` may have it"
         if not self.confirm(f"{said}. Give the batch up, and let its items be asked again?"):
-            raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
+            raise InputError("not confirmed; nothing was changed", hint=f"{Option(yes=True)} answers yes")
         return self._give_up(batch, why="given up: its result was lost")
 
     def _batch(self) -> Batch:
@@ -118,7 +121,7 @@ class _Cancel:
                 batches.unnote_cancel(tx, batch, why=f"not cancelled: {error.message}", at=ws.now())
             raise
         said = f"it is over already ({remote.state})" if remote.state.is_over else "asked the API to cancel it"
-        return CancelReport(batch.number, said, ws.task.words.make("batch-poll"))
+        return CancelReport(batch.number, said, ws.task.words.step("batch-poll"))
 
     def _give_up(self, batch: Batch, *, why: str) -> CancelReport:
         ws = self.ws

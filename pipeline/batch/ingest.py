@@ -16,6 +16,7 @@ from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Outcome, RemoteState, Way, remote_state
+from pipeline.core.step import Step
 from pipeline.engine.record import (
     Equals,
     Judgement,
@@ -275,7 +276,7 @@ class _BatchIngest:
                 raise InconsistentError(
                     f"batch {number} asked {self.batch.requests} times and {told} are accounted for; it stays "
                     "downloaded",
-                    hint="run `make doctor`",
+                    hint=f"run `{Step('doctor')}`",
                 )
             batches.mark_ingested(
                 tx,

@@ -34,6 +34,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state
+from pipeline.core.step import Step
 from pipeline.engine.record import Judgement, source_of
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.responses import ResultFile
@@ -75,11 +76,11 @@ class PollReport:
         gone = [
             ConfigurationError(
                 f"batch {number}: {why}; it was left as it is, claims kept",
-                hint=f"check the key, or give it up: make batch-cancel BATCH={number}",
+                hint=f"check the key, or give it up: {Step('batch-cancel', batch=number)}",
             )
             for number, why in self.gone.items()
         ]
-        stopped, finds_out = [self.stopped] if self.stopped else [], f"`{words.make('batch-submit')}` finds out"
+        stopped, finds_out = [self.stopped] if self.stopped else [], f"`{words.step('batch-submit')}` finds out"
         said = "it is unclear whether it was created"
         return [*gone, *stopped, *(RemoteError(f"batch {one}: {said}", hint=finds_out) for one in self.unclear)]
 
@@ -330,7 +331,7 @@ def _fetch_lost(ws: OpenWorkspace) -> None:
             part.unlink(missing_ok=True)
         ws.display.warn(
             f"batch {number}: its result is lost and cannot be had again ({why}); "
-            f"`make batch-cancel BATCH={number}` gives it up, and its items are asked again"
+            f"`{Step('batch-cancel', batch=number)}` gives it up, and its items are asked again"
         )
 
 
@@ -460,8 +461,8 @@ class _Download(NamedTuple):
             return False
         raise UnavailableError(
             f"{what}; it was left as it is",
-            hint=f"run `{ws.task.words.make('batch-poll')}` again later, "
-            f"or give it up: make batch-cancel BATCH={batch.number}",
+            hint=f"run `{ws.task.words.step('batch-poll')}` again later, "
+            f"or give it up: {Step('batch-cancel', batch=batch.number)}",
         )
 
     def _expected(self) -> int:

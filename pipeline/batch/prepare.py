@@ -358,7 +358,7 @@ class Preparation:
                 return self._claim(tx, written)
         raise InconsistentError(
             f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed",
-            hint=f"let the other command finish, then run `{ws.task.words.make('batch-submit')}` again",
+            hint=f"let the other command finish, then run `{ws.task.words.step('batch-submit')}` again",
         )
 
     @contextlib.contextmanager

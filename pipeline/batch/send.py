@@ -29,6 +29,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.states import BatchState, Outcome, RemoteState
+from pipeline.core.step import Step
 from pipeline.engine.record import Judgement, Source, park_equals, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import responses
@@ -130,7 +131,7 @@ class _Send(NamedTuple):
                 raise RemoteError(
                     f"batch {batch.number}: {MAX_UNCLEAR} create calls ended without an answer, and the list shows "
                     f"none of them; last: {batch.reason}",
-                    hint=f"run `{self.ws.task.words.make('batch-submit')}` again later; it looks before it creates",
+                    hint=f"run `{self.ws.task.words.step('batch-submit')}` again later; it looks before it creates",
                 )
         elif batch.state is not BatchState.PREPARED:
             return SendOutcome.ELSEWHERE
@@ -191,7 +192,7 @@ class _Send(NamedTuple):
         if count := sum(one == number or one >= least for one in unknown):
             self.ws.display.warn(
                 f"batch {number}: the API has {count} of this workspace that are not known here, so the database is an "
-                "older copy, and what they asked may be paid for twice. `make doctor` names them"
+                f"older copy, and what they asked may be paid for twice. `{Step('doctor')}` names them"
             )
         return [one for found, one in there if found and found[0] == prefix and one.state not in USELESS]
 
@@ -212,7 +213,7 @@ class _Send(NamedTuple):
         if reason:
             raise budget.QuotaFullError(
                 f"batch {self.batch.number} is ready and waits: {reason}",
-                hint=f"`{words.make('batch-poll')}` until a batch is over, then `{words.make('batch-submit')}` again",
+                hint=f"`{words.step('batch-poll')}` until a batch is over, then `{words.step('batch-submit')}` again",
             )
 
     def _upload(self, name: str) -> str:
@@ -257,7 +258,7 @@ class _Send(NamedTuple):
                 give_up_batch(tx, batch, why=f"refused {batch.refusals} times: {why}", at=at)
         drop_upload(ws.client, upload)
         if asked is None:
-            raise _whole_file(batch, error, submit=ws.task.words.make("batch-submit"))
+            raise _whole_file(batch, error, submit=ws.task.words.step("batch-submit"))
         rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
         ws.display.warn(f"batch {batch.number}: line {line} was refused: {said}; {charged}{rest}")
         return SendOutcome.REBUILD
@@ -273,7 +274,7 @@ class _Send(NamedTuple):
         return f"{name}, which stands there, {becomes}"
 
 
-def _whole_file(batch: Batch, error: RefusedError, *, submit: str) -> RefusedError:
+def _whole_file(batch: Batch, error: RefusedError, *, submit: Step) -> RefusedError:
     became, hint = ", and waits as prepared", f"run `{submit}` again; a second refusal gives the batch up"
     if batch.refusals >= MAX_REFUSALS:
         became = f" {batch.refusals} times and given up, its claims released"

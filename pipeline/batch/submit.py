@@ -15,6 +15,7 @@ from pipeline.batch.prepare import BatchPlan, Selection, StopReason
 from pipeline.batch.send import SendOutcome, give_up_batch
 from pipeline.core.errors import InputError, RemoteError, StateConflictError, ThrottledError
 from pipeline.core.states import BatchState
+from pipeline.core.step import Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import Usage
 from pipeline.store import answers, asks, batches
@@ -118,7 +119,7 @@ def agreeing(
     def agree(plan: BatchPlan) -> None:
         announce(plan)
         if plan.cost > ws.settings.confirm_above and not confirm(plan.cost):
-            raise InputError("not confirmed; nothing was written or sent", hint="YES=1 answers yes")
+            raise InputError("not confirmed; nothing was written or sent", hint=f"{Option(yes=True)} answers yes")
 
     return agree
 
@@ -207,7 +208,7 @@ class _Submission:
             self.send(made.numbers)
         raise RemoteError(
             f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
-            hint=f"`{self.ws.task.words.make('parked')}` and `make batches` show the reasons",
+            hint=f"`{self.ws.task.words.step('parked')}` and `{Step('batches')}` show the reasons",
         )
 
     def sum_up(self, announced: int, old: set[int]) -> None:

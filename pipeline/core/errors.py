@@ -6,17 +6,19 @@ Every message says what happened and what was left as it was; the hint says what
 from datetime import datetime
 from typing import Any
 
+from pipeline.core.step import Step
+
 
 class FindableError(Exception):
     """An error that a user can act on; printed without a traceback."""
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        """Keep the message for one to two lines and the hint for what to type next."""
+    def __init__(self, message: str, *, hint: object = "") -> None:
+        """Keep the message for one to two lines and the hint for what to type next, as it is written now."""
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = str(hint)
 
 
 class InputError(FindableError):
@@ -24,7 +26,7 @@ class InputError(FindableError):
 
     exit_code = 2
 
-    def __init__(self, message: str, *, hint: str = "", field: str = "") -> None:
+    def __init__(self, message: str, *, hint: object = "", field: str = "") -> None:
         """Keep the field of a document that is wrong, where it is one."""
         super().__init__(message, hint=hint)
         self.field = field
@@ -37,7 +39,7 @@ class TakenError(InputError):
 class ChangedMeanwhileError(InputError):
     """What is to be changed is not in the state in which it was shown; nothing was changed."""
 
-    def __init__(self, message: str, *, hint: str, now: Any) -> None:
+    def __init__(self, message: str, *, hint: object, now: Any) -> None:
         """Keep the state of now for programs."""
         super().__init__(message, hint=hint)
         self.now = now
@@ -56,7 +58,7 @@ class QuestionChangedError(ConfigurationError):
 class RefusedRowError(ConfigurationError):
     """A table of another program refuses a row; `reason` says why, without what the row holds."""
 
-    def __init__(self, reason: str, *, hint: str) -> None:
+    def __init__(self, reason: str, *, hint: object) -> None:
         """Keep the reason beside what every error keeps."""
         super().__init__(f"{reason}; nothing was changed", hint=hint)
         self.reason = reason
@@ -71,7 +73,7 @@ class RemoteError(FindableError):
         self,
         message: str,
         *,
-        hint: str = "",
+        hint: object = "",
         code: int | None = None,
         status: str = "",
         retry_after_s: float | None = None,
@@ -132,7 +134,7 @@ class StateConflictError(InconsistentError):
         """Say which thing was expected in which state, and what was found."""
         super().__init__(
             f"{kind} {name} is {found or 'not'!r}, expected '{expected}', so it was not moved to '{wanted}'",
-            hint="run `make status`, then the same command again",
+            hint=f"run `{Step('status')}`, then the same command again",
         )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.step import Step
 from pipeline.core.text import BAD_TEXT
 
 PART = ".part"  # the ending of everything that is not sealed yet
@@ -176,9 +177,9 @@ def sha256_of(path: Path) -> str:
 def verify(path: Path, *, sha256: str, what: str) -> Path:
     """Return `path` when its bytes are those that were sealed; else raise InconsistentError."""
     if not path.is_file():
-        raise InconsistentError(f"{what} is gone: {path} was sealed and is not there", hint="run `make doctor`")
+        raise InconsistentError(f"{what} is gone: {path} was sealed and is not there", hint=f"run `{Step('doctor')}`")
     if sha256_of(path) != sha256:
-        raise InconsistentError(f"{what} was changed after it was sealed: {path}", hint="run `make doctor`")
+        raise InconsistentError(f"{what} was changed after it was sealed: {path}", hint=f"run `{Step('doctor')}`")
     return path
 
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import Secret, masked, without_password
+from pipeline.core.step import Step
 from pipeline.core.text import BAD_TEXT
 
 PREFIX = "FINDABLE_"
@@ -361,7 +362,7 @@ def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
     for name, value in given.items():
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            meant = f"did you mean {near[0]}?" if near else "`make settings ALL=1` lists them, in upper case"
+            meant = f"did you mean {near[0]}?" if near else f"`{Step('settings', all=True)}` lists them, in upper case"
             raise InputError(f"there is no setting {name!r}; nothing was done", hint=meant)
         one, text = known[name], ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         values[name] = one.default if value is None else _parsed(one, text, name)

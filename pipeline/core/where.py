@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pipeline.core.errors import InputError
+from pipeline.core.step import Hint, Step
 
 MAX_WHERE = 2_000  # characters
 MAX_DEPTH = 50  # of parentheses and NOT
-EXAMPLE = """`make search Q="who knows water law" WHERE="hourly_rate < 120 AND currency = 'EUR'"`"""
+EXAMPLE = Hint("`{}`", Step("search", q="who knows water law", where="hourly_rate < 120 AND currency = 'EUR'"))
 
 Scalar = str | float | int | bool
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "contains", "null"]

@@ -20,6 +20,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.quotes import LIKENESS, located
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
+from pipeline.core.step import Hint, Step
 from pipeline.engine.questions import Question
 from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import (
@@ -92,7 +93,7 @@ class DeclaredTask(Task):
 
     def __init__(self, record: TaskRecord, settings: Settings = DEFAULTS, provider: str = "") -> None:
         """Make the task of a record; no file is loaded. `provider` is the backend that answers now."""
-        named, told = f" TASK={record.name}", record.words
+        told = record.words
         self.record, self.settings, self.provider = record, settings, provider
         self.refreshes = settings.refresh and bool(told.get("refresh"))
         self.preferred: Sequence[str] = settings.prefer_versions or ()
@@ -109,12 +110,14 @@ class DeclaredTask(Task):
             all_done="every row that holds something is answered, claimed or parked",
             input="row",
             inputs=f"the rows of {record.name}" + (" and their images" if self.images else ""),
-            after=f"make export{named} TO={record.name}-answers.csv",
-            again=f"make tag{named}",
-            named=named,
+            after=Step("export", task=record.name, to=f"{record.name}-answers.csv"),
+            again=Step("tag", task=record.name),
+            named=record.name,
         )
         source = "its query gives none" if record.is_query else f"{record.items} holds none that can be asked about"
-        self.how_to_fill = f"{source}; `{self.words.make('try')}` shows what is asked"
+        self.how_to_fill = Hint(
+            source.replace("{", "{{").replace("}", "}}") + "; `{}` shows what is asked", self.words.step("try")
+        )
         self.items_from = _items_from(record)
         self.answer_tokens = told.get("answer_tokens", ANSWER_TOKENS)
         self.index = _indexed_by(self, template) if (template := told.get("index")) else None
@@ -387,7 +390,7 @@ class DeclaredTask(Task):
             return []
         shown = ", ".join(lacking[:EXAMPLES])
         said = f"{target.name} lacks the rows of {len(lacking):,} {self.name} that are answered ({shown})"
-        return [RowFault(said, "other programs do not see what was answered", f"make score TASK={self.name}")]
+        return [RowFault(said, "other programs do not see what was answered", Step("score", task=self.name))]
 
     def _unusable(self, tx: Connection) -> list[RowFault]:
         mine = self.items_table.c
@@ -397,7 +400,7 @@ class DeclaredTask(Task):
             return []
         count = self.table(tx).total(tx, *told)
         said = f"{count:,} rows of {self.name} have an image that cannot be asked about ({found[0]}: {found[1]})"
-        listed = f"make items TASK={self.name} STATE=unusable"
+        listed = Step("items", task=self.name, state="unusable")
         return [RowFault(said, "they are not asked until their images are others", contradiction=False, next=listed)]
 
     def refresh_derived(self, tx: Connection) -> int:
@@ -411,7 +414,7 @@ class DeclaredTask(Task):
         if wanted.extractor is not None and not among:
             raise InputError(
                 f"there is no answer of {wanted.extractor!r}; nothing was written",
-                hint=f"`make versions TASK={self.name}` lists whose answers there are",
+                hint=f"`{Step('versions', task=self.name)}` lists whose answers there are",
             )
         ranks = answers.ranks(tx, self.name, prefer=wanted.prefer, label=self.label)
         chosen = min(among, key=ranks, default=None)

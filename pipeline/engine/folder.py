@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.step import Option
 from pipeline.core.text import BAD_TEXT
 
 # Where commands write: a link that leads out is refused. A user's own files may stand beside and be what they like
@@ -37,12 +38,12 @@ def check_links(data: Path) -> None:
     with _refusing(data):
         if BAD_TEXT.search(str(data.absolute())):
             said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"
-            raise ConfigurationError(said, hint="set DATA= to a directory whose name is")
+            raise ConfigurationError(said, hint=f"set {Option('data')} to a directory whose name is")
         link = _link_out(data)
     if link is not None:
         raise ConfigurationError(
             f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
-            hint="put a real file or folder there, or set DATA= to the place that the link leads to",
+            hint=f"put a real file or folder there, or set {Option('data')} to the place that the link leads to",
         )
 
 
@@ -72,5 +73,5 @@ def _refusing(data: Path) -> Iterator[None]:
         found = "it is a file" if data.is_file() else error.strerror
         raise ConfigurationError(
             f"{data} cannot be the workspace: {found}; nothing was changed",
-            hint="set DATA= to a directory that can be written",
+            hint=f"set {Option('data')} to a directory that can be written",
         ) from error

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
+from pipeline.core.step import Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -191,7 +192,7 @@ def _thumbnail(path: str, digest: str, side: int) -> bytes:
             raise PictureError(f"it cannot be read: {error.strerror}") from error
         whole = found[0] if found else b""
         if sha256(whole).hexdigest() != digest:
-            raise ChangedError("it changed since it was imported; `make import-images` looks again")
+            raise ChangedError(f"it changed since it was imported; `{Step('import-images')}` looks again")
         return prepare(whole, side=side, quality=OF_SMALL)
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from pipeline.core.step import Option
 from pipeline.engine.pictures import (
     MAX_BYTES,
     SENT_TYPE,
@@ -250,7 +251,7 @@ class RowImages:
         except (OSError, RuntimeError, ValueError) as error:
             raise PictureError(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from None
         if not place.is_relative_to(self.folder.resolve()):
-            raise PictureError(f"it is not below {self.folder}; FOLDER= names another folder")
+            raise PictureError(f"it is not below {self.folder}; {Option('folder')} names another folder")
         return place
 
     def _read(self, place: Path) -> tuple[bytes, Stamp | None]:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Select, Table
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, Ranking
+from pipeline.core.step import Hint, Option, Step
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import PAGE, streamed
 from pipeline.tables.lists import ItemTable
@@ -76,13 +77,13 @@ class Words(NamedTuple):
     all_done: str  # where none is left to ask: "everyone with a bio is tagged, claimed or parked"
     input: str  # what the question is made from
     inputs: str  # the same of several
-    after: str  # what to type once answers are in
-    again: str = "make batch-submit"  # what asks about those that are left
-    named: str = ""  # what names the task to make, where it is not the one that is meant without
+    after: Step  # what to type once answers are in
+    again: Step = Step("batch-submit")  # what asks about those that are left
+    named: str | None = None  # the name of the task, where it is not the one that is meant without
 
-    def make(self, target: str) -> str:
-        """Return what to type so that a target is about this task."""
-        return f"make {target}{self.named}"
+    def step(self, command: str, **options: Any) -> Step:
+        """Return what to type so that a command is about this task."""
+        return Step(command, task=self.named, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ class RowFault(NamedTuple):
 
     said: str
     why: str
-    next: str = ""
+    next: object = ""  # a text, or a step
     contradiction: bool = True
 
 
@@ -184,19 +185,21 @@ class Task(ABC):
     subject: str  # as TASK= has it
     label: str  # the version of prompt and schema that answers are attributed to; with the model it is an extractor
     words: Words
-    how_to_fill: str  # what to type where there are no items yet
+    how_to_fill: Hint  # what to type where there are no items yet
     answer_tokens: int  # about how many an answer has, before past answers of the extractor tell better
     needs_pilot = False  # whether all are asked unattended only after a few were, and passed their gates
     skips: Sequence[str] | None = None  # labels whose answers keep an item from being asked; None: those of any
     declared_in: Path | None = None  # the user's own file, where it is declared in one
     fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
     model: str | None = None  # that the task itself asks; None: the one that is set
-    items_from = ""  # where its items stand, and what to change for others, where no file of them is imported
+    items_from: Hint | str = (
+        ""  # where its items stand, and what to change for others, where no file of them is imported
+    )
     gates = ""  # bounds of gates that the task sets itself, as the setting GATES has them, which goes above them
     measured_by = ""  # the module with the gates and figures of its answers, where those of any task are not enough
     sends_images = False  # whether images go out with what is asked
     index: Indexed | None = None
-    how_to_index = ""  # what to do or to type that puts the items into a search index, where they are in none
+    how_to_index: Hint | str = ""  # what puts the items into a search index, where they are in none
     derives = False  # columns of its rows follow from others, as a score does
     brings_items = False  # a source is read again and again, and would bring back an item that was forgotten
     export_word = "item"  # what one row of an export is called
@@ -241,7 +244,7 @@ class Task(ABC):
             InputError: there is none.
         """
         if not self.table(tx).ids_among(tx, [name]):
-            listed = f"`{self.words.make('items')}` lists those there are"
+            listed = f"`{self.words.step('items')}` lists those there are"
             raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
         return name
 
@@ -386,7 +389,7 @@ class Task(ABC):
         if fingerprint is not None and not accepted and fingerprint != self.declared_fingerprint:
             raise ConfigurationError(
                 f"{what} was asked with another declaration than {self.declared_in} has now; it stays as it is",
-                hint="put the file back, or judge by the new declaration with ACCEPT_CHANGED=1",
+                hint=f"put the file back, or judge by the new declaration with {Option(accept_changed=True)}",
             )
 
     def fault_of(self, error: BaseException, item_id: str) -> ConfigurationError | None:  # noqa: ARG002 - ours by itself

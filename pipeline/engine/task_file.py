@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, column_named
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
+from pipeline.core.step import Option
 from pipeline.gemini.requests import response_schema
 from pipeline.tables.cells import compact_json, plain_row, value_text
 from pipeline.tables.read import SourceRow
@@ -136,7 +137,7 @@ def find_task_file(named: str, data: Path) -> Path | None:
     if "/" in named or "\\" in named or named.endswith(ENDING):
         path = Path(named)
         if not path.is_file():
-            raise not_asked(f"{path}: there is no such file of a task", "TASK= takes its path")
+            raise not_asked(f"{path}: there is no such file of a task", f"{Option('task')} takes its path")
         return path.resolve()
     places = (Path(FOLDER), data / FOLDER)
     return next((path.resolve() for place in places if (path := place / f"{named}{ENDING}").is_file()), None)
@@ -299,7 +300,9 @@ def _naming_lines(path: Path) -> Iterator[None]:
     except SyntaxError as error:
         raise not_asked(f"{error.filename or path}, line {error.lineno}: {error.msg}", f"mend {path}") from error
     except OSError as error:
-        raise not_asked(f"{path} cannot be read: {error.strerror}", "TASK= takes the path where it is now") from error
+        raise not_asked(
+            f"{path} cannot be read: {error.strerror}", f"{Option('task')} takes the path where it is now"
+        ) from error
     except FindableError as error:
         if (line := line_in(error, path)) is None:
             raise

@@ -19,6 +19,7 @@ from pipeline.core.errors import ConfigurationError, InputError, QuestionChanged
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.core.settings import BUILT_IN, Settings
+from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import Rows, Task
 from pipeline.engine.task_file import (
@@ -52,14 +53,13 @@ from pipeline.tables.write_to import check_target, column_target
 if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
-HOW_TO_TRY = "`make try TASK={task}` asks about a few rows, `make tag TASK={task}` about all"
 EXAMPLES = 3  # refused rows in a message
 SHOWN = 12  # names of columns in a message
 DIFFERENCES = 6  # lines of what changed in a message
 INDEXED = ("index", "label")  # members that change what is indexed of every row
 AGAIN = {
-    True: "REFRESH=1 asks about them again",
-    False: "refresh=True in the task's file, with REFRESH=1, asks about them again",
+    True: Hint("{} asks about them again", Option(refresh=True)),
+    False: Hint("refresh=True in the task's file, with {}, asks about them again", Option(refresh=True)),
 }
 HINTS = {
     "prompt": "every other brace may stay as it is",
@@ -101,7 +101,9 @@ def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
     near = beside or get_close_matches(named, known, n=1)
     return ConfigurationError(
         f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}",
-        hint=f"did you mean {near[0]}?" if near else f"TASK= takes {', '.join(known)}, or the path of a file",
+        hint=f"did you mean {near[0]}?"
+        if near
+        else f"{Option('task')} takes {', '.join(known)}, or the path of a file",
     )
 
 
@@ -151,7 +153,10 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     if path is None:
         raise _unknown(settings, others)
     if not may_write:
-        raise never_used(settings, HOW_TO_TRY.format(task=settings.task))
+        raise never_used(
+            settings,
+            f"`{Step('try', task=settings.task)}` asks about a few rows, `{Step('tag', task=settings.task)}` about all",
+        )
     declaration = load_declaration(path)
     columns = _source(store, declaration, path).columns
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
@@ -439,12 +444,12 @@ def _check_change(
         shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")
         raise QuestionChangedError(
             f"the {' and the '.join(parts)} changed since version {new.version} was used: set version="
-            f"{new.version + 1}, or ACCEPT_CHANGED=1 to keep both under {new.version}; nothing was asked",
-            hint=f"in {new.path}, {shown}; `make try TASK={new.name}` tries it as a draft",
+            f"{new.version + 1}, or {Option(accept_changed=True)} to keep both under {new.version}; nothing was asked",
+            hint=f"in {new.path}, {shown}; `{Step('try', task=new.name)}` tries it as a draft",
         )
     why = "; ".join(changed)
     workspace.record_event(tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at)
-    return [f"{new.name}@{new.version} goes on with a changed declaration, as ACCEPT_CHANGED=1 says"]
+    return [f"{new.name}@{new.version} goes on with a changed declaration, as {Option(accept_changed=True)} says"]
 
 
 def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
@@ -534,7 +539,9 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
     for key, why in report.unusable_rows[:EXAMPLES]:
         display.warn(f"{record.name} {key}: {why}; the row is not asked about")
     if (more := report.unusable - EXAMPLES) > 0:
-        display.warn(f"{more:,} more of such rows: `make items TASK={record.name} STATE=unusable` lists them all")
+        display.warn(
+            f"{more:,} more of such rows: `{Step('items', task=record.name, state='unusable')}` lists them all"
+        )
     for finding in report.findings[:EXAMPLES]:
         place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
         display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")

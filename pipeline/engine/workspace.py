@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings
+from pipeline.core.step import Hint, Option, Step
 from pipeline.core.text import first_few
 from pipeline.engine import folder
 from pipeline.store import asked, schema, workspace
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 LOCAL_KEY = "key-of-the-local-engine"  # it takes any; this one says whose it is, and is no word of an error
 PIPELINE = Path(__file__).parents[1]
 
-TO_BEGIN = "`make import` makes one from a file, and `make demo` shows how all of it works"
-TO_BEGIN_A_QUERY = "`make import-images` makes one from a folder; a query needs the database that it reads"
+TO_BEGIN = Hint("`{}` makes one from a file, and `{}` shows how all of it works", Step("import"), Step("demo"))
+TO_BEGIN_A_QUERY = Hint("`{}` makes one from a folder; a query needs the database that it reads", Step("import-images"))
 SHOWN = 5  # names of tables in a message
 
 
@@ -166,7 +167,7 @@ class OpenWorkspace:
         """
         words, index = self.task.words, self.task.index
         if index is None or not self.is_indexed:
-            export = f"`{words.make('export')} TO=answers.csv` writes what was found in all of them"
+            export = f"`{words.step('export', to='answers.csv')}` writes what was found in all of them"
             said = f"{words.many} are not in the search index yet, and cannot be searched"
             raise InputError(said, hint=self.task.how_to_index or export)
         return index
@@ -263,7 +264,7 @@ class OpenWorkspace:
         model = find_model(name, kind=kind, today=today, extra=self.settings.models_file)
         if model.local and self.backend != "local":
             said = f"{name} is a model of the local engine, and this workspace uses Gemini"
-            raise ConfigurationError(said, hint="set one of Gemini's: `make prices` lists them")
+            raise ConfigurationError(said, hint=f"set one of Gemini's: `{Step('prices')}` lists them")
         if warning := model.warning(today):
             self.display.warn(warning)
         self._models[name, kind] = model
@@ -355,7 +356,11 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         access = Access.CREATE if access is Access.WRITE and has_file else access  # its items come with it
     is_there = is_ours or (access is Access.WRITE and tx is not None)
     if access is not Access.CREATE and not is_there:
-        own = f"`make try TASK={settings.task}` makes one, and asks about a few rows" if has_file else TO_BEGIN_A_QUERY
+        own = (
+            f"`{Step('try', task=settings.task)}` makes one, and asks about a few rows"
+            if has_file
+            else TO_BEGIN_A_QUERY
+        )
         raise _no_workspace(settings, store, others, to_begin=own if is_declared(settings) else TO_BEGIN)
     if access is Access.READ:
         _check_readable(settings, store, [*made, *plan] if plan else [])
@@ -363,11 +368,11 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         engine = [] if is_ours else [f"tables of its own ({', '.join(schema.engine_tables())})"]
         added, several = "; ".join([*engine, *made, *plan]), f"tables of another program ({first_few(others, SHOWN)})"
         whose = f"{store.shown} holds {several if others else 'a table of another program'}"
-        hint = "YES=1 agrees; or set DATABASE_URL= to a database of its own"
+        hint = f"{Option(yes=True)} agrees; or set {Option('database_url')} to a database of its own"
         _agreed(agrees, f"{whose}. Add {added}?", f"{whose}; findable would add {added}; nothing was written", hint)
     elif is_ours and not settings.data.is_dir():
         lost = f"the workspace in {store.shown} has its files in another folder, or lost them: {settings.data} is not"
-        hint = "set DATA= to the folder that belongs to that database; YES=1 makes a new one"
+        hint = f"set {Option('data')} to the folder that belongs to that database; {Option(yes=True)} makes a new one"
         _agreed(agrees, f"{lost} there. Go on in a new folder, without them?", f"{lost} there; nothing was made", hint)
     return "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
 
@@ -414,7 +419,7 @@ def _check_readable(settings: Settings, store: Store, plan: list[str]) -> None:
         raise ConfigurationError(
             f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not; "
             "nothing was made",
-            hint="set DATA= to the folder that belongs to that database",
+            hint=f"set {Option('data')} to the folder that belongs to that database",
         )
     if plan:
         raise ConfigurationError(
@@ -429,14 +434,14 @@ def never_used(settings: Settings, hint: str) -> ConfigurationError:
     return ConfigurationError(said, hint=hint)
 
 
-def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_begin: str) -> ConfigurationError:
+def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_begin: object) -> ConfigurationError:
     if others:
         return ConfigurationError(
             f"there is no workspace in {store.shown}, which holds tables of another program "
             f"({first_few(others, SHOWN)}); nothing was changed",
-            hint="`make import`, `make score` or `make tag` says what it would add there, and asks",
+            hint=f"`{Step('import')}`, `{Step('score')}` or `{Step('tag')}` says what it would add there, and asks",
         )
-    where = str(settings.data) if settings.database_url is None else f"{store.shown} (DATA={settings.data})"
+    where = str(settings.data) if settings.database_url is None else f"{store.shown} ({Option(data=settings.data)})"
     return ConfigurationError(f"there is no workspace in {where}; nothing was made", hint=to_begin)
 
 
@@ -448,11 +453,11 @@ def _agreed(agrees: Callable[[str], bool], question: str, said: str, hint: str) 
 def _backend_of(settings: Settings, bound: str | None) -> str:
     """Return the backend to use, the one the workspace is bound to, and refuse another one that is asked for."""
     if bound is not None and settings.backend not in (None, bound):
-        way = ", or take back all that the local engine answered: `make versions` lists it" * (bound == "local")
+        way = f", or take back all that the local engine answered: `{Step('versions')}` lists it" * (bound == "local")
         raise ConfigurationError(
-            f"this workspace is bound to the {bound} backend, and BACKEND={settings.backend} was asked for; "
+            f"this workspace is bound to the {bound} backend, and {Option(backend=settings.backend)} was asked for; "
             "nothing was changed",
-            hint=f"take another DATA= directory{way}",
+            hint=f"take another {Option('data')} directory{way}",
         )
     return bound or settings.wanted_backend
 
@@ -557,7 +562,7 @@ def _rooms_of(
         if access is Access.READ and not is_ready and (gone := _missing_tables(tx, seen)):
             raise InconsistentError(
                 f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
-                hint="`make restore` puts a backup back; a command that writes makes it, with no row",
+                hint=f"`{Step('restore')}` puts a backup back; a command that writes makes it, with no row",
             )
     if not is_ready:
         for line in schema.ensure_schema(store, [partial(one.adopt, settings=seen) for one in tables]):

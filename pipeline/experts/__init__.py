@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.step import Hint, Option, Step
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
-how_to_begin = "`make import EXPERTS=people.csv` brings people in"
+how_to_begin = Hint("`{}` brings people in", Step("import", experts="people.csv"))
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - every workspace has experts
@@ -27,5 +28,5 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":  # noqa: ARG001 -
 
     label = settings.version or TASK.label
     if label != TASK.label and label.partition("@")[0] == TASK.name:
-        raise ConfigurationError(f"VERSION={label}: people are asked about under {TASK.label}")
+        raise ConfigurationError(f"{Option(version=label)}: people are asked about under {TASK.label}")
     return TASK

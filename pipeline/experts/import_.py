@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pipeline.core.errors import InputError
+from pipeline.core.step import Step
 from pipeline.core.text import UNSOUND, first_few, restore_formula
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
@@ -55,7 +56,8 @@ LAYOUT = Layout(
     USERNAME,
     {**HEADERS, WHOLE_NAME: "Full name"},
     f"give a CSV file with the header {EXPECTED}, or JSON objects with these keys",
-    "make import EXPERTS={}",
+    "import",
+    "experts",
     keeps=True,
     too=frozenset({USERNAME, WHOLE_NAME}),
 )
@@ -237,7 +239,8 @@ def _not_read(mapping: ColumnMapping) -> Iterator[str]:
         if names:
             yield f"{what}: {first_few([excerpt(name) for name in names], 10)}"
     if any(map(_is_answered, unread)):
-        yield "tags and scores are not imported: they come from answers, or from a person by `make tags EXPERT=…`"
+        edits = Step("tags", expert="…")
+        yield f"tags and scores are not imported: they come from answers, or from a person by `{edits}`"
 
 
 def _person(row: SourceRow | Finding, seen: SeenIds, *, as_written: bool = False) -> Person | Finding:

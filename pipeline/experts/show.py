@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func
 
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
+from pipeline.core.step import Step
 from pipeline.engine.task import RowFault
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
@@ -144,8 +145,8 @@ def _expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:
 SCORES = "scores that do not follow from their row"
 TAGS = "tags that another program changed after they were written"
 TEXT = "text that is no UTF-8, read with gaps"
-FAULTS = {  # what is wrong -> why it matters, and what mends it
-    SCORES: ("a list sorted by it is in a wrong order", "make score"),
+FAULTS: Mapping[str, tuple[str, object]] = {  # what is wrong -> why it matters, and what mends it
+    SCORES: ("a list sorted by it is in a wrong order", Step("score")),
     TAGS: ("what they came from cannot be told any more", "nothing, where that was meant"),
     TEXT: ("it is asked about and found with gaps; it is never written back", "mend the text in the table"),
 }
@@ -170,7 +171,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
         first = min(lost)
         said = f"answers or columns of {len(lost)} people are here whose rows are not ({first}, …)"
         why = "another program deleted their rows; what was asked about them, or imported, is still kept"
-        next_ = f"make forget TASK=experts ITEM={first}, and so on"
+        next_ = f"{Step('forget', task='experts', item=first)}, and so on"
         found.append(RowFault(said, why, next_, contradiction=False))
     return found
 

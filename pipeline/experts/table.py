@@ -37,6 +37,7 @@ from sqlalchemy.types import TypeEngine
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
+from pipeline.core.step import Step
 from pipeline.store import answers, asks, workspace
 from pipeline.store import rows as kept
 from pipeline.store.database import describe_error, pages, streamed, update_rows
@@ -278,7 +279,7 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     if row is None:
         raise InputError(
             f"there is no expert {username!r}",
-            hint="`make items FIND=…` finds people by a part of their name, title, company or tags",
+            hint=f"`{Step('items', find='…')}` finds people by a part of their name, title, company or tags",
         )
     return row
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ChangedMeanwhileError, ConfigurationError, InputError
+from pipeline.core.step import Option, Step
 from pipeline.core.text import MAX_RAW
 from pipeline.experts import table
 from pipeline.store import answers, asks, by_hand, workspace
@@ -48,14 +49,16 @@ def typed(text: str) -> list[tuple[str, str]]:
     """Return the merges of `ml=machine learning; ai=artificial intelligence`."""
     parts = [one.partition("=") for one in text.split(";") if one.strip()]
     if not parts or not all(old.strip() and new.strip() for old, _, new in parts):
-        raise InputError(f"{text!r} names no two tags; {NOTHING}", hint='write it like MERGE="ml=machine learning"')
+        raise InputError(
+            f"{text!r} names no two tags; {NOTHING}", hint=f"write it like {Option(merge='ml=machine learning')}"
+        )
     return [(old, new) for old, _, new in parts]
 
 
 def _who(name: str) -> str:
     who = " ".join(name.split())
     if not who or len(who) > MAX_RAW or not who.isprintable():
-        raise InputError(f"{name[:MAX_RAW]!r} is no name of who edits; {NOTHING}", hint="give it by WHO=")
+        raise InputError(f"{name[:MAX_RAW]!r} is no name of who edits; {NOTHING}", hint=f"give it by {Option('who')}")
     return who
 
 
@@ -104,10 +107,12 @@ def merge(store: "Store", pairs: Sequence[tuple[str, str]], who: str, *, at: "da
         for old, new in fresh:
             if old in rules:
                 raise InputError(
-                    f"{old!r} goes into {rules[old]!r}; {NOTHING}", hint="undo that merge first: make tags"
+                    f"{old!r} goes into {rules[old]!r}; {NOTHING}", hint=f"undo that merge first: {Step('tags')}"
                 )
             if old not in used:
-                raise InputError(f"no person has the tag {old!r}; {NOTHING}", hint="`make tags FIND=…` finds tags")
+                raise InputError(
+                    f"no person has the tag {old!r}; {NOTHING}", hint=f"`{Step('tags', find='…')}` finds tags"
+                )
             rules[old] = new
         if circles := rules.keys() - by_hand.resolved(rules).keys():
             said = f"{min(circles)!r} would go round in a circle; {NOTHING}"
@@ -124,7 +129,7 @@ def undo_merge(store: "Store", number: int, who: str, *, at: "datetime") -> Docu
     with store.write() as tx:
         before = by_hand.rules_in_force(tx, table.TASK)
         if not by_hand.undo_merge(tx, table.TASK, number, who=_who(who), at=at):
-            raise InputError(f"no merge {number} is in force; {NOTHING}", hint="`make tags` lists the merges")
+            raise InputError(f"no merge {number} is in force; {NOTHING}", hint=f"`{Step('tags')}` lists the merges")
         return {**_rewritten(tx, before, {number}), "same": []}
 
 
@@ -264,7 +269,7 @@ def _undone(now: Document, number: int) -> list[str]:
     """Return tags without what an edit added, and with what it removed in its place."""
     username, tags = now["username"], now["tags"]
     if not 1 <= number <= len(now["edits"]):
-        said = f"`make tags EXPERT={username}` lists the edits"
+        said = f"`{Step('tags', expert=username)}` lists the edits"
         raise InputError(f"there is no edit {number} of {username!r}; {NOTHING}", hint=said)
     edit = now["edits"][number - 1]
     if tags == edit["after"]:

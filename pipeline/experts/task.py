@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Table
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.states import SUPPORTS_NONE
+from pipeline.core.step import Step
 from pipeline.engine.task import (
     Answered,
     ExportRows,
@@ -136,7 +137,7 @@ class ExpertsTask(Task):
         all_done="everyone with a bio is tagged, claimed or parked",
         input="biography",
         inputs="biographies",
-        after="make index",
+        after=Step("index"),
     )
     how_to_fill = how_to_begin
     measured_by = "pipeline.experts.quality"

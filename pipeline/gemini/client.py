@@ -41,6 +41,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
 from pipeline.core.states import STANDARD, Way
+from pipeline.core.step import Hint, Step
 from pipeline.gemini import remote
 from pipeline.gemini.embed import embedding_request, unit_rows
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
@@ -538,4 +539,4 @@ def _check_name(name: str, form: re.Pattern[str], what: str) -> None:
         raise InconsistentError(f"{name!r} is no name of a {what} at Gemini", hint=_DOCTOR)
 
 
-_DOCTOR = "run `make doctor`"
+_DOCTOR = Hint("run `{}`", Step("doctor"))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeline.core.errors import ThrottledError
+from pipeline.core.step import Hint, Option
 from pipeline.gemini.models import RateLimits
 from pipeline.gemini.remote import LATER
 
@@ -25,7 +26,7 @@ PACED_BURST_S = 20.0  # ours: an ordinary change of an index starts at once; no 
 FIRST_DELAY_S = 2.0  # ours: the pause after a refusal that names none; doubles with each until a call succeeds
 LOOK_S = 1.0  # ours: at least so often a call that waits looks whether another one failed for good
 TICK_S = 1e-6  # ours: a shorter wait is none; above what floats lose
-_OTHER_TIER = f"{LATER}, or set TIER= to the tier that your project has"
+_OTHER_TIER = Hint(f"{LATER}, or set {{}} to the tier that your project has", Option("tier"))
 
 T = TypeVar("T")
 
@@ -193,6 +194,6 @@ class SharedPace:
             if error.resets_at is not None:
                 raise error
             if now - self._throttled_since > self._patience_s:
-                error.hint = _OTHER_TIER
+                error.hint = str(_OTHER_TIER)
                 raise error
             self._pace.refused(at=now, delay_s=error.retry_after_s)

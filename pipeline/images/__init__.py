@@ -6,6 +6,7 @@ there are no images.
 
 from typing import TYPE_CHECKING
 
+from pipeline.core.step import Hint, Step
 from pipeline.store import schema
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 TASK = "images"
 ASSETS, ASSET_AI = "assets", "asset_ai"
 MARK = "findable_asset_ai_of_asset"  # its index that is made last: where it is, the tables were adopted
-how_to_begin = "`make import-images FOLDER=photos/` brings images in"
+how_to_begin = Hint("`{}` brings images in", Step("import-images", folder="photos/"))
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:

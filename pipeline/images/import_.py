@@ -18,6 +18,7 @@ from sqlalchemy import insert, or_, select, update
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import check_named_in_utf8
+from pipeline.core.step import Option
 from pipeline.core.text import UNSOUND
 from pipeline.engine.pictures import (
     NEEDS_HEIC,
@@ -93,7 +94,9 @@ class ImagesImportReport:
     def check(self) -> None:
         """Raise where the folder holds no image, and never held one."""
         if not self.total + self.gone:
-            raise InputError(f"{self.folder} holds no image; none was imported", hint="FOLDER= names one with images")
+            raise InputError(
+                f"{self.folder} holds no image; none was imported", hint=f"{Option('folder')} names one with images"
+            )
 
 
 class _File(NamedTuple):  # that is, or is called, an image
@@ -110,7 +113,9 @@ def check_folder(folder: Path) -> None:
     """
     check_named_in_utf8(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; nothing was imported", hint="FOLDER= names one with images")
+        raise InputError(
+            f"{folder} is no folder; nothing was imported", hint=f"{Option('folder')} names one with images"
+        )
 
 
 def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Text, cast, select, tuple_
 
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemsWanted, ListedItem
+from pipeline.core.step import Step
 from pipeline.engine.declared import UNUSABLE, WHY
 from pipeline.engine.pictures import PictureError, thumbnail
 from pipeline.engine.task import Task
@@ -76,7 +77,7 @@ def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:
         known = select(assets.c.path, assets.c.hash, assets.c.problem).where(cast(assets.c.id, Text) == item_id)
         row = tx.execute(known.limit(1)).first()
     if row is None:
-        raise InputError(f"there is no image {item_id!r}", hint="`make items TASK=images` lists them")
+        raise InputError(f"there is no image {item_id!r}", hint=f"`{Step('items', task='images')}` lists them")
     if row[2] is not None or not row[1]:
-        raise PictureError(row[2] or "it was not looked at yet; `make import-images` does so")
+        raise PictureError(row[2] or f"it was not looked at yet; `{Step('import-images')}` does so")
     return thumbnail(row[0], row[1], side=side)

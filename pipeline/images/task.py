@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 
 from pipeline.core.listed import ItemsPage, ItemsWanted, ListedItem
+from pipeline.core.step import Step
 from pipeline.engine.declared import UNUSABLE, WHY, DeclaredTask
 from pipeline.engine.task import Words
 from pipeline.images import ASSET_AI, how_to_begin
@@ -22,9 +23,9 @@ WORDS = Words(
     all_done="every image that can be opened is described, claimed or parked",
     input="image",
     inputs="the images",
-    after="make export TASK=images TO=images.csv",
-    again="make tag TASK=images",
-    named=" TASK=images",
+    after=Step("export", task="images", to="images.csv"),
+    again=Step("tag", task="images"),
+    named="images",
 )
 
 

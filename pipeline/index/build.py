@@ -67,7 +67,7 @@ def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
         if not ws.collection.count(tx):
             raise InputError(
                 f"no {words.one} is {words.done} yet, so there is nothing to index; the index in service stays",
-                hint=f"run `{words.make('tag')}` first",
+                hint=f"run `{words.step('tag')}` first",
             )
     return _Building(ws, worse_ok=worse_ok).run()
 
@@ -207,6 +207,6 @@ class _Building:
                 f"the database (at position {position}) is an older copy than the one that build {current.number}, "
                 f"in service, was read from (at {current.position}): nothing was built",
                 hint="put the newer database back, or give up what only that build knows: "
-                f"`{self._ws.task.words.make('index')} WORSE_OK=1`",
+                f"`{self._ws.task.words.step('index', worse_ok=True)}`",
             )
         return current

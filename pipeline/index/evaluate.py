@@ -107,7 +107,7 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
     """
     judged, collection, model = judged_of_files(queries, qrels), ws.collection, ws.embedding_model.name
     with Builds(ws.data, collection.folder).open() as index:
-        search.check_embedding(index.manifest, model=model, dim=ws.settings.dim, make=ws.task.words.make)
+        search.check_embedding(index.manifest, model=model, dim=ws.settings.dim, step=ws.task.words.step)
         documents = [index.metadata_at(row) for row in range(len(index))]
         names = [collection.name_of(one) for one in documents]
         bm25 = PlainBm25(names, (" ".join(collection.texts(one)) for one in documents))
@@ -172,8 +172,8 @@ def _why_not(ws: OpenWorkspace, judged: Judged, asked: Sequence[AskedBuild], fol
         return f"{folder / QRELS} judges {len(judged.questions)} questions, and fewer than {FEWEST} tell nothing"
     if all(one.is_free(judged.texts) for one in asked):
         return ""
-    eval_ = ws.task.words.make("eval")
-    return f"`{eval_} QUERIES={folder / QUERIES} QRELS={folder / QRELS}` embeds the judged questions, which costs"
+    measured = ws.task.words.step("eval", queries=folder / QUERIES, qrels=folder / QRELS)
+    return f"`{measured}` embeds the judged questions, which costs"
 
 
 def _measured(judged: Judged, rankings: Iterable[list[str]]) -> "dict[str, NDArray[Any]]":
@@ -204,6 +204,6 @@ def _keep(
     if not worse_ok:
         raise GateError(
             f"build {staged.manifest.number} was not promoted: {worse}",
-            hint=f"`{ws.task.words.make('index')} WORSE_OK=1` promotes it all the same",
+            hint=f"`{ws.task.words.step('index', worse_ok=True)}` promotes it all the same",
         )
     ws.display.warn(worse)

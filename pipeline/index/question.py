@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from pipeline.core.errors import InputError
+from pipeline.core.step import Step
 from pipeline.core.text import UNSOUND
 
 MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
@@ -87,14 +88,14 @@ def _closing(text: str, opening: re.Match[str]) -> int:
 
 
 def _empty(why: str) -> InputError:
-    return InputError(f"there is nothing to search for: {why}", hint='`make search Q="who knows water law"`')
+    return InputError(f"there is nothing to search for: {why}", hint=f"`{Step('search', q='who knows water law')}`")
 
 
 def _checked(question: str) -> str:
     """Return a question with its white space collapsed; refuse what cannot be one."""
     text = " ".join(question.split())
     if not text:
-        raise InputError("there is nothing to search for", hint='`make search Q="who knows water law"`')
+        raise InputError("there is nothing to search for", hint=f"`{Step('search', q='who knows water law')}`")
     if UNSOUND.search(text):
         raise InputError("the question holds what is no text (NUL, or bytes that are no UTF-8)", hint="type it anew")
     if len(text) > MAX_QUESTION:

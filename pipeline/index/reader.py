@@ -17,6 +17,7 @@ import orjson
 
 from pipeline.core.errors import InconsistentError
 from pipeline.core.files import ReadHandle
+from pipeline.core.step import Step
 from pipeline.index import manifest, words
 from pipeline.index.manifest import Manifest
 from pipeline.index.words import Words
@@ -84,7 +85,7 @@ class Index(AbstractContextManager["Index"]):
             raise InconsistentError(
                 f"the query's vector has {query.shape[1]} numbers, the index has {self.manifest.dim} per entry, "
                 "all of them finite",
-                hint="run `make index` with the model and width that the query uses",
+                hint=f"run `{Step('index')}` with the model and width that the query uses",
             )
         return self._nearest(query, max(0, k), mask)
 
@@ -121,7 +122,9 @@ class Index(AbstractContextManager["Index"]):
         """
         found = self._db.execute("SELECT metadata FROM entries WHERE row = ?", (row,)).fetchone()
         if found is None:
-            raise InconsistentError(f"the build in service has no row {row}", hint="run `make index`, or `make doctor`")
+            raise InconsistentError(
+                f"the build in service has no row {row}", hint=f"run `{Step('index')}`, or `{Step('doctor')}`"
+            )
         document: dict[str, Any] = orjson.loads(found[0])
         return document
 

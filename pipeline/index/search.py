@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.ranking import Rank
+from pipeline.core.step import Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index import embed, staleness
@@ -119,7 +120,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         from pipeline.index.fusion import described_hits, rank_entries
 
         if options.rank is Rank.WORDS:
-            raise InputError("what is like an entry is found by its vector", hint="leave RANK=words out")
+            raise InputError("what is like an entry is found by its vector", hint=f"leave {Option(rank='words')} out")
         row, index = self._row_of(name), self.index
         mask = mask_of(index, self.collection, options.filters)
         mask = np.ones(len(index), dtype=bool) if mask is None else mask
@@ -155,7 +156,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         if rank is Rank.WORDS and not all(terms):
             lacking = next(one.text for one, some in zip(asked, terms, strict=True) if not some)
             said = f"the question {lacking[:NAMED]!r} has no words to search by, or stop words alone"
-            raise InputError(said, hint="leave RANK=words out")
+            raise InputError(said, hint=f"leave {Option(rank='words')} out")
         return terms
 
     def _vectors(self, asked: Sequence[Question], rank: Rank) -> "Vectors | None":
@@ -164,7 +165,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             return None
         ws = self._ws
         check_embedding(
-            self.index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, make=ws.task.words.make
+            self.index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, step=ws.task.words.step
         )
         return embed.embed_queries(ws, [one.text for one in asked])
 
@@ -174,12 +175,12 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         with self._ws.store.read() as tx:
             row = self.index.row_of(task.id_of(tx, name))
         if row is None:
-            hint = f"it is once it is {task.words.done}: `{task.words.make('index')}`"
+            hint = f"it is once it is {task.words.done}: `{task.words.step('index')}`"
             raise InputError(f"{name!r} is not in the index in service", hint=hint)
         return row
 
 
-def check_embedding(built: Manifest, *, model: str, dim: int, make: Callable[[str], str]) -> None:
+def check_embedding(built: Manifest, *, model: str, dim: int, step: Callable[..., Step]) -> None:
     """Pass when a build's vectors can be compared with those of a question.
 
     Raises:
@@ -189,5 +190,5 @@ def check_embedding(built: Manifest, *, model: str, dim: int, make: Callable[[st
         raise ConfigurationError(
             f"the index was built with {built.model}, {built.dim} wide, and the question would be embedded with "
             f"{model}, {dim} wide; nothing was searched",
-            hint=f"run `{make('index')}`, or set FINDABLE_EMBEDDING_MODEL={built.model} FINDABLE_DIM={built.dim}",
+            hint=f"run `{step('index')}`, or set FINDABLE_EMBEDDING_MODEL={built.model} FINDABLE_DIM={built.dim}",
         )

@@ -29,6 +29,7 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
+from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few
 from pipeline.engine.folder import is_free
 from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
@@ -174,9 +175,11 @@ def _sealed(ws: OpenWorkspace, staging: Path, name: str, sha256: str, *, is_need
     try:
         copied = _copy_file(ws.data / name, staging / name)
     except FileNotFoundError as error:
-        raise InconsistentError(f"{name} is gone; no backup was made", hint="run `make doctor`") from error
+        raise InconsistentError(f"{name} is gone; no backup was made", hint=f"run `{Step('doctor')}`") from error
     if copied != sha256 and is_needed:
-        raise InconsistentError(f"{name} was changed after it was sealed; no backup was made", hint="run `make doctor`")
+        raise InconsistentError(
+            f"{name} was changed after it was sealed; no backup was made", hint=f"run `{Step('doctor')}`"
+        )
     if copied != sha256:
         ws.display.warn(f"{name} was changed after it was sealed; it is in the backup as it is")
     return copied
@@ -204,13 +207,15 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
     made_at, hashes = _read_manifest(source)
     report = RestoreReport(str(data), made_at, len(hashes))
     if data.is_relative_to(source):
-        raise InputError(f"{data} is in the backup itself; nothing was changed", hint="set DATA= to another folder")
+        raise InputError(
+            f"{data} is in the backup itself; nothing was changed", hint=f"set {Option('data')} to another folder"
+        )
     if not is_free(data):
         names = (data.with_name(f"{data.name}-restored{number}") for number in ("", *range(2, 100)))
         free = next((path for path in names if not os.path.lexists(path)), "new-folder")
         raise InputError(
             f"{data} is not empty, and a restore goes into a new folder; nothing was changed",
-            hint=f"take a new folder: make restore FROM={shlex.quote(str(source))} DATA={shlex.quote(str(free))}",
+            hint=f"take a new folder: {Step('restore', from_=source, data=free)}",
         )
     _check_replaceable(data)
     data.parent.mkdir(parents=True, exist_ok=True)
@@ -237,7 +242,7 @@ def _check_replaceable(folder: Path) -> None:
     except OSError as error:
         raise InputError(
             f"{folder} cannot be replaced by what is restored ({error.strerror}); nothing was changed",
-            hint=f"name a folder that is not there yet: DATA={shlex.quote(str(folder / 'restored'))}",
+            hint=f"name a folder that is not there yet: {Option(data=folder / 'restored')}",
         ) from error
     folder.mkdir()
     folder.chmod(mode)
@@ -251,7 +256,7 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
         made_at, is_known = str(document["made_at"]), document["format"] == FORMAT and DATABASE in hashes
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"it has no {MANIFEST}" if isinstance(error, FileNotFoundError) else f"its {MANIFEST} cannot be read"
-        raise InputError(f"{folder} is no backup: {why}", hint="name a folder that `make backup` made") from error
+        raise InputError(f"{folder} is no backup: {why}", hint=f"name a folder that `{Step('backup')}` made") from error
     paths = [PurePosixPath(name) for name in hashes]
     if not is_known or any(path.is_absolute() or ".." in path.parts or "\\" in str(path) for path in paths):
         raise InputError(f"{folder} is a backup of another version, or was changed", hint="take another backup")

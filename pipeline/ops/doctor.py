@@ -29,6 +29,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.states import BatchState, Outcome, Way
+from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.index import build, embed
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from pipeline.index.manifest import Manifest
     from pipeline.store.database import Connection
 
-RESTORE = "restore a backup (make restore FROM=…)"
+RESTORE = Hint("restore a backup ({})", Step("restore", from_="…"))
 REMOTE = frozenset({"models", "backend"})
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
@@ -53,7 +54,7 @@ class CheckFinding(NamedTuple):
 
     said: str
     why: str
-    next: str
+    next: object  # a text, or a step
     contradiction: bool = True
     check: str = ""
 
@@ -107,7 +108,7 @@ def document(report: DoctorReport) -> dict[str, Any]:
         "healthy": report.healthy,
         "checks": report.looked,
         "rows": {one.subject: one.figures for one in report.seen},
-        "findings": [finding._asdict() for finding in report.findings],
+        "findings": [{**finding._asdict(), "next": str(finding.next)} for finding in report.findings],
         "versions": found,
     }
 
@@ -206,7 +207,7 @@ def _claims(look: _Look) -> Found:
         yield CheckFinding(said, "items stay claimed for ever, and accounts cannot add up", RESTORE)
     if stuck:
         said = f"{stuck} items are claimed by batches that are over"
-        yield CheckFinding(said, "they are not asked again", "make batch-submit, which frees them")
+        yield CheckFinding(said, "they are not asked again", f"{Step('batch-submit')}, which frees them")
 
 
 def _sealed(look: _Look) -> Found:
@@ -229,15 +230,19 @@ def _sealed(look: _Look) -> Found:
                 wrong = error.message
             if not wrong:
                 continue
-            next_ = words.make("batch-poll") + ", which fetches it again"
+            next_: object = f"{words.step('batch-poll')}, which fetches it again"
             why = "its answers are paid for and not ingested yet"
             if batch.is_over:
                 why = "it is the proof of what was asked and answered; nothing else needs it any more"
-                next_ = "the same make forget again" if is_forgetting else f"{RESTORE}; make clean drops it in the end"
+                next_ = (
+                    f"the same {Step('forget')} again"
+                    if is_forgetting
+                    else f"{RESTORE}; {Step('clean')} drops it in the end"
+                )
             elif is_request:
                 why = "it would ask, or has asked, something else than was claimed"
                 is_answered = batch.state is BatchState.DOWNLOADED  # so nothing needs the requests any more
-                next_ = words.make("batch-ingest") if is_answered else f"make batch-cancel BATCH={batch.number}"
+                next_ = words.step("batch-ingest") if is_answered else Step("batch-cancel", batch=batch.number)
             said = f"batch {batch.number} ({batch.state}): {wrong}"
             check = "request files" if is_request else "result files"
             yield CheckFinding(said, why, next_, not (batch.is_over and is_forgetting), check)
@@ -282,21 +287,21 @@ def _tasks(look: _Look) -> Found:
     for task in sorted({batch.task for batch in strange}):
         named = ", ".join(str(batch.number) for batch in strange if batch.task == task)
         said = f"nothing here is known of the task {task!r} of batch {named}"
-        next_ = "name its table as it was named before (PASSAGES_TABLE=…)"
+        next_ = f"name its table as it was named before ({Option(passages_table='…')})"
         yield notice(said, "its answers go nowhere, and its items are not counted", next_)
     for subject in look.tasks:
         place = subject.declared_in
         if place is not None and not place.is_file():
             said = f"the file of the task {subject.subject} is gone: {place}"
             why = "its rows cannot be asked about or their answers judged; all else works without it"
-            yield notice(said, why, f"put it back, or name it where it is now: TASK=path/{place.name}")
+            yield notice(said, why, f"put it back, or name it where it is now: {Option(task=f'path/{place.name}')}")
 
 
 def _index(look: _Look) -> Found:
     """Is each build in service whole, byte for byte, and do the stable names lead to it?"""
     for collection in look.ws.collections:
-        builds, make = Builds(look.data, collection.folder), look.ws.task_of(collection.task).words.make("index")
-        finding = partial(CheckFinding, why="search finds nothing, or the wrong entries", next=make)
+        builds, rebuild = Builds(look.data, collection.folder), look.ws.task_of(collection.task).words.step("index")
+        finding = partial(CheckFinding, why="search finds nothing, or the wrong entries", next=rebuild)
         try:
             current = builds.current()
         except InconsistentError as error:
@@ -309,25 +314,25 @@ def _index(look: _Look) -> Found:
             continue
         for name in builds.stray_links():
             why = "other programs read another index than search"
-            yield CheckFinding(f"{name} does not lead to the index in service", why, make, check="links")
-        yield from _recorded(look, current, make)
+            yield CheckFinding(f"{name} does not lead to the index in service", why, rebuild, check="links")
+        yield from _recorded(look, current, rebuild)
 
 
-def _recorded(look: _Look, current: "Manifest", make: str) -> Found:
+def _recorded(look: _Look, current: "Manifest", rebuild: Step) -> Found:
     """Is a sound build of the model that is set, recorded, and no newer than the database?"""
     model, dim = look.ws.settings.embedding_model, look.ws.settings.dim
     if (current.model, current.dim) != (model, dim):
         said = f"the index is of {current.model}, {current.dim} wide; search would ask for {model}, {dim} wide"
-        yield notice(said, "search refuses until both agree", make)
+        yield notice(said, "search refuses until both agree", rebuild)
     with look.store.read() as tx:
         position = workspace.get_workspace(tx).position
     if current.position > position:
         said = f"the build was read at database position {current.position}, and the database is at {position}"
-        ways = f"put the newer database back, or {make} WORSE_OK=1"
+        ways = f"put the newer database back, or {rebuild} {Option(worse_ok=True)}"
         yield CheckFinding(said, "the database is an older copy than the index", ways)
     if not build.is_build_recorded(current, build.recorded_builds(look.store)):
         said = f"build {current.number} is in service and not recorded in the database as it is"
-        yield notice(said, "the journal of builds does not tell what is in service", make)
+        yield notice(said, "the journal of builds does not tell what is in service", rebuild)
 
 
 def _vectors(look: _Look) -> Found:
@@ -335,7 +340,7 @@ def _vectors(look: _Look) -> Found:
     cache = embed.vector_cache(look.ws)
     if damaged := cache.damaged():
         said = f"{damaged} cached vectors of {cache.model} are damaged"
-        yield notice(said, "they count as absent and are asked for again", "make index, which embeds them again")
+        yield notice(said, "they count as absent and are asked for again", f"{Step('index')}, which embeds them again")
 
 
 def _begun(look: _Look) -> Found:
@@ -344,7 +349,7 @@ def _begun(look: _Look) -> Found:
         erasures = erase.open_erasures(tx)
     for item_id in erasures:
         said = f"item {item_id} was begun to be forgotten, and that is not over"
-        yield notice(said, "traces of it may be left", "the same make forget again")
+        yield notice(said, "traces of it may be left", f"the same {Step('forget')} again")
 
 
 def _models(look: _Look) -> Found:
@@ -382,7 +387,7 @@ def _backend(look: _Look) -> Found:
         elif batch.state is BatchState.SUBMITTING:
             found = "is" if prefixes[batch.number] & {name_prefix(one.display_name) for one in listing} else "is not"
             said = f"batch {batch.number} was being created when a run died, and {found} in the list"
-            submit = look.ws.task_of(batch.task).words.make("batch-submit")
+            submit = look.ws.task_of(batch.task).words.step("batch-submit")
             yield notice(said, "until it is clear its items are not asked again", submit)
     owners = {prefix: batch for batch in everyone for prefix in prefixes[batch.number]}
     for one in (remote for remote in listing if remote.display_name.startswith(ours)):
@@ -394,13 +399,13 @@ def _backend(look: _Look) -> Found:
             yield CheckFinding(said, why, "restore a newer backup", not one.state.is_over)
         elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
             said = f"{one.name} is a second remote batch of batch {owner.number}"
-            poll = look.ws.task_of(owner.task).words.make("batch-poll")
+            poll = look.ws.task_of(owner.task).words.step("batch-poll")
             yield CheckFinding(said, "the same items are paid for twice", f"{poll}, which cancels it")
 
 
 def _submitted(look: _Look, batch: Batch, prefixes: frozenset[str]) -> Found:
     """Is a submitted batch there, under a name of ours?"""
-    cancel = f"make batch-cancel BATCH={batch.number}"
+    cancel = Step("batch-cancel", batch=batch.number)
     try:
         remote = look.ws.client.get_batch(batch.remote_name or "")
     except MissingError as error:
@@ -420,7 +425,7 @@ def _litter(look: _Look) -> Found:
     for path in clean.unknown_sealed(look.store, look.data, look.unknown):
         said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
         why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"
-        next_ = "put the newer database back, or restore a newer backup (make restore FROM=…)"
+        next_ = f"put the newer database back, or restore a newer backup ({Step('restore', from_='…')})"
         yield CheckFinding(said, why, next_, check="sealed files")
     folders = [one.folder for one in look.ws.collections]
     left = [*clean.litter(look.store, look.data, look.unknown), *left_folders(look.data, folders)]
@@ -428,7 +433,7 @@ def _litter(look: _Look) -> Found:
     if look.ws.locks.is_free(build.LOCK):  # else what is staged now is the build that is being made
         names += [name for one in folders for name in Builds(look.data, one).stale()]
     for name in names:
-        yield notice(f"{name} belongs to nothing: a run died over it", "it takes room", "make clean")
+        yield notice(f"{name} belongs to nothing: a run died over it", "it takes room", Step("clean"))
 
 
 CHECKS: Mapping[str, Callable[[_Look], Found]] = {

@@ -9,6 +9,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
+from pipeline.core.step import Option
 from pipeline.engine.task import ExportRows, ExportWanted, Task, VersionShare, Words
 from pipeline.engine.workspace import OpenWorkspace
 
@@ -99,7 +100,7 @@ def _said(report: ExportReport, words: Words) -> list[str]:
     return [
         f"wrote {mine.extractor}, which {_count(mine.items, words, verb=True)}",
         *(
-            f"{_count(one.items, words, verb=True)} {one.extractor}: EXTRACTOR={one.extractor} exports it"
+            f"{_count(one.items, words, verb=True)} {one.extractor}: {Option(extractor=one.extractor)} exports it"
             for one in others
         ),
     ]
@@ -118,7 +119,7 @@ def _check_choices(task: Task, wanted: ExportWanted) -> None:
         takes = ", ".join(f"{name.upper()}=" for name in sorted(choices)) or "no choice of rows"
         raise InputError(
             f"{said} is not for an export of {task.words.many}; nothing was written",
-            hint=f"with TASK={task.name} it takes {takes}",
+            hint=f"with {Option(task=task.name)} it takes {takes}",
         )
 
 
@@ -138,7 +139,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     """
     target = target_of(path)
     if target.exists() and not overwrite:
-        raise InputError(f"{path} is there already; nothing was written", hint="OVERWRITE=1 replaces it")
+        raise InputError(f"{path} is there already; nothing was written", hint=f"{Option(overwrite=True)} replaces it")
     if not target.parent.is_dir():
         made = shlex.quote(str(path.parent))
         raise InputError(f"{path}: there is no folder {path.parent}; nothing was written", hint=f"mkdir -p {made}")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline.batch import prepare
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
+from pipeline.core.step import Option, Step
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
@@ -117,7 +118,7 @@ def _begin(ws: OpenWorkspace, name: str, *, confirm: Callable[[str], bool]) -> t
             _check_free(tx, task.name, item_id, name)
     question = f"Forget {name!r} for good: row, answers, lines in sealed files, vectors, and older builds?"
     if not is_begun and not confirm(question):
-        raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
+        raise InputError("not confirmed; nothing was changed", hint=f"{Option(yes=True)} answers yes")
     with ws.store.write() as tx:
         if item_id:
             _check_free(tx, task.name, item_id, name)
@@ -136,7 +137,7 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str) -> None:
         if not batch.is_over:
             raise InputError(
                 f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
-                hint=f"`make status` says how to finish it, `make batch-cancel BATCH={number}` gives it up",
+                hint=f"`{Step('status')}` says how to finish it, `{Step('batch-cancel', batch=number)}` gives it up",
             )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted
+from pipeline.core.step import Option
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.export import ExportReport, check_target, write_file
@@ -112,7 +113,7 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool, confirm
     """
     if (name is None) == (not everyone):
         raise InputError(
-            "say who: one by name, or --all for everyone", hint=f"`{ws.task.words.make('parked')}` lists them"
+            "say who: one by name, or --all for everyone", hint=f"`{ws.task.words.step('parked')}` lists them"
         )
     task = ws.task
     with ws.store.write() as tx:
@@ -127,7 +128,7 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool, confirm
     if not free:
         return []
     if everyone and not confirm(f"Let {len(free)} parked {task.words.many} be asked again?"):
-        raise InputError("not confirmed; nothing was let go", hint="YES=1 answers yes")
+        raise InputError("not confirmed; nothing was let go", hint=f"{Option(yes=True)} answers yes")
     with ws.store.write() as tx:
         unparked = asks.unpark(tx, task.name, own=task.own, ids=ids)
         names = task.table(tx).names(tx, unparked)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core import files
 from pipeline.core.errors import FindableError
 from pipeline.core.listed import ItemsWanted, ListedItem
+from pipeline.core.step import Hint, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key, shown_line
 from pipeline.gemini.responses import ResultFile
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
-CLEANED = "the batch's files were removed by `make clean`"
+CLEANED = Hint("the batch's files were removed by `{}`", Step("clean"))
 
 
 def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _wire(data: Path, batch: Batch, item_id: str, *, cleaned: Collection[int]) -
 def _lines(data: Path, name: str, sha256: str, key: str, *, is_cleaned: bool) -> tuple[tuple[str, ...], str]:
     """Return the lines of a key in a sealed file, or why there is none."""
     if is_cleaned and not (data / name).is_file():
-        return (), CLEANED
+        return (), str(CLEANED)
     try:
         path = files.verify(data / name, sha256=sha256, what=name)
     except FindableError as error:

@@ -9,6 +9,7 @@ from pipeline.batch import folder, report
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Way
+from pipeline.core.step import Step
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
@@ -33,12 +34,16 @@ class StatusCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class StatusReport:
-    """The state of the workspace; `document` is what `--json` prints, `entry` what one entry of the index is called."""
+    """The state of the workspace; `document` is what `--json` prints, `entry` what one entry of the index is called.
+
+    `next` is what to type next, None where there is nothing to do.
+    """
 
     subject: str
     document: dict[str, Any]
     open_batches: list[Batch]
     entry: str
+    next: Step | None
 
 
 def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
@@ -73,10 +78,11 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     waiting["downloaded"] += sum(
         one.task == ws.task.name and one.way is not Way.TRIAL for one in folder.dead_batches(ws)
     )
-    document["next"] = _next(document, ws, waiting, wants_room=wants_room)
+    step = _next(document, ws, waiting, wants_room=wants_room)
+    document["next"] = str(step or "")
     entry = ws.collection.word if ws.is_indexed else ""
     going = [one for one in batches.by_run(everyone) if not one.is_over]
-    return StatusReport(ws.settings.task, document, going, entry)
+    return StatusReport(ws.settings.task, document, going, entry, step)
 
 
 def _others(all_tasks: Iterable[Task], task: Task, asked: Container[str]) -> list[str]:
@@ -156,8 +162,8 @@ def _wants_room(tx: "Connection", mine: list[Batch], settings: Settings) -> bool
     )
 
 
-def _next(document: dict[str, Any], ws: OpenWorkspace, waiting: Mapping[str, int], *, wants_room: bool) -> str:
-    """Return what to type next, or an empty text when there is nothing to do; `waiting` are the task's batches."""
+def _next(document: dict[str, Any], ws: OpenWorkspace, waiting: Mapping[str, int], *, wants_room: bool) -> Step | None:
+    """Return what to type next, None when there is nothing to do; `waiting` are the task's batches."""
     task = ws.task
     items = StatusCounts(*list(document[task.subject].values())[:6])
     index = document["index"] or {"count": 0, "behind": 0}
@@ -167,32 +173,32 @@ def _next(document: dict[str, Any], ws: OpenWorkspace, waiting: Mapping[str, int
         (wants_room, _going_on(document, task, "batch-poll")),
         (waiting["submitting"] or waiting["prepared"], _going_on(document, task, "batch-submit")),
         (waiting["submitted"], _going_on(document, task, "batch-poll")),
-        (items.total == 0, task.how_to_fill.split("`")[1]),
+        (items.total == 0, task.how_to_fill.step),
         (items.open, _asking(document, task)),
-        (items.done and index["behind"], task.words.make("index")),
-        (items.parked, task.words.make("parked")),
-        (index["count"], f'{task.words.make("search")} Q="{asked}"'),
+        (items.done and index["behind"], task.words.step("index")),
+        (items.parked, task.words.step("parked")),
+        (index["count"], task.words.step("search", q=asked)),
     )
-    return next((command for condition, command in steps if condition), "")
+    return next((step for condition, step in steps if condition), None)
 
 
-def _going_on(document: dict[str, Any], task: Task, step: str) -> str:
+def _going_on(document: dict[str, Any], task: Task, step: str) -> Step:
     """Return what goes on with a batch: the pilot or the backfill that it is of, else one step of its subject."""
     pilot = document.get("pilot")
     is_begun = pilot is not None and pilot["verdict"] is None
     if not task.needs_pilot:
-        return task.words.make(f"tag PILOT={pilot['size']}" if pilot and is_begun else step)
+        return task.words.step("tag", pilot=pilot["size"]) if pilot and is_begun else task.words.step(step)
     if is_begun:
-        return f"make {task.words.many}-pilot"
+        return Step(f"{task.words.many}-pilot")
     if document["backfill"] is not None:
-        return f"make {task.words.many}-backfill"
-    return f"make {step} TASK={task.subject}"
+        return Step(f"{task.words.many}-backfill")
+    return Step(step, task=task.subject)
 
 
-def _asking(document: dict[str, Any], task: Task) -> str:
+def _asking(document: dict[str, Any], task: Task) -> Step:
     """Return what asks about the items that are open; a few first, where the task wants that."""
     pilot = document.get("pilot") or {"verdict": None}
     if not task.needs_pilot:
         is_stopped = document.get("pilot") and pilot["verdict"] in {None, "failed"}
-        return task.words.make(f"tag PILOT={pilot['size']}" if is_stopped else "tag")
-    return f"make {task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}"
+        return task.words.step("tag", pilot=pilot["size"] if is_stopped else None)
+    return Step(f"{task.words.many}-{'backfill' if pilot['verdict'] in {'passed', 'waived'} else 'pilot'}")

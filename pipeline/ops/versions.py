@@ -12,6 +12,7 @@ from pipeline.batch import ingest
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.states import BatchState
+from pipeline.core.step import Option, Step
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
@@ -25,14 +26,8 @@ if TYPE_CHECKING:
 
 
 LOCK = "rollback"
+NEXT = Step("versions")
 QUESTION = "Take this back for good? What it cost is spent all the same; other versions stay."
-NEXT = {  # what to type about a batch that is not over
-    BatchState.PREPARED: "make batch-cancel BATCH={}",
-    BatchState.ASKING: "let the command end that asks it, or stop it with Ctrl-C; then make batch-ingest",
-    BatchState.SUBMITTING: "make batch-submit",
-    BatchState.SUBMITTED: "make batch-cancel BATCH={}, or make batch-poll",
-    BatchState.DOWNLOADED: "make batch-ingest",
-}
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ class RollbackReport:
 
     subject: str
     found: list[VersionSummary]
-    next: str = "make versions"  # what to type then: what went stands in an index until that is built anew
+    next: Step = NEXT  # what to type then: what went stands in an index until that is built anew
     rows: int = 0
     answers: int = 0
     attempts: int = 0
@@ -112,11 +107,11 @@ def roll_back(
         _check_free(tx, subject, found)
     report = RollbackReport(subject.subject, found)
     if found and ws.indexes(subject):
-        report.next = subject.words.make("index")
+        report.next = subject.words.step("index")
     for one in found:
         announce(one, subject.words.many)
     if found and not confirm(QUESTION):
-        raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
+        raise InputError("not confirmed; nothing was changed", hint=f"{Option(yes=True)} answers yes")
     with ws.lock(LOCK):
         with ws.store.write() as tx:
             _check_free(tx, subject, found)
@@ -152,21 +147,32 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
     if any(not one.counts.label.strip() for one in going):
         raise InputError(
             "rows without a version are another program's; nothing was changed",
-            hint="make versions lists the versions that are here",
+            hint=f"{Step('versions')} lists the versions that are here",
         )
     if any(one.counts.label == answers.PERSON for one in going):
         raise InputError(
             "what people said by hand is no version of a model; nothing was changed",
-            hint="an edit is undone by its number: make tags EXPERT=username UNDO=1",
+            hint=f"an edit is undone by its number: {Step('tags', expert='username', undo=1)}",
         )
     names = {one.asked_as for one in going}
     for batch in batches.batches_in_states(tx, task=task.name):
         if batch.extractor in names and not batch.is_over:
-            subject = "" if batch.state is BatchState.PREPARED else task.words.named  # giving up takes those of any
             raise InputError(
                 f"batch {batch.number} of {batch.extractor} is {batch.state}, not over; nothing was changed",
-                hint=NEXT[batch.state].format(batch.number) + subject,
+                hint=_what_ends(batch, task),
             )
+
+
+def _what_ends(batch: batches.Batch, task: Task) -> str:
+    """Return what to type about a batch that is not over."""
+    cancel, step = Step("batch-cancel", batch=batch.number), task.words.step
+    return {
+        BatchState.PREPARED: f"{cancel}",
+        BatchState.ASKING: f"let the command end that asks it, or stop it with Ctrl-C; then {step('batch-ingest')}",
+        BatchState.SUBMITTING: f"{step('batch-submit')}",
+        BatchState.SUBMITTED: f"{cancel}, or {step('batch-poll')}",
+        BatchState.DOWNLOADED: f"{step('batch-ingest')}",
+    }[batch.state]
 
 
 def _remove(tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, *, at: "datetime") -> None:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from pipeline.core.step import Hint, Step
 from pipeline.store import runs, schema
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 CONCEPTS = "passage_concepts"
 MARK = "passage_concepts_of_passage"  # its index that is made last: where it is, the tables were adopted
-how_to_begin = "`make import-passages PASSAGES=file.jsonl` brings passages in"
+how_to_begin = Hint("`{}` brings passages in", Step("import-passages", passages="file.jsonl"))
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:

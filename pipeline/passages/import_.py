@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pipeline.core.errors import InputError
+from pipeline.core.step import Option
 from pipeline.core.text import BAD_TEXT, first_few
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
@@ -44,7 +45,8 @@ LAYOUT = Layout(
     "id",
     {name: name for name in OURS},
     HINT,
-    "make import-passages PASSAGES={}",
+    "import-passages",
+    "passages",
     default="jsonl",
     max_line=MAX_LINE,
     keeps=True,
@@ -243,7 +245,7 @@ def _first_occurrences(
             raise InputError(
                 f"line {one.line}: the id {excerpt(one.id)!r} does not fit into the column `id` of "
                 f"`{shape.passages.name}`, which holds {shape.ids.kind}{most}; nothing was written",
-                hint="give every line an id of that kind, or name another table with PASSAGES_TABLE=",
+                hint=f"give every line an id of that kind, or name another table with {Option('passages_table')}",
             )
         if (line := seen.first(key, one.line)) is None:
             found.append(one._replace(id=key))

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, false, func, selec
 
 from pipeline.core.fold import cut_part, marked_part
 from pipeline.core.quotes import likeness_told
+from pipeline.core.step import Hint, Step
 from pipeline.engine.task import RowFault
 from pipeline.gemini.models import load_models
 from pipeline.passages import table
@@ -247,8 +248,8 @@ def _sample(passage: str, name: Any, kind: Any, confidence: Any, evidence: Any, 
 
 BLOCK = 200  # passages whose texts and concepts are in memory at a time
 NAMED = 3  # passages that a fault names
-AGAIN = "make rollback EXTRACTOR=… takes that version back, and asking again gives another"
-FAULTS: Mapping[str, tuple[str, str]] = {  # what is wrong -> why it matters, and what mends it
+AGAIN = Hint("{} takes that version back, and asking again gives another", Step("rollback", extractor="…"))
+FAULTS: Mapping[str, tuple[str, object]] = {  # what is wrong -> why it matters, and what mends it
     "quotations that are not what the text says at their place": ("what they prove cannot be checked", AGAIN),
     "concepts whose aliases or evidence are not as they were written": ("nothing that reads them can", AGAIN),
     "concepts that stand twice under one version": ("every count of them is too high", AGAIN),

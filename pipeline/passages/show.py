@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
+from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
@@ -88,7 +89,9 @@ def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_li
 
 def _shape(tx: "Connection", tasks: "Sequence[Task]", settings: Settings) -> "PassagesShape":
     if all(one.subject != "passages" for one in tasks):
-        raise ConfigurationError("there are no passages in this workspace", hint="`make import-passages PASSAGES=…`")
+        raise ConfigurationError(
+            "there are no passages in this workspace", hint=f"`{Step('import-passages', passages='…')}`"
+        )
     return read_shape(tx, passages=settings.passages_table)
 
 

@@ -48,6 +48,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.settings import Settings
+from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.task import VersionShare
 from pipeline.passages import CONCEPTS, MARK
 from pipeline.store import answers
@@ -157,7 +158,7 @@ def _passages_spec(name: str) -> TableSpec:
         needs=("id", "text"),
         judged={"id": Holds.ID, "text": Holds.TEXT},
         holds="passages",
-        elsewhere="name another table with PASSAGES_TABLE=",
+        elsewhere=Hint("name another table with {}", Option("passages_table")),
         prefix="findable_passages",
         found_by=("id",),
         tells_apart=True,
@@ -225,7 +226,9 @@ def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     lines += tables_of(name).adopt(tx)
     query = _best(tx, read_shape(tx, passages=name), settings)
     if settings.task == "passages" and not make_view(tx, VIEW, query, of=OF):
-        lines.append(f"`{VIEW}` in this database is not ours and stays as it is; `make best-concepts` does without it")
+        lines.append(
+            f"`{VIEW}` in this database is not ours and stays as it is; `{Step('best-concepts')}` does without it"
+        )
     return lines
 
 

@@ -16,6 +16,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import NONE_THERE
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
+from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.questions import Question
 from pipeline.engine.task import Answered, ExportRows, ExportWanted, Indexed, RowFault, Task, Words, WriteResult
 from pipeline.passages import how_to_begin, table
@@ -102,12 +103,12 @@ class ConceptsTask(Task):
         all_done="every passage with a text has concepts, or is claimed or parked",
         input="text",
         inputs="texts",
-        after="make passages-status",
-        again="make passages-backfill",
-        named=" TASK=passages",
+        after=Step("passages-status"),
+        again=Step("passages-backfill"),
+        named="passages",
     )
     how_to_fill = how_to_begin
-    how_to_index = "`make index TASK=passages` embeds those that have concepts, and builds their index"
+    how_to_index = Hint("`{}` embeds those that have concepts, and builds their index", Step("index", task="passages"))
     measured_by = "pipeline.passages.quality"
     needs_pilot = True
     export_word = "concept"
@@ -248,7 +249,7 @@ class ConceptsTask(Task):
         """Refuse to remove a passage, which other rows of the user's name."""
         raise ConfigurationError(
             f"passages are not forgotten one by one; {so_far}",
-            hint="`make rollback` takes back what a version found in all of them",
+            hint=f"`{Step('rollback')}` takes back what a version found in all of them",
         )
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
@@ -257,7 +258,8 @@ class ConceptsTask(Task):
 
         if wanted.best and wanted.extractor:
             raise InputError(
-                "BEST= and EXTRACTOR= exclude each other; nothing was written", hint="PREFER_VERSIONS= chooses"
+                f"{Option('best')} and {Option('extractor')} exclude each other; nothing was written",
+                hint=f"{Option('prefer_versions')} chooses",
             )
         found = table.concept_versions(tx, self.shape)
         if wanted.best:
@@ -269,7 +271,7 @@ class ConceptsTask(Task):
         if not among and wanted.extractor is not None:
             raise InputError(
                 f"there is no concept of {wanted.extractor!r}; nothing was written",
-                hint="`make versions` lists whose concepts there are",
+                hint=f"`{Step('versions')}` lists whose concepts there are",
             )
         chosen = min(among, key=versions.ranks(tx, table.TASK, prefer=wanted.prefer), default=None)
         rows = table.all_concepts(tx, self.shape, of=None if chosen is None else there[chosen][:2])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, GateError, InputError
 from pipeline.core.quotes import is_stored_quotation
+from pipeline.core.step import Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import figures, report
 from pipeline.quality.figures import (
@@ -105,7 +106,8 @@ class QualityReport(NamedTuple):
             count = "a quality gate" if len(wrong) == 1 else f"{len(wrong)} quality gates"
             raise GateError(
                 f"{count} failed: {'; '.join(one.said for one in wrong)}; the answers are stored",
-                hint=f"read {self.path}; then a better prompt or model under a new version, or other bounds by GATES=",
+                hint=f"read {self.path}; then a better prompt or model under a new version, "
+                f"or other bounds by {Option('gates')}",
             )
 
 
@@ -169,7 +171,7 @@ def write_report(
     at = ws.now()
     settings = {"GATES": overrides, "task": ws.task.name, "workspace": str(ws.data)}
     document = report.report_document(quality, verdicts, at=at, settings=settings)
-    again = ws.task.words.make("qc")
+    again = ws.task.words.step("qc")
     text = report.report_markdown(quality, verdicts, at=at, settings=settings, again=again)
     path = report.seal_report(ws.data, ws.task.name, at=at, markdown=text, document=document)
     return QualityReport(path, report.verdict_line(verdicts), verdicts, {**document, "report": str(path)})
@@ -195,7 +197,7 @@ def run(ws: OpenWorkspace, *, extractor: str | None = None) -> QualityReport | N
     if found is None and extractor is not None:
         raise InputError(
             f"there is no answer of {extractor!r}; no report was written",
-            hint="`make versions` lists whose answers there are",
+            hint=f"`{Step('versions')}` lists whose answers there are",
         )
     return found
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.step import Hint, Option
 
 if TYPE_CHECKING:
     from pipeline.store.answers import ReplyCounts
@@ -23,7 +24,7 @@ Shown = TypeVar("Shown")
 Number = TypeVar("Number", int, float)
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
 PILOT = 200  # items of one of usual size, where a share of 1 % that fails is two of them
-HOW = 'write it like GATES="evidence=0.95,concepts=3..16,divergence=off"'
+HOW = Hint("write it like {}", Option(gates="evidence=0.95,concepts=3..16,divergence=off"))
 
 
 class Bound(NamedTuple):

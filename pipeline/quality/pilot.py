@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import GateError
+from pipeline.core.step import Option, Step
 from pipeline.quality.figures import PILOT
 from pipeline.store import answers, runs
 from pipeline.store.database import Connection, streamed
@@ -111,5 +112,7 @@ def check_pilot(tx: "Connection", task: "Task", extractor: str, *, compulsory: b
         return
     newest = runs.newest_pilot(tx, extractor)
     size = newest.size if newest is not None and newest.size else SIZE
-    again = f"make {task.words.many}-pilot VERSION={task.label}" if task.needs_pilot else f"make tag PILOT={size}"
-    raise GateError(f"{why}; nothing was prepared or sent", hint=f"run `{again}`, or SKIP_PILOT=1 to do without")
+    again = Step(f"{task.words.many}-pilot", version=task.label) if task.needs_pilot else Step("tag", pilot=size)
+    raise GateError(
+        f"{why}; nothing was prepared or sent", hint=f"run `{again}`, or {Option(skip_pilot=True)} to do without"
+    )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import files
+from pipeline.core.step import Option, Step
 from pipeline.core.text import escape_markdown, markdown_code
 from pipeline.quality.figures import Quality, Rows, Sample, Verdict, failed_verdicts, shown
 
@@ -42,7 +43,7 @@ def report_markdown(
     *,
     at: datetime,
     settings: Mapping[str, str],
-    again: str = "make qc",
+    again: object = Step("qc"),
 ) -> str:
     """Return the report of one moment; `again` is what to type to judge the answers once more."""
     return "\n".join(
@@ -111,17 +112,17 @@ def _gates(verdicts: Sequence[Verdict]) -> Iterator[str]:
     yield ""
 
 
-def _advice(quality: Quality, failed: Sequence[Verdict], *, again: str) -> Iterator[str]:
+def _advice(quality: Quality, failed: Sequence[Verdict], *, again: object) -> Iterator[str]:
     if not failed:
         return
     bounds = ",".join(map(_bound_that_holds, failed))
     yield from ("## What to do", "", "The answers are stored, and nothing is lost. Read the samples below.", "")
-    yield "- They are wrong: ask with another `MODEL=`, or with a better question under a new version."
+    yield f"- They are wrong: ask with another `{Option('model')}`, or with a better question under a new version."
     if quality.extractor != "all":
-        yield f"  `make rollback EXTRACTOR={quality.extractor.replace('`', '')}` takes these back."
-    yield f'- They are right: then the bounds are wrong for this data. `{again} GATES="{bounds}"` judges by others;'
-    yield "  set them in `.env` to keep them."
-    yield "- It was a pilot: once one passes, the rest is asked. `SKIP_PILOT=1` goes on without one."
+        yield f"  `{Step('rollback', extractor=quality.extractor.replace('`', ''))}` takes these back."
+    yield "- They are right: then the bounds are wrong for this data."
+    yield f"  `{again} {Option(gates=bounds)}` judges by others; set them in `.env` to keep them."
+    yield f"- It was a pilot: once one passes, the rest is asked. `{Option(skip_pilot=True)}` goes on without one."
     yield ""
 
 
@@ -171,7 +172,7 @@ def _samples(samples: Sequence[Sample]) -> Iterator[str]:
 def _settings(settings: Mapping[str, str]) -> Iterator[str]:
     yield from ("## Settings", "")
     yield from (f"- {name}: {markdown_code(value) if value else 'as built'}" for name, value in settings.items())
-    yield from ("", 'Other bounds: `GATES="name=0.95,other=3..16,third=off"`.', "")
+    yield from ("", f"Other bounds: `{Option(gates='name=0.95,other=3..16,third=off')}`.", "")
 
 
 def seal_report(data: Path, task: str, *, at: datetime, markdown: str, document: Mapping[str, Any]) -> Path:

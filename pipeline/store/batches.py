@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Update, func, insert, or_, sel
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
 from pipeline.core.states import BATCH_MOVES, OPEN, BatchState, Way
+from pipeline.core.step import Step
 from pipeline.store import workspace
 from pipeline.store.database import next_value
 from pipeline.store.schema import Batch, batches, creates
@@ -111,7 +112,7 @@ def get_batch(tx: Connection, number: int) -> Batch:
     """Return one batch; that there is none is an error of the input."""
     row = tx.execute(select(batches).where(batches.c.number == number)).mappings().first()
     if row is None:
-        raise InputError(f"there is no batch {number}", hint="`make batches` lists them")
+        raise InputError(f"there is no batch {number}", hint=f"`{Step('batches')}` lists them")
     return _batch(row)
 
 
@@ -334,7 +335,7 @@ def _batch(row: Any) -> Batch:
     """Return a row as a batch; an unknown state, written by hand, is an error."""
     if row["state"] not in set(BatchState):
         raise InconsistentError(
-            f"batch {row['number']} is in a state that does not exist: {row['state']!r}", hint="run `make doctor`"
+            f"batch {row['number']} is in a state that does not exist: {row['state']!r}", hint=f"run `{Step('doctor')}`"
         )
     return Batch(**{**row, "state": BatchState(row["state"]), "way": Way(row["way"])})
 

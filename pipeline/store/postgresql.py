@@ -25,6 +25,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.redact import PASSWORDS, Secret
+from pipeline.core.step import Step
 
 DRIVER = "postgresql+psycopg"
 WRITING = 7298122611063778412  # the advisory lock of writers; random, and the same in every version
@@ -169,7 +170,7 @@ class PostgresqlServer:
             return InconsistentError(
                 f"{self.shown} is damaged: {words}", hint="restore it from a copy; nothing was changed"
             )
-        return InconsistentError(f"{self.shown}: {words}; nothing was changed", hint="run `make doctor`")
+        return InconsistentError(f"{self.shown}: {words}; nothing was changed", hint=f"run `{Step('doctor')}`")
 
     def _give_passwords(self, dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:  # noqa: ARG002 - the shape of the event
         found: dict[str, Any] = dialect.create_connect_args(make_url(self._secret.reveal()))[1]

@@ -43,6 +43,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from pipeline.core.errors import InconsistentError
 from pipeline.core.states import OVER, BatchState, Way
+from pipeline.core.step import Option, Step
 from pipeline.store.database import Store
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for INTEGER PRIMARY KEY
@@ -502,7 +503,8 @@ def is_schema_current(tx: Connection) -> bool:
         raise InconsistentError(
             f"this database was made by an older findable (schema {number}), and the last commit that opens it is "
             f"{before}; nothing was changed",
-            hint=f"git checkout {before}, make export, then git checkout -, and import what it wrote into a new DATA=",
+            hint=f"git checkout {before}, {Step('export')}, then git checkout -, and import what it wrote "
+            f"into a new {Option('data')}",
         )
     return number == HEAD
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+from pipeline.core.step import Option, Step
 
 GONE = "no such savepoint"
 STEP_MS = 100  # of a wait at a time: while SQLite waits, nothing else of this thread runs, an interrupt neither
@@ -56,7 +57,7 @@ class SqliteFile:
         except OSError as error:
             raise ConfigurationError(
                 f"{self.path.parent} cannot hold a database: {error.strerror}; nothing was changed",
-                hint="set DATA= (or FINDABLE_DATABASE_URL) to a directory that can be written",
+                hint=f"set {Option('data')} (or FINDABLE_DATABASE_URL) to a directory that can be written",
             ) from error
         engine = create_engine(
             self._url,
@@ -128,7 +129,7 @@ class SqliteFile:
             return ConfigurationError(
                 f"{self.path}: {words}; nothing was changed", hint="check the disk and its permissions"
             )
-        return InconsistentError(f"{self.path}: {words}; nothing was changed", hint="run `make doctor`")
+        return InconsistentError(f"{self.path}: {words}; nothing was changed", hint=f"run `{Step('doctor')}`")
 
 
 def _prepare_connection(connection: Any, record: Any) -> None:

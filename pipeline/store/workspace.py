@@ -20,6 +20,7 @@ from sqlalchemy import Connection, delete, insert, inspect, select, update
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, InconsistentError
+from pipeline.core.step import Option
 from pipeline.store.schema import TaskRecord, builds, events, tasks, workspace
 
 __all__ = ["TaskRecord"]
@@ -81,7 +82,7 @@ def bind_workspace(tx: Connection, backend: str, *, at: datetime) -> None:
     if bound != backend:
         raise ConfigurationError(
             f"this workspace is bound to the {bound} backend, not to {backend}; nothing was changed",
-            hint=f"set BACKEND={bound}, or take another DATA= directory",
+            hint=f"set {Option(backend=bound)}, or take another {Option('data')} directory",
         )
 
 
@@ -171,7 +172,8 @@ def refuse_folder(data: Path, mark: FolderMarker, why: str) -> NoReturn:
     raise ConfigurationError(
         f"the files in {data} belong to workspace {mark.workspace_id} in {mark.database}, and {why}; "
         "nothing was changed",
-        hint="set FINDABLE_DATABASE_URL as it was, or take another DATA= directory; is that database lost for good, "
+        hint=f"set FINDABLE_DATABASE_URL as it was, or take another {Option('data')} directory; "
+        "is that database lost for good, "
         f"restore a backup, or remove {data / MARKER} to begin anew, which gives up the files there",
     )
 

@@ -245,7 +245,7 @@ class TableSpec:
     needs: tuple[str, ...]
     judged: Mapping[str, Holds]
     holds: str
-    elsewhere: str = "use another database"
+    elsewhere: object = "use another database"
     adds: bool = False
     prefix: str = ""
     found_by: tuple[str, ...] = ()

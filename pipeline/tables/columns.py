@@ -6,7 +6,6 @@ type.
 
 import csv
 import io
-import shlex
 import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline.core.errors import InputError
+from pipeline.core.step import Option, Step
 from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
 
@@ -38,15 +38,16 @@ def fold(name: str) -> str:
 class Layout:
     """The columns that a subject reads: by their names, what messages call them; `key` is the one that every row has.
 
-    `hint` says what a file should be, of a `default` format where its name does not say it; `command` imports one,
-    whose name stands in its place. A subject that `keeps` other columns has them under their own names, and `too` those
-    of its columns that are read as another thing than they say.
+    `hint` says what a file should be, of a `default` format where its name does not say it; `command` imports
+    the one that its option `to_import` names. A subject that `keeps` other columns has them under their own names, and
+    `too` those of its columns that are read as another thing than they say.
     """
 
     key: str
     columns: Mapping[str, str]
     hint: str
     command: str
+    to_import: str
     default: str = "csv"
     max_line: int = MAX_LINE
     keeps: bool = False
@@ -78,7 +79,7 @@ class ColumnMapping:
         said = _said(there, given, layout=layout, path=path)
         self._named = {name: column for column, name in said.items() if name}
         self._own = {name: column for name, column in layout.own.items() if column not in said}  # of later rows, too
-        self._note("as MAP= says", self._named)
+        self._note(f"as {Option('map')} says", self._named)
         known: dict[str, str] = {}
         free = [column for column in layout.columns if column not in said and not self.name_of(column)]
         for column in free:
@@ -86,7 +87,7 @@ class ColumnMapping:
             if len(alike) == 1:
                 known[alike[0]] = column
             elif alike:
-                both, use = " and ".join(repr(excerpt(name)) for name in alike), _map_line({column: alike[0]})
+                both, use = " and ".join(repr(excerpt(name)) for name in alike), _map_option({column: alike[0]})
                 self.notes.append(f"{both} both mean {layout.columns[column]}: add {use} to use the first")
         self._named |= known
         self._note("by other names", known)
@@ -96,7 +97,7 @@ class ColumnMapping:
             found = _most_like(fold(name), list(near), least=_NEAR)
             if found and self.near.setdefault(near[found], name) == name:
                 looks = f"column {excerpt(name)!r} looks like {layout.columns[near[found]]}"
-                self.notes.append(f"{looks}: add {_map_line({near[found]: name})} to use it")
+                self.notes.append(f"{looks}: add {_map_option({near[found]: name})} to use it")
 
     def _note(self, how: str, taken: Mapping[str, str]) -> None:
         pairs = ", ".join(f"{excerpt(name)} → {self.layout.columns[column]}" for name, column in taken.items())
@@ -165,9 +166,10 @@ class MappedFile(SourceFile):
         if self.format in {"json", "jsonl"}:
             return
         if not mapping.name_of(layout.key):
-            hint = f'expected: {", ".join(layout.columns.values())}; or say which: MAP="{layout.key}=…"'
+            hint = f"expected: {', '.join(layout.columns.values())}; or say which: {Option(map=f'{layout.key}=…')}"
             if near := mapping.near.get(layout.key):
-                hint = f"{layout.command.format(shlex.quote(str(path)))} {_map_line({**given, layout.key: near})}"
+                given = {**given, layout.key: near}
+                hint = str(Step(layout.command, **{layout.to_import: path, "map": _map_option(given).value}))
             found = excerpt(", ".join(excerpt(name) for name in self.names[:_SHOWN]))
             said = f"{path} has no {layout.columns[layout.key]} column; nothing was imported. Found: {found}"
             raise InputError(said, hint=hint)
@@ -189,19 +191,18 @@ def parse_map(text: str) -> dict[str, str]:
         column, sign, name = pair.partition("=")
         if not sign or not column.strip():
             raise InputError(
-                f"MAP= has {excerpt(pair)!r}, which is not column=name; nothing was imported",
-                hint='write MAP="bio=Kurzbiografie,username=Mail"; a name after the = stands as in the file',
+                f"{Option('map')} has {excerpt(pair)!r}, which is not column=name; nothing was imported",
+                hint=f"write {Option(map='bio=Kurzbiografie,username=Mail')}; a name after the = stands as in the file",
             )
         found[column.strip()] = name.strip()
     return found
 
 
-def _map_line(pairs: Mapping[str, str]) -> str:
-    """Return the MAP= that says these pairs, as a shell takes it."""
+def _map_option(pairs: Mapping[str, str]) -> Option:
+    """Return the MAP= that says these pairs."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow([f"{column}={name}" for column, name in pairs.items()])
-    written = text.getvalue()
-    return f'MAP="{written}"' if not set(written) & set('"$`\\!') else f"MAP={shlex.quote(written)}"
+    return Option(map=text.getvalue())
 
 
 def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> dict[str, str]:
@@ -211,21 +212,22 @@ def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, pat
         column = layout.known.get(fold(said))
         if column is None:
             raise InputError(
-                f"MAP= names {excerpt(said)!r}, which is no column; nothing was imported",
+                f"{Option('map')} names {excerpt(said)!r}, which is no column; nothing was imported",
                 hint=f"the columns are {', '.join(layout.columns)}",
             )
         alike = [wanted] if wanted in there else [one for one in there if wanted and fold(one) == fold(wanted)]
         if wanted and len(alike) != 1:
             near = _most_like(wanted, there, least=0)
             raise InputError(
-                f"{path} has no column {excerpt(wanted)!r}, which MAP= gives for {said}; nothing was imported. "
+                f"{path} has no column {excerpt(wanted)!r}, which {Option('map')} gives for {said}; "
+                f"nothing was imported. "
                 f"Found: {', '.join(excerpt(one) for one in there[:_SHOWN])}",
-                hint=f"did you mean {_map_line({said: near})}?" if near else "",
+                hint=f"did you mean {_map_option({said: near})}?" if near else "",
             )
         name = alike[0] if wanted else ""
         if column in found or (name and name in found.values()):
             which = layout.columns[column] if column in found else repr(excerpt(name))
-            raise InputError(f"MAP= names {which} twice; nothing was imported", hint="leave one of them out")
+            raise InputError(f"{Option('map')} names {which} twice; nothing was imported", hint="leave one of them out")
         found[column] = name
     return found
 

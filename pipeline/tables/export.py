@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, cast, or_, selec
 
 from pipeline.core import text
 from pipeline.core.errors import InputError
+from pipeline.core.step import Option
 from pipeline.store.answers import is_shown
 from pipeline.store.database import PAGE, streamed
 from pipeline.store.schema import answers, rows
@@ -143,7 +144,7 @@ def answers_rows(
     field, *inner = field.split(".")
     if field not in lists:
         raise InputError(
-            f"ROWS={field} names no list of these answers; nothing was written",
+            f"{Option(rows=field)} names no list of these answers; nothing was written",
             hint=f"lists may be {', '.join(lists)}" if lists else "they have none",
         )
     return _exploded(found, kinds, named[field], inner)
@@ -203,14 +204,17 @@ def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_R
     """
     members = [members] if inner and isinstance(members, dict) else members
     if members is not None and not isinstance(members, list):
-        raise InputError(f"ROWS={field}: an answer has no list there; nothing was written", hint="export without ROWS=")
+        raise InputError(
+            f"{Option(rows=field)}: an answer has no list there; nothing was written",
+            hint=f"export without {Option('rows')}",
+        )
     for one in members or ():
         own = dict(one) if isinstance(one, dict) else {field: one}
         if not inner:
             yield dict(_spread(own))
             continue
         if inner[0] not in own:
-            said = f"ROWS=: a member of {field!r} has no {inner[0]!r}; nothing was written"
+            said = f"{Option('rows')}: a member of {field!r} has no {inner[0]!r}; nothing was written"
             raise InputError(said, hint=f"they have {', '.join(own)}")
         within, own = own.pop(inner[0]), dict(_spread(own))
         for member in _members(within, inner[0], inner[1:]):

@@ -34,6 +34,7 @@ from sqlalchemy import (
 
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
+from pipeline.core.step import Option
 from pipeline.store import answers, asks
 from pipeline.store.database import describe_error, pages, streamed
 from pipeline.tables.adopt import Ids, is_sqlite
@@ -235,7 +236,9 @@ class Grid:
         if wanted.after is not None:
             here = tx.execute(select(*keys).where(self.table.is_among([wanted.after])).limit(1)).first()
             if here is None:
-                raise InputError(f"there is no item {wanted.after!r} to go on behind", hint="leave out AFTER=")
+                raise InputError(
+                    f"there is no item {wanted.after!r} to go on behind", hint=f"leave out {Option('after')}"
+                )
             bound = [literal(value, key.type) for key, value in zip(keys, here, strict=True)]
             strictly, loosely = (operator.lt, operator.le) if descends else (operator.gt, operator.ge)
             # the first key once more, by itself: SQLite takes no pair to an index that has an expression
@@ -263,7 +266,7 @@ class Grid:
     def conditions(self, tx: Connection, which: ItemFilter) -> list[ColumnElement[bool]]:
         """Return the conditions that a row is of the items that are wanted."""
         found = [or_(mentions(tx, self.searched, word), *self.mentioned(word)) for word in which.words]
-        found += [_given(self.where, "columns for WHERE=")(which.where)] if which.where else []
+        found += [_given(self.where, f"columns for {Option('where')}")(which.where)] if which.where else []
         states = self.table.states.names
         if which.state:
             if which.state not in states:
@@ -304,8 +307,10 @@ class Grid:
             return [own]
         name = sort.removeprefix("-")
         if name not in self.sorts:
-            known = f"SORT= takes {', '.join(self.sorts)}, with - before it the largest first"
-            raise InputError(f"there is no sorting by {name!r}", hint=known if self.sorts else "leave out SORT=")
+            known = f"{Option('sort')} takes {', '.join(self.sorts)}, with - before it the largest first"
+            raise InputError(
+                f"there is no sorting by {name!r}", hint=known if self.sorts else f"leave out {Option('sort')}"
+            )
         return [self.sorts[name], own]
 
     def _fields(self, wanted: ItemsWanted) -> Sequence[str]:

@@ -19,6 +19,7 @@ import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InputError
+from pipeline.core.step import Option
 from pipeline.core.text import BAD_TEXT
 from pipeline.tables.cells import plain_row, pyarrow_for
 from pipeline.tables.findings import Finding, excerpt, rejected
@@ -98,7 +99,9 @@ class SourceFile:
             self.format = self._format_of(start, default)
             notes = [note] if note else []
             if sheet and self.format != "xlsx":
-                raise self._refused(" is no .xlsx, and has no sheets", hint="leave out SHEET=, in a task's file sheet=")
+                raise self._refused(
+                    " is no .xlsx, and has no sheets", hint=f"leave out {Option('sheet')}, in a task's file sheet="
+                )
             if self.format == "parquet":
                 with self._parquet() as table:
                     self.names, notes = list(table.schema_arrow.names), []

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError
+from pipeline.core.step import Option
 from pipeline.core.text import first_few
 from pipeline.tables.cells import plain_value
 from pipeline.tables.findings import excerpt
@@ -73,7 +74,9 @@ def read_sheet(path: Path, wanted: str) -> Sheet:
     notes = [] if wanted or len(shown) <= 1 else [f"the sheet {name!r} is read, of {', '.join(map(repr, shown))}"]
     at = next((number for number, row in enumerate(cells) if any(_plain(one) is not None for one in row)), None)
     if at is None:
-        raise _refused(path, f"has nothing in its sheet {name!r}", "name another with SHEET=, in a task's file sheet=")
+        raise _refused(
+            path, f"has nothing in its sheet {name!r}", f"name another with {Option('sheet')}, in a task's file sheet="
+        )
     if any(top <= at <= bottom for (top, _), (bottom, _) in merged):
         said = f"has merged cells in its header, row {at + 1} of the sheet {name!r}"
         raise _refused(path, said, "give each column its own name there, in the first row that is not blank")

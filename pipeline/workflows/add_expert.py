@@ -12,6 +12,7 @@ from pipeline.batch import ask, due
 from pipeline.batch.prepare import Prepared
 from pipeline.core.errors import InputError, TakenError
 from pipeline.core.states import Way
+from pipeline.core.step import Option, Step
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
@@ -159,7 +160,7 @@ def _check_fits(person: Person, limit: int | None) -> None:
     if limit is not None and tokens > limit:
         raise InputError(
             f"the bio has about {tokens:,} tokens, and the model takes {limit:,}; nothing was stored",
-            hint="shorten it, or set another MODEL=",
+            hint=f"shorten it, or set another {Option('model')}",
             field="bio",
         )
 
@@ -202,7 +203,7 @@ def _inserted(tx: "Connection", person: Person) -> str:
 
 
 def _other(username: str) -> str:
-    return f"`make show EXPERT={username}`; `make import` changes existing people"
+    return f"`{Step('show', expert=username)}`; `{Step('import')}` changes existing people"
 
 
 def _tag(ws: OpenWorkspace, username: str, batch: Prepared) -> tuple[str, bool]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pipeline.batch import folder
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core.errors import InputError
+from pipeline.core.step import Step
 from pipeline.engine.task_file import ENDING, FOLDER, ROWS, ItemsRows, declaration_in, place_in_python
 from pipeline.engine.task_record import task_of_rows
 from pipeline.engine.workspace import OpenWorkspace
@@ -142,7 +143,7 @@ def _check_text(draft: TaskDraft, fields: Sequence[AnswerField]) -> None:
         there = excerpt(", ".join(draft.rows.columns))
         what = "a text to quote" if guess.images else "a text to ask about"
         said = f"{draft.what} has no column that holds {what}; nothing was asked. Found: {there}"
-        raise InputError(said, hint="`make new-task` writes a file in which `prompt=` names any columns")
+        raise InputError(said, hint=f"`{Step('new-task')}` writes a file in which `prompt=` names any columns")
 
 
 def _for_all(ws: OpenWorkspace, rows: int, tried: TryReport) -> Preflight | None:

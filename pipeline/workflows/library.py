@@ -495,7 +495,7 @@ def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:
         said = " ".join(str(error).split())[:200]
         raise InputError(
             f"the answer to {key} of {extractor} is none of what {task.name} declares now: {said}",
-            hint=f"{task.words.make('export')} TO=answers.jsonl writes answers as they are",
+            hint=f"{task.words.step('export', to='answers.jsonl')} writes answers as they are",
         ) from error
 
 

@@ -23,6 +23,7 @@ from pipeline.core import files
 from pipeline.core.declaration import MADE_KEY, MAX_COLUMN, NAME, RESERVED, column_named, columns_in, is_query
 from pipeline.core.errors import InputError
 from pipeline.core.redact import without_password
+from pipeline.core.step import Hint, Option
 from pipeline.engine.task_file import ENDING, FOLDER, ItemsRows, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import workspace
@@ -114,11 +115,13 @@ def prepared(name: str, items: str, *, data: Path, sheet: str = "", source: str 
 def named(name: str, items: str, *, sheet: str = "", source: str = "") -> NewTask:
     """Return what is to be written under a name, as `prepared` does, whether or not there is such a task."""
     if without_password(source) != source:
-        said = "SOURCE= holds a password, which would stand in the task's file; nothing was written"
-        raise InputError(said, hint="write TABLE_URL=… with it into .env, and SOURCE='$TABLE_URL'")
+        said = f"{Option('source')} holds a password, which would stand in the task's file; nothing was written"
+        raise InputError(said, hint=f"write TABLE_URL=… with it into .env, and {Option(source='$TABLE_URL')}")
     if (source and not is_query(items)) or (sheet and is_query(items)):
-        said = f"{'SOURCE=' if source else 'SHEET='} is of {'a query' if source else 'a file'}; nothing was written"
-        raise InputError(said, hint="FROM= names a file, or is a query that begins with SELECT")
+        said = (
+            f"{Option('source' if source else 'sheet')} is of {'a query' if source else 'a file'}; nothing was written"
+        )
+        raise InputError(said, hint=f"{Option('from')} names a file, or is a query that begins with SELECT")
     return NewTask(name, items, None if is_query(items) else ItemsFile(Path(items), sheet), source)
 
 
@@ -217,7 +220,8 @@ def write_new(path: Path, text: str) -> None:
 
 def _taken(path: Path) -> InputError:
     return InputError(
-        f"{path} is there already, and nothing is overwritten", hint="NAME= takes another name, or edit that file"
+        f"{path} is there already, and nothing is overwritten",
+        hint=f"{Option('name')} takes another name, or edit that file",
     )
 
 
@@ -342,7 +346,9 @@ KINDS = {  # of fields: how a class has each, an example, and what is said of it
     "a|b|c": ("Literal[{}]", "", "one of these, and nothing else"),
 }
 _GRAMMAR = "text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), or choices: a|b|c"
-_SUCH_AS = 'FIELDS="tone: praise|blame|mixed; reason: quote; year: int; topics: list" is such a list'
+
+
+_SUCH_AS = Hint("{} is such a list", Option(fields="tone: praise|blame|mixed; reason: quote; year: int; topics: list"))
 
 
 def parse_fields(text: str) -> tuple[AnswerField, ...]:
@@ -361,7 +367,7 @@ def parse_fields(text: str) -> tuple[AnswerField, ...]:
     return tuple(found) or (AnswerField("answer", "text"),)
 
 
-def _wrong(at: int, part: str, said: str, hint: str = _SUCH_AS) -> InputError:
+def _wrong(at: int, part: str, said: str, hint: object = _SUCH_AS) -> InputError:
     place = at + len(part) - len(part.lstrip())
     return InputError(f"FIELDS, at character {place}: {said}; nothing was asked", hint=hint)
 

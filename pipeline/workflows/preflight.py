@@ -17,6 +17,7 @@ from pipeline.batch.budget import AT_API, Calibration
 from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
 from pipeline.batch.service import FLEX_CALL_S, calls_at_once
 from pipeline.core.states import Way
+from pipeline.core.step import Option
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits, usage_cost
@@ -279,7 +280,7 @@ class _Modes:
         enqueued = sum(one.estimated_in for one in at_api if one.model == ws.model.name)
         rounds = turns(plan.batches, tokens, most_tokens=most, most_batches=MAX_ACTIVE_BATCHES)
         absent = "the free tier has no batches" if ws.settings.tier == FREE and not ws.model.local else ""
-        warnings = [f"{absent}; set TIER= to yours if it is another one"] * bool(absent)
+        warnings = [f"{absent}; set {Option('tier')} to yours if it is another one"] * bool(absent)
         if rounds > 1:
             warnings.append(
                 f"{plan.batches} batches go out in {rounds} turns, for only so many tokens may wait at the API"

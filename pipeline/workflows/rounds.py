@@ -19,6 +19,7 @@ from pipeline.batch.send import SendOutcome
 from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, InputError, RemoteError
 from pipeline.core.states import OPEN, BatchState, RemoteState, Way, remote_state
+from pipeline.core.step import Hint, Option
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 WITHOUT_SUCCESS = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 REPORT_EVERY = 20  # times as long as writing reports took must pass before the next ones, except the last
 LEAST = 0.00005  # USD; less than this is shown as nothing
-FAILED = "the answers fail a quality gate by far, and nothing more was sent; SKIP_PILOT=1 goes on all the same"
+FAILED = Hint(
+    "the answers fail a quality gate by far, and nothing more was sent; {} goes on all the same",
+    Option(skip_pilot=True),
+)
 FULL = "the API takes no more for now"
 DOWN = "batches fail at the API, and nothing more was sent"
 TOLD = (
@@ -170,7 +174,7 @@ def check_served(ws: OpenWorkspace, way: Way) -> None:
     """Raise InputError for a way that the model is not served by."""
     if way is Way.FLEX and not ws.model.flex:
         said = f"{ws.model.name} is not served by flex; nothing was asked"
-        raise InputError(said, hint="MODE=batch costs as little; or set MODEL= to one that is")
+        raise InputError(said, hint=f"{Option(mode='batch')} costs as little; or set {Option('model')} to one that is")
 
 
 class Rounds:
@@ -259,7 +263,7 @@ class Rounds:
         if self._has_failed and not self._has_succeeded:
             report.is_down, report.held_back = True, DOWN
         elif report.quality is not None and report.quality.is_hopeless and self._ws.task.needs_pilot:
-            report.held_back = FAILED
+            report.held_back = str(FAILED)
         else:
             return True
         return False
@@ -465,5 +469,5 @@ def failed_error(number: int, why: str, words: "Words") -> RemoteError:
     """Return the error for a batch that failed at the API."""
     return RemoteError(
         f"batch {number} failed at the API ({why})",
-        hint=f"its {words.many} are sent again, except parked ones; see `{words.make('parked')}`",
+        hint=f"its {words.many} are sent again, except parked ones; see `{words.step('parked')}`",
     )

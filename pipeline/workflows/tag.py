@@ -21,6 +21,7 @@ from pipeline.batch.submit import agreeing
 from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN, Way
+from pipeline.core.step import Option
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers, asks, runs
@@ -122,8 +123,8 @@ def run(
         _tell_saved(ws)
         is_dear = options.mode == "auto" and estimated.is_dear
         if (options.backfill or is_dear or cost > ws.settings.confirm_above) and not confirm(cost):
-            live = ", and so does MODE=live" * is_dear
-            raise InputError("not confirmed; nothing was started", hint=f"YES=1 answers yes{live}")
+            live = f", and so does {Option(mode='live')}" * is_dear
+            raise InputError("not confirmed; nothing was started", hint=f"{Option(yes=True)} answers yes{live}")
         if options.skip_pilot:
             pilot.waive_open_pilot(ws)
         number = _begin_run(ws, options, going, estimated)
@@ -163,7 +164,7 @@ def _choose_mode(estimated: Preflight, options: TagOptions, *, is_waiting: bool)
     if options.backfill:
         return "batch", "it may take days"
     if options.mode != "auto":
-        return options.mode, f"MODE={options.mode}"
+        return options.mode, f"{Option(mode=options.mode)}"
     if not estimated.plan.items or (is_waiting and estimated.recommended is None):
         return "batch", "going on with batches that are under way"
     return estimated.recommended or "batch", estimated.reason
@@ -180,7 +181,7 @@ def _resume_budget(ws: OpenWorkspace, options: TagOptions) -> datetime:
         ws.budget = Budget(options.budget, began, "BUDGET")
     elif found is not None and found.budget is not None:
         budget.resume_budget(ws)
-        ws.display.say(f"going on since {began:%Y-%m-%d %H:%M} UTC with BUDGET={found.budget:g}")
+        ws.display.say(f"going on since {began:%Y-%m-%d %H:%M} UTC with {Option(budget=f'{found.budget:g}')}")
     return began
 
 
@@ -312,7 +313,7 @@ def run_pilot(
     if not ids:
         raise InputError(
             f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",
-            hint="VERSION= with a new name asks about all of them anew",
+            hint=f"{Option('version')} with a new name asks about all of them anew",
         )
     with ws.store.write() as tx:
         begun = runs.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
@@ -361,6 +362,6 @@ def _unanswered(ws: OpenWorkspace, ids: Sequence[str]) -> GateError:
     with ws.store.read() as tx:
         parked = asks.parked_rows(tx, ws.task.name, own=ws.task.own)
     if why := next((why for one, why, foreign, _ in parked if one in mine and not foreign), ""):
-        again = ws.task.words.make("unpark ALL=1")
+        again = ws.task.words.step("unpark", all=True)
         return GateError(f"{said}; parked: {why}", hint=f"`{again}` lets them be asked again")
     return GateError(said, hint="run it again")

@@ -17,6 +17,7 @@ from pipeline.batch.ask import Tried
 from pipeline.batch.prepare import Selection
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Outcome
+from pipeline.core.step import Option
 from pipeline.engine import questions, workspace
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.record import Judgement, judge_reply
@@ -164,7 +165,7 @@ def ask_about(ws: OpenWorkspace, ids: Sequence[str], *, announce: Announce, conf
     trial = _Trial(ws, ids)
     if not trial.tried:
         questions.check_any_items(ws.store, ws.task)
-        raise InputError(f"{ws.task.words.all_done}; nothing was asked", hint="ITEM= tries any of them")
+        raise InputError(f"{ws.task.words.all_done}; nothing was asked", hint=f"{Option('item')} tries any of them")
     _confirm([trial], ws, announce, confirm)
     return trial.ask()
 
@@ -199,7 +200,7 @@ def _confirm(trials: "Sequence[_Trial]", ws: OpenWorkspace, announce: Announce, 
     cost = sum(one.cost for one in trials)
     announce(sum(len(one.tried) for one in trials), cost)
     if cost > ws.settings.confirm_above and not confirm(cost):
-        raise InputError("not confirmed; nothing was asked", hint="YES=1 answers yes")
+        raise InputError("not confirmed; nothing was asked", hint=f"{Option(yes=True)} answers yes")
 
 
 class _Trial:
@@ -337,7 +338,7 @@ def run_pair(
     if not called:
         raise InputError(
             f"there is no {ws.task.words.one} with an answer of {' and of '.join(labels) or 'any'}; nothing was asked",
-            hint=f"`{ws.task.words.make('versions')}` lists those there are",
+            hint=f"`{ws.task.words.step('versions')}` lists those there are",
         )
     trials = {at: _Trial(side, list(called)) for at, side in enumerate(sides) if not isinstance(side, str)}
     if trials:

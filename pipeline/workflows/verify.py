@@ -21,6 +21,7 @@ from pipeline.batch import budget, folder
 from pipeline.core import __version__, files
 from pipeline.core.errors import InputError, MissingError, NotSentError, RefusedError, RemoteError
 from pipeline.core.states import STANDARD, Way
+from pipeline.core.step import Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import NO_USAGE, Usage, estimate_tokens, usage_cost
@@ -70,9 +71,9 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> tuple[dict[st
     visit = _Visit(ws)
     if visit.most > MOST_USD:
         said = f"with {ws.model.name} this may cost ${visit.most:.2f}, more than ${MOST_USD:.2f}; nothing was sent"
-        raise InputError(said, hint="set FINDABLE_MODEL to a cheaper one: `make prices` lists them")
+        raise InputError(said, hint=f"set FINDABLE_MODEL to a cheaper one: `{Step('prices')}` lists them")
     if visit.most and not confirm(visit.most):
-        raise InputError("not confirmed; nothing was sent", hint="YES=1 answers yes")
+        raise InputError("not confirmed; nothing was sent", hint=f"{Option(yes=True)} answers yes")
     with ws.lock(NAME), tempfile.TemporaryDirectory() as made:
         folder.seal_dead(ws)
         visit.end_earlier()

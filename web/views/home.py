@@ -16,6 +16,7 @@ from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import STANDARD, Way
+from pipeline.core.step import Step
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import usage_cost
@@ -42,19 +43,17 @@ ROUNDED = 1e-6  # USD that a cost which was shown may differ by
 DOES = frozenset({"tag", "batch-submit", "batch-poll", "batch-ingest", "index", "passages-pilot", "passages-backfill"})
 
 
-def command_of(what: str) -> str:
-    """Return the command that `make …` names, where the page can carry it out; else an empty text."""
-    words = what.split()
-    is_plain = len(words) > 1 and all(word.startswith(("TASK=", "PILOT=")) for word in words[2:])
-    return words[1] if is_plain and words[1] in DOES else ""
+def command_of(step: Step | None) -> str:
+    """Return the command of a step, where the page can carry it out; else an empty text."""
+    return step.command if step and step.command in DOES and step.options.keys() <= {"task", "pilot"} else ""
 
 
 @dataclass(frozen=True)
 class NextStep:
-    """What `make …` says, about an open workspace; more than `cost` (USD) is not spent, by estimate."""
+    """A step, about an open workspace; more than `cost` (USD) is not spent, by estimate."""
 
     ws: OpenWorkspace
-    what: str
+    what: Step | None
     cost: float = 0.0
 
     def plan(self) -> dict[str, Any] | None:
@@ -129,8 +128,7 @@ class NextStep:
             self._check(estimated.going_out(mode)[1])
             display.say(f"{mode}: {reason}")
 
-        size = next((int(word[6:]) for word in self.what.split() if word.startswith("PILOT=")), None)
-        options = tag.TagOptions(wait=True, pilot=size)
+        options = tag.TagOptions(wait=True, pilot=self.what.options.get("pilot") if self.what else None)
         report = tag.run(self.ws, options, announce=announce, confirm=lambda _cost: True)
         for quality in report.reports.values():
             display.say(quality.line)
@@ -260,15 +258,15 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
     """Begin the next step; `step` is what it is thought to be, `cost` the estimate in USD that was agreed to."""
     desk = desk_of(request)
     with desk.to_read(task) as ws:
-        now = status.run(ws).document["next"]
-    if step != now or not command_of(step):
+        now = status.run(ws).next
+    if step != str(now or "") or not command_of(now):
         raise Refused(409, f"the next step is {now or 'none'}; nothing was begun", hint="look at it again")
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
-            return NextStep(ws, step, cost).carry_out(display)
+            return NextStep(ws, now, cost).carry_out(display)
 
-    command = command_of(step)
+    command = command_of(now)
     return accepted(desk.running.begin(f"{command} {task}", work))
 
 
@@ -295,7 +293,7 @@ def home_page(request: Request, task: str | None = None) -> HTMLResponse:
                 if gate["passed"] is False
             ],
             "stale": document.get("stale") or {"count": 0},
-            "command": command_of(document["next"]),
+            "command": command_of(report.next),
             "imports": IMPORTS,
             **{key: document[key] for key in ("index", "parked", "spent", "next")},
         }
@@ -314,8 +312,8 @@ def next_part(request: Request, task: str | None = None) -> HTMLResponse:
 
 
 def _next(ws: OpenWorkspace) -> dict[str, Any]:
-    what = str(status.run(ws).document["next"])
-    return {"next": what, "command": command_of(what), "plan": NextStep(ws, what).plan()}
+    what = status.run(ws).next
+    return {"next": str(what or ""), "command": command_of(what), "plan": NextStep(ws, what).plan()}
 
 
 def _budgets(ws: OpenWorkspace) -> list[dict[str, Any]]:
@@ -362,7 +360,7 @@ def begin_index(request: Request, task: str, cost: AtMost = None) -> JSONRespons
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
             agreed = math.inf if cost is None else cost
-            return NextStep(ws, ws.task.words.make(COMMAND), agreed).carry_out(display)
+            return NextStep(ws, ws.task.words.step(COMMAND), agreed).carry_out(display)
 
     return accepted(desk.running.begin(f"index {task}", work))
 
@@ -394,10 +392,10 @@ def begin_verify(request: Request, task: str) -> JSONResponse:
 def plan_part(request: Request, task: str) -> HTMLResponse:
     """Show what a new build will cost, and the button that begins it."""
     with desk_of(request).to_read(task) as ws:
-        step = ws.task.words.make(COMMAND)
+        step = ws.task.words.step(COMMAND)
         plan = NextStep(ws, step).plan()
         begin = f"/api/tasks/{ws.settings.task}/index?cost={plan['cost'] if plan else 0.0!r}"
-        known = {"next": step, "command": COMMAND, "plan": plan, "begin": begin, "leaving": ws.leaving}
+        known = {"next": str(step), "command": COMMAND, "plan": plan, "begin": begin, "leaving": ws.leaving}
         return show_page(request, "parts/next.html", ws, **known, back="rebuild")
 
 

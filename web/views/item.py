@@ -17,6 +17,7 @@ from pipeline.batch import folder, ingest
 from pipeline.batch.due import ask_alone
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
 from pipeline.core.quotes import is_quotation, leaves
+from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show as person
 from pipeline.experts import tags
@@ -88,7 +89,7 @@ def _shown(
         known.pop("task")
         shown = answers_shown(known, tags.get("edits", ()))
         can_ask = is_askable(ws, known)
-        cost = NextStep(ws, "").one_call(known["item"]) if can_ask else None
+        cost = NextStep(ws, None).one_call(known["item"]) if can_ask else None
         yield (
             ws,
             {
@@ -224,7 +225,7 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
         except InputError:
             found = None
         can_ask = found is not None and is_askable(ws, found)
-        cost = NextStep(ws, "").one_call(found["item"]) if found is not None and can_ask else None
+        cost = NextStep(ws, None).one_call(found["item"]) if found is not None and can_ask else None
         shown = acts_shown(desk, task, key, found, can_ask=can_ask, cost=cost)
         if shown["forgotten"] is None:
             return show_page(request, "parts/acts.html", ws, **{**shown, "refused": refused})
@@ -273,7 +274,7 @@ def _let_go(desk: Desk, task: str, key: str) -> str:
         with ws.store.read() as tx:
             if not asks.askable_among(tx, ws.task, [item_id]):
                 said = f"{key!r} is answered, is being asked, or has nothing to be asked about"
-                raise Refused(409, said, hint="`make rollback` takes the answers of a version back")
+                raise Refused(409, said, hint=f"`{Step('rollback')}` takes the answers of a version back")
     return item_id
 
 
