@@ -26,7 +26,7 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE IF_SHED PILOT ON_DONE ON_FAI
   TASK ACCEPT_CHANGED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST \
   FOLDER SHEET SOURCE OVERWRITE \
   MINUTES SEED WORKERS MOST FIND STATE AFTER BY EXACT NAME ITEM RAW A B WORSE_OK \
-  MERGE UNDO WHO ADD REMOVE RENAME RANK TAG MIN_SCORE MAX_SCORE SORT FIELDS COUNTS FORMAT WHERE LIKE READONLY NO_OPEN HOST
+  MORE MERGE UNDO WHO ADD REMOVE RENAME RANK TAG MIN_SCORE MAX_SCORE SORT FIELDS COUNTS FORMAT WHERE LIKE READONLY NO_OPEN HOST
 COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG SORT FIELDS COUNTS FORMAT WHERE LIKE ADD REMOVE \
   RENAME READONLY HOST SHEET SOURCE OVERWRITE
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
@@ -128,10 +128,10 @@ prices: setup ## print prices and limits of the models, with sources; TIER=free,
 settings: setup ## list the settings that were changed, and where from; ALL=1 lists all
 
 # other names for what the commands above do
-ALIASES := import-passages passages-pilot passages-backfill passages-status tag-live people unpark
-COMMANDS := demo ask verify-gemini new-task try import import-images tag run preflight batch-submit batch-poll batch-ingest batches \
-  costs   batch-cancel score index search add-expert items show tags log export status qc parked versions rollback \
-  best-concepts doctor backup restore forget clean eval web emulator prices settings $(ALIASES)
+ALIASES := import-passages passages-pilot passages-backfill passages-status tag-live people preflight import-images log score best-concepts
+COMMANDS := demo ask verify-gemini new-task try import tag run batch-submit batch-poll batch-ingest batches unpark \
+  costs batch-cancel index search add-expert items show tags export status qc parked versions rollback \
+  doctor backup restore forget clean eval web emulator prices settings $(ALIASES)
 .PHONY: $(COMMANDS)
 $(COMMANDS): setup
 	@$(RUN) $@

@@ -39,7 +39,7 @@ def _check_not_hidden() -> None:
 _check_not_hidden()
 
 from jobs.output import Terminal  # noqa: E402
-from jobs.variables import as_typed, read_settings  # noqa: E402 - after the check
+from jobs.variables import begin_form, read_settings  # noqa: E402 - after the check
 from pipeline.core.declaration import Declaration as Task  # noqa: E402
 from pipeline.core.errors import FindableError  # noqa: E402
 from pipeline.core.progress import NoProgress  # noqa: E402
@@ -81,9 +81,10 @@ def open(  # noqa: A001 - `findable.open`, as other libraries call theirs
     """
     from pipeline.workflows.library import Workspace
 
+    begin_form("")
     given = settings if data is None else {**settings, "data": os.fspath(data)}
     display = NoProgress() if quiet else Terminal()
-    return Workspace(with_given(read_settings(), given), display, agrees=yes, typed=as_typed)
+    return Workspace(with_given(read_settings(), given), display, agrees=yes)
 
 
 def __getattr__(name: str) -> Any:

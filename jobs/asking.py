@@ -1,12 +1,13 @@
 """Ask about items: live, by batch or whichever fits; poll, ingest and cancel batches; what it will cost, and did."""
 
 import contextlib
-import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import click
 
-from jobs.command import (
+from jobs.command import wants_json
+from jobs.options import (
     COUNT,
     MONEY,
     Deadline,
@@ -18,15 +19,9 @@ from jobs.command import (
     Seed,
     SkipPilot,
     Taken,
-    command,
-    confirmed,
-    goes_on,
-    look_at_workspace,
-    open_workspace,
-    read_workspace,
-    wants_json,
+    Wait,
 )
-from jobs.output import Terminal, for_money, plural, print_json, print_line, print_table, usd
+from jobs.output import Terminal, plural, print_json, print_line, print_table, usd
 from pipeline.batch import cancel, poll, submit
 from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
@@ -34,12 +29,16 @@ from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.report import KEYS, Amounts, BatchSummary, list_batches
 from pipeline.batch.submit import Submitted
+from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import SUPPORTS_NONE
+from pipeline.core.step import Step
 from pipeline.core.text import first_few
 from pipeline.engine.questions import check_any_items
 from pipeline.engine.task import Words
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.workflows import preflight as estimates
-from pipeline.workflows import rounds, tag
+from pipeline.workflows import rounds
+from pipeline.workflows import tag as tagging
 from pipeline.workflows.preflight import ModeEstimate, Preflight, format_duration
 from pipeline.workflows.rounds import Rounds
 
@@ -50,43 +49,42 @@ COUNTS = (
 )
 
 
-@command("batch-submit")
-def submit_open(*, limit: Limit = None, dry: Dry = False, pilot: Pilot = None, skip_pilot: SkipPilot = False) -> Report:
-    """Submit batches for all untagged people with a bio; with TASK=passages, or your own task, for all open items.
+def batch_submit(
+    ws: OpenWorkspace, *, limit: Limit = None, dry: Dry = False, pilot: Pilot = None, skip_pilot: SkipPilot = False
+) -> Report:
+    """Submit batches for all items that are open: for all untagged people with a bio, or for those of TASK.
 
     Writes request files, uploads them, and creates one batch for each. Safe to repeat and to interrupt: no item is
     asked twice, and a batch whose create call was lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks
     first.
     """
-    with (look_at_workspace if dry else open_workspace)() as ws:
-        words, day = ws.task.words, ws.model.priced_on.isoformat()
+    words, day = ws.task.words, ws.model.priced_on.isoformat()
+    if dry:
+        ws.bring_items()
+        would = Submitted(submit.plan_all(ws, Selection(limit)))
+        document = would.document(ws.model, dry=True)
+        if would.plan.items:
+            said = f"would submit {_sentence(would.plan, day, words)}; no batch was written or sent"
+            return Report(document, said)
+        check_any_items(ws.store, ws.task)
+        return Report(document, _submitted(would, words))
 
-        def announce(plan: BatchPlan) -> None:
-            what = _sentence(plan, day, words) if plan.items else "resuming an earlier run"
-            ws.display.say(f"{ws.model.name}, {what}")
+    def announce(plan: BatchPlan) -> None:
+        what = _sentence(plan, day, words) if plan.items else "resuming an earlier run"
+        ws.display.say(f"{ws.model.name}, {what}")
 
-        if dry:
-            ws.bring_items()
-            sent = Submitted(submit.plan_all(ws, Selection(limit)))
-            if not sent.plan.items:
-                check_any_items(ws.store, ws.task)
-        else:
-            rounds.begin(ws)
-            going = Rounds(ws, limit=limit, judges=False)
-            if pilot is None:
-                tag.check_first(ws, skip=skip_pilot)
-            elif done := tag.run_first(
-                ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=goes_on
-            ):
-                ws.display.say(_pilot_line(done))
-            limit = going.left()
-            sent = going.submit(agree=submit.agreeing(ws, announce=announce, confirm=goes_on), patient=False)
-            if (no_money := going.end().no_money) is not None:
-                raise no_money
-        document = sent.document(ws.model, dry=dry)
-    if dry and sent.plan.items:
-        return Report(document, f"would submit {_sentence(sent.plan, day, words)}; no batch was written or sent")
-    return Report(document, f"{words.make('batch-submit')} asks the rest" if limit == 0 else _submitted(sent, words))
+    rounds.begin(ws)
+    going = Rounds(ws, limit=limit, judges=False)
+    if pilot is None:
+        tagging.check_first(ws, skip=skip_pilot)
+    elif done := tagging.run_first(ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce):
+        ws.display.say(_pilot_line(done))
+    limit = going.left()
+    sent = going.submit(agree=submit.agreeing(ws, announce=announce), patient=False)
+    if (no_money := going.end().no_money) is not None:
+        raise no_money
+    said = f"{words.step('batch-submit')} asks the rest" if limit == 0 else _submitted(sent, words)
+    return Report(sent.document(ws.model, dry=False), said)
 
 
 def _sentence(plan: BatchPlan, priced_on: str, words: Words) -> str:
@@ -106,24 +104,22 @@ def _submitted(sent: Submitted, words: Words) -> str:
         return f"nothing to submit: {words.all_done}"
     if not sent.sent:
         if sent.summary:
-            return f"nothing was submitted: {sent.summary}. Next: {words.make('batch-poll')}"
+            return f"nothing was submitted: {sent.summary}. Next: {words.step('batch-poll')}"
         return "nothing was left to submit: another process took it"
-    after = words.make("batch-poll" if set(sent.sent.values()) != {"rebuilt"} else "status")
+    after = words.step("batch-poll" if set(sent.sent.values()) != {"rebuilt"} else "status")
     return f"submitted {plural(sent.items, words.one, words.many)}: {sent.summary}. Next: {after}"
 
 
-@command("batch-poll")
-def poll_open(
-    *, wait: Annotated[bool, Taken("Wait until all are over, or look once.", names="--wait/--no-wait")] = True
+def batch_poll(
+    ws: OpenWorkspace, *, wait: Annotated[bool, Taken("Wait until all are over, or look once.", bool)] = True
 ) -> Report:
     """Wait until every submitted batch is over, and download its result.
 
     Ctrl-C is safe at any moment; the batch goes on at the API. Exit code 3: the API does not show a batch any more; 4:
     it is unclear whether a batch was created, `batch-submit` finds out.
     """
-    with open_workspace() as ws:
-        report, words = poll.run(ws, wait=wait), ws.task.words
-    return Report(report.document(), _polled(report, words), lambda: _finish_polled(report, words))
+    report, words = poll.run(ws, wait=wait), ws.task.words
+    return Report(report.document(), _polled(report, words), lambda: _raise_all(report.errors(words)))
 
 
 def _polled(report: poll.PollReport, words: Words) -> str:
@@ -139,20 +135,19 @@ def _polled(report: poll.PollReport, words: Words) -> str:
         troubled = report.gone or report.unclear
         return "no batch was downloaded" if troubled else "nothing to poll: no batch is at the API"
     following = "batch-ingest" if report.downloaded else "batch-poll" if report.waiting else ""
-    return f"{'; '.join(parts)}. Next: {words.make(following) if following else words.again}"
+    return f"{'; '.join(parts)}. Next: {words.step(following) if following else words.again}"
 
 
-def _finish_polled(report: poll.PollReport, words: Words) -> None:
-    errors, terminal = report.errors(words), Terminal()
-    for error in errors:
-        terminal.error(error.message)
-        terminal.hint(error.hint)
+def _raise_all(errors: Sequence[FindableError]) -> None:
+    """Raise the first of some errors, once the others are printed."""
+    for error in errors[1:]:
+        Terminal().error(error.message)
+        Terminal().hint(error.hint)
     if errors:
-        sys.exit(errors[0].exit_code)
+        raise errors[0]
 
 
-@command("batch-ingest")
-def ingest_downloaded() -> Report:
+def batch_ingest(ws: OpenWorkspace) -> Report:
     """Judge every line of the downloaded results and write the answers, with scores.
 
     Every request is counted as answered, refused, invalid or missing; failed ones are asked once more in the next
@@ -160,15 +155,14 @@ def ingest_downloaded() -> Report:
     its gates fails the exit code is 6, and the answers are stored anyway.
     """
     documents: list[dict[str, object]] = []
-    as_json = wants_json()
-    with contextlib.ExitStack() as failing, open_workspace() as ws:
+    words, as_json = ws.task.words, wants_json()
+
+    def show(account: IngestSummary) -> None:
+        documents.append(_account_document(account)) if as_json else _show_account(account, words)
+
+    with contextlib.ExitStack() as failing:
         if as_json:  # also if a batch cannot be ingested, the others are in the document
             failing.callback(lambda: print_json(documents))
-        words = ws.task.words
-
-        def show(account: IngestSummary) -> None:
-            documents.append(_account_document(account)) if as_json else _show_account(account, words)
-
         going = Rounds(ws, ingested=show)
         going.ingest()
         report = going.end()
@@ -206,7 +200,7 @@ def _show_account(account: IngestSummary, words: Words) -> None:
     if batch.not_applied:
         terminal.warn(
             f"{plural(batch.not_applied, 'answer')} not applied ({first_few(account.unapplied)}): the {words.one} was "
-            f"removed or answered meanwhile, or is parked: `{words.make('parked')}` says why"
+            f"removed or answered meanwhile, or is parked: `{words.step('parked')}` says why"
         )
     if account.outdated:
         terminal.warn(f"answered for an earlier {words.input}: {first_few(account.outdated, OUTDATED)}")
@@ -228,44 +222,40 @@ def _account_document(account: IngestSummary) -> dict[str, object]:
 
 
 def _finish(report: rounds.Report, words: Words) -> None:
-    """Print which batches failed or need a person, and end with the exit code of that, or of a failed gate."""
+    """Print which batches failed or need a person, and raise what ended it, or that a gate failed."""
     if report.live is not None and report.live.interrupted:
         raise KeyboardInterrupt
     if report.live is not None and report.live.stopped is not None:
         raise report.live.stopped
-    terminal = Terminal()
-    for number, why in report.failed.items():
-        said = f"batch {number} failed at the API ({why})"
-        terminal.error(said) if report.is_down else terminal.warn(f"{said}; its {words.many} were released")
+    failed = [f"batch {number} failed at the API ({why})" for number, why in report.failed.items()]
+    down: list[FindableError] = []
     if report.is_down:
         free = f"; {plural(report.left, words.one, words.many)} can be asked" if report.left else ""
         later = f"nothing more was sent{free}: run it again later" if report.left or report.under_way else ""
-        listed = f"{plural(report.parked, words.one, words.many)} parked: `{words.make('parked')}`"
+        listed = f"{plural(report.parked, words.one, words.many)} parked: `{words.step('parked')}`"
         parts = [later, listed if report.parked else ""]
-        terminal.hint("; ".join(filter(None, parts)) or words.make("status"))
-    _finish_polled(report.polled, words)
-    if report.is_down:
-        sys.exit(4)
+        hint = "; ".join(filter(None, parts)) or words.step("status")
+        down = [RemoteError(said, hint=hint) for said in failed]
+    else:
+        for said in failed:
+            Terminal().warn(f"{said}; its {words.many} were released")
+    _raise_all([*report.polled.errors(words), *down])
     report.check()
 
 
-@command("batch-cancel")
-def cancel_one(number: Annotated[int, Taken(None, COUNT, env="BATCH")]) -> Report:
-    """Cancel batch NUMBER at the API, or release its people if it was never created.
+def batch_cancel(ws: OpenWorkspace, *, batch: Annotated[int, Taken("", COUNT)]) -> Report:
+    """Cancel a batch at the API, or release its people if it was never created.
 
     A batch that the API does not show any more is given up after confirmation.
     """
-    with open_workspace(whole=True) as ws:
-        report = cancel.run(ws, number=number, confirm=confirmed)
-    document = {"batch": report.number, "said": report.said, "next": report.next}
+    report = cancel.run(ws, number=batch)
+    document = {"batch": report.number, "said": report.said, "next": str(report.next)}
     return Report(document, f"batch {report.number}: {report.said}. Next: {report.next}")
 
 
-@command("batches")
-def list_all() -> Report:
+def batches(ws: OpenWorkspace) -> Report:
     """List every batch of every task: number, state, remote name, rows, cost, when it began (UTC), what it took."""
-    with read_workspace(whole=True) as ws:
-        rows, words = list_batches(ws.store, now=ws.now()), ws.task.words
+    rows, words = list_batches(ws.store, now=ws.now()), ws.task.words
 
     def show() -> None:
         headers = ("batch", "task", "state", "remote", "rows", "done", "cost", "begun", "took", "reason")
@@ -273,7 +263,7 @@ def list_all() -> Report:
         shown = [at for at, name in enumerate(headers) if several or name != "task"]
         print_table([headers[at] for at in shown], [[_batch_cells(row)[at] for at in shown] for row in rows])
 
-    none = f"no batches yet. Next: {words.make('batch-submit')}"
+    none = f"no batches yet. Next: {words.step('batch-submit')}"
     return Report([row.document for row in rows], show if rows else none)
 
 
@@ -287,32 +277,25 @@ def _batch_cells(row: BatchSummary) -> tuple[object, ...]:
     )
 
 
-@command("costs")
-def list_costs(*, by: Annotated[str, Taken("Add up by which of these.", click.Choice(KEYS))] = "day") -> Report:
+SPENT = ("batches", "live calls", "tokens in", "tokens out", "cost", "lost calls", "perhaps lost", "under way")
+
+
+def costs(
+    ws: OpenWorkspace, *, by: Annotated[str, Taken("Add up by which of these.", click.Choice(KEYS))] = "day"
+) -> Report:
     """Add up what batches and live calls have cost, by day, task, model or batch.
 
     A day is that of daily budgets. What was sent and ended unseen may have been paid for, and is told apart, as what is
     under way is, at estimates. Embeddings are not counted.
     """
-    with read_workspace(whole=True) as ws:
-        report = accounts.costs(ws.store, ws.tasks, by=by)
+    report = accounts.costs(ws.store, ws.tasks, by=by)
 
     def show() -> None:
-        headers = (
-            "batches",
-            "live calls",
-            "tokens in",
-            "tokens out",
-            "cost",
-            "lost calls",
-            "perhaps lost",
-            "under way",
-        )
         rows = [*report.rows.items(), ("all", report.total)]
         first = "day (US/Pacific)" if by == "day" else by
-        print_table((first, *headers), [(key, *_spent(amounts)) for key, amounts in rows])
+        print_table((first, *SPENT), [(key, *_spent(amounts)) for key, amounts in rows])
 
-    return Report(report.document, show if report.rows else "nothing was sent yet. Next: make preflight")
+    return Report(report.document, show if report.rows else f"nothing was sent yet. Next: {Step('tag', dry=True)}")
 
 
 def _spent(amounts: Amounts) -> tuple[str, ...]:
@@ -322,31 +305,36 @@ def _spent(amounts: Amounts) -> tuple[str, ...]:
     return (*(f"{one:,}" for one in counts), usd(amounts.cost), f"{amounts.lost_calls or '-'}", lost, under_way)
 
 
-@command("tag")
-def main(
+def tag(
+    ws: OpenWorkspace,
     *,
-    mode: Annotated[str, Taken("", click.Choice(tag.MODES))] = "auto",
+    mode: Annotated[str, Taken("", click.Choice(tagging.MODES))] = "auto",
     if_shed: Annotated[
-        str, Taken("What flex shed by DEADLINE: asked by flex still, or otherwise.", click.Choice(tag.SHED))
+        str, Taken("What flex shed by DEADLINE: asked by flex still, or otherwise.", click.Choice(tagging.SHED))
     ] = "wait",
     limit: Limit = None,
     budget: Annotated[float | None, Taken("Most USD that it may spend.", MONEY)] = None,
     deadline: Deadline = None,
     pilot: Pilot = None,
     skip_pilot: SkipPilot = False,
-    wait: Annotated[bool | None, Taken("Poll and ingest batches, too.", names="--wait/--no-wait")] = None,
+    wait: Wait = None,
+    dry: Dry = False,
 ) -> Report:
     """Estimate the cost of tagging, then tag all untagged people by batch, flex or live: the cheapest that is in time.
 
-    Flex are calls at half price, which the API sheds where it is busy, and which are tried again; at full price it asks
-    first, unless MODE=live says so.
+    With --dry it shows cost and time of each way, spends nothing and needs no key. Flex are calls at half price, which
+    the API sheds where it is busy, and which are tried again; at full price it asks first, unless MODE=live says so.
 
     With TASK=passages, or your own task, its items. Nothing more is started if the budget would be exceeded. A killed
     run resumes, and until no item is left its budget holds for `run` and for `tag` without one, too. Above
     FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal. If a quality gate fails, with
     a pilot or without, the exit code is 6, and the answers are stored.
     """
-    wanted = tag.TagOptions(
+    words = ws.task.words
+    if dry:
+        estimated = estimates.run(ws, limit=limit, deadline_s=deadline)
+        return Report(estimated.document(), lambda: _show_estimated(estimated, words))
+    wanted = tagging.TagOptions(
         mode=mode,
         limit=limit,
         budget=budget,
@@ -356,15 +344,12 @@ def main(
         skip_pilot=skip_pilot,
         wait=wait,
     )
-    with open_workspace() as ws:
-        words = ws.task.words
 
-        def announce(estimated: Preflight, mode: str, reason: str) -> None:
-            plan, cost = estimated.going_out(mode)
-            ws.display.say(f"{ws.model.name}: {_asked_about(plan, words)} {mode}, estimated {usd(cost)}; {reason}")
+    def announce(estimated: Preflight, mode: str, reason: str) -> None:
+        plan, cost = estimated.going_out(mode)
+        ws.display.say(f"{ws.model.name}: {_asked_about(plan, words)} {mode}, estimated {usd(cost)}; {reason}")
 
-        report = tag.run(ws, wanted, announce=announce, confirm=goes_on)
-
+    report = tagging.run(ws, wanted, announce=announce)
     return Report(report.document(), lambda: _show_tagged(report, words), lambda: _finish(report, words))
 
 
@@ -373,7 +358,7 @@ def _show_tagged(report: rounds.Report, words: Words) -> None:
         Terminal().say(_pilot_line(report.pilot))
     parked = f", {report.parked:,} parked" if report.parked else ""
     waiting = f"{plural(report.under_way, words.one, words.many)} in batches that are not over"
-    later = f"Next: {words.make('tag WAIT=1')}, or {words.make('run')} now and then"
+    later = f"Next: {words.step('tag WAIT=1')}, or {words.step('run')} now and then"
     if not report.mode:
         print_line(f"nothing to tag: {words.all_done}")
     elif report.ingested:
@@ -398,20 +383,18 @@ def _show_tagged(report: rounds.Report, words: Words) -> None:
         Terminal().warn(f"spent {usd(report.overrun)} more than the budget: an estimate was too low")
 
 
-@command("tag-live")
-def tag_live(*, limit: Limit = None, skip_pilot: SkipPilot = False) -> Report:
+def tag_live(ws: OpenWorkspace, *, limit: Limit = None, skip_pilot: SkipPilot = False) -> Report:
     """Tag all untagged people with a bio now, at full price; with TASK=passages, or your own task, its items.
 
     Keeps to the limits of the model and tier (FINDABLE_RPM, FINDABLE_TPM, FINDABLE_RPD). Safe to repeat and to
     interrupt: no answered item is asked again. Ctrl-C lets running calls finish; a second one does not. If a quality
     gate fails the exit code is 6, and the answers are stored.
     """
-    with open_workspace() as ws:
-        rounds.begin(ws)
-        tag.check_first(ws, skip=skip_pilot)
-        going, words = Rounds(ws, limit=limit), ws.task.words
-        going.ask_live()
-        report = going.end()
+    rounds.begin(ws)
+    tagging.check_first(ws, skip=skip_pilot)
+    going, words = Rounds(ws, limit=limit), ws.task.words
+    going.ask_live()
+    report = going.end()
     return Report(report.live_document(), lambda: _show_live(report, words), lambda: _finish(report, words))
 
 
@@ -435,17 +418,6 @@ def _show_live(report: rounds.Report, words: Words) -> None:
     print_line(f"{', '.join(parts)}; {plural(asked.calls, 'call')}, {usd(asked.cost)}{after}")
     for name, reason in asked.samples:
         Terminal().warn(f"{name}: {reason}")
-
-
-@command("preflight")
-def preflight(*, limit: Limit = None, deadline: Deadline = None) -> Report:
-    """Estimate cost and time of tagging all untagged people, by batch, by flex and live, and recommend one.
-
-    With TASK=passages, or your own task, of asking about its items. Spends nothing and needs no key.
-    """
-    with read_workspace(brings_items=True) as ws:
-        estimated, words = estimates.run(ws, limit=limit, deadline_s=deadline), ws.task.words
-    return Report(estimated.document(), lambda: _show_estimated(estimated, words))
 
 
 def _show_estimated(estimated: Preflight, words: Words) -> None:
@@ -477,8 +449,8 @@ def _way_cells(name: str, mode: ModeEstimate) -> tuple[str, ...]:
     return (name, usd(mode.cost), format_duration(mode.seconds), sends, mode.quota, prices)
 
 
-@command("passages-pilot")
-def try_few(
+def passages_pilot(
+    ws: OpenWorkspace,
     *,
     n: Annotated[int | None, Taken("How many passages to try; 200 without it.", COUNT)] = None,
     seed: Seed = None,
@@ -489,25 +461,22 @@ def try_few(
     The report in DATA/reports has the quality gates, plots, and samples to read; if a gate fails the exit code is 6.
     `passages-backfill` asks about all passages only after a pilot has passed. A killed pilot resumes.
     """
-    with open_workspace(task="passages") as ws:
-        plain, words = ws.task.label if "version" not in ws.settings.sources else None, ws.task.words
-        if no_resume:
-            tag.choose_new_version(ws)
+    plain, words = ws.task.label if "version" not in ws.settings.sources else None, ws.task.words
+    if no_resume:
+        tagging.choose_new_version(ws)
 
-        def announce(plan: BatchPlan) -> None:
-            if plan.items:
-                ws.display.say(f"{ws.extractor}: {_asked_about(plan, words)}, estimated {usd(plan.cost)}")
+    def announce(plan: BatchPlan) -> None:
+        if plan.items:
+            ws.display.say(f"{ws.extractor}: {_asked_about(plan, words)}, estimated {usd(plan.cost)}")
 
-        done = tag.run_pilot(ws, size=n, seed=seed, announce=announce, confirm=goes_on)
-        version = "" if ws.task.label == plain else f" VERSION={ws.task.label}"
+    done = tagging.run_pilot(ws, size=n, seed=seed, announce=announce)
+    after = Step("passages-backfill", version=None if ws.task.label == plain else ws.task.label)
+    is_passed = done.quality is not None and done.quality.passed
 
     def show() -> None:
         for account in done.ingested:
             _show_account(account, words)
-        print_line(
-            _pilot_line(done)
-            + (f". Next: make passages-backfill{version}" if done.quality and done.quality.passed else "")
-        )
+        print_line(_pilot_line(done) + (f". Next: {after}" if is_passed else ""))
 
     return Report(done.document(), show, done.check)
 
@@ -518,12 +487,8 @@ def _pilot_line(done: rounds.Report) -> str:
     return f"pilot {drawn.number} of {drawn.extractor}: {quality.line}. Report: {quality.path}"
 
 
-@command("passages-backfill")
-def ask_all(
-    *,
-    no_resume: NoResume = False,
-    skip_pilot: SkipPilot = False,
-    wait: Annotated[bool, Taken("Go on until all is done.", names="--wait/--no-wait")] = False,
+def passages_backfill(
+    ws: OpenWorkspace, *, no_resume: NoResume = False, skip_pilot: SkipPilot = False, wait: Wait = False
 ) -> Report:
     """Ask about every passage without concepts: download finished batches, submit what the quota allows.
 
@@ -532,33 +497,26 @@ def ask_all(
     under a new version. If a report fails a gate by far, nothing more is sent (exit code 6).
     """
     as_json = wants_json()
-    with open_workspace(task="passages") as ws:
-        if no_resume:
-            tag.choose_new_version(ws)
-        words = ws.task.words
+    if no_resume:
+        tagging.choose_new_version(ws)
+    words = ws.task.words
 
-        def announce(estimated: Preflight, mode: str, _reason: str) -> None:
-            batch, (plan, cost) = estimated.ways["batch"], estimated.going_out(mode)
-            batches = plural(plan.batches, "batch", "batches")
-            takes = f"estimated {usd(cost)}; takes {batch.likely}"
-            ws.display.say(f"{ws.extractor}: {_asked_about(plan, words)} in {batches}, {takes}")
-            for warning in batch.warnings:
-                ws.display.warn(warning)
+    def announce(estimated: Preflight, mode: str, _reason: str) -> None:
+        batch, (plan, cost) = estimated.ways["batch"], estimated.going_out(mode)
+        going_out = f"{_asked_about(plan, words)} in {plural(plan.batches, 'batch', 'batches')}"
+        ws.display.say(f"{ws.extractor}: {going_out}, estimated {usd(cost)}; takes {batch.likely}")
+        for warning in batch.warnings:
+            ws.display.warn(warning)
 
-        report = tag.run(
-            ws,
-            tag.TagOptions(wait=wait, skip_pilot=skip_pilot, backfill=True),
-            announce=announce,
-            confirm=lambda cost: confirmed(for_money("Go on", cost)),
-            ingested=lambda account: None if as_json else _show_account(account, words),
-        )
-
-    def check() -> None:
-        if report.quality is not None:
-            Terminal().say(f"quality: {report.quality.line} ({report.quality.path})")
-        _finish(report, words)
-
-    return Report(report.document(), _backfilled(report, words), check)
+    report = tagging.run(
+        ws,
+        tagging.TagOptions(wait=wait, skip_pilot=skip_pilot, backfill=True),
+        announce=announce,
+        ingested=lambda account: None if as_json else _show_account(account, words),
+    )
+    if report.quality is not None:
+        ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
+    return Report(report.document(), _backfilled(report, words), lambda: _finish(report, words))
 
 
 def _backfilled(report: rounds.Report, words: Words) -> str:
@@ -566,7 +524,5 @@ def _backfilled(report: rounds.Report, words: Words) -> str:
         parked = f" ({report.parked:,} just now)" if report.parked else ""
         return f"{report.extractor}: {words.all_done}{parked}. Next: {words.after}"
     held = f"; {report.held_back}" if report.held_back else ""
-    return (
-        f"{report.extractor}: {report.under_way:,} {words.many} under way, {report.left:,} "
-        f"left{held}. Next: make passages-backfill WAIT=1, or make run TASK={words.many} now and then"
-    )
+    after = f"{Step('passages-backfill', wait=True)}, or {words.step('run')} now and then"
+    return f"{report.extractor}: {report.under_way:,} {words.many} under way, {report.left:,} left{held}. Next: {after}"

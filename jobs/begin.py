@@ -1,101 +1,94 @@
-"""Bring rows in: import a file of people or of passages, a folder of images, add a person, declare a task."""
+"""Bring rows in: import people, passages or a folder of images, add a person, ask about a table, declare a task."""
 
-import shlex
 import sys
 from dataclasses import asdict
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from jobs.command import (
-    COUNT,
-    NAME,
-    PATH,
-    Dry,
-    Map,
-    Report,
-    Taken,
-    command,
-    goes_on,
-    look_at_workspace,
-    make_workspace,
-    wants_json,
-)
+from jobs.command import opened, wants_json
+from jobs.options import COUNT, FILE, NAME, PATH, STREAM, Dry, Map, Report, Sheet, Source, Taken
 from jobs.output import Terminal, plural, print_line, print_table, spinning, usd
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.files import why_not_readable
+from pipeline.core.progress import NoProgress
 from pipeline.core.quotes import shown_value
 from pipeline.core.states import Way
+from pipeline.core.step import Option, Step
+from pipeline.engine.folder import is_free
 from pipeline.images import import_ as images
 from pipeline.ops import status
-from pipeline.workflows import add_expert, new_task
+from pipeline.workflows import add_expert as adding
 from pipeline.workflows import ask as asking
+from pipeline.workflows import new_task as writing
 from pipeline.workflows.preflight import format_duration
 
 if TYPE_CHECKING:
+    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.tables.findings import Finding, FindingGroup, ImportReport
     from pipeline.workflows.ask import AskReport
 
-Strict = Annotated[bool, Taken("Import nothing unless all rows are valid.")]
-List = Annotated[
-    Path | None,
-    Taken("List every rejected row and changed value in this CSV file.", click.Path(path_type=Path, dir_okay=False)),
-]
-Sheet = Annotated[str, Taken("The sheet of an .xlsx file; else the first.", NAME)]
-Source = Annotated[str, Taken("The SELECT's database: its address, or $NAME of a variable; else the workspace's.")]
 BROKEN = 10  # files that are named
+SMALL = 8 << 20  # bytes; a larger file is not read twice, to make no workspace where no row of it can go in
+SUBJECTS = {
+    "experts": ("person", "people", "with a new biography"),
+    "passages": ("passage", "passages", "with another text"),
+}
 
 
-@command("import")
-def main(
-    file: Annotated[Path, Taken(None, PATH, env="EXPERTS")],
+def import_rows(
     *,
+    experts: Annotated[Path | None, Taken("A file of people.", PATH)] = None,
+    from_: Annotated[Path | None, Taken("A file, or a folder of images, of the task TASK.", PATH)] = None,
     map_: Map = "",
-    strict: Strict = False,
-    report: List = None,
+    strict: Annotated[bool, Taken("Import nothing unless all rows are valid.")] = False,
+    report: Annotated[Path | None, Taken("List every rejected row and changed value in this CSV file.", FILE)] = None,
     dry: Dry = False,
     sheet: Sheet = "",
 ) -> Report:
-    """Import the people in FILE: CSV with a header, .xlsx, JSON, JSON lines, or Parquet.
+    """Import people from a file: CSV with a header, .xlsx, JSON, JSON lines, or Parquet; passages with TASK=passages.
 
     One transaction; repeating it changes nothing. Columns are known by their names and by aliases in several languages;
     what only looks alike is named with the MAP= that takes it; others are kept, and come back in an export. Rejected
-    rows and changed values are shown by reason,
-    and listed in --report. Exit code 2 if no row was imported.
+    rows and changed values are shown by reason, and listed in --report. Exit code 2 if no row was imported.
+
+    Texts of passages are kept exactly as given, and a passage with concepts keeps its text. With TASK=images the images
+    below a folder: a file that was moved is known again by its bytes, a changed one is looked at anew, a broken one is
+    kept with the reason.
     """
-    from pipeline.experts import import_ as people
-
+    file, task = (from_, read_settings().task) if experts is None else (experts, "experts")
+    if file is None:
+        raise click.UsageError("name what to import. With make: EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl")
+    if task == "images":
+        return _import_images(file)
+    if task not in SUBJECTS:
+        said = f"rows of the task {task} come from where its file says, and are imported by no command"
+        raise InputError(f"{said}; nothing was imported", hint=f"`{Step('tag', task=task)}` reads them, and asks")
     _check_there(file, "imported")
-    with (look_at_workspace if dry else make_workspace)(task="experts") as ws:
-        done = people.run(ws, file, mapping=map_, strict=strict, report=report, dry=dry, sheet=sheet)
-        return _imported(ws, done, words=("person", "people"), released="with a new biography")
+    run = partial(
+        import_module(f"pipeline.{task}.import_").run,
+        path=file,
+        mapping=map_,
+        strict=strict,
+        report=report,
+        sheet=sheet,
+    )
+    if not dry and file.stat().st_size <= SMALL and is_free(read_settings().data):
+        with opened("look", task=task, display=NoProgress()) as ws:
+            done = run(ws, dry=True)
+        if not done.rows_in:
+            return Report(done.document, lambda: _show_import(done, task), done.check)
+    with opened("look" if dry else "create", task=task) as ws:
+        done = run(ws, dry=dry)
+        return Report(done.document, lambda: _show_import(done, task), done.check, None if dry else _after(ws))
 
 
-@command("import-passages")
-def import_passages(
-    file: Annotated[Path, Taken(None, PATH, env="PASSAGES")],
-    *,
-    map_: Map = "",
-    strict: Strict = False,
-    report: List = None,
-    dry: Dry = False,
-    sheet: Sheet = "",
-) -> Report:
-    """Import the passages in FILE: JSON lines with id, text, and maybe source and metadata; or CSV, .xlsx, Parquet.
-
-    Texts are kept exactly as given. One transaction; repeating it changes nothing. Of duplicate ids the first one
-    counts. A passage with concepts keeps its text; a different one is rejected and listed.
-    Exit code 2 if no passage was imported.
-    """
-    from pipeline.passages import import_ as texts
-
-    _check_there(file, "imported")
-    with (look_at_workspace if dry else make_workspace)(task="passages") as ws:
-        done = texts.run(ws, file, mapping=map_, strict=strict, report=report, dry=dry, sheet=sheet)
-        described = f", {done.described:,} with other metadata" if done.described else ""
-        return _imported(ws, done, words=("passage", "passages"), released="with another text", more=described)
+def _after(ws: "OpenWorkspace") -> Step | None:
+    return None if wants_json() else status.run(ws).next
 
 
 def _check_there(file: Path, what: str) -> None:
@@ -108,27 +101,24 @@ def _check_there(file: Path, what: str) -> None:
         raise InputError(f"{file} {why}; nothing was {what}", hint="check the path")
 
 
-def _imported(ws: Any, done: "ImportReport", **told: Any) -> Report:
-    then = "" if wants_json() or done.dry else status.run(ws).document["next"]
-    return Report(done.document, lambda: _show_import(done, **told), done.check, then)
-
-
-def _show_import(done: "ImportReport", *, words: tuple[str, str], released: str, more: str = "") -> None:
-    terminal = Terminal()
+def _show_import(done: "ImportReport", task: str) -> None:
+    terminal, (one, many, released) = Terminal(), SUBJECTS[task]
+    described = getattr(done, "described", 0)
+    more = f", {described:,} with other metadata" if described else ""
     for group in done.groups.values():
         terminal.warn(_group_line(group) if group.count > 1 else _finding_line(group.examples[0]))
     if done.report is None and any(group.count > len(group.examples) for group in done.groups.values()):
-        terminal.say("note: REPORT=rejects.csv lists all of them (--report)")
-    for note in done.notes:
+        terminal.say(f"note: {Option(report='rejects.csv')} lists all of them")
+    for note in done.notes if done.changes or done.dry or done.groups else ():  # else they were said before
         terminal.say(f"note: {note}")
     if done.rows_in:
         found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.counts.items() if count)
         counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged{more}"
         would, untouched = (" would go", "; nothing was written") if done.dry else ("", "")
-        print_line(f"{plural(done.rows_in, *words)}{would} in: {counts}{'; ' + found if found else ''}{untouched}")
+        print_line(f"{plural(done.rows_in, one, many)}{would} in: {counts}{'; ' + found if found else ''}{untouched}")
     if done.released:
         would = "would be " if done.dry else ""
-        print_line(f"{plural(done.released, *words)} {would}unparked, to be asked again {released}")
+        print_line(f"{plural(done.released, one, many)} {would}unparked, to be asked again {released}")
 
 
 def _group_line(group: "FindingGroup") -> str:
@@ -146,20 +136,12 @@ def _finding_line(finding: "Finding") -> str:
     return f"{finding.kind.value}: {where}: {finding.reason}{value}{whose}"
 
 
-@command("import-images")
-def import_images(folder: Annotated[Path, Taken(None, PATH)]) -> Report:
-    """Import the images below FOLDER: paths, sizes, when they were taken.
-
-    Repeating it changes nothing; a file that was moved is known again by its bytes, and a changed one is looked at
-    anew. Links are not followed. A broken file is kept with the reason, and is not tried again until its bytes change.
-    Exit code 2 if there is no image.
-    """
+def _import_images(folder: Path) -> Report:
     images.check_folder(folder)
-    with make_workspace(task="images") as ws:
+    with opened("create", task="images") as ws:
         done = images.run(ws, folder)
         ws.bring_items()
-        then = "" if wants_json() else status.run(ws).document["next"]
-    return Report(done.document, lambda: _show_images(done), done.check, then)
+        return Report(done.document, lambda: _show_images(done), done.check, _after(ws))
 
 
 def _show_images(done: images.ImagesImportReport) -> None:
@@ -167,7 +149,9 @@ def _show_images(done: images.ImagesImportReport) -> None:
     for one in done.broken_files[:BROKEN]:
         terminal.warn(f"broken: {one['path']}: {one['reason']}")
     if done.broken > BROKEN:
-        terminal.say(f"note: {done.broken - BROKEN:,} more are broken; JSON=1 and `assets.problem` tell of them")
+        terminal.say(
+            f"note: {done.broken - BROKEN:,} more are broken; {Option(json=True)} and `assets.problem` tell of them"
+        )
     if done.gone:
         terminal.say(f"note: {plural(done.gone, 'image is', 'images are')} not there any more, and not asked about")
     for why, count in done.left_out.items():
@@ -179,29 +163,28 @@ def _show_images(done: images.ImagesImportReport) -> None:
         print_line(f"{plural(done.released, 'image')} unparked, to be asked again with other bytes")
 
 
-@command("add-expert")
-def add_one(
-    file: Annotated[Path, Taken(None, click.Path(path_type=Path, allow_dash=True), env="EXPERT")],
+def add_expert(
     *,
+    expert: Annotated[Path, Taken("", STREAM)],
     map_: Map = "",
     mode: Annotated[str, Taken("", click.Choice(("live", "priority")))] = "live",
 ) -> Report:
-    """Add the person in FILE (JSON; `-` reads standard input; a list adds several) and tag them now.
+    """Add the person in a file (JSON; `-` reads standard input; a list adds several) and tag them now.
 
     With --mode priority the call goes before others, at up to twice the price.
 
-    Fields are known by the names that `make import` knows; what only looks alike is named with the MAP= that takes it.
-    If Gemini fails, the person is saved untagged and due: the next `make run`, `make tag`, `make tag-live` or
-    `make batch-submit` asks about them, and `make status` shows the outcome.
+    Fields are known by the names that `import` knows; what only looks alike is named with the MAP= that takes it. If
+    Gemini fails, the person is saved untagged and due: the next `run`, `tag` or `batch-submit` asks about them, and
+    `status` shows the outcome.
     """
-    if str(file) != "-":
-        _check_there(file, "stored")
-    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    with make_workspace(task="experts") as ws, spinning() as spin:
-        added = add_expert.run(
+    if str(expert) != "-":
+        _check_there(expert, "stored")
+    data = sys.stdin.buffer.read() if str(expert) == "-" else expert.read_bytes()
+    with opened("create", task="experts") as ws, spinning() as spin:
+        added = adding.run(
             ws,
             data,
-            name=str(file),
+            name=str(expert),
             mapping=map_,
             way=Way(mode),
             on_tagging=lambda name: spin(f"Generating tags… {name}"),
@@ -209,30 +192,29 @@ def add_one(
     return Report([asdict(one) for one in added], lambda: _show_added(added))
 
 
-def _show_added(added: list[add_expert.AddedExpert]) -> None:
+def _show_added(added: list[adding.AddedExpert]) -> None:
     rows = [(one.username, one.name, ", ".join(one.tags) or "-", one.findability_score) for one in added]
     print_table(("username", "name", "tags", "score"), rows)
     for one in added:
         if one.parked:
             Terminal().warn(f"{one.username} is saved without tags and parked: {one.parked}")
         elif one.problem:
-            Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: `make tag-live`")
+            Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: `{Step('tag')}`")
         elif one.took_s is not None:
             Terminal().say(f"{one.username} tagged in {one.took_s:.1f} s")
     if any(one.tags for one in added):
-        print_line("Not searchable until the next build. Next: make index")
+        print_line(f"Not searchable until the next build. Next: {Step('index')}")
     else:
-        print_line("People without tags cannot be searched. Next: make status")
+        print_line(f"People without tags cannot be searched. Next: {Step('status')}")
 
 
-@command("ask")
-def ask_some(
-    from_: Annotated[str, Taken(None, NAME, metavar="FROM")],
+def ask(
     *,
-    q: Annotated[str, Taken("What is asked about each row.", NAME, "-q", metavar="QUESTION")],
+    from_: Annotated[str, Taken("", NAME)],
+    q: Annotated[str, Taken("What is asked about each row.", NAME, metavar="QUESTION")],
     fields: Annotated[str, Taken("What an answer is of, such as 'tone: praise|blame; reason: quote; year: int'.")] = "",
     name: Annotated[str, Taken("Keep the question as tasks/NAME.py.")] = "",
-    n: Annotated[int, Taken("How many rows are asked about.", COUNT, "-n")] = asking.FEW,
+    n: Annotated[int, Taken("How many rows are asked about.", COUNT)] = asking.FEW,
     sheet: Sheet = "",
     source: Source = "",
 ) -> Report:
@@ -245,17 +227,16 @@ def ask_some(
     """
     data = read_settings().data
     wanted = asking.prepared(from_, q, fields=fields, name=name, data=data, sheet=sheet, source=source)
-    with make_workspace(task="experts") as ws:
+    with opened("create", task="experts") as ws:
 
         def announce(count: int, cost: float) -> None:
             ws.display.say(f"{ws.model.name}: {plural(count, 'row')}, estimated {usd(cost)}")
 
-        report = asking.run(ws, wanted, size=n, announce=announce, confirm=goes_on)
-    given = {"FROM": from_, "SHEET": sheet, "SOURCE": source, "Q": q, "FIELDS": fields}
-    given["NAME"] = new_task.name_for(from_)
-    again = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items() if value)
-    after = f"make tag TASK={name}" if report.is_kept else f"make ask {again}"
-    return Report(report.document, lambda: _show_asked(report), report.tried.check, hint=after)
+        report = asking.run(ws, wanted, size=n, announce=announce)
+    given = {"from": from_, "sheet": sheet, "source": source, "q": q, "fields": fields}
+    again = {name: value for name, value in given.items() if value} | {"name": writing.name_for(from_)}
+    after = Step("tag", task=name) if report.is_kept else Step("ask", **again)
+    return Report(report.document, lambda: _show_asked(report), report.tried.check, after)
 
 
 def _show_asked(report: "AskReport") -> None:
@@ -272,10 +253,9 @@ def _show_asked(report: "AskReport") -> None:
     print_line(f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {kept}")
 
 
-@command("new-task")
-def write_task(
-    name: Annotated[str, Taken()],
+def new_task(
     *,
+    name: Annotated[str, Taken()],
     from_: Annotated[
         str,
         Taken("The rows to ask about: a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database."),
@@ -288,13 +268,13 @@ def write_task(
     The columns of the key and of the text are guessed by their names and what stands in them, and the guess is told;
     edit the file where it is wrong. Nothing is overwritten. A workspace is made where there is none.
     """
-    new = new_task.prepared(name, from_, data=read_settings().data, sheet=sheet, source=source)
-    with make_workspace(task="experts") as ws:
-        written = new_task.run(ws, new)
+    new = writing.prepared(name, from_, data=read_settings().data, sheet=sheet, source=source)
+    with opened("create", task="experts") as ws:
+        written = writing.run(ws, new)
 
     def show() -> None:
         for note in written.guess.notes:
             print_line(note)
         print_line(f"{written.path} is written: the question, the answer and the prompt are yours to change")
 
-    return Report(written.document, show, hint=f"make try TASK={name}")
+    return Report(written.document, show, hint=Step("try", task=name))

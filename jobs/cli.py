@@ -5,15 +5,15 @@ from typing import Any
 
 import click
 
-from jobs.commands import COMMANDS, NAMES, command_of
+from jobs.commands import COMMANDS, EVERY
 from jobs.ends import exit_on_error, flush, interruptible
 from jobs.output import begin_output
-from jobs.variables import nearest
+from jobs.variables import begin_form, nearest, take_short_names
 from pipeline.core import __version__
 
 
 class Commands(click.Group):
-    """A group that lists and finds its commands by `COMMANDS`."""
+    """A group that lists and finds its commands by the table."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run as a program: start no threads for products of large matrices."""
@@ -27,20 +27,26 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the list of commands from the table; click would import all of them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import one command's module."""
-        return command_of(cmd_name) if cmd_name in NAMES else None
+        from jobs.command import ClickCommand
+
+        if cmd_name not in EVERY:
+            return None
+        begin_form(cmd_name)
+        take_short_names(EVERY[cmd_name])
+        return ClickCommand(cmd_name, EVERY[cmd_name])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that was named, by one word or two; where there is none, say which may have been meant."""
-        if "-".join(args[:2]) in NAMES:
+        if "-".join(args[:2]) in EVERY:
             args = ["-".join(args[:2]), *args[2:]]
-        if args and not args[0].startswith("-") and args[0] not in NAMES:
-            meant = nearest(args[0], NAMES)
+        if args and not args[0].startswith("-") and args[0] not in EVERY:
+            meant = nearest(args[0], EVERY)
             raise click.UsageError(f"unknown command {args[0]!r}" + (f"; did you mean {meant}?" if meant else ""), ctx)
         return super().resolve_command(ctx, args)
 
@@ -62,8 +68,8 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """Send a table of people through Gemini's Batch API and make them findable.
+    """Ask Gemini about every row of a table, and make the answers findable.
 
-    The everyday loop: import, batch-submit, batch-poll, batch-ingest, index, search. `make help` lists the same
+    The everyday loop: import, tag, index, search; or batch-submit, batch-poll, batch-ingest. `make help` lists the same
     commands as make targets; `findable COMMAND --help` says what each takes.
     """

@@ -1,78 +1,153 @@
-"""List the commands of `findable` by name; a command's module is imported only when it is used."""
+"""The table of commands: what each is, how its workspace is opened, and whether a page may carry it out.
 
-import copy
+The parameters of a command's function are its options. From them come the command of `findable`, the target and the
+variables of make (their names in capitals), the page's form and `POST /api/<command>`, and docs/commands.md. A module
+of `jobs` is imported only when a command of it is used.
+"""
+
 import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import click
+if TYPE_CHECKING:
+    import click
 
-from pipeline.core.settings import PREFIX
 
-COMMANDS = {  # by name: the module in jobs (and a function of it that is not `main`), and a summary for the list
-    "demo": ("demo", "Run the whole chain on invented data, on the local engine."),
-    "ask": ("begin:ask_some", "Ask about a few rows of any table, and price the rest."),
-    "verify-gemini": ("keep:verify_api", "Meet the API with five rows, and report what it does."),
-    "new-task": ("begin:write_task", "Write the file of a task of your own, for a table."),
-    "try": ("show:try_some", "Ask about a few rows, and show what goes out and comes back."),
-    "import": ("begin", "Import people from a CSV, JSON or JSON lines file."),
-    "import-images": ("begin:import_images", "Import the images below a folder."),
-    "preflight": ("asking:preflight", "Estimate cost and time of tagging, before it is spent."),
-    "tag": ("asking", "Tag all untagged people, live or by batch."),
-    "run": ("keep:do_due", "Do once whatever is due; for cron."),
-    "batch-submit": ("asking:submit_open", "Submit batches for all untagged people with a bio."),
-    "batch-poll": ("asking:poll_open", "Wait until every batch is over, and download results."),
-    "batch-ingest": ("asking:ingest_downloaded", "Judge every result line and write the answers."),
-    "batches": ("asking:list_all", "List every batch: state, remote name, rows, cost, times."),
-    "costs": ("asking:list_costs", "Add up what was spent, by day, task, model or batch."),
-    "batch-cancel": ("asking:cancel_one", "Cancel a batch and release its people."),
-    "score": ("items:score_again", "Recompute all findability scores."),
-    "index": ("search:build_index", "Rebuild the search index from all tagged people."),
-    "search": ("search", "Find the experts nearest to a question."),
-    "add-expert": ("begin:add_one", "Add one person from a JSON file, tagged at once."),
-    "items": ("items", "List items by a part of their name, in any state."),
-    "tags": ("items:edit_tags", "List the tags of people, merge them, or edit those of one."),
-    "show": ("show", "Show everything known about one person, or any item."),
-    "log": ("show:list_requests", "List the newest requests, and what came of each."),
-    "export": ("items:export_all", "Write all experts with tags and scores to a file."),
-    "status": ("items:show_status", "Show the state of the workspace, and the next command."),
-    "qc": ("keep:measure", "Measure the answers again, and write the report."),
-    "parked": ("keep:list_parked", "List people who failed for good, with the reason."),
-    "versions": ("keep:list_versions", "List every version of answers: rows, dates, cost."),
-    "rollback": ("keep:rollback", "Take back the answers of one version."),
-    "best-concepts": ("show:best_concepts", "Print the preferred concepts of one passage, or of all."),
-    "doctor": ("keep:check", "Check the workspace against itself and the backend."),
-    "forget": ("keep:forget_one", "Remove one person everywhere."),
-    "backup": ("keep:make_backup", "Copy the whole workspace while other commands run."),
-    "restore": ("keep:restore_backup", "Put a backup into a new folder, or into PostgreSQL."),
-    "clean": ("keep:clean_up", "Remove old files and builds that nothing needs."),
-    "eval": ("search:measure_search", "Measure the search with judged questions."),
-    "web": ("serve:serve_page", "Serve the page: see, search, add, rebuild."),
-    "emulator": ("serve:serve_engine", "Serve Gemini's protocol from the local engine."),
-    "prices": ("prices:list_prices", "List prices and limits of the models, with sources."),
-    "settings": ("prices:list_settings", "List every setting, its value, and where it came from."),
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    `where` is the module of `jobs` and the function; `takes` are the options that stand without their name too. What
+    `opens` a workspace is read, write (where a database is), create, or bring (write for a task whose rows come with
+    it, else read); empty, the function does it, and gets none. `dry` is that with `--dry`, and with one of `writes` it
+    is write. `task` is the one that it is about, whatever TASK says; with `task_if` only where that option is given.
+    `names` are those of options under another name, `fixed` what an alias says.
+    """
+
+    where: str
+    summary: str
+    takes: tuple[str, ...] = ()
+    opens: str = ""
+    dry: str = ""
+    writes: tuple[str, ...] = ()
+    task: str | None = None
+    task_if: str = ""
+    whole: bool = False  # it is about the whole workspace, also where TASK was never used in it
+    json: bool = True
+    api: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """Return the function, whose module is imported."""
+        module, _, name = self.where.partition(":")
+        found: Callable[..., Any] = getattr(importlib.import_module(f"jobs.{module}"), name)
+        return found
+
+    @cached_property
+    def params(self) -> "list[click.Parameter]":
+        """Return what it takes."""
+        from jobs.options import params_of
+
+        return params_of(self.function, self.takes, dict(self.names), self.fixed)
+
+    @property
+    def variables(self) -> "dict[str, click.Parameter]":
+        """Return what it takes by the variables of make."""
+        return {str(one.envvar).removeprefix("FINDABLE_"): one for one in self.params}
+
+
+COMMANDS = {
+    "import": Command("begin:import_rows", "Import people, passages or images, from a file or a folder.", ("experts",)),
+    "new-task": Command("begin:new_task", "Write the file of a task of your own, for a table.", ("name",)),
+    "ask": Command("begin:ask", "Ask about five rows of your own table, and price the rest.", ("from",)),
+    "try": Command("show:try_", "Ask about a few rows; show what goes out and comes back.", opens="write", api=True),
+    "tag": Command(
+        "asking:tag", "Ask about all that are open, by batch or live.", opens="write", dry="bring", api=True
+    ),
+    "status": Command("items:status", "Show where everything stands, and what to type next.", opens="read", api=True),
+    "index": Command("search:index", "Rebuild the search index.", opens="write", api=True),
+    "search": Command("search:search", "Find what fits a question best.", ("q",), opens="read", api=True),
+    "show": Command(
+        "show:show",
+        "Show all about one, or the newest requests.",
+        ("expert",),
+        "read",
+        task="experts",
+        task_if="expert",
+    ),
+    "export": Command("items:export", "Write rows and answers to a file.", ("to",), opens="read"),
+    "web": Command("serve:web", "Serve the page: see, search, add, correct.", json=False),
+    "doctor": Command(
+        "keep:doctor", "Check the workspace against itself and the backend.", opens="read", whole=True, api=True
+    ),
+    "batch-submit": Command(
+        "asking:batch_submit", "Submit batches for all that are open.", opens="write", dry="look", api=True
+    ),
+    "batch-poll": Command("asking:batch_poll", "Wait for batches, download results.", opens="write", api=True),
+    "batch-ingest": Command("asking:batch_ingest", "Judge results, write the answers.", opens="write", api=True),
+    "add-expert": Command("begin:add_expert", "Add one person from a JSON file, tagged at once.", ("expert",)),
+    "demo": Command("demo:demo", "Run the whole chain on invented data, on the local engine.", json=False),
+    "verify-gemini": Command(
+        "keep:verify_gemini", "Meet the API with five rows, and report what it does.", opens="create", whole=True
+    ),
+    "run": Command("keep:run", "Do once whatever is due; for cron."),
+    "batches": Command("asking:batches", "List batches and live runs.", opens="read", whole=True, api=True),
+    "batch-cancel": Command(
+        "asking:batch_cancel", "Cancel a batch, or give it up.", ("batch",), "write", whole=True, api=True
+    ),
+    "costs": Command("asking:costs", "Add up what was spent.", opens="read", whole=True, api=True),
+    "items": Command("items:items", "List rows, or count them; filter, sort, write them.", ("find",), "read", api=True),
+    "tags": Command(
+        *("items:tags", "List the tags of people; merge them, or edit those of one.", (), "read"),
+        writes=("merge", "undo", "add", "remove", "rename"),
+        task="experts",
+        api=True,
+    ),
+    "qc": Command("keep:qc", "Measure the answers, and write the report.", opens="read", api=True),
+    "parked": Command("keep:parked", "List those that failed for good, and why.", opens="read", api=True),
+    "unpark": Command("keep:unpark", "Let parked ones be asked again.", ("expert",), "write", api=True),
+    "versions": Command("keep:versions", "List every version of answers.", opens="read", api=True),
+    "rollback": Command("keep:rollback", "Take back the answers of one version.", ("extractor",)),
+    "eval": Command("search:measure", "Measure the search with judged questions.", ("queries", "qrels"), "read"),
+    "forget": Command(
+        "keep:forget", "Remove one person or row everywhere.", ("expert",), "write", task="experts", task_if="expert"
+    ),
+    "backup": Command("keep:backup", "Copy the whole workspace.", ("to",), opens="read", whole=True),
+    "restore": Command("keep:restore", "Put a backup into a new folder, or into PostgreSQL.", ("from",)),
+    "clean": Command(
+        "keep:clean", "Remove old files and builds that nothing needs.", (), "write", "read", whole=True, api=True
+    ),
+    "emulator": Command("serve:emulator", "Serve Gemini's protocol from the local engine.", json=False),
+    "prices": Command("prices:prices", "List prices and limits of the models."),
+    "settings": Command("prices:settings", "List settings, their values, and where from."),
 }
 
-ALIASES = {  # other names for what the commands above do, of one task behind a colon, which no help lists
-    "import-passages": "begin:import_passages",
-    "passages-pilot": "asking:try_few",
-    "passages-backfill": "asking:ask_all",
-    "passages-status": "items:show_status:passages",
-    "tag-live": "asking:tag_live",
-    "people": "items:main:experts",
-    "unpark": "keep:unpark",
+NO_FILE = {"experts": None, "map_": "", "strict": False, "report": None, "dry": False, "sheet": ""}
+ALIASES = {  # other names for what the commands above do, which no help lists
+    "import-images": replace(
+        COMMANDS["import"], takes=("folder",), task="images", names={"from_": "folder"}, fixed=NO_FILE
+    ),
+    "import-passages": replace(
+        COMMANDS["import"], takes=("passages",), task="passages", names={"from_": "passages"}, fixed={"experts": None}
+    ),
+    "preflight": replace(COMMANDS["tag"], opens="bring", fixed={"dry": True}),
+    "tag-live": Command("asking:tag_live", "Ask about all that are open now, at full price.", opens="write"),
+    "passages-pilot": Command(
+        "asking:passages_pilot", "Ask about a few passages, and judge them.", opens="write", task="passages", api=True
+    ),
+    "passages-backfill": Command(
+        "asking:passages_backfill", "Ask about all passages, by batch.", opens="write", task="passages", api=True
+    ),
+    "passages-status": replace(COMMANDS["status"], task="passages"),
+    "people": replace(COMMANDS["items"], task="experts"),
+    "log": replace(COMMANDS["show"], takes=(), task=None, fixed={"expert": None, "item": None}),
+    "score": Command("items:score", "Compute anew what follows from rows.", opens="write"),
+    "best-concepts": Command(
+        "show:best_concepts", "Print the preferred concepts.", ("passage",), "read", task="passages"
+    ),
 }
-NAMES = (*COMMANDS, *ALIASES)
-
-
-def command_of(name: str) -> click.Command:
-    """Return a command by its name; its module is imported."""
-    module, member, task, *_ = *(ALIASES.get(name) or COMMANDS[name][0]).split(":"), "", ""
-    command: click.Command = getattr(importlib.import_module(f"jobs.{module}"), member or "main")
-    if task:
-        command = copy.copy(command)
-        command.name, command.context_settings = name, {"obj": task}
-    return command
-
-
-def variables_of(command: click.Command) -> dict[str, click.Parameter]:
-    """Return a command's parameters by the variables that make takes for them."""
-    return {one.envvar.removeprefix(PREFIX): one for one in command.params if isinstance(one.envvar, str)}
+EVERY = {**COMMANDS, **ALIASES}

@@ -2,51 +2,55 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from jobs.cli import main as findable
-from jobs.command import command
 from jobs.output import Terminal, print_text
-from jobs.variables import GIVEN, OPTIONS, as_typed, read_settings
+from jobs.variables import GIVEN, read_settings
 from pipeline.core.settings import PREFIX, Settings
+from pipeline.core.step import Step, current_form, write_as
 
-SAMPLE = Path(__file__).parents[1] / "data" / "sample"
-STEPS: tuple[tuple[str, dict[str, str]], ...] = (
-    ("import", {"EXPERTS": f"{SAMPLE}/experts.csv"}),
-    *((target, {}) for target in ("batch-submit", "batch-poll", "batch-ingest", "index")),
-    ("add-expert", {"EXPERT": f"{SAMPLE}/new_expert.json"}),
-    ("index", {}),
-    *(("search", {"Q": asked, "K": "3"}) for asked in ("sign language interpreter", "help me restore a wooden boat")),
-    ("status", {}),
-    ("import-passages", {"PASSAGES": f"{SAMPLE}/passages.jsonl"}),
-    ("passages-pilot", {"N": "4"}),
-    ("passages-backfill", {"WAIT": "1", "YES": "1"}),
-    ("tag", {"TASK": "passages", "VERSION": "passage-concepts@2", "LIMIT": "3", "MODE": "live"}),  # beside the first
-    ("index", {"TASK": "passages"}),
-    ("search", {"TASK": "passages", "Q": "how is wood bent for a boat?", "K": "2"}),
-    ("import-images", {"FOLDER": f"{SAMPLE}/photos"}),
-    ("tag", {"TASK": "images", "MODE": "live"}),
-    ("index", {"TASK": "images"}),
+SAMPLE = Path(os.path.relpath(Path(__file__).parents[1] / "data" / "sample"))
+PASSAGES, IMAGES = "passages", "images"
+STEPS = (
+    Step("import", experts=SAMPLE / "experts.csv"),
+    *(Step(command) for command in ("batch-submit", "batch-poll", "batch-ingest", "index")),
+    Step("add-expert", expert=SAMPLE / "new_expert.json"),
+    Step("index"),
+    Step("search", q="sign language interpreter", k=3),
+    Step("status"),
+    Step("import-passages", passages=SAMPLE / "passages.jsonl"),
+    Step("passages-pilot", n=4),
+    Step("passages-backfill", wait=True, yes=True),
+    Step("tag", task=PASSAGES, version="passage-concepts@2", limit=3, mode="live"),  # beside the first
+    Step("index", task=PASSAGES),
+    Step("search", task=PASSAGES, q="how is wood bent for a boat?", k=2),
+    Step("import-images", folder=SAMPLE / "photos"),
+    Step("tag", task=IMAGES, mode="live"),
+    Step("index", task=IMAGES),
+    Step("search", q="help me restore a wooden boat", k=3),
 )
 
 
-@command("demo", has_json=False)
-def main() -> None:
+def demo() -> None:
     """Import 150 invented people, tag, score, index, add one more, and search; then passages and images, all locally.
 
     Removes `demo/` in the workspace and uses it anew; reads no key, and nothing leaves this machine.
     """
-    yours = as_typed("make import EXPERTS=people.csv")
+    yours = str(Step("import", experts="people.csv"))
     data = read_settings().data / "demo"
     _start_afresh(data)
-    click.get_current_context().find_root().meta[OPTIONS["data"]] = str(data)  # what is typed below is about the demo
-    for target, values in STEPS:
-        _run(target, **values)
+    form = replace(current_form(), places={"data": str(data)})  # what is typed below is about the demo
+    for step in STEPS:
+        write_as(form)
+        _run(step, data)
+    write_as(form)
     print_text("\nThat was the whole chain on what we invented. Look further in it, or begin with yours:")
-    print_text("  " + as_typed('make search Q="who knows water law"') + f"\n  {yours}")
-    print_text("All of it as a page in the browser:\n  " + as_typed("make web"))
+    print_text(f"  {Step('search', q='who knows water law')}\n  {yours}")
+    print_text(f"All of it as a page in the browser:\n  {Step('web')}")
 
 
 def _start_afresh(data: Path) -> None:
@@ -65,12 +69,11 @@ def _start_afresh(data: Path) -> None:
     os.environ.update({PREFIX + name: value for name, value in fixed.items()})
 
 
-def _run(target: str, **values: str) -> None:
-    shown = {name: os.path.relpath(value) if Path(value).is_absolute() else value for name, value in values.items()}
-    words = [f'{name}="{value}"' if " " in value else f"{name}={value}" for name, value in shown.items()]
+def _run(step: Step, data: Path) -> None:
     Terminal().say("")
-    click.secho(f"$ {as_typed(' '.join(['make', target, *words]))}", bold=True)
-    os.environ.update(given := {PREFIX + name: value for name, value in values.items()})
-    findable.main(args=[target, "--data", os.environ[f"{PREFIX}DATA"]], standalone_mode=False)
+    click.secho(f"$ {step}", bold=True)
+    given = {PREFIX + name.upper(): str(value) for name, value in step.options.items()}
+    os.environ.update(given)
+    findable.main(args=[step.command, "--data", str(data)], standalone_mode=False)
     for name in given:
         del os.environ[name]

@@ -16,9 +16,10 @@ from typing import NoReturn
 import click
 
 from jobs.output import Terminal, has_printed_json, print_json
-from jobs.variables import as_typed, read_settings
+from jobs.variables import program, read_settings
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import KEY_NAMES, PREFIX
+from pipeline.core.step import Option
 
 NO_MEMORY = ("there is not enough memory; what was finished is kept", "end other programs, then run it again")
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
@@ -60,7 +61,7 @@ def exit_on_error(words: Sequence[str]) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
         if _signals:  # some libraries in C raise an error of their own where a signal strikes them
             fail(*STOPPED, INTERRUPTED)
-        fail(_bug(error), "--debug shows the traceback; what was finished is kept", BUG)
+        fail(_bug(error), f"{Option(debug=True)} shows the traceback; what was finished is kept", BUG)
 
 
 def code_of(error: BaseException) -> int:
@@ -144,13 +145,13 @@ def _os_words(error: OSError | MemoryError) -> tuple[str, str]:
 
 def _help_of(error: click.UsageError) -> str:
     if error.ctx is None or error.ctx.parent is None:
-        return "`findable --help` lists the commands"
-    return f"`findable {error.ctx.info_name} --help` lists what it takes"
+        return f"`{program()} --help` lists the commands"
+    return f"`{program()} {error.ctx.info_name} --help` lists what it takes"
 
 
 def _fail(message: str, hint: str, code: int, *, debug: bool, as_json: bool) -> NoReturn:
     if as_json and not has_printed_json():
-        print_json({"error": message, "hint": as_typed(hint), "exit_code": code})
+        print_json({"error": message, "hint": hint, "exit_code": code})
     terminal = Terminal()
     if debug:
         from pipeline.core.redact import redact

@@ -9,35 +9,38 @@ from typing import Annotated, Any
 
 import click
 
-from jobs.command import (
+from jobs.command import wants_json
+from jobs.options import (
     COUNT,
     LARGEST,
     NAME,
-    NUMBER,
     PATH,
+    STREAM,
     VERSION,
     Count,
+    Expert,
+    MaxScore,
     MinScore,
+    Overwrite,
     Report,
     Tag,
     Taken,
     Version,
-    command,
-    open_workspace,
-    read_workspace,
-    wants_json,
+    Where,
 )
 from jobs.output import Terminal, plural, print_fields, print_line, print_table, raw_writer, usd
 from jobs.show import edit_cells
-from jobs.variables import as_typed, is_by_make, read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage
-from pipeline.core.settings import BUILT_IN
 from pipeline.core.states import fate_of
+from pipeline.core.step import Option, Step
 from pipeline.engine.task import ExportWanted
-from pipeline.experts import tags
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.experts import tags as editing
 from pipeline.experts.tags import Document, TagChange
-from pipeline.ops import export, items, status
+from pipeline.ops import export as exporting
+from pipeline.ops import items as listing
+from pipeline.ops import status as standing
 
 SHOWN = 60  # characters of a text on a terminal
 SHORTER = {"job_title": "title", "findability_score": "score"}  # as in the table of a search
@@ -46,38 +49,23 @@ FEW = 10  # merges that are shown
 DUE = 5  # people that are shown; --json has more
 WORDS = {"no_bio": "without a bio (cannot be searched)", "with_concepts": "with concepts"}  # programs read the keys
 
-Find = Annotated[tuple[str, ...], Taken(None, NAME)]
-State = Annotated[str | None, Taken("Only those in this state, such as untagged or parked.")]
-MaxScore = Annotated[float | None, Taken("Only with this score or a lower one.", NUMBER)]
-Where = Annotated[
-    str, Taken("Only those of which it holds: stars < 3 AND NOT verdict = 'praise'.", metavar="CONDITION")
-]
-Sort = Annotated[str | None, Taken("By this column; -COLUMN has the largest first.")]
-Fields = Annotated[str, Taken("Show these columns.", metavar="NAME,…")]
-After = Annotated[str | None, Taken("Go on behind this id, as the page before says.", NAME)]
-PageLimit = Annotated[int, Taken("Show at most this many.", COUNT)]
-Counts = Annotated[bool, Taken("Count them by state, tag and version instead.")]
-To = Annotated[Path | None, Taken("Write them all to this file, as CSV.", PATH)]
-Overwrite = Annotated[bool, Taken("Replace the file TO, if it is there.")]
-Of = Annotated[str | None, Taken("Only what one version answered.", VERSION)]
 
-
-@command("items")
-def main(
-    find: Find = (),
+def items(
+    ws: OpenWorkspace,
     *,
-    state: State = None,
+    find: Annotated[tuple[str, ...], Taken("Words that it holds.", NAME)] = (),
+    state: Annotated[str | None, Taken("Only those in this state, such as untagged or parked.")] = None,
     tag: Tag = "",
-    extractor: Of = None,
+    extractor: Annotated[str | None, Taken("Only what one version answered.", VERSION)] = None,
     min_score: MinScore = None,
     max_score: MaxScore = None,
     where: Where = "",
-    sort: Sort = None,
-    fields: Fields = "",
-    after: After = None,
-    limit: PageLimit = PAGE,
-    counts: Counts = False,
-    to: To = None,
+    sort: Annotated[str | None, Taken("By this column; -COLUMN has the largest first.")] = None,
+    fields: Annotated[str, Taken("Show these columns.", metavar="NAME,…")] = "",
+    after: Annotated[str | None, Taken("Go on behind this id, as the page before says.", NAME)] = None,
+    limit: Annotated[int, Taken("Show at most this many.", COUNT)] = PAGE,
+    counts: Annotated[bool, Taken("Count them by state, tag and version instead.")] = False,
+    to: Annotated[Path | None, Taken("Write them all to this file, as CSV.", PATH)] = None,
     overwrite: Overwrite = False,
 ) -> Report:
     """List items that hold all words of FIND, or all items, whatever their state; those of TASK=.
@@ -89,15 +77,14 @@ def main(
     """
     which = ItemFilter(find, state, _names(tag), extractor, min_score, max_score, where)
     told: Any = {"sort": sort, "fields": _names(fields) or None}
-    with read_workspace() as ws:
-        found, word = items.run(ws), ws.task.words.one
-        if to is not None:
-            done = found.export(to, which, overwrite=overwrite, **told)
-            return Report(asdict(done), f"{plural(done.count, done.word)} written to {done.path}")
-        if counts:
-            counted = found.counts(which)
-            return Report(counted.document, lambda: _show_counts(counted))
-        page = found.page(which, limit=limit, after=after, **told)
+    found, word = listing.run(ws), ws.task.words.one
+    if to is not None:
+        done = found.export(to, which, overwrite=overwrite, **told)
+        return Report(asdict(done), f"{plural(done.count, done.word)} written to {done.path}")
+    if counts:
+        counted = found.counts(which)
+        return Report(counted.document, lambda: _show_counts(counted))
+    page = found.page(which, limit=limit, after=after, **told)
     return Report(page.document, (lambda: _show_page(page)) if page.items else f"no {word} was found")
 
 
@@ -105,8 +92,7 @@ def _show_page(page: ItemsPage) -> None:
     headers = [SHORTER.get(name, name) for name in (*page.names, "state")]
     print_table(headers, [[*map(_cell, one.values.values()), one.state] for one in page.items])
     if page.after is not None:
-        step = f"AFTER={page.after}" if is_by_make() else f"--after {page.after}"
-        Terminal().say(f"there are more: the same with {step}")
+        Terminal().say(f"there are more: the same with {Option(after=page.after)}")
 
 
 def _show_counts(found: ItemCounts) -> None:
@@ -126,10 +112,10 @@ def _names(text: str) -> list[str]:
     return [name for one in text.split(",") if (name := one.strip())]
 
 
-@command("export")
-def export_all(
-    to: Annotated[Path, Taken(None, click.Path(path_type=Path, allow_dash=True))],
+def export(
+    ws: OpenWorkspace,
     *,
+    to: Annotated[Path, Taken("", STREAM)],
     format_: Annotated[
         str | None,
         Taken(
@@ -137,7 +123,7 @@ def export_all(
             click.Choice(["csv", "json", "jsonl", "xlsx", "parquet"]),
         ),
     ] = None,
-    best: Annotated[bool, Taken("Only the concepts of best-concepts.")] = False,
+    best: Annotated[bool, Taken("Only the preferred concepts.")] = False,
     extractor: Version = None,
     rows: Annotated[
         str | None, Taken("A row for each member of this list; LIST.INNER is one within.", metavar="FIELD")
@@ -158,27 +144,26 @@ def export_all(
     path = None if str(to) == "-" else to
     if path is None and wants_json():
         if format_ not in (None, "json"):
-            said = f"JSON=1 is for one JSON document, and {format_} is none; nothing was written"
+            said = f"{Option(json=True)} is for one JSON document, and {format_} is none; nothing was written"
             raise InputError(said, hint="leave out either")
         format_ = "json"
     wanted = ExportWanted(best, extractor or None, rows or None, cost)
-    with read_workspace() as ws:
-        done = export.run(ws, path, format_=format_, wanted=wanted, overwrite=overwrite, write=raw_writer())
+    done = exporting.run(ws, path, format_=format_, wanted=wanted, overwrite=overwrite, write=raw_writer())
     if path is None:
-        Terminal().say(f"{plural(done.count, done.word)} written")
+        ws.display.say(f"{plural(done.count, done.word)} written")
         return None
     return Report(asdict(done), f"{plural(done.count, done.word)} written to {done.path}")
 
 
-@command("tags")
-def edit_tags(
+def tags(
+    ws: OpenWorkspace,
     *,
-    k: Annotated[int, Taken("How many to show.", COUNT, "-k --most")] = 20,
+    k: Annotated[int, Taken("How many to show.", COUNT)] = 20,
     find: Annotated[str, Taken("Only tags with this in them.")] = "",
     merge: Annotated[str | None, Taken('"old=new; old=new".', NAME)] = None,
     undo: Annotated[int | None, Taken("The merge or edit to undo.", Count(1, LARGEST))] = None,
     who: Annotated[str | None, Taken("Who says so; else the user of the system.", NAME)] = None,
-    person: Annotated[str | None, Taken("The tags of this person alone.", NAME, env="EXPERT")] = None,
+    expert: Expert = None,
     add: Annotated[str | None, Taken('Tags that the person gets: "ml; law".', NAME, metavar="TAGS")] = None,
     remove: Annotated[str | None, Taken("Tags that the person loses.", NAME, metavar="TAGS")] = None,
     rename: Annotated[str | None, Taken('Of the person: "old=new; …".', NAME, metavar="TAGS")] = None,
@@ -186,28 +171,25 @@ def edit_tags(
     """List the tags of people, with examples, and what was merged.
 
     A merge holds for all who have the tag and for answers to come, until --undo takes it back by its number. With
-    --person the tags of one, and every edit; --add, --remove and --rename edit them, --undo takes back an edit by its
+    --expert the tags of one, and every edit; --add, --remove and --rename edit them, --undo takes back an edit by its
     number, and no model touches them from then on.
     """
-    change = TagChange(tags.listed(add), tags.listed(remove), tags.typed(rename) if rename else (), undo)
-    if person is None and any(change[:3]):
-        raise click.UsageError("name whose tags: --person USERNAME. With make: EXPERT=…")
-    if (merge is not None) + (undo is not None) + any(change[:3]) > 1 or (merge is not None and person is not None):
-        raise click.UsageError("a merge, an edit of one --person and --undo exclude each other")
+    change = TagChange(editing.listed(add), editing.listed(remove), editing.typed(rename) if rename else (), undo)
+    if expert is None and any(change[:3]):
+        raise InputError(f"name whose tags: {Option(expert='…')}; nothing was changed")
+    if (merge is not None) + (undo is not None) + any(change[:3]) > 1 or (merge is not None and expert is not None):
+        raise InputError("a merge, an edit of one person and an undoing exclude each other; nothing was changed")
+    store, editor, at = ws.store, who or _this_person(), ws.now()
     if merge is None and not any(change):
-        with read_workspace(task="experts") as ws:
-            return (
-                _tags_of(tags.read_tags(ws.store, person)) if person else _all_tags(tags.count_tags(ws.store), find, k)
-            )
-    with open_workspace(task="experts") as ws:
-        store, editor, at = ws.store, who or _this_person(), ws.now()
-        if person is not None:
-            done = tags.edit_tags(store, person, change, editor, at=at)
-        elif merge is not None:
-            done = tags.merge(store, tags.typed(merge), editor, at=at)
-        else:
-            done = tags.undo_merge(store, undo or 0, editor, at=at)
-    return Report(done, (lambda: _show_merged(done)) if person is None else (lambda: _show_edited(done)))
+        return _tags_of(editing.read_tags(store, expert)) if expert else _all_tags(editing.count_tags(store), find, k)
+    if expert is not None:
+        done = editing.edit_tags(store, expert, change, editor, at=at)
+        return Report(done, lambda: _show_edited(done))
+    if merge is not None:
+        done = editing.merge(store, editing.typed(merge), editor, at=at)
+    else:
+        done = editing.undo_merge(store, undo or 0, editor, at=at)
+    return Report(done, lambda: _show_merged(done))
 
 
 def _this_person() -> str:
@@ -246,7 +228,7 @@ def _show_merged(done: Document) -> None:
         print_line(f"merge {one['number']}: {one['old']!r} into {one['new']!r}{undone}")
     if done["kept"]:
         Terminal().warn(f"{plural(done['kept'], 'row')} did not take other tags: a trigger or a rule of the database")
-    print_line(f"{plural(done['people'], 'person', 'people')} with other tags now. Next: make index")
+    print_line(f"{plural(done['people'], 'person', 'people')} with other tags now. Next: {Step('index')}")
 
 
 def _tags_of(found: Document) -> Report:
@@ -264,39 +246,39 @@ def _show_edited(done: Document) -> None:
         print_line(f"{done['username']}: there is nothing to change")
         return
     print_line(f"edit {done['edit']} of {done['username']}: {', '.join(done['tags']) or 'no tags'}")
-    print_line(f"score {done['findability_score']:g}. Next: make index")
+    print_line(f"score {done['findability_score']:g}. Next: {Step('index')}")
 
 
-@command("score")
-def score_again() -> Report:
-    """Recompute all findability scores; only changed ones are written.
+def score(ws: OpenWorkspace) -> Report:
+    """Compute anew what follows from rows: the scores of people, or of your own task its tables of answers.
 
-    With a task of your own, the rows of its tables of answers that are not as they were answered.
+    Only what changed is written.
     """
-    is_own = read_settings().task not in BUILT_IN
-    with open_workspace(task=None if is_own else "experts") as ws, ws.store.write() as tx:
+    with ws.store.write() as tx:
         changed = ws.task.refresh_derived(tx)
         total = next(iter(ws.task.table(tx).counts(tx).values()))
-    line = f"{plural(total, 'row' if is_own else 'score')} checked, {changed:,} changed"
+    line = f"{plural(total, 'score' if ws.task.derives else 'row')} checked, {changed:,} changed"
     return Report({"total": total, "changed": changed}, line)
 
 
-@command("status")
-def show_status(
-    *, exact: Annotated[bool, Taken("Compare the index with all rows, whatever was changed.")] = False
+def status(
+    ws: OpenWorkspace,
+    *,
+    exact: Annotated[bool, Taken("Compare the index with all rows, whatever was changed.")] = False,
+    more: Annotated[bool, Taken("Batches, estimates, versions, and what is behind it.")] = False,
 ) -> Report:
-    """Show the state of the workspace, and the next command.
+    """Show where everything stands, and the next command.
 
     The index is held against what commands changed; what other programs changed is seen by --exact, and by `index`
     and `run`. A large table of another program is counted now and then, with the time shown.
     """
-    with read_workspace() as ws:
-        report = status.run(ws, exact=exact)
-    return Report(report.document, lambda: _show_status(report))
+    report = standing.run(ws, exact=exact)
+    return Report(report.document, lambda: _show_status(report, more=more))
 
 
-def _show_status(report: status.StatusReport) -> None:
+def _show_status(report: standing.StatusReport, *, more: bool) -> None:
     document: dict[str, Any] = report.document
+    _ = more
     index = document["index"]
     bound = "" if document["bound"] else " (not bound yet)"
     print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
@@ -308,7 +290,7 @@ def _show_status(report: status.StatusReport) -> None:
     for one in report.open_batches:
         print_line(f"           batch {one.number} {one.state}, {one.requests:,} rows, {one.remote_word or '-'}")
     for one in document.get("twins", ()):
-        how = "cancelled or over" if one["is_over"] else f"not cancelled yet: {as_typed('`make batch-poll`')} does"
+        how = "cancelled or over" if one["is_over"] else f"not cancelled yet: `{Step('batch-poll')}` does"
         print_line(f"           {one['remote_name']} was a second remote batch of batch {one['batch']}, {how}")
     if index is not None:
         print_line(f"index      {_index(index, report.entry)}")
@@ -317,8 +299,8 @@ def _show_status(report: status.StatusReport) -> None:
         print_line(f"due        {one['name']} since {one['since'][:16]}: {one['reason']}")
     _show_pilot(document)
     if others := document["others"]:
-        print_line(f"others     {', '.join(others)}: {as_typed(f'`make status TASK={others[0]}`')}")
-    print_line(f"next       {as_typed(document['next']) or 'nothing to do'}")
+        print_line(f"others     {', '.join(others)}: `{Step('status', task=others[0])}`")
+    print_line(f"next       {document['next'] or 'nothing to do'}")
 
 
 def _counted(counts: dict[str, int], stale: dict[str, Any] | None) -> str:

@@ -5,36 +5,28 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
-import click
-
-from jobs.command import (
-    NAME,
-    PATH,
-    VERSION,
-    Dry,
-    Item,
-    Report,
-    Taken,
-    Version,
-    command,
-    confirmed,
-    make_workspace,
-    open_workspace,
-    read_workspace,
-    wants_json,
-)
+from jobs.command import opened, wants_json
 from jobs.ends import code_of
-from jobs.output import Terminal, for_money, log_times, plural, print_json, print_line, print_table, usd
-from jobs.variables import as_typed, read_settings
-from pipeline.ops import backup, clean, doctor, forget, items, versions
+from jobs.options import PATH, VERSION, Dry, Expert, Item, Passage, Report, Taken, Version
+from jobs.output import Terminal, log_times, plural, print_json, print_line, print_table, usd
+from jobs.variables import read_settings
+from pipeline.core.errors import InputError
+from pipeline.core.step import Option, Step
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.ops import backup as copying
+from pipeline.ops import clean as cleaning
+from pipeline.ops import doctor as checking
+from pipeline.ops import forget as forgetting
+from pipeline.ops import items
+from pipeline.ops import versions as version_list
 from pipeline.ops.versions import VersionSummary
 from pipeline.quality import evaluate
-from pipeline.workflows import run, verify
+from pipeline.workflows import run as due
+from pipeline.workflows import verify
 from pipeline.workflows.run import run_end_command
 
 
-@command("run")
-def do_due(
+def run(
     *,
     on_done: Annotated[str, Taken("A shell command to run after success.")] = "",
     on_fail: Annotated[str, Taken("A shell command to run after a failure.")] = "",
@@ -51,8 +43,8 @@ def do_due(
     with run_end_command(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
         settings = read_settings()
         summary |= {"workspace": str(settings.data.absolute()), "database": str(settings.url)}
-        with open_workspace(settings) as ws:
-            report = run.run(ws, confirm=lambda cost: confirmed(for_money("Submit", cost)))
+        with opened("write", settings=settings) as ws:
+            report = due.run(ws)
         failures = [error.message for error in report.failures]
         summary |= {"did": report.did, **report.facts, "failures": failures}
         why = report.facts.get("out_of_money") or report.facts.get("no_pilot")
@@ -70,27 +62,23 @@ def do_due(
             raise report.failures[0]
 
 
-@command("verify-gemini")
-def verify_api() -> Report:
+def verify_gemini(ws: OpenWorkspace) -> Report:
     """Meet the API with five invented rows, by batch, live and by flex, and one vector, for $0.05 at the most.
 
     Asks first. Says what was found where Gemini's documentation leaves it open, and writes a report without key,
     project or file names. It ends what it made there; where it was killed, the next run does.
     """
-    with make_workspace(whole=True) as ws:
-        document, path = verify.run(ws, confirm=lambda most: confirmed(f"Ask {ws.model.name} for at most {usd(most)}?"))
+    document, path = verify.run(ws)
     return Report(document, f"{usd(document['cost'])} spent; the report is {path}", lambda: verify.check(document))
 
 
-@command("backup")
-def make_backup(folder: Annotated[Path, Taken(None, PATH, env="TO")]) -> Report:
-    """Copy the whole workspace into FOLDER, which must not exist yet, while other commands read and write it.
+def backup(ws: OpenWorkspace, *, to: Annotated[Path, Taken("", PATH)]) -> Report:
+    """Copy the whole workspace into the folder TO, which must not exist yet, while others read and write it.
 
     Copies the database, sealed files, reports and embedded vectors, each with its hash, and no other files.
-    FOLDER is complete or does not exist. Of a database on PostgreSQL it prints what to type instead.
+    TO is complete or does not exist. Of a database on PostgreSQL it prints what to type instead.
     """
-    with read_workspace(whole=True) as ws:
-        report = backup.run(ws, folder)
+    report = copying.run(ws, to)
 
     def show() -> None:
         if not report.typed:
@@ -102,14 +90,13 @@ def make_backup(folder: Annotated[Path, Taken(None, PATH, env="TO")]) -> Report:
     return Report(asdict(report), show)
 
 
-@command("restore")
-def restore_backup(folder: Annotated[Path, Taken(None, PATH, env="FROM")]) -> Report:
-    """Put the backup in FOLDER into DATA, a new folder, after checking every hash; `index` then costs nothing.
+def restore(*, from_: Annotated[Path, Taken("", PATH)]) -> Report:
+    """Put the backup in the folder FROM into DATA, a new folder, after checking every hash; `index` then costs nothing.
 
     With DATABASE_URL=, an empty PostgreSQL database, every table is copied there and counted: the way out of SQLite.
     Batches that were prepared when the backup was made are looked for at the API before anything is sent again.
     """
-    report = backup.restore(read_settings(), folder)
+    report = copying.restore(read_settings(), from_)
 
     def show() -> None:
         if report.rows:
@@ -117,13 +104,12 @@ def restore_backup(folder: Annotated[Path, Taken(None, PATH, env="FROM")]) -> Re
             print_line(f"{rows} of {len(report.rows)} tables are in {report.database}")
         if report.left_behind:
             print_line(f"not ours, and left in the backup alone: {', '.join(report.left_behind)}")
-        print_line(f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: make doctor")
+        print_line(f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: {Step('doctor')}")
 
     return Report(asdict(report), show)
 
 
-@command("forget")
-def forget_one(username: Annotated[str | None, Taken(None, NAME, env="EXPERT")] = None, *, item: Item = None) -> Report:
+def forget(ws: OpenWorkspace, *, expert: Expert = None, item: Item = None) -> Report:
     """Remove one person everywhere: row, answers, lines in sealed files, vectors, older builds.
 
     With --item one item of a task of your own, which its source does not bring back: a digest of its key is kept. An id
@@ -132,12 +118,11 @@ def forget_one(username: Annotated[str | None, Taken(None, NAME, env="EXPERT")] 
     Asks first. The account of each batch stays, without anything of the person. If it was killed, the same command
     resumes. It says what is out of its reach.
     """
-    if (item is None) == (username is None):
-        raise click.UsageError("name one: USERNAME or --item. With make: EXPERT=…, or TASK=… ITEM=…")
-    name = item or username or ""
-    with open_workspace(task="experts" if item is None else None) as ws:
-        words = ws.task.words
-        report = forget.run(ws, name, confirm=confirmed)
+    if (item is None) == (expert is None):
+        said = f"name one: {Option(expert='…')}, or {Option(task='…')} {Option(item='…')}"
+        raise InputError(f"{said}; nothing was changed")
+    name, words = item or expert or "", ws.task.words
+    report = forgetting.run(ws, name)
 
     def show() -> None:
         lines = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
@@ -146,44 +131,40 @@ def forget_one(username: Annotated[str | None, Taken(None, NAME, env="EXPERT")] 
             print_line("Its row was gone before; what was left of it went now")
         if report.reports:
             gone = f"{plural(report.reports, 'file')} of reports that named them went too"
-            print_line(f"{gone}. Next: {words.make('qc')}")
+            print_line(f"{gone}. Next: {words.step('qc')}")
         print_line(f"Out of reach: {report.out_of_reach}")
 
     return Report(asdict(report), show)
 
 
-@command("doctor")
-def check() -> Report:
+def doctor(ws: OpenWorkspace) -> Report:
     """Check the workspace against itself and the backend; say of what is wrong why it matters, and what to type.
 
     Nothing is changed. Exit code 0 if all is well or needs only a notice; 3 or 4 if the key is refused or the backend
     cannot be reached; 5 if the stored data is inconsistent.
     """
-    with read_workspace(whole=True) as ws:
-        report = doctor.run(ws)
+    report = checking.run(ws)
 
     def show() -> None:
         terminal = Terminal()
         for one in report.seen:
             print_line(f"{one.subject}: {one.said}")
         for finding in report.findings:
-            line = f"{finding.check}: {finding.said}: {as_typed(finding.why)}"
-            line += f". To repair it: {as_typed(finding.next)}" if finding.next else ""
+            line = f"{finding.check}: {finding.said}: {finding.why}"
+            line += f". To repair it: {finding.next}" if finding.next else ""
             terminal.warn(line) if finding.contradiction else print_line(line)
         if report.healthy:
-            print_line(f"{plural(report.looked, 'check')} done, nothing contradicts what is stored")
+            print_line(f"{plural(report.looked, 'check')} passed")
 
-    return Report(doctor.document(report), show, report.check)
+    return Report(checking.document(report), show, report.check)
 
 
-@command("clean")
-def clean_up(*, dry: Dry = False) -> Report:
+def clean(ws: OpenWorkspace, *, dry: Dry = False) -> Report:
     """Remove sealed files, builds and reports older than KEEP_DAYS, and leftovers.
 
     People, answers, the accounts of all batches and the index in service stay.
     """
-    with (read_workspace if dry else open_workspace)(whole=True) as ws:
-        report = clean.run(ws, dry=dry)
+    report = cleaning.run(ws, dry=dry)
     if report.nothing:
         said = f"nothing to clean: everything unneeded is younger than {report.keep_days:g} days"
         return Report(asdict(report), said)
@@ -197,14 +178,12 @@ def clean_up(*, dry: Dry = False) -> Report:
     return Report(asdict(report), f"{'would remove' if dry else 'removed'} {', '.join(took)}")
 
 
-@command("versions")
-def list_versions() -> Report:
+def versions(ws: OpenWorkspace) -> Report:
     """List every version of answers, of other programs too: rows, items, dates, cost.
 
     Lists experts and passages; with TASK=passages, or your own task, those alone.
     """
-    with read_workspace() as ws:
-        found = versions.every_version(ws)
+    found = version_list.every_version(ws)
 
     def show() -> None:
         headers = ("task", "version", "model", "rows", "items", "first", "last", "cost")
@@ -220,25 +199,24 @@ def _version_cells(one: VersionSummary) -> tuple[object, ...]:
     return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid))
 
 
-@command("rollback")
-def rollback(extractor: Annotated[str, Taken(None, VERSION)]) -> Report:
+def rollback(*, extractor: Annotated[str, Taken("", VERSION)]) -> Report:
     """Take back the answers of EXTRACTOR: a version such as passage-concepts@2, or one with its model behind a slash.
 
     Asks first. All of it goes, or nothing; other versions and imported answers stay. When nothing is left of what
     the local engine answered, the workspace can use Gemini.
     """
     settings = replace(read_settings(), backend=None)  # BACKEND=gemini may be set already
-    with open_workspace(settings) as ws:
+    with opened("write", settings=settings) as ws:
 
         def announce(one: VersionSummary, many: str) -> None:
             counts = f"{one.counts.rows:,} rows of {one.counts.items:,} {many}"
             ws.display.say(f"{one.extractor}: {counts}, {usd(one.paid)} paid")
 
-        report = versions.roll_back(ws, extractor, announce=announce, confirm=confirmed)
+        report = version_list.roll_back(ws, extractor, announce=announce)
 
     def show() -> None:
         if not report.found:
-            print_line(f"there are no answers of {extractor}. Next: make versions, which lists all")
+            print_line(f"there are no answers of {extractor}. Next: {Step('versions')}, which lists all")
         else:
             done = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')} of {extractor} taken back"
             done += f", {plural(report.let_go, 'item')} parked no more" if report.let_go else ""
@@ -251,17 +229,15 @@ def rollback(extractor: Annotated[str, Taken(None, VERSION)]) -> Report:
     return Report({"task": report.subject, "extractor": extractor, "found": found, **counts}, show)
 
 
-@command("qc")
-def measure(*, extractor: Version = None) -> Report:
+def qc(ws: OpenWorkspace, *, extractor: Version = None) -> Report:
     """Measure the answers of a task, judge them by its gates, and write a report into the workspace's reports/.
 
     Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of the
     database: treat it as you treat that.
     """
-    with read_workspace() as ws:
-        report, words, label = evaluate.run(ws, extractor=extractor), ws.task.words, ws.task.label
+    report, words, label = evaluate.run(ws, extractor=extractor), ws.task.words, ws.task.label
     if report is None:
-        after = words.make("tag" if extractor is None else "versions")
+        after = words.step("tag" if extractor is None else "versions")
         return Report(None, f"no answers about {words.many} under {label} yet: nothing to measure. Next: {after}")
 
     def show() -> None:
@@ -271,11 +247,9 @@ def measure(*, extractor: Version = None) -> Report:
     return Report(report.document, show, report.check)
 
 
-@command("parked")
-def list_parked() -> Report:
+def parked(ws: OpenWorkspace) -> Report:
     """List all people who failed for good and are not asked again, with the reason."""
-    with read_workspace() as ws:
-        rows, words = items.list_parked(ws.store, ws.task), ws.task.words
+    rows, words = items.list_parked(ws.store, ws.task), ws.task.words
 
     def show() -> None:
         cells = [(row.name, row.reason, f"{row.since:%Y-%m-%d %H:%M}") for row in rows]
@@ -284,20 +258,20 @@ def list_parked() -> Report:
     return Report([row.__dict__ for row in rows], show if rows else f"no {words.one} is parked")
 
 
-@command("unpark")
 def unpark(
-    name: Annotated[str | None, Taken(None, NAME, env=("EXPERT", "PASSAGE"))] = None,
+    ws: OpenWorkspace,
     *,
+    expert: Expert = None,
+    passage: Passage = None,
     all_: Annotated[bool, Taken("All that are parked.")] = False,
 ) -> Report:
-    """Let NAME, or with --all all parked people, be asked again; earlier attempts do not count any more.
+    """Let one, or with --all all parked people, be asked again; earlier attempts do not count any more.
 
-    NAME is a username, with TASK=passages the id of a passage, with your own task a key. Rows whose tags another
-    program wrote as text stay as they are.
+    One is named by a username, with TASK=passages by the id of a passage, with your own task by a key. Rows whose tags
+    another program wrote as text stay as they are.
     """
-    with open_workspace() as ws:
-        words = ws.task.words
-        ask = f"make {words.many}-backfill" if ws.task.needs_pilot else words.make("batch-submit")
-        names = items.unpark_items(ws, name=name, everyone=all_, confirm=confirmed)
+    words = ws.task.words
+    ask = Step(f"{words.many}-backfill") if ws.task.needs_pilot else words.step("batch-submit")
+    names = items.unpark_items(ws, name=expert or passage, everyone=all_)
     freed = f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}"
     return Report({"unparked": names}, freed if names else f"no {words.one} to unpark")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from jobs.variables import as_typed, quoted_as_typed
 from pipeline.core.progress import Bar
 
 if TYPE_CHECKING:
@@ -39,12 +38,12 @@ class Terminal:
 
     def error(self, line: str) -> None:
         """Print the error that stopped the command; what stands on lines of its own is indented."""
-        said = "\n  ".join(printable(one) for one in quoted_as_typed(line).split("\n"))
+        said = "\n  ".join(printable(one) for one in line.split("\n"))
         _coloured(f"{_time(sys.stderr)}error: {said}", "red")
 
     def hint(self, line: str) -> None:
-        """Print what to type next, in the form in which this command was typed."""
-        click.echo(f"next: {printable(as_typed(line))}", err=True)
+        """Print what to type next."""
+        click.echo(f"next: {printable(line)}", err=True)
 
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:
@@ -57,7 +56,7 @@ class Terminal:
 
 
 def _message(line: str, colour: str | None) -> None:
-    said = _time(sys.stderr) + printable(quoted_as_typed(line))
+    said = _time(sys.stderr) + printable(line)
     if not _above(said):
         _coloured(said, colour)
 
@@ -120,13 +119,12 @@ def raw_writer() -> Callable[[bytes], object]:
 
 
 def print_line(line: str) -> None:
-    """Print one line of result on standard output; what stands behind `Next:` in the form that was typed."""
-    said, marked, step = printable(line).partition("Next: ")
-    click.echo(f"{_time(sys.stdout)}{said}{marked}{as_typed(step)}")
+    """Print one line of result on standard output."""
+    click.echo(f"{_time(sys.stdout)}{printable(line)}")
 
 
 def print_text(text: str, *, indent: str = "") -> None:
-    """Print a text of any lines on standard output; none is read as a next step."""
+    """Print a text of any lines on standard output."""
     for line in text.split("\n"):
         click.echo(f"{indent}{printable(line)}".rstrip())
 
@@ -188,13 +186,6 @@ def plural(count: int, one: str, many: str = "") -> str:
 def usd(amount: float) -> str:
     """Return an amount with two digits, a small one with four."""
     return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"  # noqa: PLR2004 - ten cents
-
-
-def for_money(question: str, cost: float) -> str:
-    """Return a question whether to spend an amount; below a cent the amount is not worth a figure."""
-    if cost >= 0.01:  # noqa: PLR2004 - a cent
-        return f"{question} for about {usd(cost)}?"
-    return f"{question} for less than a cent?" if cost else f"{question}? It costs nothing."
 
 
 @contextlib.contextmanager

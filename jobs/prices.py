@@ -3,14 +3,14 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from jobs.command import Report, Taken, command
+from jobs.options import Report, Taken
 from jobs.output import Terminal, print_table
 from jobs.variables import read_settings
 from pipeline.core.settings import settings_rows, with_unit
+from pipeline.core.step import Step
 
 
-@command("prices")
-def list_prices() -> Report:
+def prices() -> Report:
     """Print prices and limits of every model.
 
     Prices are today's USD per 1 million tokens. Limits are requests and prompt tokens a minute, requests a day, and
@@ -37,8 +37,7 @@ def _priced(row: dict[str, Any]) -> tuple[object, ...]:
     return (row["model"], row["use"] or "-", *amounts, *figures, enqueued, row["shutdown"] or "-", origin)
 
 
-@command("settings")
-def list_settings(*, all_: Annotated[bool, Taken("Those with their default value, too.")] = False) -> Report:
+def settings(*, all_: Annotated[bool, Taken("Those with their default value, too.")] = False) -> Report:
     """Print every setting that was changed, its value, and where it came from; keys are masked.
 
     --json prints all of them.
@@ -51,6 +50,6 @@ def list_settings(*, all_: Annotated[bool, Taken("Those with their default value
         if shown:
             print_table(("setting", "value", "from", "what it is"), cells)
         if left := len(found) - len(shown):
-            Terminal().say(f"{left} {'others ' if shown else ''}have their defaults: `make settings ALL=1`")
+            Terminal().say(f"{left} {'others ' if shown else ''}have their defaults: `{Step('settings', all=True)}`")
 
     return Report([one._asdict() for one in found], show)

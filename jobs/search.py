@@ -8,21 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from jobs.command import (
-    NAME,
-    PATH,
-    Count,
-    MinScore,
-    Report,
-    Tag,
-    Taken,
-    command,
-    open_workspace,
-    read_workspace,
-)
-from jobs.output import Terminal, plural, print_line, print_marked, print_table, print_text
+from jobs.options import NAME, PATH, Count, MinScore, Report, Tag, Taken, Where
+from jobs.output import plural, print_line, print_marked, print_table, print_text
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
+from pipeline.core.step import Option
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, evaluate
 from pipeline.index.judged import MEASURES
 from pipeline.index.reader import hit_document, whole_document
@@ -37,8 +28,8 @@ CUT = 120  # characters of a text in a table
 MARK = "**"  # before and behind a word of the question, where nothing is bold
 
 
-@command("index")
-def build_index(
+def index(
+    ws: OpenWorkspace,
     *,
     rollback: Annotated[bool, Taken("Put the previous build back in service.")] = False,
     worse_ok: Annotated[
@@ -52,30 +43,29 @@ def build_index(
     searches are not disturbed. With 50 judged questions in DATA/judged, a build that does worse on them than the one
     in service, by more than chance, is not promoted (exit code 6).
     """
-    with open_workspace() as ws:
-        ws.bring_index()
-        report = build.roll_back_index(ws) if rollback else build.run(ws, worse_ok=worse_ok)
-        collection, words = ws.collection, ws.task.words
+    ws.bring_index()
+    report = build.roll_back_index(ws) if rollback else build.run(ws, worse_ok=worse_ok)
+    collection, words = ws.collection, ws.task.words
     for name in report.moved_aside:
-        Terminal().warn(f"a file stood where the index has its links; it is now {name}")
+        ws.display.warn(f"a file stood where the index has its links; it is now {name}")
     count = plural(report.count, collection.word)
     said = f"build {report.number} is in service{' again' * report.rolled_back}: {count}"
     if not report.rolled_back:
         said += f", {report.embedded:,} embedded, {report.cached:,} cached. "
-        said += f'Next: {words.make("search")} Q="{collection.question}"'
+        said += f"Next: {words.step('search', q=collection.question)}"
     return Report(asdict(report), said)
 
 
-@command("eval")
-def measure_search(queries: Annotated[Path, Taken(None, PATH)], qrels: Annotated[Path, Taken(None, PATH)]) -> Report:
+def measure(
+    ws: OpenWorkspace, *, queries: Annotated[Path, Taken("", PATH)], qrels: Annotated[Path, Taken("", PATH)]
+) -> Report:
     """Measure the search in service with QUERIES (JSON lines) and QRELS (TREC judgements).
 
     Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people, or
     rows of TASK. In the workspace's judged/ the same files, by the names queries.jsonl and qrels.tsv, are what each new
     build is held to before it is promoted.
     """
-    with read_workspace() as ws:
-        rows = evaluate.run(ws, queries, qrels)
+    rows = evaluate.run(ws, queries, qrels)
 
     def show() -> None:
         cells = [(*list(row.values())[:-1], *(f"{row['figures'][name]:.3f}" for name in MEASURES)) for row in rows]
@@ -84,40 +74,38 @@ def measure_search(queries: Annotated[Path, Taken(None, PATH)], qrels: Annotated
     return Report(rows, show)
 
 
-@command("search")
-def main(
-    q: Annotated[str, Taken(None, metavar="[QUESTION]")] = "",
+def search(
+    ws: OpenWorkspace,
     *,
-    k: Annotated[int, Taken("How many.", Count(1, 1000), "-k")] = 10,
+    q: Annotated[str, Taken("What is looked for.", metavar="[QUESTION]")] = "",
+    k: Annotated[int, Taken("How many.", Count(1, 1000))] = 10,
     rank: Annotated[
         Any, Taken("By what: words (BM25), vectors (meaning), or both.", click.Choice([str(one) for one in Rank]))
     ] = str(Rank.HYBRID),
     tag: Tag = "",
     min_score: MinScore = None,
-    where: Annotated[
-        str, Taken("Only those of which it holds: hourly_rate < 120 AND currency = 'EUR'.", metavar="CONDITION")
-    ] = "",
+    where: Where = "",
     like: Annotated[str, Taken("Those most like this one, without it.", NAME)] = "",
 ) -> Report:
-    """Find the experts who fit QUESTION best in the index in service, or the rows of TASK.
+    """Find the experts who fit a question best in the index in service, or the rows of TASK.
 
     A phrase between quotation marks must stand in the text; an entry with a word behind a hyphen (-word) is left out.
     """
     from pipeline.index.search import OpenSearch, search_options
 
     if q and like:
-        raise InputError("Q= and LIKE= do not go together", hint="leave one of them out")
+        raise InputError(f"{Option('q')} and {Option('like')} do not go together", hint="leave one of them out")
     if not q and not like:
-        raise InputError("there is no question", hint='`make search Q="who knows water law"`')
+        raise InputError("there is no question", hint=f"`{ws.task.words.step('search', q='who knows water law')}`")
     options = search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
-    with read_workspace() as ws, OpenSearch(ws) as opened:
+    with OpenSearch(ws) as opened:
         report = opened.ask_like(like, options) if like else opened.ask(q, options)
-        words, terminal, hits, collection = opened.words, Terminal(), report.hits, opened.collection
+        words, hits, collection = opened.words, report.hits, opened.collection
         if report.behind:
             behind = plural(report.behind, words.one, words.many)
-            terminal.warn(f"the index is behind the database by {behind}: `{words.make('index')}`")
+            ws.display.warn(f"the index is behind the database by {behind}: `{words.step('index')}`")
         if report.is_weak:
-            terminal.warn("nothing here matches well; the nearest are")
+            ws.display.warn("no good match; closest results:")
         document = [whole_document(collection, hit) for hit in hits]
 
     def show() -> None:

@@ -1,24 +1,23 @@
 """Serve the page, or Gemini's protocol from the local engine to any client."""
 
-import os
-import shlex
 import webbrowser
 from typing import Annotated
 
 import click
 
-from jobs.command import Count, Taken, command
+from jobs.command import acts
 from jobs.demo import SAMPLE
+from jobs.options import Count, Taken
 from jobs.output import Terminal, print_line, print_request
 from jobs.variables import read_settings
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.step import Step
 from pipeline.engine.folder import check_links, make_directory
 
 Port = Annotated[int, Taken("0: any.", click.IntRange(0, 65535))]
 
 
-@command("web", has_json=False)
-def serve_page(
+def web(
     *,
     port: Port = 8765,
     no_open: Annotated[bool, Taken("Open no browser.")] = False,
@@ -38,11 +37,12 @@ def serve_page(
         if not no_open:
             webbrowser.open(address)
 
-    serve.run(read_settings(), port=port, ready=ready, readonly=readonly, token=web_token, display=Terminal())
+    serve.run(
+        read_settings(), port=port, ready=ready, readonly=readonly, token=web_token, display=Terminal(), acts=acts()
+    )
 
 
-@command("emulator", has_json=False)
-def serve_engine(
+def emulator(
     *,
     port: Port = 8080,
     host: Annotated[str, Taken("Address to bind to.")] = "127.0.0.1",
@@ -65,7 +65,7 @@ def serve_engine(
 
     def refuse(why: str, is_host: bool) -> None:  # noqa: FBT001 - the engine's signature
         another = "--host is an address of this machine, such as 127.0.0.1"
-        hint = another if is_host else "name another one, or any that is free: make emulator PORT=0"
+        hint = another if is_host else f"name another one, or any that is free: {Step('emulator', port=0)}"
         raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)
 
     serve(data / "emulator", host, port, limits=quota, log=print_request, ready=_say_where, refused=refuse)
@@ -75,5 +75,5 @@ def _say_where(url: str) -> None:
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url} (Ctrl-C ends it)")
     terminal.say(f"in another terminal: export GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any")
-    people, place = shlex.quote(os.path.relpath(SAMPLE / "experts.csv")), "DATA=data/rehearsal"
-    terminal.hint(f"make import EXPERTS={people} {place} && make tag {place}")
+    place = "data/rehearsal"
+    terminal.hint(f"{Step('import', experts=SAMPLE / 'experts.csv', data=place)} && {Step('tag', data=place)}")

@@ -4,26 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import click
-
-from jobs.command import (
-    COUNT,
-    NAME,
-    Item,
-    Raw,
-    Report,
-    Seed,
-    Taken,
-    command,
-    goes_on,
-    open_workspace,
-    read_workspace,
-    wants_json,
-)
-from jobs.output import Terminal, plural, print_fields, print_line, print_table, print_text, raw_writer, usd
+from jobs.command import wants_json
+from jobs.options import COUNT, NAME, Expert, Item, Passage, Raw, Report, Seed, Taken
+from jobs.output import plural, print_fields, print_line, print_table, print_text, raw_writer, usd
+from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation, leaves, likeness_told, shown_value
 from pipeline.core.states import fate_of
+from pipeline.core.step import Option
 from pipeline.engine.task import Words
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show as person
 from pipeline.experts.tags import BY_HAND
 from pipeline.ops import show as any_item
@@ -189,31 +178,37 @@ def _minute(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M}"
 
 
-@command("show")
-def main(
-    username: Annotated[str | None, Taken(None, NAME, env="EXPERT")] = None, *, item: Item = None, raw: Raw = False
+def show(
+    ws: OpenWorkspace,
+    *,
+    expert: Expert = None,
+    item: Item = None,
+    n: Annotated[int, Taken("How many requests to list.", COUNT)] = 10,
+    all_: Annotated[bool, Taken("Requests of all tasks.")] = False,
+    raw: Raw = False,
 ) -> Report:
     """Show everything known about one person: row, tags and their origin, attempts, index.
 
-    USERNAME may be a part of the username or of the name, where it stands in no other person's. With --item one item of
-    the task that TASK= names: its row, state, answers, attempts, requests and cost.
+    A person is named by a part of the username or of the name, where it stands in no other person's. With --item one
+    item of the task that TASK= names: its row, state, answers, attempts, requests and cost. Without either the newest
+    requests are listed: when, how, by what model, what came of each.
     """
-    if item is None and username is None:
-        raise click.UsageError("Missing argument 'USERNAME'. With make: EXPERT=…, or TASK=… ITEM=…")
-    with read_workspace(task="experts" if item is None else None) as ws:
-        if item is not None:
-            document = any_item.run(ws, item, raw=raw)
-        else:
-            document = person.run(ws, username or "")
-            if raw:
-                document["requests"] = any_item.requests_of(ws, str(document["id"]), raw=True)
+    if expert is None and item is None:
+        found = any_item.newest_requests(ws, limit=n, every=all_, raw=raw)
+        return Report(found, (lambda: _show_requests(found, every=all_, raw=raw)) if found else "nothing was asked yet")
+    if item is not None:
+        document = any_item.run(ws, item, raw=raw)
+    else:
+        document = person.run(ws, expert or "")
+        if raw:
+            document["requests"] = any_item.requests_of(ws, str(document["id"]), raw=True)
 
-    def show() -> None:
+    def shown() -> None:
         print_fields(_person_fields(document) if item is None else _item_fields(document))
         if raw:
             _print_wire(document["requests"])
 
-    return Report(document, show)
+    return Report(document, shown)
 
 
 def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
@@ -233,19 +228,17 @@ def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
     return [*fields, ("index", _indexed(document["index"]))]
 
 
-@command("best-concepts")
-def best_concepts(passage: Annotated[str | None, Taken(None, NAME)] = None) -> Report | None:
+def best_concepts(ws: OpenWorkspace, *, passage: Passage = None) -> Report | None:
     """Print the best concepts of PASSAGE: of each name the preferred version's, from MIN_CONFIDENCE on.
 
     Without an id those of all passages, as JSON lines, or with --json as one list. The view best_concepts in the
     database has the same.
     """
-    with read_workspace(task="passages") as ws:
-        if passage is None:
-            count = concepts.write_all_best(ws, raw_writer(), as_list=wants_json())
-            Terminal().say(f"{plural(count, 'concept')} written")
-            return None
-        found = concepts.best_of_passage(ws, passage)
+    if passage is None:
+        count = concepts.write_all_best(ws, raw_writer(), as_list=wants_json())
+        ws.display.say(f"{plural(count, 'concept')} written")
+        return None
+    found = concepts.best_of_passage(ws, passage)
 
     def show() -> None:
         headers = ("concept", "type", "confidence", "version", "model", "quotation")
@@ -263,27 +256,11 @@ def _concept(one: dict[str, object]) -> tuple[object, ...]:
     return (*names, one["extractor_model"], (quote if len(quote) <= QUOTED else f"{quote[:QUOTED]}…") + told)
 
 
-@command("log")
-def list_requests(
-    *,
-    n: Annotated[int, Taken("How many requests to list.", COUNT, "-n --n")] = 10,
-    all_: Annotated[bool, Taken("Those of all tasks.")] = False,
-    raw: Raw = False,
-) -> Report:
-    """List the newest requests of the task that TASK= names, newest first: when, how, by what model, what came of each.
-
-    `show` has all of one item.
-    """
-    with read_workspace() as ws:
-        found = any_item.newest_requests(ws, limit=n, every=all_, raw=raw)
-
-    def show() -> None:
-        headers = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
-        print_table(headers, [_request_cells(one, every=all_) for one in found])
-        if raw:
-            _print_wire(found)
-
-    return Report(found, show if found else "nothing was asked yet")
+def _show_requests(found: Sequence[Mapping[str, Any]], *, every: bool, raw: bool) -> None:
+    headers = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
+    print_table(headers, [_request_cells(one, every=every) for one in found])
+    if raw:
+        _print_wire(found)
 
 
 def _request_cells(one: Mapping[str, Any], *, every: bool) -> tuple[str, ...]:
@@ -293,8 +270,8 @@ def _request_cells(one: Mapping[str, Any], *, every: bool) -> tuple[str, ...]:
     return (f"{one['at']:%Y-%m-%d %H:%M:%S}", item, _way(one), one["model"], _outcome(one), *_amounts(one), shown)
 
 
-@command("try")
-def try_some(
+def try_(
+    ws: OpenWorkspace,
     *,
     n: Annotated[int | None, Taken("How many to try; 3 without it.", COUNT)] = None,
     item: Annotated[str | None, Taken("The one to try, whatever its state.", NAME)] = None,
@@ -312,20 +289,18 @@ def try_some(
     the file of a task by asking now, and `draft` by what TASK's own file asks now.
     """
     if (a is None) != (b is None) or (a is not None and (a == b or item is not None)):
-        raise click.UsageError("--a and --b are two ways, and no --item goes with them")
+        raise InputError(f"{Option('a')} and {Option('b')} are two ways, and no {Option('item')} goes with them")
     if item is not None and (n is not None or seed is not None):
-        raise click.UsageError("one item is tried by its name, or some by a number and a seed")
-    with open_workspace() as ws:
-        words = ws.task.words
+        raise InputError("one item is tried by its name, or some by a number and a seed")
+    words = ws.task.words
 
-        def announce(count: int, cost: float) -> None:
-            ws.display.say(f"{ws.extractor}: {plural(count, words.one, words.many)}, estimated {usd(cost)}")
+    def announce(count: int, cost: float) -> None:
+        ws.display.say(f"{ws.extractor}: {plural(count, words.one, words.many)}, estimated {usd(cost)}")
 
-        if a and b:
-            drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
-            return _two_ways(try_out.run_pair(ws, (a, b), **drawn, announce=announce, confirm=goes_on))
-        wanted = TryWanted(n or try_out.FEW, item, seed)
-        report = try_out.run(ws, wanted, announce=announce, confirm=goes_on)
+    if a and b:
+        drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
+        return _two_ways(try_out.run_pair(ws, (a, b), **drawn, announce=announce))
+    report = try_out.run(ws, TryWanted(n or try_out.FEW, item, seed), announce=announce)
     return Report(try_out.document(report), lambda: _show_tried(report, words), report.check)
 
 
@@ -340,7 +315,7 @@ def _show_tried(report: TryReport, words: Words) -> None:
         _show_end(one)
     asked = [one for one in report.items if one.calls]
     tried = f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(report.cost)}"
-    told, after = f"{tried}; no answer was stored", words.again
+    told, after = f"{tried}; no answer was stored", str(words.again)
     if report.draft_of:
         version = report.draft_of.partition("@")[2]
         told = f"draft of version {version}: {told}"

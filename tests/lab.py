@@ -16,7 +16,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from jobs.cli import main
-from jobs.commands import NAMES, command_of, variables_of
+from jobs.commands import EVERY
 from jobs.variables import GIVEN
 from pipeline.core import settings
 from pipeline.core.settings import PREFIX, VARIABLES
@@ -67,7 +67,7 @@ class Workspace:
         """Run one command in this process; `values` are settings by their bare names."""
         environ = self.environ | {f"FINDABLE_{name}": value for name, value in values.items()}
         result = CliRunner().invoke(main, list(args), env=environ, catch_exceptions=False)
-        if args and args[0] in NAMES:
+        if args and args[0] in EVERY:
             assert not untaken(args[0], result.stderr), (args, result.stderr)
         return result
 
@@ -173,7 +173,7 @@ def untaken(command: str, said: str) -> set[str]:
     known = [name for names in VARIABLES.values() for name in names]
     named = set(re.findall(r"\b([A-Z][A-Z_]+)=", re.sub(r"\b(make|pip|findable) [^,;`]*", "", hint)))
     strange = named - {name.removeprefix(PREFIX) for name in known} - {*known, "TMPDIR"}
-    return strange - variables_of(command_of(command)).keys() if strange else strange
+    return strange - EVERY[command].variables.keys() - {"YES", "JSON", "DEBUG"}
 
 
 def ran(workspace: Workspace, *args: str, code: int | str = 0, **values: str) -> str:

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
@@ -33,6 +34,34 @@ HURRY_S = GRACE_S + 1.5  # so long what is under way may take to end in order, w
 LATEST_S = 1.0  # so long those that were begun may wait for another writer
 
 
+@dataclass(frozen=True)
+class ActOption:
+    """An option of an act, for a form: its name, what it is, and which kind (text, number, flag, choice)."""
+
+    name: str
+    help: str
+    kind: str
+    choices: tuple[str, ...]
+    default: Any
+    required: bool
+
+
+@dataclass(frozen=True)
+class Act:
+    """A command that the page may carry out, as the table of commands has it.
+
+    A form is the texts of its options by their names. `options` returns them, `writes` tells whether a form about a
+    task needs a workspace that is opened to be written, and `run` does it and returns the command's document; see
+    `Desk.carry_out`. An option that is unknown, missing or wrong is an InputError with its name in `field`.
+    """
+
+    name: str
+    summary: str
+    options: Callable[[], list[ActOption]]
+    writes: Callable[[Mapping[str, str], str], bool]
+    run: Callable[[OpenWorkspace, Mapping[str, str]], Any]
+
+
 @dataclass
 class Desk:
     """One page on one workspace, which is opened for each request: what other processes do to it is seen at once."""
@@ -41,6 +70,7 @@ class Desk:
     access: Access
     patience_s: float = ANSWERED_S
     within_s: float = SAVED_S
+    acts: Mapping[str, Act] = field(default_factory=dict)
     tagger: DueTagger = field(init=False)
     stopping: threading.Event = field(init=False, default_factory=threading.Event)
     running: Running = field(init=False, default_factory=Running)
@@ -69,6 +99,18 @@ class Desk:
             Refused: the workspace has no such task.
         """
         return self._opened(task, Opened.WRITE, display or NoProgress())
+
+    def carry_out(self, act: Act, form: Mapping[str, str], task: str, display: Progress, *, cost: float = 0.0) -> Any:
+        """Carry out a command about a task, and return its document; no more than `cost` (USD) is spent, by estimate.
+
+        Raises:
+            Refused: the workspace has no such task.
+            InputError: an option is wrong, or the estimate is more by now than `cost`; nothing was sent.
+            FindableError: what the command raises; a GateError after it did all.
+        """
+        with self.to_write(task, display) if act.writes(form, task) else self._opened(task, Opened.READ, display) as ws:
+            ws.agreed = cost
+            return act.run(ws, form)
 
     def begin_workspace(self, display: Progress) -> None:
         """Make an empty workspace where the folder is not there or holds nothing, as an import would.

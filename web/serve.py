@@ -7,8 +7,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Mapping
+from types import FrameType, MappingProxyType
 
 import uvicorn
 
@@ -17,7 +17,7 @@ from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.core.step import Step
 from web.app import application
-from web.desk import Desk
+from web.desk import Act, Desk
 from web.guard import Access
 
 LOOPBACK = "127.0.0.1"
@@ -35,11 +35,12 @@ def run(
     readonly: bool = False,
     token: str = "",
     display: Progress = NoProgress(),  # noqa: B008 - it keeps nothing
+    acts: Mapping[str, Act] = MappingProxyType({}),
 ) -> None:
     """Serve the page of the workspace that the settings name, on loopback, until SIGINT or SIGTERM.
 
     In a folder that is new or empty a workspace is made, unless it is `readonly`; `display` says so. `ready` gets the
-    address with its token, another one each time where none is given.
+    address with its token, another one each time where none is given; `acts` are the commands it may carry out.
 
     Raises:
         ConfigurationError: the port is taken, there is no workspace, or the token is too short.
@@ -50,7 +51,7 @@ def run(
         number = listening.getsockname()[1]
         hosts = frozenset(f"{name}:{number}" for name in (LOOPBACK, "localhost"))
         access = Access(token or secrets.token_urlsafe(24), hosts, cookie=f"findable_{number}", readonly=readonly)
-        desk = Desk(settings, access)
+        desk = Desk(settings, access, acts=acts)
         try:
             desk.begin_workspace(display)
             with desk.to_read():

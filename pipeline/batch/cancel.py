@@ -6,14 +6,13 @@ state.
 """
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pipeline.batch.folder import is_whole, lock_of, read_again
 from pipeline.batch.send import BEFORE_SENT, BY_HAND, drop_upload, give_up_batch, reconcile
 from pipeline.core.errors import InputError, MissingError, RemoteError
 from pipeline.core.states import BatchState
-from pipeline.core.step import Option, Step
+from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, erase
 from pipeline.store.batches import Batch
@@ -30,8 +29,8 @@ class CancelReport:
     next: Step
 
 
-def run(ws: OpenWorkspace, *, number: int, confirm: Callable[[str], bool]) -> CancelReport:
-    """Cancel one batch; `confirm` is asked before a batch is given up that the API does not show any more.
+def run(ws: OpenWorkspace, *, number: int) -> CancelReport:
+    """Cancel one batch; a person is asked before one is given up that the API does not show any more.
 
     Raises:
         InputError: there is no such batch, it is over, or giving it up was not confirmed.
@@ -39,7 +38,7 @@ def run(ws: OpenWorkspace, *, number: int, confirm: Callable[[str], bool]) -> Ca
     """
     with ws.store.read() as tx:
         task = batches.get_batch(tx, number).task
-    cancel = _Cancel(ws if task == ws.task.name else replace(ws, task=ws.task_of(task)), number, confirm)
+    cancel = _Cancel(ws if task == ws.task.name else replace(ws, task=ws.task_of(task)), number)
     return read_again(cancel.once, times=TRIES)
 
 
@@ -47,7 +46,6 @@ def run(ws: OpenWorkspace, *, number: int, confirm: Callable[[str], bool]) -> Ca
 class _Cancel:
     ws: OpenWorkspace
     number: int
-    confirm: Callable[[str], bool]
 
     def once(self) -> CancelReport:
         batch = self._batch()
@@ -64,10 +62,7 @@ class _Cancel:
             return self._cancel(batch)
         except MissingError as error:
             where = f"batch {batch.number} is not to be seen at the API ({error.message})"
-            if not self.confirm(f"{where}. Give it up, and let its items be asked again?"):
-                raise InputError(
-                    "not confirmed; nothing was changed", hint=f"{Option(yes=True)} answers yes"
-                ) from error
+            self.ws.agree(f"{where}. Give it up, and let its items be asked again?")
             with contextlib.suppress(RemoteError):  # should it be there all the same
                 self.ws.client.cancel_batch(batch.remote_name or "")
             return self._give_up(batch, why=f"given up: {error.message}")
@@ -75,8 +70,7 @@ class _Cancel:
     def _give_up_lost(self, batch: Batch) -> CancelReport:
         """Give up a batch whose result is lost, where a person says so."""
         said = f"the result of batch {batch.number} is lost or was changed, and `{Step('batch-poll')}` may have it"
-        if not self.confirm(f"{said}. Give the batch up, and let its items be asked again?"):
-            raise InputError("not confirmed; nothing was changed", hint=f"{Option(yes=True)} answers yes")
+        self.ws.agree(f"{said}. Give the batch up, and let its items be asked again?")
         return self._give_up(batch, why="given up: its result was lost")
 
     def _batch(self) -> Batch:

@@ -13,9 +13,9 @@ from pipeline.batch import budget, prepare, send
 from pipeline.batch.budget import QuotaFullError
 from pipeline.batch.prepare import BatchPlan, Selection, StopReason
 from pipeline.batch.send import SendOutcome, give_up_batch
-from pipeline.core.errors import InputError, RemoteError, StateConflictError, ThrottledError
+from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.states import BatchState
-from pipeline.core.step import Option, Step
+from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import Usage
 from pipeline.store import answers, asks, batches
@@ -108,18 +108,12 @@ def run(
     return submission.report
 
 
-def agreeing(
-    ws: OpenWorkspace, *, announce: Callable[[BatchPlan], None], confirm: Callable[[float], bool]
-) -> Callable[[BatchPlan], None]:
-    """Return what shows a plan and, where it costs more than CONFIRM_ABOVE, asks for the estimate in USD.
-
-    It raises InputError where that is not confirmed.
-    """
+def agreeing(ws: OpenWorkspace, *, announce: Callable[[BatchPlan], None]) -> Callable[[BatchPlan], None]:
+    """Return what shows a plan, and raises InputError where its cost is not agreed to."""
 
     def agree(plan: BatchPlan) -> None:
         announce(plan)
-        if plan.cost > ws.settings.confirm_above and not confirm(plan.cost):
-            raise InputError("not confirmed; nothing was written or sent", hint=f"{Option(yes=True)} answers yes")
+        ws.spend(plan.cost, nothing="nothing was written or sent")
 
     return agree
 

@@ -12,7 +12,7 @@ from typing import Any
 
 PREFIX = "FINDABLE_"
 _OF_ALL = ("task", "yes", "json", "debug")  # that every command has as an option, though they are settings, too
-_PLAIN = re.compile(r"[\w@%+=:,./…-]+")  # what a shell takes as one word; `…` stands for what the reader fills in
+_PLAIN = re.compile(r"[\w@%+:,./…-]+")  # what a shell takes as one word; `…` stands for what the reader fills in
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ PIPELINE = Path(__file__).parents[1]
 TO_BEGIN = Hint("`{}` makes one from a file, and `{}` shows how all of it works", Step("import"), Step("demo"))
 TO_BEGIN_A_QUERY = Hint("`{}` makes one from a folder; a query needs the database that it reads", Step("import-images"))
 SHOWN = 5  # names of tables in a message
+ROUNDED = 1e-6  # USD that a cost which was shown may differ by
 
 
 # ---- the session
@@ -75,6 +76,8 @@ class OpenWorkspace:
     asleep: Callable[[float], Awaitable[None]] = _asyncio_sleep
     stopping: threading.Event = field(default_factory=threading.Event)  # set, it ends what asks as Ctrl-C does
     budget: Budget | None = None  # of this command; that of the day is a setting
+    agrees: Callable[[str], bool] = lambda _question: False  # asks a person
+    agreed: float | None = None  # USD that a person agreed to before; None: asked above CONFIRM_ABOVE
     is_bound: bool = False
     tells_backend: bool = True  # whether `tell_backend` has anything to say; false for a command that only checks it
     _models: "dict[tuple[str, Kind], Model]" = field(default_factory=dict)  # those that were looked up
@@ -219,6 +222,28 @@ class OpenWorkspace:
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""
         workspace.bind_workspace(tx, self.backend, at=self.now())
+
+    def agree(self, question: str, *, nothing: str = "nothing was changed") -> None:
+        """Pass where a person says yes.
+
+        Raises:
+            InputError: nobody does; `nothing` says what was left as it was.
+        """
+        if not self.agrees(question):
+            raise InputError(f"not confirmed; {nothing}", hint=f"{Option(yes=True)} answers yes")
+
+    def spend(self, cost: float, *, nothing: str, always: bool = False, also: str = "") -> None:
+        """Pass where an estimate in USD was agreed to; a person is asked above CONFIRM_ABOVE, or `always`.
+
+        Raises:
+            InputError: it was not, or is more by now than what was agreed to; `also` says what else agrees.
+        """
+        if self.agreed is not None:
+            if cost > self.agreed + ROUNDED:
+                said = f"the estimate is ${cost:,.4f} by now, more than the ${self.agreed:,.4f} that was agreed to"
+                raise InputError(f"{said}; {nothing}", hint="look at the estimate again")
+        elif (always or cost > self.settings.confirm_above) and not self.agrees("Go on?"):
+            raise InputError(f"not confirmed; {nothing}", hint=f"{Option(yes=True)} answers yes{also}")
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
         """Hold a lock for the length of a block, waiting for who has it and saying who that is."""
@@ -486,6 +511,7 @@ def open_workspace(
         if line := check_access(_of_people(settings) if whole else settings, store, access, agrees):
             display.say(line)
         opened = _opened(settings, store, display, access, whole=whole)
+        opened.agrees = agrees
     except BaseException:
         store.close()
         raise

@@ -8,7 +8,7 @@ of the user's own, backups, what Gemini keeps for a time, and words about the pe
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline.batch import prepare
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
-from pipeline.core.step import Option, Step
+from pipeline.core.step import Step
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
@@ -55,8 +55,8 @@ class ForgetReport:
     out_of_reach: str = OUT_OF_REACH
 
 
-def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> ForgetReport:
-    """Forget one person, or by its name one item of the task in use; `confirm` is asked before anything is changed.
+def run(ws: OpenWorkspace, username: str) -> ForgetReport:
+    """Forget one person, or by its name one item of the task in use, once a person agrees.
 
     Raises:
         InputError: there is no such person, they stand in a batch that is not over, or it was not confirmed.
@@ -64,7 +64,7 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
         RemoteError: the API is needed and cannot be reached; what was done is kept, and the next run goes on.
     """
     task, report = ws.task, ForgetReport(username)
-    ids, report.went_on = _begin(ws, username, confirm=confirm)
+    ids, report.went_on = _begin(ws, username)
     with ws.store.read() as tx:
         numbers = {number for one in ids for number in erase.batches_of(tx, task.name, one)}
         mine = [batch for batch in batches.batches_in_states(tx) if batch.number in numbers]
@@ -102,7 +102,7 @@ def _mark(task: Task, name: str) -> str:
     return f"{task.subject} {name}" if task.brings_items else name
 
 
-def _begin(ws: OpenWorkspace, name: str, *, confirm: Callable[[str], bool]) -> tuple[list[str], bool]:
+def _begin(ws: OpenWorkspace, name: str) -> tuple[list[str], bool]:
     """Mark that a person is being forgotten; return the ids to forget, and whether the row was gone before."""
     task, mark = ws.task, _mark(ws.task, name)
     is_there, item_id = True, ""
@@ -117,8 +117,8 @@ def _begin(ws: OpenWorkspace, name: str, *, confirm: Callable[[str], bool]) -> t
         if item_id:
             _check_free(tx, task.name, item_id, name)
     question = f"Forget {name!r} for good: row, answers, lines in sealed files, vectors, and older builds?"
-    if not is_begun and not confirm(question):
-        raise InputError("not confirmed; nothing was changed", hint=f"{Option(yes=True)} answers yes")
+    if not is_begun:
+        ws.agree(question)
     with ws.store.write() as tx:
         if item_id:
             _check_free(tx, task.name, item_id, name)

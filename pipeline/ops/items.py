@@ -1,6 +1,6 @@
 """List items of a task, page by page, as a file, counted; list those that are parked, and let them be asked again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -105,7 +105,7 @@ def list_parked(store: Store, task: Task) -> list[ParkedItem]:
     return [ParkedItem(names.get(key, key), reason, foreign, since) for key, reason, foreign, since in rows]
 
 
-def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool, confirm: Callable[[str], bool]) -> list[str]:
+def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool) -> list[str]:
     """Let one item or all of the task go again, and return their names. Foreign text stays parked.
 
     Raises:
@@ -113,7 +113,8 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool, confirm
     """
     if (name is None) == (not everyone):
         raise InputError(
-            "say who: one by name, or --all for everyone", hint=f"`{ws.task.words.step('parked')}` lists them"
+            "say who: one by name, or everyone",
+            hint=f"`{ws.task.words.step('parked')}` lists them; {Option(all=True)} is everyone",
         )
     task = ws.task
     with ws.store.write() as tx:
@@ -127,8 +128,8 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool, confirm
         ]
     if not free:
         return []
-    if everyone and not confirm(f"Let {len(free)} parked {task.words.many} be asked again?"):
-        raise InputError("not confirmed; nothing was let go", hint=f"{Option(yes=True)} answers yes")
+    if everyone:
+        ws.agree(f"Let {len(free)} parked {task.words.many} be asked again?", nothing="nothing was let go")
     with ws.store.write() as tx:
         unparked = asks.unpark(tx, task.name, own=task.own, ids=ids)
         names = task.table(tx).names(tx, unparked)

@@ -12,7 +12,7 @@ from pipeline.batch import ingest
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.states import BatchState
-from pipeline.core.step import Option, Step
+from pipeline.core.step import Step
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
@@ -89,13 +89,10 @@ def every_version(ws: OpenWorkspace) -> list[VersionSummary]:
         return [one for each in ws.tasks if each is ws.task or not only for one in _summaries(tx, each)]
 
 
-def roll_back(
-    ws: OpenWorkspace, name: str, *, announce: Callable[[VersionSummary, str], None], confirm: Callable[[str], bool]
-) -> RollbackReport:
+def roll_back(ws: OpenWorkspace, name: str, *, announce: Callable[[VersionSummary, str], None]) -> RollbackReport:
     """Roll back a label with all its models, or with one (label/model).
 
-    `announce` gets each version that would go, with the word for its items, and `confirm` is asked, before anything is
-    changed.
+    `announce` gets each version that would go, with the word for its items, before a person is asked.
 
     Raises:
         InputError: something of it is under way, or it was not confirmed; nothing was changed.
@@ -110,8 +107,8 @@ def roll_back(
         report.next = subject.words.step("index")
     for one in found:
         announce(one, subject.words.many)
-    if found and not confirm(QUESTION):
-        raise InputError("not confirmed; nothing was changed", hint=f"{Option(yes=True)} answers yes")
+    if found:
+        ws.agree(QUESTION)
     with ws.lock(LOCK):
         with ws.store.write() as tx:
             _check_free(tx, subject, found)

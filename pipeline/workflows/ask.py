@@ -23,7 +23,7 @@ from pipeline.tables.findings import excerpt
 from pipeline.workflows import new_task, preflight, try_out
 from pipeline.workflows.new_task import AnswerField, NewTask, TaskDraft
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.try_out import Announce, Confirm, TryReport
+from pipeline.workflows.try_out import Announce, TryReport
 
 FEW = 5
 UNNAMED = "ask"  # what it is called in the accounts where it is not kept
@@ -100,7 +100,7 @@ def prepared(
     return Asking(question, found, NewTask(name, ROWS, ItemsRows(rows_of(items))))
 
 
-def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce, confirm: Confirm) -> AskReport:
+def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce) -> AskReport:
     """Ask about the first rows that hold something; with a name write the file once they were asked.
 
     Raises:
@@ -126,7 +126,7 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce, con
     if ws.backend == "local":
         beside.tell_backend()
         ws.display.say(STAND_IN)
-    tried = try_out.ask_about(beside, ids, announce=announce, confirm=confirm)
+    tried = try_out.ask_about(beside, ids, announce=announce)
     if all(one.judgement is None for one in tried.items):
         tried.check()
     is_kept = bool(name) and not (tried.stopped or tried.interrupted)

@@ -65,7 +65,6 @@ class Workspace:
     settings: Settings
     display: Progress
     agrees: bool = False
-    typed: Callable[[str], str] = str  # how a hint names commands
 
     @property
     def data(self) -> Path:
@@ -117,7 +116,7 @@ class Workspace:
             asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data)
 
         def work(ws: OpenWorkspace) -> AskReport:
-            report = ask.run(ws, asking, size=n, **_told(ws))
+            report = ask.run(ws, asking, size=n, announce=_told(ws))
             report.tried.check()
             return report
 
@@ -143,7 +142,7 @@ class Workspace:
         """
 
         def work(ws: OpenWorkspace) -> TryReport:
-            report = try_out.run(ws, TryWanted(n, item, seed), **_told(ws))
+            report = try_out.run(ws, TryWanted(n, item, seed), announce=_told(ws))
             report.check()
             return report
 
@@ -195,8 +194,8 @@ class Workspace:
         options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
 
         def work(ws: OpenWorkspace) -> TagReport:
-            confirm = partial(_confirm, budget, ws.settings.confirm_above)
-            report = tag.run(ws, options, announce=partial(_announce, ws), confirm=confirm)
+            ws.agrees = _agreeing(ws, "tag(…, budget=…) says how many USD it may spend", yes=budget is not None)
+            report = tag.run(ws, options, announce=partial(_announce, ws))
             live = report.live
             if live is not None and live.interrupted:
                 raise KeyboardInterrupt
@@ -343,7 +342,7 @@ class Workspace:
             yield
         except FindableError as error:
             if error.hint and not getattr(error, "__notes__", ()):
-                error.add_note(f"next: {self.typed(error.hint)}")
+                error.add_note(f"next: {error.hint}")
             raise
 
 
@@ -393,23 +392,22 @@ def _announce(ws: OpenWorkspace, estimated: Preflight, mode: str, reason: str) -
     ws.display.say(f"{ws.model.name}: {what} {mode}, estimated ${cost:.4f}; {reason}")
 
 
-def _confirm(
-    budget: float | None, most: float, cost: float, hint: str = "tag(…, budget=…) says how many USD it may spend"
-) -> bool:
-    if budget is None:
-        said = f"it is estimated at ${cost:,.2f}, which is above CONFIRM_ABOVE (${most:g}); nothing was started"
-        raise InputError(said, hint=hint)
-    return True
+def _agreeing(ws: OpenWorkspace, hint: str, *, yes: bool = False) -> Callable[[str], bool]:
+    """Return what answers for a person; where it is not yes, it raises InputError with what Python code can do."""
+
+    def agrees(_question: str) -> bool:
+        if not yes:
+            most = ws.settings.confirm_above
+            raise InputError(f"the estimate is above CONFIRM_ABOVE (${most:g}); nothing was started", hint=hint)
+        return True
+
+    return agrees
 
 
-def _told(ws: OpenWorkspace) -> dict[str, Any]:
-    """Return how a trial says what it will cost, and asks."""
-
-    def announce(count: int, cost: float) -> None:
-        ws.display.say(f"{ws.model.name}: {count:,} rows, estimated ${cost:.4f}")
-
-    hint = "confirm_above=… takes a higher bound"
-    return {"announce": announce, "confirm": partial(_confirm, None, ws.settings.confirm_above, hint=hint)}
+def _told(ws: OpenWorkspace) -> Callable[[int, float], None]:
+    """Return what says what a trial will cost; above CONFIRM_ABOVE it is refused."""
+    ws.agrees = _agreeing(ws, "confirm_above=… takes a higher bound")
+    return lambda count, cost: ws.display.say(f"{ws.model.name}: {count:,} rows, estimated ${cost:.4f}")
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,9 @@ class RunReport:
     failures: list[FindableError] = field(default_factory=list)
 
 
-def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
-    """Poll, ingest, ask again about items that are due, submit the next batches within the budget, score and index.
-
-    `confirm` is called with the estimate (USD) of the next batches if it is above CONFIRM_ABOVE.
-    """
-    due_now = _Due(ws, confirm)
+def run(ws: OpenWorkspace) -> RunReport:
+    """Poll, ingest, ask again about items that are due, submit the next batches within the budget, score and index."""
+    due_now = _Due(ws)
     with ws.store.read() as tx:
         due_now.facts["workspace_id"] = workspace.get_workspace(tx).workspace_id
     budget.resume_budget(ws)
@@ -57,9 +54,9 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
 
 
 class _Due(RunReport):
-    def __init__(self, ws: OpenWorkspace, confirm: Callable[[float], bool]) -> None:
+    def __init__(self, ws: OpenWorkspace) -> None:
         super().__init__()
-        self.ws, self.confirm, self.going = ws, confirm, Rounds(ws)
+        self.ws, self.going = ws, Rounds(ws)
 
     def each(self, *steps: Callable[[], object]) -> bool:
         """Do some steps, of which each may fail; return whether none did."""
@@ -115,7 +112,7 @@ class _Due(RunReport):
             going.stop_asking()
         if not (askable and is_cleared) and not going.batches(BatchState.PREPARED, BatchState.SUBMITTING):
             return
-        sent = going.submit(agree=agreeing(ws, announce=lambda _plan: None, confirm=self.confirm), patient=True)
+        sent = going.submit(agree=agreeing(ws, announce=lambda _plan: None), patient=True)
         self.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
         if sent.items:
             self.did.append(f"{sent.items:,} submitted in {_batches(len(done.submitted))}")

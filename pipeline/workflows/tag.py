@@ -35,7 +35,6 @@ SHED = ("wait", "batch", "live")
 LOOK_S = 0.2  # between two looks whether another process has sent a pilot's batch
 
 Announce = Callable[[BatchPlan], None]
-Confirm = Callable[[float], bool]
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,11 @@ def run(
     options: TagOptions,
     *,
     announce: Callable[[Preflight, str, str], None],
-    confirm: Callable[[float], bool],
     ingested: Callable[[IngestSummary], None] = lambda _summary: None,
 ) -> Report:
     """Ask about every item that can be asked; `announce` gets the estimate, mode and reason before anything is spent.
 
-    `confirm` is called with the estimate (USD) if it is above CONFIRM_ABOVE, and for a backfill whatever it is.
+    A backfill is asked about whatever it costs.
 
     Raises:
         InputError: there are no items at all, or the estimate was not confirmed; nothing was started.
@@ -122,9 +120,8 @@ def run(
         announce(estimated, report.mode, report.reason)
         _tell_saved(ws)
         is_dear = options.mode == "auto" and estimated.is_dear
-        if (options.backfill or is_dear or cost > ws.settings.confirm_above) and not confirm(cost):
-            live = f", and so does {Option(mode='live')}" * is_dear
-            raise InputError("not confirmed; nothing was started", hint=f"{Option(yes=True)} answers yes{live}")
+        also = f", and so does {Option(mode='live')}" * is_dear
+        ws.spend(cost, nothing="nothing was started", always=options.backfill or is_dear, also=also)
         if options.skip_pilot:
             pilot.waive_open_pilot(ws)
         number = _begin_run(ws, options, going, estimated)
@@ -265,10 +262,11 @@ def run_first(
     size: int,
     skip: bool,
     limit: int | None = None,
-    announce: Announce = lambda _plan: None,
-    confirm: Confirm = lambda _cost: True,
+    announce: Announce | None = None,
 ) -> Report | None:
     """Run a pilot of `size`, and no larger than `limit`, unless one passed before; it must pass before the rest.
+
+    Without an `announce` a person has agreed already.
 
     Returns None if no pilot was run: `skip` waives it, one passed or was waived before, or no item is left to ask.
 
@@ -283,7 +281,7 @@ def run_first(
         if not (is_any and pilot.why_not(tx, ws.extractor, compulsory=True)):
             return None
     size = min(size, limit or size)
-    report = run_pilot(ws, size=size, seed=None, announce=announce, confirm=confirm, fewest=pilot.FEWEST)
+    report = run_pilot(ws, size=size, seed=None, announce=announce, fewest=pilot.FEWEST)
     report.check()
     return report
 
@@ -293,8 +291,7 @@ def run_pilot(
     *,
     size: int | None,
     seed: int | None,
-    announce: Announce,
-    confirm: Confirm,
+    announce: Announce | None,
     fewest: int | None = None,
 ) -> Report:
     """Ask about `size` items drawn by `seed`, wait for them, and judge the answers of this extractor.
@@ -317,7 +314,7 @@ def run_pilot(
         )
     with ws.store.write() as tx:
         begun = runs.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
-    report = _ask_drawn(ws, ids, announce, confirm)
+    report = _ask_drawn(ws, ids, announce)
     report.drawn, report.asked = begun, len(ids)
     notes = [f"Pilot {begun.number}: {len(ids)} {ws.task.words.many}, seed {begun.seed}."]
     quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes, fewest=fewest)
@@ -331,10 +328,10 @@ def run_pilot(
     return report
 
 
-def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], announce: Announce, confirm: Confirm) -> Report:
+def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], announce: Announce | None) -> Report:
     """Go on in rounds until each of the sample is answered or parked, in whichever process's batch it stands."""
     going = Rounds(ws, among=ids, judges=False)
-    going.submit(agree=agreeing(ws, announce=announce, confirm=confirm), patient=True)
+    going.submit(agree=announce and agreeing(ws, announce=announce), patient=True)
     while True:
         going.advance(wait=True)
         for stopped in _stopping(going, ws):

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 FEW, SIZE = 3, 50  # how many are tried alone, and by two sides
 DRAFT = "draft"  # as a side: what the task's file asks now
 Announce = Callable[[int, float], None]
-Confirm = Callable[[float], bool]
 
 
 class TryWanted(NamedTuple):
@@ -141,10 +140,8 @@ class TryReport:
             raise self.stopped
 
 
-def run(ws: OpenWorkspace, wanted: TryWanted, *, announce: Announce, confirm: Confirm) -> TryReport:
+def run(ws: OpenWorkspace, wanted: TryWanted, *, announce: Announce) -> TryReport:
     """Ask about a few items; `announce` gets how many and the estimate (USD) before anything is spent.
-
-    `confirm` is called with the estimate if it is above CONFIRM_ABOVE.
 
     Raises:
         InputError: there is no such item, none to try, or the estimate was not confirmed; nothing was asked.
@@ -155,18 +152,18 @@ def run(ws: OpenWorkspace, wanted: TryWanted, *, announce: Announce, confirm: Co
     folder.seal_dead(ws)
     with ws.store.read() as tx:
         ids = _chosen(tx, ws.task, ws.extractor, wanted)
-    report = ask_about(ws, ids, announce=announce, confirm=confirm)
+    report = ask_about(ws, ids, announce=announce)
     report.draft_of = draft_of
     return report
 
 
-def ask_about(ws: OpenWorkspace, ids: Sequence[str], *, announce: Announce, confirm: Confirm) -> TryReport:
+def ask_about(ws: OpenWorkspace, ids: Sequence[str], *, announce: Announce) -> TryReport:
     """Ask about some items of the task in use, as `run`."""
     trial = _Trial(ws, ids)
     if not trial.tried:
         questions.check_any_items(ws.store, ws.task)
         raise InputError(f"{ws.task.words.all_done}; nothing was asked", hint=f"{Option('item')} tries any of them")
-    _confirm([trial], ws, announce, confirm)
+    _agree([trial], ws, announce)
     return trial.ask()
 
 
@@ -196,11 +193,10 @@ def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> 
     return pilot.draw_pilot(tx, task, extractor, size=wanted.size, seed=seed)
 
 
-def _confirm(trials: "Sequence[_Trial]", ws: OpenWorkspace, announce: Announce, confirm: Confirm) -> None:
+def _agree(trials: "Sequence[_Trial]", ws: OpenWorkspace, announce: Announce) -> None:
     cost = sum(one.cost for one in trials)
     announce(sum(len(one.tried) for one in trials), cost)
-    if cost > ws.settings.confirm_above and not confirm(cost):
-        raise InputError("not confirmed; nothing was asked", hint=f"{Option(yes=True)} answers yes")
+    ws.spend(cost, nothing="nothing was asked")
 
 
 class _Trial:
@@ -316,10 +312,8 @@ class PairReport(NamedTuple):
         return sum(not any(isinstance(side, str) for side in one.said) for one in self.pairs)
 
 
-def run_pair(
-    ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int, announce: Announce, confirm: Confirm
-) -> PairReport:
-    """Put two sides beside each other on a sample; `announce` and `confirm` are as in `run`.
+def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int, announce: Announce) -> PairReport:
+    """Put two sides beside each other on a sample; `announce` is as in `run`.
 
     Raises:
         InputError: a side is none, there is nothing to try, or it was not confirmed; nothing was asked.
@@ -342,7 +336,7 @@ def run_pair(
         )
     trials = {at: _Trial(side, list(called)) for at, side in enumerate(sides) if not isinstance(side, str)}
     if trials:
-        _confirm(list(trials.values()), ws, announce, confirm)
+        _agree(list(trials.values()), ws, announce)
     asked: list[TryReport] = []
     for at, trial in trials.items():
         if not any(one.stopped or one.interrupted for one in asked):

@@ -21,7 +21,7 @@ from pipeline.batch import budget, folder
 from pipeline.core import __version__, files
 from pipeline.core.errors import InputError, MissingError, NotSentError, RefusedError, RemoteError
 from pipeline.core.states import STANDARD, Way
-from pipeline.core.step import Option, Step
+from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import NO_USAGE, Usage, estimate_tokens, usage_cost
@@ -57,10 +57,8 @@ def check(document: dict[str, Any]) -> None:
         raise RemoteError(said, hint="run it again later; the report holds nothing secret, and can be sent")
 
 
-def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> tuple[dict[str, Any], Path]:
+def run(ws: OpenWorkspace) -> tuple[dict[str, Any], Path]:
     """Look at everything, end what was made there, and return the report, and where it stands as Markdown and JSON.
-
-    `confirm` gets the most it may cost, in USD.
 
     Raises:
         InputError: it was not confirmed, or may cost more than $0.05; nothing was sent.
@@ -72,8 +70,9 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> tuple[dict[st
     if visit.most > MOST_USD:
         said = f"with {ws.model.name} this may cost ${visit.most:.2f}, more than ${MOST_USD:.2f}; nothing was sent"
         raise InputError(said, hint=f"set FINDABLE_MODEL to a cheaper one: `{Step('prices')}` lists them")
-    if visit.most and not confirm(visit.most):
-        raise InputError("not confirmed; nothing was sent", hint=f"{Option(yes=True)} answers yes")
+    if visit.most:
+        ws.display.say(f"{ws.model.name} is asked for at most ${visit.most:.2f}")
+        ws.spend(visit.most, nothing="nothing was sent", always=True)
     with ws.lock(NAME), tempfile.TemporaryDirectory() as made:
         folder.seal_dead(ws)
         visit.end_earlier()

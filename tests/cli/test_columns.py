@@ -41,7 +41,7 @@ def test_what_looks_like_a_column_is_named_with_the_map_that_takes_it(run: Run) 
     said = run("import", file)
     assert said.exit_code == 0
     assert not people(run)["ines"]["Bio"]
-    line = re.search(r"column 'Biografy' looks like Bio: add MAP=(\"[^\"]*\") to use it", said.stderr)
+    line = re.search(r"column 'Biografy' looks like Bio: add --map (\"[^\"]*\") to use it", said.stderr)
     assert line is not None
     taken = run("import", file, "--map", shlex.split(line[1])[0])
     assert "columns as MAP= says: Biografy → Bio" in taken.stderr

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from unittest import mock
 
 import pytest
-from click.testing import CliRunner
 
 from jobs import cli, demo
-from jobs.variables import GIVEN
+from jobs.variables import GIVEN, begin_form
 from tests.integration import many_passages as passages
 from tests.integration.many_passages import CREATE
 from tests.lab import Api, Workspace
@@ -79,11 +78,15 @@ def test_a_command_of_ones_own_that_failed_can_be_tried(workspace: Workspace, pe
         ),
     ],
 )
-def test_the_demo_shows_what_its_caller_would_type(environ: dict[str, str], search: str, yours: str) -> None:
+def test_the_demo_shows_what_its_caller_would_type(
+    environ: dict[str, str], search: str, yours: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each command is about the demo's workspace, and one about the caller's own; the last shows the demo as a page."""
     place = "DATA=" if GIVEN in environ else "--data"
     with mock.patch.dict(os.environ, environ), mock.patch.object(cli.main, "main") as ran:
-        shown = CliRunner().invoke(demo.main, [], catch_exceptions=False).output.splitlines()
+        begin_form("demo")
+        demo.demo()
+    shown = capsys.readouterr().out.splitlines()
     assert f"$ {search}" in shown
     assert f"  {yours}" in shown
     assert shown[-1] == f"  {search.partition(' ')[0]} web {search[search.index(place) :]}"

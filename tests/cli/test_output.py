@@ -1,4 +1,4 @@
-"""What commands print: tables and fields for people and for programs, questions about money, one next step."""
+"""What commands print: tables and fields for people and for programs, one next step."""
 
 from collections.abc import Callable
 
@@ -6,21 +6,6 @@ import pytest
 
 from jobs import output
 from tests.lab import Workspace
-
-
-@pytest.mark.parametrize(
-    ("cost", "asked"),
-    [
-        (0, "Go on? It costs nothing."),
-        (0.0000004, "Go on for less than a cent?"),
-        (0.0099, "Go on for less than a cent?"),
-        (0.01, "Go on for about $0.0100?"),
-        (12.345, "Go on for about $12.35?"),
-    ],
-)
-def test_less_than_a_cent_is_not_asked_as_an_amount(cost: float, asked: str) -> None:
-    """It is not asked whether to go on for $0.00."""
-    assert output.for_money("Go on", cost) == asked
 
 
 def test_a_table_in_a_pipe_is_parted_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:

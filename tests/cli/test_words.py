@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from jobs.commands import COMMANDS, NAMES, command_of, variables_of
+from jobs.commands import COMMANDS, EVERY
 from pipeline.core.settings import PREFIX, VARIABLES
 from tests.lab import ROOT
 
@@ -35,7 +35,7 @@ def test_help_lists_fifteen_targets_and_the_rest_on_request() -> None:
 
 def test_every_command_is_a_target_and_make_hands_on_what_it_takes() -> None:
     """What a command or a setting takes has an effect on make's command line; a password may not stand there."""
-    assert {*words("COMMANDS"), *words("ALIASES")} == {*NAMES, "$(ALIASES)"}
+    assert {*words("COMMANDS"), *words("ALIASES")} == {*EVERY, "$(ALIASES)"}
     taken = {name.removeprefix(PREFIX) for (name, *_) in VARIABLES.values() if name.startswith(PREFIX)}
-    taken |= {word for name in COMMANDS for word in variables_of(command_of(name))}
+    taken |= {word for name in COMMANDS for word in COMMANDS[name].variables}
     assert taken - set(words("VALUES")) <= {"WEB_TOKEN"}

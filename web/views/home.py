@@ -115,6 +115,7 @@ class NextStep:
             "passages-pilot": self._pilot,
             "passages-backfill": self._backfill,
         }
+        self.ws.agreed = self.cost
         return does[command_of(self.what)](display)
 
     def _check(self, cost: float) -> None:
@@ -129,7 +130,7 @@ class NextStep:
             display.say(f"{mode}: {reason}")
 
         options = tag.TagOptions(wait=True, pilot=self.what.options.get("pilot") if self.what else None)
-        report = tag.run(self.ws, options, announce=announce, confirm=lambda _cost: True)
+        report = tag.run(self.ws, options, announce=announce)
         for quality in report.reports.values():
             display.say(quality.line)
         _warn_of(display, report)
@@ -140,7 +141,7 @@ class NextStep:
             return next_pilot(tx, self.ws.task, self.ws.extractor)[2]
 
     def _pilot(self, display: Work) -> dict[str, Any]:
-        done = tag.run_pilot(self.ws, size=None, seed=None, announce=self._agreed, confirm=lambda _cost: True)
+        done = tag.run_pilot(self.ws, size=None, seed=None, announce=self._agreed)
         for one in done.ingested:
             _tell(display, one.batch)
         done.check()
@@ -152,7 +153,6 @@ class NextStep:
             self.ws,
             tag.TagOptions(wait=True, backfill=True),
             announce=lambda estimated, mode, _reason: self._check(estimated.going_out(mode)[1]),
-            confirm=lambda _cost: True,
             ingested=lambda account: _tell(display, account.batch),
         )
         if done.quality is not None:

@@ -270,7 +270,7 @@ def _let_go(desk: Desk, task: str, key: str) -> str:
         with ws.store.read() as tx:
             item_id = ws.task.id_of(tx, key)
             pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
-        items.unpark_items(ws, name=key, everyone=False, confirm=lambda _question: True)
+        items.unpark_items(ws, name=key, everyone=False)
         with ws.store.read() as tx:
             if not asks.askable_among(tx, ws.task, [item_id]):
                 said = f"{key!r} is answered, is being asked, or has nothing to be asked about"
@@ -284,7 +284,8 @@ def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
-            done = asdict(forget.run(ws, key, confirm=lambda _question: True))
+            ws.agrees = lambda _question: True  # the name was typed once more
+            done = asdict(forget.run(ws, key))
         desk.running.drop_about(key)
         return {name: one for name, one in done.items() if name != "username"}
 

@@ -71,8 +71,9 @@ def _lines(batch: dict[str, Any]) -> dict[str, int | None]:
 def cancel_batch(request: Request, number: Number, *, give_up: bool = False) -> dict[str, Any]:
     """Cancel a batch; one that the API does not show any more only where it is to be given up, as `batch-cancel`."""
     with desk_of(request).to_write() as ws:
-        report = cancel.run(ws, number=number, confirm=lambda _question: give_up)
-    return {"batch": report.number, "said": report.said, "next": report.next}
+        ws.agrees = lambda _question: give_up
+        report = cancel.run(ws, number=number)
+    return {"batch": report.number, "said": report.said, "next": str(report.next)}
 
 
 @router.get("/batches", include_in_schema=False)

@@ -103,7 +103,7 @@ def test_another_programs_version_goes_too(passages: Workspace) -> None:
         refused = passages.run("rollback", name, "--yes", TASK="passages")
         assert (refused.exit_code, "names no version" in refused.output) == (2, True)
         with passages.open() as ws, pytest.raises(InputError, match="another program's"):
-            rollback.roll_back(ws, name.partition("/")[0], announce=lambda *_: None, confirm=lambda _: True)
+            rollback.roll_back(ws, name.partition("/")[0], announce=lambda *_: None)
     assert counted(passages, "passage_concepts") == 5
 
 

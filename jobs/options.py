@@ -1,0 +1,159 @@
+"""What a command takes: its function's parameters, each `Annotated` with how it is read; those that several take."""
+
+import inspect
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
+
+import click
+
+from pipeline.core.settings import PREFIX, parse_count, parse_duration, parse_money
+from pipeline.core.step import Step
+from pipeline.core.text import BAD_TEXT
+
+LARGEST = 10**15  # more than any table holds, and well below what a database takes as a number
+
+
+class Report(NamedTuple):
+    """What a command ends with: a document for programs, else a line, or what prints it; then an error, if it is one.
+
+    `hint` is what to type next, where the line does not say it.
+    """
+
+    document: Any
+    shown: str | Callable[[], object]
+    check: Callable[[], object] | None = None
+    hint: Step | None = None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """How a parameter is read, and its help. Its option, its variable of make and its member in a form are its name."""
+
+    help: str = ""
+    kind: Any = None
+    metavar: str | None = None
+    hidden: bool = False
+
+    def param(self, name: str, default: Any, *, shown: str, is_argument: bool) -> click.Parameter:
+        """Return it for click under the name that is shown; what has no default is required."""
+        known: dict[str, Any] = {
+            "envvar": PREFIX + shown.upper(),
+            "required": default is inspect.Parameter.empty,
+            "type": self.kind,
+            "metavar": self.metavar or (shown.upper() if is_argument else None),
+        }
+        if not known["required"]:
+            known["default"] = default
+        if is_argument:
+            return click.Argument([name], nargs=-1 if default == () else 1, **known)
+        names = [f"-{shown}"] * (len(shown) == 1) + [f"--{shown.replace('_', '-')}"]
+        if default is False:
+            known["is_flag"] = True
+        elif self.kind is bool:
+            names = [f"{names[0]}/--no-{shown}"]
+        is_told = isinstance(default, str | int) and default not in {"", False}
+        return click.Option([*names, name], help=self.help, hidden=self.hidden, show_default=is_told, **known)
+
+
+def params_of(
+    function: Callable[..., Any], arguments: Collection[str], names: dict[str, str], fixed: Collection[str]
+) -> list[click.Parameter]:
+    """Return what a function takes besides its workspace and what is fixed, in the order of its parameters."""
+    hints, found = get_type_hints(function, include_extras=True), []
+    for one in inspect.signature(function).parameters.values():
+        if one.name == "ws" or one.name in fixed:
+            continue
+        shown = names.get(one.name, one.name.rstrip("_"))
+        taken: Taken = get_args(hints[one.name])[1]
+        found.append(taken.param(one.name, one.default, shown=shown, is_argument=shown in arguments))
+    return found
+
+
+class Count(click.IntRange):
+    """A whole number in a range, as people write it: 1,000 or 1k."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; a usage error says how one is written."""
+        try:
+            number = parse_count(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        return super().convert(number, param, ctx)
+
+
+def _text(value: str) -> str:
+    """Return a text; raise BadParameter if it is not valid UTF-8, which reaches a program as lone surrogates."""
+    if BAD_TEXT.search(value):
+        raise click.BadParameter("it is not valid UTF-8")
+    return value.strip() or value
+
+
+def _version(value: str) -> str:
+    if not _text(value).partition("/")[0].strip():
+        raise click.BadParameter(f"it names no version; `{Step('versions')}` lists all")
+    return value
+
+
+def _number(value: str) -> float:
+    """Return a number; raise BadParameter if it is none, or infinite."""
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise click.BadParameter(f"{value!r} is no number")
+    return found
+
+
+def _bounded(parse: Callable[[str], float], wanted: str) -> Callable[[str], float]:
+    """Return what reads a value from 0 to `LARGEST`; another is a BadParameter."""
+
+    def read(value: str) -> float:
+        try:
+            number = parse(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r} {error}") from None
+        if not 0 <= number <= LARGEST:
+            raise click.BadParameter(f"{value!r} must be {wanted}")
+        return number
+
+    return read
+
+
+COUNT = Count(1, LARGEST)
+PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+STREAM = click.Path(path_type=Path, allow_dash=True)
+NAME, VERSION, NUMBER = _text, _version, _number  # how texts are read
+MONEY = _bounded(parse_money, "an amount of USD, 0 or more")
+DURATION = _bounded(parse_duration, "a length of time that a person can wait")
+
+Limit = Annotated[int | None, Taken("Ask about at most this many.", COUNT)]
+Pilot = Annotated[int | None, Taken("Ask and judge this many first, then the rest.", COUNT)]
+SkipPilot = Annotated[bool, Taken("Go on without a pilot that passed.")]
+NoResume = Annotated[bool, Taken("Ask about all anew, under VERSION or the next free.")]
+Deadline = Annotated[float | None, Taken("When it must be done: 2h30m, 90 min, 90s.", DURATION)]
+Dry = Annotated[bool, Taken("Only show what would happen.")]
+Wait = Annotated[bool | None, Taken("Go on until all is done.", bool)]
+Raw = Annotated[bool, Taken("Requests and replies as they went over the wire.")]
+Seed = Annotated[int | None, Taken("Draw them by this.", Count(0, 2**63 - 1))]
+Expert = Annotated[str | None, Taken("A person, by username.", NAME)]
+Item = Annotated[str | None, Taken("An item of the task TASK=, by its key.", NAME)]
+Passage = Annotated[str | None, Taken("A passage, by its id.", NAME)]
+Version = Annotated[str | None, Taken("A version, or version/model; default: the task's own.", VERSION)]
+Tag = Annotated[str, Taken("Only those with each of these tags.", metavar="TAG,…")]
+MinScore = Annotated[float | None, Taken("Only those with this score or a higher one.", NUMBER)]
+MaxScore = Annotated[float | None, Taken("Only those with this score or a lower one.", NUMBER)]
+Where = Annotated[
+    str, Taken("Only those of which it holds: stars < 3 AND NOT verdict = 'praise'.", metavar="CONDITION")
+]
+Sheet = Annotated[str, Taken("The sheet of an .xlsx file; else the first.", NAME)]
+Source = Annotated[str, Taken("The SELECT's database: its address, or $NAME of a variable; else the workspace's.")]
+Overwrite = Annotated[bool, Taken("Replace the file TO, if it is there.")]
+Map = Annotated[
+    str,
+    Taken("What names in a file's header mean: bio=Kurzbiografie,username=Mail.", metavar="COLUMN=NAME,…"),
+]
