@@ -15,9 +15,10 @@ from pipeline.batch.ask import GRACE_S
 from pipeline.batch.due import DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
+from pipeline.engine.access import Access as Opened
+from pipeline.engine.access import check_access
 from pipeline.engine.folder import is_free
-from pipeline.engine.workspace import Access as Opened
-from pipeline.engine.workspace import OpenWorkspace, check_access, open_workspace
+from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.search import OpenSearch
 from pipeline.workflows import add_expert
 from pipeline.workflows.add_expert import SavedExpert

@@ -20,6 +20,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.step import Hint, Option, Step
+from pipeline.engine.access import never_used
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import Rows, Task
 from pipeline.engine.task_file import (
@@ -39,7 +40,6 @@ from pipeline.engine.task_file import (
     refuse,
     tasks_nearby,
 )
-from pipeline.engine.workspace import never_used
 from pipeline.gemini.models import answer_size
 from pipeline.store import asks, erase, workspace
 from pipeline.store.rows import changed_since

@@ -1,12 +1,7 @@
 """Open a workspace for a command: a session with its store, settings, clock and client, and the tasks it has.
 
-First it is decided whether the command may use the folder and database that the settings name. A reading command
-changes nothing that is not a workspace yet, and makes none where a name was mistyped. The first writing command in
-another program's database says what it will add, and asks. A folder in which a link leads to what lies elsewhere is
-refused.
-
-A subject is a room of the pipeline that has a module `import_`; no room below names one. Tasks that users declare in
-files of their own are found in the workspace, and what carries them out is loaded where there are some.
+First `access` decides whether the command may use the folder and database that the settings name. A folder in which a
+link leads to what lies elsewhere is refused.
 """
 
 import contextlib
@@ -17,23 +12,32 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import Enum
-from functools import cache, cached_property, partial
-from importlib import import_module
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
 from pipeline.core.progress import Progress
-from pipeline.core.settings import BUILT_IN, Budget, Settings
-from pipeline.core.step import Hint, Option, Step
-from pipeline.core.text import first_few
+from pipeline.core.settings import Budget, Settings
+from pipeline.core.step import Option, Step
 from pipeline.engine import folder
+from pipeline.engine.access import (
+    Access,
+    check_access,
+    declared,
+    declared_tasks,
+    is_declared,
+    missing_tables,
+    never_used,
+    of_people,
+    room_in_use,
+    rooms,
+    tables_of,
+)
 from pipeline.store import asked, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
-from pipeline.tables.adopt import columns_of, kind_of
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Indexed, Task
@@ -42,11 +46,6 @@ if TYPE_CHECKING:
 
 
 LOCAL_KEY = "key-of-the-local-engine"  # it takes any; this one says whose it is, and is no word of an error
-PIPELINE = Path(__file__).parents[1]
-
-TO_BEGIN = Hint("`{}` makes one from a file, and `{}` shows how all of it works", Step("import"), Step("demo"))
-TO_BEGIN_A_QUERY = Hint("`{}` makes one from a folder; a query needs the database that it reads", Step("import-images"))
-SHOWN = 5  # names of tables in a message
 ROUNDED = 1e-6  # USD that a cost which was shown may differ by
 
 
@@ -214,7 +213,7 @@ class OpenWorkspace:
 
     def _renew(self) -> None:
         with self.store.read() as tx:
-            found = _declared_tasks(tx, self.settings)
+            found = declared_tasks(tx, self.settings)
         others = (one for one in self.tasks if one.name != self.task.name)
         self.task = next(one for one in found if one.name == self.task.name)
         self.tasks = (*others, self.task)
@@ -306,173 +305,7 @@ class OpenWorkspace:
             ) from error
 
 
-# ---- which subjects there are
-
-
-@cache
-def _rooms() -> tuple[ModuleType, ...]:
-    """Return the package of every subject, by their names: the rooms that import.
-
-    Each says `how_to_begin`, whether the subject `is_here`, and `task_of` returns its task, None where that comes with
-    the declared ones. Its module `table` says whether the tables are adopted (`is_adopted`), what adopting would add to
-    those of another program (`adoption_plan`), which ones it makes (`makes`), and does it (`adopt`).
-    """
-    found = sorted(path.parent.name for path in PIPELINE.glob("*/import_.py"))
-    return tuple(import_module(f"pipeline.{name}") for name in found)
-
-
-def _room_in_use(settings: Settings) -> ModuleType | None:
-    """Return the room of the task that TASK= names; None where it is a user's own."""
-    return next((room for room in _rooms() if room.__package__ == f"pipeline.{settings.task}"), None)
-
-
-def _tables_of(room: ModuleType) -> ModuleType:
-    """Return the module `table` of a subject's room."""
-    return import_module(f"{room.__package__}.table")
-
-
-def declared() -> Any:
-    """Return the module that carries out declared tasks."""
-    return import_module("pipeline.engine.task_record")
-
-
-def is_declared(settings: Settings) -> bool:
-    """Return whether TASK= names a task of a user's own."""
-    return settings.task not in BUILT_IN
-
-
-def _of_people(settings: Settings) -> Settings:
-    """Return the settings with people in the place of their task."""
-    return replace(settings, task=BUILT_IN[0])
-
-
-def _declared_tasks(tx: "Connection", settings: Settings) -> "tuple[Task, ...]":
-    return declared().declared_tasks(tx, settings) if workspace.list_tasks(tx) else ()
-
-
-# ---- whether it may be opened, and by whom
-
-
-class Access(Enum):
-    """What a command does to a workspace: reads it, writes to one that is there, or makes one where there is none."""
-
-    READ = "read"
-    WRITE = "write"
-    CREATE = "create"
-
-
-def check_access(settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool]) -> str:
-    """Return a line that says which workspace will be made, empty where there is one; nothing is written.
-
-    Raises:
-        ConfigurationError: there is no workspace to read or to write to, or what would be added to another program's
-            database was not agreed to.
-    """
-    if any(one.is_file() for one in (settings.data, *settings.data.parents)):
-        return ""  # it cannot be a folder, which opening it says
-    with store.read_unchanged() as tx:
-        is_ours = tx is not None and schema.is_workspace(tx)
-        others, made, plan = ([], [], []) if tx is None else _added(tx, settings, access)
-    if not is_ours and tx is None and access is not Access.CREATE and workspace.holds_sealed_files(settings.data):
-        return ""  # whose database is missing: refused by what the folder's marker says
-    has_file = False
-    if not is_ours and is_declared(settings):
-        has_file = declared().check_declarable(settings)
-        access = Access.CREATE if access is Access.WRITE and has_file else access  # its items come with it
-    is_there = is_ours or (access is Access.WRITE and tx is not None)
-    if access is not Access.CREATE and not is_there:
-        own = (
-            f"`{Step('try', task=settings.task)}` makes one, and asks about a few rows"
-            if has_file
-            else TO_BEGIN_A_QUERY
-        )
-        raise _no_workspace(settings, store, others, to_begin=own if is_declared(settings) else TO_BEGIN)
-    if access is Access.READ:
-        _check_readable(settings, store, [*made, *plan] if plan else [])
-    elif others or plan:
-        engine = [] if is_ours else [f"tables of its own ({', '.join(schema.engine_tables())})"]
-        added, several = "; ".join([*engine, *made, *plan]), f"tables of another program ({first_few(others, SHOWN)})"
-        whose = f"{store.shown} holds {several if others else 'a table of another program'}"
-        hint = f"{Option(yes=True)} agrees; or set {Option('database_url')} to a database of its own"
-        _agreed(agrees, f"{whose}. Add {added}?", f"{whose}; findable would add {added}; nothing was written", hint)
-    elif is_ours and not settings.data.is_dir():
-        lost = f"the workspace in {store.shown} has its files in another folder, or lost them: {settings.data} is not"
-        hint = f"set {Option('data')} to the folder that belongs to that database; {Option(yes=True)} makes a new one"
-        _agreed(agrees, f"{lost} there. Go on in a new folder, without them?", f"{lost} there; nothing was made", hint)
-    return "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
-
-
-def _added(tx: "Connection", settings: Settings, access: Access) -> tuple[list[str], list[str], list[str]]:
-    """Return another program's tables, those that a command would make beside, and what it would add to adopted ones.
-
-    In a workspace they are told only where some would be made: those beside what findable made itself.
-    """
-    is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, settings)
-    plan = [line for one in rooms_here for line in one.adoption_plan(tx, settings)]
-    others = [] if is_ours else schema.other_tables(tx)
-    made = _missing(tx, settings, access) if is_ours or others else []
-    if is_ours and made:
-        wanted = [one for room in rooms_here for one in room.makes(settings).items()]
-        ours = {name for name, columns in wanted if tuple(columns_of(tx, name)) == tuple(columns)}
-        others = [name for name in schema.other_tables(tx) if name not in ours]
-    return others, made, plan
-
-
-def _tables_here(tx: "Connection", settings: Settings) -> list[ModuleType]:
-    return [_tables_of(room) for room in _rooms() if room.is_here(tx, settings)]
-
-
-def _missing_tables(tx: "Connection", settings: Settings) -> dict[str, str]:
-    """Return the tables and views that the subjects here would make, by name, each with what it is."""
-    wanted = [one for room in _tables_here(tx, settings) for one in room.makes(settings).items()]
-    return {name: "table" if columns else "view" for name, columns in wanted if kind_of(tx, name) is None}
-
-
-def _missing(tx: "Connection", settings: Settings, access: Access) -> list[str]:
-    """Return the tables and views that a command would make beside the engine's, in words; to read makes none."""
-    found = _missing_tables(tx, settings)
-    is_own = access is not Access.READ and is_declared(settings)
-    if is_own and (kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None):
-        found |= dict.fromkeys(declared().planned_views(settings), "view")
-    by_kind = {kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")}
-    return [f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}" for kind, some in by_kind.items() if some]
-
-
-def _check_readable(settings: Settings, store: Store, plan: list[str]) -> None:
-    """Refuse to read where that would make a folder, or change a table of another program."""
-    if not settings.data.is_dir():
-        raise ConfigurationError(
-            f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not; "
-            "nothing was made",
-            hint=f"set {Option('data')} to the folder that belongs to that database",
-        )
-    if plan:
-        raise ConfigurationError(
-            f"a table in {store.shown} is another program's, and was never used by findable; nothing was changed",
-            hint=f"a command that writes asks whether it may add {'; '.join(plan)}",
-        )
-
-
-def never_used(settings: Settings, hint: str) -> ConfigurationError:
-    """Return the error for a command that reads, where nothing was brought in for a task, and so nothing asked."""
-    said = f"the task {settings.task} was never used in {settings.data}; nothing was made"
-    return ConfigurationError(said, hint=hint)
-
-
-def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_begin: object) -> ConfigurationError:
-    if others:
-        return ConfigurationError(
-            f"there is no workspace in {store.shown}, which holds tables of another program "
-            f"({first_few(others, SHOWN)}); nothing was changed",
-            hint=f"`{Step('import')}`, `{Step('score')}` or `{Step('tag')}` says what it would add there, and asks",
-        )
-    where = str(settings.data) if settings.database_url is None else f"{store.shown} ({Option(data=settings.data)})"
-    return ConfigurationError(f"there is no workspace in {where}; nothing was made", hint=to_begin)
-
-
-def _agreed(agrees: Callable[[str], bool], question: str, said: str, hint: str) -> None:
-    if not agrees(question):
-        raise ConfigurationError(said, hint=hint)
+# ---- opened
 
 
 def _backend_of(settings: Settings, bound: str | None) -> str:
@@ -508,7 +341,7 @@ def open_workspace(
     folder.check_links(settings.data)
     store = Store(settings.url.reveal())
     try:
-        if line := check_access(_of_people(settings) if whole else settings, store, access, agrees):
+        if line := check_access(of_people(settings) if whole else settings, store, access, agrees):
             display.say(line)
         opened = _opened(settings, store, display, access, whole=whole)
         opened.agrees = agrees
@@ -527,17 +360,15 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
     here = _rooms_of(settings, store, found, display, access, whole=whole)
     if whole:
         with store.read() as tx:
-            is_here = (
-                declared().recorded_name(tx, settings) if is_declared(settings) else _room_in_use(settings) in here
-            )
-        settings = settings if is_here else _of_people(settings)
+            is_here = declared().recorded_name(tx, settings) if is_declared(settings) else room_in_use(settings) in here
+        settings = settings if is_here else of_people(settings)
     if is_declared(settings):
         name = declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
         settings = replace(settings, task=name)
     with store.read() as tx:
         row, lag = workspace.get_workspace(tx), workspace.list_lag(tx)
         made = [room.task_of(tx, settings) for room in here]
-        tasks = (*filter(None, made), *_declared_tasks(tx, settings))
+        tasks = (*filter(None, made), *declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, store.address))
     backend = _backend_of(settings, row.backend)
@@ -572,20 +403,20 @@ def _rooms_of(
         InconsistentError: a table that is to be read is gone.
     """
     makes_tables = access is not Access.READ and not whole
-    seen = settings if makes_tables else _of_people(settings)
+    seen = settings if makes_tables else of_people(settings)
     sealed_by = found if workspace.holds_sealed_files(settings.data) else None
     if sealed_by is not None and store.path is not None and not store.path.exists():  # opening it would make it
         workspace.refuse_folder(settings.data, sealed_by, f"{store.shown} is not there")
     with store.read() as tx:
         if sealed_by is not None:
             workspace.check_marker(settings.data, sealed_by, tx, shown=store.shown)
-        here = [one for one in _rooms() if one.is_here(tx, seen)]
-        room = _room_in_use(settings)
+        here = [one for one in rooms() if one.is_here(tx, seen)]
+        room = room_in_use(settings)
         if not (makes_tables or whole or room is None or room in here):
             raise never_used(settings, room.how_to_begin)
-        tables = [_tables_of(room) for room in here]
+        tables = [tables_of(room) for room in here]
         is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, seen) for one in tables)
-        if access is Access.READ and not is_ready and (gone := _missing_tables(tx, seen)):
+        if access is Access.READ and not is_ready and (gone := missing_tables(tx, seen)):
             raise InconsistentError(
                 f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
                 hint=f"`{Step('restore')}` puts a backup back; a command that writes makes it, with no row",
@@ -607,7 +438,7 @@ def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str
         ConfigurationError: there is something and no workspace, or writing would add to a table of another program.
     """
     is_own = is_declared(settings)
-    people = _of_people(settings)
+    people = of_people(settings)
     with contextlib.closing(Store(settings.url.reveal())) as store:
         with store.read_unchanged() as tx:
             is_new = folder.is_free(settings.data) and (

@@ -31,8 +31,9 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
 from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few
+from pipeline.engine.access import Access
 from pipeline.engine.folder import is_free
-from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
+from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.embed import vector_cache
 from pipeline.quality import report
 from pipeline.store import asks, batches, erase, schema, workspace

@@ -25,9 +25,10 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import Quote
 from pipeline.core.settings import BUILT_IN, Settings, with_given
+from pipeline.engine.access import Access
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task_file import hand_over, look_again
-from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
+from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
 from pipeline.index import build

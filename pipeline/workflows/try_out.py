@@ -18,7 +18,7 @@ from pipeline.batch.prepare import Selection
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Outcome
 from pipeline.core.step import Option
-from pipeline.engine import questions, workspace
+from pipeline.engine import access, questions
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.record import Judgement, judge_reply
 from pipeline.engine.task import Task
@@ -172,7 +172,7 @@ def _brought(ws: OpenWorkspace) -> tuple[OpenWorkspace, str]:
     try:
         ws.bring_items()
     except QuestionChangedError:
-        return _with(ws, task=workspace.declared().task_beside(ws.task, at=ws.now())), ws.task.label
+        return _with(ws, task=access.declared().task_beside(ws.task, at=ws.now())), ws.task.label
     return ws, ""
 
 
@@ -364,9 +364,9 @@ def _side(ws: OpenWorkspace, text: str) -> tuple[str, str | OpenWorkspace]:
         label = f"{ws.task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
         return f"the answers of {label}", label
     if text.endswith(".py") or "/" in text:
-        if not workspace.is_declared(ws.settings):
+        if not access.is_declared(ws.settings):
             raise InputError(f"{ws.task.name} is no task of a file; nothing was asked", hint="A= may be a model")
-        other = _with(ws, task=workspace.declared().task_beside(ws.task, Path(text), at=ws.now()))
+        other = _with(ws, task=access.declared().task_beside(ws.task, Path(text), at=ws.now()))
     else:
         sources = {**ws.settings.sources, "model": "A= or B="}
         other = _with(ws, settings=replace(ws.settings, model=text, sources=sources))
