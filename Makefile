@@ -1,9 +1,5 @@
 # findable: one target per command. `make` alone prints help.
 #
-# Values such as Q= and EXPERTS= reach the commands through the environment, never as shell text: each is taken as it was
-# typed (`$(value …)`), so that nothing in it is expanded by make or run by a shell. They may stand in the environment,
-# too, but for those that may well be another project's there, and would do harm unseen.
-
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -16,46 +12,26 @@ READY := $(VENV)/.ready
 TOOLS := $(VENV)/.ready-dev
 RUN := $(VENV)/bin/python -m jobs
 
-# what `make help` lists: fifteen, whatever comes; `ALL=1` lists what else stands above "for developers", in this file's order
-EVERYDAY := demo ask import tag run preflight batch-submit batch-poll batch-ingest index search show export status doctor
-
-VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE IF_SHED PILOT ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT ALL DEBUG \
-  DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
-  CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
-  POLL_PATIENCE BATCH_HOURS KEEP_DAYS ASK_EACH \
-  TASK ACCEPT_CHANGED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST \
-  FOLDER SHEET SOURCE OVERWRITE \
-  MINUTES SEED WORKERS MOST FIND STATE AFTER BY EXACT NAME ITEM RAW A B WORSE_OK \
-  MORE MERGE UNDO WHO ADD REMOVE RENAME RANK TAG MIN_SCORE MAX_SCORE SORT FIELDS COUNTS FORMAT WHERE LIKE READONLY NO_OPEN HOST
-COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG SORT FIELDS COUNTS FORMAT WHERE LIKE ADD REMOVE \
-  RENAME READONLY HOST SHEET SOURCE OVERWRITE
-# what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
-export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
+# What stands on the command line reaches the commands as it was typed, each as FINDABLE_<NAME>: nothing in it is expanded
+# by make or run by a shell. Which of it a command takes, the command says, and whether one is mistyped.
+TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+export FINDABLE_GIVEN := $(MAKECMDGOALS) : $(TYPED)
 define pass
-ifneq ($(filter command override $(if $(filter $(COMMON),$(1)),,environment),$(firstword $(origin $(1)))),)
-ifneq ($$(value $(1)),)
 override $(1) := $$(value $(1))
-export FINDABLE_$(1) := $$(value $(1))
-endif
-endif
+export FINDABLE_$(patsubst FINDABLE_%,%,$(1)) := $$(value $(1))
 endef
-$(foreach name,$(VALUES),$(eval $(call pass,$(name))))
-
-# lines of a list: those before or after "for developers", of these targets or of all
-LIST = @awk -v wanted=$(1) -v only=" $(2) " 'BEGIN {FS = ":.*\#\# "} /^\# for developers/ {part = 1} \
-  part == wanted && /^[a-z-]+:.*\#\# / && (only ~ /^ *$$/ || index(only, " " $$1 " ")) {printf "  %-17s %s\n", $$1, $$2}' Makefile
+$(foreach name,$(TYPED),$(eval $(call pass,$(name))))
 
 .PHONY: help
-help: ## list the everyday targets; ALL=1 lists all
-	$(call LIST,0,$(if $(filter-out 0,$(ALL)),,$(EVERYDAY)))
-	@echo; echo "$(if $(filter-out 0,$(ALL)),,make help ALL=1 lists all of them; )make help-dev lists those for developers of findable"
+help:
+	@$(PYTHON) -m jobs.commands $(if $(filter-out 0,$(ALL)),all)
 
 .PHONY: help-dev
-help-dev: ## list the targets for developers of findable
-	$(call LIST,1,)
+help-dev:
+	@awk 'BEGIN {FS = ":.*\#\# "} /^[a-z-]+:.*\#\# / {printf "  %-13s %s\n", $$1, $$2}' Makefile
 
 # only what is imported is compiled: to compile all would double the Python files on the disk
-INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile
+INSTALL := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile
 LOCKED := $(INSTALL) --no-deps --require-hashes
 IMPORTED := faiss, fastapi, google.genai.types, jinja2, rich.progress, sqlalchemy, starlette.applications, tokenizers, uvicorn
 # the library of each extra, which the second lock file pins
@@ -64,7 +40,7 @@ LIBRARY_parquet := pyarrow
 LIBRARY_heic := pillow-heif
 
 .PHONY: setup
-setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql parquet heic" adds their libraries
+setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql parquet heic" adds their libraries; commands do it by themselves
 	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql, parquet and heic))/,/[^\\]$$/p;)' \
 	  requirements-dev.lock | $(LOCKED) -r /dev/stdin)
 
@@ -85,58 +61,13 @@ $(TOOLS): $(READY) requirements-dev.lock
 	@touch $(TOOLS)
 	@echo "$(VENV) is set up for checks and tests" >&2
 
-demo: setup ## run the whole chain on the sample people, passages and images, on the local engine, anew in data/demo
-ask: setup ## ask about five rows of your own table, FROM=reviews.csv Q="Praise or blame?" FIELDS="tone: praise|blame|mixed; reason: quote", and price all; NAME=reviews keeps it as a task
-new-task: setup ## write tasks/NAME.py, which asks about the rows of FROM=table.csv (.xlsx, .jsonl, .json, .parquet, or a SELECT) and runs as it is; SHEET=, SOURCE=another database
-verify-gemini: setup ## the first thing with a key: five invented rows by batch, live and by flex, for $$0.05 at most, and a report that can be sent; YES=1
-try: setup ## ask about a few rows, and show what is sent and what comes back; only its cost is kept: TASK= N=3 SEED=7 or ITEM=key; A=1 B=2 N=50 puts two versions, models or files side by side
-import: setup ## import people from EXPERTS=file.csv (or .xlsx, .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
-import-images: setup ## import the images below FOLDER=photos/; again for what is new, was moved or changed; then TASK=images
-tag: setup ## tag all untagged people, or answer all rows of TASK=yours, live or by batch: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
-run: setup ## do once whatever is due, for cron; ON_DONE= and ON_FAIL= are commands that get the summary as JSON
-preflight: setup ## estimate cost and time of tagging, or of TASK=yours, by batch and live; DEADLINE=2h
-batch-submit: setup ## submit batches for all untagged people, or all rows of TASK=yours; LIMIT=50 to try a few, PILOT=20 first, DRY=1 only shows the plan
-batch-poll: setup ## wait until every batch is over and its result is on disk; WAIT=0 looks once
-batch-ingest: setup ## write the results into the database, with scores
-batches: setup ## list the batches
-costs: setup ## add up what was spent: BY=day, task, model or batch
-batch-cancel: setup ## cancel batch BATCH=n
-score: setup ## recompute all findability scores
-index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the previous build back; WORSE_OK=1 passes the gate of judged questions
-search: setup ## find the experts who fit a question, or rows of TASK: Q="who knows water law" K=10 RANK=words or vectors TAG=law MIN_SCORE=60 WHERE="hourly_rate < 120" LIKE=username
-add-expert: setup ## add one new person from EXPERT=file.json, tagged at once; MAP="bio=About me"
-items: setup ## list items, passages with TASK=passages, or rows with TASK=yours, by a part of what they are called: FIND=text STATE=parked TAG=law EXTRACTOR=version MIN_SCORE=40 MAX_SCORE=60 WHERE="stars < 3" SORT=-username FIELDS=username,bio LIMIT=20 AFTER=id; COUNTS=1 counts them, TO=view.csv writes all
-show: setup ## show everything known about one person, EXPERT=username or a part of the name, or of any task TASK= ITEM=key; RAW=1
-tags: setup ## count the tags of people, and merge those that say the same: FIND=text K=20 MERGE="ml=machine learning" UNDO=1 WHO=name; or edit those of one person: EXPERT=username ADD="law; ml" REMOVE=tag RENAME="old=new" UNDO=1
-log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each; RAW=1
-export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.xlsx, .jsonl, .json, .parquet, -); OVERWRITE=1, BEST=1, EXTRACTOR=, ROWS=field, COST=1
-status: setup ## show the state of the workspace, and the next command; EXACT=1 counts anew
-qc: setup ## measure and judge the answers of a task, and write the report: TASK=passages EXTRACTOR=name GATES="evidence=0.95"
-parked: setup ## list people who are not asked again, and why; passages or rows with TASK=
-versions: setup ## list every version of answers: rows, items, dates, cost; of passages or of your own task alone with TASK=
-rollback: setup ## take back the answers of EXTRACTOR=passage-concepts@2, or of one model behind a slash; asks first
-best-concepts: setup ## print the preferred concepts of PASSAGE=id, or of all passages as JSON lines
-doctor: setup ## check the workspace against itself and the backend, and say what repairs it
-backup: setup ## copy the whole workspace into a new folder: TO=path; on PostgreSQL it says what to type
-restore: setup ## put a backup into DATA=folder, which is new or empty: FROM=path; with DATABASE_URL= its database into PostgreSQL
-forget: setup ## remove one person everywhere: EXPERT=username; or an item of your own task: TASK=reviews ITEM=key
-clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing needs; DRY=1 only lists them
-eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.tsv
-web: setup ## serve the page of the workspace on this machine, on PORT=8765: see, search, add, rebuild; READONLY=1, NO_OPEN=1 starts no browser
-emulator: setup ## serve the local engine alone, on PORT=8080
-prices: setup ## print prices and limits of the models, with sources; TIER=free, 1, 2 or 3
-settings: setup ## list the settings that were changed, and where from; ALL=1 lists all
-
-# other names for what the commands above do
-ALIASES := import-passages passages-pilot passages-backfill passages-status tag-live people preflight import-images log score best-concepts
-COMMANDS := demo ask verify-gemini new-task try import tag run batch-submit batch-poll batch-ingest batches unpark \
-  costs batch-cancel index search add-expert items show tags export status qc parked versions rollback \
-  doctor backup restore forget clean eval web emulator prices settings $(ALIASES)
+# every command of the table, and its other names; what one takes says `make tag HELP=1`
+COMMANDS := $(shell sed -n 's/^    "\([a-z-]*\)": .*/\1/p' jobs/commands.py)
 .PHONY: $(COMMANDS)
 $(COMMANDS): setup
-	@$(RUN) $@
+	@$(RUN) $@ $(if $(filter-out 0,$(HELP)),--help)
 
-# for developers: what stands below is listed by `make help-dev`, and needs more than running does
+# for developers: what stands below needs more than running does
 
 .PHONY: check
 check: $(TOOLS) ## format, lint, types, docs, and that the house is no larger

@@ -6,7 +6,8 @@ of `jobs` is imported only when a command of it is used.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ class Command:
     task: str | None = None
     task_if: str = ""
     whole: bool = False  # it is about the whole workspace, also where TASK was never used in it
+    such: str = ""  # what may stand behind it after make
     json: bool = True
     api: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
@@ -60,46 +62,47 @@ class Command:
         return {str(one.envvar).removeprefix("FINDABLE_"): one for one in self.params}
 
 
-COMMANDS = {
-    "import": Command("begin:import_rows", "Import people, passages or images, from a file or a folder.", ("experts",)),
-    "new-task": Command("begin:new_task", "Write the file of a task of your own, for a table.", ("name",)),
-    "ask": Command("begin:ask", "Ask about five rows of your own table, and price the rest.", ("from",)),
+COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and the rest
+    "import": Command(
+        "begin:import_rows", "Bring in people, passages or images.", ("experts",), such="EXPERTS=people.csv"
+    ),
+    "new-task": Command(
+        "begin:new_task", "Write the file of a task of your own.", ("name",), such="NAME=reviews FROM=reviews.csv"
+    ),
+    "ask": Command(
+        "begin:ask", "Ask about five rows of a table, and price all.", ("from",), such='FROM=reviews.csv Q="Praise?"'
+    ),
     "try": Command("show:try_", "Ask about a few rows; show what goes out and comes back.", opens="write", api=True),
     "tag": Command(
-        "asking:tag", "Ask about all that are open, by batch or live.", opens="write", dry="bring", api=True
+        *("asking:tag", "Ask about all that are open, by batch or live.", (), "write", "bring"),
+        such="TASK=reviews LIMIT=50 DRY=1",
+        api=True,
     ),
     "status": Command("items:status", "Show where everything stands, and what to type next.", opens="read", api=True),
-    "index": Command("search:index", "Rebuild the search index.", opens="write", api=True),
-    "search": Command("search:search", "Find what fits a question best.", ("q",), opens="read", api=True),
+    "index": Command("search:index", "Embed what changed, build, verify, put in service.", opens="write", api=True),
+    "search": Command(
+        "search:search", "Find what fits a question best.", ("q",), "read", such='Q="who knows water law"', api=True
+    ),
     "show": Command(
-        "show:show",
-        "Show all about one, or the newest requests.",
-        ("expert",),
-        "read",
+        *("show:show", "Show all about one, or the newest requests.", ("expert",), "read"),
         task="experts",
         task_if="expert",
+        such="EXPERT=username",
     ),
-    "export": Command("items:export", "Write rows and answers to a file.", ("to",), opens="read"),
+    "export": Command("items:export", "Write rows and answers to a file.", ("to",), "read", such="TO=tagged.csv"),
     "web": Command("serve:web", "Serve the page: see, search, add, correct.", json=False),
-    "doctor": Command(
-        "keep:doctor", "Check the workspace against itself and the backend.", opens="read", whole=True, api=True
-    ),
+    "doctor": Command("keep:doctor", "Check what is stored; say what mends it.", opens="read", whole=True, api=True),
     "batch-submit": Command(
-        "asking:batch_submit", "Submit batches for all that are open.", opens="write", dry="look", api=True
+        "asking:batch_submit", "Submit batches for all that are open.", (), "write", "look", such="LIMIT=50", api=True
     ),
     "batch-poll": Command("asking:batch_poll", "Wait for batches, download results.", opens="write", api=True),
     "batch-ingest": Command("asking:batch_ingest", "Judge results, write the answers.", opens="write", api=True),
-    "add-expert": Command("begin:add_expert", "Add one person from a JSON file, tagged at once.", ("expert",)),
+    "add-expert": Command("begin:add_expert", "Add one person, tagged at once.", ("expert",), such="EXPERT=new.json"),
     "demo": Command("demo:demo", "Run the whole chain on invented data, on the local engine.", json=False),
     "verify-gemini": Command(
         "keep:verify_gemini", "Meet the API with five rows, and report what it does.", opens="create", whole=True
     ),
     "run": Command("keep:run", "Do once whatever is due; for cron."),
-    "batches": Command("asking:batches", "List batches and live runs.", opens="read", whole=True, api=True),
-    "batch-cancel": Command(
-        "asking:batch_cancel", "Cancel a batch, or give it up.", ("batch",), "write", whole=True, api=True
-    ),
-    "costs": Command("asking:costs", "Add up what was spent.", opens="read", whole=True, api=True),
     "items": Command("items:items", "List rows, or count them; filter, sort, write them.", ("find",), "read", api=True),
     "tags": Command(
         *("items:tags", "List the tags of people; merge them, or edit those of one.", (), "read"),
@@ -107,16 +110,20 @@ COMMANDS = {
         task="experts",
         api=True,
     ),
-    "qc": Command("keep:qc", "Measure the answers, and write the report.", opens="read", api=True),
     "parked": Command("keep:parked", "List those that failed for good, and why.", opens="read", api=True),
-    "unpark": Command("keep:unpark", "Let parked ones be asked again.", ("expert",), "write", api=True),
+    "batches": Command("asking:batches", "List batches and live runs.", opens="read", whole=True, api=True),
+    "batch-cancel": Command(
+        "asking:batch_cancel", "Cancel a batch, or give it up.", ("batch",), "write", whole=True, api=True
+    ),
+    "costs": Command("asking:costs", "Add up what was spent.", opens="read", whole=True, api=True),
+    "qc": Command("keep:qc", "Measure the answers, and write the report.", opens="read", api=True),
     "versions": Command("keep:versions", "List every version of answers.", opens="read", api=True),
     "rollback": Command("keep:rollback", "Take back the answers of one version.", ("extractor",)),
     "eval": Command("search:measure", "Measure the search with judged questions.", ("queries", "qrels"), "read"),
     "forget": Command(
         "keep:forget", "Remove one person or row everywhere.", ("expert",), "write", task="experts", task_if="expert"
     ),
-    "backup": Command("keep:backup", "Copy the whole workspace.", ("to",), opens="read", whole=True),
+    "backup": Command("keep:backup", "Copy the whole workspace.", ("to",), "read", whole=True),
     "restore": Command("keep:restore", "Put a backup into a new folder, or into PostgreSQL.", ("from",)),
     "clean": Command(
         "keep:clean", "Remove old files and builds that nothing needs.", (), "write", "read", whole=True, api=True
@@ -125,6 +132,7 @@ COMMANDS = {
     "prices": Command("prices:prices", "List prices and limits of the models."),
     "settings": Command("prices:settings", "List settings, their values, and where from."),
 }
+DAILY, STEPS = list(COMMANDS)[:12], ("batch-submit", "batch-poll", "batch-ingest", "index", "add-expert")
 
 NO_FILE = {"experts": None, "map_": "", "strict": False, "report": None, "dry": False, "sheet": ""}
 ALIASES = {  # other names for what the commands above do, which no help lists
@@ -145,9 +153,26 @@ ALIASES = {  # other names for what the commands above do, which no help lists
     "passages-status": replace(COMMANDS["status"], task="passages"),
     "people": replace(COMMANDS["items"], task="experts"),
     "log": replace(COMMANDS["show"], takes=(), task=None, fixed={"expert": None, "item": None}),
+    "unpark": Command("keep:unpark", "Let parked ones be asked again.", ("expert",), "write", api=True),
     "score": Command("items:score", "Compute anew what follows from rows.", opens="write"),
     "best-concepts": Command(
         "show:best_concepts", "Print the preferred concepts.", ("passage",), "read", task="passages"
     ),
 }
 EVERY = {**COMMANDS, **ALIASES}
+
+
+def targets(*, everything: bool) -> str:
+    """Return what `make help` lists: what a day needs, and the steps of a batch one by one, or everything."""
+
+    def listed(names: Iterable[str]) -> list[str]:
+        return [f"  {name:<13} {COMMANDS[name].summary} {COMMANDS[name].such}".rstrip() for name in names]
+
+    if everything:
+        return "\n".join([*listed(COMMANDS), "  setup         Make .venv, as the first of these does by itself."])
+    more = "make help ALL=1 lists all, make tag HELP=1 what one takes, make help-dev what developers of findable use"
+    return "\n".join([*listed(DAILY), "step by step, with batches:", *listed(STEPS), "", more])
+
+
+if __name__ == "__main__":
+    print(targets(everything="all" in sys.argv))  # noqa: T201 - without the environment that setup makes

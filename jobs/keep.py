@@ -154,7 +154,7 @@ def doctor(ws: OpenWorkspace) -> Report:
             line += f". To repair it: {finding.next}" if finding.next else ""
             terminal.warn(line) if finding.contradiction else print_line(line)
         if report.healthy:
-            print_line(f"{plural(report.looked, 'check')} passed")
+            print_line(f"{plural(report.looked, 'check')} passed: nothing contradicts what is stored")
 
     return Report(checking.document(report), show, report.check)
 

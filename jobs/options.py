@@ -43,11 +43,12 @@ class Taken:
             "envvar": PREFIX + shown.upper(),
             "required": default is inspect.Parameter.empty,
             "type": self.kind,
-            "metavar": self.metavar or (shown.upper() if is_argument else None),
+            "metavar": self.metavar,
         }
         if not known["required"]:
             known["default"] = default
         if is_argument:
+            known["metavar"] = self.metavar or (shown.upper() if known["required"] else f"[{shown.upper()}]")
             return click.Argument([name], nargs=-1 if default == () else 1, **known)
         names = [f"-{shown}"] * (len(shown) == 1) + [f"--{shown.replace('_', '-')}"]
         if default is False:

@@ -23,7 +23,7 @@ from pipeline.core.step import Form, write_as
 GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
 KEPT = {name: f"findable_{name}" for name in ("data", "task", "json", "yes", "debug")}  # where a context keeps each
 # of the Makefile itself, and of the targets for developers
-OF_MAKE = frozenset({"PYTHON", "VENV", "EXTRAS", "SHELL", "MAKEFLAGS", "ALL", "DEBUG", "CI", "JSON", "YES"})
+OF_MAKE = frozenset({"PYTHON", "VENV", "EXTRAS", "SHELL", "MAKEFLAGS", "ALL", "DEBUG", "CI", "JSON", "YES", "HELP"})
 OF_DEVELOPERS = frozenset(
     {"GIVEN", "ROUNDS", "SHARE", "SECONDS", "KEEP", "MINUTES", "SEED", "WORKERS", "MOST", "KILLS", "PART", "NAMES"}
 )

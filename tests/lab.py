@@ -173,7 +173,7 @@ def untaken(command: str, said: str) -> set[str]:
     known = [name for names in VARIABLES.values() for name in names]
     named = set(re.findall(r"\b([A-Z][A-Z_]+)=", re.sub(r"\b(make|pip|findable) [^,;`]*", "", hint)))
     strange = named - {name.removeprefix(PREFIX) for name in known} - {*known, "TMPDIR"}
-    return strange - EVERY[command].variables.keys() - {"YES", "JSON", "DEBUG"}
+    return strange - EVERY[command].variables.keys() - {"YES", "JSON", "DEBUG"} if strange else strange
 
 
 def ran(workspace: Workspace, *args: str, code: int | str = 0, **values: str) -> str:

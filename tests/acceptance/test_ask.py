@@ -53,7 +53,8 @@ def test_the_first_rows_are_answered_and_nothing_is_kept_but_what_they_cost(work
     assert "text: 'Kommentar'" in done.err
     assert "stand-in" not in done.err
     assert (
-        f"next: findable ask 'kettle reviews.csv' -q '{QUESTION}' --fields \"{FIELDS}\" --name kettle_reviews" in done.err
+        f"next: findable ask 'kettle reviews.csv' -q '{QUESTION}' --fields \"{FIELDS}\" --name kettle_reviews"
+        in done.err
     )
     found = workspace.read("ask", "kettle reviews.csv", q=QUESTION, fields=FIELDS)
     for one in found["answers"]:

@@ -151,8 +151,8 @@ def test_a_next_step_is_typed_as_this_one_was(workspace: Workspace) -> None:
     assert step == ["import", str(people), "--map", '"username=Usernames, all"', "--data", str(place)]
     workspace.do(*step, **bare)
     text = workspace.do("status", data=place, **bare).out
-    assert text.endswith(f"next       findable tag --data '{place}'\n")
-    assert f"`findable index --data '{place}'`" in workspace.do("search", "bees", data=place, code=2, **bare).err
+    assert text.endswith(f'next       findable tag --data "{place}"\n')
+    assert f'`findable index --data "{place}"`' in workspace.do("search", "bees", data=place, code=2, **bare).err
     assert "next: --yes answers yes\n" in workspace.do("forget", "ada", data=place, code=2, **bare).err
     workspace.put("texts.jsonl", json.dumps({"id": "a", "text": "Study 1 examines river deltas by measurements."}))
     workspace.do("import_passages", "texts.jsonl", data=place, **bare)
@@ -161,7 +161,7 @@ def test_a_next_step_is_typed_as_this_one_was(workspace: Workspace) -> None:
     workspace.do("submit", data=place, task="passages", **bare)
     said = workspace.do("status", data=place, task="passages", **bare).out
     assert (
-        f"findable batch-poll --data '{place}' --task passages" in said or "findable batch-poll --task passages" in said
+        f'findable batch-poll --data "{place}" --task passages' in said or "findable batch-poll --task passages" in said
     )
 
 

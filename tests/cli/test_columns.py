@@ -44,7 +44,7 @@ def test_what_looks_like_a_column_is_named_with_the_map_that_takes_it(run: Run) 
     line = re.search(r"column 'Biografy' looks like Bio: add --map (\"[^\"]*\") to use it", said.stderr)
     assert line is not None
     taken = run("import", file, "--map", shlex.split(line[1])[0])
-    assert "columns as MAP= says: Biografy → Bio" in taken.stderr
+    assert "columns as --map says: Biografy → Bio" in taken.stderr
     assert people(run)["ines"]["Bio"] == LONG
     both = run("import", write("two.csv", "User,Biografie,About me", "rosa,x,y")).stderr
     assert "'Biografie' and 'About me' both mean Bio" in both

@@ -128,5 +128,5 @@ def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
 
 def test_a_module_that_cannot_be_imported_is_told_too(local: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library that is missing from the installation: one line and exit code 1, no traceback."""
-    monkeypatch.setitem(commands.EVERY, "status", commands.Command("not_there:status", ""))
+    monkeypatch.setitem(commands.EVERY, "status", commands.Command("no_such_module:status", ""))
     refused(local, "status", code=1, said="this is a bug in findable: ModuleNotFoundError")
