@@ -12,10 +12,11 @@ import click
 from jobs.commands import EVERY, Command
 from jobs.options import Count, Report
 from jobs.output import Terminal, print_json, print_line
-from jobs.variables import KEPT, begin_form, check_variables, nearest, read_settings
+from jobs.variables import KEPT, begin_form, check_variables, given_option, nearest, read_settings, typed_variable
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, PREFIX, Settings, read_dotenv
+from pipeline.core.step import Option
 
 if TYPE_CHECKING:
     from pipeline.engine.workspace import OpenWorkspace
@@ -103,9 +104,23 @@ def carry_out(entry: Command, options: Mapping[str, Any]) -> Report | None:
     given = {**options, **entry.fixed}
     if not entry.opens:
         return entry.function(**given)  # type: ignore[no-any-return]
+    _check_task(entry, given)
     task = entry.task if not entry.task_if or given.get(entry.task_if) is not None else None
     with opened(_access(entry, given), task=task, whole=entry.whole) as ws:
         return entry.function(ws, **given)  # type: ignore[no-any-return]
+
+
+def _check_task(entry: Command, given: Mapping[str, Any]) -> None:
+    """Refuse a task that was typed and is not the one that a command is about.
+
+    Raises:
+        InputError: that is so.
+    """
+    typed = given_option("task") or (typed_variable("TASK") and os.environ.get(f"{PREFIX}TASK"))
+    is_fixed = entry.task and (not entry.task_if or given.get(entry.task_if) is not None)
+    if is_fixed and typed and typed != entry.task:
+        how = f"{Option('item')} names one of {typed}" if entry.task_if else f"leave out {Option('task')}"
+        raise InputError(f"this is about {entry.task}, and not about {typed}; nothing was done", hint=how)
 
 
 def _access(entry: Command, given: Mapping[str, Any]) -> str:

@@ -47,7 +47,14 @@ SHORTER = {"job_title": "title", "findability_score": "score"}  # as in the tabl
 PAGE = 20
 FEW = 10  # merges that are shown
 DUE = 5  # people that are shown; --json has more
-WORDS = {"no_bio": "without a bio (cannot be searched)", "with_concepts": "with concepts"}  # programs read the keys
+WORDS = {  # of counts, whose keys programs read
+    "no_bio": "without a bio",
+    "with_concepts": "with concepts",
+    "untagged": "not asked yet",
+    "open": "not asked yet",
+    "unusable": "that cannot be asked",
+    "claimed": "under way",
+}
 
 
 def items(
@@ -278,36 +285,57 @@ def status(
 
 def _show_status(report: standing.StatusReport, *, more: bool) -> None:
     document: dict[str, Any] = report.document
-    _ = more
-    index = document["index"]
-    bound = "" if document["bound"] else " (not bound yet)"
-    print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
-    print_line(f"{report.subject:<11}{_counted(document[report.subject], document.get('stale'))}")
-    for reason, count in document["parked"].items():
-        print_line(f"           {fate_of(reason)} {count:,}: {reason}")
-    batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
-    print_line(f"batches    {batches or 'none'}")
-    for one in report.open_batches:
-        print_line(f"           batch {one.number} {one.state}, {one.requests:,} rows, {one.remote_word or '-'}")
+    engine = "local engine" if document["backend"] == "local" else document["model"]
+    lines = [
+        ("workspace", f"{document['workspace']}, {engine}"),
+        (report.subject, _counted(document[report.subject], document.get("stale"), document["parked"])),
+        *(("under way", one) for one in report.under_way),
+        ("spent", _spent(**document["spent"])),
+    ]
+    if document["index"] is not None:
+        lines.append(("index", _index(document["index"], report.entry)))
+    lines += _behind_it(document) if more else []
     for one in document.get("twins", ()):
         how = "cancelled or over" if one["is_over"] else f"not cancelled yet: `{Step('batch-poll')}` does"
-        print_line(f"           {one['remote_name']} was a second remote batch of batch {one['batch']}, {how}")
-    if index is not None:
-        print_line(f"index      {_index(index, report.entry)}")
-    print_line(f"spent      {_spent(**document['spent'])}")
-    for one in [one for one in document["due"] if one["outcome"] is None][-DUE:]:
-        print_line(f"due        {one['name']} since {one['since'][:16]}: {one['reason']}")
-    _show_pilot(document)
+        lines.append(("twice", f"{one['remote_name']} was a second remote batch of batch {one['batch']}, {how}"))
     if others := document["others"]:
-        print_line(f"others     {', '.join(others)}: `{Step('status', task=others[0])}`")
-    print_line(f"next       {document['next'] or 'nothing to do'}")
+        lines.append(("others", f"{', '.join(others)}: `{Step('status', task=others[0])}`"))
+    for name, said in (*lines, ("next", document["next"] or "nothing to do")):
+        print_line(f"{name:<11}{said}")
 
 
-def _counted(counts: dict[str, int], stale: dict[str, Any] | None) -> str:
-    (_, total), *parts = counts.items()
+def _behind_it(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what stands behind the state: reasons, batches, what is due, the model, and the version with its pilot."""
+    bound = "" if document["bound"] else " (not bound yet)"
+    lines = [("parked", f"{fate_of(reason)} {count:,}: {reason}") for reason, count in document["parked"].items()]
+    batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
+    lines.append(("batches", batches or "none"))
+    due = [one for one in document["due"] if one["outcome"] is None][-DUE:]
+    lines += [("due", f"{one['name']} since {one['since'][:16]}: {one['reason']}") for one in due]
+    lines.append(("model", f"{document['model']}, backend {document['backend']}{bound}"))
+    index = document["index"]
+    if index and index["count"]:
+        lines.append(("embedding", f"{index['model']} {index['dim']} wide, build {index['build']}"))
+    if "extractor" in document:
+        lines.append(("version", document["extractor"]))
+        if pilot := document["pilot"]:
+            seen = f", {pilot['report']}" if pilot["report"] else ""
+            said = f"{pilot['number']}, up to {pilot['size']:,} drawn: {pilot['verdict'] or 'not over'}{seen}"
+            lines.append(("pilot", said))
+        if going := document["backfill"]:
+            cost = f"{going['items']:,}, about {usd(going['estimated_cost'])}"
+            lines.append(("backfill", f"{going['extractor']} since {going['since'][:16]}: {cost}"))
+    return lines
+
+
+def _counted(counts: dict[str, int], stale: dict[str, Any] | None, reasons: dict[str, int]) -> str:
+    """Return counts in words: all, those with an answer, and of the others what there is."""
+    (_, total), (done, answered), *parts = counts.items()
     words = WORDS | {"open": "without concepts"} if "with_concepts" in counts else WORDS
-    kinds = ", ".join(f"{count:,} {words.get(name, name)}" for name, count in parts)
-    return f"{total:,}: {kinds}" + (f"; {stale['count']:,} changed since" if stale and stale["count"] else "")
+    found = [(done, answered), *((name, count) for name, count in parts if count)]
+    said = ", ".join(f"{count:,} {words.get(name, name)}" for name, count in found)
+    why = f" ({max(reasons, key=lambda one: reasons[one])})" if reasons and counts.get("parked") else ""
+    return f"{total:,}: {said}{why}" + (f"; {stale['count']:,} changed since" if stale and stale["count"] else "")
 
 
 def _index(index: dict[str, Any], word: str) -> str:
@@ -316,24 +344,10 @@ def _index(index: dict[str, Any], word: str) -> str:
         return f"broken: {index['problem']}"
     if not index["count"]:
         return "none"
-    behind = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
-    return f"{plural(index['count'], word)}, {index['model']} {index['dim']} wide, {behind}"
+    return f"{plural(index['count'], word)}, " + (f"behind by {index['behind']:,}" if index["behind"] else "up to date")
 
 
 def _spent(*, actual: float, estimated: float, lost: float) -> str:
-    spent = f"{usd(actual)}, and about {usd(max(0.0, estimated - lost))} under way"
+    under_way = max(0.0, estimated - lost)
+    spent = usd(actual) + (f", and about {usd(under_way)} under way" if under_way else "")
     return f"{spent}; about {usd(lost)} more may have been spent on lost replies" if lost else spent
-
-
-def _show_pilot(document: dict[str, Any]) -> None:
-    if "extractor" not in document:
-        return
-    print_line(f"extractor  {document['extractor']}")
-    if pilot := document["pilot"]:
-        report = f", {pilot['report']}" if pilot["report"] else ""
-        print_line(
-            f"pilot      {pilot['number']}, up to {pilot['size']:,} drawn: {pilot['verdict'] or 'not over'}{report}"
-        )
-    if going := document["backfill"]:
-        cost = usd(going["estimated_cost"])
-        print_line(f"backfill   {going['extractor']} since {going['since'][:16]}: {going['items']:,}, about {cost}")

@@ -10,13 +10,16 @@ import click
 
 from jobs.options import NAME, PATH, Count, MinScore, Report, Tag, Taken, Where
 from jobs.output import plural, print_line, print_marked, print_table, print_text
+from jobs.variables import nearest
 from pipeline.core.errors import InputError
+from pipeline.core.listed import ItemFilter
 from pipeline.core.ranking import Rank
 from pipeline.core.step import Option
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, evaluate
 from pipeline.index.judged import MEASURES
 from pipeline.index.reader import hit_document, whole_document
+from pipeline.ops import items
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Indexed
@@ -107,6 +110,8 @@ def search(
         if report.is_weak:
             ws.display.warn("no good match; closest results:")
         document = [whole_document(collection, hit) for hit in hits]
+    if tag and not hits:
+        _tell_unknown_tags(ws, options.filters.tags)
 
     def show() -> None:
         if not hits:
@@ -118,6 +123,14 @@ def search(
             _print_rows(collection, hits)
 
     return Report(document, show)
+
+
+def _tell_unknown_tags(ws: OpenWorkspace, tags: Sequence[str]) -> None:
+    """Say of tags that nothing has which may have been meant."""
+    known = items.run(ws).counts(ItemFilter()).tags or {}
+    for name in (name for name in tags if known and name not in known):
+        meant = nearest(name, known)
+        ws.display.warn(f"nothing has the tag {name!r}" + (f"; did you mean {meant}?" if meant else ""))
 
 
 def _print_rows(collection: "Indexed", hits: Sequence["Hit"]) -> None:

@@ -80,6 +80,11 @@ def program() -> str:
     return shown if begun.name == "findable" else f"{shown} -m jobs"
 
 
+def typed_variable(name: str) -> bool:
+    """Return whether a variable stands on make's command line."""
+    return name in os.environ.get(GIVEN, "").partition(":")[2].split()
+
+
 def given_option(name: str) -> str | None:
     """Return the value of `--data` or `--task`, where it was given."""
     context = click.get_current_context(silent=True)

@@ -50,15 +50,7 @@ class BatchSummary(NamedTuple):
     @property
     def age_words(self) -> str:
         """Return the age as people say it; of a batch that is over, how long it took, where no clock went back."""
-        seconds = self.age.total_seconds()
-        hours, minutes = divmod(int(seconds // 60), 60)
-        if seconds < 0:
-            return "-"
-        if self.age.days > 3:  # noqa: PLR2004 - longer than any batch takes
-            return f"{self.age.days} days"
-        if hours > 1:
-            return f"{hours} h {minutes} min"
-        return f"{hours * 60 + minutes} min" if hours or minutes else f"{seconds:.0f} s"
+        return time_words(self.age)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -104,6 +96,19 @@ class _Entry(NamedTuple):
     model: str
     batch: str
     amounts: Amounts
+
+
+def time_words(time: timedelta) -> str:
+    """Return a length of time as people say it; `-` where a clock went back."""
+    seconds = time.total_seconds()
+    hours, minutes = divmod(int(seconds // 60), 60)
+    if seconds < 0:
+        return "-"
+    if time.days > 3:  # noqa: PLR2004 - longer than any batch takes
+        return f"{time.days} days"
+    if hours > 1:
+        return f"{hours} h {minutes} min"
+    return f"{hours * 60 + minutes} min" if hours or minutes else f"{seconds:.0f} s"
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,7 @@ def why_not_readable(path: Path) -> str:
 def check_named_in_utf8(path: Path) -> None:
     """Refuse a path that is no text from the root on and so cannot be kept; a system takes other bytes, too."""
     if BAD_TEXT.search(str(path.absolute())):
-        raise InputError(f"{path.absolute()}: this name is not valid UTF-8; nothing was imported", hint="rename it")
+        raise InputError(f"{path.absolute()}: this name is not valid UTF-8; nothing was read", hint="rename it")
 
 
 def read_jsonl(path: Path) -> Generator[tuple[int, Any]]:

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.core.step import Hint, Step
+from pipeline.core.step import Hint, Option
 
 MAX_WHERE = 2_000  # characters
 MAX_DEPTH = 50  # of parentheses and NOT
-EXAMPLE = Hint("`{}`", Step("search", q="who knows water law", where="hourly_rate < 120 AND currency = 'EUR'"))
+EXAMPLE = Hint("write it like {}", Option(where="hourly_rate < 120 AND currency = 'EUR'"))
 
 Scalar = str | float | int | bool
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "contains", "null"]

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import cache, partial
 from itertools import islice
 from typing import Any
@@ -259,6 +260,9 @@ def people(tx: Connection) -> ItemTable:
     )
 
 
+LIKE = 2_000  # usernames with the same first letters, among which the one that was meant is looked for
+
+
 def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of these usernames; of several rows with one name the first."""
     found: dict[str, Mapping[Any, Any]] = {}
@@ -277,10 +281,10 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     """
     row = by_usernames(tx, [username]).get(username)
     if row is None:
-        raise InputError(
-            f"there is no expert {username!r}",
-            hint=f"`{Step('items', find='…')}` finds people by a part of their name, title, company or tags",
-        )
+        like = select(experts.c.username).where(experts.c.username.like(f"{username[:2]}%")).limit(LIKE)
+        near = get_close_matches(username, map(text_of, tx.execute(like).scalars()), n=1)
+        found = f"`{Step('items', find='…')}` finds people by a part of their name, title, company or tags"
+        raise InputError(f"there is no expert {username!r}", hint=f"did you mean {near[0]}?" if near else found)
     return row
 
 

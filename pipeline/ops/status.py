@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import folder, report
@@ -36,12 +37,13 @@ class StatusCounts(NamedTuple):
 class StatusReport:
     """The state of the workspace; `document` is what `--json` prints, `entry` what one entry of the index is called.
 
-    `next` is what to type next, None where there is nothing to do.
+    `under_way` says what goes on, in words; `next` is what to type next, None where there is nothing to do.
     """
 
     subject: str
     document: dict[str, Any]
     open_batches: list[Batch]
+    under_way: list[str]
     entry: str
     next: Step | None
 
@@ -82,7 +84,19 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     document["next"] = str(step or "")
     entry = ws.collection.word if ws.is_indexed else ""
     going = [one for one in batches.by_run(everyone) if not one.is_over]
-    return StatusReport(ws.settings.task, document, going, entry, step)
+    return StatusReport(ws.settings.task, document, going, [_going(one, ws.now()) for one in going], entry, step)
+
+
+def _going(one: Batch, now: datetime) -> str:
+    """Return a batch that is not over in words: how far it is, since when, and of our own calls what time is left."""
+    took = now - one.created_at
+    if one.way is Way.BATCH:
+        return (
+            f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {report.time_words(took)}"
+        )
+    done = min(max(one.calls, one.replies), one.requests)
+    left = f", about {report.time_words(took * (one.requests - done) / done)} left" if done else ""
+    return f"live run {one.run or one.number}, {done:,} of {one.requests:,} rows asked{left}"
 
 
 def _others(all_tasks: Iterable[Task], task: Task, asked: Container[str]) -> list[str]:

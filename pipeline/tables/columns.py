@@ -166,7 +166,8 @@ class MappedFile(SourceFile):
         if self.format in {"json", "jsonl"}:
             return
         if not mapping.name_of(layout.key):
-            hint = f"expected: {', '.join(layout.columns.values())}; or say which: {Option(map=f'{layout.key}=…')}"
+            which, ask = Option(map=f"{layout.key}=…"), Step("ask", from_=path, q="…")
+            hint = f"say which one it is: {which}; of any other table `{ask}` asks"
             if near := mapping.near.get(layout.key):
                 given = {**given, layout.key: near}
                 hint = str(Step(layout.command, **{layout.to_import: path, "map": _map_option(given).value}))

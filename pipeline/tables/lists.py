@@ -34,7 +34,7 @@ from sqlalchemy import (
 
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
-from pipeline.core.step import Option
+from pipeline.core.step import Option, Step
 from pipeline.store import answers, asks
 from pipeline.store.database import describe_error, pages, streamed
 from pipeline.tables.adopt import Ids, is_sqlite
@@ -266,7 +266,10 @@ class Grid:
     def conditions(self, tx: Connection, which: ItemFilter) -> list[ColumnElement[bool]]:
         """Return the conditions that a row is of the items that are wanted."""
         found = [or_(mentions(tx, self.searched, word), *self.mentioned(word)) for word in which.words]
-        found += [_given(self.where, f"columns for {Option('where')}")(which.where)] if which.where else []
+        if which.where and self.where is None:
+            hint = f"`{Step('search', q='…', where=which.where)}` filters what is indexed"
+            raise InputError(f"there are no columns for {Option('where')} here", hint=hint)
+        found += [self.where(which.where)] if which.where and self.where else []
         states = self.table.states.names
         if which.state:
             if which.state not in states:

@@ -89,7 +89,7 @@ class SourceFile:
         self._delimiter, self._skips, self._before_rows = ",", False, 0
         if not path.is_file():
             what = files.why_not_readable(path) or "is no regular file"
-            raise InputError(f"{path} {what}; nothing was imported", hint=hint if path.is_dir() else "check the path")
+            raise InputError(f"{path} {what}; nothing was read", hint=hint if path.is_dir() else "check the path")
         with self._readable():
             with path.open("rb") as file:
                 start = file.read(_PIECE)
@@ -140,10 +140,10 @@ class SourceFile:
         try:
             yield
         except OSError as error:
-            raise InputError(f"{self.path} cannot be read: {error.strerror}; nothing was imported") from None
+            raise InputError(f"{self.path} cannot be read: {error.strerror}; nothing was read") from None
 
     def _refused(self, said: str, *, hint: str = "") -> InputError:
-        return InputError(f"{self.path}{said}; nothing was imported", hint=hint or self.hint)
+        return InputError(f"{self.path}{said}; nothing was read", hint=hint or self.hint)
 
     def _open(self) -> TextIO:
         return self.path.open(encoding=self.encoding, errors=_BAD, newline=self._line_end)
@@ -306,7 +306,7 @@ class SourceFile:
             with parquet.ParquetFile(self.path, buffer_size=_PIECE, pre_buffer=False) as table:
                 yield table
         except pa.ArrowException as error:
-            said = f"cannot be read as Parquet; nothing was imported: {excerpt(str(error))}"
+            said = f"cannot be read as Parquet; nothing was read: {excerpt(str(error))}"
             raise InputError(f"{self.path} {said}") from None
 
 

@@ -48,7 +48,7 @@ class ItemsFile(SourceFile):
         names = list(filter(None, self.names))
         check_names(names, source=path)
         if self.format in {"csv", "xlsx"} and not names:
-            raise InputError(f"{path} has no header that can be read; nothing was imported", hint=HINT)
+            raise InputError(f"{path} has no header that can be read; nothing was read", hint=HINT)
         rows = () if self.format == "csv" else (row.values for row in self.rows() if isinstance(row, SourceRow))
         self.columns = kinds_of(rows, dict.fromkeys(names), source=path)
 

@@ -103,7 +103,7 @@ def _as_table(cells: list[list[Any]], at: int, notes: list[str]) -> Sheet:
 
 
 def _refused(path: Path, said: str, hint: str) -> InputError:
-    return InputError(f"{path} {said}; nothing was imported", hint=hint)
+    return InputError(f"{path} {said}; nothing was read", hint=hint)
 
 
 def _plain(cell: Any) -> Any:

@@ -112,9 +112,9 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce) -> 
     if name:
         new_task.check_unused(ws.store, name)
     draft = new_task.drafted(ws.store, asking.new, path)
+    _check_text(draft, asking.fields)
     for note in draft.guess.notes:
         ws.display.say(note)
-    _check_text(draft, asking.fields)
     text = new_task.task_text(draft, question=asking.question, fields=asking.fields)
     declaration = declaration_in(text.encode(), name or UNNAMED, path)
     task = task_of_rows(declaration, path, draft.rows.columns, ws.settings, at=ws.now())

@@ -317,7 +317,7 @@ class Rounds:
         check_served(ws, way)
         ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
         with ws.display.bar("asking", total, done=report.skipped) as bar:
-            whole = _Whole(bar, report.skipped)
+            whole = _Whole(bar, report.skipped, total)
             shown = partial(_show_live, whole)
             live = report.live = ask.ask_rows(ws, Selection(limit), way=way, stop_at=stop_at, on_progress=shown)
         with ws.store.read() as tx:
@@ -325,6 +325,7 @@ class Rounds:
             report.unasked = min(rest, asks.count_askable(tx, ws.task))
             names = ws.task.table(tx).names(tx, [item_id for item_id, _ in live.samples])
         live.elsewhere = rest - report.unasked
+        report.skipped = min(report.skipped, max(0, total - live.done - report.unasked))  # answers are shared
         live.samples = [(names.get(item_id, item_id), reason) for item_id, reason in live.samples]
         if live.run is not None and not live.interrupted:
             self._stale[ws.extractor] = None
@@ -431,10 +432,12 @@ class _Whole(NamedTuple):
 
     bar: "Bar"
     before: int
+    total: int | None = None
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:  # noqa: ARG002 - of the part
         """Show `done` of the part."""
-        self.bar.show(self.before + done, note=note)
+        reached = self.before + done  # a reply may be of several tries
+        self.bar.show(reached if self.total is None else min(reached, self.total), note=note)
 
 
 def _show_live(bar: _Whole, live: LiveReport) -> None:

@@ -365,8 +365,13 @@ def _side(ws: OpenWorkspace, text: str) -> tuple[str, str | OpenWorkspace]:
         return f"the answers of {label}", label
     if text.endswith(".py") or "/" in text:
         if not access.is_declared(ws.settings):
-            raise InputError(f"{ws.task.name} is no task of a file; nothing was asked", hint="A= may be a model")
+            raise InputError(
+                f"{ws.task.name} is no task of a file; nothing was asked", hint=f"{Option('a')} may be a model"
+            )
         other = _with(ws, task=access.declared().task_beside(ws.task, Path(text), at=ws.now()))
+    elif any(text == one.subject for one in ws.tasks):
+        said = f"{text!r} is a task, and no version or model; nothing was asked"
+        raise InputError(said, hint=f"another question about the same rows is a file: {Option(b=f'tasks/{text}.py')}")
     else:
         sources = {**ws.settings.sources, "model": "A= or B="}
         other = _with(ws, settings=replace(ws.settings, model=text, sources=sources))

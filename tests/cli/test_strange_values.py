@@ -27,7 +27,7 @@ def test_a_file_whose_name_is_no_text_is_imported(local: Workspace, tmp_path: Pa
     ]
     (tmp_path / "photos\udce4").mkdir()
     for command in (("new-task", "mine", "--from", str(people)), ("import-images", str(tmp_path / "photos\udce4"))):
-        assert "this name is not valid UTF-8; nothing was imported" in local.ran(*command, code=2).stderr
+        assert "this name is not valid UTF-8; nothing was read" in local.ran(*command, code=2).stderr
 
 
 def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """The generated parts of README.md and docs/, for cog: each function returns one."""
 
-import inspect
 from collections import defaultdict
 from dataclasses import fields
 from datetime import date
@@ -8,8 +7,7 @@ from textwrap import fill
 
 import click
 
-from jobs.cli import main
-from jobs.commands import COMMANDS
+from jobs.commands import COMMANDS, Command
 from pipeline.batch.service import FLEX_CALL_S, MOST
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, with_unit
 from pipeline.core.states import BATCH_MOVES, REMOTE_STATES, Way
@@ -19,18 +17,6 @@ from pipeline.gemini import models
 from pipeline.workflows.preflight import CALL_S, ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT
 
-TOLD = {
-    "items": "operations.md#i-want-to-look-at-some-of-them",
-    **dict.fromkeys(("preflight", "tag", "batch-submit"), "preflight.md"),
-    **dict.fromkeys(("ask", "new-task", "try"), "own-tasks.md"),
-    "emulator": "local-engine.md",
-    "import": "formats.md",
-    "qc": "quality.md",
-    "search": "search.md",
-    "tags": "tags.md",
-    "web": "web.md",
-}
-"""The commands whose options another page tells of, by their names after make."""
 _STATES = {
     "prepared": "the request file is sealed and its items are claimed",
     "asking": "so, and our own calls ask its lines; dead where nobody holds its lock",
@@ -55,54 +41,37 @@ def example(name: str) -> str:
 
 
 def commands() -> str:
-    """Return of each command its first line, its arguments as make has them, and its options."""
-    return "\n".join(f"## {name}\n\n{_command(command)}\n" for name, command in found().items())
+    """Return of each command what it does, and what it takes."""
+    return "\n".join(_command(name, entry) for name, entry in COMMANDS.items())
 
 
-def found() -> dict[str, click.Command]:
-    """Return every command by its name."""
-    all_of_them = {name: main.get_command(click.Context(main), name) for name in COMMANDS}
-    return {name: command for name, command in all_of_them.items() if command is not None}
-
-
-def _command(command: click.Command) -> str:
-    """Return what the page says of a command; its options by name alone where another page tells of them."""
-    told = " ".join(inspect.cleandoc(command.help or "").split("\n\n")[0].split())
-    arguments = " ".join(_argument(command, one) for one in command.params if isinstance(one, click.Argument))
-    options = [_option(one) for one in own_options(command)]
-    page = TOLD.get(command.name or "")
-    named = ", ".join(f"`{one.split('`')[1]}`" for one in options)
-    rest = f"{named}: [{page.partition('.')[0]}]({page})" if page and named else " ".join(options)
-    return "\n\n".join(map(_filled, filter(None, (f"{arguments}: {told}" if arguments else told, rest))))
+def _command(name: str, entry: Command) -> str:
+    """Return the line of one command: what it does, and the names of what it takes; capitals stand without a name."""
+    shown = [one for one in entry.params if not getattr(one, "hidden", False)]
+    names = [(str(one.envvar).removeprefix(PREFIX), isinstance(one, click.Argument)) for one in shown]
+    told = [f"`{name}`" if is_bare else f"`--{name.lower().replace('_', '-')}`" for name, is_bare in names]
+    return _filled(f"- **{name}**: {entry.summary} {' '.join(told)}".rstrip())
 
 
 def _filled(text: str) -> str:
     """Return a paragraph in lines of 120 characters."""
-    return fill(text, 120, break_long_words=False, break_on_hyphens=False)
+    return fill(
+        text, 120, break_long_words=False, break_on_hyphens=False, subsequent_indent="  " * text.startswith("- ")
+    )
 
 
-def _argument(command: click.Command, one: click.Argument) -> str:
-    """Return an argument with the variable that it is after make."""
-    variables = [one.envvar] if isinstance(one.envvar, str) else one.envvar or []
-    after_make = " or ".join(f"`{variable.removeprefix(PREFIX)}=`" for variable in variables)
-    return f"{one.make_metavar(click.Context(command))} ({after_make})"
-
-
-def own_options(command: click.Command) -> list[click.Option]:
-    """Return the options of a command but those that the page tells of once for all."""
-    told = ("data", "debug", "as_json", "yes", "task")
-    return [one for one in command.params if isinstance(one, click.Option) and not one.hidden and one.name not in told]
-
-
-def _option(one: click.Option) -> str:
-    """Return an option with its choices and its help."""
-    kind = f" ({', '.join(one.type.choices)})" if isinstance(one.type, click.Choice) else ""
-    return f"`{'/'.join([*one.opts, *one.secondary_opts])}`{kind} {one.help or ''}".rstrip()
+RARE = frozenset(
+    {
+        *("models_file", "ask_each", "batch_rows", "batch_bytes", "batch_tokens", "batch_hours", "accept_changed"),
+        *("create_timeout", "list_lag", "call_timeout", "retry_for", "retry_wait", "poll_first", "poll_most"),
+        *("poll_patience", "refresh", "skip_versions"),
+    }
+)
 
 
 def settings() -> str:
-    """Return the list of settings with their defaults."""
-    lines = []
+    """Return the list of settings with their defaults, and at the end those that few need, without what they are."""
+    lines, rare = [], []
     for one in (one for one in fields(Settings) if "help" in one.metadata):
         unit = one.metadata["unit"]
         default = ",".join(one.default) if isinstance(one.default, tuple) else one.default
@@ -110,8 +79,11 @@ def settings() -> str:
         local = "" if one.metadata["local"] is None else f"; local {with_unit(str(one.metadata['local']), unit)}"
         shown = f" ({default}{local})" if default not in (None, "") else ""
         names = ", ".join(f"`{name}`" for name in VARIABLES[one.name])
-        lines.append(f"- {names}{shown}: {one.metadata['help']}")
-    return "\n".join(lines)
+        if one.name in RARE:
+            rare.append(f"{names}{shown}")
+        else:
+            lines.append(f"- {names}{shown}: {one.metadata['help']}")
+    return "\n".join([*lines, _filled(f"- Few need {', '.join(rare)}.")])
 
 
 def moves() -> str:

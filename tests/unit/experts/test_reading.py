@@ -27,7 +27,7 @@ def test_a_json_list_is_read_element_by_element(tmp_path: Path) -> None:
     assert [(row.line, row.reason) for row in rows if isinstance(row, Finding)] == [(5, "not an object")]
     for wrong in (text[:-2], text.replace("5,", "5"), text.replace('"b"', '"b'), f"{text} more"):
         path.write_text(wrong, encoding="utf-8")
-        with pytest.raises(InputError, match=r"line \d: .*; nothing was imported"):
+        with pytest.raises(InputError, match=r"line \d: .*; nothing was read"):
             list(People(path).people())
 
 
