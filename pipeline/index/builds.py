@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Ranking
+from pipeline.core.step import Step
 from pipeline.index import manifest
 from pipeline.index.manifest import Manifest, Staged
 from pipeline.index.reader import Index
@@ -56,8 +57,8 @@ class Builds:
         self._data = data_dir
         self._index = data_dir / "index" / folder
         self._linked = () if folder else LINKED
-        self._make = f"make index TASK={self._index.name}" if folder else "make index"
-        self._rebuild = f"run `{self._make}` to build it again, or `make doctor` to see what is wrong"
+        self._make = Step("index", task=self._index.name if folder else None)
+        self._rebuild = f"run `{self._make}` to build it again, or `{Step('doctor')}` to see what is wrong"
         self._builds = self._index / "builds"
         self._current = self._index / "current"
         self._staged: Path | None = None

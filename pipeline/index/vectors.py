@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import ConfigurationError, InconsistentError
+from pipeline.core.step import Step
 from pipeline.index.manifest import ascii_json
 
 Vectors = NDArray[np.float32]
@@ -115,7 +116,7 @@ class VectorCache:
             if key not in found or key in damaged:
                 raise MissingVectorError(
                     f"no vector is cached under {key.hex()[:12]}… (position {position}) in {self.path}",
-                    hint="run `make index` again: it embeds what is missing",
+                    hint=f"run `{Step('index')}` again: it embeds what is missing",
                 )
         return np.frombuffer(b"".join(found[key][0] for key in keys), "<f4").reshape(len(keys), self.dim)
 
@@ -171,7 +172,7 @@ class VectorCache:
             hint = "check the disk and its permissions, then run it again"
             raise ConfigurationError(f"{self.path}: {error}; what was embedded before is kept", hint=hint) from error
         except sqlite3.DatabaseError as error:
-            hint = "move the file away and run `make index`: it embeds again what is needed"
+            hint = f"move the file away and run `{Step('index')}`: it embeds again what is needed"
             raise InconsistentError(f"{self.path} cannot be read as a cache of vectors: {error}", hint=hint) from error
 
 

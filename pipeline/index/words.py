@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.core.errors import InconsistentError
 from pipeline.core.ranking import Entry, Ranking, ranking_from_json
+from pipeline.core.step import Option, Step
 from pipeline.index import terms
 
 # what is kept of each entry, in vector order: hash of what makes it up to date, key of its vector, metadata, its row
@@ -40,7 +41,7 @@ def reading(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if not path.exists():
             raise FileNotFoundError(path) from None
-        raise InconsistentError(f"{path} cannot be read as entries: {error}", hint="run `make index`") from None
+        raise InconsistentError(f"{path} cannot be read as entries: {error}", hint=f"run `{Step('index')}`") from None
     return db
 
 
@@ -80,7 +81,7 @@ class Words:
         if told.get("terms") != terms.NAME:
             raise InconsistentError(
                 f"the index has words made by {told.get('terms')}, and this version makes {terms.NAME}",
-                hint="run `make index`, or search with RANK=vectors",
+                hint=f"run `{Step('index')}`, or search with {Option(rank='vectors')}",
             )
         self._db, self._count, self.ranking = db, count, ranking_from_json(told)
         self._rank = f"bm25({', '.join(str(group.weight) for group in self.ranking.groups)})"

@@ -16,6 +16,7 @@ import orjson
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Entry, Ranking
+from pipeline.core.step import Step
 from pipeline.index import flat_file, manifest, terms, words
 from pipeline.index.floor import Highest, learn_floor
 from pipeline.index.manifest import Manifest, Staged, content_hash
@@ -67,7 +68,7 @@ def write_build(
                 progress(done)
             if not done:
                 raise InputError(
-                    "there is nothing to index", hint="run `make batch-submit` to have rows answered first"
+                    "there is nothing to index", hint=f"run `{Step('batch-submit')}` to have rows answered first"
                 )
             metadata.write(CLOSE)
             sealed[manifest.METADATA] = metadata.seal()
