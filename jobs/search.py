@@ -61,7 +61,11 @@ def build_index(
     count = plural(report.count, collection.word)
     said = f"build {report.number} is in service{' again' * report.rolled_back}: {count}"
     if not report.rolled_back:
-        said += f", {report.embedded:,} embedded, {report.cached:,} cached. "
+        said += f", {report.embedded:,} embedded, {report.cached:,} cached"
+        if report.left_out:
+            why = ", ".join(f"{held:,} {name.replace('_', ' ')}" for name, held in report.left_out.items())
+            said += f", of {plural(report.out_of, words.one, words.many)} ({why})"
+        said += ". "
         said += f'Next: {words.make("search")} Q="{collection.question}"'
     return Report(asdict(report), said)
 
@@ -116,8 +120,10 @@ def main(
         if report.behind:
             behind = plural(report.behind, words.one, words.many)
             terminal.warn(f"the index is behind the database by {behind}: `{words.make('index')}`")
-        if report.is_weak:
-            terminal.warn("nothing here matches well; the nearest are")
+        if report.lacking:
+            terminal.warn(f"no entry has {' and '.join(map(repr, report.lacking))}; closest results without it:")
+        elif report.is_weak:
+            terminal.warn("no good match; closest results:")
         document = [whole_document(collection, hit) for hit in hits]
 
     def show() -> None:
