@@ -74,16 +74,23 @@ def build_index(
 def measure_search(queries: Annotated[Path, Taken(None, PATH)], qrels: Annotated[Path, Taken(None, PATH)]) -> Report:
     """Measure the search in service with QUERIES (JSON lines) and QRELS (TREC judgements).
 
-    Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people, or
-    rows of TASK. In the workspace's judged/ the same files, by the names queries.jsonl and qrels.tsv, are what each new
-    build is held to before it is promoted.
+    Prints nDCG@10, MRR, P@5 and R@10, with 95 % intervals, of the search by each rank and of a fixed BM25 over the same
+    people, or rows of TASK, and of how many questions all hits are weak. In the workspace's judged/ the same files, by
+    the names queries.jsonl and qrels.tsv, are what each new build is held to before it is promoted.
     """
     with read_workspace() as ws:
         rows = evaluate.run(ws, queries, qrels)
 
     def show() -> None:
-        cells = [(*list(row.values())[:-1], *(f"{row['figures'][name]:.3f}" for name in MEASURES)) for row in rows]
-        print_table(("system", "type", "queries", *MEASURES), cells)
+        told = "{:.3f} [{:.3f}, {:.3f}]".format
+        cells = [
+            (
+                *(row["system"], row["type"], row["queries"], *(told(*row["figures"][name]) for name in MEASURES)),
+                "" if row["weak"] is None else f"{row['weak']:.1%}",
+            )
+            for row in rows
+        ]
+        print_table(("system", "type", "queries", *MEASURES, "weak"), cells)
 
     return Report(rows, show)
 
