@@ -54,7 +54,11 @@ def index(
     count = plural(report.count, collection.word)
     said = f"build {report.number} is in service{' again' * report.rolled_back}: {count}"
     if not report.rolled_back:
-        said += f", {report.embedded:,} embedded, {report.cached:,} cached. "
+        said += f", {report.embedded:,} embedded, {report.cached:,} cached"
+        if report.left_out:
+            why = ", ".join(f"{held:,} {name.replace('_', ' ')}" for name, held in report.left_out.items())
+            said += f", of {plural(report.out_of, words.one, words.many)} ({why})"
+        said += ". "
         said += f"Next: {words.step('search', q=collection.question)}"
     return Report(asdict(report), said)
 
@@ -64,15 +68,22 @@ def measure(
 ) -> Report:
     """Measure the search in service with QUERIES (JSON lines) and QRELS (TREC judgements).
 
-    Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people, or
-    rows of TASK. In the workspace's judged/ the same files, by the names queries.jsonl and qrels.tsv, are what each new
-    build is held to before it is promoted.
+    Prints nDCG@10, MRR, P@5 and R@10, with 95 % intervals, of the search by each rank and of a fixed BM25 over the same
+    people, or rows of TASK, and of how many questions all hits are weak. In the workspace's judged/ the same files, by
+    the names queries.jsonl and qrels.tsv, are what each new build is held to before it is promoted.
     """
     rows = evaluate.run(ws, queries, qrels)
 
     def show() -> None:
-        cells = [(*list(row.values())[:-1], *(f"{row['figures'][name]:.3f}" for name in MEASURES)) for row in rows]
-        print_table(("system", "type", "queries", *MEASURES), cells)
+        told = "{:.3f} [{:.3f}, {:.3f}]".format
+        cells = [
+            (
+                *(row["system"], row["type"], row["queries"], *(told(*row["figures"][name]) for name in MEASURES)),
+                "" if row["weak"] is None else f"{row['weak']:.1%}",
+            )
+            for row in rows
+        ]
+        print_table(("system", "type", "queries", *MEASURES, "weak"), cells)
 
     return Report(rows, show)
 
@@ -107,7 +118,9 @@ def search(
         if report.behind:
             behind = plural(report.behind, words.one, words.many)
             ws.display.warn(f"the index is behind the database by {behind}: `{words.step('index')}`")
-        if report.is_weak:
+        if report.lacking:
+            ws.display.warn(f"no entry has {' and '.join(map(repr, report.lacking))}; closest results without it:")
+        elif report.is_weak:
             ws.display.warn("no good match; closest results:")
         document = [whole_document(collection, hit) for hit in hits]
     if tag and not hits:

@@ -19,7 +19,10 @@ from tests import postgresql
 
 ACCEPTANCE, TWINS = ("tests/acceptance",), ("tests/acceptance/twins.py",)
 # what the database makes no difference to; `make test-full` has all on both
-ALIKE = ("adding", "canary", "delimiters", "evidence", "exactly_once", "hostile", "python", "run", "words")
+ALIKE = (
+    *("adding", "ask", "bad_files", "canary", "delimiters", "evidence", "exactly_once", "hostile", "live", "loop"),
+    *("outside", "page", "poll", "python", "run", "stories", "submit", "trails", "verify", "words"),
+)
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--dist", "worksteal", "-n")
 ON_SQLITE, ON_POSTGRESQL = "3", "2"  # workers
 PATIENCE_S = 10.0  # in which a run that was interrupted by the terminal ends by itself

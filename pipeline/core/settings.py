@@ -245,6 +245,7 @@ class Settings:
         "experts", _task, "what is asked about: experts, passages, or a task of your own by its name or file"
     )
     accept_changed: bool = _flag("go on under the same version of a task whose declaration changed")
+    index_untagged: bool = _flag("index everyone with a text, and not tagged people alone")
     refresh: bool = _flag("ask again about rows that changed since they were answered, in tasks that say refresh=True")
     version: str | None = _setting(
         None, _label, "what passages or people are asked under; without it the question in use of each"

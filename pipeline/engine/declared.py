@@ -486,9 +486,10 @@ def _entries(task: DeclaredTask, template: str, tx: Connection, among: Sequence[
                 for name, place in places.items()
             }
             text = fill_template(template, by_place.__getitem__).strip() or label  # one that says nothing
-            metadata = {"id": key, "label": label, "text": text, "answer": told}
+            cells = {name: row[name] for name in task.record.columns}  # which WHERE= of a search may name
+            metadata = {"id": key, "label": label, "text": text, "answer": told, "row": cells}
             words = {"text": text, "label": label, "answer": "\n".join(_words(told))}
-            yield Entry(key, text, metadata, [label, told], words)
+            yield Entry(key, text, metadata, [label, told, cells], words)
 
 
 def _words(value: Any) -> Iterator[str]:

@@ -18,15 +18,16 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - e
     return True
 
 
-def task_of(tx: "Connection", settings: "Settings") -> "Task":  # noqa: ARG001 - the same for every workspace
+def task_of(tx: "Connection", settings: "Settings") -> "Task":  # noqa: ARG001 - the same for every database
     """Return the task.
 
     Raises:
         ConfigurationError: VERSION= is another version of the question about people than there is.
     """
-    from pipeline.experts.task import TASK
+    from pipeline.experts.task import TAGGED, WITH_TEXT, ExpertsTask
 
-    label = settings.version or TASK.label
-    if label != TASK.label and label.partition("@")[0] == TASK.name:
-        raise ConfigurationError(f"{Option(version=label)}: people are asked about under {TASK.label}")
-    return TASK
+    task = ExpertsTask(WITH_TEXT if settings.index_untagged else TAGGED)
+    label = settings.version or task.label
+    if label != task.label and label.partition("@")[0] == task.name:
+        raise ConfigurationError(f"{Option(version=label)}: people are asked about under {task.label}")
+    return task

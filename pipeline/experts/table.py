@@ -242,6 +242,11 @@ def tagged() -> ColumnElement[bool]:
     return and_(~untagged, ~_looks_foreign, item_id.not_in(asks.foreign_ids(TASK)))
 
 
+def indexable() -> ColumnElement[bool]:
+    """Return the condition that a person is tagged, or has a text by which they can be found."""
+    return tagged() | _has_bio
+
+
 @cache
 def _states() -> ItemStates:
     return ItemStates(("tagged", tagged()), ("untagged", _has_bio), "no_bio", _looks_foreign)

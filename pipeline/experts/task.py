@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from itertools import starmap
 from operator import call
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, Table
 
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
@@ -83,11 +84,13 @@ def _index_text(metadata: Mapping[str, Any]) -> str:
     return " ".join(filter(None, parts)) or metadata["username"]
 
 
-def _entries(tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
-    people, tagged = table.people(tx), table.tagged()
+def _entries(
+    which: Callable[[], ColumnElement[bool]], tx: Connection, among: Sequence[str] | None = None
+) -> Iterator[Entry]:
+    people = table.people(tx)
     if among is None:
-        return starmap(_entry, people.cells(tx, _INDEXED, tagged))
-    return starmap(_entry, people.among(tx, among, [people.table.c[name] for name in _INDEXED], tagged))
+        return starmap(_entry, people.cells(tx, _INDEXED, which()))
+    return starmap(_entry, people.among(tx, among, [people.table.c[name] for name in _INDEXED], which()))
 
 
 def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +104,7 @@ def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_INDEX = Indexed(  # every tagged expert
+TAGGED = Indexed(  # every tagged expert
     task=table.TASK,
     word="expert",
     question="who knows …",
@@ -116,11 +119,16 @@ _INDEX = Indexed(  # every tagged expert
         asking="expert experte experten expertin experto experts specialist specialists",
     ),
     count=lambda tx: table.people(tx).total(tx, table.tagged()),
-    entries=_entries,
+    entries=partial(_entries, table.tagged),
     key="username",
     text_in=("Job Title", "Company", "Bio"),
     tags=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
     told=_hit,
+)
+WITH_TEXT = replace(  # and everyone with a text
+    TAGGED,
+    count=lambda tx: table.people(tx).total(tx, table.indexable()),
+    entries=partial(_entries, table.indexable),
 )
 
 
@@ -141,10 +149,13 @@ class ExpertsTask(Task):
     )
     how_to_fill = how_to_begin
     measured_by = "pipeline.experts.quality"
-    index = _INDEX
     derives = True
     export_word = "expert"
     columns = table.ASKED
+
+    def __init__(self, index: Indexed) -> None:
+        """Make the task, of which so many are indexed."""
+        self.index = index
 
     @cached_property
     def question(self) -> "Question":
@@ -268,6 +279,3 @@ def _told(column: str, cell: Any) -> str:
 def _is_of_another(now: str, asked: str) -> bool:
     """Return whether two input hashes are of two people: a table that gives ids again had one deleted meanwhile."""
     return ":" in asked and now.partition(":")[0] != asked.partition(":")[0]
-
-
-TASK = ExpertsTask()

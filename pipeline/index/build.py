@@ -5,8 +5,8 @@ that needs no lock, and no process that builds the index waits for another's net
 lock, and where entries came meanwhile whose vectors are missing, it is given up and begun again.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,14 @@ from pipeline.store import workspace
 from pipeline.store.locks import Lock, LockLostError
 
 if TYPE_CHECKING:
-    from pipeline.core.ranking import Entry
+    from pipeline.core.ranking import Entry, Ranking
     from pipeline.index.manifest import Manifest
     from pipeline.index.vectors import Vectors
     from pipeline.store.database import Store
 
 
 LOCK = "index"
+SHARE_BESIDE_GEMINI = 0.3  # of words in a score, until `eval` on own questions says otherwise
 ROUNDS = 3  # of embedding and building; entries that come meanwhile, or a lock that was lost, make another one
 FEW = 5000  # entries without a vector that are noted while all are read: 10 MB; more get a pass of their own
 
@@ -37,7 +38,8 @@ FEW = 5000  # entries without a vector that are noted while all are read: 10 MB;
 class IndexReport:
     """What is in service now: build number, entries, how many texts were embedded and how many came from the cache.
 
-    It is a new build, or with `rolled_back` the one before.
+    It is a new build, or with `rolled_back` the one before. A new one has `count` entries `out_of` so many items, and
+    lacks those of the states in `left_out`.
     """
 
     number: int
@@ -48,6 +50,8 @@ class IndexReport:
     dim: int
     moved_aside: tuple[str, ...] = ()
     rolled_back: bool = False
+    out_of: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
@@ -104,6 +108,14 @@ def record_build(store: "Store", current: "Manifest", *, at: datetime) -> None:
     names = ("number", "count", "model", "dim", "position")
     with store.write() as tx:
         workspace.add_build(tx, **{name: getattr(current, name) for name in names}, at=at)
+
+
+def _left_out(states: Sequence[tuple[str, int]], count: int) -> dict[str, int]:
+    """Return which items are not among `count` entries, of the counts of a table: all, those answered, then others."""
+    others = {name: held for name, held in states[2:] if held}
+    if sum(others.values()) <= states[0][1] - count:
+        return others
+    return {name: held for name, held in states[3:4] if held}  # everyone with a text is in: INDEX_UNTAGGED=1
 
 
 class _Building:
@@ -178,6 +190,7 @@ class _Building:
         with ws.store.read() as tx:
             count, position = collection.count(tx), workspace.get_workspace(tx).position
             over = self._newer(current, position)
+            counts = ws.task.table(tx).counts(tx)
             with ws.display.bar("building", count) as bar:
                 staged = builds.stage(
                     builds.next_number(),
@@ -185,7 +198,7 @@ class _Building:
                     cache,
                     count=count,
                     position=position,
-                    ranking=collection.ranking,
+                    ranking=self._ranking(),
                     task_type=embed.TASK_TYPE,
                     nonsense=nonsense,
                     progress=bar.show,
@@ -194,9 +207,14 @@ class _Building:
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
         promoted = builds.promote(staged, before_flip=lock.check, over=over)
         record_build(ws.store, promoted, at=ws.now())
-        embedded = self._embedded
-        aside = promoted.moved_aside
-        return IndexReport(promoted.number, count, embedded, max(0, count - embedded), cache.model, cache.dim, aside)
+        embedded, cached = self._embedded, max(0, count - self._embedded)
+        done = IndexReport(promoted.number, count, embedded, cached, cache.model, cache.dim, promoted.moved_aside)
+        return replace(done, out_of=(states := [*counts.items()])[0][1], left_out=_left_out(states, count))
+
+    def _ranking(self) -> "Ranking":
+        """Return how entries are ranked: nothing was measured with Gemini's vectors, so that words weigh less there."""
+        ranking = self._ws.collection.ranking
+        return ranking if self._ws.embedding_model.local else replace(ranking, share=SHARE_BESIDE_GEMINI)
 
     def _newer(self, current: "Manifest | None", position: int) -> "Manifest | None":
         """Return the build in service where it was read at a later position than the database is at."""

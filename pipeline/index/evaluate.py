@@ -4,8 +4,6 @@ The gate asks both builds as search asks them, each with its own model. Nothing 
 the vectors of the questions are those that `eval` left in the cache.
 """
 
-import random
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,16 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import FindableError, GateError
+from pipeline.core.ranking import Rank
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed, search
 from pipeline.index.builds import Builds
 from pipeline.index.filters import Filters, mask_of
-from pipeline.index.fusion import rank_entries
+from pipeline.index.fusion import found_entries, judged_hits, rank_entries
 from pipeline.index.judged import DEPTH, MAIN, Judged, difference, judged_of_files, measure_rankings, read_questions
 from pipeline.index.manifest import Staged, seal_manifest
 from pipeline.index.question import parse_question
-from pipeline.index.reader import Index
-from pipeline.index.terms import terms_of_question
+from pipeline.index.reader import Hit, Index
+from pipeline.index.terms import terms_of_question, words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,12 +33,13 @@ FEWEST = 50  # judged questions, below which no difference is told from chance
 FIRST = 10  # entries of each ranking that the measure looks at
 ALL = "all"
 K1, B = 1.2, 0.75  # of the plain BM25: the usual values (Robertson and Zaragoza 2009)
-CHANCE_SEED = 20261120
-_WORD = re.compile(r"[^\W_]+")
 
 
 class PlainBm25:
-    """Okapi BM25 as Lucene has it, by bm25s: case-folded words, no stop words, no stems: never tuned."""
+    """Okapi BM25 as Lucene has it, by bm25s: folded words, pairs of characters of scripts without spaces; never tuned.
+
+    No stop words, no stems.
+    """
 
     def __init__(self, names: Sequence[str], texts: Iterable[str]) -> None:
         """Index texts under their names; all of it is kept in memory."""
@@ -47,7 +47,7 @@ class PlainBm25:
 
         self._names = names
         self._bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
-        words = [_WORD.findall(text.casefold()) for text in texts]
+        words = [[*words_of(text)] for text in texts]
         self._known = {word for some in words for word in some}
         if self._known:
             self._bm25.index(words, show_progress=False)
@@ -56,19 +56,12 @@ class PlainBm25:
         """Return at most `depth` names that share a word with the question, best first, ties in their order."""
         import numpy as np
 
-        words = [word for word in dict.fromkeys(_WORD.findall(question.casefold())) if word in self._known]
+        words = [word for word in dict.fromkeys(words_of(question)) if word in self._known]
         if not words:
             return []
         scores = self._bm25.get_scores(words)
         order = np.argsort(-scores, kind="stable")[:depth]
         return [self._names[place] for place in order if scores[place] > 0]
-
-
-def by_chance(names: Iterable[str], question: str, depth: int) -> list[str]:
-    """Return names in an order that depends on the question alone: what a search without a clue gives."""
-    order = sorted(set(names))
-    random.Random(f"{CHANCE_SEED}/{question}").shuffle(order)  # noqa: S311 - a baseline, nothing secret
-    return order[:depth]
 
 
 class AskedBuild:
@@ -86,20 +79,28 @@ class AskedBuild:
         """Return whether no service is asked for the vectors of these questions."""
         return self._questions.are_free([parse_question(one).text for one in questions])
 
+    def hits(self, questions: Sequence[str], rank: Rank, *, depth: int) -> Iterator[list[Hit]]:
+        """Yield the `depth` best entries for each question, as search ranks them."""
+        index, collection, asked = self._index, self._collection, [parse_question(one) for one in questions]
+        vectors = None if rank is Rank.WORDS else self._questions.embed([one.text for one in asked])
+        for at, one in enumerate(asked):
+            terms = terms_of_question(one.text, asking=collection.ranking.asking)
+            mask, vector = mask_of(index, collection, Filters(), one), None if vectors is None else vectors[at]
+            by = None if rank is Rank.VECTORS else terms
+            ranked = rank_entries(index, terms=by, vector=vector, k=depth, mask=mask)
+            yield judged_hits(index, collection, ranked, terms, found_entries(index, ranked))
+
     def rank(self, questions: Sequence[str], *, depth: int) -> Iterator[list[str]]:
-        """Yield the names of the `depth` best entries for each question, as search ranks them."""
-        asked, asking = [parse_question(one) for one in questions], self._collection.ranking.asking
-        for one, vector in zip(asked, self._questions.embed([one.text for one in asked]), strict=True):
-            terms, mask = (
-                terms_of_question(one.text, asking=asking),
-                mask_of(self._index, self._collection, Filters(), one),
-            )
-            found = rank_entries(self._index, terms=terms, vector=vector, k=depth, mask=mask)
-            yield [self._collection.name_of(self._index.metadata_at(row)) for row in found.rows.tolist()]
+        """Yield the names of the `depth` best entries for each question, by words and vectors."""
+        for hits in self.hits(questions, Rank.HYBRID, depth=depth):
+            yield [self._collection.name_of(hit.metadata) for hit in hits]
 
 
 def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
-    """Return {system, type, queries, figures} of the search, a plain BM25 and chance, over all questions and by type.
+    """Return {system, type, queries, figures, weak} of the search by each rank and a plain BM25, in all and by type.
+
+    A figure is its mean and the ends of its 95 % interval; `weak` is the share of questions whose first ten hits all
+    are, None where that is not known.
 
     Raises:
         InputError: a file is missing or a line of it is wrong, no question is judged, or there is no index.
@@ -111,25 +112,28 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
         documents = [index.metadata_at(row) for row in range(len(index))]
         names = [collection.name_of(one) for one in documents]
         bm25 = PlainBm25(names, (" ".join(collection.texts(one)) for one in documents))
-        ranked = {
-            f"search ({model})": AskedBuild(ws, index).rank(judged.texts, depth=DEPTH),
-            "bm25": [bm25.rank(one, DEPTH) for one in judged.texts],
-            "random": [by_chance(names, one, DEPTH) for one in judged.texts],
-        }
-        values = {name: _measured(judged, some) for name, some in ranked.items()}
+        build, weak = AskedBuild(ws, index), dict[str, list[bool]]()
+        ranked = {"bm25": [bm25.rank(one, DEPTH) for one in judged.texts]}
+        for rank in Rank:
+            found = [*build.hits(judged.texts, rank, depth=DEPTH)]
+            ranked[rank] = [[collection.name_of(hit.metadata) for hit in hits] for hits in found]
+            if index.manifest.floor is not None:
+                weak[rank] = [all(hit.is_weak for hit in hits[:FIRST]) for hits in found]
+    values = {system: _measured(judged, ranked[system]) for system in (*Rank, "bm25")}
     types = {ALL: list(range(len(judged.questions)))}
     for place, one in enumerate(judged.questions):
         types.setdefault(one.type or "none", []).append(place)
     shown = types if len(types) > 2 else {ALL: types[ALL]}  # noqa: PLR2004 - all, and two types at least
     return [
         {
-            "system": system,
+            "system": str(system),
             "type": name,
             "queries": len(places),
-            "figures": {measure: float(found[places].mean()) for measure, found in values[system].items()},
+            "figures": {measure: difference(one[places], 0 * one[places]) for measure, one in found.items()},
+            "weak": sum(weak[system][at] for at in places) / len(places) if system in weak else None,
         }
         for name, places in sorted(shown.items(), key=lambda pair: (pair[0] != ALL, pair[0]))
-        for system in values
+        for system, found in values.items()
     ]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from pipeline.core.errors import ConfigurationError, InputError
@@ -62,10 +62,11 @@ def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
 
 @dataclass(frozen=True)
 class SearchReport:
-    """The best entries, best first, and how many entries the index is behind."""
+    """The best entries, best first, how many entries the index is behind, and phrases that no entry has."""
 
     hits: list[Hit]
     behind: int
+    lacking: tuple[str, ...] = ()
 
     @property
     def is_weak(self) -> bool:
@@ -93,6 +94,8 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
     def ask(self, question: str, options: SearchOptions) -> SearchReport:
         """Return the `k` best entries, or all if there are fewer; by words alone, those that have some of its words.
 
+        Where no entry has its phrases, the best are those without them.
+
         Raises:
             InputError: the question asks nothing, a filter cannot be read, or it is to be answered by words, and has
                 none.
@@ -101,13 +104,18 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         from pipeline.index.fusion import described_hits, judged_hits, rank_entries
 
         asked, index, collection = parse_question(question), self.index, self.collection
-        told = self._told([asked], options.rank)[0]
+        told, lacking = self._told(asked), tuple[str, ...]()
+        if options.rank is Rank.WORDS and not told:
+            said = f"the question {asked.text[:NAMED]!r} has no words to search by, or stop words alone"
+            raise InputError(said, hint=f"leave {Option(rank='words')} out")
         mask = mask_of(index, collection, options.filters, asked)
+        if asked.phrases and mask is not None and not mask.any():
+            lacking, mask = asked.phrases, mask_of(index, collection, options.filters, replace(asked, phrases=()))
         vector = None if (vectors := self._vectors([asked], options.rank)) is None else vectors[0]
         terms = None if options.rank is Rank.VECTORS else told
         ranked = rank_entries(index, terms=terms, vector=vector, k=options.k, mask=mask)
         hits = judged_hits(index, collection, ranked, told, described_hits(index, collection, ranked, told))
-        return SearchReport(hits, self._count_behind())
+        return SearchReport(hits, self._count_behind(), lacking)
 
     def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
         """Return what is like one entry, which is left out, by its vector.
@@ -135,29 +143,22 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         index, collection = self.index, self.collection
         for first in range(0, len(questions), MAX_EMBED_TEXTS):
             some = [parse_one_of_many(one, repr(one[:NAMED])) for one in questions[first : first + MAX_EMBED_TEXTS]]
-            told, vectors = self._told(some, options.rank), self._vectors(some, options.rank)
-            for at, (asked, known) in enumerate(zip(some, told, strict=True)):
-                mask = mask_of(index, collection, options.filters, asked)
-                terms, vector = (
-                    None if options.rank is Rank.VECTORS else known,
-                    None if vectors is None else vectors[at],
-                )
+            vectors = self._vectors(some, options.rank)
+            for at, asked in enumerate(some):
+                told, mask = self._told(asked), mask_of(index, collection, options.filters, asked)
+                vector = None if vectors is None else vectors[at]
+                terms = None if options.rank is Rank.VECTORS else told
                 ranked = rank_entries(index, terms=terms, vector=vector, k=options.k, mask=mask)
-                yield judged_hits(index, collection, ranked, known, found_entries(index, ranked))
+                yield judged_hits(index, collection, ranked, told, found_entries(index, ranked))
 
     def _count_behind(self) -> int:
         """Return how many entries the build is behind."""
         with self._ws.store.read() as tx:
             return staleness.count_stale(self.collection, tx, self.index, self._ws.display)
 
-    def _told(self, asked: Sequence[Question], rank: Rank) -> list[list[str]]:
-        """Return the terms of some questions."""
-        terms = [terms_of_question(one.text, asking=self.collection.ranking.asking) for one in asked]
-        if rank is Rank.WORDS and not all(terms):
-            lacking = next(one.text for one, some in zip(asked, terms, strict=True) if not some)
-            said = f"the question {lacking[:NAMED]!r} has no words to search by, or stop words alone"
-            raise InputError(said, hint=f"leave {Option(rank='words')} out")
-        return terms
+    def _told(self, asked: Question) -> list[str]:
+        """Return the terms of a question."""
+        return terms_of_question(asked.text, asking=self.collection.ranking.asking)
 
     def _vectors(self, asked: Sequence[Question], rank: Rank) -> "Vectors | None":
         """Return the vectors of at most a hundred questions, float32 (questions, dim); None where they do not rank."""

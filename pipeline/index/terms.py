@@ -52,7 +52,7 @@ def terms_of(text: str) -> list[str]:
 @lru_cache(maxsize=1 << 17)
 def _terms_of_piece(piece: bytes) -> tuple[str, ...]:
     text = piece.decode("utf-8")
-    words = (text,) if text.isascii() else _words(text)
+    words = (text,) if text.isascii() else words_of(text)
     return tuple(_stem(word) for word in words if word not in _stop_words())
 
 
@@ -108,7 +108,7 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", folded)))
 
 
-def _words(text: str) -> Iterator[str]:
+def words_of(text: str) -> Iterator[str]:
     """Yield the words of a text of any script, folded; of a script without spaces its pairs of characters."""
     for run in fold(text).translate(_KINDS).split():
         for part in _UNSPACED.split(run):
@@ -156,4 +156,4 @@ def _stop_words() -> frozenset[str]:
 
 def _folded(words: Iterable[str]) -> Iterator[str]:
     for piece in " ".join(words).encode().translate(_CUT).split():
-        yield from _words(piece.decode("utf-8"))
+        yield from words_of(piece.decode("utf-8"))

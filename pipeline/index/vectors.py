@@ -110,21 +110,22 @@ class VectorCache:
             MissingVectorError: a vector is not there, or is damaged, and is dropped then.
         """
         found = {key: (raw, crc) for key, raw, crc in self._records("key, vector, crc", keys)}
-        if damaged := [key for key, (raw, crc) in found.items() if _crc(key, raw) != crc]:
-            self._drop(damaged)
+        if any(_crc(key, raw) != crc for key, (raw, crc) in found.items()):
+            self._drop(damaged := self.damaged())
+            found = {key: one for key, one in found.items() if key not in damaged}
         for position, key in enumerate(keys):
-            if key not in found or key in damaged:
+            if key not in found:
                 raise MissingVectorError(
                     f"no vector is cached under {key.hex()[:12]}… (position {position}) in {self.path}",
                     hint=f"run `{Step('index')}` again: it embeds what is missing",
                 )
         return np.frombuffer(b"".join(found[key][0] for key in keys), "<f4").reshape(len(keys), self.dim)
 
-    def damaged(self) -> int:
-        """Return how many vectors have another checksum than when they were written; all are read."""
+    def damaged(self) -> list[bytes]:
+        """Return the keys of vectors that have another checksum than when they were written; all are read."""
         with self.reading() as db:
             read = db.execute("SELECT key, vector, crc FROM vectors WHERE model = ?", (self.model,)) if db else ()
-            return sum(_crc(key, raw) != crc for key, raw, crc in read)
+            return [key for key, raw, crc in read if _crc(key, raw) != crc]
 
     def retain(self, keys: Collection[bytes]) -> int:
         """Remove the bytes of all other vectors of this model and width; return how many those were."""

@@ -339,7 +339,7 @@ def _vectors(look: _Look) -> Found:
     """Are the cached vectors of the model in use sound, whatever they are of?"""
     cache = embed.vector_cache(look.ws)
     if damaged := cache.damaged():
-        said = f"{damaged} cached vectors of {cache.model} are damaged"
+        said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
         yield notice(said, "they count as absent and are asked for again", f"{Step('index')}, which embeds them again")
 
 

@@ -72,10 +72,10 @@ def test_a_damaged_vector_is_dropped_and_made_anew() -> None:
     with full_cache() as cache:
         data = cache.path.read_bytes()
         cache.path.write_bytes(data.replace(vectors_of(TEXTS)[2].tobytes(), bytes(4 * DIM)))
-        assert (cache.damaged(), cache.missing(KEYS)) == (1, [])
+        assert (cache.damaged(), cache.missing(KEYS)) == ([KEYS[2]], [])
         with pytest.raises(MissingVectorError, match="position 2"):
             cache.fetch(KEYS)
-        assert (cache.damaged(), cache.missing(KEYS)) == (0, [2])
+        assert (cache.damaged(), cache.missing(KEYS)) == ([], [2])
         cache.add(KEYS, vectors_of(TEXTS))
         assert np.array_equal(cache.fetch(KEYS), vectors_of(TEXTS))
 
@@ -114,7 +114,7 @@ class CacheMachine(RuleBasedStateMachine):
         for cache in self.views:
             assert {TEXTS[position] for position in cache.missing(KEYS)} == set(TEXTS) - self.there
             assert np.array_equal(cache.fetch([key_of(text) for text in present]), vectors_of(present))
-            assert cache.damaged() == 0
+            assert cache.damaged() == []
 
     def teardown(self) -> None:
         """Remove the folder."""
