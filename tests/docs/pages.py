@@ -20,14 +20,12 @@ from pipeline.workflows.preflight import CALL_S, ModeEstimate, format_duration, 
 from tests.lab import ROOT
 
 TOLD = {
-    "items": "operations.md#i-want-to-look-at-some-of-them",
-    **dict.fromkeys(("preflight", "tag", "batch-submit"), "preflight.md"),
+    **dict.fromkeys(("items", "tags", "preflight", "tag", "batch-submit"), "operations.md"),
     **dict.fromkeys(("ask", "new-task", "try"), "own-tasks.md"),
     "emulator": "local-engine.md",
-    "import": "formats.md",
-    "qc": "quality.md",
+    "import": "data.md",
+    "qc": "subjects.md",
     "search": "search.md",
-    "tags": "tags.md",
     "web": "web.md",
 }
 """The commands whose options another page tells of, by their names after make."""
