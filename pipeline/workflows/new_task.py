@@ -117,8 +117,8 @@ def named(name: str, items: str, *, sheet: str = "", source: str = "") -> NewTas
         said = "SOURCE= holds a password, which would stand in the task's file; nothing was written"
         raise InputError(said, hint="write TABLE_URL=… with it into .env, and SOURCE='$TABLE_URL'")
     if (source and not is_query(items)) or (sheet and is_query(items)):
-        said = f"{'SOURCE=' if source else 'SHEET='} is of {'a query' if source else 'a file'}; nothing was written"
-        raise InputError(said, hint="FROM= names a file, or is a query that begins with SELECT")
+        said = f"{'SOURCE=' if source else 'SHEET='} needs {'a query' if source else 'a file'}; nothing was written"
+        raise InputError(said, hint="FROM= names a file, or is a query that begins with SELECT or WITH")
     return NewTask(name, items, None if is_query(items) else ItemsFile(Path(items), sheet), source)
 
 
