@@ -1,7 +1,7 @@
 """Build the index, find in it the experts who fit a question, or rows of a task of one's own, and measure that."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,8 +22,9 @@ from pipeline.index.reader import hit_document, whole_document
 from pipeline.ops import items
 
 if TYPE_CHECKING:
-    from pipeline.engine.task import Indexed
+    from pipeline.engine.task import Indexed, Words
     from pipeline.index.reader import Hit
+    from pipeline.index.search import SearchReport
     from pipeline.index.snippet import Snippet
 
 INDENT = " " * 5  # of what stands below the name of a hit
@@ -115,13 +116,8 @@ def search(
     with OpenSearch(ws) as opened:
         report = opened.ask_like(like, options) if like else opened.ask(q, options)
         words, hits, collection = opened.words, report.hits, opened.collection
-        if report.behind:
-            behind = plural(report.behind, words.one, words.many)
-            ws.display.warn(f"the index is behind the database by {behind}: `{words.step('index')}`")
-        if report.lacking:
-            ws.display.warn(f"no entry has {' and '.join(map(repr, report.lacking))}; closest results without it:")
-        elif report.is_weak:
-            ws.display.warn("no good match; closest results:")
+        for line in _told(report, words):
+            ws.display.warn(line)
         document = [whole_document(collection, hit) for hit in hits]
     if tag and not hits:
         _tell_unknown_tags(ws, options.filters.tags)
@@ -144,6 +140,17 @@ def _tell_unknown_tags(ws: OpenWorkspace, tags: Sequence[str]) -> None:
     for name in (name for name in tags if known and name not in known):
         meant = nearest(name, known)
         ws.display.warn(f"nothing has the tag {name!r}" + (f"; did you mean {meant}?" if meant else ""))
+
+
+def _told(report: "SearchReport", words: "Words") -> Iterator[str]:
+    """Yield what is to be known of hits before they are shown."""
+    if report.behind:
+        behind = plural(report.behind, words.one, words.many)
+        yield f"the index is behind the database by {behind}: `{words.step('index')}`"
+    if report.lacking:
+        yield f"no entry has {' and '.join(map(repr, report.lacking))}; closest results without it:"
+    elif report.is_weak:
+        yield "no good match; closest results:"
 
 
 def _print_rows(collection: "Indexed", hits: Sequence["Hit"]) -> None:

@@ -190,6 +190,8 @@ class SourceFile:
         at = next((number for number, line in enumerate(lines) if line not in _BEFORE_HEADER), -1)
         if at < 0:
             raise self._refused(" is empty")
+        if head[at].startswith("SQLite format 3"):
+            raise self._refused(" is an SQLite database", hint="a SELECT with SOURCE=sqlite:///… reads it")
         if "\0" in head[at] or BAD_TEXT.search(head[at]):
             raise self._refused(" is no text: save a spreadsheet as .xlsx or CSV first")
         found = {one: _names_in(head[at:], one) for one in _DELIMITERS}
@@ -346,11 +348,11 @@ def parse_json(text: str) -> object:
         return json.loads(text) if _LONG_NUMBER.search(text) else value
     except RecursionError:
         raise ValueError("no JSON: nested too deeply") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         if bad := BAD_TEXT.search(text):
             raise ValueError(f"not UTF-8, from byte {len(text[: bad.start()].encode()) + 1} on") from None
-        half = _half_in(text) is not None
-        raise ValueError("holds half a character (a lone surrogate)" if half else f"no JSON: {error}") from None
+        said = f"no JSON: {error.msg}, at character {error.pos + 1}"
+        raise ValueError(said if _half_in(text) is None else "holds half a character (a lone surrogate)") from None
 
 
 def _half_in(text: str) -> str | None:
