@@ -14,7 +14,6 @@ from jobs.options import Count, Report
 from jobs.output import Terminal, print_json, print_line
 from jobs.variables import KEPT, begin_form, check_variables, given_option, nearest, read_settings, typed_variable
 from pipeline.core.errors import InputError
-from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, PREFIX, Settings, read_dotenv
 from pipeline.core.step import Option
 
@@ -137,7 +136,6 @@ def opened(
     settings: Settings | None = None,
     task: str | None = None,
     whole: bool = False,
-    display: Progress | None = None,
 ) -> "Iterator[OpenWorkspace]":
     """Open the workspace that the settings name, for the length of a block; see `Command` for `access`.
 
@@ -146,7 +144,7 @@ def opened(
     from pipeline.engine.access import Access
     from pipeline.engine.workspace import open_to_look, open_workspace
 
-    settings, display = settings or read_settings(), display or Terminal()
+    settings, display = settings or read_settings(), Terminal()
     is_own = (task or settings.task) not in BUILT_IN
     settings = replace(settings, task=task or settings.task)
     if access == "look" and (task or is_own):
