@@ -191,7 +191,8 @@ def check_file(path: Path, *, mapping: str = "", sheet: str = "") -> None:
     Raises:
         InputError: it cannot, or has none.
     """
-    Passages(path, parse_map(mapping), sheet=sheet).check_rows()
+    with all_or_nothing():
+        Passages(path, parse_map(mapping), sheet=sheet).check_rows()
 
 
 def run(
