@@ -183,8 +183,8 @@ def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         InputError: one is unknown, missing, or not what it should be; `field` names it.
     """
-    known = {variable.lower(): one for variable, one in entry.variables.items()}
-    values = {str(one.name): one.get_default(DUMMY) for one in entry.params}
+    known = {variable.lower(): one for variable, one in _public(entry)}
+    values = {str(one.name): None if one.required else one.get_default(DUMMY) for one in entry.params}
     for name, text in form.items():
         if name not in known:
             meant = nearest(name, known)
@@ -202,6 +202,10 @@ def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in entry.fixed}
 
 
+def _public(entry: Command) -> list[tuple[str, click.Parameter]]:
+    return [(name, one) for name, one in entry.variables.items() if name.lower() not in entry.private]
+
+
 def acts() -> "dict[str, Act]":
     """Return what a page may carry out, by the names of the commands."""
     return {name: _act(name, entry) for name, entry in EVERY.items() if entry.api}
@@ -212,11 +216,17 @@ def _act(name: str, entry: Command) -> "Act":
 
     def options() -> list[ActOption]:
         found = []
-        for variable, one in entry.variables.items():
+        for variable, one in _public(entry):
             choices = tuple(one.type.choices) if isinstance(one.type, click.Choice) else ()
             is_flag = isinstance(one.type, click.types.BoolParamType)
             kind = "choice" if choices else "flag" if is_flag else "number" if isinstance(one.type, Count) else "text"
-            told = (getattr(one, "help", None) or "", kind, choices, one.get_default(DUMMY), one.required)
+            told = (
+                getattr(one, "help", None) or "",
+                kind,
+                choices,
+                None if one.required else one.get_default(DUMMY),
+                one.required,
+            )
             found.append(ActOption(variable.lower(), *told))
         return found
 
