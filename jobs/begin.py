@@ -2,10 +2,9 @@
 
 import sys
 from dataclasses import asdict
-from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
@@ -15,7 +14,6 @@ from jobs.output import Terminal, plural, print_line, print_table, spinning, usd
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.files import why_not_readable
-from pipeline.core.progress import NoProgress
 from pipeline.core.quotes import shown_value
 from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from pipeline.workflows.ask import AskReport
 
 BROKEN = 10  # files that are named
-SMALL = 8 << 20  # bytes; a larger file is not read twice, to make no workspace where no row of it can go in
 SUBJECTS = {
     "experts": ("person", "people", "with a new biography"),
     "passages": ("passage", "passages", "with another text"),
@@ -69,21 +66,12 @@ def import_rows(
         said = f"rows of the task {task} come from where its file says, and are imported by no command"
         raise InputError(f"{said}; nothing was imported", hint=f"`{Step('tag', task=task)}` reads them, and asks")
     _check_there(file, "imported")
-    run = partial(
-        import_module(f"pipeline.{task}.import_").run,
-        path=file,
-        mapping=map_,
-        strict=strict,
-        report=report,
-        sheet=sheet,
-    )
-    if not dry and file.stat().st_size <= SMALL and is_free(read_settings().data):
-        with opened("look", task=task, display=NoProgress()) as ws:
-            done = run(ws, dry=True)
-        if not done.rows_in:
-            return Report(done.document, lambda: _show_import(done, task), done.check)
+    subject = import_module(f"pipeline.{task}.import_")
+    if not dry and file.is_file() and is_free(read_settings().data):  # none is made for a file that cannot be read
+        subject.check_file(file, mapping=map_, sheet=sheet)
+    how: dict[str, Any] = {"mapping": map_, "strict": strict, "report": report, "sheet": sheet, "dry": dry}
     with opened("look" if dry else "create", task=task) as ws:
-        done = run(ws, dry=dry)
+        done = subject.run(ws, file, **how)
         return Report(done.document, lambda: _show_import(done, task), done.check, None if dry else _after(ws))
 
 

@@ -14,7 +14,6 @@ from jobs.options import Count, Report
 from jobs.output import Terminal, print_json, print_line
 from jobs.variables import KEPT, begin_form, check_variables, given_option, nearest, read_settings, typed_variable
 from pipeline.core.errors import InputError
-from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, PREFIX, Settings, read_dotenv
 from pipeline.core.step import Option
 
@@ -137,7 +136,6 @@ def opened(
     settings: Settings | None = None,
     task: str | None = None,
     whole: bool = False,
-    display: Progress | None = None,
 ) -> "Iterator[OpenWorkspace]":
     """Open the workspace that the settings name, for the length of a block; see `Command` for `access`.
 
@@ -146,7 +144,7 @@ def opened(
     from pipeline.engine.access import Access
     from pipeline.engine.workspace import open_to_look, open_workspace
 
-    settings, display = settings or read_settings(), display or Terminal()
+    settings, display = settings or read_settings(), Terminal()
     is_own = (task or settings.task) not in BUILT_IN
     settings = replace(settings, task=task or settings.task)
     if access == "look" and (task or is_own):
@@ -185,8 +183,8 @@ def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         InputError: one is unknown, missing, or not what it should be; `field` names it.
     """
-    known = {variable.lower(): one for variable, one in entry.variables.items()}
-    values = {str(one.name): one.get_default(DUMMY) for one in entry.params}
+    known = {variable.lower(): one for variable, one in _public(entry)}
+    values = {str(one.name): None if one.required else one.get_default(DUMMY) for one in entry.params}
     for name, text in form.items():
         if name not in known:
             meant = nearest(name, known)
@@ -204,6 +202,10 @@ def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in entry.fixed}
 
 
+def _public(entry: Command) -> list[tuple[str, click.Parameter]]:
+    return [(name, one) for name, one in entry.variables.items() if name.lower() not in entry.private]
+
+
 def acts() -> "dict[str, Act]":
     """Return what a page may carry out, by the names of the commands."""
     return {name: _act(name, entry) for name, entry in EVERY.items() if entry.api}
@@ -214,11 +216,17 @@ def _act(name: str, entry: Command) -> "Act":
 
     def options() -> list[ActOption]:
         found = []
-        for variable, one in entry.variables.items():
+        for variable, one in _public(entry):
             choices = tuple(one.type.choices) if isinstance(one.type, click.Choice) else ()
             is_flag = isinstance(one.type, click.types.BoolParamType)
             kind = "choice" if choices else "flag" if is_flag else "number" if isinstance(one.type, Count) else "text"
-            told = (getattr(one, "help", None) or "", kind, choices, one.get_default(DUMMY), one.required)
+            told = (
+                getattr(one, "help", None) or "",
+                kind,
+                choices,
+                None if one.required else one.get_default(DUMMY),
+                one.required,
+            )
             found.append(ActOption(variable.lower(), *told))
         return found
 

@@ -39,6 +39,7 @@ class Command:
     such: str = ""  # what may stand behind it after make
     json: bool = True
     api: bool = False
+    private: tuple[str, ...] = ()  # options that a page has not: files of this machine
     names: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -72,7 +73,11 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
     "ask": Command(
         "begin:ask", "Ask about five rows of a table, and price all.", ("from",), such='FROM=reviews.csv Q="Praise?"'
     ),
-    "try": Command("show:try_", "Ask about a few rows; show what goes out and comes back.", opens="write", api=True),
+    "try": Command(
+        *("show:try_", "Ask about a few rows; show what goes out and comes back.", (), "write"),
+        private=("a", "b"),
+        api=True,
+    ),
     "tag": Command(
         *("asking:tag", "Ask about all that are open, by batch or live.", (), "write", "bring"),
         such="TASK=reviews LIMIT=50 DRY=1",
@@ -103,7 +108,11 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         "keep:verify_gemini", "Meet the API with five rows, and report what it does.", opens="create", whole=True
     ),
     "run": Command("keep:run", "Do once whatever is due; for cron."),
-    "items": Command("items:items", "List rows, or count them; filter, sort, write them.", ("find",), "read", api=True),
+    "items": Command(
+        *("items:items", "List rows, or count them; filter, sort, write them.", ("find",), "read"),
+        private=("to", "overwrite"),
+        api=True,
+    ),
     "tags": Command(
         *("items:tags", "List the tags of people; merge them, or edit those of one.", (), "read"),
         writes=("merge", "undo", "add", "remove", "rename"),
@@ -142,7 +151,7 @@ ALIASES = {  # other names for what the commands above do, which no help lists
     "import-passages": replace(
         COMMANDS["import"], takes=("passages",), task="passages", names={"from_": "passages"}, fixed={"experts": None}
     ),
-    "preflight": replace(COMMANDS["tag"], opens="bring", fixed={"dry": True}),
+    "preflight": replace(COMMANDS["tag"], opens="bring", fixed={"dry": True}, api=False),
     "tag-live": Command("asking:tag_live", "Ask about all that are open now, at full price.", opens="write"),
     "passages-pilot": Command(
         "asking:passages_pilot", "Ask about a few passages, and judge them.", opens="write", task="passages", api=True
@@ -150,8 +159,8 @@ ALIASES = {  # other names for what the commands above do, which no help lists
     "passages-backfill": Command(
         "asking:passages_backfill", "Ask about all passages, by batch.", opens="write", task="passages", api=True
     ),
-    "passages-status": replace(COMMANDS["status"], task="passages"),
-    "people": replace(COMMANDS["items"], task="experts"),
+    "passages-status": replace(COMMANDS["status"], task="passages", api=False),
+    "people": replace(COMMANDS["items"], task="experts", api=False),
     "log": replace(COMMANDS["show"], takes=(), task=None, fixed={"expert": None, "item": None}),
     "unpark": Command("keep:unpark", "Let parked ones be asked again.", ("expert",), "write", api=True),
     "score": Command("items:score", "Compute anew what follows from rows.", opens="write"),

@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,6 @@ from jobs.options import (
     STREAM,
     VERSION,
     Count,
-    Expert,
     MaxScore,
     MinScore,
     Overwrite,
@@ -170,7 +170,7 @@ def tags(
     merge: Annotated[str | None, Taken('"old=new; old=new".', NAME)] = None,
     undo: Annotated[int | None, Taken("The merge or edit to undo.", Count(1, LARGEST))] = None,
     who: Annotated[str | None, Taken("Who says so; else the user of the system.", NAME)] = None,
-    expert: Expert = None,
+    expert: Annotated[str | None, Taken("The tags of this person alone.", NAME, also="--person")] = None,
     add: Annotated[str | None, Taken('Tags that the person gets: "ml; law".', NAME, metavar="TAGS")] = None,
     remove: Annotated[str | None, Taken("Tags that the person loses.", NAME, metavar="TAGS")] = None,
     rename: Annotated[str | None, Taken('Of the person: "old=new; …".', NAME, metavar="TAGS")] = None,
@@ -332,10 +332,12 @@ def _counted(counts: dict[str, int], stale: dict[str, Any] | None, reasons: dict
     """Return counts in words: all, those with an answer, and of the others what there is."""
     (_, total), (done, answered), *parts = counts.items()
     words = WORDS | {"open": "without concepts"} if "with_concepts" in counts else WORDS
-    found = [(done, answered), *((name, count) for name, count in parts if count)]
-    said = ", ".join(f"{count:,} {words.get(name, name)}" for name, count in found)
-    why = f" ({max(reasons, key=lambda one: reasons[one])})" if reasons and counts.get("parked") else ""
-    return f"{total:,}: {said}{why}" + (f"; {stale['count']:,} changed since" if stale and stale["count"] else "")
+    found = [(done, answered), *((name, count) for name, count in parts if count and name != "parked")]
+    fates = Counter[str]()
+    for reason, count in reasons.items():
+        fates[fate_of(reason)] += count
+    said = ", ".join(f"{count:,} {words.get(name, name)}" for name, count in (*found, *fates.items()))
+    return f"{total:,}: {said}" + (f"; {stale['count']:,} changed since" if stale and stale["count"] else "")
 
 
 def _index(index: dict[str, Any], word: str) -> str:

@@ -36,6 +36,7 @@ class Taken:
     kind: Any = None
     metavar: str | None = None
     hidden: bool = False
+    also: str = ""  # another name that it had
 
     def param(self, name: str, default: Any, *, shown: str, is_argument: bool) -> click.Parameter:
         """Return it for click under the name that is shown; what has no default is required."""
@@ -55,6 +56,7 @@ class Taken:
             known["is_flag"] = True
         elif self.kind is bool:
             names = [f"{names[0]}/--no-{shown}"]
+        names += [self.also] * bool(self.also)
         is_told = isinstance(default, str | int) and default not in {"", False}
         return click.Option([*names, name], help=self.help, hidden=self.hidden, show_default=is_told, **known)
 

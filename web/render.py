@@ -119,12 +119,12 @@ def _called(task: Task) -> str:
     return (task.subject if many == ROWS else many).capitalize()
 
 
-def as_coded(text: str) -> Markup:
+def as_coded(text: object) -> Markup:
     """Return a line of a command, where what is typed stands between backticks, as HTML."""
-    pieces = text.split("`")
+    pieces = str(text).split("`")
     is_even = len(pieces) % 2 == 1
     coded = (Markup("<code>{}</code>").format(one) if at % 2 else escape(one) for at, one in enumerate(pieces))
-    return Markup("").join(coded) if is_even else escape(text)
+    return Markup("").join(coded) if is_even else escape(str(text))
 
 
 def as_stated(state: str | None) -> str:

@@ -379,6 +379,16 @@ class PeopleImportReport(ImportReport):
     encoding: str = ""
 
 
+def check_file(path: Path, *, mapping: str = "", sheet: str = "") -> None:
+    """Pass where a file can be read as people, and has a row; nothing is written.
+
+    Raises:
+        InputError: it cannot, or has none.
+    """
+    with all_or_nothing():
+        People(path, parse_map(mapping), sheet=sheet).check_rows()
+
+
 def run(
     ws: OpenWorkspace,
     path: Path,

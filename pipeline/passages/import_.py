@@ -185,6 +185,16 @@ class PassagesImportReport(ImportReport):
         return super().changes + self.described
 
 
+def check_file(path: Path, *, mapping: str = "", sheet: str = "") -> None:
+    """Pass where a file can be read as passages, and has a row; nothing is written.
+
+    Raises:
+        InputError: it cannot, or has none.
+    """
+    with all_or_nothing():
+        Passages(path, parse_map(mapping), sheet=sheet).check_rows()
+
+
 def run(
     ws: OpenWorkspace,
     path: Path,

@@ -179,6 +179,12 @@ class MappedFile(SourceFile):
             said = f"{path} has the column {layout.columns.get(twice, twice)} more than once; nothing was imported"
             raise InputError(said, hint="remove one, or give it another name")
 
+    def check_rows(self) -> None:
+        """Pass where it has a row, good or bad; InputError where it has none."""
+        if next(iter(self), None) is None:
+            said = f"{self.path}: no row could be imported; nothing was changed"
+            raise InputError(said, hint="the file holds a header, or nothing, and no rows")
+
     def __iter__(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each that is none, in the order of the file; raises as `SourceFile`."""
         for row in self.rows():

@@ -171,8 +171,9 @@ class Workspace:
         return {name: count for name, count in counted.items() if count and name != "total"}
 
     def next(self, **how: Any) -> list[str]:
-        """Return the words of the command that `status` says is next; none where there is nothing to do."""
-        return [word for word in str(self.status(**how)["next"] or "").split()[1:] if "=" not in word]
+        """Return the command that `status` says is next, alone in a list; none where there is nothing to do."""
+        words = [one for one in str(self.status(**how)["next"] or "").split() if "FINDABLE_" not in one]
+        return words[1:2]
 
     def batches(self) -> list[dict[str, Any]]:
         """Return every batch, oldest first: number, task, state, remote_name, requests, each of OUTCOMES, cost."""

@@ -306,7 +306,7 @@ def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
     """
     assert bench.doctor() == (0, [])
     result = bench.workspace.run("doctor")
-    assert result.stdout.endswith("checks done, nothing contradicts what is stored\n")
+    assert result.stdout.endswith("checks passed: nothing contradicts what is stored\n")
     document = json.loads(bench.workspace.run("doctor", "--json").stdout)
     assert {"findable", "python", "sqlite", "google-genai", "faiss-cpu"} <= set(document["versions"])
     with bench.workspace.open() as ws, ws.lock("index"):
