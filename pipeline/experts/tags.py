@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.core.step import Step
+from pipeline.core.step import Option, Step
 from pipeline.engine import correct
 from pipeline.engine.correct import NOTHING
 from pipeline.experts import table
