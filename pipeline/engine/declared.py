@@ -448,7 +448,7 @@ class DeclaredTask(Task):
             cost=wanted.cost,
         )
         counts = ((one.extractor, one.items) for one in answers.version_counts(tx, self.name))
-        shares = [VersionShare(*one) for one in counts if one[0] in there]
+        shares = [VersionShare(*one) for one in counts if one[0] in there and one[0] != answers.PERSON]
         shares.sort(key=lambda one: (one.extractor != chosen, one.extractor))
         return ExportRows(rows, partial(encoded, kinds=kinds), extractor=chosen, versions=shares)
 
