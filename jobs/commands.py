@@ -119,6 +119,12 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         task="experts",
         api=True,
     ),
+    "correct": Command(
+        *("items:correct", "Correct the answer about one row by hand, or undo that.", ("item",), "read"),
+        writes=("set_", "undo"),
+        such='TASK=reviews ITEM=7 SET="tone=praise; stars=4"',
+        api=True,
+    ),
     "parked": Command("keep:parked", "List those that failed for good, and why.", opens="read", api=True),
     "batches": Command("asking:batches", "List batches and live runs.", opens="read", whole=True, api=True),
     "batch-cancel": Command(

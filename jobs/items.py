@@ -32,8 +32,10 @@ from jobs.output import Terminal, plural, print_fields, print_line, print_table,
 from jobs.show import edit_cells
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage
+from pipeline.core.quotes import shown_value
 from pipeline.core.states import fate_of
 from pipeline.core.step import Option, Step
+from pipeline.engine import correct as by_hand
 from pipeline.engine.task import ExportWanted
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import tags as editing
@@ -197,6 +199,40 @@ def tags(
     else:
         done = editing.undo_merge(store, undo or 0, editor, at=at)
     return Report(done, lambda: _show_merged(done))
+
+
+def correct(
+    ws: OpenWorkspace,
+    item: Annotated[str, Taken("Whose answer: a key, or a username.", NAME)],
+    *,
+    set_: Annotated[str | None, Taken('Fields of the answer: "tone=praise; stars=4".', NAME, metavar="FIELDS")] = None,
+    undo: Annotated[int | None, Taken("The edit to undo.", Count(1, LARGEST))] = None,
+    who: Annotated[str | None, Taken("Who says so; else the user of the system.", NAME)] = None,
+) -> Report:
+    """Correct the answer about one row by hand, or undo that; without either, list what was corrected.
+
+    What a person says counts before every model's answer, and stays. A list has commas, a value in quotation marks or
+    brackets is JSON, and a quotation must stand in the row's text.
+    """
+    if set_ is not None and undo is not None:
+        raise InputError(f"{Option('set')} and {Option('undo')} exclude each other; nothing was changed")
+    if set_ is not None:
+        done = by_hand.correct(ws, item, by_hand.typed(ws.task, set_), who=who or _this_person())
+    elif undo is not None:
+        done = by_hand.undo(ws, item, undo, who=who or _this_person())
+    else:
+        done = by_hand.history(ws, item)
+    return Report(done, lambda: _show_corrected(item, done, ws))
+
+
+def _show_corrected(item: str, done: Document, ws: OpenWorkspace) -> None:
+    if "edit" in done:
+        said = "there is nothing to change" if done["edit"] is None else f"edit {done['edit']} is kept"
+        again = f". Next: {Step('index', task=ws.task.subject)}" if done["edit"] and ws.is_indexed else ""
+        print_line(f"{item}: {said}{again}")
+    print_fields([(name, shown_value(value)) for name, value in done["answer"].items()])
+    if done["edits"]:
+        print_table(("edit", "who", "when", "what"), [edit_cells(one) for one in done["edits"]])
 
 
 def _this_person() -> str:

@@ -91,6 +91,8 @@ def _indexed(index: Mapping[str, Any]) -> str:
 
 
 def _origin(answer: Mapping[str, Any]) -> str:
+    if answer["extractor"] == BY_HAND:
+        return f"{_minute(answer['at'])} {answer['who']}, by hand{'' if answer['applied'] else ' (undone)'}"
     source = f"batch {answer['batch']}"
     tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
     if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
@@ -102,8 +104,15 @@ def _origin(answer: Mapping[str, Any]) -> str:
 def edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
     """Return an edit as a line of a table: number, who, when, what."""
     undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
-    changes = [*(f"-{tag}" for tag in edit["removed"]), *(f"+{tag}" for tag in edit["added"])]
-    return (str(edit["number"]), edit["who"], f"{edit['at']:%Y-%m-%d %H:%M}", ", ".join(changes) + undone)
+    told = list[str]()
+    for name, (before, after) in edit["changes"].items():
+        if isinstance(after, list) and isinstance(before or [], list):
+            some = [("-", one) for one in before or () if one not in after]
+            some += [("+", one) for one in after if one not in (before or ())]
+            told += [f"{sign}{shown_value(one)}" for sign, one in some]
+        else:
+            told.append(f"{name}: {shown_value(before)} → {shown_value(after)}")
+    return (str(edit["number"]), edit["who"], f"{edit['at']:%Y-%m-%d %H:%M}", ", ".join(told) + undone)
 
 
 def _way(request: Mapping[str, Any]) -> str:

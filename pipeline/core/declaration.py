@@ -3,6 +3,7 @@
 A declaration says nothing of how it is carried out; `pipeline.engine.declared` makes a `Task` of the engine from it.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -196,13 +197,7 @@ class Declaration(Generic[A_co]):
 
     def valid_answer(self, answer: Any) -> "tuple[BaseModel | None, str]":
         """Return a valid answer, or None and the first thing that is wrong with it."""
-        from pydantic import ValidationError
-
-        try:
-            return self.answer.model_validate(answer), ""
-        except ValidationError as error:
-            first = error.errors()[0]
-            return None, f"{'.'.join(map(str, first['loc'])) or 'the answer'}: {first['msg']}"
+        return valid_answer(self.answer.model_validate, answer)
 
     @cached_property
     def bounds(self) -> str:
@@ -234,6 +229,31 @@ class BuiltInDeclaration(Declaration[A_co]):
 
     def _faults_of_name(self, member: str) -> Iterator[InputError]:  # noqa: ARG002 - the name is its own
         return iter(())
+
+
+def valid_answer(read: "Callable[[Any], BaseModel]", answer: Any) -> "tuple[BaseModel | None, str]":
+    """Return what a model reads as an answer, or None and the first thing that is wrong with it."""
+    from pydantic import ValidationError
+
+    try:
+        return read(answer), ""
+    except ValidationError as error:
+        first = error.errors()[0]
+        return None, f"{'.'.join(map(str, first['loc'])) or 'the answer'}: {first['msg']}"
+
+
+def fitting(answer: "type[BaseModel]", field: str, readings: Sequence[Any]) -> Any:
+    """Return the first of some readings of a text that a field of an answer takes; the first where none is."""
+    from pydantic import TypeAdapter
+
+    kind: Any = TypeAdapter(answer.model_fields[field].rebuild_annotation())
+    for one in readings:
+        try:
+            kind.validate_json(json.dumps(one))
+        except Exception:  # noqa: BLE001, S112 - a validator of the user's own may raise anything
+            continue
+        return one
+    return readings[0]
 
 
 def _is_example(one: Any) -> bool:

@@ -47,6 +47,8 @@ from pipeline.engine.task_file import (
     name_in_python,
 )
 from pipeline.store import answers
+from pipeline.store.answers import spoken_for_among
+from pipeline.store.by_hand import Edit
 from pipeline.store.database import PAGE, pages, streamed
 from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
@@ -96,7 +98,7 @@ class DeclaredTask(Task):
         told = record.words
         self.record, self.settings, self.provider = record, settings, provider
         self.refreshes = settings.refresh and bool(told.get("refresh"))
-        self.preferred: Sequence[str] = settings.prefer_versions or ()
+        self.preferred = settings.prefer_versions or ()
         self.name = self.subject = record.name
         self.label, self.fingerprint = f"{self.name}@{record.version}", record.fingerprint
         self.model, place = told.get("model"), Path(record.path)
@@ -331,7 +333,7 @@ class DeclaredTask(Task):
         asked, table = {one.item_id: one for one in answers}, self.table(tx)
         hashes = {key: row[HASH] for key, row in table.rows(tx, list(asked), [HASH], locked=True).items()}
         outdated = {key for key, hash_ in hashes.items() if hash_ != asked[key].input_hash}
-        is_done = self._is_answered(of_input=bool(self.record.words.get("refresh")), of_few=True)
+        is_done = self._is_answered(of_input=bool(self.record.words.get("refresh")), of_few=True, of_models=True)
         done = table.ids_among(tx, list(hashes), is_done) | (outdated if self.needs_row else set())
         applied = hashes.keys() - done
         ready = [
@@ -339,9 +341,23 @@ class DeclaredTask(Task):
         ]
         if self.row_target is not None:
             self.row_target.write(tx, ready)
-        elif where := self.record.words.get("write_to"):
-            write_to.write_column(tx, self.answers_spec, write_to.column_target(tx, self.answers_spec, where), ready)
+        elif target := self._column(tx):
+            spoken_for = spoken_for_among(tx, self.name, [one.item_id for one in ready])
+            ready = [one for one in ready if one.item_id not in spoken_for]
+            write_to.write_column(tx, self.answers_spec, target, ready)
         return WriteResult(applied=applied, outdated=outdated)
+
+    def _column(self, tx: Connection) -> "write_to.ColumnTarget | None":
+        where = self.record.words.get("write_to")
+        return write_to.column_target(tx, self.answers_spec, where) if where and self.row_target is None else None
+
+    def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:  # noqa: ARG002
+        """Bring the row or the column of another program's table to what counts now, whatever stands there."""
+        if self.row_target is not None:
+            self.row_target.follow(tx, item_id)
+        elif target := self._column(tx):
+            now = GivenAnswer(item_id, "", json.dumps(self.standing(tx, item_id)), edit.at)
+            write_to.write_column(tx, self.answers_spec, target, [now], over=True)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take what other programs were given of the answers about these rows back; return how many rows those are."""
@@ -349,22 +365,26 @@ class DeclaredTask(Task):
             self.row_target.remove(tx, ids, extractor=extractor)
         return len(ids)
 
-    def _is_answered(self, *, of_input: bool, of_few: bool = False) -> ColumnElement[bool]:
-        """Return the condition that a row has an answer of this version; `of_input` to what it holds now.
+    def _is_answered(self, *, of_input: bool, of_few: bool = False, of_models: bool = False) -> ColumnElement[bool]:
+        """Return the condition that a row has an answer of this version or a person; `of_input` to what it holds now.
 
-        Where each answer is a row of another program's table, one of this provider and model counts, too; with
-        `of_input` where another program wrote it, or the answer is to the row as it is now.
+        Of those `of_models` a person's is none. Where each answer is a row of another program's table, one of this
+        provider and model counts, too; with `of_input` where another program wrote it, or the answer is to the row as
+        it is now.
         """
-        answered = self._is_answered_here(of_input=of_input, of_few=of_few)
+        answered = self._is_answered_here(of_input=of_input, of_few=of_few, of_models=of_models)
         if self.row_target is None:
             return answered
         model = self.model or self.settings.for_backend(self.provider).model
         row = self.row_target.has_row(self.items_table.c.findable_key, model)
         return answered | (row & ~self._is_answered_here(of_input=False) if of_input else row)
 
-    def _is_answered_here(self, *, of_input: bool, of_few: bool = False) -> ColumnElement[bool]:
+    def _is_answered_here(
+        self, *, of_input: bool, of_few: bool = False, of_models: bool = False
+    ) -> ColumnElement[bool]:
         mine, told = self.items_table.c, record_of_answers.c
-        is_own = or_(told.extractor == self.label, told.extractor.startswith(f"{self.label}/", autoescape=True))
+        is_own = answers.is_by(told.extractor, self.label)
+        is_own = is_own if of_models else or_(is_own, told.extractor == answers.PERSON)
         query = select(told.id).where(told.task == self.name, told.applied, told.answer != answers.FORGOTTEN, is_own)
         query = query.where(told.item_id == mine.findable_key)
         if of_input:
@@ -417,17 +437,18 @@ class DeclaredTask(Task):
                 hint=f"`{Step('versions', task=self.name)}` lists whose answers there are",
             )
         ranks = answers.ranks(tx, self.name, prefer=wanted.prefer, label=self.label)
-        chosen = min(among, key=ranks, default=None)
+        chosen = min((one for one in among if one != answers.PERSON or wanted.extractor), key=ranks, default=None)
         rows, kinds = answers_rows(
             tx,
             self.answers_spec,
             self.record.columns,
             extractor=chosen or self.label,
+            corrected=wanted.extractor is None,
             field=wanted.rows,
             cost=wanted.cost,
         )
-        counts = ((f"{one.label}/{one.model}", one.items) for one in answers.version_counts(tx, self.name))
-        shares = [VersionShare(*one) for one in counts if one[0] in there]
+        counts = ((one.extractor, one.items) for one in answers.version_counts(tx, self.name))
+        shares = [VersionShare(*one) for one in counts if one[0] in there and one[0] != answers.PERSON]
         shares.sort(key=lambda one: (one.extractor != chosen, one.extractor))
         return ExportRows(rows, partial(encoded, kinds=kinds), extractor=chosen, versions=shares)
 

@@ -5,6 +5,7 @@ tasks ship; a user's own is made from a declaration, see `pipeline.engine.declar
 transaction of `pipeline.store`, which the caller ends.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,9 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.step import Hint, Option, Step
+from pipeline.store import answers as record
 from pipeline.store.answers import VersionCounts
+from pipeline.store.by_hand import Edit
 from pipeline.store.database import PAGE, streamed
 from pipeline.tables.lists import ItemTable
 
@@ -197,6 +200,7 @@ class Task(ABC):
     )
     gates = ""  # bounds of gates that the task sets itself, as the setting GATES has them, which goes above them
     measured_by = ""  # the module with the gates and figures of its answers, where those of any task are not enough
+    preferred: Sequence[str] = ()  # versions, the one whose answers count first
     sends_images = False  # whether images go out with what is asked
     index: Indexed | None = None
     how_to_index: Hint | str = ""  # what puts the items into a search index, where they are in none
@@ -338,6 +342,21 @@ class Task(ABC):
 
         Only what is still as it was answered goes.
         """
+
+    def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
+        """Return the answer to an item that counts, as it is kept; empty where there is none."""
+        ranks = record.ranks(tx, self.name, prefer=self.preferred, label=self.label)
+        given = record.last_applied(tx, self.name, [item_id], rank=ranks).get(item_id)
+        return json.loads(given[1]) if given else {}
+
+    def as_given(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return an answer as it is kept, or in part, as a model gives one."""
+        return answer
+
+    def show_corrected(  # noqa: B027 - not all show them elsewhere
+        self, tx: Connection, item_id: str, edit: Edit, *, stands: bool
+    ) -> None:
+        """Bring what other programs are shown of an item to an edit that was kept; it no longer `stands` if undone."""
 
     @property
     def kept_model(self) -> "type[BaseModel]":

@@ -1,20 +1,20 @@
 """Count the tags of people, merge tags as a person says, and edit those of one person; what is returned is documents.
 
-Whatever a person said, no model, rollback or ingest touches it. An edit may name the state that it was made from, and
-is refused where the tags are not as they were then; to undo one is an edit, too.
+An edit is a correction of the answer, see `pipeline.engine.correct`.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.core.errors import ChangedMeanwhileError, ConfigurationError, InputError
+from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
-from pipeline.core.text import MAX_RAW
+from pipeline.engine import correct
+from pipeline.engine.correct import NOTHING
 from pipeline.experts import table
-from pipeline.store import answers, asks, by_hand, workspace
+from pipeline.experts.task import TASK
+from pipeline.store import answers, by_hand, workspace
 from pipeline.store.database import pages
 from pipeline.tables.cells import list_of, number_of, text_of
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 BY_HAND = answers.PERSON  # the extractor that what a person said is attributed to
 EXAMPLES = 3  # usernames of a tag
-STATE = 16  # hex digits of the hash of a state
-NOTHING = "nothing was changed"
 
 Document = dict[str, Any]
 
@@ -53,13 +51,6 @@ def typed(text: str) -> list[tuple[str, str]]:
             f"{text!r} names no two tags; {NOTHING}", hint=f"write it like {Option(merge='ml=machine learning')}"
         )
     return [(old, new) for old, _, new in parts]
-
-
-def _who(name: str) -> str:
-    who = " ".join(name.split())
-    if not who or len(who) > MAX_RAW or not who.isprintable():
-        raise InputError(f"{name[:MAX_RAW]!r} is no name of who edits; {NOTHING}", hint=f"give it by {Option('who')}")
-    return who
 
 
 # ---- of all people
@@ -117,7 +108,8 @@ def merge(store: "Store", pairs: Sequence[tuple[str, str]], who: str, *, at: "da
         if circles := rules.keys() - by_hand.resolved(rules).keys():
             said = f"{min(circles)!r} would go round in a circle; {NOTHING}"
             raise InputError(said, hint="leave one of these merges out")
-        numbers = {by_hand.add_merge(tx, table.TASK, old, new, who=_who(who), at=at) for old, new in fresh}
+        editor = correct.name_of(who)
+        numbers = {by_hand.add_merge(tx, table.TASK, old, new, who=editor, at=at) for old, new in fresh}
         return {**_rewritten(tx, before, numbers), "same": same}
 
 
@@ -128,7 +120,7 @@ def undo_merge(store: "Store", number: int, who: str, *, at: "datetime") -> Docu
     """
     with store.write() as tx:
         before = by_hand.rules_in_force(tx, table.TASK)
-        if not by_hand.undo_merge(tx, table.TASK, number, who=_who(who), at=at):
+        if not by_hand.undo_merge(tx, table.TASK, number, who=correct.name_of(who), at=at):
             raise InputError(f"no merge {number} is in force; {NOTHING}", hint=f"`{Step('tags')}` lists the merges")
         return {**_rewritten(tx, before, {number}), "same": []}
 
@@ -168,17 +160,16 @@ def read_tags(store: "Store", username: str) -> Document:
 def tags_of_person(tx: "Connection", row: Mapping[Any, Any]) -> Document:
     """Return the tags that a row of a person holds, and every edit by hand, oldest first.
 
-    Their `state` is another one with other tags, another score, or an edit more.
+    Their `state` is another one with other tags, or an edit more.
     """
-    key, tags, score = str(row["id"]), list_of(row["tags"]) or [], number_of(row["findability_score"])
-    edits = []
-    for one in by_hand.list_edits(tx, table.TASK, key):
-        before, after = (json.loads(text)["tags"] for text in (one.before, one.after))
+    found, edits = correct.told(tx, TASK, str(row["id"])), []
+    for one in found["edits"]:
+        before, after = (one[name].get("tags", []) for name in ("before", "after"))
         added, removed = [tag for tag in after if tag not in before], [tag for tag in before if tag not in after]
-        edits.append({**one._asdict(), "before": before, "after": after, "added": added, "removed": removed})
-    state = hashlib.sha256(json.dumps([key, len(edits), tags, score]).encode()).hexdigest()[:STATE]
-    username = text_of(row[table.USERNAME])
-    return {"username": username, "tags": tags, "findability_score": score, "state": state, "edits": edits}
+        edits.append({**one, "before": before, "after": after, "added": added, "removed": removed})
+    score, username = number_of(row["findability_score"]), text_of(row[table.USERNAME])
+    shown = {"tags": found["answer"]["tags"], "findability_score": score, "state": found["state"], "edits": edits}
+    return {"username": username, **shown}
 
 
 def edit_tags(
@@ -195,87 +186,31 @@ def edit_tags(
         ConfigurationError: another program's database keeps the row as it is.
     """
     with store.write() as tx:
-        key = str(table.by_username(tx, username)["id"])
-        row = table.people(tx).rows(tx, [key], table.COLUMNS, locked=True)[key]
-        now = _editable(tx, username, row, of_state=of_state)
-        tags = _changed(now, change) if change.undo is None else _undone(now, change.undo)
-        if not tags and now["tags"] and change.undo is None:
-            raise InputError(
-                f"{username!r} would be left without tags, and be asked about again; {NOTHING}",
-                hint="add or rename one in the same edit",
-            )
-        editor, wanted = _who(who), by_hand.merged(tags, by_hand.rules_in_force(tx, table.TASK))
-        if wanted == now["tags"]:
-            return {**now, "edit": None}
-        if wanted:
-            table.replace_tags(tx, {key: table.as_json(wanted)}, rows={key: row})
-            table.refresh_scores(tx, table.experts.c.id == row["id"])
-            asks.unpark(tx, table.TASK, ids=[key])
-        else:
-            table.clear_tags(tx, [key])
-        done = table.people(tx).rows(tx, [key], table.COLUMNS)[key]
-        if list_of(done["tags"]) != wanted:
-            raise ConfigurationError(f"a trigger or a rule of the database keeps {username!r} as it is; {NOTHING}")
-        said, before = (json.dumps({"tags": some}, ensure_ascii=False) for some in (tags, now["tags"]))
-        by_hand.add_edit(tx, table.TASK, key, said, before=before, who=editor, undoes=change.undo, at=at)
-        workspace.touch_revision(tx, table.TASK)
-        return {**tags_of_person(tx, done), "edit": len(now["edits"]) + 1}
+        row = table.by_username(tx, username)
+        by, fields = correct.Editor(who, at, of_state), dict[str, Any]()
+        if change.undo is None:
+            now = correct.editable(tx, TASK, str(row["id"]), by)["answer"]["tags"]
+            tags = _changed(username, now, change)
+            is_same = by_hand.merged(tags, by_hand.rules_in_force(tx, table.TASK)) == now
+            fields = {} if is_same else {"tags": tags}
+        done = correct.edit(tx, TASK, str(row["id"]), change.undo or fields, by)
+        return {**tags_of_person(tx, table.by_username(tx, username)), "edit": done["edit"]}
 
 
-def _editable(tx: "Connection", username: str, row: Mapping[str, Any], *, of_state: str | None) -> Document:
-    if asks.parked_reason(tx, table.TASK, str(row["id"])) == asks.BEING_FORGOTTEN:
-        raise InputError(f"{username!r} is being forgotten; {NOTHING}")
-    if list_of(row["tags"]) is None:
-        raise InputError(f"the tags of {username!r} are text of another program, no JSON list; {NOTHING}")
-    now = tags_of_person(tx, row)
-    if of_state not in {None, now["state"]}:
-        last = now["edits"][-1:]
-        by = "".join(f", last by {one['who']!r} (edit {one['number']})" for one in last)
-        raise ChangedMeanwhileError(
-            f"the tags of {username!r} were changed meanwhile{by}: they are {_named(now['tags'])} now; {NOTHING}",
-            hint="look at what is there now, and say again what is to be changed",
-            now=now,
-        )
-    return now
-
-
-def _named(tags: Sequence[str]) -> str:
-    return ", ".join(map(repr, tags)) or "none"
-
-
-def _changed(now: Document, change: TagChange) -> list[str]:
+def _changed(username: str, now: Sequence[str], change: TagChange) -> list[str]:
     """Return tags as a change has them: renamed in their places, new ones at the end, each once."""
-    from pipeline.experts.declaration import checked_tag
+    from pipeline.experts.declaration import checked_tag, clean_tag
 
-    gone = [_meant(now, tag) for tag in change.remove]
-    renamed = {_meant(now, old): checked_tag(new) for old, new in change.rename}
+    def meant(tag: str) -> str:  # another program may have written it in its own way
+        for one in (tag, clean_tag(tag)):
+            if one in now:
+                return one
+        there = ", ".join(map(repr, now)) or "none"
+        raise InputError(f"{username!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {there}")
+
+    gone = [meant(tag) for tag in change.remove]
+    renamed = {meant(old): checked_tag(new) for old, new in change.rename}
     if len({*gone, *renamed}) < len(change.remove) + len(change.rename):
-        raise InputError(f"a tag of {now['username']!r} is to be changed in two ways at once; {NOTHING}")
-    kept = [renamed.get(tag, tag) for tag in now["tags"] if tag not in gone]
+        raise InputError(f"a tag of {username!r} is to be changed in two ways at once; {NOTHING}")
+    kept = [renamed.get(tag, tag) for tag in now if tag not in gone]
     return list(dict.fromkeys([*kept, *map(checked_tag, change.add)]))
-
-
-def _meant(now: Document, tag: str) -> str:
-    """Return the tag of a person that is meant, which another program may have written in its own way."""
-    from pipeline.experts.declaration import clean_tag
-
-    for one in (tag, clean_tag(tag)):
-        if one in now["tags"]:
-            return one
-    raise InputError(f"{now['username']!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {_named(now['tags'])}")
-
-
-def _undone(now: Document, number: int) -> list[str]:
-    """Return tags without what an edit added, and with what it removed in its place."""
-    username, tags = now["username"], now["tags"]
-    if not 1 <= number <= len(now["edits"]):
-        said = f"`{Step('tags', expert=username)}` lists the edits"
-        raise InputError(f"there is no edit {number} of {username!r}; {NOTHING}", hint=said)
-    edit = now["edits"][number - 1]
-    if tags == edit["after"]:
-        return list(edit["before"])
-    found = [tag for tag in tags if tag not in edit["added"]]
-    for place, tag in enumerate(edit["before"]):
-        if tag in edit["removed"] and tag not in found:
-            found.insert(place, tag)
-    return found

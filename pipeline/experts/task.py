@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Table
 
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.states import SUPPORTS_NONE
@@ -29,6 +30,7 @@ from pipeline.engine.task import (
 )
 from pipeline.experts import how_to_begin, table
 from pipeline.store import answers, by_hand
+from pipeline.store.by_hand import Edit
 from pipeline.tables.cells import cell_words, list_of, number_of, text_of
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from pipeline.tables.lists import Grid, ItemTable
 
 
+NOTHING = "nothing was changed"
 _PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
 _KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
 _SILENT = f"{SUPPORTS_NONE} tag"
@@ -235,6 +238,30 @@ class ExpertsTask(Task):
         ours = [key for key, row in tags.items() if list_of(row["tags"]) == said[key]]
         table.clear_tags(tx, ours)
         return len(ours)
+
+    def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
+        """Return the tags that a row of a person holds, whoever wrote them."""
+        row = table.people(tx).rows(tx, [item_id], ("tags",)).get(item_id, {"tags": None})
+        return {"tags": list_of(row["tags"]) or []}
+
+    def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:
+        """Write the tags that a person said, merged, and the score that follows."""
+        rows = table.people(tx).rows(tx, [item_id], table.COLUMNS, locked=True)
+        who, before = text_of(rows[item_id][table.USERNAME]), list_of(rows[item_id]["tags"])
+        if before is None:
+            raise InputError(f"the tags of {who!r} are text of another program, no JSON list; {NOTHING}")
+        if wanted := by_hand.merged(edit.after["tags"], by_hand.rules_in_force(tx, table.TASK)):
+            table.replace_tags(tx, {item_id: table.as_json(wanted)}, rows=rows)
+            table.refresh_scores(tx, table.people(tx).is_among([item_id]))
+        elif before and stands and edit.undoes is None:
+            raise InputError(
+                f"{who!r} would be left without tags, and be asked about again; {NOTHING}",
+                hint="add or rename one in the same edit",
+            )
+        else:
+            table.clear_tags(tx, [item_id])
+        if self.standing(tx, item_id)["tags"] != wanted:
+            raise ConfigurationError(f"a trigger or a rule of the database keeps {who!r} as it is; {NOTHING}")
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:
         """Delete a person's row, and what is kept beside it."""

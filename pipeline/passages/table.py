@@ -299,12 +299,19 @@ def has_concepts(shape: PassagesShape, skip: Sequence[str] | None) -> ColumnElem
     return rows.correlate(shape.passages).exists()
 
 
+def counts_now(shape: PassagesShape) -> ColumnElement[bool]:
+    """Return the condition that a row of concepts counts: where a person said which there are, theirs alone do."""
+    concepts = shape.concepts.c
+    is_corrected = answers.spoken_for(TASK, cast(concepts.passage_id, Text))
+    return or_(concepts.extractor_version == answers.PERSON, ~is_corrected)
+
+
 def item_table(shape: PassagesShape, *, skip: Sequence[str] | None = None, label: str = "") -> ItemTable:
     """Return the table of passages; those are asked about that have text, and no concept that keeps them from it.
 
     Those are concepts of the versions in `skip` (None: of any version), and of `label` itself.
     """
-    answered = has_concepts(shape, skip if skip is None or not label else (*skip, label))
+    answered = has_concepts(shape, skip if skip is None or not label else (*skip, label, answers.PERSON))
     named = shape.item_id != "" if shape.ids.kind == "text" else true()  # an id that a request can name
     holds = and_(has_words(shape.passages.c.text), named)
     states = ItemStates(("with_concepts", answered), ("open", holds), "empty")
@@ -349,7 +356,7 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
     native = shape.concept_ids.native(ids)
     whose, name = concepts.passage_id, concepts.concept_name
     found: dict[str, set[str]] = {}
-    for row in rows_among(tx, whose, native, [whose, name], name.is_not(None)):
+    for row in rows_among(tx, whose, native, [whose, name], name.is_not(None), counts_now(shape)):
         found.setdefault(cell_words(row[0]), set()).add(cell_words(row[1]))
     return {key: sorted(names) for key, names in found.items()}
 
@@ -451,12 +458,22 @@ def best_concepts(
 
 
 def all_concepts(
-    tx: Connection, shape: PassagesShape, *, of: tuple[str, str] | None = None, passage: str | None = None
+    tx: Connection,
+    shape: PassagesShape,
+    *,
+    of: tuple[str, str] | None = None,
+    corrected: bool = False,
+    passage: str | None = None,
 ) -> Iterator[ConceptRow]:
-    """Yield every concept of one passage or of all, or those `of` one label and model."""
+    """Yield every concept of one passage or of all, or those `of` one label and model.
+
+    Where they are `corrected`, what a person said of a passage stands in their place.
+    """
     chosen = select(*(shape.concepts.c[name] for name in COLUMNS))
     if of is not None:
-        chosen = chosen.where(of_extractors(shape, [of]))
+        chosen = chosen.where(of_extractors(shape, [of, (answers.PERSON, "")] if corrected else [of]))
+    if corrected:
+        chosen = chosen.where(counts_now(shape))
     yield from _rows(tx, shape, _with_source(tx, shape, chosen), passage=passage)
 
 
@@ -501,7 +518,9 @@ def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[An
     joined = shape.concepts.outerjoin(begun, and_(begun.c.task == TASK, begun.c.extractor == whose))
     chosen = select(*(concepts[name] for name in COLUMNS), place.label("place")).select_from(joined)
     there = concepts.concept_name.is_not(None)
-    return _with_source(tx, shape, chosen.where(there, sure >= literal(settings.min_confidence, Float)))
+    return _with_source(
+        tx, shape, chosen.where(there, counts_now(shape), sure >= literal(settings.min_confidence, Float))
+    )
 
 
 def _confidence(tx: Connection, shape: PassagesShape) -> ColumnElement[float]:

@@ -24,6 +24,7 @@ from pipeline.passages.table import DEFAULTS, ConceptRow, PassagesShape
 from pipeline.store import answers as versions
 from pipeline.store import runs
 from pipeline.store.answers import VersionCounts
+from pipeline.store.by_hand import Edit
 from pipeline.tables.cells import cell_words
 from pipeline.tables.lists import ItemTable
 
@@ -126,6 +127,7 @@ class ConceptsTask(Task):
     ) -> None:
         """Make the task of the tables as they are, under one version."""
         self.shape, self._settings, self.label, self.skips = shape, settings, label, skips
+        self.preferred = settings.prefer_versions or ()
         self.index = _indexed_of(shape)
 
     @cached_property
@@ -168,6 +170,12 @@ class ConceptsTask(Task):
         outdated = {key for key, text in texts.items() if not _is_of(asked[key], text)}
         done = table.with_concepts(tx, self.shape, list(texts), versions=(label,))
         applied = [key for key in asked if key in texts and key not in outdated and key not in done]
+        self._add(tx, {key: cast("GroundedConcepts", asked[key].answer) for key in applied}, label, model, at=at)
+        return WriteResult(applied=set(applied), outdated=outdated)
+
+    def _add(
+        self, tx: Connection, given: Mapping[str, "GroundedConcepts"], label: str, model: str, *, at: datetime
+    ) -> None:
         rows = [
             ConceptRow(
                 passage_id=key,
@@ -180,11 +188,28 @@ class ConceptsTask(Task):
                 evidence=None if concept.evidence is None else concept.evidence.model_dump_json(),
                 created_at=at,
             )
-            for key in applied
-            for concept in cast("GroundedConcepts", asked[key].answer).concepts
+            for key, answer in given.items()
+            for concept in answer.concepts
         ]
         table.add_concepts(tx, self.shape, rows)
-        return WriteResult(applied=set(applied), outdated=outdated)
+
+    def as_given(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return concepts with the quotations that prove them."""
+        concepts = [dict(one) if isinstance(one, Mapping) else one for one in answer.get("concepts", ())]
+        for one in concepts:
+            if isinstance(one, dict) and "evidence" in one:
+                support = (one.pop("evidence") or {}).get("support", ())
+                one["quotes"] = [quotation["quote"] for quotation in support]
+        return {"concepts": concepts}
+
+    def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:
+        """Write the concepts that a person said in the place of those said before, or take them away."""
+        from pipeline.passages.evidence import GroundedConcepts
+
+        table.remove_concepts(tx, self.shape, version=versions.PERSON, model="", ids=[item_id])
+        if stands:
+            said = GroundedConcepts.model_validate(edit.after)
+            self._add(tx, {item_id: said}, versions.PERSON, "", at=edit.at)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take back the concepts that were asked for here, of these passages; other programs' stay."""
@@ -273,8 +298,10 @@ class ConceptsTask(Task):
                 f"there is no concept of {wanted.extractor!r}; nothing was written",
                 hint=f"`{Step('versions')}` lists whose concepts there are",
             )
-        chosen = min(among, key=versions.ranks(tx, table.TASK, prefer=wanted.prefer), default=None)
-        rows = table.all_concepts(tx, self.shape, of=None if chosen is None else there[chosen][:2])
+        by_models = (one for one in among if one != versions.PERSON or wanted.extractor)
+        chosen = min(by_models, key=versions.ranks(tx, table.TASK, prefer=wanted.prefer), default=None)
+        is_any = chosen is None or wanted.extractor is None
+        rows = table.all_concepts(tx, self.shape, of=there[chosen][:2] if chosen else None, corrected=is_any)
         return ExportRows(rows, encode, extractor=chosen, versions=table.shares(found, chosen=chosen))
 
 

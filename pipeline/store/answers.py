@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    case,
     cast,
     delete,
     func,
@@ -56,6 +57,11 @@ class VersionCounts(NamedTuple):
     items: int
     first: datetime | None
     last: datetime | None
+
+    @property
+    def extractor(self) -> str:
+        """Return the name that answers are attributed to: the label alone where no model is named."""
+        return f"{self.label}/{self.model}" if self.model else self.label
 
     def with_(self, other: "VersionCounts") -> "VersionCounts":
         """Return both together, under the name of this one."""
@@ -215,15 +221,21 @@ def applied_answers(
 def last_applied(
     tx: Connection, task: str, ids: Sequence[str] | None = None, *, rank: Callable[[str], Any] | None = None
 ) -> dict[str, tuple[str, str]]:
-    """Return (extractor, answer as JSON) of the answer that was applied last to each of these items, or of any.
+    """Return (extractor, answer as JSON) of the answer that counts of each of these items, or of any.
 
-    With `rank` it is the last one of those whose extractor has the lowest.
+    It is a person's, else the one that was applied last; with `rank` the last one of those whose extractor has the
+    lowest.
     """
     found: dict[str, tuple[str, str]] = {}
+    rank = rank or _is_of_model
     for key, whose, answer, _ in applied_answers(tx, task, ids):
-        if rank is None or key not in found or rank(whose) <= rank(found[key][0]):
+        if key not in found or rank(whose) <= rank(found[key][0]):
             found[key] = whose, answer
     return found
+
+
+def _is_of_model(extractor: str) -> bool:
+    return extractor != PERSON
 
 
 class GivenAnswer(NamedTuple):
@@ -233,6 +245,19 @@ class GivenAnswer(NamedTuple):
     applied: bool
     model_version: str
     response_id: str
+
+
+def said_by_people(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
+    """Return which of some items have an answer of a person's that stands."""
+    said = select(answers.c.item_id).where(answers.c.task == task, answers.c.applied, answers.c.extractor == PERSON)
+    return {one for some in pages(ids) for one in tx.execute(said.where(answers.c.item_id.in_(some))).scalars()}
+
+
+def set_aside(tx: Connection, task: str, ids: Sequence[str]) -> None:
+    """Let the answers of some items count no more, so that they can be asked again; what they cost stays."""
+    for some in pages(ids):
+        mine = (answers.c.task == task) & answers.c.item_id.in_(some)
+        tx.execute(update(answers).where(mine).values(applied=False))
 
 
 def given_answers(
@@ -265,16 +290,36 @@ def standing_extractors(tx: Connection, task: str) -> list[str]:
     return list(tx.execute(select(told).where(_stands(task)).distinct().order_by(told)).scalars())
 
 
-def is_shown(task: str, *, of: str | None = None, each: bool = False) -> ColumnElement[bool]:
-    """Return the condition that an answer is the last that was applied to its item, of `each` extractor or of all.
+def is_shown(task: str, *, of: str | None = None, each: bool = False, corrected: bool = False) -> ColumnElement[bool]:
+    """Return the condition that an answer is the one of its item that counts, or the last of `each` extractor.
 
-    Those of a version alone where one is named.
+    Those of a version alone where one is named, or, `corrected`, of it and of people. What a person said counts before
+    every model's.
     """
     newer = answers.alias("newer")
-    again = select(newer.c.id).where(_stands(task, of, newer), newer.c.item_id == answers.c.item_id)
+
+    def stands(given: FromClause) -> ColumnElement[bool]:
+        mine = _stands(task, of, given)
+        return or_(mine, _stands(task, PERSON, given)) if corrected else mine
+
+    by_person, over = answers.c.extractor == PERSON, newer.c.extractor == PERSON
+    is_over = or_(and_(over, ~by_person), and_(newer.c.id > answers.c.id, or_(over, ~by_person)))
+    again = select(newer.c.id).where(stands(newer), newer.c.item_id == answers.c.item_id, is_over)
     if each:
         again = again.where(newer.c.extractor == answers.c.extractor)
-    return and_(_stands(task, of), ~again.where(newer.c.id > answers.c.id).correlate(answers).exists())
+    return and_(stands(answers), ~again.correlate(answers).exists())
+
+
+def spoken_for(task: str, key: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that what a person said of the item of a key stands, in a query over its table."""
+    mine = (_stands(task), answers.c.extractor == PERSON, answers.c.item_id == key)
+    return select(answers.c.id).where(*mine).correlate_except(answers).exists()
+
+
+def spoken_for_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
+    """Return of which of these items what a person said stands."""
+    query = select(answers.c.item_id).where(_stands(task), answers.c.extractor == PERSON)
+    return {one for some in pages(ids) for one in tx.execute(query.where(answers.c.item_id.in_(some))).scalars()}
 
 
 def answers_by(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
@@ -296,7 +341,8 @@ def is_answered(task: str, key: ColumnElement[str], of: str | None = None) -> Co
 def last_of_item(task: str, key: ColumnElement[str], name: str) -> ColumnElement[Any]:
     """Return a column of the answer that `last_applied` gives of the item of a key, in a query over its table."""
     query = select(answers.c[name]).where(_stands(task), answers.c.item_id == key).correlate_except(answers)
-    return query.order_by(answers.c.id.desc()).limit(1).scalar_subquery()
+    by_person = case((answers.c.extractor == PERSON, 1), else_=0)
+    return query.order_by(by_person.desc(), answers.c.id.desc()).limit(1).scalar_subquery()
 
 
 def is_by(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
@@ -420,7 +466,7 @@ class Version:
     @property
     def extractor(self) -> str:
         """Return the name that answers are attributed to."""
-        return f"{self.label}/{self.model}"
+        return f"{self.label}/{self.model}" if self.model else self.label
 
 
 def begun() -> Select[tuple[str, str, datetime]]:
@@ -452,19 +498,20 @@ def is_of(extractor: str, version: str) -> bool:
     return extractor == version or extractor.startswith(f"{version}/")
 
 
-Rank = Callable[[str], tuple[int, bool, int]]  # of an extractor, the lowest of the one that counts
+Rank = Callable[[str], tuple[bool, int, bool, int]]  # of an extractor, the lowest of the one that counts
 
 
 def ranks(tx: Connection, task: str, *, prefer: Sequence[str] = (), label: str | None = None) -> Rank:
-    """Return what puts extractors in order: those of the versions in `prefer`, of `label`, then the one begun last.
+    """Return what puts extractors in order: people, the versions in `prefer`, of `label`, then the one begun last.
 
     Those of other programs are behind ours.
     """
     places = {one.extractor: number for number, one in enumerate(list_versions(tx, task))}
 
-    def rank(extractor: str) -> tuple[int, bool, int]:
+    def rank(extractor: str) -> tuple[bool, int, bool, int]:
         place = next((number for number, one in enumerate(prefer) if is_of(extractor, one)), len(prefer))
-        return place, label is None or not is_of(extractor, label), -places.get(extractor, -1)
+        is_other = label is None or not is_of(extractor, label)
+        return _is_of_model(extractor), place, is_other, -places.get(extractor, -1)
 
     return rank
 

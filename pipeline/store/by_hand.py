@@ -2,14 +2,15 @@
 
 A merge is a line of the journal, in force until it is undone, and holds for answers that come later, too. What was
 written for one item is an answer of the extractor `person`, which outranks every model's; an item's edits count from 1,
-and stay.
+and stay. Where all of them are undone none is applied any more, and what models said counts.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from pipeline.store import workspace
 from pipeline.store.answers import PERSON
@@ -31,13 +32,13 @@ class Merge(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """One edit of an item; `before` and `after` are JSON as of an answer, `undoes` is the number of another edit."""
+    """One edit of an item; `before` and `after` are answers, `undoes` is the number of another edit."""
 
     number: int
     who: str
     at: datetime
-    before: str
-    after: str
+    before: dict[str, Any]  # empty where there was no answer
+    after: dict[str, Any]
     undoes: int | None
 
 
@@ -91,17 +92,27 @@ def list_edits(tx: Connection, task: str, item_id: str) -> list[Edit]:
     """Return every edit of an item, oldest first."""
     columns = (answers.c.who, answers.c.at, answers.c.before, answers.c.answer, answers.c.undoes)
     query = select(*columns).where(*_by_hand(task, item_id)).order_by(answers.c.id)
-    return [Edit(number, *row) for number, row in enumerate(tx.execute(query), start=1)]
+    return [
+        Edit(number, row.who, row.at, json.loads(row.before) or {}, json.loads(row.answer), row.undoes)
+        for number, row in enumerate(tx.execute(query), start=1)
+    ]
 
 
-def add_edit(
-    tx: Connection, task: str, item_id: str, answer: str, *, before: str, who: str, undoes: int | None, at: datetime
-) -> None:
-    """Keep the answer of a person, JSON, which stands in the item's row from this transaction on."""
-    given = {"task": task, "item_id": item_id, "extractor": PERSON, "answer": answer, "applied": True, "at": at}
-    blank = dict.fromkeys(("input_hash", "model_version", "response_id"), "")
-    unpaid = dict.fromkeys(("tokens_in", "tokens_out", "cost"), 0)
-    tx.execute(insert(answers).values(**given, **blank, **unpaid, who=who, before=before, undoes=undoes))
+def add_edit(tx: Connection, task: str, item_id: str, edit: Edit, *, input_hash: str, stands: bool) -> None:
+    """Keep an edit, as the answer to the input of a hash from this transaction on.
+
+    Where it no longer `stands`, because all edits are undone, none of the item does.
+    """
+    given = {"task": task, "item_id": item_id, "extractor": PERSON, "applied": stands, "input_hash": input_hash}
+    blank = dict.fromkeys(("model_version", "response_id"), "") | dict.fromkeys(("tokens_in", "tokens_out", "cost"), 0)
+    said = {"answer": _json(edit.after), "before": _json(edit.before), "who": edit.who, "undoes": edit.undoes}
+    tx.execute(insert(answers).values(**given, **blank, **said, at=edit.at))
+    if not stands:
+        tx.execute(update(answers).where(*_by_hand(task, item_id)).values(applied=False))
+
+
+def _json(answer: Mapping[str, Any]) -> str:
+    return json.dumps(answer, ensure_ascii=False)
 
 
 def drop_edits(tx: Connection, task: str, item_id: str) -> None:

@@ -119,10 +119,13 @@ def answers_rows(
     sources: Mapping[str, str],
     *,
     extractor: str,
+    corrected: bool = False,
     field: str | None = None,
     cost: bool = False,
 ) -> _Rows:
     """Return the rows of a task with the answers of one extractor, to be written, and the kinds of their columns.
+
+    Where they are `corrected`, what a person said stands in the place of these.
 
     First stand the source's columns, under its names and in its order, whose kinds are `sources`; a row without an
     answer has none, and one that is gone from the source is left out then. All is read in the caller's transaction.
@@ -137,7 +140,7 @@ def answers_rows(
     columns |= {name: answers.c[name] for name in (_COSTS if cost else ())}
     named = _beside(kinds, sources)
     asked = (answers.c.task == rows.c.task) & (answers.c.item_id == rows.c.item_id)
-    is_mine = asked & (answers.c.extractor == extractor) & is_shown(spec.task, each=True)
+    is_mine = asked & is_shown(spec.task, of=extractor, corrected=corrected)
     cells = (cast(one, Text) if kinds[name] == "json" else one for name, one in columns.items())
     query = select(rows.c.row, *cells).select_from(rows.outerjoin(answers, is_mine)).order_by(rows.c.n)
     query = query.where(rows.c.task == spec.task, or_(rows.c.gone_at.is_(None), answers.c.id.is_not(None)))

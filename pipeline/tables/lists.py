@@ -276,6 +276,7 @@ class Grid:
                 raise InputError(f"no item is ever {which.state!r} here", hint=f"the states are {', '.join(states)}")
             found.append(self.table.state == which.state)
         found += [_given(self.tags, "tags").says(one) for one in which.tags]
+        found += [self.table.is_among(which.ids)] if which.ids else []
         if which.extractor:
             found.append(_given(self.versions, "versions").says(which.extractor))
         if which.min_score is not None or which.max_score is not None:
@@ -301,7 +302,8 @@ class Grid:
             for (cell,) in streamed(tx, cells, page=_PAGE):
                 tally.update(set(facet.words(cell)))
             told.append(dict(sorted(tally.items(), key=lambda one: (-one[1], one[0]))[:_MOST]))
-        return ItemCounts(states.pop("total"), states, *told)
+        tags, versions = told
+        return ItemCounts(states.pop("total"), states, tags, versions)
 
     def _order(self, sort: str | None) -> list[ColumnElement[Any]]:
         """Return what rows are sorted by; the last is each row's own."""

@@ -28,6 +28,7 @@ from sqlalchemy import (
     delete,
     insert,
     select,
+    true,
     tuple_,
     update,
 )
@@ -57,7 +58,7 @@ class GivenAnswer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _ColumnTarget:
+class ColumnTarget:
     """The column that a field goes to: of which table, and what ids the key's columns of that table hold."""
 
     table: str
@@ -67,7 +68,7 @@ class _ColumnTarget:
     keys: tuple[tuple[str, Ids], ...]
 
 
-def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> _ColumnTarget:
+def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> ColumnTarget:
     """Return what `write_to=` of a task names; InputError where that cannot take the field by the task's key."""
 
     def wrong(why: str, hint: str = FORM) -> InputError:
@@ -95,28 +96,37 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> _ColumnTa
     if not any(key and key <= {folded(tx, one) for one in own} for key in unique_keys(tx, to.table)):
         said = f": the key of the task ({', '.join(own)}) is no unique key of `{table}`"
         raise wrong(said, "make it one: CREATE UNIQUE INDEX …")
-    return _ColumnTarget(table, to, field, kind, tuple((one, ids_in(tx, keys[one])) for one in own))
+    return ColumnTarget(table, to, field, kind, tuple((one, ids_in(tx, keys[one])) for one in own))
 
 
-def write_column(tx: Connection, spec: AnswersSpec, target: _ColumnTarget, rows: Sequence[GivenAnswer]) -> None:
-    """Write answers into the column where it is NULL; RefusedRowError where a rule of the table keeps one out."""
+def write_column(
+    tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequence[GivenAnswer], *, over: bool = False
+) -> None:
+    """Write answers into the column where it is NULL, or `over` what stands there.
+
+    Raises:
+        RefusedRowError: a rule of the table keeps one out.
+    """
     wanted = dict[tuple[str, ...], Any]()
     for row in rows:
         key = (row.item_id,) if len(spec.key) == 1 else tuple(map(str, json.loads(row.item_id)))
         value = stored_cell(target.kind, json.loads(row.answer_json).get(target.field))
-        if value is not None and all(ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True)):
+        if (value is not None or over) and all(
+            ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True)
+        ):
             wanted[key] = value
     names = dict.fromkeys((*(name for name, _ in target.keys), target.column.name))
     table = table_of(target.table, *(column(name, AsTheColumn()) for name in names))
     to, keys = table.c[target.column.name], [table.c[name] for name, _ in target.keys]
     told = [collate(cast(one, Text), "BINARY" if is_sqlite(tx) else "C") for one in keys]
     here = [one == bindparam(f"k{place}") for place, one in enumerate([*keys, *told])]  # and the same bytes
-    writing = update(table).where(and_(*here, to.is_(None))).values({to: bindparam("new")})
+    writing = update(table).where(*here, true() if over else to.is_(None)).values({to: bindparam("new")})
     for some in pages(list(wanted)):
         with refusals(target.table):
             given = [{f"k{place}": part for place, part in enumerate(key * 2)} | {"new": wanted[key]} for key in some]
             run_many(tx, writing, given)
-        still_empty = select(*(cast(one, Text) for one in keys)).where(tuple_(*keys).in_(some), to.is_(None))
+        filled = [key for key in some if wanted[key] is not None]
+        still_empty = select(*(cast(one, Text) for one in keys)).where(tuple_(*keys).in_(filled), to.is_(None))
         if tx.execute(still_empty.limit(1)).first() is not None:
             declared = target.column.type.compile(tx.dialect)
             raise RefusedRowError(
@@ -166,6 +176,10 @@ class RowTarget:
             after.setdefault((one.item_id, model), {})[label] = self._values(one.answer_json, one.at)
         self._bring(tx, before, after)
 
+    def follow(self, tx: Connection, item_id: str) -> None:
+        """Bring the rows of an item to what its answers are now, whatever they say."""
+        self._bring(tx, None, {(item_id, record.PERSON): {}} | self._said(tx, [item_id]))
+
     def remove(self, tx: Connection, ids: Collection[str], *, extractor: str | None = None) -> None:
         """Bring the rows of some items to what their answers are without those of an extractor, or without any."""
         before = self._said(tx, ids)
@@ -181,16 +195,18 @@ class RowTarget:
         found: _SaidOf = {}
         for item_id, extractor, answer, at in record.applied_answers(tx, self.answers.task, sorted(ids)):
             label, _, model = extractor.partition("/")
-            found.setdefault((item_id, model), {})[label] = self._values(answer, at)
+            found.setdefault((item_id, model or label), {})[label] = self._values(answer, at)
         return found
 
     def _values(self, answer_json: str, at: datetime) -> _Said:
         values = json.loads(answer_json)
         return _Said({name: stored_cell(kind, values.get(name)) for name, kind in self.answers.fields}, at)
 
-    def _bring(self, tx: Connection, before: _SaidOf, after: _SaidOf) -> None:
-        """Bring each row to the best of what is said now, if it is ours: if it says what was said before."""
-        table, names = self.table, list(self.preferred)
+    def _bring(self, tx: Connection, before: _SaidOf | None, after: _SaidOf) -> None:
+        """Bring each row to the best of what is said now, if it is ours: if it says what was said `before`."""
+        table, names = self.table, [record.PERSON, *self.preferred]
+        before, is_over = _corrected(before or {}), before is None
+        after = {key: {} for key in before} | _corrected(after)
         # a text tells whose it is: how JSON and numbers are spelled is the database's own
         told = [name for name, kind in self.answers.fields if kind == "text"]
         for item_id, model in sorted(after):
@@ -198,7 +214,8 @@ class RowTarget:
             own = {self.key: item_id, "provider": self.provider, "model": model}
             here = and_(*(table.c[name] == value for name, value in own.items()))
             row = tx.execute(select(*(table.c[name] for name in told or [self.key])).where(here)).first()
-            if row is not None and tuple(row) not in {tuple(one.values[name] for name in told) for one in was}:
+            ours = {tuple(one.values[name] for name in told) for one in was}
+            if row is not None and not is_over and tuple(row) not in ours:
                 continue
             ranks = {one: -names.index(one) if one in names else -len(names) for one in said}
             best = max(said, key=lambda one: (ranks[one], said[one].at), default="")
@@ -225,6 +242,15 @@ class RowTarget:
         """Return the condition that an item, by its id as text, has a row of this provider and a model."""
         mine = (self.table.c.provider == self.provider) & (self.table.c.model == model)
         return cast(item_id, Text).in_(select(cast(self.table.c[self.key], Text)).where(mine))
+
+
+def _corrected(said: _SaidOf) -> _SaidOf:
+    """Return what a person said of an item beside what each model did; by itself where none said anything."""
+    models = {key for key, some in said.items() if key[1] != record.PERSON and some}
+    asked = {item_id for item_id, _ in models}
+    found = {key: {**said.get((key[0], record.PERSON), {}), **some} for key, some in said.items() if key in models}
+    alone = {key: some for key, some in said.items() if key not in models}
+    return found | {key: {} if key[0] in asked else some for key, some in alone.items()}
 
 
 def rows_written_to(write_to: str | None) -> tuple[str, str] | None:

@@ -1,0 +1,242 @@
+"""Correct an answer by hand, field by field: a person's word, before every model's.
+
+It is kept as an answer of the extractor `person`, whole and valid as a model's must be, and no ingest, rollback or
+other version touches it. Every edit stays, with who and when, and is undone by its number: that takes back what it
+changed and leaves what was changed since. Where all are undone, what models said counts again.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.core.declaration import fitting, valid_answer
+from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
+from pipeline.core.step import Option
+from pipeline.core.text import MAX_RAW
+from pipeline.store import asks, by_hand, workspace
+from pipeline.store.by_hand import Edit
+
+if TYPE_CHECKING:
+    from pipeline.engine.task import Task
+    from pipeline.engine.workspace import OpenWorkspace
+    from pipeline.store.database import Connection
+
+STATE = 16  # hex digits of the hash of a state
+NOTHING = "nothing was changed"
+
+Document = dict[str, Any]
+
+
+class Editor(NamedTuple):
+    """Who edits, when, and the state that the answer was shown in, None where any will do."""
+
+    who: str
+    at: datetime
+    of_state: str | None = None
+
+
+def history(ws: "OpenWorkspace", name: str) -> Document:
+    """Return the answer to the item of that name that counts, and every edit by hand.
+
+    Its keys: `item` (id), `answer` (by field, empty where there is none), `state` (from which it can be edited) and
+    `edits`, oldest first, each with `number`, `who`, `at`, `before`, `after`, `undoes`, and `changes`: of each field
+    (before, after).
+
+    Raises:
+        InputError: there is no such item.
+    """
+    with ws.store.read() as tx:
+        return told(tx, ws.task, ws.task.id_of(tx, name))
+
+
+def correct(
+    ws: "OpenWorkspace", name: str, fields: Mapping[str, Any], *, who: str, of_state: str | None = None
+) -> Document:
+    """Put a person's values of some fields into the answer to the item of that name; what `history` tells, afterwards.
+
+    `edit` is its number, None where nothing was to be changed. `of_state` is the state that the editor was shown.
+
+    Raises:
+        ChangedMeanwhileError: the answer is not in that state any more.
+        InputError: there is no such item or field, or it would be no valid answer; nothing was changed.
+        ConfigurationError: another program's database, or the code of the task's file, does not let it.
+    """
+    with ws.store.write() as tx:
+        return edit(tx, ws.task, ws.task.id_of(tx, name), fields, Editor(who, ws.now(), of_state))
+
+
+def undo(ws: "OpenWorkspace", name: str, number: int, *, who: str, of_state: str | None = None) -> Document:
+    """Take back what an edit changed, as `correct` puts it in; that is an edit, too."""
+    with ws.store.write() as tx:
+        return edit(tx, ws.task, ws.task.id_of(tx, name), number, Editor(who, ws.now(), of_state))
+
+
+def typed(task: "Task", text: str) -> Document:
+    """Return the fields of `tone=praise; topics=price, delivery; stars=4` with their values.
+
+    A value that begins with a quotation mark or a bracket is JSON; else a number, true, false or null is one where the
+    field takes it, a list has commas, and nothing is null, or the empty text or list.
+
+    Raises:
+        InputError: it is not written so, or names no field.
+    """
+    found, rest = Document(), text.strip()
+    while rest:
+        name, is_set, rest = (part.strip() for part in rest.partition("="))
+        if not is_set:
+            like = Option(set="tone=praise; stars=4")
+            said = f"write it like {like}; a text with ; in it stands between quotation marks"
+            raise InputError(f"{name[:MAX_RAW]!r} sets no field; {NOTHING}", hint=said)
+        if name not in task.answer.model_fields:
+            raise _no_field(task, name)
+        if rest[:1] in tuple('"[{'):
+            try:
+                found[name], end = json.JSONDecoder().raw_decode(rest)
+            except ValueError as error:
+                raise InputError(f"{name}= is no JSON: {error}; {NOTHING}", hint="leave out its first mark") from error
+            rest = rest[end:].lstrip()
+            if rest and not rest.startswith(";"):
+                raise InputError(
+                    f"{name}= has {rest[:MAX_RAW]!r} behind its JSON; {NOTHING}", hint="separate them by ;"
+                )
+            rest = rest[1:].lstrip()
+            continue
+        value, _, rest = (part.strip() for part in rest.partition(";"))
+        found[name] = _value(task, name, value)
+    return found
+
+
+def _value(task: "Task", name: str, text: str) -> Any:
+    """Return what a text stands for as the value of a field: the first reading that the field takes."""
+    readings: list[Any] = [text]
+    with contextlib.suppress(ValueError):
+        readings.append(json.loads(text or "null"))
+    return fitting(task.answer, name, [*readings, [one for part in text.split(",") if (one := part.strip())]])
+
+
+def told(tx: "Connection", task: "Task", item_id: str) -> Document:
+    """Return what `history` tells of an item, in a transaction."""
+    answer, edits = task.standing(tx, item_id), by_hand.list_edits(tx, task.name, item_id)
+    state = hashlib.sha256(json.dumps([item_id, len(edits), answer]).encode()).hexdigest()[:STATE]
+    shown = [{**one._asdict(), "changes": _changes(one)} for one in edits]
+    return {"item": item_id, "answer": answer, "state": state, "edits": shown}
+
+
+def edit(tx: "Connection", task: "Task", item_id: str, change: Mapping[str, Any] | int, by: Editor) -> Document:
+    """Do what `correct` does with fields, or `undo` with a number, in a transaction."""
+    now, edits = editable(tx, task, item_id, by), by_hand.list_edits(tx, task.name, item_id)
+    if not isinstance(change, int):
+        if unknown := next((one for one in change if one not in task.answer.model_fields), None):
+            raise _no_field(task, unknown)
+        said, undoes = {**now["answer"], **change}, None
+    elif 1 <= change <= len(edits):
+        said, undoes = _without(now["answer"], edits[change - 1]), change
+    else:
+        there = f"{len(edits)} were made, and count from 1"
+        raise InputError(f"there is no edit {change} of {item_id!r}; {NOTHING}", hint=there)
+    row = next(iter(task.rows(tx, [item_id]).values()), None)
+    if row is None:
+        raise InputError(f"the row of {item_id!r} is not there any more; {NOTHING}")
+    made = Edit(len(edits) + 1, name_of(by.who), by.at, now["answer"], said, undoes)
+    if stands := _in_force([*edits, made]):
+        made = made._replace(after=_valid(task, item_id, said, row))
+    if made.after == made.before:  # nothing is to be changed
+        return {**now, "edit": None}
+    by_hand.add_edit(tx, task.name, item_id, made, input_hash=task.input_hash(row), stands=stands)
+    task.show_corrected(tx, item_id, made, stands=stands)
+    asks.unpark(tx, task.name, own=task.own, ids=[item_id])
+    workspace.touch_revision(tx, task.name)
+    return {**told(tx, task, item_id), "edit": made.number}
+
+
+def _valid(task: "Task", item_id: str, answer: Document, row: Mapping[str, Any]) -> Document:
+    """Return an answer as it is kept, judged as a model's is."""
+    said = {name: value for name, value in task.as_given(answer).items() if name in task.answer.model_fields}
+    try:
+        read = partial(task.answer.model_validate_json, by_alias=True, by_name=True)
+        found, why = valid_answer(read, json.dumps(said))
+        found, why = (None, why) if found is None else task.judged(found, row, input_hash="")
+    except FindableError:
+        raise
+    except (Exception, SystemExit) as error:
+        if (fault := task.fault_of(error, item_id)) is not None:
+            raise fault from error
+        raise
+    if found is None:
+        raise InputError(f"that is no valid answer about {item_id!r}: {why}; {NOTHING}")
+    document: Document = found.model_dump(mode="json")
+    return document
+
+
+def editable(tx: "Connection", task: "Task", item_id: str, by: Editor) -> Document:
+    """Return what `history` tells of an item that can be edited as it is; `edit` raises where it cannot."""
+    if asks.parked_reason(tx, task.name, item_id) == asks.BEING_FORGOTTEN:
+        raise InputError(f"{item_id!r} is being forgotten; {NOTHING}")
+    now = told(tx, task, item_id)
+    if by.of_state not in {None, now["state"]}:
+        last = "".join(f", last by {one['who']!r} (edit {one['number']})" for one in now["edits"][-1:])
+        raise ChangedMeanwhileError(
+            f"the answer was changed meanwhile{last}; {NOTHING}",
+            hint="look at what is there now, and say again what is to be changed",
+            now=now,
+        )
+    return now
+
+
+def name_of(name: str) -> str:
+    """Return the name of who edits, with single blanks; InputError where it is none."""
+    who = " ".join(name.split())
+    if not who or len(who) > MAX_RAW or not who.isprintable():
+        raise InputError(f"{name[:MAX_RAW]!r} is no name of who edits; {NOTHING}", hint=f"give it by {Option('who')}")
+    return who
+
+
+def _no_field(task: "Task", name: str) -> InputError:
+    there = list(task.answer.model_fields)
+    near = get_close_matches(name, there, n=1)
+    return InputError(
+        f"the answer has no field {name[:MAX_RAW]!r}; {NOTHING}",
+        hint=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(there)}",
+    )
+
+
+def _changes(edit: Edit) -> dict[str, tuple[Any, Any]]:
+    names = dict.fromkeys((*edit.before, *edit.after))
+    both = {name: (edit.before.get(name), edit.after.get(name)) for name in names}
+    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
+
+
+def _without(answer: Document, edit: Edit) -> Document:
+    """Return an answer without what an edit changed; what was changed since stays, but for texts of a list."""
+    found = dict(answer)
+    for name, (before, after) in _changes(edit).items():
+        if found.get(name) == after:
+            found[name] = before
+        elif isinstance(before, list) and isinstance(after, list) and isinstance(found.get(name), list):
+            found[name] = _members_without(found[name], before, after)
+    return {name: value for name, value in found.items() if value is not None or name in edit.before}
+
+
+def _members_without(now: list[Any], before: list[Any], after: list[Any]) -> list[Any]:
+    """Return a list without what was added to it, and with what was removed in its place."""
+    found = [one for one in now if one not in after or one in before]
+    for place, one in enumerate(before):
+        if one not in after and one not in found:
+            found.insert(place, one)
+    return found
+
+
+def _in_force(edits: list[Edit]) -> bool:
+    """Return whether any edit is left that was not undone; to undo an undoing is to do it again."""
+    left = dict[int, bool]()
+    for one in edits:
+        target, is_done = one, True
+        while target.undoes is not None:
+            target, is_done = edits[target.undoes - 1], not is_done
+        left[target.number] = is_done
+    return any(left.values())

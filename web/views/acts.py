@@ -1,0 +1,274 @@
+"""Where a task stands, what comes next as a button with its price, and how far long work is."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import RootModel
+
+from pipeline.batch import budget, folder, submit
+from pipeline.batch.prepare import Selection
+from pipeline.batch.submit import Submitted
+from pipeline.core.progress import NoProgress
+from pipeline.core.states import Way
+from pipeline.core.step import Step
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.index.embed import Embedder
+from pipeline.ops import status
+from pipeline.ops.status import StatusCounts
+from pipeline.quality.pilot import next_pilot
+from pipeline.store.batches import Batch
+from pipeline.workflows import preflight
+from web.desk import Desk
+from web.problem import Refused
+from web.render import accepted, desk_of, show_page
+from web.running import Running, Work
+
+router = APIRouter()
+
+Usd = Annotated[float, Query(ge=0.0, allow_inf_nan=False)]
+MANY = 5_000  # open rows, of which the cost is counted only when it is asked for
+RECENT_S = 120.0  # so long what went well is shown after its end
+LABELS = {  # what the button of a step says; other steps lead to a place
+    "tag": "Ask the {open} open {many}",
+    "batch-submit": "Send what is ready",
+    "batch-poll": "Fetch the answers",
+    "batch-ingest": "Take the answers in",
+    "index": "Bring the search index up to date",
+    "passages-pilot": "Try some passages first",
+    "passages-backfill": "Ask all {open} {many}",
+}
+ENDS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}  # a button's work goes on to the end
+INDEX = "index"
+WRONG = ("refused", "invalid", "missing", "not_applied")
+
+
+@router.get("/api/status")
+def get_status(request: Request, task: str | None = None) -> dict[str, Any]:
+    """Return where everything stands, as `findable status --json`."""
+    with desk_of(request).to_read(task) as ws:
+        return status.run(ws).document
+
+
+@router.get("/api/tasks")
+def get_tasks(request: Request) -> list[dict[str, Any]]:
+    """Return the tasks of the workspace."""
+    with desk_of(request).to_read() as ws:
+        return [
+            {"name": one.subject, "one": one.words.one, "many": one.words.many, "indexed": ws.indexes(one)}
+            for one in ws.tasks
+        ]
+
+
+@router.get("/api/tasks/{task}/budgets")
+def get_budgets(request: Request, task: str) -> list[dict[str, Any]]:
+    """Return the budgets that hold for a task, with what is left of each in USD."""
+    with desk_of(request).to_read(task) as ws:
+        return budgets_of(ws)
+
+
+@router.get("/api/tasks/{task}/next")
+def get_next(request: Request, task: str) -> dict[str, Any]:
+    """Return what to type next and, where the page can do it (`command`), what it would ask and cost (`plan`)."""
+    with desk_of(request).to_read(task) as ws:
+        return _next(ws)
+
+
+@router.post("/api/tasks/{task}/next", status_code=202)
+def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONResponse:
+    """Begin the next step; `step` is what it is thought to be, `cost` the estimate in USD that was agreed to."""
+    desk = desk_of(request)
+    with desk.to_read(task) as ws:
+        now = status.run(ws).next
+    if now is None or step != str(now) or not command_of(now):
+        raise Refused(409, f"the next step is {now or 'none'}; nothing was begun", hint="look at it again")
+    form = {name: str(value) for name, value in now.options.items() if name != "task"}
+    return accepted(begin(desk, now.command, {**form, **ENDS.get(now.command, {})}, task, cost))
+
+
+def begin(desk: Desk, command: str, form: Mapping[str, str], task: str, cost: float) -> Work:
+    """Begin a command of the table in a thread; while it is under way about a task, return that work.
+
+    Raises:
+        Refused: the page carries out no such command, or the workspace has no such task.
+    """
+    act = desk.acts.get(command)
+    if act is None:
+        raise Refused(404, f"the page carries out no command {command!r}", hint=f"there are {', '.join(desk.acts)}")
+    desk.check_there(task)
+    act.writes(form, task)  # what is wrong in the form is said at once
+
+    def work(display: Work) -> Any:
+        if command == INDEX and not form.get("rollback"):
+            with desk.to_read(task) as ws:
+                ws.agreed = cost
+                ws.spend(embedding(ws)["cost"], nothing="nothing was embedded")
+        done = desk.carry_out(act, form, task, display, cost=cost)
+        for line in went_wrong(done):
+            display.warn(line)
+        return done
+
+    return desk.running.begin(f"{command} {task}", work)
+
+
+def went_wrong(document: Any) -> Iterator[str]:
+    """Yield a line of each batch in a command's document of which something was refused, invalid or not applied."""
+    if isinstance(document, dict):
+        wrong = [f"{document[one]:,} {one.replace('_', ' ')}" for one in WRONG if document.get(one)]
+        if wrong and "batch" in document:
+            yield f"batch {document['batch']}: {', '.join(wrong)}"
+        document = list(document.values())
+    if isinstance(document, list):
+        for one in document:
+            yield from went_wrong(one)
+
+
+def command_of(step: Step | None) -> str:
+    """Return the command of a step that is a button; else an empty text."""
+    return step.command if step is not None and step.command in LABELS else ""
+
+
+def plan_of(ws: OpenWorkspace, command: str) -> dict[str, Any] | None:
+    """Return what a command would ask, as its `DRY=1` says it, and `cost` in USD; None where nothing new is sent."""
+    if command in {"tag", "passages-backfill"}:
+        estimated = preflight.estimate(ws, limit=None, deadline_s=None)
+        found = estimated.document()
+        if command != "tag":  # a backfill goes by batch, whatever is recommended
+            found |= {"recommended": "batch", "reason": "it may take days"}
+        return {**found, "cost": round(estimated.going_out(found["recommended"] or "batch")[1], 6)}
+    if command in {"batch-submit", "passages-pilot"}:
+        with ws.store.read() as tx:
+            among = next_pilot(tx, ws.task, ws.extractor)[2] if command == "passages-pilot" else None
+        ws.bring_items()
+        dry = Submitted(submit.plan_all(ws, Selection(among=among))).document(ws.model, dry=True)
+        return {**dry, "cost": dry["estimated_cost"], "recommended": "batch"}
+    return embedding(ws) if command == INDEX else None
+
+
+def embedding(ws: OpenWorkspace) -> dict[str, Any]:
+    """Return how many texts a new build would embed, and what that costs in USD."""
+    embedder, collection = Embedder(ws), ws.task.index
+    if collection is None or not embedder.is_paid():
+        return {"cost": 0.0, "recommended": ""}
+    with ws.store.read() as tx:
+        texts, tokens, cost = embedder.cost(collection.entries(tx), bar=NoProgress())
+    known = {"items": texts, "tokens_in": tokens, "tokens_out": 0, "cost": round(cost, 6)}
+    return {**known, "recommended": "live", "reason": "texts are embedded in calls of a hundred"}
+
+
+@router.get("/parts/state", include_in_schema=False)
+def state_part(request: Request, task: str) -> HTMLResponse:
+    """Show in one line where a task stands, what is under way, and what comes next."""
+    desk = desk_of(request)
+    with desk.to_read(task) as ws:
+        report = status.run(ws)
+        document = report.document
+        counts = StatusCounts(*list(document[report.subject].values())[:6])
+        index = document["index"] or {"behind": 0}
+        runs = live_runs(ws, report.open_batches)
+        return show_page(
+            request,
+            "parts/state.html",
+            ws,
+            "rows",
+            counts=counts,
+            states=list(document[report.subject])[1:],
+            eta_s=next((one["eta_s"] for one in runs), None),
+            waits=sum(one.way is Way.BATCH for one in report.open_batches),
+            spent=document["spent"],
+            budgets=budgets_of(ws),
+            behind=index["behind"],
+            stale=document.get("stale") or {"count": 0},
+            next=document["next"],
+            command=command_of(report.next),
+            works=(works := shown_works(desk.running)),
+            is_busy=any(one["state"] == "running" for one in works),
+            many_open=MANY,
+        )
+
+
+@router.get("/parts/next", include_in_schema=False)
+def next_part(request: Request, task: str) -> HTMLResponse:
+    """Show the button of the next step, with what it costs."""
+    with desk_of(request).to_read(task) as ws:
+        found = _next(ws)
+        if not found["command"]:
+            return HTMLResponse("")  # there is nothing to begin by now
+        counts = StatusCounts(*list(ws_counts(ws).values())[:6])
+        words = ws.task.words
+        many = words.one if counts.open == 1 else words.many
+        label = LABELS[found["command"]].format(open=f"{counts.open:,}", many=many)
+        cost = found["plan"]["cost"] if found["plan"] else 0.0
+        begin = f"/api/tasks/{ws.settings.task}/next?" + urlencode({"step": found["next"], "cost": repr(cost)})
+        known = {"label": label, "begin": begin, "cost": cost, "leaving": ws.leaving}
+        return show_page(request, "parts/next.html", ws, "rows", **found, **known)
+
+
+def ws_counts(ws: OpenWorkspace) -> dict[str, int]:
+    """Return how many rows of the task in use are in each state."""
+    with ws.store.read() as tx:
+        return ws.task.table(tx).counts(tx)
+
+
+def shown_works(running: Running) -> list[dict[str, Any]]:
+    """Return the long work of the page that a reader wants to know of: under way, failed, or over a moment ago."""
+    found = [one.document for one in running.every()][-4:]
+    return [one for one in found if one["state"] != "done" or one["warnings"] or one["ended_s"] < RECENT_S]
+
+
+def _next(ws: OpenWorkspace) -> dict[str, Any]:
+    step = status.run(ws).next
+    return {"next": str(step or ""), "command": command_of(step), "plan": plan_of(ws, command_of(step))}
+
+
+def budgets_of(ws: OpenWorkspace) -> list[dict[str, Any]]:
+    """Return the budgets that hold for the task in use, with what is left of each in USD."""
+    with ws.store.read() as tx:
+        found = budget.budgets(ws, budget.running_budget(tx, ws.task)).left(tx)
+    return [
+        {"name": one.name, "usd": one.usd, "since": one.since.isoformat(), "left": round(left, 6)}
+        for one, left in found
+    ]
+
+
+def live_runs(ws: OpenWorkspace, going: list[Batch]) -> list[dict[str, Any]]:
+    """Return the runs of our own calls that go on, whichever process they are of, with how far and how quick."""
+    dead, now, found = {one.run or one.number for one in folder.dead_batches(ws)}, ws.now(), []
+    for one in (one for one in going if one.way not in (Way.BATCH, Way.TRIAL)):
+        done, took = max(one.calls, one.replies), max((now - one.created_at).total_seconds(), 1.0)
+        pace = {"rate": done / took, "eta_s": (one.requests - done) * took / done} if done else {}
+        state = "killed" if (one.run or one.number) in dead else "under way"
+        told = {"number": one.number, "items": one.requests, "done": min(done, one.requests), "state": state}
+        found.append({"rate": None, "eta_s": None, "estimated": one.estimated_cost, **told, **pace})
+    return found
+
+
+@router.get("/api/work")
+def list_work(request: Request) -> list[dict[str, Any]]:
+    """Return the long work that this page began, oldest first."""
+    return [one.document for one in desk_of(request).running.every()]
+
+
+@router.get("/api/work/{number}")
+def get_work(request: Request, number: int) -> dict[str, Any]:
+    """Return how far one is, and what came of it."""
+    found = desk_of(request).running.get(number)
+    if found is None:
+        raise Refused(404, f"there is no work {number}; the page may have been started again since")
+    return found.document
+
+
+class Options(RootModel[dict[str, str]]):
+    """The options of a command by their names, as texts."""
+
+
+last = APIRouter()  # behind all others: its address has room for any name
+
+
+@last.post("/api/{command}", status_code=202)
+def begin_command(request: Request, command: str, body: Options, task: str = "", cost: Usd = 0.0) -> JSONResponse:
+    """Begin a command with its options, as it is typed; no more than `cost` (USD) is spent, by estimate."""
+    desk = desk_of(request)
+    return accepted(begin(desk, command, body.root, task or desk.settings.task, cost))

@@ -1,0 +1,107 @@
+"""Settings: what is set, the search index with its way back, and whether all that is stored is sound."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from pipeline.core.settings import settings_rows
+from pipeline.index import build
+from pipeline.index.builds import Builds
+from pipeline.ops import status
+from pipeline.ops.status import StatusCounts
+from pipeline.store.database import Store
+from web.render import accepted, desk_of, show_page
+from web.running import Work
+from web.views.acts import embedding
+
+router = APIRouter()
+
+FIRST = ("DATA", "DATABASE_URL", "MODEL", "TIER", "BUDGET_PER_DAY", "BACKEND")  # shown though nothing set them
+
+
+@router.get("/api/settings")
+def get_settings(request: Request) -> list[dict[str, Any]]:
+    """Return every setting, as `findable settings --all --json`."""
+    return [one._asdict() for one in settings_rows(desk_of(request).settings)]
+
+
+@router.get("/api/tasks/{task}/index")
+def get_index(request: Request, task: str) -> list[dict[str, Any]]:
+    """Return the builds of a task's index that are on disk, the newest first."""
+    with desk_of(request).to_read(task) as ws:
+        return _builds(ws.store, Builds(ws.data, ws.collection.folder))
+
+
+@router.post("/api/tasks/{task}/index/verify", status_code=202)
+def begin_verify(request: Request, task: str) -> JSONResponse:
+    """Begin to read every byte of the build in service; the result says what is wrong with it (`wrong`)."""
+    desk = desk_of(request)
+    with desk.to_read(task) as ws:
+        builds = Builds(ws.data, ws.collection.folder)
+
+    def work(_display: Work) -> dict[str, Any]:
+        with builds.open() as index:
+            number = index.manifest.number
+        wrong = [*builds.damage(number), builds.unsound_rows(number)]
+        return {"build": number, "wrong": [one for one in wrong if one]}
+
+    return accepted(desk.running.begin(f"verify {task}", work))
+
+
+@router.get("/settings", include_in_schema=False)
+def settings_page(request: Request, task: str | None = None) -> HTMLResponse:
+    """Show what is set, the index, and the button that checks everything."""
+    return _page(request, "settings.html", task)
+
+
+@router.get("/parts/settings", include_in_schema=False)
+def settings_part(request: Request, task: str) -> HTMLResponse:
+    """Show the index and the checks by now."""
+    return _page(request, "parts/health.html", task)
+
+
+def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
+    desk = desk_of(request)
+    with desk.to_read(task) as ws:
+        report = status.run(ws)
+        builds = _builds(ws.store, Builds(ws.data, ws.collection.folder)) if ws.is_indexed else []
+        in_service = next((one["number"] for one in builds if one["in_service"]), None)
+        before = max(
+            (one["number"] for one in builds if in_service is None or one["number"] < in_service), default=None
+        )
+        names = ("index", "verify", "doctor")
+        works = {name: desk.running.newest(f"{name} {report.subject}") for name in names}
+        rows = settings_rows(desk.settings)
+        shown = [one for one in rows if one.source != "default" or one.name.removeprefix("FINDABLE_") in FIRST]
+        return show_page(
+            request,
+            template,
+            ws,
+            "settings",
+            shown=shown,
+            rest=[one for one in rows if one not in shown],
+            document=report.document,
+            index=report.document["index"],
+            can_index=ws.task.index is not None,
+            can_build=bool(StatusCounts(*list(report.document[report.subject].values())[:6]).done),
+            how=ws.task.how_to_index,
+            builds=builds,
+            in_service=in_service,
+            before=before,
+            cost=embedding(ws)["cost"],
+            works={name: one.document for name, one in works.items() if one is not None},
+        )
+
+
+def _builds(store: Store, builds: Builds) -> list[dict[str, Any]]:
+    known, others = build.recorded_builds(store), set(builds.others())
+    return [
+        {
+            "number": number,
+            "in_service": number not in others,
+            "built_at": builds.built_at(number),
+            **{name: known[number][name] if number in known else None for name in ("count", "model", "dim")},
+        }
+        for number in reversed(builds.numbers())
+    ]
