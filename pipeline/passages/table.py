@@ -303,7 +303,7 @@ def counts_now(shape: PassagesShape) -> ColumnElement[bool]:
     """Return the condition that a row of concepts counts: where a person said which there are, theirs alone do."""
     concepts = shape.concepts.c
     is_corrected = answers.spoken_for(TASK, cast(concepts.passage_id, Text))
-    return or_(concepts.extractor_version == answers.PERSON, ~is_corrected)
+    return or_(concepts.extractor_version == literal(answers.PERSON, Text), ~is_corrected)
 
 
 def item_table(shape: PassagesShape, *, skip: Sequence[str] | None = None, label: str = "") -> ItemTable:

@@ -63,7 +63,7 @@ def merge(workspace: Workspace, pairs: str) -> Any:
 
 def edited(workspace: Workspace, *words: str, person: str = ONE, who: str = "ada") -> Any:
     """Edit the tags of one person by a command, and return what it says."""
-    return told(workspace, "--person", person, "--who", who, *words)
+    return told(workspace, "--expert", person, "--who", who, *words)
 
 
 def test_tags_are_counted_with_examples(tagged: Workspace) -> None:
@@ -155,7 +155,7 @@ def test_merges_reach_what_a_person_said(tagged: Workspace) -> None:
     assert (done["tags"], done["edits"][0]["after"]) == (["law", "machine learning"], ["law", "ml"])
     assert json.loads(tagged.ran("doctor", "--json").stdout)["healthy"]
     told(tagged, "--undo", "1")
-    assert told(tagged, "--person", ONE)["tags"] == ["law", "ml"]
+    assert told(tagged, "--expert", ONE)["tags"] == ["law", "ml"]
 
 
 def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> None:
@@ -186,6 +186,6 @@ def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> N
 )
 def test_what_cannot_be_edited_changes_nothing(tagged: Workspace, words: Sequence[str], why: str) -> None:
     """It is named, and exit code 2 says that it was the input."""
-    assert why in tagged.ran("tags", "--person", ONE, *words, code=2).stderr
-    found = told(tagged, "--person", ONE)
+    assert why in tagged.ran("tags", "--expert", ONE, *words, code=2).stderr
+    found = told(tagged, "--expert", ONE)
     assert (found["tags"], found["edits"]) == (GIVEN[ONE], [])
