@@ -13,7 +13,7 @@ from pipeline.core.step import Option, Step
 from pipeline.engine import correct
 from pipeline.engine.correct import NOTHING
 from pipeline.experts import table
-from pipeline.experts.task import TASK
+from pipeline.experts.task import TAGGED, ExpertsTask
 from pipeline.store import answers, by_hand, workspace
 from pipeline.store.database import pages
 from pipeline.tables.cells import list_of, number_of, text_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BY_HAND = answers.PERSON  # the extractor that what a person said is attributed to
 EXAMPLES = 3  # usernames of a tag
 
+_PEOPLE = ExpertsTask(TAGGED)  # whoever is indexed
 Document = dict[str, Any]
 
 
@@ -162,7 +163,7 @@ def tags_of_person(tx: "Connection", row: Mapping[Any, Any]) -> Document:
 
     Their `state` is another one with other tags, or an edit more.
     """
-    found, edits = correct.told(tx, TASK, str(row["id"])), []
+    found, edits = correct.told(tx, _PEOPLE, str(row["id"])), []
     for one in found["edits"]:
         before, after = (one[name].get("tags", []) for name in ("before", "after"))
         added, removed = [tag for tag in after if tag not in before], [tag for tag in before if tag not in after]
@@ -189,11 +190,11 @@ def edit_tags(
         row = table.by_username(tx, username)
         by, fields = correct.Editor(who, at, of_state), dict[str, Any]()
         if change.undo is None:
-            now = correct.editable(tx, TASK, str(row["id"]), by)["answer"]["tags"]
+            now = correct.editable(tx, _PEOPLE, str(row["id"]), by)["answer"]["tags"]
             tags = _changed(username, now, change)
             is_same = by_hand.merged(tags, by_hand.rules_in_force(tx, table.TASK)) == now
             fields = {} if is_same else {"tags": tags}
-        done = correct.edit(tx, TASK, str(row["id"]), change.undo or fields, by)
+        done = correct.edit(tx, _PEOPLE, str(row["id"]), change.undo or fields, by)
         return {**tags_of_person(tx, table.by_username(tx, username)), "edit": done["edit"]}
 
 
