@@ -68,13 +68,19 @@ __all__ = [
 ]
 
 
+class Warnings(NoProgress):
+    """The display of a quiet workspace: warnings alone, such as why rows were refused."""
+
+    warn = Terminal.warn
+
+
 def open(  # noqa: A001 - `findable.open`, as other libraries call theirs
     data: str | os.PathLike[str] | None = None, *, quiet: bool = False, yes: bool = False, **settings: object
 ) -> "Workspace":
     """Return the workspace in a folder: the one that is set, else `data`; nothing is opened or made yet.
 
     Settings come from the environment and `.env`, as for commands; others may be given by their names in lower case
-    (`backend="local"`). `quiet` shows neither messages nor progress; `yes` agrees to add to another program's database.
+    (`backend="local"`). `quiet` shows warnings alone; `yes` agrees to add to another program's database.
 
     Raises:
         InputError, ConfigurationError: a setting is not known, or not one of its values.
@@ -83,7 +89,7 @@ def open(  # noqa: A001 - `findable.open`, as other libraries call theirs
 
     begin_form("")
     given = settings if data is None else {**settings, "data": os.fspath(data)}
-    display = NoProgress() if quiet else Terminal()
+    display = Warnings() if quiet else Terminal()
     return Workspace(with_given(read_settings(), given), display, agrees=yes)
 
 

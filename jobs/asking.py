@@ -21,18 +21,18 @@ from jobs.options import (
     Taken,
     Wait,
 )
-from jobs.output import Terminal, plural, print_json, print_line, print_table, usd
+from jobs.output import Terminal, print_json, print_line, print_table
 from pipeline.batch import cancel, poll, submit
 from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
 from pipeline.batch.ingest import IngestSummary
-from pipeline.batch.prepare import BatchPlan, Selection
+from pipeline.batch.prepare import Selection
 from pipeline.batch.report import KEYS, Amounts, BatchSummary, list_batches
 from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.step import Step
-from pipeline.core.text import first_few
+from pipeline.core.text import first_few, plural, usd
 from pipeline.engine.questions import check_any_items
 from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
@@ -58,45 +58,29 @@ def batch_submit(
     asked twice, and a batch whose create call was lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks
     first.
     """
-    words, day = ws.task.words, ws.model.priced_on.isoformat()
+    words = ws.task.words
     if dry:
         ws.bring_items()
         would = Submitted(submit.plan_all(ws, Selection(limit)))
         document = would.document(ws.model, dry=True)
         if would.plan.items:
-            said = f"would submit {_sentence(would.plan, day, words)}; no batch was written or sent"
+            said = f"would submit {submit.priced(ws, would.plan)}; no batch was written or sent"
             return Report(document, said)
         check_any_items(ws.store, ws.task)
         return Report(document, _submitted(would, words))
-
-    def announce(plan: BatchPlan) -> None:
-        what = _sentence(plan, day, words) if plan.items else "resuming an earlier run"
-        ws.display.say(f"{ws.model.name}, {what}")
 
     rounds.begin(ws)
     going = Rounds(ws, limit=limit, judges=False)
     if pilot is None:
         tagging.check_first(ws, skip=skip_pilot)
-    elif done := tagging.run_first(ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce):
+    elif done := tagging.run_first(ws, size=pilot, skip=skip_pilot, limit=limit, agreed=False):
         ws.display.say(_pilot_line(done))
     limit = going.left()
-    sent = going.submit(agree=submit.agreeing(ws, announce=announce), patient=False)
+    sent = going.submit(agreed=False, patient=False)
     if (no_money := going.end().no_money) is not None:
         raise no_money
     said = f"{words.step('batch-submit')} asks the rest" if limit == 0 else _submitted(sent, words)
     return Report(sent.document(ws.model, dry=False), said)
-
-
-def _sentence(plan: BatchPlan, priced_on: str, words: Words) -> str:
-    tokens = f"about {plan.usage.prompt:,} tokens in and {plan.usage.answer + plan.usage.thoughts:,} out"
-    what = f"{_asked_about(plan, words)} in {plural(plan.batches, 'batch', 'batches')}"
-    return f"{what}: {tokens}, estimated {usd(plan.cost)} (prices of {priced_on})"
-
-
-def _asked_about(plan: BatchPlan, words: Words) -> str:
-    """Return how many items a plan is about and, where some ask the same, how many questions they are."""
-    items = plural(plan.items, words.one, words.many)
-    return items if plan.requests == plan.items else f"{items}, {plural(plan.requests, 'question')}"
 
 
 def _submitted(sent: Submitted, words: Words) -> str:
@@ -345,11 +329,7 @@ def tag(
         wait=wait,
     )
 
-    def announce(estimated: Preflight, mode: str, reason: str) -> None:
-        plan, cost = estimated.going_out(mode)
-        ws.display.say(f"{ws.model.name}: {_asked_about(plan, words)} {mode}, estimated {usd(cost)}; {reason}")
-
-    report = tagging.run(ws, wanted, announce=announce)
+    report = tagging.run(ws, wanted)
     return Report(report.document(), lambda: _show_tagged(report, words), lambda: _finish(report, words))
 
 
@@ -422,13 +402,13 @@ def _show_live(report: rounds.Report, words: Words) -> None:
 
 def _show_estimated(estimated: Preflight, words: Words) -> None:
     if estimated.waiting.items:
-        what, cost = _asked_about(estimated.waiting, words), usd(estimated.waiting.cost)
+        what, cost = estimated.waiting.about(words), usd(estimated.waiting.cost)
         print_line(f"{what} in batches that an earlier run prepared go out with it, estimated {cost}")
     if not estimated.plan.items:
         print_line(f"nothing to ask: {words.all_done}")
         return
     used = estimated.plan.usage
-    items = _asked_about(estimated.plan, words)
+    items = estimated.plan.about(words)
     answers = estimated.known.answers
     known = f"learned from {answers:,} answers" if answers else "from the texts alone"
     print_line(
@@ -465,11 +445,7 @@ def passages_pilot(
     if no_resume:
         tagging.choose_new_version(ws)
 
-    def announce(plan: BatchPlan) -> None:
-        if plan.items:
-            ws.display.say(f"{ws.extractor}: {_asked_about(plan, words)}, estimated {usd(plan.cost)}")
-
-    done = tagging.run_pilot(ws, size=n, seed=seed, announce=announce)
+    done = tagging.run_pilot(ws, size=n, seed=seed)
     after = Step("passages-backfill", version=None if ws.task.label == plain else ws.task.label)
     is_passed = done.quality is not None and done.quality.passed
 
@@ -501,17 +477,9 @@ def passages_backfill(
         tagging.choose_new_version(ws)
     words = ws.task.words
 
-    def announce(estimated: Preflight, mode: str, _reason: str) -> None:
-        batch, (plan, cost) = estimated.ways["batch"], estimated.going_out(mode)
-        going_out = f"{_asked_about(plan, words)} in {plural(plan.batches, 'batch', 'batches')}"
-        ws.display.say(f"{ws.extractor}: {going_out}, estimated {usd(cost)}; takes {batch.likely}")
-        for warning in batch.warnings:
-            ws.display.warn(warning)
-
     report = tagging.run(
         ws,
         tagging.TagOptions(wait=wait, skip_pilot=skip_pilot, backfill=True),
-        announce=announce,
         ingested=lambda account: None if as_json else _show_account(account, words),
     )
     if report.quality is not None:

@@ -10,13 +10,14 @@ import click
 
 from jobs.command import opened, wants_json
 from jobs.options import COUNT, FILE, NAME, PATH, STREAM, Dry, Map, Report, Sheet, Source, Taken
-from jobs.output import Terminal, plural, print_line, print_table, spinning, usd
+from jobs.output import Terminal, print_line, print_table, spinning
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.files import why_not_readable
 from pipeline.core.quotes import shown_value
 from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
+from pipeline.core.text import plural, usd
 from pipeline.engine.folder import is_free
 from pipeline.images import import_ as images
 from pipeline.ops import status
@@ -216,11 +217,7 @@ def ask(
     data = read_settings().data
     wanted = asking.prepared(from_, q, fields=fields, name=name, data=data, sheet=sheet, source=source)
     with opened("create", task="experts") as ws:
-
-        def announce(count: int, cost: float) -> None:
-            ws.display.say(f"{ws.model.name}: {plural(count, 'row')}, estimated {usd(cost)}")
-
-        report = asking.run(ws, wanted, size=n, announce=announce)
+        report = asking.run(ws, wanted, size=n)
     given = {"from": from_, "sheet": sheet, "source": source, "q": q, "fields": fields}
     again = {name: value for name, value in given.items() if value} | {"name": writing.name_for(from_)}
     after = Step("tag", task=name) if report.is_kept else Step("ask", **again)

@@ -28,13 +28,14 @@ from jobs.options import (
     Version,
     Where,
 )
-from jobs.output import Terminal, plural, print_fields, print_line, print_table, raw_writer, usd
+from jobs.output import Terminal, print_fields, print_line, print_table, raw_writer
 from jobs.show import edit_cells
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage
 from pipeline.core.quotes import shown_value
 from pipeline.core.states import fate_of
 from pipeline.core.step import Option, Step
+from pipeline.core.text import plural, usd
 from pipeline.engine import correct as by_hand
 from pipeline.engine.task import ExportWanted
 from pipeline.engine.workspace import OpenWorkspace

@@ -8,10 +8,11 @@ from typing import Annotated
 from jobs.command import opened, wants_json
 from jobs.ends import code_of
 from jobs.options import PATH, VERSION, Dry, Expert, Item, Passage, Report, Taken, Version
-from jobs.output import Terminal, log_times, plural, print_json, print_line, print_table, usd
+from jobs.output import Terminal, log_times, print_json, print_line, print_table
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
+from pipeline.core.text import plural, usd
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import backup as copying
 from pipeline.ops import clean as cleaning

@@ -178,16 +178,6 @@ def _draw(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool]]) ->
     Console().print(table)
 
 
-def plural(count: int, one: str, many: str = "") -> str:
-    """Return `1 batch` or `2 batches`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def usd(amount: float) -> str:
-    """Return an amount with two digits, a small one with four."""
-    return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"  # noqa: PLR2004 - ten cents
-
-
 @contextlib.contextmanager
 def spinning() -> Iterator[Callable[[str], None]]:
     """Give a function that shows what is waited for: beside a spinner on a terminal, else as a line."""

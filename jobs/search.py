@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from jobs.options import NAME, PATH, Count, MinScore, Report, Tag, Taken, Where
-from jobs.output import plural, print_line, print_marked, print_table, print_text
+from jobs.output import print_line, print_marked, print_table, print_text
 from jobs.variables import nearest
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemFilter
 from pipeline.core.ranking import Rank
 from pipeline.core.step import Option
+from pipeline.core.text import plural
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, evaluate
 from pipeline.index.judged import MEASURES

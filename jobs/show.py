@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from jobs.command import wants_json
 from jobs.options import COUNT, NAME, Expert, Item, Passage, Raw, Report, Seed, Taken
-from jobs.output import plural, print_fields, print_line, print_table, print_text, raw_writer, usd
+from jobs.output import print_fields, print_line, print_table, print_text, raw_writer
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation, leaves, likeness_told, shown_value
 from pipeline.core.states import fate_of
 from pipeline.core.step import Option
+from pipeline.core.text import plural, usd
 from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show as person
@@ -303,13 +304,10 @@ def try_(
         raise InputError("one item is tried by its name, or some by a number and a seed")
     words = ws.task.words
 
-    def announce(count: int, cost: float) -> None:
-        ws.display.say(f"{ws.extractor}: {plural(count, words.one, words.many)}, estimated {usd(cost)}")
-
     if a and b:
         drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
-        return _two_ways(try_out.run_pair(ws, (a, b), **drawn, announce=announce))
-    report = try_out.run(ws, TryWanted(n or try_out.FEW, item, seed), announce=announce)
+        return _two_ways(try_out.run_pair(ws, (a, b), **drawn))
+    report = try_out.run(ws, TryWanted(n or try_out.FEW, item, seed))
     return Report(try_out.document(report), lambda: _show_tried(report, words), report.check)
 
 

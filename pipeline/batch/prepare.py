@@ -21,6 +21,7 @@ from pipeline.batch.folder import FOLDER, lock_of, read_again, request_path, res
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.core.states import Way
+from pipeline.core.text import plural
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.record import Judgement, Known, Source, look_up, write_given
 from pipeline.engine.workspace import OpenWorkspace
@@ -32,7 +33,7 @@ from pipeline.store.locks import Lock
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
-    from pipeline.engine.task import Rows
+    from pipeline.engine.task import Rows, Words
 
 
 SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
@@ -152,6 +153,16 @@ class BatchPlan:
     counted_in: int = 0  # prompt tokens before calibration
     usage: Usage = NO_USAGE
     cost: float = 0.0
+
+    def about(self, words: "Words") -> str:
+        """Return how many items it is about and, where some ask the same, how many questions they are."""
+        items = plural(self.items, words.one, words.many)
+        return items if self.requests == self.items else f"{items}, {plural(self.requests, 'question')}"
+
+    def sentence(self, words: "Words") -> str:
+        """Return in words what would be sent, but for its price."""
+        tokens = f"about {self.usage.prompt:,} tokens in and {self.usage.answer + self.usage.thoughts:,} out"
+        return f"{self.about(words)} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
 
 
 @dataclass(frozen=True)

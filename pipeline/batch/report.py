@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch.budget import today
 from pipeline.core.states import BatchState, Way
+from pipeline.core.text import usd
 from pipeline.gemini.models import load_models
 from pipeline.store import asks, batches, money, runs
 from pipeline.store.batches import Batch
@@ -40,6 +41,11 @@ class BatchSummary(NamedTuple):
     age: timedelta
     cost: float
     is_actual: bool
+
+    def __repr__(self) -> str:
+        """Return number, state and size in a line."""
+        one = self.batch
+        return f"<batch {one.number} of {one.task}: {one.state}, {one.requests:,} requests, {usd(self.cost)}>"
 
     @property
     def done(self) -> str:

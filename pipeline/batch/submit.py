@@ -5,7 +5,7 @@ about no item twice.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from pipeline.batch.send import SendOutcome, give_up_batch
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.states import BatchState
 from pipeline.core.step import Step
+from pipeline.core.text import usd
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import Usage
 from pipeline.store import answers, asks, batches
@@ -79,27 +80,29 @@ def plan_all(ws: OpenWorkspace, wanted: Selection) -> BatchPlan:
         return with_prepared(tx, ws.task, new)
 
 
-def run(
-    ws: OpenWorkspace, wanted: Selection, *, agree: Callable[[BatchPlan], None] | None, patient: bool = False
-) -> Submitted:
+def run(ws: OpenWorkspace, wanted: Selection, *, agreed: bool = False, patient: bool = False) -> Submitted:
     """Submit what waits in *prepared* or *submitting*, then the new items that are wanted.
 
-    `agree` gets the plan before anything is written or sent, and raises what is said against it. Where it is None a
-    person has seen a plan already: items are counted and their tokens are not, which takes a pass over all. If
-    `patient`, an API that takes no more for now is no error while a batch is under way.
+    The plan is said before anything is written or sent, and its cost agreed to. Where a person `agreed` already, items
+    are counted and their tokens are not, which takes a pass over all. If `patient`, an API that takes no more for now
+    is no error while a batch is under way.
+
+    Raises:
+        InputError: it was not agreed to; nothing was written or sent.
     """
     with ws.store.read() as tx:
         left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
         waiting = with_prepared(tx, ws.task, BatchPlan())
-    plan = replace(waiting, items=waiting.items + _count_new(ws, wanted)) if agree is None else plan_all(ws, wanted)
+    plan = replace(waiting, items=waiting.items + _count_new(ws, wanted)) if agreed else plan_all(ws, wanted)
     submission = _Submission(ws, Submitted(plan), wanted)
     if not plan.items and not left:
         return submission.report
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
-    if agree is not None:
-        agree(plan)
+    if not agreed:
+        ws.display.say(f"{ws.model.name}, {priced(ws, plan) if plan.items else 'resuming an earlier run'}")
+        ws.spend(plan.cost, nothing="nothing was written or sent")
     new = plan.items - waiting.items
-    most = new if agree is None else plan.requests - waiting.requests
+    most = new if agreed else plan.requests - waiting.requests
     old = [batch.number for batch in sorted(left, key=lambda one: one.state is BatchState.PREPARED)]
     with submission.patiently() if patient else contextlib.nullcontext():
         submission.send(old)
@@ -108,14 +111,9 @@ def run(
     return submission.report
 
 
-def agreeing(ws: OpenWorkspace, *, announce: Callable[[BatchPlan], None]) -> Callable[[BatchPlan], None]:
-    """Return what shows a plan, and raises InputError where its cost is not agreed to."""
-
-    def agree(plan: BatchPlan) -> None:
-        announce(plan)
-        ws.spend(plan.cost, nothing="nothing was written or sent")
-
-    return agree
+def priced(ws: OpenWorkspace, plan: BatchPlan) -> str:
+    """Return in words what a plan would send, and its price."""
+    return f"{plan.sentence(ws.task.words)}, estimated {usd(plan.cost)} (prices of {ws.model.priced_on})"
 
 
 def _count_new(ws: OpenWorkspace, wanted: Selection) -> int:

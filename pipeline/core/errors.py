@@ -19,6 +19,8 @@ class FindableError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = str(hint)
+        if self.hint:
+            self.add_note(f"next: {self.hint}")  # which Python shows below the message
 
 
 class InputError(FindableError):

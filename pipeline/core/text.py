@@ -12,7 +12,9 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+LINE = 110  # characters of a result on a console
 MAX_RAW = 1_000  # characters that are cleaned at all, so that no answer takes long
 # letters and marks that show nothing (Unicode Default_Ignorable_Code_Point and U+2800), beside all of category Cf
 BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
@@ -24,6 +26,28 @@ _ELEMENT = re.compile(r"<!--.*?-->|</?[a-z!?][^<>]*>", re.IGNORECASE | re.DOTALL
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")  # Markdown
 _EMPHASIS = re.compile(r"\*\*|__|~~|`+")
 _BULLET = re.compile(r"^(?:#{1,6}|[-*+>\u2022])\s+")
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return `1 batch` or `2 batches`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def usd(amount: float) -> str:
+    """Return an amount with two digits, a small one with four."""
+    return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"  # noqa: PLR2004 - ten cents
+
+
+def one_line(one: Any) -> str:
+    """Return a result in a line, as its `__repr__`: its class, and what of it is plain and not empty."""
+    values = one._asdict() if hasattr(one, "_asdict") else vars(one)
+    plain = (f"{name}={value!r}" for name, value in values.items() if value and isinstance(value, str | int | float))
+    return cut(f"{type(one).__name__}({', '.join(plain)})")
+
+
+def cut(text: str, most: int = LINE) -> str:
+    """Return a text that is no longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def first_few(names: Sequence[str], most: int = 3) -> str:

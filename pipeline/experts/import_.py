@@ -374,6 +374,7 @@ class PeopleImportReport(ImportReport):
         "path", "format", "encoding", "dry", "added", "updated", "unchanged", "released", "refused", "notes", "report",
     )  # fmt: skip
     NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")
+    __repr__ = ImportReport.__repr__
 
     format: str = ""
     encoding: str = ""

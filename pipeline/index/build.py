@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
+from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import Builds
@@ -52,6 +53,8 @@ class IndexReport:
     rolled_back: bool = False
     out_of: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+
+    __repr__ = one_line
 
 
 def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:

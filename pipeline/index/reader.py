@@ -18,6 +18,7 @@ import orjson
 from pipeline.core.errors import InconsistentError
 from pipeline.core.files import ReadHandle
 from pipeline.core.step import Step
+from pipeline.core.text import one_line
 from pipeline.index import manifest, words
 from pipeline.index.manifest import Manifest
 from pipeline.index.words import Words
@@ -48,6 +49,14 @@ class Hit:
     snippet: "Snippet | None" = None
     tags: tuple[str, ...] = ()
     is_weak: bool | None = None
+
+    __repr__ = one_line
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return a flat row: rank and score, the metadata, and the snippet's text."""
+        own = {"rank": self.rank, "score": self.score, "is_weak": self.is_weak}
+        return {**own, **self.metadata, "snippet": self.snippet.text if self.snippet else None}
 
 
 class Index(AbstractContextManager["Index"]):

@@ -10,6 +10,7 @@ from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.core.step import Option
+from pipeline.core.text import one_line
 from pipeline.engine.task import ExportRows, ExportWanted, Task, VersionShare, Words
 from pipeline.engine.workspace import OpenWorkspace
 
@@ -31,6 +32,8 @@ class ExportReport:
     extractor: str | None = None
     versions: Sequence[VersionShare] = ()
 
+    __repr__ = one_line
+
 
 def run(
     ws: OpenWorkspace,
@@ -39,7 +42,7 @@ def run(
     format_: str | None = None,
     wanted: ExportWanted = EVERY,
     overwrite: bool = False,
-    write: Callable[[bytes], object],
+    write: Callable[[bytes], object] = lambda _piece: None,
 ) -> ExportReport:
     """Write the rows of the subject to a file, or without a path by calling `write` with one piece after the other.
 

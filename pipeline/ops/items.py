@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted
 from pipeline.core.step import Option
+from pipeline.core.text import one_line
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.export import ExportReport, check_target, write_file
@@ -95,6 +96,8 @@ class ParkedItem:
     reason: str
     foreign_text: bool
     since: datetime
+
+    __repr__ = one_line
 
 
 def list_parked(store: Store, task: Task) -> list[ParkedItem]:

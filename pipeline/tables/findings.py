@@ -125,6 +125,10 @@ class ImportReport:
     groups: dict[tuple[FindingKind, str, str], FindingGroup] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        """Return in a line what was done."""
+        return f"<{self.path}: {self.summary}>"
+
     @property
     def rows_in(self) -> int:
         """Return how many rows of the file stand in the table now, whether or not they were there before."""

@@ -20,10 +20,11 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.tables.cells import rows_of
 from pipeline.tables.findings import excerpt
+from pipeline.tables.shown import Table
 from pipeline.workflows import new_task, preflight, try_out
 from pipeline.workflows.new_task import AnswerField, NewTask, TaskDraft
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.try_out import Announce, TryReport
+from pipeline.workflows.try_out import TryReport
 
 FEW = 5
 UNNAMED = "ask"  # what it is called in the accounts where it is not kept
@@ -57,12 +58,15 @@ class AskReport:
         return f"{self.tried!r} of {self.rows:,} rows"
 
     @property
-    def answers(self) -> list[dict[str, Any]]:
+    def answers(self) -> Table[dict[str, Any]]:
         """Return a row for each that was asked about: its key, and its fields, or why there is no valid answer."""
-        return [
+        return Table(
             {self.draft.guess.key: one.id, **(one.answer or {"problem": f"{one.outcome}: {one.reason}".rstrip(": ")})}
             for one in self.tried.items
-        ]
+        )
+
+    def _repr_html_(self) -> str:
+        return self.answers._repr_html_()
 
     @property
     def document(self) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def prepared(
     return Asking(question, found, NewTask(name, ROWS, ItemsRows(rows_of(items))))
 
 
-def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce) -> AskReport:
+def run(ws: OpenWorkspace, asking: Asking, *, size: int) -> AskReport:
     """Ask about the first rows that hold something; with a name write the file once they were asked.
 
     Raises:
@@ -126,7 +130,7 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce) -> 
     if ws.backend == "local":
         beside.tell_backend()
         ws.display.say(STAND_IN)
-    tried = try_out.ask_about(beside, ids, announce=announce)
+    tried = try_out.ask_about(beside, ids)
     if all(one.judgement is None for one in tried.items):
         tried.check()
     is_kept = bool(name) and not (tried.stopped or tried.interrupted)

@@ -6,6 +6,7 @@ So calls and commands, in this process and in others, hold to one another: the d
 import asyncio
 import contextlib
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +22,15 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overlo
 
 from pipeline.batch.report import BatchSummary, list_batches
 from pipeline.core.declaration import A_co, Declaration
-from pipeline.core.errors import FindableError, InputError
+from pipeline.core.errors import InputError
+from pipeline.core.listed import ItemFilter
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import Quote
 from pipeline.core.settings import BUILT_IN, Settings, with_given
+from pipeline.core.text import cut
 from pipeline.engine.access import Access
 from pipeline.engine.declared import DeclaredTask
+from pipeline.engine.task import ExportWanted
 from pipeline.engine.task_file import hand_over, look_again
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.experts import import_ as import_people
@@ -35,9 +39,14 @@ from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.reader import Hit
 from pipeline.index.search import OpenSearch, SearchWords, search_options
-from pipeline.ops import show
+from pipeline.ops import export, show, status
+from pipeline.ops import items as listing
+from pipeline.ops.export import ExportReport
+from pipeline.ops.items import ParkedItem
 from pipeline.store import answers
 from pipeline.tables.cells import plain_value, rows_of
+from pipeline.tables.findings import FindingKind
+from pipeline.tables.shown import Document, Rows, Table
 from pipeline.workflows import ask, preflight, tag, try_out
 from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
@@ -51,21 +60,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]
+Mode = Literal["auto", "batch", "flex", "live"]
 PEOPLE = "experts"  # the task that is meant where none is named
+PAGE = 1_000  # rows of a list that are read at once
 _asking = threading.Lock()  # what a process holds in the database is signed with its name, whichever thread holds it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Workspace:
     """A workspace: its settings, where messages and progress go, and whether it may add to another program's database.
 
-    A `task` is a `Task`, the name of one, or the path of its file. Any setting may be given for one call, by its name
-    in lower case. Every error is a `FindableError`.
+    A `task` is a `Task`, the name of one, or the path of its file. Any setting may be given for one call that asks, by
+    its name in lower case. Every error is a `FindableError`.
     """
 
     settings: Settings
     display: Progress
     agrees: bool = False
+
+    def __repr__(self) -> str:
+        """Return the folder alone."""
+        return f"<findable workspace {self.data}>"
 
     @property
     def data(self) -> Path:
@@ -80,26 +95,30 @@ class Workspace:
         Raises:
             InputError: they cannot be read as people, or no row went in.
         """
-        with self._telling(), TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder:
             path = Path(people) if isinstance(people, str | PathLike) else _written(people, Path(folder))
 
             def work(ws: OpenWorkspace) -> PeopleImportReport:
                 done = import_people.run(ws, path, mapping=mapping, strict=strict, report=report)
+                for group in done.groups.values():
+                    if group.kind is FindingKind.REJECTED:
+                        lines = ", ".join(str(one.line) for one in group.examples)
+                        ws.display.warn(f"{group.count:,} rejected, such as of row {lines}: {group.reason}")
                 done.check()
                 return done
 
-            return self._run(self._call(work, PEOPLE, access=Access.CREATE))
+            return self._run(work, access=Access.CREATE)
 
     def preflight(
         self, task: TaskLike, *, items: Any = None, limit: int | None = None, **settings: object
     ) -> Preflight:
-        """Estimate what asking about all open items would cost and take, as `findable preflight`; spends nothing.
+        """Estimate what asking about all open items would cost and take, as `findable tag --dry`; spends nothing.
 
         `items` are rows in the place of those that a `Task` names.
         """
         access = Access.READ if isinstance(task, str) and task in BUILT_IN else Access.WRITE  # whose items come with it
         work = partial(preflight.run, limit=limit, deadline_s=None)
-        return self._run(self._call(work, task, items, settings, access=access))
+        return self._run(work, task, items, settings, access=access)
 
     def ask(
         self, rows: Any, question: str, *, fields: str = "", name: str = "", n: int = ask.FEW, **settings: object
@@ -113,15 +132,14 @@ class Workspace:
             InputError: there is no text to ask about, or `fields` is no list of fields; nothing was asked.
             ConfigurationError: a key is missing, or a budget has no room.
         """
-        with self._telling():
-            asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data)
+        asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data)
 
         def work(ws: OpenWorkspace) -> AskReport:
-            report = ask.run(ws, asking, size=n, announce=_told(ws))
+            report = ask.run(ws, asking, size=n)
             report.tried.check()
             return report
 
-        return self._run(self._call(work, PEOPLE, None, settings, access=Access.CREATE, alone=True))
+        return self._run(work, PEOPLE, None, settings, access=Access.CREATE, alone=True)
 
     def try_(
         self,
@@ -143,16 +161,16 @@ class Workspace:
         """
 
         def work(ws: OpenWorkspace) -> TryReport:
-            report = try_out.run(ws, TryWanted(n, item, seed), announce=_told(ws))
+            report = try_out.run(ws, TryWanted(n, item, seed))
             report.check()
             return report
 
-        return self._run(self._call(work, task, items, settings, access=Access.WRITE, alone=True))
+        return self._run(work, task, items, settings, access=Access.WRITE, alone=True)
 
     def tag(
         self,
         task: TaskLike,
-        mode: Literal["auto", "batch", "flex", "live"] = "auto",
+        mode: Mode = "auto",
         *,
         wait: bool = True,
         budget: float | None = None,
@@ -171,42 +189,25 @@ class Workspace:
             RemoteError: Gemini cannot be reached; what was done is kept.
             GateError: a quality gate failed; the answers are stored.
         """
-        how: dict[str, Any] = {"wait": wait, "budget": budget, "limit": limit, "items": items, **settings}
-        return self._run(self._tagging(task, mode, **how))
+        options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
+        work = partial(_tagged, options=options)
+        return self._run(work, task, items, settings, access=Access.WRITE, alone=True)
 
     async def tag_async(
-        self, task: TaskLike, mode: Literal["auto", "batch", "flex", "live"] = "auto", **how: Any
-    ) -> TagReport:
-        """Do as `tag` while the event loop goes on; to cancel it ends it in order, and it can be called again."""
-        with self._telling():
-            return await _await_in_thread(self._tagging(task, mode, **how))
-
-    def _tagging(
         self,
         task: TaskLike,
-        mode: str,
+        mode: Mode = "auto",
         *,
         wait: bool = True,
         budget: float | None = None,
         limit: int | None = None,
         items: Any = None,
         **settings: object,
-    ) -> Callable[[Event], TagReport]:
+    ) -> TagReport:
+        """Do as `tag` while the event loop goes on; to cancel it ends it in order, and it can be called again."""
         options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
-
-        def work(ws: OpenWorkspace) -> TagReport:
-            ws.agrees = _agreeing(ws, "tag(…, budget=…) says how many USD it may spend", yes=budget is not None)
-            report = tag.run(ws, options, announce=partial(_announce, ws))
-            live = report.live
-            if live is not None and live.interrupted:
-                raise KeyboardInterrupt
-            stopped = [live.stopped] if live is not None else []
-            if error := next(filter(None, [*stopped, *report.errors(ws.task.words)]), None):
-                raise error
-            report.check()
-            return report
-
-        return self._call(work, task, items, settings, access=Access.WRITE, alone=True)
+        work = partial(_tagged, options=options)
+        return await _await_in_thread(self._call(work, task, items, settings, access=Access.WRITE, alone=True))
 
     @overload
     def answers(self, task: Declaration[A_co], *, extractor: str | None = None) -> "Answers[A_co]": ...
@@ -221,6 +222,87 @@ class Workspace:
         """
         return Answers(self, task, extractor)
 
+    def rows(
+        self,
+        task: TaskLike = PEOPLE,
+        find: str | Sequence[str] = (),
+        *,
+        sort: str | None = None,
+        fields: Sequence[str] | None = None,
+        limit: int | None = None,
+        **which: Any,
+    ) -> Table[dict[str, Any]]:
+        """Return the rows of a task with their states, as `findable items`: those that hold all words of `find`.
+
+        `which` are `state`, `tags`, `extractor`, `min_score`, `max_score` and `where`, `sort` is a column, with `-`
+        before it the largest first, and `fields` are the columns.
+
+        Raises:
+            InputError: there is no such state, column or condition.
+        """
+        if strange := which.keys() - set(ItemFilter._fields):
+            raise InputError(f"rows have no {strange.pop()}=", hint=f"they have {', '.join(ItemFilter._fields[1:])}")
+        wanted = ItemFilter(tuple(find.split()) if isinstance(find, str) else find, **which)
+
+        def work(ws: OpenWorkspace) -> Table[dict[str, Any]]:
+            found, after = Table[dict[str, Any]](), None
+            while limit is None or len(found) < limit:
+                most = PAGE if limit is None else min(PAGE, limit - len(found))
+                page = listing.run(ws).page(wanted, limit=most, after=after, sort=sort, fields=fields)
+                found += page.document["items"]
+                after = page.after
+                if after is None:
+                    break
+            return found
+
+        return self._run(work, task)
+
+    def status(self, task: TaskLike = PEOPLE) -> Document:
+        """Return where everything stands, as `findable status --json` has it; `next` is what to type next."""
+        return self._run(lambda ws: Document(status.run(ws).document), task)
+
+    def show(self, item: str, task: TaskLike = PEOPLE, *, raw: bool = False) -> Document:
+        """Return all that is known of the row of that key or name: its answers, attempts, requests and cost.
+
+        With `raw` each request has `wire`, as it went out and came back.
+
+        Raises:
+            InputError: there is no such row.
+        """
+        return self._run(lambda ws: Document(show.run(ws, item, raw=raw)), task)
+
+    def export(
+        self,
+        to: str | PathLike[str],
+        task: TaskLike = PEOPLE,
+        *,
+        extractor: str | None = None,
+        rows: str | None = None,
+        best: bool = False,
+        cost: bool = False,
+        overwrite: bool = False,
+    ) -> ExportReport:
+        """Write rows with their answers to a file, as `findable export`; its ending says in which format.
+
+        Raises:
+            InputError: there is no such format or version, or the file cannot be written, or is there already.
+        """
+        wanted = ExportWanted(best, extractor, rows, cost)
+        return self._run(lambda ws: export.run(ws, Path(to), wanted=wanted, overwrite=overwrite), task)
+
+    def parked(self, task: TaskLike = PEOPLE) -> Table[ParkedItem]:
+        """Return the rows that failed for good, and why, longest first."""
+        return self._run(lambda ws: Table(listing.list_parked(ws.store, ws.task)), task)
+
+    def batches(self) -> Table[BatchSummary]:
+        """Return every batch of every task, oldest first."""
+        return self._run(lambda ws: Table(list_batches(ws.store, now=ws.now())))
+
+    def log(self, n: int = 10, task: TaskLike | None = None) -> Table[dict[str, Any]]:
+        """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
+        work = partial(show.newest_requests, limit=n, every=task is None)
+        return self._run(lambda ws: Table(work(ws)), task or PEOPLE)
+
     def index(self, task: TaskLike = PEOPLE, **settings: object) -> IndexReport:
         """Embed the changed texts of people, or of a task's answered rows, and build their index, as `findable index`.
 
@@ -232,86 +314,65 @@ class Workspace:
             ws.bring_index()
             return build.run(ws)
 
-        return self._run(self._call(work, task, None, settings, access=Access.WRITE, alone=True))
+        return self._run(work, task, None, settings, access=Access.WRITE, alone=True)
 
     def search(
         self, question: str = "", k: int = 10, task: TaskLike = PEOPLE, *, like: str = "", **how: Unpack[SearchWords]
-    ) -> list[Hit]:
+    ) -> Table[Hit]:
         """Return the `k` best people, or rows of a task, in the index in service, best first, as `findable search`.
 
-        With `like` in the place of a question, those most like the one of that name. `rank`, `tag`, `min_score`,
-        `where` and `why` are the command's.
+        With `like` in the place of a question, those most like the one of that name. `rank`, `tag`, `min_score` and
+        `where` are the command's.
 
         Raises:
             InputError: there is no index yet, or the task has none; the question or a filter cannot be read.
         """
-        with self._telling():
-            return self._run(self._searching(question, k, task, like, how))
+        return self._run(_searching(question, k, like, how), task)
 
     async def search_async(
         self, question: str = "", k: int = 10, task: TaskLike = PEOPLE, *, like: str = "", **how: Unpack[SearchWords]
-    ) -> list[Hit]:
+    ) -> Table[Hit]:
         """Do as `search` while the event loop goes on."""
-        with self._telling():
-            return await _await_in_thread(self._searching(question, k, task, like, how))
-
-    def _searching(
-        self, question: str, k: int, task: TaskLike, like: str, how: SearchWords
-    ) -> Callable[[Event], list[Hit]]:
-        if bool(question) == bool(like):
-            raise InputError("a search takes a question or like=, one of both", hint='search("who knows water law")')
-        options = search_options(k, **how)
-
-        def work(ws: OpenWorkspace) -> list[Hit]:
-            with OpenSearch(ws) as opened:
-                return (opened.ask_like(like, options) if like else opened.ask(question, options)).hits
-
-        return self._call(work, task)
+        return await _await_in_thread(self._call(_searching(question, k, like, how), task))
 
     def search_many(
         self, questions: Sequence[str], k: int = 10, task: TaskLike = PEOPLE, **how: Unpack[SearchWords]
-    ) -> list[list[Hit]]:
+    ) -> list[Table[Hit]]:
         """Return the hits of each of many questions, as `search`, without what a reader of one asks next.
 
         Raises:
             InputError: as `search`; one of the questions cannot be read.
         """
-        with self._telling():
-            options = search_options(k, **how)
+        options = search_options(k, **how)
 
-        def work(ws: OpenWorkspace) -> list[list[Hit]]:
+        def work(ws: OpenWorkspace) -> list[Table[Hit]]:
             with OpenSearch(ws) as opened:
-                return list(opened.ask_many(questions, options))
+                return [Table(hits) for hits in opened.ask_many(questions, options)]
 
-        return self._run(self._call(work, task))
-
-    def batches(self) -> list[BatchSummary]:
-        """Return every batch of every task, oldest first."""
-        return self._run(self._call(lambda ws: list(list_batches(ws.store, now=ws.now())), PEOPLE))
-
-    def log(self, n: int = 10, task: TaskLike | None = None) -> list[dict[str, Any]]:
-        """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
-        return self._run(self._call(partial(show.newest_requests, limit=n, every=task is None), task or PEOPLE))
-
-    def _settings_of(self, task: TaskLike, items: Any = None, given: Mapping[str, object] | None = None) -> Settings:
-        """Return the settings of one call, with a task that Python declared handed over to the engine."""
-        found = with_given(self.settings, given or {})
-        look_again()
-        if isinstance(task, Declaration):
-            return replace(found, task=str(hand_over(task, None if items is None else rows_of(items))))
-        if items is not None:
-            raise InputError("items= goes with a Task, and not with its name", hint="tag(task, items=rows)")
-        return with_given(found, {"task": str(Path(task).resolve() if isinstance(task, PathLike) else task)})
+        return self._run(work, task)
 
     def _opened(
-        self, settings: Settings, access: Access = Access.READ
+        self,
+        task: TaskLike,
+        items: Any = None,
+        given: Mapping[str, object] | None = None,
+        access: Access = Access.READ,
     ) -> contextlib.AbstractContextManager[OpenWorkspace]:
+        """Open the workspace for one call, with a task that Python declared handed over to the engine."""
+        settings = with_given(self.settings, given or {})
+        look_again()
+        if isinstance(task, Declaration):
+            settings = replace(settings, task=str(hand_over(task, None if items is None else rows_of(items))))
+        elif items is not None:
+            raise InputError("items= goes with a Task, and not with its name", hint="tag(task, items=rows)")
+        else:
+            settings = with_given(settings, {"task": str(Path(task).resolve() if isinstance(task, PathLike) else task)})
         return open_workspace(settings, self.display, access=access, agrees=lambda _question: self.agrees)
 
     def _call(
         self,
         work: Callable[[OpenWorkspace], T],
-        task: TaskLike,
+        task: TaskLike = PEOPLE,
         items: Any = None,
         given: Mapping[str, object] | None = None,
         *,
@@ -322,29 +383,54 @@ class Workspace:
 
         def call(stop: Event) -> T:
             one_by_one = _asking if alone else contextlib.nullcontext()
-            with one_by_one, self._opened(self._settings_of(task, items, given), access) as ws:
-                ws.stopping, ws.sleep = stop, partial(_slept, stop)
+            with one_by_one, self._opened(task, items, given, access) as ws:
+                ws.stopping, ws.sleep, ws.agrees = stop, partial(_slept, stop), partial(_refuse, ws)
                 return work(ws)
 
         return call
 
-    def _run(self, call: Callable[[Event], T]) -> T:
-        """Make a call, where this thread has an event loop that runs in another thread."""
-        with self._telling():
-            try:
-                asyncio.get_running_loop()
-            except RuntimeError:
-                return call(Event())
-            return _run_in_thread(call)
+    def _run(self, work: Callable[[OpenWorkspace], T], *how: Any, **more: Any) -> T:
+        """Do a piece of work, see `_call`; where this thread has an event loop, in another thread."""
+        call = self._call(work, *how, **more)
+        return _run_in_thread(call) if _is_in_loop() else call(Event())
 
-    @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        try:
-            yield
-        except FindableError as error:
-            if error.hint and not getattr(error, "__notes__", ()):
-                error.add_note(f"next: {error.hint}")
-            raise
+
+def _tagged(ws: OpenWorkspace, *, options: TagOptions) -> TagReport:
+    if options.budget is not None:
+        ws.agreed = math.inf  # its budget bounds what it spends
+    report = tag.run(ws, options)
+    live = report.live
+    if live is not None and live.interrupted:
+        raise KeyboardInterrupt
+    stopped = [live.stopped] if live is not None else []
+    if error := next(filter(None, [*stopped, *report.errors(ws.task.words)]), None):
+        raise error
+    report.check()
+    return report
+
+
+def _searching(question: str, k: int, like: str, how: SearchWords) -> Callable[[OpenWorkspace], Table[Hit]]:
+    if bool(question) == bool(like):
+        raise InputError("a search takes a question or like=, one of both", hint='search("who knows water law")')
+    options = search_options(k, **how)
+
+    def work(ws: OpenWorkspace) -> Table[Hit]:
+        with OpenSearch(ws) as opened:
+            return Table((opened.ask_like(like, options) if like else opened.ask(question, options)).hits)
+
+    return work
+
+
+def _refuse(ws: OpenWorkspace, _question: str) -> bool:
+    said = f"the estimate is above CONFIRM_ABOVE (${ws.settings.confirm_above:g}); nothing was started"
+    raise InputError(said, hint="confirm_above=… takes a higher bound, and tag(…, budget=…) says what it may spend")
+
+
+def _is_in_loop() -> bool:
+    try:
+        return asyncio.get_running_loop() is not None
+    except RuntimeError:
+        return False
 
 
 def _slept(stop: Event, seconds: float) -> None:
@@ -387,36 +473,12 @@ def _written(people: Any, folder: Path) -> Path:
     return path
 
 
-def _announce(ws: OpenWorkspace, estimated: Preflight, mode: str, reason: str) -> None:
-    (plan, cost), words = estimated.going_out(mode), ws.task.words
-    what = f"{plan.items:,} {words.one if plan.items == 1 else words.many}"
-    ws.display.say(f"{ws.model.name}: {what} {mode}, estimated ${cost:.4f}; {reason}")
-
-
-def _agreeing(ws: OpenWorkspace, hint: str, *, yes: bool = False) -> Callable[[str], bool]:
-    """Return what answers for a person; where it is not yes, it raises InputError with what Python code can do."""
-
-    def agrees(_question: str) -> bool:
-        if not yes:
-            most = ws.settings.confirm_above
-            raise InputError(f"the estimate is above CONFIRM_ABOVE (${most:g}); nothing was started", hint=hint)
-        return True
-
-    return agrees
-
-
-def _told(ws: OpenWorkspace) -> Callable[[int, float], None]:
-    """Return what says what a trial will cost; above CONFIRM_ABOVE it is refused."""
-    ws.agrees = _agreeing(ws, "confirm_above=… takes a higher bound")
-    return lambda count, cost: ws.display.say(f"{ws.model.name}: {count:,} rows, estimated ${cost:.4f}")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AnsweredRow(Generic[A_co]):
     """One answer: the item's key as commands take it, the model, its extractor, when, and the row that was asked about.
 
     Quotations in it are located: `row["text"][quote.start:quote.end] == quote`. `row` is as the source is now, empty
-    where the item was removed or is of a built-in task.
+    where the item was removed or is of a built-in task; `key_columns` are those of its key.
     """
 
     key: str
@@ -424,35 +486,50 @@ class AnsweredRow(Generic[A_co]):
     extractor: str
     answered_at: datetime
     row: Mapping[str, Any]
+    key_columns: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        """Return key and answer in a line."""
+        return cut(f"<{self.key}: {self.answer!r}>")
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return a flat row: the columns of the key, the fields of the answer, the extractor, and when.
+
+        Texts, numbers and dates are themselves; all else is as JSON has it, quotations as {quote, start, end}.
+        """
+        as_json = self.answer.model_dump(mode="json")
+        told = {name: getattr(self.answer, name) for name in as_json}
+        fields = {name: value if _is_plain(value) else as_json[name] for name, value in told.items()}
+        named = {name: self.row[name] for name in self.key_columns if name in self.row} or {"key": self.key}
+        return {**named, **fields, "extractor": self.extractor, "answered_at": self.answered_at}
 
 
-class Answers(Generic[A_co]):
+class Answers(Rows, Generic[A_co]):
     """The answers of a task, by key; each iteration reads them anew."""
 
     def __init__(self, workspace: Workspace, task: TaskLike, extractor: str | None) -> None:
         """Take the workspace, and which answers are wanted; nothing is read yet."""
         self._workspace, self._task, self._extractor = workspace, task, extractor
 
+    def __repr__(self) -> str:
+        """Return whose answers they are; how many is known once they are read."""
+        name = self._task.name if isinstance(self._task, Declaration) else self._task
+        return f"<answers of {' by '.join(filter(None, [str(name), self._extractor]))}>"
+
+    def flat(self) -> Iterator[dict[str, Any]]:
+        """Yield a flat row for each answer, as `AnsweredRow.document` has it."""
+        return (one.document for one in self)
+
     def __iter__(self) -> Iterator[AnsweredRow[A_co]]:
         """Yield each answer.
 
         Raises:
-            InputError: one is of another model than the task has now; the message names it.
+            InputError: one is of another model than the task has now; the message names it. Or there was never an
+                answer of the extractor that is named.
             ConfigurationError: there is no such task or workspace.
         """
-        return (one for one, _ in self._rows())
-
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """Return a flat row for each answer: the columns of the key, its fields, the extractor, and when.
-
-        Texts, numbers and dates are themselves; all else is as JSON has it, quotations as {quote, start, end}.
-        """
-        return [_flat(one, keys) for one, keys in self._rows()]
-
-    def _rows(self) -> Iterator[tuple[AnsweredRow[A_co], Sequence[str]]]:
-        """Yield each answer with the columns of its task's key."""
-        at = self._workspace
-        with at._telling(), at._opened(at._settings_of(self._task)) as ws:  # noqa: SLF001
+        with self._workspace._opened(self._task) as ws:  # noqa: SLF001
             task, after = ws.task, ""
             keys = [name for name, _ in task.record.key] if isinstance(task, DeclaredTask) else ()
             of = _chosen(ws, self._extractor)
@@ -461,10 +538,8 @@ class Answers(Generic[A_co]):
                     found = answers.newest_answers(tx, task.name, of=of, after=after)
                     rows = _source_rows(tx, task, [one[0] for one in found])
                 for key, extractor, text, when in found:
-                    yield (
-                        AnsweredRow(key, _model_of(task, key, extractor, text), extractor, when, rows.get(key, {})),
-                        keys,
-                    )
+                    answer = _model_of(task, key, extractor, text)
+                    yield AnsweredRow(key, answer, extractor, when, rows.get(key, {}), keys)
                 if not found:
                     return
                 after = found[-1][0]
@@ -483,6 +558,9 @@ def _chosen(ws: OpenWorkspace, extractor: str | None) -> str | None:
     with ws.store.read() as tx:
         there = answers.standing_extractors(tx, task.name)
         among = [one for one in there if declared is None or answers.is_of(one, declared)]
+        if extractor is not None and not among:
+            listed = f"`{task.words.step('versions')}` lists whose answers there are"
+            raise InputError(f"there is no answer of {extractor!r}", hint=listed)
         rank = answers.ranks(tx, task.name, prefer=prefer or (), label=own)
         return min(among, key=rank, default=None) or declared or ""
 
@@ -503,14 +581,6 @@ def _source_rows(tx: "Connection", task: "Task", ids: Sequence[str]) -> dict[str
         return {}
     names = list(task.record.columns)
     return {key: {name: row[name] for name in names} for key, row in task.rows(tx, ids).items()}
-
-
-def _flat(one: AnsweredRow[Any], keys: Sequence[str]) -> dict[str, Any]:
-    as_json = one.answer.model_dump(mode="json")
-    told = {name: getattr(one.answer, name) for name in as_json}
-    fields = {name: value if _is_plain(value) else as_json[name] for name, value in told.items()}
-    named = {name: one.row[name] for name in keys if name in one.row} or {"key": one.key}
-    return {**named, **fields, "extractor": one.extractor, "answered_at": one.answered_at}
 
 
 def _is_plain(value: Any) -> bool:

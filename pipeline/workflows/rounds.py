@@ -14,12 +14,13 @@ from pipeline.batch.ask import LiveReport
 from pipeline.batch.budget import AT_API, BudgetError
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.poll import PollReport
-from pipeline.batch.prepare import BatchPlan, Selection
+from pipeline.batch.prepare import Selection
 from pipeline.batch.send import SendOutcome
 from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, InputError, RemoteError
 from pipeline.core.states import OPEN, BatchState, RemoteState, Way, remote_state
 from pipeline.core.step import Hint, Option
+from pipeline.core.text import usd
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
@@ -89,6 +90,11 @@ class Report:
     overrun: float = 0.0
     held_back: str = ""
     no_money: BudgetError | None = None
+
+    def __repr__(self) -> str:
+        """Return in a line what was asked, and what is left."""
+        left = f"{self.left:,} left, {self.under_way:,} under way, {self.parked:,} parked"
+        return f"<{self.extractor}: {self.asked:,} to ask {self.mode}, {left}; {usd(self.spent)}>"
 
     @property
     def submitted(self) -> list[int]:
@@ -268,8 +274,10 @@ class Rounds:
             return True
         return False
 
-    def submit(self, *, agree: Callable[[BatchPlan], None] | None = None, patient: bool) -> Submitted:
+    def submit(self, *, agreed: bool = True, patient: bool) -> Submitted:
         """Submit what waits, and the new items that money and room allow; what holds the rest back is reported.
+
+        A person `agreed` to it before, or is asked.
 
         Raises:
             RemoteError, ConfigurationError: see `batch.submit.run`.
@@ -279,7 +287,7 @@ class Rounds:
         report.held_back, report.no_room, report.short, report.no_money = "", 0, 0, None
         wanted = Selection(self.left(), among=self._among)
         try:
-            sent = submit.run(ws, wanted, agree=agree, patient=patient)
+            sent = submit.run(ws, wanted, agreed=agreed, patient=patient)
         except BudgetError as error:
             report.held_back, report.no_money = error.message, error
             return Submitted()

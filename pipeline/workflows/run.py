@@ -15,7 +15,6 @@ from typing import Any
 
 from pipeline.batch import budget, due
 from pipeline.batch.budget import AT_API
-from pipeline.batch.submit import agreeing
 from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
@@ -112,7 +111,7 @@ class _Due(RunReport):
             going.stop_asking()
         if not (askable and is_cleared) and not going.batches(BatchState.PREPARED, BatchState.SUBMITTING):
             return
-        sent = going.submit(agree=agreeing(ws, announce=lambda _plan: None), patient=True)
+        sent = going.submit(agreed=False, patient=True)
         self.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
         if sent.items:
             self.did.append(f"{sent.items:,} submitted in {_batches(len(done.submitted))}")

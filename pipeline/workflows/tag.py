@@ -16,12 +16,11 @@ from typing import Any
 from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
 from pipeline.batch.ingest import IngestSummary
-from pipeline.batch.prepare import BatchPlan
-from pipeline.batch.submit import agreeing
 from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN, Way
 from pipeline.core.step import Option
+from pipeline.core.text import usd
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers, asks, runs
@@ -33,8 +32,6 @@ from pipeline.workflows.rounds import Report, Rounds
 MODES = ("auto", "batch", "flex", "live")
 SHED = ("wait", "batch", "live")
 LOOK_S = 0.2  # between two looks whether another process has sent a pilot's batch
-
-Announce = Callable[[BatchPlan], None]
 
 
 @dataclass(frozen=True)
@@ -90,10 +87,9 @@ def run(
     ws: OpenWorkspace,
     options: TagOptions,
     *,
-    announce: Callable[[Preflight, str, str], None],
     ingested: Callable[[IngestSummary], None] = lambda _summary: None,
 ) -> Report:
-    """Ask about every item that can be asked; `announce` gets the estimate, mode and reason before anything is spent.
+    """Ask about every item that can be asked; estimate, mode and reason are said before anything is spent.
 
     A backfill is asked about whatever it costs.
 
@@ -117,7 +113,7 @@ def run(
     number = None
     if report.asked or not options.backfill:
         _, cost = estimated.going_out(report.mode)
-        announce(estimated, report.mode, report.reason)
+        _announce(ws, estimated, report)
         _tell_saved(ws)
         is_dear = options.mode == "auto" and estimated.is_dear
         also = f", and so does {Option(mode='live')}" * is_dear
@@ -131,6 +127,15 @@ def run(
         with ws.store.write() as tx:
             runs.end_run(tx, number, why=report.out_of_money or "nobody is left", at=ws.now())
     return report
+
+
+def _announce(ws: OpenWorkspace, estimated: Preflight, report: Report) -> None:
+    """Say what goes out in which way, what it may cost, and why that way."""
+    plan, cost = estimated.going_out(report.mode)
+    said = f"{ws.model.name}: {plan.about(ws.task.words)} {report.mode}, estimated {usd(cost)}"
+    ws.display.say(f"{said}; {report.reason}")
+    for warning in estimated.ways[report.mode].warnings:
+        ws.display.warn(warning)
 
 
 def _tell_saved(ws: OpenWorkspace) -> None:
@@ -159,7 +164,7 @@ def _ended(ws: OpenWorkspace, going: Rounds) -> Report:
 def _choose_mode(estimated: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
     """Return the mode to take and why: the one asked for, else the recommended one, else that of batches under way."""
     if options.backfill:
-        return "batch", "it may take days"
+        return "batch", f"it takes {estimated.batch.likely}"
     if options.mode != "auto":
         return options.mode, f"{Option(mode=options.mode)}"
     if not estimated.plan.items or (is_waiting and estimated.recommended is None):
@@ -262,11 +267,11 @@ def run_first(
     size: int,
     skip: bool,
     limit: int | None = None,
-    announce: Announce | None = None,
+    agreed: bool = True,
 ) -> Report | None:
     """Run a pilot of `size`, and no larger than `limit`, unless one passed before; it must pass before the rest.
 
-    Without an `announce` a person has agreed already.
+    A person `agreed` to it before, or is asked.
 
     Returns None if no pilot was run: `skip` waives it, one passed or was waived before, or no item is left to ask.
 
@@ -281,7 +286,7 @@ def run_first(
         if not (is_any and pilot.why_not(tx, ws.extractor, compulsory=True)):
             return None
     size = min(size, limit or size)
-    report = run_pilot(ws, size=size, seed=None, announce=announce, fewest=pilot.FEWEST)
+    report = run_pilot(ws, size=size, seed=None, agreed=agreed, fewest=pilot.FEWEST)
     report.check()
     return report
 
@@ -291,7 +296,7 @@ def run_pilot(
     *,
     size: int | None,
     seed: int | None,
-    announce: Announce | None,
+    agreed: bool = False,
     fewest: int | None = None,
 ) -> Report:
     """Ask about `size` items drawn by `seed`, wait for them, and judge the answers of this extractor.
@@ -314,7 +319,7 @@ def run_pilot(
         )
     with ws.store.write() as tx:
         begun = runs.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
-    report = _ask_drawn(ws, ids, announce)
+    report = _ask_drawn(ws, ids, agreed=agreed)
     report.drawn, report.asked = begun, len(ids)
     notes = [f"Pilot {begun.number}: {len(ids)} {ws.task.words.many}, seed {begun.seed}."]
     quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes, fewest=fewest)
@@ -328,10 +333,10 @@ def run_pilot(
     return report
 
 
-def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], announce: Announce | None) -> Report:
+def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], *, agreed: bool) -> Report:
     """Go on in rounds until each of the sample is answered or parked, in whichever process's batch it stands."""
     going = Rounds(ws, among=ids, judges=False)
-    going.submit(agree=announce and agreeing(ws, announce=announce), patient=True)
+    going.submit(agreed=agreed, patient=True)
     while True:
         going.advance(wait=True)
         for stopped in _stopping(going, ws):

@@ -7,7 +7,7 @@ budget and quota, and what it cost. So items may be tried that are answered, par
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +18,7 @@ from pipeline.batch.prepare import Selection
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Outcome
 from pipeline.core.step import Option
+from pipeline.core.text import one_line, plural, usd
 from pipeline.engine import access, questions
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.record import Judgement, judge_reply
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 FEW, SIZE = 3, 50  # how many are tried alone, and by two sides
 DRAFT = "draft"  # as a side: what the task's file asks now
-Announce = Callable[[int, float], None]
 
 
 class TryWanted(NamedTuple):
@@ -63,6 +63,8 @@ class TriedItem:
     usage: Usage = NO_USAGE
     cost: float = 0.0
     seconds: float = 0.0
+
+    __repr__ = one_line
 
     @property
     def system(self) -> str:
@@ -140,8 +142,8 @@ class TryReport:
             raise self.stopped
 
 
-def run(ws: OpenWorkspace, wanted: TryWanted, *, announce: Announce) -> TryReport:
-    """Ask about a few items; `announce` gets how many and the estimate (USD) before anything is spent.
+def run(ws: OpenWorkspace, wanted: TryWanted) -> TryReport:
+    """Ask about a few items; how many and the estimate are said before anything is spent.
 
     Raises:
         InputError: there is no such item, none to try, or the estimate was not confirmed; nothing was asked.
@@ -152,18 +154,18 @@ def run(ws: OpenWorkspace, wanted: TryWanted, *, announce: Announce) -> TryRepor
     folder.seal_dead(ws)
     with ws.store.read() as tx:
         ids = _chosen(tx, ws.task, ws.extractor, wanted)
-    report = ask_about(ws, ids, announce=announce)
+    report = ask_about(ws, ids)
     report.draft_of = draft_of
     return report
 
 
-def ask_about(ws: OpenWorkspace, ids: Sequence[str], *, announce: Announce) -> TryReport:
+def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
     """Ask about some items of the task in use, as `run`."""
     trial = _Trial(ws, ids)
     if not trial.tried:
         questions.check_any_items(ws.store, ws.task)
         raise InputError(f"{ws.task.words.all_done}; nothing was asked", hint=f"{Option('item')} tries any of them")
-    _agree([trial], ws, announce)
+    _agree([trial], ws)
     return trial.ask()
 
 
@@ -193,9 +195,10 @@ def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> 
     return pilot.draw_pilot(tx, task, extractor, size=wanted.size, seed=seed)
 
 
-def _agree(trials: "Sequence[_Trial]", ws: OpenWorkspace, announce: Announce) -> None:
-    cost = sum(one.cost for one in trials)
-    announce(sum(len(one.tried) for one in trials), cost)
+def _agree(trials: "Sequence[_Trial]", ws: OpenWorkspace) -> None:
+    cost, words = sum(one.cost for one in trials), ws.task.words
+    asked = plural(sum(len(one.tried) for one in trials), words.one, words.many)
+    ws.display.say(f"{ws.extractor}: {asked}, estimated {usd(cost)}")
     ws.spend(cost, nothing="nothing was asked")
 
 
@@ -312,8 +315,8 @@ class PairReport(NamedTuple):
         return sum(not any(isinstance(side, str) for side in one.said) for one in self.pairs)
 
 
-def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int, announce: Announce) -> PairReport:
-    """Put two sides beside each other on a sample; `announce` is as in `run`.
+def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int) -> PairReport:
+    """Put two sides beside each other on a sample.
 
     Raises:
         InputError: a side is none, there is nothing to try, or it was not confirmed; nothing was asked.
@@ -336,7 +339,7 @@ def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int,
         )
     trials = {at: _Trial(side, list(called)) for at, side in enumerate(sides) if not isinstance(side, str)}
     if trials:
-        _agree(list(trials.values()), ws, announce)
+        _agree(list(trials.values()), ws)
     asked: list[TryReport] = []
     for at, trial in trials.items():
         if not any(one.stopped or one.interrupted for one in asked):
