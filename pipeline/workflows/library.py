@@ -8,17 +8,18 @@ import contextlib
 import json
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
-from functools import partial
+from functools import partial, wraps
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from pipeline.batch.report import BatchSummary, list_batches
 from pipeline.core.declaration import A_co, Declaration
@@ -59,11 +60,33 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 T = TypeVar("T")
+P = ParamSpec("P")
 TaskLike = Declaration[Any] | str | PathLike[str]
 Mode = Literal["auto", "batch", "flex", "live"]
 PEOPLE = "experts"  # the task that is meant where none is named
 PAGE = 1_000  # rows of a list that are read at once
+_stop: ContextVar[Event | None] = ContextVar("stop", default=None)  # what ends the call of this thread
 _asking = threading.Lock()  # what a process holds in the database is signed with its name, whichever thread holds it
+
+
+def _later(method: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return a method that does as another while the event loop goes on; cancelled, its caller waits for its end."""
+
+    @wraps(method)
+    async def later(*given: P.args, **how: P.kwargs) -> T:
+        stop, context = Event(), copy_context()
+        context.run(_stop.set, stop)
+        work = partial(context.run, method, *given, **how)
+        ended = asyncio.get_running_loop().run_in_executor(None, work)
+        try:
+            return await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            stop.set()
+            await asyncio.wait([ended])
+            ended.exception()  # which is not told: the caller is cancelled
+            raise
+
+    return later
 
 
 @dataclass(frozen=True, repr=False)
@@ -190,24 +213,23 @@ class Workspace:
             GateError: a quality gate failed; the answers are stored.
         """
         options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
-        work = partial(_tagged, options=options)
+
+        def work(ws: OpenWorkspace) -> TagReport:
+            if budget is not None:
+                ws.agreed = math.inf  # which its budget bounds
+            report = tag.run(ws, options)
+            live = report.live
+            if live is not None and live.interrupted:
+                raise KeyboardInterrupt
+            stopped = [live.stopped] if live is not None and live.stopped is not None else []
+            for error in (*stopped, *report.errors(ws.task.words)):
+                raise error
+            report.check()
+            return report
+
         return self._run(work, task, items, settings, access=Access.WRITE, alone=True)
 
-    async def tag_async(
-        self,
-        task: TaskLike,
-        mode: Mode = "auto",
-        *,
-        wait: bool = True,
-        budget: float | None = None,
-        limit: int | None = None,
-        items: Any = None,
-        **settings: object,
-    ) -> TagReport:
-        """Do as `tag` while the event loop goes on; to cancel it ends it in order, and it can be called again."""
-        options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
-        work = partial(_tagged, options=options)
-        return await _await_in_thread(self._call(work, task, items, settings, access=Access.WRITE, alone=True))
+    tag_async = _later(tag)  # does as `tag` while the event loop goes on; cancelled, it ends in order
 
     @overload
     def answers(self, task: Declaration[A_co], *, extractor: str | None = None) -> "Answers[A_co]": ...
@@ -327,13 +349,17 @@ class Workspace:
         Raises:
             InputError: there is no index yet, or the task has none; the question or a filter cannot be read.
         """
-        return self._run(_searching(question, k, like, how), task)
+        if bool(question) == bool(like):
+            raise InputError("a search takes a question or like=, one of both", hint='search("who knows water law")')
+        options = search_options(k, **how)
 
-    async def search_async(
-        self, question: str = "", k: int = 10, task: TaskLike = PEOPLE, *, like: str = "", **how: Unpack[SearchWords]
-    ) -> Table[Hit]:
-        """Do as `search` while the event loop goes on."""
-        return await _await_in_thread(self._call(_searching(question, k, like, how), task))
+        def work(ws: OpenWorkspace) -> Table[Hit]:
+            with OpenSearch(ws) as opened:
+                return Table((opened.ask_like(like, options) if like else opened.ask(question, options)).hits)
+
+        return self._run(work, task)
+
+    search_async = _later(search)
 
     def search_many(
         self, questions: Sequence[str], k: int = 10, task: TaskLike = PEOPLE, **how: Unpack[SearchWords]
@@ -369,7 +395,7 @@ class Workspace:
             settings = with_given(settings, {"task": str(Path(task).resolve() if isinstance(task, PathLike) else task)})
         return open_workspace(settings, self.display, access=access, agrees=lambda _question: self.agrees)
 
-    def _call(
+    def _run(
         self,
         work: Callable[[OpenWorkspace], T],
         task: TaskLike = PEOPLE,
@@ -378,8 +404,11 @@ class Workspace:
         *,
         access: Access = Access.READ,
         alone: bool = False,
-    ) -> Callable[[Event], T]:
-        """Return a call that does a piece of work in the opened workspace, `alone` after others of this process."""
+    ) -> T:
+        """Do a piece of work in the opened workspace, `alone` after others of this process.
+
+        Where this thread has an event loop that is done in another thread, for ours are run in it.
+        """
 
         def call(stop: Event) -> T:
             one_by_one = _asking if alone else contextlib.nullcontext()
@@ -387,38 +416,7 @@ class Workspace:
                 ws.stopping, ws.sleep, ws.agrees = stop, partial(_slept, stop), partial(_refuse, ws)
                 return work(ws)
 
-        return call
-
-    def _run(self, work: Callable[[OpenWorkspace], T], *how: Any, **more: Any) -> T:
-        """Do a piece of work, see `_call`; where this thread has an event loop, in another thread."""
-        call = self._call(work, *how, **more)
-        return _run_in_thread(call) if _is_in_loop() else call(Event())
-
-
-def _tagged(ws: OpenWorkspace, *, options: TagOptions) -> TagReport:
-    if options.budget is not None:
-        ws.agreed = math.inf  # its budget bounds what it spends
-    report = tag.run(ws, options)
-    live = report.live
-    if live is not None and live.interrupted:
-        raise KeyboardInterrupt
-    stopped = [live.stopped] if live is not None else []
-    if error := next(filter(None, [*stopped, *report.errors(ws.task.words)]), None):
-        raise error
-    report.check()
-    return report
-
-
-def _searching(question: str, k: int, like: str, how: SearchWords) -> Callable[[OpenWorkspace], Table[Hit]]:
-    if bool(question) == bool(like):
-        raise InputError("a search takes a question or like=, one of both", hint='search("who knows water law")')
-    options = search_options(k, **how)
-
-    def work(ws: OpenWorkspace) -> Table[Hit]:
-        with OpenSearch(ws) as opened:
-            return Table((opened.ask_like(like, options) if like else opened.ask(question, options)).hits)
-
-    return work
+        return _run_in_thread(call) if _is_in_loop() else call(_stop.get() or Event())
 
 
 def _refuse(ws: OpenWorkspace, _question: str) -> bool:
@@ -450,19 +448,6 @@ def _run_in_thread(work: Callable[[Event], T]) -> T:
                 if ended.done():
                     raise
                 stop.set()
-
-
-async def _await_in_thread(work: Callable[[Event], T]) -> T:
-    """Return what a call gives; the caller's event loop goes on meanwhile, and a cancelled caller waits for its end."""
-    stop = Event()
-    ended = asyncio.get_running_loop().run_in_executor(None, work, stop)
-    try:
-        return await asyncio.shield(ended)
-    except asyncio.CancelledError:
-        stop.set()
-        await asyncio.wait([ended])
-        ended.exception()  # which is not told: the caller is cancelled
-        raise
 
 
 def _written(people: Any, folder: Path) -> Path:

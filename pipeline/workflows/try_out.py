@@ -198,7 +198,7 @@ def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> 
 def _agree(trials: "Sequence[_Trial]", ws: OpenWorkspace) -> None:
     cost, words = sum(one.cost for one in trials), ws.task.words
     asked = plural(sum(len(one.tried) for one in trials), words.one, words.many)
-    ws.display.say(f"{ws.extractor}: {asked}, estimated {usd(cost)}")
+    ws.display.say(f"{ws.model.name}: {asked}, estimated {usd(cost)}")
     ws.spend(cost, nothing="nothing was asked")
 
 

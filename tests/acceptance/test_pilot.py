@@ -113,7 +113,7 @@ def test_nothing_is_sent_before_a_pilot_that_passed_and_a_yes(texts: Workspace, 
     assert sent(texts) == first
     assert texts.next() == ["passages-backfill"]
     asks = texts.do("backfill", wait=True, code=2)
-    assert "10 passages in 1 batch, estimated $0.0" in asks.err
+    assert "10 passages batch, estimated $0.0" in asks.err
     assert len(api.creates()) == 1
     done = backfill(texts, wait=True)
     assert (done["left"], done["is_over"], set(sent(texts).values())) == (0, True, {1})

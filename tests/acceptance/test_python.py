@@ -140,6 +140,31 @@ def test_a_task_of_a_file_is_one_for_python_and_for_commands(workspace: Workspac
     assert "findable needs its own package `pipeline`" in script(workspace, "", head="import findable\n", code=1)
 
 
+def test_what_is_returned_is_a_line_and_in_a_notebook_a_table(workspace: Workspace) -> None:
+    """The words of the commands give rows, documents and a file; what others wrote is no mark-up in a notebook."""
+    found = script(
+        workspace,
+        """
+        given = [{"id": n, "text": f"<b>Kettle</b> {n} boils. The lid broke."} for n in range(1, 31)]
+        done = [ws.preflight(declared(), items=given), ws.try_(declared(), 1, items=given)]
+        done += [ws.tag(declared(), "live", items=given), ws.answers("reviews"), *ws.answers("reviews")]
+        rows = ws.rows("reviews", "kettle", state="answered", where="id = 7")
+        done += [ws, rows, ws.status("reviews"), ws.show("7", "reviews"), ws.export("out.csv", "reviews")]
+        done += [ws.parked("reviews"), ws.batches(), *ws.batches(), ws.log(2), done[1].items[0]]
+        assert [row["id"] for row in rows] == [7], rows[:]
+        assert [len(ws.rows("reviews", limit=limit)) for limit in (None, 4)] == [30, 4]
+        assert "<b>" not in ws.rows("reviews")._repr_html_() and "&lt;b&gt;" in ws.rows("reviews")._repr_html_()
+        told = {"longest": max(len(repr(one)) for one in done), "lines": {repr(one).count("\\n") for one in done}}
+        again = refusal(ws.export, "out.csv", "reviews")
+        never = refusal(lambda: list(ws.answers("reviews", extractor="reviews@9")))
+        print(json.dumps([told["longest"], list(told["lines"]), len(open("out.csv").readlines()), again, never]))
+        """,
+    )
+    assert (found[0] < 120, found[1], found[2]) == (True, [0], 31), found
+    assert "is there already" in found[3]
+    assert "no answer of 'reviews@9'" in found[4]
+
+
 def test_people_go_in_and_are_found(workspace: Workspace) -> None:
     """Rows are imported as a file is, tagged, indexed and searched."""
     found = script(
@@ -184,6 +209,7 @@ def test_what_is_wrong_is_told_before_anything_is_asked(workspace: Workspace, ap
             refusal(ws.tag, declared(), items=rows(2), mode="none"),
             refusal(ws.add, [{"username": ""}]),
             refusal(ws.add, 7),
+            refusal(ws.rows, "experts", stat="tagged"),
         ]))
         """,
     )
@@ -192,7 +218,7 @@ def test_what_is_wrong_is_told_before_anything_is_asked(workspace: Workspace, ap
         *("a question or like=", "k is 0", "rank is 'bm25'", "no wheer="),  # before there is a workspace
         *("no such file", "needs a name", "rows are a list of dicts"),
         *("items= goes with a Task", "'text'", "CONFIRM_ABOVE", "limit is 0", "budget is -1", "mode is 'none'"),
-        *("", "next: "),
+        *("", "next: ", "no stat="),
     )
     assert [words in one for words, one in zip(wanted, said, strict=True)] == [True] * len(wanted), said
     assert live_calls(api) == 0
