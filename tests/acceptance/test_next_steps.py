@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 
@@ -92,3 +93,15 @@ def test_what_is_told_to_type_is_on_the_path_or_is_named_in_full(workspace: Work
     )
     words = step(done.stderr)
     assert words[0] == "findable" if path.startswith(os.path.dirname(PYTHON)) else words[1:3] == ["-m", "jobs"]  # noqa: PTH120
+
+
+def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> None:
+    """With a limit of questions more rows than these are answered; with those that were not asked they are all."""
+    alike = "Boils fast and the handle stays cool all day."
+    rows = [f"{at},{alike if at % 2 else f'Text number {at} about a kettle and its handle.'}" for at in range(12)]
+    file = workspace.put("kettles.csv", "\n".join(["id,text", *rows, ""]))
+    workspace.do("ask", file, q="Praise?", name="kettles")
+    said = workspace.do("tag", task="kettles", mode="live", limit=4).out
+    counts = {word: int(count) for count, word in re.findall(r"(\d+) (answered|skipped|left)", said)}
+    assert counts["answered"] > 4
+    assert sum(counts.values()) == 12

@@ -195,6 +195,7 @@ def test_make_hands_on_what_is_typed_and_takes_nothing_else(workspace: Workspace
     assert (done.returncode, done.stdout) == (2, "")
     assert "unknown LIMTI; did you mean LIMIT?; nothing was done" in done.stderr
     assert "BATCH= is not of `make search`; nothing was done" in make(workspace, "search", "Q=law", "BATCH=1").stderr
+    assert "unknown q; did you mean Q?; nothing was done" in make(workspace, "search", "q=law").stderr
     question = "a \"b\" 'c' ; touch $$HOME/x `id` #d"
     said = make(workspace, "search", f"Q={question}", f"DATA={workspace.data}", HOME=str(workspace.home)).stderr
     assert f"next: `make import DATA={workspace.data}" in said
