@@ -10,7 +10,7 @@ class ItemFilter(NamedTuple):
 
     `where` is a condition on their columns and on the fields of their answers, as `pipeline.core.where` reads it.
 
-    None is any. `extractor` is a version, or one with its model behind a slash.
+    None is any. `extractor` is a version, or one with its model behind a slash. With `ids` only these.
     """
 
     words: Sequence[str] = ()
@@ -20,6 +20,7 @@ class ItemFilter(NamedTuple):
     min_score: float | None = None
     max_score: float | None = None
     where: str = ""
+    ids: Sequence[str] = ()
 
 
 class ItemsWanted(NamedTuple):
@@ -65,16 +66,26 @@ class ItemsPage(NamedTuple):
         return {"items": items, "after": self.after}
 
 
+class FieldCount(NamedTuple):
+    """How many items have a value of a field of their answers, or one of a range; `where` shows these alone."""
+
+    value: str
+    items: int
+    where: str
+
+
 class ItemCounts(NamedTuple):
     """How many items there are as they are wanted, of each state, and of each of the most common tags and versions.
 
-    These are None where the items have none, or are too many to be counted so.
+    These are None where the items have none, or are too many to be counted so. `fields` are those of answers whose
+    values could be counted.
     """
 
     total: int
     states: Mapping[str, int]
     tags: Mapping[str, int] | None
     versions: Mapping[str, int] | None
+    fields: Mapping[str, Sequence[FieldCount]] = {}
 
     @property
     def document(self) -> dict[str, Any]:
