@@ -302,7 +302,8 @@ class Grid:
             for (cell,) in streamed(tx, cells, page=_PAGE):
                 tally.update(set(facet.words(cell)))
             told.append(dict(sorted(tally.items(), key=lambda one: (-one[1], one[0]))[:_MOST]))
-        return ItemCounts(states.pop("total"), states, *told)
+        tags, versions = told
+        return ItemCounts(states.pop("total"), states, tags, versions)
 
     def _order(self, sort: str | None) -> list[ColumnElement[Any]]:
         """Return what rows are sorted by; the last is each row's own."""
