@@ -9,7 +9,7 @@ from tests.outside.answers import Json
 from tests.outside.server import serving
 
 GATE_FAILED = 6
-FEWEST, MOST = 20, 14  # passages from which on lists are judged, and concepts of a full one (docs/quality.md)
+FEWEST, MOST = 20, 14  # passages from which on lists are judged, and concepts of a full one (docs/subjects.md)
 QUOTE = "Old <b>bees</b> keep longer"
 
 

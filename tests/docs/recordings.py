@@ -1,19 +1,19 @@
 """The recordings in README.md and docs/: each block of `$ make …` holds what these commands print on a terminal.
 
 `python -m tests.docs.recordings` (of `make docs`) runs them again and writes the blocks in which more than times and
-remote names differ. The commands are those in the blocks, run in the order of the pages, in one empty folder on the
-local engine; there are the sample people, the demo, the sample under a German header, and what is in examples/.
+remote names differ. Each page has an empty folder of its own, and runs on the local engine; there are the sample people,
+and what the page's blocks of `cat > file` make. A line that is not of make is run by a shell.
 """
 
 import contextlib
-import csv
 import io
 import os
 import re
 import shlex
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from unittest import mock
 
@@ -22,18 +22,14 @@ import click
 from jobs import output
 from jobs.cli import main
 from jobs.variables import GIVEN
+from pipeline.engine.task_file import look_again
 from tests.lab import ROOT
 from tests.progress import NullProgress
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 DEMO = "make demo"
-_BLOCK = re.compile(r"(?<=```text\n)\$ .*?(?=```)", re.DOTALL)
+_BLOCK = re.compile(r"(?<=```sh\n)cat >>? .*?(?=```)|(?<=```text\n)\$ .*?(?=```)", re.DOTALL)
 _SAMPLE = ROOT / "data" / "sample"
-_REVIEWS = ROOT / "examples" / "reviews" / "reviews.csv"
-_GERMAN = (
-    *("Benutzername", "Vorname", "Nachname", "Berufsbezeichnung", "Firma", "Über mich", "Stundensatz", "Währung"),
-    *("Profil-URL", "Profil-URL mit UTM", "Kategorie"),
-)
 HOME = "/home/me"  # what the pages say in the place of the folder
 _OURS = ("FINDABLE_", "GEMINI_", "GOOGLE_")
 _TERMINAL = {"COLUMNS": "120", "TERM": "xterm"}
@@ -42,7 +38,8 @@ _DIFFERING = {  # from run to run
     r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?": "(time)",
     r"\b\d\d:\d\d:\d\d\b": "(time)",
     r"-\d{8}T\d{6}Z-\w+": "-(time)",
-    r"\b(in|took) (\d+(\.\d+)? (ms|s)|a second)\b": "(duration)",
+    r"\d{4}-\d\d-\d\dT[\d:.+]+": "(time)",
+    r"\b(in|took|about) (\d+(\.\d+)? (ms|s)|a second|an unknown time)(?!\w)": "(duration)",
     r"\d[\d,.]*/s\b": "(rate)",
 }
 
@@ -65,18 +62,20 @@ class _Terminal(io.TextIOWrapper):
         return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
-def record() -> tuple[str, dict[Path, str]]:
-    """Run what the pages show; return what the demo printed, and each page as it should be.
+def record() -> dict[Path, str]:
+    """Run what the pages show; return each page as it should be.
 
     Raises:
-        AssertionError: a command failed.
+        AssertionError: a command of make failed.
+        subprocess.CalledProcessError: another one did.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    environ = mock.patch.dict(os.environ, kept, clear=True)
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), environ:
-        _put_sample()
-        demo = _ran(DEMO, GEMINI_API_KEY="not-to-be-used")
-        return demo, {page: _BLOCK.sub(_recorded, page.read_text(encoding="utf-8")) for page in PAGES}
+    return {page: _page(page) for page in PAGES if _BLOCK.search(page.read_text(encoding="utf-8"))}
+
+
+def demo() -> str:
+    """Run the demo with a key in the environment, which it does not use; return what it printed."""
+    with _folder():
+        return _ran(DEMO, GEMINI_API_KEY="not-to-be-used")
 
 
 def steady(text: str) -> str:
@@ -86,22 +85,36 @@ def steady(text: str) -> str:
     return text
 
 
-def _put_sample() -> None:
-    """Put the sample people into this folder, as they stand in the repository and as `leute.csv`; reviews; photos."""
-    Path("data").mkdir()
-    Path("data/sample").symlink_to(_SAMPLE)
-    shutil.copy(_REVIEWS, "reviews.csv")
-    shutil.copytree(_SAMPLE / "photos", "photos")
-    with (_SAMPLE / "experts.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))[1:]
-    with Path("leute.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, delimiter=";").writerows([_GERMAN, *rows])
+@contextlib.contextmanager
+def _folder() -> Iterator[None]:
+    """Work in an empty folder that has the sample, without settings in the environment."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    environ = mock.patch.dict(os.environ, kept, clear=True)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), environ:
+        Path("data").mkdir()
+        Path("data/sample").symlink_to(_SAMPLE)
+        shutil.copytree(_SAMPLE / "photos", "photos")
+        yield
+
+
+def _page(page: Path) -> str:
+    """Return a page with what its commands print now."""
+    with _folder():
+        return _BLOCK.sub(_recorded, page.read_text(encoding="utf-8"))
 
 
 def _recorded(block: re.Match[str]) -> str:
-    """Return a block with what its commands print now."""
+    """Return a block with what its commands print now; one that makes a file as it is."""
+    if not block[0].startswith("$ "):
+        _shell(block[0])
+        return block[0]
     typed = re.findall(r"^\$ (.*)", block[0], re.MULTILINE)
-    return "\n".join(f"$ {line}\n{_ran(line)}" for line in typed)
+    return "\n".join(f"$ {line}\n{_ran(line) if line.startswith('make ') else _shell(line)}" for line in typed)
+
+
+def _shell(text: str) -> str:
+    """Run lines by the shell; return what they print."""
+    return subprocess.run(["sh", "-ec", text], check=True, capture_output=True, text=True).stdout
 
 
 def _ran(line: str, **environ: str) -> str:
@@ -112,6 +125,7 @@ def _ran(line: str, **environ: str) -> str:
     """
     _, target, *words = shlex.split(line)
     values = dict(word.split("=", 1) for word in words)
+    look_again()  # at files that the lines before may have changed
     shown = _Terminal()
     with (
         mock.patch.dict(os.environ, environ | _environment(target, values)),
@@ -133,7 +147,7 @@ def _environment(target: str, values: Mapping[str, str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for page, text in record()[1].items():
+    for page, text in record().items():
         if steady(text) != steady(page.read_text(encoding="utf-8")):
             page.write_text(text, encoding="utf-8")
             click.echo(f"recorded {page.relative_to(ROOT)}", err=True)

@@ -1,4 +1,4 @@
-"""What the page on quality says of the gates is what the code holds."""
+"""What the page on what ships says of the gates is what the code holds."""
 
 import re
 from importlib import import_module
@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab import ROOT, Workspace
 
-PAGE = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "subjects.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("task", ["experts", "passages"])
@@ -17,7 +17,7 @@ def test_every_gate_stands_on_the_page_with_its_bounds(workspace: Workspace, tas
     with workspace.open() as ws, ws.store.read() as tx:
         found = {one.name: one.wanted for one in import_module(ws.task.measured_by).measure(tx, ws.task, None).gates}
     heading = {"experts": "people", "passages": "passages"}[task]
-    part = PAGE.split(f"## The gates of {heading}")[1].split("\n## ")[0]
+    part = PAGE.split(f"### The gates of {heading}")[1].split("\n### ")[0]
     told = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", part, re.MULTILINE))
     assert told == found
 
