@@ -1,8 +1,8 @@
 """The recordings in README.md and docs/: each block of `$ make …` holds what these commands print on a terminal.
 
 `python -m tests.docs.recordings` (of `make docs`) runs them again and writes the blocks in which more than times and
-remote names differ. Each page has an empty folder of its own, and runs on the local engine; there are the sample people,
-and what the page's blocks of `cat > file` make. A line that is not of make is run by a shell.
+remote names differ. Each page has an empty folder of its own, and runs on the local engine; there is the sample, and
+what the page's blocks of `cat > file` make. A line that is not of make is run by a shell.
 """
 
 import contextlib
