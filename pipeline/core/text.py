@@ -125,12 +125,12 @@ _FORMULA = re.compile(
     r"[\t\r\n]|[\s\x00-\x1f\u200b-\u200f\u2060\ufeff]*"
     r"[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212\u207a\u207b\u207c]"
 )
-_SIGNED = re.compile(r"[+-][0-9]+(?:[.,][0-9]+)*")
+_SIGNED = re.compile(r"[+-][0-9]+(?:[.,][0-9]+)*|-")
 _MARKED = re.compile(rf"'+(?:{_FORMULA.pattern})")
 
 
 def neutralize_formula(text: str) -> str:
-    """Return a cell's text as it may stand in a CSV file; a plain number, which no program runs, stands as it is."""
+    """Return a cell's text as it may stand in a CSV file; a number or a lone dash, which no program runs, as it is."""
     is_run = (_FORMULA.match(text) or _MARKED.match(text)) and not _SIGNED.fullmatch(text)
     return f"'{text}" if is_run else text
 

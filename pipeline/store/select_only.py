@@ -59,7 +59,9 @@ class _Clock:
             said = f"the query gave no row for {self.timeout_s:g} s and was broken off; nothing was written"
             return InputError(said, hint="make it quicker, such as by an index")
         words = getattr(getattr(error, "diag", None), "message_primary", None) or first_line(error)
-        return InputError(f"the database refuses the query: {words}; nothing was written", hint="a query may only read")
+        is_name = "no such" in words or "does not exist" in words
+        hint = "check its tables and columns, and which database it asks" if is_name else "a query may only read"
+        return InputError(f"the database refuses the query: {words}; nothing was written", hint=hint)
 
 
 def _rows(cursor: Any, size: int, limits: Callable[[], AbstractContextManager[None]]) -> Iterator[Sequence[Any]]:

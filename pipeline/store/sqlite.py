@@ -125,6 +125,8 @@ class SqliteFile:
                 f"another program has held {self.path} for more than {patience_s:g} s; nothing was changed",
                 hint="try again",
             )
+        if "unable to open" in words and not self.path.exists():
+            return ConfigurationError(f"{self.path} is not there; nothing was changed", hint="check the path")
         if "unable to open" in words or "readonly" in words or "full" in words or "disk I/O" in words:
             return ConfigurationError(
                 f"{self.path}: {words}; nothing was changed", hint="check the disk and its permissions"

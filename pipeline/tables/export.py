@@ -57,9 +57,14 @@ def csv(rows: Iterable[Sequence[str | float]], header: Iterable[str]) -> Iterato
 
 
 def cell(value: Any, *, texts: bool) -> str | float:
-    """Return a value as a cell of CSV: numbers as they are, for they are no formulas; a list of `texts` in one cell."""
+    """Return a value as a cell of CSV: numbers as they are, for they are no formulas; a list of `texts` in one cell.
+
+    A quotation is its text: who wants its place too takes JSON, or `ROWS=`.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
+    if isinstance(value, dict) and {"quote", "start", "end"} <= value.keys() <= {"quote", "start", "end", "likeness"}:
+        return str(value["quote"])
     return "; ".join(value) if texts and isinstance(value, list) else _words_of(value)
 
 

@@ -190,6 +190,8 @@ class SourceFile:
         at = next((number for number, line in enumerate(lines) if line not in _BEFORE_HEADER), -1)
         if at < 0:
             raise self._refused(" is empty")
+        if head[at].startswith("SQLite format 3"):
+            raise self._refused(" is an SQLite database", hint=f"a SELECT with {Option(source='sqlite:///…')} reads it")
         if "\0" in head[at] or BAD_TEXT.search(head[at]):
             raise self._refused(" is no text: save a spreadsheet as .xlsx or CSV first")
         found = {one: _names_in(head[at:], one) for one in _DELIMITERS}

@@ -124,6 +124,8 @@ def other_database(source: str, folder: Path) -> Iterator[Store]:
         said = f"source= names {source}, which is neither in the environment nor in .env; nothing was asked"
         raise InputError(said, hint=f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env")
     scheme, is_file, place = address.partition(":///")
+    if (folder / address).is_file():
+        raise InputError(f"source= names a file, {address}, and not its address", hint=f"it is sqlite:///{address}")
     if is_file and scheme == "sqlite":
         address = f"sqlite:///{(folder / place).resolve()}"
     try:

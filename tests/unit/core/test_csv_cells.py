@@ -14,7 +14,7 @@ from pipeline.core import text as core_text
 @pytest.mark.parametrize(
     "text",
     [
-        *("=1+1", "+1+1", "+1 2", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n@x", "  =1", "-", "'=1", "''@x", "'\t=1"),
+        *("=1+1", "+1+1", "+1 2", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n@x", "  =1", "--", "'=1", "''@x", "'\t=1"),
         *(
             "\uff1d1+1",
             "\uff0b1",
@@ -44,5 +44,5 @@ def test_every_line_is_one_record_that_reads_back(cells: list[str]) -> None:
     assert not any(
         cell.lstrip("\u200b\ufeff\x00 \u3000")[:1] in tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
         for cell in rows[0]
-        if not re.fullmatch(r"[+-][0-9]+([.,][0-9]+)*", cell)  # a number, which is nothing to be run
+        if not re.fullmatch(r"[+-][0-9]+([.,][0-9]+)*|-", cell)  # a number or a dash, which is nothing to be run
     )
