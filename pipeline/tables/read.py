@@ -348,11 +348,11 @@ def parse_json(text: str) -> object:
         return json.loads(text) if _LONG_NUMBER.search(text) else value
     except RecursionError:
         raise ValueError("no JSON: nested too deeply") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         if bad := BAD_TEXT.search(text):
             raise ValueError(f"not UTF-8, from byte {len(text[: bad.start()].encode()) + 1} on") from None
-        half = _half_in(text) is not None
-        raise ValueError("holds half a character (a lone surrogate)" if half else f"no JSON: {error}") from None
+        said = f"no JSON: {error.msg}, at character {error.pos + 1}"
+        raise ValueError(said if _half_in(text) is None else "holds half a character (a lone surrogate)") from None
 
 
 def _half_in(text: str) -> str | None:
