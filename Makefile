@@ -66,6 +66,8 @@ COMMANDS := $(shell sed -n 's/^    "\([a-z-]*\)": .*/\1/p' jobs/commands.py)
 .PHONY: $(COMMANDS)
 $(COMMANDS): setup
 	@$(RUN) $@ $(if $(filter-out 0,$(HELP)),--help)
+.DEFAULT: # a word that is no target: the commands say which is near
+	@$(RUN) $@
 
 # for developers: what stands below needs more than running does
 

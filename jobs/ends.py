@@ -16,7 +16,7 @@ from typing import NoReturn
 import click
 
 from jobs.output import Terminal, has_printed_json, print_json
-from jobs.variables import program, read_settings
+from jobs.variables import GIVEN, program, read_settings
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import KEY_NAMES, PREFIX
 from pipeline.core.step import Option
@@ -144,9 +144,11 @@ def _os_words(error: OSError | MemoryError) -> tuple[str, str]:
 
 
 def _help_of(error: click.UsageError) -> str:
+    by_make = GIVEN in os.environ
     if error.ctx is None or error.ctx.parent is None:
-        return f"`{program()} --help` lists the commands"
-    return f"`{program()} {error.ctx.info_name} --help` lists what it takes"
+        return f"`{'make help ALL=1' if by_make else f'{program()} --help'}` lists the commands"
+    name = error.ctx.info_name
+    return f"`{f'make {name} HELP=1' if by_make else f'{program()} {name} --help'}` lists what it takes"
 
 
 def _fail(message: str, hint: str, code: int, *, debug: bool, as_json: bool) -> NoReturn:

@@ -118,7 +118,9 @@ def named(name: str, items: str, *, sheet: str = "", source: str = "") -> NewTas
         said = f"{Option('source')} holds a password, which would stand in the task's file; nothing was written"
         raise InputError(said, hint=f"write TABLE_URL=… with it into .env, and {Option(source='$TABLE_URL')}")
     if (source and not is_query(items)) or (sheet and is_query(items)):
-        said = f"{Option('source' if source else 'sheet')} needs {'a query' if source else 'a file'}; nothing was written"
+        said = (
+            f"{Option('source' if source else 'sheet')} needs {'a query' if source else 'a file'}; nothing was written"
+        )
         raise InputError(said, hint=f"{Option('from')} names a file, or is a query that begins with SELECT or WITH")
     return NewTask(name, items, None if is_query(items) else ItemsFile(Path(items), sheet), source)
 

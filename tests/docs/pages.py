@@ -2,19 +2,14 @@
 
 from collections import defaultdict
 from dataclasses import fields
-from datetime import date
 from textwrap import fill
 
 import click
 
 from jobs.commands import COMMANDS, Command
-from pipeline.batch.service import FLEX_CALL_S, MOST
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, with_unit
-from pipeline.core.states import BATCH_MOVES, REMOTE_STATES, Way
-from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
+from pipeline.core.states import BATCH_MOVES
 from pipeline.experts.task import index_entry
-from pipeline.gemini import models
-from pipeline.workflows.preflight import CALL_S, ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT
 
 _STATES = {
@@ -26,13 +21,6 @@ _STATES = {
     "ingested": "every request is accounted for",
     "failed": "over without a result; its items were let go",
 }
-
-
-def placeholders() -> str:
-    """Return the list of what is read as an empty field."""
-    but = ", ".join(f"`{word}`" for word in sorted(PLACEHOLDERS_BUT_IN_NAMES))
-    listed = ", ".join(f"`{word}`" for word in sorted(PLACEHOLDERS))
-    return _filled(f"{listed}. In a first or last name {but} stay: people are called so.")
 
 
 def example(name: str) -> str:
@@ -92,35 +80,6 @@ def moves() -> str:
     return "\n".join(f"- *{old}*: {_STATES[old]}{moves_to[old]}" for old in BATCH_MOVES)
 
 
-def remote_states() -> str:
-    """Return the API's words for a batch by what they are for us."""
-    words = {ours: [one for one in REMOTE_STATES if REMOTE_STATES[one] == ours] for ours in REMOTE_STATES.values()}
-    return "\n".join(f"- {ours}: {', '.join(theirs)}" for ours, theirs in words.items())
-
-
 def metadata() -> str:
     """Return the keys of an entry of metadata.json."""
     return ", ".join(f"`{key}`" for key in index_entry(defaultdict(lambda: None)).metadata)
-
-
-def modes() -> str:
-    """Return what asking about some numbers of people costs and takes by each way."""
-    head = "| people | batch, flex | live | flex takes | live takes | live in the free tier | fits |\n"
-    head += "| ---: | ---: | ---: | --- | --- | --- | --- |\n"
-    return head + "\n".join(map(_modes, (50, 500, 1384, 3000, 10_000, 100_000)))
-
-
-def _modes(people: int) -> str:
-    """Return the ways for a number of people, before anything was measured, twelve hours before the day ends."""
-    day = date(2026, 11, 20)
-    model = models.find_model(Settings.model, kind="generate", today=day)
-    used = models.Usage(prompt=people * 319, answer=people * 22)
-    half, full = (models.usage_cost(model, used, way.tier, on=day) for way in (Way.BATCH, Way.LIVE))
-    flex, live, free = (
-        live_seconds(people, used.prompt, limits=model.limits(tier), used_today=0, until_reset_s=12 * 3600, rate=rate)
-        for tier, rate in (("1", MOST / FLEX_CALL_S), ("1", MOST / CALL_S), ("free", 5 / CALL_S))
-    )
-    costs = {"batch": (half, 86_400.0), "flex": (half, flex), "live": (full, live)}
-    fits = recommend({name: ModeEstimate(cost=one, seconds=s) for name, (one, s) in costs.items()}, items=people)[0]
-    times = " | ".join(map(format_duration, (flex, live, free)))
-    return f"| {people:,} | ${half:,.3f} | ${full:,.3f} | {times} | {fits} |"
