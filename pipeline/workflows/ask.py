@@ -112,7 +112,7 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce) -> 
     if name:
         new_task.check_unused(ws.store, name)
     draft = new_task.drafted(ws.store, asking.new, path)
-    _check_text(draft, asking.fields)
+    _check_text(draft, asking)
     for note in draft.guess.notes:
         ws.display.say(note)
     text = new_task.task_text(draft, question=asking.question, fields=asking.fields)
@@ -136,14 +136,19 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int, announce: Announce) -> 
     return AskReport(draft, is_kept, names, task.total, tried, _for_all(beside, task.total, tried))
 
 
-def _check_text(draft: TaskDraft, fields: Sequence[AnswerField]) -> None:
+def _check_text(draft: TaskDraft, asking: Asking) -> None:
     """Pass where there is a text to ask about, or an image where nothing of a text is to be quoted."""
-    guess, quotes = draft.guess, any(one.kind == "quote" for one in fields)
+    guess, quotes = draft.guess, any(one.kind == "quote" for one in asking.fields)
     if not (guess.can_be_quoted or (guess.images and (guess.text or not quotes))):
+        if next(iter(draft.rows), None) is None:
+            raise InputError(f"{draft.what} has no rows below its header; nothing was asked", hint="give it rows")
         there = excerpt(", ".join(draft.rows.columns))
         what = "a text to quote" if guess.images else "a text to ask about"
         said = f"{draft.what} has no column that holds {what}; nothing was asked. Found: {there}"
-        raise InputError(said, hint=f"`{Step('new-task')}` writes a file in which `prompt=` names any columns")
+        new = asking.new
+        given = {"name": new_task.name_for(new.items), "from": new.items, "source": new.source}
+        writes = Step("new-task", **{name: value for name, value in given.items() if value})
+        raise InputError(said, hint=f"`{writes}` writes a file in which `prompt=` names any columns")
 
 
 def _for_all(ws: OpenWorkspace, rows: int, tried: TryReport) -> Preflight | None:
