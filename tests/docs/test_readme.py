@@ -16,9 +16,9 @@ SAMPLE = ROOT / "data" / "sample"
 PEOPLE = 12
 
 
-def block(number: int) -> list[list[str]]:
-    """Return the commands of the README's n-th shell block, as words, comments left out."""
-    found = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[number]
+def block(start: str) -> list[list[str]]:
+    """Return the commands of the README's shell block that begins so, as words, comments left out."""
+    (found,) = re.findall(rf"```sh\n({start}.*?)```", README, re.DOTALL)
     return [words for line in found.splitlines() if (words := shlex.split(line, comments=True))]
 
 
@@ -39,34 +39,25 @@ def _local(tmp_path: Path) -> Workspace:
 
 
 def test_every_recording_is_what_its_commands_print() -> None:
-    """In all pages; the first are of the demo, which finds who it should, with a key in the environment, too."""
-    demo, recorded_pages = recordings.record()
-    for page, now in recorded_pages.items():
+    """In all pages, each from a folder that has what the page says is there."""
+    for page, now in recordings.record().items():
         assert recordings.steady(now) == recordings.steady(page.read_text(encoding="utf-8")), "run make docs"
-    recorded = re.findall(r"^\$ make ([a-z-]+)", README, re.MULTILINE)
-    of_people = ["search", "import", "tag", "index", "search"]
-    assert recorded == [*of_people, "ask", "tag", "export", "import-images", "tag"]
-    (first, second), shown = block(1), re.findall(r"^\$ (make .*)", README, re.MULTILINE)
-    assert (" ".join(first), second) == (recordings.DEMO, shlex.split(shown[0]))
+
+
+def test_the_demo_finds_who_it_should() -> None:
+    """With a key in the environment, too; each line that it shows can be typed."""
+    demo = recordings.demo()
     typed = [line for line in demo.splitlines() if line.startswith("$ ")]
     assert [line for line in typed if not (line.startswith("$ make ") and line.endswith(" DATA=data/demo"))] == []
     assert [line.split()[2] for line in typed].count("search") == 3
     hits = [line for line in demo.splitlines() if re.match(r" *1\s{2,}", line)]
-    assert all(name in hit for name, hit in zip(["Templeford", "boats-1", "Hallibrook"], hits, strict=True))
-
-
-def test_the_first_two_lines_run(local: Workspace) -> None:
-    """A table that is there is asked about, and the task that is kept is asked by the commands of tasks."""
-    Path("reviews.csv").write_bytes((ROOT / "examples" / "reviews" / "reviews.csv").read_bytes())
-    for words in block(0):
-        assert "5 of 20 rows asked" in make(local, *words[1:])
-    assert "1 row tried" in make(local, "try", "TASK=reviews", "N=1")
+    assert all(name in hit for name, hit in zip(["Morrowdale", "boats-1", "Hallibrook"], hits, strict=True))
 
 
 @pytest.mark.full
 def test_the_everyday_loop_runs(local: Workspace) -> None:
-    """An import, then each command of the everyday loop, ends well on sample people, in the order of the README."""
-    for words in (*block(2), *block(3)):
+    """Each command of the everyday loop ends well on sample people, in the order of the README."""
+    for words in block("export GEMINI_API_KEY"):
         if words[0] == "make" and words[1] != "web":  # which goes on until it is interrupted
             make(local, *words[1:])
     experts = json.loads(make(local, "status", "JSON=1"))["experts"]
@@ -75,14 +66,25 @@ def test_the_everyday_loop_runs(local: Workspace) -> None:
     assert {"rank", "username", "score", "similarity", "name", "job_title", "tags", "snippet"} <= set(found[0])
 
 
-@pytest.mark.full
-def test_asking_now_runs(local: Workspace) -> None:
-    """Each command of the part on calls and batches ends well on sample people, and everyone is tagged."""
-    make(local, "import", "EXPERTS=people.csv")
-    for words in block(4):
-        make(local, *words[1:], *(["WAIT=1"] if words[1] == "tag" else []))
-    experts = json.loads(make(local, "status", "JSON=1"))["experts"]
-    assert experts["tagged"] + experts["no_bio"] == experts["total"] == PEOPLE
+def test_every_link_leads_somewhere() -> None:
+    """To a file that is there and, of a page, to a heading or an anchor in it."""
+    lost = []
+    for page in recordings.PAGES:
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            name, _, anchor = link.partition("#")
+            there = (page.parent / name).resolve() if name else page
+            if not link.startswith("https://") and not (there.exists() and (not anchor or anchor in anchors(there))):
+                lost.append((page.name, link))
+    assert lost == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what can stand behind the # of a page's address."""
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return made | set(re.findall(r'<a id="([^"]+)"', text))
 
 
 def test_every_target_has_help_and_is_documented() -> None:
