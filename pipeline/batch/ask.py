@@ -79,6 +79,7 @@ class LiveReport:
     at_once: int = 1
     run: int | None = None  # the number of the first batch that was ingested
     replies: int = 0  # that came, and rows that were given up
+    why_not: str = ""  # nothing was asked
 
     @property
     def done(self) -> int:

@@ -5,6 +5,7 @@ threads, or processes, never ask about one item at once: its claim is an INSERT.
 """
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,20 +37,29 @@ def prepare_alone(
     return Preparation(ws, Selection(among=ids), NoProgress(), way=way, is_alone=True).take(tx)
 
 
-def ask_alone(ws: OpenWorkspace, ids: Sequence[str]) -> LiveReport:
+def ask_alone(
+    ws: OpenWorkspace,
+    ids: Sequence[str],
+    *,
+    way: Way = Way.LIVE,
+    patience_s: float = PATIENCE_S,
+    deadline_s: float = math.inf,
+) -> LiveReport:
     """Ask about some items in one batch by itself; those that cannot be asked now are passed over.
 
-    What keeps the service from answering stands in the report and is not raised; an interrupt is.
+    What keeps the service from answering stands in the report and is not raised; an interrupt is. See `ask_prepared`
+    for `patience_s` and `deadline_s`.
     """
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is claimed
     with contextlib.suppress(StateConflictError):
         with ws.store.write() as tx:
-            made = prepare_alone(ws, tx, ids)
-        if isinstance(made, Prepared):
-            report = ask.ask_prepared(ws, made, patience_s=PATIENCE_S)
-            if report.interrupted:
-                raise KeyboardInterrupt
-            return report
+            made = prepare_alone(ws, tx, ids, way=way)
+        if not isinstance(made, Prepared):
+            return LiveReport(why_not=made.value)
+        report = ask.ask_prepared(ws, made, patience_s=patience_s, deadline_s=deadline_s)
+        if report.interrupted:
+            raise KeyboardInterrupt
+        return report
     return LiveReport()
 
 

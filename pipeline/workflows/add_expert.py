@@ -1,6 +1,6 @@
-"""Add new people one at a time, each tagged at once by a batch of one that we ask; untagged ones go out later.
+"""Add new people one at a time, each tagged at once by a call of its own; untagged ones go out later.
 
-The row and its claim are written in one transaction, so a batch that is prepared meanwhile skips the person.
+Each is due from the transaction on that stores the row: where the process dies, the next command asks about them.
 """
 
 from collections import Counter
@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.batch import ask, due
-from pipeline.batch.prepare import Prepared
+from pipeline.batch import due
+from pipeline.batch.ask import LiveReport
 from pipeline.core.errors import InputError, TakenError
 from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE_S = 5.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
+DUE = "saved, and not asked about yet"
 ANSWERED_S = 6.5  # ours: after so many the person is told how it stands, tagged or not; the promise is eight
 
 
@@ -89,17 +90,32 @@ def run(
     added: list[AddedExpert] = []
     down = ""
     for person in people:
-        problem, took_s, began = "", None, ws.monotonic()
-        made = _insert(ws, person, way, down=down)
-        if isinstance(made, Prepared):
+        problem, took_s, began = f"not asked, because {down}" if down else "", None, ws.monotonic()
+        with ws.store.write() as tx:
+            key = _inserted(ws, tx, person, reason=down or DUE)
+        if _has_bio(person) and not down:
             on_tagging(person.username)
-            problem, is_down = _tag(ws, person.username, made)
+            asked = _asked(ws, person.username, key, way)
+            problem = asked.stopped.message if asked.stopped else next((why for _, why in asked.samples), "")
+            down = problem if asked.stopped or asked.is_down else ""
             took_s = ws.monotonic() - began
-            down = problem if is_down else ""
-        elif made:
-            problem = f"not asked, because {made}"
         added.append(_added(ws.store, ws.task.name, person.username, problem=problem, took_s=took_s))
     return added
+
+
+def _asked(ws: OpenWorkspace, username: str, key: str, way: Way) -> LiveReport:
+    """Ask about one who is due; where that cannot be now, say why, and keep it."""
+    try:
+        asked = due.ask_alone(ws, [key], way=way, patience_s=PATIENCE_S, deadline_s=ANSWERED_S)
+    except KeyboardInterrupt:
+        tags = _added(ws.store, ws.task.name, username, problem="", took_s=None).tags
+        ws.display.warn(f"{username} is saved {'with' if tags else 'without'} tags; no later person was added")
+        raise
+    if asked.why_not:
+        asked.samples.append((key, f"not asked, because {asked.why_not}"))
+        with ws.store.write() as tx:
+            asks.note_due(tx, ws.task.name, ws.extractor, key, reason=asked.why_not, at=ws.now())
+    return asked
 
 
 def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience_s: float | None = None) -> SavedExpert:
@@ -119,10 +135,7 @@ def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience
         ws.client  # noqa: B018 - a missing configuration is raised before the person is added
         _check_fits(person, ws.model.input_limit)
     with ws.store.write(patience_s=patience_s) as tx:
-        key = _inserted(tx, person)
-        if is_due:
-            asks.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
-        workspace.touch_revision(tx, ws.task.name)
+        key = _inserted(ws, tx, person, reason=reason)
         score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
     return SavedExpert(person.username, key, score, is_due, tuple(notes))
 
@@ -178,40 +191,18 @@ def _added(store: Store, task_name: str, username: str, *, problem: str, took_s:
     return AddedExpert(username, name, list_of(row["tags"]) or [], score, problem, took_s, parked)
 
 
-def _insert(ws: OpenWorkspace, person: Person, way: Way, *, down: str) -> Prepared | str:
-    """Store a person and a batch about them, which is returned; else why they are due, where there is a bio."""
-    with ws.store.write() as tx:
-        key = _inserted(tx, person)
-        workspace.touch_revision(tx, ws.task.name)
-        if not _has_bio(person):
-            return ""
-        made = None if down else due.prepare_alone(ws, tx, [key], way=way)
-        if isinstance(made, Prepared):
-            return made
-        why = down or (made.value if made else "")
-        asks.note_due(tx, ws.task.name, ws.extractor, key, reason=why, at=ws.now())
-        return why
-
-
-def _inserted(tx: "Connection", person: Person) -> str:
+def _inserted(ws: OpenWorkspace, tx: "Connection", person: Person, *, reason: str) -> str:
+    """Store a person, who is due for a `reason` where there is a bio; return the item's id."""
     if table.by_usernames(tx, [person.username]):
         said = f"the username {person.username!r} exists already; this person was not added"
         raise TakenError(said, hint=_other(person.username), field=USERNAME)
     key = table.insert_person(tx, person.username, person.values)
     table.put_beside(tx, table.changed_beside(tx, [(key, person.username, person.beside)]))
+    workspace.touch_revision(tx, ws.task.name)
+    if _has_bio(person):
+        asks.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
     return key
 
 
 def _other(username: str) -> str:
     return f"`{Step('show', expert=username)}`; `{Step('import')}` changes existing people"
-
-
-def _tag(ws: OpenWorkspace, username: str, batch: Prepared) -> tuple[str, bool]:
-    report = ask.ask_prepared(ws, batch, patience_s=PATIENCE_S, deadline_s=ANSWERED_S)
-    if report.interrupted:
-        how = "with tags" if report.answered else "without tags and is due again"
-        ws.display.warn(f"{username} is saved {how}; no later person was added")
-        raise KeyboardInterrupt
-    if report.stopped is not None:
-        return report.stopped.message, True
-    return next((reason for _, reason in report.samples), ""), report.is_down

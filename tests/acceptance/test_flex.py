@@ -70,7 +70,7 @@ def test_full_price_is_asked_first(elsewhere: Workspace) -> None:
     """Where nothing cheaper is in time, a person says so; MODE=live does."""
     elsewhere.people(2000)
     done = elsewhere.do("tag", deadline="50s", code=2)
-    assert "MODE=live" in done.err
+    assert "--mode live" in done.err
     assert elsewhere.batches() == []
 
 
