@@ -68,11 +68,6 @@ class ModeEstimate:
         """Return how long it is likely to take, in words."""
         return format_duration(self.seconds) if self.seconds is None else f"about {format_duration(self.seconds)}"
 
-    @property
-    def takes(self) -> float:
-        """Return the seconds that it takes; longer than anything if unknown."""
-        return math.inf if self.seconds is None else self.seconds
-
     def document(self) -> dict[str, Any]:
         """Return the estimate for programs."""
         return {
@@ -98,16 +93,17 @@ def recommend(
         return None, held
     there = {name: one for name, one in ways.items() if not one.absent}
     there = {name: one for name, one in there.items() if one.affordable} or there
-    in_time = {name: one for name, one in there.items() if deadline_s is None or one.takes <= deadline_s}
+    takes = {name: math.inf if one.seconds is None else one.seconds for name, one in there.items()}
+    in_time = {name: one for name, one in there.items() if deadline_s is None or takes[name] <= deadline_s}
     within = "" if deadline_s is None else f" within {format_duration(deadline_s)}"
     if not in_time:
-        name = min(there, key=lambda one: there[one].takes)
+        name = min(there, key=takes.__getitem__)
         return name, f"no way is known to end{within}; {name} is likely to end first ({there[name].likely})"
-    name = min(in_time, key=lambda one: (round(in_time[one].cost, 6), in_time[one].takes))
+    name = min(in_time, key=lambda one: (round(in_time[one].cost, 6), takes[one]))
     others = [f"{one} costs ${way.cost:,.4f} and takes {way.likely}" for one, way in there.items() if one != name]
     least = f"of what should be over{within} it costs least" if within else "it costs least"
-    takes = "how long it takes is not known yet" if there[name].seconds is None else f"it takes {there[name].likely}"
-    told = [least, takes, *(others if any(way.cost for way in there.values()) else ())]
+    time = "how long it takes is not known yet" if there[name].seconds is None else f"it takes {there[name].likely}"
+    told = [least, time, *(others if any(way.cost for way in there.values()) else ())]
     absent = "; ".join(one.absent for one in ways.values() if one.absent)
     return name, "; ".join(filter(None, [*told, absent]))
 
@@ -129,11 +125,11 @@ def live_seconds(
     if not requests:
         return 0.0
     rates = [
-        *([] if rate is None else [rate]),
-        *([] if limits.rpm is None else [limits.rpm / WINDOW_S]),
-        *([] if limits.tpm is None or not tokens else [limits.tpm / WINDOW_S * requests / tokens]),
+        rate,
+        limits.rpm and limits.rpm / WINDOW_S,
+        limits.tpm and tokens and limits.tpm / WINDOW_S * requests / tokens,
     ]
-    slowest = min(rates, default=None)
+    slowest = min(filter(None, rates), default=None)
     later = 0 if limits.rpd is None else requests - max(0, limits.rpd - used_today)
     if limits.rpd is None or later <= 0:
         return None if slowest is None else requests / slowest
@@ -168,16 +164,14 @@ def format_duration(seconds: float | None) -> str:
 
 @dataclass(frozen=True)
 class Preflight:
-    """The ways and what they are worked out from; `plan` holds the items, batches, and likely tokens.
+    """The ways, by name, and what they are worked out from; `plan` holds the items, batches, and likely tokens.
 
     `known` is what past answers say of estimates. `waiting` is what an earlier run left in prepared batches, which go
     out with it.
     """
 
     plan: BatchPlan
-    batch: ModeEstimate
-    flex: ModeEstimate
-    live: ModeEstimate
+    ways: Mapping[str, ModeEstimate]
     recommended: str | None
     reason: str
     model: str
@@ -193,7 +187,11 @@ class Preflight:
 
     def document(self) -> dict[str, Any]:
         """Return the estimate for programs: tokens, USD, seconds; unknown values are null."""
-        used, known, batch, flex, live = self.plan.usage, self.known, self.batch, self.flex, self.live
+        used, known = self.plan.usage, self.known
+        ways = {name: one.document() for name, one in self.ways.items()}
+        for name, one in self.ways.items():
+            more = {"batches": one.count} if name == "batch" else {"calls": one.count, "fits_today": one.fits_today}
+            ways[name] |= more
         return {
             "items": self.plan.items,
             "questions": self.plan.requests,
@@ -203,18 +201,11 @@ class Preflight:
             "tokens_out": used.answer + used.thoughts,
             "estimate": {"error": round(known.error, 4), "answers": known.answers},
             "deadline_s": self.deadline_s,
-            "batch": {"batches": batch.count, **batch.document()},
-            "flex": {"calls": flex.count, "fits_today": flex.fits_today, **flex.document()},
-            "live": {"calls": live.count, "fits_today": live.fits_today, **live.document()},
+            **ways,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
             "recommended": self.recommended,
             "reason": self.reason,
         }
-
-    @property
-    def ways(self) -> dict[str, ModeEstimate]:
-        """Return each way by its name."""
-        return {"batch": self.batch, "flex": self.flex, "live": self.live}
 
     @property
     def is_dear(self) -> bool:
@@ -261,15 +252,15 @@ def estimate(
 def estimate_plan(
     ws: OpenWorkspace, plan: BatchPlan, *, deadline_s: float | None = None, waives_pilot: bool = False
 ) -> Preflight:
-    """Return what a plan would come to in both modes."""
+    """Return what a plan would come to by each way."""
     with ws.store.read() as tx:
         known, waiting = budget.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
         modes = _Modes(ws, tx, plan, known)
-        batch = modes.batch(waives_pilot=waives_pilot)
-        flex, live = modes.by_calls(Way.FLEX), modes.by_calls(Way.LIVE)
-    found = Preflight(plan, batch, flex, live, None, "", ws.model.name, ws.settings.tier, known, deadline_s, waiting)
-    recommended, reason = recommend(found.ways, items=plan.items, deadline_s=deadline_s)
-    return replace(found, recommended=recommended, reason=reason)
+        ways = {"batch": modes.batch(waives_pilot=waives_pilot)}
+        ways |= {way.value: modes.by_calls(way) for way in (Way.FLEX, Way.LIVE)}
+    recommended, reason = recommend(ways, items=plan.items, deadline_s=deadline_s)
+    model, tier = ws.model.name, ws.settings.tier
+    return Preflight(plan, ways, recommended, reason, model, tier, known, deadline_s, waiting)
 
 
 @dataclass(frozen=True)

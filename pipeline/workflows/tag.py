@@ -164,7 +164,7 @@ def _ended(ws: OpenWorkspace, going: Rounds) -> Report:
 def _choose_mode(estimated: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
     """Return the mode to take and why: the one asked for, else the recommended one, else that of batches under way."""
     if options.backfill:
-        return "batch", f"it takes {estimated.batch.likely}"
+        return "batch", f"it takes {estimated.ways['batch'].likely}"
     if options.mode != "auto":
         return options.mode, f"{Option(mode=options.mode)}"
     if not estimated.plan.items or (is_waiting and estimated.recommended is None):
