@@ -71,9 +71,7 @@ def batch_submit(
 
     rounds.begin(ws)
     going = Rounds(ws, limit=limit, judges=False)
-    if pilot is None:
-        tagging.check_first(ws, skip=skip_pilot)
-    elif done := tagging.run_first(ws, size=pilot, skip=skip_pilot, limit=limit, agreed=False):
+    if done := tagging.clear(ws, size=pilot, skip=skip_pilot, limit=limit, agreed=False):
         ws.display.say(_pilot_line(done))
     limit = going.left()
     sent = going.submit(agreed=False, patient=False)
@@ -371,7 +369,7 @@ def tag_live(ws: OpenWorkspace, *, limit: Limit = None, skip_pilot: SkipPilot = 
     gate fails the exit code is 6, and the answers are stored.
     """
     rounds.begin(ws)
-    tagging.check_first(ws, skip=skip_pilot)
+    tagging.clear(ws, skip=skip_pilot)
     going, words = Rounds(ws, limit=limit), ws.task.words
     going.ask_live()
     report = going.end()

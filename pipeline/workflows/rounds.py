@@ -176,7 +176,7 @@ def begin(ws: OpenWorkspace, *, may_be_empty: bool = False) -> None:
         questions.check_any_items(ws.store, ws.task)
 
 
-def check_served(ws: OpenWorkspace, way: Way) -> None:
+def _check_served(ws: OpenWorkspace, way: Way) -> None:
     """Raise InputError for a way that the model is not served by."""
     if way is Way.FLEX and not ws.model.flex:
         said = f"{ws.model.name} is not served by flex; nothing was asked"
@@ -322,11 +322,10 @@ class Rounds:
         if not to_ask:
             questions.check_any_items(ws.store, ws.task)
             return report.live
-        check_served(ws, way)
+        _check_served(ws, way)
         ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
-        with ws.display.bar("asking", total, done=report.skipped) as bar:
-            whole = _Whole(bar, report.skipped, total)
-            shown = partial(_show_live, whole)
+        with ws.display.bar("asking", to_ask) as bar:
+            shown = partial(_show_live, bar)
             live = report.live = ask.ask_rows(ws, Selection(limit), way=way, stop_at=stop_at, on_progress=shown)
         with ws.store.read() as tx:
             rest = max(0, to_ask - live.done)
@@ -448,7 +447,7 @@ class _Whole(NamedTuple):
         self.bar.show(reached if self.total is None else min(reached, self.total), note=note)
 
 
-def _show_live(bar: _Whole, live: LiveReport) -> None:
+def _show_live(bar: "Bar", live: LiveReport) -> None:
     notes = [f"{live.at_once} at once"]
     if live.failed:
         reasons = "; ".join(dict.fromkeys(reason[:60] for _, reason in live.samples))

@@ -103,18 +103,19 @@ def run(
     report = going.report
     going.began = _resume_budget(ws, options)
     if options.pilot is None and not options.skip_pilot:
-        check_first(ws, compulsory=options.backfill and ws.task.needs_pilot)
+        clear(ws, compulsory=options.backfill and ws.task.needs_pilot)
     waives, is_waiting = options.skip_pilot, bool(going.batches(*OPEN))
     estimated = preflight.estimate(ws, limit=options.limit, deadline_s=options.deadline_s, waives_pilot=waives)
     report.asked = estimated.plan.items
-    if not (report.asked or is_waiting or (options.pilot and _is_pilot_begun(ws))):
+    with ws.store.read() as tx:
+        is_begun = options.pilot is not None and pilot.is_pilot_begun(tx, ws.extractor)
+    if not (report.asked or is_waiting or is_begun):
         return _ended(ws, going)
     report.mode, report.reason = _choose_mode(estimated, options, is_waiting=is_waiting)
     number = None
     if report.asked or not options.backfill:
         _, cost = estimated.going_out(report.mode)
         _announce(ws, estimated, report)
-        _tell_saved(ws)
         is_dear = options.mode == "auto" and estimated.is_dear
         also = f", and so does {Option(mode='live')}" * is_dear
         ws.spend(cost, nothing="nothing was started", always=options.backfill or is_dear, also=also)
@@ -130,27 +131,17 @@ def run(
 
 
 def _announce(ws: OpenWorkspace, estimated: Preflight, report: Report) -> None:
-    """Say what goes out in which way, what it may cost, and why that way."""
+    """Say what goes out in which way, what it may cost, and what an earlier run that was killed spares this one."""
     plan, cost = estimated.going_out(report.mode)
     said = f"{ws.model.name}: {plan.about(ws.task.words)} {report.mode}, estimated {usd(cost)}"
     ws.display.say(f"{said}; {report.reason}")
     for warning in estimated.ways[report.mode].warnings:
         ws.display.warn(warning)
-
-
-def _tell_saved(ws: OpenWorkspace) -> None:
-    """Say what an earlier run spares this one: it was killed, or rows came since."""
     with ws.store.read() as tx:
         mine = (one for one in answers.version_counts(tx, ws.task.name) if f"{one.label}/{one.model}" == ws.extractor)
-        done = sum(one.items for one in mine)
-        paid = answers.paid_for_version(tx, ws.task.name, ws.extractor)
-    if done:
-        ws.display.say(f"{done:,} answered before, not asked again (${paid:,.2f})")
-
-
-def _is_pilot_begun(ws: OpenWorkspace) -> bool:
-    with ws.store.read() as tx:
-        return pilot.is_pilot_begun(tx, ws.extractor)
+        if done := sum(one.items for one in mine):
+            paid = answers.paid_for_version(tx, ws.task.name, ws.extractor)
+            ws.display.say(f"{done:,} answered before, not asked again (${paid:,.2f})")
 
 
 def _ended(ws: OpenWorkspace, going: Rounds) -> Report:
@@ -213,7 +204,7 @@ def _begin_run(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated:
 def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
     report, wait = going.report, bool(options.wait)
     if options.pilot is not None:
-        done = run_first(ws, size=options.pilot, skip=options.skip_pilot, limit=options.limit)
+        done = clear(ws, size=options.pilot, skip=options.skip_pilot, limit=options.limit)
         report.pilot = done
         report.ingested += done.ingested if done else []
     if report.mode == "batch":
@@ -248,45 +239,34 @@ def _is_done(report: Report, options: TagOptions) -> bool:
     return bool(report.out_of_money) or options.limit is not None or not report.left
 
 
-def check_first(ws: OpenWorkspace, *, skip: bool = False, compulsory: bool = False) -> None:
-    """Make sure that no pilot stops the rest, where any item is left to ask; `skip` waives one that does.
-
-    Raises:
-        GateError: a pilot failed, is not over or, where `compulsory`, never was.
-    """
-    if skip:
-        pilot.waive_open_pilot(ws)
-    with ws.store.read() as tx:
-        if asks.count_askable(tx, ws.task):
-            pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=compulsory and not skip)
-
-
-def run_first(
+def clear(
     ws: OpenWorkspace,
     *,
-    size: int,
-    skip: bool,
+    size: int | None = None,
+    skip: bool = False,
+    compulsory: bool = False,
     limit: int | None = None,
     agreed: bool = True,
 ) -> Report | None:
-    """Run a pilot of `size`, and no larger than `limit`, unless one passed before; it must pass before the rest.
+    """Make sure that no pilot stops the rest; with a `size` (at most `limit`) run one unless one passed before.
 
-    A person `agreed` to it before, or is asked.
-
-    Returns None if no pilot was run: `skip` waives it, one passed or was waived before, or no item is left to ask.
+    Returns None where none was run. `skip` waives one that stops the rest, and where no item is left none does. A
+    person `agreed` to its cost before, or is asked.
 
     Raises:
-        GateError: the pilot failed.
+        GateError: a pilot failed, is not over or, where `compulsory`, never was.
         InputError, RemoteError, ConfigurationError: see `run_pilot`.
     """
     if skip:
         pilot.waive_open_pilot(ws)
     with ws.store.read() as tx:
-        is_any = asks.count_askable(tx, ws.task) or pilot.is_pilot_begun(tx, ws.extractor)
-        if not (is_any and pilot.why_not(tx, ws.extractor, compulsory=True)):
+        is_any = asks.count_askable(tx, ws.task) > 0
+        if size is None and is_any:
+            pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=compulsory and not skip)
+        is_any = is_any or pilot.is_pilot_begun(tx, ws.extractor)
+        if size is None or not (is_any and pilot.why_not(tx, ws.extractor, compulsory=True)):
             return None
-    size = min(size, limit or size)
-    report = run_pilot(ws, size=size, seed=None, agreed=agreed, fewest=pilot.FEWEST)
+    report = run_pilot(ws, size=min(size, limit or size), seed=None, agreed=agreed, fewest=pilot.FEWEST)
     report.check()
     return report
 
