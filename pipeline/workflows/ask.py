@@ -18,8 +18,10 @@ from pipeline.engine.task_file import ENDING, FOLDER, ROWS, ItemsRows, declarati
 from pipeline.engine.task_record import task_of_rows
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import NO_USAGE, Usage
+from pipeline.store.database import Store
 from pipeline.tables.cells import rows_of
 from pipeline.tables.findings import excerpt
+from pipeline.tables.read import SourceRow
 from pipeline.tables.shown import Table
 from pipeline.workflows import new_task, preflight, try_out
 from pipeline.workflows.new_task import AnswerField, NewTask, TaskDraft
@@ -32,11 +34,31 @@ STAND_IN = "a stand-in answers here: it shows the way, and cannot judge a questi
 
 
 class Asking(NamedTuple):
-    """What is to be asked: the question, the fields of an answer, and about what; without a name none is kept."""
+    """What is to be asked: the question, the fields of an answer, and about what; without a name none is kept.
+
+    A query is drafted once the workspace is open, whose database it may be of.
+    """
 
     question: str
     fields: Sequence[AnswerField]
     new: NewTask
+    draft: TaskDraft | None = None
+
+    @property
+    def path(self) -> Path:
+        """Return where the file of the task would stand."""
+        name = self.new.name
+        return Path(FOLDER) / f"{name}{ENDING}" if name else place_in_python(UNNAMED)
+
+    def drafted(self, store: Store | None = None) -> TaskDraft:
+        """Return the draft of that file.
+
+        Raises:
+            InputError: there is no row, or no column of text; nothing was asked.
+        """
+        draft = self.draft or new_task.drafted(store, self.new, self.path)
+        _check_text(draft, self)
+        return draft
 
 
 @dataclass(repr=False)
@@ -98,10 +120,12 @@ def prepared(
     if name:
         new_task.check_name(name, data)
     if isinstance(items, str | Path):
-        return Asking(question, found, new_task.named(name, str(items), sheet=sheet, source=source))
-    if name:
+        asking = Asking(question, found, new_task.named(name, str(items), sheet=sheet, source=source))
+    elif name:
         raise InputError("rows of Python stand in no file, which name= would keep", hint="write them to a file")
-    return Asking(question, found, NewTask(name, ROWS, ItemsRows(rows_of(items))))
+    else:
+        asking = Asking(question, found, NewTask(name, ROWS, ItemsRows(rows_of(items))))
+    return asking if asking.new.table is None else asking._replace(draft=asking.drafted())
 
 
 def run(ws: OpenWorkspace, asking: Asking, *, size: int) -> AskReport:
@@ -111,12 +135,10 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int) -> AskReport:
         InputError: there is no column of text or no row with one, the name is taken, or it was not confirmed.
         ConfigurationError: no key, no such model, or a budget has no room.
     """
-    name = asking.new.name
-    path = Path(FOLDER) / f"{name}{ENDING}" if name else place_in_python(UNNAMED)
+    name, path = asking.new.name, asking.path
     if name:
         new_task.check_unused(ws.store, name)
-    draft = new_task.drafted(ws.store, asking.new, path)
-    _check_text(draft, asking)
+    draft = asking.drafted(ws.store)
     for note in draft.guess.notes:
         ws.display.say(note)
     text = new_task.task_text(draft, question=asking.question, fields=asking.fields)
@@ -143,16 +165,16 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int) -> AskReport:
 def _check_text(draft: TaskDraft, asking: Asking) -> None:
     """Pass where there is a text to ask about, or an image where nothing of a text is to be quoted."""
     guess, quotes = draft.guess, any(one.kind == "quote" for one in asking.fields)
+    if not any(isinstance(one, SourceRow) for one in draft.rows):
+        raise InputError(f"{draft.what} has no rows below its header; nothing was asked", hint="give it rows")
     if not (guess.can_be_quoted or (guess.images and (guess.text or not quotes))):
-        if next(iter(draft.rows), None) is None:
-            raise InputError(f"{draft.what} has no rows below its header; nothing was asked", hint="give it rows")
         there = excerpt(", ".join(draft.rows.columns))
         what = "a text to quote" if guess.images else "a text to ask about"
-        said = f"{draft.what} has no column that holds {what}; nothing was asked. Found: {there}"
         new = asking.new
-        given = {"name": new_task.name_for(new.items), "from": new.items, "source": new.source}
-        writes = Step("new-task", **{name: value for name, value in given.items() if value})
-        raise InputError(said, hint=f"`{writes}` writes a file in which `prompt=` names any columns")
+        name = new.name or new_task.name_for(new.items)
+        made = Step("new-task", name=name, from_=new.items, source=new.source or None)
+        said = f"{draft.what} has no column that holds {what}; nothing was asked. Found: {there}"
+        raise InputError(said, hint=f"`{made}` writes a file in which `prompt=` names any columns")
 
 
 def _for_all(ws: OpenWorkspace, rows: int, tried: TryReport) -> Preflight | None:

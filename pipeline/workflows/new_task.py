@@ -159,8 +159,8 @@ def check_unused(store: Store, name: str) -> None:
         raise _taken(Path(known.path))
 
 
-def drafted(store: Store, new: NewTask, path: Path) -> TaskDraft:
-    """Guess the columns of the items for a file at some path; nothing is written.
+def drafted(store: Store | None, new: NewTask, path: Path) -> TaskDraft:
+    """Guess the columns of the items for a file at some path; nothing is written. A query wants the store.
 
     Raises:
         InputError: the items cannot be read, or no prompt can name their text.
@@ -169,6 +169,7 @@ def drafted(store: Store, new: NewTask, path: Path) -> TaskDraft:
         _, is_file, place = new.source.partition("sqlite:///")
         source = f"{is_file}{_below(path.parent, Path(place))}" if is_file and not place.startswith("/") else new.source
         with other_database(source, path.parent) if source else nullcontext(store) as asked:
+            assert asked is not None  # noqa: S101 - of a query it is given
             found = ItemsQuery(asked, new.items)
         guess = guess_columns(found.columns, found)
         return TaskDraft(path, new.items.strip(), "the query", guess, found, {"source": source})
