@@ -189,7 +189,8 @@ def test_python_asks_and_tries_and_says_in_a_line_what_came(workspace: Workspace
         asked = ws.ask(rows(7), "Praise or blame?", fields="tone: praise|blame; why: quote", n=2)
         tried = ws.try_(declared(), 2, items=rows(3))
         says = [refusal(ws.ask, rows(1), "?"), refusal(ws.ask, rows(1), "Tone?", name="kept")]
-        print(json.dumps([repr(asked), asked.answers, asked.rows, asked.estimate.ways["batch"].cost, repr(tried), says]))
+        cost = asked.estimate.ways["batch"].cost
+        print(json.dumps([repr(asked), asked.answers, asked.rows, cost, repr(tried), says]))
         """,
     )
     asked, answers, count, cost, tried, says = found
