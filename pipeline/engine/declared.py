@@ -46,6 +46,7 @@ from pipeline.engine.task_file import (
     load_declaration,
     name_in_python,
 )
+from pipeline.engine.task_words import ASKING, declared_in_words
 from pipeline.store import answers
 from pipeline.store.answers import spoken_for_among
 from pipeline.store.by_hand import Edit
@@ -102,7 +103,7 @@ class DeclaredTask(Task):
         self.name = self.subject = record.name
         self.label, self.fingerprint = f"{self.name}@{record.version}", record.fingerprint
         self.model, place = told.get("model"), Path(record.path)
-        self.declared_in = None if name_in_python(place) else place
+        self.declared_in = None if name_in_python(place) or ASKING in told else place
         self.images: Sequence[str] = told.get("images", ())
         self.sends_images, self.gates = bool(self.images), str(told.get("gates") or "")
         self.words = Words(
@@ -128,11 +129,13 @@ class DeclaredTask(Task):
 
     @cached_property
     def declaration(self) -> Declaration:
-        """Return the declaration, loaded from its file.
+        """Return the declaration, loaded from its file, or made of its words.
 
         Raises:
             InputError: the file is gone or broken.
         """
+        if (words := self.record.words.get(ASKING)) is not None:
+            return declared_in_words(self.name, words, self.settings.data)
         return load_declaration(Path(self.record.path))
 
     @cached_property
@@ -458,6 +461,8 @@ def _items_from(record: TaskRecord) -> str:
         return "they are given in Python, which may give others"
     if record.is_query:
         return f"they are what the query in `{record.path}` gives; change that, or what it reads"
+    if ASKING in record.words:
+        return f"they stand in `{record.items}`; change that file, and it is read again"
     return f"they stand in `{record.items}`, which `{record.path}` names; change that file, and it is read again"
 
 

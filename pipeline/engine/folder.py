@@ -11,7 +11,7 @@ from pipeline.core.step import Option
 from pipeline.core.text import BAD_TEXT
 
 # Where commands write: a link that leads out is refused. A user's own files may stand beside and be what they like
-_WRITTEN = re.compile(r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|emulator|local-engine.*")
+_WRITTEN = re.compile(r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*")
 
 
 def make_directory(data: Path) -> None:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, column_named
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
-from pipeline.core.step import Option
+from pipeline.core.step import Option, Step
 from pipeline.gemini.requests import response_schema
 from pipeline.tables.cells import compact_json, plain_row, value_text
 from pipeline.tables.read import SourceRow
@@ -36,6 +36,7 @@ ENDING = ".py"
 ROWS = "<rows given in Python>"  # as `items` of a declaration
 ROOMS = Path(__file__).parents[1]
 _FRONT, _BACK = "<Python: ", ">"
+_WORDS = "the words of "
 _tasks: dict[Path, Declaration] = {}  # by their places
 _rows: dict[Path, "ItemsRows"] = {}  # by the places of their tasks
 
@@ -101,6 +102,16 @@ def given_rows(place: Path) -> ItemsRows:
 def place_in_python(name: str) -> Path:
     """Return what stands for the file of a task that has none."""
     return Path(f"{_FRONT}{name}{_BACK}")
+
+
+def place_of_words(name: str) -> Path:
+    """Return what stands for the file of a task that is kept as words."""
+    return Path(f"{_WORDS}{name}")
+
+
+def _mend(path: Path) -> str:
+    name = str(path).removeprefix(_WORDS)
+    return f"mend {path}" if name == str(path) else f"`{Step('new-task', name=name)}` writes a file of it to mend"
 
 
 def name_in_python(place: Path) -> str:
@@ -250,9 +261,9 @@ def refuse(faults: Sequence[Fault], path: Path) -> None:
     told = [f"{one.place}: {one.said}" + f" ({one.hint})" * bool(one.hint and len(faults) > 1) for one in faults]
     if len(told) > 1:
         several = "\n".join([f"{path} has {len(told)} faults; nothing was asked", *told])
-        raise InputError(several, hint=f"mend {path}")
+        raise InputError(several, hint=_mend(path))
     if told:
-        raise not_asked(told[0], faults[0].hint or f"mend {path}")
+        raise not_asked(told[0], faults[0].hint or _mend(path))
 
 
 def _at_fault(path: Path, fault: InputError, line: int) -> str:

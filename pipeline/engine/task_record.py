@@ -37,9 +37,11 @@ from pipeline.engine.task_file import (
     given_task,
     load_declaration,
     name_in_python,
+    place_of_words,
     refuse,
     tasks_nearby,
 )
+from pipeline.engine.task_words import ASKING, declared_in_words
 from pipeline.gemini.models import answer_size
 from pipeline.store import asks, erase, workspace
 from pipeline.store.rows import changed_since
@@ -146,7 +148,9 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
         record = None if name is None else workspace.get_task(tx, name)
         others = [] if record else [one.name for one in workspace.list_tasks(tx)]
     place = Path(record.path if record else "")
-    is_lost = name == settings.task and may_write and given_task(place) is None and not place.is_file()
+    has_words = record is not None and ASKING in record.words
+    is_lost = not has_words and name == settings.task and may_write and given_task(place) is None
+    is_lost = is_lost and not place.is_file()
     path = find_task_file(settings.task, settings.data) if record is None or is_lost else None
     if path is None and record is not None:
         return record.name
@@ -162,6 +166,23 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
 
+def record_words(
+    store: "Store", settings: Settings, name: str, words: Mapping[str, Any], *, at: datetime, display: Progress
+) -> Task:
+    """Record a task by its words, and bring in its rows, which stand where the words say.
+
+    Raises:
+        InputError: the file of its rows cannot be read.
+        ConfigurationError: the names of its views are taken.
+    """
+    path, declaration = place_of_words(name), declared_in_words(name, words, settings.data)
+    columns = _source(store, declaration, path).columns
+    record = _put(store, declaration, path, columns, settings, at=at, display=display, words=words)
+    task = DeclaredTask(record, settings)
+    bring_items(store, task, settings, at=at, display=display)
+    return task
+
+
 def task_beside(task: Task, path: Path | None = None, *, at: datetime) -> Task:
     """Return a task as another file declares it, or its own does now, about the same rows; nothing is recorded.
 
@@ -170,10 +191,13 @@ def task_beside(task: Task, path: Path | None = None, *, at: datetime) -> Task:
     """
     before = cast(DeclaredTask, task)
     mine = before.record
-    place = path or Path(mine.path)
-    found = find_task_file(str(place), place.parent)
-    assert found is not None  # noqa: S101 - a path is a file, or an error
-    keyed = replace(load_declaration(found), name=task.name, key=tuple(name for name, _ in mine.key))
+    found, declaration = Path(mine.path), before.declaration
+    if path is not None or ASKING not in mine.words:
+        place = path or found
+        other = find_task_file(str(place), place.parent)
+        assert other is not None  # noqa: S101 - a path is a file, or an error
+        found, declaration = other, load_declaration(other)
+    keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
     return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
 
@@ -349,14 +373,17 @@ def _put(
     *,
     at: datetime,
     display: Progress,
+    words: Mapping[str, Any] | None = None,
 ) -> TaskRecord:
-    """Record a task as it is now, with its views; say what changed.
+    """Record a task as it is now, with its views; say what changed. `words` are its own, where it has no file.
 
     Raises:
         ConfigurationError: it changed under the same version, or a name of its views is taken.
         InputError: a field changed its kind.
     """
     declared = _record_of(declaration, path, columns, at=at)
+    if words is not None:
+        declared = replace(declared, words={**declared.words, ASKING: words})
     with store.read() as tx:
         old = workspace.get_task(tx, declared.name)
     if old is not None:
@@ -493,7 +520,8 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
     is_same = is_same and (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
     # a record keeps columns that its items have lost
-    new = _put(store, declaration, path, source.columns, settings, at=at, display=display)
+    words = record.words.get(ASKING)
+    new = _put(store, declaration, path, source.columns, settings, at=at, display=display, words=words)
     if not is_same or new.items_sha256 is None:
         for note in source.notes:
             display.say(f"{new.name}: {note}")

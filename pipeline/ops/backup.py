@@ -5,6 +5,7 @@
     batches/             the sealed files that it names
     index/vectors.sqlite what was embedded, so that `make index` builds the index again and pays for nothing
     reports/             the reports on answers
+    sources/             the rows of tasks that are kept as words
     local-engine…        the local engine's state, where it works here
 
 The sealed files are copied after the database: they never change. A folder gets its name when it is whole. One on
@@ -33,6 +34,7 @@ from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few
 from pipeline.engine.access import Access
 from pipeline.engine.folder import is_free
+from pipeline.engine.task_words import SOURCES
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.embed import vector_cache
 from pipeline.quality import report
@@ -156,6 +158,7 @@ def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
     for task in ws.tasks:
         every = report.reports_of_task(ws.data, task.name).values()
         found |= _loose(ws.data, staging, (one for paths in every for one in paths))
+    found |= _loose(ws.data, staging, (ws.data / SOURCES).glob("[!.]*"))
     if (ws.data / ENGINE).is_file():
         with closing(sqlite3.connect(ws.data / ENGINE)) as engine:
             found[ENGINE] = _copy_database(engine, staging / ENGINE)

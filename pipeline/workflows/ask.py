@@ -12,10 +12,20 @@ from typing import Any, NamedTuple
 
 from pipeline.batch import folder
 from pipeline.batch.prepare import BatchPlan
+from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.step import Step
-from pipeline.engine.task_file import ENDING, FOLDER, ROWS, ItemsRows, declaration_in, place_in_python
+from pipeline.engine.access import declared
+from pipeline.engine.task_file import ENDING, FOLDER, ROWS, ItemsRows, declaration_in, place_in_python, place_of_words
 from pipeline.engine.task_record import task_of_rows
+from pipeline.engine.task_words import (
+    SOURCES,
+    AnswerField,
+    TaskDraft,
+    parse_fields,
+    task_text,
+    words_of,
+)
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.store.database import Store
@@ -23,12 +33,14 @@ from pipeline.tables.cells import rows_of
 from pipeline.tables.findings import excerpt
 from pipeline.tables.read import SourceRow
 from pipeline.tables.shown import Table
+from pipeline.tables.source import ItemsFile
 from pipeline.workflows import new_task, preflight, try_out
-from pipeline.workflows.new_task import AnswerField, NewTask, TaskDraft
+from pipeline.workflows.new_task import NewTask
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.try_out import TryReport
 
 FEW = 5
+PIECE = 1 << 20  # bytes of a file that are copied at once
 UNNAMED = "ask"  # what it is called in the accounts where it is not kept
 STAND_IN = "a stand-in answers here: it shows the way, and cannot judge a question or a prompt"
 
@@ -116,7 +128,7 @@ def prepared(
     """
     if not any(map(str.isalnum, question)):
         raise InputError("Q= asks for nothing; nothing was asked", hint='Q="Praise or blame?" is a question')
-    found = new_task.parse_fields(fields)
+    found = parse_fields(fields)
     if name:
         new_task.check_name(name, data)
     if isinstance(items, str | Path):
@@ -141,7 +153,7 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int) -> AskReport:
     draft = asking.drafted(ws.store)
     for note in draft.guess.notes:
         ws.display.say(note)
-    text = new_task.task_text(draft, question=asking.question, fields=asking.fields)
+    text = task_text(draft, question=asking.question, fields=asking.fields)
     declaration = declaration_in(text.encode(), name or UNNAMED, path)
     task = task_of_rows(declaration, path, draft.rows.columns, ws.settings, at=ws.now())
     folder.seal_dead(ws)
@@ -160,6 +172,30 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int) -> AskReport:
         new_task.write_new(path, text)
     names = [one.name for one in asking.fields]
     return AskReport(draft, is_kept, names, task.total, tried, _for_all(beside, task.total, tried))
+
+
+def keep(ws: OpenWorkspace, asking: Asking) -> TaskDraft:
+    """Keep a question about a file as words, with a copy of the file: a task from then on, with its rows.
+
+    Raises:
+        InputError: there is such a task, the rows stand in no file, or it holds no text to ask about; nothing was kept.
+        ConfigurationError: the names of its views are taken, or there is no room for the file.
+    """
+    name, table = asking.new.name, asking.new.table
+    if not isinstance(table, ItemsFile):
+        raise InputError("only the rows of a file are kept with a question; nothing was written")
+    new_task.check_name(name, ws.data)
+    new_task.check_unused(ws.store, name)
+    place = Path(SOURCES, f"{name}{table.path.suffix}")
+    draft = new_task.drafted(ws.store, asking.new, place_of_words(name))._replace(items=place.as_posix())
+    _check_text(draft, asking)
+    words = words_of(draft, asking.question, asking.fields)
+    with files.SealedWriter(ws.data / place) as writer, table.path.open("rb") as rows:
+        while piece := rows.read(PIECE):
+            writer.write(piece)
+        writer.seal()
+    declared().record_words(ws.store, ws.settings, name, words, at=ws.now(), display=ws.display)
+    return draft
 
 
 def _check_text(draft: TaskDraft, asking: Asking) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.declaration import columns_in
 from pipeline.engine.task_file import ItemsRows
-from pipeline.workflows.new_task import AnswerField, TableGuess, TaskDraft, task_text
+from pipeline.engine.task_words import AnswerField, TableGuess, TaskDraft, task_text
 
 NAMES = st.text(st.characters(categories=["L", "Nd", "Pc"]), min_size=1, max_size=20).filter(
     lambda name: columns_in(f"{{{name}}}") == (name,)

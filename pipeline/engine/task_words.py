@@ -1,0 +1,302 @@
+"""What a task is in words: the question, the fields of an answer, whose rows, and what their columns were taken for.
+
+The text of a task's file is made of them. A task that is kept as words has no file: that text is run in memory, as the
+file would be, so that the two cannot differ.
+"""
+
+import inspect
+import json
+import keyword
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from unicodedata import normalize
+
+from pipeline.core.declaration import MADE_KEY, MAX_COLUMN, Declaration
+from pipeline.core.errors import InputError
+from pipeline.core.step import Hint, Option
+from pipeline.engine.task_file import ItemsRows, declaration_in, place_of_words
+from pipeline.tables.columns import fold
+from pipeline.tables.findings import excerpt
+from pipeline.tables.source import OWN, ItemsFile, ItemsQuery
+from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, SYSTEM
+
+TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
+# what pydantic's models have themselves, beside what begins with `model_`
+_OF_MODELS = frozenset(
+    {"construct", "copy", "dict", "from_orm", "json", "parse_file", "parse_obj", "parse_raw"}
+    | {"schema", "schema_json", "update_forward_refs", "validate"}
+)
+_NO_WORD = re.compile(r"\W+")
+
+
+class TableGuess(NamedTuple):
+    """The columns of a table: its key ("row" where none is one), its text, and `beside` it what says what a row is.
+
+    `names` are what a prompt calls the columns to ask about, the text last. `can_be_quoted` is whether the text is one,
+    and no number or other value. `notes` say why, a line each. `images` hold images; where there is nothing to ask
+    beside them, the text is empty.
+    """
+
+    key: str
+    text: str
+    beside: str | None
+    names: tuple[str, ...]
+    can_be_quoted: bool
+    notes: tuple[str, ...]
+    images: tuple[str, ...] = ()
+
+
+class TaskDraft(NamedTuple):
+    """A file of a task that is to be written: its place, its items as it names them, what was guessed, and the rows.
+
+    `what` says of which table it is, for readers; `where` has what else says where its items are, by the names of the
+    members of a task, empty where nothing does.
+    """
+
+    path: Path
+    items: str
+    what: str
+    guess: TableGuess
+    rows: ItemsFile | ItemsQuery | ItemsRows
+    where: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return what was written for programs."""
+        told = {name: getattr(self.guess, name) for name in ("key", "text", "beside", "images", "notes")}
+        return {"file": str(self.path), "items": self.items, **told}
+
+
+class AnswerField(NamedTuple):
+    """One field of an answer: its name, its kind (of `KINDS`), and what a choice is among."""
+
+    name: str
+    kind: str
+    choices: tuple[str, ...] = ()
+
+
+_NULL = 'Annotated[{} | None, Field(description="Null where it is not said")]'
+KINDS = {  # of fields: how a class has each, an example, and what is said of it
+    "text": ("str", '"…"', ""),
+    "quote": ("Quote", '"…"', "must stand in {text!r}, or the answer is invalid; its place is kept with it"),
+    "number": (_NULL.format("float"), "None", ""),
+    "int": (_NULL.format("int"), "None", "a whole number"),
+    "bool": ("bool", "True", ""),
+    "date": (_NULL.format("date"), "None", ""),
+    "list": ("list[str]", "[]", "an empty list is an answer, too"),
+    "a|b|c": ("Literal[{}]", "", "one of these, and nothing else"),
+}
+_GRAMMAR = "text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), or choices: a|b|c"
+_SUCH_AS = Hint("{} is such a list", Option(fields="tone: praise|blame|mixed; reason: quote; year: int; topics: list"))
+
+
+def parse_fields(text: str) -> tuple[AnswerField, ...]:
+    """Return the fields that a text such as `tone: praise|blame; reason: quote` lists; one text where it is blank.
+
+    Raises:
+        InputError: it is no such list; the message says at which character, and what is expected there.
+    """
+    found, at = list[AnswerField](), 1
+    for part in text.split(";"):
+        named, colon, kind = part.partition(":")
+        if part.strip():
+            name = _field_name(named, at, [one.name.casefold() for one in found])
+            found.append(_field(name, kind, at + len(named) + 1, told=bool(colon)))
+        at += len(part) + 1
+    return tuple(found) or (AnswerField("answer", "text"),)
+
+
+def _wrong(at: int, part: str, said: str, hint: object = _SUCH_AS) -> InputError:
+    place = at + len(part) - len(part.lstrip())
+    return InputError(f"FIELDS, at character {place}: {said}; nothing was asked", hint=hint)
+
+
+def _field_name(part: str, at: int, before: Sequence[str]) -> str:
+    name = normalize("NFKC", part.strip())  # as Python reads it
+    if not name.isidentifier() or name.startswith("_"):
+        near = _NO_WORD.sub("_", name).strip("_0123456789")
+        said = f"{excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
+        raise _wrong(at, part, said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
+    folded, is_long = name.casefold(), len(name.encode()) > MAX_COLUMN
+    is_taken = folded in TAKEN or folded.startswith((OWN, "model_")) or name in _OF_MODELS or keyword.iskeyword(name)
+    if folded in before or is_long or is_taken:
+        why = "is there twice" if folded in before else "is too long for a column" if is_long else "is taken"
+        raise _wrong(at, part, f"the name {excerpt(name)!r} {why}", "give the field another name")
+    return name
+
+
+def _field(name: str, part: str, at: int, *, told: bool) -> AnswerField:
+    kind = part.strip() if told else "text"
+    if "|" in kind:
+        choices: list[str] = []
+        for one in part.split("|"):
+            if not one.strip() or one.strip() in choices:
+                said = f"{excerpt(one.strip())!r} is there twice" if one.strip() else "a choice is expected"
+                raise _wrong(at, one, f"{said}, and {name!r} is one of several: a|b|c")
+            choices.append(one.strip())
+            at += len(one) + 1
+        return AnswerField(name, "a|b|c", tuple(choices))
+    if kind in KINDS:
+        return AnswerField(name, kind)
+    near = "".join(f"; did you mean {one}?" for one in get_close_matches(kind, KINDS, n=1))
+    raise _wrong(at, part, f"{excerpt(kind)!r} is no kind of a field{near}" if kind else "a kind is expected", _GRAMMAR)
+
+
+def _answer_text(fields: Sequence[AnswerField], text: str) -> tuple[str, str, str]:
+    """Return the class of an answer as a file has it, its first field, and an example of an answer."""
+    lines, examples = ["class Answer(BaseModel):"], []
+    for name, kind, choices in fields:
+        annotation, example, said = KINDS[kind]
+        literals = [*map(_literal, choices)]
+        told = f"  # {said.format(text=excerpt(text))}" if said else ""
+        lines.append(f"    {name}: {annotation.format(', '.join(literals))}{told}")
+        examples.append(f"{_literal(name)}: {literals[0] if literals else example}")
+    return "\n".join([*lines, ""]), fields[0].name, f"{{{', '.join(examples)}}}"
+
+
+_USUAL = (("summary", "gist"), ("tone", "attitude"), ("points", "remarks"))  # the second where a key is called so
+_USUAL_QUESTION = "What does each row say, in which tone, and with which points?"
+_USUAL_ANSWER = """\
+class Point(BaseModel):
+    point: str = Field(description="One thing that is said, in a few words", max_length=200)
+{quote}
+
+class Answer(BaseModel):
+    {summary}: str = Field(description="What is said, in one sentence", max_length=1_000)
+    {tone}: Literal["positive", "neutral", "negative"]  # one of these, and nothing else
+    {points}: list[Point] = Field(max_length=5)  # an empty list is an answer, too
+"""
+_FILE = '''\
+"""{question}"""
+
+# A task of findable, made for {what}. It runs as it is: change the question above, the answer and the prompt.
+# Once answers are kept, another question is another version: raise `version` below, and rows are asked about again.
+
+{imports}
+
+from findable import {imported}
+
+
+{classes}
+
+task = Task(
+    answer=Answer,  # only what is valid by it is kept
+    items={items},  # {source}
+{where}    key={key},  # {key_said}
+{images}    prompt={prompt},  # {{column}} is a row's value, as data between tags
+    system=__doc__,  # the question
+{quotes_in}    index={index},  # the text that answered rows are found by: make index, make search
+    # What else there is:
+    # version=2,
+    # label={label},  # how lists call a row
+    # model="gemini-3.6-flash",  # in the place of MODEL=
+    # max_output_tokens=2_000,  # of one answer, thoughts and all
+    # examples=[({example}, {answer})],
+    # check=lambda answer, row: None if answer.{first} else "empty",  # says what is wrong, or None
+    # refresh=True,  # REFRESH=1 asks again about rows that changed
+)
+'''
+_WHERE = {"source": "the database of the query, which is only read", "sheet": "of the workbook"}
+_IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
+_QUOTE = "    quote: Quote  # must stand in {text!r}, or the answer is invalid; its place is kept with it\n"
+
+
+def _usual_answer(guess: TableGuess) -> tuple[str, str, str]:
+    summary, tone, points = (second if fold(first) == fold(guess.key) else first for first, second in _USUAL)
+    quote = _QUOTE.format(text=excerpt(guess.text)) if guess.can_be_quoted else ""
+    classes = _USUAL_ANSWER.format(quote=quote, summary=summary, tone=tone, points=points)
+    return classes, summary, f'{{"{summary}": "…", "{tone}": "neutral", "{points}": []}}'
+
+
+def task_text(draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequence[AnswerField] = ()) -> str:
+    """Return the text of a file that declares a task.
+
+    Without `fields` an answer is one that fits any text: a summary, a tone, and points with quotations.
+    """
+    items, guess, what, where = draft.items, draft.guess, draft.what, draft.where
+    classes, first, answer = _answer_text(fields, guess.text) if fields else _usual_answer(guess)
+    is_made, has_quotes = guess.key == MADE_KEY, re.search(r"^    \w+: Quote\b", classes, re.MULTILINE)
+    return _FILE.format(
+        question="\n".join("".join(map(_escaped, line)) for line in inspect.cleandoc(question).split("\n")),
+        what=excerpt(what),
+        imports=_imports(classes),
+        imported="Quote, Task" if has_quotes else "Task",
+        classes=classes,
+        items=_literal(items),
+        source="a file, relative to this one: CSV, .xlsx, JSON lines, JSON or Parquet; or a SELECT",
+        where="".join(f"    {name}={_literal(one)},  # {_WHERE[name]}\n" for name, one in where.items() if one),
+        key=_literal(guess.key),
+        key_said="a hash of each row" if is_made else "tells rows apart",
+        images=_IMAGES.format(names=", ".join(map(_literal, guess.images))) if guess.images else "",
+        prompt=_literal(_prompt(guess.names) if guess.names else "What does the image show?"),
+        quotes_in=f"    quotes_in={_literal(guess.text)},\n" if has_quotes else "",
+        index=_literal(". ".join(f"{{{name}}}" for name in guess.names or [first])),
+        label=_literal(f"{{{(guess.names or (guess.key,))[0]}}}"),
+        example=json.dumps(dict.fromkeys(guess.names, "…"), ensure_ascii=False),
+        answer=answer,
+        first=first,
+    )
+
+
+def _imports(classes: str) -> str:
+    typing = ", ".join(one for one in ("Annotated", "Literal") if f": {one}[" in classes)
+    dated = "from datetime import date\n" if "[date | None" in classes else ""
+    known = f"{dated}from typing import {typing}\n\n" if typing else ""
+    return f"{known}from pydantic import BaseModel{', Field' if 'Field(' in classes else ''}"
+
+
+def _prompt(names: Sequence[str]) -> str:
+    return "\n\n".join([*(f"{name}: {{{name}}}" for name in names[:-1]), f"{{{names[-1]}}}"])
+
+
+def _literal(text: str) -> str:
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(char: str) -> str:
+    if char == '"':
+        return '\\"'
+    return char if char.isprintable() and char != "\\" else char.encode("unicode_escape").decode("ascii")
+
+
+# ---- kept as words
+
+ASKING = "asking"  # of what is recorded of a task, its words
+SOURCES = "sources"  # the folder of a workspace with the files of rows of such tasks
+
+
+def words_of(draft: TaskDraft, question: str, fields: Sequence[AnswerField]) -> dict[str, Any]:
+    """Return a draft and what is asked as they are kept; its `items` are relative to the workspace."""
+    told = "; ".join(f"{one.name}: {'|'.join(one.choices) or one.kind}" for one in fields)
+    guess = draft.guess._replace(notes=())._asdict()
+    where = {name: one for name, one in draft.where.items() if one}
+    return {
+        "question": question,
+        "fields": told,
+        "items": draft.items,
+        "what": draft.what,
+        "guess": guess,
+        "where": where,
+    }
+
+
+def draft_in_words(words: Mapping[str, Any], path: Path, items: str) -> TaskDraft:
+    """Return the draft of the file that declares a task as its words do; it names the `items`, and holds no row."""
+    guess: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in words["guess"].items()}
+    return TaskDraft(path, items, words["what"], TableGuess(**guess), ItemsRows([]), words["where"])
+
+
+def text_in_words(words: Mapping[str, Any], draft: TaskDraft) -> str:
+    """Return the text of that file."""
+    return task_text(draft, question=words["question"], fields=parse_fields(words["fields"]))
+
+
+def declared_in_words(name: str, words: Mapping[str, Any], data: Path) -> Declaration:
+    """Return what a task's words declare in a workspace."""
+    path = place_of_words(name)
+    draft = draft_in_words(words, path, str((data / words["items"]).resolve()))
+    return declaration_in(text_in_words(words, draft).encode(), name, path)
