@@ -13,7 +13,7 @@ from jobs.variables import GIVEN, read_settings
 from pipeline.core.settings import PREFIX, Settings
 from pipeline.core.step import Step, current_form, write_as
 
-SAMPLE = Path(os.path.relpath(Path(__file__).parents[1] / "data" / "sample"))
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 PASSAGES, IMAGES = "passages", "images"
 STEPS = (
     Step("import", experts=SAMPLE / "experts.csv"),
@@ -71,7 +71,8 @@ def _start_afresh(data: Path) -> None:
 
 def _run(step: Step, data: Path) -> None:
     Terminal().say("")
-    click.secho(f"$ {step}", bold=True)
+    shown = {name: os.path.relpath(one) if isinstance(one, Path) else one for name, one in step.options.items()}
+    click.secho(f"$ {Step(step.command, **shown)}", bold=True)
     given = {PREFIX + name.upper(): str(value) for name, value in step.options.items()}
     os.environ.update(given)
     findable.main(args=[step.command, "--data", str(data)], standalone_mode=False)

@@ -1,5 +1,6 @@
 """Serve the page, or Gemini's protocol from the local engine to any client."""
 
+import os
 import webbrowser
 from typing import Annotated
 
@@ -76,4 +77,6 @@ def _say_where(url: str) -> None:
     terminal.say(f"the local engine serves Gemini's protocol at {url} (Ctrl-C ends it)")
     terminal.say(f"in another terminal: export GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any")
     place = "data/rehearsal"
-    terminal.hint(f"{Step('import', experts=SAMPLE / 'experts.csv', data=place)} && {Step('tag', data=place)}")
+    terminal.hint(
+        f"{Step('import', experts=os.path.relpath(SAMPLE / 'experts.csv'), data=place)} && {Step('tag', data=place)}"
+    )
