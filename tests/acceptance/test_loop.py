@@ -42,7 +42,7 @@ def test_a_changed_question_is_tried_as_a_draft_that_leaves_nothing_but_its_cost
     assert "draft of version 1: 1 row tried" in said
     assert "Next: set version=2" in said
     refused = own.do("tag", mode="live", code=3).err
-    wanted = "the prompt and the answer changed since version 1 was used: set version=2, or ACCEPT_CHANGED=1 to keep"
+    wanted = "the prompt and the answer changed since version 1 was used: set version=2, or FINDABLE_ACCEPT_CHANGED=1 to keep"
     assert wanted in refused
     pair = own.read("try", A="1", B="draft", N=50)
     assert (pair["compared"], pair["agreement"]) == (3, {"verdict": 3, "why": 0})
@@ -140,7 +140,7 @@ def test_a_row_whose_text_supports_nothing_is_set_aside(own: Workspace, outside:
     own.people(1, without_bio=1)
     assert "1 set aside: the text supports no tag" in own.do("tag", mode="live", TASK="").out
     assert "set aside: the text supports no tag" in own.do("show", "person-0000", TASK="").out
-    said = own.do("status", TASK="").out
+    said = own.do("status", TASK="", more=True).out
     assert "set aside 1: the text supports no tag" in said
     declare(own, quote="Quote")
     for _ in "12":
@@ -182,6 +182,6 @@ def test_rows_are_found_by_their_columns_and_answers(own: Workspace, outside: Ou
     assert "there is no column 'nope'" in told
     assert "Stars given" in told
     with own.page() as client:
-        found = client.get("/items", params={"task": "notes", "where": "verdict = 'bad'"})
+        found = client.get("/", params={"task": "notes", "where": "verdict = 'bad'"})
         assert "stool" in found.text
         assert "kettle" not in found.text

@@ -186,7 +186,7 @@ def test_an_error_is_a_problem_and_what_is_known_is_not_sent_again(workspace: Wo
         assert (got.status_code, got.headers["content-type"]) == (422, PROBLEM)
         problem = got.json()
         assert {"type", "title", "status", "detail", "hint", "exit_code"} == set(problem)
-        assert "make index" in problem["hint"]
+        assert "findable index" in problem["hint"]
         assert problem["detail"] in (said := workspace.do("search", "bees", code=problem["exit_code"]).err), said
         assert problem["detail"] in client.get("/search", params={"q": "bees"}).text
         moon = "/api/tasks/moon/next"
