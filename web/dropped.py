@@ -16,8 +16,8 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.core import files
-from pipeline.tables.findings import ImportReport
 from pipeline.engine.task_words import TableGuess
+from pipeline.tables.findings import ImportReport
 from web.problem import Refused
 from web.running import Work
 
