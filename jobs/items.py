@@ -91,9 +91,9 @@ def items(
         done = found.export(to, which, overwrite=overwrite, **told)
         return Report(asdict(done), f"{plural(done.count, done.word)} written to {done.path}")
     if counts:
-        counted = found.counts(which)
+        counted = found.counts(which, within_s=None)
         return Report(counted.document, lambda: _show_counts(counted))
-    page = found.page(which, limit=limit, after=after, **told)
+    page = found.page(which, limit=limit, after=after, within_s=None, **told)
     return Report(page.document, (lambda: _show_page(page)) if page.items else f"no {word} was found")
 
 

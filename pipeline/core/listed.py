@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+WITHIN_S = 0.2  # of what a page waits for
+
 
 class ItemFilter(NamedTuple):
     """Which items to list: those that hold all of some words and tags, in one state, of a version, with such a score.
@@ -26,8 +28,8 @@ class ItemsWanted(NamedTuple):
     """At most how many items to list, of which kind, in which order, and what of each.
 
     They come behind the item `after`, in the order of their rows or by the values of the column `sort`, the largest
-    first with `-` before it. `fields` are the columns to show, None the usual ones. `only` is the id of the one that is
-    wanted, with all its values.
+    first with `-` before it; where that has no index it may take `within_s` seconds, None any time. `fields` are the
+    columns to show, None the usual ones. `only` is the id of the one that is wanted, with all its values.
     """
 
     limit: int
@@ -36,6 +38,7 @@ class ItemsWanted(NamedTuple):
     sort: str | None = None
     fields: Sequence[str] | None = None
     only: str | None = None
+    within_s: float | None = WITHIN_S
 
 
 class ListedItem(NamedTuple):
@@ -65,16 +68,26 @@ class ItemsPage(NamedTuple):
         return {"items": items, "after": self.after}
 
 
+class FieldCount(NamedTuple):
+    """How many items have a value of a field of their answers, or one of a range; `where` shows these alone."""
+
+    value: str
+    items: int
+    where: str
+
+
 class ItemCounts(NamedTuple):
     """How many items there are as they are wanted, of each state, and of each of the most common tags and versions.
 
-    These are None where the items have none, or are too many to be counted so.
+    These are None where the items have none, or are too many to be counted so. `fields` are those of answers whose
+    values could be counted.
     """
 
     total: int
     states: Mapping[str, int]
     tags: Mapping[str, int] | None
     versions: Mapping[str, int] | None
+    fields: Mapping[str, Sequence[FieldCount]] = {}
 
     @property
     def document(self) -> dict[str, Any]:
@@ -84,4 +97,8 @@ class ItemCounts(NamedTuple):
         listed = {
             name: [{"value": one, "count": count} for one, count in found.items()] for name, found in counts.items()
         }
-        return {"total": self.total, **listed}
+        fields = {
+            name: [{"value": one.value, "count": one.items, "where": one.where} for one in found]
+            for name, found in self.fields.items()
+        }
+        return {"total": self.total, **listed, **({"fields": fields} if fields else {})}

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, literal, or_, select
 
 from pipeline.core.declaration import Declaration, column_named, columns_in, fill_template
 from pipeline.core.errors import ConfigurationError, InputError
@@ -77,6 +77,7 @@ SHOWN = 1_000  # characters of the text that a hit shows
 LONGEST_TAG = 60  # characters of a text that stands in the place of a tag; longer ones are sentences
 NO_WORDS = frozenset({"start", "end", LIKENESS})  # of a quotation: where it stands, and how like it is
 RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
+NO_NUMBER = 9e307  # stands, with a minus, for a number that is not there
 WHY = "why unusable"  # under which a reason is shown
 DEFAULTS = Settings()
 
@@ -537,6 +538,23 @@ def _answer_cells(tx: Connection, task: DeclaredTask, fields: Mapping[str, str])
     }
 
 
+def _sorts(tx: Connection, task: DeclaredTask, fields: Mapping[str, str]) -> dict[str, ColumnElement[Any]]:
+    """Return what rows are sorted by: their own columns and fields of their answers, numbers or texts, by column."""
+    items, kinds = task.table(tx), dict(task.record.fields)
+
+    def key(column: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
+        return row_cell(tx, column, name, "real" if kind in {"integer", "real"} else "text")
+
+    found = {name: (key(items.table.c[VALUES], name, kind), kind) for name, kind in task.record.columns.items()}
+    for name, field in fields.items():
+        given = answers.last_of_item(task.name, items.item_id, key(record_of_answers.c.answer, field, kinds[field]))
+        found |= {name: (given, kinds[field])} if kinds[field] != JSON else {}
+    return {
+        name: func.coalesce(cell, literal(-NO_NUMBER) if kind in {"integer", "real"} else "")
+        for name, (cell, kind) in found.items()
+    }
+
+
 def _value_of(name: str, row: Mapping[str, Any]) -> Any:
     return values_in(row[VALUES]).get(name)
 
@@ -564,6 +582,8 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
         searched=(items.item_id, *(row_cell(tx, values, name, kind) for name, kind in record.columns.items())),
         mentioned=partial(mentioned, tx, list(said.values())),
         where=partial(listed_where, tx, cells=cells),
+        slow_sorts=_sorts(tx, task, fields),
+        fields=fields,
         tags=tag_facet(tx, record.name, items.item_id),
         versions=version_facet(record.name, items.item_id),
         more=(*fields, whose),

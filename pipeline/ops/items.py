@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted
+from pipeline.core.listed import WITHIN_S, ItemCounts, ItemFilter, ItemsPage, ItemsWanted
 from pipeline.core.step import Option
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
@@ -40,7 +40,7 @@ class ItemList:
         """Return what the list offers."""
         with self.store.read() as tx:
             grid = self.task.grid(tx)
-            return Listing(grid.names, tuple(grid.usual), tuple(grid.sorts))
+            return Listing(grid.names, tuple(grid.usual), (*grid.sorts, *grid.slow_sorts))
 
     def page(self, which: ItemFilter = ALL, *, limit: int, after: str | None = None, **how: Any) -> ItemsPage:
         """Return at most `limit` items, those behind the place `after` where it is given.
@@ -50,10 +50,10 @@ class ItemList:
         with self.store.read() as tx:
             return self.task.grid(tx).page(tx, ItemsWanted(limit, which, after, **how))
 
-    def counts(self, which: ItemFilter = ALL) -> ItemCounts:
-        """Return how many items there are of each state, tag and version."""
+    def counts(self, which: ItemFilter = ALL, *, within_s: float | None = WITHIN_S) -> ItemCounts:
+        """Return how many items there are of each state; what else tells them apart where that takes no longer."""
         with self.store.read() as tx:
-            return self.task.grid(tx).counts(tx, which)
+            return self.task.grid(tx).counts(tx, which, within_s=within_s)
 
     def export(self, path: Path, which: ItemFilter = ALL, *, overwrite: bool = False, **how: Any) -> ExportReport:
         """Write what `csv` yields to a file that appears when it is whole; InputError where `check_target` refuses."""
@@ -71,7 +71,7 @@ class ItemList:
     def csv(self, which: ItemFilter = ALL, **how: Any) -> Iterator[bytes]:
         """Yield all items that are wanted as CSV: the header, then an item a line, its state last."""
         with self.store.read() as tx:
-            pages = self.task.grid(tx).pages(tx, ItemsWanted(ROWS, which, **how))
+            pages = self.task.grid(tx).pages(tx, ItemsWanted(ROWS, which, within_s=None, **how))
             first = next(pages)
             items = (item for page in chain([first], pages) for item in page.items)
             rows = ([*map(_cell, one.values.values()), one.state] for one in items)

@@ -325,9 +325,16 @@ def is_answered(task: str, key: ColumnElement[str], of: str | None = None) -> Co
     return select(answers.c.id).where(_stands(task, of), answers.c.item_id == key).correlate_except(answers).exists()
 
 
-def last_of_item(task: str, key: ColumnElement[str], name: str) -> ColumnElement[Any]:
-    """Return a column of the answer that `last_applied` gives of the item of a key, in a query over its table."""
-    query = select(answers.c[name]).where(_stands(task), answers.c.item_id == key).correlate_except(answers)
+def last_of_item(task: str, key: ColumnElement[str], what: str | ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a column of the answer that `last_applied` gives of the item of a key, in a query over its table.
+
+    Or an expression over the columns of answers.
+    """
+    query = (
+        select(answers.c[what] if isinstance(what, str) else what)
+        .where(_stands(task), answers.c.item_id == key)
+        .correlate_except(answers)
+    )
     by_person = case((answers.c.extractor == PERSON, 1), else_=0)
     return query.order_by(by_person.desc(), answers.c.id.desc()).limit(1).scalar_subquery()
 

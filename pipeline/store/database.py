@@ -6,6 +6,7 @@ for no other write of this workspace is under way; readers do not wait. `streame
 
 import contextlib
 import logging
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -208,6 +209,40 @@ class Store:
             if not self._kind.says(error):
                 raise
             raise self._kind.error(error, patience_s) from error
+
+
+class SlowError(Exception):
+    """A statement took longer than it may, and was broken off."""
+
+
+@contextlib.contextmanager
+def within(tx: Connection, seconds: float | None) -> Iterator[None]:
+    """Break off a statement of a block that only reads, which would run longer; None is no limit.
+
+    Raises:
+        SlowError: one was broken off; the transaction goes on.
+    """
+    if seconds is None:
+        yield
+        return
+    until = time.monotonic() + seconds
+    file = tx.connection.driver_connection if tx.dialect.name == "sqlite" else None
+    if file is not None:
+        file.set_progress_handler(lambda: time.monotonic() > until, 1_000)
+    try:
+        with tx.begin_nested() if file is None else contextlib.nullcontext():
+            if file is None:
+                tx.exec_driver_sql(f"SET LOCAL statement_timeout = {max(1, round(seconds * 1000))}")
+            yield
+            if file is None:
+                tx.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    except exc.DBAPIError as error:
+        if time.monotonic() < until:
+            raise
+        raise SlowError from error
+    finally:
+        if file is not None:
+            file.set_progress_handler(None, 0)
 
 
 @contextlib.contextmanager

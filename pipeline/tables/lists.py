@@ -6,14 +6,20 @@ begins behind what the last item of the page before is sorted by.
 
 import contextlib
 import json
+import math
 import operator
+import re
+import time
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
+from operator import itemgetter
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -33,10 +39,10 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import InputError, RefusedRowError
-from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
+from pipeline.core.listed import FieldCount, ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
 from pipeline.core.step import Option, Step
 from pipeline.store import answers, asks
-from pipeline.store.database import describe_error, pages, streamed
+from pipeline.store.database import SlowError, describe_error, pages, streamed, within
 from pipeline.tables.adopt import Ids, is_sqlite
 from pipeline.tables.cells import JSON_SPACE, NO_LIST
 
@@ -50,6 +56,10 @@ _GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the d
 _COUNTED = 100_000  # rows up to which they are counted by tags and versions, too
 _MOST = 50  # tags and versions that are told
 _PAGE = 2_000
+_VALUES, _RANGES = 12, 9  # of a field that are told; ranges of numbers between the least and the largest
+_LONGEST = 30  # characters of a value that is told; longer ones are sentences
+_COUNTABLE = frozenset({str, int, float, bool, type(None)})
+_PLAIN_NAME = re.compile(r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*", re.IGNORECASE)
 
 
 class ItemStates(NamedTuple):
@@ -199,8 +209,9 @@ class Grid:
 
     `columns` say what is shown of a row's `cells`, `usual` are those that are, with those `in_state` where one is asked
     for; `more` are no cells of a row, and `more_of` gives them by the ids of some items. Words are looked for in what
-    is `searched`, and where `mentioned` says; `where` makes a condition of what a person wrote. `score` is a number
-    that is never NULL, below 0 where there is none.
+    is `searched`, and where `mentioned` says; `where` makes a condition of what a person wrote. What rows are sorted by
+    is never NULL; for `slow_sorts` each row is looked up. `fields` are those of the answers that `tags` has as its
+    cell, by the names of their columns. `score` is a number that is below 0 where there is none.
     """
 
     table: ItemTable
@@ -212,6 +223,8 @@ class Grid:
     where: Callable[[str], ColumnElement[bool]] | None = None
     in_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    slow_sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
     score: ColumnElement[Any] | None = None
     tags: GridFacet | None = None
     versions: GridFacet | None = None
@@ -233,6 +246,7 @@ class Grid:
         conditions = self.conditions(tx, wanted.which)
         if wanted.only is not None:
             conditions.append(self.table.is_among([wanted.only]))
+        is_slow = (wanted.sort or "").removeprefix("-") in self.slow_sorts
         if wanted.after is not None:
             here = tx.execute(select(*keys).where(self.table.is_among([wanted.after])).limit(1)).first()
             if here is None:
@@ -242,10 +256,16 @@ class Grid:
             bound = [literal(value, key.type) for key, value in zip(keys, here, strict=True)]
             strictly, loosely = (operator.lt, operator.le) if descends else (operator.gt, operator.ge)
             # the first key once more, by itself: SQLite takes no pair to an index that has an expression
-            conditions.append(and_(loosely(keys[0], bound[0]), strictly(tuple_(*keys), tuple_(*bound))))
+            behind = strictly(tuple_(*keys), tuple_(*bound))
+            conditions.append(behind if is_slow else and_(loosely(keys[0], bound[0]), behind))
         query = select(self.table.item_id, self.table.state, *(self.table.table.c[name] for name in self.cells))
         query = query.where(*conditions).order_by(*(one.desc() if descends else one for one in keys))
-        rows = tx.execute(query.limit(wanted.limit + 1)).all()
+        try:
+            with within(tx, wanted.within_s if is_slow else None):
+                rows = tx.execute(query.limit(wanted.limit + 1)).all()
+        except SlowError:
+            said = f"there are too many rows to sort them by {wanted.sort} while a page waits"
+            raise InputError(said, hint=f"list fewer: {Option(where='…')}") from None
         ids = [row[0] for row in rows[: wanted.limit]]
         more = self.more_of(tx, ids) if self.more_of and not set(self.more).isdisjoint(fields) else {}
         items = []
@@ -285,23 +305,42 @@ class Grid:
                 found.append(score <= literal(which.max_score, score.type))
         return found
 
-    def counts(self, tx: Connection, which: ItemFilter) -> ItemCounts:
-        """Return how many items there are as they are wanted; by tags and versions where the table is not too large."""
+    def counts(self, tx: Connection, which: ItemFilter, *, within_s: float | None = None) -> ItemCounts:
+        """Return how many items there are as they are wanted; by tags, versions and fields of answers where few.
+
+        Those are not counted where that takes longer than `within_s` seconds, either.
+        """
         conditions = self.conditions(tx, which)
         states = self.table.counts(tx, *conditions)
         some = select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery()
-        is_large = tx.execute(select(func.count()).select_from(some)).scalar_one() > _COUNTED
-        told: list[dict[str, int] | None] = []
-        for facet in (self.tags, self.versions):
-            if facet is None or is_large:
-                told.append(None)
-                continue
-            tally = Counter[str]()
-            cells = select(facet.cell).select_from(self.table.table).where(*conditions)
-            for (cell,) in streamed(tx, cells, page=_PAGE):
-                tally.update(set(facet.words(cell)))
-            told.append(dict(sorted(tally.items(), key=lambda one: (-one[1], one[0]))[:_MOST]))
+        told: tuple[Any, ...] = (None, None, {})
+        if tx.execute(select(func.count()).select_from(some)).scalar_one() <= _COUNTED:
+            with contextlib.suppress(SlowError):
+                told = self._tallied(tx, conditions, within_s)
         return ItemCounts(states.pop("total"), states, *told)
+
+    def _tallied(
+        self, tx: Connection, conditions: Sequence[ColumnElement[bool]], within_s: float | None
+    ) -> tuple[dict[str, int] | None, dict[str, int] | None, Mapping[str, Sequence[FieldCount]]]:
+        """Return how often there is each tag, version and value of a field."""
+        until = math.inf if within_s is None else time.monotonic() + within_s
+        facets = [one for one in (self.tags, self.versions) if one is not None]
+        tallies = [Counter[str]() for _ in facets]
+        fields = {name: _FieldTally(name) for name in self.fields}
+        query = select(*(one.cell for one in facets)).select_from(self.table.table).where(*conditions)
+        with within(tx, within_s):
+            for rows in streamed(tx, query, page=_PAGE).partitions() if facets else ():
+                for facet, tally, cells in zip(facets, tallies, zip(*rows, strict=True), strict=True):
+                    tally.update(chain.from_iterable(set(facet.words(cell)) for cell in cells))
+                said = [orjson.loads(row[0]) for row in rows if row[0] is not None] if fields else []
+                for name, found in fields.items():
+                    found.add([one.get(self.fields[name]) for one in said])
+                if time.monotonic() > until:
+                    raise SlowError
+        often = [dict(sorted(one.items(), key=lambda each: (-each[1], each[0]))[:_MOST]) for one in tallies]
+        tags = often.pop(0) if self.tags is not None else None
+        counted = {name: some for name, one in fields.items() if (some := one.counts())}
+        return tags, often[0] if often else None, counted
 
     def _order(self, sort: str | None) -> list[ColumnElement[Any]]:
         """Return what rows are sorted by; the last is each row's own."""
@@ -309,12 +348,11 @@ class Grid:
         if not sort:
             return [own]
         name = sort.removeprefix("-")
-        if name not in self.sorts:
-            known = f"{Option('sort')} takes {', '.join(self.sorts)}, with - before it the largest first"
-            raise InputError(
-                f"there is no sorting by {name!r}", hint=known if self.sorts else f"leave out {Option('sort')}"
-            )
-        return [self.sorts[name], own]
+        sorts = {**self.slow_sorts, **self.sorts}
+        if name not in sorts:
+            known = f"{Option('sort')} takes {', '.join(sorts)}, with - before it the largest first"
+            raise InputError(f"there is no sorting by {name!r}", hint=known if sorts else f"leave out {Option('sort')}")
+        return [sorts[name], own]
 
     def _fields(self, wanted: ItemsWanted) -> Sequence[str]:
         if wanted.only is not None:
@@ -324,6 +362,66 @@ class Grid:
         if unknown := next((name for name in wanted.fields if name not in self.names), None):
             raise InputError(f"there is no column {unknown!r} to show", hint=f"there are {', '.join(self.names)}")
         return tuple(dict.fromkeys(wanted.fields))
+
+
+class _FieldTally:
+    """How often a field of answers has each of its values, where these are few or numbers."""
+
+    def __init__(self, name: str) -> None:
+        """Begin with none; the name is of its column."""
+        self.name, self.found, self.is_list, self.is_told = name, Counter[tuple[type, Any]](), False, True
+
+    def add(self, values: Sequence[Any]) -> None:
+        """Count values, or the members of lists, each with its type; nothing is none."""
+        if not self.is_told:
+            return
+        self.is_list = self.is_list or list in map(type, values)
+        if self.is_list and {*map(type, values)} <= {list, type(None)}:
+            values = [*chain.from_iterable(one or () for one in values)]
+            self.is_told = {*map(type, values)} <= {str}
+        else:
+            self.is_told = not self.is_list and {*map(type, values)} <= _COUNTABLE
+        if self.is_told:
+            self.found.update(zip(map(type, values), values, strict=True))
+            self.is_told = self.is_list or str not in map(itemgetter(0), self.found) or len(self.found) <= _VALUES + 2
+
+    def counts(self) -> list[FieldCount]:
+        """Return how many items have each value, the most common first; of numbers from the least on."""
+        told = [(one, items) for (_, one), items in self.found.items() if one not in (None, "")]
+        short = [(one, items) for one, items in told if len(str(one)) <= _LONGEST]
+        are_numbers = {kind for kind, one in self.found if one not in (None, "")} <= {int, float}
+        if not self.is_told or (len(short) < len(told) and not self.is_list):
+            return []
+        name = self.name if _PLAIN_NAME.fullmatch(self.name) else '"{}"'.format(self.name.replace('"', '""'))
+        if are_numbers and len(told) > _VALUES:
+            return self._ranges(name, told)
+        if len(told) > _VALUES and not self.is_list:
+            return []
+        short.sort(key=(lambda one: one[0]) if are_numbers else (lambda one: (-one[1], str(one[0]))))
+        told = short[:_VALUES]
+        return [FieldCount(_worded(one), items, f"{name} = {_worded(one, mark=True)}") for one, items in told]
+
+    @staticmethod
+    def _ranges(name: str, told: Sequence[tuple[Any, int]]) -> list[FieldCount]:
+        """Return how many numbers are in each of at most ten ranges of a round width."""
+        least = max(one for one, _ in told) / _RANGES - min(one for one, _ in told) / _RANGES
+        power = 10.0 ** math.floor(math.log10(least))
+        step = next(width for times in (1, 2, 5, 10) if (width := times * power) >= least)
+        tally = Counter[int]()
+        for one, items in told:
+            tally[math.floor(one / step)] += items
+        edges = {at: (f"{at * step:.12g}", f"{(at + 1) * step:.12g}") for at in sorted(tally)}
+        return [
+            FieldCount(f"{low} to {high}", tally[at], f"{name} >= {low} AND {name} < {high}")
+            for at, (low, high) in edges.items()
+        ]
+
+
+def _worded(value: Any, *, mark: bool = False) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value)
+    doubled = value.replace("'", "''")
+    return f"'{doubled}'" if mark else value
 
 
 def _given(found: Any, words: str) -> Any:
@@ -342,7 +440,7 @@ def tag_facet(tx: Connection, task: str, key: ColumnElement[str]) -> GridFacet:
     """Return what tells items apart by the texts in the lists of their last answers."""
     last = answers.last_of_item(task, key, "answer")
     return GridFacet(
-        last, lambda cell: () if cell is None else _members(json.loads(cell)), partial(says_text, tx, last)
+        last, lambda cell: () if cell is None else _members(orjson.loads(cell)), partial(says_text, tx, last)
     )
 
 

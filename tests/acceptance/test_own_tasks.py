@@ -656,3 +656,35 @@ def test_rows_are_found_by_what_the_task_says(own: Workspace) -> None:
     assert "x/2" not in own.found(TEA)
     assert not [path for path in own.data.rglob("*") if path.is_file() and words in path.read_bytes()]
     assert "nothing contradicts" in own.do("doctor").out
+
+
+def test_rows_are_sorted_and_counted_by_what_was_answered(own: Workspace, outside: Outside) -> None:
+    """By numbers and texts, on pages that neither repeat nor miss a row; each count is what its filter lists."""
+    fields = {"tone": "Literal['good', 'bad']", "stars": "int", "price": "float", "seen": "bool", "topics": "list[str]"}
+    declare(own, **fields)
+    rows(own, *(f"note {number}" for number in range(30)))
+
+    def said(request: Json) -> Json:
+        number = int(user_text(request).split("note ")[1].split("<")[0])
+        told = {"tone": "good" if number % 3 else "bad", "stars": number % 5 + 1, "price": number * 1.5}
+        return {**told, "seen": number % 2 == 0, "topics": ["lid", f"it's {number}"]}
+
+    own.url, outside.answerer = outside.url, said
+    own.do("tag_live", limit=29)
+    listed = own.read("items", sort="stars", limit=100, fields="stars,tone")["items"]
+    assert [one["stars"] for one in listed] == [None, *sorted(number % 5 + 1 for number in range(29))]
+    for sort in ("-price", "tone", "-text"):
+        whole, pages, how = own.read("items", sort=sort, limit=100)["items"], list[Any](), dict[str, Any]()
+        while True:
+            page = own.read("items", sort=sort, limit=7, **how)
+            pages, how = pages + page["items"], {"after": page["after"]}
+            if page["after"] is None:
+                break
+        assert pages == whole
+    assert "takes" in own.do("items", sort="topics", code=2).err
+    counts = own.read("items", counts=True)["fields"]
+    assert [(one["value"], one["count"]) for one in counts["tone"]] == [("good", 19), ("bad", 10)]
+    assert counts["topics"][0]["value"] == "lid"
+    assert [one["value"] for one in counts["price"]] == [f"{low} to {low + 5}" for low in range(0, 45, 5)]
+    for one in (one for some in counts.values() for one in some):
+        assert own.read("items", where=one["where"], counts=True)["total"] == one["count"], one
