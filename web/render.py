@@ -3,11 +3,11 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import parse_qsl
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import parse_qsl, quote
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -15,33 +15,34 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.quotes import is_quotation, likeness_told
-from pipeline.core.states import fate_of
 from pipeline.core.text import first_few
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.store.answers import PERSON
 from web.desk import Desk
 from web.running import Work
 
 CUT = 160  # characters of a cell
 NAMED = 10  # items of a batch in one line
+HUES = 6  # colours of marks
+CENT = 0.01  # USD; less is told with more decimals
 _ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 _PIECE = re.compile(r"\s+\S{0,20}$")  # of a word, at the end of a text that is cut
 _BATCH = re.compile(r"batch (\d+)(?=:)")
 METHODS = ("GET ", "PUT ", "POST ", "PATCH ", "DELETE ")  # begin a hint that no reader of a page can follow
-STATES = {"no_bio": "without a bio", "broken": "cannot be opened"}  # others are plain words, or several
+STATES = {  # others are plain words, or several
+    "no_bio": "without a bio",
+    "broken": "cannot be opened",
+    "claimed": "being asked",
+    "parked": "set aside",
+    "prepared": "ready to be sent",
+    "submitting": "being sent",
+    "submitted": "waiting at the API",
+    "downloaded": "answered, not read yet",
+    "ingested": "done",
+}
 ROWS = "rows"  # as the items of every task of a user's own are called
-LINKS = (  # on top of each page: address, label (else what items are called), whether of the task, where it has what
-    ("/", "Home", True, ""),
-    ("/items", "", True, ""),
-    ("/passages", "Quotations", False, "passages"),
-    ("/images", "Gallery", False, "images"),
-    ("/search", "Search", True, ""),
-    ("/index", "Index", True, ""),
-    ("/reports", "Reports", True, ""),
-    ("/batches", "Batches", False, ""),
-    ("/costs", "Costs", False, ""),
-    ("/settings", "Health", False, ""),
-)
+PLACES = {"rows": "/", "search": "/search", "runs": "/runs", "quality": "/quality", "settings": "/settings"}
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -57,6 +58,16 @@ class Document(JSONResponse):
         """Make it, as any answer of JSON."""
         super().__init__(content, status_code, **how)
         self.headers.setdefault("etag", etag_of(bytes(self.body)))
+
+
+class Mark(NamedTuple):
+    """A quotation in a text, where it begins and ends, what it proves, and the number of its colour."""
+
+    start: int
+    end: int
+    quote: str
+    name: str = ""
+    hue: int = 0
 
 
 def etag_of(body: bytes) -> str:
@@ -83,40 +94,44 @@ def desk_of(request: Request) -> Desk:
     return found
 
 
-def show_page(request: Request, template: str, ws: OpenWorkspace, **values: Any) -> HTMLResponse:
-    """Return a page, or a part of one, about the task of a workspace."""
-    task, here = ws.settings.task, request.url.path
-    subjects = {"", *(one.subject for one in ws.tasks)}
-    links = [
-        (f"{href}?task={task}" if of_task else href, label or _called(ws.task), href == here)
-        for href, label, of_task, subject in LINKS
-        if subject in subjects
-    ]
-    about = {"task": task, "words": ws.task.words, "workspace": str(ws.data), "backend": ws.backend}
-    tasks = [(one.subject, _called(one)) for one in ws.tasks]
-    return _filled(request, template, {"links": links, "tasks": tasks, "called": _called(ws.task), **about, **values})
+def show_page(request: Request, template: str, ws: OpenWorkspace, here: str = "", **values: Any) -> HTMLResponse:
+    """Return a page, or a part of one, about the task of a workspace; `here` is the place that it is of."""
+    task = ws.settings.task
+    places = [name for name in PLACES if name != "search" or ws.task.index is not None]
+    known = {
+        "task": task,
+        "words": ws.task.words,
+        "workspace": str(ws.data),
+        "backend": ws.backend,
+        "here": here,
+        "places": [(name, f"{PLACES[name]}?task={quote(task)}") for name in places],
+        "tasks": [(one.subject, called(one)) for one in ws.tasks],
+        "called": called(ws.task),
+    }
+    return _filled(request, template, {**known, **values})
 
 
 def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
-    """Return a page that says what went wrong."""
+    """Return a page that says what went wrong, with the way to every place."""
     desk = desk_of(request)
     if problem["hint"].startswith(METHODS):
-        problem = {**problem, "hint": ""}  # is for programs; what there is stands in the header
-    about = {"task": desk.settings.task, "workspace": str(desk.settings.data), "backend": ""}
-    found = _filled(request, "problem.html", {"links": [("/", "Home", False)], **about, "problem": problem})
+        problem = {**problem, "hint": ""}  # is for programs; what there is stands beside it
+    known = {"task": desk.settings.task, "workspace": str(desk.settings.data), "backend": "", "here": "", "tasks": []}
+    known |= {"places": list(PLACES.items()), "called": "findable", "problem": problem}
+    found = _filled(request, "problem.html", known)
     found.status_code = int(problem["status"])
     return found
 
 
 def _filled(request: Request, template: str, values: dict[str, Any]) -> HTMLResponse:
-    known = {"readonly": desk_of(request).access.readonly, "q": ""}
+    known = {"readonly": desk_of(request).access.readonly}
     return HTMLResponse(_templates.get_template(template).render({**known, **values}))
 
 
-def _called(task: Task) -> str:
+def called(task: Task) -> str:
     """Return what a page calls the items of a task; those of a user's own are all rows, and have its name."""
     many = task.words.many
-    return (task.subject if many == ROWS else many).capitalize()
+    return task.subject if many == ROWS else many.capitalize()
 
 
 def as_coded(text: str) -> Markup:
@@ -128,14 +143,13 @@ def as_coded(text: str) -> Markup:
 
 
 def as_stated(state: str | None) -> str:
-    """Return a state, of an item or of a batch at the API, as a page shows it; an empty text where there is none."""
+    """Return a state, of a row or of a batch at the API, as a page shows it; an empty text where there is none."""
     word = (state or "").removeprefix("BATCH_STATE_").lower()
     return STATES.get(word, word.replace("_", " "))
 
 
-def as_cell(value: object) -> str:
-    """Return a value as a cell of a table: a long text is cut, behind a word where one ends nearby."""
-    text = as_text(value)
+def as_cut(text: str) -> str:
+    """Return a text as a cell of a table: a long one is cut, behind a word where one ends nearby."""
     return text if len(text) <= CUT else f"{_PIECE.sub('', text[:CUT])} …"
 
 
@@ -144,6 +158,21 @@ def as_text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+
+
+def as_usd(value: float) -> str:
+    """Return an amount of money: cents, and of less than one the first two digits that are none."""
+    digits = 2 if value >= CENT or not value else 4 if value >= CENT / 100 else 6
+    return f"${value:,.{digits}f}"
+
+
+def as_version(extractor: str) -> str:
+    """Return whose an answer is, as a person says it: a version and its model, or a person."""
+    label, _, model = extractor.partition("/")
+    _, at, number = label.rpartition("@")
+    if not at:
+        return "a person" if extractor == PERSON else extractor
+    return f"version {number}" + (f" · {model}" if model else "")
 
 
 def as_linked(value: object) -> Markup:
@@ -161,34 +190,32 @@ def as_warning(text: str) -> Markup:
     return link + as_coded(text[found.end() :] if found else text)
 
 
-def as_indented(value: object) -> str:
-    """Return a value as JSON on lines of its own, with its letters as they are."""
-    return json.dumps(value, ensure_ascii=False, indent=1)
-
-
-def as_marked(text: str, quotations: Iterable[tuple[int, int, str]]) -> Markup:
-    """Return a text as HTML in which those (start, end, quote) are marked that stand there; without any `as_linked`."""
-    spans = sorted((start, end) for start, end, quote in quotations if quote and text[start:end] == quote)
-    if not spans:
-        return as_linked(text)
+def as_marked(text: str, marks: Sequence[Mark]) -> Markup:
+    """Return a text as HTML in which those quotations are marked that stand there, each with what it proves."""
     told, at = Markup(), 0
-    for start, end in spans:
-        told += escape(text[at : max(at, start)])
-        if end > at:
-            told += Markup("<mark>{}</mark>").format(text[max(at, start) : end])
-        at = max(at, end)
-    return told + escape(text[at:])
+    for one in sorted(one for one in marks if one.quote and text[one.start : one.end] == one.quote):
+        told += escape(text[at : max(at, one.start)])
+        if one.end > at:
+            inside, name = text[max(at, one.start) : one.end], Markup(' data-name="{}"').format(one.name)
+            told += Markup('<mark class="h{}"{}>{}</mark>').format(one.hue % HUES, name if one.name else "", inside)
+        at = max(at, one.end)
+    return (told + escape(text[at:])) if told else as_linked(text)
 
 
 _templates.tests["quotation"] = is_quotation
-_templates.filters["likeness_told"] = likeness_told
-_templates.filters["fate"] = fate_of
+_templates.globals["icon"] = _templates.get_template("parts/icon.html").module.icon  # type: ignore[attr-defined]
 _templates.filters |= {
-    "indented": as_indented,
+    "indented": partial(json.dumps, ensure_ascii=False, indent=1),
+    "likeness_told": likeness_told,
     "marked": as_marked,
     "stated": as_stated,
     "coded": as_coded,
     "linked": as_linked,
     "warned": as_warning,
+    "text": as_text,
+    "cut": as_cut,
+    "usd": as_usd,
+    "versioned": as_version,
+    "hash": lambda text: hashlib.sha256(text.encode()).hexdigest()[:12],
     "few": partial(first_few, most=NAMED),
 }

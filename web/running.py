@@ -65,8 +65,9 @@ class Work:
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
         names = ("number", "kind", "state", "label", "done", "total", "note", "lines", "warnings", "result", "error")
-        took = (self.ended or time.monotonic()) - self.began
-        return {one: getattr(self, one) for one in names} | {"took_s": round(took, 2), **self._pace()}
+        now = time.monotonic()
+        times = {"took_s": round((self.ended or now) - self.began, 2), "ended_s": round(now - (self.ended or now), 2)}
+        return {one: getattr(self, one) for one in names} | times | self._pace()
 
     def _pace(self) -> dict[str, float | None]:
         """Return how many a second are done in this part, and in how many seconds it is over; None where unknown."""

@@ -12,7 +12,7 @@ class ItemFilter(NamedTuple):
 
     `where` is a condition on their columns and on the fields of their answers, as `pipeline.core.where` reads it.
 
-    None is any. `extractor` is a version, or one with its model behind a slash.
+    None is any. `extractor` is a version, or one with its model behind a slash. With `ids` only these.
     """
 
     words: Sequence[str] = ()
@@ -22,6 +22,7 @@ class ItemFilter(NamedTuple):
     min_score: float | None = None
     max_score: float | None = None
     where: str = ""
+    ids: Sequence[str] = ()
 
 
 class ItemsWanted(NamedTuple):

@@ -13,7 +13,7 @@ from pipeline.core.step import Option
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.export import ExportReport, check_target, write_file
-from pipeline.store import asks
+from pipeline.store import answers, asks, workspace
 from pipeline.store.database import Store
 from pipeline.tables import export
 
@@ -134,3 +134,27 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool) -> list
         unparked = asks.unpark(tx, task.name, own=task.own, ids=ids)
         names = task.table(tx).names(tx, unparked)
     return sorted(names.get(key, key) for key in unparked)
+
+
+def free_items(ws: OpenWorkspace, ids: Sequence[str]) -> list[str]:
+    """Let those of some rows go that are parked, and return their ids; foreign text stays parked."""
+    with ws.store.write() as tx:
+        return asks.unpark(tx, ws.task.name, own=ws.task.own, ids=ids)
+
+
+def reopen(ws: OpenWorkspace, ids: Sequence[str]) -> list[str]:
+    """Let some rows be asked again, and return those that are open by then.
+
+    Parked ones are let go. What a model answered is kept, and counts no more; a person's word stays, as does a row that
+    is being asked.
+    """
+    task = ws.task
+    with ws.store.write() as tx:
+        asks.unpark(tx, task.name, own=task.own, ids=ids)
+        taken = asks.claimed_among(tx, task.name, ids) | answers.said_by_people(tx, task.name, ids)
+        free = [one for one in ids if one not in taken]
+        task.take_back(tx, free)
+        answers.set_aside(tx, task.name, free)
+        asks.reopen(tx, task.name, free)
+        workspace.touch_revision(tx, task.name)
+        return asks.askable_among(tx, task, free)

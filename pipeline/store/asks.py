@@ -350,6 +350,12 @@ def _may_go(own: str) -> ColumnElement[bool]:
     return and_(_is_parked(own), asks.c.extractor != EVERY)
 
 
+def reopen(tx: Connection, task: str, ids: Sequence[str]) -> None:
+    """Take away what says that some items were answered."""
+    for some in pages(ids):
+        tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id.in_(some), asks.c.state == ANSWERED))
+
+
 def parked_rows(tx: Connection, task: str, *, own: str = "") -> list[tuple[str, str, bool, datetime]]:
     """Return (item id, reason, foreign text, since) of every parked item, oldest first."""
     query = select(asks.c.item_id, asks.c.reason, _IS_FOREIGN, asks.c.at).where(asks.c.task == task, _is_parked(own))

@@ -296,6 +296,7 @@ class Grid:
                 raise InputError(f"no item is ever {which.state!r} here", hint=f"the states are {', '.join(states)}")
             found.append(self.table.state == which.state)
         found += [_given(self.tags, "tags").says(one) for one in which.tags]
+        found += [self.table.is_among(which.ids)] if which.ids else []
         if which.extractor:
             found.append(_given(self.versions, "versions").says(which.extractor))
         if which.min_score is not None or which.max_score is not None:

@@ -19,17 +19,15 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key === "/" && !isTyping(event)) {
     event.preventDefault();
-    const field = document.querySelector("main form.ask input[name=q]") || document.querySelector("header .find input[name=q]");
-    field.focus();
-    field.select();
+    focused(document.querySelector("main input[name=q], main input[name=find]")) || document.querySelector("a.place[href^='/search']")?.click();
   }
 });
 
 // From one item back to the list that led there, unless a form is open, whose text would be lost.
-const LISTS = ["/items", "/search", "/images", "/passages"];
+const LISTS = ["/", "/search", "/quality"];
 function goBack() {
   const from = document.referrer && new URL(document.referrer);
-  const isOpen = document.querySelector("#forgetting[open], dialog[open], [popover]:popover-open");
+  const isOpen = document.querySelector("main details[open] form");
   if (document.querySelector("[data-back]") && from && from.origin === location.origin && LISTS.includes(from.pathname) && !isOpen) {
     history.back();
   }
@@ -51,10 +49,9 @@ function closeMenus(where) {
 }
 
 function focused(field) {
-  if (field) {
-    field.focus();
-    field.select();
-  }
+  field?.focus();
+  field?.select();
+  return field;
 }
 
 // Parts that are asked for again and again take their place only where they say something new. What is put in the place
@@ -74,14 +71,6 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   [opened, then] = [[], []];
   keep(target, "[data-keeps]");
 });
-// A page that is shown anew once an item is in another state waits until nothing is typed or opened in it.
-document.addEventListener("htmx:beforeRequest", (event) => {
-  const typed = [...document.querySelectorAll("main input, main textarea")].some((one) => one.value !== one.defaultValue);
-  if ("waits" in event.detail.elt.dataset && (typed || document.querySelector("main details[open] form"))) {
-    event.preventDefault();
-  }
-});
-
 function keep(target, which) {
   opened.push(...[...target.querySelectorAll(`details[open]${which}`)].map((one) => one.id));
   const has = document.activeElement;
@@ -107,7 +96,6 @@ setInterval(() => exact(document), 30000);
 
 function ready(within) {
   exact(within);
-  labelled(within);
   scrollable(within);
   tellNews(within);
 }
@@ -176,16 +164,7 @@ function tellNews(within) {
   }
 }
 
-// On a narrow screen a row of a table stands below another one with the name of each column; what is wide scrolls by keys.
-function labelled(within) {
-  for (const table of within.querySelectorAll("table.stacks")) {
-    const names = [...table.querySelectorAll("thead th, thead td")].map((one) => one.textContent.replace(/[▲▼]/g, "").trim());
-    for (const row of table.querySelectorAll("tbody tr")) {
-      [...row.cells].forEach((cell, at) => (cell.dataset.label = cell.colSpan > 1 ? "" : names[at]));
-    }
-  }
-}
-
+// What is wide scrolls by keys.
 function scrollable(within) {
   for (const wide of within.querySelectorAll(".wide, pre")) {
     if (wide.scrollWidth > wide.clientWidth) {
@@ -225,7 +204,7 @@ function line(kind, text) {
 function shown(reply) {
   const saved = line("done", " is saved, ");
   const name = document.createElement("a");
-  name.href = `/item?task=experts&key=${encodeURIComponent(reply.username)}`;
+  name.href = `/row?task=experts&key=${encodeURIComponent(reply.username)}`;
   name.textContent = reply.username;
   saved.prepend(name);
   saved.append(`score ${reply.findability_score}`);
@@ -234,7 +213,7 @@ function shown(reply) {
     const tags = document.createElement("p");
     for (const tag of reply.tags) {
       const one = document.createElement("span");
-      one.className = "tag";
+      one.className = "chip";
       one.textContent = tag;
       tags.append(one);
     }
@@ -242,7 +221,7 @@ function shown(reply) {
   } else if (reply.retrying) {
     found.push(line("warn", "Saved without tags: the service did not answer. It is asked again in the background."));
   } else {
-    found.push(line("empty", "Without a bio there is nothing to ask."));
+    found.push(line("soft", "Without a bio there is nothing to ask."));
   }
   return found;
 }
@@ -262,7 +241,7 @@ async function post(form) {
   const found = await reply.json();
   if (!reply.ok) {
     form.elements[found.field]?.focus();
-    return [line("warn", found.detail), line("empty", found.hint || "Nothing was saved.")];
+    return [line("warn", found.detail), line("soft", found.hint || "Nothing was saved.")];
   }
   form.reset();
   return shown(found);
@@ -291,3 +270,49 @@ document.addEventListener("submit", async (event) => {
   busy.textContent = "";
   form.removeAttribute("aria-busy");
 });
+
+// Rows that are chosen: how many, and what can be done with them; asking again says what it costs first.
+document.addEventListener("change", ({ target }) => {
+  const form = target.closest?.("form[data-chooses]");
+  if (!form) {
+    return;
+  }
+  if ("every" in target.dataset) {
+    form.querySelectorAll("input[name=id]").forEach((one) => (one.checked = target.checked));
+  }
+  const many = chosen(form).length;
+  const bar = form.querySelector(".chosen");
+  bar.hidden = !many;
+  bar.querySelector(".num").textContent = `${many} chosen`;
+});
+
+const chosen = (form) => new FormData(form).getAll("id");
+
+document.addEventListener("click", async ({ target }) => {
+  const act = target.dataset?.act;
+  const form = target.closest?.("form[data-chooses]");
+  if (!act || !form) {
+    return;
+  }
+  const ids = chosen(form);
+  const task = encodeURIComponent(form.dataset.chooses);
+  if (act === "export") {
+    location.assign(`/items.csv?task=${task}&${new URLSearchParams(ids.map((id) => ["id", id]))}`);
+    return;
+  }
+  const at = `/api/tasks/${task}/items`;
+  if (act === "ask") {
+    const { cost } = await sent(`${at}/cost`, { ids });
+    const told = cost ? `about $${cost.toPrecision(2)}` : "free here";
+    if (!confirm(`Ask about ${ids.length} again, ${told}? What was answered counts no more.`)) {
+      return;
+    }
+  }
+  const reply = await sent(`${at}/${act}`, { ids });
+  tell(reply.detail ? "warn" : "done", [reply.detail || reply.said || "begun", reply.hint].filter(Boolean).join(". "));
+});
+
+async function sent(address, body) {
+  const reply = await fetch(address, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  return reply.json();
+}

@@ -1,5 +1,5 @@
 """The views: what a room returns as JSON below `/api` and as a page."""
 
-from web.views import adding, gallery, home, item, items, records, search
+from web.views import acts, row, rows
 
-ROUTERS = [one.router for one in (home, items, item, adding, gallery, search, records)]
+ROUTERS = [one.router for one in (acts, rows, row)]

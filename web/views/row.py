@@ -1,0 +1,262 @@
+"""One row: its text with what the answer quotes of it, who said what, every request; it is asked again or forgotten."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import PurePath
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.batch import ingest
+from pipeline.batch.budget import calibration
+from pipeline.batch.due import ask_alone
+from pipeline.core.errors import FindableError, InputError
+from pipeline.core.quotes import is_quotation
+from pipeline.core.states import STANDARD, fate_of
+from pipeline.engine.questions import RequestBuilder
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.models import usage_cost
+from pipeline.images import TASK as IMAGES
+from pipeline.ops import forget, items, show
+from pipeline.passages.show import quoted_passage
+from pipeline.quality import pilot
+from pipeline.store import asks
+from web.desk import PEOPLE, Desk
+from web.problem import Refused, line_of
+from web.render import Mark, Sent, accepted, as_text, desk_of, show_page
+from web.running import Work
+from web.views.rows import PASSAGES, marked_passage
+
+router = APIRouter()
+
+UNUSABLE = "unusable"  # the state of an image that cannot be opened
+SIDE = 640  # pixels of the longer side of the picture
+LONG = 60  # characters; a longer cell is a text to read
+MOST = 500  # rows that are chosen at once
+ASKING, FORGETTING = "ask {} again", "forget one of {}"  # kinds of work, which name no row
+Key = Annotated[str, Query(max_length=4_000)]
+
+
+@router.get("/api/tasks/{task}/item")
+def get_item(request: Request, task: str, key: Key, *, raw: bool = False) -> dict[str, Any]:
+    """Return everything known about one row, as `findable show --item KEY --json`."""
+    with desk_of(request).to_read(task) as ws:
+        return show.run(ws, key, raw=raw)
+
+
+@router.get("/row", include_in_schema=False)
+def row_page(request: Request, key: Key, task: str | None = None, *, raw: bool = False) -> HTMLResponse:
+    """Show one row."""
+    with desk_of(request).to_read(task) as ws:
+        return show_page(request, "row.html", ws, "rows", **_shown(request, ws, key, raw=raw))
+
+
+@router.get("/parts/row", include_in_schema=False)
+def row_part(request: Request, key: Key, task: str) -> HTMLResponse:
+    """Show what is known of a row by now."""
+    return _part(request, task, key)
+
+
+@router.post("/parts/row", include_in_schema=False)
+def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
+    """Do what a button of the page says, and show what became of it."""
+    desk = desk_of(request)
+    try:
+        if sent.get("act") == "forget":
+            _forget(desk, task, key, sent.get("name", ""))
+        else:
+            with desk.to_read(task) as ws, ws.store.read() as tx:
+                item_id = ws.task.id_of(tx, key)
+            _ask(desk, task, [item_id], about=key)
+    except (FindableError, Refused) as error:
+        return _part(request, task, key, refused=line_of(error))
+    return _part(request, task, key)
+
+
+def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLResponse:
+    """Return what is shown of a row; where it is forgotten, what takes the place of all that was shown of it."""
+    desk = desk_of(request)
+    with desk.to_read(task) as ws:
+        try:
+            shown = _shown(request, ws, key)
+        except InputError:
+            work = desk.running.newest(FORGETTING.format(task), about=key)
+            if work is None or work.state != "done":
+                raise
+            return show_page(request, "parts/forgotten.html", ws, "rows", key=key, forgotten=work.document)
+        return show_page(request, "parts/row.html", ws, "rows", **{**shown, "refused": refused})
+
+
+def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) -> dict[str, Any]:
+    known = show.run(ws, key, raw=raw)
+    task = known["task"] = ws.settings.task
+    beside = {"tags"} if task == PEOPLE else set()  # which stand among the answers
+    columns = [(name, as_text(value)) for name, value in known.pop("columns").items() if name not in beside]
+    given = [one for one in known["answers"] if one["applied"] and not one["forgotten"]]
+    answer, marks = coloured(given[-1]["answer"]) if given else ({}, [])
+    concepts = []
+    if task == PASSAGES and columns:
+        passage = marked_passage(quoted_passage(ws.store, ws.tasks, ws.settings, known["item"]))
+        marks, concepts = passage["marks"], passage["concepts"]
+    works = [desk_of(request).running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
+    return {
+        **known,
+        **_heading(known, task, columns),
+        "key": key,
+        "raw": raw,
+        "texts": [one for one in columns if len(one[1]) > LONG],
+        "columns": [one for one in columns if 0 < len(one[1]) <= LONG],
+        "answer": answer,
+        "said_by": given[-1] if given else None,
+        "marks": marks,
+        "concepts": concepts,
+        "fate": fate_of(known["parked"]) if known["parked"] else "",
+        "cost": _cost(ws, [known["item"]]),
+        "spent": known["cost"],
+        "has_index": ws.is_indexed,
+        "works": [one.document for one in works if one is not None],
+        "refused": "",
+        "after": items.run(ws).page(limit=1, after=known["item"]).items if known["state"] else [],
+    }
+
+
+def _heading(known: Mapping[str, Any], task: str, columns: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return how a row is called: `title`, `beside` what else names it, and `picture`, the address of an image."""
+    name = known["name"]
+    if task == IMAGES:
+        address = f"/api/images/thumbnail?{urlencode({'key': known['item'], 'side': SIDE})}"
+        return {"title": PurePath(name).name, "beside": "", "picture": "" if known["state"] == UNUSABLE else address}
+    full = dict(columns).get("name", "") if task == PEOPLE else ""
+    return {"title": full or name, "beside": name if full else "", "picture": ""}
+
+
+def coloured(answer: Any) -> tuple[Any, list[Mark]]:
+    """Return an answer whose quotations have a colour each, `hue`, and the marks of these in the text.
+
+    Those of one field have one colour; those beside a text that names them, such as a topic, one for each such text.
+    """
+    kinds: dict[str, int] = {}
+    marks: list[Mark] = []
+
+    def walk(value: Any, path: str, name: str) -> Any:
+        if isinstance(value, Mapping) and is_quotation(value):
+            hue = kinds.setdefault(name or path, len(kinds))
+            if isinstance(value["start"], int) and isinstance(value["end"], int):  # not a field that is called so
+                marks.append(Mark(value["start"], value["end"], value["quote"], name or path, hue))
+            return {**value, "hue": hue % 6}
+        if isinstance(value, Mapping):
+            named = next((one for one in value.values() if isinstance(one, str) and 0 < len(one) <= LONG), name)
+            return {
+                inner: walk(one, inner if isinstance(inner, str) else path, named if path else "")
+                for inner, one in value.items()
+            }
+        return [walk(one, path, name) for one in value] if isinstance(value, list) else value
+
+    return walk(answer, "", ""), marks
+
+
+def _cost(ws: OpenWorkspace, ids: Sequence[str]) -> float | None:
+    """Return what calls about some rows will cost, by estimate (USD); None where that cannot be told."""
+    try:
+        with ws.store.read() as tx:
+            lines = list(RequestBuilder(ws.task, ws.model).lines(tx, ws.task.rows(tx, ids)))
+            known = calibration(tx, ws.extractor)
+    except FindableError:  # said once it is asked
+        return None
+    costs = (usage_cost(ws.model, known.applied(one.usage, count=1), STANDARD, on=ws.now().date()) for one in lines)
+    return sum(costs) if lines else None
+
+
+class Confirmed(BaseModel):
+    """What confirms that a row is to be forgotten: its name, typed once more."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+
+
+class Chosen(BaseModel):
+    """The ids of rows that were chosen."""
+
+    model_config = ConfigDict(extra="forbid")
+    ids: list[str] = Field(min_length=1, max_length=MOST)
+
+
+@router.post("/api/tasks/{task}/item/ask", status_code=202)
+def ask_item(request: Request, task: str, key: Key) -> JSONResponse:
+    """Ask about one row, whether it is answered, parked or open, by a call at full price; 409 where it is being asked.
+
+    While it is under way it is not asked a second time: the reply leads to the work that there is.
+    """
+    desk = desk_of(request)
+    with desk.to_read(task) as ws, ws.store.read() as tx:
+        item_id = ws.task.id_of(tx, key)
+    return accepted(_ask(desk, task, [item_id], about=key))
+
+
+@router.post("/api/tasks/{task}/items/ask", status_code=202)
+def ask_items(request: Request, task: str, body: Chosen) -> JSONResponse:
+    """Ask about chosen rows again, by calls at full price."""
+    return accepted(_ask(desk_of(request), task, body.ids))
+
+
+@router.post("/api/tasks/{task}/items/free")
+def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
+    """Let those of the chosen rows be asked again that are parked, with the next command that asks."""
+    with desk_of(request).to_write(task) as ws:
+        freed = items.free_items(ws, body.ids)
+    return {"freed": len(freed), "said": f"{len(freed):,} of {len(body.ids):,} will be asked again"}
+
+
+@router.post("/api/tasks/{task}/items/cost")
+def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | None]:
+    """Return what it costs to ask about chosen rows again, by estimate, in USD."""
+    with desk_of(request).to_read(task) as ws:
+        return {"cost": _cost(ws, body.ids)}
+
+
+@router.post("/api/tasks/{task}/item/forget", status_code=202)
+def forget_item(request: Request, task: str, key: Key, body: Confirmed) -> JSONResponse:
+    """Forget one row everywhere, as `findable forget` does; 422 unless its name is typed once more."""
+    return accepted(_forget(desk_of(request), task, key, body.name))
+
+
+def _ask(desk: Desk, task: str, ids: Sequence[str], *, about: str = "") -> Work:
+    kind = ASKING.format(task)
+    under_way = desk.running.newest(kind, about=about)
+    if under_way is not None and under_way.state == "running":
+        return under_way
+    with desk.to_write(task) as ws:
+        ws.bring_items()
+        ingest.end_dead(ws)
+        ws.model, ws.client  # noqa: B018 - a missing key is said before anything is changed
+        with ws.store.read() as tx:
+            pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
+        if not (open_ids := items.reopen(ws, ids)):
+            raise Refused(409, "it is being asked, or has nothing to be asked about; nothing was changed")
+
+    def work(display: Work) -> dict[str, Any]:
+        with desk.to_write(task, display) as ws:
+            ws.bring_items()
+            done = ask_alone(ws, open_ids)
+        if about:
+            with desk.to_read(task) as ws:
+                return {"state": show.run(ws, about)["state"]}
+        return {"answered": done.answered, "asked": len(open_ids)}
+
+    return desk.running.begin(kind, work, about=about)
+
+
+def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
+    if typed != key:
+        raise Refused(422, f"{typed!r} is not {key!r}; nothing was changed", hint="type the name", field="name")
+
+    def work(display: Work) -> dict[str, Any]:
+        with desk.to_write(task, display) as ws:
+            done = asdict(forget.run(ws, key, confirm=lambda _question: True))
+        desk.running.drop_about(key)
+        return {name: one for name, one in done.items() if name != "username"}
+
+    return desk.running.begin(FORGETTING.format(task), work, about=key)

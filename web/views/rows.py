@@ -1,0 +1,312 @@
+"""Rows: what a task asks about with its answers, found as one types, counted by what tells them apart, page by page."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, StreamingResponse
+from pydantic import BaseModel, BeforeValidator, Field
+from starlette.responses import Response
+
+from pipeline.core.listed import ItemCounts, ItemFilter
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.images import TASK as IMAGES
+from pipeline.images.library import broken_page, thumbnail_of
+from pipeline.ops import items
+from pipeline.ops.items import ItemList
+from pipeline.passages.show import QuotedPassage, quoted_passage
+from pipeline.tables.view import EXTRACTOR
+from web.desk import Desk
+from web.render import Mark, desk_of, etag_of, show_page
+
+router = APIRouter()
+
+PASSAGES = "passages"
+BROKEN = "broken"  # in the place of a state: images that cannot be opened
+ROWS, TEXTS = 50, 12  # of one page; of texts with their quotations
+LINES = 500  # of CSV that are sent at once
+FEW = 8  # values of a kind that are shown at first
+BEGINNING = 400  # characters of a text that nothing is quoted of
+LABELS = {"findability_score": "score", "job_title": "title", "versions": "version", "states": "state"}
+Texts = Annotated[list[str], Field(max_length=100)]
+Score = Annotated[float | None, BeforeValidator(lambda given: given or None), Field(ge=0, le=100, allow_inf_nan=False)]
+
+
+class Asked(BaseModel):
+    """What an address asks of the rows of a task, by the names of the command `items`.
+
+    `only` are conditions that were clicked, each as `where` takes it; `fields` may have several names with commas.
+    """
+
+    task: str | None = None
+    find: str = Field("", max_length=4_000)
+    state: str = Field("", max_length=100)
+    tag: Texts = []
+    extractor: str = Field("", max_length=200)
+    min_score: Score = None
+    max_score: Score = None
+    where: str = Field("", max_length=4_000)
+    only: Texts = []
+    id: Annotated[list[str], Field(max_length=500)] = []
+    sort: str = Field("", max_length=200)
+    fields: Texts = []
+    after: str = Field("", max_length=4_000)
+    limit: int = Field(ROWS, ge=1, le=500)
+
+    @property
+    def which(self) -> ItemFilter:
+        """Return which rows are meant."""
+        where = " AND ".join(f"({one})" for one in dict.fromkeys([self.where.strip(), *self.only]) if one)
+        tags = list(dict.fromkeys(filter(None, self.tag)))
+        about = (self.state or None, tags, self.extractor or None, self.min_score, self.max_score, where, self.id)
+        return ItemFilter(self.find.split(), *about)
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """Return in which order, and which columns are meant."""
+        names = dict.fromkeys(name for text in self.fields for one in text.split(",") if (name := one.strip()))
+        return {"sort": self.sort or None, "fields": list(names) or None}
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return it as an address says it, but for the task and the place."""
+        told = self.model_dump(exclude={"task", "after", "limit"}, exclude_defaults=True)
+        several = ((name, one if isinstance(one, list) else [one]) for name, one in told.items())
+        return [(name, str(each)) for name, some in several for each in some if each not in ("", None)]
+
+    def address(self, path: str, task: str, **anew: Sequence[str]) -> str:
+        """Return an address that asks for the same, with some of it as it is given anew."""
+        kept = [("task", task), *(pair for pair in self.pairs if pair[0] not in anew)]
+        return f"{path}?" + urlencode([*kept, *((name, one) for name, some in anew.items() for one in some)])
+
+
+Wanted = Annotated[Asked, Query()]
+
+
+class Choice(NamedTuple):
+    """A value that rows are told apart by: how many have it, the address of those alone, and whether it is chosen.
+
+    The address of one that is chosen is without it.
+    """
+
+    label: str
+    items: int
+    href: str
+    is_chosen: bool
+
+
+def choices_of(found: ItemCounts, asked: Asked, task: str) -> dict[str, list[Choice]]:
+    """Return by what rows can be told apart, with what is chosen, whatever was found: fields first, versions last."""
+    kinds: dict[str, list[Choice]] = {}
+    for name, counted in found.fields.items():
+        values = [(one.value, one.where, one.items) for one in counted]
+        kinds[name] = _choices("only", asked.only, values, asked, task)
+    known = {one.where for counted in found.fields.values() for one in counted}
+    if others := [(one, one, 0) for one in asked.only if one not in known]:
+        kinds["chosen"] = _choices("only", asked.only, others, asked, task)
+    for kind, name, chosen, counts in (
+        ("tags", "tag", asked.tag, found.tags or {}),
+        ("states", "state", [asked.state], {one: count for one, count in found.states.items() if count}),
+        ("versions", "extractor", [asked.extractor], found.versions or {}),
+    ):
+        given = [one for one in chosen if one]
+        both = {**dict.fromkeys(given, 0), **counts}
+        if both and (name != "extractor" or len(both) > 1 or given):
+            kinds[kind] = _choices(name, given, [(one, one, count) for one, count in both.items()], asked, task)
+    return kinds
+
+
+def _choices(
+    name: str, given: Sequence[str], values: Sequence[tuple[str, str, int]], asked: Asked, task: str
+) -> list[Choice]:
+    several = name in {"tag", "only"}  # which narrow; of others one at a time can be chosen
+
+    def anew(value: str) -> list[str]:
+        others = [one for one in given if one and one != value]
+        return others if value in given else [*(others if several else ()), value]
+
+    return [
+        Choice(label, count, asked.address("/", task, **{name: anew(value)}), value in given)
+        for label, value, count in values
+    ]
+
+
+@router.get("/api/tasks/{task}/items")
+def list_items(request: Request, task: str, asked: Wanted) -> dict[str, Any]:
+    """Return one page of a task's rows, as `findable items --json`; the next one begins behind `after`."""
+    with desk_of(request).to_read(task) as ws:
+        page = items.run(ws).page(asked.which, after=asked.after or None, limit=asked.limit, **asked.how)
+        return page.document
+
+
+@router.get("/api/tasks/{task}/facets")
+def get_counts(request: Request, task: str, asked: Wanted) -> dict[str, Any]:
+    """Return how many rows there are of each state, tag and version, as `findable items --counts --json`."""
+    with desk_of(request).to_read(task) as ws:
+        return items.run(ws).counts(asked.which).document
+
+
+@router.get("/items.csv", include_in_schema=False)
+def items_csv(request: Request, asked: Wanted) -> StreamingResponse:
+    """Send all rows that are asked for as CSV, as they come."""
+    lines = _csv(desk_of(request), asked)
+    first = next(lines)  # or the error
+    told = {"content-disposition": f'attachment; filename="{asked.task or "rows"}.csv"'}
+    return StreamingResponse(chain([first], lines), media_type="text/csv; charset=utf-8", headers=told)
+
+
+@router.get("/", include_in_schema=False)
+def rows_page(request: Request, asked: Wanted) -> HTMLResponse:
+    """Show one page of a task's rows, under where the task stands."""
+    with desk_of(request).to_read(asked.task) as ws:
+        return show_page(request, "rows.html", ws, "rows", is_part=False, **_shown(ws, asked))
+
+
+@router.get("/parts/rows", include_in_schema=False)
+def rows_part(request: Request, asked: Wanted) -> HTMLResponse:
+    """Show the first page of what is asked for now; the reader's address follows."""
+    with desk_of(request).to_read(asked.task) as ws:
+        found = show_page(request, "parts/rows.html", ws, "rows", is_part=True, **_shown(ws, asked))
+        found.headers["hx-replace-url"] = asked.address("/", ws.settings.task)
+    return found
+
+
+@router.get("/parts/facets", include_in_schema=False)
+def facets_part(request: Request, asked: Wanted) -> HTMLResponse:
+    """Show how many rows there are of each kind, each with the address that shows those alone."""
+    with desk_of(request).to_read(asked.task) as ws:
+        found = items.run(ws).counts(asked.which)
+        kinds = choices_of(found, asked, ws.settings.task)
+        if ws.settings.task == IMAGES and broken_page(ws.store, limit=1)["items"]:
+            href = asked.address("/", IMAGES, state=[] if asked.state == BROKEN else [BROKEN])
+            kinds.setdefault("states", []).append(Choice(BROKEN, 0, href, asked.state == BROKEN))
+        return show_page(
+            request, "parts/facets.html", ws, "rows", total=found.total, kinds=kinds, few=FEW, labels=LABELS
+        )
+
+
+@router.get("/api/images/thumbnail")
+def get_thumbnail(request: Request, key: str, side: Literal["160", "320", "640"] = "320") -> Response:
+    """Return the small JPEG of one image, by its id."""
+    with desk_of(request).to_read(IMAGES) as ws:
+        found = thumbnail_of(ws.store, key, side=int(side))
+    return Response(found, media_type="image/jpeg", headers={"etag": etag_of(found)})
+
+
+def _csv(desk: Desk, asked: Asked) -> Iterator[bytes]:
+    with desk.to_read(asked.task) as ws:
+        lines = items.run(ws).csv(asked.which, **asked.how)
+        while some := b"".join(islice(lines, LINES)):
+            yield some
+
+
+class _Header(NamedTuple):
+    """The head of a column: its name, label, the address that sorts by it, and how it is sorted, as ARIA says it."""
+
+    name: str
+    label: str
+    href: str | None
+    order: str
+    is_number: bool
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One page: rows with their values by column, and the id behind which more are."""
+
+    rows: list[dict[str, Any]]
+    names: Sequence[str]
+    after: str | None
+
+
+def _shown(ws: OpenWorkspace, asked: Asked) -> dict[str, Any]:
+    task, listed = ws.settings.task, items.run(ws)
+    page, listing = _page(ws, listed, asked), listed.listing()
+    kind = task if task in {IMAGES, PASSAGES} else "table"
+    if kind == PASSAGES:
+        for one in page.rows:
+            one["passage"] = marked_passage(quoted_passage(ws.store, ws.tasks, ws.settings, one["id"]), most=BEGINNING)
+    numbers = {name for name in page.names if any(_is_number(one["values"].get(name)) for one in page.rows)}
+    return {
+        "kind": kind,
+        "asked": asked,
+        "rows": page.rows,
+        "headers": [_header(asked, task, one, listing.sorts, is_number=one in numbers) for one in page.names],
+        "next": asked.address("/", task, after=[page.after]) if page.after else None,
+        "first": asked.address("/", task) if asked.after else None,
+        "csv": asked.address("/items.csv", task),
+        "facets": asked.address("/parts/facets", task),
+        "all": asked.address("/", task, **{name: () for name, _ in asked.pairs if name not in {"sort", "fields"}}),
+        "narrows": any(name not in {"sort", "fields"} for name, _ in asked.pairs),
+        "kept": [pair for pair in asked.pairs if pair[0] not in {"find", "where"}],
+        "about": about(ws),
+    }
+
+
+def about(ws: OpenWorkspace) -> str:
+    """Return where the rows of the task in use come from, and under which version they are asked."""
+    record = getattr(ws.task, "record", None)
+    if record is None or ws.task.subject in {IMAGES, PASSAGES}:
+        return ""
+    source = "a query" if record.is_query else PurePath(record.items).name
+    return f"from {source} · version {record.version}"
+
+
+def _page(ws: OpenWorkspace, listed: ItemList, asked: Asked) -> _Page:
+    """Return a page of rows with their answers: the usual columns, and every field of an answer."""
+    if ws.settings.task == IMAGES and asked.state == BROKEN:
+        broken = broken_page(ws.store, limit=ROWS, after=asked.after or None)
+        rows = [{"id": one["id"], "name": one["path"], "state": BROKEN, "values": one} for one in broken["items"]]
+        return _Page(rows, ("path",), broken["after"])
+    with ws.store.read() as tx:
+        grid = ws.task.grid(tx)
+    own = [name for name in grid.more if name not in {EXTRACTOR, f"answer_{EXTRACTOR}"}]
+    fields = asked.how["fields"] or [*grid.usual, *own]
+    limit = TEXTS if ws.settings.task == PASSAGES else ROWS
+    page = listed.page(asked.which, limit=limit, after=asked.after or None, sort=asked.sort or None, fields=fields)
+    with ws.store.read() as tx:
+        names = ws.task.table(tx).names(tx, [one.id for one in page.items])
+    rows = [
+        {"id": one.id, "name": names.get(one.id, one.id), "state": one.state, "values": dict(one.values)}
+        for one in page.items
+    ]
+    return _Page(rows, page.names, page.after)
+
+
+def marked_passage(passage: QuotedPassage, *, most: int | None = None) -> dict[str, Any]:
+    """Return a passage with the marks and concepts of the version that wrote last; without any, no more than `most`.
+
+    Each type of concept has a colour of its own, by its place among those that the passage has.
+    """
+    extractor, concepts = next(reversed(passage.concepts.items()), ("", []))
+    types = list(dict.fromkeys(one.type for one in concepts))
+    marks = [
+        Mark(start, end, quote, one.name, types.index(one.type))
+        for one in concepts
+        for start, end, quote in one.quotations
+    ]
+    is_cut = most is not None and not marks and len(passage.text) > most
+    return {
+        "id": passage.id,
+        "source": passage.source,
+        "text": f"{passage.text[:most].rstrip()} …" if is_cut else passage.text,
+        "extractor": extractor,
+        "marks": marks,
+        "concepts": list(dict.fromkeys((one.name, one.type, types.index(one.type)) for one in concepts)),
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _header(asked: Asked, task: str, name: str, sorts: Sequence[str], *, is_number: bool) -> _Header:
+    """Return the head of a column; the address of one by which rows are sorted turns the order round."""
+    order = {name: "ascending", f"-{name}": "descending"}.get(asked.sort, "none")
+    anew = f"-{name}" if order == "ascending" or (is_number and order == "none") else name
+    href = asked.address("/", task, sort=[anew]) if name in sorts else None
+    return _Header(name, LABELS.get(name, name.replace("_", " ")), href, order, is_number)
