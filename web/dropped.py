@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline.core import files
 from pipeline.tables.findings import ImportReport
+from pipeline.workflows.new_task import TableGuess
 from web.problem import Refused
 from web.running import Work
 
@@ -31,7 +32,8 @@ _LONGEST = 80  # characters of a name that are kept, the last ones
 class DroppedFile:
     """One file: for which task, where it is, what its columns are to mean (as MAP= says it), and what was made of it.
 
-    `work` reads or imports it, `found` is what reading it told, `done` what its import did.
+    `work` reads or imports it, `found` is what reading it told, `done` what its import did, `first` are its first rows.
+    Of a new task `guess` says what its columns are, and `tried` is what came of what was `asked` about a few rows.
     """
 
     number: int
@@ -42,6 +44,10 @@ class DroppedFile:
     is_import: bool = False  # of `work`: it imports
     found: ImportReport | None = field(default=None, repr=False)
     done: ImportReport | None = field(default=None, repr=False)
+    first: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    guess: TableGuess | None = field(default=None, repr=False)
+    asked: dict[str, str] = field(default_factory=dict, repr=False)
+    tried: Work | None = field(default=None, repr=False)
 
     @property
     def state(self) -> str:
@@ -66,6 +72,8 @@ class DroppedFile:
             "done": self._told(self.done),
             "error": {name: one.replace(long, short) if isinstance(one, str) else one for name, one in said} or None,
             "work": self.work.number if self.work else None,
+            "first": self.first,
+            "tried": self.tried.number if self.tried else None,
         }
 
     def _told(self, report: ImportReport | None) -> dict[str, Any] | None:

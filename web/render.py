@@ -116,8 +116,8 @@ def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
     desk = desk_of(request)
     if problem["hint"].startswith(METHODS):
         problem = {**problem, "hint": ""}  # is for programs; what there is stands beside it
-    known = {"task": desk.settings.task, "workspace": str(desk.settings.data), "backend": "", "here": "", "tasks": []}
-    known |= {"places": list(PLACES.items()), "called": "findable", "problem": problem}
+    known: dict[str, Any] = {"task": desk.settings.task, "workspace": str(desk.settings.data), "backend": ""}
+    known |= {"here": "", "tasks": [], "places": list(PLACES.items()), "called": "findable", "problem": problem}
     found = _filled(request, "problem.html", known)
     found.status_code = int(problem["status"])
     return found
@@ -202,12 +202,19 @@ def as_marked(text: str, marks: Sequence[Mark]) -> Markup:
     return (told + escape(text[at:])) if told else as_linked(text)
 
 
+def as_spanned(text: str, spans: Sequence[Sequence[int]]) -> Markup:
+    """Return a text as HTML in which what stands from one place to another is marked."""
+    return as_marked(text, [Mark(start, end, text[start:end]) for start, end in spans])
+
+
 _templates.tests["quotation"] = is_quotation
 _templates.globals["icon"] = _templates.get_template("parts/icon.html").module.icon  # type: ignore[attr-defined]
 _templates.filters |= {
     "indented": partial(json.dumps, ensure_ascii=False, indent=1),
     "likeness_told": likeness_told,
     "marked": as_marked,
+    "begun": lambda text: text[:1].upper() + text[1:],
+    "spanned": as_spanned,
     "stated": as_stated,
     "coded": as_coded,
     "linked": as_linked,

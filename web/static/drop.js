@@ -23,7 +23,7 @@ function send(file) {
     tell("warn", `${file.name} is longer than 1 GB; nothing was sent.`);
     return;
   }
-  const asked = new URLSearchParams({ task: drop.dataset.task, name: file.name, map: drop.elements.map.value });
+  const asked = new URLSearchParams({ task: drop.elements.task.value, name: file.name, map: drop.elements.map.value });
   const request = new XMLHttpRequest();
   request.open("POST", `/api/imports?${asked}`);
   request.setRequestHeader("content-type", "application/octet-stream");
@@ -34,7 +34,7 @@ function send(file) {
   request.addEventListener("load", () => {
     const reply = JSON.parse(request.responseText);
     if (request.status === 202) {
-      location.assign(`/import?${new URLSearchParams({ task: reply.task, number: reply.number })}`);
+      location.assign(`/add?${new URLSearchParams({ task: reply.task, number: reply.number })}`);
     } else {
       over([reply.detail, reply.hint].filter(Boolean).join(". "));
     }

@@ -110,9 +110,31 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (xhr.status >= 400) {
     tell("warn", [reply.detail, reply.hint].filter(Boolean).join(". "));
   } else {
-    const said = reply.rolled_back ? `build ${reply.number} is in service again` : reply.said;
-    tell("done", reply.kind ? `${reply.kind}: begun` : reply.batch ? `batch ${reply.batch}: ${said}` : said || "");
-    event.detail.elt.matches("[data-clears]") && clear(event.detail.elt);
+    tell("done", reply.kind ? `${reply.kind}: begun` : reply.batch ? `batch ${reply.batch}: ${reply.said}` : reply.said || "");
+    after(event.detail.elt.dataset);
+  }
+});
+
+// What an act names in data-renews takes the place of the element in data-then; data-reloads shows the page anew.
+function after({ renews, then, reloads }) {
+  if (renews) {
+    htmx.ajax("GET", renews, { target: `#${then || "health"}`, swap: "outerHTML" });
+  } else if (reloads !== undefined) {
+    setTimeout(() => location.reload(), 800);
+  }
+}
+
+// A form with data-json is sent as JSON.
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (!form.dataset.json) {
+    return;
+  }
+  event.preventDefault();
+  const reply = await sent(form.dataset.json, Object.fromEntries(new FormData(form)));
+  tell(reply.detail ? "warn" : "done", [reply.detail || reply.said, reply.hint].filter(Boolean).join(". "));
+  if (!reply.detail) {
+    after(form.dataset);
   }
 });
 document.addEventListener("htmx:sendError", (event) => {
@@ -122,13 +144,6 @@ document.addEventListener("htmx:sendError", (event) => {
   look();
 });
 document.addEventListener("htmx:responseError", look);
-document.addEventListener("click", ({ target }) => target.matches("[data-clears]:not([hx-post])") && clear(target));
-
-function clear({ dataset }) {
-  document.querySelector(dataset.clears)?.replaceChildren();
-  document.getElementById(dataset.then)?.focus();
-}
-
 // Whether the server is there is told once, when it goes and when it comes back; it may have another token then.
 const away = document.getElementById("away");
 setInterval(() => document.visibilityState === "visible" && look(), LOOK_MS);
@@ -220,10 +235,10 @@ function shown(reply) {
     found.push(tags);
   } else if (reply.retrying) {
     found.push(line("warn", "Saved without tags: the service did not answer. It is asked again in the background."));
-  } else {
+  } else if (!reply.notes.length) {
     found.push(line("soft", "Without a bio there is nothing to ask."));
   }
-  return found;
+  return [...found, ...reply.notes.map((one) => line("soft", one))];
 }
 
 async function post(form) {

@@ -1,33 +1,39 @@
-"""A new person, and rows of a file that is dropped: what would go in is shown before anything is written."""
+"""Add: a new person, rows of a file that is dropped, or a new task of it; all is shown before anything is written."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from markupsafe import escape
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from pipeline.core.step import Step
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.core.errors import FindableError
+from pipeline.core.states import fate_of
+from pipeline.engine.task_file import place_in_python
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
+from pipeline.store import asks
 from pipeline.tables.findings import ImportReport
-from pipeline.workflows import add_expert
+from pipeline.tables.read import SourceRow
+from pipeline.tables.source import ItemsFile
+from pipeline.workflows import add_expert, ask, new_task
 from web.desk import PEOPLE, Desk
 from web.dropped import DroppedFile
 from web.guard import MAX_FILE
 from web.problem import Refused, line_of
-from web.render import desk_of, show_page
+from web.render import Sent, desk_of, show_page
 from web.running import Work
-from web.views.items import Text
 
 router = APIRouter()
 
+TaskName = Annotated[str, Query(max_length=200)]
 
 BEFORE = b"\xef\xbb\xbf \t\r\n"  # that may stand in front of a JSON document
 FIELDS = (
@@ -61,9 +67,7 @@ async def add_person(request: Request) -> JSONResponse:
     desk, began = desk_of(request), time.monotonic()
     body = await request.body()
     if body.lstrip(BEFORE)[:1] == b"[":
-        raise Refused(
-            422, "the body is a list; one person at a time is added here", hint=f"`{Step('import')}` adds many"
-        )
+        raise Refused(422, "the body is a list; one person at a time is added here", hint="`make import` adds many")
     saved = await desk.save(body)
     done = False
     if saved.is_due:
@@ -71,21 +75,18 @@ async def add_person(request: Request) -> JSONResponse:
         await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
         done = asking.done()
     reply = _reply(saved.username, [], saved.findability_score, retrying=saved.is_due)
-    reply = await run_in_threadpool(_stored, desk, saved) if done else reply
-    return JSONResponse({**reply, "notes": list(saved.notes)}, status_code=201)
+    reply, why = await run_in_threadpool(_stored, desk, saved) if done else (reply, "")
+    notes = [*saved.notes, *([f"{fate_of(why)}: {why}"] if why else [])]
+    return JSONResponse({**reply, "notes": notes}, status_code=201)
 
 
-@router.get("/people/new", include_in_schema=False)
-def new_person_page(request: Request) -> HTMLResponse:
-    """Show the form for a new person."""
-    with desk_of(request).to_read(PEOPLE) as ws:
-        return show_page(request, "people.html", ws, fields=FIELDS)
-
-
-def _stored(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:
+def _stored(desk: Desk, saved: add_expert.SavedExpert) -> tuple[dict[str, Any], str]:
+    """Return the reply about a person who was asked about, and why no tags came of it, where that is known."""
     with desk.to_read(PEOPLE) as ws:
         found, is_due = add_expert.as_stored(ws.store, ws.task, saved)
-    return _reply(found.username, found.tags, found.findability_score, retrying=is_due)
+        with ws.store.read() as tx:
+            why = asks.parked_reason(tx, ws.task.name, saved.item_id, own=ws.task.own)
+    return _reply(found.username, found.tags, found.findability_score, retrying=is_due), why or ""
 
 
 def _reply(username: str, tags: list[str], score: float, *, retrying: bool) -> dict[str, Any]:
@@ -107,6 +108,10 @@ class Importer(NamedTuple):
 
 
 IMPORTS = {PEOPLE: Importer(people.run, "person", "people"), "passages": Importer(passages.run, "passage", "passages")}
+NEW = "new"  # in the place of a task: one is to be made of the file
+TRIED = 5  # rows that a new question is tried on
+TRIAL_USD = 0.05  # which that may cost at most
+FIRST = 4  # rows of a file that are shown
 SHOWN = 200  # findings on the page
 WAITS = frozenset({"reading", "importing"})
 TO_DO = {  # what a finding means, and what to do
@@ -120,17 +125,18 @@ FILE_BODY = {
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
 }
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
-Mapping = Annotated[str, Query(alias="map", max_length=4_000)]
+Mapped = Annotated[str, Query(alias="map", max_length=4_000)]
 
 
 @router.post("/api/imports", status_code=202, openapi_extra={"requestBody": FILE_BODY})
-async def drop_file(request: Request, task: Text, name: FileName, mapping: Mapping = "") -> JSONResponse:
+async def drop_file(request: Request, task: TaskName, name: FileName, mapping: Mapped = "") -> JSONResponse:
     """Take a file, of at most 1 GB, as it comes, and begin to read it; nothing of it is imported yet.
 
-    `map` is what `MAP=` says of its columns. `GET` of the place that is named says what would go in.
+    `task` is `experts`, `passages`, or `new` for one that is to be made of the file; `map` is what `MAP=` says of its
+    columns. `GET` of the place that is named says what would go in.
     """
     desk = desk_of(request)
-    if task not in IMPORTS:
+    if task not in {NEW, *IMPORTS}:
         hint = await run_in_threadpool(_items_from, desk, task)
         raise Refused(422, f"no file is imported for {task!r}; nothing was kept", hint=hint, field="task")
     return _accepted(_looking(desk, await desk.dropped.keep(task, name, request.stream(), mapping=mapping)))
@@ -149,6 +155,21 @@ def confirm_import(request: Request, number: int) -> JSONResponse:
     return _accepted(_importing(desk, desk.dropped.get(number)))
 
 
+class Asks(BaseModel):
+    """What a new task asks about each row of a file, and the fields of an answer, as `FIELDS=` lists them."""
+
+    model_config = ConfigDict(extra="forbid")
+    question: str = Field(max_length=20_000)
+    fields: str = Field("", max_length=4_000)
+
+
+@router.post("/api/imports/{number}/try", status_code=202)
+def try_import(request: Request, number: int, body: Asks) -> JSONResponse:
+    """Begin to ask a question about the first five rows of a file; nothing is kept of it but what it cost."""
+    desk = desk_of(request)
+    return _accepted(_trying(desk, desk.dropped.get(number), body))
+
+
 @router.delete("/api/imports/{number}", status_code=204)
 def give_up(request: Request, number: int) -> Response:
     """Remove a dropped file; what was imported of it stays."""
@@ -158,17 +179,15 @@ def give_up(request: Request, number: int) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/import", include_in_schema=False)
-def import_page(request: Request, task: str | None = None, number: int | None = None) -> HTMLResponse:
-    """Show where to drop a file, or what would go in of one."""
+@router.get("/add", include_in_schema=False)
+def add_page(request: Request, task: str | None = None, number: int | None = None) -> HTMLResponse:
+    """Show where to drop a file and the form of a person, or what would go in of a file."""
     desk = desk_of(request)
-    with _to_read(desk, task) as ws:
-        into = task or ws.settings.task
-        about = {"into": into, "importer": IMPORTS.get(into), "imports": IMPORTS}
-        shown = {**about, "most": MAX_FILE, "items_from": ws.task.items_from, "dropped": None}
-        if number is not None:
-            shown |= _shown(desk.dropped.get(number))
-        return show_page(request, "import.html", ws, **shown)
+    with desk.to_read(task if task and desk.has(task) else None) as ws:
+        dropped = _shown(desk.dropped.get(number)) if number is not None else {"dropped": None}
+        into = task if task in IMPORTS else NEW if ws.tasks and task else PEOPLE
+        known = {"into": into, "importers": IMPORTS, "most": MAX_FILE, "fields": FIELDS}
+        return show_page(request, "add.html", ws, **{**known, "items_from": ws.task.items_from, **dropped})
 
 
 @router.get("/parts/import", include_in_schema=False)
@@ -181,12 +200,15 @@ def import_part(request: Request, number: int) -> HTMLResponse:
 
 
 @router.post("/parts/import", include_in_schema=False)
-def act_on_import(request: Request, number: int) -> HTMLResponse:
-    """Import a file as the button of the page says."""
+def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
+    """Import a file, or try a question on it, as the button of the page says."""
     desk = desk_of(request)
     try:
-        _importing(desk, desk.dropped.get(number))
-    except Refused as error:
+        if (question := sent.get("question")) is not None:
+            _trying(desk, desk.dropped.get(number), Asks(question=question, fields=sent.get("fields", "")))
+        else:
+            _importing(desk, desk.dropped.get(number))
+    except (Refused, FindableError) as error:
         return _part(request, number, refused=line_of(error))
     return _part(request, number)
 
@@ -194,9 +216,17 @@ def act_on_import(request: Request, number: int) -> HTMLResponse:
 def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
 
     def work(display: Work) -> dict[str, Any]:
-        with desk.to_look(dropped.task, display) as ws:
-            dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, mapping=dropped.mapping, dry=True)
-        return {"summary": dropped.found.summary}
+        if dropped.task == NEW:
+            with desk.to_read() as ws:
+                new = new_task.named("", str(dropped.path))
+                dropped.guess = new_task.drafted(ws.store, new, place_in_python(NEW)).guess
+        else:
+            with desk.to_look(dropped.task, display) as ws:
+                dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, mapping=dropped.mapping, dry=True)
+        with suppress(FindableError):  # of a file that only an import reads
+            rows = ItemsFile(dropped.path)
+            dropped.first = [dict(one.values) for one in islice((x for x in rows if isinstance(x, SourceRow)), FIRST)]
+        return {"summary": dropped.found.summary if dropped.found else ""}
 
     dropped.work = desk.running.begin(f"read {_called(dropped)}", work)
     return dropped
@@ -219,6 +249,21 @@ def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
     return dropped
 
 
+def _trying(desk: Desk, dropped: DroppedFile, asks_: Asks) -> DroppedFile:
+    _check_idle(dropped, WAITS)
+    if dropped.task != NEW or dropped.guess is None:
+        raise Refused(409, "no task is made of this file; nothing was asked", hint="drop it as a new task")
+    asking = ask.prepared(dropped.path, asks_.question, fields=asks_.fields, data=desk.settings.data)
+
+    def work(display: Work) -> dict[str, Any]:
+        with desk.to_write(None, display) as ws:
+            done = ask.run(ws, asking, size=TRIED, announce=lambda *_: None, confirm=lambda cost: cost <= TRIAL_USD)
+        return done.document
+
+    dropped.asked, dropped.tried = asks_.model_dump(), desk.running.begin(f"try {_called(dropped)}", work)
+    return dropped
+
+
 def _called(dropped: DroppedFile) -> str:
     """Return a file's name, with the digits of its number that tell it from others that are here."""
     return f"{dropped.path.name} (file {dropped.number % 1000})"
@@ -236,35 +281,36 @@ def _accepted(dropped: DroppedFile) -> JSONResponse:
 def _part(request: Request, number: int, *, refused: str = "") -> HTMLResponse:
     desk = desk_of(request)
     dropped = desk.dropped.get(number)
-    with _to_read(desk, dropped.task) as ws:
+    with desk.to_read(dropped.task if desk.has(dropped.task) else None) as ws:
         return show_page(request, "parts/import.html", ws, **{**_shown(dropped), "refused": refused})
-
-
-def _to_read(desk: Desk, task: str | None) -> contextlib.AbstractContextManager[OpenWorkspace]:
-    """Open the workspace to be read; with its people where files of a task are taken that was never used here."""
-    return desk.to_read(PEOPLE if task in IMPORTS and not desk.has(task) else task)
 
 
 def _items_from(desk: Desk, task: str) -> str:
     if not desk.has(task):
-        return ", ".join(IMPORTS)
+        return ", ".join((NEW, *IMPORTS))
     with desk.to_read(task) as ws:
-        return str(ws.task.items_from)
+        return ws.task.items_from
 
 
 def _shown(dropped: DroppedFile) -> dict[str, Any]:
-    found = dropped.found
+    found, tried = dropped.found, dropped.tried.document if dropped.tried else None
     groups = sorted(found.groups.values(), key=lambda one: (one.kind != "rejected", -one.count)) if found else []
+    goes_to = {one["name"]: one["label"] for one in found.columns if one["name"]} if found else {}
     return {
         "into": dropped.task,
-        "importer": IMPORTS[dropped.task],
-        "imports": IMPORTS,
+        "importer": IMPORTS.get(dropped.task),
         "dropped": dropped.document,
         "work": dropped.work.document if dropped.work else None,
+        "guess": dropped.guess,
+        "first": dropped.first,
+        "goes_to": goes_to,
+        "asked": dropped.asked,
+        "tried": tried,
+        "trial_usd": TRIAL_USD,
         "groups": groups,
         "findings": found.findings[:SHOWN] if found else [],
         "counts": dict(found.counts) if found else {},
         "to_do": TO_DO,
-        "waits": dropped.state in WAITS,
+        "waits": dropped.state in WAITS or (tried is not None and tried["state"] == "running"),
         "refused": "",
     }

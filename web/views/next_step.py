@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
 from pipeline.batch import poll, submit
 from pipeline.batch.budget import calibration
 from pipeline.batch.prepare import BatchPlan, Selection

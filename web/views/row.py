@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, unquote, urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,14 +19,16 @@ from pipeline.core.quotes import is_quotation
 from pipeline.core.states import STANDARD, fate_of
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.experts import show as person
+from pipeline.experts import tags
+from pipeline.experts.tags import Document, TagChange
 from pipeline.gemini.models import usage_cost
 from pipeline.images import TASK as IMAGES
 from pipeline.ops import forget, items, show
 from pipeline.passages.show import quoted_passage
 from pipeline.quality import pilot
-from pipeline.store import asks
 from web.desk import PEOPLE, Desk
-from web.problem import Refused, line_of
+from web.problem import Refused, line_of, not_there
 from web.render import Mark, Sent, accepted, as_text, desk_of, show_page
 from web.running import Work
 from web.views.rows import PASSAGES, marked_passage
@@ -37,6 +40,10 @@ SIDE = 640  # pixels of the longer side of the picture
 LONG = 60  # characters; a longer cell is a text to read
 MOST = 500  # rows that are chosen at once
 ASKING, FORGETTING = "ask {} again", "forget one of {}"  # kinds of work, which name no row
+WHO = "findable_who"  # the cookie that keeps the name of who edits
+KEPT_S = 365 * 24 * 3600
+LONGEST = 10  # digits that no number of an edit has
+ADDRESS = "/api/people/{username:path}/tags"
 Key = Annotated[str, Query(max_length=4_000)]
 
 
@@ -67,6 +74,13 @@ def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
     try:
         if sent.get("act") == "forget":
             _forget(desk, task, key, sent.get("name", ""))
+        elif sent.get("act") == "correct":
+            who = _who(request, sent.get("who"))
+            with desk.to_write(task) as ws:
+                _correct(ws, key, sent, who)
+            found = _part(request, task, key)
+            found.set_cookie(WHO, quote(who, safe=""), max_age=KEPT_S, httponly=True, samesite="strict", path="/")
+            return found
         else:
             with desk.to_read(task) as ws, ws.store.read() as tx:
                 item_id = ws.task.id_of(tx, key)
@@ -74,6 +88,22 @@ def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
     except (FindableError, Refused) as error:
         return _part(request, task, key, refused=line_of(error))
     return _part(request, task, key)
+
+
+def _who(request: Request, given: str | None) -> str:
+    if who := given or unquote(request.cookies.get(WHO, "")):
+        return who
+    raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit", field="who")
+
+
+def _correct(ws: OpenWorkspace, key: str, sent: Mapping[str, str], who: str) -> None:
+    """Carry out what a form says: the tags of a person as they are to be, or the number of an edit to undo."""
+    now, undo = tags.read_tags(ws.store, key)["tags"], sent.get("undo", "")
+    wanted = tags.listed(sent.get("value", "").replace(",", ";"))
+    change = TagChange([one for one in wanted if one not in now], [one for one in now if one not in wanted])
+    if undo:
+        change = TagChange(undo=int(undo) if undo.isdecimal() and len(undo) < LONGEST else None)
+    tags.edit_tags(ws.store, key, change, who, of_state=sent.get("state"), at=ws.now())
 
 
 def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLResponse:
@@ -101,6 +131,9 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
     if task == PASSAGES and columns:
         passage = marked_passage(quoted_passage(ws.store, ws.tasks, ws.settings, known["item"]))
         marks, concepts = passage["marks"], passage["concepts"]
+    edited = person.run(ws, key) if task == PEOPLE else {"edits": [], "tags_state": "", "expert": {"tags": None}}
+    if task == PEOPLE:  # what a person has, whoever said it
+        answer = {"tags": edited["expert"]["tags"] or []}
     works = [desk_of(request).running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
     return {
         **known,
@@ -111,6 +144,9 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
         "columns": [one for one in columns if 0 < len(one[1]) <= LONG],
         "answer": answer,
         "said_by": given[-1] if given else None,
+        "edits": edited["edits"],
+        "state_of_tags": edited["tags_state"],
+        "who": unquote(request.cookies.get(WHO, "")),
         "marks": marks,
         "concepts": concepts,
         "fate": fate_of(known["parked"]) if known["parked"] else "",
@@ -260,3 +296,49 @@ def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
         return {name: one for name, one in done.items() if name != "username"}
 
     return desk.running.begin(FORGETTING.format(task), work, about=key)
+
+
+Tags = Annotated[list[str], Field(max_length=100)]
+IfMatch = Annotated[str | None, Header(alias="if-match")]
+
+
+class TagsEdit(BaseModel):
+    """Tags to add, to remove and to rename (old: new), or the number of an edit to undo; and who says so."""
+
+    model_config = ConfigDict(extra="forbid")
+    add: Tags = []
+    remove: Tags = []
+    rename: dict[str, str] = {}
+    undo: Annotated[int, Field(ge=1)] | None = None
+    who: str | None = None
+
+
+@router.get(ADDRESS)
+def get_tags(request: Request, username: str) -> JSONResponse:
+    """Return the tags of one person with every edit, as `findable tags --person USERNAME --json`.
+
+    The ETag names their state: an edit sends it back as `If-Match`.
+    """
+    with desk_of(request).to_read(PEOPLE) as ws, not_there():
+        return _answer(tags.read_tags(ws.store, username))
+
+
+@router.patch(ADDRESS)
+def patch_tags(request: Request, username: str, body: TagsEdit, if_match: IfMatch = None) -> JSONResponse:
+    """Add, remove and rename tags of a person, or undo an edit: 428 without `If-Match`, 412 where they changed."""
+    if if_match is None:
+        said = "an edit says from which state it was made; nothing was changed"
+        raise Refused(428, said, hint="GET it, and send its ETag as If-Match")
+    who, state = _who(request, body.who), if_match.strip().removeprefix("W/").strip('"')
+    change = TagChange(body.add, body.remove, list(body.rename.items()), body.undo)
+    if change.undo is not None and any(change[:3]):
+        raise Refused(422, "an edit is undone by itself; nothing was changed", field="undo")
+    with desk_of(request).to_write(PEOPLE) as ws:
+        with not_there():
+            tags.read_tags(ws.store, username)
+        of_state = None if state == "*" else state
+        return _answer(tags.edit_tags(ws.store, username, change, who, of_state=of_state, at=ws.now()))
+
+
+def _answer(found: Document) -> JSONResponse:
+    return JSONResponse(jsonable_encoder(found), headers={"etag": f'"{found["state"]}"'})

@@ -1,7 +1,9 @@
 """Search: what fits a question best, and what may be a weak match."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
@@ -16,11 +18,7 @@ from web import problem
 from web.render import desk_of, show_page
 
 router = APIRouter()
-OWN_PLACE = frozenset(  # what of a hit does not stand among its fields
-    {"rank", "similarity", "score", "words_score", "weak", "snippet", "matching_tags"}
-    | {"username", "id", "key", "label", "text", "answer"}
-)
-LONG = 60  # characters
+TAGS = 12  # of a hit, and of what was found
 Blank = BeforeValidator(lambda given: None if given == "" else given)  # what a form sends of an empty field
 
 
@@ -54,6 +52,12 @@ class AskedOnPage(Asked):
         """Whether there is a question."""
         return bool(self.like or self.q.strip())
 
+    def with_tag(self, tag: str, task: str) -> str:
+        """Return the address that asks the same of what has a tag, or no longer only of that."""
+        tags = [one for one in self.tag if one != tag] if tag in self.tag else [*self.tag, tag]
+        about = self.model_dump(include={"q", "like", "where", "min_score"}, exclude_defaults=True)
+        return "/search?" + urlencode([("task", task), *about.items(), *(("tag", one) for one in tags if one)])
+
     @property
     def narrows(self) -> bool:
         """Whether it says more than the question."""
@@ -72,10 +76,9 @@ def get_search(request: Request, task: str, asked: Annotated[Asked, Query()]) ->
 @router.get("/search", include_in_schema=False)
 def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTMLResponse:
     """Show what fits a question best, or why it cannot be asked, with all that was asked."""
-    known: dict[str, Any] = {"found": None, "failed": None, "q": asked.q, "asked": asked, "ranks": list(Rank)}
+    known: dict[str, Any] = {"found": None, "failed": None, "asked": asked, "ranks": list(Rank), "facets": []}
     desk = desk_of(request)
     with desk.to_read(asked.task) as ws:
-        known["collections"] = [(one.subject, one.words.many) for one in ws.tasks if ws.indexes(one)]
         try:
             known["question"] = ws.collection.question
             with desk.to_search(asked.task, asked.build) as opened:
@@ -83,29 +86,26 @@ def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTM
                     report = asked.of(opened)
                     hits = [_shown(opened.collection, hit) for hit in report.hits]
                     known["found"] = {"behind": report.behind, "is_weak": report.is_weak, "hits": hits}
+                    known["facets"] = Counter(tag for hit in hits for tag in hit["tags"]).most_common(TAGS)
         except FindableError as error:
             known = {"question": "", **known, "failed": problem.of(error)}
-        page = show_page(request, "search.html", ws, **known)
+        page = show_page(request, "search.html", ws, "search", **known)
     page.status_code = known["failed"]["status"] if known["failed"] and asked.is_asked else 200
     return page
 
 
 def _shown(collection: Indexed, hit: Hit) -> dict[str, Any]:
-    found = whole_document(collection, hit)
-    key = collection.name_of(hit.metadata)
-    values = {name: one for name, one in found.items() if name not in OWN_PLACE} | found.get("answer", {})
-    pieces = hit.snippet.pieces if hit.snippet else []
+    found, key = whole_document(collection, hit), collection.name_of(hit.metadata)
+    names = (str(one) for one in (found.get("name"), found.get("label"), key) if one)
+    title = next(names)
+    beside = [str(found[one]) for one in ("username", "job_title", "company", "source") if found.get(one)]
     return {
-        **found,
         "key": key,
-        "title": str(found.get("username") or found.get("label") or found.get("id") or key),
-        "fields": [
-            (name, one) for name, one in values.items() if one not in ("", None, []) and not _is_in(pieces, one)
-        ],
-        "pieces": pieces,
+        "title": title,
+        "beside": " · ".join(one for one in beside if one != title),
+        "weak": found.get("weak"),
+        "pieces": hit.snippet.pieces if hit.snippet else [],
+        "text": str(found.get("text") or found.get("bio") or ""),
+        "tags": list(dict.fromkeys(collection.tags(hit.metadata)))[:TAGS],
+        "matching_tags": hit.tags,
     }
-
-
-def _is_in(pieces: Sequence[str], value: Any) -> bool:
-    """Return whether a value is a long text that what is shown of a hit says already."""
-    return isinstance(value, str) and len(value) > LONG and value in "".join(pieces)

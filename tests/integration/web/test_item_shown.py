@@ -8,7 +8,7 @@ import pytest
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page
-from web.views.item import quotations_in
+from web.views.row import quotations_in
 
 ADD = "/api/admin/experts"
 TAGS = "/api/people/ada/tags"

@@ -1,0 +1,147 @@
+"""Settings: what is set, the search index with its way back, and whether all that is stored is sound."""
+
+import math
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from pipeline.core.settings import settings_rows
+from pipeline.index import build
+from pipeline.index.builds import Builds
+from pipeline.ops import doctor, status
+from pipeline.store.database import Store
+from web.render import accepted, desk_of, show_page
+from web.running import Work
+from web.views.next_step import NextStep
+
+router = APIRouter()
+
+FIRST = ("DATA", "DATABASE_URL", "MODEL", "TIER", "BUDGET_PER_DAY", "BACKEND")  # shown though nothing set them
+INDEX = "index"
+AtMost = Annotated[float | None, Query(ge=0.0, allow_inf_nan=False)]
+
+
+@router.get("/api/settings")
+def get_settings(request: Request) -> list[dict[str, Any]]:
+    """Return every setting, as `findable settings --all --json`."""
+    return [one._asdict() for one in settings_rows(desk_of(request).settings)]
+
+
+@router.post("/api/doctor", status_code=202)
+def begin_doctor(request: Request) -> JSONResponse:
+    """Begin to check the workspace against itself and the backend, as `findable doctor --json`."""
+    desk = desk_of(request)
+
+    def work(_display: Work) -> dict[str, Any]:
+        with desk.to_read() as ws:
+            return doctor.document(doctor.run(ws))
+
+    return accepted(desk.running.begin("doctor", work))
+
+
+@router.get("/api/tasks/{task}/index")
+def get_index(request: Request, task: str) -> list[dict[str, Any]]:
+    """Return the builds of a task's index that are on disk, the newest first."""
+    with desk_of(request).to_read(task) as ws:
+        return _builds(ws.store, Builds(ws.data, ws.collection.folder))
+
+
+@router.post("/api/tasks/{task}/index", status_code=202)
+def begin_index(request: Request, task: str, cost: AtMost = None) -> JSONResponse:
+    """Begin to rebuild the index of a task, unless that is under way; the reply says where to look.
+
+    With the estimate in USD that was agreed to (`cost`) nothing is embedded where it would cost more by now.
+    """
+    desk = desk_of(request)
+    desk.check_there(task)
+
+    def work(display: Work) -> dict[str, Any]:
+        with desk.to_write(task, display) as ws:
+            agreed = math.inf if cost is None else cost
+            return NextStep(ws, ws.task.words.make(INDEX), agreed).carry_out(display)
+
+    return accepted(desk.running.begin(f"index {task}", work))
+
+
+@router.post("/api/tasks/{task}/index/rollback")
+def roll_back(request: Request, task: str) -> dict[str, Any]:
+    """Put the build before the one in service back, as `findable index --rollback`."""
+    with desk_of(request).to_write(task) as ws:
+        found = asdict(build.roll_back_index(ws))
+    return {**found, "said": f"build {found['number']} is in service again"}
+
+
+@router.post("/api/tasks/{task}/index/verify", status_code=202)
+def begin_verify(request: Request, task: str) -> JSONResponse:
+    """Begin to read every byte of the build in service; the result says what is wrong with it (`wrong`)."""
+    desk = desk_of(request)
+    with desk.to_read(task) as ws:
+        builds = Builds(ws.data, ws.collection.folder)
+
+    def work(_display: Work) -> dict[str, Any]:
+        with builds.open() as index:
+            number = index.manifest.number
+        wrong = [*builds.damage(number), builds.unsound_rows(number)]
+        return {"build": number, "wrong": [one for one in wrong if one]}
+
+    return accepted(desk.running.begin(f"verify {task}", work))
+
+
+@router.get("/settings", include_in_schema=False)
+def settings_page(request: Request, task: str | None = None) -> HTMLResponse:
+    """Show what is set, the index, and the button that checks everything."""
+    return _page(request, "settings.html", task)
+
+
+@router.get("/parts/settings", include_in_schema=False)
+def settings_part(request: Request, task: str) -> HTMLResponse:
+    """Show the index and the checks by now."""
+    return _page(request, "parts/health.html", task)
+
+
+def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
+    desk = desk_of(request)
+    with desk.to_read(task) as ws:
+        report = status.run(ws)
+        builds = _builds(ws.store, Builds(ws.data, ws.collection.folder)) if ws.is_indexed else []
+        in_service = next((one["number"] for one in builds if one["in_service"]), None)
+        before = max(
+            (one["number"] for one in builds if in_service is None or one["number"] < in_service), default=None
+        )
+        plan = NextStep(ws, ws.task.words.make(INDEX)).plan() if ws.task.index is not None else None
+        works = {name: desk.running.newest(f"{name} {report.subject}") for name in ("index", "verify")}
+        works["doctor"] = desk.running.newest("doctor")
+        rows = settings_rows(desk.settings)
+        shown = [one for one in rows if one.source != "default" or one.name.removeprefix("FINDABLE_") in FIRST]
+        return show_page(
+            request,
+            template,
+            ws,
+            "settings",
+            shown=shown,
+            rest=[one for one in rows if one not in shown],
+            document=report.document,
+            index=report.document["index"],
+            can_index=ws.task.index is not None,
+            how=ws.task.how_to_index,
+            builds=builds,
+            in_service=in_service,
+            before=before,
+            cost=plan["cost"] if plan else 0.0,
+            works={name: one.document for name, one in works.items() if one is not None},
+        )
+
+
+def _builds(store: Store, builds: Builds) -> list[dict[str, Any]]:
+    known, others = build.recorded_builds(store), set(builds.others())
+    return [
+        {
+            "number": number,
+            "in_service": number not in others,
+            "built_at": builds.built_at(number),
+            **{name: known[number][name] if number in known else None for name in ("count", "model", "dim")},
+        }
+        for number in reversed(builds.numbers())
+    ]
