@@ -249,14 +249,15 @@ class GivenAnswer(NamedTuple):
 
 def said_by_people(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
     """Return which of some items have an answer of a person's that stands."""
-    found = (select(answers.c.item_id).where(_of(task, some), answers.c.applied) for some in pages(ids))
-    return {one for query in found for one in tx.execute(query.where(answers.c.extractor == PERSON)).scalars()}
+    said = select(answers.c.item_id).where(answers.c.task == task, answers.c.applied, answers.c.extractor == PERSON)
+    return {one for some in pages(ids) for one in tx.execute(said.where(answers.c.item_id.in_(some))).scalars()}
 
 
 def set_aside(tx: Connection, task: str, ids: Sequence[str]) -> None:
     """Let the answers of some items count no more, so that they can be asked again; what they cost stays."""
     for some in pages(ids):
-        tx.execute(update(answers).where(_of(task, some)).values(applied=False))
+        mine = (answers.c.task == task) & answers.c.item_id.in_(some)
+        tx.execute(update(answers).where(mine).values(applied=False))
 
 
 def given_answers(

@@ -34,7 +34,7 @@ ADA = {"username": "ada", "first_name": "Ada", "bio": BIO}
 PROBLEM = "application/problem+json"
 LINK = re.compile(r'href="(/[^"#]*)"')
 INLINE = re.compile(r"<script(?! src=)|<style|\sstyle=|\son\w+=|javascript:")
-FORMS = {f"/parts/{name}" for name in ("acts", "doctor", "import", "tags")}
+FORMS = {f"/parts/{name}" for name in ("row", "import")}
 ACTING = re.compile(r"hx-(?:post|put|patch|delete)|data-(?:post|put|patch|delete)")
 UNDER_WAY = {"waiting", "running"}
 
@@ -90,13 +90,13 @@ def test_nobody_is_let_in_without_the_token_or_from_another_site(workspace: Work
     workspace.people(1)
     with workspace.page() as client, browser(client) as reader:
         token = client.headers["authorization"].partition(" ")[2]
-        texts = " ".join(pages(client, "/", "/item?task=experts&key=person-0000").values())
+        texts = " ".join(pages(client, "/", "/row?task=experts&key=person-0000").values())
         forms = set(re.findall(r'(?:hx|data)-post="(/parts/[^"?]*)', texts))
-        assert {"/parts/tags"} <= forms <= FORMS
+        assert {"/parts/row"} <= forms <= FORMS
         every = [
             *operations(client),
             *(("POST", path) for path in forms),
-            *(("GET", path) for path in ("/", "/items", SCHEMA, "/docs", "/none")),
+            *(("GET", path) for path in ("/", "/runs", SCHEMA, "/docs", "/none")),
         ]
         with httpx2.Client(base_url=client.base_url, trust_env=False) as stranger:
             for method, path in every:
@@ -156,7 +156,9 @@ def test_it_shows_what_the_commands_say_and_looking_changes_nothing(workspace: W
         listed = client.get("/items.csv", params={"task": "experts", "fields": "username,name"})
         workspace.do("items", fields="username,name", to="items.csv")
         assert listed.content == (workspace.home / "items.csv").read_bytes()
-        found = pages(client, "/", "/batch?number=1", "/item?task=experts&key=cyd")
+        found = pages(
+            client, "/", "/parts/facets?task=experts", "/parts/state?task=experts", "/row?task=experts&key=cyd"
+        )
         for path, text in found.items():
             got = client.get(path)
             assert "default-src 'none'" in (policy := got.headers["content-security-policy"]), path
@@ -166,10 +168,10 @@ def test_it_shows_what_the_commands_say_and_looking_changes_nothing(workspace: W
             assert "no <b>" not in text, path
             if not path.startswith("/static/"):
                 assert got.headers["cache-control"] == "private, no-cache", path
-        assert {"/", "/costs", "/settings", "/batches"} <= found.keys()
+        assert {"/", "/runs", "/settings", "/batch"} <= {path.partition("?")[0] for path in found}
         assert len(found) > 15
         texts = " ".join(unescape(found[path]) for path in found)
-        for said in (EVIL, "no <b>bells</b>", MODEL, "beekeeping", "parked"):
+        for said in (EVIL, "no <b>bells</b>", MODEL, "beekeeping", "set aside"):
             assert said in texts, said
     assert (schema(workspace), counts(workspace)) == before[:2]
     assert differences(before[2], seen(workspace)) == []
@@ -188,10 +190,11 @@ def test_an_error_is_a_problem_and_what_is_known_is_not_sent_again(workspace: Wo
         assert problem["detail"] in client.get("/search", params={"q": "bees"}).text
         moon = "/api/tasks/moon/next"
         assert client.get(moon).json()["hint"].startswith("GET /api")
-        assert "GET /api" not in client.get("/", params={"task": "moon"}).text
+        gone = client.get("/", params={"task": "moon"}).text
+        assert ("GET /api" not in gone, all(f'href="/{one}"' in gone for one in ("runs", "settings"))) == (True, True)
         refused = {
-            404: (moon, "/api/work/7", "/images", "/passages", "/api/images", "/static/none", "/?task=moon"),
-            422: ("/api/batches/2", "/api/costs?by=moon", "/search?q=b%00", "/api/people/%00/tags", f"{ITEM}?key=%00"),
+            404: (moon, "/api/work/7", "/?task=images", "/api/images/thumbnail?key=1", "/static/none", "/?task=moon"),
+            422: ("/api/batches/2", "/api/costs?by=moon", "/search?q=b%00", f"{ITEM}?key=%00"),
         }
         for status, paths in refused.items():
             assert {path: client.get(path).status_code for path in paths} == dict.fromkeys(paths, status)
@@ -257,7 +260,7 @@ def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, t
         forgotten = client.post(f"{ITEM}/forget", params={"key": "bob"}, json={"name": "bob"})
         assert over(client, forgotten)["state"] == "done"
         assert client.get(ITEM, params={"key": "bob"}).status_code == 422
-        assert "bob" not in client.get("/api/work").text + client.get("/").text
+        assert "bob" not in client.get("/api/work").text + client.get("/").text + client.get("/runs").text
         assert over(client, client.post("/api/doctor"))["result"]["healthy"]
     for name, row in about.items():
         other.do("add", other.put(f"{name}.json", json.dumps(row)))
@@ -314,11 +317,9 @@ def test_a_person_is_saved_while_gemini_is_down_and_tagged_once_by_the_next_page
         while client.get("/api/status").json()["experts"]["tagged"] < 2:
             assert time.monotonic() < until
             time.sleep(0.02)
-        asked = client.post(f"{ITEM}/ask", params={"key": "cy"})
-        if asked.status_code != 409:
-            assert over(client, asked)["result"]["state"] == "tagged"
-        assert client.post(f"{ITEM}/ask", params={"key": "cy"}).status_code == 409
-        assert "Ask about it again" not in client.get("/item?task=experts&key=cy").text
+        if client.get(ITEM, params={"key": "cy"}).json()["state"] != "tagged":
+            assert over(client, client.post(f"{ITEM}/ask", params={"key": "cy"}))["result"]["state"] == "tagged"
+        assert client.post(f"{ITEM}/ask", params={"key": "person-0000"}).status_code == 409
     answered = [one["json"] for one in api.journal() if LIVE in one["path"] and one["status"] == 200]
     assert [sum(f"I am {name}." in str(one) for one in answered) for name in people] == [1, 1, 1]
     assert workspace.states() == {"tagged": 3, "no_bio": 1}
@@ -333,8 +334,13 @@ def test_a_batch_is_cancelled_here_and_what_went_wrong_in_one_is_told(workspace:
     with workspace.page() as client:
         done = over(client, client.post(NEXT, params={"step": client.get(NEXT).json()["next"]}))
         assert (done["state"], done["warnings"]) == ("done", ["batch 1: 1 not applied"])
-        assert '<a href="/batch?number=1">batch 1</a>: 1 not applied' in client.get("/").text
-        assert "accounted for" in client.get("/batch?number=1").text
+        shown = client.get("/parts/state?task=experts").text
+        assert '<a href="/batch?number=1">batch 1</a>: 1 not applied' in shown
+        assert "1 answer is not applied" in client.get("/batch?number=1").text
+        for which in ("requests", "results"):
+            sealed = (workspace.data / "batches" / f"000001-{which}.jsonl").read_bytes()
+            assert client.get(f"/api/batches/1/{which}.jsonl").content == sealed
+        assert client.get("/api/batches/7/requests.jsonl").status_code == 404
         workspace.do("submit")
         assert client.post("/api/batches/2/cancel").json()["batch"] == 2
         workspace.run("poll")
@@ -375,8 +381,8 @@ def test_a_file_is_shown_before_it_goes_in(workspace: Workspace) -> None:
         assert [(one["line"], one["column"]) for one in first["found"]["findings"]] == [
             *((3, "Hourly Rate"), (4, "Username")),
         ]
-        shown = client.get("/import", params={"task": "experts", "number": first["number"]}).text
-        assert "would be added" in shown
+        shown = client.get("/add", params={"task": "experts", "number": first["number"]}).text
+        assert all(one in shown for one in ("would be added", "goes to Hourly Rate", "kept beside", "Bees."))
         assert "<b>Law" not in shown
         client.delete(at)
         refused = drop(client, rows, "experts", "people.csv", "bio=Moon")
@@ -414,22 +420,25 @@ def test_texts_and_images_are_shown_as_text(workspace: Workspace) -> None:
         workspace.do("tag", mode="live", yes=True, TASK=task)
         workspace.do("index", TASK=task)
     with workspace.page() as client:
-        marked = client.get("/api/passages/marked", params={"key": "b"}).json()
-        (version,) = marked["versions"]
-        assert "".join(one["text"] for one in version["segments"]) == marked["text"] == foul
-        assert any(one["quotations"] for one in version["segments"])
-        (image,) = client.get("/api/images", params={"find": "blue"}).json()["items"]
-        (broken,) = client.get("/api/images", params={"state": "broken"}).json()["items"]
-        assert ("0 bytes" in broken["reason"], broken["state"]) == (True, "unusable")
+        marked = client.get("/row", params={"task": "passages", "key": "b"}).text
+        quoted = re.findall(r'<mark class="h\d" data-name="[^"]+">([^<]*)</mark>', marked)
+        assert quoted
+        assert [one for one in quoted if unescape(one) not in foul] == []
+        listed = client.get("/api/tasks/images/items", params={"fields": "path,summary"}).json()["items"]
+        (image,) = [one for one in listed if "blue" in one["path"]]
+        broken = client.get("/?task=images&state=broken").text
+        assert ("0 bytes" in broken, "cut.jpg" in broken) == (True, True)
         small = client.get("/api/images/thumbnail", params={"key": image["id"], "side": 160})
         assert small.content[:3] == b"\xff\xd8\xff"
-        assert client.get("/api/images/thumbnail", params={"key": broken["id"]}).status_code == 422
-        found = pages(client, "/passages", "/passage?key=b", "/images", f"/item?task=images&key={image['id']}")
-        texts = " ".join(found.values())
+        assert client.get("/api/images/thumbnail", params={"key": "none"}).status_code == 422
+        found = [*pages(client, "/?task=passages").values(), gallery := client.get("/?task=images").text]
+        for task, key in (("passages", "b"), ("images", image["id"])):
+            found.append(client.get("/row", params={"task": task, "key": key}).text)
+        texts = " ".join(found)
         assert EVIL in unescape(texts)
         for markup in ("<script>alert", "Bees </p>", "blue <b>", "<i>a"):
             assert markup not in texts, markup
-        assert image["summary"] in unescape(found["/images"])
+        assert image["summary"] in unescape(gallery)
 
 
 def test_it_is_not_served_where_there_is_nothing_to_serve(workspace: Workspace) -> None:
@@ -445,8 +454,8 @@ def test_it_is_not_served_where_there_is_nothing_to_serve(workspace: Workspace) 
         workspace.people(1)
     with workspace.page() as client:
         home = client.get("/").text
-        for path in ("/import?task=experts", "/import?task=passages", "/people/new"):
-            assert (path in home) or ON_POSTGRESQL  # where somebody is in it
+        assert "Nothing is here yet" in home or ON_POSTGRESQL  # where somebody is in it
+        assert 'data-post="/api/admin/experts"' in client.get("/add?task=experts").text
         assert "in use" in workspace.do("web", no_open=True, port=client.base_url.port, code=3).err
         if ON_POSTGRESQL:
             return
@@ -459,7 +468,7 @@ def test_it_is_not_served_where_there_is_nothing_to_serve(workspace: Workspace) 
         assert (got.headers["content-type"], got.json()["exit_code"]) == (PROBLEM, 3)
         assert "no workspace" in got.json()["detail"] + client.get("/").text
         (workspace.data / "findable.db").write_bytes(b"no database at all" * 100)
-        for path in ("/api/status", "/", "/items"):
+        for path in ("/api/status", "/", "/runs"):
             got = client.get(path)
             assert got.status_code in {409, 503}, (path, got.text)
             assert "not a database" in got.text, (path, got.text)

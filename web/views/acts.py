@@ -116,7 +116,9 @@ def next_part(request: Request, task: str) -> HTMLResponse:
         if not found["command"]:
             return HTMLResponse("")  # there is nothing to begin by now
         counts = StatusCounts(*list(ws_counts(ws).values())[:6])
-        label = LABELS[found["command"]].format(open=f"{counts.open:,}", many=ws.task.words.many)
+        words = ws.task.words
+        many = words.one if counts.open == 1 else words.many
+        label = LABELS[found["command"]].format(open=f"{counts.open:,}", many=many)
         cost = found["plan"]["cost"] if found["plan"] else 0.0
         begin = f"/api/tasks/{ws.settings.task}/next?" + urlencode({"step": found["next"], "cost": repr(cost)})
         known = {"label": label, "begin": begin, "cost": cost, "leaving": ws.leaving}

@@ -131,7 +131,9 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
     if task == PASSAGES and columns:
         passage = marked_passage(quoted_passage(ws.store, ws.tasks, ws.settings, known["item"]))
         marks, concepts = passage["marks"], passage["concepts"]
-    edited = person.run(ws, key) if task == PEOPLE else {"edits": [], "tags_state": "", "expert": {"tags": None}}
+    edited: dict[str, Any] = (
+        person.run(ws, key) if task == PEOPLE else {"edits": [], "tags_state": "", "expert": {"tags": None}}
+    )
     if task == PEOPLE:  # what a person has, whoever said it
         answer = {"tags": edited["expert"]["tags"] or []}
     works = [desk_of(request).running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]

@@ -11,6 +11,7 @@ from pipeline.core.settings import settings_rows
 from pipeline.index import build
 from pipeline.index.builds import Builds
 from pipeline.ops import doctor, status
+from pipeline.ops.status import StatusCounts
 from pipeline.store.database import Store
 from web.render import accepted, desk_of, show_page
 from web.running import Work
@@ -125,6 +126,7 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
             document=report.document,
             index=report.document["index"],
             can_index=ws.task.index is not None,
+            can_build=bool(StatusCounts(*list(report.document[report.subject].values())[:6]).done),
             how=ws.task.how_to_index,
             builds=builds,
             in_service=in_service,

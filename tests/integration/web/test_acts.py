@@ -1,4 +1,4 @@
-"""One item: asked about again, and forgotten."""
+"""Rows: asked about again, one or those that were chosen, and forgotten."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,18 @@ def test_items_of_an_own_task(workspace: Workspace, tmp_path: Path, monkeypatch:
     item, one = "/api/tasks/reviews/item", {"key": "1"}
     with Page(workspace) as page:
         assert ended(page, page.post(f"{item}/ask", params=one))["result"]["state"] == "answered"
-        assert page.post(f"{item}/ask", params=one).status_code == 409
-        assert page.get("/item", params={"task": "reviews", **one}).status_code == 200
+        first = page.get(item, params=one).json()
+        assert ended(page, page.post(f"{item}/ask", params=one))["result"]["state"] == "answered"
+        again = page.get(item, params=one).json()
+        assert [one["applied"] for one in again["answers"]] == [False, True]
+        assert (len(first["requests"]), len(again["requests"])) == (1, 2)
+        freed = page.post("/api/tasks/reviews/items/free", json={"ids": ["1"]}).json()
+        assert (freed["freed"], freed["said"]) == (0, "0 of 1 will be asked again")
+        assert page.post("/api/tasks/reviews/items/cost", json={"ids": ["1"]}).json()["cost"] > 0
+        many = ended(page, page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]}))["result"]
+        assert many == {"answered": 2, "asked": 2}
+        chosen = page.get("/items.csv", params={"task": "reviews", "id": ["2"]}).text
+        assert len(chosen.splitlines()) == 2
+        assert page.get("/row", params={"task": "reviews", **one}).status_code == 200
         ended(page, page.post(f"{item}/forget", params=one, json={"name": "1"}))
-        assert "your own files" in page.get("/parts/acts", params={"task": "reviews", **one}).text
+        assert "your own files" in page.get("/parts/row", params={"task": "reviews", **one}).text

@@ -81,11 +81,26 @@ def test_no_file_is_dropped_for_a_task_of_ones_own(workspace: Workspace) -> None
     with Page(workspace) as page:
         refused = page.post(DROP, params={"task": "reviews", "name": "p.csv"}, content=b"").json()
         assert (refused["status"], "reviews.csv" in refused["hint"]) == (422, True)
-        assert 'href="/import?task=reviews"' in page.get("/items", params={"task": "reviews"}).text
-        shown = page.get("/import", params={"task": "reviews"}).text
-        assert all(one in shown for one in ("reviews.csv</code>", "change that file", 'href="/import?task=passages"'))
-        assert "drop.js" not in shown
-        assert page.get("/import", params={"task": "moons"}).status_code == 404
+        assert "/add?task=reviews" in page.get("/", params={"task": "reviews"}).text
+        assert page.get("/?task=moons").status_code == 404
+
+
+def test_a_new_question_is_tried_on_five_rows_of_a_file(page: Page, workspace: Workspace) -> None:
+    """Its first rows are shown with what each column is; answers come back, and nothing is written but the trial."""
+    rows = "".join(f"r{number},Kettle,It boils water in {number} minutes.\n" for number in range(7))
+    number = drop(page, f"id,product,text\n{rows}", "new", "reviews.csv")["number"]
+    shown = page.get("/add", params={"task": "new", "number": number}).text
+    assert all(one in shown for one in ("what tells rows apart", "the text", "boils water in 3"))
+    wrong = page.post(f"{DROP}/{number}/try", json={"question": "Praise?", "fields": "tone: praise|"})
+    assert (wrong.status_code, "FIELDS, at character" in wrong.json()["detail"]) == (422, True)
+    before = set(workspace.tables())
+    page.post(f"{DROP}/{number}/try", json={"question": "Praise or blame?", "fields": "tone: praise|blame; why: quote"})
+    page.settle()
+    shown = page.get("/parts/import", params={"number": number}).text
+    assert shown.count('data-label="tone"') == 5
+    assert set(workspace.tables()) == before
+    assert [one["name"] for one in page.get("/api/tasks").json()] == ["experts"]
+    assert page.post(f"{DROP}/{number}/confirm").status_code == 409
 
 
 def test_a_file_comes_to_the_disk_or_not_at_all(

@@ -1,6 +1,7 @@
 """One item on the page: answers and links as people read them, and nothing of it as HTML."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page
-from web.views.row import quotations_in
+from web.views.row import coloured
 
 ADD = "/api/admin/experts"
 TAGS = "/api/people/ada/tags"
@@ -16,7 +17,7 @@ TAGS = "/api/people/ada/tags"
 
 def shown(page: Page, task: str, key: str, **more: str) -> str:
     """Return the page of one item."""
-    return page.get("/item", params={"task": task, "key": key, **more}).text
+    return page.get("/row", params={"task": task, "key": key, **more}).text
 
 
 @pytest.mark.sampled(0)
@@ -28,14 +29,12 @@ def test_edits_by_hand_have_their_editors_and_a_person_their_name(page: Page, ap
     for who, tag in (("Ünal", "law"), ("bob", "art")):
         page.patch(TAGS, json={"add": [tag], "who": who}, headers={"if-match": "*"})
     found = shown(page, "experts", "ada")
-    assert '<h1 data-back>Ada &lt;i&gt;L&lt;/i&gt; <span class="beside">ada</span>' in found
-    answers = found[found.index("<h2>Answers") :].split('<div class="answer">')[1:]
-    assert [("<b>bob</b>" in one, "<b>Ünal</b>" in one) for one in answers] == [
-        (True, False),
-        (False, True),
-        (False, False),
-    ]
-    assert [one.count('"tag"') for one in answers] == [3, 2, 1]
+    assert '<h1 data-back>Ada &lt;i&gt;L&lt;/i&gt;</h1><span class="soft small">ada</span>' in found
+    history = found[found.index("<h2>History") :].split("<li>")[1:]
+    assert [one.partition("</b>")[0] for one in history[:2]] == ["<b>bob", "<b>Ünal"]
+    assert [re.findall("<ins>(.*?)</ins>", one) for one in history[:3]] == [["+ art"], ["+ law"], []]
+    answer = found[found.index("<h2>Answer") : found.index("<h2>History")]
+    assert re.findall('<span class="chip">(.*?)</span>', answer) == ["bees", "law", "art"]
     assert '<a href="https://ada.example/?a=1&amp;b=2" target="_blank" rel="noopener noreferrer nofollow">' in found
     assert 'href="javascript' not in found
 
@@ -44,7 +43,8 @@ def test_a_field_that_is_only_called_like_a_place_is_none() -> None:
     """A quotation has numbers for its place; what an own model calls start and end is marked nowhere."""
     own = {"quote": "bees", "start": "spring", "end": None}
     stored = {"quote": "law", "start": 4, "end": 7}
-    assert list(quotations_in({"a": own, "b": [stored, {"c": stored}]})) == [(4, 7, "law")] * 2
+    _, marks = coloured({"a": own, "b": [stored, {"c": stored}]})
+    assert [one[:3] for one in marks] == [(4, 7, "law")] * 2
 
 
 def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
@@ -66,14 +66,15 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
     workspace.ran("tag-live", LIMIT="1")
     with Page(workspace) as page:
         found = shown(page, "reviews", "1")
-    row, answer = found[: found.index("<h2>Answers")], found[found.index("<h2>Answers") : found.index("As JSON")]
-    assert row.count("<mark>") == 2
-    assert (
-        "<mark>Boils in &lt;i&gt;two&lt;/i&gt; minutes</mark><mark>, but the lid burned my hånd</mark>.</dd>"
-    ) in row
-    assert "<dt>name</dt><dd>lid</dd><dt>quote</dt><dd><q>&lt;i&gt;two&lt;/i&gt; minutes, but the lid" in answer
-    assert "characters 9 to 55</span>" in answer
-    assert (answer.count("<dd>true</dd>"), answer.count("<dd>false</dd>")) == (1, 1)
-    assert '<span class="tag">speed</span>' in answer
+    at = found.index("<h2>Answer")
+    row, answer = found[:at], found[at : found.index("<h2>History")]
+    first, second = re.findall(r'<mark class="h(\d)" data-name="(\w+)">([^<]*)</mark>', row)
+    assert [first[1:], second[1:]] == [
+        ("speed", "Boils in &lt;i&gt;two&lt;/i&gt; minutes"),
+        ("lid", ", but the lid burned my hånd"),
+    ]
+    assert first[0] != second[0]
+    for hue, said in ((second[0], "&lt;i&gt;two&lt;/i&gt; minutes, but the lid"), (first[0], "Boils in &lt;i&gt;two")):
+        assert f'<q class="h{hue}">{said}' in answer
+    assert '<span class="chip">speed</span>' in answer
     assert "<pre>" not in answer
-    assert "hånd" in found[found.index("As JSON") :]

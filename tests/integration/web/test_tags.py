@@ -21,22 +21,25 @@ def ada(page: Page, api: Api) -> Page:
 
 
 @pytest.mark.sampled(0)
-def test_the_page_edits_and_shows_both_states(ada: Page) -> None:
-    """A name is given once; the later of two tabs is shown what is there now, and can do it all the same."""
+def test_the_page_corrects_and_undoes(ada: Page) -> None:
+    """A name is given once; the later of two tabs is shown what is there now; an edit is undone by its number."""
     browser = ada.browser()
     asked = {"task": "experts", "key": "a da"}
-    state = re.findall(r'"state": "(\w+)"', browser.get("/item", params=asked).text)[0]
-    where = {"username": "a da"}
+    found = browser.get("/row", params=asked).text
+    state = re.findall(r'"state": "(\w+)"', found)[0]
 
-    def said(**form: str) -> str:
+    def said(value: str = "", **form: str) -> str:
         """Send a form of the page."""
-        return unescape(browser.post("/parts/tags", params=where, data=form).text)
+        given = {"act": "correct", "value": value, **form}
+        return unescape(browser.post("/parts/row", params=asked, data=given).text)
 
-    assert "say who edits" in said(state=state, add="law")
-    assert "Edit 1 is stored" in said(state=state, add="law; <i>art</i>", who="Ünal")
-    late = said(state=state, old="bees", new="beekeeping")
+    assert "say who edits" in said("law", state=state)
+    assert "<ins>+ law</ins>" in said("bees, water law, law", state=state, who="Ünal")
+    late = said("beekeeping", state=state)
     assert "changed meanwhile, last by 'Ünal' (edit 1): they are 'bees', 'water law', 'law'" in late
     now = re.findall(r'"state": "(\w+)"', late)[0]
-    assert "You edit as <b>Ünal</b>" in said(state=now, old="bees", new="beekeeping")
-    assert ada.get(TAGS).json()["tags"] == ["beekeeping", "water law", "law", "art"]
-    assert "Not in the index" in late
+    assert "<del>bees</del>" in said("beekeeping; water law; law", state=now)
+    assert sorted(ada.get(TAGS).json()["tags"]) == ["beekeeping", "law", "water law"]
+    now = re.findall(r'"state": "(\w+)"', said("", state=now))[0]
+    assert "undid edit 2" in said(state=now, undo="2")
+    assert ada.get(TAGS).json()["tags"] == ["bees", "water law", "law"]
