@@ -2,15 +2,17 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
 import httpx2
 
-from tests.lab import Workspace
-from tests.page import served
+from tests.lab import ROOT, Workspace
 
 CHROMIUM = shutil.which("chromium") or ""
 LONG_MS = 180_000  # no test waits for it to end: a busy machine may take long
@@ -71,20 +73,44 @@ def _is_complaint(said: Any) -> bool:
     return said.type == "error" and not said.text.startswith(("htmx:afterRequest", "htmx:sendAbort"))
 
 
-def read(workspace: Workspace, reader: Callable[[Any, str, httpx2.Client], None], **values: str) -> None:
-    """Serve the page of a workspace to a reader, who gets a browser, the page's address, and a program's client."""
+Reading = tuple[Reader, Any, httpx2.Client]  # a reader, the tab, and a program that has the token
+
+
+@contextmanager
+def serving(workspace: Workspace, port: str = "0", **values: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Serve the page of a workspace from a process of its own, which a test may kill; give it and its address."""
+    command = [sys.executable, "-m", "jobs", "web", "--no-open", "--port", port]
+    named = {f"FINDABLE_{name}": value for name, value in values.items()}
+    environ = {**os.environ, **workspace.environ, **named, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Give a browser."""
     from playwright.sync_api import sync_playwright
 
-    def reading(client: httpx2.Client, address: str) -> None:
-        """Read in a browser."""
-        client.headers["authorization"] = f"Bearer {address.partition('token=')[2]}"
-        with sync_playwright() as playwright:
-            args = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
-            try:
-                reader(browser, address, client)
-            finally:
-                browser.close()
+    with sync_playwright() as playwright:
+        args = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
+        try:
+            yield browser
+        finally:
+            browser.close()
 
-    done = served(workspace, reading, **values)
-    assert done.exit_code == 0, done.output
+
+@contextmanager
+def reading(workspace: Workspace, looks: dict[str, Any] | None = None, **values: str) -> Iterator[Reading]:
+    """Serve the page of a workspace to a reader in a browser, and to a program; nothing may be complained about."""
+    with serving(workspace, **values) as (_, address), chromium() as browser:
+        token = {"authorization": f"Bearer {address.partition('token=')[2]}"}
+        base = address.partition("/?")[0]
+        with httpx2.Client(base_url=base, headers=token, trust_env=False, timeout=LONG_MS / 1000) as client:
+            seen = Reader(browser, address, **(looks or {}))
+            yield seen, seen.tab, client
+            assert seen.complaints == []

@@ -1,107 +1,461 @@
-"""What a person does on the page, from start to end, in a browser."""
+"""What a person does on the page, from start to end, by click and by keyboard, in a browser."""
 
+import csv
+import json
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
-from tests.browser.seen import Reader, read
+from tests.browser.furnished import furnish_images, furnish_passages, furnish_people
+from tests.browser.seen import Reader, chromium, reading, serving
+from tests.integration import reviews
 from tests.lab import Api, Workspace
 
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
 BIO = "I keep bees and teach water law."
 LIVE = ":generateContent"
+LATE_S = 600.0  # by the engine's clock
+ADDED = "/api/admin/experts"
+ADA = "/row?task=experts&key=ada"
 HOSTILE = "<img src=x onerror=alert(1)>"
+PARTS = ".skip, nav, main"
+FOCUSED = f"""(() => {{ const one = document.activeElement; const part = one.closest("{PARTS}");
+  return ["{PARTS}".split(", ").findIndex((name) => part.matches(name)), getComputedStyle(one).outlineStyle]; }})()"""
+NAMES = "[...document.querySelectorAll('#list tbody th a')].map((one) => one.textContent)"
 
 
-@pytest.mark.full
-@pytest.mark.sampled(0)
+@pytest.fixture
+def sample(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
+    """A workspace with the first people of the sample, tagged and indexed."""
+
+    def prepare() -> None:
+        """Make it."""
+        furnish_people(workspace)
+
+    begun(prepare)
+    return workspace
+
+
+@pytest.fixture
+def own(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace with a task of four reviews that are answered."""
+    monkeypatch.chdir(workspace.data.parent)
+    reviews.put(workspace)
+    workspace.ran("tag-live")
+    return workspace
+
+
+def test_rows_are_narrowed_down_sorted_and_taken_along(sample: Workspace, tmp_path: Path) -> None:
+    """A count, an order, a part of a name; the address says it all, and the CSV has what is shown."""
+    with reading(sample) as (seen, tab, _):
+        tab.click("#facets a:has-text('tagged')")
+        tab.wait_for_url("**state=tagged**")
+        tab.click("#list thead a:has-text('score')")
+        tab.wait_for_url("**sort=-findability_score**")
+        tab.fill("#find", "e")
+        tab.wait_for_url("**find=e**")
+        shown = tab.evaluate(NAMES)
+        scores = [float(one) for one in tab.locator("#list tbody td.num").all_inner_texts()]
+        assert scores == sorted(scores, reverse=True)
+        tab.reload()
+        assert tab.evaluate(NAMES) == shown
+        with tab.expect_download() as taken:
+            tab.click("main > header [download]")
+        taken.value.save_as(tmp_path / "rows.csv")
+        with (tmp_path / "rows.csv").open(encoding="utf-8-sig", newline="") as file:
+            assert [row["username"] for row in csv.DictReader(file)] == shown
+        tab.keyboard.press("j")
+        tab.keyboard.press("j")
+        tab.keyboard.press("Enter")
+        seen.wait_for("main header", shown[1])
+        tab.keyboard.press("Escape")
+        tab.wait_for_url("**find=e**")
+
+
 def test_a_person_added_while_gemini_is_down_is_tagged_indexed_and_found(workspace: Workspace, api: Api) -> None:
     """Saved without tags; once it is back the next step says what it costs and tags; the index is rebuilt; found."""
     workspace.begin()
     api.fault("status", times=1000, path=LIVE, args={"code": 503})
-
-    def reader(browser: Any, address: str, _client: httpx2.Client) -> None:
-        """Add, tag, index and search."""
-        seen = Reader(browser, address)
-        tab = seen.tab
-        seen.go("/people/new")
+    with reading(workspace) as (seen, tab, _):
+        tab.click("text=Add rows")
         tab.fill("[name=username]", "ada")
         tab.fill("[name=bio]", BIO)
         tab.click("#add button")
         seen.wait_for("#added", "Saved without tags")
         api.clear_faults()
         seen.go("/")
-        tab.click("#next")
-        seen.wait_for("#plan", "estimated cost")
+        seen.wait_for("#begin", "Ask the 1 open person · $0.00")
         tab.click("#begin")
         seen.wait_for("#told", "begun")
-        seen.wait_for(".figures li:nth-child(2)", "1")
-        seen.go("/index")
+        seen.wait_for("#state", "1 tagged")
+        seen.wait_for("#begin", "Bring the search index up to date")
+        tab.click("nav a:has-text('Settings')")
         tab.click("#rebuild")
-        tab.click("#begin")
-        seen.wait_for("#index", "was verified and is in service")
-        tab.fill("header input[name=q]", "water law")
-        tab.press("header input[name=q]", "Enter")
-        seen.wait_for(".hits", "ada")
-        assert seen.complaints == []
-
-    read(workspace, reader)
-
-
-@pytest.mark.sampled(0)
-def test_what_happens_elsewhere_is_seen_without_losing_the_focus(workspace: Workspace) -> None:
-    """A person whom a program adds is counted on the open page; what has the focus keeps it while nothing changes."""
-    workspace.begin()
-
-    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
-        """Look at home while a program adds someone, and go on by keyboard alone."""
-        seen = Reader(browser, address)
-        tab = seen.tab
-        seen.wait_for(".figures li:first-child", "0")
-        assert client.post("/api/admin/experts", json={"username": HOSTILE}).status_code == 201
-        seen.wait_for(".figures li:first-child", "1")
-        tab.focus("#to-costs")
-        with tab.expect_response("**/?task=*"), tab.expect_response("**/?task=*"):
-            pass
-        assert tab.evaluate("document.activeElement.id") == "to-costs"
-        tab.keyboard.press("Enter")
-        seen.wait_for("h1", "Costs")
-        tab.wait_for_load_state()  # the page's script is there
+        seen.wait_for("#index", "is in service: 1")
         tab.keyboard.press("/")
-        assert tab.evaluate("document.activeElement.name") == "q"
-        seen.go("/items")
-        seen.wait_for("main", HOSTILE)
-        assert seen.complaints == []
-
-    read(workspace, reader)
+        tab.wait_for_url("**/search**")
+        tab.fill("[name=q]", "water law")
+        tab.press("[name=q]", "Enter")
+        seen.wait_for(".hits", "ada")
 
 
-@pytest.mark.full
-@pytest.mark.timeout(1800)
-def test_a_build_is_put_back_after_asking(workspace: Workspace) -> None:
-    """Two builds; a no leaves all as it is, a yes puts the first one back; verified by a button."""
+def test_a_spinner_turns_while_the_tags_are_made(workspace: Workspace, api: Api) -> None:
+    """It is there until the reply is, a second press adds no person, and the next one can be added at once."""
     workspace.begin()
+    with reading(workspace) as (seen, tab, client):
+        seen.go("/add")
+        api.configure(latencies={LIVE: {"kind": "constant", "seconds": LATE_S}})
+        tab.fill("[name=username]", "ada")
+        tab.fill("[name=bio]", BIO)
+        tab.focus("#add button")
+        tab.keyboard.press("Enter")
+        seen.wait_for(".busy", "Saving")
+        tab.keyboard.press("Enter")
+        api.advance(LATE_S + 1)
+        seen.wait_for("#added", "ada is saved")
+        seen.until("document.querySelector('.busy').textContent === ''")
+        assert tab.input_value("[name=username]") == ""
+        tab.click("#added a")
+        seen.wait_for("main header", "ada")
+        assert client.get("/api/status").json()["experts"]["total"] == 1
 
-    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
-        """Build twice, go back, verify."""
-        seen = Reader(browser, address)
-        tab = seen.tab
+
+def test_a_bio_that_supports_no_tag_is_set_aside(workspace: Workspace, api: Api) -> None:
+    """The form says so, and so does Quality, from which the person is reached."""
+    workspace.begin()
+    api.fault("answer_text", times=9, args={"text": '{"tags": []}'})
+    with reading(workspace) as (seen, tab, _):
+        seen.go("/add")
+        tab.fill("[name=username]", "ada")
+        tab.fill("[name=bio]", "Hello.")
+        tab.click("#add button")
+        seen.wait_for("#added", "set aside: the text supports no tag")
+        tab.click("nav a:has-text('Quality')")
+        tab.click("#parked a:text-is('ada')")
+        seen.wait_for(".warn", "Set aside: the text supports no tag")
+
+
+def test_tags_are_corrected_and_undone_by_keyboard_alone(workspace: Workspace) -> None:
+    """After each the focus is where one goes on, and what a person said stands above what a model did."""
+    workspace.begin()
+    with reading(workspace) as (seen, tab, client):
+        client.post(ADDED, json={"username": "ada", "bio": BIO})
+        seen.go(ADA)
+        tab.focus("#correct-tags summary")
+        tab.keyboard.press("Enter")
+        tab.fill("#value-tags", "law, art, wax")
+        tab.keyboard.press("Tab")
+        tab.keyboard.type("Bea")
+        tab.keyboard.press("Enter")
+        seen.wait_for(".history", "Bea")
+        assert seen.focus == "one"
+        assert sorted(client.get("/api/people/ada/tags").json()["tags"]) == ["art", "law", "wax"]
+        tab.focus("#undo-1")
+        tab.keyboard.press("Enter")
+        seen.wait_for(".history", "undid edit 1")
+        assert "beekeeping" in client.get("/api/people/ada/tags").json()["tags"]
+
+
+def test_the_later_of_two_tabs_sees_what_changed(workspace: Workspace) -> None:
+    """What changed meanwhile is said and shown, and nothing is lost."""
+    workspace.begin()
+    with reading(workspace) as (first, _, client):
+        client.post(ADDED, json={"username": "ada", "bio": BIO})
+        first.go(ADA)
+        later = first.beside()
+        for seen, tag in ((first, "law"), (later, "art")):
+            seen.tab.click("#correct-tags summary")
+            seen.tab.fill("#value-tags", tag)
+            seen.tab.fill("#correct-tags [name=who]", "Bea")
+            seen.tab.keyboard.press("Enter")
+            seen.wait_for("#one", "+ law" if seen is first else "changed meanwhile, last by 'Bea'")
+        assert client.get("/api/people/ada/tags").json()["tags"] == ["law"]
+
+
+def test_chosen_rows_are_asked_again_and_exported(own: Workspace, tmp_path: Path) -> None:
+    """What it costs is asked first, a no leaves all as it is; only the chosen ones are asked, or in the file."""
+    with reading(own) as (seen, tab, client):
+        seen.go("/?task=reviews")
+        tab.check("input[name=id][value='1']")
+        tab.check("input[name=id][value='3']")
+        seen.wait_for(".chosen", "2 chosen")
+        with tab.expect_download() as taken:
+            tab.click("[data-act=export]")
+        taken.value.save_as(tmp_path / "some.csv")
+        assert len((tmp_path / "some.csv").read_text().splitlines()) == 3
+        said: list[str] = []
+        answers = iter((False, True))
+        tab.on("dialog", lambda one: (said.append(one.message), one.accept() if next(answers) else one.dismiss()))
+        for times in (1, 2):
+            tab.click("[data-act=ask]")
+            while len(said) < times:
+                tab.wait_for_timeout(20)
+        seen.wait_for("#told", "begun")
+        seen.wait_for("#state", "ask reviews again")
+        seen.until("document.querySelector('#state').textContent.includes('in ')")
+        one = "/api/tasks/reviews/item"
+        assert [len(client.get(one, params={"key": key}).json()["requests"]) for key in ("1", "2", "3")] == [2, 1, 2]
+        assert all("Ask about 2 again, about $" in one for one in said)
+
+
+def test_what_was_set_aside_is_freed_and_asked(
+    workspace: Workspace, api: Api, people: Callable[..., list[str]]
+) -> None:
+    """By why in Quality; chosen, freed, and then the next step is a button that asks them."""
+    people(2)
+    api.fault("prompt_blocked", times=100, path=LIVE)
+    workspace.ran("tag-live")
+    api.clear_faults()
+    with reading(workspace) as (seen, tab, _):
+        seen.wait_for("#state", "2 set aside")
+        tab.click("nav a:has-text('Quality')")
+        seen.wait_for("#parked .num", "2")
+        tab.click("text=Choose which are asked again")
+        tab.check("[data-every]")
+        tab.click("[data-act=free]")
+        seen.wait_for("#told", "2 of 2 will be asked again")
+        seen.wait_for("#begin", "Ask the 2 open people")
+        tab.click("#begin")
+        seen.wait_for("#state", "2 tagged")
+
+
+def test_one_row_is_asked_again(own: Workspace) -> None:
+    """By keyboard; the text stands beside the answer with what it quotes marked, and both answers in its history."""
+    with reading(own) as (seen, tab, _):
+        seen.go("/row?task=reviews&key=1")
+        assert tab.locator("#text mark").count() > 0
+        tab.focus("#ask")
+        tab.keyboard.press("Enter")
+        seen.wait_for(".history", "counts no more")
+        seen.wait_for("#text mark", "Boils")
+        tab.click("a[rel=next]")
+        tab.wait_for_url("**key=2")
+
+
+def test_a_person_is_forgotten(workspace: Workspace) -> None:
+    """The name is typed once more; a wrong one changes nothing, and then nothing of the row stays in sight."""
+    workspace.begin()
+    with reading(workspace) as (seen, tab, client):
+        client.post(ADDED, json={"username": "ada", "bio": BIO})
+        seen.go(ADA)
+        tab.click("#forgetting summary")
+        tab.fill("#to-forget", "bob")
+        tab.keyboard.press("Enter")
+        seen.wait_for("[role=alert]", "'bob' is not 'ada'")
+        tab.click("#forgetting summary")
+        tab.fill("#to-forget", "ada")
+        tab.keyboard.press("Enter")
+        seen.wait_for("main", "ada is forgotten")
+        assert "bees" not in tab.inner_text("main")
+        assert client.get("/api/status").json()["experts"]["total"] == 0
+
+
+def test_a_file_is_looked_at_and_then_imported(workspace: Workspace, tmp_path: Path) -> None:
+    """Its first rows stand under the columns they go to before anything is written; one is named by hand.
+
+    Passages come in the same way, where there were none.
+    """
+    workspace.begin()
+    (path := tmp_path / "people.csv").write_text("Username,Zrg\nada,Bees and law.\nbea,Bells.\n")
+    (texts := tmp_path / "texts.jsonl").write_text('{"id": "a", "text": "Bells are cast."}\n')
+    with reading(workspace) as (seen, tab, client):
+        seen.go("/add")
+        tab.click("text=Columns by other names")
+        tab.fill("#drop [name=map]", "bio=Zrg")
+        tab.set_input_files("#drop [type=file]", path)
+        seen.wait_for("#import", "2 would be added")
+        seen.wait_for("#import th", "goes to Bio")
+        seen.wait_for("#import td", "Bells.")
+        assert client.get("/api/status").json()["experts"]["total"] == 0
+        tab.click("#import button.first")
+        seen.wait_for("#import", "2 added")
+        tab.click("text=To the people")
+        seen.wait_for("#state", "2 open")
+        tab.click(".tasks summary")
+        tab.click("text=Add or import")
+        tab.check("[name=task][value=passages]")
+        tab.set_input_files("#drop [type=file]", texts)
+        seen.wait_for("#import", "1 would be added")
+        assert [one["name"] for one in client.get("/api/tasks").json()] == ["experts"]
+        tab.click("#import button.first")
+        seen.wait_for("#import", "1 added")
+        tab.click("text=To the passages")
+        seen.wait_for("#list", "Bells are cast.")
+
+
+def test_a_question_is_tried_on_five_rows_of_a_file(workspace: Workspace, tmp_path: Path) -> None:
+    """A wrong field is refused by its place; answers come beside the question, and nothing is kept."""
+    workspace.begin()
+    rows = "".join(f"r{number},It boils in {number} minutes.\n" for number in range(8))
+    (path := tmp_path / "reviews.csv").write_text(f"id,text\n{rows}")
+    with reading(workspace) as (seen, tab, client):
+        seen.go("/add")
+        tab.check("[name=task][value=new]")
+        tab.set_input_files("#drop [type=file]", path)
+        seen.wait_for("#import th", "what tells rows apart")
+        tab.fill("[name=question]", "Praise or blame?")
+        tab.fill("[name=fields]", "tone: praise|")
+        tab.keyboard.press("Enter")
+        seen.wait_for("[role=alert]", "FIELDS, at character")
+        tab.fill("[name=question]", "Praise or blame?")
+        tab.fill("[name=fields]", "tone: praise|blame; why: quote")
+        tab.keyboard.press("Enter")
+        seen.wait_for("#tried", "boils in 4")
+        assert tab.locator("#tried tbody tr").count() == 5
+        assert tab.input_value("[name=question]") == "Praise or blame?"
+        assert [one["name"] for one in client.get("/api/tasks").json()] == ["experts"]
+
+
+def test_a_build_is_rolled_back_after_asking(workspace: Workspace) -> None:
+    """Two builds; a no leaves all as it is, a yes puts the first one back; verified, and all is checked."""
+    workspace.begin()
+    with reading(workspace) as (seen, tab, client):
         for number, name in enumerate(("ada", "bea"), start=1):
-            client.post("/api/admin/experts", json={"username": name, "bio": BIO})
-            seen.go("/index")
+            client.post(ADDED, json={"username": name, "bio": BIO})
+            seen.go("/settings")
             tab.click("#rebuild")
-            tab.click("#begin")
-            seen.wait_for("#index", f"build {number} was verified")
+            seen.wait_for("#index", f"Build {number} is in service")
         tab.once("dialog", lambda dialog: dialog.dismiss())
         tab.click("#rollback")
         assert [one["in_service"] for one in client.get("/api/tasks/experts/index").json()] == [True, False]
         tab.once("dialog", lambda dialog: dialog.accept())
         tab.click("#rollback")
         seen.wait_for("#told", "build 1 is in service again")
+        seen.wait_for("#index", "Build 1 is in service")
         tab.click("#verify")
         seen.wait_for("#index", "every byte and every row is sound")
-        seen.go("/settings")
         tab.click("#check")
-        seen.wait_for("#doctor", "checks done")
+        seen.wait_for("#doctor", "checks passed")
 
-    read(workspace, reader)
+
+def test_texts_and_images_are_opened(workspace: Workspace) -> None:
+    """A passage has its concepts marked in its text; j and Enter open an image, a count shows those of one tag."""
+    furnish_passages(workspace)
+    furnish_images(workspace)
+    with reading(workspace) as (seen, tab, _):
+        tab.click(".tasks summary")
+        tab.click(".tasks a:text-is('Passages')")
+        seen.until("document.querySelectorAll('#list mark[data-name]').length > 3")
+        tab.click(".tasks summary")
+        tab.click(".tasks a:text-is('Images')")
+        seen.until("document.querySelector('.gallery img').naturalWidth > 0")
+        tab.keyboard.press("j")
+        tab.keyboard.press("Enter")
+        tab.wait_for_url("**/row?**")
+        seen.until("document.querySelector('.picture')?.naturalWidth > 0")
+        tab.keyboard.press("Escape")
+        tab.wait_for_url("**task=images")
+        tab.click("#facets summary >> nth=0")
+        tab.click("#facets a:has-text('green')")
+        tab.wait_for_url("**tag=green**")
+        assert tab.locator(".gallery img").count() == 1
+        tab.click("#facets a[aria-current]")
+        tab.wait_for_url("**task=images")
+        tab.click("#facets a:has-text('cannot be opened')")
+        seen.wait_for(".none", "0 bytes")
+
+
+def test_what_happens_elsewhere_is_seen_without_losing_the_focus(workspace: Workspace) -> None:
+    """A person whom a program adds is counted on the open page; what has the focus keeps it while nothing changes."""
+    workspace.begin()
+    with reading(workspace) as (seen, tab, client):
+        seen.wait_for("#state", "none open")
+        assert client.post(ADDED, json={"username": HOSTILE}).status_code == 201
+        seen.wait_for("#state", "1 without a bio")
+        tab.focus("#state a >> nth=0") if tab.locator("#state a").count() else tab.focus("#find")
+        has = seen.focus
+        with tab.expect_response("**/parts/state?*"), tab.expect_response("**/parts/state?*"):
+            pass
+        assert seen.focus == has
+        tab.reload()
+        seen.wait_for("#list", HOSTILE)
+
+
+def test_tags_are_merged(sample: Workspace) -> None:
+    """For all people, by who says so; what was there stands in the list of merges."""
+    first, second = (one["tag"] for one in json.loads(sample.ran("tags", "--json").stdout)["tags"][:2])
+    with reading(sample) as (seen, tab, _):
+        seen.go("/quality")
+        tab.fill("[name=old]", first)
+        tab.fill("[name=new]", second)
+        tab.fill("#tags [name=who]", "Bea")
+        tab.keyboard.press("Enter")
+        seen.wait_for("#told", "have other tags now")
+        seen.wait_for("#tags details", "1 merges")
+    assert first not in [one["tag"] for one in json.loads(sample.ran("tags", "--json").stdout)["tags"]]
+
+
+def test_a_server_that_is_killed_loses_nothing_of_an_open_page(workspace: Workspace) -> None:
+    """The page says so, keeps what was typed, and goes on once the server is back, which has another token then."""
+    workspace.begin()
+    with chromium() as browser:
+        with serving(workspace) as (process, address):
+            seen = Reader(browser, address)
+            seen.go("/add")
+            seen.tab.fill("[name=username]", "ada")
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        seen.tab.click("#add button")
+        seen.wait_for("#added", "cannot be reached")
+        seen.wait_for("#away", "does not answer")
+        port = address.rpartition("/?")[0].rpartition(":")[2]
+        with serving(workspace, port) as (_, anew):
+            seen.wait_for("#away", "started again")
+            seen.tab.context.new_page().goto(anew)
+            seen.wait_for("#told", "there again")
+            assert seen.tab.input_value("[name=username]") == "ada"
+            seen.tab.click("#add button")
+            seen.wait_for("#added", "ada is saved")
+
+
+def test_all_is_reached_by_the_tab_key_and_what_has_the_focus_is_seen(sample: Workspace) -> None:
+    """First a link to the content, which goes there; then all in the order of reading, each with an outline."""
+    with reading(sample) as (seen, tab, _):
+        for path in ("/", "/row?key=lorcan-d", "/search?q=film", "/settings"):
+            seen.go(path)
+            tab.wait_for_load_state()
+            tab.evaluate("document.activeElement.blur()")
+            tops = []
+            for _ in range(10):
+                tab.keyboard.press("Tab")
+                top, outline = tab.evaluate(FOCUSED)
+                assert outline != "none", (path, seen.focus)
+                tops.append(top)
+            assert tops == sorted(tops), (path, tops)
+        seen.go("/runs")
+        tab.keyboard.press("Tab")
+        assert tab.locator(".skip").bounding_box()["x"] > 0
+        tab.keyboard.press("Enter")
+        assert seen.focus == "main"
+        tab.click("main .list a >> nth=0")
+        seen.wait_for("main h1", "Batch 1")
+        with tab.expect_download() as taken:
+            tab.click("text=Requests")
+        assert re.search(r"000001-requests.jsonl$", taken.value.suggested_filename)
+
+
+def test_nothing_is_there(workspace: Workspace) -> None:
+    """Of an empty workspace each place says what to do; an address that is none keeps the way to every place."""
+    workspace.begin()
+    with reading(workspace) as (seen, tab, _):
+        said: dict[str, Any] = {
+            "/": "Add rows or import a file",
+            "/search": "not in the search index",
+            "/runs": "Nothing was asked yet",
+            "/quality": "No report yet",
+            "/settings": "Not built yet",
+        }
+        for path, what in said.items():
+            seen.go(path)
+            found = tab.inner_text("main")
+            assert what in found or path == "/search", (path, found)
+    with serving(workspace) as (_, address), chromium() as browser:
+        seen = Reader(browser, address)
+        seen.go("/nowhere")
+        seen.wait_for("main", "nothing at this address")
+        seen.tab.click("nav a:has-text('Runs')")
+        seen.wait_for("main h1", "Runs")

@@ -1,53 +1,72 @@
-"""The pictures of docs/web.md, made of what `make demo` makes; `make test-web` makes them anew."""
+"""The pictures of docs/web.md, of what `make demo` makes and the reviews of examples/; `make test-web` makes them."""
 
 import io
 import os
+import shutil
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
-import httpx2
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from jobs.cli import main
-from tests.browser.seen import Reader, read
-from tests.lab import Workspace
+from tests.browser.seen import Reading, reading
+from tests.lab import ROOT, Workspace
 
 SHOWN = {
-    "home": "/",
-    "people": "/items",
-    "person": "/item?key=eleuterio-campoverde-ruz",
+    "rows": "/?task=reviews",
+    "rows-dark": "/?task=reviews",
+    "rows-narrow": "/?task=reviews",
+    "row": "/row?task=reviews&key=1",
+    "people": "/",
+    "passages": "/?task=passages",
+    "images": "/?task=images",
     "search": "/search?q=who+knows+water+law",
-    "index": "/index",
-    "reports": "/reports?task=passages",
-    "batch": "/batch?number=1",
-    "add": "/people/new",
+    "runs": "/runs?task=reviews",
+    "quality": "/quality",
+    "settings": "/settings",
 }
-COLOURS, MOST = 48, 80_000  # of a picture: colours and bytes
-LATER = frozenset({"people", "person"})  # have parts that come after the page
-DARK = frozenset({"search", "reports"})
+COLOURS, MOST = 48, 90_000  # of a picture: colours and bytes
+NARROW = {"viewport": {"width": 360, "height": 720}}
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1800)
-def test_the_pictures_of_the_documents_are_made(tmp_path: Path) -> None:
-    """The demo, then eight views of it, each a small file; PICTURES= keeps them."""
-    folder = Path(os.environ.get("PICTURES") or tmp_path)
-    data = Path("data/demo")
+def test_the_pictures_of_the_documents_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve views, each a small file without a complaint of the browser; PICTURES= keeps them."""
+    folder = Path(os.environ.get("PICTURES") or tmp_path).absolute()
+    monkeypatch.chdir(example := shutil.copytree(ROOT / "examples" / "reviews", tmp_path / "shop"))
     with mock.patch.dict(os.environ):  # which the demo changes
         assert CliRunner().invoke(main, ["demo"], catch_exceptions=False).exit_code == 0
+    workspace = Workspace(Path("data/demo"), {"FINDABLE_DATA": "data/demo", "FINDABLE_BACKEND": "local"})
+    workspace.ran("tag-live", LIMIT="17", TASK="reviews")
+    for kind, looks in (("", {}), ("dark", {"color_scheme": "dark"}), ("narrow", NARROW)):
+        with reading(workspace, looks) as found:
+            for name, path in SHOWN.items():
+                if name.partition("-")[2] == kind:
+                    found[0].go(path)
+                    _take(found, folder / f"{name}.png")
+            if not kind:
+                _drop(found, example / "reviews.csv")
+                _take(found, folder / "add.png")
 
-    def reader(browser: Any, address: str, _client: httpx2.Client) -> None:
-        """Take them."""
-        for name, path in SHOWN.items():
-            seen = Reader(browser, address, color_scheme="dark" if name in DARK else "light")
-            seen.go(path)
-            seen.tab.wait_for_load_state("networkidle") if name in LATER else None
-            taken = Image.open(io.BytesIO(seen.tab.screenshot()))
-            taken.quantize(COLOURS).save(folder / f"{name}.png", optimize=True)
-            assert (folder / f"{name}.png").stat().st_size < MOST, name
-            assert seen.complaints == [], (name, seen.complaints)
 
-    read(Workspace(data, {"FINDABLE_DATA": str(data)}), reader)
+def _drop(found: Reading, path: Path) -> None:
+    """Drop a file for a new task, and try a question on it."""
+    seen, tab, _ = found
+    seen.go("/add")
+    tab.check("[name=task][value=new]")
+    tab.set_input_files("#drop [type=file]", path)
+    tab.fill("[name=question]", "Praise or blame? Quote why.")
+    tab.fill("[name=fields]", "tone: praise|blame|mixed; why: quote")
+    tab.keyboard.press("Enter")
+    tab.locator("#tried tbody tr").first.wait_for()
+
+
+def _take(found: Reading, path: Path) -> None:
+    found[1].wait_for_load_state()
+    found[1].wait_for_timeout(500)  # parts come after the page
+    taken = Image.open(io.BytesIO(found[1].screenshot()))
+    taken.quantize(COLOURS).save(path, optimize=True)
+    assert path.stat().st_size < MOST, path.name

@@ -182,10 +182,10 @@ function tellNews(within) {
 // What is wide scrolls by keys.
 function scrollable(within) {
   for (const wide of within.querySelectorAll(".wide, pre")) {
-    if (wide.scrollWidth > wide.clientWidth) {
+    if (wide.scrollWidth > wide.clientWidth || wide.scrollHeight > wide.clientHeight) {
       wide.tabIndex = 0;
       wide.setAttribute("role", "group");
-      wide.setAttribute("aria-label", "scrolls sideways");
+      wide.setAttribute("aria-label", "scrolls");
     } else {
       ["tabindex", "role", "aria-label"].forEach((name) => wide.removeAttribute(name));
     }
