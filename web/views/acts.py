@@ -20,6 +20,7 @@ from web.views.next_step import NextStep, command_of
 router = APIRouter()
 
 Usd = Annotated[float, Query(ge=0.0, allow_inf_nan=False)]
+MANY = 5_000  # open rows, of which the cost is counted only when it is asked for
 RECENT_S = 120.0  # so long what went well is shown after its end
 LABELS = {  # what the button of a step says; other steps lead to a place
     "tag": "Ask the {open} open {many}",
@@ -104,7 +105,9 @@ def state_part(request: Request, task: str) -> HTMLResponse:
             stale=document.get("stale") or {"count": 0},
             next=document["next"],
             command=command_of(document["next"]),
-            works=shown_works(desk.running),
+            works=(works := shown_works(desk.running)),
+            is_busy=any(one["state"] == "running" for one in works),
+            many_open=MANY,
         )
 
 

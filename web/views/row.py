@@ -168,7 +168,8 @@ def _heading(known: Mapping[str, Any], task: str, columns: Sequence[tuple[str, s
         address = f"/api/images/thumbnail?{urlencode({'key': known['item'], 'side': SIDE})}"
         return {"title": PurePath(name).name, "beside": "", "picture": "" if known["state"] == UNUSABLE else address}
     full = dict(columns).get("name", "") if task == PEOPLE else ""
-    return {"title": full or name, "beside": name if full else "", "picture": ""}
+    beside = name if full else "" if task == PEOPLE or name == known["item"] else known["item"]
+    return {"title": full or name, "beside": beside, "picture": ""}
 
 
 def coloured(answer: Any) -> tuple[Any, list[Mark]]:
