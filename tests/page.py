@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
 
+from jobs.command import acts
 from pipeline.core import settings
 from tests.lab import Workspace
 from web.app import application
@@ -30,7 +31,7 @@ class Page(TestClient):
     def __init__(self, workspace: Workspace, access: Access = ACCESS) -> None:
         """Serve the page of a workspace that is there; what works in the background is not begun."""
         environ = {**workspace.environ, "FINDABLE_CALL_TIMEOUT": f"{LONG_S}"}
-        self.desk = Desk(settings.load_settings(environ), access, patience_s=LONG_S, within_s=LONG_S)
+        self.desk = Desk(settings.load_settings(environ), access, patience_s=LONG_S, within_s=LONG_S, acts=acts())
         self.guard = application(self.desk)
         super().__init__(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
         self.headers["authorization"] = f"Bearer {access.token}"

@@ -105,7 +105,7 @@ def test_nobody_is_let_in_without_the_token_or_from_another_site(workspace: Work
                 assert stranger.get("/api/status", headers={"authorization": wrong}).status_code == 401
             for wrong in (token, f"findable={token[:-1]}", "findable", "findable="):
                 assert stranger.get("/api/status", headers={"cookie": wrong}).status_code == 401
-            assert "make web" in stranger.get("/", headers={"accept": "text/html"}).text
+            assert "web</code> printed" in stranger.get("/", headers={"accept": "text/html"}).text
         base = str(client.base_url).rstrip("/")
         for one in (client, reader):
             assert one.get("/api/status", headers={"host": "findable.example"}).status_code == 421
@@ -246,22 +246,24 @@ def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, t
         planned = client.get(NEXT).json()
         assert (planned["command"], planned["plan"]["items"]) == ("tag", 2)
         assert client.post(NEXT, params={"step": "make index"}).status_code == 409
-        less = over(client, client.post(NEXT, params={"step": "make tag", "cost": planned["plan"]["cost"] / 2}))
+        less = over(client, client.post(NEXT, params={"step": planned["next"], "cost": planned["plan"]["cost"] / 2}))
         assert less["state"] == "failed"
-        agreed = {"step": "make tag", "cost": planned["plan"]["cost"]}
+        agreed = {"step": planned["next"], "cost": planned["plan"]["cost"]}
         assert over(client, client.post(NEXT, params=agreed))["result"]["left"] == 0
         _edit(client, law)
         for _ in range(2):
-            assert over(client, client.post(INDEX))["result"]["count"] == 4
-        assert client.post(f"{INDEX}/rollback").json()["number"] == 1
+            assert over(client, client.post("/api/index", params={"cost": 1}, json={}))["result"]["count"] == 4
+        assert over(client, client.post("/api/index", json={"rollback": "1"}))["result"]["number"] == 1
         assert over(client, client.post(f"{INDEX}/verify"))["result"] == {"build": 1, "wrong": []}
-        assert client.post(f"{INDEX}/rollback").status_code == 422
+        assert over(client, client.post("/api/index", json={"rollback": "1"}))["error"]["status"] == 422
+        for wrong, status in (("index", 422), ("restore", 404), ("web", 404)):
+            assert client.post(f"/api/{wrong}", json={"moon": "1"}).status_code == status
         assert client.post(f"{ITEM}/forget", params={"key": "bob"}, json={"name": "Bob"}).status_code == 422
         forgotten = client.post(f"{ITEM}/forget", params={"key": "bob"}, json={"name": "bob"})
         assert over(client, forgotten)["state"] == "done"
         assert client.get(ITEM, params={"key": "bob"}).status_code == 422
         assert "bob" not in client.get("/api/work").text + client.get("/").text + client.get("/runs").text
-        assert over(client, client.post("/api/doctor"))["result"]["healthy"]
+        assert over(client, client.post("/api/doctor", json={}))["result"]["healthy"]
     for name, row in about.items():
         other.do("add", other.put(f"{name}.json", json.dumps(row)))
     other.do("tag", mode="flex", yes=True)
@@ -342,13 +344,14 @@ def test_a_batch_is_cancelled_here_and_what_went_wrong_in_one_is_told(workspace:
             assert client.get(f"/api/batches/1/{which}.jsonl").content == sealed
         assert client.get("/api/batches/7/requests.jsonl").status_code == 404
         workspace.do("submit")
-        assert client.post("/api/batches/2/cancel").json()["batch"] == 2
+        cancelled = client.post("/api/batch-cancel", json={"batch": "2"})
+        assert over(client, cancelled)["result"]["batch"] == 2
         workspace.run("poll")
         workspace.do("ingest")
         found = client.get("/api/batches/2").json()
         assert found["is_over"]
         assert [one["new"] for one in found["moves"] if one["new"]][:3] == ["prepared", "submitting", "submitted"]
-        assert client.post("/api/batches/2/cancel").status_code == 422
+        assert over(client, client.post("/api/batch-cancel", json={"batch": "2"}))["error"]["status"] == 422
     assert [one["number"] for one in workspace.batches()] == [1, 2]
 
 

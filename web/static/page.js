@@ -124,19 +124,12 @@ function after({ renews, then, reloads }) {
   }
 }
 
-// A form with data-json is sent as JSON.
-document.addEventListener("submit", async (event) => {
-  const form = event.target;
-  if (!form.dataset.json) {
-    return;
-  }
-  event.preventDefault();
-  const reply = await sent(form.dataset.json, Object.fromEntries(new FormData(form)));
-  tell(reply.detail ? "warn" : "done", [reply.detail || reply.said, reply.hint].filter(Boolean).join(". "));
-  if (!reply.detail) {
-    after(form.dataset);
-  }
+// What is sent to a command is JSON.
+htmx.defineExtension("json", {
+  onEvent: (name, event) => name !== "htmx:configRequest" || (event.detail.headers["content-type"] = "application/json"),
+  encodeParameters: (_xhr, values) => JSON.stringify(Object.fromEntries(values)),
 });
+
 document.addEventListener("htmx:sendError", (event) => {
   if (event.detail.requestConfig.verb !== "get") {
     tell("warn", "The page's server did not answer: look whether it was done before you press again.");

@@ -1,21 +1,30 @@
 """Where a task stands, what comes next as a button with its price, and how far long work is."""
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import RootModel
 
-from pipeline.batch import budget, folder
+from pipeline.batch import budget, folder, submit
+from pipeline.batch.prepare import Selection
+from pipeline.batch.submit import Submitted
+from pipeline.core.progress import NoProgress
 from pipeline.core.states import Way
+from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.index.embed import Embedder
 from pipeline.ops import status
 from pipeline.ops.status import StatusCounts
+from pipeline.quality.pilot import next_pilot
 from pipeline.store.batches import Batch
+from pipeline.workflows import preflight
+from web.desk import Desk
 from web.problem import Refused
 from web.render import accepted, desk_of, show_page
 from web.running import Running, Work
-from web.views.next_step import NextStep, command_of
 
 router = APIRouter()
 
@@ -31,6 +40,9 @@ LABELS = {  # what the button of a step says; other steps lead to a place
     "passages-pilot": "Try some passages first",
     "passages-backfill": "Ask all {open} {many}",
 }
+ENDS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}  # a button's work goes on to the end
+INDEX = "index"
+WRONG = ("refused", "invalid", "missing", "not_applied")
 
 
 @router.get("/api/status")
@@ -69,15 +81,81 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
     """Begin the next step; `step` is what it is thought to be, `cost` the estimate in USD that was agreed to."""
     desk = desk_of(request)
     with desk.to_read(task) as ws:
-        now = status.run(ws).document["next"]
-    if step != now or not command_of(step):
+        now = status.run(ws).next
+    if now is None or step != str(now) or not command_of(now):
         raise Refused(409, f"the next step is {now or 'none'}; nothing was begun", hint="look at it again")
+    form = {name: str(value) for name, value in now.options.items() if name != "task"}
+    return accepted(begin(desk, now.command, {**form, **ENDS.get(now.command, {})}, task, cost))
 
-    def work(display: Work) -> dict[str, Any]:
-        with desk.to_write(task, display) as ws:
-            return NextStep(ws, step, cost).carry_out(display)
 
-    return accepted(desk.running.begin(f"{command_of(step)} {task}", work))
+def begin(desk: Desk, command: str, form: Mapping[str, str], task: str, cost: float) -> Work:
+    """Begin a command of the table in a thread; while it is under way about a task, return that work.
+
+    Raises:
+        Refused: the page carries out no such command, or the workspace has no such task.
+    """
+    act = desk.acts.get(command)
+    if act is None:
+        raise Refused(404, f"the page carries out no command {command!r}", hint=f"there are {', '.join(desk.acts)}")
+    desk.check_there(task)
+    act.writes(form, task)  # what is wrong in the form is said at once
+
+    def work(display: Work) -> Any:
+        if command == INDEX and not form.get("rollback"):
+            with desk.to_read(task) as ws:
+                ws.agreed = cost
+                ws.spend(embedding(ws)["cost"], nothing="nothing was embedded")
+        done = desk.carry_out(act, form, task, display, cost=cost)
+        for line in went_wrong(done):
+            display.warn(line)
+        return done
+
+    return desk.running.begin(f"{command} {task}", work)
+
+
+def went_wrong(document: Any) -> Iterator[str]:
+    """Yield a line of each batch in a command's document of which something was refused, invalid or not applied."""
+    if isinstance(document, dict):
+        wrong = [f"{document[one]:,} {one.replace('_', ' ')}" for one in WRONG if document.get(one)]
+        if wrong and "batch" in document:
+            yield f"batch {document['batch']}: {', '.join(wrong)}"
+        document = list(document.values())
+    if isinstance(document, list):
+        for one in document:
+            yield from went_wrong(one)
+
+
+def command_of(step: Step | None) -> str:
+    """Return the command of a step that is a button; else an empty text."""
+    return step.command if step is not None and step.command in LABELS else ""
+
+
+def plan_of(ws: OpenWorkspace, command: str) -> dict[str, Any] | None:
+    """Return what a command would ask, as its `DRY=1` says it, and `cost` in USD; None where nothing new is sent."""
+    if command in {"tag", "passages-backfill"}:
+        estimated = preflight.estimate(ws, limit=None, deadline_s=None)
+        found = estimated.document()
+        if command != "tag":  # a backfill goes by batch, whatever is recommended
+            found |= {"recommended": "batch", "reason": "it may take days"}
+        return {**found, "cost": round(estimated.going_out(found["recommended"] or "batch")[1], 6)}
+    if command in {"batch-submit", "passages-pilot"}:
+        with ws.store.read() as tx:
+            among = next_pilot(tx, ws.task, ws.extractor)[2] if command == "passages-pilot" else None
+        ws.bring_items()
+        dry = Submitted(submit.plan_all(ws, Selection(among=among))).document(ws.model, dry=True)
+        return {**dry, "cost": dry["estimated_cost"], "recommended": "batch"}
+    return embedding(ws) if command == INDEX else None
+
+
+def embedding(ws: OpenWorkspace) -> dict[str, Any]:
+    """Return how many texts a new build would embed, and what that costs in USD."""
+    embedder, collection = Embedder(ws), ws.task.index
+    if collection is None or not embedder.is_paid():
+        return {"cost": 0.0, "recommended": ""}
+    with ws.store.read() as tx:
+        texts, tokens, cost = embedder.cost(collection.entries(tx), bar=NoProgress())
+    known = {"items": texts, "tokens_in": tokens, "tokens_out": 0, "cost": round(cost, 6)}
+    return {**known, "recommended": "live", "reason": "texts are embedded in calls of a hundred"}
 
 
 @router.get("/parts/state", include_in_schema=False)
@@ -104,7 +182,7 @@ def state_part(request: Request, task: str) -> HTMLResponse:
             behind=index["behind"],
             stale=document.get("stale") or {"count": 0},
             next=document["next"],
-            command=command_of(document["next"]),
+            command=command_of(report.next),
             works=(works := shown_works(desk.running)),
             is_busy=any(one["state"] == "running" for one in works),
             many_open=MANY,
@@ -141,8 +219,8 @@ def shown_works(running: Running) -> list[dict[str, Any]]:
 
 
 def _next(ws: OpenWorkspace) -> dict[str, Any]:
-    what = str(status.run(ws).document["next"])
-    return {"next": what, "command": command_of(what), "plan": NextStep(ws, what).plan()}
+    step = status.run(ws).next
+    return {"next": str(step or ""), "command": command_of(step), "plan": plan_of(ws, command_of(step))}
 
 
 def budgets_of(ws: OpenWorkspace) -> list[dict[str, Any]]:
@@ -180,3 +258,17 @@ def get_work(request: Request, number: int) -> dict[str, Any]:
     if found is None:
         raise Refused(404, f"there is no work {number}; the page may have been started again since")
     return found.document
+
+
+class Options(RootModel[dict[str, str]]):
+    """The options of a command by their names, as texts."""
+
+
+last = APIRouter()  # behind all others: its address has room for any name
+
+
+@last.post("/api/{command}", status_code=202)
+def begin_command(request: Request, command: str, body: Options, task: str = "", cost: Usd = 0.0) -> JSONResponse:
+    """Begin a command with its options, as it is typed; no more than `cost` (USD) is spent, by estimate."""
+    desk = desk_of(request)
+    return accepted(begin(desk, command, body.root, task or desk.settings.task, cost))

@@ -257,8 +257,8 @@ def _trying(desk: Desk, dropped: DroppedFile, asks_: Asks) -> DroppedFile:
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(None, display) as ws:
-            done = ask.run(ws, asking, size=TRIED, announce=lambda *_: None, confirm=lambda cost: cost <= TRIAL_USD)
-        return done.document
+            ws.agreed = TRIAL_USD
+            return ask.run(ws, asking, size=TRIED, announce=lambda *_: None).document
 
     dropped.asked, dropped.tried = asks_.model_dump(), desk.running.begin(f"try {_called(dropped)}", work)
     return dropped

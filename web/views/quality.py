@@ -5,14 +5,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.core.errors import FindableError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import tags
 from pipeline.index import evaluate as search_quality
 from pipeline.ops import items
-from pipeline.quality import evaluate
 from pipeline.quality.figures import shown
 from pipeline.quality.report import report_documents
 from pipeline.store import runs
@@ -35,20 +33,6 @@ def get_reports(request: Request, task: str, limit: Limit = SHOWN) -> list[dict[
         return report_documents(ws.data, ws.task.name, limit=limit)
 
 
-@router.post("/api/tasks/{task}/reports", status_code=202)
-def begin_report(request: Request, task: str) -> JSONResponse:
-    """Begin to measure the answers of a task, as `findable qc`."""
-    desk = desk_of(request)
-    desk.check_there(task)
-
-    def work(display: Work) -> dict[str, Any]:
-        with desk.to_write(task, display) as ws:
-            report = evaluate.run(ws)
-        return {"said": report.line if report else "nothing is answered yet"}
-
-    return accepted(desk.running.begin(f"measure {task}", work))
-
-
 @router.post("/api/tasks/{task}/eval", status_code=202)
 def begin_eval(request: Request, task: str) -> JSONResponse:
     """Begin to measure the search on the judged questions that are kept in the workspace, as `findable eval`."""
@@ -64,27 +48,6 @@ def begin_eval(request: Request, task: str) -> JSONResponse:
     return accepted(desk.running.begin(f"eval {task}", work))
 
 
-class Merge(BaseModel):
-    """A tag that goes into another, for all people, and who says so; or the number of a merge to undo."""
-
-    model_config = ConfigDict(extra="forbid")
-    old: str = Field("", max_length=200)
-    new: str = Field("", max_length=200)
-    undo: Annotated[int, Field(ge=1)] | None = None
-    who: str = Field(max_length=200)
-
-
-@router.post("/api/tags/merge")
-def merge_tags(request: Request, body: Merge) -> dict[str, Any]:
-    """Merge a tag of people into another, now and in answers to come, or undo a merge."""
-    with desk_of(request).to_write(PEOPLE) as ws:
-        if body.undo is not None:
-            done = tags.undo_merge(ws.store, body.undo, body.who, at=ws.now())
-        else:
-            done = tags.merge(ws.store, [(body.old, body.new)], body.who, at=ws.now())
-    return {**done, "said": f"{done['people']:,} people have other tags now"}
-
-
 @router.get("/quality", include_in_schema=False)
 def quality_page(request: Request, task: str | None = None) -> HTMLResponse:
     """Show the newest report, what was set aside, and the tags."""
@@ -94,7 +57,7 @@ def quality_page(request: Request, task: str | None = None) -> HTMLResponse:
         reports = report_documents(ws.data, ws.task.name, limit=SHOWN)
         with ws.store.read() as tx:
             pilots = [one for one in runs.all_pilots(tx) if one.task == ws.task.name]
-        works = [desk.running.newest(f"{kind} {subject}") for kind in ("measure", "eval")]
+        works = [desk.running.newest(f"{kind} {subject}") for kind in ("qc", "eval", "tags")]
         return show_page(
             request,
             "quality.html",

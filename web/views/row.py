@@ -294,7 +294,8 @@ def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
-            done = asdict(forget.run(ws, key, confirm=lambda _question: True))
+            ws.agrees = lambda _question: True
+            done = asdict(forget.run(ws, key))
         desk.running.drop_about(key)
         return {name: one for name, one in done.items() if name != "username"}
 

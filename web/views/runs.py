@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse
 
-from pipeline.batch import cancel, folder
+from pipeline.batch import folder
 from pipeline.batch import report as batch_report
 from pipeline.batch.ingest import batch_account
 from pipeline.batch.report import KEYS, list_batches, summary_of
@@ -55,14 +55,6 @@ def get_file(request: Request, number: Number, which: Literal["requests", "resul
             404, f"batch {number} has no file of {which} here", hint="it may not be there yet, or was cleaned"
         )
     return FileResponse(path, media_type="application/jsonl", filename=path.name)
-
-
-@router.post("/api/batches/{number}/cancel")
-def cancel_batch(request: Request, number: Number, *, give_up: bool = False) -> dict[str, Any]:
-    """Cancel a batch; one that the API does not show any more only where it is to be given up, as `batch-cancel`."""
-    with desk_of(request).to_write() as ws:
-        report = cancel.run(ws, number=number, confirm=lambda _question: give_up)
-    return {"batch": report.number, "said": report.said, "next": report.next}
 
 
 @router.get("/api/costs")

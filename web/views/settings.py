@@ -1,27 +1,23 @@
 """Settings: what is set, the search index with its way back, and whether all that is stored is sound."""
 
-import math
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from pipeline.core.settings import settings_rows
 from pipeline.index import build
 from pipeline.index.builds import Builds
-from pipeline.ops import doctor, status
+from pipeline.ops import status
 from pipeline.ops.status import StatusCounts
 from pipeline.store.database import Store
 from web.render import accepted, desk_of, show_page
 from web.running import Work
-from web.views.next_step import NextStep
+from web.views.acts import embedding
 
 router = APIRouter()
 
 FIRST = ("DATA", "DATABASE_URL", "MODEL", "TIER", "BUDGET_PER_DAY", "BACKEND")  # shown though nothing set them
-INDEX = "index"
-AtMost = Annotated[float | None, Query(ge=0.0, allow_inf_nan=False)]
 
 
 @router.get("/api/settings")
@@ -30,48 +26,11 @@ def get_settings(request: Request) -> list[dict[str, Any]]:
     return [one._asdict() for one in settings_rows(desk_of(request).settings)]
 
 
-@router.post("/api/doctor", status_code=202)
-def begin_doctor(request: Request) -> JSONResponse:
-    """Begin to check the workspace against itself and the backend, as `findable doctor --json`."""
-    desk = desk_of(request)
-
-    def work(_display: Work) -> dict[str, Any]:
-        with desk.to_read() as ws:
-            return doctor.document(doctor.run(ws))
-
-    return accepted(desk.running.begin("doctor", work))
-
-
 @router.get("/api/tasks/{task}/index")
 def get_index(request: Request, task: str) -> list[dict[str, Any]]:
     """Return the builds of a task's index that are on disk, the newest first."""
     with desk_of(request).to_read(task) as ws:
         return _builds(ws.store, Builds(ws.data, ws.collection.folder))
-
-
-@router.post("/api/tasks/{task}/index", status_code=202)
-def begin_index(request: Request, task: str, cost: AtMost = None) -> JSONResponse:
-    """Begin to rebuild the index of a task, unless that is under way; the reply says where to look.
-
-    With the estimate in USD that was agreed to (`cost`) nothing is embedded where it would cost more by now.
-    """
-    desk = desk_of(request)
-    desk.check_there(task)
-
-    def work(display: Work) -> dict[str, Any]:
-        with desk.to_write(task, display) as ws:
-            agreed = math.inf if cost is None else cost
-            return NextStep(ws, ws.task.words.make(INDEX), agreed).carry_out(display)
-
-    return accepted(desk.running.begin(f"index {task}", work))
-
-
-@router.post("/api/tasks/{task}/index/rollback")
-def roll_back(request: Request, task: str) -> dict[str, Any]:
-    """Put the build before the one in service back, as `findable index --rollback`."""
-    with desk_of(request).to_write(task) as ws:
-        found = asdict(build.roll_back_index(ws))
-    return {**found, "said": f"build {found['number']} is in service again"}
 
 
 @router.post("/api/tasks/{task}/index/verify", status_code=202)
@@ -111,9 +70,8 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
         before = max(
             (one["number"] for one in builds if in_service is None or one["number"] < in_service), default=None
         )
-        plan = NextStep(ws, ws.task.words.make(INDEX)).plan() if ws.task.index is not None else None
-        works = {name: desk.running.newest(f"{name} {report.subject}") for name in ("index", "verify")}
-        works["doctor"] = desk.running.newest("doctor")
+        names = ("index", "verify", "doctor")
+        works = {name: desk.running.newest(f"{name} {report.subject}") for name in names}
         rows = settings_rows(desk.settings)
         shown = [one for one in rows if one.source != "default" or one.name.removeprefix("FINDABLE_") in FIRST]
         return show_page(
@@ -131,7 +89,7 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
             builds=builds,
             in_service=in_service,
             before=before,
-            cost=plan["cost"] if plan else 0.0,
+            cost=embedding(ws)["cost"],
             works={name: one.document for name, one in works.items() if one is not None},
         )
 

@@ -38,7 +38,7 @@ def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspa
     assert 0 < plan.index('id="begin"') < plan.index("From here on biographies leave this machine")
     page.post(ADD, json={"username": "ada", "bio": BIO})
     assert 'id="rebuild"' in page.get("/settings").text
-    assert page.post("/api/tasks/experts/index").status_code == 202
+    assert page.post("/api/index", params={"cost": 1}, json={}).status_code == 202
     page.settle()
     shown = page.get("/settings").text
     assert [f'id="{one}"' in shown for one in ("rebuild", "verify", "rollback")] == [True, True, False]
