@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from pipeline.core.errors import FindableError
 from pipeline.core.states import fate_of
+from pipeline.core.step import Step
 from pipeline.engine.task_file import place_in_python
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
@@ -67,7 +68,9 @@ async def add_person(request: Request) -> JSONResponse:
     desk, began = desk_of(request), time.monotonic()
     body = await request.body()
     if body.lstrip(BEFORE)[:1] == b"[":
-        raise Refused(422, "the body is a list; one person at a time is added here", hint="`make import` adds many")
+        raise Refused(
+            422, "the body is a list; one person at a time is added here", hint=f"`{Step('import')}` adds many"
+        )
     saved = await desk.save(body)
     done = False
     if saved.is_due:
@@ -289,7 +292,7 @@ def _items_from(desk: Desk, task: str) -> str:
     if not desk.has(task):
         return ", ".join((NEW, *IMPORTS))
     with desk.to_read(task) as ws:
-        return ws.task.items_from
+        return str(ws.task.items_from)
 
 
 def _shown(dropped: DroppedFile) -> dict[str, Any]:
