@@ -160,6 +160,15 @@ def as_text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
+def as_quoted(value: Any) -> str:
+    """Return a value of an answer in a line: what is quoted for a quotation, a part for each member of a list."""
+    if isinstance(value, list):
+        return "; ".join(map(as_quoted, value)) if any(isinstance(one, dict) for one in value) else as_text(value)
+    if isinstance(value, dict):
+        return str(value["quote"]) if is_quotation(value) else " ".join(map(as_quoted, value.values()))
+    return as_text(value) or "nothing"
+
+
 def as_usd(value: float) -> str:
     """Return an amount of money: cents, and of less than one the first two digits that are none."""
     digits = 2 if value >= CENT or not value else 4 if value >= CENT / 100 else 6
@@ -221,6 +230,7 @@ _templates.filters |= {
     "warned": as_warning,
     "text": as_text,
     "cut": as_cut,
+    "quoted": as_quoted,
     "usd": as_usd,
     "versioned": as_version,
     "hash": lambda text: hashlib.sha256(text.encode()).hexdigest()[:12],

@@ -23,6 +23,7 @@ from tests.acceptance.steps import Fate
 
 ADD = "/api/admin/experts"
 ITEM = "/api/tasks/experts/item"
+ANSWER = f"{ITEM}/answer"
 INDEX = "/api/tasks/experts/index"
 NEXT = "/api/tasks/experts/next"
 DROP = "/api/imports"
@@ -236,7 +237,6 @@ def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, t
     for one in (workspace, other):
         one.people(2)
     about = {"bob": {"username": "bob", "bio": "I cast bells."}, "cy": {"username": "cy"}, "ada": ADA}
-    law = {"add": ["law"], "who": "Ünal"}
     with workspace.page() as client:
         for row in about.values():
             got = client.post(ADD, json=row)
@@ -250,7 +250,7 @@ def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, t
         assert less["state"] == "failed"
         agreed = {"step": planned["next"], "cost": planned["plan"]["cost"]}
         assert over(client, client.post(NEXT, params=agreed))["result"]["left"] == 0
-        _edit(client, law)
+        _edit(client)
         for _ in range(2):
             assert over(client, client.post("/api/index", params={"cost": 1}, json={}))["result"]["count"] == 4
         assert over(client, client.post("/api/index", json={"rollback": "1"}))["result"]["number"] == 1
@@ -268,31 +268,33 @@ def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, t
         other.do("add", other.put(f"{name}.json", json.dumps(row)))
     other.do("tag", mode="flex", yes=True)
     for edit in ({"add": "law"}, {"rename": "law=bees"}, {"undo": 2}, {"remove": "law"}):
-        other.do("tags", person="ada", who="Ünal", **edit)
+        other.do("tags", expert="ada", who="Ünal", **edit)
     other.each("index", "index")
     other.do("index", rollback=True)
     other.do("forget", "bob", yes=True)
     assert differences(seen(other), seen(workspace)) == []
 
 
-def _edit(client: httpx2.Client, law: dict[str, Any]) -> None:
-    """Edit a person's tags from the states that were shown; what is late, or is no edit, is refused."""
-    tags = "/api/people/ada/tags"
-    first = client.get(tags).headers["etag"]
-    was = client.get(tags).json()["tags"]
-    assert client.patch(tags, json=law).status_code == 428
-    done = client.patch(tags, json=law, headers={"if-match": first})
-    assert (done.status_code, done.json()["tags"]) == (200, [*was, "law"])
-    late = client.patch(tags, json={"add": ["art"], "who": "bob"}, headers={"if-match": first})
-    assert (late.status_code, late.json()["now"]["tags"]) == (412, [*was, "law"])
-    every = {"if-match": "*"}
-    for wrong in ({"add": ["a"]}, {**law, "moon": 1}, {**law, "add": ["<b"]}, {"undo": 7, "who": "b"}):
-        assert client.patch(tags, json=wrong, headers=every).headers["content-type"] == PROBLEM, wrong
-    renamed = client.patch(tags, json={"rename": {"law": "bees"}, "who": "Ünal"}, headers=every)
-    assert renamed.json()["tags"] == [*was, "bees"], renamed.text
-    undone = client.patch(tags, json={"undo": 2, "who": "Ünal"}, headers=every).json()
-    assert (undone["tags"], undone["edits"][-1]["undoes"]) == ([*was, "law"], 2)
-    client.patch(tags, json={"remove": ["law"], "who": "Ünal"}, headers=every)
+def _edit(client: httpx2.Client) -> None:
+    """Correct a person's tags from the state that was shown; what is late, or is no edit, is refused."""
+    at = {"key": "ada"}
+    first = client.get(ANSWER, params=at).json()
+    was, who = first["answer"]["tags"], {"who": "Ünal"}
+
+    def sent(**body: Any) -> httpx2.Response:
+        """Send an edit."""
+        return client.patch(ANSWER, params=at, json={**who, **body})
+
+    done = sent(set={"tags": [*was, "law"]}, state=first["state"])
+    assert (done.status_code, done.json()["answer"]["tags"]) == (200, [*was, "law"])
+    late = sent(set={"tags": ["art"]}, state=first["state"])
+    assert (late.status_code, late.json()["now"]["answer"]["tags"]) == (412, [*was, "law"])
+    for wrong in ({"set": {"moon": 1}}, {"moon": 1}, {"set": {"tags": ["<b"] * 90}}, {"undo": 7}, {"who": " "}):
+        assert sent(**wrong).headers["content-type"] == PROBLEM, wrong
+    assert sent(set={"tags": [*was, "bees"]}).json()["answer"]["tags"] == [*was, "bees"]
+    undone = sent(undo=2).json()
+    assert (undone["answer"]["tags"], undone["edits"][-1]["undoes"]) == ([*was, "law"], 2)
+    sent(set={"tags": was})
     for status, field, body in ((409, "username", ADA), (422, "hourly_rate", {"username": "x", "hourly_rate": -5})):
         got = client.post(ADD, json=body)
         assert (got.status_code, got.json()["field"], bool(got.json()["hint"])) == (status, field, True)

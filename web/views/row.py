@@ -1,15 +1,16 @@
 """One row: its text with what the answer quotes of it, who said what, every request; it is asked again or forgotten."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
 from typing import Annotated, Any
 from urllib.parse import quote, unquote, urlencode
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from pipeline.batch import ingest
 from pipeline.batch.budget import calibration
@@ -17,16 +18,15 @@ from pipeline.batch.due import ask_alone
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import is_quotation
 from pipeline.core.states import STANDARD, fate_of
+from pipeline.engine import correct
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import show as person
-from pipeline.experts import tags
-from pipeline.experts.tags import Document, TagChange
 from pipeline.gemini.models import usage_cost
 from pipeline.images import TASK as IMAGES
 from pipeline.ops import forget, items, show
 from pipeline.passages.show import quoted_passage
 from pipeline.quality import pilot
+from pipeline.store.answers import PERSON
 from web.desk import PEOPLE, Desk
 from web.problem import Refused, line_of, not_there
 from web.render import Mark, Sent, accepted, as_text, desk_of, show_page
@@ -43,7 +43,6 @@ ASKING, FORGETTING = "ask {} again", "forget one of {}"  # kinds of work, which 
 WHO = "findable_who"  # the cookie that keeps the name of who edits
 KEPT_S = 365 * 24 * 3600
 LONGEST = 10  # digits that no number of an edit has
-ADDRESS = "/api/people/{username:path}/tags"
 Key = Annotated[str, Query(max_length=4_000)]
 
 
@@ -97,13 +96,14 @@ def _who(request: Request, given: str | None) -> str:
 
 
 def _correct(ws: OpenWorkspace, key: str, sent: Mapping[str, str], who: str) -> None:
-    """Carry out what a form says: the tags of a person as they are to be, or the number of an edit to undo."""
-    now, undo = tags.read_tags(ws.store, key)["tags"], sent.get("undo", "")
-    wanted = tags.listed(sent.get("value", "").replace(",", ";"))
-    change = TagChange([one for one in wanted if one not in now], [one for one in now if one not in wanted])
-    if undo:
-        change = TagChange(undo=int(undo) if undo.isdecimal() and len(undo) < LONGEST else None)
-    tags.edit_tags(ws.store, key, change, who, of_state=sent.get("state"), at=ws.now())
+    """Carry out what a form says: the value of a field as it is to be, or the number of an edit to undo."""
+    if (undo := sent.get("undo", "")).isdecimal() and len(undo) < LONGEST:
+        correct.undo(ws, key, int(undo), who=who, of_state=sent.get("state"))
+        return
+    name, value = sent.get("field", ""), sent.get("value", "")
+    now = correct.history(ws, key)["answer"].get(name)
+    text = json.dumps(value) if isinstance(now, str) or is_quotation(now) else value
+    correct.correct(ws, key, correct.typed(ws.task, f"{name}={text}"), who=who, of_state=sent.get("state"))
 
 
 def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLResponse:
@@ -125,17 +125,13 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
     task = known["task"] = ws.settings.task
     beside = {"tags"} if task == PEOPLE else set()  # which stand among the answers
     columns = [(name, as_text(value)) for name, value in known.pop("columns").items() if name not in beside]
+    stands = correct.history(ws, key)
     given = [one for one in known["answers"] if one["applied"] and not one["forgotten"]]
-    answer, marks = coloured(given[-1]["answer"]) if given else ({}, [])
+    answer, marks = coloured(stands["answer"])
     concepts = []
     if task == PASSAGES and columns:
         passage = marked_passage(quoted_passage(ws.store, ws.tasks, ws.settings, known["item"]))
         marks, concepts = passage["marks"], passage["concepts"]
-    edited: dict[str, Any] = (
-        person.run(ws, key) if task == PEOPLE else {"edits": [], "tags_state": "", "expert": {"tags": None}}
-    )
-    if task == PEOPLE:  # what a person has, whoever said it
-        answer = {"tags": edited["expert"]["tags"] or []}
     works = [desk_of(request).running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
     return {
         **known,
@@ -145,9 +141,10 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
         "texts": [one for one in columns if len(one[1]) > LONG],
         "columns": [one for one in columns if 0 < len(one[1]) <= LONG],
         "answer": answer,
-        "said_by": given[-1] if given else None,
-        "edits": edited["edits"],
-        "state_of_tags": edited["tags_state"],
+        "said_by": max(given, key=lambda one: (one["extractor"] == PERSON, one["id"]), default=None),
+        "edits": stands["edits"],
+        "stands": stands["state"],
+        "typed": {name: _as_typed(value) for name, value in ws.task.as_given(stands["answer"]).items()},
         "who": unquote(request.cookies.get(WHO, "")),
         "marks": marks,
         "concepts": concepts,
@@ -302,47 +299,40 @@ def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
     return desk.running.begin(FORGETTING.format(task), work, about=key)
 
 
-Tags = Annotated[list[str], Field(max_length=100)]
-IfMatch = Annotated[str | None, Header(alias="if-match")]
+ANSWER = "/api/tasks/{task}/item/answer"
 
 
-class TagsEdit(BaseModel):
-    """Tags to add, to remove and to rename (old: new), or the number of an edit to undo; and who says so."""
+class Correction(BaseModel):
+    """The values of fields as they are to be, or the number of an edit to undo; who says so, and of which `state`."""
 
     model_config = ConfigDict(extra="forbid")
-    add: Tags = []
-    remove: Tags = []
-    rename: dict[str, str] = {}
-    undo: Annotated[int, Field(ge=1)] | None = None
-    who: str | None = None
+    set: dict[str, JsonValue] = {}
+    undo: Annotated[int, Field(ge=1, lt=10**LONGEST)] | None = None
+    who: str = Field(max_length=200)
+    state: str | None = None
 
 
-@router.get(ADDRESS)
-def get_tags(request: Request, username: str) -> JSONResponse:
-    """Return the tags of one person with every edit, as `findable tags --person USERNAME --json`.
-
-    The ETag names their state: an edit sends it back as `If-Match`.
-    """
-    with desk_of(request).to_read(PEOPLE) as ws, not_there():
-        return _answer(tags.read_tags(ws.store, username))
+@router.get(ANSWER)
+def get_answer(request: Request, task: str, key: Key) -> JSONResponse:
+    """Return the answer that counts, every edit by hand, and the `state` from which it can be corrected."""
+    with desk_of(request).to_read(task) as ws, not_there():
+        return JSONResponse(jsonable_encoder(correct.history(ws, key)))
 
 
-@router.patch(ADDRESS)
-def patch_tags(request: Request, username: str, body: TagsEdit, if_match: IfMatch = None) -> JSONResponse:
-    """Add, remove and rename tags of a person, or undo an edit: 428 without `If-Match`, 412 where they changed."""
-    if if_match is None:
-        said = "an edit says from which state it was made; nothing was changed"
-        raise Refused(428, said, hint="GET it, and send its ETag as If-Match")
-    who, state = _who(request, body.who), if_match.strip().removeprefix("W/").strip('"')
-    change = TagChange(body.add, body.remove, list(body.rename.items()), body.undo)
-    if change.undo is not None and any(change[:3]):
-        raise Refused(422, "an edit is undone by itself; nothing was changed", field="undo")
-    with desk_of(request).to_write(PEOPLE) as ws:
+@router.patch(ANSWER)
+def patch_answer(request: Request, task: str, key: Key, body: Correction) -> JSONResponse:
+    """Correct fields of an answer, or undo an edit; 412 where it is not in that `state` any more, with `now`."""
+    how: Any = {"who": body.who, "of_state": body.state}
+    with desk_of(request).to_write(task) as ws:
         with not_there():
-            tags.read_tags(ws.store, username)
-        of_state = None if state == "*" else state
-        return _answer(tags.edit_tags(ws.store, username, change, who, of_state=of_state, at=ws.now()))
+            correct.history(ws, key)
+        if body.undo is not None:
+            return JSONResponse(jsonable_encoder(correct.undo(ws, key, body.undo, **how)))
+        return JSONResponse(jsonable_encoder(correct.correct(ws, key, body.set, **how)))
 
 
-def _answer(found: Document) -> JSONResponse:
-    return JSONResponse(jsonable_encoder(found), headers={"etag": f'"{found["state"]}"'})
+def _as_typed(value: Any) -> str:
+    """Return a value as a person types it into a form."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)

@@ -12,7 +12,7 @@ from tests.page import Page
 from web.views.row import coloured
 
 ADD = "/api/admin/experts"
-TAGS = "/api/people/ada/tags"
+ANSWER = "/api/tasks/experts/item/answer"
 
 
 def shown(page: Page, task: str, key: str, **more: str) -> str:
@@ -26,13 +26,13 @@ def test_edits_by_hand_have_their_editors_and_a_person_their_name(page: Page, ap
     api.fault("answer_text", times=1, args={"text": '{"tags": ["bees"]}'})
     about = {"username": "ada", "first_name": "Ada", "last_name": "<i>L</i>", "bio": "Bees."}
     page.post(ADD, json={**about, "profile_url": "https://ada.example/?a=1&b=2", "company": "javascript:alert(1)"})
-    for who, tag in (("Ünal", "law"), ("bob", "art")):
-        page.patch(TAGS, json={"add": [tag], "who": who}, headers={"if-match": "*"})
+    for who, tags in (("Ünal", ["bees", "law"]), ("bob", ["bees", "law", "art"])):
+        page.patch(ANSWER, params={"key": "ada"}, json={"set": {"tags": tags}, "who": who})
     found = shown(page, "experts", "ada")
     assert '<h1 data-back>Ada &lt;i&gt;L&lt;/i&gt;</h1><span class="soft small">ada</span>' in found
     history = found[found.index("<h2>History") :].split("<li>")[1:]
     assert [one.partition("</b>")[0] for one in history[:2]] == ["<b>bob", "<b>Ünal"]
-    assert [re.findall("<ins>(.*?)</ins>", one) for one in history[:3]] == [["+ art"], ["+ law"], []]
+    assert [re.findall("<ins>(.*?)</ins>", one) for one in history[:3]] == [["bees, law, art"], ["bees, law"], []]
     answer = found[found.index("<h2>Answer") : found.index("<h2>History")]
     assert re.findall('<span class="chip">(.*?)</span>', answer) == ["bees", "law", "art"]
     assert '<a href="https://ada.example/?a=1&amp;b=2" target="_blank" rel="noopener noreferrer nofollow">' in found
