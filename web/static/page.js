@@ -126,7 +126,7 @@ function after({ renews, then, reloads }) {
 
 // What is sent to a command is JSON.
 htmx.defineExtension("json", {
-  onEvent: (name, event) => name !== "htmx:configRequest" || (event.detail.headers["content-type"] = "application/json"),
+  onEvent: (name, event) => name !== "htmx:configRequest" || (event.detail.headers["Content-Type"] = "application/json"),
   encodeParameters: (_xhr, values) => JSON.stringify(Object.fromEntries(values)),
 });
 
