@@ -69,7 +69,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     last.set(target.id, xhr.responseText);
   }
   [opened, then] = [[], []];
-  keep(target, "[data-keeps]");
+  keep(target, "[id]");
 });
 function keep(target, which) {
   opened.push(...[...target.querySelectorAll(`details[open]${which}`)].map((one) => one.id));
