@@ -48,7 +48,10 @@ TYPED: Mapping[str, tuple[str, ...]] = {  # what stands behind a command that do
     "eval": ("queries.jsonl", "qrels.tsv"),
 }
 ORDER = ("import", "import-passages", "import-images", "batch-submit", "batch-poll", "batch-ingest", "index", "backup")
-ALIASES = ("import-passages", "passages-pilot", "passages-backfill", "passages-status", "tag-live", "people", "unpark")
+ALIASES = (
+    *("import-passages", "import-images", "passages-pilot", "passages-backfill", "passages-status", "tag-live"),
+    *("people", "unpark", "preflight", "log", "score", "best-concepts"),
+)
 LATE = ("restore", "forget", "rollback", "clean")
 SERVE = {"web", "emulator", "demo"}  # until they are ended; a demo has no key (below)
 FAILURES: Mapping[str, tuple[str, dict[str, Any]]] = {
