@@ -18,7 +18,6 @@ from starlette.concurrency import run_in_threadpool
 from pipeline.core import files
 from pipeline.engine.task_words import TableGuess
 from pipeline.tables.findings import ImportReport
-from pipeline.workflows.new_task import TableGuess
 from web.problem import Refused
 from web.running import Work
 

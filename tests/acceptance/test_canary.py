@@ -143,7 +143,7 @@ def test_no_command_and_no_page_shows_a_secret(workspace: Workspace, api: Engine
         token = client.headers["authorization"].partition(" ")[2]
         api.fault("status", times=100, path=":generateContent", args={"code": 503, "message": LONG_ECHO})
         shown = [client.post(ADD, json={"username": "late", "bio": "I cast bells."}).text]
-        shown += pages(client, "/", "/item?task=experts&key=late", "/batch?number=1").values()
+        shown += pages(client, "/", "/row?task=experts&key=late", "/batch?number=1").values()
         asked = {"key": "p0", "q": "bells", "username": "p0", "name": "p.csv"}
         reading = (path for method, path in operations(client) if method == "GET")
         shown += [client.get(path.replace("/tasks/1/", "/tasks/experts/"), params=asked).text for path in reading]

@@ -42,7 +42,7 @@ def test_a_changed_question_is_tried_as_a_draft_that_leaves_nothing_but_its_cost
     assert "draft of version 1: 1 row tried" in said
     assert "Next: set version=2" in said
     refused = own.do("tag", mode="live", code=3).err
-    wanted = "the prompt and the answer changed since version 1 was used: set version=2, or FINDABLE_ACCEPT_CHANGED=1 to keep"
+    wanted = "the prompt and the answer changed since version 1 was used: set version=2, or FINDABLE_ACCEPT_CHANGED=1"
     assert wanted in refused
     pair = own.read("try", A="1", B="draft", N=50)
     assert (pair["compared"], pair["agreement"]) == (3, {"verdict": 3, "why": 0})
