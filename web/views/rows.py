@@ -109,7 +109,7 @@ def choices_of(found: ItemCounts, asked: Asked, task: str) -> dict[str, list[Cho
     if others := [(one, one, 0) for one in asked.only if one not in known]:
         kinds["chosen"] = _choices("only", asked.only, others, asked, task)
     for kind, name, chosen, counts in (
-        ("tags", "tag", asked.tag, found.tags or {}),
+        ("tags", "tag", asked.tag, {} if found.fields else found.tags or {}),  # which are of the fields, too
         ("states", "state", [asked.state], {one: count for one, count in found.states.items() if count}),
         ("versions", "extractor", [asked.extractor], found.versions or {}),
     ):
