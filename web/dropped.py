@@ -33,7 +33,8 @@ class DroppedFile:
     """One file: for which task, where it is, what its columns are to mean (as MAP= says it), and what was made of it.
 
     `work` reads or imports it, `found` is what reading it told, `done` what its import did, `first` are its first rows.
-    Of a new task `guess` says what its columns are, and `tried` is what came of what was `asked` about a few rows.
+    Of a new task `guess` says what its columns are, and `tried` is what came of what was `asked` about a few rows;
+    `made` is what it is called where it was kept as a task.
     """
 
     number: int
@@ -48,6 +49,7 @@ class DroppedFile:
     guess: TableGuess | None = field(default=None, repr=False)
     asked: dict[str, str] = field(default_factory=dict, repr=False)
     tried: Work | None = field(default=None, repr=False)
+    made: str = ""
 
     @property
     def state(self) -> str:
@@ -74,6 +76,7 @@ class DroppedFile:
             "work": self.work.number if self.work else None,
             "first": self.first,
             "tried": self.tried.number if self.tried else None,
+            "made": self.made or None,
         }
 
     def _told(self, report: ImportReport | None) -> dict[str, Any] | None:
@@ -133,10 +136,11 @@ class DroppedFiles:
         """Give one up: the file is gone, and what was read of it is forgotten."""
         shutil.rmtree(self._all.pop(number).path.parent, ignore_errors=True)
 
-    def settle(self, dropped: DroppedFile, done: ImportReport) -> None:
+    def settle(self, dropped: DroppedFile, done: ImportReport | None = None) -> None:
         """Keep what an import did, without the rows that it tells of; the file is gone."""
-        done.findings.clear()
-        done.groups.clear()
+        if done is not None:
+            done.findings.clear()
+            done.groups.clear()
         dropped.done, dropped.found = done, None
         shutil.rmtree(dropped.path.parent, ignore_errors=True)
 

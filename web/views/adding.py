@@ -173,6 +173,20 @@ def try_import(request: Request, number: int, body: Asks) -> JSONResponse:
     return _accepted(_trying(desk, desk.dropped.get(number), body))
 
 
+class Keeps(BaseModel):
+    """What a new task is called."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(max_length=41)
+
+
+@router.post("/api/imports/{number}/keep", status_code=202)
+def keep_import(request: Request, number: int, body: Keeps) -> JSONResponse:
+    """Begin to keep the question that was tried on a file, with all its rows, as a task of that name."""
+    desk = desk_of(request)
+    return _accepted(_keeping(desk, desk.dropped.get(number), body.name))
+
+
 @router.delete("/api/imports/{number}", status_code=204)
 def give_up(request: Request, number: int) -> Response:
     """Remove a dropped file; what was imported of it stays."""
@@ -204,11 +218,13 @@ def import_part(request: Request, number: int) -> HTMLResponse:
 
 @router.post("/parts/import", include_in_schema=False)
 def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
-    """Import a file, or try a question on it, as the button of the page says."""
+    """Import a file, try a question on it, or keep that as a task, as the button of the page says."""
     desk = desk_of(request)
     try:
         if (question := sent.get("question")) is not None:
             _trying(desk, desk.dropped.get(number), Asks(question=question, fields=sent.get("fields", "")))
+        elif (name := sent.get("keep")) is not None:
+            _keeping(desk, desk.dropped.get(number), name)
         else:
             _importing(desk, desk.dropped.get(number))
     except (Refused, FindableError) as error:
@@ -267,6 +283,25 @@ def _trying(desk: Desk, dropped: DroppedFile, asks_: Asks) -> DroppedFile:
     return dropped
 
 
+def _keeping(desk: Desk, dropped: DroppedFile, name: str) -> DroppedFile:
+    _check_idle(dropped, WAITS | {"imported"})
+    if dropped.tried is None or dropped.tried.state != "done":
+        raise Refused(409, "no question was tried on the file; nothing was kept", hint="try one, then keep it")
+    asked = dropped.asked
+    asking = ask.prepared(dropped.path, asked["question"], fields=asked["fields"], name=name, data=desk.settings.data)
+
+    def work(display: Work) -> dict[str, Any]:
+        with desk.to_write(None, display) as ws:
+            ask.keep(ws, asking)
+        dropped.made = name
+        desk.dropped.settle(dropped)
+        return {"summary": f"the task {name} is kept"}
+
+    dropped.is_import = True
+    dropped.work = desk.running.begin(f"keep {_called(dropped)}", work)
+    return dropped
+
+
 def _called(dropped: DroppedFile) -> str:
     """Return a file's name, with the digits of its number that tell it from others that are here."""
     return f"{dropped.path.name} (file {dropped.number % 1000})"
@@ -310,6 +345,7 @@ def _shown(dropped: DroppedFile) -> dict[str, Any]:
         "asked": dropped.asked,
         "tried": tried,
         "trial_usd": TRIAL_USD,
+        "name": new_task.name_for(str(dropped.path)),
         "groups": groups,
         "findings": found.findings[:SHOWN] if found else [],
         "counts": dict(found.counts) if found else {},

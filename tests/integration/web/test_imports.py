@@ -103,6 +103,25 @@ def test_a_new_question_is_tried_on_five_rows_of_a_file(page: Page, workspace: W
     assert page.post(f"{DROP}/{number}/confirm").status_code == 409
 
 
+def test_what_was_tried_is_kept_as_a_task(page: Page, workspace: Workspace) -> None:
+    """With all rows, once it was tried and its name can be one; the file is gone, and commands go on with the task."""
+    rows = "".join(f"r{number},It boils water in {number} minutes.\n" for number in range(7))
+    number = drop(page, f"id,text\n{rows}", "new", "Kettle reviews.csv")["number"]
+    keep = f"{DROP}/{number}/keep"
+    assert page.post(keep, json={"name": "kettles"}).status_code == 409
+    page.post(f"{DROP}/{number}/try", json={"question": "Praise or blame?", "fields": "tone: praise|blame; why: quote"})
+    page.settle()
+    assert 'value="kettle_reviews"' in page.get("/parts/import", params={"number": number}).text
+    assert page.post(keep, json={"name": "experts"}).status_code == 422
+    assert page.post(keep, json={"name": "kettles"}).status_code == 202
+    read = over(page, number)
+    assert (read["state"], read["made"], kept(workspace)) == ("imported", "kettles", [])
+    assert "/?task=kettles" in page.get("/parts/import", params={"number": number}).text
+    assert "boils water in 6" in page.get("/", params={"task": "kettles"}).text
+    assert page.post(keep, json={"name": "again"}).status_code == 409
+    assert "7 answered" in workspace.ran("tag", "--mode", "live", TASK="kettles").output
+
+
 def test_a_file_comes_to_the_disk_or_not_at_all(
     page: Page, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
