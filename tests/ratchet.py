@@ -61,7 +61,7 @@ def figures(root: Path = ROOT) -> Figures:
             counted[f"{figure}.{room}"] += count
     counted[f"lines.{ABOVE}"] = known[ABOVE].lines() if ABOVE in known else 0
     texts = [path.read_text(encoding="utf-8") for path in (root / "tests").rglob("*.py")]
-    makefile = (root / "Makefile").read_text(encoding="utf-8").partition("\n# for developers")[0]
+    table = (root / "jobs" / "commands.py").read_text(encoding="utf-8").partition("\nALIASES")[0]
     return dict(counted) | {
         "rooms": len({module.room for module in inside.values()}),
         "floors": floors(found),
@@ -71,7 +71,7 @@ def figures(root: Path = ROOT) -> Figures:
         "names": _names(inside),
         "tables": sum(_tables(module) for module in inside.values()),
         "settings": _settings(known["pipeline.core.settings"]),
-        "commands": len(re.findall(r"^[a-z-]+:.*## ", makefile, re.MULTILINE)),
+        "commands": 1 + len(re.findall(r'^    "[a-z-]+": Command\(', table, re.MULTILINE)),  # and `setup`
         "bytes": sum(path.stat().st_size for path in _others(root)),
         "test lines": sum(len(text.splitlines()) for text in texts),
     }
