@@ -46,15 +46,15 @@ def test_everything_is_counted(tmp_path: Path) -> None:
         "pipeline/batch/b.py": "from pipeline.live.a import _run\n\ndef run(): return _run()\n\ndef _own(): ...\n",
         "pipeline/batch/words.txt": "four",
         "tests/test_a.py": "\n\n",
-        "Makefile": "a: ## one\nb-c: x ## two\nnone:\n\n# for developers\nd: ## three\n",
+        "jobs/commands.py": 'COMMANDS = {\n    "a": Command(),\n}\nALIASES = {\n    "b": Command(),\n}\n',
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     found = ratchet.figures(tmp_path)
-    assert [found[f"lines{room}"] for room in ("", ".core", ".batch", ".findable")] == [14, 4, 10, 0]
-    assert [found[f"statements{room}"] for room in ("", ".core", ".batch")] == [9, 2, 7]
-    assert [found[name] for name in ("rooms", "floors", "arrows", "modules", "names")] == [3, 3, 2, 3, 3]
+    assert [found[f"lines{room}"] for room in ("", ".core", ".batch", ".findable")] == [20, 4, 10, 0]
+    assert [found[f"statements{room}"] for room in ("", ".core", ".batch")] == [11, 2, 7]
+    assert [found[name] for name in ("rooms", "floors", "arrows", "modules", "names")] == [4, 3, 2, 4, 3]
     assert [found[name] for name in ("tables", "settings", "commands", "bytes", "test lines")] == [1, 1, 2, 4, 2]
 
 
