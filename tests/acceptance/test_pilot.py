@@ -169,8 +169,8 @@ def test_a_backfill_goes_on_in_its_window_where_it_was_stopped(texts: Workspace,
         while len(api.creates()) < 3:
             assert not running.has_ended(), running.so_far()
         running.signal(signal.SIGINT)
-        done = running.wait()
-        assert done.code == 130, (done.out, done.err[-3000:])
+        ended = running.wait()
+        assert ended.code == 130, (ended.out, ended.err[-3000:])
     with texts.start("backfill", yes=True, fate=Fate(at=40), **how) as running:
         assert running.wait().code == -signal.SIGKILL
     turn = texts.read("run", **window(texts, api, 2500))
