@@ -29,6 +29,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.quotes import Quote
 from pipeline.core.settings import BUILT_IN, Settings, with_given
 from pipeline.core.text import cut
+from pipeline.engine import correct as by_hand
 from pipeline.engine.access import Access
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import ExportWanted
@@ -292,6 +293,16 @@ class Workspace:
             InputError: there is no such row.
         """
         return self._run(lambda ws: Document(show.run(ws, item, raw=raw)), task)
+
+    def correct(self, item: str, fields: Mapping[str, Any], task: TaskLike = PEOPLE, *, who: str) -> Document:
+        """Put what a person says into the answer to the row of that key or name, above every model's.
+
+        `fields` are the new values by their names. Returns the `answer` and all `edits`.
+
+        Raises:
+            InputError: there is no such row or field, or that is no valid answer; nothing was changed.
+        """
+        return self._run(lambda ws: Document(by_hand.correct(ws, item, fields, who=who)), task, access=Access.WRITE)
 
     def export(
         self,

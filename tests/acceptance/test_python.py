@@ -175,6 +175,8 @@ def test_people_go_in_and_are_found(workspace: Workspace) -> None:
         assert ws.preflight("experts").plan.requests == 3
         assert ws.tag("experts", "live", budget=1).left == 0
         assert len(list(ws.answers("experts"))) == 3
+        assert ws.correct("person-2", {"tags": ["apiculture"]}, who="ada")["answer"]["tags"] == ["apiculture"]
+        assert "no field" in refusal(ws.correct, "person-2", {"tag": "x"}, who="ada")
         assert ws.index().count == 3
         (hit,) = ws.search("bees", where="bio CONTAINS 'number 1'")
         many = ws.search_many(["bees", "nobody -bees"], 3)

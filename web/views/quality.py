@@ -1,5 +1,6 @@
 """Quality: how the newest answers are judged, samples to read, what was set aside, tags, and how well search does."""
 
+import json
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from pipeline.core.errors import FindableError
+from pipeline.core.quotes import shown_value
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import tags
 from pipeline.index import evaluate as search_quality
@@ -65,7 +67,7 @@ def quality_page(request: Request, task: str | None = None) -> HTMLResponse:
             "quality",
             report=reports[0] if reports else None,
             gates=[_gate(reports[0], one) for one in reports[0]["gates"]] if reports else [],
-            samples=reports[0]["samples"][:SAMPLES] if reports else [],
+            samples=[{**one, "said": _said(one["said"])} for one in reports[0]["samples"][:SAMPLES]] if reports else [],
             reports=reports,
             drawn={PurePath(one.report).stem: one.number for one in pilots if one.size and one.report},
             parked=_parked(ws),
@@ -74,6 +76,17 @@ def quality_page(request: Request, task: str | None = None) -> HTMLResponse:
             judged=_judged(ws),
             works=[one.document for one in works if one is not None],
         )
+
+
+def _said(text: str) -> str:
+    """Return an answer as a person reads it, field by field, where it is an object of JSON."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return text
+    return (
+        " · ".join(f"{name}: {shown_value(one)}" for name, one in answer.items()) if isinstance(answer, dict) else text
+    )
 
 
 def _gate(report: dict[str, Any], gate: dict[str, Any]) -> dict[str, Any]:
