@@ -163,3 +163,16 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
     assert len(sent) < 8_192 * 4
     assert sent.endswith("Domains: water law.")
     assert _index(workspace)["embedded"] == 0
+
+
+def test_everyone_with_a_text_may_be_found(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """INDEX_UNTAGGED=1 takes in who has no tag, and the count asserted is theirs; who is left out is said."""
+    tagged(2)
+    with workspace.open() as ws, ws.store.write() as tx:
+        table.insert_person(tx, "untagged", {"bio": "I cast bells."})
+        table.insert_person(tx, "silent", {})
+    assert "2 experts, 2 embedded, 0 cached, of 4 people (1 untagged, 1 no bio)" in workspace.ran("index").stdout
+    assert "3 experts, 1 embedded" in workspace.ran("index", INDEX_UNTAGGED="1").stdout
+    found = json.loads(workspace.ran("search", "bells", "--json", INDEX_UNTAGGED="1").stdout)
+    assert found[0]["username"] == "untagged"
+    assert json.loads(workspace.ran("status", "--json", "--exact").stdout)["index"]["behind"] == 1
