@@ -169,7 +169,10 @@ class Listener:
         """Serve as long as the owner lives."""
         while Path(f"/proc/{owner}").exists():
             for key, _ in self._selector.select(0.5):
-                key.data(key.fileobj)
+                try:
+                    key.data(key.fileobj)
+                except (OSError, KeyError, ValueError):  # of one that asked and went: the others are served on
+                    traceback.print_exc()
         for pid in self._running:
             os.kill(pid, signal.SIGKILL)
 
@@ -177,7 +180,10 @@ class Listener:
         connection, _ = listening.accept()
         line, files, _, _ = socket.recv_fds(connection, LONGEST_ORDER, STREAMS + 2)
         while not line.endswith(b"\n"):
-            line += connection.recv(LONGEST_ORDER)
+            if not (more := connection.recv(LONGEST_ORDER)):  # who asked is gone
+                connection.close()
+                return
+            line += more
         pid = os.fork()
         if pid == 0:
             run(self._main, json.loads(line), files)
