@@ -186,7 +186,10 @@ class Listener:
             line += more
         pid = os.fork()
         if pid == 0:
-            run(self._main, json.loads(line), files)
+            try:
+                run(self._main, json.loads(line), files)
+            finally:
+                os._exit(1)  # whatever befell it, it serves nobody
         for file in files:
             os.close(file)
         self._running[pid] = connection
