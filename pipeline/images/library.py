@@ -1,39 +1,18 @@
-"""List the library page by page: what was said of each image, or why nothing was; and the small images.
+"""List images that cannot be opened, page by page, and give the small images.
 
-A page is a document: `items`, and `after`, the place behind which more may be, or None. The `input_hash` of an image
-is of what was seen of it, None where it cannot be opened; `reason` says why nothing was said, or it is not asked about.
+A page is a document: `items`, and `after`, the place behind which more may be, or None; `reason` says why one cannot.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, select, tuple_
+from sqlalchemy import Text, cast, select, tuple_
 
 from pipeline.core.errors import InputError
-from pipeline.core.listed import ItemsWanted, ListedItem
 from pipeline.core.step import Step
-from pipeline.engine.declared import UNUSABLE, WHY
+from pipeline.engine.declared import UNUSABLE
 from pipeline.engine.pictures import PictureError, thumbnail
-from pipeline.engine.task import Task
-from pipeline.images.declaration import Buckets
 from pipeline.images.table import assets
-from pipeline.store import asks
 from pipeline.store.database import Store
-
-BUCKETS = tuple(Buckets.model_fields)
-SHOWN = ("path", "summary", "buckets", WHY)  # columns of the list
-
-
-def library_page(store: Store, task: Task, wanted: ItemsWanted, *, bucket: str = "") -> dict[str, Any]:
-    """Return images that can be asked about, in the order of their rows; a tag that is wanted is one of that bucket."""
-    found: list[dict[str, Any]] = []
-    with store.read() as tx:
-        for page in task.grid(tx).pages(tx, wanted._replace(sort=None, fields=SHOWN)):
-            shown = (_shown(tx, task, one) for one in page.items)
-            found += (one for one in shown if not bucket or {*wanted.which.tags} <= {*one["buckets"].get(bucket, ())})
-            if len(found) > wanted.limit:
-                break
-    return _page(found, wanted.limit)
 
 
 def broken_page(store: Store, *, limit: int, after: str | None = None) -> dict[str, Any]:
@@ -46,24 +25,8 @@ def broken_page(store: Store, *, limit: int, after: str | None = None) -> dict[s
             query = query.where(tuple_(*place) > tuple_(*(here or ("", after))))
         rows = tx.execute(query).all()
     nothing: dict[str, Any] = {"state": UNUSABLE, "summary": "", "buckets": {}, "input_hash": None}
-    return _page([{"id": key, "path": path, **nothing, "reason": why} for path, key, why in rows], limit)
-
-
-def _page(found: list[dict[str, Any]], limit: int) -> dict[str, Any]:
+    found = [{"id": key, "path": path, **nothing, "reason": why} for path, key, why in rows]
     return {"items": found[:limit], "after": found[limit - 1]["id"] if len(found) > limit else None}
-
-
-def _shown(tx: Connection, task: Task, one: ListedItem) -> dict[str, Any]:
-    path, summary, buckets, reason = (one.values.get(name) for name in SHOWN)
-    return {
-        "id": one.id,
-        "path": str(path),
-        "state": one.state,
-        "summary": summary or "",
-        "buckets": buckets if isinstance(buckets, Mapping) else {},
-        "reason": asks.parked_reason(tx, task.name, one.id, own=task.own) if one.state == "parked" else reason,
-        "input_hash": one.input_hash,
-    }
 
 
 def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:

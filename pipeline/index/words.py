@@ -16,7 +16,7 @@ from pipeline.core.ranking import Entry, Ranking, ranking_from_json
 from pipeline.core.step import Option, Step
 from pipeline.index import terms
 
-# what is kept of each entry, in vector order: hash of what makes it up to date, key of its vector, metadata, its row
+# what is kept of each entry, in vector order: hash of what makes it up to date, key of its vector, metadata
 SCHEMA = """
 CREATE TABLE entries (
   row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL, vector BLOB NOT NULL, metadata TEXT NOT NULL
