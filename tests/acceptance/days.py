@@ -28,7 +28,7 @@ BEYOND = (
 )  # what `status` names when nothing is left but to look or to bring more
 COUNTED = {"requests_per_day": 1_000_000}  # no limit, but so the engine keeps count of live calls in its state
 CALM = {"batch_looks": 1, "paused": False, "quotas": {MODEL: COUNTED}}
-TRADES = ("bees", "law", "glass", "ships", "bread", "clocks", "rivers", "maps", "looms", "soil", "stars")
+TRADES = ("bees", "law", "wine", "cheese", "bread", "clocks", "bridges", "chess", "looms", "soil", "pottery")
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ DAYS = (
     Day(
         "merged",
         (
-            line("tags", merge="water=hydrology; law=water law", who="ada"),
+            line("tags", merge="beekeeping=apiculture; law=legal work", who="ada"),
             line("tags", person="person-1", add="by hand", who="ada"),
             line("tags", undo=1, who="bob", again=DONE_BEFORE),
             line("tags", person="person-1", undo=1, who="bob"),

@@ -1,7 +1,4 @@
-"""The local engine as it was when the yardstick was made, in processes of its own, steered through its control paths.
-
-`engine.pyz` is frozen, so that a product and its stand-in never change in one step; its hash is tested.
-"""
+"""The local engine in processes of its own, steered through control paths that tests alone have; see `tests.engine`."""
 
 import json
 import os
@@ -17,7 +14,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from tests.acceptance.process import LONGEST_S, loaded
 
-FROZEN = Path(__file__).with_name("engine.pyz")
+PROGRAM = "-m tests.engine"
 DIRECT = build_opener(ProxyHandler({}))  # no proxy stands before what is on this machine
 
 
@@ -48,7 +45,7 @@ class Engine:
 
     def start(self) -> Self:
         """Begin to serve, at the same address as before where it was killed."""
-        folder = loaded("engine", [FROZEN])
+        folder = loaded("engine", [PROGRAM])
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.settimeout(LONGEST_S)
         self._connection.connect(str(folder / "socket"))

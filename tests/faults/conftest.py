@@ -1,4 +1,4 @@
-"""Fixtures of the fault matrix: one emulator for all cells of a process, and the workspaces that cells copy."""
+"""Fixtures of the fault matrix: the workspaces that cells copy."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Forge:
 
 @pytest.fixture(scope="session", name="forge")
 def _forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    """One emulator for every cell of this process."""
+    """One for every cell of this process."""
     with Api(tmp_path_factory.mktemp("matrix-api")) as engine:
         yield Forge(engine, tmp_path_factory.mktemp("forge"))
 
@@ -40,10 +40,10 @@ def _forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
 @pytest.fixture(name="asking")
 def _asking(forge: Forge, tmp_path: Path) -> Iterator[Ground]:
     """A cell's ground with people to ask about."""
-    yield from ground.standing(forge.api, forge.populated, tmp_path / "data")
+    yield from ground.standing(forge.populated, tmp_path)
 
 
 @pytest.fixture(name="serving")
 def _serving(forge: Forge, tmp_path: Path) -> Iterator[Ground]:
     """A cell's ground with an index in service."""
-    yield from ground.standing(forge.api, forge.indexed, tmp_path / "data")
+    yield from ground.standing(forge.indexed, tmp_path)

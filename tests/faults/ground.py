@@ -1,6 +1,6 @@
-"""The ground a cell stands on: a workspace at the stage its command needs, on one emulator that all cells share.
+"""The ground a cell stands on: a workspace at the stage its command needs, on an engine of its own.
 
-A cell has a key of its own, so that no cell sees another's batches; the workspace is a copy of one made before.
+The workspace is a copy of one made before.
 """
 
 import itertools
@@ -84,11 +84,10 @@ class Facts:
 
 @dataclass
 class Ground:
-    """One cell's workspace, and the emulator as this cell sees it."""
+    """One cell's workspace, and its engine."""
 
     api: Api
     workspace: Workspace
-    first_batch: int
 
     def script(self, *faults: Script) -> None:
         """Let the emulator fail as told."""
@@ -138,8 +137,7 @@ class Ground:
 
     def remote(self) -> list[dict[str, Any]]:
         """Return the batches that were made for this cell, whatever became of them."""
-        everything: list[dict[str, Any]] = self.api.batches()
-        return everything[self.first_batch :]
+        return self.api.batches()
 
     def struck(self) -> bool:
         """Return whether every fault that was scripted struck at least once."""
@@ -196,21 +194,11 @@ def indexed(data: Path, url: str) -> Workspace:
     return workspace
 
 
-def standing(api: Api, template: Workspace, data: Path) -> Iterator[Ground]:
-    """Yield a cell's own copy of a workspace, the emulator without faults and without a past."""
-    template.copy_to(data)
-    workspace = empty(data, api.url)
-    _reset(api)
-    everything: list[Any] = api.batches()
-    yield Ground(api, workspace, len(everything))
-    _reset(api)
-
-
-def _reset(api: Api) -> None:
-    """Let the emulator forget faults, requests and settings of the last cell."""
-    api.clear_faults()
-    call(f"{api.url}/_emu/journal", method="DELETE")
-    api.configure(paused=False, batch_looks=0, list_page_most=100)
+def standing(template: Workspace, folder: Path) -> Iterator[Ground]:
+    """Yield a cell's own copy of a workspace, and an engine without faults and without a past."""
+    template.copy_to(folder / "data")
+    with Api(folder / "api") as api:
+        yield Ground(api, empty(folder / "data", api.url))
 
 
 def person_file(path: Path) -> str:

@@ -1,0 +1,541 @@
+"""What may go wrong with a server of the API, as words that a test scripts: `status`, `hang`, `missing_line`.
+
+Each word strikes at one place: in place of a reply, a good reply on its way back, a line of a result (or a live answer,
+which is then the only line), or a batch at its create. A word is one line of a table here; a script is a word with
+arguments, which requests it is about, and which of those it hits.
+"""
+
+import asyncio
+import json
+import re
+import socket
+import struct
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from http.client import responses
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+Document = dict[str, Any]
+Args = Mapping[str, Any]
+
+CREATE, GENERATE = r":batchGenerateContent$", r":(batchGenerateContent|generateContent)(\?|$)"
+ANY, ONE_BATCH, LIST, EMBED = r"^/(upload/|download/)?v1", r"/batches/[^/:?]+$", r"/batches(\?|$)", r":(batchE|e)mbedContent"
+START, CHUNK, DOWNLOAD = r"^/upload/[^?]*$", r"upload_id=", r":download"
+JSON, HTML = "application/json; charset=UTF-8", "text/html; charset=UTF-8"
+PAGE = b"<!DOCTYPE html>\n<html><title>Error 502 (Server Error)!!1</title><p><b>502.</b> That is an error.</html>\n"
+FIRST_PAGE = str(10**18 - 1)  # a token that means the first page
+BLANKS = 10_000  # before a body that trickles, so that it has no end
+ON_ITS_WAY_S = 0.05  # a reset takes with it what was not read yet
+STATUSES = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
+RPC = "type.googleapis.com/google.rpc."
+USED_UP = "You exceeded your current quota, please check your plan and billing details."
+BROKEN = "An internal error has occurred while processing the batch."
+ERRORS = {3: "Request contains an invalid argument.", 13: "An internal error has occurred. Please retry or report."}
+ENDS = {"batch_fails": "FAILED", "batch_expires": "EXPIRED", "batch_cancelled": "CANCELLED", "never_ends": "NEVER"}
+
+
+class Reply(NamedTuple):
+    """A whole reply: what was said, or what is said in its place."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Exchange:
+    """A request, the connection it came on, and the server behind; `advance` moves its clock (seconds)."""
+
+    def __init__(self, app: Any, scope: Any, receive: Any, send: Any, advance: Callable[[float], None]) -> None:
+        """Keep them."""
+        self._app, self._scope, self._receive, self._send, self.advance = app, scope, receive, send, advance
+
+    async def drain(self, most: float = float("inf")) -> bytes:
+        """Read the body to its end, or at least so many bytes of it."""
+        taken = b""
+        while len(taken) < most:
+            message = await self._receive()
+            taken += message.get("body", b"")
+            if message["type"] == "http.disconnect" or not message.get("more_body"):
+                break
+        return taken
+
+    async def proceed(self) -> None:
+        """Let the server answer."""
+        await self._app(self._scope, self._receive, self._send)
+
+    async def answer(self, scope: Any = None, body: bytes | None = None) -> Reply:
+        """Let the server answer, another request where one is given, and return what it said without sending it."""
+        said: list[Any] = []
+
+        async def keep(message: Any) -> None:
+            said.append(message)
+
+        async def given() -> Any:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope or self._scope, self._receive if body is None else given, keep)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in said[0]["headers"]}
+        return Reply(said[0]["status"], headers, b"".join(one.get("body", b"") for one in said[1:]))
+
+    async def reply(self, reply: Reply, *, size: int = 0, pause_s: float = 0) -> None:
+        """Send a whole reply, `size` bytes at a time with a pause after each where that is given."""
+        fields = {"content-type": JSON, "content-length": str(len(reply.body)), **reply.headers}
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": raw})
+        for start in range(0, len(reply.body), size) if size else ():
+            piece = reply.body[start : start + size]
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(pause_s)
+        await self._send({"type": "http.response.body", "body": b"" if size else reply.body})
+
+    async def drop(self) -> None:
+        """Close the connection without a word."""
+        self._transport.close()
+        await self.gone()
+
+    async def reset(self) -> None:
+        """Tear the connection down."""
+        linger = struct.pack("ii", 1, 0)
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._transport.abort()
+        await self.gone()
+
+    async def cut(self, reply: Reply, *, at: int, with_length: bool, reset: bool) -> None:
+        """Send the first bytes of a reply and close, with the whole length announced or with none."""
+        self._transport.write(_head(reply, with_length=with_length) + reply.body[:at])
+        if reset:
+            await asyncio.sleep(ON_ITS_WAY_S)
+        await (self.reset() if reset else self.drop())
+
+    async def trickle(self, reply: Reply, *, part: str, pause_s: float) -> None:
+        """Send a head or a body (`part`) one byte at a time, until the client is gone."""
+        head, gone = _head(reply, with_length=True), asyncio.ensure_future(self.gone())
+        if part == "body":
+            self._transport.write(head)
+        for byte in head + reply.body if part == "head" else reply.body:
+            if gone.done() or self._transport.is_closing():
+                break
+            self._transport.write(bytes([byte]))
+            await asyncio.sleep(pause_s)
+        self._transport.close()
+        await gone
+
+    async def gone(self) -> None:
+        """Wait until the connection is closed, by whichever side."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def half(self) -> Reply:
+        """Let the server take half of a chunk and keep the upload open, and say that it is unavailable."""
+        body = await self.drain()
+        command = (b"x-goog-upload-command", b"upload")
+        headers = [command if name == command[0] else (name, value) for name, value in self._scope["headers"]]
+        await self.answer({**self._scope, "headers": headers}, body[: len(body) // 2])
+        return document({}, 503)
+
+    @property
+    def _transport(self) -> Any:
+        return self._scope["state"]["transport"]
+
+
+def _head(reply: Reply, *, with_length: bool) -> bytes:
+    length = f"Content-Length: {len(reply.body)}\r\n" if with_length else ""
+    kind = reply.headers.get("content-type", JSON)
+    return f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {kind}\r\n{length}Connection: close\r\n\r\n".encode("latin-1")
+
+
+def document(said: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    """Return a reply of JSON; the standard library writes NaN, which a fault may need."""
+    return Reply(status, headers or {}, json.dumps(said).encode())
+
+
+def refusal(code: int, message: str = "", *details: Document, headers: Mapping[str, str] | None = None) -> Reply:
+    """Return a refusal in Google's form."""
+    known = {**STATUSES, 401: "UNAUTHENTICATED", 499: "CANCELLED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
+    error = {"code": code, "message": message or responses.get(code, "Refused."), "status": known.get(code, "INTERNAL")}
+    return document({"error": {**error, **({"details": details} if details else {})}}, code, headers)
+
+
+def quota(identity: str, delay: str) -> Reply:
+    """Return the refusal of a quota of twenty, with the delay that it asks for."""
+    violation = {
+        "quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_requests",
+        "quotaId": f"{identity}PerProjectPerModel-FreeTier",
+        "quotaDimensions": {"location": "global", "model": "gemini-3.5-flash-lite"},
+        "quotaValue": "20",
+    }
+    failure = {"@type": f"{RPC}QuotaFailure", "violations": [violation]}
+    return refusal(429, USED_UP, failure, {"@type": f"{RPC}RetryInfo", "retryDelay": delay})
+
+
+def _status(default: int) -> Callable[[Args], Reply]:
+    return lambda args: refusal(args.get("code", default), args.get("message", ""), headers=args.get("headers"))
+
+
+def _key(_args: Args) -> Reply:
+    reason = {"@type": f"{RPC}ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}
+    return refusal(400, "API key not valid. Please pass a valid API key.", reason)
+
+
+def _bad_line(args: Args) -> Reply:
+    said = f"near column 42: no such field: '{args.get('field', 'cachedContent')}'"
+    return refusal(400, f"Error on line {args.get('line', 1)}: invalid JSON, {said}")
+
+
+INSTEAD: dict[str, tuple[str, str, Callable[[Args], Reply]]] = {
+    "html_502": ("", ANY, lambda _: Reply(502, {"content-type": HTML}, PAGE)),
+    "html_as_json": ("", ANY, lambda args: Reply(args.get("code", 503), {}, PAGE)),
+    "html_200": ("", ANY, lambda _: Reply(200, {"content-type": HTML}, PAGE)),
+    "empty_200": ("", ANY, lambda _: Reply(200, {}, b"")),
+    "wrong_shape": ("", ANY, lambda args: document(args.get("document", {"candidates": "no", "brandNew": 1}))),
+    "redirect": ("", ANY, lambda _: Reply(302, {"location": "/v1/models"}, b"")),
+    "list_wrapped": ("", ANY, lambda args: document([json.loads(refusal(args["code"]).body)], args["code"])),
+    "quota_minute": ("", ANY, lambda args: quota("GenerateRequestsPerMinute", args.get("delay", "2.5s"))),
+    "quota_day": ("", ANY, lambda args: quota("GenerateRequestsPerDay", args.get("delay", "36s"))),
+    "quota_bare": ("", ANY, lambda _: refusal(429, "Resource has been exhausted (e.g. check quota).")),
+    "status": ("", ANY, _status(503)),
+    "key_invalid": ("", ANY, _key),
+    "quota_batch": ("POST", CREATE, lambda _: refusal(429, USED_UP, {"@type": f"{RPC}Help", "links": []})),
+    "bad_line": ("POST", CREATE, _bad_line),
+    "mime_refused": ("POST", START, lambda _: refusal(400, "Unsupported MIME type: jsonl")),
+    "no_upload_url": ("POST", START, lambda _: document({})),
+    "chunk_status": ("POST", CHUNK, _status(500)),
+    "cancel_ignored": ("POST", r"/batches/[^/]+:cancel$", lambda _: document({})),
+    "get_status": ("GET", ONE_BATCH, _status(503)),
+    "batch_vanishes": ("GET", ONE_BATCH, lambda args: refusal(args.get("code", 404), "Requested entity was not found.")),
+    "page_status": ("GET", r"[?&]pageToken=", _status(503)),
+    "download_status": ("GET", DOWNLOAD, _status(503)),
+}
+"""Words that read a request, do nothing, and answer something of their own: method, path, answer."""
+
+
+def _unanswered(end: Callable[[Exchange], Awaitable[None]], most: float = float("inf")) -> Callable[..., Any]:
+    async def act(exchange: Exchange, _args: Args) -> None:
+        await exchange.drain(most)
+        await end(exchange)
+
+    return act
+
+
+def _spoiled(spoil: Callable[[Exchange, Reply, Args], Awaitable[None]]) -> Callable[..., Any]:
+    async def act(exchange: Exchange, args: Args) -> None:
+        await spoil(exchange, await exchange.answer(), args)
+
+    return act
+
+
+def _cut(*, with_length: bool, reset: bool = False) -> Callable[..., Any]:
+    async def spoil(exchange: Exchange, reply: Reply, args: Args) -> None:
+        at = int(args.get("at", len(reply.body) * float(args.get("fraction", 0.5))))
+        await exchange.cut(reply, at=at, with_length=with_length, reset=reset)
+
+    return _spoiled(spoil)
+
+
+async def _jump(exchange: Exchange, args: Args) -> None:
+    exchange.advance(float(args["seconds"]))
+    await exchange.proceed()
+
+
+async def _half_taken(exchange: Exchange, _args: Args) -> None:
+    await exchange.reply(await exchange.half())
+
+
+async def _late(exchange: Exchange, reply: Reply, args: Args) -> None:
+    await asyncio.sleep(float(args.get("seconds", 1.0)))
+    await exchange.reply(reply)
+
+
+_lost = _spoiled(lambda exchange, _reply, _args: exchange.drop())
+_lost_status = _spoiled(lambda exchange, _reply, args: exchange.reply(_status(503)(args)))
+_slow = _spoiled(_late)
+CONNECTION: dict[str, tuple[str, str, Callable[..., Any]]] = {
+    "hang": ("", ANY, _unanswered(Exchange.gone)),
+    "drop": ("", ANY, _unanswered(Exchange.drop)),
+    "reset": ("", ANY, _unanswered(Exchange.reset)),
+    "drop_chunk": ("POST", CHUNK, _unanswered(Exchange.drop)),
+    "reset_chunk": ("POST", CHUNK, _unanswered(Exchange.reset, 1)),
+    "clock_jump": ("", ANY, _jump),
+    "lost_reply": ("", ANY, _lost),
+    "lost_reply_status": ("", ANY, _lost_status),
+    "slow_reply": ("", ANY, _slow),
+    "create_lost_reply": ("POST", CREATE, _lost),
+    "create_lost_reply_status": ("POST", CREATE, _lost_status),
+    "create_slow_reply": ("POST", CREATE, _slow),
+    "success_code": ("", ANY, _spoiled(lambda it, reply, args: it.reply(Reply(args["code"], {}, b"" if args["code"] == 204 else reply.body)))),
+    "slow_drip": (
+        *("", ANY),
+        _spoiled(lambda it, reply, args: it.reply(reply, size=args["bytes"], pause_s=args["pause_seconds"])),
+    ),
+    "slow_loris": (
+        *("", ANY),
+        _spoiled(
+            lambda it, reply, args: it.trickle(
+                reply._replace(body=b" " * BLANKS + reply.body), part=args["part"], pause_s=0.1
+            )
+        ),
+    ),
+    "chunk_lost": ("POST", CHUNK, _half_taken),
+    "cut_with_length": ("GET", DOWNLOAD, _cut(with_length=True)),
+    "cut_without_length": ("GET", DOWNLOAD, _cut(with_length=False)),
+    "reset_download": ("GET", DOWNLOAD, _cut(with_length=True, reset=True)),
+}
+"""Words that do something to the connection, or to a reply on its way back: method, path, act."""
+
+
+def _metadata(change: Callable[[Document, Args], Document], member: str) -> Callable[..., Document | None]:
+    def act(said: Document, args: Args, _target: str) -> Document | None:
+        metadata = said.get("metadata", {})
+        return {**said, "metadata": change(metadata, args)} if member in metadata else None
+
+    return act
+
+
+def without(said: Mapping[str, Any], *members: str) -> Document:
+    """Return a document without some members."""
+    return {name: value for name, value in said.items() if name not in members}
+
+
+def _no_output(said: Document, args: Args, target: str) -> Document | None:
+    changed = _metadata(lambda metadata, _: without(metadata, "output"), "output")(said, args, target)
+    return changed and without(changed, "response")
+
+
+def _page(target: str) -> str:
+    return parse_qs(urlsplit(target).query).get("pageToken", [FIRST_PAGE])[0]
+
+
+def _skewed(said: Any, args: Args, _target: str) -> Any:
+    def moved(value: Any) -> Any:
+        if isinstance(value, list):
+            return [moved(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        by = timedelta(seconds=float(args["seconds"]))
+        return {
+            name: f"{datetime.fromisoformat(one[:19]) + by:%Y-%m-%dT%H:%M:%S}Z"
+            if name.endswith("Time") and isinstance(one, str)
+            else moved(one)
+            for name, one in value.items()
+        }
+
+    changed = moved(said)
+    return changed if changed != said else None
+
+
+def _vectors(change: Callable[[list[list[float]]], list[list[float]]]) -> Callable[..., Document | None]:
+    def act(said: Document, _args: Args, _target: str) -> Document | None:
+        if "embedding" in said:
+            return {"embedding": {"values": change([said["embedding"]["values"]])[0]}}
+        found = [one["values"] for one in said.get("embeddings", [])]
+        return {"embeddings": [{"values": values} for values in change(found)]} if found else None
+
+    return act
+
+
+REPLY: dict[str, tuple[str, str, Callable[..., Document | None]]] = {
+    "foreign_name": ("POST", CREATE, lambda said, _, __: {**said, "name": "batches/somebodyelses"}),
+    "no_name": ("POST", CREATE, lambda said, _, __: without(said, "name") if said.get("name") else None),
+    "unknown_state": ("GET", ONE_BATCH, _metadata(lambda it, args: {**it, "state": args.get("state", "BATCH_STATE_NEW")}, "state")),
+    "missing_state": ("GET", ONE_BATCH, _metadata(lambda metadata, _: without(metadata, "state"), "state")),
+    "no_output_yet": ("GET", ONE_BATCH, _no_output),
+    "page_circle": ("GET", LIST, lambda said, _, target: {**said, "nextPageToken": _page(target)}),
+    "clock_skew": ("", ANY, _skewed),
+    "vectors_fused": (
+        *("POST", EMBED),
+        _vectors(lambda vectors: [[sum(column) / len(vectors) for column in zip(*vectors, strict=True)]]),
+    ),
+    "vectors_short": ("POST", EMBED, _vectors(lambda vectors: vectors[:-1])),
+    "vectors_wrong_dimension": ("POST", EMBED, _vectors(lambda vectors: [one[:-1] for one in vectors])),
+    "vectors_nan": ("POST", EMBED, _vectors(lambda vectors: [[float("nan"), *one[1:]] for one in vectors])),
+    "vectors_not_unit": ("POST", EMBED, _vectors(lambda vectors: [[3 * value for value in one] for one in vectors])),
+}
+"""Words that change the document of a good reply, None where they find nothing to change: method, path, change."""
+
+
+def _with_candidate(line: Document, finish: str, text: str | None, thoughts: int = 0) -> Document:
+    content = {} if text is None else {"content": {"parts": [{"text": text}], "role": "model"}}
+    response = {**line["response"], "candidates": [{**content, "finishReason": finish, "index": 0}]}
+    if thoughts:
+        usage = without({**response.get("usageMetadata", {}), "thoughtsTokenCount": thoughts}, "candidatesTokenCount")
+        response["usageMetadata"] = {**usage, "totalTokenCount": usage.get("promptTokenCount", 0) + thoughts}
+    return {**line, "response": response}
+
+
+def _text(line: Document) -> str:
+    for candidate in line.get("response", {}).get("candidates", []):
+        return "".join(part.get("text", "") for part in candidate.get("content", {}).get("parts", []))
+    return ""
+
+
+def _said(change: Callable[[str, Args], str]) -> Callable[..., list[Any]]:
+    return lambda line, args: [_with_candidate(line, "STOP", change(_text(line), args))]
+
+
+def _answered(change: Callable[[Document, Args], Document]) -> Callable[..., list[Any]]:
+    return lambda line, args: [{**line, "response": change(line["response"], args)}]
+
+
+def _finished(finish: str, share: float | None = None, thoughts: int = 0) -> Callable[..., list[Any]]:
+    def act(line: Document, _args: Args) -> list[Any]:
+        text = _text(line)
+        return [_with_candidate(line, finish, None if share is None else text[: int(len(text) * share)], thoughts)]
+
+    return act
+
+
+def _error(line: Document, args: Args) -> list[Any]:
+    code = args.get("code", 13)
+    error = {"code": code, "message": args.get("message", ERRORS.get(code, "Unknown error."))}
+    return [{"error": error, **without(line, "response")}]
+
+
+def _other(text: str) -> str:
+    said = json.loads(text or "[]")
+    return json.dumps({name: one[::-1] for name, one in said.items()} if isinstance(said, dict) else said[::-1])
+
+
+def _blocked(response: Document, _args: Args) -> Document:
+    return {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, **without(response, "candidates")}
+
+
+LINE: dict[str, tuple[str, str, Callable[..., list[Any]]]] = {
+    "missing_line": ("POST", CREATE, lambda _line, _args: []),
+    "duplicate_equal": ("POST", CREATE, lambda line, _: [line, line]),
+    "duplicate_different": (
+        *("POST", CREATE),
+        lambda line, _: [line, _with_candidate(line, "STOP", _other(_text(line)))],
+    ),
+    "garbage_line": ("POST", CREATE, lambda line, _: [b"%%% \xff\xfe not json", line]),
+    "error_line": ("POST", CREATE, _error),
+    "answer_text": ("POST", GENERATE, _said(lambda _text, args: str(args.get("text", "")))),
+    "max_tokens": ("POST", GENERATE, _finished("MAX_TOKENS", share=0.5)),
+    "max_tokens_empty": ("POST", GENERATE, _finished("MAX_TOKENS", thoughts=512)),
+    "prompt_blocked": ("POST", GENERATE, _answered(_blocked)),
+    "safety": ("POST", GENERATE, _finished("SAFETY")),
+    "recitation": ("POST", GENERATE, _finished("RECITATION")),
+    "no_candidates": ("POST", GENERATE, _answered(lambda response, _: {**response, "candidates": []})),
+    "unknown_finish": ("POST", GENERATE, _finished("BRAND_NEW", share=1)),
+    "schema_mismatch": ("POST", GENERATE, _said(lambda _text, args: args.get("text", '{"labels":"law, water"}'))),
+    "markdown_fence": ("POST", GENERATE, _said(lambda text, _: f"```json\n{text}\n```")),
+    "other_model": ("POST", GENERATE, _answered(lambda it, args: {**it, "modelVersion": args.get("version", "other")})),
+    "no_usage": ("POST", GENERATE, _answered(lambda response, _: without(response, "usageMetadata"))),
+}
+"""Words that put other lines in the place of a good one: method, path, change. Bytes are written as they are."""
+
+BATCH = {name: ("POST", CREATE, None) for name in (*ENDS, "list_lag", "duplicate_batch")}
+FILE = {name: ("POST", CHUNK, None) for name in ("file_failed", "file_expired")}
+PLACES: dict[str, Mapping[str, tuple[str, str, Any]]] = {
+    "reply": {**INSTEAD, **CONNECTION},
+    "document": REPLY,
+    "line": LINE,
+    "batch": BATCH,
+    "file": FILE,
+}
+"""Where words strike. Those at a batch or a file are known to the server, which keeps what a script decided."""
+
+
+@dataclass
+class Fault:
+    """One scripted word: of the requests that it is about the `nth` and those after it, `times` in all."""
+
+    word: str
+    place: str
+    method: str
+    path: str
+    key: str
+    nth: int
+    times: int | None
+    args: Args
+    act: Any = field(repr=False)
+    seen: int = 0
+    fired: int = 0
+
+    def told(self) -> Document:
+        """Return it as `made` takes it."""
+        match = {"method": self.method, "path": self.path, "key": self.key}
+        return {"fault": self.word, "match": match, "nth": self.nth, "times": self.times, "args": dict(self.args)}
+
+    def fire(self) -> bool:
+        """Count one match and tell whether it strikes here."""
+        self.seen += 1
+        strikes = self.seen >= self.nth and (self.times is None or self.fired < self.times)
+        self.fired += strikes
+        return strikes
+
+    async def strike(self, exchange: Exchange) -> None:
+        """Strike in place of a reply, or at one."""
+        if self.word in INSTEAD:
+            await exchange.drain()
+            await exchange.reply(self.act(self.args))
+        else:
+            await self.act(exchange, self.args)
+
+    def spoil(self, lines: Sequence[Any]) -> list[Any]:
+        """Return what stands in the place of lines; only answers are struck."""
+        return [
+            new
+            for line in lines
+            for new in (self.act(line, self.args) if isinstance(line, dict) and "response" in line else [line])
+        ]
+
+
+class Script:
+    """The faults that were scripted, in their order."""
+
+    def __init__(self) -> None:
+        """Nothing is scripted yet."""
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Add faults: `fault`, `match` (method, path, key), `nth`, `times`, `args`.
+
+        Raises:
+            ValueError: there is no such word.
+        """
+        self._faults += [made(one) for one in documents]
+
+    def clear(self) -> None:
+        """Forget them; a batch keeps what was decided about it."""
+        self._faults = []
+
+    def matching(self, place: str, method: str, target: str) -> list[Fault]:
+        """Return those about a request (`target` is its path and query); none is counted yet."""
+        return [
+            one
+            for one in self._faults
+            if one.place == place and one.method in {"", method} and re.search(one.path, target)
+        ]
+
+    def firing(self, place: str, method: str, target: str) -> list[Fault]:
+        """Return those that strike now, each counted; at a reply the first alone."""
+        with self._lock:
+            found = self.matching(place, method, target)
+            if place == "reply":
+                return next(([one] for one in found if one.fire()), [])
+            return [one for one in found if one.fire()]
+
+    def told(self) -> Document:
+        """Return each with how often it struck, and whether every one struck as often as it was told to."""
+        shown = [{"fault": one.word, "fired": one.fired} for one in self._faults]
+        return {"faults": shown, "used_up": all(one.fired >= (one.times or 1) for one in self._faults)}
+
+
+def made(one: Mapping[str, Any]) -> Fault:
+    """Return the fault that a document describes.
+
+    Raises:
+        ValueError: there is no such word.
+    """
+    word, match = one["fault"], one.get("match") or {}
+    for place, words in PLACES.items():
+        if word in words:
+            method, path, act = words[word]
+            times = one.get("times", 1)
+            where = match.get("method", method), match.get("path", path), match.get("key", "")
+            return Fault(word, place, *where, int(one.get("nth", 1)), times, one.get("args") or {}, act)
+    raise ValueError(f"there is no fault {word!r}")
