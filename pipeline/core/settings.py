@@ -89,7 +89,6 @@ def _float(text: str) -> float:
 
 
 def _whole(text: str, units: dict[str, int], *, wanted: str) -> int:
-    """Return a whole number with its unit behind it; decimals count only where the unit makes them whole."""
     found = _WITH_WORD.fullmatch(text.strip())
     size = units.get(found["word"].lower()) if found else None
     if found is None or size is None:
@@ -103,8 +102,6 @@ def _whole(text: str, units: dict[str, int], *, wanted: str) -> int:
 
 
 def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: str) -> Callable[[str], float]:
-    """Return the parser of numbers between two bounds, which keep NaN out."""
-
     def parse(text: str) -> float:
         number = kind(text)
         if not least <= number <= most:
@@ -319,8 +316,7 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
 def read_dotenv() -> dict[str, str | None]:
     """Return the values in `.env` in the current directory, if it exists.
 
-    Raises:
-        ConfigurationError: it is not valid UTF-8.
+    ConfigurationError where it is not valid UTF-8.
     """
     if not Path(".env").is_file():
         return {}
@@ -337,8 +333,7 @@ def read_dotenv() -> dict[str, str | None]:
 def variable(name: str) -> str:
     """Return the value of a variable of a user's own, of the environment or else of `.env`; empty where neither has it.
 
-    Raises:
-        ConfigurationError: `.env` is not valid UTF-8.
+    ConfigurationError where `.env` is not valid UTF-8.
     """
     return os.environ.get(name) or read_dotenv().get(name) or ""
 

@@ -89,9 +89,8 @@ class Access(Enum):
 def check_access(settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool]) -> str:
     """Return a line that says which workspace will be made, empty where there is one; nothing is written.
 
-    Raises:
-        ConfigurationError: there is no workspace to read or to write to, or what would be added to another program's
-            database was not agreed to.
+    ConfigurationError where there is no workspace to read or to write to, or what would be added to another program's
+    database was not agreed to.
     """
     if any(one.is_file() for one in (settings.data, *settings.data.parents)):
         return ""  # it cannot be a folder, which opening it says
@@ -128,10 +127,6 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
 
 
 def _added(tx: Connection, settings: Settings, access: Access) -> tuple[list[str], list[str], list[str]]:
-    """Return another program's tables, those that a command would make beside, and what it would add to adopted ones.
-
-    In a workspace they are told only where some would be made: those beside what findable made itself.
-    """
     is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, settings)
     plan = [line for one in rooms_here for line in one.adoption_plan(tx, settings)]
     others = [] if is_ours else schema.other_tables(tx)
@@ -154,7 +149,6 @@ def missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
 
 
 def _missing(tx: Connection, settings: Settings, access: Access) -> list[str]:
-    """Return the tables and views that a command would make beside the engine's, in words; to read makes none."""
     found = missing_tables(tx, settings)
     is_own = access is not Access.READ and is_declared(settings)
     if is_own and (kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None):

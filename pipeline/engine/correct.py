@@ -45,10 +45,7 @@ def history(ws: "OpenWorkspace", name: str) -> Document:
 
     Its keys: `item` (id), `answer` (by field, empty where there is none), `state` (from which it can be edited) and
     `edits`, oldest first, each with `number`, `who`, `at`, `before`, `after`, `undoes`, and `changes`: of each field
-    (before, after).
-
-    Raises:
-        InputError: there is no such item.
+    (before, after). InputError where there is no such item.
     """
     with ws.store.read() as tx:
         return told(tx, ws.task, ws.task.id_of(tx, name))
@@ -60,11 +57,9 @@ def correct(
     """Put a person's values of some fields into the answer to the item of that name; what `history` tells, afterwards.
 
     `edit` is its number, None where nothing was to be changed. `of_state` is the state that the editor was shown.
-
-    Raises:
-        ChangedMeanwhileError: the answer is not in that state any more.
-        InputError: there is no such item or field, or it would be no valid answer; nothing was changed.
-        ConfigurationError: another program's database, or the code of the task's file, does not let it.
+    ChangedMeanwhileError where the answer is not in that state any more. InputError where there is no such item or
+    field, or it would be no valid answer; nothing was changed. ConfigurationError where another program's database, or
+    the code of the task's file, does not let it.
     """
     with ws.store.write() as tx:
         return edit(tx, ws.task, ws.task.id_of(tx, name), fields, Editor(who, ws.now(), of_state))
@@ -80,10 +75,8 @@ def typed(task: "Task", text: str) -> Document:
     """Return the fields of `tone=praise; topics=price, delivery; stars=4` with their values.
 
     A value that begins with a quotation mark or a bracket is JSON; else a number, true, false or null is one where the
-    field takes it, a list has commas, and nothing is null, or the empty text or list.
-
-    Raises:
-        InputError: it is not written so, or names no field.
+    field takes it, a list has commas, and nothing is null, or the empty text or list. InputError where it is not
+    written so, or names no field.
     """
     found, rest = Document(), text.strip()
     while rest:
@@ -112,7 +105,6 @@ def typed(task: "Task", text: str) -> Document:
 
 
 def _value(task: "Task", name: str, text: str) -> Any:
-    """Return what a text stands for as the value of a field: the first reading that the field takes."""
     readings: list[Any] = [text]
     with contextlib.suppress(ValueError):
         readings.append(json.loads(text or "null"))
@@ -155,7 +147,6 @@ def edit(tx: "Connection", task: "Task", item_id: str, change: Mapping[str, Any]
 
 
 def _valid(task: "Task", item_id: str, answer: Document, row: Mapping[str, Any]) -> Document:
-    """Return an answer as it is kept, judged as a model's is."""
     said = {name: value for name, value in task.as_given(answer).items() if name in task.answer.model_fields}
     try:
         read = partial(task.answer.model_validate_json, by_alias=True, by_name=True)
@@ -223,7 +214,6 @@ def _without(answer: Document, edit: Edit) -> Document:
 
 
 def _members_without(now: list[Any], before: list[Any], after: list[Any]) -> list[Any]:
-    """Return a list without what was added to it, and with what was removed in its place."""
     found = [one for one in now if one not in after or one in before]
     for place, one in enumerate(before):
         if one not in after and one not in found:

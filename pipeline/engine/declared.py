@@ -58,10 +58,10 @@ from pipeline.tables import write_to
 from pipeline.tables.cells import compact_json, value_text
 from pipeline.tables.condition import Cell, listed_where, mentioned
 from pipeline.tables.export import answers_rows, encoded
-from pipeline.tables.fill import HASH, KEY, VALUES, ItemsSpec, items_table, values_in
+from pipeline.tables.fill import HASH, KEY, VALUES, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
 from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, answers_of, tag_facet, version_facet
-from pipeline.tables.view import EXTRACTOR, JSON, AnswersSpec, make_views, row_cell, why_unstorable
+from pipeline.tables.view import EXTRACTOR, JSON, make_views, row_cell, why_unstorable
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to
 
 if TYPE_CHECKING:
@@ -132,8 +132,7 @@ class DeclaredTask(Task):
     def declaration(self) -> Declaration:
         """Return the declaration, loaded from its file, or made of its words.
 
-        Raises:
-            InputError: the file is gone or broken.
+        InputError where the file is gone or broken.
         """
         if (words := self.record.words.get(ASKING)) is not None:
             return declared_in_words(self.name, words, self.settings.data)
@@ -166,12 +165,6 @@ class DeclaredTask(Task):
         return ConfigurationError(f"{where}: {said}; nothing was charged, and the reply is kept", hint=MEND)
 
     # ---- its rows
-
-    @property
-    def items_spec(self) -> ItemsSpec:
-        """Return what the rows are."""
-        key = tuple(name for name, _ in self.record.key)
-        return ItemsSpec(self.record.name, key, self.record.columns, tuple(self.images))
 
     @cached_property
     def items_table(self) -> Subquery:
@@ -260,8 +253,7 @@ class DeclaredTask(Task):
     def items(self, rows: Rows) -> Iterator[Item]:
         """Yield what to ask about these rows; those whose images cannot be opened any more are left out.
 
-        Raises:
-            ConfigurationError: the file was changed after the command had begun, so that it is not what was recorded.
+        ConfigurationError where the file was changed after the command had begun, so that it is not what was recorded.
         """
         if self.declared_fingerprint != self.record.fingerprint:
             raise ConfigurationError(
@@ -287,11 +279,6 @@ class DeclaredTask(Task):
 
     # ---- the answers
 
-    @property
-    def answers_spec(self) -> AnswersSpec:
-        """Return what the answers are shown as."""
-        return AnswersSpec(self.record.name, self.record.prefix, self.record.key, self.record.fields)
-
     @cached_property
     def row_target(self) -> RowTarget | None:
         """Return the table of another program that gets a row of each answer; None where `write_to=` names none."""
@@ -300,7 +287,7 @@ class DeclaredTask(Task):
 
     def target_of(self, table: str, key: str) -> RowTarget:
         """Return a table that gets a row of each answer, by its column of the item."""
-        return RowTarget(self.answers_spec, table, key, self.provider, self.preferred)
+        return RowTarget(self.record, table, key, self.provider, self.preferred)
 
     def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
         """Return what `Task.judged` does, and None of an answer that no database keeps."""
@@ -310,8 +297,7 @@ class DeclaredTask(Task):
     def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
         """Return the answer with its quotations located and checked by the file, or None and what is wrong.
 
-        Raises:
-            ConfigurationError: `check` itself failed, which is the file's fault and not the item's.
+        ConfigurationError where `check` itself failed, which is the file's fault and not the item's.
         """
         if (column := self.record.words.get("quotes_in")) is not None:
             found, why = located(answer, value_text(row[column]))
@@ -348,12 +334,12 @@ class DeclaredTask(Task):
         elif target := self._column(tx):
             spoken_for = spoken_for_among(tx, self.name, [one.item_id for one in ready])
             ready = [one for one in ready if one.item_id not in spoken_for]
-            write_to.write_column(tx, self.answers_spec, target, ready)
+            write_to.write_column(tx, self.record, target, ready)
         return WriteResult(applied=applied, outdated=outdated)
 
     def _column(self, tx: Connection) -> "write_to.ColumnTarget | None":
         where = self.record.words.get("write_to")
-        return write_to.column_target(tx, self.answers_spec, where) if where and self.row_target is None else None
+        return write_to.column_target(tx, self.record, where) if where and self.row_target is None else None
 
     def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:  # noqa: ARG002
         """Bring the row or the column of another program's table to what counts now, whatever stands there."""
@@ -361,7 +347,7 @@ class DeclaredTask(Task):
             self.row_target.follow(tx, item_id)
         elif target := self._column(tx):
             now = GivenAnswer(item_id, "", json.dumps(self.standing(tx, item_id)), edit.at)
-            write_to.write_column(tx, self.answers_spec, target, [now], over=True)
+            write_to.write_column(tx, self.record, target, [now], over=True)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take what other programs were given of the answers about these rows back; return how many rows those are."""
@@ -402,7 +388,7 @@ class DeclaredTask(Task):
     def make_tables(self, tx: Connection, there: Connection) -> None:
         """Make the views."""
         super().make_tables(tx, there)
-        make_views(there, self.answers_spec, self.record.columns)
+        make_views(there, self.record, self.record.columns)
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Tell images that cannot be asked about, and answers that other programs lack."""
@@ -444,7 +430,7 @@ class DeclaredTask(Task):
         chosen = min((one for one in among if one != answers.PERSON or wanted.extractor), key=ranks, default=None)
         rows, kinds = answers_rows(
             tx,
-            self.answers_spec,
+            self.record,
             self.record.columns,
             extractor=chosen or self.label,
             corrected=wanted.extractor is None,
@@ -471,7 +457,6 @@ def _items_from(record: TaskRecord) -> str:
 
 
 def _indexed_by(task: DeclaredTask, template: str) -> Indexed:
-    """Return what of a task is indexed; the text of each row is made by a template."""
     return Indexed(
         task=task.name,
         folder=f"tasks/{task.name}",
@@ -532,7 +517,6 @@ def _words(value: Any) -> Iterator[str]:
 
 
 def _answer_cells(tx: Connection, task: DeclaredTask, fields: Mapping[str, str]) -> dict[str, Cell]:
-    """Return the fields of the answer to a row that was applied last, by the names of their columns."""
     kinds, mine, key = dict(task.record.fields), record_of_answers.c, task.table(tx).item_id
 
     def holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -545,7 +529,6 @@ def _answer_cells(tx: Connection, task: DeclaredTask, fields: Mapping[str, str])
 
 
 def _sorts(tx: Connection, task: DeclaredTask, fields: Mapping[str, str]) -> dict[str, ColumnElement[Any]]:
-    """Return what rows are sorted by: their own columns and fields of their answers, numbers or texts, by column."""
     items, kinds = task.table(tx), dict(task.record.fields)
 
     def key(column: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
@@ -566,7 +549,6 @@ def _value_of(name: str, row: Mapping[str, Any]) -> Any:
 
 
 def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
-    """Return what lists rows, looked for in all their columns; their tags are the texts in lists of their answers."""
     record, items = task.record, task.table(tx)
     keys = [name for name, _ in record.key]
     asked = list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())]))

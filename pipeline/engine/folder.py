@@ -15,11 +15,7 @@ _WRITTEN = re.compile(r"findable\.db.*|workspace\.json.*|batches|index|locks|rep
 
 
 def make_directory(data: Path) -> None:
-    """Make the workspace's directory where it is not there.
-
-    Raises:
-        ConfigurationError: there can be none.
-    """
+    """Make the workspace's directory where it is not there. ConfigurationError where there can be none."""
     with _refusing(data):
         data.mkdir(parents=True, exist_ok=True)
 
@@ -32,8 +28,7 @@ def is_free(data: Path) -> bool:
 def check_links(data: Path) -> None:
     """Pass where no link in the workspace's directory leads out of it, so that writing would change other files.
 
-    Raises:
-        ConfigurationError: one does, or the directory cannot be read, or its name is no text.
+    ConfigurationError where one does, or the directory cannot be read, or its name is no text.
     """
     with _refusing(data):
         if BAD_TEXT.search(str(data.absolute())):

@@ -48,8 +48,6 @@ _TYPES = {
 }
 _HEIC = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
 NEEDS_HEIC = "it is HEIC, which is opened with an extra alone (make setup EXTRAS=heic, or pip install -e '.[heic]')"
-_SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:svg[\s>]|(?:\?xml|!doctype|!--).*<svg[\s>])", re.DOTALL | re.IGNORECASE)
-_HEAD = 4_096  # bytes in which an SVG says that it is one
 _ORIENTATION, _CHANGED, _EXIF, _TAKEN, _OFFSET = 0x0112, 0x0132, 0x8769, 0x9003, 0x9011  # tags of EXIF
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # orientations of EXIF, as Pillow's Transpose
 _LYING = (5, 6, 7, 8)  # orientations that exchange width and height
@@ -99,12 +97,8 @@ def read_file(
 ) -> tuple[bytes, Stamp] | None:
     """Return the bytes of a file and its stamp, one byte more than `MAX_BYTES` at most; None where it is not wanted.
 
-    `is_wanted` is asked about the first 16 bytes.
-
-    Raises:
-        NoFileError: it is a folder, a device or a pipe.
-        ChangedError: it changed meanwhile.
-        OSError: it cannot be read, or is a link.
+    `is_wanted` is asked about the first 16 bytes. NoFileError of a folder, a device or a pipe, ChangedError where it
+    changed meanwhile, OSError where it cannot be read, or is a link.
     """
     with open(path, "rb", opener=_without_waiting) as file:
         before = stamp_of(os.fstat(file.fileno()))
@@ -128,11 +122,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def probe(data: bytes) -> Picture:
-    """Return what the bytes of an image are, after a look at all of them.
-
-    Raises:
-        PictureError: they are none that can be asked about.
-    """
+    """Return what the bytes of an image are, after a look at all of them; PictureError where they are none."""
     with _opened(data) as image:
         mime_type, (width, height), exif = _TYPES[str(image.format)], image.size, _exif_of(image)
         image.draft(None, (1, 1))
@@ -145,11 +135,9 @@ def probe(data: bytes) -> Picture:
 def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> bytes:
     """Return an image as it is sent, its longer side at most `side` pixels; a smaller one is not enlarged.
 
-    One that would not go into a request is scaled further.
-
-    Raises:
-        PictureError: the bytes are no image that can be asked about.
+    One that would not go into a request is scaled further. PictureError where the bytes are no image.
     """
+    import PIL.Image
     from PIL.Image import Resampling, Transpose
 
     with _opened(data) as image:
@@ -157,34 +145,26 @@ def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> bytes:
         image.draft(None, (3 * side, 3 * side))  # a large JPEG is decoded at a part of its size
         small = _eight_bits(image)
         small.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
-        seen = _on_white(small)
+        seen = small
+        if seen.mode == "RGBA":
+            seen = PIL.Image.alpha_composite(PIL.Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
         if turn is not None:
             seen = seen.transpose(Transpose(turn))
-        while len(sent := _as_jpeg(seen, quality)) > MAX_SENT:
+        while True:
+            seen.save(out := io.BytesIO(), "JPEG", quality=quality, subsampling=0)
+            if len(sent := out.getvalue()) <= MAX_SENT:
+                return sent
             seen.thumbnail((max(seen.size) * 3 // 4,) * 2, Resampling.LANCZOS)
-    return sent
-
-
-def _as_jpeg(image: "Image", quality: int) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality, subsampling=0)
-    return out.getvalue()
-
-
-def thumbnail(path: str, digest: str, *, side: int) -> bytes:
-    """Return the small JPEG of the image file at `path`, whose bytes had the SHA-256 `digest` when it was imported.
-
-    Raises:
-        PictureError: there is none, for the reason that the message says.
-        InputError: images of that size are not made.
-    """
-    if side not in SIDES:
-        raise InputError(f"thumbnails have {', '.join(map(str, SIDES))} pixels a side, and none has {side}")
-    return _thumbnail(path, digest, side)
 
 
 @lru_cache(maxsize=1_000)  # of about 10 KB; one that is kept waits for none that is being made
-def _thumbnail(path: str, digest: str, side: int) -> bytes:
+def thumbnail(path: str, digest: str, *, side: int) -> bytes:
+    """Return the small JPEG of the image file at `path`, whose bytes had the SHA-256 `digest` when it was imported.
+
+    PictureError says why there is none, InputError that images of that size are not made.
+    """
+    if side not in SIDES:
+        raise InputError(f"thumbnails have {', '.join(map(str, SIDES))} pixels a side, and none has {side}")
     with _MAKING:
         try:
             found = read_file(path)
@@ -204,8 +184,6 @@ def _opened(data: bytes) -> Iterator["Image"]:
         raise PictureError("it is empty (0 bytes)")
     if len(data) > MAX_BYTES:
         raise PictureError(f"it has {len(data):,} bytes, and {MAX_BYTES:,} are the most that is read")
-    if _SVG.match(data[:_HEAD]):
-        raise PictureError("it is an SVG, a drawing and no picture, which is not supported; save it as PNG")
     if _HEIC.match(data) and not knows_heic():
         raise PictureError(NEEDS_HEIC)
     Image.MAX_IMAGE_PIXELS = None  # ours is the bound below, which warns of nothing
@@ -213,25 +191,20 @@ def _opened(data: bytes) -> Iterator["Image"]:
     known = [one for one in _TYPES if one in Image.OPEN]
     try:
         with Image.open(io.BytesIO(data), formats=known) as image:
-            _check_size(*image.size)
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                most = f"{MAX_PIXELS:,} are the most that is opened"
+                raise PictureError(f"it has {width:,} by {height:,} pixels, and {most}")  # noqa: TRY301 - once
             yield image
     except PictureError:
         raise
     except UnidentifiedImageError:
-        raise PictureError(f"it is none of the images that can be opened ({_known()})") from None
+        names = ", ".join(dict.fromkeys(one.partition("/")[2].upper() for one in _TYPES.values()))
+        raise PictureError(f"it is none of the images that can be opened ({names})") from None
     except MemoryError:
         raise PictureError("there is not enough memory to open it") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever broken bytes lead them to
         raise PictureError(f"it is cut off or broken: {' '.join(str(error).split()) or type(error).__name__}") from None
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise PictureError(f"it has {width:,} by {height:,} pixels, and {MAX_PIXELS:,} are the most that is opened")
-
-
-def _known() -> str:
-    return ", ".join(dict.fromkeys(one.partition("/")[2].upper() for one in _TYPES.values()))
 
 
 def knows_heic() -> bool:
@@ -251,14 +224,6 @@ def _eight_bits(image: "Image") -> "Image":
         scale = 255 / max(float(high) - float(low), 1.0)  # type: ignore[arg-type]
         return wide.point(lambda value: value * scale - float(low) * scale).convert("RGB")  # type: ignore[arg-type]
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def _on_white(image: "Image") -> "Image":
-    from PIL import Image
-
-    if image.mode != "RGBA":
-        return image
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _exif_of(image: "Image") -> dict[int, Any]:

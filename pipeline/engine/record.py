@@ -82,8 +82,7 @@ class Source:
 def source_of(batch: Batch, *, models_file: Path | None) -> Source:
     """Return a batch as the source of judgements.
 
-    Raises:
-        ConfigurationError: the table of models does not hold the model any more that the batch was sent to.
+    ConfigurationError where the table of models does not hold the model any more that the batch was sent to.
     """
     model = models.load_models(models_file).get(batch.model)
     if model is None:
@@ -114,8 +113,7 @@ def judge_lines(
 def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: Any = None) -> Judgement:
     """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer.
 
-    Raises:
-        ConfigurationError: the user's own code, that of a validator or `check`, failed on it.
+    ConfigurationError where the user's own code, that of a validator or `check`, failed on it.
     """
     if reply.outcome is not Outcome.ANSWERED:
         return Judgement(asked, reply.outcome, reply.reason, reply=reply)
@@ -137,8 +135,8 @@ def write_judgements(
 ) -> WriteResult:
     """Write judgements, in the caller's transaction; return what the task applied, and what is parked now.
 
-    Raises:
-        StateConflictError: one of the items is not claimed any more, or one that is given an answer is asked meanwhile.
+    StateConflictError where one of the items is not claimed any more, or one that is given an answer is asked
+    meanwhile.
     """
     good = [(one, one.answer) for one in judgements if one.answer is not None]
     bad = [one for one in judgements if one.answer is None]
@@ -179,7 +177,6 @@ def _written(tx: "Connection", task: Task, told: Sequence[Answered], *, source: 
 
 
 def _why_parked(tx: "Connection", task: Task, failed: Sequence[Judgement], *, source: Source) -> dict[str, str]:
-    """Return why items are asked no more: a final code, too many charged attempts, or batches or calls gave nothing."""
     ids = [one.asked.item_id for one in failed]
     if not ids:
         return {}
@@ -206,7 +203,6 @@ def _lacks_quotation(reason: str) -> bool:
 
 
 def _told(judgement: Judgement) -> str:
-    """Return the reason of a failure with what the API said of it: its error's code and text, or its finish word."""
     reply = judgement.reply
     if reply is not None and reply.code is not None:
         return f"error {reply.code}: {reply.excerpt}"
@@ -267,8 +263,7 @@ class Known(NamedTuple):
 def look_up(tx: "Connection", task: Task, extractor: str, lines: "Sequence[PlannedRequest]") -> Known:
     """Return what is known of requests about to be made under a version.
 
-    Raises:
-        ConfigurationError: the task's file fails to judge an answer.
+    ConfigurationError where the task's file fails to judge an answer.
     """
     found = asks.equal_asks(tx, task.name, extractor, [one.item.input_hash for one in lines])
     ended = {one.item.id: one.item.id for one in lines}  # an item's own answer may stand in no row
@@ -347,7 +342,6 @@ class _Stored(NamedTuple):
 def _stored_answers(
     tx: "Connection", task: Task, extractor: str, ids: Sequence[str]
 ) -> Mapping[tuple[str, str], _Stored]:
-    """Return the answers of items, by item and hash of its input, that can be read back as they were."""
     kept = answers.given_answers(tx, task.name, extractor, task.fingerprint, ids)
     if not kept:
         return {}

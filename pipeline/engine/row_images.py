@@ -26,18 +26,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from pipeline.core.step import Option
-from pipeline.engine.pictures import (
-    MAX_BYTES,
-    SENT_TYPE,
-    UNPRINTED,
-    PictureError,
-    Stamp,
-    is_printed,
-    prepare,
-    probe,
-    read_file,
-    stamp_of,
-)
+from pipeline.engine import pictures
+from pipeline.engine.pictures import MAX_BYTES, PictureError, Stamp
 from pipeline.tables.cells import compact_json
 from pipeline.tables.fill import Look, hash_of
 
@@ -49,7 +39,6 @@ ADDRESSES = ("https://", "http://", "gs://")  # all but the first are refused wh
 SECONDS = 30.0  # in which an address gives its image
 REDIRECTS = 5  # ours; more lead in a circle
 PORT = 443
-_PIECE = 1 << 16
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _WITHIN_V6 = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")))
 
@@ -76,16 +65,12 @@ def fetch(
     resolve: Callable[[str, int], Sequence[str]] = _resolved,
     connect: Callable[[str, str, int, float], socket.socket] = _connected,
 ) -> bytes:
-    """Return the bytes that an address gives.
-
-    Raises:
-        PictureError: the address is not to be asked, or gives no bytes within the bounds; the message says why.
-    """
+    """Return the bytes that an address gives; PictureError says why it is not asked, or gives none within bounds."""
     until = time.monotonic() + seconds
     for _ in range(REDIRECTS + 1):
         parts = _parts(url)
         host, port = str(parts.hostname), parts.port or PORT
-        address = _public_address(host, port, resolve)
+        address = _public_address(host, resolve, port)
         try:
             found = _answer(parts, connect(address, host, port, max(until - time.monotonic(), 0.001)), until=until)
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -101,18 +86,17 @@ def fetch(
 def _parts(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        is_right = parts.scheme == "https" and parts.hostname and (parts.port is None or parts.port > 0)
+        is_right = parts.scheme == "https" and parts.hostname and parts.port != 0 and url.isascii()
     except ValueError:
         is_right = False
-    if not is_right or not url.isascii() or any(one <= " " or one == "\x7f" for one in url):
+    if not is_right or any(one <= " " or one == "\x7f" for one in url):
         raise PictureError("its address is none that begins with https:// and can be asked")
     if parts.username is not None or parts.password is not None:
         raise PictureError("its address holds a user's name, which is not sent")
     return parts
 
 
-def _public_address(host: str, port: int, resolve: Callable[[str, int], Sequence[str]]) -> str:
-    """Return the one address that a name stands for, where all it has are public."""
+def _public_address(host: str, resolve: Callable[[str, int], Sequence[str]], port: int) -> str:
     found: Sequence[str] = ()
     with suppress(OSError, UnicodeError):
         found = resolve(host, port)
@@ -135,37 +119,29 @@ def _is_public(address: str) -> bool:
 
 
 def _answer(parts: SplitResult, connected: socket.socket, *, until: float) -> bytes | str:
-    """Return what a connection gives: the bytes of an image, or where that is."""
+    guard = threading.Timer(max(until - time.monotonic(), 0), _cut, [connected])  # of what drips
+    guard.daemon = True
+    guard.start()
     with closing(http.client.HTTPConnection(str(parts.hostname))) as connection:
         connection.sock = connected
-        guard = threading.Timer(max(until - time.monotonic(), 0), _cut, [connected])
-        guard.daemon = True
-        guard.start()
         try:
             target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
             connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "findable"})
             with connection.getresponse() as reply:
-                found = _body(reply)
+                if reply.status in _MOVED and (place := reply.getheader("Location")):
+                    return place
+                if reply.status != HTTPStatus.OK:
+                    raise PictureError(f"its address answers {reply.status} {reply.reason}")
+                data = reply.read(MAX_BYTES + 1)
+                if len(data) > MAX_BYTES:
+                    raise PictureError(f"its address gives more than {MAX_BYTES:,} bytes, the most that is read")
+                if reply.length:
+                    raise PictureError("its address gave less than it promised")
         finally:
             guard.cancel()
     if time.monotonic() >= until:  # it was cut off, which an answer without a length does not tell
         raise TimeoutError
-    return found
-
-
-def _body(reply: http.client.HTTPResponse) -> bytes | str:
-    if reply.status in _MOVED and (place := reply.getheader("Location")):
-        return place
-    if reply.status != HTTPStatus.OK:
-        raise PictureError(f"its address answers {reply.status} {reply.reason}")
-    data = bytearray()
-    while piece := reply.read(_PIECE):
-        data += piece
-        if len(data) > MAX_BYTES:
-            raise PictureError(f"its address gives more than {MAX_BYTES:,} bytes, the most that is read")
-    if reply.length:
-        raise PictureError("its address gave less than it promised")
-    return bytes(data)
+    return data
 
 
 def _cut(connection: socket.socket) -> None:
@@ -204,12 +180,12 @@ class RowImages:
         for name, named in self._named(row):
             try:
                 data = fetch(named) if named.startswith(ADDRESSES) else self._read(self._place(named))[0]
-                sent = base64.b64encode(prepare(data, side=self.side)).decode("ascii")
+                sent = base64.b64encode(pictures.prepare(data, side=self.side)).decode("ascii")
             except PictureError:
                 return None
             hashes[name] = hashlib.sha256(data).hexdigest()
             parts += [{"text": f"{name}:"}] * (len(self.columns) > 1)
-            parts.append({"inlineData": {"mimeType": SENT_TYPE, "data": sent}})
+            parts.append({"inlineData": {"mimeType": pictures.SENT_TYPE, "data": sent}})
         input_hash = hash_of({**row, **hashes}, [*self.asked, *self.columns])
         return prompt._replace(parts=[*parts, *prompt.parts]), input_hash
 
@@ -230,11 +206,11 @@ class RowImages:
                 data = fetch(named)
             else:
                 place = self._place(named)
-                if told.get("stamp") and stamp_of(place.stat()) == tuple(told["stamp"]):
+                if told.get("stamp") and pictures.stamp_of(place.stat()) == tuple(told["stamp"]):
                     return dict(told)
                 data, seen["stamp"] = self._read(place)
             seen["sha256"] = hashlib.sha256(data).hexdigest()
-            probe(data)
+            pictures.probe(data)
         except PictureError as error:
             seen["why"] = error.message
         except OSError as error:  # it went while it was looked at
@@ -242,8 +218,8 @@ class RowImages:
         return seen
 
     def _place(self, named: str) -> Path:
-        if not is_printed(named):
-            raise PictureError(UNPRINTED)
+        if not pictures.is_printed(named):
+            raise PictureError(pictures.UNPRINTED)
         try:
             place = (self.folder / named).resolve(strict=True)
         except FileNotFoundError:
@@ -258,7 +234,7 @@ class RowImages:
         """Return the bytes of a file, and its stamp where its times would tell another change."""
         try:
             size = place.stat().st_size
-            read = read_file(place) if size <= MAX_BYTES else None
+            read = pictures.read_file(place) if size <= MAX_BYTES else None
         except OSError as error:
             raise PictureError(f"it cannot be read: {error.strerror}") from None
         if read is None or len(read[0]) > MAX_BYTES:

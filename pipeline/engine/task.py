@@ -242,11 +242,7 @@ class Task(ABC):
         return self.table(tx).pending_among(tx, ids)
 
     def id_of(self, tx: Connection, name: str) -> str:
-        """Return the id of the item of that name: by itself the id is the name.
-
-        Raises:
-            InputError: there is none.
-        """
+        """Return the id of the item of that name: by itself the id is the name. InputError where there is none."""
         if not self.table(tx).ids_among(tx, [name]):
             listed = f"`{self.words.step('items')}` lists those there are"
             raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
@@ -264,8 +260,7 @@ class Task(ABC):
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:
         """Delete an item's row, if it is there; `so_far` is what an error says of all else.
 
-        Raises:
-            ConfigurationError: the database does not let go of it, or rows of this task are not removed one by one.
+        ConfigurationError where the database does not let go of it, or rows of this task are not removed one by one.
         """
 
     # ---- what is asked about them
@@ -373,8 +368,7 @@ class Task(ABC):
     def new_version(self, tx: Connection, label: str | None) -> "Task":  # noqa: ARG002 - few have more
         """Return the task under another version, `label` or the next free one; older answers do not count for it.
 
-        Raises:
-            InputError: the task has one version alone.
+        InputError where the task has one version alone.
         """
         raise InputError(f"{self.name} has one version alone")
 
@@ -402,8 +396,7 @@ class Task(ABC):
     def check_declared(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
         """Pass where the task declares what was asked under a fingerprint, or another declaration is `accepted`.
 
-        Raises:
-            ConfigurationError: it declares another thing now; `what` names what was asked.
+        ConfigurationError where it declares another thing now; `what` names what was asked.
         """
         if fingerprint is not None and not accepted and fingerprint != self.declared_fingerprint:
             raise ConfigurationError(
@@ -449,6 +442,5 @@ class Task(ABC):
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set.
 
-        Raises:
-            InputError: two choices exclude each other, or there is no such list, or no row of that extractor.
+        InputError where two choices exclude each other, or there is no such list, or no row of that extractor.
         """

@@ -99,8 +99,7 @@ class OpenWorkspace:
     def client(self) -> "Client":
         """Return the client of the backend; on the local backend the engine is started first, inside this process.
 
-        Raises:
-            ConfigurationError: the workspace is bound to Gemini and no key is set.
+        ConfigurationError where the workspace is bound to Gemini and no key is set.
         """
         from pipeline.gemini.client import Client
 
@@ -164,8 +163,7 @@ class OpenWorkspace:
     def collection(self) -> "Indexed":
         """Return what of the task in use is indexed.
 
-        Raises:
-            InputError: nothing is; the hint says what would change that.
+        InputError where nothing is; the hint says what would change that.
         """
         words, index = self.task.words, self.task.index
         if index is None or not self.is_indexed:
@@ -186,9 +184,8 @@ class OpenWorkspace:
     def bring_items(self) -> None:
         """Bring the items of a declared task up to date with their file or query, once a command, before it asks.
 
-        Raises:
-            InputError: the task's file or its items are wrong.
-            ConfigurationError: the declaration changed under the same version.
+        InputError where the task's file or its items are wrong. ConfigurationError where the declaration changed under
+        the same version.
         """
         if self._is_brought or not is_declared(self.settings):
             return
@@ -201,10 +198,8 @@ class OpenWorkspace:
     def bring_index(self) -> None:
         """Bring what is recorded of a declared task's index up to date with its file, where that can be loaded.
 
-        Items that are indexed once that is asked for are so for this command, and from their first build on.
-
-        Raises:
-            InputError: it names a column that its rows have not.
+        Items that are indexed once that is asked for are so for this command, and from their first build on. InputError
+        where it names a column that its rows have not.
         """
         if is_declared(self.settings):
             declared().bring_index(self.store, self.task, display=self.display)
@@ -223,19 +218,14 @@ class OpenWorkspace:
         workspace.bind_workspace(tx, self.backend, at=self.now())
 
     def agree(self, question: str, *, nothing: str = "nothing was changed") -> None:
-        """Pass where a person says yes.
-
-        Raises:
-            InputError: nobody does; `nothing` says what was left as it was.
-        """
+        """Pass where a person says yes. InputError where nobody does; `nothing` says what was left as it was."""
         if not self.agrees(question):
             raise InputError(f"not confirmed; {nothing}", hint=f"{Option(yes=True)} answers yes")
 
     def spend(self, cost: float, *, nothing: str, always: bool = False, also: str = "") -> None:
         """Pass where an estimate in USD was agreed to; a person is asked above CONFIRM_ABOVE, or `always`.
 
-        Raises:
-            InputError: it was not, or is more by now than what was agreed to; `also` says what else agrees.
+        InputError where it was not, or is more by now than what was agreed to; `also` says what else agrees.
         """
         if self.agreed is not None:
             if cost > self.agreed + ROUNDED:
@@ -309,7 +299,6 @@ class OpenWorkspace:
 
 
 def _backend_of(settings: Settings, bound: str | None) -> str:
-    """Return the backend to use, the one the workspace is bound to, and refuse another one that is asked for."""
     if bound is not None and settings.backend not in (None, bound):
         way = f", or take back all that the local engine answered: `{Step('versions')}` lists it" * (bound == "local")
         raise ConfigurationError(
@@ -331,12 +320,10 @@ def open_workspace(
 ) -> Iterator[OpenWorkspace]:
     """Open a workspace for the length of a block, making or mending its schema first; see `check_access`.
 
-    What is about the `whole` of it takes a task that was never used here as the built-in one.
-
-    Raises:
-        ConfigurationError: there is none, and `access` does not make one; what would be added to another program's
-            database was not agreed to; the workspace is bound to another backend than the one asked for, or its files
-            belong to another database than the one that is set.
+    What is about the `whole` of it takes a task that was never used here as the built-in one. ConfigurationError where
+    there is none, and `access` does not make one; what would be added to another program's database was not agreed to;
+    the workspace is bound to another backend than the one asked for, or its files belong to another database than the
+    one that is set.
     """
     folder.check_links(settings.data)
     store = Store(settings.url.reveal())
@@ -395,12 +382,9 @@ def _rooms_of(
 ) -> list[ModuleType]:
     """Return the rooms of the subjects that are here, the schema brought up to date and their tables adopted.
 
-    What reads, or is about the `whole`, makes no table or view of a subject.
-
-    Raises:
-        ConfigurationError: the folder's sealed files belong to another database, or nothing was ever brought in for the
-            task that is to be read.
-        InconsistentError: a table that is to be read is gone.
+    What reads, or is about the `whole`, makes no table or view of a subject. ConfigurationError where the folder's
+    sealed files belong to another database, or nothing was ever brought in for the task that is to be read.
+    InconsistentError where a table that is to be read is gone.
     """
     makes_tables = access is not Access.READ and not whole
     seen = settings if makes_tables else of_people(settings)
@@ -432,10 +416,8 @@ def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str
     """Open the workspace for the length of a block; where nothing is yet, an empty one that is gone afterwards.
 
     For a built-in task people are what it is opened with, so that no table is made; a task of one's own may be recorded
-    in a workspace that is there, which is asked in another program's database.
-
-    Raises:
-        ConfigurationError: there is something and no workspace, or writing would add to a table of another program.
+    in a workspace that is there, which is asked in another program's database. ConfigurationError where there is
+    something and no workspace, or writing would add to a table of another program.
     """
     is_own = is_declared(settings)
     people = of_people(settings)

@@ -341,7 +341,6 @@ class TableSpec:
         return Table(self.name, MetaData(), *columns)
 
     def _judged(self, tx: Connection) -> Columns:
-        """Return the columns of the table that is there, none where nothing is; refuse what cannot be adopted."""
         if (kind := kind_of(tx, self.name)) not in {None, "table"}:
             whys = {
                 "view": f"is a view here, and a view cannot hold {self.holds}",
@@ -364,7 +363,6 @@ class TableSpec:
         return found
 
     def _strange_ids(self, tx: Connection, found: Columns) -> list[str]:
-        """Return a line for a column that cannot hold the ids of the table that it refers to."""
         name, ids = self.refers or ("", Ids())
         if (one := found.get(name)) is None:
             return []

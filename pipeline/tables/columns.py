@@ -206,14 +206,12 @@ def parse_map(text: str) -> dict[str, str]:
 
 
 def _map_option(pairs: Mapping[str, str]) -> Option:
-    """Return the MAP= that says these pairs."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow([f"{column}={name}" for column, name in pairs.items()])
     return Option(map=text.getvalue())
 
 
 def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> dict[str, str]:
-    """Return what MAP= says, in columns of the layout and names of the file; an empty name for none."""
     found: dict[str, str] = {}
     for said, wanted in given.items():
         column = layout.known.get(fold(said))

@@ -200,7 +200,6 @@ class SeenIds(contextlib.AbstractContextManager["SeenIds"]):
 
 @contextlib.contextmanager
 def _rejects_report(done: ImportReport) -> Iterator[SealedWriter | None]:
-    """Open a report with its header for the length of a block, or none without a path; removed unless sealed."""
     if done.report is None:
         yield None
         return

@@ -239,8 +239,7 @@ class Grid:
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
         """Return the items that are wanted, in their order, by few queries.
 
-        Raises:
-            InputError: there is no such item, state, sort or column, or the items have no tags, versions or scores.
+        InputError where there is no such item, state, sort or column, or the items have no tags, versions or scores.
         """
         keys, descends, fields = self._order(wanted.sort), (wanted.sort or "").startswith("-"), self._fields(wanted)
         conditions = self.conditions(tx, wanted.which)
@@ -323,7 +322,6 @@ class Grid:
     def _tallied(
         self, tx: Connection, conditions: Sequence[ColumnElement[bool]], within_s: float | None
     ) -> tuple[dict[str, int] | None, dict[str, int] | None, Mapping[str, Sequence[FieldCount]]]:
-        """Return how often there is each tag, version and value of a field."""
         until = math.inf if within_s is None else time.monotonic() + within_s
         facets = [one for one in (self.tags, self.versions) if one is not None]
         tallies = [Counter[str]() for _ in facets]
@@ -344,7 +342,6 @@ class Grid:
         return tags, often[0] if often else None, counted
 
     def _order(self, sort: str | None) -> list[ColumnElement[Any]]:
-        """Return what rows are sorted by; the last is each row's own."""
         own = self.table.table.c[self.table.order]
         if not sort:
             return [own]
@@ -404,7 +401,6 @@ class _FieldTally:
 
     @staticmethod
     def _ranges(name: str, told: Sequence[tuple[Any, int]]) -> list[FieldCount]:
-        """Return how many numbers are in each of at most ten ranges of a round width."""
         least = max(one for one, _ in told) / _RANGES - min(one for one, _ in told) / _RANGES
         power = 10.0 ** math.floor(math.log10(least))
         step = next(width for times in (1, 2, 5, 10) if (width := times * power) >= least)
@@ -446,7 +442,6 @@ def tag_facet(tx: Connection, task: str, key: ColumnElement[str]) -> GridFacet:
 
 
 def _members(value: Any) -> Iterator[str]:
-    """Yield the texts in the lists of a document, at any depth."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for one in inside:
         if isinstance(one, str) and isinstance(value, list):

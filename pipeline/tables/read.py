@@ -79,11 +79,8 @@ class SourceFile:
         """Find out what the file is, of a `default` format where its name does not say; `hint` says what it should be.
 
         `is_known` tells which names of columns are known, by which a delimiter is told. Of a workbook one `sheet` is
-        read, without a name the first.
-
-        Raises:
-            InputError: there is no such file, it is empty or damaged, or its header cannot be read.
-            ConfigurationError: it is Parquet, and pyarrow is not installed.
+        read, without a name the first. InputError where there is no such file, it is empty or damaged, or its header
+        cannot be read. ConfigurationError where it is Parquet, and pyarrow is not installed.
         """
         self.path, self.hint, self.max_line, self.sheet = path, hint, max_line, sheet
         self._delimiter, self._skips, self._before_rows = ",", False, 0
@@ -149,7 +146,6 @@ class SourceFile:
         return self.path.open(encoding=self.encoding, errors=_BAD, newline=self._line_end)
 
     def _lines(self, file: TextIO, record: list[str] | None = None) -> Iterator[str]:
-        """Yield the physical lines, of one that is too long its beginning; each goes to the `record` as well."""
         while text := file.readline(self.max_line):
             rest = text
             while len(rest) == self.max_line and not rest.endswith(self._line_end):
@@ -231,7 +227,6 @@ class SourceFile:
                 yield why or SourceRow(line, {name: fields[number] for number, name in named})
 
     def _why_not(self, line: int, fields: list[str], record: list[str]) -> Finding | None:
-        """Return why fields are no row of this file: too many, too few, the header, or other rows within a quote."""
         names, text = self.names, partial(self._delimiter.join, fields)
         if any(len(one) >= self.max_line for one in record):
             return rejected(line, f"longer than {self.max_line:,} characters", text())
@@ -250,7 +245,6 @@ class SourceFile:
         return None
 
     def _broken(self, line: int, record: list[str], error: str) -> Finding:
-        """Return the finding for a record that is none, with the field of its first line at which reading stopped."""
         if any(len(one) >= self.max_line for one in record):
             return rejected(line, f"longer than {self.max_line:,} characters", record[0])
         if "end of data" in error or "field limit" in error:
@@ -356,7 +350,6 @@ def parse_json(text: str) -> object:
 
 
 def _half_in(text: str) -> str | None:
-    """Return the name of the value of an object that holds half of a character; None where none does."""
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(text)
         pairs = found.items() if isinstance(found, dict) else ()

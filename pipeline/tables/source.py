@@ -72,9 +72,8 @@ class ItemsQuery:
     def __init__(self, store: Store, sql: str, *, timeout_s: float = TIMEOUT_S) -> None:
         """Run the query to its end.
 
-        Raises:
-            ConfigurationError: there is no room for its rows.
-            InputError: it is refused, gave no row for `timeout_s` seconds, never ends, or no table can have its names.
+        ConfigurationError where there is no room for its rows. InputError where it is refused, gave no row for
+        `timeout_s` seconds, never ends, or no table can have its names.
         """
         query = sql.strip().removesuffix(";")
         if "\0" in query:  # where a driver would end the text
@@ -112,12 +111,9 @@ class ItemsQuery:
 def other_database(source: str, folder: Path) -> Iterator[Store]:
     """Open another database for the length of a block, to be read; a relative path of a file is below a `folder`.
 
-    The `source` is its address, or the name of the variable that holds it, with `$` before it.
-
-    Raises:
-        InputError: there is no such variable.
-        ConfigurationError: it is no address, or the database cannot be used; no message tells a password.
-        UnavailableError: it is locked, or cannot be reached now.
+    The `source` is its address, or the name of the variable that holds it, with `$` before it. InputError where there
+    is no such variable. ConfigurationError where it is no address, or the database cannot be used; no message tells a
+    password. UnavailableError where it is locked, or cannot be reached now.
     """
     address = variable(source[1:]) if source.startswith("$") else source
     if not address:
@@ -195,7 +191,6 @@ def check_names(names: Sequence[str], *, source: object = "", hint: str = "renam
 
 
 def _why_not(name: str) -> str:
-    """Return why no column can be called so; empty where one can."""
     if not name.strip():
         return "has no name"
     if UNSOUND.search(name):

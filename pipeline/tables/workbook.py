@@ -48,8 +48,7 @@ class Sheet(NamedTuple):
 def read_sheet(path: Path, wanted: str) -> Sheet:
     """Return what stands in a sheet of a file, the first visible one where none is `wanted`.
 
-    Raises:
-        InputError: it is no such file, it has no such sheet, or the sheet has no header or one with merged cells.
+    InputError where it is no such file, it has no such sheet, or the sheet has no header or one with merged cells.
     """
     from zipfile import BadZipFile, ZipFile
 
@@ -93,7 +92,6 @@ def read_sheet(path: Path, wanted: str) -> Sheet:
 
 
 def _as_table(cells: list[list[Any]], at: int, notes: list[str]) -> Sheet:
-    """Return cells by their header, which is the row `at` (from 0); rows without any value are left out."""
     names = [" ".join(str(one if (one := _plain(cell)) is not None else "").split()) for cell in cells[at]]
     rows = [(number, [_plain(one) for one in row]) for number, row in enumerate(cells[at + 1 :], start=at + 2)]
     rows = [one for one in rows if any(value is not None for value in one[1])]
@@ -107,7 +105,6 @@ def _refused(path: Path, said: str, hint: str) -> InputError:
 
 
 def _plain(cell: Any) -> Any:
-    """Return a cell as JSON has it; a sheet keeps every number as one with decimals."""
     if isinstance(cell, str):
         return cell if cell.strip() else None
     if isinstance(cell, float) and cell.is_integer() and abs(cell) <= _WHOLE:
@@ -130,7 +127,6 @@ def _check_room(path: Path, data: bytes) -> None:
 
 
 def _data_of(path: Path, name: str) -> bytes:
-    """Return the XML of a sheet; nothing where it is not found."""
     from html import unescape
     from zipfile import ZipFile
 
@@ -146,10 +142,8 @@ def _data_of(path: Path, name: str) -> bytes:
 def written(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any) -> Iterator[bytes]:
     """Yield the bytes of a file with these rows; a text is written as a text, never as a formula or a link.
 
-    Numbers, true and false, and dates are themselves; all else is what `text_of` makes of it.
-
-    Raises:
-        InputError: a sheet has no room for them.
+    Numbers, true and false, and dates are themselves; all else is what `text_of` makes of it. InputError where a sheet
+    has no room for them.
     """
     from xlsxwriter import Workbook
     from xlsxwriter.exceptions import XlsxWriterException

@@ -77,7 +77,7 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
     assert "cut off" in reasons["cut.jpg"]
     assert "0 bytes" in reasons["empty.png"]
     assert "30,000" in reasons["huge.png"]
-    assert "SVG" in reasons["drawing.svg"]
+    assert "none of the images" in reasons["drawing.svg"]
     assert report["left_out"] == {
         "links, which are not followed": 2,
         "other files": 2,
