@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PIPELINE = Path(__file__).parents[1]
 TO_BEGIN = Hint("`{}` makes one from a file, and `{}` shows how all of it works", Step("import"), Step("demo"))
-TO_BEGIN_A_QUERY = Hint("`{}` makes one from a folder; a query needs the database that it reads", Step("import-images"))
+OF_QUERY = Hint("`{}` makes one from a folder; a query needs the database that it reads", Step("import-images"))
 SHOWN = 5  # names of tables in a message
 
 
@@ -105,14 +105,17 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         access = Access.CREATE if access is Access.WRITE and has_file else access  # its items come with it
     is_there = is_ours or (access is Access.WRITE and tx is not None)
     if access is not Access.CREATE and not is_there:
-        own = (
-            f"`{Step('try', task=settings.task)}` makes one, and asks about a few rows"
-            if has_file
-            else TO_BEGIN_A_QUERY
-        )
+        own = f"`{Step('try', task=settings.task)}` makes one, and asks about a few rows" if has_file else OF_QUERY
         raise _no_workspace(settings, store, others, to_begin=own if is_declared(settings) else TO_BEGIN)
     if access is Access.READ:
-        _check_readable(settings, store, [*made, *plan] if plan else [])
+        if not settings.data.is_dir():
+            said = f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not"
+            hint = f"set {Option('data')} to the folder that belongs to that database"
+            raise ConfigurationError(f"{said}; nothing was made", hint=hint)
+        if plan:
+            said = f"a table in {store.shown} is another program's, and was never used by findable; nothing was changed"
+            hint = f"a command that writes asks whether it may add {'; '.join([*made, *plan])}"
+            raise ConfigurationError(said, hint=hint)
     elif others or plan:
         engine = [] if is_ours else [f"tables of its own ({', '.join(schema.engine_tables())})"]
         added, several = "; ".join([*engine, *made, *plan]), f"tables of another program ({first_few(others, SHOWN)})"
@@ -155,21 +158,6 @@ def _missing(tx: Connection, settings: Settings, access: Access) -> list[str]:
         found |= dict.fromkeys(declared().planned_views(settings), "view")
     by_kind = {kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")}
     return [f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}" for kind, some in by_kind.items() if some]
-
-
-def _check_readable(settings: Settings, store: Store, plan: list[str]) -> None:
-    """Refuse to read where that would make a folder, or change a table of another program."""
-    if not settings.data.is_dir():
-        raise ConfigurationError(
-            f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not; "
-            "nothing was made",
-            hint=f"set {Option('data')} to the folder that belongs to that database",
-        )
-    if plan:
-        raise ConfigurationError(
-            f"a table in {store.shown} is another program's, and was never used by findable; nothing was changed",
-            hint=f"a command that writes asks whether it may add {'; '.join(plan)}",
-        )
 
 
 def never_used(settings: Settings, hint: str) -> ConfigurationError:

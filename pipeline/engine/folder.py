@@ -44,19 +44,13 @@ def check_links(data: Path) -> None:
 
 def _link_out(data: Path) -> Path | None:
     home = Path(os.path.realpath(data))
-    left, seen = [home], {home}
-    while left:
-        folder = left.pop()
-        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-            for one in entries:
-                if folder == home and not _WRITTEN.fullmatch(one.name):
-                    continue
-                place = Path(os.path.realpath(one)) if one.is_symlink() else Path(one)
-                if not place.is_relative_to(home):
-                    return data / Path(one).relative_to(home)
-                if one.is_dir() and place not in seen:
-                    seen.add(place)
-                    left.append(place)
+    for folder, folders, names in os.walk(home):
+        if Path(folder) == home:
+            folders[:] = filter(_WRITTEN.fullmatch, folders)
+            names = [*filter(_WRITTEN.fullmatch, names)]  # noqa: PLW2901 - the others are not ours
+        for one in (Path(folder, name) for name in (*folders, *names)):
+            if one.is_symlink() and not Path(os.path.realpath(one)).is_relative_to(home):
+                return data / one.relative_to(home)
     return None
 
 

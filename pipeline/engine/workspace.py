@@ -109,9 +109,18 @@ class OpenWorkspace:
             hint = "set GEMINI_API_KEY in the environment or in .env"
             raise ConfigurationError("this workspace uses Gemini, and no key is set", hint=hint)
         self.tell_backend()
+        url = base_url.reveal() if base_url else None
+        if local:
+            from emulator.server import Server
+
+            try:
+                url = self._closing.enter_context(Server(self.data)).url
+            except (OSError, RuntimeError, sqlite3.Error) as error:
+                said = f"the local engine cannot start in {self.data}: {error}"
+                raise ConfigurationError(said, hint="check the directory and its permissions") from error
         client = Client(
             api_key=settings.api_key.reveal() if settings.api_key and not local else LOCAL_KEY,
-            base_url=self._start_engine() if local else base_url.reveal() if base_url else None,
+            base_url=url,
             call_timeout_s=settings.call_timeout,
             create_timeout_s=settings.create_timeout,
             retry_for_s=settings.retry_for,
@@ -246,16 +255,14 @@ class OpenWorkspace:
 
     def tell_backend(self) -> None:
         """Say once a run what a person should know of where the work is done."""
-        settings = self.settings
-        if not self.tells_backend:
-            return
-        self.tells_backend = False
-        if self.backend == "local":
-            if settings.api_key and settings.backend is None:
-                self.display.say("this workspace is bound to the local engine; the key is not used")
-            elif settings.backend is None:
-                self.display.say("no key is set: the local engine does the work, and nothing leaves this machine")
-        elif said := self.leaving:
+        tells, self.tells_backend, said = self.tells_backend, False, ""
+        if tells and self.backend != "local":
+            said = self.leaving
+        elif tells and self.settings.backend is None:
+            said = "no key is set: the local engine does the work, and nothing leaves this machine"
+            if self.settings.api_key:
+                said = "this workspace is bound to the local engine; the key is not used"
+        if said:
             self.display.say(said)
 
     @property
@@ -284,29 +291,8 @@ class OpenWorkspace:
         self._models[name, kind] = model
         return model
 
-    def _start_engine(self) -> str:
-        from emulator.server import Server
-
-        try:
-            return self._closing.enter_context(Server(self.data)).url
-        except (OSError, RuntimeError, sqlite3.Error) as error:
-            raise ConfigurationError(
-                f"the local engine cannot start in {self.data}: {error}", hint="check the directory and its permissions"
-            ) from error
-
 
 # ---- opened
-
-
-def _backend_of(settings: Settings, bound: str | None) -> str:
-    if bound is not None and settings.backend not in (None, bound):
-        way = f", or take back all that the local engine answered: `{Step('versions')}` lists it" * (bound == "local")
-        raise ConfigurationError(
-            f"this workspace is bound to the {bound} backend, and {Option(backend=settings.backend)} was asked for; "
-            "nothing was changed",
-            hint=f"take another {Option('data')} directory{way}",
-        )
-    return bound or settings.wanted_backend
 
 
 @contextlib.contextmanager
@@ -358,7 +344,13 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         tasks = (*filter(None, made), *declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, store.address))
-    backend = _backend_of(settings, row.backend)
+    if row.backend is not None and settings.backend not in (None, row.backend):
+        local = row.backend == "local"
+        way = f", or take back all that the local engine answered: `{Step('versions')}` lists it" if local else ""
+        asked_for = Option(backend=settings.backend)
+        said = f"this workspace is bound to the {row.backend} backend, and {asked_for} was asked for"
+        raise ConfigurationError(f"{said}; nothing was changed", hint=f"take another {Option('data')} directory{way}")
+    backend = row.backend or settings.wanted_backend
     store.locks = Locks(store, settings.data / "locks", row.workspace_id)
     return OpenWorkspace(
         settings=settings.for_backend(backend, lag_s=lag),

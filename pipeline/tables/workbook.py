@@ -7,7 +7,7 @@ each of them.
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,10 +35,7 @@ _NO_VALUE = re.compile(
 
 
 class Sheet(NamedTuple):
-    """What stands in one sheet: the names in its header, the rows behind it with their numbers from 1, and notes.
-
-    A cell without a value is None, a date ISO text.
-    """
+    """A sheet's header, the rows behind it with their numbers from 1, and notes; a cell is None, or as JSON has it."""
 
     names: list[str]
     rows: list[tuple[int, list[Any]]]
@@ -150,31 +147,24 @@ def written(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of
 
     if len(kinds) > MOST_COLUMNS:
         raise _no_room(f"{len(kinds):,} columns, and a sheet has {MOST_COLUMNS:,}")
+    how = {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}
     with tempfile.TemporaryFile() as file:
-        with (
-            _roomy(XlsxWriterException),
-            Workbook(file, {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}) as book,
-        ):
-            sheet = book.add_worksheet()
-            for column, name in enumerate(kinds):
-                sheet.write_string(0, column, name)
-            for number, row in enumerate(rows, start=1):
-                if number == MOST_ROWS:
-                    raise _no_room(f"more than {MOST_ROWS - 1:,} rows, and a sheet has {MOST_ROWS:,}")
+        try:
+            with Workbook(file, how) as book:
+                sheet = book.add_worksheet()
                 for column, name in enumerate(kinds):
-                    _write_cell(sheet, number, column, row[name], text_of(row[name], kinds[name]))
+                    sheet.write_string(0, column, name)
+                for number, row in enumerate(rows, start=1):
+                    if number == MOST_ROWS:
+                        raise _no_room(f"more than {MOST_ROWS - 1:,} rows, and a sheet has {MOST_ROWS:,}")
+                    for column, name in enumerate(kinds):
+                        _write_cell(sheet, number, column, row[name], text_of(row[name], kinds[name]))
+        except XlsxWriterException as error:
+            said = f"the file cannot be made in {tempfile.gettempdir()}: {error}"
+            raise InputError(said, hint="free some room there") from error
         file.seek(0)
         while piece := file.read(_PIECE):
             yield piece
-
-
-@contextmanager
-def _roomy(fault: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except fault as error:
-        where = tempfile.gettempdir()
-        raise InputError(f"the file cannot be made in {where}: {error}", hint="free some room there") from error
 
 
 def _write_cell(sheet: Any, row: int, column: int, value: Any, words: Any) -> None:
