@@ -92,23 +92,17 @@ def typed(task: "Task", text: str) -> Document:
                 found[name], end = json.JSONDecoder().raw_decode(rest)
             except ValueError as error:
                 raise InputError(f"{name}= is no JSON: {error}; {NOTHING}", hint="leave out its first mark") from error
-            rest = rest[end:].lstrip()
-            if rest and not rest.startswith(";"):
-                raise InputError(
-                    f"{name}= has {rest[:MAX_RAW]!r} behind its JSON; {NOTHING}", hint="separate them by ;"
-                )
-            rest = rest[1:].lstrip()
+            behind, _, rest = (part.strip() for part in rest[end:].partition(";"))
+            if behind:
+                said = f"{name}= has {behind[:MAX_RAW]!r} behind its JSON; {NOTHING}"
+                raise InputError(said, hint="separate them by ;")
             continue
         value, _, rest = (part.strip() for part in rest.partition(";"))
-        found[name] = _value(task, name, value)
+        readings: list[Any] = [value, [one for part in value.split(",") if (one := part.strip())]]
+        with contextlib.suppress(ValueError):
+            readings.insert(1, json.loads(value or "null"))
+        found[name] = fitting(task.answer, name, readings)
     return found
-
-
-def _value(task: "Task", name: str, text: str) -> Any:
-    readings: list[Any] = [text]
-    with contextlib.suppress(ValueError):
-        readings.append(json.loads(text or "null"))
-    return fitting(task.answer, name, [*readings, [one for part in text.split(",") if (one := part.strip())]])
 
 
 def told(tx: "Connection", task: "Task", item_id: str) -> Document:
@@ -123,16 +117,16 @@ def edit(tx: "Connection", task: "Task", item_id: str, change: Mapping[str, Any]
     """Do what `correct` does with fields, or `undo` with a number, in a transaction."""
     now, edits = editable(tx, task, item_id, by), by_hand.list_edits(tx, task.name, item_id)
     if not isinstance(change, int):
-        if unknown := next((one for one in change if one not in task.answer.model_fields), None):
-            raise _no_field(task, unknown)
+        for name in change:
+            if name not in task.answer.model_fields:
+                raise _no_field(task, name)
         said, undoes = {**now["answer"], **change}, None
     elif 1 <= change <= len(edits):
         said, undoes = _without(now["answer"], edits[change - 1]), change
     else:
         there = f"{len(edits)} were made, and count from 1"
         raise InputError(f"there is no edit {change} of {item_id!r}; {NOTHING}", hint=there)
-    row = next(iter(task.rows(tx, [item_id]).values()), None)
-    if row is None:
+    if (row := task.rows(tx, [item_id]).get(item_id)) is None:
         raise InputError(f"the row of {item_id!r} is not there any more; {NOTHING}")
     made = Edit(len(edits) + 1, name_of(by.who), by.at, now["answer"], said, undoes)
     if stands := _in_force([*edits, made]):
@@ -197,8 +191,7 @@ def _no_field(task: "Task", name: str) -> InputError:
 
 
 def _changes(edit: Edit) -> dict[str, tuple[Any, Any]]:
-    names = dict.fromkeys((*edit.before, *edit.after))
-    both = {name: (edit.before.get(name), edit.after.get(name)) for name in names}
+    both = {name: (edit.before.get(name), edit.after.get(name)) for name in (*edit.before, *edit.after)}
     return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
 
 
@@ -206,19 +199,15 @@ def _without(answer: Document, edit: Edit) -> Document:
     """Return an answer without what an edit changed; what was changed since stays, but for texts of a list."""
     found = dict(answer)
     for name, (before, after) in _changes(edit).items():
+        now = found.get(name)
         if found.get(name) == after:
             found[name] = before
-        elif isinstance(before, list) and isinstance(after, list) and isinstance(found.get(name), list):
-            found[name] = _members_without(found[name], before, after)
+        elif isinstance(before, list) and isinstance(after, list) and isinstance(now, list):
+            found[name] = kept = [one for one in now if one not in after or one in before]
+            for place, one in enumerate(before):  # what was removed goes to its place
+                if one not in after and one not in kept:
+                    kept.insert(place, one)
     return {name: value for name, value in found.items() if value is not None or name in edit.before}
-
-
-def _members_without(now: list[Any], before: list[Any], after: list[Any]) -> list[Any]:
-    found = [one for one in now if one not in after or one in before]
-    for place, one in enumerate(before):
-        if one not in after and one not in found:
-            found.insert(place, one)
-    return found
 
 
 def _in_force(edits: list[Edit]) -> bool:
