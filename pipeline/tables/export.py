@@ -4,8 +4,8 @@ Answers stand each beside its row, as that came, or as a row for each member of 
 group by pyarrow, which is an extra; its last bytes make the file whole.
 """
 
-import io
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
@@ -87,20 +87,14 @@ def _parquet(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], pa: An
 
     known = {"integer": pa.int64(), "boolean": pa.bool_(), "date": pa.date32(), "time": pa.timestamp("us", tz="UTC")}
     known |= {TEXTS: pa.list_(pa.string()), "real": pa.float64()}
-    schema, written = pa.schema([(name, known.get(kind, pa.string())) for name, kind in kinds.items()]), io.BytesIO()
+    schema = pa.schema([(name, known.get(kind, pa.string())) for name, kind in kinds.items()])
     typed = ({name: _typed(row[name], kind) for name, kind in kinds.items()} for row in rows)
-
-    def taken() -> bytes:
-        data = written.getvalue()
-        written.seek(0)
-        written.truncate()
-        return data
-
-    with ParquetWriter(pa.PythonFile(written, mode="w"), schema, compression="zstd") as writer:
-        while group := list(islice(typed, GROUP)):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
-            yield taken()
-    yield taken()
+    with tempfile.TemporaryFile() as file:
+        with ParquetWriter(file, schema, compression="zstd") as writer:
+            while group := list(islice(typed, GROUP)):
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+        file.seek(0)
+        yield from iter(partial(file.read, 1 << 20), b"")
 
 
 def _typed(value: Any, kind: str) -> Any:
@@ -150,10 +144,8 @@ def answers_rows(
     lists = [name for name, kind in task.fields if kind == "json"]
     field, *inner = field.split(".")
     if field not in lists:
-        raise InputError(
-            f"{Option(rows=field)} names no list of these answers; nothing was written",
-            hint=f"lists may be {', '.join(lists)}" if lists else "they have none",
-        )
+        said = f"{Option(rows=field)} names no list of these answers; nothing was written"
+        raise InputError(said, hint=f"lists may be {', '.join(lists)}" if lists else "they have none")
     return _exploded(found, kinds, named[field], inner)
 
 
@@ -161,11 +153,10 @@ def _beside(own: Iterable[str], sources: Iterable[str]) -> dict[str, str]:
     """Return under which names the columns of answers stand beside those of the source, which keep theirs."""
     taken, found = {one.casefold() for one in sources}, dict[str, str]()
     for name in own:
-        free = name
-        while free.casefold() in taken:
-            free = f"answer_{free}"
-        taken.add(free.casefold())
-        found[name] = free
+        found[name] = name
+        while found[name].casefold() in taken:
+            found[name] = f"answer_{found[name]}"
+        taken.add(found[name].casefold())
     return found
 
 
@@ -176,7 +167,8 @@ def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], fie
             seen.setdefault(name, set()).update([] if value is None else [_KINDS.get(type(value), "json")])
     # an object, missing wherever else it could stand, is told by its parts
     some = {name for name, of in seen.items() if of or not any(other.startswith(f"{name}_") for other in seen)}
-    named = {name: f"{field}_{name}" if _is_in(name, kinds.keys() - {field}) else name for name in seen if name in some}
+    taken = {one.casefold() for one in kinds if one != field}
+    named = {name: f"{field}_{name}" if name.casefold() in taken else name for name in seen if name in some}
     whole: dict[str, str] = {}
     for name, kind in kinds.items():
         whole |= {one: _common(seen[own]) for own, one in named.items()} if name == field else {name: kind}
@@ -209,10 +201,8 @@ def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_R
     """
     members = [members] if inner and isinstance(members, dict) else members
     if members is not None and not isinstance(members, list):
-        raise InputError(
-            f"{Option(rows=field)}: an answer has no list there; nothing was written",
-            hint=f"export without {Option('rows')}",
-        )
+        said = f"{Option(rows=field)}: an answer has no list there; nothing was written"
+        raise InputError(said, hint=f"export without {Option('rows')}")
     for one in members or ():
         own = dict(one) if isinstance(one, dict) else {field: one}
         if not inner:
@@ -233,10 +223,6 @@ def _spread(document: Mapping[str, Any], prefix: str = "", own: str = "") -> Ite
             yield from _spread(value, full, name)
         else:
             yield full, value
-
-
-def _is_in(name: str, names: Iterable[str]) -> bool:
-    return name.casefold() in {one.casefold() for one in names}
 
 
 def _common(kinds: set[str]) -> str:

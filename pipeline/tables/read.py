@@ -96,9 +96,8 @@ class SourceFile:
             self.format = self._format_of(start, default)
             notes = [note] if note else []
             if sheet and self.format != "xlsx":
-                raise self._refused(
-                    " is no .xlsx, and has no sheets", hint=f"leave out {Option('sheet')}, in a task's file sheet="
-                )
+                hint = f"leave out {Option('sheet')}, in a task's file sheet="
+                raise self._refused(" is no .xlsx, and has no sheets", hint=hint)
             if self.format == "parquet":
                 with self._parquet() as table:
                     self.names, notes = list(table.schema_arrow.names), []

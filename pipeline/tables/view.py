@@ -184,10 +184,8 @@ def _replace(tx: Connection, name: str, statement: str) -> None:
     except exc.DBAPIError as error:
         if getattr(error.orig, "sqlstate", "") != "2BP01":  # other objects depend on it
             raise
-        raise ConfigurationError(
-            f"a view of another program is made of `{name}`, whose columns change; nothing was changed",
-            hint="drop that view, run the same command again, and make it anew",
-        ) from error
+        said = f"a view of another program is made of `{name}`, whose columns change; nothing was changed"
+        raise ConfigurationError(said, hint="drop that view, run the same command again, and make it anew") from error
 
 
 def _run_sql(tx: Connection, statement: str) -> None:

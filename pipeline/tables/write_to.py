@@ -110,9 +110,8 @@ def write_column(
     for row in rows:
         key = (row.item_id,) if len(task.key) == 1 else tuple(map(str, json.loads(row.item_id)))
         value = stored_cell(target.kind, json.loads(row.answer_json).get(target.field))
-        if (value is not None or over) and all(
-            ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True)
-        ):
+        fits = all(ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True))
+        if fits and (value is not None or over):
             wanted[key] = value
     names = dict.fromkeys((*(name for name, _ in target.keys), target.column.name))
     table = table_of(target.table, *(column(name, AsTheColumn()) for name in names))
@@ -127,21 +126,12 @@ def write_column(
         filled = [key for key in some if wanted[key] is not None]
         still_empty = select(*(cast(one, Text) for one in keys)).where(tuple_(*keys).in_(filled), to.is_(None))
         if tx.execute(still_empty.limit(1)).first() is not None:
-            declared = target.column.type.compile(tx.dialect)
-            raise RefusedRowError(
-                f"{target.table}.{target.column.name} ({declared}) stays NULL: a trigger or a rule of the database "
-                "keeps it so",
-                hint="give it room, or take the trigger or rule away",
-            )
+            which = f"{target.table}.{target.column.name} ({target.column.type.compile(tx.dialect)})"
+            why = f"{which} stays NULL: a trigger or a rule of the database keeps it so"
+            raise RefusedRowError(why, hint="give it room, or take the trigger or rule away")
 
 
-class _Said(NamedTuple):
-    """What one version said of an item, by the fields of its answer."""
-
-    values: Mapping[str, Any]
-    at: datetime
-
-
+_Said = tuple[datetime, Mapping[str, Any]]  # when one version said something of an item, and the fields of its answer
 _SaidOf = dict[tuple[str, str], dict[str, _Said]]  # by item and model, and by the version's label
 
 
@@ -198,7 +188,7 @@ class RowTarget:
 
     def _values(self, answer_json: str, at: datetime) -> _Said:
         values = json.loads(answer_json)
-        return _Said({name: stored_cell(kind, values.get(name)) for name, kind in self.task.fields}, at)
+        return at, {name: stored_cell(kind, values.get(name)) for name, kind in self.task.fields}
 
     def _bring(self, tx: Connection, before: _SaidOf | None, after: _SaidOf) -> None:
         """Bring each row to the best of what is said now, if it is ours: if it says what was said `before`."""
@@ -212,12 +202,12 @@ class RowTarget:
             own = {self.key: item_id, "provider": self.provider, "model": model}
             here = and_(*(table.c[name] == value for name, value in own.items()))
             row = tx.execute(select(*(table.c[name] for name in told or [self.key])).where(here)).first()
-            ours = {tuple(one.values[name] for name in told) for one in was}
+            ours = {tuple(values[name] for name in told) for _, values in was}
             if row is not None and not is_over and tuple(row) not in ours:
                 continue
             ranks = {one: -names.index(one) if one in names else -len(names) for one in said}
-            best = max(said, key=lambda one: (ranks[one], said[one].at), default="")
-            values = {**said[best].values, "created_at": said[best].at} if said else {}
+            best = max(said, key=lambda one: (ranks[one], said[one][0]), default="")
+            values = {**said[best][1], "created_at": said[best][0]} if said else {}
             with refusals(table.name):
                 if row is not None:
                     tx.execute(update(table).where(here).values(values) if values else delete(table).where(here))
@@ -265,7 +255,5 @@ def check_target(tx: Connection, target: RowTarget) -> None:
         raise InputError(f"{said}: {why}", hint='write_to="table.column", for a row of each answer by that column')
     there = columns_of(tx, target.name)
     if lacking := [one.name for one in target.table.c if folded(tx, one.name) not in there]:
-        raise InputError(
-            f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}",
-            hint=f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer",
-        )
+        hint = f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer"
+        raise InputError(f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}", hint=hint)
