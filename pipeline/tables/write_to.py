@@ -214,18 +214,6 @@ class RowTarget:
                 elif values:
                     tx.execute(insert(table).values(values | own))
 
-    def lacking(self, tx: Connection) -> list[str]:
-        """Return the ids of the items that have an answer here, and no row of this provider."""
-        mine = select(cast(self.table.c[self.key], Text)).where(self.table.c.provider == self.provider)
-        answered = record.answered_ids(self.task.name)
-        return list(tx.execute(answered.where(answered.selected_columns[0].not_in(mine))).scalars())
-
-    def restore(self, tx: Connection) -> int:
-        """Write the rows that are lacking, and return how many items got one."""
-        said = self._said(tx, self.lacking(tx))
-        self._bring(tx, said, said)
-        return len({item_id for item_id, _ in said})
-
     def has_row(self, item_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
         """Return the condition that an item, by its id as text, has a row of this provider and a model."""
         mine = (self.table.c.provider == self.provider) & (self.table.c.model == model)
