@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from datetime import datetime
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise, product
@@ -63,11 +64,20 @@ def parse_size(text: str) -> int:
     return _whole(text, _BYTES, wanted="a size, such as 200MB or 1000000")
 
 
+def _whole(text: str, units: dict[str, int], *, wanted: str) -> int:
+    found = _WITH_WORD.fullmatch(text.strip())
+    size = units.get(found["word"].lower(), 0) if found else 0
+    number = Decimal(re.sub(_BLANKS, "", found["number"])) * size if found else Decimal()
+    if not size or number % 1:  # decimals count only where the unit makes them whole
+        raise ValueError(f"must be {wanted}")
+    return int(number)
+
+
 def parse_duration(text: str, *, unit: float = 1) -> float:
     """Return a length of time such as 2h30m, 90 min or 1d in units of so many seconds; a bare number has that unit."""
     text = text.strip()
     if _PLAIN.fullmatch(text):
-        return _float(text)
+        return float(re.sub(_BLANKS, "", text))
     pieces = _PIECE.findall(text.lower())
     sizes = [_TIMES.get(word, 0) for _, word in pieces]
     falls = all(larger > smaller for larger, smaller in pairwise(sizes))
@@ -81,24 +91,7 @@ def parse_money(text: str) -> float:
     bare = _MONEY.sub("", text, count=1).strip()
     if not _PLAIN.fullmatch(bare):
         raise ValueError("must be an amount of USD, such as 5, $5 or 0.50")
-    return _float(bare)
-
-
-def _float(text: str) -> float:
-    return float(re.sub(_BLANKS, "", text))
-
-
-def _whole(text: str, units: dict[str, int], *, wanted: str) -> int:
-    found = _WITH_WORD.fullmatch(text.strip())
-    size = units.get(found["word"].lower()) if found else None
-    if found is None or size is None:
-        raise ValueError(f"must be {wanted}")
-    whole, _, decimals = re.sub(_BLANKS, "", found["number"]).partition(".")
-    numerator: int = int(whole + decimals) * size
-    scale: int = 10 ** len(decimals)
-    if numerator % scale:
-        raise ValueError(f"must be {wanted}")
-    return numerator // scale
+    return float(re.sub(_BLANKS, "", bare))
 
 
 def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: str) -> Callable[[str], float]:
@@ -112,7 +105,7 @@ def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: 
 
 
 def _money(text: str) -> float:
-    return math.inf if text.strip().lower() in {"inf", "infinity"} else parse_money(text)
+    return math.inf if text.strip().lower() == "inf" else parse_money(text)  # infinity: never ask
 
 
 _positive = _number(parse_count, least=1, most=math.inf, wanted="1 or more")
@@ -122,7 +115,7 @@ _hours = _number(partial(parse_duration, unit=3600), least=0, most=999_999, want
 _days = _number(  # calendars end
     partial(parse_duration, unit=86_400), least=0, most=100_000, wanted="a number of days, from 0 to 100,000"
 )
-_usd = _number(_money, least=0, most=math.inf, wanted="an amount of USD, 0 or more")  # infinity: never ask
+_usd = _number(_money, least=0, most=math.inf, wanted="an amount of USD, 0 or more")
 _share = _number(float, least=0, most=1, wanted="a number from 0 to 1")
 
 
@@ -148,15 +141,13 @@ _task = _form(
 
 
 def _labels(text: str) -> tuple[str, ...]:
-    names = tuple(_label(word.strip()) for word in text.split(",") if word.strip())
-    if not names:
-        raise ValueError("must be names with commas between them")
-    return names
+    if names := tuple(_label(word.strip()) for word in text.split(",") if word.strip()):
+        return names
+    raise ValueError("must be names with commas between them")
 
 
 def _truth(text: str) -> bool:
-    word = text.strip().lower()
-    if word not in YES | NO:
+    if (word := text.strip().lower()) not in YES | NO:
         raise ValueError("must be 1 or 0")
     return word in YES
 

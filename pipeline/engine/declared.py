@@ -362,15 +362,16 @@ class DeclaredTask(Task):
         super().make_tables(tx, there)
         make_views(there, self.record, self.record.columns)
 
-    def check_derived(self, tx: Connection, display: Progress) -> Iterator[RowFault]:  # noqa: ARG002
+    def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Tell images that cannot be asked about."""
         mine = self.items_table.c
         told = (mine.findable_unusable.is_not(None), mine.findable_gone_at.is_(None))
         first = select(mine.findable_key, mine.findable_unusable).where(*told).order_by(mine.findable_row).limit(1)
-        if self.images and (found := tx.execute(first).first()) is not None:
-            count, listed = self.table(tx).total(tx, *told), Step("items", task=self.name, state="unusable")
-            said = f"{count:,} rows of {self.name} have an image that cannot be asked about ({found[0]}: {found[1]})"
-            yield RowFault(said, "they are not asked until their images are others", contradiction=False, next=listed)
+        if not self.images or (found := tx.execute(first).first()) is None:
+            return []
+        count, listed = self.table(tx).total(tx, *told), Step("items", task=self.name, state="unusable")
+        said = f"{count:,} rows of {self.name} have an image that cannot be asked about ({found[0]}: {found[1]})"
+        return [RowFault(said, "they are not asked until their images are others", contradiction=False, next=listed)]
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return each row with its answer of one extractor, or the members of a list that the answers hold."""

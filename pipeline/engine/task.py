@@ -404,7 +404,7 @@ class Task(ABC):
         """Look at every row that was written, at flat memory: what was seen in words, in figures, and what is wrong."""
         return None
 
-    def check_derived(self, tx: Connection, display: Progress) -> Iterable[RowFault]:  # noqa: ARG002
+    def check_derived(self, tx: Connection, display: Progress) -> Sequence[RowFault]:  # noqa: ARG002
         """Compare every column that follows from others with these, and every row with the answer that was applied."""
         return ()
 
