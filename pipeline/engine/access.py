@@ -7,7 +7,10 @@ A subject is a room of the pipeline that has a module `import_`; no room below n
 files of their own are found in the workspace, and what carries them out is loaded where there are some.
 """
 
-from collections.abc import Callable
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 from functools import cache
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.step import Hint, Option, Step
-from pipeline.core.text import first_few
+from pipeline.core.text import BAD_TEXT, first_few
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.tables.adopt import columns_of, kind_of
@@ -180,3 +183,61 @@ def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_beg
 def _agreed(agrees: Callable[[str], bool], question: str, said: str, hint: str) -> None:
     if not agrees(question):
         raise ConfigurationError(said, hint=hint)
+
+
+# ---- its folder
+
+# Where commands write: a link that leads out is refused. A user's own files may stand beside and be what they like
+_WRITTEN = re.compile(r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*")
+
+
+def make_directory(data: Path) -> None:
+    """Make the workspace's directory where it is not there. ConfigurationError where there can be none."""
+    with _refusing(data):
+        data.mkdir(parents=True, exist_ok=True)
+
+
+def is_free(data: Path) -> bool:
+    """Return whether a workspace can begin in a folder without standing beside what is there: it is new, or empty."""
+    return not data.exists() or (data.is_dir() and not any(data.iterdir()))
+
+
+def check_links(data: Path) -> None:
+    """Pass where no link in the workspace's directory leads out of it, so that writing would change other files.
+
+    ConfigurationError where one does, or the directory cannot be read, or its name is no text.
+    """
+    with _refusing(data):
+        if BAD_TEXT.search(str(data.absolute())):
+            said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"
+            raise ConfigurationError(said, hint=f"set {Option('data')} to a directory whose name is")
+        link = _link_out(data)
+    if link is not None:
+        raise ConfigurationError(
+            f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
+            hint=f"put a real file or folder there, or set {Option('data')} to the place that the link leads to",
+        )
+
+
+def _link_out(data: Path) -> Path | None:
+    home = Path(os.path.realpath(data))
+    for folder, folders, names in os.walk(home):
+        if Path(folder) == home:
+            folders[:] = filter(_WRITTEN.fullmatch, folders)
+            names = [*filter(_WRITTEN.fullmatch, names)]  # noqa: PLW2901 - the others are not ours
+        for one in (Path(folder, name) for name in (*folders, *names)):
+            if one.is_symlink() and not Path(os.path.realpath(one)).is_relative_to(home):
+                return data / one.relative_to(home)
+    return None
+
+
+@contextlib.contextmanager
+def _refusing(data: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        found = "it is a file" if data.is_file() else error.strerror
+        raise ConfigurationError(
+            f"{data} cannot be the workspace: {found}; nothing was changed",
+            hint=f"set {Option('data')} to a directory that can be written",
+        ) from error

@@ -22,8 +22,8 @@ from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.core.step import Hint, Step
 from pipeline.engine import task_file
+from pipeline.engine.pictures import RowImages
 from pipeline.engine.questions import Question
-from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import (
     Answered,
     ExportRows,

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -21,20 +22,8 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings
 from pipeline.core.step import Option, Step
-from pipeline.engine import folder
-from pipeline.engine.access import (
-    Access,
-    check_access,
-    declared,
-    declared_tasks,
-    is_declared,
-    missing_tables,
-    never_used,
-    of_people,
-    room_in_use,
-    rooms,
-    tables_of,
-)
+from pipeline.engine import access as allowed
+from pipeline.engine.access import Access, check_access, declared, is_declared, of_people
 from pipeline.store import asked, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
@@ -52,13 +41,6 @@ ROUNDED = 1e-6  # USD that a cost which was shown may differ by
 # ---- the session
 
 
-async def _asyncio_sleep(seconds: float) -> None:
-    """Sleep and let other tasks run; asyncio is loaded when the first one does."""
-    import asyncio
-
-    await asyncio.sleep(seconds)
-
-
 @dataclass
 class OpenWorkspace:
     """An open workspace. What is costly to make is made when first used."""
@@ -72,7 +54,7 @@ class OpenWorkspace:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
-    asleep: Callable[[float], Awaitable[None]] = _asyncio_sleep
+    asleep: Callable[[float], Awaitable[None]] = lambda seconds: import_module("asyncio").sleep(seconds)
     stopping: threading.Event = field(default_factory=threading.Event)  # set, it ends what asks as Ctrl-C does
     budget: Budget | None = None  # of this command; that of the day is a setting
     agrees: Callable[[str], bool] = lambda _question: False  # asks a person
@@ -217,7 +199,7 @@ class OpenWorkspace:
 
     def _renew(self) -> None:
         with self.store.read() as tx:
-            found = declared_tasks(tx, self.settings)
+            found = allowed.declared_tasks(tx, self.settings)
         others = (one for one in self.tasks if one.name != self.task.name)
         self.task = next(one for one in found if one.name == self.task.name)
         self.tasks = (*others, self.task)
@@ -311,37 +293,30 @@ def open_workspace(
     the workspace is bound to another backend than the one asked for, or its files belong to another database than the
     one that is set.
     """
-    folder.check_links(settings.data)
-    store = Store(settings.url.reveal())
-    try:
+    allowed.check_links(settings.data)
+    with contextlib.closing(Store(settings.url.reveal())) as store:
         if line := check_access(of_people(settings) if whole else settings, store, access, agrees):
             display.say(line)
-        opened = _opened(settings, store, display, access, whole=whole)
-        opened.agrees = agrees
-    except BaseException:
-        store.close()
-        raise
-    try:
-        yield opened
-    finally:
-        opened.close()
+        with contextlib.closing(_opened(settings, store, display, access, whole=whole)) as opened:
+            opened.agrees = agrees
+            yield opened
 
 
 def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
-    folder.make_directory(settings.data)
+    allowed.make_directory(settings.data)
     found = workspace.find_marker(settings.data)
     here = _rooms_of(settings, store, found, display, access, whole=whole)
     if whole:
         with store.read() as tx:
-            is_here = declared().recorded_name(tx, settings) if is_declared(settings) else room_in_use(settings) in here
-        settings = settings if is_here else of_people(settings)
+            name = declared().recorded_name(tx, settings) if is_declared(settings) else None
+        settings = settings if name or allowed.room_in_use(settings) in here else of_people(settings)
     if is_declared(settings):
         name = declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
         settings = replace(settings, task=name)
     with store.read() as tx:
         row, lag = workspace.get_workspace(tx), workspace.list_lag(tx)
         made = [room.task_of(tx, settings) for room in here]
-        tasks = (*filter(None, made), *declared_tasks(tx, settings))
+        tasks = (*filter(None, made), *allowed.declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, store.address))
     if row.backend is not None and settings.backend not in (None, row.backend):
@@ -386,13 +361,13 @@ def _rooms_of(
     with store.read() as tx:
         if sealed_by is not None:
             workspace.check_marker(settings.data, sealed_by, tx, shown=store.shown)
-        here = [one for one in rooms() if one.is_here(tx, seen)]
-        room = room_in_use(settings)
+        here = [one for one in allowed.rooms() if one.is_here(tx, seen)]
+        room = allowed.room_in_use(settings)
         if not (makes_tables or whole or room is None or room in here):
-            raise never_used(settings, room.how_to_begin)
-        tables = [tables_of(room) for room in here]
+            raise allowed.never_used(settings, room.how_to_begin)
+        tables = [allowed.tables_of(room) for room in here]
         is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, seen) for one in tables)
-        if access is Access.READ and not is_ready and (gone := missing_tables(tx, seen)):
+        if access is Access.READ and not is_ready and (gone := allowed.missing_tables(tx, seen)):
             raise InconsistentError(
                 f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
                 hint=f"`{Step('restore')}` puts a backup back; a command that writes makes it, with no row",
@@ -411,13 +386,11 @@ def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str
     in a workspace that is there, which is asked in another program's database. ConfigurationError where there is
     something and no workspace, or writing would add to a table of another program.
     """
-    is_own = is_declared(settings)
-    people = of_people(settings)
+    is_own, people = is_declared(settings), of_people(settings)
     with contextlib.closing(Store(settings.url.reveal())) as store:
         with store.read_unchanged() as tx:
-            is_new = folder.is_free(settings.data) and (
-                tx is None or not (schema.is_workspace(tx) or schema.other_tables(tx))
-            )
+            is_new = tx is None or not (schema.is_workspace(tx) or schema.other_tables(tx))
+            is_new = is_new and allowed.is_free(settings.data)
         if not is_new:
             check_access(people if is_own else settings, store, Access.READ, agrees)
         elif is_own:
