@@ -254,7 +254,8 @@ class _Asking:
                     continue
                 if not (self._ready or self._later or self._calls or self._ends):
                     if self._no_more is StopReason.BUDGET:
-                        self._end(await asyncio.to_thread(budget.without_room, self._ws))
+                        with self._ws.store.read() as tx:
+                            self._end(budget.budgets(self._ws).without_room(tx))
                     break
                 pause = self._pause()
                 if pause > 0:

@@ -70,14 +70,19 @@ class Budgets:
         for budget, left in self.left(tx, but=batch.number):
             if batch.estimated_cost > left:
                 said = f"${max(0.0, left):.4f} of it is left, and the next needs about ${batch.estimated_cost:.4f}"
-                raise self.error(budget, f"would be passed: {said}; nothing more was started")
+                raise self._error(budget, f"would be passed: {said}; nothing more was started")
 
     def nearest(self, tx: "Connection") -> Budget | None:
         """Return the budget of which the least is left, or that is passed by most; None where none is set."""
         return min(self.left(tx), key=lambda pair: pair[1], default=(None, 0.0))[0]
 
-    def error(self, budget: Budget, why: str) -> BudgetError:
-        """Return the error for a budget, with what may be done about it."""
+    def without_room(self, tx: "Connection") -> BudgetError:
+        """Return the error for the budget that has no room for another item."""
+        nearest = self.nearest(tx)
+        assert nearest is not None  # noqa: S101 - it has no room
+        return self._error(nearest, "has no room for another request; nothing was written or sent")
+
+    def _error(self, budget: Budget, why: str) -> BudgetError:
         more, since = f"give it a larger {budget.name}", f" (since {budget.since:%Y-%m-%d %H:%M} UTC)"
         if budget.name == "BUDGET_PER_DAY":
             more += f", or run it again after {next_midnight_pacific(self.now):%Y-%m-%d %H:%M} UTC"
@@ -97,15 +102,6 @@ def budgets(ws: "OpenWorkspace", running: Budget | None = None) -> Budgets:
         began = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
         found.append(Budget(ws.settings.budget_per_day, began, "BUDGET_PER_DAY"))
     return Budgets(tuple(found), now)
-
-
-def without_room(ws: "OpenWorkspace") -> BudgetError:
-    """Return the error for the budget that has no room for another item."""
-    held = budgets(ws)
-    with ws.store.read() as tx:
-        nearest = held.nearest(tx)
-    assert nearest is not None  # noqa: S101 - it has no room
-    return held.error(nearest, "has no room for another request; nothing was written or sent")
 
 
 def resume_budget(ws: "OpenWorkspace") -> None:

@@ -216,12 +216,14 @@ class _Submission:
         unmet = announced - self._items(whole) - len(refused)
         with ws.store.read() as tx:
             unmet = max(0, min(unmet, asks.count_askable(tx, ws.task)))
-            nearest = budget.budgets(ws).nearest(tx)
+            held = budget.budgets(ws)
+            nearest = held.nearest(tx)
         if StopReason.BUDGET not in self.stops:
             report.no_room = unmet
         elif nearest is not None and unmet:
             if not report.sent:
-                raise budget.without_room(ws)
+                with ws.store.read() as tx:
+                    raise held.without_room(tx)
             report.held_back, report.budget = unmet, f"{nearest.name}={nearest.usd:g}"
 
     def _items(self, numbers: Collection[int]) -> int:
