@@ -48,9 +48,9 @@ def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
     """Pass, fail and not judged stand beside the figures, the quotation is bold, and lines fit a phone's tables."""
     text = written(tmp_path).read_text(encoding="utf-8")
     assert "**1 of 2 gates failed, 1 not judged: evidence.**" in text
-    assert "| coverage | 100 % | pass |" in text
-    assert "| evidence | 50 % | **FAIL** |" in text
-    assert "| divergence | 0.1 | not judged |" in text
+    assert "- **coverage** 100 %, pass; wanted: at least 99 %" in text
+    assert "- **evidence** 50 %, **FAIL**;" in text
+    assert "- **divergence** 0.1, not judged;" in text
     assert "\n  Measured on 3, judged from 20 on.\n" in text
     assert "**1. `water law`**" in text
     assert "\u2068" not in text
