@@ -1,7 +1,6 @@
 """Ask about items: live, by batch or whichever fits; poll, ingest and cancel batches; what it will cost, and did."""
 
 import contextlib
-from collections.abc import Sequence
 from typing import Annotated
 
 import click
@@ -21,7 +20,7 @@ from jobs.options import (
     Taken,
     Wait,
 )
-from jobs.output import Terminal, print_json, print_line, print_table
+from jobs.output import Terminal, print_json, print_line, print_table, raise_all
 from pipeline.batch import cancel, poll, submit
 from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
@@ -101,7 +100,7 @@ def batch_poll(
     it is unclear whether a batch was created, `batch-submit` finds out.
     """
     report, words = poll.run(ws, wait=wait), ws.task.words
-    return Report(report.document(), _polled(report, words), lambda: _raise_all(report.errors(words)))
+    return Report(report.document(), _polled(report, words), lambda: raise_all(report.errors(words)))
 
 
 def _polled(report: poll.PollReport, words: Words) -> str:
@@ -118,15 +117,6 @@ def _polled(report: poll.PollReport, words: Words) -> str:
         return "no batch was downloaded" if troubled else "nothing to poll: no batch is at the API"
     following = "batch-ingest" if report.downloaded else "batch-poll" if report.waiting else ""
     return f"{'; '.join(parts)}. Next: {words.step(following) if following else words.again}"
-
-
-def _raise_all(errors: Sequence[FindableError]) -> None:
-    """Raise the first of some errors, once the others are printed."""
-    for error in errors[1:]:
-        Terminal().error(error.message)
-        Terminal().hint(error.hint)
-    if errors:
-        raise errors[0]
 
 
 def batch_ingest(ws: OpenWorkspace) -> Report:
@@ -221,7 +211,7 @@ def _finish(report: rounds.Report, words: Words) -> None:
     else:
         for said in failed:
             Terminal().warn(f"{said}; its {words.many} were released")
-    _raise_all([*report.polled.errors(words), *down])
+    raise_all([*report.polled.errors(words), *down])
     report.check()
 
 

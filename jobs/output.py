@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from pipeline.core.errors import FindableError
 from pipeline.core.progress import Bar
 
 if TYPE_CHECKING:
@@ -53,6 +54,15 @@ class Terminal:
             return
         with contextlib.ExitStack() as shown:
             yield MovingBar(label, total, shown, done=done, after_s=SHOW_AFTER_S if late else 0)
+
+
+def raise_all(errors: Sequence[FindableError]) -> None:
+    """Raise the first of some errors, once the others are printed."""
+    for error in errors[1:]:
+        Terminal().error(error.message)
+        Terminal().hint(error.hint)
+    if errors:
+        raise errors[0]
 
 
 def _message(line: str, colour: str | None) -> None:

@@ -21,7 +21,7 @@ from pipeline.ops.items import ItemList
 from pipeline.passages.show import QuotedPassage, quoted_passage
 from pipeline.tables.view import EXTRACTOR
 from web.desk import Desk
-from web.render import Mark, desk_of, etag_of, show_page
+from web.render import Mark, desk_of, show_page
 
 router = APIRouter()
 
@@ -55,7 +55,6 @@ class Asked(BaseModel):
     sort: str = Field("", max_length=200)
     fields: Texts = []
     after: str = Field("", max_length=4_000)
-    limit: int = Field(ROWS, ge=1, le=500)
 
     @property
     def which(self) -> ItemFilter:
@@ -74,7 +73,7 @@ class Asked(BaseModel):
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """Return it as an address says it, but for the task and the place."""
-        told = self.model_dump(exclude={"task", "after", "limit"}, exclude_defaults=True)
+        told = self.model_dump(exclude={"task", "after"}, exclude_defaults=True)
         several = ((name, one if isinstance(one, list) else [one]) for name, one in told.items())
         return [(name, str(each)) for name, some in several for each in some if each not in ("", None)]
 
@@ -135,21 +134,6 @@ def _choices(
     ]
 
 
-@router.get("/api/tasks/{task}/items")
-def list_items(request: Request, task: str, asked: Wanted) -> dict[str, Any]:
-    """Return one page of a task's rows, as `findable items --json`; the next one begins behind `after`."""
-    with desk_of(request).to_read(task) as ws:
-        page = items.run(ws).page(asked.which, after=asked.after or None, limit=asked.limit, **asked.how)
-        return page.document
-
-
-@router.get("/api/tasks/{task}/facets")
-def get_counts(request: Request, task: str, asked: Wanted) -> dict[str, Any]:
-    """Return how many rows there are of each state, tag and version, as `findable items --counts --json`."""
-    with desk_of(request).to_read(task) as ws:
-        return items.run(ws).counts(asked.which).document
-
-
 @router.get("/items.csv", include_in_schema=False)
 def items_csv(request: Request, asked: Wanted) -> StreamingResponse:
     """Send all rows that are asked for as CSV, as they come."""
@@ -194,7 +178,7 @@ def get_thumbnail(request: Request, key: str, side: Literal["160", "320", "640"]
     """Return the small JPEG of one image, by its id."""
     with desk_of(request).to_read(IMAGES) as ws:
         found = thumbnail_of(ws.store, key, side=int(side))
-    return Response(found, media_type="image/jpeg", headers={"etag": etag_of(found)})
+    return Response(found, media_type="image/jpeg")
 
 
 def _csv(desk: Desk, asked: Asked) -> Iterator[bytes]:
