@@ -1,7 +1,8 @@
 """Ask about items: live, by batch or whichever fits; poll, ingest and cancel batches; what it will cost, and did."""
 
 import contextlib
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import click
 
@@ -291,6 +292,8 @@ def tag(
     skip_pilot: SkipPilot = False,
     wait: Wait = None,
     dry: Dry = False,
+    no_resume: NoResume = False,
+    backfill: Annotated[bool, Taken()] = False,
 ) -> Report:
     """Estimate the cost of tagging, then tag all untagged people by batch, flex or live: the cheapest that is in time.
 
@@ -306,19 +309,15 @@ def tag(
     if dry:
         estimated = estimates.run(ws, limit=limit, deadline_s=deadline)
         return Report(estimated.document(), lambda: _show_estimated(estimated, words))
-    wanted = tagging.TagOptions(
-        mode=mode,
-        limit=limit,
-        budget=budget,
-        deadline_s=deadline,
-        if_shed=if_shed,
-        pilot=pilot,
-        skip_pilot=skip_pilot,
-        wait=wait,
-    )
-
+    if no_resume:
+        tagging.choose_new_version(ws)
+    how: dict[str, Any] = {"pilot": pilot, "skip_pilot": skip_pilot, "wait": wait, "backfill": backfill}
+    wanted = tagging.TagOptions(mode=mode, limit=limit, budget=budget, deadline_s=deadline, if_shed=if_shed, **how)
     report = tagging.run(ws, wanted)
-    return Report(report.document(), lambda: _show_tagged(report, words), lambda: _finish(report, words))
+    if backfill and report.quality is not None:
+        ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
+    shown = _backfilled(report, words) if backfill else partial(_show_tagged, report, words)
+    return Report(report.document(), shown, lambda: _finish(report, words))
 
 
 def _show_tagged(report: rounds.Report, words: Words) -> None:
@@ -349,21 +348,6 @@ def _show_tagged(report: rounds.Report, words: Words) -> None:
         Terminal().warn(f"{plural(report.no_room, words.one, words.many)} {waits} for room at the API")
     if report.overrun > 0:
         Terminal().warn(f"spent {usd(report.overrun)} more than the budget: an estimate was too low")
-
-
-def tag_live(ws: OpenWorkspace, *, limit: Limit = None, skip_pilot: SkipPilot = False) -> Report:
-    """Tag all untagged people with a bio now, at full price; with TASK=passages, or your own task, its items.
-
-    Keeps to the limits of the model and tier (FINDABLE_RPM, FINDABLE_TPM, FINDABLE_RPD). Safe to repeat and to
-    interrupt: no answered item is asked again. Ctrl-C lets running calls finish; a second one does not. If a quality
-    gate fails the exit code is 6, and the answers are stored.
-    """
-    rounds.begin(ws)
-    tagging.clear(ws, skip=skip_pilot)
-    going, words = Rounds(ws, limit=limit), ws.task.words
-    going.ask_live()
-    report = going.end()
-    return Report(report.live_document(), lambda: _show_live(report, words), lambda: _finish(report, words))
 
 
 def _show_live(report: rounds.Report, words: Words) -> None:
@@ -429,50 +413,19 @@ def passages_pilot(
     The report in DATA/reports has the quality gates, plots, and samples to read; if a gate fails the exit code is 6.
     `passages-backfill` asks about all passages only after a pilot has passed. A killed pilot resumes.
     """
-    plain, words = ws.task.label if "version" not in ws.settings.sources else None, ws.task.words
+    plain = ws.task.label if "version" not in ws.settings.sources else None
     if no_resume:
         tagging.choose_new_version(ws)
-
     done = tagging.run_pilot(ws, size=n, seed=seed)
     after = Step("passages-backfill", version=None if ws.task.label == plain else ws.task.label)
     is_passed = done.quality is not None and done.quality.passed
-
-    def show() -> None:
-        for account in done.ingested:
-            _show_account(account, words)
-        print_line(_pilot_line(done) + (f". Next: {after}" if is_passed else ""))
-
-    return Report(done.document(), show, done.check)
+    return Report(done.document(), _pilot_line(done) + (f". Next: {after}" if is_passed else ""), done.check)
 
 
 def _pilot_line(done: rounds.Report) -> str:
     quality, drawn = done.quality, done.drawn
     assert quality is not None and drawn is not None  # noqa: S101, PT018 - a pilot without one is an error
     return f"pilot {drawn.number} of {drawn.extractor}: {quality.line}. Report: {quality.path}"
-
-
-def passages_backfill(
-    ws: OpenWorkspace, *, no_resume: NoResume = False, skip_pilot: SkipPilot = False, wait: Wait = False
-) -> Report:
-    """Ask about every passage without concepts: download finished batches, submit what the quota allows.
-
-    Needs a passed pilot of this extractor, shows the estimate, and asks for confirmation. Run again, it resumes; with
-    --wait, or with `findable run` from cron, to the end. --no-resume keeps all answers and asks about all passages
-    under a new version. If a report fails a gate by far, nothing more is sent (exit code 6).
-    """
-    as_json = wants_json()
-    if no_resume:
-        tagging.choose_new_version(ws)
-    words = ws.task.words
-
-    report = tagging.run(
-        ws,
-        tagging.TagOptions(wait=wait, skip_pilot=skip_pilot, backfill=True),
-        ingested=lambda account: None if as_json else _show_account(account, words),
-    )
-    if report.quality is not None:
-        ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
-    return Report(report.document(), _backfilled(report, words), lambda: _finish(report, words))
 
 
 def _backfilled(report: rounds.Report, words: Words) -> str:

@@ -82,6 +82,7 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         *("asking:tag", "Ask about all that are open, by batch or live.", (), "write", "bring"),
         such="TASK=reviews LIMIT=50 DRY=1",
         api="begin",
+        fixed={"backfill": False, "no_resume": False},
     ),
     "status": Command(
         *("items:status", "Show where everything stands, and what to type next.", (), "read"),
@@ -170,8 +171,8 @@ ALIASES = {  # other names for what the commands above do, which no help lists
     "import-passages": replace(
         COMMANDS["import"], takes=("passages",), task="passages", names={"from_": "passages"}, fixed={"experts": None}
     ),
-    "preflight": replace(COMMANDS["tag"], opens="bring", fixed={"dry": True}, api=""),
-    "tag-live": Command("asking:tag_live", "Ask about all that are open now, at full price.", opens="write"),
+    "preflight": replace(COMMANDS["tag"], opens="bring", fixed={**COMMANDS["tag"].fixed, "dry": True}, api=""),
+    "tag-live": replace(COMMANDS["tag"], fixed={**COMMANDS["tag"].fixed, "mode": "live"}, api=""),
     "passages-pilot": Command(
         "asking:passages_pilot",
         "Ask about a few passages, and judge them.",
@@ -179,9 +180,7 @@ ALIASES = {  # other names for what the commands above do, which no help lists
         task="passages",
         api="begin",
     ),
-    "passages-backfill": Command(
-        "asking:passages_backfill", "Ask about all passages, by batch.", opens="write", task="passages", api="begin"
-    ),
+    "passages-backfill": replace(COMMANDS["tag"], task="passages", fixed={"backfill": True}),
     "passages-status": replace(COMMANDS["status"], task="passages", api=""),
     "people": replace(COMMANDS["items"], task="experts", api=""),
     "log": replace(COMMANDS["show"], takes=(), task=None, fixed={"expert": None, "item": None}),

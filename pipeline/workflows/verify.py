@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeline.batch import budget, folder
 from pipeline.core import __version__, files
-from pipeline.core.errors import InputError, MissingError, NotSentError, RefusedError, RemoteError
+from pipeline.core.errors import InputError, NotSentError, RefusedError, RemoteError
 from pipeline.core.states import STANDARD, Way
 from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
@@ -92,7 +92,7 @@ class _Visit:
         filled = [form.fill(f"{NAME}/{at}", one) for at, one in enumerate(prompts, start=1)]
         self._ws, self._client, self._lines = ws, ws.client, [line for line, _ in filled]
         usage = sum((each for _, each in filled), NO_USAGE)._replace(answer=MOST_TOKENS * len(ROWS), thoughts=0)
-        ways = [Way.BATCH, Way.BATCH, Way.LIVE, *[Way.FLEX] * ws.model.flex]  # the second holds a key twice
+        ways = [Way.BATCH, Way.LIVE, *[Way.FLEX] * ws.model.flex]
         self._usage, self._requests = Usage(*(len(ways) * one for one in usage)), len(ways) * len(ROWS)
         self.most = self._cost([(usage, one.tier) for one in ways])
         with ws.store.read() as tx:
@@ -165,12 +165,10 @@ class _Visit:
 
     def look_at_all(self, made: Path) -> None:
         """Look at everything, while the batch is under way."""
-        self._look("models by /v1beta", lambda: self._models("v1beta"))
-        self._look("models by /v1", lambda: self._models("v1"), needs=False)
+        self._look("models", self._models)
         self._look("a batch", lambda: self._created(made / "batch.jsonl"))
         if self._batch:
             self._look("a new batch in the list", self._listed)
-            self._look("a key twice in a file", lambda: self._doubled(made / "doubled.jsonl"), needs=False)
         self._look("live", lambda: self._asked(STANDARD))
         if self._ws.model.flex:
             self._look("flex", lambda: self._asked(Way.FLEX.tier), needs=False)
@@ -186,32 +184,29 @@ class _Visit:
         except RemoteError as error:
             self._ws.display.warn(f"{what}: {error.message}")
             found, fits = f"failed ({_code(error)})", False
-        self._tell(what, found, fits=fits or not needs)
+        self._tell(what, found, fits or not needs)
 
-    def _tell(self, what: str, found: str, *, fits: bool = True) -> None:
+    def _tell(self, what: str, found: str, fits: bool) -> None:  # noqa: FBT001 - of a fact
         self._facts.append({"what": what, "found": found, "fits": fits})
         self._ws.display.say(f"{what}: {found}")
 
-    def _models(self, version: str) -> tuple[str, bool]:
-        names = self._client.list_models(version)
+    def _models(self) -> tuple[str, bool]:
+        names = self._client.list_models()
         lacking = [one.name for one in (self._ws.model, self._ws.embedding_model) if one.name not in names]
         return f"{len(names)}" + f", without {' and '.join(lacking)}" * bool(lacking), not lacking
 
-    def _create(self, path: Path, lines: list[bytes]) -> str:
-        file, name = files.seal_bytes(path, b"".join(line + b"\n" for line in lines)), f"{self._prefix}{self._number}"
+    def _created(self, path: Path) -> tuple[str, bool]:
+        file, name = files.seal_bytes(path, b"\n".join(self._lines) + b"\n"), f"{self._prefix}{self._number}"
         upload = self._client.upload(path, display_name=name, sha256=file.sha256, size=file.size)
         self._made[upload] = name
-        self._calls += len(lines)
+        self._calls += len(ROWS)
         try:
             made = self._client.create_batch(self._ws.model.name, file_name=upload, display_name=name).name
         except (RefusedError, NotSentError):
-            self._calls -= len(lines)
+            self._calls -= len(ROWS)
             raise
         self._made[made] = name
-        return made
-
-    def _created(self, path: Path) -> tuple[str, bool]:
-        self._batch, self._sent = self._create(path, self._lines), self._ws.monotonic()
+        self._batch, self._sent = made, self._ws.monotonic()
         return f"is created, of {len(ROWS)} requests", True
 
     def _listed(self) -> tuple[str, bool]:
@@ -229,13 +224,6 @@ class _Visit:
         is_unmet = "list_lag" in ws.settings.sources and self._lag > ws.settings.list_lag
         more = f", and LIST_LAG is set to {ws.settings.list_lag:g} s" * is_unmet
         return f"{'not ' * is_late}after {self._lag:.1f} s{more}", not (is_late or is_unmet)
-
-    def _doubled(self, path: Path) -> tuple[str, bool]:
-        try:
-            self._delete(self._create(path, self._lines[:1] * 2))
-        except RefusedError as error:
-            return f"is refused ({_code(error)})", True
-        return "is taken", True
 
     def _asked(self, tier: str) -> tuple[str, bool]:
         ws, told, seconds = self._ws, Counter[str](), list[float]()
@@ -263,7 +251,7 @@ class _Visit:
         return ", ".join(f"{count} {word}" for word, count in sorted(told.items())) + took, bool(seconds)
 
     def _over(self, path: Path) -> tuple[str, bool]:
-        """Wait for the batch and look at its result; then, whether that outlives the batch."""
+        """Wait for the batch and look at its result."""
         ws, pause = self._ws, self._ws.settings.poll_first
         ws.display.say(f"waiting for the batch, {LONGEST_BATCH_S / 60:.0f} minutes at the most; Ctrl-C ends it")
         while not (one := self._client.get_batch(self._batch)).state.is_over:
@@ -277,17 +265,9 @@ class _Visit:
         self._client.download(one.result_file, path)
         lines = [line for _, line in files.read_lines(path)]
         self._paid += [(responses.judge_line(line).usage, Way.BATCH.tier) for line in lines]
-        asked, came = ([responses.key_of_line(line) for line in some] for some in (self._lines, lines))
-        are_back = sorted(map(str, asked)) == sorted(map(str, came))
+        asked, came = (sorted(str(responses.key_of_line(line)) for line in some) for some in (self._lines, lines))
+        self._tell("keys of the result", "each once" if asked == came else "not those that were sent", asked == came)
         counts = f"its counts are {one.requests} requests, {one.succeeded} succeeded, {one.failed} failed"
-        self._tell("keys of the result", "each once" if are_back else "not those that were sent", fits=are_back)
-        self._tell("order of the result", "as asked" if asked == came else "another")
-        self._delete(self._batch)
-        try:
-            self._client.download(one.result_file, path)
-            self._tell("the result of a deleted batch", "stays there")
-        except MissingError:
-            self._tell("the result of a deleted batch", "goes with it")
         return f"{took}; {counts if one.requests is not None else 'it has no counts'}", True
 
     def document(self) -> dict[str, Any]:

@@ -47,21 +47,17 @@ def test_it_passes_on_the_engine_and_is_accounted_for(workspace: Workspace, api:
 
 
 def test_what_a_server_does_otherwise_is_found(elsewhere: Workspace, outside: Outside) -> None:
-    """The list that lags, a key twice, the order of lines, the tier that served; nothing is left there."""
+    """The list that lags, the tier that served; nothing is left there."""
     facts = found(elsewhere)
     assert facts["a new batch in the list"] == "at once"
-    assert facts["a key twice in a file"].startswith("is refused (400")
-    assert facts["order of the result"] == "another"
     assert facts["flex"].startswith("5 served as flex")
     check_nothing_left(outside)
     outside.manner.stats = "none"
-    outside.manner.in_order = outside.manner.takes_doubles = True
+    outside.manner.in_order = True
     outside.troubles.unlisted, outside.troubles.downgraded = 3, 1.0
     facts = found(elsewhere, LIST_LAG="")
     assert facts["a new batch in the list"].startswith("after ")
-    assert facts["a key twice in a file"] == "is taken"
     assert facts["the batch"].endswith("it has no counts")
-    assert facts["order of the result"] == "as asked"
     assert facts["flex"].startswith("5 served as standard")
     outside.troubles.unlisted = 3
     assert "a new batch in the list" in elsewhere.do("verify-gemini", yes=True, code=4, LIST_LAG=0).err
