@@ -282,9 +282,6 @@ def tag(
     ws: OpenWorkspace,
     *,
     mode: Annotated[str, Taken("", click.Choice(tagging.MODES))] = "auto",
-    if_shed: Annotated[
-        str, Taken("What flex shed by DEADLINE: asked by flex still, or otherwise.", click.Choice(tagging.SHED))
-    ] = "wait",
     limit: Limit = None,
     budget: Annotated[float | None, Taken("Most USD that it may spend.", MONEY)] = None,
     deadline: Deadline = None,
@@ -312,7 +309,7 @@ def tag(
     if no_resume:
         tagging.choose_new_version(ws)
     how: dict[str, Any] = {"pilot": pilot, "skip_pilot": skip_pilot, "wait": wait, "backfill": backfill}
-    wanted = tagging.TagOptions(mode=mode, limit=limit, budget=budget, deadline_s=deadline, if_shed=if_shed, **how)
+    wanted = tagging.TagOptions(mode=mode, limit=limit, budget=budget, deadline_s=deadline, **how)
     report = tagging.run(ws, wanted)
     if backfill and report.quality is not None:
         ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
