@@ -186,9 +186,6 @@ ALIASES = {  # other names for what the commands above do, which no help lists
     "log": replace(COMMANDS["show"], takes=(), task=None, fixed={"expert": None, "item": None}),
     "unpark": Command("keep:unpark", "Let parked ones be asked again.", ("expert",), "write", api="begin"),
     "score": Command("items:score", "Compute anew what follows from rows.", opens="write"),
-    "best-concepts": Command(
-        "show:best_concepts", "Print the preferred concepts.", ("passage",), "read", task="passages"
-    ),
 }
 EVERY = {**COMMANDS, **ALIASES}
 

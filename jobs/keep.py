@@ -7,7 +7,7 @@ from typing import Annotated
 
 from jobs.command import opened, wants_json
 from jobs.options import PATH, VERSION, Dry, Expert, Item, Passage, Report, Taken, Version
-from jobs.output import Terminal, log_times, print_line, print_table, raise_all
+from jobs.output import Terminal, log_times, print_fields, print_line, print_table, raise_all
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
@@ -45,13 +45,18 @@ def run(ws: OpenWorkspace) -> Report:
 
 
 def verify_gemini(ws: OpenWorkspace) -> Report:
-    """Meet the API with five invented rows, by batch, live and by flex, and one vector, for $0.05 at the most.
+    """Meet the API with five invented rows, by batch and live, and a vector of each, for about a cent.
 
-    Asks first. Says what was found where Gemini's documentation leaves it open, and writes a report without key,
-    project or file names. It ends what it made there; where it was killed, the next run does.
+    Asks first. It says how late a new batch is listed, for which commands wait from then on, and leaves nothing behind;
+    where it was killed, the next run goes on.
     """
-    document, path = verify.run(ws)
-    return Report(document, f"{usd(document['cost'])} spent; the report is {path}", lambda: verify.check(document))
+    found = verify.run(ws)
+
+    def show() -> None:
+        print_fields([*found["facts"].items()])
+        print_line(f"{usd(found['cost'])} spent; all rows were answered. Next: {Step('status')}")
+
+    return Report(found, show)
 
 
 def backup(ws: OpenWorkspace, *, to: Annotated[Path, Taken("", PATH)]) -> Report:

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from jobs.command import wants_json
-from jobs.options import COUNT, NAME, Expert, Item, Passage, Raw, Report, Seed, Taken
-from jobs.output import print_fields, print_line, print_table, print_text, raw_writer
+from jobs.options import COUNT, NAME, Expert, Item, Raw, Report, Seed, Taken
+from jobs.output import print_fields, print_line, print_table, print_text
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation, leaves, likeness_told, shown_value
 from pipeline.core.states import fate_of
@@ -17,7 +16,6 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show as person
 from pipeline.experts.tags import BY_HAND
 from pipeline.ops import show as any_item
-from pipeline.passages import show as concepts
 from pipeline.quality import pilot
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import SIZE, TriedItem, TryReport, TryWanted
@@ -236,34 +234,6 @@ def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("attempt", f"{one['at']:%Y-%m-%d %H:%M} {one['outcome']}: {one['reason']}") for one in document["attempts"]
     ]
     return [*fields, ("index", _indexed(document["index"]))]
-
-
-def best_concepts(ws: OpenWorkspace, *, passage: Passage = None) -> Report | None:
-    """Print the best concepts of PASSAGE: of each name the preferred version's, from MIN_CONFIDENCE on.
-
-    Without an id those of all passages, as JSON lines, or with --json as one list. The view best_concepts in the
-    database has the same.
-    """
-    if passage is None:
-        count = concepts.write_all_best(ws, raw_writer(), as_list=wants_json())
-        ws.display.say(f"{plural(count, 'concept')} written")
-        return None
-    found = concepts.best_of_passage(ws, passage)
-
-    def show() -> None:
-        headers = ("concept", "type", "confidence", "version", "model", "quotation")
-        print_table(headers, [_concept(one) for one in found])
-
-    return Report(found, show if found else f"{passage} has no concept of MIN_CONFIDENCE")
-
-
-def _concept(one: dict[str, object]) -> tuple[object, ...]:
-    evidence = one["evidence"]
-    support = evidence.get("support") if isinstance(evidence, dict) else None
-    quote = str(support[0].get("quote", "")) if isinstance(support, list) and support else "-"
-    names = (one[name] for name in ("concept_name", "concept_type", "confidence", "extractor_version"))
-    told = likeness_told(support[0]) if isinstance(support, list) and support else ""
-    return (*names, one["extractor_model"], (quote if len(quote) <= QUOTED else f"{quote[:QUOTED]}…") + told)
 
 
 def _show_requests(found: Sequence[Mapping[str, Any]], *, every: bool, raw: bool) -> None:
