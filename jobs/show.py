@@ -69,7 +69,8 @@ def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     fields = [(document["task"], document["name"])]
     fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
     why = f": {document['parked']}" if document["parked"] else ""
-    fields.append(("state", f"{_state(document) or 'not known'}{why}"))
+    state = "no bio (cannot be searched)" if document["state"] == "no_bio" else _state(document)
+    fields.append(("state", f"{state or 'not known'}{why}"))
     if document["changed_at"] is not None:
         fields.append(("changed", _changed(document["changed_at"], is_stale=document["stale"])))
     for answer in document["answers"]:
@@ -204,36 +205,14 @@ def show(
     if expert is None and item is None:
         found = any_item.newest_requests(ws, limit=n, every=all_, raw=raw)
         return Report(found, (lambda: _show_requests(found, every=all_, raw=raw)) if found else "nothing was asked yet")
-    if item is not None:
-        document = any_item.run(ws, item, raw=raw)
-    else:
-        document = person.run(ws, expert or "")
-        if raw:
-            document["requests"] = any_item.requests_of(ws, str(document["id"]), raw=True)
+    document = any_item.run(ws, item or person.named(ws, expert or ""), raw=raw)
 
     def shown() -> None:
-        print_fields(_person_fields(document) if item is None else _item_fields(document))
+        print_fields(_item_fields(document))
         if raw:
             _print_wire(document["requests"])
 
     return Report(document, shown)
-
-
-def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
-    fields = []
-    for name, value in document["expert"].items():
-        shown = ", ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
-        fields.append((name, shown))
-    where = f" in batch {document['batch']}" if document["batch"] is not None else ""
-    why = f": {document['parked']}" if document["parked"] else ""
-    state = "no bio (cannot be searched)" if document["state"] == "no_bio" else _state(document)
-    fields.append(("state", f"{state}{where}{why}"))
-    fields += [("answer", _origin(answer)) for answer in document["answers"] if answer["extractor"] != BY_HAND]
-    fields += [("edit", "{0}, {2} {1}: {3}".format(*edit_cells(edit))) for edit in document["edits"]]
-    fields += [
-        ("attempt", f"{one['at']:%Y-%m-%d %H:%M} {one['outcome']}: {one['reason']}") for one in document["attempts"]
-    ]
-    return [*fields, ("index", _indexed(document["index"]))]
 
 
 def _show_requests(found: Sequence[Mapping[str, Any]], *, every: bool, raw: bool) -> None:

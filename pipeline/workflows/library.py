@@ -247,7 +247,7 @@ class Workspace:
             found, after = Table[dict[str, Any]](), None
             while limit is None or len(found) < limit:
                 most = PAGE if limit is None else min(PAGE, limit - len(found))
-                page = listing.run(ws).page(wanted, limit=most, after=after, sort=sort, fields=fields)
+                page = listing.page(ws, wanted, limit=most, after=after, sort=sort, fields=fields)
                 found += page.document["items"]
                 after = page.after
                 if after is None:

@@ -25,6 +25,7 @@ from pipeline.images import TASK as IMAGES
 from pipeline.ops import forget, items, show
 from pipeline.passages.show import quoted_passage
 from pipeline.quality import pilot
+from pipeline.store import asks
 from pipeline.store.answers import PERSON
 from web.desk import PEOPLE, Desk
 from web.problem import Refused, line_of
@@ -146,7 +147,7 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
         "has_index": ws.is_indexed,
         "works": [one.document for one in works if one is not None],
         "refused": "",
-        "after": items.run(ws).page(limit=1, after=known["item"]).items if known["state"] else [],
+        "after": items.page(ws, limit=1, after=known["item"]).items if known["state"] else [],
     }
 
 
@@ -214,8 +215,8 @@ def ask_items(request: Request, task: str, body: Chosen) -> JSONResponse:
 @router.post("/api/tasks/{task}/items/free")
 def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
     """Let those of the chosen rows be asked again that are parked, with the next command that asks."""
-    with desk_of(request).to_write(task) as ws:
-        freed = items.free_items(ws, body.ids)
+    with desk_of(request).to_write(task) as ws, ws.store.write() as tx:
+        freed = asks.unpark(tx, ws.task.name, own=ws.task.own, ids=body.ids)
     return {"freed": len(freed), "said": f"{len(freed):,} of {len(body.ids):,} will be asked again"}
 
 
