@@ -124,7 +124,7 @@ def reopen(ws: OpenWorkspace, ids: Sequence[str]) -> list[str]:
     task = ws.task
     with ws.store.write() as tx:
         asks.unpark(tx, task.name, own=task.own, ids=ids)
-        taken = asks.claimed_among(tx, task.name, ids) | answers.said_by_people(tx, task.name, ids)
+        taken = asks.claimed_among(tx, task.name, ids) | answers.spoken_for_among(tx, task.name, ids)
         free = [one for one in ids if one not in taken]
         task.take_back(tx, free)
         answers.set_aside(tx, task.name, free)

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from pipeline.core.states import OVER, Outcome, Way
 from pipeline.store import workspace
 from pipeline.store.asks import CLAIMED, PARKED
-from pipeline.store.database import PAGE, pages, run_many, streamed
+from pipeline.store.database import PAGE, among, change_among, run_many, streamed
 from pipeline.store.schema import answers, asks, attempts, batches, pilots, runs
 from pipeline.store.schema import events as journal
 
@@ -93,8 +93,7 @@ def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, 
     """
     mine = attempts.c.reason.in_(CUT_SHORT) & ~attempts.c.forgiven
     query = select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id)
-    found = (_counted(tx, query.where(_of(task, some))) for some in pages(ids))
-    return {key: count for some in found for key, count in some.items()}
+    return {row[0]: row[1] for row in among(tx, query.where(attempts.c.task == task), attempts.c.item_id, ids)}
 
 
 def service_failures(
@@ -212,10 +211,7 @@ def applied_answers(
     """Yield (item id, extractor, answer as JSON, when) of all answers applied to these items, or any, oldest first."""
     told = (answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
     query = select(*told).where(_stands(task)).order_by(answers.c.id)
-    if ids is None:
-        yield from map(tuple, streamed(tx, query, page=PAGE))
-    for some in pages(ids or ()):
-        yield from map(tuple, tx.execute(query.where(answers.c.item_id.in_(some))))
+    yield from map(tuple, streamed(tx, query, page=PAGE) if ids is None else among(tx, query, answers.c.item_id, ids))
 
 
 def last_applied(
@@ -247,17 +243,9 @@ class GivenAnswer(NamedTuple):
     response_id: str
 
 
-def said_by_people(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
-    """Return which of some items have an answer of a person's that stands."""
-    said = select(answers.c.item_id).where(answers.c.task == task, answers.c.applied, answers.c.extractor == PERSON)
-    return {one for some in pages(ids) for one in tx.execute(said.where(answers.c.item_id.in_(some))).scalars()}
-
-
 def set_aside(tx: Connection, task: str, ids: Sequence[str]) -> None:
     """Let the answers of some items count no more, so that they can be asked again; what they cost stays."""
-    for some in pages(ids):
-        mine = (answers.c.task == task) & answers.c.item_id.in_(some)
-        tx.execute(update(answers).where(mine).values(applied=False))
+    change_among(tx, update(answers).where(answers.c.task == task).values(applied=False), answers.c.item_id, ids)
 
 
 def given_answers(
@@ -267,8 +255,7 @@ def given_answers(
     columns = (answers.c.item_id, answers.c.input_hash, *(answers.c[name] for name in GivenAnswer._fields))
     mine = and_(answers.c.task == task, answers.c.extractor == extractor, answers.c.answer != FORGOTTEN)
     query = select(*columns).where(mine, answers.c.fingerprint.is_not_distinct_from(fingerprint)).order_by(answers.c.id)
-    found = (tx.execute(query.where(answers.c.item_id.in_(some))) for some in pages(ids))
-    return {(row[0], row[1]): GivenAnswer(*row[2:]) for rows in found for row in rows}
+    return {(row[0], row[1]): GivenAnswer(*row[2:]) for row in among(tx, query, answers.c.item_id, ids)}
 
 
 def newest_answers(
@@ -319,7 +306,7 @@ def spoken_for(task: str, key: ColumnElement[str]) -> ColumnElement[bool]:
 def spoken_for_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
     """Return of which of these items what a person said stands."""
     query = select(answers.c.item_id).where(_stands(task), answers.c.extractor == PERSON)
-    return {one for some in pages(ids) for one in tx.execute(query.where(answers.c.item_id.in_(some))).scalars()}
+    return {row[0] for row in among(tx, query, answers.c.item_id, ids)}
 
 
 def answers_by(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
@@ -373,11 +360,8 @@ def items_of_versions(tx: Connection, task: str, versions_: Sequence[str]) -> It
 
 def newest_of_version(tx: Connection, task: str, version: str, ids: Sequence[str]) -> dict[str, str]:
     """Return the newest answer of a version to each of these items, JSON, whether it was applied or not."""
-    query = (
-        select(answers.c.item_id, answers.c.answer).where(_of_version(answers, task, version)).order_by(answers.c.id)
-    )
-    found = (tx.execute(query.where(answers.c.item_id.in_(some))) for some in pages(ids))
-    return {row[0]: row[1] for rows in found for row in rows}
+    query = select(answers.c.item_id, answers.c.answer).where(_of_version(answers, task, version))
+    return {row[0]: row[1] for row in among(tx, query.order_by(answers.c.id), answers.c.item_id, ids)}
 
 
 def _of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:

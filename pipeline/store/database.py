@@ -53,6 +53,17 @@ def pages(values: Sequence[T], size: int = PAGE) -> Iterator[Sequence[T]]:
         yield values[start : start + size]
 
 
+def among(tx: Connection, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]) -> Iterator[Any]:
+    """Yield the rows of a SELECT in which a column has one of some values, however many those are."""
+    for some in pages(values):
+        yield from tx.execute(query.where(column.in_(some)))
+
+
+def change_among(tx: Connection, change: Update | Delete, column: ColumnElement[Any], values: Sequence[Any]) -> int:
+    """Run an UPDATE or DELETE where a column has one of some values; return how many rows it met."""
+    return sum(tx.execute(change.where(column.in_(some))).rowcount for some in pages(values))
+
+
 def next_value(tx: Connection, column: Column[int]) -> int:
     """Return one more than the highest number in a column, 1 where there is none; the caller keeps others away."""
     return (tx.execute(select(func.max(column))).scalar() or 0) + 1
@@ -134,9 +145,10 @@ class Store:
 
         It is refused as input where the database refuses it, or gave no row for `timeout_s` seconds.
         """
-        with self._translated(BUSY_S if self._is_ours else select_only.BUSY_S):
+        busy_s = BUSY_S if self._is_ours else select_only.BUSY_S
+        with self._translated(busy_s):
             if self.path is not None:
-                asked = select_only.of_file(self.path, query, timeout_s=timeout_s, is_ours=self._is_ours)
+                asked = select_only.of_file(self.path, query, timeout_s=timeout_s, busy_s=min(busy_s, timeout_s))
             else:
                 asked = select_only.of_server(self._open(), query, timeout_s=timeout_s)
             with asked as found:

@@ -78,13 +78,6 @@ _FOR_GOOD = re.compile(
     r"|could not parse network address"
 )
 _OURS = ("ProgrammingError", "DataError", "NotSupportedError")  # mistakes in a statement, which cannot be sent
-_DRIVERS_OWN = (
-    "autocommit",
-    "context",
-    "cursor_factory",
-    "prepare_threshold",
-    "row_factory",
-)  # arguments that no URL may set
 
 
 class PostgresqlServer:
@@ -284,9 +277,6 @@ def _check_address(url: URL) -> None:
             "the URL of a PostgreSQL database has an @ in the name of the host or the database",
             hint="in a password @ / : ? % are written %40 %2F %3A %3F %25",
         )
-    for name in _DRIVERS_OWN:
-        if name in url.query:
-            raise ConfigurationError(f"{name} cannot be set in FINDABLE_DATABASE_URL", hint="leave it out")
     try:
         url.set(drivername=DRIVER).get_dialect()().create_connect_args(url)
     except (ArgumentError, ValueError) as error:

@@ -6,7 +6,6 @@ another connection.
 
 import contextlib
 import operator
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,6 @@ BUSY_S = 10.0  # how long a file of another program is waited for while that wri
 _STEPS = 10_000  # of SQLite's machine between two looks at the clock, a millisecond or so
 _NOT_ITS_FAULT = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}  # SQLite's names
 _OTHERS = ("08", "57P", "53", "XX")  # SQLSTATEs that say something of the server
-_HEADER = 19  # bytes of a file of SQLite, the last of which says how it is written
 _BROKEN_OFF = "57014"
 # of PostgreSQL's types, by their numbers; what another type is, its values say
 _KINDS = {16: "boolean", 20: "integer", 21: "integer", 23: "integer", 700: "real", 701: "real", 25: "text",
@@ -73,19 +71,12 @@ def _rows(cursor: Any, size: int, limits: Callable[[], AbstractContextManager[No
 
 
 @contextlib.contextmanager
-def of_file(path: Path, query: str, *, timeout_s: float, is_ours: bool = True) -> Iterator[SelectedRows]:
-    """Run a query on an SQLite file; where something is wrong with the file and not the query, `sqlite3.Error`.
-
-    Beside one that is not ours no file is made, where its program has none open there.
-    """
-    busy_s, still = (timeout_s, None) if is_ours else (BUSY_S, _rests(path))
-    address, clock = f"file:{quote(str(path.absolute()))}?{'immutable=1' if still else 'mode=ro'}", _Clock(timeout_s)
-    with (
-        _unchanged(path, still),
-        contextlib.closing(
-            sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_s, check_same_thread=False)
-        ) as connection,
-    ):
+def of_file(path: Path, query: str, *, timeout_s: float, busy_s: float) -> Iterator[SelectedRows]:
+    """Run a query on an SQLite file; where something is wrong with the file and not the query, `sqlite3.Error`."""
+    address, clock = f"file:{quote(str(path.absolute()))}?mode=ro", _Clock(timeout_s)
+    with contextlib.closing(
+        sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_s, check_same_thread=False)
+    ) as connection:
         # what is no UTF-8 is found where it is kept
         connection.text_factory = operator.methodcaller("decode", "utf-8", "surrogateescape")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
@@ -96,29 +87,6 @@ def of_file(path: Path, query: str, *, timeout_s: float, is_ours: bool = True) -
             cursor = connection.execute(query)
         names = [one[0] for one in cursor.description or ()]
         yield SelectedRows(names, [None] * len(names), _rows(cursor, 1, partial(_file_refusals, clock)))
-
-
-def _rests(path: Path) -> tuple[int, int] | None:
-    """Return what shows a change of a file that is in write-ahead mode, and in no other program's hands; else None.
-
-    SQLite makes two files beside such a one to read it, unless it is told that the file does not change.
-    """
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        is_ahead = file.read(_HEADER)[-1:] == b"\2"
-        if is_ahead and not any(os.path.lexists(f"{path}{end}") for end in ("-wal", "-shm")):
-            return path.stat().st_mtime_ns, path.stat().st_size
-    return None
-
-
-@contextlib.contextmanager
-def _unchanged(path: Path, still: tuple[int, int] | None) -> Iterator[None]:
-    """Refuse what was read of a file that was to change no more, and did."""
-    try:
-        yield
-    finally:
-        if still is not None and _rests(path) != still:
-            said = f"{path} was used by another program while it was read; nothing was written"
-            raise InputError(said, hint="try again")
 
 
 @contextlib.contextmanager

@@ -213,7 +213,7 @@ def budgets_of(ws: OpenWorkspace) -> list[dict[str, Any]]:
     with ws.store.read() as tx:
         found = budget.budgets(ws, budget.running_budget(tx, ws.task)).left(tx)
     return [
-        {"name": one.name, "usd": one.usd, "since": one.since.isoformat(), "left": round(left, 6)}
+        {"name": one.name, "usd": one.usd, "since": one.since.isoformat(), "left": round(max(0.0, left), 6)}
         for one, left in found
     ]
 
