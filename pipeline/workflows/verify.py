@@ -7,14 +7,13 @@ the next run goes on. How late a new batch was listed is kept in the workspace i
 import contextlib
 import shutil
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
-from pipeline.core.declaration import Declaration
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import Way
 from pipeline.core.text import usd
 from pipeline.engine.access import Access
-from pipeline.engine.task_file import hand_over
+from pipeline.engine.task_file import declaration_in, hand_over, place_in_python
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index import build
 from pipeline.store import batches, money, workspace
@@ -30,6 +29,15 @@ ROWS = (
     "The manual is for another machine; two screws were missing.",
     "Warm, light, and it dries overnight. I bought a second one.",
 )
+TASK = """from typing import Literal
+from pydantic import BaseModel
+from findable import Task
+
+class Verdict(BaseModel):
+    verdict: Literal["praise", "blame"]
+
+task = Task(name="verify_gemini", answer=Verdict, items=[], prompt="Praise or blame?\\n\\n{text}", index="{text}")
+"""
 
 
 def run(ws: OpenWorkspace) -> dict[str, Any]:
@@ -39,12 +47,8 @@ def run(ws: OpenWorkspace) -> dict[str, Any]:
         InputError: it was not confirmed; nothing was sent.
         RemoteError: the key is refused, the API cannot be reached, or it does what findable cannot work with.
     """
-    from pydantic import create_model
-
-    verdict: Any = Literal["praise", "blame"]
-    answer = create_model("Verdict", verdict=(verdict, ...))
-    asked = Declaration(name=NAME, answer=answer, items="rows", prompt="Praise or blame?\n\n{text}", index="{text}")
-    place = hand_over(asked, [{"id": number, "text": text} for number, text in enumerate(ROWS, start=1)])
+    rows = [{"id": number, "text": text} for number, text in enumerate(ROWS, start=1)]
+    place = hand_over(declaration_in(TASK.encode(), NAME, place_in_python(NAME)), rows)
     data = ws.data / NAME
     settings = replace(ws.settings, data=data, database_url=None, task=str(place), version=None, gates=None)
     with ws.lock(NAME):
