@@ -23,7 +23,6 @@ from pipeline.workflows.try_out import SIZE, TriedItem, TryReport, TryWanted
 INDENT = "    "
 LONGEST = 2_000  # characters of a text that are shown; --json has all
 END = 300  # of these, of its end
-QUOTED = 60  # characters of a quotation in a table
 ANSWER = 100  # of an answer
 
 
