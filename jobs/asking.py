@@ -2,7 +2,7 @@
 
 import contextlib
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import click
 
@@ -18,6 +18,7 @@ from jobs.options import (
     Report,
     Seed,
     SkipPilot,
+    Strict,
     Taken,
     Wait,
 )
@@ -120,12 +121,12 @@ def _polled(report: poll.PollReport, words: Words) -> str:
     return f"{'; '.join(parts)}. Next: {words.step(following) if following else words.again}"
 
 
-def batch_ingest(ws: OpenWorkspace) -> Report:
+def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
     """Judge every line of the downloaded results and write the answers, with scores.
 
     Every request is counted as answered, refused, invalid or missing; failed ones are asked once more in the next
-    batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; if one of
-    its gates fails the exit code is 6, and the answers are stored anyway.
+    batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; if a gate
+    fails it is a warning, with --strict exit code 6, and the answers are stored anyway.
     """
     documents: list[dict[str, object]] = []
     words, as_json = ws.task.words, wants_json()
@@ -139,13 +140,13 @@ def batch_ingest(ws: OpenWorkspace) -> Report:
         going = Rounds(ws, ingested=show)
         going.ingest()
         report = going.end()
-        for quality in (one for one in report.reports.values() if one.is_judged):
+        for quality in (one for one in report.reports.values() if any(gate.passed is not None for gate in one.gates)):
             ws.display.say(f"quality: {quality.line} ({quality.path})")
         failing.pop_all()
     is_any_failed = any(one.batch.refused or one.batch.invalid or one.batch.missing for one in report.ingested)
     after = f"Next: {words.after}{f', and {words.again} for what failed' if is_any_failed else ''}"
     said = after if report.ingested else "nothing to ingest: no batch is downloaded"
-    return Report(documents, said, lambda: _finish(report, words))
+    return Report(documents, said, lambda: _finish(report, words, strict=strict))
 
 
 def _show_account(account: IngestSummary, words: Words) -> None:
@@ -194,8 +195,8 @@ def _account_document(account: IngestSummary) -> dict[str, object]:
     }
 
 
-def _finish(report: rounds.Report, words: Words) -> None:
-    """Print which batches failed or need a person, and raise what ended it, or that a gate failed."""
+def _finish(report: rounds.Report, words: Words, *, strict: bool = False) -> None:
+    """Print which batches failed or need a person and which gates failed, and raise what ended it."""
     if report.live is not None and report.live.interrupted:
         raise KeyboardInterrupt
     if report.live is not None and report.live.stopped is not None:
@@ -213,7 +214,7 @@ def _finish(report: rounds.Report, words: Words) -> None:
         for said in failed:
             Terminal().warn(f"{said}; its {words.many} were released")
     raise_all([*report.polled.errors(words), *down])
-    report.check()
+    report.check(Terminal(), strict=strict)
 
 
 def batch_cancel(ws: OpenWorkspace, *, batch: Annotated[int, Taken("", COUNT)]) -> Report:
@@ -288,6 +289,7 @@ def tag(
     pilot: Pilot = None,
     skip_pilot: SkipPilot = False,
     wait: Wait = None,
+    strict: Strict = False,
     dry: Dry = False,
     no_resume: NoResume = False,
     backfill: Annotated[bool, Taken()] = False,
@@ -299,8 +301,8 @@ def tag(
 
     With TASK=passages, or your own task, its items. Nothing more is started if the budget would be exceeded. A killed
     run resumes, and until no item is left its budget holds for `run` and for `tag` without one, too. Above
-    FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal. If a quality gate fails, with
-    a pilot or without, the exit code is 6, and the answers are stored.
+    FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal. If a quality gate of a pilot
+    fails, the exit code is 6; later a failed gate is a warning, with --strict exit code 6. The answers are stored.
     """
     words = ws.task.words
     if dry:
@@ -308,13 +310,12 @@ def tag(
         return Report(estimated.document(), lambda: _show_estimated(estimated, words))
     if no_resume:
         tagging.choose_new_version(ws)
-    how: dict[str, Any] = {"pilot": pilot, "skip_pilot": skip_pilot, "wait": wait, "backfill": backfill}
-    wanted = tagging.TagOptions(mode=mode, limit=limit, budget=budget, deadline_s=deadline, **how)
+    wanted = tagging.TagOptions(mode, limit, budget, deadline, wait, pilot, skip_pilot, backfill)
     report = tagging.run(ws, wanted)
     if backfill and report.quality is not None:
         ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
     shown = _backfilled(report, words) if backfill else partial(_show_tagged, report, words)
-    return Report(report.document(), shown, lambda: _finish(report, words))
+    return Report(report.document(), shown, lambda: _finish(report, words, strict=strict))
 
 
 def _show_tagged(report: rounds.Report, words: Words) -> None:
@@ -416,7 +417,8 @@ def passages_pilot(
     done = tagging.run_pilot(ws, size=n, seed=seed)
     after = Step("passages-backfill", version=None if ws.task.label == plain else ws.task.label)
     is_passed = done.quality is not None and done.quality.passed
-    return Report(done.document(), _pilot_line(done) + (f". Next: {after}" if is_passed else ""), done.check)
+    said = _pilot_line(done) + (f". Next: {after}" if is_passed else "")
+    return Report(done.document(), said, lambda: done.check(Terminal(), strict=True))
 
 
 def _pilot_line(done: rounds.Report) -> str:

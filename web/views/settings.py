@@ -6,8 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.settings import settings_rows
-from pipeline.index import build
-from pipeline.index.builds import Builds
+from pipeline.index.builds import Builds, recorded_builds
 from pipeline.ops import status
 from pipeline.ops.status import StatusCounts
 from pipeline.store.database import Store
@@ -64,7 +63,7 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
 
 
 def _builds(store: Store, builds: Builds) -> list[dict[str, Any]]:
-    known, others = build.recorded_builds(store), set(builds.others())
+    known, others = recorded_builds(store), set(builds.others())
     return [
         {
             "number": number,
