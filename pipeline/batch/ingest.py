@@ -179,8 +179,7 @@ class _BatchIngest:
         sealed = files.verify(path, sha256=batch.result_sha256 or "", what=what)
         with ws.store.read() as tx:
             known = answers.items_of_batch(tx, batch.number)  # where a run that was killed had got to
-            hashes = [] if ws.settings.ask_each else asks.claimed_hashes(tx, batch.number)
-            equals = self.task.equals(tx, hashes)
+            equals = self.task.equals(tx, asks.claimed_hashes(tx, batch.number))
         display = NoProgress() if self._is_live else ws.display
         bar_of = display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(sealed) as results, bar_of as bar:

@@ -275,8 +275,7 @@ def write_failures(
 ) -> "WriteResult":
     """Write what failed, and park what asks the same as what is parked."""
     kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
-    if not ws.settings.ask_each:
-        park_equals(tx, ws.task, judged, kept, source=source, at=ws.now())
+    park_equals(tx, ws.task, judged, kept, source=source, at=ws.now())
     return kept
 
 

@@ -460,7 +460,10 @@ class Client:
         from google import genai
         from google.genai import types
 
-        if not re.fullmatch(r"https?://[^/\s]\S*", self._address.reveal()):
+        address, url = self._address.reveal(), httpx2.URL()
+        with contextlib.suppress(httpx2.InvalidURL):
+            url = httpx2.URL(address)
+        if url.scheme not in {"http", "https"} or not url.host or re.search(r"\s", address):
             raise ConfigurationError(
                 f"{self._address} is no address of a server",
                 hint="GOOGLE_GEMINI_BASE_URL must begin with http:// or https://",
@@ -487,7 +490,7 @@ class Client:
         # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
         warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
         options = types.HttpOptions(
-            base_url=self._address.reveal(),
+            base_url=address,
             api_version=API_VERSION,
             retry_options=types.HttpRetryOptions(attempts=1),
             httpx_async_client=self._http,
