@@ -18,6 +18,7 @@ from jobs.options import (
     Report,
     Seed,
     SkipPilot,
+    Strict,
     Taken,
     Wait,
 )
@@ -129,12 +130,12 @@ def _raise_all(errors: Sequence[FindableError]) -> None:
         raise errors[0]
 
 
-def batch_ingest(ws: OpenWorkspace) -> Report:
+def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
     """Judge every line of the downloaded results and write the answers, with scores.
 
     Every request is counted as answered, refused, invalid or missing; failed ones are asked once more in the next
-    batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; if one of
-    its gates fails the exit code is 6, and the answers are stored anyway.
+    batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; if a gate
+    fails it is a warning, with --strict exit code 6, and the answers are stored anyway.
     """
     documents: list[dict[str, object]] = []
     words, as_json = ws.task.words, wants_json()
@@ -148,13 +149,13 @@ def batch_ingest(ws: OpenWorkspace) -> Report:
         going = Rounds(ws, ingested=show)
         going.ingest()
         report = going.end()
-        for quality in (one for one in report.reports.values() if one.is_judged):
+        for quality in (one for one in report.reports.values() if any(gate.passed is not None for gate in one.gates)):
             ws.display.say(f"quality: {quality.line} ({quality.path})")
         failing.pop_all()
     is_any_failed = any(one.batch.refused or one.batch.invalid or one.batch.missing for one in report.ingested)
     after = f"Next: {words.after}{f', and {words.again} for what failed' if is_any_failed else ''}"
     said = after if report.ingested else "nothing to ingest: no batch is downloaded"
-    return Report(documents, said, lambda: _finish(report, words))
+    return Report(documents, said, lambda: _finish(report, words, strict=strict))
 
 
 def _show_account(account: IngestSummary, words: Words) -> None:
@@ -203,8 +204,8 @@ def _account_document(account: IngestSummary) -> dict[str, object]:
     }
 
 
-def _finish(report: rounds.Report, words: Words) -> None:
-    """Print which batches failed or need a person, and raise what ended it, or that a gate failed."""
+def _finish(report: rounds.Report, words: Words, *, strict: bool = False) -> None:
+    """Print which batches failed or need a person and which gates failed, and raise what ended it."""
     if report.live is not None and report.live.interrupted:
         raise KeyboardInterrupt
     if report.live is not None and report.live.stopped is not None:
@@ -222,7 +223,7 @@ def _finish(report: rounds.Report, words: Words) -> None:
         for said in failed:
             Terminal().warn(f"{said}; its {words.many} were released")
     _raise_all([*report.polled.errors(words), *down])
-    report.check()
+    report.check(Terminal(), strict=strict)
 
 
 def batch_cancel(ws: OpenWorkspace, *, batch: Annotated[int, Taken("", COUNT)]) -> Report:
@@ -300,6 +301,7 @@ def tag(
     pilot: Pilot = None,
     skip_pilot: SkipPilot = False,
     wait: Wait = None,
+    strict: Strict = False,
     dry: Dry = False,
 ) -> Report:
     """Estimate the cost of tagging, then tag all untagged people by batch, flex or live: the cheapest that is in time.
@@ -309,26 +311,16 @@ def tag(
 
     With TASK=passages, or your own task, its items. Nothing more is started if the budget would be exceeded. A killed
     run resumes, and until no item is left its budget holds for `run` and for `tag` without one, too. Above
-    FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal. If a quality gate fails, with
-    a pilot or without, the exit code is 6, and the answers are stored.
+    FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal. If a quality gate of a pilot
+    fails, the exit code is 6; later a failed gate is a warning, with --strict exit code 6. The answers are stored.
     """
     words = ws.task.words
     if dry:
         estimated = estimates.run(ws, limit=limit, deadline_s=deadline)
         return Report(estimated.document(), lambda: _show_estimated(estimated, words))
-    wanted = tagging.TagOptions(
-        mode=mode,
-        limit=limit,
-        budget=budget,
-        deadline_s=deadline,
-        if_shed=if_shed,
-        pilot=pilot,
-        skip_pilot=skip_pilot,
-        wait=wait,
-    )
-
+    wanted = tagging.TagOptions(mode, limit, budget, deadline, if_shed, wait, pilot, skip_pilot)
     report = tagging.run(ws, wanted)
-    return Report(report.document(), lambda: _show_tagged(report, words), lambda: _finish(report, words))
+    return Report(report.document(), lambda: _show_tagged(report, words), lambda: _finish(report, words, strict=strict))
 
 
 def _show_tagged(report: rounds.Report, words: Words) -> None:
@@ -365,8 +357,8 @@ def tag_live(ws: OpenWorkspace, *, limit: Limit = None, skip_pilot: SkipPilot = 
     """Tag all untagged people with a bio now, at full price; with TASK=passages, or your own task, its items.
 
     Keeps to the limits of the model and tier (FINDABLE_RPM, FINDABLE_TPM, FINDABLE_RPD). Safe to repeat and to
-    interrupt: no answered item is asked again. Ctrl-C lets running calls finish; a second one does not. If a quality
-    gate fails the exit code is 6, and the answers are stored.
+    interrupt: no answered item is asked again. Ctrl-C lets running calls finish; a second one does not. A quality
+    gate that fails is a warning.
     """
     rounds.begin(ws)
     tagging.clear(ws, skip=skip_pilot)
@@ -442,17 +434,15 @@ def passages_pilot(
     plain, words = ws.task.label if "version" not in ws.settings.sources else None, ws.task.words
     if no_resume:
         tagging.choose_new_version(ws)
-
     done = tagging.run_pilot(ws, size=n, seed=seed)
     after = Step("passages-backfill", version=None if ws.task.label == plain else ws.task.label)
-    is_passed = done.quality is not None and done.quality.passed
 
     def show() -> None:
         for account in done.ingested:
             _show_account(account, words)
-        print_line(_pilot_line(done) + (f". Next: {after}" if is_passed else ""))
+        print_line(_pilot_line(done) + (f". Next: {after}" if done.quality and done.quality.passed else ""))
 
-    return Report(done.document(), show, done.check)
+    return Report(done.document(), show, lambda: done.check(Terminal(), strict=True))
 
 
 def _pilot_line(done: rounds.Report) -> str:
@@ -470,11 +460,9 @@ def passages_backfill(
     --wait, or with `findable run` from cron, to the end. --no-resume keeps all answers and asks about all passages
     under a new version. If a report fails a gate by far, nothing more is sent (exit code 6).
     """
-    as_json = wants_json()
+    words, as_json = ws.task.words, wants_json()
     if no_resume:
         tagging.choose_new_version(ws)
-    words = ws.task.words
-
     report = tagging.run(
         ws,
         tagging.TagOptions(wait=wait, skip_pilot=skip_pilot, backfill=True),

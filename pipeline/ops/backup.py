@@ -36,7 +36,7 @@ from pipeline.engine.access import Access
 from pipeline.engine.folder import is_free
 from pipeline.engine.task_words import SOURCES
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
-from pipeline.index.embed import vector_cache
+from pipeline.index.vectors import VectorCache, vector_cache, vector_store
 from pipeline.quality import report
 from pipeline.store import asks, batches, erase, schema, workspace
 from pipeline.store.copy import copy_tables, names_beside
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 FORMAT = 4
 MANIFEST = "manifest.json"
-DATABASE = "findable.db"
+DATABASE, VECTORS = "findable.db", "index/vectors.sqlite"
 ENGINE, ENGINE_FILES = "local-engine.sqlite", "local-engine-files"
 
 
@@ -140,11 +140,10 @@ def _copy_file(source: Path, target: Path) -> str:
 def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
     """Copy everything, and return the hash of each file by its path."""
     found = dict[str, str]()
-    with vector_cache(ws).reading() as vectors:
-        if vectors is not None:
-            kept = vector_cache(ws).path.relative_to(ws.data).as_posix()
-            (staging / kept).parent.mkdir()
-            found[kept] = _copy_database(vectors, staging / kept)
+    with vector_cache(ws).reading() as kept:
+        if kept is not None:
+            (staging / VECTORS).parent.mkdir()
+            found[VECTORS] = _copy_database(kept.connection.driver_connection, staging / VECTORS)
     with ws.store.held() as source:
         found[DATABASE] = _copy_database(source.connection.driver_connection, staging / DATABASE)
     with closing(Store(f"sqlite:///{staging / DATABASE}")) as copy, copy.read_unchanged() as tx:
@@ -332,5 +331,9 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
             everything += own
             above |= {table.name: asks.highest_id(tx, one.name) for table in own}
         report.rows = copy_tables(tx, there, everything, above=above)
+        with VectorCache(vector_store(ws.store, staging), model="", dim=0).reading() as kept:
+            if kept is not None:
+                VectorCache.table.create(there)
+                report.rows |= copy_tables(kept, there, [VectorCache.table], above={})
         report.left_behind = names_beside(tx, everything)
     report.database = server.address

@@ -32,8 +32,8 @@ from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
-from pipeline.index import build, embed
-from pipeline.index.builds import Builds, left_folders
+from pipeline.index.builds import LOCK, Builds, left_folders, recorded_builds
+from pipeline.index.vectors import vector_cache
 from pipeline.ops import clean
 from pipeline.store import answers, asks, batches, erase, schema, workspace
 from pipeline.store.batches import Batch, name_prefix
@@ -309,9 +309,12 @@ def _index(look: _Look) -> Found:
             continue
         if current is None:
             continue
-        if damage := [*builds.damage(current.number), *filter(None, [builds.unsound_rows(current.number)])]:
+        if damage := builds.damage(current.number):
             yield finding(f"the build in service is damaged: {'; '.join(damage)}")
             continue
+        if number := builds.decided(recorded_builds(look.store)):
+            said = f"build {number} is in service by the database, and index/current leads to {current.number}"
+            yield notice(said, "other programs read another index than search", rebuild, check="links")
         for name in builds.stray_links():
             why = "other programs read another index than search"
             yield CheckFinding(f"{name} does not lead to the index in service", why, rebuild, check="links")
@@ -330,14 +333,11 @@ def _recorded(look: _Look, current: "Manifest", rebuild: Step) -> Found:
         said = f"the build was read at database position {current.position}, and the database is at {position}"
         ways = f"put the newer database back, or {rebuild} {Option(worse_ok=True)}"
         yield CheckFinding(said, "the database is an older copy than the index", ways)
-    if not build.is_build_recorded(current, build.recorded_builds(look.store)):
-        said = f"build {current.number} is in service and not recorded in the database as it is"
-        yield notice(said, "the journal of builds does not tell what is in service", rebuild)
 
 
 def _vectors(look: _Look) -> Found:
     """Are the cached vectors of the model in use sound, whatever they are of?"""
-    cache = embed.vector_cache(look.ws)
+    cache = vector_cache(look.ws)
     if damaged := cache.damaged():
         said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
         yield notice(said, "they count as absent and are asked for again", f"{Step('index')}, which embeds them again")
@@ -430,7 +430,7 @@ def _litter(look: _Look) -> Found:
     folders = [one.folder for one in look.ws.collections]
     left = [*clean.litter(look.store, look.data, look.unknown), *left_folders(look.data, folders)]
     names = [path.name for path in left]
-    if look.ws.locks.is_free(build.LOCK):  # else what is staged now is the build that is being made
+    if look.ws.locks.is_free(LOCK):  # else what is staged now is the build that is being made
         names += [name for one in folders for name in Builds(look.data, one).stale()]
     for name in names:
         yield notice(f"{name} belongs to nothing: a run died over it", "it takes room", Step("clean"))

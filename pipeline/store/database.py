@@ -8,9 +8,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
+    URL,
     Column,
     ColumnElement,
     Connection,
@@ -88,17 +90,18 @@ def describe_error(error: exc.DBAPIError) -> str:
 class Store:
     """The database behind one workspace. Connections are opened when used and closed by `close`."""
 
-    def __init__(self, url: str, *, is_ours: bool = True) -> None:
+    def __init__(self, url: str | Path, *, is_ours: bool = True) -> None:
         """Take an SQLAlchemy URL, or refuse it; nothing is opened yet. Of one that is not ours rows are selected."""
         try:
-            whole = make_url(url)
+            # a path is of a file of ours that is opened for each transaction, so that nobody has to close it
+            whole = URL.create("sqlite", database=str(url)) if isinstance(url, Path) else make_url(url)
         except (exc.ArgumentError, ValueError) as error:  # the second of a port that is no number
             raise ConfigurationError(
                 "FINDABLE_DATABASE_URL is no database URL",
                 hint="for example sqlite:////path/to/people.db or postgresql+psycopg://user@host/database",
             ) from error
         is_server = whole.get_backend_name() in {"postgresql", "postgres"}
-        self._kind = PostgresqlServer(whole) if is_server else SqliteFile(whole)
+        self._kind = PostgresqlServer(whole) if is_server else SqliteFile(whole, is_kept=isinstance(url, str))
         # the URL as it may be written down: with no password, neither before the host nor among the options
         self.address = whole._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
         self.path = self._kind.path  # the file that is the database; None where a server keeps it

@@ -200,18 +200,19 @@ class Workspace:
         budget: float | None = None,
         limit: int | None = None,
         items: Any = None,
+        strict: bool = False,
         **settings: object,
     ) -> TagReport:
         """Ask about every open item, as `findable tag`; with `wait`, until all answers of batches are in.
 
         `budget` is the most USD that it may spend, and agrees to estimates above CONFIRM_ABOVE; `items` are rows in the
-        place of those that a `Task` names.
+        place of those that a `Task` names. A quality gate that fails is a warning, where it is not `strict`.
 
         Raises:
             InputError: there are no items, or the estimate is high and there is no budget.
             ConfigurationError: the declaration changed under the same version, or a key is missing.
             RemoteError: Gemini cannot be reached; what was done is kept.
-            GateError: a quality gate failed; the answers are stored.
+            GateError: a quality gate failed that is an error; the answers are stored.
         """
         options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
 
@@ -225,7 +226,7 @@ class Workspace:
             stopped = [live.stopped] if live is not None and live.stopped is not None else []
             for error in (*stopped, *report.errors(ws.task.words)):
                 raise error
-            report.check()
+            report.check(ws.display, strict=strict)
             return report
 
         return self._run(work, task, items, settings, access=Access.WRITE, alone=True)

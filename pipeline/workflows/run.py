@@ -136,14 +136,14 @@ class _Due(RunReport):
                 return bool(staleness.count_stale(ws.collection, tx, current, ws.display, exact=True))
 
     def tell(self) -> None:
-        """Note what the rounds came to, as far as there is something; a failed gate ends the run with its exit code."""
+        """Note what the rounds came to, as far as there is something, and warn of failed gates."""
         done = self.going.report
         found = vars(done.polled) | done.document()
         self.facts |= {name: found[name] for name in FACTS if found[name]}
         if done.reports:
             self.facts["reports"] = [{"report": str(one.path), "passed": one.passed} for one in done.reports.values()]
         self.did += [f"{done.parked:,} parked"] if done.parked else []
-        self.each(*(one.check for one in done.reports.values()))
+        self.each(lambda: done.check(self.ws.display))
 
 
 def _batches(count: int) -> str:

@@ -148,8 +148,7 @@ def _ended(ws: OpenWorkspace, going: Rounds) -> Report:
     """End the rounds; a backfill that is over is reported on also where the process that ingested died before it."""
     with ws.store.read() as tx:
         found = runs.unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
-    is_mine = found is not None and found.extractor == ws.extractor
-    return going.end(owes_report=is_mine)
+    return going.end(owes_report=found is not None and found.extractor == ws.extractor)
 
 
 def _choose_mode(estimated: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
@@ -266,23 +265,15 @@ def clear(
         is_any = is_any or pilot.is_pilot_begun(tx, ws.extractor)
         if size is None or not (is_any and pilot.why_not(tx, ws.extractor, compulsory=True)):
             return None
-    report = run_pilot(ws, size=min(size, limit or size), seed=None, agreed=agreed, fewest=pilot.FEWEST)
-    report.check()
+    report = run_pilot(ws, size=min(size, limit or size), seed=None, agreed=agreed)
+    report.check(ws.display, strict=True)
     return report
 
 
-def run_pilot(
-    ws: OpenWorkspace,
-    *,
-    size: int | None,
-    seed: int | None,
-    agreed: bool = False,
-    fewest: int | None = None,
-) -> Report:
+def run_pilot(ws: OpenWorkspace, *, size: int | None, seed: int | None, agreed: bool = False) -> Report:
     """Ask about `size` items drawn by `seed`, wait for them, and judge the answers of this extractor.
 
-    Gates are judged from `fewest` items on, if that is fewer than they want; see `judge_figures`. An unfinished pilot
-    goes on, unless another size or seed is given.
+    An unfinished pilot goes on, unless another size or seed is given.
 
     Raises:
         InputError: there is nothing to ask about, or the plan was not confirmed.
@@ -302,7 +293,7 @@ def run_pilot(
     report = _ask_drawn(ws, ids, agreed=agreed)
     report.drawn, report.asked = begun, len(ids)
     notes = [f"Pilot {begun.number}: {len(ids)} {ws.task.words.many}, seed {begun.seed}."]
-    quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes, fewest=fewest)
+    quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes)
     if quality is None:
         raise _unanswered(ws, ids)
     report.reports[ws.extractor] = quality

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from pipeline.core.listed import ItemCounts, ItemFilter
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import TASK as IMAGES
-from pipeline.images.library import broken_page, thumbnail_of
+from pipeline.images.task import broken_page, thumbnail_of
 from pipeline.ops import items
 from pipeline.ops.items import ItemList
 from pipeline.passages.show import QuotedPassage, quoted_passage

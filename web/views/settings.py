@@ -6,8 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from pipeline.core.settings import settings_rows
-from pipeline.index import build
-from pipeline.index.builds import Builds
+from pipeline.index.builds import Builds, recorded_builds
 from pipeline.ops import status
 from pipeline.ops.status import StatusCounts
 from pipeline.store.database import Store
@@ -43,8 +42,7 @@ def begin_verify(request: Request, task: str) -> JSONResponse:
     def work(_display: Work) -> dict[str, Any]:
         with builds.open() as index:
             number = index.manifest.number
-        wrong = [*builds.damage(number), builds.unsound_rows(number)]
-        return {"build": number, "wrong": [one for one in wrong if one]}
+        return {"build": number, "wrong": builds.damage(number)}
 
     return accepted(desk.running.begin(f"verify {task}", work))
 
@@ -95,7 +93,7 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
 
 
 def _builds(store: Store, builds: Builds) -> list[dict[str, Any]]:
-    known, others = build.recorded_builds(store), set(builds.others())
+    known, others = recorded_builds(store), set(builds.others())
     return [
         {
             "number": number,

@@ -3,17 +3,15 @@
 import json
 import shutil
 import sqlite3
-import struct
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.core import files
 from pipeline.experts import table
+from pipeline.index.vectors import vector_cache
 from pipeline.store import erase
 from tests.lab import ON_POSTGRESQL, Api, Workspace
 
@@ -167,22 +165,19 @@ def lost_build(bench: Bench) -> None:
     shutil.rmtree(bench.data / "index" / "builds" / "2")
 
 
-def spoil_vectors(bench: Bench) -> None:
-    """Put what is no number into the build in service, in a way that its manifest agrees with."""
-    build = bench.data / "index" / "builds" / "2"
-    path = build / "faiss.index"
-    content = bytearray(path.read_bytes())
-    content[-4:] = struct.pack("<f", float("nan"))
-    path.write_bytes(content)
-    document = json.loads((build / "manifest.json").read_bytes())
-    document["hashes"]["faiss.index"] = files.sha256_of(path)
-    (build / "manifest.json").write_text(json.dumps(document))
+def lead_back(bench: Bench) -> None:
+    """Let the link lead to the build before, as where a run died right before it would have replaced it."""
+    link = bench.data / "index" / "current"
+    link.unlink()
+    link.symlink_to("builds/1")
 
 
 def spoil_cache(bench: Bench) -> None:
     """Change a number of a cached vector."""
-    with closing(sqlite3.connect(bench.data / "index" / "vectors.sqlite")) as file, file:
-        file.execute("UPDATE vectors SET vector = zeroblob(length(vector)) WHERE n = 1")
+    with bench.workspace.open() as ws, vector_cache(ws).store.write() as tx:
+        tx.exec_driver_sql(
+            "UPDATE findable_vectors SET crc = crc + 1 WHERE key = (SELECT key FROM findable_vectors LIMIT 1)"
+        )
 
 
 def spoil_index_of_database(bench: Bench) -> None:
@@ -233,7 +228,6 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {  # plant, what
         "batch 2 is submitted, has 2 requests, and 0 of them are claimed or accounted for",
         (),
     ),
-    "vectors": (spoil_vectors, "the build, rows from 0: 1 of 6 vectors are not finite", ()),
     "older database": ("UPDATE findable_workspace SET position = 0", "and the database is at 0", ("index --worse-ok",)),
     "old request file": (forget_file("batches/000001-requests.jsonl"), "its request file is gone", ()),
     "old result file": (forget_file("batches/000001-results.jsonl"), "its result is gone", ()),
@@ -287,7 +281,7 @@ HARMLESS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
     "half result": (write_file("batches/000001-results.jsonl.part"), "belongs to nothing", ("clean",)),
     "staging": (write_file("index/builds/9.staging/faiss.index"), "9.staging belongs to nothing", ("clean",)),
     "half a link": (write_file("index/current.77.link-part"), "current.77.link-part", ("clean",)),
-    "not recorded": ("DELETE FROM findable_builds WHERE number = 2", "not recorded in the database", ("index",)),
+    "stale link": (lead_back, "build 2 is in service by the database, and index/current leads to 1", ("index",)),
     "vector": (spoil_cache, "1 cached vectors of gemini-embedding-2 are damaged", ()),
     "unclear": (half_created, "batch 2 was being created when a run died, and is in the list", ("batch-submit",)),
     "other tags": ("UPDATE experts SET tags = '[\"x\"]' WHERE id = 1", "another program changed", ()),
