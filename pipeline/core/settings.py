@@ -201,7 +201,6 @@ class Settings:
     rpm: int | None = _setting(None, _positive, "live requests a minute, over the tier's", unit="requests/min")
     tpm: int | None = _setting(None, _positive, "live prompt tokens a minute, over the tier's", unit="tokens/min")
     rpd: int | None = _setting(None, _positive, "live requests a day (Pacific), over the tier's", unit="requests/day")
-    ask_each: bool = _flag("ask each item, also those that ask the same as another and could share its answer")
     batch_rows: int = _setting(50_000, _positive, "most requests in one batch", unit="requests")
     batch_bytes: int = _setting(1_000_000_000, _size, "largest request file; the API takes 2 GB")
     batch_tokens: int = _setting(3_000_000, _positive, "most estimated input tokens in one batch", unit="tokens")
