@@ -137,6 +137,7 @@ DURATION = _bounded(parse_duration, "a length of time that a person can wait")
 Limit = Annotated[int | None, Taken("Ask about at most this many.", COUNT)]
 Pilot = Annotated[int | None, Taken("Ask and judge this many first, then the rest.", COUNT)]
 SkipPilot = Annotated[bool, Taken("Go on without a pilot that passed.")]
+Strict = Annotated[bool, Taken("End with exit code 6 if a quality gate fails.")]
 NoResume = Annotated[bool, Taken("Ask about all anew, under VERSION or the next free.")]
 Deadline = Annotated[float | None, Taken("When it must be done: 2h30m, 90 min, 90s.", DURATION)]
 Dry = Annotated[bool, Taken("Only show what would happen.")]

@@ -49,17 +49,12 @@ def deliver(workspace: Workspace, data: bytes) -> None:
     with workspace.open() as ws, ws.store.write() as tx:
         number = batches.batches_in_states(tx)[-1].number
         sealed = files.seal_bytes(folder.result_path(ws.data, number), data)
-        facts = {
-            "result_file": str(sealed.path.relative_to(ws.data)),
-            "result_sha256": sealed.sha256,
-            "result_size": sealed.size,
-            "remote_word": "BATCH_STATE_SUCCEEDED",
-        }
         name, remote_name = f"try-{number}", f"batches/remote-{number}"
         batches.mark_submitting(tx, batches.get_batch(tx, number), display_name=name, at=ws.now())
         batch = batches.get_batch(tx, number)
         batches.mark_submitted(tx, batch, remote_name=remote_name, display_name=name, how="created", at=ws.now())
-        batches.mark_downloaded(tx, batches.get_batch(tx, number), why="succeeded", at=ws.now(), **facts)
+        batch, facts = batches.get_batch(tx, number), {"remote_word": "BATCH_STATE_SUCCEEDED"}
+        batches.mark_downloaded(tx, batch, sealed.path, sealed, why="succeeded", at=ws.now(), **facts)
 
 
 def result(keys: Sequence[str]) -> bytes:

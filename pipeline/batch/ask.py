@@ -15,7 +15,7 @@ import signal
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,17 +95,11 @@ class LiveReport:
 
 @dataclass
 class _Line:
-    """One request on its way: its estimated prompt tokens, when the service failed it first, and how often."""
-
     request: "PlannedRequest"
     batch: OpenBatch
-    failing_since: float = math.inf
+    failing_since: float = math.inf  # for the service's sake
     failures: int = 0
     silent: int = 0  # of these, calls without a reply, each of which may have been paid for
-
-    @property
-    def tokens(self) -> int:
-        return self.request.usage.prompt
 
 
 OnProgress = Callable[[LiveReport], None]
@@ -123,7 +117,7 @@ def ask_rows(
 
     The first Ctrl-C or SIGTERM lets what is under way finish for five seconds; a second one ends it at once.
     """
-    return _Asking(ws, _Source(ws, wanted, way=way), on_progress, stop_at=stop_at).carried_out()
+    return _Asking(ws, wanted, way, on_progress=on_progress, stop_at=stop_at).carried_out()
 
 
 def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadline_s: float = math.inf) -> LiveReport:
@@ -133,8 +127,7 @@ def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadl
     no reply any more.
     """
     deadline = ws.monotonic() + deadline_s
-    source = _Source(ws, Selection(), way=batch.way, alone=batch)
-    return _Asking(ws, source, lambda _: None, patience_s=patience_s, deadline=deadline).carried_out()
+    return _Asking(ws, Selection(), batch.way, alone=batch, patience_s=patience_s, deadline=deadline).carried_out()
 
 
 class Tried(NamedTuple):
@@ -146,50 +139,10 @@ class Tried(NamedTuple):
     is_refused: bool = False  # by a clear no to this one request
 
 
-def ask_trial(
-    ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress = lambda _report: None
-) -> tuple[LiveReport, dict[str, Tried]]:
+def ask_trial(ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress) -> tuple[LiveReport, dict[str, Tried]]:
     """Ask some rows of which nothing is kept but what that costs; return what came of each, by item id."""
-    run = _Asking(ws, _Source(ws, wanted, way=Way.TRIAL), on_progress)
+    run = _Asking(ws, wanted, Way.TRIAL, on_progress=on_progress)
     return run.carried_out(), run.tried
-
-
-class _Source:
-    """Gives batch after batch of what is wanted, each row once; those that failed for their own sake go first again.
-
-    With `alone` it gives that batch and no further one.
-    """
-
-    def __init__(
-        self, ws: OpenWorkspace, wanted: Selection, *, way: Way = Way.LIVE, alone: Prepared | None = None
-    ) -> None:
-        self.way, self.failed, self.ended = way, list[str](), set[str](wanted.without)
-        self.is_alone, self._alone, self._ws = alone is not None, alone, ws
-        chosen = Selection(wanted.limit, self.ended, wanted.among, trial=way is Way.TRIAL)
-        self._preparation = Preparation(ws, chosen, NoProgress(), way=way)
-
-    @property
-    def given(self) -> int:
-        return self._preparation.given
-
-    @property
-    def silent(self) -> int:
-        """Return how many calls without a reply end a row; one that is alone is asked again and again."""
-        return 1 if self.is_alone else SILENT
-
-    def next(self) -> Prepared | StopReason:
-        if self.is_alone:
-            alone, self._alone = self._alone, None
-            return alone or StopReason.DONE
-        main, one = self._preparation, None
-        if self.failed:  # first, so that no row that asks the same is asked in their place
-            again, self.failed = Selection(among=self.failed), []
-            one = Preparation(self._ws, again, NoProgress(), way=self.way, run=main.run).next()
-        if not isinstance(one, Prepared):
-            one = main.next()
-        if isinstance(one, Prepared):
-            main.run = main.run or one.number
-        return one
 
 
 @contextlib.contextmanager
@@ -213,31 +166,40 @@ def _on_signal(do: Callable[[], None]) -> Iterator[None]:
 
 
 class _Asking:
-    """One run of our own calls, in an event loop; what reads or writes the database does so in threads."""
+    """One run of our own calls, in an event loop; what reads or writes the database does so in threads.
+
+    It asks batch after batch of what is wanted, each row once; those that failed for their own sake go first again.
+    With `alone` it asks that batch and no further one.
+    """
 
     def __init__(
         self,
         ws: OpenWorkspace,
-        source: _Source,
-        on_progress: OnProgress,
+        wanted: Selection,
+        way: Way,
         *,
+        alone: Prepared | None = None,
+        on_progress: OnProgress = lambda _: None,
         patience_s: float = math.inf,
         deadline: float = math.inf,
         stop_at: float = math.inf,
     ) -> None:
         self.report, self.tried = LiveReport(), dict[str, Tried]()
-        self._ws, self._source, self._on_progress, self._patience_s = ws, source, on_progress, patience_s
+        self._ws, self._way, self._on_progress, self._patience_s = ws, way, on_progress, patience_s
         self._deadline, self._stop_at = deadline, stop_at
+        self._alone, self._silent = alone, SILENT if alone is None else 1  # one that is alone is asked again and again
+        self._invalid, self._ended = list[str](), set(wanted.without)
+        self._preparation = Preparation(ws, replace(wanted, without=self._ended), NoProgress(), way=way)
         self._open: dict[int, OpenBatch] = {}
         self._ready: deque[_Line] = deque()
         self._later: set[asyncio.Task[None]] = set()  # pauses of lines that failed for the service's sake
         self._calls: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()  # batches that are sealed and ingested
         self._no_more: StopReason | None = None  # why no further batch is prepared
-        self._has_warned = False
+        self._has_warned, self._is_alone = False, alone is not None
         self._stop = asyncio.Event()
         self._broken: Exception | None = None
-        self._service = Service(ws, self._end, source.way, hurries=not math.isinf(patience_s))
+        self._service = Service(ws, self._end, way, hurries=not math.isinf(patience_s))
         self._pace = self._service.pace
         self._refused: list[tuple[_Line, RefusedError]] = []  # before any answer: whose fault is not known yet
 
@@ -292,19 +254,23 @@ class _Asking:
                     continue
                 if not (self._ready or self._later or self._calls or self._ends):
                     if self._no_more is StopReason.BUDGET:
-                        self._end(await asyncio.to_thread(self._without_room))
+                        with self._ws.store.read() as tx:
+                            self._end(budget.budgets(self._ws).without_room(tx))
                     break
                 pause = self._pause()
                 if pause > 0:
                     await self._rest(pause)
                 elif not self._stop.is_set():
-                    self._begin(self._ready.popleft())
+                    line = self._ready.popleft()
+                    started = self._pace.start(line.request.usage.prompt, at=self._ws.monotonic())
+                    self._warn_of_day()
+                    self._spawn(self._ask(line, started), self._calls)
         except Exception as error:  # noqa: BLE001 - raised again when what is under way has ended
             self._end(error)
 
     async def _fetch(self) -> None:
         """Prepare the next batch; where there is none, look again once one of those under way is over."""
-        one = await asyncio.to_thread(self._source.next)
+        one = await asyncio.to_thread(self._next)
         if isinstance(one, Prepared):
             assert one.lock is not None  # noqa: S101 - of our own calls
             opened = OpenBatch(one.number, len(one.lines), one.lock, part_path(self._ws.data, one.number))
@@ -313,12 +279,19 @@ class _Asking:
         else:
             self._no_more = one
 
-    def _without_room(self) -> budget.BudgetError:
-        held = budget.budgets(self._ws)
-        with self._ws.store.read() as tx:
-            nearest = held.nearest(tx)
-        assert nearest is not None  # noqa: S101 - it has no room
-        return held.without_room(nearest)
+    def _next(self) -> Prepared | StopReason:
+        if self._is_alone:
+            alone, self._alone = self._alone, None
+            return alone or StopReason.DONE
+        main, one = self._preparation, None
+        if self._invalid:  # first, so that no row that asks the same is asked in their place
+            again, self._invalid = Selection(among=self._invalid), []
+            one = Preparation(self._ws, again, NoProgress(), way=self._way, run=main.run).next()
+        if not isinstance(one, Prepared):
+            one = main.next()
+        if isinstance(one, Prepared):
+            main.run = main.run or one.number
+        return one
 
     def _pause(self) -> float:
         """Return how long the next line waits, in seconds; 0.0 where it may be asked now."""
@@ -330,29 +303,25 @@ class _Asking:
         if not self._ready or len(self._calls) >= self.report.at_once:
             return min(LOOK_S, max(0.001, self._deadline - now))
         line, most = self._ready[0], self._ws.limits.tpm
-        if most is not None and line.tokens > most:
+        tokens = line.request.usage.prompt
+        if most is not None and tokens > most:
             self._ready.popleft()
-            why = f"a call of {line.tokens} tokens can never start under a limit of {most} tokens a minute"
+            why = f"a call of {tokens} tokens can never start under a limit of {most} tokens a minute"
             self._give_up(line, why, is_lost=False)
             return 0.0 if self._ready else LOOK_S / 100
-        pause = max(self._service.hold_until - now, self._pace.wait(line.tokens, at=now))
+        pause = max(self._service.hold_until - now, self._pace.wait(tokens, at=now))
         if math.isinf(pause):
             if not self._calls:
-                self._end(self._day_used_up())
+                ws, resets_at = self._ws, next_midnight_pacific(self._ws.now())
+                said = f"the {ws.limits.rpd:,} requests a day of {ws.model.name} are used up; nothing was lost"
+                when = f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
+                more = f"set {Option('tier')} or {Option('rpd')} where your project has more"
+                self._end(ThrottledError(said, hint=when + more, resets_at=resets_at))
             return LOOK_S
         if pause > self._patience_s:
             self._end(ThrottledError(f"the limits leave no room for another {pause:.0f} s", retry_after_s=pause))
             return LOOK_S
         return min(pause, LOOK_S)
-
-    def _day_used_up(self) -> ThrottledError:
-        ws, resets_at = self._ws, next_midnight_pacific(self._ws.now())
-        return ThrottledError(
-            f"the {ws.limits.rpd:,} requests a day of {ws.model.name} are used up; nothing was lost",
-            hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
-            f"set {Option('tier')} or {Option('rpd')} where your project has more",
-            resets_at=resets_at,
-        )
 
     async def _rest(self, seconds: float) -> None:
         others = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._ws.asleep(seconds))]
@@ -362,11 +331,6 @@ class _Asking:
             for one in others:
                 one.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-
-    def _begin(self, line: _Line) -> None:
-        started = self._pace.start(line.tokens, at=self._ws.monotonic())
-        self._warn_of_day()
-        self._spawn(self._ask(line, started), self._calls)
 
     def _spawn(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
         """Begin work that stands among others of its kind until it is over; what goes wrong in it ends the run."""
@@ -384,7 +348,7 @@ class _Asking:
         task.add_done_callback(among.discard)
 
     async def _ask(self, line: _Line, call: StartedCall) -> None:
-        ws, opened, tier, began = self._ws, line.batch, self._source.way.tier, self._ws.monotonic()
+        ws, opened, tier, began = self._ws, line.batch, self._way.tier, self._ws.monotonic()
         try:
             await asyncio.to_thread(opened.lock.check)
         except LockLostError:
@@ -401,7 +365,7 @@ class _Asking:
         took = ws.monotonic() - began
         opened.keep(requests.reply_line(line.request.data, response=reply))
         opened.seconds += took
-        if self._source.way is Way.TRIAL:
+        if self._way is Way.TRIAL:
             self.tried[line.request.item.id] = Tried(reply, "", took)
         judged = responses.judge_response(reply)
         if judged.usage.prompt:
@@ -437,16 +401,17 @@ class _Asking:
         line.failures, line.failing_since = line.failures + 1, min(line.failing_since, now)
         is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, NotSentError)
         line.silent += is_silent
-        if line.silent >= self._source.silent or now - line.failing_since > self._service.patience_s(error):
+        if line.silent >= self._silent or now - line.failing_since > self._service.patience_s(error):
             return self._give_up(line, error.message, is_lost=is_silent)
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
         asked_s = (error.retry_after_s if isinstance(error, UnavailableError) else None) or 0.0
         pause = max(pause * random.uniform(0.5, 1), min(asked_s, LONGEST_PAUSE_S))  # noqa: S311 - no secret
-        return self._spawn(self._again(line, pause), self._later)
 
-    async def _again(self, line: _Line, pause: float) -> None:
-        await self._ws.asleep(pause)
-        self._ready.append(line)
+        async def again() -> None:
+            await self._ws.asleep(pause)
+            self._ready.append(line)
+
+        return self._spawn(again(), self._later)
 
     def _settle_refused(self) -> None:
         """Charge the rows whose requests were refused, now that others were answered."""
@@ -466,9 +431,9 @@ class _Asking:
         opened.left -= 1
         self.report.replies += 1
         if not opened.left and not self._stop.is_set():
-            self._spawn(self._ended(opened), self._ends)
+            self._spawn(self._over(opened), self._ends)
 
-    async def _ended(self, opened: OpenBatch) -> None:
+    async def _over(self, opened: OpenBatch) -> None:
         await asyncio.to_thread(self._seal, opened)
         self._no_more = None  # what failed may be asked again, and money be free
 
@@ -480,7 +445,7 @@ class _Asking:
         try:
             opened.close()
             self._count(opened)
-            if self._source.way is Way.TRIAL:
+            if self._way is Way.TRIAL:
                 account_trial(ws, opened.number, patience_s=patience_s)
                 return
             default = report.stopped.message if report.stopped else "interrupted" if report.interrupted else UNASKED
@@ -492,16 +457,15 @@ class _Asking:
 
     def _told(self, judged: list[Judged]) -> None:
         """Count what became of rows; those that failed for their own sake, and may be asked again, are so."""
-        report, source = self.report, self._source
         for one in judged:
             if one.is_taken:
-                report.answered += 1
+                self.report.answered += 1
                 continue
-            source.ended.add(one.item_id)
-            if one.is_open and one.outcome in {Outcome.REFUSED, Outcome.INVALID} and not source.is_alone:
-                source.failed.append(one.item_id)
+            self._ended.add(one.item_id)
+            if one.is_open and one.outcome in {Outcome.REFUSED, Outcome.INVALID} and not self._is_alone:
+                self._invalid.append(one.item_id)
             elif one.is_asked:
-                report.fail(one.item_id, one.reason)
+                self.report.fail(one.item_id, one.reason)
 
     async def _finish(self) -> None:
         """Let what is under way end, five seconds after a Ctrl-C; then seal and ingest what came."""
@@ -528,7 +492,7 @@ class _Asking:
             except FindableError as error:
                 if not (self.report.interrupted and isinstance(error, UnavailableError)):  # who comes next ends it
                     self._end(error)
-        self.report.answered += self._source.given
+        self.report.answered += self._preparation.given
 
     async def _tick(self) -> None:
         """Once a second make replies durable, count calls in the database, and take in the other processes' calls."""

@@ -14,7 +14,6 @@ from pipeline.core.states import BatchState
 from pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES, Model, Usage, load_models
 from pipeline.gemini.remote import PACIFIC, next_midnight_pacific
 from pipeline.store import batches, money, runs
-from pipeline.store.money import Spent
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -51,34 +50,37 @@ class Budgets:
     now: datetime
 
     def left(self, tx: "Connection", *, error: float = 0.0, but: int | None = None) -> list[tuple[Budget, float]]:
-        """Return each budget with what may still be started of it, in USD, at least 0.
+        """Return each budget with what may still be started of it, in USD, below 0 where it is passed.
 
         Batch `but` is left out, and what waits to be sent after it.
         """
-        return [(one, max(0.0, left)) for one, left in self._left(tx, error=error, but=but)]
-
-    def _left(self, tx: "Connection", *, error: float = 0.0, but: int | None = None) -> list[tuple[Budget, float]]:
-        spent = [money.sum_spent(tx, since=one.since, but=but) for one in self.every]
-        return [(one, one.usd - _used(found, error=error)) for one, found in zip(self.every, spent, strict=True)]
+        left = []
+        for one in self.every:  # what is under way counts with the error of estimates
+            found = money.sum_spent(tx, since=one.since, but=but)
+            used = found.known + found.lost + found.under_way * (1 + error)
+            left.append((one, one.usd - used))
+        return left
 
     def room(self, tx: "Connection", *, error: float) -> float | None:
         """Return how much more may be started, in USD, at least 0; None where no budget is set."""
-        return min((left for _, left in self.left(tx, error=error)), default=None)
+        return min((max(0.0, left) for _, left in self.left(tx, error=error)), default=None)
 
     def check(self, tx: "Connection", batch: "Batch") -> None:
         """Make sure that a prepared batch may start; it was cut to fit with the error that was known then."""
-        for budget, left in self._left(tx, but=batch.number):
+        for budget, left in self.left(tx, but=batch.number):
             if batch.estimated_cost > left:
                 said = f"${max(0.0, left):.4f} of it is left, and the next needs about ${batch.estimated_cost:.4f}"
                 raise self._error(budget, f"would be passed: {said}; nothing more was started")
 
     def nearest(self, tx: "Connection") -> Budget | None:
         """Return the budget of which the least is left, or that is passed by most; None where none is set."""
-        return min(self._left(tx), key=lambda pair: pair[1], default=(None, 0.0))[0]
+        return min(self.left(tx), key=lambda pair: pair[1], default=(None, 0.0))[0]
 
-    def without_room(self, budget: Budget) -> BudgetError:
-        """Return the error for a budget that has no room for another item."""
-        return self._error(budget, "has no room for another request; nothing was written or sent")
+    def without_room(self, tx: "Connection") -> BudgetError:
+        """Return the error for the budget that has no room for another item."""
+        nearest = self.nearest(tx)
+        assert nearest is not None  # noqa: S101 - it has no room
+        return self._error(nearest, "has no room for another request; nothing was written or sent")
 
     def _error(self, budget: Budget, why: str) -> BudgetError:
         more, since = f"give it a larger {budget.name}", f" (since {budget.since:%Y-%m-%d %H:%M} UTC)"
@@ -116,11 +118,6 @@ def running_budget(tx: "Connection", task: "Task") -> Budget | None:
     return Budget(found.budget, found.started_at, "BUDGET")
 
 
-def _used(found: Spent, *, error: float) -> float:
-    """Return what counts as used, in USD; what is under way counts with the error of estimates."""
-    return found.known + found.lost + found.under_way * (1 + error)
-
-
 @dataclass(frozen=True)
 class Calibration:
     """What past answers say of estimates: tokens per counted prompt token, tokens per answer, and the error so far.
@@ -143,17 +140,20 @@ class Calibration:
 
 def calibration(tx: "Connection", extractor: str) -> Calibration:
     """Return what past answers of an extractor say of its estimates."""
-    past = list(money.past_usage(tx, batches.newest_whole(tx, extractor)).values())
-    answers, counted = sum(one.requests for one in past), sum(one.counted_in for one in past)
+    counted, answers, tokens_in, tokens_out = 0.0, 0, 0, 0
+    costs, tokens = list[tuple[float, float]](), list[tuple[float, float]]()  # (estimated, actual)
+    for one, used in money.measured(tx, extractor):
+        share = used / one.requests
+        counted, answers = counted + (one.counted_in or 0) * share, answers + used
+        tokens_in, tokens_out = tokens_in + (one.tokens_in or 0), tokens_out + (one.tokens_out or 0)
+        costs.append((one.estimated_cost * share, one.cost or 0.0))
+        tokens.append(((one.estimated_in + one.estimated_out) * share, (one.tokens_in or 0) + (one.tokens_out or 0)))
     if answers < ENOUGH or not counted:
         return Calibration()
-    error = money.estimate_error(past)
-    return Calibration(
-        prompt=sum(one.tokens_in for one in past) / counted,
-        answer=sum(one.tokens_out for one in past) / answers,
-        error=UNMEASURED if error is None else error,
-        answers=answers,
-    )
+    pairs = costs if any(estimated for estimated, _ in costs) else tokens
+    whole = sum(estimated for estimated, _ in pairs)
+    error = sum(abs(actual - estimated) for estimated, actual in pairs) / whole if whole else UNMEASURED
+    return Calibration(tokens_in / counted, tokens_out / answers, error, answers)
 
 
 def quota_left(tx: "Connection", model: Model, *, tier: str) -> int | None:

@@ -106,11 +106,10 @@ def seal(ws: OpenWorkspace, number: int, *, patience_s: float | None = None) -> 
         part.touch()
     _cut_to_whole_lines(part)
     draft = files.sync_part(part)
-    facts = {"result_file": str(path.relative_to(ws.data)), "result_sha256": draft.sha256, "result_size": draft.size}
     with ws.store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
-            batches.mark_downloaded(tx, batch, why="asked", at=ws.now(), **facts)
+            batches.mark_downloaded(tx, batch, path, draft, why="asked", at=ws.now())
             files.rename(draft, path)
 
 

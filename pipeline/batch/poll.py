@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeline.batch.folder import is_whole, lock_of, result_path
 from pipeline.batch.send import (
@@ -40,7 +40,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.responses import ResultFile
 from pipeline.store import asks, batches
 from pipeline.store.batches import Batch
-from pipeline.store.database import PAGE, Connection
+from pipeline.store.database import PAGE
 from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def run(ws: OpenWorkspace, *, wait: bool, first: bool = False, bar: "Bar | None"
     """
     poll = _Poll(ws)
     poll.adopt_unclear()
-    _check_duplicates(ws)
-    _fetch_lost(ws)
+    poll.check_duplicates()
+    poll.fetch_lost()
     poll.follow_new()
     if not poll.done:
         return poll.report
@@ -112,7 +112,7 @@ def run(ws: OpenWorkspace, *, wait: bool, first: bool = False, bar: "Bar | None"
         poll.follow(wait=wait, first=first, bar=shown)
     poll.sum_up()
     if poll.report.downloaded or poll.report.failed:
-        _check_duplicates(ws)
+        poll.check_duplicates()
     return poll.report
 
 
@@ -134,8 +134,7 @@ class _Poll:
     def adopt_unclear(self) -> None:
         """Look for batches whose create is unclear; what is found is adopted, the rest is for `batch-submit`."""
         ws = self.ws
-        with ws.store.read() as tx:
-            unclear = batches.batches_in_states(tx, BatchState.SUBMITTING, task=ws.task.name)
+        unclear = self._in_state(BatchState.SUBMITTING)
         if not unclear:
             return
         try:
@@ -146,7 +145,7 @@ class _Poll:
             ws.display.warn(f"could not look for batches whose create is unclear: {error.message}")
             self.report.unclear += [batch.number for batch in unclear]
             return
-        for number in (batch.number for batch in unclear):
+        for number in [batch.number for batch in unclear]:
             # its sender may record it at any moment, having stood still: then there is nothing unclear any more
             with contextlib.suppress(StateConflictError, LockLostError), ws.locks.hold(lock_of(number)) as lock:
                 if lock is None:
@@ -159,13 +158,9 @@ class _Poll:
                     self.report.unclear.append(number)
 
     def follow_new(self) -> None:
-        for batch in self._submitted():
+        for batch in self._in_state(BatchState.SUBMITTED):
             self.requests[batch.number] = batch.requests
             self.done.setdefault(batch.number, 0)
-
-    def _submitted(self) -> list[Batch]:
-        with self.ws.store.read() as tx:
-            return batches.batches_in_states(tx, BatchState.SUBMITTED, task=self.ws.task.name)
 
     def _is_followed(self, number: int) -> bool:
         return number in self.done and number not in self.report.gone and number not in self.refused
@@ -175,7 +170,7 @@ class _Poll:
         ws, pause, began = self.ws, self.ws.settings.poll_first, self.ws.now()
         while True:
             self._look_at_all(bar)
-            at_api = [batch.number for batch in self._submitted()]
+            at_api = [batch.number for batch in self._in_state(BatchState.SUBMITTED)]
             waiting = [number for number in at_api if self._is_followed(number)]
             self.report.stopped = self._stopping(waiting, wait=wait)
             if not waiting or self.report.stopped is not None or (first and not set(self.done) <= set(at_api)):
@@ -235,7 +230,7 @@ class _Poll:
         if not remote.state.is_over:
             self._cancel_if_too_old(batch)
         elif not self._may_get_its_file(batch, remote):
-            _download_result(ws, number, remote)
+            self._download_result(number, remote)
         said = (remote.word or "no state").lower().rpartition("state_")[2]
         return said if len(self.done) == 1 else f"batch {number}: {said}"
 
@@ -291,135 +286,57 @@ class _Poll:
                 report.waiting.append(batch.number)
         report.gone = {number: why for number, why in report.gone.items() if number not in report.downloaded}
 
+    def _in_state(self, state: BatchState) -> list[Batch]:
+        with self.ws.store.read() as tx:
+            return batches.batches_in_states(tx, state, task=self.ws.task.name)
 
-def _download_result(ws: OpenWorkspace, number: int, remote: "RemoteBatch") -> None:
-    """Seal the result of a batch that is over, or fail it; nothing where another process is at it or was first."""
-    upload = None
-    with contextlib.suppress(LockLostError, StateConflictError), ws.locks.hold(lock_of(number)) as lock:
-        if lock is None:
-            return  # another process downloads it; the next look reads its state again
-        with ws.store.read() as tx:
-            batch = batches.get_batch(tx, number)
-        files.sweep_parts(result_path(ws.data, number))
-        if batch.state is BatchState.SUBMITTED:
-            _Download(ws, batch, remote).run()
-            upload = batch.upload
-    drop_upload(ws.client, upload, warn=ws.display.warn)
+    def _download_result(self, number: int, remote: "RemoteBatch") -> None:
+        """Seal the result of a batch that is over, or fail it; nothing where another process is at it or was first."""
+        upload, path = None, result_path(self.ws.data, number)
+        with contextlib.suppress(LockLostError, StateConflictError), self.ws.locks.hold(lock_of(number)) as lock:
+            if lock is None:
+                return  # another process downloads it; the next look reads its state again
+            with self.ws.store.read() as tx:
+                batch = batches.get_batch(tx, number)
+            files.sweep_parts(path)
+            if batch.state is BatchState.SUBMITTED:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                best, part = files.part_of(path), files.part_of(path)
+                try:
+                    has_result = remote.result_file and self._fetch(batch, remote, part=part, best=best)
+                    part.unlink(missing_ok=True)  # nobody looks for it once the state has moved
+                    self._keep(batch, remote, files.sync_part(best)) if has_result else self._fail(batch, remote)
+                finally:
+                    for one in (best, part):
+                        one.unlink(missing_ok=True)
+                upload = batch.upload
+        drop_upload(self.ws.client, upload, warn=self.ws.display.warn)
 
-
-def _fetch_lost(ws: OpenWorkspace) -> None:
-    """Download once more what was lost or damaged before its ingest; only the bytes that were recorded are taken."""
-    with ws.store.read() as tx:
-        waiting = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)
-    for batch in (one for one in waiting if not is_whole(ws.data, one.result_file, one.result_sha256)):
-        path, number = result_path(ws.data, batch.number), batch.number
-        part = files.part_of(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with ws.locks.hold(lock_of(number)) as lock:
-                if lock is None:
-                    continue
-                ws.client.download(ws.client.get_batch(batch.remote_name or "").result_file or "", part)
-                if files.sha256_of(part) == batch.result_sha256:
-                    files.rename(files.sync_part(part), path)
-                    ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
-                    continue
-            why = "the API has other bytes"
-        except RemoteError as error:
-            why = error.message
-        finally:
-            part.unlink(missing_ok=True)
-        ws.display.warn(
-            f"batch {number}: its result is lost and cannot be had again ({why}); "
-            f"`{Step('batch-cancel', batch=number)}` gives it up, and its items are asked again"
-        )
-
-
-def _check_duplicates(ws: OpenWorkspace) -> None:
-    """Look for duplicates in the list: those of batches that are over, too, for one may have been made late.
-
-    The list is read while a batch is at the API or may be double: one of more than one try, until it is over and was
-    looked for once, and one with a duplicate that is not cancelled yet.
-    """
-    with ws.store.read() as tx:
-        known = batches.all_duplicates(tx)
-        created = {one.number: one for one in batches.batches_in_states(tx, *CREATED)}
-        numbers = batches.numbers_by_prefix(tx)
-    left = {one["batch"] for one in known if one["cancelled_at"] is None}
-    suspects = {
-        one.number for one in created.values() if one.number in left or (_may_be_double(one) and not one.twins_checked)
-    }
-    if not suspects and all(one.state is not BatchState.SUBMITTED for one in created.values()):
-        return
-    try:
-        listing = ws.client.list_batches()
-    except RemoteError as error:
-        if suspects:
-            ws.display.warn(f"could not look for duplicates: {error.message}")
-        return
-    told = {one["remote_name"] for one in known} | {one.remote_name for one in created.values()}
-    late = {numbers.get(batches.name_prefix(one.display_name)) for one in listing if one.name not in told}
-    for batch in (created[number] for number in sorted(created.keys() & (suspects | late))):
-        cancel_duplicates(ws, batch.number, listing)
-        with ws.store.write() as tx:
-            if batch.state is not BatchState.SUBMITTED and not batches.open_duplicates(tx, batch.number):
-                batches.note(tx, batch.number, twins_checked=True)
-
-
-def _may_be_double(batch: Batch) -> bool:
-    return batch.tries > (1 if batch.remote_name else 0)
-
-
-class _Download(NamedTuple):
-    ws: OpenWorkspace
-    batch: Batch
-    remote: "RemoteBatch"
-
-    def run(self) -> None:
-        """Fetch the result, then record and name it in one transaction; without one, fail the batch."""
-        path = result_path(self.ws.data, self.batch.number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        best, part = files.part_of(path), files.part_of(path)
-        try:
-            draft = files.sync_part(best) if self.remote.result_file and self._fetch(part, best) else None
-            part.unlink(missing_ok=True)  # nobody looks for it once the state has moved
-            with self.ws.store.write() as tx:
-                self._fail(tx) if draft is None else self._keep(tx, draft)
-        finally:
-            for one in (best, part):
-                one.unlink(missing_ok=True)
-
-    def _keep(self, tx: "Connection", draft: files.Sealed) -> None:
+    def _keep(self, batch: Batch, remote: "RemoteBatch", draft: files.Sealed) -> None:
         """Record a result and give it its name; how the batch ended is kept as its reason where it did not succeed.
 
         The name is given inside the transaction that moves the state: a process that was overtaken cannot put other
         bytes in its place, and the state is committed when the file is on disk.
         """
-        ending, path = _ending(self.remote), result_path(self.ws.data, self.batch.number)
-        facts: dict[str, object] = {
-            "result_file": str(path.relative_to(self.ws.data)),
-            "result_sha256": draft.sha256,
-            "result_size": draft.size,
-            "remote_word": self.remote.word,
-        }
-        if self.remote.state is not RemoteState.SUCCEEDED:
-            facts["reason"] = ending
-        batches.mark_downloaded(tx, self.batch, why=ending, at=self.ws.now(), **facts)
-        files.rename(draft, path)
+        ending, path = _ending(remote), result_path(self.ws.data, batch.number)
+        facts = {"remote_word": remote.word} | ({} if remote.state is RemoteState.SUCCEEDED else {"reason": ending})
+        with self.ws.store.write() as tx:
+            batches.mark_downloaded(tx, batch, path, draft, why=ending, at=self.ws.now(), **facts)
+            files.rename(draft, path)
 
-    def _fail(self, tx: "Connection") -> None:
+    def _fail(self, batch: Batch, remote: "RemoteBatch") -> None:
         """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
-        ws, batch, remote = self.ws, self.batch, self.remote
-        forgiven = batch.is_cancelled_by_hand(batch_hours=ws.settings.batch_hours)
+        forgiven = batch.is_cancelled_by_hand(batch_hours=self.ws.settings.batch_hours)
         why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
-        source = source_of(batch, models_file=ws.settings.models_file)
-        batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
-        while page := asks.claimed_page(tx, batch.number, after=0, limit=PAGE):
-            judged = [Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven) for one in page]
-            write_failures(tx, ws, judged, source=source)
-        give_up_batch(tx, batch, why=why, at=ws.now())
+        source = source_of(batch, models_file=self.ws.settings.models_file)
+        with self.ws.store.write() as tx:
+            batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
+            while page := asks.claimed_page(tx, batch.number, after=0, limit=PAGE):
+                judged = [Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven) for one in page]
+                write_failures(tx, self.ws, judged, source=source)
+            give_up_batch(tx, batch, why=why, at=self.ws.now())
 
-    def _fetch(self, part: Path, best: Path) -> bool:
+    def _fetch(self, batch: Batch, remote: "RemoteBatch", *, part: Path, best: Path) -> bool:
         """Fetch the result to the one path, keep the fullest at the other; false where it is not there or not wanted.
 
         Fewer keys than the API counted, or without its counts than were asked for, are fetched again: a body that was
@@ -430,16 +347,17 @@ class _Download(NamedTuple):
             UnavailableError: what comes is no result each time: a page, or an answer to something else. To take it
                 would charge every item for answers that wait at the API.
         """
-        ws, batch, expected, most = self.ws, self.batch, self._expected(), -1
+        ws, counted, most = self.ws, (remote.succeeded or 0) + (remote.failed or 0), -1
+        expected = counted if counted or remote.state is not RemoteState.SUCCEEDED else batch.requests
         for left in reversed(range(DOWNLOADS)):
             try:
-                ws.client.download(self.remote.result_file or "", part)
+                self.ws.client.download(remote.result_file or "", part)
             except MissingError as error:
                 if most >= 0:
                     break
-                if self.remote.state is RemoteState.SUCCEEDED and batch.cancel_asked_at is None:
+                if remote.state is RemoteState.SUCCEEDED and batch.cancel_asked_at is None:
                     raise
-                ws.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
+                self.ws.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
                 return False
             if not _is_result(part, expected=expected):
                 continue
@@ -451,24 +369,79 @@ class _Download(NamedTuple):
             if keys >= expected:
                 break
             what = "fetching again" if left else "the fullest is taken"
-            ws.display.warn(f"batch {batch.number}: lines for {keys} requests came and {expected} are expected; {what}")
+            self.ws.display.warn(
+                f"batch {batch.number}: lines for {keys} requests came and {expected} are expected; {what}"
+            )
             ws.sleep(ws.settings.poll_first if left else 0)
         if most >= 0:
             return True
         what = f"what came is not the result of batch {batch.number} (a page of HTML, or another answer)"
         if batch.cancel_asked_at is not None:
-            ws.display.warn(f"{what}; it is given up")
+            self.ws.display.warn(f"{what}; it is given up")
             return False
+        again, give_up = self.ws.task.words.step("batch-poll"), Step("batch-cancel", batch=batch.number)
         raise UnavailableError(
-            f"{what}; it was left as it is",
-            hint=f"run `{ws.task.words.step('batch-poll')}` again later, "
-            f"or give it up: {Step('batch-cancel', batch=batch.number)}",
+            f"{what}; it was left as it is", hint=f"run `{again}` again later, or give it up: {give_up}"
         )
 
-    def _expected(self) -> int:
-        """Return how many lines a result should have, by the API's counts; without them, those of a whole result."""
-        counted = (self.remote.succeeded or 0) + (self.remote.failed or 0)
-        return counted if counted or self.remote.state is not RemoteState.SUCCEEDED else self.batch.requests
+    def fetch_lost(self) -> None:
+        """Download once more what was lost or damaged before its ingest; only the bytes that were recorded count."""
+        for batch in self._in_state(BatchState.DOWNLOADED):
+            if is_whole(self.ws.data, batch.result_file, batch.result_sha256):
+                continue
+            path, number = result_path(self.ws.data, batch.number), batch.number
+            part = files.part_of(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with self.ws.locks.hold(lock_of(number)) as lock:
+                    if lock is None:
+                        continue
+                    self.ws.client.download(self.ws.client.get_batch(batch.remote_name or "").result_file or "", part)
+                    if files.sha256_of(part) == batch.result_sha256:
+                        files.rename(files.sync_part(part), path)
+                        self.ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
+                        continue
+                why = "the API has other bytes"
+            except RemoteError as error:
+                why = error.message
+            finally:
+                part.unlink(missing_ok=True)
+            self.ws.display.warn(
+                f"batch {number}: its result is lost and cannot be had again ({why}); "
+                f"`{Step('batch-cancel', batch=number)}` gives it up, and its items are asked again"
+            )
+
+    def check_duplicates(self) -> None:
+        """Look for duplicates in the list: those of batches that are over, too, for one may have been made late.
+
+        The list is read while a batch is at the API or may be double: one of more than one try, until it is over and
+        was looked for once, and one with a duplicate that is not cancelled yet.
+        """
+        with self.ws.store.read() as tx:
+            known = batches.all_duplicates(tx)
+            created = {one.number: one for one in batches.batches_in_states(tx, *CREATED)}
+            numbers = batches.numbers_by_prefix(tx)
+        left = {one["batch"] for one in known if one["cancelled_at"] is None}
+        suspects = {
+            one.number
+            for one in created.values()
+            if one.number in left or (one.tries > (1 if one.remote_name else 0) and not one.twins_checked)
+        }
+        if not suspects and all(one.state is not BatchState.SUBMITTED for one in created.values()):
+            return
+        try:
+            listing = self.ws.client.list_batches()
+        except RemoteError as error:
+            if suspects:
+                self.ws.display.warn(f"could not look for duplicates: {error.message}")
+            return
+        told = {one["remote_name"] for one in known} | {one.remote_name for one in created.values()}
+        late = {numbers.get(batches.name_prefix(one.display_name)) for one in listing if one.name not in told}
+        for batch in (created[number] for number in sorted(created.keys() & (suspects | late))):
+            cancel_duplicates(self.ws, batch.number, listing)
+            with self.ws.store.write() as tx:
+                if batch.state is not BatchState.SUBMITTED and not batches.open_duplicates(tx, batch.number):
+                    batches.note(tx, batch.number, twins_checked=True)
 
 
 def _is_result(part: Path, *, expected: int) -> bool:

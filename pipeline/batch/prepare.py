@@ -8,11 +8,9 @@ What our own calls ask goes out in small files, each written in that transaction
 
 import contextlib
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch import budget
@@ -28,7 +26,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, usage_cost
 from pipeline.store import asks, batches
 from pipeline.store.asks import Ask
-from pipeline.store.database import Connection, Store, pages
+from pipeline.store.database import Connection, pages
 from pipeline.store.locks import Lock
 
 if TYPE_CHECKING:
@@ -52,21 +50,6 @@ class StopReason(StrEnum):
     DONE = "no item is left"
 
 
-class _Limits(NamedTuple):
-    """What one request file may hold: rows, bytes, and estimated prompt tokens; one line alone may have more.
-
-    And what all that is written now may come to; None is no limit: `quota` is how many more prompt tokens may wait at
-    the API, `room` what may still be started in USD, and `price` what tokens cost.
-    """
-
-    rows: int
-    size: int
-    tokens: int
-    quota: int | None = None
-    room: float | None = None
-    price: Callable[[Usage], float] = lambda _usage: 0.0
-
-
 TOGETHER = 500  # lines that are looked up at once
 TOGETHER_BYTES = 4_000_000  # and about how much they may hold together
 
@@ -75,15 +58,21 @@ TOGETHER_BYTES = 4_000_000  # and about how much they may hold together
 class _Draft:
     """A request file as it fills up, with at most `most` rows; of those that ask the same, unless it `asks_each`, one.
 
-    `passed` are rows that ask what is asked already, in a batch or a live call under way; `given` is what rows are told
-    that ask what was answered.
+    A file holds so many rows, bytes and estimated prompt tokens at the most; one line alone may have more. All that is
+    written now may come to `room` in USD and `quota` tokens that wait at the API; None is no limit. `passed` are rows
+    that ask what is asked already, in a batch or a live call under way; `given` is what rows are told that ask what was
+    answered.
     """
 
     ws: OpenWorkspace
-    limits: _Limits
+    way: Way
     calibration: Calibration
-    most: int | None = None
+    most: int | None
     asks_each: bool = False
+    quota: int | None = None
+    room: float | None = None
+    lines: list[PlannedRequest] = field(default_factory=list)  # of our own calls, sealed where they are claimed
+    file: files.Sealed | None = None  # of a batch
     asks: list[Ask] = field(default_factory=list)
     hashes: set[int] = field(default_factory=set)  # of the input hashes: a tenth of the room
     passed: set[str] = field(default_factory=set)
@@ -94,6 +83,16 @@ class _Draft:
     size: int = 0  # its bytes
     counted: Usage = NO_USAGE
     likely: Usage = NO_USAGE  # what was counted, as past answers calibrate it
+
+    def __post_init__(self) -> None:
+        settings, tokens = self.ws.settings, self.ws.settings.batch_tokens
+        if self.way is Way.BATCH:
+            if (waiting := self.ws.model.enqueued(settings.tier)) is not None:
+                tokens = max(1, min(tokens, int(waiting * SHARE)))
+            self._full = (settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
+        else:
+            few = FEW_IMAGES if self.ws.task.sends_images else FEW
+            self._full = (min(few, settings.batch_rows), MAX_FILE_BYTES, tokens)
 
     def take(self, tx: "Connection", lines: Sequence[PlannedRequest]) -> tuple[list[PlannedRequest], StopReason | None]:
         """Take rows in; return the lines of those that ask something new, and why the file ends before the rest."""
@@ -120,7 +119,7 @@ class _Draft:
     def _add(self, line: PlannedRequest) -> StopReason | None:
         rows, size, counted = self.rows + 1, self.size + line.size + 1, self.counted + line.usage
         likely = self.calibration.applied(counted, count=rows)
-        if rows > 1 and (rows > self.limits.rows or size > self.limits.size or likely.prompt > self.limits.tokens):
+        if rows > 1 and any(one > most for one, most in zip((rows, size, likely.prompt), self._full, strict=True)):
             return StopReason.FULL
         stop = self.stop_for(likely)
         if stop is None:
@@ -129,14 +128,13 @@ class _Draft:
 
     def stop_for(self, likely: Usage, *, slack: float = 0.0) -> StopReason | None:
         """Return why no file may be made that will use so much; the budget may be passed by this share of it."""
-        room, quota = self.limits.room, self.limits.quota
-        if room is not None and self.limits.price(likely) * (1 + self.calibration.error) > room * (1 + slack):
+        if self.room is not None and self.price(likely) * (1 + self.calibration.error) > self.room * (1 + slack):
             return StopReason.BUDGET
-        return StopReason.QUOTA if quota is not None and likely.prompt > quota else None
+        return StopReason.QUOTA if self.quota is not None and likely.prompt > self.quota else None
 
-    def begin_file(self) -> None:
-        """Go on with an empty file."""
-        self.rows, self.size, self.counted, self.likely = 0, 0, NO_USAGE, NO_USAGE
+    def price(self, usage: Usage) -> float:
+        """Return what so much costs today, in USD."""
+        return usage_cost(self.ws.model, usage, self.way.tier, on=self.ws.now().date())
 
 
 @dataclass(frozen=True)
@@ -187,7 +185,7 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     made, size, usage = 0, 0, NO_USAGE
     with ws.store.read() as tx:
         known = budget.calibration(tx, ws.extractor)
-        draft = _Draft(ws, _limits(ws, Way.BATCH), known, wanted.limit, ws.settings.ask_each)
+        draft = _Draft(ws, Way.BATCH, known, wanted.limit)
         for some in _lines(tx, ws, wanted):
             left, stop = some, None
             while left and stop is not StopReason.DONE:
@@ -198,13 +196,13 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
                 size, usage = size + sum(one.size + 1 for one in new), sum((one.usage for one in new), usage)
                 if stop is StopReason.FULL:
                     made += 1
-                    draft.begin_file()
+                    draft.rows, draft.size, draft.counted, draft.likely = 0, 0, NO_USAGE, NO_USAGE
             bar.show(draft.looked_at)
             if stop is StopReason.DONE:
                 break
     likely = known.applied(usage, count=len(draft.asks))
-    cost = usage_cost(ws.model, likely, Way.BATCH.tier, on=ws.now().date())
-    return BatchPlan(draft.looked_at, made + bool(draft.rows), len(draft.asks), size, usage.prompt, likely, cost)
+    batched, cost = made + bool(draft.rows), draft.price(likely)
+    return BatchPlan(draft.looked_at, batched, len(draft.asks), size, usage.prompt, likely, cost)
 
 
 def _lines(
@@ -228,16 +226,6 @@ def _lines(
         yield some
 
 
-def _limits(ws: OpenWorkspace, way: Way) -> _Limits:
-    """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
-    settings, waiting = ws.settings, ws.model.enqueued(ws.settings.tier)
-    if way is not Way.BATCH:
-        few = FEW_IMAGES if ws.task.sends_images else FEW
-        return _Limits(min(few, settings.batch_rows), MAX_FILE_BYTES, settings.batch_tokens)
-    tokens = settings.batch_tokens if waiting is None else max(1, min(settings.batch_tokens, int(waiting * SHARE)))
-    return _Limits(settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
-
-
 class Made(NamedTuple):
     """What was prepared: the batches' numbers, why there are no more, and how many items ask what others do.
 
@@ -258,7 +246,7 @@ def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> Made
 
     def once() -> StopReason:
         with ws.lock(LOCK):
-            _sweep_request_files(ws.store, ws.data)
+            _sweep_request_files(ws)
         while isinstance(one := preparation.next(), Prepared):
             made.append(one.number)
         return one
@@ -267,28 +255,26 @@ def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> Made
     return Made(made, stop, preparation.given + len(preparation.passed))
 
 
-def _sweep_request_files(store: "Store", data: Path) -> list[Path]:
-    """Remove request files that no batch knows, left by a process that died before its claim; return them.
+def _sweep_request_files(ws: OpenWorkspace) -> None:
+    """Remove request files that no batch knows, left by a process that died before its claim.
 
     In a transaction that writes, so that no file is claimed between the look and its removal.
 
     Raises:
         InconsistentError: a result is of a batch that the database does not know; nothing was removed.
     """
-    folder = data / FOLDER
-    with store.write() as tx:
+    folder = ws.data / FOLDER
+    with ws.store.write() as tx:
         everyone = batches.batches_in_states(tx)
-        known = {data / batch.request_file for batch in everyone}
-        results = {result_path(data, batch.number) for batch in everyone}
+        known = {ws.data / batch.request_file for batch in everyone}
+        results = {result_path(ws.data, batch.number) for batch in everyone}
         if unknown := sorted(set(folder.glob("[0-9]*-results.jsonl")) - results):
             raise InconsistentError(
                 f"{unknown[0]} is of a batch that the database does not know: it is an older copy than the folder",
                 hint="put the newer database back, or restore a newer backup",
             )
-        stale = [path for path in sorted(folder.glob("*-requests.jsonl*")) if path not in known]
-        for path in stale:
+        for path in set(folder.glob("*-requests.jsonl*")) - known:
             path.unlink(missing_ok=True)
-    return stale
 
 
 class Prepared(NamedTuple):
@@ -303,12 +289,6 @@ class Prepared(NamedTuple):
     lines: Sequence[PlannedRequest] = ()
     lock: Lock | None = None
     way: Way = Way.BATCH
-
-
-class _Written(NamedTuple):
-    draft: _Draft
-    file: files.Sealed | None  # None of our own calls, whose few lines are sealed where they are claimed
-    lines: Sequence[PlannedRequest]
 
 
 @dataclass
@@ -349,11 +329,11 @@ class Preparation:
 
     def take(self, tx: "Connection") -> Prepared | StopReason:
         """Prepare a batch of our own calls in the caller's transaction, which claims its items."""
-        written = self._write(tx, None)
-        if isinstance(written, StopReason):
-            return written
-        with self._undone(written):
-            return self._claim(tx, written)
+        draft = self._write(tx, None)
+        if isinstance(draft, StopReason):
+            return draft
+        with self._undone(draft):
+            return self._claim(tx, draft)
 
     def _prepare(self, *, after: str | None) -> Prepared | StopReason:
         ws = self.ws
@@ -361,19 +341,19 @@ class Preparation:
             return StopReason.DONE
         for _ in range(TRIES):
             with ws.store.read() as tx:
-                written = self._write(tx, after)
-            if isinstance(written, StopReason):
-                return written
+                draft = self._write(tx, after)
+            if isinstance(draft, StopReason):
+                return draft
             # an item, or the money, may have changed hands since the file was read: write it anew
-            with contextlib.suppress(StateConflictError), self._undone(written), ws.store.write() as tx:
-                return self._claim(tx, written)
+            with contextlib.suppress(StateConflictError), self._undone(draft), ws.store.write() as tx:
+                return self._claim(tx, draft)
         raise InconsistentError(
             f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed",
             hint=f"let the other command finish, then run `{ws.task.words.step('batch-submit')}` again",
         )
 
     @contextlib.contextmanager
-    def _undone(self, written: _Written) -> Iterator[None]:
+    def _undone(self, draft: _Draft) -> Iterator[None]:
         """Leave no file, and hold no lock, where the block does not claim what was written."""
         self._lock = None
         try:
@@ -383,19 +363,18 @@ class Preparation:
                 self._lock.release()
             raise
         finally:
-            if written.file is not None:
-                written.file.path.unlink(missing_ok=True)
+            if draft.file is not None:
+                draft.file.path.unlink(missing_ok=True)
 
-    def _write(self, tx: "Connection", after: str | None) -> _Written | StopReason:
+    def _write(self, tx: "Connection", after: str | None) -> _Draft | StopReason:
         """Choose rows and write their lines; what rows are given that ask what was answered is written on the way."""
-        wanted, stop, is_batch = self.wanted, StopReason.DONE, self.way is Way.BATCH
-        draft, kept = self._draft(tx), list[PlannedRequest]()
+        stop, is_batch, draft = StopReason.DONE, self.way is Way.BATCH, self._draft(tx)
         part = request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}")
         with files.SealedWriter(part) if is_batch else contextlib.nullcontext() as writer:
-            for lines in _lines(tx, self.ws, wanted, after=after):
+            for lines in _lines(tx, self.ws, self.wanted, after=after):
                 new, full = draft.take(tx, lines)
                 if writer is None:
-                    kept += new
+                    draft.lines += new
                 else:
                     writer.write_lines([piece for one in new for piece in (one.data, b"\n")], len(new))
                 if len(draft.given) >= TOGETHER:
@@ -406,11 +385,9 @@ class Preparation:
                     break
             self._write_given(draft)
             self.passed |= draft.passed
-            return _Written(draft, None if writer is None else writer.seal(), kept) if draft.asks else stop
-
-    @property
-    def _asks_each(self) -> bool:
-        return self.ws.settings.ask_each or self.way is Way.TRIAL or self.is_alone
+            if draft.asks and writer is not None:
+                draft.file = writer.seal()
+        return draft if draft.asks else stop
 
     def _write_given(self, draft: _Draft) -> None:
         ws = self.ws
@@ -420,13 +397,12 @@ class Preparation:
                 self.given += write_given(tx, ws.task, draft.given, source=source, at=ws.now())
             draft.given.clear()
 
-    def _claim(self, tx: "Connection", written: _Written) -> Prepared:
+    def _claim(self, tx: "Connection", draft: _Draft) -> Prepared:
         """Add the batch and claim its items, all or none, in the caller's transaction; its file gets its name.
 
         Of our own calls the batch's lock is held before another process can see it.
         """
-        draft, number = written.draft, batches.next_number(tx)
-        stop = self._draft(tx).stop_for(draft.likely, slack=ROUNDING)
+        number, stop = batches.next_number(tx), self._draft(tx).stop_for(draft.likely, slack=ROUNDING)
         if stop is not None:
             raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
         self.ws.bind(tx)
@@ -435,19 +411,19 @@ class Preparation:
             if self._lock is None:
                 raise StateConflictError("the lock of batch", number, expected="free", wanted="held")
         path = request_path(self.ws.data, number)
-        file = written.file or files.seal_bytes(path, b"".join(one.data + b"\n" for one in written.lines))
+        file = draft.file or files.seal_bytes(path, b"".join(one.data + b"\n" for one in draft.lines))
         try:
-            self._add(tx, draft, number, file, path)
+            self._add(tx, draft, number, file, str(path.relative_to(self.ws.data)))
         except BaseException:
             if file.path == path:
                 path.unlink(missing_ok=True)
             raise
         if file.path != path:
             files.rename(file, path)
-        return Prepared(number, len(draft.asks), draft.last, written.lines, self._lock, self.way)
+        return Prepared(number, len(draft.asks), draft.last, draft.lines, self._lock, self.way)
 
-    def _add(self, tx: "Connection", draft: _Draft, number: int, file: files.Sealed, path: Path) -> None:
-        ws, task, model, now = self.ws, self.ws.task, self.ws.model, self.ws.now()
+    def _add(self, tx: "Connection", draft: _Draft, number: int, file: files.Sealed, name: str) -> None:
+        ws, task, now = self.ws, self.ws.task, self.ws.now()
         batches.add_batch(
             tx,
             way=self.way,
@@ -456,27 +432,24 @@ class Preparation:
             number=number,
             task=task.name,
             extractor=ws.extractor,
-            model=model.name,
+            model=ws.model.name,
             requests=draft.rows,
-            request_file=str(path.relative_to(ws.data)),
+            request_file=name,
             request_sha256=file.sha256,
             request_size=file.size,
             counted_in=draft.counted.prompt,
             fingerprint=task.fingerprint,
             estimated_in=draft.likely.prompt,
             estimated_out=draft.likely.answer + draft.likely.thoughts,
-            estimated_cost=usage_cost(model, draft.likely, self.way.tier, on=now.date()),
-            priced_on=model.priced_on.isoformat(),
+            estimated_cost=draft.price(draft.likely),
+            priced_on=ws.model.priced_on.isoformat(),
         )
         if self.way is not Way.TRIAL:
             asks.claim(tx, task, ws.extractor, draft.asks, batch=number, asks_each=draft.asks_each, at=now)
 
     def _draft(self, tx: "Connection") -> _Draft:
-        ws, wanted, is_batch = self.ws, self.wanted, self.way is Way.BATCH
-        known = budget.calibration(tx, ws.extractor)
-        limits = _limits(ws, self.way)._replace(
-            quota=budget.quota_left(tx, ws.model, tier=ws.settings.tier) if is_batch else None,
-            room=budget.budgets(ws).room(tx, error=known.error),
-            price=partial(usage_cost, ws.model, tier=self.way.tier, on=ws.now().date()),
-        )
-        return _Draft(ws, limits, known, None if wanted.limit is None else wanted.limit - self._taken, self._asks_each)
+        ws, known = self.ws, budget.calibration(tx, self.ws.extractor)
+        most = None if self.wanted.limit is None else self.wanted.limit - self._taken
+        asks_each = self.way is Way.TRIAL or self.is_alone
+        quota = budget.quota_left(tx, ws.model, tier=ws.settings.tier) if self.way is Way.BATCH else None
+        return _Draft(ws, self.way, known, most, asks_each, quota, budget.budgets(ws).room(tx, error=known.error))

@@ -17,7 +17,6 @@ from pipeline.core.text import usd
 from pipeline.gemini.models import load_models
 from pipeline.store import asks, batches, money, runs
 from pipeline.store.batches import Batch
-from pipeline.store.money import Spent
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -96,14 +95,6 @@ class Amounts(NamedTuple):
         return Amounts._make(one + another for one, another in zip(self, more, strict=True))
 
 
-class _Entry(NamedTuple):
-    day: str
-    task: str
-    model: str
-    batch: str
-    amounts: Amounts
-
-
 def time_words(time: timedelta) -> str:
     """Return a length of time as people say it; `-` where a clock went back."""
     seconds = time.total_seconds()
@@ -132,7 +123,7 @@ class CostReport:
         return {"by": self.by, "rows": rows, "total": _document(self.total)}
 
 
-KEYS = _Entry._fields[:-1]
+KEYS = ("day", "task", "model", "batch")
 
 
 def costs(store: "Store", tasks: "Sequence[Task]", *, by: str) -> CostReport:
@@ -140,9 +131,9 @@ def costs(store: "Store", tasks: "Sequence[Task]", *, by: str) -> CostReport:
     names = {one.name: one.subject for one in tasks}  # as TASK= has them
     rows, total = defaultdict[str, Amounts](Amounts), Amounts()
     with store.read() as tx:
-        for one in _entries(tx, names):
-            key = getattr(one, by)
-            rows[key], total = rows[key].plus(one.amounts), total.plus(one.amounts)
+        for keys, amounts in _entries(tx, names):
+            key = keys[KEYS.index(by)]
+            rows[key], total = rows[key].plus(amounts), total.plus(amounts)
     return CostReport(by, {key: rows[key] for key in sorted(rows, key=_order)}, total)
 
 
@@ -155,27 +146,20 @@ def _document(amounts: Amounts) -> dict[str, Any]:
     return {name: round(one, 6) if isinstance(one, float) else one for name, one in amounts._asdict().items()}
 
 
-def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[_Entry]:
-    entries = {}
+def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[tuple[tuple[str, ...], Amounts]]:
+    """Yield each batch and each duplicate by its `KEYS`."""
+    keys = {}
     for batch in batches.batches_in_states(tx):
         day = today(batch.create_sent_at or batch.created_at).isoformat()
-        used = Amounts(tokens_in=batch.tokens_in or 0, tokens_out=batch.tokens_out or 0)
-        if batch.way is Way.BATCH:
-            used = used._replace(batches=1)
-        else:
-            used = used._replace(calls=batch.calls, lost_calls=money.lost_calls(batch))
-        amounts = used.plus(_money(money.batch_spent(batch)))
+        counts = (1, 0, 0) if batch.way is Way.BATCH else (0, batch.calls, money.lost_calls(batch))
         name = TRIALS if batch.way is Way.TRIAL else str(batch.run or batch.number)
-        entries[batch.number] = _Entry(day, names.get(batch.task, batch.task), batch.model, name, amounts)
+        keys[batch.number] = (day, names.get(batch.task, batch.task), batch.model, name)
         if batch.create_sent_at is not None and batch.state is not BatchState.PREPARED:
-            yield entries[batch.number]
+            tokens = (batch.tokens_in or 0, batch.tokens_out or 0)
+            yield keys[batch.number], Amounts(*counts, *tokens, *money.batch_spent(batch))
     for one in batches.all_duplicates(tx):
-        lost = _money(Spent(lost=one["estimated_cost"]))
-        yield entries[one["batch"]]._replace(day=today(one["found_at"]).isoformat(), amounts=lost)
-
-
-def _money(spent: Spent) -> Amounts:
-    return Amounts(cost=spent.known, lost=spent.lost, under_way=spent.under_way)
+        found_on = today(one["found_at"]).isoformat()
+        yield (found_on, *keys[one["batch"]][1:]), Amounts(lost=one["estimated_cost"])
 
 
 def prices(settings: "Settings", *, on: date) -> list[dict[str, Any]]:

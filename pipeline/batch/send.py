@@ -18,7 +18,6 @@ from pipeline.batch import budget
 from pipeline.batch.folder import lock_of
 from pipeline.core import files
 from pipeline.core.errors import (
-    FindableError,
     KeyRefusedError,
     MissingError,
     NotSentError,
@@ -34,7 +33,6 @@ from pipeline.engine.record import Judgement, Source, park_equals, write_judgeme
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import responses
 from pipeline.store import asks, batches, workspace
-from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
 from pipeline.store.locks import Lock, LockLostError
 
@@ -156,7 +154,8 @@ class _Send(NamedTuple):
         except RefusedError as error:
             return self._refused(batch, error)
         except NotSentError as error:
-            self._put_back(batch, error, outcome="not sent", keep_upload=True)
+            with ws.store.write() as tx:
+                batches.mark_refused(tx, batch, why=error.message, outcome="not sent", at=ws.now())
             raise
         except UnavailableError as error:
             with ws.store.write() as tx:
@@ -228,59 +227,47 @@ class _Send(NamedTuple):
             batches.note(tx, batch.number, upload=upload, uploaded_at=ws.now())
         return upload
 
-    def _put_back(self, batch: Batch, error: FindableError, *, outcome: str, keep_upload: bool) -> None:
-        """Put a batch back to *prepared* after a create that certainly made nothing."""
-        with self.ws.store.write() as tx:
-            why, at = error.message, self.ws.now()
-            batches.mark_refused(tx, batch, why=why, outcome=outcome, counts=False, keep_upload=keep_upload, at=at)
-
     def _refused(self, batch: Batch, error: RefusedError) -> SendOutcome:
         """Deal with a clear refusal of the create call: nothing was made.
 
         A quota or a matter of configuration puts the batch back for later; a refusal of the file itself costs the line
         that is named, or at the second time the batch.
         """
-        ws = self.ws
+        ws, why, at = self.ws, error.message, self.ws.now()
+        facts: dict[str, object] = {} if isinstance(error, ThrottledError) else {"upload": None, "uploaded_at": None}
         if isinstance(error, ThrottledError | KeyRefusedError | MissingError):
-            self._put_back(batch, error, outcome="refused", keep_upload=isinstance(error, ThrottledError))
+            with ws.store.write() as tx:
+                batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)
             raise error
-        line = responses.line_at_fault(error.message)
+        line, facts["refusals"] = responses.line_at_fault(why), batch.refusals + 1
         with ws.store.write() as tx:  # all at once: a moment later another process may send the batch again
-            why, at = error.message, ws.now()
-            batches.mark_refused(tx, batch, why=why, outcome="refused", counts=True, keep_upload=False, at=at)
+            batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)
             batch, upload = batches.get_batch(tx, batch.number), batch.upload
             asked = None if line is None else asks.claimed_at(tx, batch.number, line)
             if asked is not None:
-                said = error.message.partition(f"Error on line {line}")[2].lstrip(": ") or "it was not said why"
-                charged = self._charge(tx, batch, asked, said)
+                said = why.partition(f"Error on line {line}")[2].lstrip(": ") or "it was not said why"
+                source = Source(batch.number, batch.extractor, ws.model, batch.fingerprint)
+                judged = [Judgement(asked, Outcome.REFUSED, f"{AT_CREATE}: {said}")]
+                kept = write_failures(tx, ws, judged, source=source)
+                name = ws.task.table(tx).names(tx, [asked.item_id]).get(asked.item_id, asked.item_id)
+                becomes = "is parked" if kept.parked else "is asked once more by a later run"
                 give_up_batch(tx, batch, why=f"line {line} was refused: {said}", at=at)
             elif batch.refusals >= MAX_REFUSALS:
                 give_up_batch(tx, batch, why=f"refused {batch.refusals} times: {why}", at=at)
         drop_upload(ws.client, upload)
         if asked is None:
-            raise _whole_file(batch, error, submit=ws.task.words.step("batch-submit"))
+            submit, became = ws.task.words.step("batch-submit"), ", and waits as prepared"
+            hint = f"run `{submit}` again; a second refusal gives the batch up"
+            if batch.refusals >= MAX_REFUSALS:
+                became = f" {batch.refusals} times and given up, its claims released"
+                hint = f"`{submit}` asks its items in a new batch; another FINDABLE_MODEL may help"
+            message = f"batch {batch.number} was refused{became}: {why}"
+            raise RefusedError(message, hint=hint, code=error.code, status=error.status)
         rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
-        ws.display.warn(f"batch {batch.number}: line {line} was refused: {said}; {charged}{rest}")
+        ws.display.warn(
+            f"batch {batch.number}: line {line} was refused: {said}; {name}, which stands there, {becomes}{rest}"
+        )
         return SendOutcome.REBUILD
-
-    def _charge(self, tx: "Connection", batch: Batch, asked: Ask, said: str) -> str:
-        """Charge the item whose line was refused, and return what became of it."""
-        ws, task = self.ws, self.ws.task
-        source = Source(batch.number, batch.extractor, ws.model, batch.fingerprint)
-        judged = [Judgement(asked, Outcome.REFUSED, f"{AT_CREATE}: {said}")]
-        kept = write_failures(tx, ws, judged, source=source)
-        name = task.table(tx).names(tx, [asked.item_id]).get(asked.item_id, asked.item_id)
-        becomes = "is parked" if kept.parked else "is asked once more by a later run"
-        return f"{name}, which stands there, {becomes}"
-
-
-def _whole_file(batch: Batch, error: RefusedError, *, submit: Step) -> RefusedError:
-    became, hint = ", and waits as prepared", f"run `{submit}` again; a second refusal gives the batch up"
-    if batch.refusals >= MAX_REFUSALS:
-        became = f" {batch.refusals} times and given up, its claims released"
-        hint = f"`{submit}` asks its items in a new batch; another FINDABLE_MODEL may help"
-    message = f"batch {batch.number} was refused{became}: {error.message}"
-    return RefusedError(message, hint=hint, code=error.code, status=error.status)
 
 
 def write_failures(
@@ -288,8 +275,7 @@ def write_failures(
 ) -> "WriteResult":
     """Write what failed, and park what asks the same as what is parked."""
     kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
-    if not ws.settings.ask_each:
-        park_equals(tx, ws.task, judged, kept, source=source, at=ws.now())
+    park_equals(tx, ws.task, judged, kept, source=source, at=ws.now())
     return kept
 
 
@@ -311,7 +297,9 @@ def reconcile(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch] |
     with ws.store.read() as tx:
         prefixes = batches.name_prefixes(tx, batch.number)
     remote = ws.client.list_batches() if listing is None else listing
-    found = sorted((one for one in remote if batches.name_prefix(one.display_name) in prefixes), key=_usable_and_old)
+    ours = (one for one in remote if batches.name_prefix(one.display_name) in prefixes)
+    # those that may give answers first, then the oldest; those without a time come last
+    found = sorted(ours, key=lambda one: (one.state in USELESS, one.created_at or NEVER, one.name))
     if found:
         with ws.store.write() as tx:
             name, display_name, at = found[0].name, found[0].display_name, ws.now()
@@ -334,11 +322,6 @@ def _without_future(store: "Store", batch: Batch, *, now: datetime) -> Batch:
     with store.write() as tx:
         batches.note_create_by(tx, batch, at=now)
         return batches.get_batch(tx, batch.number)
-
-
-def _usable_and_old(remote: "RemoteBatch") -> tuple[bool, datetime, str]:
-    """Order remote batches: those that may give answers first, then the oldest; those without a time come last."""
-    return (remote.state in USELESS, remote.created_at or NEVER, remote.name)
 
 
 def hidden_for(batch: Batch, settings: "Settings", *, now: datetime) -> float:

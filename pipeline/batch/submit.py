@@ -222,7 +222,8 @@ class _Submission:
             report.no_room = unmet
         elif nearest is not None and unmet:
             if not report.sent:
-                raise held.without_room(nearest)
+                with ws.store.read() as tx:
+                    raise held.without_room(tx)
             report.held_back, report.budget = unmet, f"{nearest.name}={nearest.usd:g}"
 
     def _items(self, numbers: Collection[int]) -> int:

@@ -8,6 +8,7 @@ English, so only texts in English are looked at.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.experts import table
@@ -15,18 +16,18 @@ from pipeline.gemini import models
 from pipeline.gemini.embed import embed_locally
 from pipeline.index.terms import terms_of
 from pipeline.quality.figures import (
-    Bound,
     Choice,
-    Figure,
-    ListTally,
     Quality,
     Rows,
     Sample,
-    count_figures,
+    Value,
     histogram_bars,
+    list_values,
+    listed,
+    reply_values,
     share,
-    usage_figures,
 )
+from pipeline.quality.measure import cut_text
 from pipeline.store import answers, asks
 from pipeline.tables.cells import list_of, text_of
 
@@ -45,27 +46,11 @@ SEED = 7
 SAMPLES = 30  # for a person to read
 EXAMPLES = 20  # rows of a table
 LONGEST_BAR = 12  # tags of a person that have a bar of their own
-MOST_BIO = 300  # characters of a biography shown in a sample
-FEWEST = 50  # people: of fewer a figure may be anything by chance
-FEWEST_TAGGED = 1000  # people: a vocabulary of fewer is mostly tags that stand once, however good they are
-FEWEST_MIXED = 500  # people: among fewer, or in a pilot, a few tags that many have are no wonder
-FEWEST_READ = 250  # people whose texts are read: more than a pilot has
 COMMONEST = 10  # tags
 READ = 500  # people, chosen by a hash of their ids, whose tags are held against their texts
+FEWEST = 50  # people: of fewer no text is read
 
-BOUNDS = tuple(
-    Bound(*row)
-    for row in (
-        ("tags", "mean", 1.0, 12.0, FEWEST, "The question asks for at most 8 and takes any list with a tag."),
-        ("used-once", "share", None, 0.98, FEWEST_TAGGED, "A tag of one person finds only that person: no vocabulary."),
-        ("commonest", "share", None, 0.7, FEWEST_MIXED, "Tags that most people have find all of them."),
-        ("at-minimum", "share", None, 0.75, FEWEST_MIXED, "Where nearly all have the fewest, the model stops there."),
-        ("unlike-text", "share", None, 0.15, FEWEST_READ, "Tags dealt out at random are unlike in 60 % of cases."),
-        ("longest-tag", "characters", None, 60.0, FEWEST, "A phrase of three words has half as many."),
-        ("parked", "share", None, 0.5, FEWEST, "If half are parked, something is wrong: read the reasons."),
-        ("failed", "share", None, 0.5, FEWEST, "If half fail, each is paid for and asked again."),
-    )
-)
+FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
 def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  # noqa: ARG001 - there is one
@@ -73,75 +58,54 @@ def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  
     condition = table.tagged()
     if extractor is not None:
         condition = condition & table.item_id.in_(answers.answered_ids(table.TASK, extractor))
-    people, tally, used = table.people(tx), ListTally[str](Choice(SAMPLES, seed=SEED)), Counter[str]()
-    read = Choice[str](READ, seed=SEED)
+    people, lengths, used, read = table.people(tx), Counter[int](), Counter[str](), Choice[str](READ, seed=SEED)
     for key, cell in people.cells(tx, ("id", "tags"), condition):
         members = list_of(cell) or []
-        tally.add(str(key), members, str(key))
+        lengths[len(members)] += 1
         used.update(members)
         read.offer(str(key), str(key))
     often = sorted(used.items(), key=lambda pair: (-pair[1], pair[0]))
     commonest = {tag for tag, _ in often[:COMMONEST]}
-    cells = people.cells(tx, ("tags",), condition)
-    carrying = sum(not commonest.isdisjoint(list_of(cell) or ()) for (cell,) in cells)
-    texts = _in_english(tx, list(read)) if tally.answers >= FEWEST else []
+    carrying = sum(not commonest.isdisjoint(list_of(cell) or ()) for (cell,) in people.cells(tx, ("tags",), condition))
+    count, parked = lengths.total(), asks.count_parked(tx, table.TASK)
+    texts = _in_english(tx, list(read)) if count >= FEWEST else []
     unlike, judged = Counter(_unsupported(texts)), sum(len(tags) for _, tags in texts)
-    found = [
-        *_figures(tx, extractor, tally.lengths, used, carrying),
-        Figure("unlike-text", share(unlike.total(), judged), "share", UNLIKE, len(texts)),
-    ]
+    values: dict[str, Value] = {
+        **list_values("tags", lengths),
+        "used-once": (share(sum(times == 1 for times in used.values()), len(used)), count),
+        "commonest": (share(carrying, count), count),
+        "at-minimum": (share(lengths[1], count), count),
+        "unlike-text": (share(unlike.total(), judged), len(texts)),
+        "longest-tag": (max(map(len, used), default=None), count),
+        "parked": (share(parked, count + parked), count + parked),
+        "people": (count, count),
+        "different-tags": (len(used), count),
+        **reply_values(answers.count_replies(tx, table.TASK, extractor)),
+    }
     long = sorted(used.items(), key=lambda pair: (-len(pair[0]), pair[0]))[: EXAMPLES // 4]
     strange = sorted(unlike.items(), key=lambda pair: (-pair[1], pair[0]))[:EXAMPLES]
     return Quality(
         title="Quality of the tags of people",
         extractor=extractor or "all",
-        items=tally.answers,
-        figures=found,
-        gates=BOUNDS,
-        distributions=list(histogram_bars("Tags of a person", "people", tally.lengths, most=LONGEST_BAR)),
+        items=count,
+        figures=FIGURES,
+        values=values,
+        distributions=list(histogram_bars("Tags of a person", "people", lengths, most=LONGEST_BAR)),
         tables=[
             Rows("Most used tags", ("tag", "people"), often[:EXAMPLES]),
             Rows("Longest tags", ("tag", "people"), long),
             Rows("Tags unlike the text", ("tag", "people in the sample"), strange),
         ],
-        samples=list(_samples(tx, list(tally.shown))),
+        samples=list(_samples(tx, list(read)[:SAMPLES])),
     )
-
-
-UNLIKE = "tags unlike the text, by its words and by meaning, in a sample of texts in English"
-
-
-def _figures(
-    tx: "Connection", extractor: str | None, numbers: Counter[int], used: Counter[str], carrying: int
-) -> Iterator[Figure]:
-    people, parked = numbers.total(), asks.count_parked(tx, table.TASK)
-    once, whole = sum(times == 1 for times in used.values()), people + parked
-    replies = answers.count_replies(tx, table.TASK, extractor)
-    failed = share(replies.refused + replies.invalid, replies.total)
-    yield from count_figures("tags", numbers, one="person", many="people")
-    told = "tags that one person alone has, of all different tags"
-    yield Figure("used-once", share(once, len(used)), "share", told, people)
-    longest = max(map(len, used), default=None)
-    yield Figure("longest-tag", longest, "characters", "characters of the longest tag", people)
-    told = "people who failed for good (parked), of those tagged or parked"
-    yield Figure("parked", share(parked, whole), "share", told, whole)
-    yield Figure("failed", failed, "share", "replies that were refused or invalid, of all replies", replies.total)
-    yield Figure("people", people, "count", "people with tags", people)
-    yield Figure("different-tags", len(used), "count", "different tags in use", people)
-    yield from usage_figures(replies, one="person")
-    told = f"people with any of the {COMMONEST} commonest tags"
-    yield Figure("commonest", share(carrying, people), "share", told, people)
-    told = "people who have one tag, the fewest that are asked for"
-    yield Figure("at-minimum", share(numbers[1], people), "share", told, people)
 
 
 def _samples(tx: "Connection", ids: list[str]) -> Iterator[Sample]:
     rows = table.people(tx).rows(tx, ids, (table.USERNAME, "bio", "tags"))
     for key in ids:
         if key in rows:
-            bio = text_of(rows[key]["bio"])
-            shown = bio if len(bio) <= MOST_BIO else f"{bio[:MOST_BIO]} …"
-            yield Sample(key, text_of(rows[key]["username"]), shown, (), ", ".join(list_of(rows[key]["tags"]) or []))
+            name, bio = (text_of(rows[key][column]) for column in (table.USERNAME, "bio"))
+            yield Sample(key, name, cut_text(bio), (), ", ".join(list_of(rows[key]["tags"]) or []))
 
 
 def _in_english(tx: "Connection", ids: list[str]) -> list[tuple[str, Sequence[str]]]:

@@ -5,14 +5,17 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
+from sqlalchemy import Connection, Table, Text, cast, delete, or_, select, tuple_
 
+from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemsPage, ItemsWanted, ListedItem
 from pipeline.core.step import Step
 from pipeline.engine.declared import UNUSABLE, WHY, DeclaredTask
+from pipeline.engine.pictures import PictureError, thumbnail
 from pipeline.engine.task import Words
 from pipeline.images import ASSET_AI, how_to_begin
 from pipeline.images.table import LIBRARY, adopt, asset_ai, assets
+from pipeline.store.database import Store
 from pipeline.tables.lists import Grid
 from pipeline.tables.write_to import RowTarget
 
@@ -42,7 +45,7 @@ class ImagesTask(DeclaredTask):
     @cached_property
     def row_target(self) -> RowTarget:
         """Return `asset_ai`, which other programs read."""
-        return self.target_of(ASSET_AI, "asset_id")
+        return RowTarget(self.record, ASSET_AI, "asset_id", self.provider, self.preferred)
 
     def tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two that other programs read."""
@@ -91,3 +94,37 @@ def _image_named(tx: Connection, name: str) -> tuple[str, str, str | None]:
     known = select(key, assets.c.path, assets.c.problem).where(or_(key == name, assets.c.path == name))
     row = tx.execute(known.order_by(key != name, assets.c.id).limit(1)).first()
     return (name, "", None) if row is None else (row[0], row[1], row[2])
+
+
+# ---- for the page
+
+
+def broken_page(store: Store, *, limit: int, after: str | None = None) -> dict[str, Any]:
+    """Return images that cannot be opened, with the reason, by their paths; `after` is the last id before."""
+    place = (assets.c.path, cast(assets.c.id, Text))
+    query = select(*place, assets.c.problem).where(assets.c.problem.is_not(None)).order_by(*place).limit(limit + 1)
+    with store.read() as tx:
+        if after is not None:
+            here = tx.execute(select(*place).where(place[1] == after)).first()
+            query = query.where(tuple_(*place) > tuple_(*(here or ("", after))))
+        rows = tx.execute(query).all()
+    nothing: dict[str, Any] = {"state": UNUSABLE, "summary": "", "buckets": {}, "input_hash": None}
+    found = [{"id": key, "path": path, **nothing, "reason": why} for path, key, why in rows]
+    return {"items": found[:limit], "after": found[limit - 1]["id"] if len(found) > limit else None}
+
+
+def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:
+    """Return the JPEG of an image, its longer side at most `side` pixels, one of `pictures.SIDES`.
+
+    Raises:
+        PictureError: it cannot be shown, for the reason that the message says.
+        InputError: there is no such image, or none of that size.
+    """
+    with store.read() as tx:
+        known = select(assets.c.path, assets.c.hash, assets.c.problem).where(cast(assets.c.id, Text) == item_id)
+        row = tx.execute(known.limit(1)).first()
+    if row is None:
+        raise InputError(f"there is no image {item_id!r}", hint=f"`{Step('items', task='images')}` lists them")
+    if row[2] is not None or not row[1]:
+        raise PictureError(row[2] or f"it was not looked at yet; `{Step('import-images')}` does so")
+    return thumbnail(row[0], row[1], side=side)

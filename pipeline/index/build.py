@@ -1,38 +1,41 @@
-"""Build an index: embed what is missing, write all of it from one snapshot, verify, promote in one flip; or roll back.
+"""Build an index: embed what is missing, write all of it from one snapshot, verify, promote; or roll back.
 
 A search meanwhile has the old build or the new one, never a mixture. What is embedded lies in a cache by content, so
-that needs no lock, and no process that builds the index waits for another's network: a build is written under the
-lock, and where entries came meanwhile whose vectors are missing, it is given up and begun again.
+that needs no lock, and no process that builds the index waits for another's network, but for a last few texts: those
+that came since. Where they are many, the build is given up and begun again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
+from pipeline.core.progress import NoProgress
 from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
-from pipeline.index.builds import Builds
+from pipeline.index.builds import LOCK, Builds, recorded_builds
 from pipeline.index.evaluate import check_not_worse
 from pipeline.index.floor import nonsense
-from pipeline.index.vectors import MissingVectorError
+from pipeline.index.vectors import PAGE, MissingVectorError
+from pipeline.index.write import write_build
 from pipeline.store import workspace
-from pipeline.store.locks import Lock, LockLostError
+from pipeline.store.locks import Lock
 
 if TYPE_CHECKING:
+    from pipeline.core.progress import Bar
     from pipeline.core.ranking import Entry, Ranking
     from pipeline.index.manifest import Manifest
     from pipeline.index.vectors import Vectors
+    from pipeline.index.write import Page
     from pipeline.store.database import Store
 
 
-LOCK = "index"
 SHARE_BESIDE_GEMINI = 0.3  # of words in a score, until `eval` on own questions says otherwise
-ROUNDS = 3  # of embedding and building; entries that come meanwhile, or a lock that was lost, make another one
-FEW = 5000  # entries without a vector that are noted while all are read: 10 MB; more get a pass of their own
+ROUNDS = 3  # of embedding and building; many entries that come meanwhile make another one
+FEW = 100  # texts that are embedded while the lock is held: a call
 
 
 @dataclass(frozen=True)
@@ -88,29 +91,17 @@ def roll_back_index(ws: OpenWorkspace) -> IndexReport:
     """
     builds = Builds(ws.data, ws.collection.folder)
     with ws.lock(LOCK) as lock:
-        manifest = builds.rollback(before_flip=lock.check)
-        with ws.store.write() as tx:
-            workspace.note_build_in_service(tx, manifest.number, why="rolled back", at=ws.now())
+        builds.follow(recorded_builds(ws.store))
+        manifest = builds.rollback(decide=partial(_record, ws.store, lock, "rolled back", ws.now()))
     return IndexReport(manifest.number, manifest.count, 0, 0, manifest.model, manifest.dim, rolled_back=True)
 
 
-def is_build_recorded(current: "Manifest", rows: Mapping[int, Mapping[Any, Any]]) -> bool:
-    """Return whether these rows of the database (see `workspace.build_rows`) know of a build as it is."""
-    row = rows.get(current.number)
-    return row is not None and (row["count"], row["model"], row["dim"]) == (current.count, current.model, current.dim)
-
-
-def recorded_builds(store: "Store") -> dict[int, Mapping[Any, Any]]:
-    """Return the rows of all builds that the database knows of."""
-    with store.read() as tx:
-        return workspace.build_rows(tx)
-
-
-def record_build(store: "Store", current: "Manifest", *, at: datetime) -> None:
-    """Record the build in service as it is; a run that died right after its promotion did not."""
-    names = ("number", "count", "model", "dim", "position")
+def _record(store: "Store", lock: Lock, why: str, at: datetime, found: "Manifest") -> None:
+    """Make the database tell that a build is in service, where the lock is held still."""
+    lock.check()
+    facts = {name: getattr(found, name) for name in ("number", "count", "model", "dim", "position")}
     with store.write() as tx:
-        workspace.add_build(tx, **{name: getattr(current, name) for name in names}, at=at)
+        workspace.add_build(tx, facts, why=why, at=at)
 
 
 def _left_out(states: Sequence[tuple[str, int]], count: int) -> dict[str, int]:
@@ -131,19 +122,17 @@ class _Building:
         self._embedded = 0
 
     def run(self) -> IndexReport:
-        """Embed, write and promote, as often as something comes between."""
+        """Embed, write, verify and promote, anew where many entries came between."""
         with self._ws.store.read() as tx:
             self._newer(self._builds.in_service(), workspace.get_workspace(tx).position)  # before anything is paid for
         try:
             for left in reversed(range(ROUNDS)):
+                self._embed_missing()
                 try:
-                    self._embed_missing()
                     nonsense = self._nonsense()
                     with self._ws.lock(LOCK) as lock:
-                        if not left:
-                            self._embed_missing()
                         return self._promoted(lock, nonsense)
-                except (LockLostError, MissingVectorError):  # another process went on, or entries came: begin again
+                except MissingVectorError:
                     if not left:
                         raise
         finally:
@@ -151,33 +140,19 @@ class _Building:
         raise AssertionError("the last round returns or raises")
 
     def _embed_missing(self) -> None:
-        """Embed every text that is new; where they are few, no snapshot is held meanwhile."""
-        ws, collection = self._ws, self._ws.collection
+        """Embed every text that is new, and say before what that costs, where it is a cent or more."""
+        ws, entries, embedder = self._ws, self._ws.collection.entries, self._embedder
         with ws.store.read() as tx:
-            count = collection.count(tx)
-            with ws.display.bar("reading", count) as bar:
-                missing = list(islice(self._embedder.missing(collection.entries(tx), bar=bar), FEW + 1))
-        if len(missing) <= FEW:
-            self._say_cost(missing, len(missing))
-            self._embed(missing, len(missing))
-            return
-        with ws.store.read() as tx:
-            self._say_cost(collection.entries(tx), count)
-            self._embed(collection.entries(tx), count)
-
-    def _say_cost(self, entries: "Iterable[Entry]", count: int) -> None:
-        """Say what is about to be embedded and what that costs, where it costs a cent or more; no budget counts it."""
-        if not count or not self._embedder.is_paid():
-            return
-        with self._ws.display.bar("counting", count, late=True) as bar:
-            texts, tokens, cost = self._embedder.cost(entries, bar=bar)
-        if round(cost, 2) > 0:
-            self._ws.display.say(f"embedding {texts:,} texts, about {tokens:,} tokens, ${cost:,.2f}")
-
-    def _embed(self, entries: "Iterable[Entry]", count: int) -> None:
-        if count:
-            with self._ws.display.bar("embedding", count) as bar:
-                self._embedded += self._embedder.embed_missing(entries, bar=bar)
+            count, is_missing = ws.collection.count(tx), True
+            if embedder.is_paid():
+                with ws.display.bar("reading", count) as bar:
+                    texts, tokens, cost = embedder.cost(entries(tx), bar=bar)
+                is_missing = texts > 0
+                if round(cost, 2) > 0:  # no budget counts it
+                    ws.display.say(f"embedding {texts:,} texts, about {tokens:,} tokens, ${cost:,.2f}")
+            if is_missing:
+                with ws.display.bar("embedding", count) as bar:
+                    self._embedded += embedder.embed_missing(entries(tx), bar=bar)
 
     def _nonsense(self) -> "Vectors | None":
         """Return the vectors of the questions from which the floor is learnt; None where they cannot be had."""
@@ -189,30 +164,53 @@ class _Building:
     def _promoted(self, lock: Lock, nonsense: "Vectors | None") -> IndexReport:
         ws, builds, collection, cache = self._ws, self._builds, self._ws.collection, self._embedder.cache
         builds.sweep()
+        builds.follow(recorded_builds(ws.store))
         current = builds.in_service()  # before the position, which never goes back but with the whole database
         with ws.store.read() as tx:
             count, position = collection.count(tx), workspace.get_workspace(tx).position
             over = self._newer(current, position)
             counts = ws.task.table(tx).counts(tx)
             with ws.display.bar("building", count) as bar:
-                staged = builds.stage(
-                    builds.next_number(),
-                    self._embedder.pages(collection.entries(tx)),
-                    cache,
+                write = partial(
+                    write_build,
+                    pages=self._pages(collection.entries(tx), bar),
+                    cache=cache,
                     count=count,
+                    number=(number := builds.next_number()),
                     position=position,
+                    built_at=ws.now(),
                     ranking=self._ranking(),
-                    task_type=embed.TASK_TYPE,
                     nonsense=nonsense,
-                    progress=bar.show,
                 )
+                staged = builds.stage(number, write)
         builds.verify(staged, count=count)
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
-        promoted = builds.promote(staged, before_flip=lock.check, over=over)
-        record_build(ws.store, promoted, at=ws.now())
+        decide = partial(_record, ws.store, lock, f"promoted with {count} entries", ws.now())
+        promoted = builds.promote(staged, decide=decide, over=over)
         embedded, cached = self._embedded, max(0, count - self._embedded)
         done = IndexReport(promoted.number, count, embedded, cached, cache.model, cache.dim, promoted.moved_aside)
         return replace(done, out_of=(states := [*counts.items()])[0][1], left_out=_left_out(states, count))
+
+    def _pages(self, entries: "Iterable[Entry]", bar: "Bar") -> "Iterator[Page]":
+        """Yield entries with keys and vectors; embed the last few, which came since or whose vectors are damaged.
+
+        Raises:
+            MissingVectorError: they are many.
+        """
+        cache, done, late = self._embedder.cache, 0, 0
+        for page in embed.pages(entries, PAGE):
+            keys = self._embedder.keys(page)
+            try:
+                vectors = cache.fetch(keys)
+            except MissingVectorError:
+                late += len(cache.missing(keys))
+                if late > FEW:
+                    raise
+                self._embedded += self._embedder.embed_missing(page, bar=NoProgress())
+                vectors = cache.fetch(keys)
+            yield page, keys, vectors
+            done += len(page)
+            bar.show(done)
 
     def _ranking(self) -> "Ranking":
         """Return how entries are ranked: nothing was measured with Gemini's vectors, so that words weigh less there."""

@@ -2,40 +2,41 @@
 
     DATA/index/builds/<n>.<x>.staging/  being written; not read
     DATA/index/builds/<n>/              verified
-    DATA/index/current                  a symlink to builds/<n>; it alone decides
+    DATA/index/current                  a symlink to builds/<n>, which every reader follows
     DATA/faiss.index, metadata.json     links through `current`, for other programs
     DATA/index/tasks/<name>/            builds/ and current of another collection, which has no stable paths
 
-A build's number is its own in the whole workspace, so that the database's rows of builds tell each by it. A reader
-needs no lock: a build that is promoted away while it is opened is looked for again.
+A build's number is its own in the whole workspace, so that the database's rows of builds tell each by it: the one
+that was promoted last decides, and the link follows it, also after a death in between (`follow`). A reader needs no
+lock: a build that is promoted away while it is opened is looked for again.
 
 Killed at any moment, `current` points at a whole, verified build: it is replaced by one rename, after everything it
 will point at is on disk. The one thing to know: what stages, promotes, sweeps or rolls back holds the lock on the
-index, and `before_flip` looks whether it has it still. Each staging has a name of its own, so that who lost the lock
-writes into no other's.
+index, and `decide` looks whether it has it still, and commits the row. Each staging has a name of its own, so that who
+lost the lock writes into no other's.
 """
 
 import errno
 import secrets
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
-from pipeline.core.ranking import Ranking
 from pipeline.core.step import Step
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import manifest
 from pipeline.index.manifest import Manifest, Staged
 from pipeline.index.reader import Index
-
-if TYPE_CHECKING:
-    from pipeline.index.vectors import VectorCache, Vectors
-    from pipeline.index.write import Page
+from pipeline.store import workspace
+from pipeline.store.database import Store
 
 Found = TypeVar("Found")
+Decide = Callable[[Manifest], object]  # what makes the database tell of a build that it is in service
+LOCK = "index"
 STAGING = ".staging"
 LINKED = (manifest.INDEX, manifest.METADATA)
 FOLDER = "tasks"  # below DATA/index: a folder for each collection but the first
@@ -47,6 +48,21 @@ def left_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
     """Return the folders of builds, by name, that are none of these: their tasks are indexed no more."""
     found = sorted((data_dir / "index").glob(f"{FOLDER}/*"))
     return [path for path in found if f"{FOLDER}/{path.name}" not in folders]
+
+
+def recorded_builds(store: Store) -> dict[int, Mapping[Any, Any]]:
+    """Return the rows of all builds that the database knows of."""
+    with store.read() as tx:
+        return workspace.build_rows(tx)
+
+
+def settled_builds(ws: OpenWorkspace) -> "Builds":
+    """Return the builds of the collection in use, after the link has followed the database."""
+    builds = Builds(ws.data, ws.collection.folder)
+    if builds.decided(recorded_builds(ws.store)) is not None:
+        with ws.lock(LOCK):
+            builds.follow(recorded_builds(ws.store))
+    return builds
 
 
 class Builds:
@@ -122,12 +138,6 @@ class Builds:
         wrong = [name for name in found.parts if files.sha256_of(directory / name) != found.hashes[name]]
         return [f"{directory / name} has other bytes than the build was made with" for name in wrong]
 
-    def unsound_rows(self, number: int) -> str:
-        """Return what is wrong with the vectors of a whole build, read in full, or an empty text."""
-        from pipeline.index import verify
-
-        return verify.unsound_build_rows(self._builds / str(number))
-
     def stale(self) -> list[str]:
         """Return the names of what killed runs left behind; a living run's staging is among them."""
         return [path.name for path in self._stale()]
@@ -155,49 +165,13 @@ class Builds:
             files.remove_link(path)
         return [path.name for path in stale]
 
-    def stage(
-        self,
-        number: int,
-        pages: "Iterable[Page]",
-        cache: "VectorCache",
-        *,
-        count: int,
-        position: int,
-        task_type: str,
-        ranking: Ranking | None = None,
-        nonsense: "Vectors | None" = None,
-        progress: Callable[[int], None] = lambda _done: None,
-    ) -> Staged:
-        """Write build `number` of `count` entries, which come in pages; on disk when this returns.
-
-        Without a ranking, words count as they do where nothing is said. The floor is learnt from the vectors of
-        `floor.nonsense`, in its order; without them there is none. `progress` is called with the number of rows that
-        are written so far. When anything goes wrong, nothing of the build remains.
-
-        Raises:
-            InputError: there are no entries.
-            InconsistentError: an entry's metadata is no JSON.
-            MissingVectorError: a vector is not in the cache.
-        """
-        from pipeline.index import write
-
+    def stage(self, number: int, write: Callable[[Path], Staged]) -> Staged:
+        """Return build `number` as `write` left it in a new folder; where it fails, nothing of it remains."""
         directory = self._builds / f"{number}.{secrets.token_hex(4)}{STAGING}"
         self._staged = directory
         with files.removed_on_error(directory):
             directory.mkdir(parents=True)
-            return write.write_build(
-                directory,
-                pages,
-                cache,
-                count=count,
-                number=number,
-                position=position,
-                ranking=ranking or Ranking(),
-                task_type=task_type,
-                built_at=datetime.now(UTC),
-                nonsense=nonsense,
-                progress=progress,
-            )
+            return write(directory)
 
     def discard(self) -> None:
         """Remove what was staged last and not promoted, for a caller who ends wherever an interrupt finds it."""
@@ -215,10 +189,8 @@ class Builds:
         with files.removed_on_error(staged.directory):
             verify.verify_build(staged, count=count)
 
-    def promote(
-        self, staged: Staged, *, before_flip: Callable[[], None] = lambda: None, over: Manifest | None = None
-    ) -> Manifest:
-        """Put a verified build in service; on disk when this returns. `before_flip` is called before others see it.
+    def promote(self, staged: Staged, *, decide: Decide, over: Manifest | None = None) -> Manifest:
+        """Put a verified build in service; on disk when this returns. `decide` is called before others see it.
 
         Afterwards there is this build and the one that was in service before; older ones are deleted.
 
@@ -229,25 +201,21 @@ class Builds:
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
         with files.removed_on_error(staged.directory):
-            return self._promote(staged, before_flip=before_flip, over=over)
+            before = self.in_service()
+            if before is not None and staged.manifest.position < before.position and before != over:
+                raise InconsistentError(
+                    f"build {staged.manifest.number} was read at database position {staged.manifest.position}, "
+                    f"the one in service at {before.position}: not promoted",
+                    hint=f"run `{self._make}` again",
+                )
+            self._settle(staged)
+            moved = tuple(name for name in map(self._relink, self._linked) if name)
+            decide(staged.manifest)
+            self._flip(staged.manifest.number)
+            self._drop_all_but(staged.manifest.number, before.number if before else None)
+            return replace(staged.manifest, moved_aside=moved)
 
-    def _promote(self, staged: Staged, *, before_flip: Callable[[], None], over: Manifest | None) -> Manifest:
-        """Put a verified build in service that is not older than the one there, but for the one it may be put over."""
-        before = self.in_service()
-        if before is not None and staged.manifest.position < before.position and before != over:
-            raise InconsistentError(
-                f"build {staged.manifest.number} was read at database position {staged.manifest.position}, "
-                f"the one in service at {before.position}: not promoted",
-                hint=f"run `{self._make}` again",
-            )
-        self._settle(staged)
-        moved = tuple(name for name in map(self._relink, self._linked) if name)
-        before_flip()
-        self._flip(staged.manifest.number)
-        self._drop_all_but(staged.manifest.number, before.number if before else None)
-        return replace(staged.manifest, moved_aside=moved)
-
-    def rollback(self, *, before_flip: Callable[[], None] = lambda: None) -> Manifest:
+    def rollback(self, *, decide: Decide) -> Manifest:
         """Put the build before the one in service back, by the flip alone; on disk when this returns.
 
         Its files are read in full first: a damaged one is passed over, and an older one takes its place.
@@ -263,9 +231,24 @@ class Builds:
             raise InconsistentError(f"{self.damage(older[-1])[0]}: not put back", hint=f"run `{self._make}`")
         if number is None:
             raise InputError("there is no previous build to put back", hint=f"run `{self._make}` to build one")
-        before_flip()
+        decide(found := self._read(self._builds / str(number)))
         self._flip(number)
-        return self._read(self._builds / str(number))
+        return found
+
+    def decided(self, rows: Mapping[int, Mapping[Any, Any]]) -> int | None:
+        """Return the build that the database's rows have in service, where the link does not lead to it.
+
+        An older copy of the database, which does not know where the link leads, decides nothing.
+        """
+        directory, there = self._resolve(), self._whole() & rows.keys()
+        linked = None if directory is None else int(directory.name)
+        last = max(there, key=lambda number: rows[number]["promoted_at"], default=linked)
+        return None if last == linked or (linked is not None and linked not in rows) else last
+
+    def follow(self, rows: Mapping[int, Mapping[Any, Any]]) -> None:
+        """Let the link follow the database, after a death between the two."""
+        if (number := self.decided(rows)) is not None:
+            self._flip(number)
 
     def delete(self, numbers: Iterable[int]) -> list[int]:
         """Remove builds that are not in service; return the numbers of those that were there."""
@@ -277,14 +260,14 @@ class Builds:
     def retire(self) -> None:
         """Take the build in service away, with the stable paths to it and every build; afterwards there is no index.
 
-        First the stable paths, then `current`, then the builds: killed half way, what is left leads nowhere.
+        First the builds, for what is left of them must not come back.
         """
+        for number in self._whole():
+            files.remove_link(self._builds / str(number))
         for name in self._linked:
             if self._is_linked(name):
                 files.remove_link(self._data / name)
         files.remove_link(self._current)
-        for number in self._whole():
-            files.remove_link(self._builds / str(number))
 
     def _settle(self, staged: Staged) -> None:
         try:

@@ -19,7 +19,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.embed import embed_locally, frame_text
 from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS, Usage, estimate_tokens, usage_cost
 from pipeline.gemini.pace import SharedPace
-from pipeline.index.vectors import PAGE, VectorCache, Vectors, vector_key
+from pipeline.index.vectors import TASK_TYPE, VectorCache, Vectors, vector_cache, vector_key
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -27,15 +27,10 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 T = TypeVar("T")
-TASK_TYPE, OF_QUESTIONS = "RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"
+OF_QUESTIONS = "RETRIEVAL_QUERY"
 ASKED = 3 * MAX_EMBED_TEXTS  # entries that are looked for at once where they are embedded: whole calls
 CALLS = {"local": 2, "gemini": 4}  # at once
 END = 1000  # characters of a text's end that are kept where its middle is cut
-
-
-def vector_cache(ws: OpenWorkspace) -> VectorCache:
-    """Return the cache of vectors of the workspace's model and width; its file is opened when it is first asked."""
-    return VectorCache(ws.data, model=ws.embedding_model.name, dim=ws.settings.dim)
 
 
 def embed_queries(ws: OpenWorkspace, texts: Sequence[str]) -> Vectors:
@@ -64,9 +59,9 @@ class QuestionVectors:
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return the vectors of questions, float32 (len(texts), dim)."""
         if self._cache is None:
-            return np.concatenate([self._make(page) for page in _pages(texts, MAX_EMBED_TEXTS)])
+            return np.concatenate([self._make(page) for page in pages(texts, MAX_EMBED_TEXTS)])
         keys = question_keys(self._cache, texts)
-        for page in _pages(self._cache.missing(keys), MAX_EMBED_TEXTS):
+        for page in pages(self._cache.missing(keys), MAX_EMBED_TEXTS):
             self._cache.add([keys[at] for at in page], self._make([texts[at] for at in page]))
         return self._cache.fetch(keys)
 
@@ -99,7 +94,7 @@ class Embedder:
     def cost(self, entries: Iterable[Entry], *, bar: "Bar") -> tuple[int, int, float]:
         """Return how many texts are not in the cache, about how many tokens they have, and what those cost, in USD."""
         texts, tokens, seen = 0, 0, 0
-        for page in _pages(entries, ASKED):
+        for page in pages(entries, ASKED):
             missing = self.cache.missing(self.keys(page))
             texts += len(missing)
             tokens += sum(self._outgoing(page[at])[1] for at in missing)
@@ -118,7 +113,7 @@ class Embedder:
 
         def calls() -> Iterator[tuple[list[bytes], Callable[[], Vectors]]]:
             nonlocal seen
-            for page in _pages(entries, ASKED):
+            for page in pages(entries, ASKED):
                 keys = self.keys(page)
                 missing = [at for at in self.cache.missing(keys) if keys[at] not in asked]
                 for places, call in self._calls(page, missing):
@@ -133,19 +128,6 @@ class Embedder:
             embedded += len(keys)
             bar.show(seen, note=f"{embedded} embedded")
         return embedded
-
-    def pages(self, entries: Iterable[Entry]) -> Iterator[list[tuple[Entry, bytes]]]:
-        """Yield entries with the keys of their vectors, in pages as a build takes them in."""
-        for page in _pages(entries, PAGE):
-            yield list(zip(page, self.keys(page), strict=True))
-
-    def missing(self, entries: Iterable[Entry], *, bar: "Bar") -> Iterator[Entry]:
-        """Yield the entries whose vector is not in the cache."""
-        seen = 0
-        for page in _pages(entries, ASKED):
-            yield from (page[at] for at in self.cache.missing(self.keys(page)))
-            seen += len(page)
-            bar.show(seen)
 
     def _calls(self, page: list[Entry], missing: list[int]) -> Iterator[tuple[list[int], Callable[[], Vectors]]]:
         ws, embed = self._ws, embed_locally
@@ -211,7 +193,8 @@ def fit_text(text: str, *, limit: int | None) -> str:
     return cut
 
 
-def _pages(entries: Iterable[T], size: int) -> Iterator[list[T]]:
+def pages(entries: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield what comes in lists of at most `size`."""
     iterator = iter(entries)
     while page := list(islice(iterator, size)):
         yield page

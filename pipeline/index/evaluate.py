@@ -4,24 +4,21 @@ The gate asks both builds as search asks them, each with its own model. Nothing 
 the vectors of the questions are those that `eval` left in the cache.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import FindableError, GateError
 from pipeline.core.ranking import Rank
+from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index import embed, search
 from pipeline.index.builds import Builds
-from pipeline.index.filters import Filters, mask_of
-from pipeline.index.fusion import found_entries, judged_hits, rank_entries
 from pipeline.index.judged import DEPTH, MAIN, Judged, difference, judged_of_files, measure_rankings, read_questions
 from pipeline.index.manifest import Staged, seal_manifest
-from pipeline.index.question import parse_question
-from pipeline.index.reader import Hit, Index
-from pipeline.index.terms import terms_of_question, words_of
+from pipeline.index.reader import Index
+from pipeline.index.search import OpenSearch, SearchOptions, check_embedding
+from pipeline.index.terms import words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,36 +61,11 @@ class PlainBm25:
         return [self._names[place] for place in order if scores[place] > 0]
 
 
-class AskedBuild:
-    """One open build, whose questions are embedded with its own model, and kept in the cache."""
-
-    def __init__(self, ws: OpenWorkspace, index: Index) -> None:
-        """Take an open build; nothing is read yet."""
-        found = index.manifest
-        ws = replace(ws, settings=replace(ws.settings, embedding_model=found.model, dim=found.dim))
-        cache = None if ws.backend == "local" else embed.vector_cache(ws)
-        self._index, self._collection = index, ws.collection
-        self._questions = embed.QuestionVectors(cache, partial(embed.embed_queries, ws))
-
-    def is_free(self, questions: Sequence[str]) -> bool:
-        """Return whether no service is asked for the vectors of these questions."""
-        return self._questions.are_free([parse_question(one).text for one in questions])
-
-    def hits(self, questions: Sequence[str], rank: Rank, *, depth: int) -> Iterator[list[Hit]]:
-        """Yield the `depth` best entries for each question, as search ranks them."""
-        index, collection, asked = self._index, self._collection, [parse_question(one) for one in questions]
-        vectors = None if rank is Rank.WORDS else self._questions.embed([one.text for one in asked])
-        for at, one in enumerate(asked):
-            terms = terms_of_question(one.text, asking=collection.ranking.asking)
-            mask, vector = mask_of(index, collection, Filters(), one), None if vectors is None else vectors[at]
-            by = None if rank is Rank.VECTORS else terms
-            ranked = rank_entries(index, terms=by, vector=vector, k=depth, mask=mask)
-            yield judged_hits(index, collection, ranked, terms, found_entries(index, ranked))
-
-    def rank(self, questions: Sequence[str], *, depth: int) -> Iterator[list[str]]:
-        """Yield the names of the `depth` best entries for each question, by words and vectors."""
-        for hits in self.hits(questions, Rank.HYBRID, depth=depth):
-            yield [self._collection.name_of(hit.metadata) for hit in hits]
+def _open_build(ws: OpenWorkspace, index: Index) -> OpenSearch:
+    """Return a search in an open build, whose questions are embedded with its own model, and kept in the cache."""
+    found = index.manifest
+    settings = replace(ws.settings, embedding_model=found.model, dim=found.dim)
+    return OpenSearch(replace(ws, settings=settings), index=index, keeps=True)
 
 
 def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
@@ -108,14 +80,14 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
     """
     judged, collection, model = judged_of_files(queries, qrels), ws.collection, ws.embedding_model.name
     with Builds(ws.data, collection.folder).open() as index:
-        search.check_embedding(index.manifest, model=model, dim=ws.settings.dim, step=ws.task.words.step)
+        check_embedding(index.manifest, model=model, dim=ws.settings.dim, step=ws.task.words.step)
         documents = [index.metadata_at(row) for row in range(len(index))]
         names = [collection.name_of(one) for one in documents]
         bm25 = PlainBm25(names, (" ".join(collection.texts(one)) for one in documents))
-        build, weak = AskedBuild(ws, index), dict[str, list[bool]]()
+        build, weak = _open_build(ws, index), dict[str, list[bool]]()
         ranked = {"bm25": [bm25.rank(one, DEPTH) for one in judged.texts]}
         for rank in Rank:
-            found = [*build.hits(judged.texts, rank, depth=DEPTH)]
+            found = [*build.ask_many(judged.texts, SearchOptions(DEPTH, rank))]
             ranked[rank] = [[collection.name_of(hit.metadata) for hit in hits] for hits in found]
             if index.manifest.floor is not None:
                 weak[rank] = [all(hit.is_weak for hit in hits[:FIRST]) for hits in found]
@@ -160,23 +132,28 @@ def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> Non
     try:
         judged = judged_of_files(folder / QUERIES, folder / QRELS)
         with Index(staged.directory) as new, builds.open() as before:
-            number, asked = before.manifest.number, [AskedBuild(ws, one) for one in (new, before)]
-            if why := _why_not(ws, judged, asked, folder):
+            number, asked = before.manifest.number, [_open_build(ws, one) for one in (new, before)]
+            if why := _why_not(ws.task.words.step, judged, asked, folder):
                 display.say(f"not compared with the build in service: {why}")
                 return
-            ours, theirs = (_measured(judged, one.rank(judged.texts, depth=FIRST))[MAIN] for one in asked)
+            ours, theirs = (_measured(judged, _ranked(one, judged.texts))[MAIN] for one in asked)
     except FindableError as error:
         display.say(f"not compared with the build in service on judged questions: {error.message}")
         return
     _keep(ws, staged, number, ours, theirs, worse_ok=worse_ok)
 
 
-def _why_not(ws: OpenWorkspace, judged: Judged, asked: Sequence[AskedBuild], folder: Path) -> str:
+def _ranked(opened: OpenSearch, questions: Sequence[str]) -> Iterator[list[str]]:
+    for hits in opened.ask_many(questions, SearchOptions(FIRST)):
+        yield [opened.collection.name_of(hit.metadata) for hit in hits]
+
+
+def _why_not(step: Callable[..., Step], judged: Judged, asked: Sequence[OpenSearch], folder: Path) -> str:
     if len(judged.questions) < FEWEST:
         return f"{folder / QRELS} judges {len(judged.questions)} questions, and fewer than {FEWEST} tell nothing"
     if all(one.is_free(judged.texts) for one in asked):
         return ""
-    measured = ws.task.words.step("eval", queries=folder / QUERIES, qrels=folder / QRELS)
+    measured = step("eval", queries=folder / QUERIES, qrels=folder / QRELS)
     return f"`{measured}` embeds the judged questions, which costs"
 
 

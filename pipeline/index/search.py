@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from pipeline.core.errors import ConfigurationError, InputError
@@ -10,13 +11,15 @@ from pipeline.core.ranking import Rank
 from pipeline.core.step import Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_EMBED_TEXTS
-from pipeline.index import embed, staleness
-from pipeline.index.builds import Builds
+from pipeline.index import staleness
+from pipeline.index.builds import settled_builds
+from pipeline.index.embed import QuestionVectors, embed_queries
 from pipeline.index.filters import Filters, mask_of
 from pipeline.index.manifest import Manifest
 from pipeline.index.question import Question, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import terms_of_question
+from pipeline.index.vectors import vector_cache
 
 if TYPE_CHECKING:
     from pipeline.index.vectors import Vectors
@@ -77,15 +80,19 @@ class SearchReport:
 class OpenSearch(AbstractContextManager["OpenSearch"]):
     """A build, open for one question after the other."""
 
-    def __init__(self, ws: OpenWorkspace, build: int | None = None) -> None:
-        """Open the build in service, or the one of that number.
+    def __init__(
+        self, ws: OpenWorkspace, build: int | None = None, *, index: Index | None = None, keeps: bool = False
+    ) -> None:
+        """Open the build in service, or the one of that number, or take one; vectors of questions are kept if said.
 
         Raises:
             InputError: there is no index yet, or no such build, or the task has none.
         """
         self._ws = ws
         self.collection, self.words = ws.collection, ws.task.words
-        self.index: Index = Builds(ws.data, self.collection.folder).open(build)
+        self.index = settled_builds(ws).open(build) if index is None else index
+        cache = vector_cache(ws) if keeps and ws.backend != "local" else None
+        self._questions = QuestionVectors(cache, partial(embed_queries, ws))
 
     def __exit__(self, *failure: object) -> None:
         """Close the files."""
@@ -168,7 +175,11 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         check_embedding(
             self.index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, step=ws.task.words.step
         )
-        return embed.embed_queries(ws, [one.text for one in asked])
+        return self._questions.embed([one.text for one in asked])
+
+    def is_free(self, questions: Sequence[str]) -> bool:
+        """Return whether no service is asked for the vectors of these questions."""
+        return self._questions.are_free([parse_question(one).text for one in questions])
 
     def _row_of(self, name: str) -> int:
         """Return the row of the item of a name."""

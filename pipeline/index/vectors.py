@@ -1,14 +1,14 @@
-"""The vector cache: one SQLite file, in which each vector stands by what it is of, and what a vector must be.
+"""The vector cache: one table, in which each vector stands by what it is of, and what a vector must be.
 
-Several processes share the file. What is added is on disk when that returns. It has no write-ahead log, which does not
-work in a folder that several machines mount. A vector whose checksum is wrong counts as absent.
+On PostgreSQL it is a table of the workspace's own database, else one of an SQLite file below DATA/index; whoever adds
+the first vector makes it. Several processes share it. What is added is durable when that returns. A vector whose
+checksum is wrong counts as absent.
 """
 
 import contextlib
 import functools
 import hashlib
 import json
-import sqlite3
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -16,20 +16,33 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    LargeBinary,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+)
 
-from pipeline.core.errors import ConfigurationError, InconsistentError
+from pipeline.core.errors import InconsistentError
 from pipeline.core.step import Step
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.manifest import ascii_json
+from pipeline.store.database import Store, pages, run_many, streamed
 
 Vectors = NDArray[np.float32]
-FILE = "vectors.sqlite"  # below DATA/index
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a float32 vector may be; rounding alone stays below 1e-6
-PATIENCE_S = 60.0  # in which another process must have written what it writes
+TASK_TYPE = "RETRIEVAL_DOCUMENT"  # what the vectors of entries are for
 PAGE = 500  # keys that are asked for at once
-_TABLE = """
-CREATE TABLE IF NOT EXISTS vectors (
-  n INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, model TEXT NOT NULL, vector BLOB NOT NULL, crc INTEGER NOT NULL
-)"""
 
 
 def vector_key(text: str, *, model: str, dim: int, task_type: str) -> bytes:
@@ -70,21 +83,29 @@ class MissingVectorError(InconsistentError):
 class VectorCache:
     """The vectors of one model at one width, float32 rows of unit length."""
 
-    def __init__(self, data: Path, *, model: str, dim: int) -> None:
-        """Name the file of a workspace; nothing is read or made yet."""
-        self.path, self.model, self.dim = data / "index" / FILE, model, dim
+    table = Table(
+        "findable_vectors",
+        MetaData(),
+        Column("key", LargeBinary, primary_key=True),
+        Column("model", Text, nullable=False),
+        Column("vector", LargeBinary, nullable=False),
+        Column("crc", BigInteger, nullable=False),
+        Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    )
+    key, vector = table.c.key, table.c.vector
+    record: Select[Any] = select(key, vector, table.c.crc)
+
+    def __init__(self, store: Store, *, model: str, dim: int) -> None:
+        """Take the database in which they are; nothing is read or made yet."""
+        self.store, self.model, self.dim = store, model, dim
 
     def missing(self, keys: Sequence[bytes]) -> list[int]:
         """Return the positions in `keys`, ascending, whose vector is not there; of equal keys only the first."""
-        known = {key for key, _ in self._records("key, n", keys)}
-        first: dict[bytes, int] = {}
-        for position, key in enumerate(keys):
-            if key not in known:
-                first.setdefault(key, position)
-        return list(first.values())
+        with self.reading() as tx:
+            return self._missing(tx, keys)
 
     def add(self, keys: Sequence[bytes], vectors: Vectors) -> None:
-        """Keep the vectors, float32 (len(keys), dim), whose key is not there yet; on disk when this returns.
+        """Keep the vectors, float32 (len(keys), dim), whose key is not there yet; durable when this returns.
 
         Raises:
             InconsistentError: the width is wrong, or a row is not finite and of length 1; nothing was written.
@@ -95,13 +116,11 @@ class VectorCache:
                 f"vectors of {self.model!r} have shape {rows.shape}, expected ({len(keys)}, {self.dim})"
             )
         check_unit_rows(rows, what=f"what {self.model!r} returned")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._opened("BEGIN IMMEDIATE") as db:
-            db.execute(_TABLE)
-            put = "INSERT OR IGNORE INTO vectors (key, model, vector, crc) VALUES (?, ?, ?, ?)"
-            db.executemany(
-                put, ((key, self.model, raw, _crc(key, raw)) for key, raw in zip(keys, map(bytes, rows), strict=True))
-            )
+        with self.store.write() as tx:
+            self.table.create(tx, checkfirst=True)
+            new = [(keys[at], bytes(rows[at])) for at in self._missing(tx, keys)]
+            values = [{"key": key, "model": self.model, "vector": raw, "crc": _crc(key, raw)} for key, raw in new]
+            run_many(tx, insert(self.table), values)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of `keys`, float32 (len(keys), dim), in their order.
@@ -109,80 +128,89 @@ class VectorCache:
         Raises:
             MissingVectorError: a vector is not there, or is damaged, and is dropped then.
         """
-        found = {key: (raw, crc) for key, raw, crc in self._records("key, vector, crc", keys)}
-        if any(_crc(key, raw) != crc for key, (raw, crc) in found.items()):
-            self._drop(damaged := self.damaged())
+        with self.reading() as tx:
+            found = {key: (raw, crc) for key, raw, crc in self._of(tx, self.record, keys)}
+        if damaged := [key for key, (raw, crc) in found.items() if _crc(key, raw) != crc]:
+            self._drop(damaged)
             found = {key: one for key, one in found.items() if key not in damaged}
         for position, key in enumerate(keys):
             if key not in found:
                 raise MissingVectorError(
-                    f"no vector is cached under {key.hex()[:12]}… (position {position}) in {self.path}",
+                    f"no vector is cached under {key.hex()[:12]}… (position {position}) in {self.store.shown}",
                     hint=f"run `{Step('index')}` again: it embeds what is missing",
                 )
         return np.frombuffer(b"".join(found[key][0] for key in keys), "<f4").reshape(len(keys), self.dim)
 
     def damaged(self) -> list[bytes]:
         """Return the keys of vectors that have another checksum than when they were written; all are read."""
-        with self.reading() as db:
-            read = db.execute("SELECT key, vector, crc FROM vectors WHERE model = ?", (self.model,)) if db else ()
-            return [key for key, raw, crc in read if _crc(key, raw) != crc]
+        with self.reading() as tx:
+            if tx is None:
+                return []
+            read = streamed(tx, self.record.where(self.table.c.model == self.model), page=PAGE)
+            return [one.key for one in read if _crc(one.key, one.vector) != one.crc]
 
     def retain(self, keys: Collection[bytes]) -> int:
         """Remove the bytes of all other vectors of this model and width; return how many those were."""
-        with self.reading() as db:
-            mine = "SELECT key FROM vectors WHERE model = ? AND length(vector) = ?"
-            there = [key for (key,) in db.execute(mine, (self.model, 4 * self.dim))] if db else []
+        mine = (self.table.c.model == self.model) & (func.length(self.vector) == 4 * self.dim)
+        with self.reading() as tx:
+            there = [] if tx is None else tx.execute(select(self.key).where(mine)).scalars().all()
         others = [key for key in there if key not in keys]
         return self._drop(others) if others else 0
 
-    def _drop(self, keys: Sequence[bytes]) -> int:
-        with self._opened("BEGIN IMMEDIATE") as db:
-            return int(db.executemany("DELETE FROM vectors WHERE key = ?", ((key,) for key in keys)).rowcount)
-
-    def _records(self, columns: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
-        with self.reading() as db:
-            for at in range(0, len(keys), PAGE):
-                if db is None:
-                    return
-                some = keys[at : at + PAGE]
-                marks = ", ".join("?" * len(some))
-                yield from db.execute(f"SELECT {columns} FROM vectors WHERE key IN ({marks})", some)  # noqa: S608
-
     @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection | None]:
-        """Open the file, for the length of a block; None where nothing was ever added."""
-        with self._opened("BEGIN") if self.path.exists() else contextlib.nullcontext() as db:
-            is_made = db and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'vectors'").fetchone()
-            yield db if is_made else None
-
-    @contextlib.contextmanager
-    def _opened(self, begin: str) -> Iterator[sqlite3.Connection]:
-        """Open the file for a block, all or nothing of what that changes; another process that writes is waited for.
+    def reading(self) -> Iterator[Connection | None]:
+        """Open a snapshot of all vectors for a block; None where nothing was ever added, and nothing is made.
 
         Raises:
-            InconsistentError: it is no such file.
+            InconsistentError: the file is damaged.
         """
+        if self.store.path is not None and not self.store.path.exists():
+            yield None
+            return
         try:
-            with contextlib.closing(sqlite3.connect(self.path, isolation_level=None, timeout=PATIENCE_S)) as db:
-                db.execute("PRAGMA synchronous = FULL")
-                db.execute("PRAGMA secure_delete = ON")  # what is removed is overwritten, too
-                db.execute(begin)
-                with db:
-                    yield db
-        except sqlite3.OperationalError as error:  # locked for too long, a full disk, no right to write
-            hint = "check the disk and its permissions, then run it again"
-            raise ConfigurationError(f"{self.path}: {error}; what was embedded before is kept", hint=hint) from error
-        except sqlite3.DatabaseError as error:
+            with self.store.read() as tx:
+                yield tx if inspect(tx).has_table(self.table.name) else None
+        except InconsistentError as error:
             hint = f"move the file away and run `{Step('index')}`: it embeds again what is needed"
-            raise InconsistentError(f"{self.path} cannot be read as a cache of vectors: {error}", hint=hint) from error
+            raise InconsistentError(error.message, hint=hint if self.store.path else error.hint) from error
+
+    def _missing(self, tx: Connection | None, keys: Sequence[bytes]) -> list[int]:
+        known = {one.key for one in self._of(tx, select(self.key), keys)}
+        first: dict[bytes, int] = {}
+        for position, key in enumerate(keys):
+            if key not in known:
+                first.setdefault(key, position)
+        return list(first.values())
+
+    def _of(self, tx: Connection | None, query: Select[Any], keys: Sequence[bytes]) -> Iterator[Any]:
+        for page in pages(keys, PAGE):
+            if tx is not None:
+                yield from tx.execute(query.where(self.key.in_(page)))
+
+    def _drop(self, keys: Sequence[bytes]) -> int:
+        with self.store.write() as tx:
+            if tx.dialect.name == "sqlite":
+                tx.exec_driver_sql("PRAGMA secure_delete = ON")  # what is removed is overwritten, too
+            return sum(tx.execute(delete(self.table).where(self.key.in_(page))).rowcount for page in pages(keys))
 
 
 def _crc(key: bytes, vector: bytes) -> int:
     return zlib.crc32(vector, zlib.crc32(key))
 
 
-def caches(data: Path) -> list[VectorCache]:
-    """Return the caches of a workspace, of whatever model and width."""
-    with VectorCache(data, model="", dim=0).reading() as db:
-        kinds = db.execute("SELECT DISTINCT model, length(vector) / 4 FROM vectors").fetchall() if db else []
-    return [VectorCache(data, model=model, dim=dim) for model, dim in sorted(kinds)]
+def vector_store(store: Store, data: Path) -> Store:
+    """Return where the vectors of a workspace are: on the server that has it, or in a file of their own."""
+    return store if store.path is None else Store(data / "index" / "vectors.sqlite")
+
+
+def vector_cache(ws: OpenWorkspace) -> VectorCache:
+    """Return the cache of vectors of the workspace's model and width."""
+    return VectorCache(vector_store(ws.store, ws.data), model=ws.embedding_model.name, dim=ws.settings.dim)
+
+
+def caches(store: Store) -> list[VectorCache]:
+    """Return the caches that are kept in a database, of whatever model and width."""
+    kinds = select(VectorCache.table.c.model, func.length(VectorCache.vector) / 4).distinct()
+    with VectorCache(store, model="", dim=0).reading() as tx:
+        found = [] if tx is None else [*tx.execute(kinds)]
+    return [VectorCache(store, model=model, dim=int(dim)) for model, dim in sorted(found)]

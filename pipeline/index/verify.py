@@ -15,7 +15,6 @@ from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.files import ReadHandle
 from pipeline.index import flat_file, manifest, words
-from pipeline.index.flat_file import BLOCK
 from pipeline.index.manifest import Staged
 from pipeline.index.vectors import check_unit_rows
 from pipeline.index.write import BETWEEN, CLOSE, OPEN
@@ -47,21 +46,6 @@ def verify_build(staged: Staged, *, count: int) -> None:
         raise InconsistentError(f"{manifest.ENTRIES} of the build is damaged: {error}") from None
     _verify_vectors(staged, chosen, keys)
     staged.verified = True
-
-
-def unsound_build_rows(directory: Path) -> str:
-    """Return what is wrong with the vectors of the build in `directory`: their number, or rows that are no vectors."""
-    found = manifest.read_manifest(directory)
-    handle = ReadHandle(directory / manifest.INDEX)
-    try:
-        index = flat_file.open_flat(handle)
-        if (index.ntotal, index.d) != (found.count, found.dim):
-            return f"it holds {index.ntotal} x {index.d} numbers, its manifest says {found.count} x {found.dim}"
-        for number, block in enumerate(flat_file.read_flat_blocks(handle, count=found.count, dim=found.dim)):
-            check_unit_rows(block, what=f"the build, rows from {number * BLOCK}")
-    except InconsistentError as error:
-        return error.message
-    return ""
 
 
 def _verify_entries(db: sqlite3.Connection, metadata: Path, count: int) -> None:

@@ -6,7 +6,7 @@ the cache, to the index; the manifest is last. The one thing to know: nothing ma
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -20,11 +20,11 @@ from pipeline.core.step import Step
 from pipeline.index import flat_file, manifest, terms, words
 from pipeline.index.floor import Highest, learn_floor
 from pipeline.index.manifest import Manifest, Staged, content_hash
-from pipeline.index.vectors import VectorCache, Vectors
+from pipeline.index.vectors import TASK_TYPE, VectorCache, Vectors
 
 OPEN, BETWEEN, CLOSE = b"[\n", b",\n", b"\n]\n"  # before, between and behind the lines of metadata.json
 
-Page = Sequence[tuple[Entry, bytes]]  # entries with the keys of their vectors, some hundreds at a time
+Page = tuple[Sequence[Entry], Sequence[bytes], Vectors]  # entries with keys and vectors, some hundreds at a time
 
 
 def write_build(
@@ -35,22 +35,20 @@ def write_build(
     count: int,
     number: int,
     position: int,
-    ranking: Ranking,
-    task_type: str,
     built_at: datetime,
-    nonsense: Vectors | None,
-    progress: Callable[[int], None],
+    ranking: Ranking | None = None,
+    nonsense: Vectors | None = None,
 ) -> Staged:
-    """Write build `number` of `count` entries into `directory`, on disk when this returns.
+    """Write build `number` of `count` entries, whose vectors are in `cache`, on disk when this returns.
 
-    The floor is learnt from the vectors of questions that mean nothing, where there are any. `progress` gets the rows
-    done so far.
+    Without a ranking, words count as they do where nothing is said. The floor is learnt from the vectors of
+    `floor.nonsense`, in its order; without them there is none.
 
     Raises:
         InputError: there are no entries.
         InconsistentError: an entry's metadata is no JSON.
-        MissingVectorError: a vector is not in the cache.
     """
+    ranking = ranking or Ranking()
     highest, path, done = Highest(nonsense), directory / manifest.ENTRIES, 0
     sealed: dict[str, files.Sealed] = {}
     with (
@@ -60,12 +58,11 @@ def write_build(
 
         def blocks() -> Iterator[Vectors]:
             nonlocal done
-            for page in pages:
-                metadata.write((BETWEEN if done else OPEN) + BETWEEN.join(_write_page(db, done, page)))
-                words.add_words(db, done, [entry for entry, _ in page], ranking)
-                yield cache.fetch([key for _, key in page])
-                done += len(page)
-                progress(done)
+            for entries, keys, vectors in pages:
+                metadata.write((BETWEEN if done else OPEN) + BETWEEN.join(_write_page(db, done, entries, keys)))
+                words.add_words(db, done, entries, ranking)
+                yield vectors
+                done += len(entries)
             if not done:
                 raise InputError(
                     "there is nothing to index", hint=f"run `{Step('batch-submit')}` to have rows answered first"
@@ -86,7 +83,7 @@ def write_build(
         count=done,
         model=cache.model,
         dim=cache.dim,
-        task_type=task_type,
+        task_type=TASK_TYPE,
         position=position,
         built_at=built_at,
         hashes={name: sealed[name].sha256 for name in manifest.PARTS},
@@ -98,12 +95,12 @@ def write_build(
     return Staged(directory, written, cache)
 
 
-def _write_page(db: sqlite3.Connection, first: int, page: Page) -> list[bytes]:
+def _write_page(db: sqlite3.Connection, first: int, entries: Sequence[Entry], keys: Sequence[bytes]) -> list[bytes]:
     """Write entries, whose rows follow one another from `first` on; return their metadata as JSON."""
-    documents = [_json(entry) for entry, _ in page]
+    documents = [_json(entry) for entry in entries]
     rows = (
         (row, entry.id, content_hash(entry), key, document.decode())
-        for row, ((entry, key), document) in enumerate(zip(page, documents, strict=True), first)
+        for row, (entry, key, document) in enumerate(zip(entries, keys, documents, strict=True), first)
     )
     db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", rows)
     return documents

@@ -16,8 +16,7 @@ from pipeline.batch.folder import FOLDER
 from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index import build
-from pipeline.index.builds import Builds, left_folders
+from pipeline.index.builds import LOCK, Builds, left_folders
 from pipeline.quality import report as reports
 from pipeline.store import batches, erase, runs
 from pipeline.store.database import Store
@@ -92,7 +91,7 @@ def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -
     if not (ws.data / "index").is_dir():
         return
     folders = [one.folder for one in ws.collections]
-    with contextlib.nullcontext() if report.dry else ws.lock(build.LOCK):
+    with contextlib.nullcontext() if report.dry else ws.lock(LOCK):
         for builds in (Builds(ws.data, folder) for folder in folders):
             report.litter += builds.stale()
             made = {number: builds.built_at(number) for number in builds.others()}

@@ -7,33 +7,26 @@ a quiet moment and not for a loop.
 import contextlib
 import json
 import re
-import sqlite3
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import send
-from pipeline.core import __version__, files
+from pipeline.core import files
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
     InconsistentError,
-    KeyRefusedError,
     MissingError,
-    RefusedError,
     RemoteError,
-    ThrottledError,
-    UnavailableError,
 )
 from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
-from pipeline.index import build, embed
-from pipeline.index.builds import Builds, left_folders
+from pipeline.index.builds import LOCK, Builds, left_folders, recorded_builds
+from pipeline.index.vectors import vector_cache
 from pipeline.ops import clean
 from pipeline.store import answers, asks, batches, erase, schema, workspace
 from pipeline.store.batches import Batch, name_prefix
@@ -43,10 +36,8 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 RESTORE = Hint("restore a backup ({})", Step("restore", from_="…"))
-REMOTE = frozenset({"models", "backend"})
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
-LIBRARIES = ("google-genai", "sqlalchemy", "pydantic", "numpy", "faiss-cpu")
 
 
 class CheckFinding(NamedTuple):
@@ -100,16 +91,11 @@ class DoctorReport:
 
 def document(report: DoctorReport) -> dict[str, Any]:
     """Return the report for programs."""
-    found = {"findable": __version__, "python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version}
-    for name in LIBRARIES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
     return {
         "healthy": report.healthy,
         "checks": report.looked,
         "rows": {one.subject: one.figures for one in report.seen},
         "findings": [{**finding._asdict(), "next": str(finding.next)} for finding in report.findings],
-        "versions": found,
     }
 
 
@@ -118,8 +104,6 @@ def run(ws: OpenWorkspace) -> DoctorReport:
     report, look = DoctorReport(), _Look(ws)
     ws.tells_backend = False
     for name, check in CHECKS.items():
-        if report.failure is not None and name in REMOTE:
-            continue  # each would wait as long for nothing
         report.looked += 1
         try:
             for one in check(look):
@@ -309,9 +293,12 @@ def _index(look: _Look) -> Found:
             continue
         if current is None:
             continue
-        if damage := [*builds.damage(current.number), *filter(None, [builds.unsound_rows(current.number)])]:
+        if damage := builds.damage(current.number):
             yield finding(f"the build in service is damaged: {'; '.join(damage)}")
             continue
+        if number := builds.decided(recorded_builds(look.store)):
+            said = f"build {number} is in service by the database, and index/current leads to {current.number}"
+            yield notice(said, "other programs read another index than search", rebuild, check="links")
         for name in builds.stray_links():
             why = "other programs read another index than search"
             yield CheckFinding(f"{name} does not lead to the index in service", why, rebuild, check="links")
@@ -330,14 +317,11 @@ def _recorded(look: _Look, current: "Manifest", rebuild: Step) -> Found:
         said = f"the build was read at database position {current.position}, and the database is at {position}"
         ways = f"put the newer database back, or {rebuild} {Option(worse_ok=True)}"
         yield CheckFinding(said, "the database is an older copy than the index", ways)
-    if not build.is_build_recorded(current, build.recorded_builds(look.store)):
-        said = f"build {current.number} is in service and not recorded in the database as it is"
-        yield notice(said, "the journal of builds does not tell what is in service", rebuild)
 
 
 def _vectors(look: _Look) -> Found:
     """Are the cached vectors of the model in use sound, whatever they are of?"""
-    cache = embed.vector_cache(look.ws)
+    cache = vector_cache(look.ws)
     if damaged := cache.damaged():
         said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
         yield notice(said, "they count as absent and are asked for again", f"{Step('index')}, which embeds them again")
@@ -352,28 +336,9 @@ def _begun(look: _Look) -> Found:
         yield notice(said, "traces of it may be left", f"the same {Step('forget')} again")
 
 
-def _models(look: _Look) -> Found:
-    if look.ws.backend == "local" and not look.ws.is_bound:
-        return
-    settings = look.ws.settings
-    try:
-        there = look.ws.client.list_models()
-    except (KeyRefusedError, ThrottledError, UnavailableError):
-        raise
-    except RefusedError as error:
-        why = "whether those that are set are there shows only when they are asked"
-        yield notice(f"the list of models cannot be had: {error.message}", why, "nothing, where there is none")
-        return
-    wanted = {"FINDABLE_MODEL": settings.model, "FINDABLE_EMBEDDING_MODEL": settings.embedding_model}
-    for setting, name in wanted.items():
-        if name not in there:
-            said = f"{name} ({setting}) is not in the server's list of models"
-            yield notice(said, "asking it may be refused", f"set {setting}")
-
-
 def _backend(look: _Look) -> Found:
     """Does the backend know every batch of this workspace, under our names, and none that is not known here?"""
-    if not look.batches and not look.ws.is_bound:
+    if look.ws.backend == "local" and not look.ws.is_bound:  # no engine is started for it
         return
     listing = look.ws.client.list_batches()
     everyone = look.batches  # after the list: whatever is in it was recorded before it was created
@@ -430,7 +395,7 @@ def _litter(look: _Look) -> Found:
     folders = [one.folder for one in look.ws.collections]
     left = [*clean.litter(look.store, look.data, look.unknown), *left_folders(look.data, folders)]
     names = [path.name for path in left]
-    if look.ws.locks.is_free(build.LOCK):  # else what is staged now is the build that is being made
+    if look.ws.locks.is_free(LOCK):  # else what is staged now is the build that is being made
         names += [name for one in folders for name in Builds(look.data, one).stale()]
     for name in names:
         yield notice(f"{name} belongs to nothing: a run died over it", "it takes room", Step("clean"))
@@ -447,7 +412,6 @@ CHECKS: Mapping[str, Callable[[_Look], Found]] = {
     "index": _index,
     "vectors": _vectors,
     "forgotten": _begun,
-    "models": _models,
     "backend": _backend,
     "litter": _litter,  # after the look at what the backend has
 }

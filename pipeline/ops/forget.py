@@ -24,10 +24,10 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import key_of_line
 from pipeline.index import build, embed
-from pipeline.index.builds import Builds, left_folders
+from pipeline.index.builds import LOCK, Builds, left_folders, settled_builds
 from pipeline.index.evaluate import gate_questions
 from pipeline.index.floor import nonsense
-from pipeline.index.vectors import caches, vector_key
+from pipeline.index.vectors import TASK_TYPE, caches, vector_key, vector_store
 from pipeline.ops import clean
 from pipeline.quality import report as reports
 from pipeline.store import batches, erase, workspace
@@ -79,10 +79,10 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
             path.unlink(missing_ok=True)
         done = {name: lost for batch in mine for name, lost in _drop_lines(ws, batch, ids).items() if lost}
         report.files, report.lines = list(done), sum(done.values())
-        with ws.lock(build.LOCK), ws.store.write() as tx:
+        with ws.lock(LOCK), ws.store.write() as tx:
             _erase(tx, task, ids, words=[username] if len(username) >= SHORT else [], now=ws.now())
     report.reports = reports.remove_reports(ws.data, task.name, is_named=lambda one: _shows(one, ids))
-    with ws.lock(build.LOCK):
+    with ws.lock(LOCK):
         for path in left_folders(ws.data, [one.folder for one in ws.collections]):  # of tasks that are indexed no more
             files.remove_link(path)
     if ws.is_indexed:
@@ -196,7 +196,7 @@ def _shows(paths: Sequence[Path], ids: Collection[str]) -> bool:
 
 def _rebuild(ws: OpenWorkspace, ids: Collection[str], report: ForgetReport) -> None:
     """Build the index anew where the one in service holds one of these items, and remove every other build."""
-    builds, collection = Builds(ws.data, ws.collection.folder), ws.collection
+    builds, collection = settled_builds(ws), ws.collection
     with ws.store.read() as tx:
         left = collection.count(tx)
     try:
@@ -206,14 +206,11 @@ def _rebuild(ws: OpenWorkspace, ids: Collection[str], report: ForgetReport) -> N
         said = f"{report.username!r} is out of the database and the sealed files, but not yet out of the index"
         hint = "run the same command again; it goes on from here"
         raise RemoteError(f"{said}: {error.message}", hint=hint, code=error.code) from error
-    with ws.lock(build.LOCK):
+    with ws.lock(LOCK):
         if not left and _is_indexed(builds, ids):
             builds.retire()
         builds.sweep()
         builds.delete(builds.others())
-        current = builds.current()
-        if current is not None and not build.is_build_recorded(current, build.recorded_builds(ws.store)):
-            build.record_build(ws.store, current, at=ws.now())
 
 
 def _is_indexed(builds: Builds, ids: Collection[str]) -> bool:
@@ -230,10 +227,10 @@ def _is_indexed(builds: Builds, ids: Collection[str]) -> bool:
 def _drop_vectors(ws: OpenWorkspace) -> int:
     """Remove every cached vector that no entry asks for, of all models; return how many."""
     removed = 0
-    for cache in caches(ws.data):
+    for cache in caches(vector_store(ws.store, ws.data)):
         with ws.store.read() as tx:
             entries = (entry for one in ws.collections for entry in one.entries(tx))
-            whole = partial(vector_key, model=cache.model, dim=cache.dim, task_type=embed.TASK_TYPE)
+            whole = partial(vector_key, model=cache.model, dim=cache.dim, task_type=TASK_TYPE)
             needed = {whole(entry.text) for entry in entries}
         questions = (*gate_questions(ws.data, ws.collections), *nonsense())
         removed += cache.retain(needed | set(embed.question_keys(cache, questions)))

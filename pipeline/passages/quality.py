@@ -10,33 +10,32 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Connection, Text, cast, false, func, select
 
 from pipeline.core.fold import cut_part, marked_part
-from pipeline.core.quotes import likeness_told
+from pipeline.core.quotes import LIKENESS, likeness_told
 from pipeline.core.step import Hint, Step
 from pipeline.engine.task import RowFault
-from pipeline.gemini.models import load_models
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
 from pipeline.passages.evidence import Evidence, Support
 from pipeline.passages.table import PassagesShape
 from pipeline.quality.figures import (
-    Bound,
     Choice,
-    Figure,
-    ListTally,
     Quality,
     Rows,
     Sample,
-    count_figures,
+    Value,
     divergence,
     histogram_bars,
+    list_values,
+    listed,
+    reply_values,
     share,
-    usage_figures,
 )
 from pipeline.store import answers
 from pipeline.store.answers import Version
@@ -58,6 +57,7 @@ class _Answer(NamedTuple):
     passage: Any
     version: tuple[str, str]
     names: Sequence[str]
+    is_like: bool  # a quotation of it was found by likeness alone
 
     @property
     def key(self) -> str:
@@ -83,10 +83,13 @@ def _tallied(tx: Connection, shape: PassagesShape) -> tuple[Types, Counter[tuple
 def _answers(tx: Connection, shape: PassagesShape, mine: Collection[tuple[str, str]]) -> Iterator[_Answer]:
     concepts = shape.concepts.c
     columns = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
-    query = select(*columns, concepts.concept_name).where(table.of_extractors(shape, mine)).order_by(*columns)
+    is_like = cast(concepts.evidence, Text).contains(f'"{LIKENESS}":')
+    query = select(*columns, concepts.concept_name, is_like).where(table.of_extractors(shape, mine)).order_by(*columns)
     rows: Iterator[Any] = (row for page in streamed(tx, query, page=PAGE).partitions() for row in page)
-    for (passage, label, model), some in groupby(rows, key=itemgetter(0, 1, 2)):
-        yield _Answer(passage, (cell_words(label), cell_words(model)), [cell_words(row[3]) for row in some])
+    for (passage, label, model), group in groupby(rows, key=itemgetter(0, 1, 2)):
+        some = list(group)
+        names, is_one_like = [cell_words(row[3]) for row in some], any(row[4] for row in some)
+        yield _Answer(passage, (cell_words(label), cell_words(model)), names, is_one_like)
 
 
 def quotations_of(evidence: Any) -> Iterator[tuple[int, int, str]]:
@@ -101,34 +104,13 @@ def quotations_of(evidence: Any) -> Iterator[tuple[int, int, str]]:
 
 SEED = 7
 SAMPLES = 30  # for a person to read
+READ = 500  # answers whose quotations are looked for in their passages
 EXAMPLES = 20  # rows of a table
 MAX_NAME = 60  # characters
 LONGEST_BAR = 20  # concepts of a passage that have a bar of their own
 AROUND = 140  # characters of a passage shown before and after a quotation
-FEWEST = 1  # passages: a run of three is judged by three; one bad answer in a hundred fails what 99 % must pass
-FEWEST_CONCEPTS = 150  # on each side: between two samples so large of one distribution chance makes 0.02 bits
-FEWEST_LISTS = 20  # passages: a few long ones may well speak of many things
 MOST = 14  # concepts of a passage that the question asks for at most
-
-FULL = f"passages with {MOST} concepts, the most there may be"
-INVALID = "replies that are no valid answer, of all replies"
-LONG = f"names of more than {MAX_NAME} characters"
-TWICE = "names that stand twice in one passage, in any case"
-
-BOUNDS = tuple(
-    Bound(*row)
-    for row in (
-        ("coverage", "share", 0.99, None, FEWEST, "Every passage with text speaks of something."),
-        ("evidence", "share", 0.99, None, FEWEST, "A concept without a quotation cannot be checked."),
-        ("concepts", "mean", 4.0, 14.0, FEWEST, "The question asks for 4 to 14; outside it was read otherwise."),
-        ("full", "share", None, 0.25, FEWEST_LISTS, "A full list is cut off or filled up."),
-        ("other", "share", None, 0.5, FEWEST_CONCEPTS, "Where most are of no type, the types say nothing."),
-        ("parse-failure", "share", None, 0.01, FEWEST, "The schema goes out with every request."),
-        ("divergence", "bits", None, 0.2, FEWEST_CONCEPTS, "Half of all concepts would be of another type."),
-        ("garbage", "share", None, 0.02, FEWEST, "Some long names are in any text; more are a habit."),
-        ("duplicates", "share", None, 0.01, FEWEST, "Answers are merged by name before they are stored."),
-    )
-)
+FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
 def measure(tx: "Connection", task: "ConceptsTask", extractor: str | None) -> Quality:
@@ -137,65 +119,49 @@ def measure(tx: "Connection", task: "ConceptsTask", extractor: str | None) -> Qu
     by_version, proven = _tallied(tx, shape)
     mine = [one for one in sorted(by_version) if extractor in {None, one[0], "/".join(one)}]
     others = [one for one in sorted(by_version) if one not in mine]
-    names = ListTally[_Answer](Choice(SAMPLES, seed=SEED + 1))
+    lengths, chosen = Counter[int](), Choice[_Answer](READ, seed=SEED + 1)
     long, repeated = Counter[str](), 0
     for answer in _answers(tx, shape, mine) if mine else ():
-        names.add(answer.key, answer.names, answer)
+        lengths[len(answer.names)] += 1
+        chosen.offer(answer.key, answer, first=answer.is_like)
         repeated += len(answer.names) - len({" ".join(name.casefold().split()) for name in answer.names})
         long.update(name for name in answer.names if len(name) > MAX_NAME)
     types, other_types = (sum((by_version[one] for one in some), Counter[str]()) for some in (mine, others))
-    full = sum(times for length, times in names.lengths.items() if length >= MOST)
-    evidence = share(sum(proven[one] for one in mine), types.total())
+    read = _read(tx, shape, list(chosen))
+    are_there = [is_there for one in read for is_there in one.quotations()]
+    count, told = lengths.total(), sum(length * times for length, times in lengths.items())
+    full = sum(times for length, times in lengths.items() if length >= MOST)
     replies = answers.count_replies(tx, table.TASK, extractor)
-    told = sum(length * times for length, times in names.lengths.items())
-    figures = [
-        _coverage(tx, names.answers, extractor),
-        Figure("evidence", evidence, "share", "concepts with a quotation found in the passage", names.answers),
-        *count_figures("concepts", names.lengths, one="passage", many="passages"),
-        Figure("full", share(full, names.answers), "share", FULL, names.answers),
-        Figure("other", share(types["other"], types.total()), "share", "concepts of the type other", types.total()),
-        Figure("parse-failure", share(replies.invalid, replies.total), "share", INVALID, replies.total),
-        _divergence(types, other_types),
-        Figure("garbage", share(long.total(), told), "share", LONG, names.answers),
-        Figure("duplicates", share(repeated, told), "share", TWICE, names.answers),
-        *usage_figures(replies, one="passage"),
-        Figure("passages", names.answers, "count", "passages with concepts", names.answers),
-        Figure("replies", replies.total, "count", "replies that came for passages", replies.total),
-        Figure("invalid", replies.invalid, "count", "replies that are invalid", replies.total),
-        Figure("refused", replies.refused, "count", "replies that are refused", replies.total),
-    ]
-    bars = histogram_bars("Concepts of a passage", "passages", names.lengths, most=LONGEST_BAR)
+    without = answers.count_unanswered(tx, table.TASK, extractor)
+    without += max(0, answers.count_answered(tx, table.TASK, extractor) - count)
+    ours, theirs = ({name: some[name] for name in CONCEPT_TYPES if some[name]} for some in (types, other_types))
+    values: dict[str, Value] = {
+        "coverage": (share(count, count + without), count + without),
+        "evidence": (share(sum(proven[one] for one in mine), types.total()), count),
+        **list_values("concepts", lengths),
+        "full": (share(full, count), count),
+        "other": (share(types["other"], types.total()), types.total()),
+        "parse-failure": (share(replies.invalid, replies.total), replies.total),
+        # types of another vocabulary can be compared with nothing
+        "divergence": (divergence(ours, theirs), min(sum(ours.values()), sum(theirs.values()))),
+        "garbage": (share(long.total(), told), count),
+        "duplicates": (share(repeated, told), count),
+        "unlike-text": (share(are_there.count(False), len(are_there)), len(are_there)),
+        **reply_values(replies),
+        "passages": (count, count),
+    }
+    bars = histogram_bars("Concepts of a passage", "passages", lengths, most=LONGEST_BAR)
     return Quality(
         title="Quality of the concepts of passages",
         extractor=extractor or "all",
-        items=names.answers,
-        figures=figures,
-        gates=BOUNDS,
+        items=count,
+        figures=FIGURES,
+        values=values,
         distributions=[*bars, *_type_bars(types, other_types)],
         tables=[Rows("Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES))],
-        samples=list(_samples(tx, shape, names.shown)),
+        samples=[one.sample() for one in read[:SAMPLES]],
         notes=list(_notes(mine, other_types)),
     )
-
-
-def _coverage(tx: "Connection", found: int, extractor: str | None) -> Figure:
-    without = answers.count_unanswered(tx, table.TASK, extractor)
-    without += max(0, answers.count_answered(tx, table.TASK, extractor) - found)
-    asked = found + without
-    return Figure(
-        "coverage", share(found, asked), "share", "passages with a concept, of those a reply was charged to", asked
-    )
-
-
-def _divergence(types: Mapping[str, int], others: Mapping[str, int]) -> Figure:
-    """Return how the types differ from those of all other versions together; measured on the smaller side's concepts.
-
-    Types of another vocabulary than ours can be compared with nothing, and are left out.
-    """
-    ours, theirs = ({name: some[name] for name in CONCEPT_TYPES if some.get(name)} for some in (types, others))
-    items = min(sum(ours.values()), sum(theirs.values()))
-    told = "how otherwise types are spread than in other versions: 0 alike, 1 nothing alike (Jensen-Shannon)"
-    return Figure("divergence", divergence(ours, theirs), "bits", told, items)
 
 
 def _type_bars(types: Counter[str], others: Counter[str]) -> Iterator[Rows]:
@@ -208,41 +174,57 @@ def _notes(mine: Sequence[tuple[str, str]], others: Counter[str]) -> Iterator[st
     """Yield what a reader has to know of how it was measured; `others` are the types in other versions."""
     if len(mine) > 1:
         yield f"these are {len(mine)} versions together: a passage counts once for each"
-    models = load_models()
-    if any(model in models and models[model].local for _, model in mine):
-        yield "the local engine cuts its quotations out of the passage: its evidence is true by construction"
     if not others:
         yield "no other version is here to compare the types with"
     if strange := sum(times for name, times in others.items() if name not in CONCEPT_TYPES):
         yield f"{strange:,} concepts of other versions have types of another vocabulary and are not compared"
 
 
-def _samples(tx: "Connection", shape: PassagesShape, chosen: Choice[_Answer]) -> Iterator[Sample]:
-    """Yield one concept of each chosen answer, drawn at random, with its quotation in the passage."""
-    concepts = shape.concepts.c
-    columns = (concepts.concept_name, concepts.concept_type, concepts.confidence, concepts.evidence)
-    for answer in chosen:
-        mine = (concepts.passage_id == answer.passage, table.of_extractors(shape, [answer.version]))
-        rows, drawn = tx.execute(select(*columns).where(*mine)).all(), Choice[Any](1, seed=SEED)
-        for number, row in enumerate(sorted(rows, key=lambda row: (cell_words(row[0]), cell_words(row[1])))):
-            drawn.offer(f"{answer.key} {number}", row)
-        key = cell_words(answer.passage)
-        text = table.passage_texts(tx, shape, [key]).get(key)
-        yield from (_sample(key, *row, text=text) for row in drawn)
+class _Read(NamedTuple):
+    """An answer that is read whole: its concepts, each (name, type, confidence, evidence), and the passage's text."""
+
+    answer: _Answer
+    concepts: Sequence[tuple[str, str, Any, Any]]
+    text: str | None
+
+    def quotations(self) -> list[bool]:
+        """Return of each quotation whether it is what the text says at its place; none where the passage is gone."""
+        quoted = (one for *_, evidence in self.concepts for one in quotations_of(evidence))
+        return [] if self.text is None else [self.text[start:end] == quote for start, end, quote in quoted]
+
+    def sample(self) -> Sample:
+        """Return one concept, drawn at random, of those with a quotation that was found by likeness where there are."""
+        drawn = Choice[tuple[str, str, Any, Any]](1, seed=SEED)
+        for number, one in enumerate(self.concepts):
+            drawn.offer(f"{self.answer.key} {number}", one, first=f'"{LIKENESS}":' in json.dumps(one[-1]))
+        return _sample(cell_words(self.answer.passage), *next(iter(drawn)), text=self.text)
 
 
-def _sample(passage: str, name: Any, kind: Any, confidence: Any, evidence: Any, *, text: str | None) -> Sample:
+def _read(tx: "Connection", shape: PassagesShape, chosen: Sequence[_Answer]) -> list[_Read]:
+    concepts, found = shape.concepts.c, dict[tuple[str, tuple[str, str]], list[tuple[str, str, Any, Any]]]()
+    names = ("passage_id", "extractor_version", "extractor_model", "concept_name", "concept_type")
+    columns = [concepts[name] for name in (*names, "confidence", "evidence")]
+    for row in tx.execute(select(*columns).where(concepts.passage_id.in_([one.passage for one in chosen]))):
+        passage, label, model, name, kind = map(cell_words, row[:5])
+        found.setdefault((passage, (label, model)), []).append((name, kind, row[5], loaded(row[6])))
+    texts = table.passage_texts(tx, shape, [cell_words(one.passage) for one in chosen])
+    for some in found.values():
+        some.sort(key=lambda one: one[:2])
+    keys = [(cell_words(one.passage), one.version) for one in chosen]
+    return [_Read(one, found[key], texts.get(key[0])) for one, key in zip(chosen, keys, strict=True)]
+
+
+def _sample(passage: str, name: str, kind: str, confidence: Any, evidence: Any, *, text: str | None) -> Sample:
     """Return a concept for a person to read: the part of the passage round its first quotation, all of them marked."""
-    told, document = f"{cell_words(kind) or 'no type'}, {confidence}", loaded(evidence)
-    spans = sorted(quotations_of(document))
+    told, spans = f"{kind or 'no type'}, {confidence}", sorted(quotations_of(evidence))
     if text is None:
-        return Sample(passage, cell_words(name), "", (), f"{told}; the passage is gone")
+        return Sample(passage, name, "", (), f"{told}; the passage is gone")
     if not spans or any(text[start:end] != quote for start, end, quote in spans):
         why = "ITS OFFSETS ARE WRONG" if spans else "without a quotation"
-        return Sample(passage, cell_words(name), cut_part(text, 0, 2 * AROUND)[0], (), f"{told}; {why}")
+        return Sample(passage, name, cut_part(text, 0, 2 * AROUND)[0], (), f"{told}; {why}")
     shown, marks = marked_part(text, (span[:2] for span in spans), around=AROUND)
-    likeness = dict.fromkeys(likeness_told(one) for one in document["support"])
-    return Sample(passage, cell_words(name), shown, marks, "".join((told, *likeness)))
+    likeness = dict.fromkeys(likeness_told(one) for one in evidence["support"])
+    return Sample(passage, name, shown, marks, "".join((told, *likeness)))
 
 
 # ---- check every row

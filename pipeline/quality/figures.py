@@ -1,17 +1,17 @@
-"""Figures of answers, the gates that judge them, and the arithmetic behind both.
+"""What is measured of a task's answers: figures, of which those with bounds are gates, and the arithmetic behind both.
 
-A figure with bounds is a gate. A user may set others: `GATES="evidence=0.95,concepts=3..16"`. A gate with one bound
-takes one number, one with two takes `low..high`, where either may be left out; `off` switches a gate off. Shares lie
-between 0 and 1.
+A user may set other bounds: `GATES="evidence=0.95,concepts=3..16"`. A gate with one bound takes one number, one with
+two takes `low..high`, where either may be left out; `off` switches a gate off. Shares lie between 0 and 1.
 """
 
+import csv
 import hashlib
 import heapq
 import math
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar, cast
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.step import Hint, Option
@@ -20,25 +20,32 @@ if TYPE_CHECKING:
     from pipeline.store.answers import ReplyCounts
 
 T = TypeVar("T")
-Shown = TypeVar("Shown")
 Number = TypeVar("Number", int, float)
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
-PILOT = 200  # items of one of usual size, where a share of 1 % that fails is two of them
+Value = tuple[float | None, int]  # None where there was nothing to measure it on, and on how many items it was
+FIRST = 10  # samples that are to be read first
+FEWEST = 20  # items: of fewer a figure may be anything by chance
 HOW = Hint("write it like {}", Option(gates="evidence=0.95,concepts=3..16,divergence=off"))
 
 
-class Bound(NamedTuple):
-    """The bounds of a figure by its name and unit, both inclusive, None where there is none; `why` they are there.
+class Figure(NamedTuple):
+    """One thing that is measured: its name, and what it is in plain words; a share lies between 0 and 1.
 
-    It is not judged on fewer than `at_least` items, where a figure may be anything by chance.
+    With bounds, both inclusive, it is a gate, which is not judged on fewer than `at_least` items; `why` they are there.
     """
 
     name: str
     unit: Unit
-    low: float | None
-    high: float | None
-    at_least: int
-    why: str
+    told: str
+    low: float | None = None
+    high: float | None = None
+    at_least: int = 0
+    why: str = ""
+
+    @property
+    def is_gate(self) -> bool:
+        """Return whether it has a bound."""
+        return self.low is not None or self.high is not None
 
     @property
     def wanted(self) -> str:
@@ -55,36 +62,26 @@ class Bound(NamedTuple):
         return self.high if value is not None and self.high is not None and value > self.high else None
 
 
-class Figure(NamedTuple):
-    """One thing that was measured; `value` is None where there was nothing to measure it on.
+class Measured(NamedTuple):
+    """A figure as it was measured on so many items; of a gate whether it passed, None where it was not judged."""
 
-    A share lies between 0 and 1. `told` says in one sentence what it is, `items` on how many items it was measured.
-    """
-
-    name: str
-    value: float | None
-    unit: Unit
-    told: str
-    items: int
-
-
-class Verdict(NamedTuple):
-    """What a gate says of its figure: passed or not, None where it was not judged; `said` says so in words."""
-
-    gate: Bound
     figure: Figure
-    passed: bool | None
-    said: str
+    value: float | None
+    items: int
+    passed: bool | None = None
+    why_not: str = ""  # it was not judged
 
     @property
     def shown(self) -> str:
-        """The figure for users to read."""
-        return shown(self.figure.value, self.figure.unit, bound=self.gate.missed(self.figure.value))
+        """The value for users to read."""
+        return shown(self.value, self.figure.unit, bound=self.figure.missed(self.value))
 
     @property
-    def why_not(self) -> str:
-        """Why it was not judged; empty where it was."""
-        return self.said.partition(": ")[2] if self.passed is None else ""
+    def said(self) -> str:
+        """What the gate says, in words."""
+        if self.passed is None:
+            return f"{self.figure.name} was not judged: {self.why_not}"
+        return f"{self.figure.name} is {self.shown}, wanted: {self.figure.wanted}"
 
 
 class Rows(NamedTuple):
@@ -108,19 +105,61 @@ class Sample(NamedTuple):
     said: str
 
 
-@dataclass(frozen=True)
-class Quality:
+class Quality(NamedTuple):
     """All that was measured of one extractor's answers, or of all of a label; `items` is how many items have some."""
 
     title: str
     extractor: str  # a label, a label with its model, or "all"
     items: int
     figures: Sequence[Figure]
-    gates: Sequence[Bound]
+    values: Mapping[str, Value]
     distributions: Sequence[Rows] = ()  # (label, how many) in the order in which they are shown
     tables: Sequence[Rows] = ()
     samples: Sequence[Sample] = ()
     notes: Sequence[str] = ()
+
+
+# ---- figures of a task
+
+
+def listed(path: Path) -> tuple[Figure, ...]:
+    """Return the figures of a table: name, unit, bounds, judged from, what it is, why; and what usage costs."""
+    found = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for name, unit, *bounds, least, told, why in list(csv.reader(file, delimiter="\t"))[1:]:
+            low, high = (float(one) if one else None for one in bounds)
+            found.append(Figure(name, cast("Unit", unit), told, low, high, int(least or 0), why))
+    return (*found, *USAGE)
+
+
+USAGE = (
+    Figure("cost", "USD", "what all replies cost, those without an answer too"),
+    Figure("cost-each", "USD", "what a row with an answer cost, failed replies included"),
+    Figure("tokens-in", "mean", "tokens that were sent for a row with an answer"),
+    Figure("tokens-out", "mean", "tokens that came back for a row with an answer"),
+)
+
+
+def reply_values(replies: "ReplyCounts") -> dict[str, Value]:
+    """Return what of the replies failed, and what an answer cost, with what was paid for replies that were none."""
+    paid = replies.answered
+    return {
+        "failed": (share(replies.failed, replies.total), replies.total),
+        "cost": (replies.cost if replies.total else None, paid),
+        "cost-each": (share(replies.cost, paid), paid),
+        "tokens-in": (share(replies.tokens_in, paid), paid),
+        "tokens-out": (share(replies.tokens_out, paid), paid),
+    }
+
+
+def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, Value]:
+    """Return mean, P10 and P90 of how many members lists have, of a histogram {members: lists}."""
+    count = sum(lengths.values())
+    places = {f"{name}-p{percent}": (percentile(lengths, percent / 100), count) for percent in (10, 90)}
+    return {name: (mean(lengths), count), **places}
+
+
+# ---- arithmetic
 
 
 def shown(value: float | None, unit: Unit, *, bound: float | None = None) -> str:
@@ -187,72 +226,38 @@ def divergence(one: Mapping[str, float], other: Mapping[str, float]) -> float | 
 class Choice(Generic[T]):
     """At most `size` of all that is offered, each as likely as any other; the same ones for one seed, in any order.
 
-    What is kept are those whose keys have the smallest hashes, so that neither the order of a database nor how many
-    are offered needs to be known.
+    Before them stand some of what is to be read `first`. What is kept are those whose keys have the smallest hashes, so
+    that neither the order of a database nor how many are offered needs to be known.
     """
 
     def __init__(self, size: int, *, seed: int) -> None:
         """Choose nothing yet."""
-        self._size = size
+        self._sizes = {True: FIRST, False: size}
         self._salt = str(seed).encode()
-        self._heap: list[tuple[int, str, T]] = []  # the largest hash first: hashes are negative
+        self._heaps: dict[bool, list[tuple[int, str, T]]] = {True: [], False: []}  # the largest hash is negative
 
-    def offer(self, key: str, value: T) -> None:
+    def offer(self, key: str, value: T, *, first: bool = False) -> None:
         """Keep a value under its key, which nothing else has, if it is among the chosen."""
-        heapq.heappush(self._heap, (-self._hash(key), key, value))
-        if len(self._heap) > self._size:
-            heapq.heappop(self._heap)
+        for place in {False, first}:
+            heap = self._heaps[place]
+            heapq.heappush(heap, (-self._hash(key), key, value))
+            if len(heap) > self._sizes[place]:
+                heapq.heappop(heap)
 
     def __iter__(self) -> Iterator[T]:
         """Yield the chosen ones, in an order that the seed gives."""
-        return (value for _, _, value in sorted(self._heap, key=lambda entry: (-entry[0], entry[1])))
+        ordered = (sorted(heap, key=lambda entry: (-entry[0], entry[1])) for heap in self._heaps.values())
+        chosen = {key: value for heap in ordered for _, key, value in heap}
+        return islice(chosen.values(), self._sizes[False])
 
     def _hash(self, key: str) -> int:
         digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8, key=self._salt)
         return int.from_bytes(digest.digest(), "big")
 
 
-@dataclass
-class ListTally(Generic[Shown]):
-    """What one pass over answers that are lists came to: how many there are of each length, and some to be shown."""
-
-    shown: Choice[Shown]
-    lengths: Counter[int] = field(default_factory=Counter)
-
-    @property
-    def answers(self) -> int:
-        """Return how many answers were counted."""
-        return self.lengths.total()
-
-    def add(self, key: str, members: Sequence[str], shown: Shown) -> None:
-        """Count the members of one answer; `shown` is kept of it where it is among those that are."""
-        self.lengths[len(members)] += 1
-        self.shown.offer(key, shown)
-
-
 def share(part: float, whole: float) -> float | None:
     """Return part / whole; None where there is nothing to share."""
     return part / whole if whole else None
-
-
-def count_figures(name: str, histogram: Mapping[int, int], *, one: str, many: str) -> Iterator[Figure]:
-    """Yield mean, P10 and P90 of a histogram {answers of an item: items}; `name` says what is counted."""
-    items = sum(histogram.values())
-    yield Figure(name, mean(histogram), "mean", f"{name} that a {one} has on the mean", items)
-    for percent, bound in ((10, "least"), (90, "most")):
-        told = f"nine of ten {many} have at {bound} so many {name} (P{percent})"
-        yield Figure(f"{name}-p{percent}", percentile(histogram, percent / 100), "count", told, items)
-
-
-def usage_figures(replies: "ReplyCounts", *, one: str) -> Iterator[Figure]:
-    """Yield what an answer cost, with what was paid for replies that were none."""
-    paid, cost = replies.answered, replies.cost if replies.total else None
-    yield Figure("cost", cost, "USD", "what all replies cost, those without an answer too", paid)
-    told = f"what a {one} with an answer cost, failed replies included"
-    yield Figure("cost-each", share(replies.cost, paid), "USD", told, paid)
-    for name, tokens, how in (("in", replies.tokens_in, "were sent"), ("out", replies.tokens_out, "came back")):
-        told = f"tokens that {how} for a {one} with an answer"
-        yield Figure(f"tokens-{name}", share(tokens, paid), "mean", told, paid)
 
 
 def histogram_bars(title: str, unit: str, histogram: Mapping[int, int], *, most: int) -> Iterator[Rows]:
@@ -263,103 +268,79 @@ def histogram_bars(title: str, unit: str, histogram: Mapping[int, int], *, most:
         yield Rows(title, ("", unit), [*bars, (f"{most} and more", more)])
 
 
-def parse_gates(overrides: str) -> dict[str, str]:
-    """Return what is set of which gate, as it was typed.
-
-    Raises:
-        ConfigurationError: it is not written as it should be.
-    """
-    found: dict[str, str] = {}
-    for part in filter(None, (one.strip() for one in overrides.split(","))):
-        name, equals, text = (piece.strip() for piece in part.partition("="))
-        if not equals or not name or not text:
-            raise ConfigurationError(f"GATES: {part!r} says nothing of a gate", hint=HOW)
-        if name in found:
-            raise ConfigurationError(f"GATES: {name} stands there twice", hint=HOW)
-        found[name] = text
-    return found
+# ---- gates
 
 
-def bounds_set(gates: Iterable[Bound], overrides: str = "", *, others: Collection[str] = ()) -> dict[str, Bound | None]:
-    """Return gates by name with what is set in the place of their bounds, None where one is off; `others` are not ours.
-
-    Raises:
-        ConfigurationError: there is no gate of a name that is set, or a number cannot be its bound.
-    """
-    found: dict[str, Bound | None] = {one.name: one for one in gates}
-    for name, text in parse_gates(overrides).items():
-        gate = found.get(name)
-        if gate is not None:
-            found[name] = None if text.lower() == "off" else _with(gate, text)
-        elif name not in others:
-            raise ConfigurationError(
-                f"GATES: there is no gate {name!r}", hint=f"the gates are {', '.join(found) or 'none'}"
-            )
-    return found
+def judged(quality: Quality, gates: Mapping[str, Figure | None]) -> list[Measured]:
+    """Return every figure as it was measured, and judged by the bounds in force; see `gates_in_force`."""
+    return [_judged(one, *quality.values[one.name], gates.get(one.name)) for one in quality.figures]
 
 
-def judge_figures(
-    quality: Quality, overrides: str = "", *, others: Collection[str] = (), fewest: int | None = None
-) -> list[Verdict]:
-    """Judge every figure that has bounds, by what is set in their place; see `bounds_set`.
-
-    A small pilot judges from `fewest` items on what a pilot of usual size would.
-
-    Raises:
-        ConfigurationError: there is no gate of a name that is set, or a number cannot be its bound.
-    """
-    set_here, figures = bounds_set(quality.gates, overrides, others=others), {one.name: one for one in quality.figures}
-    return [_judged(gate, set_here[gate.name], figures[gate.name], fewest) for gate in quality.gates]
-
-
-def failed_verdicts(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Return the verdicts on the gates that failed."""
-    return [one for one in verdicts if one.passed is False]
-
-
-def _judged(gate: Bound, bound: Bound | None, figure: Figure, fewest: int | None) -> Verdict:
-    least = gate.at_least if fewest is None or gate.at_least > PILOT else min(gate.at_least, fewest)
+def _judged(figure: Figure, value: float | None, items: int, gate: Figure | None) -> Measured:
     why = ""
-    if bound is None:
-        why = "switched off by GATES"
-    elif figure.value is None:
+    if gate is None:
+        why = "switched off by GATES" if figure.is_gate else "it has no bounds"
+    elif value is None:
         why = "nothing to measure"
-    elif figure.items < least:
-        why = f"measured on {figure.items:,}, judged from {least:,} on"
-    if why or bound is None:
-        return Verdict(gate._replace(at_least=least), figure, None, f"{gate.name} was not judged: {why}")
-    missed = bound.missed(figure.value)
-    said = f"{gate.name} is {shown(figure.value, figure.unit, bound=missed)}, wanted: {bound.wanted}"
-    return Verdict(bound._replace(at_least=least), figure, missed is None, said)
+    elif items < gate.at_least:
+        why = f"measured on {items:,}, judged from {gate.at_least:,} on"
+    if why or gate is None:
+        return Measured(figure, value, items, None, why)
+    return Measured(gate, value, items, gate.missed(value) is None)
 
 
-def _with(gate: Bound, text: str) -> Bound:
+def gates_in_force(
+    figures: Iterable[Figure], texts: Mapping[str, str], *, others: Collection[str] = ()
+) -> dict[str, Figure | None]:
+    """Return the gates by name, with the bounds that some texts set, by where these stand; None where one is off.
+
+    A text stands above those before it; gates that are the `others` are passed over.
+
+    Raises:
+        ConfigurationError: a text names a gate that there is not, or a bound that is none.
+    """
+    gates = {one.name: one for one in figures if one.is_gate}
+    found: dict[str, Figure | None] = {**gates}
+    for where, text in texts.items():
+        known = dict[str, str]()
+        for part in filter(None, (one.strip() for one in text.split(","))):
+            name, _, bounds = (piece.strip() for piece in part.partition("="))
+            if not name or not bounds:
+                raise ConfigurationError(f"{where}: {part!r} says nothing of a gate", hint=HOW)
+            if known.setdefault(name, part) is not part:
+                raise ConfigurationError(f"{where}: {name} stands there twice", hint=HOW)
+            if name in gates:
+                found[name] = None if bounds.lower() == "off" else _with(gates[name], bounds, where)
+            elif name not in others:
+                hint = f"the gates are {', '.join(gates) or 'none'}"
+                raise ConfigurationError(f"{where}: there is no gate {name!r}", hint=hint)
+    return found
+
+
+def _with(gate: Figure, text: str, where: str) -> Figure:
     """Return a gate with the bounds that a text names."""
-    ends = [_number(gate, one) if one.strip() else None for one in text.split("..")]
-    if len(ends) > 2 or not any(one is not None for one in ends):  # noqa: PLR2004 - low and high
-        raise ConfigurationError(f"GATES: {gate.name}={text} are no bounds", hint=HOW)
-    if len(ends) == 1 and gate.low is not None and gate.high is not None:
-        raise ConfigurationError(
-            f"GATES: {gate.name} has two bounds", hint=f"write {gate.name}={gate.low:g}..{gate.high:g}"
-        )
-    if len(ends) == 1:
-        return gate._replace(high=ends[0]) if gate.low is None else gate._replace(low=ends[0])
-    low, high = ends
-    if low is not None and high is not None and low > high:
-        raise ConfigurationError(f"GATES: {gate.name}={text} lets nothing through: {low:g} > {high:g}", hint=HOW)
-    return gate._replace(low=low, high=high)
+    low, *more = (_number(gate, one, where) if one.strip() else None for one in text.split(".."))
+    said = f"{where}: {gate.name}={text}"
+    if len(more) > 1 or all(one is None for one in (low, *more)):
+        raise ConfigurationError(f"{said} are no bounds", hint=HOW)
+    if more:
+        if low is not None and more[0] is not None and low > more[0]:
+            raise ConfigurationError(f"{said} lets nothing through: {low:g} > {more[0]:g}", hint=HOW)
+        return gate._replace(low=low, high=more[0])
+    if gate.low is not None and gate.high is not None:
+        hint = f"write {gate.name}={gate.low:g}..{gate.high:g}"
+        raise ConfigurationError(f"{where}: {gate.name} has two bounds", hint=hint)
+    return gate._replace(high=low) if gate.low is None else gate._replace(low=low)
 
 
-def _number(gate: Bound, text: str) -> float:
+def _number(gate: Figure, text: str, where: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ConfigurationError(f"GATES: {gate.name}={text} is no number", hint=HOW)
+        raise ConfigurationError(f"{where}: {gate.name}={text} is no number", hint=HOW)
     if gate.unit == "share" and not 0 <= number <= 1:
-        raise ConfigurationError(
-            f"GATES: {gate.name} is a share, and {number:g} does not lie between 0 and 1",
-            hint=f"for 95 % write {gate.name}=0.95",
-        )
+        said = f"{where}: {gate.name} is a share, and {number:g} does not lie between 0 and 1"
+        raise ConfigurationError(said, hint=f"for 95 % write {gate.name}=0.95")
     return number

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import GateError
 from pipeline.core.step import Option, Step
-from pipeline.quality.figures import PILOT
 from pipeline.store import answers, runs
 from pipeline.store.database import Connection, streamed
 from pipeline.store.runs import PilotVerdict
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
     from pipeline.quality.evaluate import QualityReport
 
 
-SIZE = PILOT
+SIZE = 200  # items, where a share of 1 % that fails is two of them
 SEED = 1
-FEWEST = 20  # items: fewer may be anything by chance
 PAGE = 5000
 
 
@@ -88,17 +86,18 @@ def waive_open_pilot(ws: "OpenWorkspace") -> None:
             runs.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
 
 
-def note_failed_pilot(ws: "OpenWorkspace", quality: "QualityReport") -> None:
-    """Keep that answers are hopeless after all, so that no item is asked unattended until a user has looked.
+def note_failed_pilot(ws: "OpenWorkspace", quality: "QualityReport") -> bool:
+    """Keep that answers are hopeless after all, so that no item is asked until a user has looked; return whether.
 
-    A gate that is missed by a little shows in the exit code and the report, and stops nothing. A pilot that passes or
-    is waived opens the way again.
+    A gate that is missed by a little is a warning, and stops nothing. A pilot that passes or is waived opens the way
+    again.
     """
     if not ws.task.needs_pilot or not quality.is_hopeless:
-        return
+        return False
     path = str(quality.path.relative_to(ws.data))
     with ws.store.write() as tx:
         runs.fail_pilot(tx, ws.task.name, str(quality.document["extractor"]), report=path, at=ws.now())
+    return True
 
 
 def check_pilot(tx: "Connection", task: "Task", extractor: str, *, compulsory: bool = False) -> None:

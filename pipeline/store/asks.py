@@ -7,7 +7,7 @@ try goes open again: its ask is deleted, and the attempt is kept. What is asked 
 program, what is being forgotten) is parked under the extractor '', which stands for every version.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
 from typing import Any, NamedTuple, Protocol
@@ -28,13 +28,12 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    true,
     update,
 )
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import OVER, Outcome, Way
-from pipeline.store.database import pages, run_many, streamed
+from pipeline.store.database import among, change_among, pages, run_many, streamed
 from pipeline.store.schema import asks, attempts, batches
 
 PAGE = 2000
@@ -138,18 +137,14 @@ def claim(
     for page in pages(rows, PAGE):  # before any is inserted: a server does not know yet how large its table becomes
         if not asks_each and equal_asks(tx, task.name, extractor, [one.input_hash for one in page], state=CLAIMED):
             raise _not_open(task)
-        _check_open(tx, task, [one.item_id for one in page])
+        ids = [one.item_id for one in page]  # few enough for one statement
+        taken = held(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
+        if tx.execute(taken).first() is not None or len(task.pending_among(tx, ids)) != len(ids):
+            raise _not_open(task)
     claims = [{**whose, "item_id": one.item_id, "line": one.line, "input_hash": one.input_hash} for one in rows]
     _insert(tx, task.name, extractor, claims)
     if len(rows) >= LARGE and tx.dialect.name == "postgresql":
         tx.execute(text(f"ANALYZE {asks.name}"))
-
-
-def _check_open(tx: Connection, task: Askable, ids: Sequence[str]) -> None:
-    """Hold that rows, few enough for one statement, are open by their target, and that nothing else holds them."""
-    taken = held(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
-    if tx.execute(taken).first() is not None or len(task.pending_among(tx, ids)) != len(ids):
-        raise _not_open(task)
 
 
 def _not_open(task: Askable) -> StateConflictError:
@@ -158,9 +153,8 @@ def _not_open(task: Askable) -> StateConflictError:
 
 def _insert(tx: Connection, task: str, extractor: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert asks; that of a row which was answered before, and lost its answer, makes room for the new one."""
-    for some in pages(rows, PAGE):
-        mine = (asks.c.task == task, asks.c.item_id.in_([one["item_id"] for one in some]))
-        tx.execute(delete(asks).where(*mine, asks.c.extractor == extractor, asks.c.state == ANSWERED))
+    before = delete(asks).where(asks.c.task == task, asks.c.extractor == extractor, asks.c.state == ANSWERED)
+    change_among(tx, before, asks.c.item_id, [one["item_id"] for one in rows])
     try:
         for some in pages(rows, PAGE):
             run_many(tx, insert(asks), some)
@@ -178,10 +172,8 @@ def equal_asks(
     mine = (asks.c.task == task, asks.c.extractor == extractor)
     wanted = asks.c.state.in_([CLAIMED, ANSWERED]) if state is None else asks.c.state == state
     query = select(asks.c.input_hash, asks.c.state, asks.c.item_id).where(*mine, wanted).order_by(asks.c.state)
-    found: dict[str, tuple[str, str]] = {}
-    for some in pages(hashes):
-        found |= {row[0]: (row[1], row[2]) for row in tx.execute(query.where(asks.c.input_hash.in_(some)))}
-    return found  # "answered" comes before "claimed", which stays
+    # "answered" comes before "claimed", which stays
+    return {row[0]: (row[1], row[2]) for row in among(tx, query, asks.c.input_hash, hashes)}
 
 
 def claimed_page(tx: Connection, batch: int, *, after: int, limit: int) -> list[Ask]:
@@ -216,17 +208,18 @@ class Ends(NamedTuple):
 def end_claims(tx: Connection, task: str, extractor: str, batch: int, ends: Ends, *, at: datetime) -> None:
     """End claims of a batch, each of which is answered, parked, or let go; refused where one is claimed no more."""
     mine = and_(asks.c.task == task, asks.c.extractor == extractor, asks.c.batch == batch, IS_CLAIMED)
-    moved = 0
-    for some in pages([one.item_id for one in ends.answered]):
-        moved += tx.execute(update(asks).where(mine, asks.c.item_id.in_(some)).values(state=ANSWERED, at=at)).rowcount
+    move = update(asks).where(mine)
+    moved = change_among(tx, move.values(state=ANSWERED, at=at), *_those(ends.answered))
     for why in dict.fromkeys(ends.parked.values()):
-        for some in pages([one.item_id for one, said in ends.parked.items() if said == why]):
-            stop = update(asks).where(mine, asks.c.item_id.in_(some)).values(state=PARKED, reason=why, at=at)
-            moved += tx.execute(stop).rowcount
-    for some in pages([one.item_id for one in ends.let_go]):
-        moved += tx.execute(delete(asks).where(mine, asks.c.item_id.in_(some))).rowcount
+        stop = move.values(state=PARKED, reason=why, at=at)
+        moved += change_among(tx, stop, *_those([one for one, said in ends.parked.items() if said == why]))
+    moved += change_among(tx, delete(asks).where(mine), *_those(ends.let_go))
     if moved != len(ends.answered) + len(ends.parked) + len(ends.let_go):
         raise StateConflictError("an item of", task, expected="claimed", wanted="accounted for")
+
+
+def _those(rows: Sequence[Ask]) -> tuple[ColumnElement[str], list[str]]:
+    return asks.c.item_id, [one.item_id for one in rows]
 
 
 def add_ended(tx: Connection, task: str, extractor: str, ends: Ends, *, at: datetime) -> None:
@@ -265,9 +258,7 @@ def items_of(tx: Connection, batch: int) -> dict[int, str]:
 
 def claimed_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
     """Return which of these items are claimed."""
-    return {
-        one for some in pages(ids) for one in tx.execute(claimed_ids(task).where(asks.c.item_id.in_(some))).scalars()
-    }
+    return {row[0] for row in among(tx, claimed_ids(task), asks.c.item_id, ids)}
 
 
 def is_version_used(tx: Connection, task: str, label: str) -> bool:
@@ -322,28 +313,25 @@ _IS_FOREIGN = and_(_IS_PARKED, asks.c.extractor == EVERY, asks.c.reason != BEING
 
 def park_unasked(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime) -> None:
     """Stop asking these items under every version, and keep why; what is parked so keeps its first reason."""
-    for some in pages(list(reasons)):
-        there = select(asks.c.item_id).where(asks.c.task == task, asks.c.item_id.in_(some), asks.c.extractor == EVERY)
-        new = set(some).difference(tx.execute(there).scalars())
-        told = {Ask(one, ""): reasons[one] for one in some if one in new}
-        add_ended(tx, task, EVERY, Ends((), told, ()), at=at)
+    there = select(asks.c.item_id).where(asks.c.task == task, asks.c.extractor == EVERY)
+    known = {row[0] for row in among(tx, there, asks.c.item_id, list(reasons))}
+    told = {Ask(one, ""): why for one, why in reasons.items() if one not in known}
+    add_ended(tx, task, EVERY, Ends((), told, ()), at=at)
 
 
 def unpark(tx: Connection, task: str, *, own: str = "", ids: Sequence[str] | None = None) -> list[str]:
     """Let parked items go and forgive their attempts, all without `ids`, and return their ids; see `unparkable`."""
     free = unparkable(tx, task, own=own, ids=ids)
-    for some in pages(free):
-        mine = (attempts.c.task == task) & attempts.c.item_id.in_(some)
-        tx.execute(update(attempts).where(mine).values(forgiven=True))
-        tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id.in_(some), _may_go(own)))
+    change_among(tx, update(attempts).where(attempts.c.task == task).values(forgiven=True), attempts.c.item_id, free)
+    change_among(tx, delete(asks).where(asks.c.task == task, _may_go(own)), asks.c.item_id, free)
     return free
 
 
 def unparkable(tx: Connection, task: str, *, own: str = "", ids: Sequence[str] | None = None) -> list[str]:
     """Return the ids of parked items, all without `ids`, but of what is parked under every version."""
     query = select(asks.c.item_id).where(asks.c.task == task, _may_go(own)).distinct().order_by(asks.c.item_id)
-    among = [true()] if ids is None else (asks.c.item_id.in_(some) for some in pages(ids))
-    return [one for condition in among for one in tx.execute(query.where(condition)).scalars()]
+    found: Iterable[Any] = tx.execute(query) if ids is None else among(tx, query, asks.c.item_id, ids)
+    return [row[0] for row in found]
 
 
 def _may_go(own: str) -> ColumnElement[bool]:
@@ -352,8 +340,7 @@ def _may_go(own: str) -> ColumnElement[bool]:
 
 def reopen(tx: Connection, task: str, ids: Sequence[str]) -> None:
     """Take away what says that some items were answered."""
-    for some in pages(ids):
-        tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id.in_(some), asks.c.state == ANSWERED))
+    change_among(tx, delete(asks).where(asks.c.task == task, asks.c.state == ANSWERED), asks.c.item_id, ids)
 
 
 def parked_rows(tx: Connection, task: str, *, own: str = "") -> list[tuple[str, str, bool, datetime]]:
@@ -376,8 +363,7 @@ def foreign_ids(task: str) -> Select[Any]:
 
 def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
     """Let items go that hold no foreign text any more."""
-    for some in pages(ids):
-        tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id.in_(some), _IS_FOREIGN))
+    change_among(tx, delete(asks).where(asks.c.task == task, _IS_FOREIGN), asks.c.item_id, ids)
 
 
 def count_parked(tx: Connection, task: str, *, own: str = "") -> int:

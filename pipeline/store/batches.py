@@ -7,11 +7,13 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Update, func, insert, or_, select, update
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
+from pipeline.core.files import Sealed
 from pipeline.core.states import BATCH_MOVES, OPEN, BatchState, Way
 from pipeline.core.step import Step
 from pipeline.store import workspace
@@ -21,7 +23,6 @@ from pipeline.store.schema import Batch, batches, creates
 __all__ = ["Batch"]
 
 TIMED = 10  # ours: the newest batches of our own calls whose time is looked at
-MEASURED = 20  # ours: the newest whose use is held against its estimate
 _DUPLICATE = "duplicate"
 _IS_DUPLICATE = creates.c.outcome == _DUPLICATE
 _TRY = re.compile(r"-t(\d{1,9})\Z")
@@ -58,13 +59,6 @@ def batches_in_states(
         wanted.append(or_(batches.c.create_sent_at >= since, batches.c.state.in_(OPEN)))
     query = select(batches).where(*wanted).order_by(batches.c.number)
     return [_batch(row) for row in tx.execute(query).mappings()]
-
-
-def newest_whole(tx: Connection, extractor: str) -> list[Batch]:
-    """Return the newest batches of an extractor that miss no line, oldest first."""
-    mine = (batches.c.extractor == extractor, batches.c.state == BatchState.INGESTED, batches.c.missing == 0)
-    query = select(batches).where(*mine, batches.c.tokens_in > 0).order_by(batches.c.number.desc()).limit(MEASURED)
-    return [_batch(row) for row in tx.execute(query).mappings()][::-1]
 
 
 def unknown_states(tx: Connection) -> dict[int, str]:
@@ -190,16 +184,9 @@ def mark_submitted(
         tx.execute(insert(creates).values(outcome=how, note="sent after the backup was made", **row))
 
 
-def mark_refused(
-    tx: Connection, batch: Batch, *, why: str, outcome: str, counts: bool, keep_upload: bool, at: datetime
-) -> None:
-    """Go back after a clear refusal: `submitting` -> `prepared`; `counts` is for refusals of the file itself."""
-    facts: dict[str, Any] = {"create_ended_at": at, "reason": why}
-    if counts:
-        facts["refusals"] = batch.refusals + 1
-    if not keep_upload:
-        facts |= {"upload": None, "uploaded_at": None}
-    _move(tx, batch, BatchState.PREPARED, facts, why=why, at=at)
+def mark_refused(tx: Connection, batch: Batch, *, why: str, outcome: str, at: datetime, **facts: Any) -> None:
+    """Go back after a clear refusal, with what else is to be kept of it: `submitting` -> `prepared`."""
+    _move(tx, batch, BatchState.PREPARED, {"create_ended_at": at, "reason": why, **facts}, why=why, at=at)
     _end_try(tx, batch, outcome=outcome, note=why)
 
 
@@ -272,9 +259,13 @@ def unnote_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> No
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
 
 
-def mark_downloaded(tx: Connection, batch: Batch, *, why: str, at: datetime, **facts: Any) -> None:
-    """Keep the sealed result, in the UPDATE that moves the state: `submitted` or `asking` -> `downloaded`."""
-    _move(tx, batch, BatchState.DOWNLOADED, {"over_at": at, **facts}, why=why, at=at)
+def mark_downloaded(
+    tx: Connection, batch: Batch, path: Path, draft: Sealed, *, why: str, at: datetime, **facts: Any
+) -> None:
+    """Keep the sealed result of a path, in the UPDATE that moves the state: `submitted` or `asking` -> `downloaded`."""
+    place = f"{path.parent.name}/{path.name}"  # in the workspace's directory
+    result = {"result_file": place, "result_sha256": draft.sha256, "result_size": draft.size}
+    _move(tx, batch, BatchState.DOWNLOADED, {"over_at": at, **result, **facts}, why=why, at=at)
 
 
 def mark_failed(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:

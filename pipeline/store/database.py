@@ -8,9 +8,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
+    URL,
     Column,
     ColumnElement,
     Connection,
@@ -53,6 +55,17 @@ def pages(values: Sequence[T], size: int = PAGE) -> Iterator[Sequence[T]]:
         yield values[start : start + size]
 
 
+def among(tx: Connection, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]) -> Iterator[Any]:
+    """Yield the rows of a SELECT in which a column has one of some values, however many those are."""
+    for some in pages(values):
+        yield from tx.execute(query.where(column.in_(some)))
+
+
+def change_among(tx: Connection, change: Update | Delete, column: ColumnElement[Any], values: Sequence[Any]) -> int:
+    """Run an UPDATE or DELETE where a column has one of some values; return how many rows it met."""
+    return sum(tx.execute(change.where(column.in_(some))).rowcount for some in pages(values))
+
+
 def next_value(tx: Connection, column: Column[int]) -> int:
     """Return one more than the highest number in a column, 1 where there is none; the caller keeps others away."""
     return (tx.execute(select(func.max(column))).scalar() or 0) + 1
@@ -77,17 +90,18 @@ def describe_error(error: exc.DBAPIError) -> str:
 class Store:
     """The database behind one workspace. Connections are opened when used and closed by `close`."""
 
-    def __init__(self, url: str, *, is_ours: bool = True) -> None:
+    def __init__(self, url: str | Path, *, is_ours: bool = True) -> None:
         """Take an SQLAlchemy URL, or refuse it; nothing is opened yet. Of one that is not ours rows are selected."""
         try:
-            whole = make_url(url)
+            # a path is of a file of ours that is opened for each transaction, so that nobody has to close it
+            whole = URL.create("sqlite", database=str(url)) if isinstance(url, Path) else make_url(url)
         except (exc.ArgumentError, ValueError) as error:  # the second of a port that is no number
             raise ConfigurationError(
                 "FINDABLE_DATABASE_URL is no database URL",
                 hint="for example sqlite:////path/to/people.db or postgresql+psycopg://user@host/database",
             ) from error
         is_server = whole.get_backend_name() in {"postgresql", "postgres"}
-        self._kind = PostgresqlServer(whole) if is_server else SqliteFile(whole)
+        self._kind = PostgresqlServer(whole) if is_server else SqliteFile(whole, is_kept=isinstance(url, str))
         # the URL as it may be written down: with no password, neither before the host nor among the options
         self.address = whole._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
         self.path = self._kind.path  # the file that is the database; None where a server keeps it
@@ -134,9 +148,10 @@ class Store:
 
         It is refused as input where the database refuses it, or gave no row for `timeout_s` seconds.
         """
-        with self._translated(BUSY_S if self._is_ours else select_only.BUSY_S):
+        busy_s = BUSY_S if self._is_ours else select_only.BUSY_S
+        with self._translated(busy_s):
             if self.path is not None:
-                asked = select_only.of_file(self.path, query, timeout_s=timeout_s, is_ours=self._is_ours)
+                asked = select_only.of_file(self.path, query, timeout_s=timeout_s, busy_s=min(busy_s, timeout_s))
             else:
                 asked = select_only.of_server(self._open(), query, timeout_s=timeout_s)
             with asked as found:

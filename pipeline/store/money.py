@@ -4,16 +4,16 @@ What is under way counts from the moment it is claimed, at its estimate; what en
 result that was never downloaded) may have been paid for and stays at its estimate.
 """
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
 from pipeline.core.states import BatchState, RemoteState, Way, remote_state
-from pipeline.store.batches import Batch, all_duplicates, batches_in_states
+from pipeline.store.batches import Batch, all_duplicates, batches_in_states, get_batch
 from pipeline.store.schema import attempts, batches
 
+MEASURED = 20  # ours: the newest batches whose use is held against its estimate
 TIMED_BATCHES = 50  # ours: the newest that are looked at
 UNSEEN = (RemoteState.SUCCEEDED, RemoteState.WAITING)  # of a batch that was given up, whose result was never downloaded
 
@@ -57,54 +57,20 @@ def lost_calls(batch: Batch) -> int:
     return 0 if batch.way is Way.BATCH else max(0, batch.calls - batch.replies)
 
 
-class PastUsage(NamedTuple):
-    """Requests with replies: their number, tokens and cost (USD), estimated and actual."""
+def measured(tx: Connection, extractor: str) -> list[tuple[Batch, int]]:
+    """Return what tells of an extractor's estimates: its newest batches that miss no line, and how many requests used.
 
-    requests: int
-    counted_in: int  # prompt tokens as counted from the text, before calibration
-    estimated_in: int
-    estimated_out: int
-    estimated_cost: float
-    tokens_in: int
-    tokens_out: int  # with thoughts
-    cost: float
-
-
-def past_usage(tx: Connection, some: Iterable[Batch]) -> dict[int, PastUsage]:
-    """Return by number what each of some batches tells of estimates: nothing before it is over, or where lines lack.
-
-    Without requests that failed and used no tokens, and their share of the estimates.
+    Those that failed and used no tokens are not counted.
     """
-    whole = [one for one in some if one.state is BatchState.INGESTED and not one.missing and one.tokens_in]
-    mine = attempts.c.batch.in_([one.number for one in whole]) & (attempts.c.tokens_in == 0)
-    query = select(attempts.c.batch, func.count()).where(mine).group_by(attempts.c.batch)
-    silent = {row[0]: row[1] for row in tx.execute(query)} if whole else {}
-    found = {}
-    for one in whole:
-        requests = one.requests - silent.get(one.number, 0)
-        share = requests / one.requests
-        estimated = (one.counted_in or 0, one.estimated_in, one.estimated_out)
-        counted, tokens_in, tokens_out = (round(each * share) for each in estimated)
-        used = (one.tokens_in or 0, one.tokens_out or 0, one.cost or 0.0)
-        if requests > 0:
-            cost = one.estimated_cost * share
-            found[one.number] = PastUsage(requests, counted, tokens_in, tokens_out, cost, *used)
-    return found
-
-
-def estimate_error(past: Sequence[PastUsage]) -> float | None:
-    """Return the mean relative error of estimates, weighted by their size; None where nothing was estimated.
-
-    Of the cost, or of the tokens where nothing had a price.
-    """
-    of_cost = _mean_error([(one.estimated_cost, one.cost) for one in past])
-    tokens = [(one.estimated_in + one.estimated_out, one.tokens_in + one.tokens_out) for one in past]
-    return _mean_error(tokens) if of_cost is None else of_cost
-
-
-def _mean_error(pairs: Sequence[tuple[float, float]]) -> float | None:
-    whole = sum(estimated for estimated, _ in pairs)
-    return sum(abs(actual - estimated) for estimated, actual in pairs) / whole if whole else None
+    mine = (batches.c.extractor == extractor, batches.c.state == BatchState.INGESTED, batches.c.missing == 0)
+    newest = select(batches.c.number).where(*mine, batches.c.tokens_in > 0).order_by(batches.c.number.desc())
+    query = select(attempts.c.batch, func.count()).where(attempts.c.tokens_in == 0).group_by(attempts.c.batch)
+    numbers = tx.execute(newest.limit(MEASURED)).scalars().all()
+    silent = {row[0]: row[1] for row in tx.execute(query.where(attempts.c.batch.in_(numbers)))}
+    found = [get_batch(tx, number) for number in numbers]
+    return [
+        (one, one.requests - silent.get(one.number, 0)) for one in found if silent.get(one.number, 0) < one.requests
+    ]
 
 
 def batch_seconds(tx: Connection, model: str) -> list[float]:

@@ -39,7 +39,7 @@ _PATIENCE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,  # milliseconds
 }
-OLDEST = 120000  # PostgreSQL 12, the first that tells of broken checksums
+OLDEST = 120000  # PostgreSQL 12
 
 # A client that vanished must not hold the lock for hours, so the server asks after 30 s of silence. A commit is on disk
 # when it returns, a write sees what was committed while it waited for its turn, and times, numbers and the names of
@@ -78,13 +78,6 @@ _FOR_GOOD = re.compile(
     r"|could not parse network address"
 )
 _OURS = ("ProgrammingError", "DataError", "NotSupportedError")  # mistakes in a statement, which cannot be sent
-_DRIVERS_OWN = (
-    "autocommit",
-    "context",
-    "cursor_factory",
-    "prepare_threshold",
-    "row_factory",
-)  # arguments that no URL may set
 
 
 class PostgresqlServer:
@@ -284,9 +277,6 @@ def _check_address(url: URL) -> None:
             "the URL of a PostgreSQL database has an @ in the name of the host or the database",
             hint="in a password @ / : ? % are written %40 %2F %3A %3F %25",
         )
-    for name in _DRIVERS_OWN:
-        if name in url.query:
-            raise ConfigurationError(f"{name} cannot be set in FINDABLE_DATABASE_URL", hint="leave it out")
     try:
         url.set(drivername=DRIVER).get_dialect()().create_connect_args(url)
     except (ArgumentError, ValueError) as error:

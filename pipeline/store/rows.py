@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.store.database import PAGE, Store, pages, run_many, streamed
+from pipeline.store.database import PAGE, Store, among, run_many, streamed
 from pipeline.store.schema import rows
 
 MANY = 10_000  # new rows after which a server counts them, or it would plan for none
@@ -81,10 +81,9 @@ class Reading:
             return [] if added == len(found) else list(self._repeated(found))
 
     def _repeated(self, found: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], int, bool]]:
-        first: dict[str, tuple[int, int, str]] = {}
-        for some in pages([one["item_id"] for one in found]):
-            query = select(_read.c.item_id, _read.c.n, _read.c.line, _read.c.row).where(_read.c.item_id.in_(some))
-            first |= {key: (number, line, row) for key, number, line, row in self._held.execute(query)}
+        query = select(_read.c.item_id, _read.c.n, _read.c.line, _read.c.row)
+        ids = [one["item_id"] for one in found]
+        first = {key: (number, line, row) for key, number, line, row in among(self._held, query, _read.c.item_id, ids)}
         for one in found:
             number, line, row = first[one["item_id"]]
             if number != one["n"]:
@@ -152,22 +151,19 @@ def _top(task: str) -> Select[Any]:
 def seen_before(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, str | None]:
     """Return what was seen of the images of these rows, by id."""
     query = select(rows.c.item_id, rows.c.seen).where(rows.c.task == task)
-    found = (tx.execute(query.where(rows.c.item_id.in_(some))) for some in pages(ids))
-    return {key: seen for some in found for key, seen in some}
+    return {row[0]: row[1] for row in among(tx, query, rows.c.item_id, ids)}
 
 
 def changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) -> list[str]:
     """Return which of some rows changed after a moment of each."""
     query = select(rows.c.item_id, rows.c.changed_at).where(rows.c.task == task, rows.c.changed_at.is_not(None))
-    found = (tx.execute(query.where(rows.c.item_id.in_(some))) for some in pages(list(moments)))
-    return [key for some in found for key, at in some if at > moments[key]]
+    return [key for key, at in among(tx, query, rows.c.item_id, list(moments)) if at > moments[key]]
 
 
 def kept_rows(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return (hash, JSON) of those of some rows that are kept, by id."""
     query = select(rows.c.item_id, rows.c.input_hash, rows.c.row).where(rows.c.task == task)
-    found = (tx.execute(query.where(rows.c.item_id.in_(some))) for some in pages(ids))
-    return {key: (hash_, row) for some in found for key, hash_, row in some}
+    return {key: (hash_, row) for key, hash_, row in among(tx, query, rows.c.item_id, ids)}
 
 
 def all_rows(tx: Connection, task: str) -> Iterator[str]:

@@ -6,12 +6,10 @@ another connection.
 
 import contextlib
 import operator
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -27,7 +25,6 @@ BUSY_S = 10.0  # how long a file of another program is waited for while that wri
 _STEPS = 10_000  # of SQLite's machine between two looks at the clock, a millisecond or so
 _NOT_ITS_FAULT = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}  # SQLite's names
 _OTHERS = ("08", "57P", "53", "XX")  # SQLSTATEs that say something of the server
-_HEADER = 19  # bytes of a file of SQLite, the last of which says how it is written
 _BROKEN_OFF = "57014"
 # of PostgreSQL's types, by their numbers; what another type is, its values say
 _KINDS = {16: "boolean", 20: "integer", 21: "integer", 23: "integer", 700: "real", 701: "real", 25: "text",
@@ -42,26 +39,14 @@ class SelectedRows(NamedTuple):
     rows: Iterator[Sequence[Any]]
 
 
-class _Clock:
-    """Tells whether what was begun last takes too long, and why a query is refused."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self.timeout_s, self._until = timeout_s, time.monotonic() + timeout_s
-
-    def restart(self) -> None:
-        self._until = time.monotonic() + self.timeout_s
-
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._until
-
-    def refusal(self, error: BaseException, *, late: bool) -> InputError:
-        if late:
-            said = f"the query gave no row for {self.timeout_s:g} s and was broken off; nothing was written"
-            return InputError(said, hint="make it quicker, such as by an index")
-        words = getattr(getattr(error, "diag", None), "message_primary", None) or first_line(error)
-        is_name = "no such" in words or "does not exist" in words
-        hint = "check its tables and columns, and which database it asks" if is_name else "a query may only read"
-        return InputError(f"the database refuses the query: {words}; nothing was written", hint=hint)
+def _refusal(error: BaseException, *, timeout_s: float, is_late: bool) -> InputError:
+    if is_late:
+        said = f"the query gave no row for {timeout_s:g} s and was broken off; nothing was written"
+        return InputError(said, hint="make it quicker, such as by an index")
+    words = getattr(getattr(error, "diag", None), "message_primary", None) or first_line(error)
+    is_name = "no such" in words or "does not exist" in words
+    hint = "check its tables and columns, and which database it asks" if is_name else "a query may only read"
+    return InputError(f"the database refuses the query: {words}; nothing was written", hint=hint)
 
 
 def _rows(cursor: Any, size: int, limits: Callable[[], AbstractContextManager[None]]) -> Iterator[Sequence[Any]]:
@@ -73,66 +58,38 @@ def _rows(cursor: Any, size: int, limits: Callable[[], AbstractContextManager[No
 
 
 @contextlib.contextmanager
-def of_file(path: Path, query: str, *, timeout_s: float, is_ours: bool = True) -> Iterator[SelectedRows]:
-    """Run a query on an SQLite file; where something is wrong with the file and not the query, `sqlite3.Error`.
+def of_file(path: Path, query: str, *, timeout_s: float, busy_s: float) -> Iterator[SelectedRows]:
+    """Run a query on an SQLite file; where something is wrong with the file and not the query, `sqlite3.Error`."""
+    until = time.monotonic() + timeout_s
 
-    Beside one that is not ours no file is made, where its program has none open there.
-    """
-    busy_s, still = (timeout_s, None) if is_ours else (BUSY_S, _rests(path))
-    address, clock = f"file:{quote(str(path.absolute()))}?{'immutable=1' if still else 'mode=ro'}", _Clock(timeout_s)
-    with (
-        _unchanged(path, still),
-        contextlib.closing(
-            sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_s, check_same_thread=False)
-        ) as connection,
-    ):
+    @contextlib.contextmanager
+    def limits() -> Iterator[None]:
+        nonlocal until
+        until = time.monotonic() + timeout_s
+        try:
+            yield
+        except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+            name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
+            if name == "INTERRUPT" and time.monotonic() < until:  # Ctrl-C came while SQLite looked at the clock
+                raise KeyboardInterrupt from None
+            if name.partition("_")[0] in _NOT_ITS_FAULT:
+                raise
+            raise _refusal(error, timeout_s=timeout_s, is_late=name == "INTERRUPT") from None
+
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    with contextlib.closing(
+        sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_s, check_same_thread=False)
+    ) as connection:
         # what is no UTF-8 is found where it is kept
         connection.text_factory = operator.methodcaller("decode", "utf-8", "surrogateescape")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.execute("PRAGMA query_only = ON")
-        connection.set_progress_handler(clock.is_over, _STEPS)
-        with _file_refusals(clock):
+        connection.set_progress_handler(lambda: time.monotonic() >= until, _STEPS)
+        with limits():
             cursor = connection.execute(query)
         names = [one[0] for one in cursor.description or ()]
-        yield SelectedRows(names, [None] * len(names), _rows(cursor, 1, partial(_file_refusals, clock)))
-
-
-def _rests(path: Path) -> tuple[int, int] | None:
-    """Return what shows a change of a file that is in write-ahead mode, and in no other program's hands; else None.
-
-    SQLite makes two files beside such a one to read it, unless it is told that the file does not change.
-    """
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        is_ahead = file.read(_HEADER)[-1:] == b"\2"
-        if is_ahead and not any(os.path.lexists(f"{path}{end}") for end in ("-wal", "-shm")):
-            return path.stat().st_mtime_ns, path.stat().st_size
-    return None
-
-
-@contextlib.contextmanager
-def _unchanged(path: Path, still: tuple[int, int] | None) -> Iterator[None]:
-    """Refuse what was read of a file that was to change no more, and did."""
-    try:
-        yield
-    finally:
-        if still is not None and _rests(path) != still:
-            said = f"{path} was used by another program while it was read; nothing was written"
-            raise InputError(said, hint="try again")
-
-
-@contextlib.contextmanager
-def _file_refusals(clock: _Clock) -> Iterator[None]:
-    clock.restart()
-    try:
-        yield
-    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
-        if name == "INTERRUPT" and not clock.is_over():  # Ctrl-C came while SQLite looked at the clock, and was lost
-            raise KeyboardInterrupt from None
-        if name.partition("_")[0] in _NOT_ITS_FAULT:
-            raise
-        raise clock.refusal(error, late=name == "INTERRUPT") from None
+        yield SelectedRows(names, [None] * len(names), _rows(cursor, 1, limits))
 
 
 @contextlib.contextmanager
@@ -141,35 +98,35 @@ def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[Selec
 
     Where something is wrong with the server, or the way to it, and not with the query, `psycopg.Error`.
     """
+    import psycopg
+
     fairy = engine.raw_connection()
     driver: Any = fairy.driver_connection
     fairy.detach()  # what the query sets for its session is nothing to others
-    clock = _Clock(timeout_s)
+
+    @contextlib.contextmanager
+    def limits() -> Iterator[None]:
+        until = time.monotonic() + timeout_s
+        try:
+            # each time, for the query may have lifted it
+            driver.execute(f"SET LOCAL statement_timeout = {max(1, round(timeout_s * 1000))}")
+            yield
+        except (psycopg.Error, ValueError) as error:
+            state = str(getattr(error, "sqlstate", None) or "")
+            is_late = state == _BROKEN_OFF and time.monotonic() >= until
+            is_lost = isinstance(error, psycopg.OperationalError) and not state
+            if not is_late and (is_lost or state.startswith(_OTHERS)):
+                raise
+            raise _refusal(error, timeout_s=timeout_s, is_late=is_late) from None
+
     with contextlib.closing(fairy):
         driver.read_only = True
         # all rows are wanted, not the first ones soon
         driver.execute("SET LOCAL cursor_tuple_fraction = 1")
         with contextlib.closing(driver.cursor(name="findable_items")) as cursor:
-            with _server_limits(driver, clock):
+            with limits():
                 cursor.execute(query)
             columns = cursor.description or ()
             names, kinds = [one.name for one in columns], [_KINDS.get(one.type_code) for one in columns]
-            yield SelectedRows(names, kinds, _rows(cursor, PAGE, partial(_server_limits, driver, clock)))
+            yield SelectedRows(names, kinds, _rows(cursor, PAGE, limits))
             driver.rollback()
-
-
-@contextlib.contextmanager
-def _server_limits(driver: Any, clock: _Clock) -> Iterator[None]:
-    """Limit the time of the next statement, for the query may have lifted it, and say why it ended."""
-    import psycopg
-
-    clock.restart()
-    try:
-        driver.execute(f"SET LOCAL statement_timeout = {max(1, round(clock.timeout_s * 1000))}")
-        yield
-    except (psycopg.Error, ValueError) as error:
-        state = str(getattr(error, "sqlstate", None) or "")
-        is_late = state == _BROKEN_OFF and clock.is_over()
-        if not is_late and (state.startswith(_OTHERS) or (isinstance(error, psycopg.OperationalError) and not state)):
-            raise
-        raise clock.refusal(error, late=is_late) from None

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc
+from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, exc
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.core.step import Option, Step
@@ -39,14 +39,14 @@ class SqliteFile:
 
     for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # BEGIN alone reads one snapshot
 
-    def __init__(self, url: URL) -> None:
-        """Take the URL of a file; that of another database, or of one in memory, is an error."""
+    def __init__(self, url: URL, *, is_kept: bool) -> None:
+        """Take the URL of a file, which `is_kept` open; that of another database, or of one in memory, is an error."""
         if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
             raise ConfigurationError(
                 f"data is kept in an SQLite file or in PostgreSQL, not in {url.get_backend_name()}",
                 hint="set FINDABLE_DATABASE_URL=sqlite:////path/to/people.db, or leave it unset",
             )
-        self._url = url
+        self._url, self._pool = url, QueuePool if is_kept else NullPool
         self.path = Path(url.database.removeprefix("file:"))  # file:… is how SQLite takes options
         self.shown = str(self.path)
 
@@ -63,6 +63,7 @@ class SqliteFile:
             self._url,
             connect_args={"timeout": busy_s, "check_same_thread": False},
             execution_options={"findable_busy": busy_s},
+            poolclass=self._pool,
             hide_parameters=True,  # what people wrote is shown in no traceback and no log
         )
         event.listen(engine, "connect", _prepare_connection)

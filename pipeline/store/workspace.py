@@ -1,10 +1,11 @@
 """Keep the workspace's own row (its id, backend and position), its journal, promoted builds, folder and tasks.
 
-The rows of builds follow `index/current`, which alone decides. A build is compared with the database only where its
-task changed since. The record of a task is enough for everything but asking and judging, so that a file that is gone or
-broken harms no other command. A folder keeps the random id of its workspace: a database that does not know the files
-there would take them for litter, give their numbers again and put an older index in service, so a command with another
-one, as where FINDABLE_DATABASE_URL was forgotten, is refused before it writes anything.
+The row of the build that was promoted last decides which is in service, and `index/current` follows it. A build is
+compared with the database only where its task changed since. The record of a task is enough for everything but asking
+and judging, so that a file that is gone or broken harms no other command. A folder keeps the random id of its
+workspace: a database that does not know the files there would take them for litter, give their numbers again and put an
+older index in service, so a command with another one, as where FINDABLE_DATABASE_URL was forgotten, is refused before
+it writes anything.
 """
 
 import contextlib
@@ -12,11 +13,11 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sqlalchemy import Connection, delete, insert, inspect, select, update
+from sqlalchemy import Connection, delete, func, insert, inspect, select, update
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, InconsistentError
@@ -107,17 +108,13 @@ def has_changed(tx: Connection, task: str, *, build: int, position: int) -> bool
     return changes.get(task, 0) > position or tx.execute(known).first() is None
 
 
-def add_build(tx: Connection, *, number: int, count: int, model: str, dim: int, position: int, at: datetime) -> None:
-    """Keep that a build was promoted; one of the same number from a removed index gives way."""
-    tx.execute(delete(builds).where(builds.c.number == number))
-    row = {"number": number, "count": count, "model": model, "dim": dim, "position": position, "promoted_at": at}
-    tx.execute(insert(builds).values(row))
-    note_build_in_service(tx, number, why=f"promoted with {count} entries", at=at)
-
-
-def note_build_in_service(tx: Connection, number: int, *, why: str, at: datetime) -> None:
-    """Add to the journal that a build is in service now."""
-    record_event(tx, "build", number, old=None, new="in service", why=why, at=at)
+def add_build(tx: Connection, facts: Mapping[str, Any], *, why: str, at: datetime) -> None:
+    """Keep that a build is in service from now on, with what is told of it; a row of the same number gives way."""
+    tx.execute(delete(builds).where(builds.c.number == facts["number"]))
+    if newest := tx.execute(select(func.max(builds.c.promoted_at))).scalar():
+        at = max(at, newest + timedelta(microseconds=1))  # whatever the clock says, it is the last
+    tx.execute(insert(builds).values(**facts, promoted_at=at))
+    record_event(tx, "build", facts["number"], old=None, new="in service", why=why, at=at)
 
 
 def build_rows(tx: Connection) -> dict[int, Mapping[Any, Any]]:
@@ -185,8 +182,6 @@ def write_marker(data: Path, mark: FolderMarker) -> None:
 
 
 _AS_JSON = ("key", "columns", "fields", "words")
-
-
 _RECORDS = select(*(tasks.c[one.name] for one in fields(TaskRecord)))
 
 

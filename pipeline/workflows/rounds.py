@@ -3,7 +3,6 @@
 A round may die at any moment: where it was stands in the database, and whichever command comes next goes on.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,12 +24,11 @@ from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
-from pipeline.quality.report import sweep_reports
 from pipeline.store import asks, batches, money, runs
 from pipeline.store.runs import PilotVerdict
 
 if TYPE_CHECKING:
-    from pipeline.core.progress import Bar
+    from pipeline.core.progress import Bar, Progress
     from pipeline.engine.task import Words
     from pipeline.store.batches import Batch
     from pipeline.store.runs import Pilot
@@ -60,7 +58,8 @@ class Report:
     `skipped` items were not to be asked, `unasked` are as they were. `sent` has each batch that went out with its
     fate, about so many `items`; `failed` is why batches gave nothing, or a part, at the API. `left` items can be asked
     still: `held_back` says what keeps them waiting, `no_room` of them wait until the API takes more, `short` for money,
-    and if it `is_down` nothing more was sent. `under_way` are in open batches, `parked` were parked meanwhile.
+    and if it `is_down`, or the answers are (`is_hopeless`), nothing more was sent. `under_way` are in open batches,
+    `parked` were parked meanwhile.
     `reports` are the newest on the answers of each extractor. `spent` is what is known to be spent since it began,
     `overrun` by how much that exceeds a budget.
     """
@@ -86,6 +85,7 @@ class Report:
     under_way: int = 0
     parked: int = 0
     is_down: bool = False
+    is_hopeless: bool = False
     spent: float = 0.0
     overrun: float = 0.0
     held_back: str = ""
@@ -121,10 +121,17 @@ class Report:
         down = list(self.failed.items())[:1] if self.is_down else []
         return [*self.polled.errors(words), *(failed_error(number, why, words) for number, why in down)]
 
-    def check(self) -> None:
-        """Make sure that no quality gate failed; GateError where one did, and the answers are stored."""
+    def check(self, display: "Progress", *, strict: bool = False) -> None:
+        """Warn of the quality gates that failed; the answers are stored.
+
+        Raises:
+            GateError: one failed, and that is an error, for it is `strict`, or no item that is left is sent for it.
+        """
         for quality in self.reports.values():
-            quality.check()
+            if (error := quality.error) is not None:
+                if strict or (self.is_hopeless and self.left):
+                    raise error
+                display.warn(f"{error.message}; {error.hint}")
 
     def document(self) -> dict[str, Any]:
         """Return the report for programs; of a pilot in few words, with all that its answers were measured by."""
@@ -167,7 +174,7 @@ def begin(ws: OpenWorkspace, *, may_be_empty: bool = False) -> None:
         ConfigurationError: the declaration changed under its version, or GATES is wrong.
     """
     ws.bring_items()
-    evaluate.check_gate_overrides(ws)
+    evaluate.gates_of(ws)
     ingest.end_dead(ws)
     submit.let_go_changed(ws)
     with ws.store.read() as tx:
@@ -268,7 +275,7 @@ class Rounds:
         report = self.report
         if self._has_failed and not self._has_succeeded:
             report.is_down, report.held_back = True, DOWN
-        elif report.quality is not None and report.quality.is_hopeless and self._ws.task.needs_pilot:
+        elif report.is_hopeless:
             report.held_back = str(FAILED)
         else:
             return True
@@ -303,10 +310,8 @@ class Rounds:
             report.no_room += self.askable() if wanted.limit != 0 else 0
         return sent
 
-    def ask_live(self, way: Way = Way.LIVE, *, stop_at: float = math.inf) -> LiveReport:
+    def ask_live(self, way: Way) -> LiveReport:
         """Ask every item that can be asked now, by our own calls; another run goes on with what is left.
-
-        None is begun after `stop_at`, a reading of the workspace's clock.
 
         What ends it early (a daily quota, a budget, a service that is down) stands in the report; so does an interrupt.
 
@@ -326,7 +331,7 @@ class Rounds:
         ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
         with ws.display.bar("asking", to_ask) as bar:
             shown = partial(_show_live, bar)
-            live = report.live = ask.ask_rows(ws, Selection(limit), way=way, stop_at=stop_at, on_progress=shown)
+            live = report.live = ask.ask_rows(ws, Selection(limit), way=way, on_progress=shown)
         with ws.store.read() as tx:
             rest = max(0, to_ask - live.done)
             report.unasked = min(rest, asks.count_askable(tx, ws.task))
@@ -406,7 +411,7 @@ class Rounds:
             is_waived = ws.task.needs_pilot and (found is None or found.verdict is PilotVerdict.WAIVED)
             quality = evaluate.write_report(ws, extractor=extractor, notes=[WAIVED] * is_waived)
             if quality is not None:
-                pilot.note_failed_pilot(ws, quality)
+                self.report.is_hopeless |= pilot.note_failed_pilot(ws, quality) and extractor == ws.extractor
                 self.report.reports[extractor] = quality
         self._stale = {}
         now = ws.monotonic()
@@ -425,7 +430,6 @@ class Rounds:
         if owes_report and report.is_over and report.quality is None:
             self._stale[ws.extractor] = None
         self.judge(last=True)
-        sweep_reports(ws.data, ws.task.name)
         with ws.store.read() as tx:
             report.parked = max(0, asks.count_parked(tx, ws.task.name, own=ws.task.own) - self._parked)
             report.overrun = budget.budgets(ws).overrun(tx)
@@ -466,9 +470,8 @@ def _close_runs(ws: OpenWorkspace) -> None:
     with store.read() as tx:
         found = [runs.unfinished_run(tx, task.name, mode=mode) for mode in (runs.TAG, runs.BACKFILL)]
         ended = [one for one in found if one and (one.mode == runs.TAG or one.extractor == ws.extractor)]
-        if not ended or asks.count_askable(tx, task) or asks.is_any_open(tx, task.name):
-            return
-        if batches.batches_in_states(tx, *OPEN, task=task.name):
+        is_over = not (asks.count_askable(tx, task) or asks.is_any_open(tx, task.name))
+        if not (ended and is_over) or batches.batches_in_states(tx, *OPEN, task=task.name):
             return
     with store.write() as tx:
         for one in ended:

@@ -149,7 +149,7 @@ def run(ws: OpenWorkspace, wanted: TryWanted) -> TryReport:
         InputError: there is no such item, none to try, or the estimate was not confirmed; nothing was asked.
         ConfigurationError: no key, no such model, or no such gate.
     """
-    evaluate.check_gate_overrides(ws)
+    evaluate.gates_of(ws)
     ws, draft_of = _brought(ws)
     folder.seal_dead(ws)
     with ws.store.read() as tx:

@@ -260,15 +260,15 @@ def test_each_file_damaged_in_service(rebuilt: Workspace) -> None:
     assert rebuilt.status()["index"]["count"] == 0
     rebuilt.each("index", "doctor")
     assert sorted(rebuilt.found("water", k=99)) == people
-    (rebuilt.data / "index" / "current").unlink()
-    rebuilt.do("search", "water", code=2)
+    (rebuilt.data / "index" / "current").unlink()  # which follows the database
+    assert sorted(rebuilt.found("water", k=99)) == people
 
 
+@pytest.mark.skipif(ON_POSTGRESQL, reason="a server keeps its files sound by itself")
 def test_a_damaged_vector_is_embedded_again(rebuilt: Workspace, api: Engine) -> None:
     """One that is kept for the next build and rotted meanwhile is in none: the text is sent again."""
     before, texts = vectors(rebuilt), len(embedded(api))
-    inside = [path for path in (rebuilt.data / "index").rglob("*") if path.is_file() and "builds" not in path.parts]
-    kept = max(inside, key=lambda path: path.stat().st_size)
+    kept = rebuilt.data / "index" / "vectors.sqlite"
     data = bytearray(kept.read_bytes())
     for at in range(len(data) // 20, len(data), len(data) // 20):  # in each of them, wherever they begin
         data[at] ^= 1
@@ -357,8 +357,9 @@ def test_what_a_killed_build_left_is_removed(rebuilt: Workspace) -> None:
         tagged(rebuilt, 1, first=21 + turn)
         rebuilt.do("index", fate=Fate(at=at, side=side), code=-signal.SIGKILL)
         assert set(builds(rebuilt)) - names, "nothing was left"
-        assert len(rebuilt.found("water", k=99)) == len(held(rebuilt))
         assert (folder(rebuilt) == whole) is (turn < 3), (at, trail[at - 1])
+        assert len(rebuilt.found("water", k=99)) == len(held(rebuilt))
+        assert (folder(rebuilt) == whole) is (turn < 2), "the link follows the database"
         rebuilt.do("index")
         numbers = [name for name in builds(rebuilt) if name != foreign.name]
         assert all(name.isdecimal() for name in numbers), numbers

@@ -36,7 +36,6 @@ REFUSED = {
     "left out, and one piece invented": "The keeper counts the hives ... and burns the boats at night",
     "nothing but marks": "... !",
 }
-GATE = 6  # exit code where a quality gate failed
 ROWS = list(FOUND) + list(REFUSED)
 
 
@@ -102,7 +101,7 @@ def test_passages_keep_concepts_with_evidence_alone(tmp_path: Path) -> None:
         workspace = Workspace(tmp_path / "here", server.url, task=PASSAGES)
         rows(workspace, "passages.jsonl")
         workspace.do("import_passages", "passages.jsonl")
-        workspace.do("backfill", wait=True, yes=True, skip_pilot=True, code=GATE)
+        workspace.do("backfill", wait=True, yes=True, skip_pilot=True)
         workspace.do("backfill", wait=True, yes=True, skip_pilot=True, code="any")
         found = {one["passage_id"]: one["evidence"]["support"] for one in workspace.exported()}
         hold(found, workspace.parked(), pieces=True)

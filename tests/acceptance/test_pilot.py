@@ -150,9 +150,7 @@ def test_invented_quotations_are_charged_and_parked(texts: Workspace, api: Engin
     outcomes = Counter(one["outcome"] for one in texts.asked() if one["batch"])
     assert outcomes == {"answered": 29, "invalid": 3}
     assert backfill(texts, wait=True, skip_pilot=True)["asked"] == 0
-    again = backfill(
-        texts, code=6, wait=True, skip_pilot=True, no_resume=True, VERSION="mine@2"
-    )  # which has not failed yet
+    again = backfill(texts, wait=True, skip_pilot=True, no_resume=True, VERSION="mine@2")  # which has not failed yet
     assert (again["asked"], sent(texts)["p-0004"]) == (30, 4)
 
 

@@ -2,15 +2,14 @@
 
 import csv
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.engine.task_file import look_again
+from pipeline.index.vectors import vector_cache
 from tests.lab import HERE, Workspace
 
 FILE = """
@@ -79,8 +78,9 @@ class Goods:
 
     def vectors(self) -> int:
         """Return how many vectors are cached."""
-        with closing(sqlite3.connect(self.data / "index" / "vectors.sqlite")) as file:
-            return int(file.execute("SELECT count(*) FROM vectors").fetchone()[0])
+        with self.workspace.open() as ws, vector_cache(ws).reading() as tx:
+            assert tx is not None
+            return int(tx.exec_driver_sql("SELECT count(*) FROM findable_vectors").scalar_one())
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.engine.pictures import PictureError
-from pipeline.images.library import thumbnail_of
+from pipeline.images.task import thumbnail_of
 from tests.lab import Workspace
 
 

@@ -41,7 +41,7 @@ DOORS = {
 }
 HEAVY = (
     *("PIL", "asyncio", "bm25s", "charset_normalizer", "difflib", "dotenv", "faiss", "fcntl"),
-    *("google", "html", "httpx2", "ir_measures", "logging"),
+    *("google", "html", "httpx2", "ir_measures", "jinja2", "logging"),
     *("filelock", "jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psycopg", "pyarrow", "pydantic"),
     *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "tomllib"),
     *("python_calamine", "uvicorn", "xlsxwriter", "zipfile"),

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.experts import table
 from pipeline.index import terms
+from pipeline.index.vectors import vector_cache
 from tests import ledger
 from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
 
@@ -164,8 +165,9 @@ def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Pa
     ran(chained, "index")
     ran(chained, "forget", "zq-77", "--yes")
     assert holding(chained.data) == []
-    with closing(sqlite3.connect(chained.data / "index" / "vectors.sqlite")) as cache:  # and nonsense, which is kept
-        assert cache.execute("SELECT count(*) FROM vectors").fetchone() == (5 + 60,)
+    with chained.open() as ws, vector_cache(ws).reading() as tx:  # and nonsense, which is kept
+        assert tx is not None
+        assert tx.exec_driver_sql("SELECT count(*) FROM findable_vectors").scalar() == 5 + 60
 
 
 @pytest.mark.full

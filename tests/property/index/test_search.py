@@ -12,8 +12,7 @@ from pipeline.core.ranking import Entry
 from pipeline.index import flat_file
 from pipeline.index.builds import Builds
 from pipeline.index.fusion import found_entries, rank_entries
-from pipeline.index.vectors import VectorCache
-from tests.unit.index.toy import DIM, MODEL, key_of, pages_of, vectors_of
+from tests.unit.index.toy import cache_in, staged_in, vectors_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=9),
@@ -33,13 +32,10 @@ def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: 
     """Hits are the k most similar, equal ones in vector order, each with the metadata that was put in."""
     entries = [Entry(str(row), text, {"id": row, "Bio": bios[row]}) for row, text in enumerate(texts)]
     with tempfile.TemporaryDirectory() as folder:
-        cache = VectorCache(Path(folder), model=MODEL, dim=DIM)
-        keys = [key_of(text) for text in texts]
-        cache.add(keys, vectors_of(texts))
         builds = Builds(Path(folder))
-        staged = builds.stage(1, pages_of(entries), cache, count=len(entries), position=0, task_type="T")
-        builds.verify(staged, count=len(texts))
-        builds.promote(staged)
+        staged = staged_in(builds, cache_in(Path(folder)), entries)
+        builds.verify(staged, count=len(entries))
+        builds.promote(staged, decide=str)
         with builds.open() as index:
             hits = found_entries(index, rank_entries(index, terms=None, vector=vectors_of([query])[0], k=k))
     similarity = {text: float(vectors_of([text])[0] @ vectors_of([query])[0]) for text in set(texts)}

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pipeline.core.errors import FindableError
 from pipeline.index.manifest import ascii_json
 from pipeline.index.vectors import MissingVectorError, VectorCache, vector_key
-from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
+from tests.unit.index.toy import DIM, cache_in, key_of, vectors_of
 
 TEXTS = [f"text {number}" for number in range(6)]
 KEYS = [key_of(text) for text in TEXTS]
@@ -26,14 +26,15 @@ NAMES = st.text(st.characters(codec=None), max_size=8)  # lone surrogates and NU
 def full_cache() -> Iterator[VectorCache]:
     """Give a cache that holds the vectors of TEXTS, in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        cache = VectorCache(Path(folder), model=MODEL, dim=DIM)
+        cache = cache_in(Path(folder))
         cache.add(KEYS, vectors_of(TEXTS))
         yield cache
 
 
-def reopened(cache: VectorCache) -> VectorCache:
-    """Return the same cache as another process would see it."""
-    return VectorCache(cache.path.parents[1], model=MODEL, dim=DIM)
+def spoil(cache: VectorCache, change: Callable[[bytes], bytes]) -> None:
+    """Change the file of a cache."""
+    assert cache.store.path is not None
+    cache.store.path.write_bytes(change(cache.store.path.read_bytes()))
 
 
 @given(st.tuples(NAMES, NAMES, NAMES, st.integers(1, 4096)), st.tuples(NAMES, NAMES, NAMES, st.integers(1, 4096)))
@@ -55,13 +56,17 @@ def test_texts_are_written_as_ever(texts: list[str]) -> None:
 @settings(max_examples=settings().max_examples // 2)
 def test_a_changed_byte_never_gives_a_wrong_vector(place: float, mask: int) -> None:
     """Whatever single byte of the file is damaged: a vector is right, or it is missing, or the file is refused."""
+
+    def change(data: bytes) -> bytes:
+        """Change one byte."""
+        at = int(place * len(data))
+        return data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :]
+
     with full_cache() as cache:
-        data = bytearray(cache.path.read_bytes())
-        data[int(place * len(data))] ^= mask
-        cache.path.write_bytes(data)
+        spoil(cache, change)
         for key, right in zip(KEYS, vectors_of(TEXTS), strict=True):
             try:
-                found = reopened(cache).fetch([key])
+                found = cache.fetch([key])
             except FindableError:
                 continue
             assert np.array_equal(found[0], right)
@@ -69,9 +74,9 @@ def test_a_changed_byte_never_gives_a_wrong_vector(place: float, mask: int) -> N
 
 def test_a_damaged_vector_is_dropped_and_made_anew() -> None:
     """It counts as damaged, is missing once it was asked for, and another can be put in its place."""
+    damaged = vectors_of(TEXTS)[2].tobytes()
     with full_cache() as cache:
-        data = cache.path.read_bytes()
-        cache.path.write_bytes(data.replace(vectors_of(TEXTS)[2].tobytes(), bytes(4 * DIM)))
+        spoil(cache, lambda data: data.replace(damaged, bytes(4 * DIM)))
         assert (cache.damaged(), cache.missing(KEYS)) == ([KEYS[2]], [])
         with pytest.raises(MissingVectorError, match="position 2"):
             cache.fetch(KEYS)
@@ -87,7 +92,7 @@ class CacheMachine(RuleBasedStateMachine):
         """Start with an empty folder and two views of it."""
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.views = [VectorCache(Path(self.folder.name), model=MODEL, dim=DIM) for _ in range(2)]
+        self.views = [cache_in(Path(self.folder.name)) for _ in range(2)]
         self.there: set[str] = set()
 
     @rule(view=st.integers(0, 1), texts=st.lists(st.sampled_from(TEXTS)))
@@ -105,7 +110,7 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(view=st.integers(0, 1))
     def reopen(self, view: int) -> None:
         """One process ends and another begins."""
-        self.views[view] = reopened(self.views[view])
+        self.views[view] = cache_in(Path(self.folder.name))
 
     @invariant()
     def both_views_agree(self) -> None:

@@ -16,8 +16,7 @@ from pipeline.core.ranking import K1, B, Entry, FieldGroup, Ranking
 from pipeline.index import terms
 from pipeline.index.builds import Builds
 from pipeline.index.fusion import rank_entries
-from pipeline.index.vectors import VectorCache
-from tests.unit.index.toy import DIM, MODEL, key_of, pages_of, vectors_of
+from tests.unit.index.toy import cache_in, staged_in, vectors_of
 
 RANKING = Ranking((FieldGroup(("title", "text")), FieldGroup(("tags",), 0.5)), share=0.7)
 WORDS = st.sampled_from(["water", "law", "Wasser", "水法", "水", "вода", "hydrology", "hydrologist", "the", "é", "😀"])
@@ -54,14 +53,10 @@ def test_entries_are_ranked_as_is_defined(fields: list[dict[str, str]], question
     entries = [Entry(str(row), f"{row}", {"id": row}, fields=one) for row, one in enumerate(fields)]
     asked = terms.terms_of(question)
     with tempfile.TemporaryDirectory() as folder:
-        cache = VectorCache(Path(folder), model=MODEL, dim=DIM)
-        keys = [key_of(entry.text) for entry in entries]
-        cache.add(keys, vectors_of([entry.text for entry in entries]))
         builds = Builds(Path(folder))
-        told: dict[str, Any] = {"count": len(entries), "position": 0, "task_type": "T", "ranking": RANKING}
-        staged = builds.stage(1, pages_of(entries), cache, **told)
+        staged = staged_in(builds, cache_in(Path(folder)), entries, ranking=RANKING)
         builds.verify(staged, count=len(entries))
-        builds.promote(staged)
+        builds.promote(staged, decide=str)
         with builds.open() as index:
             by_words = rank_entries(index, terms=asked, vector=None, k=k)
             by_both = rank_entries(index, terms=asked, vector=vectors_of([question])[0], k=k)

@@ -9,13 +9,13 @@ from pipeline.core.ranking import Entry
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Manifest, Staged
 from pipeline.index.vectors import VectorCache
-from tests.unit.index.toy import DIM, MODEL, TASK_TYPE, key_of, pages_of, vectors_of
+from tests.unit.index.toy import cache_in, staged_in
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> VectorCache:
     """Return an empty cache of the toy model."""
-    return VectorCache(tmp_path, model=MODEL, dim=DIM)
+    return cache_in(tmp_path)
 
 
 @pytest.fixture
@@ -34,10 +34,7 @@ def stage(builds: Builds, cache: VectorCache) -> Stage:
 
     def run(entries: Sequence[Entry], *, position: int = 1) -> Staged:
         """Stage the entries under the next number."""
-        texts = [each.text for each in entries]
-        cache.add([key_of(text) for text in texts], vectors_of(texts))
-        number, count = builds.next_number(), len(entries)
-        return builds.stage(number, pages_of(entries), cache, count=count, position=position, task_type=TASK_TYPE)
+        return staged_in(builds, cache, entries, position=position)
 
     return run
 
@@ -50,6 +47,6 @@ def make(builds: Builds, stage: Stage) -> Make:
         """Put the entries in service."""
         staged = stage(entries, position=position)
         builds.verify(staged, count=len(entries))
-        return builds.promote(staged)
+        return builds.promote(staged, decide=str)
 
     return run

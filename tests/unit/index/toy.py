@@ -1,15 +1,22 @@
 """People to index: entries with texts, and unit vectors that follow from the text alone."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.core.ranking import Entry
 from pipeline.core.where import Comparison, Expression, Negation
-from pipeline.index.vectors import PAGE, Vectors, vector_key
+from pipeline.index.builds import Builds
+from pipeline.index.manifest import Staged
+from pipeline.index.vectors import PAGE, TASK_TYPE, VectorCache, Vectors, vector_key
+from pipeline.index.write import write_build
+from pipeline.store.database import Store
 
-MODEL, DIM, TASK_TYPE = "toy-embedding", 16, "RETRIEVAL_DOCUMENT"
+MODEL, DIM = "toy-embedding", 16
 
 
 def key_of(text: str) -> bytes:
@@ -29,11 +36,21 @@ def entry(number: int, text: str = "", *, tags: Sequence[str] = ("law",)) -> Ent
     return Entry(str(number), words, {"id": number, "username": f"person{number}", "tags": list(tags)})
 
 
-def pages_of(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, bytes]]]:
-    """Yield entries with the keys of their vectors, in pages."""
-    pairs: Iterable[tuple[Entry, bytes]] = iter([(one, key_of(one.text)) for one in entries])
-    while page := list(islice(pairs, PAGE)):
-        yield page
+def cache_in(folder: Path) -> VectorCache:
+    """Return the cache of the toy model in a workspace's folder."""
+    return VectorCache(Store(folder / "index" / "vectors.sqlite"), model=MODEL, dim=DIM)
+
+
+def staged_in(builds: Builds, cache: VectorCache, entries: Sequence[Entry], **how: Any) -> Staged:
+    """Stage entries under the next number, their vectors cached first."""
+    keys, rows = [key_of(one.text) for one in entries], vectors_of([one.text for one in entries])
+    cache.add(keys, rows)
+    places = range(0, len(entries), PAGE)
+    pages = [(entries[at : at + PAGE], keys[at : at + PAGE], rows[at : at + PAGE]) for at in places]
+    number = builds.next_number()
+    known: dict[str, Any] = {"position": 1, "built_at": datetime.now(UTC), "count": len(entries)}
+    write = partial(write_build, pages=pages, cache=cache, number=number, **(known | how))
+    return builds.stage(number, write)
 
 
 def comparisons(expression: Expression) -> Iterator[Comparison]:

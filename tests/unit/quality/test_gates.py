@@ -1,31 +1,35 @@
 """Gates: bounds are inclusive, few items are not judged, and every bound can be set."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.core.errors import ConfigurationError, GateError
-from pipeline.quality import figures
 from pipeline.quality.evaluate import QualityReport
-from pipeline.quality.figures import Bound, Figure, Quality, Verdict, shown
+from pipeline.quality.figures import Figure, Measured, Quality, gates_in_force, judged, shown
+
+GATES = (
+    Figure("evidence", "share", "concepts with a quotation", 0.99, None, 20, "So it is."),
+    Figure("concepts", "mean", "concepts of a passage", 4, 14, 20, "So it is."),
+    Figure("invalid", "share", "answers that do not validate", None, 0.01, 20, "So it is."),
+)
 
 
 def quality(*, evidence: float | None = 0.99, concepts: float | None = 8.0, items: int = 100) -> Quality:
     """Return what was measured, with three gates: a least share, a mean between two bounds, and a most share."""
-    measured = (
-        Figure("evidence", evidence, "share", "concepts with a quotation", items),
-        Figure("concepts", concepts, "mean", "concepts of a passage", items),
-        Figure("invalid", 0.01, "share", "answers that do not validate", items),
-    )
-    bounds = ((0.99, None), (4, 14), (None, 0.01))
-    pairs = zip(measured, bounds, strict=True)
-    found = [Bound(one.name, one.unit, low, high, 20, "So it is.") for one, (low, high) in pairs]
-    return Quality("Concepts", "passage-concepts@1", items, measured, found)
+    values = {"evidence": (evidence, items), "concepts": (concepts, items), "invalid": (0.01, items)}
+    return Quality("Concepts", "passage-concepts@1", items, GATES, values)
 
 
-def verdict(name: str, measured: Quality, overrides: str = "") -> Verdict:
+def verdict(name: str, measured: Quality, overrides: str = "") -> Measured:
     """Return the verdict on one of the three gates."""
-    return next(one for one in figures.judge_figures(measured, overrides) if one.gate.name == name)
+    return next(one for one in judged(measured, in_force(overrides)) if one.figure.name == name)
+
+
+def in_force(*texts: str, **how: Any) -> dict[str, Figure | None]:
+    """Return the gates with the bounds that texts set."""
+    return gates_in_force(GATES, dict(zip(("gates=", "GATES")[-len(texts) :], texts, strict=True)), **how)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,14 @@ def test_every_bound_can_be_set(overrides: str, name: str, expected: object) -> 
     assert verdict(name, quality(evidence=0.96), overrides).passed is expected
 
 
+def test_what_is_set_here_stands_above_what_the_tasks_file_sets() -> None:
+    """Also where that switched a gate off."""
+    assert in_force("evidence=off", "invalid=0.5")["evidence"] is None
+    set_again = in_force("evidence=off", "evidence=0.5")["evidence"]
+    assert set_again is not None
+    assert set_again.low == 0.5
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -80,20 +92,20 @@ def test_every_bound_can_be_set(overrides: str, name: str, expected: object) -> 
 def test_what_cannot_be_a_bound_is_refused(overrides: str, said: str) -> None:
     """An unknown gate, a percentage, and what is no number are told apart from bounds."""
     with pytest.raises(ConfigurationError, match=said):
-        figures.judge_figures(quality(), overrides)
+        in_force(overrides)
 
 
 def test_an_unknown_gate_is_answered_with_the_known_ones() -> None:
     """The hint names every gate there is; a gate of another subject is passed over where the caller names it."""
     with pytest.raises(ConfigurationError) as caught:
-        figures.judge_figures(quality(), "tags=3..8")
+        in_force("tags=3..8")
     assert caught.value.hint == "the gates are evidence, concepts, invalid"
-    assert len(figures.judge_figures(quality(), "tags=3..8", others={"tags"})) == 3
+    assert len(in_force("tags=3..8", others={"tags"})) == 3
 
 
 def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
     """The error names each gate that failed, with figure and bound, and where to read more; exit code 6."""
-    verdicts = figures.judge_figures(quality(evidence=0.98996, concepts=2.5))
+    verdicts = judged(quality(evidence=0.98996, concepts=2.5), in_force(""))
     with pytest.raises(GateError) as caught:
         QualityReport(Path("reports/one.md"), "", verdicts, {}).check()
     assert caught.value.exit_code == 6
@@ -102,7 +114,7 @@ def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
         "the answers are stored"
     )
     assert "reports/one.md" in caught.value.hint
-    QualityReport(Path(), "", figures.judge_figures(quality(evidence=0.1, items=3)), {}).check()
+    QualityReport(Path(), "", judged(quality(evidence=0.1, items=3), in_force("")), {}).check()
 
 
 @pytest.mark.parametrize(

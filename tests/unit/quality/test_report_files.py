@@ -9,52 +9,51 @@ from pathlib import Path
 import pytest
 
 from pipeline.core import files
-from pipeline.quality import figures, report
-from pipeline.quality.figures import Bound, Figure, Quality, Rows, Sample
+from pipeline.quality import report
+from pipeline.quality.figures import Figure, Quality, Rows, Sample, gates_in_force, judged
+from pipeline.quality.report import Written
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 TASK = "passage-concepts"
+FIGURES = (
+    Figure("coverage", "share", "passages with a concept", 0.99, None, 20, "An answer has one."),
+    Figure("evidence", "share", "concepts with a quotation", 0.99, None, 20, "Who quotes can be checked."),
+    Figure("divergence", "bits", "other than other versions", None, 0.25, 20, "A quarter moved."),
+)
 
 
-def measured() -> Quality:
+def measured(bounds: str = "") -> Written:
     """Return what was measured, with one gate that passes, one that fails, and one that is not judged."""
-    good = Figure("coverage", 1.0, "share", "passages with a concept", 40)
-    bad = Figure("evidence", 0.5, "share", "concepts with a quotation", 40)
-    few = Figure("divergence", 0.1, "bits", "other than other versions", 3)
-    return Quality(
+    quality = Quality(
         "Concepts of passages",
         "passage-concepts@1",
         40,
-        (good, bad, few),
-        (
-            Bound("coverage", "share", 0.99, None, 20, "An answer has one."),
-            Bound("evidence", "share", 0.99, None, 20, "Who quotes can be checked."),
-            Bound("divergence", "bits", None, 0.25, 20, "A quarter moved."),
-        ),
+        FIGURES,
+        {"coverage": (1.0, 40), "evidence": (0.5, 40), "divergence": (0.1, 3)},
         distributions=(Rows("Types", ("", "concepts"), [("method", 30), ("<x>", 10)]),),
         tables=(Rows("Garbage", ("name", "times"), [("a | b", 2), ("[c](d)", 1)]),),
         samples=(Sample("p-1", "water law", "We study water law here.", [(9, 18)], "domain, 0.9"),),
         notes=("one note",),
     )
+    return Written(quality, judged(quality, gates_in_force(FIGURES, {"GATES": bounds})), AT, {"GATES": "", "seed": "7"})
 
 
 def written(data: Path, *, at: datetime = AT) -> Path:
     """Write the report of `measured` and return its Markdown."""
-    quality = measured()
-    verdicts = figures.judge_figures(quality)
-    settings = {"GATES": "", "seed": "7"}
-    text = report.report_markdown(quality, verdicts, at=AT, settings=settings)
-    document = report.report_document(quality, verdicts, at=AT, settings=settings)
-    return report.seal_report(data, TASK, at=at, markdown=text, document=document)
+    found = measured()
+    return report.seal_report(data, TASK, at=at, markdown=found.markdown(), document=found.document)
 
 
 def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
     """Pass, fail and not judged stand beside the figures, the quotation is bold, and lines fit a phone's tables."""
     text = written(tmp_path).read_text(encoding="utf-8")
     assert "**1 of 2 gates failed, 1 not judged: evidence.**" in text
-    assert "| coverage | 100 % | pass |" in text
-    assert "| evidence | 50 % | **FAIL** |" in text
-    assert "| divergence | 0.1 | not judged |" in text
+    assert "- **coverage** 100 %, pass; wanted: at least 99 %" in text
+    assert "- **evidence** 50 %, **FAIL**;" in text
+    assert "- **divergence** 0.1, not judged;" in text
+    assert "\n  Measured on 3, judged from 20 on.\n" in text
+    assert "**1. `water law`**" in text
+    assert "\u2068" not in text
     assert "We study **water law** here." in text
     assert max(line.count("|") for line in text.splitlines()) <= 4
 
@@ -66,27 +65,9 @@ def test_the_report_says_what_to_do_where_a_gate_failed(tmp_path: Path) -> None:
     assert "make rollback EXTRACTOR=passage-concepts@1" in advice
     (bounds,) = re.findall(r'`make qc GATES="([^"]+)"`', advice)
     assert bounds == "evidence=0.5"
-    verdicts = figures.judge_figures(measured(), bounds)
-    assert figures.failed_verdicts(verdicts) == []
-    passing = report.report_markdown(measured(), verdicts, at=AT, settings={}, again="make qc TASK=passages")
-    assert "What to do" not in passing
-
-
-def test_the_report_says_once_that_a_gate_was_not_judged(tmp_path: Path) -> None:
-    """Beside its figure; further down it says why, and of each figure in a line what it is."""
-    text = written(tmp_path).read_text(encoding="utf-8")
-    assert "was not judged" not in text
-    assert text.count("| not judged |") == 1
-    assert "\n  Measured on 3, judged from 20 on.\n" in text
-    assert "| concepts with a quotation | 50 % |" in text
-
-
-def test_a_name_can_be_copied_from_the_samples(tmp_path: Path) -> None:
-    """It stands there as it is stored, between backticks, without marks that cannot be seen."""
-    text = written(tmp_path).read_text(encoding="utf-8")
-    assert "**1. `water law`**" in text
-    assert "(`p-1`)" in text
-    assert "\u2068" not in text
+    passing = measured(bounds)
+    assert not passing.failed
+    assert "What to do" not in passing.markdown(again="make qc TASK=passages")
 
 
 def test_the_files_of_a_report_name_each_other(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import StateConflictError
+from pipeline.core.files import Sealed
 from pipeline.core.states import BatchState
 from pipeline.store import batches, schema
 from pipeline.store.batches import Batch
@@ -14,18 +15,19 @@ from pipeline.store.database import Connection, Store
 from tests.unit.store.facts import BATCH, NOW
 
 Move = Callable[[Connection, Batch], None]
+RESULT = Sealed(Path("batches/result"), "0", 0, 0)
 
 MOVES: dict[BatchState, Move] = {  # a way into each state but the first
-    BatchState.PREPARED: lambda tx, batch: batches.mark_refused(
-        tx, batch, why="no", outcome="refused", counts=False, keep_upload=True, at=NOW
-    ),
+    BatchState.PREPARED: lambda tx, batch: batches.mark_refused(tx, batch, why="no", outcome="refused", at=NOW),
     BatchState.SUBMITTING: lambda tx, batch: batches.mark_submitting(
         tx, batch, display_name=f"n-t{batch.tries + 1}", at=NOW
     ),
     BatchState.SUBMITTED: lambda tx, batch: batches.mark_submitted(
         tx, batch, remote_name="batches/b", display_name="n-t1", how="created", at=NOW
     ),
-    BatchState.DOWNLOADED: lambda tx, batch: batches.mark_downloaded(tx, batch, why="succeeded", at=NOW),
+    BatchState.DOWNLOADED: lambda tx, batch: batches.mark_downloaded(
+        tx, batch, RESULT.path, RESULT, why="succeeded", at=NOW
+    ),
     BatchState.INGESTED: lambda tx, batch: batches.mark_ingested(tx, batch, at=NOW),
     BatchState.FAILED: lambda tx, batch: batches.mark_failed(tx, batch, why="failed", at=NOW),
 }
