@@ -201,6 +201,10 @@ INSTEAD: dict[str, tuple[str, str, Callable[[Args], Reply]]] = {
     "quota_batch": ("POST", CREATE, lambda _: refusal(429, USED_UP, {"@type": f"{RPC}Help", "links": []})),
     "bad_line": ("POST", CREATE, _bad_line),
     "mime_refused": ("POST", START, lambda _: refusal(400, "Unsupported MIME type: jsonl")),
+    "mime_refused_final": (
+        *("POST", CHUNK),
+        lambda _: refusal(400, "Unsupported MIME type: jsonl", headers={"X-Goog-Upload-Status": "final"}),
+    ),
     "no_upload_url": ("POST", START, lambda _: document({})),
     "chunk_status": ("POST", CHUNK, _status(500)),
     "cancel_ignored": ("POST", r"/batches/[^/]+:cancel$", lambda _: document({})),

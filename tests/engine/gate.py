@@ -100,7 +100,7 @@ class Gate:
                 if spoiled is not None and one.fire():
                     changed = spoiled
             for one in self.script.firing("file", method, target) if "file" in said else ():
-                self._state.spoil_file(said["file"]["name"].removeprefix("files/"), one.word)
+                changed = {"file": self._state.spoiled(said["file"], one.word)}
             if changed is not said:
                 reply = Reply(200, {**reply.headers, "content-length": ""}, document(changed).body)
         headers = {name: value for name, value in reply.headers.items() if name != "content-length"}

@@ -130,12 +130,14 @@ class State(state.State):
             self.decide(batch_id, needed=0)
         return moved
 
-    def spoil_file(self, file_id: str, word: str) -> None:
-        """Let an upload be of no use."""
+    def spoiled(self, file: dict[str, Any], word: str) -> dict[str, Any]:
+        """Let an upload be of no use, and return how it shows itself."""
+        file_id = file["name"].removeprefix("files/")
         if word == "file_expired":
             self.delete_file(file_id)
-        else:
-            self._failed.add(file_id)
+            return file
+        self._failed.add(file_id)
+        return {**file, "state": "FAILED"}
 
     def create_batch(self, file_id: str, *, model: str, name: str, count: Callable[[Path], int]) -> Row:
         """Make a batch, or two, with the fate that the script gives it."""
