@@ -22,6 +22,7 @@ from pipeline.experts.tags import tags_of_person
 from pipeline.experts.task import index_entry
 from pipeline.index import staleness
 from pipeline.store import answers, asks, by_hand, schema
+from pipeline.store import rows as kept
 from pipeline.tables import export
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.lists import Grid, GridFacet, says_text, version_facet
@@ -157,7 +158,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """Compare scores with their rows, and tags with the answers that were applied."""
     wrong: dict[str, list[str]] = {kind: [] for kind in FAULTS}
     applied = {key: answer for key, (_, answer) in answers.last_applied(tx, table.TASK).items()}
-    lost = table.ids_beside(tx) | applied.keys()
+    lost = kept.ids_of(tx, table.TASK) | applied.keys()
     rules = by_hand.rules_in_force(tx, table.TASK)
     with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
         for number, row in enumerate(table.all_experts(tx), start=1):
