@@ -245,8 +245,7 @@ def best_concepts(ws: OpenWorkspace, *, passage: Passage = None) -> Report | Non
     database has the same.
     """
     if passage is None:
-        count = concepts.write_all_best(ws, raw_writer(), as_list=wants_json())
-        ws.display.say(f"{plural(count, 'concept')} written")
+        concepts.write_all_best(ws, raw_writer(), as_list=wants_json())
         return None
     found = concepts.best_of_passage(ws, passage)
 
