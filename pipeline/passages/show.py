@@ -1,6 +1,6 @@
 """Show the concepts of a passage, list passages, and write concepts to a file."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,26 +13,6 @@ from pipeline.tables import export
 from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, loaded, number_of
 from pipeline.tables.lists import Grid, GridFacet, ItemTable
-
-
-def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
-    """Return the best concepts of one passage, by name.
-
-    Raises:
-        InputError: there is no such passage.
-    """
-    with ws.store.read() as tx:
-        ws.task.id_of(tx, passage)
-        shape = read_shape(tx, passages=ws.settings.passages_table)
-        return [_concept_document(one) for one in table.best_concepts(tx, shape, ws.settings, passage=passage)]
-
-
-def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_list: bool = False) -> None:
-    """Write the best concepts of every passage as JSON lines, or as one JSON list."""
-    with ws.store.read() as tx:
-        found = table.best_concepts(tx, read_shape(tx, passages=ws.settings.passages_table), ws.settings)
-        for piece in encode_concepts(found, "json" if as_list else "jsonl"):
-            write(piece)
 
 
 class QuotedPassage(NamedTuple):
@@ -118,8 +98,3 @@ def encode_concepts(concepts: Iterable[ConceptRow], format_: str) -> Iterator[by
     """Return the bytes of a file with these concepts; see `export.encoded`."""
     rows = ({**one._asdict(), "confidence": number_of(one.confidence)} for one in concepts)
     return export.encoded(rows, format_, kinds=KINDS)
-
-
-def _concept_document(concept: ConceptRow) -> dict[str, Any]:
-    moment = concept.created_at and concept.created_at.isoformat()
-    return {**concept._asdict(), "confidence": number_of(concept.confidence), "created_at": moment}
