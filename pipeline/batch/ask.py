@@ -113,19 +113,12 @@ def ask_rows(
     stop_at: float = math.inf,
     on_progress: OnProgress = lambda _: None,
 ) -> LiveReport:
-    """Ask every row that is wanted, batch after batch, each ingested as it is over; begin nothing after `stop_at`.
-
-    The first Ctrl-C or SIGTERM lets what is under way finish for five seconds; a second one ends it at once.
-    """
+    """Ask every row that is wanted, batch after batch, each ingested as it is over; begin nothing after `stop_at`."""
     return _Asking(ws, wanted, way, on_progress=on_progress, stop_at=stop_at).carried_out()
 
 
 def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadline_s: float = math.inf) -> LiveReport:
-    """Ask one batch that was prepared by itself, and ingest it.
-
-    Where a limit would make it wait for longer than `patience_s` it stops instead, and after `deadline_s` it waits for
-    no reply any more.
-    """
+    """Ask and ingest one batch, unless a limit makes it wait for `patience_s`; wait for no reply after `deadline_s`."""
     deadline = ws.monotonic() + deadline_s
     return _Asking(ws, Selection(), batch.way, alone=batch, patience_s=patience_s, deadline=deadline).carried_out()
 
@@ -147,10 +140,7 @@ def ask_trial(ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress) 
 
 @contextlib.contextmanager
 def _on_signal(do: Callable[[], None]) -> Iterator[None]:
-    """Call `do` for each SIGINT and SIGTERM during a block, in the loop that runs it; what is ignored stays ignored.
-
-    They come to the main thread alone; in another one `OpenWorkspace.stopping` ends a run.
-    """
+    """Call `do` for each SIGINT and SIGTERM during a block, in its loop; they come to the main thread alone."""
     loop, names = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
     is_main = threading.current_thread() is threading.main_thread()
     before = {one: signal.getsignal(one) for one in names if is_main}

@@ -73,10 +73,7 @@ class IngestSummary:
 
 
 class Judged(NamedTuple):
-    """What became of a row of a batch of our own calls: its answer is taken, or it is open still, or neither.
-
-    It is not `is_asked` where no call about it was made to its end.
-    """
+    """What became of a row of our own calls; it is not `is_asked` where no call about it was made to its end."""
 
     item_id: str
     outcome: Outcome
@@ -91,11 +88,7 @@ def run(
 ) -> list[IngestSummary]:
     """Ingest every downloaded batch, or those of our `own` calls, oldest first, and call `done` after each.
 
-    A batch that cannot be ingested does not keep the others from it: its error is raised when they are done.
-
-    Raises:
-        InconsistentError: a sealed result was changed, or requests cannot be accounted for; that batch is as it was.
-        ConfigurationError: the table of models does not hold the model of a batch any more.
+    A batch that cannot be ingested stays as it was, and its error is raised when the others are done.
     """
     summaries: list[IngestSummary] = []
     failures: dict[int, FindableError] = {}
@@ -136,10 +129,7 @@ def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | N
 def ingest_asked(
     ws: OpenWorkspace, number: int, silent: Mapping[str, str], *, default: str, patience_s: float | None = None
 ) -> list[Judged]:
-    """Ingest a batch of our own calls, whose lock the caller holds; return what became of its rows.
-
-    `silent` says why rows that were asked got no reply, by item id; of all others without one `default` does.
-    """
+    """Ingest a batch of our own calls, whose lock is held; `silent`, else `default`, says why rows got no reply."""
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
     if batch.state is not BatchState.DOWNLOADED:
@@ -242,10 +232,7 @@ class _BatchIngest:
             yield Judged(key, outcome, reason, is_taken=not reason, is_open=False)
 
     def _missing(self, asked: Ask) -> Judgement:
-        """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's.
-
-        A call of our own that was not made to its end, or was refused for the service's sake, is held against neither.
-        """
+        """Return what a request without a line means: the item's fault in a batch that succeeded, else not."""
         batch = self.batch
         if self._is_live:
             reason = self.silent.get(asked.item_id) or self.default
@@ -278,10 +265,7 @@ class _BatchIngest:
 def batch_account(
     tx: "Connection", task: "Task", number: int, *, examples: Mapping[str, Sequence[tuple[int, str]]] | None = None
 ) -> IngestSummary:
-    """Return what became of a batch: what went wrong in it, by reason with up to three examples of each.
-
-    `examples` are those of lines that belong to no request, by kind, as long as the result is at hand.
-    """
+    """Return what went wrong in a batch, by reason, with `examples` of lines that belong to no request, by kind."""
     batch = batches.get_batch(tx, number)
     counts: Counter[tuple[str, str]] = Counter()  # by outcome and reason
     shown: dict[tuple[str, str], list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind

@@ -92,13 +92,8 @@ class PollReport:
 def run(ws: OpenWorkspace, *, wait: bool, first: bool = False, bar: "Bar | None" = None) -> PollReport:
     """Look at every submitted batch, once or until all are over, or the first; returns what was seen.
 
-    A `bar` shows how many requests are done, in the place of one of its own.
-
     Where no look succeeds for `poll_patience` seconds, or a daily quota is used up, it ends early and says so in
-    `stopped`; everything else was done, and what could not be looked at is as it was.
-
-    Raises:
-        KeyRefusedError: the key is not accepted any more.
+    `stopped`; what could not be looked at is as it was. A `bar` shows how many requests are done.
     """
     poll = _Poll(ws)
     poll.adopt_unclear()
@@ -412,11 +407,7 @@ class _Poll:
             )
 
     def check_duplicates(self) -> None:
-        """Look for duplicates in the list: those of batches that are over, too, for one may have been made late.
-
-        The list is read while a batch is at the API or may be double: one of more than one try, until it is over and
-        was looked for once, and one with a duplicate that is not cancelled yet.
-        """
+        """Record and cancel duplicates, while a batch is at the API or may be double; one may have been made late."""
         with self.ws.store.read() as tx:
             known = batches.all_duplicates(tx)
             created = {one.number: one for one in batches.batches_in_states(tx, *CREATED)}
@@ -445,10 +436,7 @@ class _Poll:
 
 
 def _is_result(part: Path, *, expected: int) -> bool:
-    """Return whether a download can be a result: no page of HTML, and where lines are expected, one of its members.
-
-    An empty one can: it has fewer lines than expected, like any that was cut.
-    """
+    """Return whether a download can be a result: empty, or with one of its members, and no page of HTML."""
     with part.open("rb") as file:
         head = file.read(HEAD).lstrip()
     if not head or expected == 0:

@@ -163,10 +163,7 @@ def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[tuple[tuple[st
 
 
 def prices(settings: "Settings", *, on: date) -> list[dict[str, Any]]:
-    """Return every model of the catalogue, in its order, with the prices of a day, as JSON objects.
-
-    Prices are USD per 1 M tokens in and out. Limits are those of the tier in force; one that is null is none.
-    """
+    """Return every model of the catalogue with the prices of a day in USD per 1 M tokens, and its limits in force."""
     settings = settings.for_backend(settings.wanted_backend)
     uses = {settings.model: "answers", settings.embedding_model: "embeds"}
     uses = {name.removeprefix("models/"): use for name, use in uses.items()}
@@ -219,10 +216,7 @@ def due_items(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
 
 
 def versions_of(tx: "Connection", task: "Task", model: str) -> dict[str, Any]:
-    """Return the `extractor` of a model, its newest `pilot`, and the `backfill` that is not over.
-
-    Nothing where the task needs no pilot and none was begun.
-    """
+    """Return the `extractor` of a model, its newest `pilot`, and the `backfill` that is not over, if any."""
     extractor = f"{task.label}/{model.removeprefix('models/')}"  # not looked up: an unknown model must not stop this
     pilot = runs.newest_pilot(tx, extractor)
     if pilot is None and not task.needs_pilot:

@@ -174,10 +174,7 @@ class _Send(NamedTuple):
         return SendOutcome.CREATED
 
     def _made_elsewhere(self, name: str) -> "list[RemoteBatch]":
-        """Return what the API has of a batch that is only prepared here: the database is an older copy.
-
-        What was asked by the same file is adopted, and not paid for again. A person is told of what other files asked.
-        """
+        """Return what the API has of a batch that is only prepared here, to be adopted by an older copy."""
         try:
             listing = self.ws.client.list_batches()
         except RemoteError:  # a server that keeps no list, or has none to give: no reason not to ask

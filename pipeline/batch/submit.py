@@ -83,12 +83,8 @@ def plan_all(ws: OpenWorkspace, wanted: Selection) -> BatchPlan:
 def run(ws: OpenWorkspace, wanted: Selection, *, agreed: bool = False, patient: bool = False) -> Submitted:
     """Submit what waits in *prepared* or *submitting*, then the new items that are wanted.
 
-    The plan is said before anything is written or sent, and its cost agreed to. Where a person `agreed` already, items
-    are counted and their tokens are not, which takes a pass over all. If `patient`, an API that takes no more for now
-    is no error while a batch is under way.
-
-    Raises:
-        InputError: it was not agreed to; nothing was written or sent.
+    The plan is said before anything is written or sent, and its cost agreed to; where a person `agreed` already its
+    tokens are not counted. If `patient`, an API that is full is no error while a batch is under way.
     """
     with ws.store.read() as tx:
         left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
@@ -124,11 +120,7 @@ def _count_new(ws: OpenWorkspace, wanted: Selection) -> int:
 
 
 def let_go_changed(ws: OpenWorkspace) -> None:
-    """Give up the prepared batches that ask with a declaration of the past, so that their items are asked anew.
-
-    What was sent already stays: it is judged when it is over. Of an upload that is left nothing is needed any more, and
-    the API forgets it after 48 h.
-    """
+    """Give up the prepared batches that ask with a declaration of the past, so that their items are asked anew."""
     with ws.store.read() as tx:
         prepared = batches.batches_in_states(tx, BatchState.PREPARED, task=ws.task.name)
     for batch in (one for one in prepared if one.fingerprint != ws.task.fingerprint):

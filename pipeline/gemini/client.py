@@ -272,13 +272,8 @@ class Client:
     async def generate(self, model: str, request: Mapping[str, Any], *, tier: str = STANDARD) -> dict[str, Any]:
         """Ask one question with the request object of a batch line, once, and return the raw reply document.
 
-        Nothing is repeated: only the caller knows what a second try would cost. Where the API says in a header which
-        tier served it, that stands in the document's `usageMetadata`, as `serviceTier`.
-
-        Raises:
-            RefusedError: a clear no; nothing was done. Its kinds say why: a quota, the key, the model.
-            NotSentError: no connection was made.
-            UnavailableError: no reply, or one that cannot be read: the question may have been answered and paid for.
+        Nothing is repeated: after an UnavailableError it may have been answered and paid for. The tier that served it
+        stands in the document's `usageMetadata`, as `serviceTier`, where the API says so in a header.
         """
         seconds = max(FLEX_S, self.call_timeout_s) if tier == Way.FLEX else self.call_timeout_s
         body = request if tier == STANDARD else {**request, "serviceTier": tier}
@@ -299,10 +294,7 @@ class Client:
     def embed(
         self, model: Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-        """Return float32 (len(texts), dim) with rows of unit length, in the order of `texts`; at most 100 texts.
-
-        Where the caller `is_paced`, a refusal for a quota is raised at once: it is waited for with the other calls'.
-        """
+        """Return float32 (len(texts), dim), rows of unit length; where the caller `is_paced` no quota is waited for."""
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
         seconds = self.call_timeout_s if query else self._transfer_s  # a user waits for a query's
@@ -332,10 +324,7 @@ class Client:
         *,
         version: str = API_VERSION,
     ) -> list[T]:
-        """Return what stands on all pages of a list, each fetched with its own retries; never a part of it.
-
-        An empty page that names a next one is passed over. Without a page size the list has come back empty (2025-08).
-        """
+        """Return what stands on all pages of a list; without a page size it has come back empty (2025-08)."""
         what = f"list the {'batches' if member == 'operations' else member}"
         config: dict[str, Any] = {"page_size": PAGE, **_options(self.call_timeout_s)}
         config["http_options"]["api_version"] = version

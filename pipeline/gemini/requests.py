@@ -33,10 +33,7 @@ MAX_KEY = 200  # bytes of the key of a request; ours, the API says nothing of a 
 
 
 class Prompt(NamedTuple):
-    """What to ask about one item, in the API's REST shapes: `parts` are the user's (`{"text": …}`).
-
-    `max_output_tokens` is always set, because a model that runs on costs money.
-    """
+    """What to ask about one item, in the API's REST shapes; a model that runs on costs money, so output is limited."""
 
     system: str
     parts: Sequence[Mapping[str, Any]]
@@ -107,11 +104,7 @@ class Form:
     image_tokens: int = PART_TOKENS
 
     def fill(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
-        """Return the line of one request, UTF-8 JSON without its line end, and what it may use.
-
-        Raises:
-            InputError: the request holds what JSON or UTF-8 cannot: a lone surrogate, an integer beyond 64 bits.
-        """
+        """Return the line of one request without its end, and what it may use; what JSON cannot hold is refused."""
         own = {
             "thinkingConfig": self.thinking,
             "temperature": self.temperature,
@@ -297,11 +290,7 @@ def _texts_of(choices: Iterable[Any]) -> dict[str, Any]:
 
 
 def as_declared(reply: Any, answer: "type[BaseModel]") -> Any:
-    """Return a reply, a document of JSON, as the model of an answer declares it: with numbers and mappings again.
-
-    Raises:
-        ValueError: a mapping has a key twice.
-    """
+    """Return a reply, JSON, as the model of an answer declares it; a mapping with a key twice is a ValueError."""
     document, models = _document(answer)
     return _Turning(models, is_reply=True).turned(reply, document)
 

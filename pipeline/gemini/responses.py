@@ -289,10 +289,7 @@ def _unquoted(quoted: bytes) -> str | None:
 
 
 class ResultFile(AbstractContextManager["ResultFile"]):
-    """The lines of one result file by key; to be used in a `with` statement.
-
-    After all keys were looked up, `total` = lines asked for + `unknown` + `unreadable_count`.
-    """
+    """The lines of one result file by key; in the end `total` = lines asked for + `unknown` + `unreadable_count`."""
 
     def __init__(self, path: Path) -> None:
         """Read the file once and keep where each line begins."""

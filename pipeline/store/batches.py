@@ -44,10 +44,7 @@ def batches_in_states(
     own: bool = False,
     since: datetime | None = None,
 ) -> list[Batch]:
-    """Return the batches in these states (all without any), of this task, or of our `own` calls, oldest first.
-
-    With `since` those alone that were sent since then, or are not over.
-    """
+    """Return the batches, oldest first: in these states, of a task, of our `own` calls, sent `since` or not over."""
     wanted: list[ColumnElement[bool]] = []
     if own:
         wanted.append(batches.c.way != Way.BATCH)
@@ -75,10 +72,7 @@ _SUMMED = (
 
 
 def by_run(some: Iterable[Batch]) -> list[Batch]:
-    """Return batches as people count them: those of one run of our own calls as one, under the number of the first.
-
-    Trials, of which nothing is kept but what they cost, are left out.
-    """
+    """Return batches as people count them: a run of our own calls as one, under its first number; trials left out."""
     found: dict[int, Batch] = {}
     for one in (one for one in some if one.way is not Way.TRIAL):
         key = one.run or one.number
@@ -209,10 +203,7 @@ def mark_doubtful(tx: Connection, batch: Batch, *, workspace_id: str, at: dateti
 
 
 def note_unclear(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
-    """Keep when a create call ended without a clear answer; the batch stays `submitting`.
-
-    Nothing is kept where another process has gone on with the batch: the end of this try says nothing of the next.
-    """
+    """Keep when a create call ended without a clear answer, unless another process has gone on with the batch."""
     tx.execute(update(batches).where(_unmoved(batch)).values(create_ended_at=at, reason=why))
     _end_try(tx, batch, outcome="unclear", note=why)
 
@@ -279,10 +270,7 @@ def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any)
 
 
 def name_prefixes(tx: Connection, number: int) -> frozenset[str]:
-    """Return the name prefixes of a batch's tries: one, or several where its file was written anew.
-
-    A remote batch with one of them is of this batch, also where a restored backup does not know its try.
-    """
+    """Return the name prefixes of a batch's tries, by which a remote batch is known although its try is not."""
     query = select(creates.c.display_name).where(creates.c.batch == number, ~_IS_DUPLICATE)
     return frozenset(name_prefix(name) for name in tx.execute(query).scalars())
 

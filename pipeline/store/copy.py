@@ -17,12 +17,9 @@ _NEWEST = text("SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(:table
 def copy_tables(
     tx: Connection, there: Connection, tables: Sequence[Table], *, above: Mapping[str, int]
 ) -> dict[str, int]:
-    """Copy every row of these tables from `tx` to `there`; return how many rows each has.
+    """Copy every row of these tables from `tx` to `there`; return how many rows each has, counted there.
 
     A new row gets a number that none ever had, not even one that is deleted, nor one up to that in `above`.
-
-    Raises:
-        InconsistentError: a table there has not as many rows; the caller's transaction must not go on.
     """
     found = {table.name: _copy(tx, there, table) for table in tables}
     for table in tables:

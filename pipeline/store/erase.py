@@ -71,10 +71,7 @@ def is_kept(tx: Connection, task: str, item_id: str) -> bool:
 
 
 def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
-    """Return the numbers of the batches that may have asked about an item, ascending.
-
-    Of those that failed or were rolled back it is not kept whom they asked about; their files tell.
-    """
+    """Return the batches that may have asked about an item, ascending; of some that ended only their files tell."""
     asked = (select(one.c.batch).where(one.c.task == task, one.c.item_id == item_id) for one in ASKED)
     failed = select(batches.c.number).where(batches.c.task == task, batches.c.state == BatchState.FAILED)
     found = {number for query in (*asked, failed) for number in tx.execute(query).scalars() if number is not None}

@@ -58,10 +58,7 @@ class Locks:
 
     @contextlib.contextmanager
     def hold(self, name: str) -> Iterator[Lock | None]:
-        """Hold a name for the length of a block; None where another process, or thread, holds it.
-
-        Where the block fails and the lock is lost, which may be why, the loss is what is raised.
-        """
+        """Hold a name for a block; None where another holds it. Where a block fails, a lost lock is what is raised."""
         lock = self.take(name)
         try:
             yield lock

@@ -70,10 +70,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class IsoTime(UtcTime):
-    """An aware UTC time in a subject's table: ISO 8601 text on SQLite, whatever the column of another program.
-
-    A time without a zone is UTC, and a cell that tells no time is None.
-    """
+    """An aware UTC time in a subject's table: ISO 8601 text on SQLite; a cell that tells no time is None."""
 
     cache_ok = True
 
@@ -463,10 +460,7 @@ FIRST = "20ee0c6d"  # the last commit that opens the tables up to `0016`
 
 
 def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]) -> list[str]:
-    """Make the schema where there is none, and return a line for each change to tables that were there before.
-
-    `adoptions` are the subjects' own functions, which return what they changed. Doing it twice changes nothing.
-    """
+    """Make the schema where there is none, adopt other tables, and return a line for each change to these."""
     with store.write() as tx:
         if is_workspace(tx):
             _upgrade(tx)

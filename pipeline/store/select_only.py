@@ -94,10 +94,7 @@ def of_file(path: Path, query: str, *, timeout_s: float, busy_s: float) -> Itera
 
 @contextlib.contextmanager
 def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
-    """Run a query on a PostgreSQL server, on a connection of its own that is closed after it.
-
-    Where something is wrong with the server, or the way to it, and not with the query, `psycopg.Error`.
-    """
+    """Run a query on a server, on a connection of its own; what is not the query's fault is a `psycopg.Error`."""
     import psycopg
 
     fairy = engine.raw_connection()
