@@ -204,7 +204,6 @@ class _Asking:
         return self.report
 
     def _interrupt(self) -> None:
-        """Begin nothing more; the second time stop what is under way."""
         if self.report.interrupted:
             for call in self._calls:
                 call.cancel()
@@ -367,7 +366,6 @@ class _Asking:
         return None
 
     def _failed(self, line: _Line, call: StartedCall, error: RemoteError, *, began: float) -> None:
-        """Deal with a call that got no reply: it goes again, is given up, or ends the run."""
         opened = line.batch
         if isinstance(error, ThrottledError | NotSentError):  # these count towards no quota and cost nothing
             self._pace.withdraw(call)
@@ -540,7 +538,6 @@ class _Asking:
 
 
 def _spread(past: batches.PastCalls, since: datetime, now: datetime) -> Iterator[datetime]:
-    """Yield the moments of a batch's calls after a moment, taken to be evenly spread over its time."""
     ended = past.ended or now
     step = (ended - past.began) / past.calls
     moments = (past.began + step * number for number in range(1, past.calls + 1))

@@ -183,7 +183,6 @@ class _BatchIngest:
             return batch_account(tx, self.task, batch.number, examples=examples)
 
     def _pages(self) -> Iterator[tuple[Sequence[Ask], Mapping[str, Any]]]:
-        """Yield the rows that the batch claims in the order of its lines, with what they are judged by."""
         line = 0
         while True:
             with self.ws.store.read() as tx:
@@ -212,7 +211,6 @@ class _BatchIngest:
     def _judged_rows(
         self, tx: "Connection", judged: Sequence[Judgement], kept: "WriteResult", equals: Equals, others: set[str]
     ) -> Iterator[Judged]:
-        """Yield what became of rows, and of those that were told what they were."""
         waiting = set(asks.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others]))
         for one in judged:
             key = one.asked.item_id
@@ -245,7 +243,6 @@ class _BatchIngest:
         return Judgement(asked, Outcome.MISSING, f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
 
     def _finish(self, results: ResultFile) -> None:
-        """Hold the account against the requests, and end the batch."""
         number = self.batch.number
         with self.ws.store.read() as tx:
             used, (not_applied, *_) = answers.usage(tx, number), answers.unusual(tx, number, model=self.batch.model)

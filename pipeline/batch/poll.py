@@ -178,7 +178,6 @@ class _Poll:
             self.follow_new()
 
     def _look_at_all(self, bar: "Bar") -> None:
-        """Look once at each batch that is not over, and download what is; one that fails does not stop the others."""
         for number in list(self.done):
             with self.ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
@@ -212,7 +211,6 @@ class _Poll:
         return ""
 
     def _look_at(self, batch: Batch) -> str:
-        """Look at one batch and record what the API says; download it when it is over, cancel it when it is too old."""
         ws, number = self.ws, batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
         done = (remote.succeeded or 0) + (remote.failed or 0)

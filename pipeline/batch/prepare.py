@@ -332,7 +332,6 @@ class Preparation:
 
     @contextlib.contextmanager
     def _undone(self, draft: _Draft) -> Iterator[None]:
-        """Leave no file, and hold no lock, where the block does not claim what was written."""
         self._lock = None
         try:
             yield

@@ -138,7 +138,6 @@ def costs(store: "Store", tasks: "Sequence[Task]", *, by: str) -> CostReport:
 
 
 def _order(key: str) -> tuple[int, str]:
-    """Return what keys are sorted by: numbers by their size, before words."""
     return (int(key), "") if key.isdecimal() else (1 << 62, key)
 
 
@@ -147,7 +146,6 @@ def _document(amounts: Amounts) -> dict[str, Any]:
 
 
 def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[tuple[tuple[str, ...], Amounts]]:
-    """Yield each batch and each duplicate by its `KEYS`."""
     keys = {}
     for batch in batches.batches_in_states(tx):
         day = today(batch.create_sent_at or batch.created_at).isoformat()

@@ -109,8 +109,6 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
 
 
 class _Send(NamedTuple):
-    """One step of a batch towards *submitted*, under its lock."""
-
     ws: OpenWorkspace
     batch: Batch
     lock: Lock
@@ -193,7 +191,6 @@ class _Send(NamedTuple):
         return [one for found, one in there if found and found[0] == prefix and one.state not in USELESS]
 
     def _commit_intent(self, name: str) -> Batch:
-        """Move the batch to *submitting* under the name of this try, and return it as it is now."""
         ws, batch = self.ws, self.batch
         with ws.store.write() as tx:
             self._check_room(tx)  # again: others may have sent while this one uploaded
@@ -213,7 +210,6 @@ class _Send(NamedTuple):
             )
 
     def _upload(self, name: str) -> str:
-        """Return the name of an upload of the request file that is young enough, making one where there is none."""
         ws, batch = self.ws, self.batch
         if batch.upload and batch.uploaded_at and ws.now() - batch.uploaded_at < UPLOAD_KEPT:
             return batch.upload

@@ -223,6 +223,5 @@ class _Submission:
             return sum(batches.get_batch(tx, one).requests for one in numbers)
 
     def _refused_items(self, numbers: Iterable[int]) -> set[str]:
-        """Return the items whose lines were refused in these batches; they sit out the rest of this run."""
         with self.ws.store.read() as tx:
             return {one for number in numbers for one in answers.refused_items(tx, number)}

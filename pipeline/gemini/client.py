@@ -378,7 +378,6 @@ class Client:
         return retrying(lambda: self._run(self._attempt(ask, what=what, seconds=seconds or self.call_timeout_s)))
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
-        """Let a call run in the loop's thread, and wait for it; an interrupt ends it."""
         future = self._begun(call)
         try:
             return future.result()
@@ -389,12 +388,10 @@ class Client:
             raise
 
     def _begun(self, call: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin a call in the loop's thread, which the first of several threads starts."""
         with self._opening:
             return asyncio.run_coroutine_threadsafe(call, self._loop)
 
     async def _attempt(self, ask: "Callable[[genai.Client], Awaitable[T]]", *, what: str, seconds: float) -> T:
-        """Do one attempt within its time, and raise whatever goes wrong as one of our errors."""
         sdk, key = self._opened(), self._key.reveal()
         try:
             async with asyncio.timeout(seconds + CONNECT_S) as bound:
@@ -418,7 +415,6 @@ class Client:
         return self._document()
 
     def _document(self) -> Any:
-        """Return the JSON of the last reply, without the key should the server have echoed it."""
         return orjson.loads(redact_document(_under_way.get().body, self._key.reveal()))
 
     @cached_property
@@ -439,13 +435,11 @@ class Client:
         return loop
 
     def _opened(self) -> "genai.Client":
-        """Return the SDK's client; one of several threads makes it."""
         with self._opening:
             return self._sdk
 
     @cached_property
     def _sdk(self) -> "genai.Client":
-        """Open the SDK's client, explicit in all that it would read from the environment."""
         from google import genai
         from google.genai import types
 

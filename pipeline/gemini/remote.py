@@ -269,7 +269,6 @@ def _error_of(document: Any) -> dict[str, Any]:
 
 
 def _details(error: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
-    """Return the details of one kind (`RetryInfo`, `QuotaFailure`, `ErrorInfo`)."""
     details = error.get("details")
     named = (one for one in details if isinstance(one, dict)) if isinstance(details, list) else ()
     return [one for one in named if str(one.get("@type", "")).endswith(f".{kind}")]

@@ -212,7 +212,6 @@ class _Converter:
         return schema
 
     def _choice(self, choices: list[Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
-        """Return a choice of types: one type and null is `nullable`, several are `anyOf`."""
         inner = [self.converted(choice, where, within) for choice in choices if choice != {"type": "null"}]
         if not inner:
             raise TypeError(f"{where}: it can only be null")
@@ -250,7 +249,6 @@ class _Converter:
         return shown | ({"nullable": True} if None in choices else {})
 
     def _pairs(self, node: dict[str, Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
-        """Return a mapping as a list of pairs, which is what the dialect can say."""
         key = self.converted(node.get("propertyNames", {"type": "string"}), f"{where}{{}}", within)
         pair = {_KEY: key, _VALUE: self.converted(node["additionalProperties"], f"{where}{{}}", within)}
         bounds = {_BOUNDS[name]: node[name] for name in _BOUNDS if name in node}
@@ -285,7 +283,6 @@ def _is_mapping(node: Mapping[str, Any]) -> bool:
 
 
 def _texts_of(choices: Iterable[Any]) -> dict[str, Any]:
-    """Return the values of an enum, but null, by their texts."""
     return {one if isinstance(one, str) else json.dumps(one): one for one in choices if one is not None}
 
 

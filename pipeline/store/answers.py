@@ -346,7 +346,6 @@ def version_counts(tx: Connection, task: str) -> list[VersionCounts]:
 
 
 def _stands(task: str, version: str | None = None, given: FromClause = answers) -> ColumnElement[bool]:
-    """Return the condition that an answer of a task, or of a version of it, was applied and not forgotten."""
     return and_(given.c.applied, _of_version(given, task, version))
 
 

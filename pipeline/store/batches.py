@@ -311,7 +311,6 @@ def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
 
 
 def _batch(row: Any) -> Batch:
-    """Return a row as a batch; an unknown state, written by hand, is an error."""
     if row["state"] not in set(BatchState):
         raise InconsistentError(
             f"batch {row['number']} is in a state that does not exist: {row['state']!r}", hint=f"run `{Step('doctor')}`"
@@ -335,12 +334,10 @@ def _move(tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], 
 
 
 def _unmoved(batch: Batch) -> ColumnElement[bool]:
-    """Return the condition that a row is in the state and try in which it was read."""
     return (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
 
 
 def _submitted(batch: Batch) -> Update:
-    """Return the UPDATE of a batch that meets it only while it is *submitted*."""
     return update(batches).where(batches.c.number == batch.number, batches.c.state == BatchState.SUBMITTED)
 
 

@@ -43,7 +43,6 @@ def names_beside(tx: Connection, tables: Sequence[Table]) -> list[str]:
 
 
 def _copy(tx: Connection, there: Connection, table: Table) -> int:
-    """Copy the rows of one table in one stream, which takes text for any type; return how many they were."""
     import psycopg
 
     count, driver = 0, there.connection.driver_connection
@@ -64,7 +63,6 @@ def _copy(tx: Connection, there: Connection, table: Table) -> int:
 
 
 def _count_on(tx: Connection, there: Connection, table: Table, above: int) -> None:
-    """Let a table of PostgreSQL give its next row a number that is above all that were ever given."""
     counts = table.autoincrement_column
     if counts is None:
         return

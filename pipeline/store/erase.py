@@ -122,7 +122,6 @@ def cleaned_batches(tx: Connection) -> set[int]:
 
 
 def _cut_out(tx: Connection, word: str) -> None:
-    """Replace a word by an ellipsis, where it stands by itself in a reason or note."""
     alone = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
     for table, names in WORDS.items():
         for name in names:

@@ -472,7 +472,6 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
 
 
 def _upgrade(tx: Connection) -> None:
-    """Bring the tables of a workspace from one schema to the next, in the caller's transaction."""
     while not is_schema_current(tx):
         number = str(tx.execute(select(workspace.c.schema)).scalar())
         for statement in UPGRADES[number]:

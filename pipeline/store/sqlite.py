@@ -136,7 +136,6 @@ class SqliteFile:
 
 
 def _prepare_connection(connection: Any, record: Any) -> None:
-    """Leave transactions to us and make commits durable."""
     connection.text_factory = _text
     connection.isolation_level = None  # sqlite3 must not begin or commit by itself; DDL is part of our transactions
     cursor = connection.cursor()
