@@ -215,8 +215,9 @@ class _Poll:
         remote = ws.client.get_batch(batch.remote_name or "")
         done = (remote.succeeded or 0) + (remote.failed or 0)
         self.done[number] = min(done, batch.requests)
-        with ws.store.write() as tx:
-            batches.note_look(tx, batch, word=remote.word, done=done)
+        if (remote.word, done) != (batch.remote_word, batch.remote_done):
+            with ws.store.write() as tx:
+                batches.note_submitted(tx, batch, remote_word=remote.word, remote_done=done)
         if not is_known_state(remote.word) and str(remote.word) not in self.odd_words:
             self.odd_words.add(str(remote.word))
             ws.display.warn(f"batch {number}: a state never seen before, {remote.word!r}; taken as not over")
@@ -233,7 +234,7 @@ class _Poll:
             return False
         if batch.over_at is None:
             with self.ws.store.write() as tx:
-                batches.note_over(tx, batch, at=self.ws.now())
+                batches.note_submitted(tx, batch, over_at=self.ws.now())
             return True
         return self.ws.now() - batch.over_at < timedelta(seconds=self.ws.settings.poll_patience)
 
@@ -323,7 +324,7 @@ class _Poll:
         why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
         source = source_of(batch, models_file=self.ws.settings.models_file)
         with self.ws.store.write() as tx:
-            batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
+            batches.note_submitted(tx, batch, remote_word=remote.word)
             while page := asks.claimed_page(tx, batch.number, after=0, limit=PAGE):
                 judged = [Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven) for one in page]
                 write_failures(tx, self.ws, judged, source=source)

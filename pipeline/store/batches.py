@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Update, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
 from pipeline.core.files import Sealed
@@ -225,28 +225,22 @@ def mark_absent(tx: Connection, batch: Batch, *, at: datetime) -> None:
     note_absent(tx, batch)
 
 
-def note_look(tx: Connection, batch: Batch, *, word: str | None, done: int | None) -> None:
-    """Keep what the last look at the API saw; of a batch that another process downloaded meanwhile, nothing."""
-    if (word, done) != (batch.remote_word, batch.remote_done):
-        tx.execute(_submitted(batch).values(remote_word=word, remote_done=done))
-
-
-def note_over(tx: Connection, batch: Batch, *, at: datetime) -> None:
-    """Keep when the API first said that a batch is over which does not name its result yet."""
-    tx.execute(_submitted(batch).where(batches.c.over_at.is_(None)).values(over_at=at))
+def note_submitted(tx: Connection, batch: Batch, **facts: Any) -> bool:
+    """Keep what became known of a batch at the API; false, and nothing, where another process brought it home."""
+    here = (batches.c.number == batch.number, batches.c.state == BatchState.SUBMITTED)
+    return tx.execute(update(batches).where(*here).values(**facts)).rowcount == 1
 
 
 def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """Keep that the API is asked to cancel, or refuse; what it makes of it shows in later looks."""
-    noted = tx.execute(_submitted(batch).values(cancel_asked_at=at, reason=why))
-    if noted.rowcount != 1:
+    if not note_submitted(tx, batch, cancel_asked_at=at, reason=why):
         raise _conflict(tx, batch, wanted=batch.state)
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
 
 
 def unnote_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """Undo `note_cancel`, where the API could not be asked."""
-    tx.execute(_submitted(batch).values(cancel_asked_at=batch.cancel_asked_at, reason=batch.reason))
+    note_submitted(tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason)
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
 
 
@@ -335,10 +329,6 @@ def _move(tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], 
 
 def _unmoved(batch: Batch) -> ColumnElement[bool]:
     return (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
-
-
-def _submitted(batch: Batch) -> Update:
-    return update(batches).where(batches.c.number == batch.number, batches.c.state == BatchState.SUBMITTED)
 
 
 def _conflict(tx: Connection, batch: Batch, *, wanted: BatchState) -> StateConflictError:

@@ -166,11 +166,6 @@ class Batch:
     ended_at: datetime | None
 
     @property
-    def accounted(self) -> int:
-        """Return how many items were accounted for: its requests, and those of other items that shared them."""
-        return sum(one or 0 for one in (self.answered, self.refused, self.invalid, self.missing))
-
-    @property
     def taken(self) -> int:
         """Return how many items hold the answer that it brought."""
         return (self.answered or 0) - (self.not_applied or 0)
