@@ -122,7 +122,7 @@ class _Fill:
         return found[0] if found else None if ask.nullable else _least(ask)
 
     def _option(self, ask: Ask, part: str) -> Any:
-        """Return the first of the options that the text supports, else the first; beside a number a text is its words."""
+        """Return the first of the options that the text supports, else the first; beside a number a text is words."""
         is_decimal = any(option.kind == "NUMBER" for option in ask.options)
         for option in (one for one in ask.options if not (is_decimal and one.kind == "STRING")):
             found = self.value(replace(option, nullable=True), part)
