@@ -383,27 +383,24 @@ class _Poll:
         for batch in self._in_state(BatchState.DOWNLOADED):
             if is_whole(self.ws.data, batch.result_file, batch.result_sha256):
                 continue
-            path, number = result_path(self.ws.data, batch.number), batch.number
+            ws, path, number = self.ws, result_path(self.ws.data, batch.number), batch.number
             part = files.part_of(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with self.ws.locks.hold(lock_of(number)) as lock:
+                with ws.locks.hold(lock_of(number)) as lock:
                     if lock is None:
                         continue
-                    self.ws.client.download(self.ws.client.get_batch(batch.remote_name or "").result_file or "", part)
-                    if files.sha256_of(part) == batch.result_sha256:
-                        files.rename(files.sync_part(part), path)
-                        self.ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
-                        continue
-                why = "the API has other bytes"
+                    ws.client.download(ws.client.get_batch(batch.remote_name or "").result_file or "", part)
+                    if files.sha256_of(part) != batch.result_sha256:
+                        raise MissingError("the API has other bytes")
+                    files.rename(files.sync_part(part), path)
+                    ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
             except RemoteError as error:
-                why = error.message
+                said = f"batch {number}: its result is lost and cannot be had again ({error.message})"
+                give_up = Step("batch-cancel", batch=number)
+                ws.display.warn(f"{said}; `{give_up}` gives it up, and its items are asked again")
             finally:
                 part.unlink(missing_ok=True)
-            self.ws.display.warn(
-                f"batch {number}: its result is lost and cannot be had again ({why}); "
-                f"`{Step('batch-cancel', batch=number)}` gives it up, and its items are asked again"
-            )
 
     def check_duplicates(self) -> None:
         """Record and cancel duplicates, while a batch is at the API or may be double; one may have been made late."""

@@ -139,10 +139,9 @@ class Store:
     @contextlib.contextmanager
     def selected(self, query: str, *, timeout_s: float) -> Iterator[select_only.SelectedRows]:
         """Run a user's own query where the database forbids to write; it gives a row each `timeout_s` or is refused."""
-        busy_s = BUSY_S if self._is_ours else select_only.BUSY_S
-        with self._translated(busy_s):
+        with self._translated(BUSY_S if self._is_ours else select_only.BUSY_S):
             if self.path is not None:
-                asked = select_only.of_file(self.path, query, timeout_s=timeout_s, busy_s=min(busy_s, timeout_s))
+                asked = select_only.of_file(self.path, query, timeout_s=timeout_s, is_ours=self._is_ours)
             else:
                 asked = select_only.of_server(self._open(), query, timeout_s=timeout_s)
             with asked as found:
