@@ -36,7 +36,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.progress import NoProgress
-from pipeline.core.states import Outcome, Way
+from pipeline.core.states import Way
 from pipeline.core.step import Option
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
@@ -446,11 +446,11 @@ class _Asking:
     def _told(self, judged: list[Judged]) -> None:
         """Count what became of rows; those that failed for their own sake, and may be asked again, are so."""
         for one in judged:
-            if one.is_taken:
+            if not one.reason:
                 self.report.answered += 1
                 continue
             self._ended.add(one.item_id)
-            if one.is_open and one.outcome in {Outcome.REFUSED, Outcome.INVALID} and not self._is_alone:
+            if one.may_again and not self._is_alone:
                 self._invalid.append(one.item_id)
             elif one.is_asked:
                 self.report.fail(one.item_id, one.reason)

@@ -73,13 +73,11 @@ class IngestSummary:
 
 
 class Judged(NamedTuple):
-    """What became of a row of our own calls; it is not `is_asked` where no call about it was made to its end."""
+    """A row of our own calls, and why its answer was not taken; not `is_asked` where no call was made to its end."""
 
     item_id: str
-    outcome: Outcome
-    reason: str
-    is_taken: bool
-    is_open: bool
+    reason: str  # empty: it was taken
+    may_again: bool = False  # it failed for its own sake, and is open still
     is_asked: bool = True
 
 
@@ -212,22 +210,15 @@ class _BatchIngest:
         self, tx: "Connection", judged: Sequence[Judgement], kept: "WriteResult", equals: Equals, others: set[str]
     ) -> Iterator[Judged]:
         waiting = set(asks.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others]))
+        stopped = dict[str, str]()
         for one in judged:
-            key = one.asked.item_id
+            key, has_failed = one.asked.item_id, one.outcome in {Outcome.REFUSED, Outcome.INVALID}
+            reason = one.reason if one.answer is None else kept.blocked.get(key, UNTAKEN)
             is_asked = one.outcome is not Outcome.MISSING or bool(self.silent.get(key))
-            is_taken, reason = key in kept.applied, one.reason
-            if one.answer is not None and not is_taken:
-                reason = kept.blocked.get(key, UNTAKEN)
-            yield Judged(key, one.outcome, reason, is_taken, key in waiting, is_asked)
-        stopped = {
-            key: (one.outcome, kept.parked[one.asked.item_id])
-            for one in judged
-            if one.answer is None and one.asked.item_id in kept.parked
-            for key in equals.get(one.asked.input_hash, ())
-        }
-        for key in sorted(others - waiting):
-            outcome, reason = stopped.get(key, (Outcome.ANSWERED, ""))
-            yield Judged(key, outcome, reason, is_taken=not reason, is_open=False)
+            yield Judged(key, "" if key in kept.applied else reason, has_failed and key in waiting, is_asked)
+            if one.answer is None and key in kept.parked:
+                stopped |= dict.fromkeys(equals.get(one.asked.input_hash, ()), kept.parked[key])
+        yield from (Judged(key, stopped.get(key, "")) for key in sorted(others - waiting))
 
     def _missing(self, asked: Ask) -> Judgement:
         """Return what a request without a line means: the item's fault in a batch that succeeded, else not."""

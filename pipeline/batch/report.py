@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch.budget import today
@@ -92,7 +93,7 @@ class Amounts(NamedTuple):
 
     def plus(self, more: "Amounts") -> "Amounts":
         """Return the sums of both."""
-        return Amounts._make(one + another for one, another in zip(self, more, strict=True))
+        return Amounts._make(map(add, self, more))
 
 
 def time_words(time: timedelta) -> str:
@@ -134,11 +135,8 @@ def costs(store: "Store", tasks: "Sequence[Task]", *, by: str) -> CostReport:
         for keys, amounts in _entries(tx, names):
             key = keys[KEYS.index(by)]
             rows[key], total = rows[key].plus(amounts), total.plus(amounts)
-    return CostReport(by, {key: rows[key] for key in sorted(rows, key=_order)}, total)
-
-
-def _order(key: str) -> tuple[int, str]:
-    return (int(key), "") if key.isdecimal() else (1 << 62, key)
+    ordered = sorted(rows, key=lambda key: (int(key), "") if key.isdecimal() else (1 << 62, key))
+    return CostReport(by, {key: rows[key] for key in ordered}, total)
 
 
 def _document(amounts: Amounts) -> dict[str, Any]:

@@ -204,8 +204,7 @@ class _Submission:
             return
         new = {number: outcome for number, outcome in report.sent.items() if number not in old}
         whole = [number for number, outcome in new.items() if outcome is not SendOutcome.REBUILD]
-        refused = self._refused_items(set(new).difference(whole))  # these count as sent
-        unmet = announced - self._items(whole) - len(refused)
+        unmet = announced - self._items(whole) - (len(new) - len(whole))  # what was refused counts as sent
         with ws.store.read() as tx:
             unmet = max(0, min(unmet, asks.count_askable(tx, ws.task)))
             held = budget.budgets(ws)
