@@ -20,7 +20,7 @@ from pipeline.experts.import_ import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
 from pipeline.experts.tags import tags_of_person
 from pipeline.experts.task import index_entry
-from pipeline.index import staleness
+from pipeline.index.builds import place_of_entry
 from pipeline.store import answers, asks, by_hand, schema
 from pipeline.tables import export
 from pipeline.tables.cells import list_of, number_of, text_of
@@ -60,7 +60,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
             "attempts": failed,
             "tags_state": tags["state"],
             "edits": tags["edits"],
-            "index": staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row)),
+            "index": place_of_entry(ws.data, ws.collection, item_id, index_entry(row)),
         }
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pipeline.core.errors import FindableError
 from pipeline.core.ranking import Rank
 from pipeline.engine.task import Indexed
-from pipeline.index.reader import Hit, whole_document
+from pipeline.index.reader import Hit, heading, hit_document
 from pipeline.index.search import OpenSearch, SearchReport, search_options
 from web import problem
 from web.render import desk_of, show_page
@@ -69,8 +69,9 @@ def get_search(request: Request, task: str, asked: Annotated[Asked, Query()]) ->
     """Return what fits a question best, as `findable search --json`, and how far the index is behind."""
     with desk_of(request).to_search(task, asked.build) as opened:
         report, collection, number = asked.of(opened), opened.collection, opened.index.manifest.number
-        hits = [whole_document(collection, hit) for hit in report.hits]
-    return {"hits": hits, "behind": report.behind, "weak": report.is_weak, "build": number}
+        hits = [hit_document(collection, hit) for hit in report.hits]
+    told = {"behind": report.behind, "left_out": report.left_out, "weak": report.is_weak}
+    return {"hits": hits, **told, "build": number}
 
 
 @router.get("/search", include_in_schema=False)
@@ -85,7 +86,7 @@ def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTM
                 if asked.is_asked:
                     report = asked.of(opened)
                     hits = [_shown(opened.collection, hit) for hit in report.hits]
-                    known["found"] = {"behind": report.behind, "is_weak": report.is_weak, "hits": hits}
+                    known["found"] = {"report": report, "hits": hits}
                     known["facets"] = Counter(tag for hit in hits for tag in hit["tags"]).most_common(TAGS)
         except FindableError as error:
             known = {"question": "", **known, "failed": problem.of(error)}
@@ -95,15 +96,13 @@ def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTM
 
 
 def _shown(collection: Indexed, hit: Hit) -> dict[str, Any]:
-    found, key = whole_document(collection, hit), collection.name_of(hit.metadata)
-    names = (str(one) for one in (found.get("name"), found.get("label"), key) if one)
-    title = next(names)
-    beside = [str(found[one]) for one in ("username", "job_title", "company", "source") if found.get(one)]
+    found, key = hit_document(collection, hit), collection.name_of(hit.metadata)
+    title, beside = heading(collection, hit)
     return {
         "key": key,
         "title": title,
-        "beside": " · ".join(one for one in beside if one != title),
-        "weak": found.get("weak"),
+        "beside": " · ".join(beside),
+        "why": hit.why,
         "pieces": hit.snippet.pieces if hit.snippet else [],
         "text": str(found.get("text") or found.get("bio") or ""),
         "tags": list(dict.fromkeys(collection.tags(hit.metadata)))[:TAGS],
