@@ -1,7 +1,7 @@
 """Ask about items: live, by batch or whichever fits; poll, ingest and cancel batches; what it will cost, and did."""
 
 import contextlib
-from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import click
@@ -22,7 +22,7 @@ from jobs.options import (
     Taken,
     Wait,
 )
-from jobs.output import Terminal, print_json, print_line, print_table
+from jobs.output import Terminal, print_json, print_line, print_table, raise_all
 from pipeline.batch import cancel, poll, submit
 from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
@@ -102,7 +102,7 @@ def batch_poll(
     it is unclear whether a batch was created, `batch-submit` finds out.
     """
     report, words = poll.run(ws, wait=wait), ws.task.words
-    return Report(report.document(), _polled(report, words), lambda: _raise_all(report.errors(words)))
+    return Report(report.document(), _polled(report, words), lambda: raise_all(report.errors(words)))
 
 
 def _polled(report: poll.PollReport, words: Words) -> str:
@@ -119,15 +119,6 @@ def _polled(report: poll.PollReport, words: Words) -> str:
         return "no batch was downloaded" if troubled else "nothing to poll: no batch is at the API"
     following = "batch-ingest" if report.downloaded else "batch-poll" if report.waiting else ""
     return f"{'; '.join(parts)}. Next: {words.step(following) if following else words.again}"
-
-
-def _raise_all(errors: Sequence[FindableError]) -> None:
-    """Raise the first of some errors, once the others are printed."""
-    for error in errors[1:]:
-        Terminal().error(error.message)
-        Terminal().hint(error.hint)
-    if errors:
-        raise errors[0]
 
 
 def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
@@ -222,7 +213,7 @@ def _finish(report: rounds.Report, words: Words, *, strict: bool = False) -> Non
     else:
         for said in failed:
             Terminal().warn(f"{said}; its {words.many} were released")
-    _raise_all([*report.polled.errors(words), *down])
+    raise_all([*report.polled.errors(words), *down])
     report.check(Terminal(), strict=strict)
 
 
@@ -292,9 +283,6 @@ def tag(
     ws: OpenWorkspace,
     *,
     mode: Annotated[str, Taken("", click.Choice(tagging.MODES))] = "auto",
-    if_shed: Annotated[
-        str, Taken("What flex shed by DEADLINE: asked by flex still, or otherwise.", click.Choice(tagging.SHED))
-    ] = "wait",
     limit: Limit = None,
     budget: Annotated[float | None, Taken("Most USD that it may spend.", MONEY)] = None,
     deadline: Deadline = None,
@@ -303,6 +291,8 @@ def tag(
     wait: Wait = None,
     strict: Strict = False,
     dry: Dry = False,
+    no_resume: NoResume = False,
+    backfill: Annotated[bool, Taken()] = False,
 ) -> Report:
     """Estimate the cost of tagging, then tag all untagged people by batch, flex or live: the cheapest that is in time.
 
@@ -318,9 +308,14 @@ def tag(
     if dry:
         estimated = estimates.run(ws, limit=limit, deadline_s=deadline)
         return Report(estimated.document(), lambda: _show_estimated(estimated, words))
-    wanted = tagging.TagOptions(mode, limit, budget, deadline, if_shed, wait, pilot, skip_pilot)
+    if no_resume:
+        tagging.choose_new_version(ws)
+    wanted = tagging.TagOptions(mode, limit, budget, deadline, wait, pilot, skip_pilot, backfill)
     report = tagging.run(ws, wanted)
-    return Report(report.document(), lambda: _show_tagged(report, words), lambda: _finish(report, words, strict=strict))
+    if backfill and report.quality is not None:
+        ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
+    shown = _backfilled(report, words) if backfill else partial(_show_tagged, report, words)
+    return Report(report.document(), shown, lambda: _finish(report, words, strict=strict))
 
 
 def _show_tagged(report: rounds.Report, words: Words) -> None:
@@ -351,21 +346,6 @@ def _show_tagged(report: rounds.Report, words: Words) -> None:
         Terminal().warn(f"{plural(report.no_room, words.one, words.many)} {waits} for room at the API")
     if report.overrun > 0:
         Terminal().warn(f"spent {usd(report.overrun)} more than the budget: an estimate was too low")
-
-
-def tag_live(ws: OpenWorkspace, *, limit: Limit = None, skip_pilot: SkipPilot = False) -> Report:
-    """Tag all untagged people with a bio now, at full price; with TASK=passages, or your own task, its items.
-
-    Keeps to the limits of the model and tier (FINDABLE_RPM, FINDABLE_TPM, FINDABLE_RPD). Safe to repeat and to
-    interrupt: no answered item is asked again. Ctrl-C lets running calls finish; a second one does not. A quality
-    gate that fails is a warning.
-    """
-    rounds.begin(ws)
-    tagging.clear(ws, skip=skip_pilot)
-    going, words = Rounds(ws, limit=limit), ws.task.words
-    going.ask_live()
-    report = going.end()
-    return Report(report.live_document(), lambda: _show_live(report, words), lambda: _finish(report, words))
 
 
 def _show_live(report: rounds.Report, words: Words) -> None:
@@ -431,46 +411,20 @@ def passages_pilot(
     The report in DATA/reports has the quality gates, plots, and samples to read; if a gate fails the exit code is 6.
     `passages-backfill` asks about all passages only after a pilot has passed. A killed pilot resumes.
     """
-    plain, words = ws.task.label if "version" not in ws.settings.sources else None, ws.task.words
+    plain = ws.task.label if "version" not in ws.settings.sources else None
     if no_resume:
         tagging.choose_new_version(ws)
     done = tagging.run_pilot(ws, size=n, seed=seed)
     after = Step("passages-backfill", version=None if ws.task.label == plain else ws.task.label)
-
-    def show() -> None:
-        for account in done.ingested:
-            _show_account(account, words)
-        print_line(_pilot_line(done) + (f". Next: {after}" if done.quality and done.quality.passed else ""))
-
-    return Report(done.document(), show, lambda: done.check(Terminal(), strict=True))
+    is_passed = done.quality is not None and done.quality.passed
+    said = _pilot_line(done) + (f". Next: {after}" if is_passed else "")
+    return Report(done.document(), said, lambda: done.check(Terminal(), strict=True))
 
 
 def _pilot_line(done: rounds.Report) -> str:
     quality, drawn = done.quality, done.drawn
     assert quality is not None and drawn is not None  # noqa: S101, PT018 - a pilot without one is an error
     return f"pilot {drawn.number} of {drawn.extractor}: {quality.line}. Report: {quality.path}"
-
-
-def passages_backfill(
-    ws: OpenWorkspace, *, no_resume: NoResume = False, skip_pilot: SkipPilot = False, wait: Wait = False
-) -> Report:
-    """Ask about every passage without concepts: download finished batches, submit what the quota allows.
-
-    Needs a passed pilot of this extractor, shows the estimate, and asks for confirmation. Run again, it resumes; with
-    --wait, or with `findable run` from cron, to the end. --no-resume keeps all answers and asks about all passages
-    under a new version. If a report fails a gate by far, nothing more is sent (exit code 6).
-    """
-    words, as_json = ws.task.words, wants_json()
-    if no_resume:
-        tagging.choose_new_version(ws)
-    report = tagging.run(
-        ws,
-        tagging.TagOptions(wait=wait, skip_pilot=skip_pilot, backfill=True),
-        ingested=lambda account: None if as_json else _show_account(account, words),
-    )
-    if report.quality is not None:
-        ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
-    return Report(report.document(), _backfilled(report, words), lambda: _finish(report, words))
 
 
 def _backfilled(report: rounds.Report, words: Words) -> str:

@@ -10,7 +10,7 @@ import click
 
 from jobs.command import opened, wants_json
 from jobs.options import COUNT, FILE, NAME, PATH, STREAM, Dry, Map, Report, Sheet, Source, Taken
-from jobs.output import Terminal, print_line, print_table, spinning
+from jobs.output import Terminal, print_line, print_table
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.files import why_not_readable
@@ -18,7 +18,7 @@ from pipeline.core.quotes import shown_value
 from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
 from pipeline.core.text import plural, usd
-from pipeline.engine.folder import is_free
+from pipeline.engine.access import is_free
 from pipeline.images import import_ as images
 from pipeline.ops import status
 from pipeline.workflows import add_expert as adding
@@ -169,15 +169,8 @@ def add_expert(
     if str(expert) != "-":
         _check_there(expert, "stored")
     data = sys.stdin.buffer.read() if str(expert) == "-" else expert.read_bytes()
-    with opened("create", task="experts") as ws, spinning() as spin:
-        added = adding.run(
-            ws,
-            data,
-            name=str(expert),
-            mapping=map_,
-            way=Way(mode),
-            on_tagging=lambda name: spin(f"Generating tags… {name}"),
-        )
+    with opened("create", task="experts") as ws:
+        added = adding.run(ws, data, name=str(expert), mapping=map_, way=Way(mode))
     return Report([asdict(one) for one in added], lambda: _show_added(added))
 
 

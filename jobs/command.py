@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.commands import EVERY, Command
-from jobs.options import Count, Report
+from jobs.options import Report
 from jobs.output import Terminal, print_json, print_line
 from jobs.variables import KEPT, begin_form, check_variables, given_option, nearest, read_settings, typed_variable
 from pipeline.core.errors import InputError
@@ -194,7 +194,7 @@ def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
         if not text:
             continue
         try:
-            values[str(one.name)] = one.type_cast_value(DUMMY, (text,) if one.nargs == -1 else text)
+            values[str(one.name)] = one.type_cast_value(DUMMY, text.split() if one.nargs == -1 else text)
         except click.BadParameter as error:
             raise InputError(f"{name}: {error.message}; nothing was done", field=name) from None
     if lacking := [name for name, one in known.items() if one.required and values[str(one.name)] is None]:
@@ -208,27 +208,11 @@ def _public(entry: Command) -> list[tuple[str, click.Parameter]]:
 
 def acts() -> "dict[str, Act]":
     """Return what a page may carry out, by the names of the commands."""
-    return {name: _act(name, entry) for name, entry in EVERY.items() if entry.api}
+    return {name: _act(entry) for name, entry in EVERY.items() if entry.api}
 
 
-def _act(name: str, entry: Command) -> "Act":
-    from web.desk import Act, ActOption
-
-    def options() -> list[ActOption]:
-        found = []
-        for variable, one in _public(entry):
-            choices = tuple(one.type.choices) if isinstance(one.type, click.Choice) else ()
-            is_flag = isinstance(one.type, click.types.BoolParamType)
-            kind = "choice" if choices else "flag" if is_flag else "number" if isinstance(one.type, Count) else "text"
-            told = (
-                getattr(one, "help", None) or "",
-                kind,
-                choices,
-                None if one.required else one.get_default(DUMMY),
-                one.required,
-            )
-            found.append(ActOption(variable.lower(), *told))
-        return found
+def _act(entry: Command) -> "Act":
+    from web.desk import Act
 
     def writes(form: Mapping[str, str], task: str) -> bool:
         access = _access(entry, {**options_from(entry, form), **entry.fixed})
@@ -240,4 +224,4 @@ def _act(name: str, entry: Command) -> "Act":
             report.check()
         return report.document
 
-    return Act(name, entry.summary, options, writes, run)
+    return Act(entry.api == "look", writes, run)

@@ -38,7 +38,7 @@ class Command:
     whole: bool = False  # it is about the whole workspace, also where TASK was never used in it
     such: str = ""  # what may stand behind it after make
     json: bool = True
-    api: bool = False
+    api: str = ""  # what a page does with it: begin it, or look, which answers a GET with its document
     private: tuple[str, ...] = ()  # options that a page has not: files of this machine
     names: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -76,63 +76,77 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
     "try": Command(
         *("show:try_", "Ask about a few rows; show what goes out and comes back.", (), "write"),
         private=("a", "b"),
-        api=True,
+        api="begin",
     ),
     "tag": Command(
         *("asking:tag", "Ask about all that are open, by batch or live.", (), "write", "bring"),
         such="TASK=reviews LIMIT=50 DRY=1",
-        api=True,
+        api="begin",
+        fixed={"backfill": False, "no_resume": False},
     ),
-    "status": Command("items:status", "Show where everything stands, and what to type next.", opens="read", api=True),
-    "index": Command("search:index", "Embed what changed, build, verify, put in service.", opens="write", api=True),
+    "status": Command(
+        *("items:status", "Show where everything stands, and what to type next.", (), "read"),
+        api="look",
+    ),
+    "index": Command("search:index", "Embed what changed, build, verify, put in service.", opens="write", api="begin"),
     "search": Command(
-        "search:search", "Find what fits a question best.", ("q",), "read", such='Q="who knows water law"', api=True
+        *("search:search", "Find what fits a question best.", ("q",), "read"),
+        such='Q="who knows water law"',
+        api="look",
     ),
     "show": Command(
         *("show:show", "Show all about one, or the newest requests.", ("expert",), "read"),
         task="experts",
         task_if="expert",
         such="EXPERT=username",
+        api="look",
+        private=("expert",),
     ),
     "export": Command("items:export", "Write rows and answers to a file.", ("to",), "read", such="TO=tagged.csv"),
     "web": Command("serve:web", "Serve the page: see, search, add, correct.", json=False),
-    "doctor": Command("keep:doctor", "Check what is stored; say what mends it.", opens="read", whole=True, api=True),
+    "doctor": Command("keep:doctor", "Check what is stored; say what mends it.", opens="read", whole=True, api="begin"),
     "batch-submit": Command(
-        "asking:batch_submit", "Submit batches for all that are open.", (), "write", "look", such="LIMIT=50", api=True
+        "asking:batch_submit",
+        "Submit batches for all that are open.",
+        (),
+        "write",
+        "look",
+        such="LIMIT=50",
+        api="begin",
     ),
-    "batch-poll": Command("asking:batch_poll", "Wait for batches, download results.", opens="write", api=True),
-    "batch-ingest": Command("asking:batch_ingest", "Judge results, write the answers.", opens="write", api=True),
+    "batch-poll": Command("asking:batch_poll", "Wait for batches, download results.", opens="write", api="begin"),
+    "batch-ingest": Command("asking:batch_ingest", "Judge results, write the answers.", opens="write", api="begin"),
     "add-expert": Command("begin:add_expert", "Add one person, tagged at once.", ("expert",), such="EXPERT=new.json"),
     "demo": Command("demo:demo", "Run the whole chain on invented data, on the local engine.", json=False),
     "verify-gemini": Command(
         "keep:verify_gemini", "Meet the API with five rows, and report what it does.", opens="create", whole=True
     ),
-    "run": Command("keep:run", "Do once whatever is due; for cron."),
+    "run": Command("keep:run", "Do once whatever is due; for cron.", opens="write"),
     "items": Command(
         *("items:items", "List rows, or count them; filter, sort, write them.", ("find",), "read"),
         private=("to", "overwrite"),
-        api=True,
+        api="look",
     ),
     "tags": Command(
         *("items:tags", "List the tags of people; merge them, or edit those of one.", (), "read"),
         writes=("merge", "undo", "add", "remove", "rename"),
         task="experts",
-        api=True,
+        api="begin",
     ),
     "correct": Command(
         *("items:correct", "Correct the answer about one row by hand, or undo that.", ("item",), "read"),
         writes=("set_", "undo"),
         such='TASK=reviews ITEM=7 SET="tone=praise; stars=4"',
-        api=True,
+        api="begin",
     ),
-    "parked": Command("keep:parked", "List those that failed for good, and why.", opens="read", api=True),
-    "batches": Command("asking:batches", "List batches and live runs.", opens="read", whole=True, api=True),
+    "parked": Command("keep:parked", "List those that failed for good, and why.", opens="read", api="look"),
+    "batches": Command("asking:batches", "List batches and live runs.", opens="read", whole=True, api="look"),
     "batch-cancel": Command(
-        "asking:batch_cancel", "Cancel a batch, or give it up.", ("batch",), "write", whole=True, api=True
+        "asking:batch_cancel", "Cancel a batch, or give it up.", ("batch",), "write", whole=True, api="begin"
     ),
-    "costs": Command("asking:costs", "Add up what was spent.", opens="read", whole=True, api=True),
-    "qc": Command("keep:qc", "Measure the answers, and write the report.", opens="read", api=True),
-    "versions": Command("keep:versions", "List every version of answers.", opens="read", api=True),
+    "costs": Command("asking:costs", "Add up what was spent.", opens="read", whole=True, api="look"),
+    "qc": Command("keep:qc", "Measure the answers, and write the report.", opens="read", api="begin"),
+    "versions": Command("keep:versions", "List every version of answers.", opens="read", api="look"),
     "rollback": Command("keep:rollback", "Take back the answers of one version.", ("extractor",)),
     "eval": Command("search:measure", "Measure the search with judged questions.", ("queries", "qrels"), "read"),
     "forget": Command(
@@ -141,7 +155,7 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
     "backup": Command("keep:backup", "Copy the whole workspace.", ("to",), "read", whole=True),
     "restore": Command("keep:restore", "Put a backup into a new folder, or into PostgreSQL.", ("from",)),
     "clean": Command(
-        "keep:clean", "Remove old files and builds that nothing needs.", (), "write", "read", whole=True, api=True
+        "keep:clean", "Remove old files and builds that nothing needs.", (), "write", "read", whole=True, api="begin"
     ),
     "emulator": Command("serve:emulator", "Serve Gemini's protocol from the local engine.", json=False),
     "prices": Command("prices:prices", "List prices and limits of the models."),
@@ -157,22 +171,21 @@ ALIASES = {  # other names for what the commands above do, which no help lists
     "import-passages": replace(
         COMMANDS["import"], takes=("passages",), task="passages", names={"from_": "passages"}, fixed={"experts": None}
     ),
-    "preflight": replace(COMMANDS["tag"], opens="bring", fixed={"dry": True}, api=False),
-    "tag-live": Command("asking:tag_live", "Ask about all that are open now, at full price.", opens="write"),
+    "preflight": replace(COMMANDS["tag"], opens="bring", fixed={**COMMANDS["tag"].fixed, "dry": True}, api=""),
+    "tag-live": replace(COMMANDS["tag"], fixed={**COMMANDS["tag"].fixed, "mode": "live"}, api=""),
     "passages-pilot": Command(
-        "asking:passages_pilot", "Ask about a few passages, and judge them.", opens="write", task="passages", api=True
+        "asking:passages_pilot",
+        "Ask about a few passages, and judge them.",
+        opens="write",
+        task="passages",
+        api="begin",
     ),
-    "passages-backfill": Command(
-        "asking:passages_backfill", "Ask about all passages, by batch.", opens="write", task="passages", api=True
-    ),
-    "passages-status": replace(COMMANDS["status"], task="passages", api=False),
-    "people": replace(COMMANDS["items"], task="experts", api=False),
+    "passages-backfill": replace(COMMANDS["tag"], task="passages", fixed={"backfill": True}),
+    "passages-status": replace(COMMANDS["status"], task="passages", api=""),
+    "people": replace(COMMANDS["items"], task="experts", api=""),
     "log": replace(COMMANDS["show"], takes=(), task=None, fixed={"expert": None, "item": None}),
-    "unpark": Command("keep:unpark", "Let parked ones be asked again.", ("expert",), "write", api=True),
+    "unpark": Command("keep:unpark", "Let parked ones be asked again.", ("expert",), "write", api="begin"),
     "score": Command("items:score", "Compute anew what follows from rows.", opens="write"),
-    "best-concepts": Command(
-        "show:best_concepts", "Print the preferred concepts.", ("passage",), "read", task="passages"
-    ),
 }
 EVERY = {**COMMANDS, **ALIASES}
 

@@ -64,15 +64,6 @@ def exit_on_error(words: Sequence[str]) -> Iterator[None]:
         fail(_bug(error), f"{Option(debug=True)} shows the traceback; what was finished is kept", BUG)
 
 
-def code_of(error: BaseException) -> int:
-    """Return the exit code with which an error ends a command; see `exit_on_error`."""
-    if isinstance(error, FindableError):
-        return error.exit_code
-    if isinstance(error, KeyboardInterrupt | click.Abort):
-        return INTERRUPTED
-    return _os_code(error) if isinstance(error, OSError | MemoryError) else BUG
-
-
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Let SIGTERM end a block as Ctrl-C does, in order; signals that came are kept."""

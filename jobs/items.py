@@ -87,15 +87,14 @@ def items(
     """
     which = ItemFilter(find, state, _names(tag), extractor, min_score, max_score, where)
     told: Any = {"sort": sort, "fields": _names(fields) or None}
-    found, word = listing.run(ws), ws.task.words.one
     if to is not None:
-        done = found.export(to, which, overwrite=overwrite, **told)
+        done = listing.write_csv(ws, to, which, overwrite=overwrite, **told)
         return Report(asdict(done), f"{plural(done.count, done.word)} written to {done.path}")
     if counts:
-        counted = found.counts(which, within_s=None)
+        counted = listing.counts(ws, which, within_s=None)
         return Report(counted.document, lambda: _show_counts(counted))
-    page = found.page(which, limit=limit, after=after, within_s=None, **told)
-    return Report(page.document, (lambda: _show_page(page)) if page.items else f"no {word} was found")
+    page = listing.page(ws, which, limit=limit, after=after, within_s=None, **told)
+    return Report(page.document, (lambda: _show_page(page)) if page.items else f"no {ws.task.words.one} was found")
 
 
 def _show_page(page: ItemsPage) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from jobs.command import opened, wants_json
-from jobs.ends import code_of
 from jobs.options import PATH, VERSION, Dry, Expert, Item, Passage, Report, Taken, Version
-from jobs.output import Terminal, log_times, print_json, print_line, print_table
+from jobs.output import Terminal, log_times, print_fields, print_line, print_table, raise_all
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
@@ -24,53 +23,40 @@ from pipeline.ops.versions import VersionSummary
 from pipeline.quality import evaluate
 from pipeline.workflows import run as due
 from pipeline.workflows import verify
-from pipeline.workflows.run import run_end_command
 
 
-def run(
-    *,
-    on_done: Annotated[str, Taken("A shell command to run after success.")] = "",
-    on_fail: Annotated[str, Taken("A shell command to run after a failure.")] = "",
-) -> None:
+def run(ws: OpenWorkspace) -> Report:
     """Do once whatever is due: poll, ingest, ask again, score, submit the next batches within the budget, index.
 
     Made for cron: prints one line with its time, or none where nothing was due, exits 0 if all is well, and may run
-    twice at once. ON_DONE and ON_FAIL get the summary as JSON on their standard input. Above FINDABLE_CONFIRM_ABOVE
-    nothing is sent without --yes.
+    twice at once. Above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes.
     """
-    as_json = wants_json()
-    if not as_json:
+    if not wants_json():
         log_times()
-    with run_end_command(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
-        settings = read_settings()
-        summary |= {"workspace": str(settings.data.absolute()), "database": str(settings.url)}
-        with opened("write", settings=settings) as ws:
-            report = due.run(ws)
-        failures = [error.message for error in report.failures]
-        summary |= {"did": report.did, **report.facts, "failures": failures}
-        why = report.facts.get("out_of_money") or report.facts.get("no_pilot")
-        held = [f"{report.facts['left']:,} left: {why}"] if why else []
-        if report.facts.get("no_room"):
-            held.append(f"{report.facts['no_room']:,} wait for room at the API")
-        said = "; ".join([*report.did, *held]) or ("nothing was due" if sys.stdout.isatty() else "")
-        if as_json:
-            print_json(summary)
-        elif said:
-            print_line(said)
-        for error in report.failures[1:]:
-            Terminal().error(error.message)
-        if report.failures:
-            raise report.failures[0]
+    report = due.run(ws)
+    document = {"workspace": str(ws.data.absolute()), "database": ws.store.shown, "did": report.did, **report.facts}
+    why = report.facts.get("out_of_money") or report.facts.get("no_pilot")
+    held = [f"{report.facts['left']:,} left: {why}"] if why else []
+    if report.facts.get("no_room"):
+        held.append(f"{report.facts['no_room']:,} wait for room at the API")
+    said = "; ".join([*report.did, *held]) or ("nothing was due" if sys.stdout.isatty() else "")
+    document["failures"] = [error.message for error in report.failures]
+    return Report(document, said or (lambda: None), lambda: raise_all(report.failures))
 
 
 def verify_gemini(ws: OpenWorkspace) -> Report:
-    """Meet the API with five invented rows, by batch, live and by flex, and one vector, for $0.05 at the most.
+    """Meet the API with five invented rows, by batch and live, and a vector of each, for about a cent.
 
-    Asks first. Says what was found where Gemini's documentation leaves it open, and writes a report without key,
-    project or file names. It ends what it made there; where it was killed, the next run does.
+    Asks first. It says how late a new batch is listed, for which commands wait from then on, and leaves nothing behind;
+    where it was killed, the next run goes on.
     """
-    document, path = verify.run(ws)
-    return Report(document, f"{usd(document['cost'])} spent; the report is {path}", lambda: verify.check(document))
+    found = verify.run(ws)
+
+    def show() -> None:
+        print_fields([*found["facts"].items()])
+        print_line(f"{usd(found['cost'])} spent; all rows were answered. Next: {Step('status')}")
+
+    return Report(found, show)
 
 
 def backup(ws: OpenWorkspace, *, to: Annotated[Path, Taken("", PATH)]) -> Report:

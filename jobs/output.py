@@ -10,15 +10,16 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from pipeline.core.errors import FindableError
 from pipeline.core.progress import Bar
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, Task, TaskID
+    from rich.progress import Progress, TaskID
 
 COPIED = "username"  # a column that is not folded, for its cells are copied
 NAMES = 22  # columns for the names of fields in a pipe
@@ -48,11 +49,19 @@ class Terminal:
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:
         """Show progress with rate and ETA for the length of a block; see `pipeline.core.progress`."""
-        if not sys.stderr.isatty():
-            yield PlainBar(label, total, done=done)
-            return
         with contextlib.ExitStack() as shown:
-            yield MovingBar(label, total, shown, done=done, after_s=SHOW_AFTER_S if late else 0)
+            is_terminal = sys.stderr.isatty()
+            after_s = SHOW_AFTER_S if late or not is_terminal else 0
+            yield ShownBar(label, total, shown if is_terminal else None, done=done, after_s=after_s)
+
+
+def raise_all(errors: Sequence[FindableError]) -> None:
+    """Raise the first of some errors, once the others are printed."""
+    for error in errors[1:]:
+        Terminal().error(error.message)
+        Terminal().hint(error.hint)
+    if errors:
+        raise errors[0]
 
 
 def _message(line: str, colour: str | None) -> None:
@@ -178,18 +187,6 @@ def _draw(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool]]) ->
     Console().print(table)
 
 
-@contextlib.contextmanager
-def spinning() -> Iterator[Callable[[str], None]]:
-    """Give a function that shows what is waited for: beside a spinner on a terminal, else as a line."""
-    if not sys.stderr.isatty():
-        yield lambda text: click.echo(printable(text), err=True)
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("") as status:
-        yield lambda text: status.update(printable(text))
-
-
 SHOW_AFTER_S = 2.0  # work that ends sooner shows no progress
 PLAIN_EVERY_S = 5.0
 DRAWN_A_SECOND = 4  # each time takes a millisecond or more; moving a bar for every row would take longer than the row
@@ -204,99 +201,56 @@ def _above(line: str) -> bool:
     return True
 
 
-class PlainBar:
-    """Progress as a line of a log now and then."""
+class ShownBar:
+    """Progress with rate and ETA: a moving bar on a terminal, drawn from a moment on, else a line of a log at times."""
 
-    def __init__(self, label: str, total: int | None, *, done: int) -> None:
-        """Begin to count time."""
-        self._label, self._total, self._first = label, total, done
+    def __init__(
+        self, label: str, total: int | None, shown: contextlib.ExitStack | None, *, done: int, after_s: float
+    ) -> None:
+        """Begin to count time; on a terminal the bar is drawn until `shown` is closed."""
+        self._label, self._total, self._first, self._shown = label, total, done, shown
         self._began = time.monotonic()
-        self._next = self._began + SHOW_AFTER_S
+        self._next, self._drawn = self._began + after_s, None if shown is None or after_s else self._draw(shown, done)
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Write a line, unless the last one is new."""
-        self._total = self._total if total is None else total
-        now = time.monotonic()
+        """Move the bar, or write a line, unless that was done just now."""
+        now, self._total = time.monotonic(), self._total if total is None else total
         if now < self._next:
             return
-        self._next = now + PLAIN_EVERY_S
+        self._next = now + (PLAIN_EVERY_S if self._shown is None else 1 / DRAWN_A_SECOND)
         rate = (done - self._first) / (now - self._began) if now > self._began else 0
         parts = [f"{done:,}/{self._total:,}" if self._total is not None else f"{done:,}"]
         if rate > 0:
             parts.append(f"{rate:.1f}/s")
             parts += [f"ETA {max(0, self._total - done) / rate:.0f} s"] if self._total else []
-        parts += [printable(note)] if note else []
-        sys.stderr.write(f"{time_of_day()} {self._label}: {', '.join(parts)}\n")
-        sys.stderr.flush()
-
-
-class MovingBar:
-    """Progress as a moving bar, which is drawn, and its library imported, from a moment on."""
-
-    def __init__(
-        self, label: str, total: int | None, shown: contextlib.ExitStack, *, done: int, after_s: float
-    ) -> None:
-        """Draw the bar now, or once `after_s` seconds have passed, until `shown` is closed."""
-        self._label, self._total, self._done, self._shown = label, total, done, shown
-        self._next = time.monotonic() + after_s
-        self._drawn = None if after_s else self._draw()
-
-    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Move the bar, unless it was moved just now."""
-        now, self._total = time.monotonic(), self._total if total is None else total
-        if now < self._next and (total is None or self._drawn is None):
+        told = ", ".join([*parts, *([printable(note)] if note else [])])
+        if self._shown is None:
+            sys.stderr.write(f"{time_of_day()} {self._label}: {told}\n")
+            sys.stderr.flush()
             return
-        self._drawn = self._drawn or self._draw()
+        self._drawn = self._drawn or self._draw(self._shown, done)
         progress, task = self._drawn
-        self._next = now + 1 / DRAWN_A_SECOND
-        progress.update(task, completed=done, total=self._total, note=printable(note))
+        progress.update(task, completed=done, total=self._total, told=told)
 
-    def _draw(self) -> "tuple[Progress, TaskID]":
-        progress = _progress()
-        self._shown.callback(_drawn.remove, progress)
-        self._shown.enter_context(progress)
+    def _draw(self, shown: contextlib.ExitStack, done: int) -> "tuple[Progress, TaskID]":
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
+
+        console, rest = Console(stderr=True), Column(no_wrap=True, ratio=1, overflow="ellipsis")
+        progress = Progress(
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=max(10, min(40, console.width // 5))),
+            TextColumn("{task.fields[told]}", markup=False, table_column=rest),
+            console=console,
+            refresh_per_second=DRAWN_A_SECOND,
+            expand=True,
+            transient=True,
+        )
+        shown.callback(_drawn.remove, progress)
+        shown.enter_context(progress)
         _drawn.append(progress)
-        return progress, progress.add_task(self._label, total=self._total, completed=self._done, note="")
-
-
-def _progress() -> "Progress":
-    """Return a progress display on standard error that leaves nothing behind, in one line of any width."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
-    from rich.table import Column
-    from rich.text import Text
-
-    class Measures(ProgressColumn):
-        """How much is done, how quickly, and the time that is left."""
-
-        def render(self, task: "Task") -> Text:
-            return Text(_measures(task), no_wrap=True)
-
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=max(10, min(40, console.width // 5))),
-        Measures(table_column=Column(no_wrap=True)),
-        TextColumn(
-            "{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, ratio=1, overflow="ellipsis")
-        ),
-        console=console,
-        refresh_per_second=DRAWN_A_SECOND,
-        expand=True,
-        transient=True,
-    )
-
-
-def _measures(task: "Task") -> str:
-    count = f"{int(task.completed):,}" + (f"/{int(task.total):,}" if task.total is not None else "")
-    if not task.speed:
-        return f"{count} {_clock(task.elapsed or 0)}"
-    left = f"ETA {_clock(task.time_remaining)}" if task.time_remaining is not None else _clock(task.elapsed or 0)
-    return f"{count} {task.speed:,.1f}/s {left}"
-
-
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+        return progress, progress.add_task(self._label, total=self._total, completed=done, told="")
 
 
 def time_of_day() -> str:

@@ -12,7 +12,6 @@ from jobs.options import NAME, PATH, Count, MinScore, Report, Tag, Taken, Where
 from jobs.output import print_line, print_marked, print_table, print_text
 from jobs.variables import nearest
 from pipeline.core.errors import InputError
-from pipeline.core.listed import ItemFilter
 from pipeline.core.ranking import Rank
 from pipeline.core.step import Option
 from pipeline.core.text import plural
@@ -137,7 +136,7 @@ def search(
 
 def _tell_unknown_tags(ws: OpenWorkspace, tags: Sequence[str]) -> None:
     """Say of tags that nothing has which may have been meant."""
-    known = items.run(ws).counts(ItemFilter()).tags or {}
+    known = items.counts(ws).tags or {}
     for name in (name for name in tags if known and name not in known):
         meant = nearest(name, known)
         ws.display.warn(f"nothing has the tag {name!r}" + (f"; did you mean {meant}?" if meant else ""))

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from jobs.command import wants_json
-from jobs.options import COUNT, NAME, Expert, Item, Passage, Raw, Report, Seed, Taken
-from jobs.output import print_fields, print_line, print_table, print_text, raw_writer
+from jobs.options import COUNT, NAME, Expert, Item, Raw, Report, Seed, Taken
+from jobs.output import print_fields, print_line, print_table, print_text
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation, leaves, likeness_told, shown_value
 from pipeline.core.states import fate_of
@@ -17,7 +16,6 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show as person
 from pipeline.experts.tags import BY_HAND
 from pipeline.ops import show as any_item
-from pipeline.passages import show as concepts
 from pipeline.quality import pilot
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import SIZE, TriedItem, TryReport, TryWanted
@@ -25,7 +23,6 @@ from pipeline.workflows.try_out import SIZE, TriedItem, TryReport, TryWanted
 INDENT = "    "
 LONGEST = 2_000  # characters of a text that are shown; --json has all
 END = 300  # of these, of its end
-QUOTED = 60  # characters of a quotation in a table
 ANSWER = 100  # of an answer
 
 
@@ -71,7 +68,8 @@ def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     fields = [(document["task"], document["name"])]
     fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
     why = f": {document['parked']}" if document["parked"] else ""
-    fields.append(("state", f"{_state(document) or 'not known'}{why}"))
+    state = "no bio (cannot be searched)" if document["state"] == "no_bio" else _state(document)
+    fields.append(("state", f"{state or 'not known'}{why}"))
     if document["changed_at"] is not None:
         fields.append(("changed", _changed(document["changed_at"], is_stale=document["stale"])))
     for answer in document["answers"]:
@@ -206,64 +204,14 @@ def show(
     if expert is None and item is None:
         found = any_item.newest_requests(ws, limit=n, every=all_, raw=raw)
         return Report(found, (lambda: _show_requests(found, every=all_, raw=raw)) if found else "nothing was asked yet")
-    if item is not None:
-        document = any_item.run(ws, item, raw=raw)
-    else:
-        document = person.run(ws, expert or "")
-        if raw:
-            document["requests"] = any_item.requests_of(ws, str(document["id"]), raw=True)
+    document = any_item.run(ws, item or person.named(ws, expert or ""), raw=raw)
 
     def shown() -> None:
-        print_fields(_person_fields(document) if item is None else _item_fields(document))
+        print_fields(_item_fields(document))
         if raw:
             _print_wire(document["requests"])
 
     return Report(document, shown)
-
-
-def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
-    fields = []
-    for name, value in document["expert"].items():
-        shown = ", ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
-        fields.append((name, shown))
-    where = f" in batch {document['batch']}" if document["batch"] is not None else ""
-    why = f": {document['parked']}" if document["parked"] else ""
-    state = "no bio (cannot be searched)" if document["state"] == "no_bio" else _state(document)
-    fields.append(("state", f"{state}{where}{why}"))
-    fields += [("answer", _origin(answer)) for answer in document["answers"] if answer["extractor"] != BY_HAND]
-    fields += [("edit", "{0}, {2} {1}: {3}".format(*edit_cells(edit))) for edit in document["edits"]]
-    fields += [
-        ("attempt", f"{one['at']:%Y-%m-%d %H:%M} {one['outcome']}: {one['reason']}") for one in document["attempts"]
-    ]
-    return [*fields, ("index", _indexed(document["index"]))]
-
-
-def best_concepts(ws: OpenWorkspace, *, passage: Passage = None) -> Report | None:
-    """Print the best concepts of PASSAGE: of each name the preferred version's, from MIN_CONFIDENCE on.
-
-    Without an id those of all passages, as JSON lines, or with --json as one list. The view best_concepts in the
-    database has the same.
-    """
-    if passage is None:
-        count = concepts.write_all_best(ws, raw_writer(), as_list=wants_json())
-        ws.display.say(f"{plural(count, 'concept')} written")
-        return None
-    found = concepts.best_of_passage(ws, passage)
-
-    def show() -> None:
-        headers = ("concept", "type", "confidence", "version", "model", "quotation")
-        print_table(headers, [_concept(one) for one in found])
-
-    return Report(found, show if found else f"{passage} has no concept of MIN_CONFIDENCE")
-
-
-def _concept(one: dict[str, object]) -> tuple[object, ...]:
-    evidence = one["evidence"]
-    support = evidence.get("support") if isinstance(evidence, dict) else None
-    quote = str(support[0].get("quote", "")) if isinstance(support, list) and support else "-"
-    names = (one[name] for name in ("concept_name", "concept_type", "confidence", "extractor_version"))
-    told = likeness_told(support[0]) if isinstance(support, list) and support else ""
-    return (*names, one["extractor_model"], (quote if len(quote) <= QUOTED else f"{quote[:QUOTED]}…") + told)
 
 
 def _show_requests(found: Sequence[Mapping[str, Any]], *, every: bool, raw: bool) -> None:

@@ -14,7 +14,7 @@ from web import problem
 from web.desk import Desk
 from web.guard import Guard
 from web.problem import Refused
-from web.render import Document, problem_page
+from web.render import problem_page
 from web.views import ROUTERS
 
 HERE = Path(__file__).parent
@@ -27,7 +27,6 @@ def application(desk: Desk) -> Guard:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
-        default_response_class=Document,
     )
     app.state.desk = desk
     for router in ROUTERS:

@@ -16,10 +16,8 @@ from pipeline.batch.due import DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.access import Access as Opened
-from pipeline.engine.access import check_access
-from pipeline.engine.folder import is_free
+from pipeline.engine.access import check_access, is_free
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
-from pipeline.index.search import OpenSearch
 from pipeline.workflows import add_expert
 from pipeline.workflows.add_expert import SavedExpert
 from web.dropped import DroppedFiles
@@ -36,29 +34,15 @@ LATEST_S = 1.0  # so long those that were begun may wait for another writer
 
 
 @dataclass(frozen=True)
-class ActOption:
-    """An option of an act, for a form: its name, what it is, and which kind (text, number, flag, choice)."""
-
-    name: str
-    help: str
-    kind: str
-    choices: tuple[str, ...]
-    default: Any
-    required: bool
-
-
-@dataclass(frozen=True)
 class Act:
     """A command that the page may carry out, as the table of commands has it.
 
-    A form is the texts of its options by their names. `options` returns them, `writes` tells whether a form about a
-    task needs a workspace that is opened to be written, and `run` does it and returns the command's document; see
-    `Desk.carry_out`. An option that is unknown, missing or wrong is an InputError with its name in `field`.
+    A form is the texts of its options by their names. `writes` tells whether a form about a task needs a workspace that
+    is opened to be written, and `run` does it and returns the command's document; see `Desk.carry_out`. An option that
+    is unknown, missing or wrong is an InputError with its name in `field`.
     """
 
-    name: str
-    summary: str
-    options: Callable[[], list[ActOption]]
+    only_looks: bool
     writes: Callable[[Mapping[str, str], str], bool]
     run: Callable[[OpenWorkspace, Mapping[str, str]], Any]
 
@@ -100,6 +84,13 @@ class Desk:
             Refused: the workspace has no such task.
         """
         return self._opened(task, Opened.WRITE, display or NoProgress())
+
+    def act(self, command: str) -> Act:
+        """Return a command of the table; Refused where the page carries none out that is called so."""
+        if command not in self.acts:
+            hint = f"there are {', '.join(self.acts)}"
+            raise Refused(404, f"the page carries out no command {command!r}", hint=hint)
+        return self.acts[command]
 
     def carry_out(self, act: Act, form: Mapping[str, str], task: str, display: Progress, *, cost: float = 0.0) -> Any:
         """Carry out a command about a task, and return its document; no more than `cost` (USD) is spent, by estimate.
@@ -145,17 +136,6 @@ class Desk:
             ConfigurationError: that would add to another program's database what was not agreed to.
         """
         return open_workspace(replace(self.settings, task=task), display, access=Opened.WRITE)
-
-    @contextlib.contextmanager
-    def to_search(self, task: str | None, build: int | None = None) -> Iterator[OpenSearch]:
-        """Open the build in service, or the one of that number, to be asked, for the length of a block.
-
-        Raises:
-            Refused: the workspace has no such task.
-            InputError: there is no such build.
-        """
-        with self.to_read(task) as ws, OpenSearch(ws, build) as opened:
-            yield opened
 
     @contextlib.contextmanager
     def _opened(self, task: str | None, access: Opened, display: Progress) -> Iterator[OpenWorkspace]:

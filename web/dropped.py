@@ -6,7 +6,6 @@ They are in a folder of this process, which takes it away at its end; what a kil
 import re
 import secrets
 import shutil
-import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -22,8 +21,6 @@ from web.problem import Refused
 from web.running import Work
 
 FOLDER = "dropped"  # in a workspace
-KEPT = 8  # files that are there at once
-PIECE = 1 << 20  # bytes that are written at once
 _STRANGE = re.compile(r"[^\w .,()+@-]")
 _LONGEST = 80  # characters of a name that are kept, the last ones
 
@@ -92,7 +89,7 @@ class DroppedFiles:
         """Keep them below a workspace; nothing is made there yet."""
         self._folder = files.part_of(data / FOLDER / "page")
         # Begins anywhere: a tab that outlived a page that was served here before has the number of no file of this one.
-        self._numbers, self._lock = count(secrets.randbits(32)), threading.Lock()
+        self._numbers = count(secrets.randbits(32))
         self._all: dict[int, DroppedFile] = {}
 
     def sweep(self) -> None:
@@ -105,12 +102,16 @@ class DroppedFiles:
         """Write a file to the disk as it comes; of half a file nothing stays.
 
         Raises:
-            Refused: there are as many already as may be, or there is no room on the disk.
+            Refused: there is no room on the disk.
         """
         number = next(self._numbers)
-        path = await run_in_threadpool(self._path, number, name)
+        plain = _STRANGE.sub("_", PureWindowsPath(name).name).strip(" .")[-_LONGEST:]
+        path = self._folder / str(number) / (plain or "file")
         try:
-            await _write(path, body)
+            with files.SealedWriter(path) as writer:
+                async for piece in body:
+                    await run_in_threadpool(writer.write, piece)
+                await run_in_threadpool(writer.seal)
         except OSError as error:
             said = f"the file cannot be kept here: {error.strerror}; nothing of it was"
             raise Refused(507, said, hint="make room, and drop it again") from error
@@ -147,26 +148,3 @@ class DroppedFiles:
     def close(self) -> None:
         """Remove all."""
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _path(self, number: int, name: str) -> Path:
-        with self._lock:
-            over = [one.number for one in self._all.values() if one.state == "imported"]
-            for old in over[:-KEPT]:
-                self.remove(old)
-            if len(self._all) - len(over) >= KEPT:
-                said = f"{KEPT} files are here already; nothing of this one was kept"
-                raise Refused(409, said, hint="import one of them, or give it up")
-        plain = _STRANGE.sub("_", PureWindowsPath(name).name).strip(" .")[-_LONGEST:]
-        return self._folder / str(number) / (plain or "file")
-
-
-async def _write(path: Path, body: AsyncIterator[bytes]) -> None:
-    with files.SealedWriter(path) as writer:
-        held = bytearray()
-        async for piece in body:
-            held += piece
-            if len(held) >= PIECE:
-                await run_in_threadpool(writer.write, bytes(held))
-                held.clear()
-        writer.write(bytes(held))
-        await run_in_threadpool(writer.seal)

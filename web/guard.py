@@ -7,6 +7,7 @@ request forgery and of security headers.
 
 import hmac
 from dataclasses import dataclass, field
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
@@ -66,7 +67,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sending = _Sending(send, Headers(scope=scope).get("if-none-match", ""))
+        sending = partial(_sent, send)
         try:
             answer = self._checked(scope)
         except Refused as refused:
@@ -150,24 +151,13 @@ class _Limited:
         return message
 
 
-class _Sending:
-    """Sends an answer with the headers that every answer has, and 304 in its place to who has it (RFC 9110)."""
-
-    def __init__(self, send: Send, known: str) -> None:
-        self._send, self._known = send, [one.strip().removeprefix("W/") for one in known.split(",")]
-        self._is_known = False
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
-            if message["status"] == 200 and headers.get("etag") in self._known:  # noqa: PLR2004 - HTTP's own number
-                self._is_known, message["status"] = True, 304
-                del headers["content-length"]
-        elif self._is_known:
-            message = {**message, "body": b""}
-        await self._send(message)
+async def _sent(send: Send, message: Message) -> None:
+    """Send an answer with the headers that every answer has."""
+    if message["type"] == "http.response.start":
+        headers = MutableHeaders(scope=message)
+        for name, value in HEADERS.items():
+            headers.setdefault(name, value)
+    await send(message)
 
 
 def _most(scope: Scope) -> int:

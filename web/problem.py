@@ -1,8 +1,6 @@
 """What went wrong, as a program reads it: problem+json (RFC 9457) with `hint` and the exit code of the command."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from fastapi.encoders import jsonable_encoder
@@ -69,19 +67,6 @@ def of(error: Exception) -> dict[str, Any]:
     return document(
         500, "Stopped", f"a bug in findable: {type(error).__name__}; look at what is stored before you try again"
     )
-
-
-@contextmanager
-def not_there() -> Iterator[None]:
-    """Answer 404 where what an address names is not there, for the length of a block that looks it up.
-
-    Raises:
-        Refused: it is not.
-    """
-    try:
-        yield
-    except InputError as error:
-        raise Refused(404, error.message, hint=error.hint) from error
 
 
 def line_of(error: FindableError | Refused) -> str:

@@ -51,15 +51,6 @@ _templates = Environment(
 )
 
 
-class Document(JSONResponse):
-    """A document of the API, with the hash of what it says."""
-
-    def __init__(self, content: Any, status_code: int = 200, **how: Any) -> None:
-        """Make it, as any answer of JSON."""
-        super().__init__(content, status_code, **how)
-        self.headers.setdefault("etag", etag_of(bytes(self.body)))
-
-
 class Mark(NamedTuple):
     """A quotation in a text, where it begins and ends, what it proves, and the number of its colour."""
 
@@ -68,11 +59,6 @@ class Mark(NamedTuple):
     quote: str
     name: str = ""
     hue: int = 0
-
-
-def etag_of(body: bytes) -> str:
-    """Return the tag of what is sent."""
-    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def accepted(work: Work) -> JSONResponse:

@@ -406,11 +406,12 @@ class _Asking:
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
         asked_s = (error.retry_after_s if isinstance(error, UnavailableError) else None) or 0.0
         pause = max(pause * random.uniform(0.5, 1), min(asked_s, LONGEST_PAUSE_S))  # noqa: S311 - no secret
-        return self._spawn(self._again(line, pause), self._later)
 
-    async def _again(self, line: _Line, pause: float) -> None:
-        await self._ws.asleep(pause)
-        self._ready.append(line)
+        async def again() -> None:
+            await self._ws.asleep(pause)
+            self._ready.append(line)
+
+        return self._spawn(again(), self._later)
 
     def _settle_refused(self) -> None:
         """Charge the rows whose requests were refused, now that others were answered."""

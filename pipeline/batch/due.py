@@ -106,9 +106,8 @@ class DueTagger:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _look_again(self) -> None:
-        """Look again and again, each time in a thread of its own: one may wait for long for what others need not."""
         while not self._over.is_set():
-            threading.Thread(target=self.look, name="due-look", daemon=True).start()
+            self.look()
             self._over.wait(EVERY_S)
 
     def _asked(self, do: Callable[[OpenWorkspace], object]) -> None:

@@ -168,13 +168,8 @@ class _BatchIngest:
     patience_s: float | None = None
     told: list[Judged] = field(default_factory=list)  # of our own calls
 
-    @property
-    def task(self) -> "Task":
-        return self.ws.task
-
-    @property
-    def _is_live(self) -> bool:
-        return self.batch.way is not Way.BATCH
+    def __post_init__(self) -> None:
+        self.task, self._is_live = self.ws.task, self.batch.way is not Way.BATCH
 
     def run(self) -> IngestSummary:
         ws, batch = self.ws, self.batch
@@ -184,8 +179,7 @@ class _BatchIngest:
         sealed = files.verify(path, sha256=batch.result_sha256 or "", what=what)
         with ws.store.read() as tx:
             known = answers.items_of_batch(tx, batch.number)  # where a run that was killed had got to
-            hashes = [] if ws.settings.ask_each else asks.claimed_hashes(tx, batch.number)
-            equals = self.task.equals(tx, hashes)
+            equals = self.task.equals(tx, asks.claimed_hashes(tx, batch.number))
         display = NoProgress() if self._is_live else ws.display
         bar_of = display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(sealed) as results, bar_of as bar:
@@ -267,31 +261,18 @@ class _BatchIngest:
         """Hold the account against the requests, and end the batch."""
         number = self.batch.number
         with self.ws.store.read() as tx:
-            tokens_in, tokens_out, cost = answers.usage_of_batch(tx, number)
-            not_applied, *_ = answers.unusual(tx, number, model=self.batch.model)
+            used, (not_applied, *_) = answers.usage(tx, number), answers.unusual(tx, number, model=self.batch.model)
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             counts = answers.count_outcomes(tx, number).get(number, {})
-            outcomes = {one: counts.get(one, 0) for one in Outcome}
+            outcomes = {one.value: counts.get(one, 0) for one in Outcome}
             if (told := sum(outcomes.values())) != self.batch.requests or counts.get("claimed"):
-                raise InconsistentError(
-                    f"batch {number} asked {self.batch.requests} times and {told} are accounted for; it stays "
-                    "downloaded",
-                    hint=f"run `{Step('doctor')}`",
-                )
-            batches.mark_ingested(
-                tx,
-                self.batch,
-                at=self.ws.now(),
-                **{outcome.value: outcomes[outcome] for outcome in Outcome},
-                not_applied=len(not_applied),
-                unknown=results.unknown,
-                duplicates=results.duplicates,
-                unreadable=results.unreadable_count,
-                tokens_in=tokens_in,
-                tokens_out=tokens_out,
-                cost=cost,
-                calls=max(self.batch.calls, sum(outcomes.values()) - outcomes[Outcome.MISSING]) * self._is_live,
-            )
+                said = f"batch {number} asked {self.batch.requests} times and {told} are accounted for"
+                raise InconsistentError(f"{said}; it stays downloaded", hint=f"run `{Step('doctor')}`")
+            account: dict[str, Any] = outcomes | used | {"not_applied": len(not_applied)}
+            account |= {"unknown": results.unknown, "duplicates": results.duplicates}
+            account |= {"unreadable": results.unreadable_count}
+            account["calls"] = max(self.batch.calls, told - outcomes["missing"]) * self._is_live
+            batches.mark_ingested(tx, self.batch, at=self.ws.now(), **account)
 
 
 def batch_account(

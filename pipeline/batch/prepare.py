@@ -68,7 +68,7 @@ class _Draft:
     way: Way
     calibration: Calibration
     most: int | None
-    asks_each: bool
+    asks_each: bool = False
     quota: int | None = None
     room: float | None = None
     lines: list[PlannedRequest] = field(default_factory=list)  # of our own calls, sealed where they are claimed
@@ -185,7 +185,7 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     made, size, usage = 0, 0, NO_USAGE
     with ws.store.read() as tx:
         known = budget.calibration(tx, ws.extractor)
-        draft = _Draft(ws, Way.BATCH, known, wanted.limit, ws.settings.ask_each)
+        draft = _Draft(ws, Way.BATCH, known, wanted.limit)
         for some in _lines(tx, ws, wanted):
             left, stop = some, None
             while left and stop is not StopReason.DONE:
@@ -450,6 +450,6 @@ class Preparation:
     def _draft(self, tx: "Connection") -> _Draft:
         ws, known = self.ws, budget.calibration(tx, self.ws.extractor)
         most = None if self.wanted.limit is None else self.wanted.limit - self._taken
-        asks_each = ws.settings.ask_each or self.way is Way.TRIAL or self.is_alone
+        asks_each = self.way is Way.TRIAL or self.is_alone
         quota = budget.quota_left(tx, ws.model, tier=ws.settings.tier) if self.way is Way.BATCH else None
         return _Draft(ws, self.way, known, most, asks_each, quota, budget.budgets(ws).room(tx, error=known.error))

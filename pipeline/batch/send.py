@@ -275,8 +275,7 @@ def write_failures(
 ) -> "WriteResult":
     """Write what failed, and park what asks the same as what is parked."""
     kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
-    if not ws.settings.ask_each:
-        park_equals(tx, ws.task, judged, kept, source=source, at=ws.now())
+    park_equals(tx, ws.task, judged, kept, source=source, at=ws.now())
     return kept
 
 
@@ -298,7 +297,9 @@ def reconcile(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch] |
     with ws.store.read() as tx:
         prefixes = batches.name_prefixes(tx, batch.number)
     remote = ws.client.list_batches() if listing is None else listing
-    found = sorted((one for one in remote if batches.name_prefix(one.display_name) in prefixes), key=_usable_and_old)
+    ours = (one for one in remote if batches.name_prefix(one.display_name) in prefixes)
+    # those that may give answers first, then the oldest; those without a time come last
+    found = sorted(ours, key=lambda one: (one.state in USELESS, one.created_at or NEVER, one.name))
     if found:
         with ws.store.write() as tx:
             name, display_name, at = found[0].name, found[0].display_name, ws.now()
@@ -321,11 +322,6 @@ def _without_future(store: "Store", batch: Batch, *, now: datetime) -> Batch:
     with store.write() as tx:
         batches.note_create_by(tx, batch, at=now)
         return batches.get_batch(tx, batch.number)
-
-
-def _usable_and_old(remote: "RemoteBatch") -> tuple[bool, datetime, str]:
-    """Order remote batches: those that may give answers first, then the oldest; those without a time come last."""
-    return (remote.state in USELESS, remote.created_at or NEVER, remote.name)
 
 
 def hidden_for(batch: Batch, settings: "Settings", *, now: datetime) -> float:

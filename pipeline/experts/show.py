@@ -1,4 +1,4 @@
-"""Show everything known about one person, list people, check them, and write them to a file.
+"""Find a person by a part of a name, list people, check them, and write them to a file.
 
 An import reads an export as it was. Tags stand in one cell of CSV, separated by `; `; in JSON they are a list or null.
 """
@@ -18,10 +18,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.import_ import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
-from pipeline.experts.tags import tags_of_person
-from pipeline.experts.task import index_entry
-from pipeline.index.builds import place_of_entry
-from pipeline.store import answers, asks, by_hand, schema
+from pipeline.store import answers, by_hand
 from pipeline.tables import export
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.lists import Grid, GridFacet, says_text, version_facet
@@ -31,47 +28,20 @@ EXAMPLES = 3
 Row = Mapping[str, Any]
 
 
-def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
-    """Return what is known about one person, by the username or a part of a name that is no other's, of one snapshot.
-
-    Its keys: `expert` (the row by the names of the header, behind it what a file had beside), `id`, `state`, `batch`
-    (that claims the person), `parked` (the reason), `answers` and `attempts` (oldest first), `tags_state` (from which
-    the tags can be edited) and `edits` (by hand, oldest first), and `index` (`indexed`, `up_to_date`, `build`).
+def named(ws: OpenWorkspace, name: str) -> str:
+    """Return the username of a person, by that or by a part of a name that is no other's.
 
     Raises:
         InputError: no person has that name, or several names hold it.
     """
-    task = ws.task.name
     with ws.store.read() as tx:
-        row = _row(tx, username)
-        item_id = str(row["id"])
-        given, failed = answers.of_item(tx, task, item_id)
-        open_claim = asks.claimed_ids(task).where(schema.asks.c.item_id == item_id)
-        claim = tx.execute(open_claim.with_only_columns(schema.asks.c.batch, schema.asks.c.at)).first()
-        tags = tags_of_person(tx, row)
-        return {
-            "expert": {**_expert_document(row), **next(table.with_beside(tx, [row]))[1]},
-            "id": row["id"],
-            "state": table.people(tx).state_of(tx, item_id),
-            "batch": claim.batch if claim else None,
-            "claimed_at": claim.at if claim else None,
-            "parked": asks.parked_reason(tx, task, item_id),
-            "answers": given,
-            "attempts": failed,
-            "tags_state": tags["state"],
-            "edits": tags["edits"],
-            "index": place_of_entry(ws.data, ws.collection, item_id, index_entry(row)),
-        }
-
-
-def _row(tx: Connection, name: str) -> Mapping[Any, Any]:
-    if row := table.by_usernames(tx, [name]).get(name):
-        return row
-    found = table.usernames_with(tx, name.split(), limit=FEW + 1) if name.split() else []
-    if len(found) > 1:
-        some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
-        raise InputError(f"{name!r} stands in the names of several people: {some}", hint="name one by the username")
-    return table.by_username(tx, found[0] if found else name)
+        if name in table.by_usernames(tx, [name]) or not name.split():
+            return name
+        found = table.usernames_with(tx, name.split(), limit=FEW + 1)
+        if len(found) > 1:
+            some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
+            raise InputError(f"{name!r} stands in the names of several people: {some}", hint="name one by the username")
+        return found[0] if found else name
 
 
 USUAL = ("username", "name", "job_title", "company", "tags", "findability_score")

@@ -374,11 +374,15 @@ class Client:
                 return waits_for_quota and error.resets_at is None  # a daily one does not pass
             return isinstance(error, UnavailableError | NotSentError)
 
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            return max(self._backoff(state), getattr(error, "retry_after_s", None) or 0.0)
+
         slow = tenacity.stop_after_attempt(LEAST_ATTEMPTS) & tenacity.stop_after_delay(self.retry_for_s)
         retrying = tenacity.Retrying(
             sleep=self.sleep,
             retry=tenacity.retry_if_exception(may_pass),
-            wait=lambda state: max(self._backoff(state), _wish(state)),
+            wait=wait,
             stop=lambda state: slow(state) or state.idle_for + state.upcoming_sleep > self.retry_for_s,
             reraise=True,
         )
@@ -456,7 +460,10 @@ class Client:
         from google import genai
         from google.genai import types
 
-        if not _is_address(self._address.reveal()):
+        address, url = self._address.reveal(), httpx2.URL()
+        with contextlib.suppress(httpx2.InvalidURL):
+            url = httpx2.URL(address)
+        if url.scheme not in {"http", "https"} or not url.host or re.search(r"\s", address):
             raise ConfigurationError(
                 f"{self._address} is no address of a server",
                 hint="GOOGLE_GEMINI_BASE_URL must begin with http:// or https://",
@@ -483,7 +490,7 @@ class Client:
         # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
         warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
         options = types.HttpOptions(
-            base_url=self._address.reveal(),
+            base_url=address,
             api_version=API_VERSION,
             retry_options=types.HttpRetryOptions(attempts=1),
             httpx_async_client=self._http,
@@ -518,20 +525,6 @@ def _options(seconds: float, *, body: Mapping[str, Any] | None = None) -> Any:
     """Return the SDK's config, whose type differs from call to call: its time, and a body in place of its own."""
     milliseconds = max(1, math.ceil(seconds * 1000))
     return {"http_options": {"timeout": milliseconds, **({"extra_body": body} if body else {})}}
-
-
-def _is_address(text: str) -> bool:
-    try:
-        url = httpx2.URL(text)
-    except httpx2.InvalidURL:
-        return False
-    return url.scheme in {"http", "https"} and bool(url.host) and re.search(r"\s", text) is None
-
-
-def _wish(state: tenacity.RetryCallState) -> float:
-    """Return how long the server asks to wait, in seconds."""
-    error = state.outcome.exception() if state.outcome else None
-    return getattr(error, "retry_after_s", None) or 0.0
 
 
 def _check_name(name: str, form: re.Pattern[str], what: str) -> None:

@@ -309,8 +309,8 @@ _TWO = bytes(range(0xC2, 0xE0))
 _FOUR = bytes(range(0xF0, 0xF5))
 
 
-TEXT = 60  # characters of a text or a quotation, where its limits leave room for so many
-MEMBERS = 3  # of a list, where its limits do
+TEXT = 15  # tokens of a text or a quotation, whatever its limits
+MEMBERS = 3  # of a list or a mapping, likewise
 ROUND = 3  # tokens of quotes, colon and comma round a member, of brackets, or of a number, true, false or null
 
 
@@ -321,28 +321,16 @@ def answer_size(answer: "type[BaseModel]") -> int:
 
 
 def _size(node: Mapping[str, Any], models: Mapping[str, Any]) -> int:
-    if "$ref" in node:
-        return _size(models[node["$ref"].rpartition("/")[2]], models)
+    node = models[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
     if choices := node.get("anyOf") or node.get("oneOf"):
         return max(_size(one, models) for one in choices)
     if "properties" in node:
         named = node["properties"].items()
         return ROUND + sum(ROUND + estimate_tokens(name) + _size(inner, models) for name, inner in named)
     if isinstance(pairs := node.get("additionalProperties"), Mapping):
-        most = _within(MEMBERS, node.get("minProperties"), node.get("maxProperties"))
-        return ROUND + most * (3 * ROUND + _size({"type": "string"}, models) + _size(pairs, models))
+        return ROUND + MEMBERS * (4 * ROUND + TEXT + _size(pairs, models))
     if node.get("type") == "array":
-        return ROUND + _within(MEMBERS, node.get("minItems"), node.get("maxItems")) * _size(node["items"], models)
-    return _scalar(node)
-
-
-def _scalar(node: Mapping[str, Any]) -> int:
+        return ROUND + MEMBERS * _size(node["items"], models)
     if values := node.get("enum") or ([node["const"]] if "const" in node else []):
         return ROUND + max(estimate_tokens(str(one)) for one in values)
-    if node.get("type") != "string":
-        return ROUND
-    return ROUND + round(_within(TEXT, node.get("minLength"), node.get("maxLength")) / ASCII_PER_TOKEN)
-
-
-def _within(usual: int, least: int | None, most: int | None) -> int:
-    return max(least or 0, usual if most is None else min(usual, most))
+    return ROUND + TEXT * (node.get("type") == "string")

@@ -9,6 +9,7 @@ but for connections that were never made. Google's words are quoted without cred
 """
 
 import base64
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -69,11 +70,14 @@ def read_operation(document: Any) -> RemoteBatch:
         raise UnreadableError("the answer has no name of a batch")
     metadata = _object(document.get("metadata"))
     word = metadata.get("state") if isinstance(metadata.get("state"), str) else None
+    created_at = None
+    with contextlib.suppress(ValueError):
+        created_at = datetime.fromisoformat(_text(metadata.get("createTime")))
     places = (_object(one).get("responsesFile") for one in (metadata.get("output"), document.get("response")))
     return RemoteBatch(
         name,
         _text(metadata.get("displayName")),
-        _time(metadata.get("createTime")),
+        created_at if created_at is not None and created_at.tzinfo is not None else None,
         word,
         remote_state(word),
         next((one for one in places if isinstance(one, str) and FILE_NAME.fullmatch(one)), None),
@@ -165,15 +169,6 @@ def _reason(error: Any) -> str:
     code = error.get("code", error.get("status", ""))
     said = redact(f"{code}: {text}" if isinstance(code, int | str) and code != "" else text)
     return " ".join("".join(one if one.isprintable() else " " for one in said).split())[:MAX_ERROR]
-
-
-def _time(value: Any) -> datetime | None:
-    """Return an RFC 3339 time; None where it is none."""
-    try:
-        time = datetime.fromisoformat(_text(value))
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else None
 
 
 PACIFIC = ZoneInfo("America/Los_Angeles")  # daily quotas are reset at midnight there (rate limits page, read 2026-11)

@@ -204,7 +204,11 @@ class _Converter:
         if "prefixItems" in node:
             raise TypeError(f"{where}: responseSchema cannot say a tuple; use a list or a model")
         if "$ref" in node:
-            schema = self._inlined(node["$ref"].removeprefix("#/$defs/"), where, within)
+            name = node["$ref"].removeprefix("#/$defs/")
+            if name in within or name not in self.definitions:
+                raise TypeError(f"{where}: {name} contains itself, and responseSchema cannot say that")
+            target = {member: value for member, value in self.definitions[name].items() if member != "description"}
+            schema = self.converted(target, where, (*within, name))
         elif choices := node.get("anyOf") or node.get("oneOf"):
             schema = self._choice(choices, where, within)
         else:
@@ -213,12 +217,6 @@ class _Converter:
             told = schema.get("description") if self.tells_limits else None
             schema["description"] = f"{said} ({told})" if told else said
         return schema
-
-    def _inlined(self, name: str, where: str, within: tuple[str, ...]) -> dict[str, Any]:
-        if name in within or name not in self.definitions:
-            raise TypeError(f"{where}: {name} contains itself, and responseSchema cannot say that")
-        target = {member: value for member, value in self.definitions[name].items() if member != "description"}
-        return self.converted(target, where, (*within, name))
 
     def _choice(self, choices: list[Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
         """Return a choice of types: one type and null is `nullable`, several are `anyOf`."""
@@ -344,7 +342,10 @@ class _Turning:
     def _inside(self, value: Any, node: Mapping[str, Any]) -> Any:
         if _is_mapping(node):
             turned = partial(self.turned, node=node["additionalProperties"])
-            return _mapping_of(value, turned) if self.is_reply else _pairs_of(value, turned)
+            if self.is_reply:
+                return _mapping_of(value, turned)
+            is_mapping = isinstance(value, dict)
+            return [{_KEY: key, _VALUE: turned(one)} for key, one in value.items()] if is_mapping else value
         if isinstance(value, list):
             return [self.turned(one, node.get("items", {})) for one in value]
         inner = node.get("properties", {})
@@ -359,8 +360,3 @@ def _mapping_of(pairs: Any, turned: Callable[[Any], Any]) -> Any:
     if len(found) < len(pairs):
         raise ValueError("a key stands twice in one mapping")
     return found
-
-
-def _pairs_of(mapping: Any, turned: Callable[[Any], Any]) -> Any:
-    is_mapping = isinstance(mapping, dict)
-    return [{_KEY: key, _VALUE: turned(one)} for key, one in mapping.items()] if is_mapping else mapping

@@ -93,18 +93,16 @@ class Builds:
         """
         return self._look(self._read)
 
-    def open(self, number: int | None = None) -> Index:
-        """Return the build in service, opened, or the one of that number.
+    def open(self) -> Index:
+        """Return the build in service, opened.
 
         `current` is resolved once, so vectors and metadata are of one build whatever is promoted afterwards.
 
         Raises:
-            InputError: nothing was promoted yet, or there is no such build.
+            InputError: nothing was promoted yet.
             InconsistentError: `current` points at nothing, or at no whole build.
         """
-        if number is not None and number not in (known := self.numbers()):
-            raise InputError(f"there is no build {number}", hint=f"take one of {', '.join(map(str, known))}")
-        index = self._look(self._open) if number is None else self._open(self._builds / str(number))
+        index = self._look(self._open)
         if index is None:
             raise InputError(f"there is no index in {self._index} yet", hint=f"run `{self._make}` to build one")
         return index

@@ -84,17 +84,15 @@ class SearchReport:
 class OpenSearch(AbstractContextManager["OpenSearch"]):
     """A build, open for one question after the other."""
 
-    def __init__(
-        self, ws: OpenWorkspace, build: int | None = None, *, index: Index | None = None, keeps: bool = False
-    ) -> None:
-        """Open the build in service, or the one of that number, or take one; vectors of questions are kept if said.
+    def __init__(self, ws: OpenWorkspace, *, index: Index | None = None, keeps: bool = False) -> None:
+        """Open the build in service, or take one; vectors of questions are kept if said.
 
         Raises:
-            InputError: there is no index yet, or no such build, or the task has none.
+            InputError: there is no index yet, or the task has none.
         """
         self._ws = ws
         self.collection, self.words = ws.collection, ws.task.words
-        self.index = settled_builds(ws).open(build) if index is None else index
+        self.index = settled_builds(ws).open() if index is None else index
         cache = vector_cache(ws) if keeps and ws.backend != "local" else None
         self._questions = QuestionVectors(cache, partial(embed_queries, ws))
 

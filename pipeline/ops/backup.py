@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import shlex
-import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -32,8 +31,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
 from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few
-from pipeline.engine.access import Access
-from pipeline.engine.folder import is_free
+from pipeline.engine.access import Access, is_free
 from pipeline.engine.task_words import SOURCES
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.vectors import VectorCache, vector_cache, vector_store
@@ -90,7 +88,6 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
     if ws.store.path is None:
         return BackupReport(str(target), typed=_typed_lines(ws, target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    _check_room(target, ws.store.path.stat().st_size)
     with files.staging_of(target) as staging:
         found, made_at = _copied(ws, staging), ws.now().isoformat(timespec="seconds")
         document = {"format": FORMAT, "version": __version__, "made_at": made_at, "files": found}
@@ -110,22 +107,14 @@ def _typed_lines(ws: OpenWorkspace, target: Path) -> tuple[str, ...]:
     return tuple(shlex.join(map(str, line)) for line in words)
 
 
-def _check_room(folder: Path, need: int) -> None:
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    free = shutil.disk_usage(there).free
-    if need > free:
-        raise ConfigurationError(
-            f"there is room for {free:,} bytes where {folder} would be, and {need:,} are needed; nothing was written",
-            hint="make room, or name another place",
-        )
-
-
 def _rename(staging: Path, folder: Path) -> None:
     """Give a whole folder its name, where nothing stands, or an empty folder."""
     try:
         staging.rename(folder)
     except OSError as error:
-        raise InputError(f"{folder} was made meanwhile; nothing was changed", hint="name another folder") from error
+        raise InputError(
+            f"{folder} cannot take the copy ({error.strerror})", hint="name a folder that is not there"
+        ) from error
     files.sync_directory(folder.parent)
 
 
@@ -214,15 +203,12 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
             f"{data} is in the backup itself; nothing was changed", hint=f"set {Option('data')} to another folder"
         )
     if not is_free(data):
-        names = (data.with_name(f"{data.name}-restored{number}") for number in ("", *range(2, 100)))
-        free = next((path for path in names if not os.path.lexists(path)), "new-folder")
+        free = data.with_name(f"{data.name}-restored")
         raise InputError(
             f"{data} is not empty, and a restore goes into a new folder; nothing was changed",
             hint=f"take a new folder: {Step('restore', from_=source, data=free)}",
         )
-    _check_replaceable(data)
     data.parent.mkdir(parents=True, exist_ok=True)
-    _check_room(data, sum(one.stat().st_size for name in hashes if (one := source / name).is_file()))
     with _server(settings) as server, files.staging_of(data) as staging:
         if wrong := [name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)]:
             said = f"the backup {source} is damaged: {first_few(wrong)}; nothing was changed"
@@ -233,22 +219,6 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
             (staging / DATABASE).unlink()
         _rename(staging, data)
     return report
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Refuse an empty folder that cannot be replaced, as where a disk is mounted, before anything is copied."""
-    if not folder.is_dir():
-        return
-    mode = folder.stat().st_mode
-    try:
-        folder.rmdir()
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be replaced by what is restored ({error.strerror}); nothing was changed",
-            hint=f"name a folder that is not there yet: {Option(data=folder / 'restored')}",
-        ) from error
-    folder.mkdir()
-    folder.chmod(mode)
 
 
 def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:

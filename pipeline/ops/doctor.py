@@ -7,26 +7,19 @@ a quiet moment and not for a loop.
 import contextlib
 import json
 import re
-import sqlite3
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import send
-from pipeline.core import __version__, files
+from pipeline.core import files
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
     InconsistentError,
-    KeyRefusedError,
     MissingError,
-    RefusedError,
     RemoteError,
-    ThrottledError,
-    UnavailableError,
 )
 from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.core.step import Hint, Option, Step
@@ -43,10 +36,8 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 RESTORE = Hint("restore a backup ({})", Step("restore", from_="…"))
-REMOTE = frozenset({"models", "backend"})
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
-LIBRARIES = ("google-genai", "sqlalchemy", "pydantic", "numpy", "faiss-cpu")
 
 
 class CheckFinding(NamedTuple):
@@ -100,16 +91,11 @@ class DoctorReport:
 
 def document(report: DoctorReport) -> dict[str, Any]:
     """Return the report for programs."""
-    found = {"findable": __version__, "python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version}
-    for name in LIBRARIES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
     return {
         "healthy": report.healthy,
         "checks": report.looked,
         "rows": {one.subject: one.figures for one in report.seen},
         "findings": [{**finding._asdict(), "next": str(finding.next)} for finding in report.findings],
-        "versions": found,
     }
 
 
@@ -118,8 +104,6 @@ def run(ws: OpenWorkspace) -> DoctorReport:
     report, look = DoctorReport(), _Look(ws)
     ws.tells_backend = False
     for name, check in CHECKS.items():
-        if report.failure is not None and name in REMOTE:
-            continue  # each would wait as long for nothing
         report.looked += 1
         try:
             for one in check(look):
@@ -352,28 +336,9 @@ def _begun(look: _Look) -> Found:
         yield notice(said, "traces of it may be left", f"the same {Step('forget')} again")
 
 
-def _models(look: _Look) -> Found:
-    if look.ws.backend == "local" and not look.ws.is_bound:
-        return
-    settings = look.ws.settings
-    try:
-        there = look.ws.client.list_models()
-    except (KeyRefusedError, ThrottledError, UnavailableError):
-        raise
-    except RefusedError as error:
-        why = "whether those that are set are there shows only when they are asked"
-        yield notice(f"the list of models cannot be had: {error.message}", why, "nothing, where there is none")
-        return
-    wanted = {"FINDABLE_MODEL": settings.model, "FINDABLE_EMBEDDING_MODEL": settings.embedding_model}
-    for setting, name in wanted.items():
-        if name not in there:
-            said = f"{name} ({setting}) is not in the server's list of models"
-            yield notice(said, "asking it may be refused", f"set {setting}")
-
-
 def _backend(look: _Look) -> Found:
     """Does the backend know every batch of this workspace, under our names, and none that is not known here?"""
-    if not look.batches and not look.ws.is_bound:
+    if look.ws.backend == "local" and not look.ws.is_bound:  # no engine is started for it
         return
     listing = look.ws.client.list_batches()
     everyone = look.batches  # after the list: whatever is in it was recorded before it was created
@@ -447,7 +412,6 @@ CHECKS: Mapping[str, Callable[[_Look], Found]] = {
     "index": _index,
     "vectors": _vectors,
     "forgotten": _begun,
-    "models": _models,
     "backend": _backend,
     "litter": _litter,  # after the look at what the backend has
 }

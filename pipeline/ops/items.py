@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.listed import WITHIN_S, ItemCounts, ItemFilter, ItemsPage, ItemsWanted
@@ -22,66 +22,42 @@ ROWS = 1_000  # of a file that are read at once
 ALL = ItemFilter()
 
 
-class Listing(NamedTuple):
-    """What a list of items offers: all columns, the usual ones, and what it can be sorted by."""
+def page(ws: OpenWorkspace, which: ItemFilter = ALL, *, limit: int, after: str | None = None, **how: Any) -> ItemsPage:
+    """Return at most `limit` items of the task in use, those behind the place `after` where it is given.
 
-    columns: Sequence[str]
-    usual: Sequence[str]
-    sorts: Sequence[str]
-
-
-@dataclass(frozen=True)
-class ItemList:
-    """The items of a task, to be listed, counted and written to a file; InputError where they cannot be listed."""
-
-    store: Store
-    task: Task
-
-    def listing(self) -> Listing:
-        """Return what the list offers."""
-        with self.store.read() as tx:
-            grid = self.task.grid(tx)
-            return Listing(grid.names, tuple(grid.usual), (*grid.sorts, *grid.slow_sorts))
-
-    def page(self, which: ItemFilter = ALL, *, limit: int, after: str | None = None, **how: Any) -> ItemsPage:
-        """Return at most `limit` items, those behind the place `after` where it is given.
-
-        Of `sort` and `fields` see `ItemsWanted`; InputError where there is no such place, state, sort or column.
-        """
-        with self.store.read() as tx:
-            return self.task.grid(tx).page(tx, ItemsWanted(limit, which, after, **how))
-
-    def counts(self, which: ItemFilter = ALL, *, within_s: float | None = WITHIN_S) -> ItemCounts:
-        """Return how many items there are of each state; what else tells them apart where that takes no longer."""
-        with self.store.read() as tx:
-            return self.task.grid(tx).counts(tx, which, within_s=within_s)
-
-    def export(self, path: Path, which: ItemFilter = ALL, *, overwrite: bool = False, **how: Any) -> ExportReport:
-        """Write what `csv` yields to a file that appears when it is whole; InputError where `check_target` refuses."""
-        check_target(path, overwrite=overwrite)
-        report = ExportReport(str(path), "csv", -1, self.task.words.one)  # the header is a line, too
-
-        def counted() -> Iterator[bytes]:
-            for line in self.csv(which, **how):
-                report.count += 1
-                yield line
-
-        write_file(path, counted())
-        return report
-
-    def csv(self, which: ItemFilter = ALL, **how: Any) -> Iterator[bytes]:
-        """Yield all items that are wanted as CSV: the header, then an item a line, its state last."""
-        with self.store.read() as tx:
-            pages = self.task.grid(tx).pages(tx, ItemsWanted(ROWS, which, within_s=None, **how))
-            first = next(pages)
-            items = (item for page in chain([first], pages) for item in page.items)
-            rows = ([*map(_cell, one.values.values()), one.state] for one in items)
-            yield from export.csv(rows, [*first.names, "state"])
+    Of `sort` and `fields` see `ItemsWanted`; InputError where there is no such place, state, sort or column.
+    """
+    with ws.store.read() as tx:
+        return ws.task.grid(tx).page(tx, ItemsWanted(limit, which, after, **how))
 
 
-def run(ws: OpenWorkspace) -> ItemList:
-    """Return the items of the task in use, as they are now."""
-    return ItemList(ws.store, ws.task)
+def counts(ws: OpenWorkspace, which: ItemFilter = ALL, *, within_s: float | None = WITHIN_S) -> ItemCounts:
+    """Return how many items there are of each state; what else tells them apart where that takes no longer."""
+    with ws.store.read() as tx:
+        return ws.task.grid(tx).counts(tx, which, within_s=within_s)
+
+
+def write_csv(ws: OpenWorkspace, path: Path, which: ItemFilter = ALL, *, overwrite: bool, **how: Any) -> ExportReport:
+    """Write what `csv` yields to a file that appears when it is whole; InputError where `check_target` refuses."""
+    check_target(path, overwrite=overwrite)
+    report = ExportReport(str(path), "csv", -1, ws.task.words.one)  # the header is a line, too
+
+    def counted() -> Iterator[bytes]:
+        for line in csv(ws, which, **how):
+            report.count += 1
+            yield line
+
+    write_file(path, counted())
+    return report
+
+
+def csv(ws: OpenWorkspace, which: ItemFilter = ALL, **how: Any) -> Iterator[bytes]:
+    """Yield all items that are wanted as CSV: the header, then an item a line, its state last."""
+    with ws.store.read() as tx:
+        pages = ws.task.grid(tx).pages(tx, ItemsWanted(ROWS, which, within_s=None, **how))
+        first = next(pages)
+        rows = ([*map(_cell, one.values.values()), one.state] for page in chain([first], pages) for one in page.items)
+        yield from export.csv(rows, [*first.names, "state"])
 
 
 def _cell(value: Any) -> str | float:
@@ -137,12 +113,6 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool) -> list
         unparked = asks.unpark(tx, task.name, own=task.own, ids=ids)
         names = task.table(tx).names(tx, unparked)
     return sorted(names.get(key, key) for key in unparked)
-
-
-def free_items(ws: OpenWorkspace, ids: Sequence[str]) -> list[str]:
-    """Let those of some rows go that are parked, and return their ids; foreign text stays parked."""
-    with ws.store.write() as tx:
-        return asks.unpark(tx, ws.task.name, own=ws.task.own, ids=ids)
 
 
 def reopen(ws: OpenWorkspace, ids: Sequence[str]) -> list[str]:

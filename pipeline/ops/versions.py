@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pipeline.batch import ingest
 from pipeline.core import files
 from pipeline.core.errors import InputError
-from pipeline.core.states import BatchState
 from pipeline.core.step import Step
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
@@ -156,20 +155,9 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
         if batch.extractor in names and not batch.is_over:
             raise InputError(
                 f"batch {batch.number} of {batch.extractor} is {batch.state}, not over; nothing was changed",
-                hint=_what_ends(batch, task),
+                hint=f"`{task.words.step('status')}` says how to finish it, "
+                f"`{Step('batch-cancel', batch=batch.number)}` gives it up",
             )
-
-
-def _what_ends(batch: batches.Batch, task: Task) -> str:
-    """Return what to type about a batch that is not over."""
-    cancel, step = Step("batch-cancel", batch=batch.number), task.words.step
-    return {
-        BatchState.PREPARED: f"{cancel}",
-        BatchState.ASKING: f"let the command end that asks it, or stop it with Ctrl-C; then {step('batch-ingest')}",
-        BatchState.SUBMITTING: f"{step('batch-submit')}",
-        BatchState.SUBMITTED: f"{cancel}, or {step('batch-poll')}",
-        BatchState.DOWNLOADED: f"{step('batch-ingest')}",
-    }[batch.state]
 
 
 def _remove(tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, *, at: "datetime") -> None:

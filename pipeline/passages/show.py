@@ -1,6 +1,6 @@
 """Show the concepts of a passage, list passages, and write concepts to a file."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,7 +9,6 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
 from pipeline.core.step import Step
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export
@@ -20,20 +19,6 @@ from pipeline.tables.lists import Grid, GridFacet, ItemTable
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
     from pipeline.store.database import Connection, Store
-
-
-def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
-    """Return the best concepts of one passage, by name.
-
-    Raises:
-        InputError: there is no such passage.
-    """
-    with ws.store.read() as tx:
-        shape = _shape(tx, ws.tasks, ws.settings)
-        if not table.item_table(shape).ids_among(tx, [passage]):
-            raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
-        found = table.best_concepts(tx, shape, ws.settings, passage=passage)
-        return [_concept_document(one) for one in found]
 
 
 class QuotedConcept(NamedTuple):
@@ -69,22 +54,6 @@ def quoted_passage(store: "Store", tasks: "Sequence[Task]", settings: Settings, 
             concept = QuotedConcept(cell_words(one.concept_name), cell_words(one.concept_type), quotations)
             found.setdefault(extractor, []).append(concept)
         return QuotedPassage(passage, cell_words(row.get("source")), cell_words(row["text"]), found)
-
-
-def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_list: bool = False) -> int:
-    """Write the best concepts of every passage as JSON lines, or as one JSON list; return how many there are."""
-    count = 0
-
-    def counted() -> Iterator[table.ConceptRow]:
-        nonlocal count
-        for count, one in enumerate(table.best_concepts(tx, shape, ws.settings), start=1):  # noqa: B007 - returned
-            yield one
-
-    with ws.store.read() as tx:
-        shape = _shape(tx, ws.tasks, ws.settings)
-        for piece in encode_concepts(counted(), "json" if as_list else "jsonl"):
-            write(piece)
-    return count
 
 
 def _shape(tx: "Connection", tasks: "Sequence[Task]", settings: Settings) -> "PassagesShape":
@@ -152,8 +121,3 @@ def encode_concepts(concepts: Iterable[ConceptRow], format_: str) -> Iterator[by
     """Return the bytes of a file with these concepts; see `export.encoded`."""
     rows = ({**one._asdict(), "confidence": number_of(one.confidence)} for one in concepts)
     return export.encoded(rows, format_, kinds=KINDS)
-
-
-def _concept_document(concept: ConceptRow) -> dict[str, Any]:
-    moment = concept.created_at and concept.created_at.isoformat()
-    return {**concept._asdict(), "confidence": number_of(concept.confidence), "created_at": moment}

@@ -5,7 +5,8 @@ towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does no
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
 MAX_LOST_CALLS = 10  # times in a row that our own calls about an item got none; so a hang of minutes is outlasted
 LOST = "no reply: "  # how the reason of an attempt begins whose call got none, and was perhaps paid for
+USED = ("tokens_in", "tokens_out", "cost")
 COST_DIGITS = 9  # of an account in USD: far below what one token costs, and above what rounding adds up to
 PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
@@ -82,8 +84,9 @@ def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def count_charged(tx: Connection, task: str, extractor: str, ids: Sequence[str]) -> dict[str, int]:
     """Return how many charged and unforgiven attempts each item has under a version; those without are not there."""
-    mine = _of(task, ids) & (attempts.c.extractor == extractor) & attempts.c.charged & ~attempts.c.forgiven
-    return _counted(tx, select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id))
+    mine = (attempts.c.task == task, attempts.c.extractor == extractor, attempts.c.charged, ~attempts.c.forgiven)
+    query = select(attempts.c.item_id, func.count()).where(*mine).group_by(attempts.c.item_id)
+    return {row[0]: row[1] for row in among(tx, query, attempts.c.item_id, ids)}
 
 
 def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
@@ -103,40 +106,30 @@ def service_failures(
 
     Those of one version are counted.
     """
-    if not ids:
-        return {}
-    mine = _of(task, ids) & (attempts.c.extractor == extractor)
-    charged = (
-        select(attempts.c.item_id, func.max(attempts.c.id).label("last"))
-        .where(mine, attempts.c.charged)
-        .group_by(attempts.c.item_id)
-        .subquery()
-    )
-    is_lost = attempts.c.reason.startswith(LOST, autoescape=True)
+    later, is_lost = attempts.alias(), attempts.c.reason.startswith(LOST, autoescape=True)
+    whose = (attempts.c.task == task, attempts.c.extractor == extractor)
+    same = (later.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id"))
+    is_past = select(later.c.id).where(*same, later.c.charged, later.c.id > attempts.c.id).exists()
     is_one = is_lost if live else and_(attempts.c.batch.is_not(None), ~is_lost)
-    query = (
-        select(attempts.c.item_id, func.count())
-        .outerjoin(charged, charged.c.item_id == attempts.c.item_id)
-        .where(mine, ~attempts.c.charged, ~attempts.c.forgiven, is_one)
-        .where(attempts.c.id > func.coalesce(charged.c.last, 0))
-        .group_by(attempts.c.item_id)
-    )
-    return _counted(tx, query)
+    query = select(attempts.c.item_id, func.count()).where(*whose, ~attempts.c.charged, ~attempts.c.forgiven, is_one)
+    found = among(tx, query.where(~is_past).group_by(attempts.c.item_id), attempts.c.item_id, ids)
+    return {row[0]: row[1] for row in found}
 
 
-def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
-    """Return (tokens in, tokens out with thoughts, cost in USD) of everything that came back for a batch."""
-    return _usage(tx, lambda table: table.c.batch == batch)
+def usage(tx: Connection, batch: int) -> dict[str, float]:
+    """Return `tokens_in`, `tokens_out` with thoughts, and `cost` in USD of everything that came back for a batch."""
+    used = [tx.execute(_used(table).where(table.c.batch == batch)).one() for table in (answers, attempts)]
+    return dict(zip(USED, _summed(used), strict=True))
 
 
-def _usage(tx: Connection, is_mine: Callable[[Table], ColumnElement[bool]]) -> tuple[int, int, float]:
-    """Return what some answers and attempts used; the cost is the same in whatever order they were written."""
-    used = (0, 0, 0.0)
-    for table in (answers, attempts):
-        sums = (func.coalesce(func.sum(table.c[name]), 0) for name in ("tokens_in", "tokens_out", "cost"))
-        more = tx.execute(select(*sums).where(is_mine(table))).one()
-        used = (used[0] + int(more[0]), used[1] + int(more[1]), round(used[2] + float(more[2]), COST_DIGITS))
-    return used
+def _used(table: Table) -> Select[Any]:
+    return select(*(func.coalesce(func.sum(table.c[name]), 0) for name in USED))
+
+
+def _summed(used: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
+    """Return sums; that of the cost is the same in whatever order it was written."""
+    tokens_in, tokens_out, cost = (sum(some) for some in zip(*used, strict=True))
+    return int(tokens_in), int(tokens_out), round(float(cost), COST_DIGITS)
 
 
 def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[str, int]]:
@@ -381,14 +374,6 @@ def _stands(task: str, version: str | None = None, given: FromClause = answers) 
     return and_(given.c.applied, _of_version(given, task, version))
 
 
-def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:
-    return and_(attempts.c.task == task, attempts.c.item_id.in_(ids))
-
-
-def _counted(tx: Connection, query: Select[Any]) -> dict[str, int]:
-    return {row[0]: row[1] for row in tx.execute(query)}
-
-
 class ReplyCounts(NamedTuple):
     """How many replies were answers, refused and invalid; tokens (prompt; answer and thoughts) and cost in USD."""
 
@@ -412,15 +397,15 @@ class ReplyCounts(NamedTuple):
 
 def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCounts:
     """Count the replies to the questions of a version, or of all, and what they used; what a person said is none."""
-
-    def is_reply(table: Table) -> ColumnElement[bool]:
-        return and_(table.c.task == task, table.c.extractor != PERSON, is_by(table.c.extractor, extractor))
-
-    answered = tx.execute(select(func.count()).where(is_reply(answers))).scalar_one()
-    query = select(attempts.c.outcome, func.count()).where(is_reply(attempts)).group_by(attempts.c.outcome)
-    failed = _counted(tx, query)
-    kinds = (answered, failed.get(Outcome.REFUSED, 0), failed.get(Outcome.INVALID, 0))
-    return ReplyCounts(*kinds, *_usage(tx, is_reply))
+    used, found = [], Counter[str]()
+    for table, how in ((answers, literal(Outcome.ANSWERED.value)), (attempts, attempts.c.outcome)):
+        mine = (table.c.task == task, table.c.extractor != PERSON, is_by(table.c.extractor, extractor))
+        query = _used(table).add_columns(func.count(), how.label("how")).where(*mine).group_by("how")
+        for *some, count, outcome in tx.execute(query):
+            used.append(some)
+            found[outcome] += count
+    answered, refused, invalid = (found[one] for one in (Outcome.ANSWERED, Outcome.REFUSED, Outcome.INVALID))
+    return ReplyCounts(answered, refused, invalid, *_summed([(0, 0, 0.0), *used]))
 
 
 def count_answered(tx: Connection, task: str, version: str | None) -> int:

@@ -54,6 +54,7 @@ class AskedRequest(NamedTuple):
         return self.answer == FORGOTTEN
 
 
+_AGE = attrgetter("at", "batch", "line")
 _PAID = ("tokens_in", "tokens_out", "cost")
 _WHOSE = (batches.c.created_at.label("at"), *(batches.c[name] for name in ("extractor", "model", "state", "way")))
 
@@ -61,7 +62,7 @@ _WHOSE = (batches.c.created_at.label("at"), *(batches.c[name] for name in ("extr
 def requests_of_item(tx: Connection, task: str, item_id: str) -> list[AskedRequest]:
     """Return every request about one item, newest first."""
     found = (_rows(tx, query.where(table.c.task == task, table.c.item_id == item_id)) for table, query in _queries())
-    return _newest_first([one for some in found for one in some])
+    return sorted((one for some in found for one in some), key=_AGE, reverse=True)
 
 
 def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> list[AskedRequest]:
@@ -70,13 +71,10 @@ def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> l
     for table, query in _queries():
         inside = table.c.line if table is asks else table.c.id
         newest = query.order_by(table.c.batch.desc(), inside.desc()).limit(limit)
-        found += _rows(tx, _of_task(newest, table, task))
-    return _newest_first(found)[:limit]
-
-
-def _of_task(query: Select[Any], table: Table, task: str | None) -> Select[Any]:
-    """Return a query of one task, or all; a plain comparison would have the database sort all that is of the task."""
-    return query if task is None else query.where(func.coalesce(table.c.task, "") == task)
+        if task is not None:  # a plain comparison would have the database sort all that is of the task
+            newest = newest.where(func.coalesce(table.c.task, "") == task)
+        found += _rows(tx, newest)
+    return sorted(found, key=_AGE, reverse=True)[:limit]
 
 
 def _queries() -> Iterator[tuple[Table, Select[Any]]]:
@@ -98,7 +96,3 @@ def _told_in(table: Table) -> Select[Any]:
 def _rows(tx: Connection, query: Select[Any]) -> Iterator[AskedRequest]:
     for row in tx.execute(query).mappings():
         yield AskedRequest(**{**row, "line": row["line"] or 0})
-
-
-def _newest_first(found: list[AskedRequest]) -> list[AskedRequest]:
-    return sorted(found, key=attrgetter("at", "batch", "line"), reverse=True)

@@ -137,18 +137,14 @@ def claim(
     for page in pages(rows, PAGE):  # before any is inserted: a server does not know yet how large its table becomes
         if not asks_each and equal_asks(tx, task.name, extractor, [one.input_hash for one in page], state=CLAIMED):
             raise _not_open(task)
-        _check_open(tx, task, [one.item_id for one in page])
+        ids = [one.item_id for one in page]  # few enough for one statement
+        taken = held(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
+        if tx.execute(taken).first() is not None or len(task.pending_among(tx, ids)) != len(ids):
+            raise _not_open(task)
     claims = [{**whose, "item_id": one.item_id, "line": one.line, "input_hash": one.input_hash} for one in rows]
     _insert(tx, task.name, extractor, claims)
     if len(rows) >= LARGE and tx.dialect.name == "postgresql":
         tx.execute(text(f"ANALYZE {asks.name}"))
-
-
-def _check_open(tx: Connection, task: Askable, ids: Sequence[str]) -> None:
-    """Hold that rows, few enough for one statement, are open by their target, and that nothing else holds them."""
-    taken = held(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
-    if tx.execute(taken).first() is not None or len(task.pending_among(tx, ids)) != len(ids):
-        raise _not_open(task)
 
 
 def _not_open(task: Askable) -> StateConflictError:

@@ -39,7 +39,7 @@ _PATIENCE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,  # milliseconds
 }
-OLDEST = 120000  # PostgreSQL 12, the first that tells of broken checksums
+OLDEST = 120000  # PostgreSQL 12
 
 # A client that vanished must not hold the lock for hours, so the server asks after 30 s of silence. A commit is on disk
 # when it returns, a write sees what was committed while it waited for its turn, and times, numbers and the names of

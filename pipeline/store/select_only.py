@@ -10,7 +10,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -40,26 +39,14 @@ class SelectedRows(NamedTuple):
     rows: Iterator[Sequence[Any]]
 
 
-class _Clock:
-    """Tells whether what was begun last takes too long, and why a query is refused."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self.timeout_s, self._until = timeout_s, time.monotonic() + timeout_s
-
-    def restart(self) -> None:
-        self._until = time.monotonic() + self.timeout_s
-
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._until
-
-    def refusal(self, error: BaseException, *, late: bool) -> InputError:
-        if late:
-            said = f"the query gave no row for {self.timeout_s:g} s and was broken off; nothing was written"
-            return InputError(said, hint="make it quicker, such as by an index")
-        words = getattr(getattr(error, "diag", None), "message_primary", None) or first_line(error)
-        is_name = "no such" in words or "does not exist" in words
-        hint = "check its tables and columns, and which database it asks" if is_name else "a query may only read"
-        return InputError(f"the database refuses the query: {words}; nothing was written", hint=hint)
+def _refusal(error: BaseException, *, timeout_s: float, is_late: bool) -> InputError:
+    if is_late:
+        said = f"the query gave no row for {timeout_s:g} s and was broken off; nothing was written"
+        return InputError(said, hint="make it quicker, such as by an index")
+    words = getattr(getattr(error, "diag", None), "message_primary", None) or first_line(error)
+    is_name = "no such" in words or "does not exist" in words
+    hint = "check its tables and columns, and which database it asks" if is_name else "a query may only read"
+    return InputError(f"the database refuses the query: {words}; nothing was written", hint=hint)
 
 
 def _rows(cursor: Any, size: int, limits: Callable[[], AbstractContextManager[None]]) -> Iterator[Sequence[Any]]:
@@ -73,7 +60,23 @@ def _rows(cursor: Any, size: int, limits: Callable[[], AbstractContextManager[No
 @contextlib.contextmanager
 def of_file(path: Path, query: str, *, timeout_s: float, busy_s: float) -> Iterator[SelectedRows]:
     """Run a query on an SQLite file; where something is wrong with the file and not the query, `sqlite3.Error`."""
-    address, clock = f"file:{quote(str(path.absolute()))}?mode=ro", _Clock(timeout_s)
+    until = time.monotonic() + timeout_s
+
+    @contextlib.contextmanager
+    def limits() -> Iterator[None]:
+        nonlocal until
+        until = time.monotonic() + timeout_s
+        try:
+            yield
+        except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+            name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
+            if name == "INTERRUPT" and time.monotonic() < until:  # Ctrl-C came while SQLite looked at the clock
+                raise KeyboardInterrupt from None
+            if name.partition("_")[0] in _NOT_ITS_FAULT:
+                raise
+            raise _refusal(error, timeout_s=timeout_s, is_late=name == "INTERRUPT") from None
+
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
     with contextlib.closing(
         sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_s, check_same_thread=False)
     ) as connection:
@@ -82,25 +85,11 @@ def of_file(path: Path, query: str, *, timeout_s: float, busy_s: float) -> Itera
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.execute("PRAGMA query_only = ON")
-        connection.set_progress_handler(clock.is_over, _STEPS)
-        with _file_refusals(clock):
+        connection.set_progress_handler(lambda: time.monotonic() >= until, _STEPS)
+        with limits():
             cursor = connection.execute(query)
         names = [one[0] for one in cursor.description or ()]
-        yield SelectedRows(names, [None] * len(names), _rows(cursor, 1, partial(_file_refusals, clock)))
-
-
-@contextlib.contextmanager
-def _file_refusals(clock: _Clock) -> Iterator[None]:
-    clock.restart()
-    try:
-        yield
-    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
-        if name == "INTERRUPT" and not clock.is_over():  # Ctrl-C came while SQLite looked at the clock, and was lost
-            raise KeyboardInterrupt from None
-        if name.partition("_")[0] in _NOT_ITS_FAULT:
-            raise
-        raise clock.refusal(error, late=name == "INTERRUPT") from None
+        yield SelectedRows(names, [None] * len(names), _rows(cursor, 1, limits))
 
 
 @contextlib.contextmanager
@@ -109,35 +98,35 @@ def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[Selec
 
     Where something is wrong with the server, or the way to it, and not with the query, `psycopg.Error`.
     """
+    import psycopg
+
     fairy = engine.raw_connection()
     driver: Any = fairy.driver_connection
     fairy.detach()  # what the query sets for its session is nothing to others
-    clock = _Clock(timeout_s)
+
+    @contextlib.contextmanager
+    def limits() -> Iterator[None]:
+        until = time.monotonic() + timeout_s
+        try:
+            # each time, for the query may have lifted it
+            driver.execute(f"SET LOCAL statement_timeout = {max(1, round(timeout_s * 1000))}")
+            yield
+        except (psycopg.Error, ValueError) as error:
+            state = str(getattr(error, "sqlstate", None) or "")
+            is_late = state == _BROKEN_OFF and time.monotonic() >= until
+            is_lost = isinstance(error, psycopg.OperationalError) and not state
+            if not is_late and (is_lost or state.startswith(_OTHERS)):
+                raise
+            raise _refusal(error, timeout_s=timeout_s, is_late=is_late) from None
+
     with contextlib.closing(fairy):
         driver.read_only = True
         # all rows are wanted, not the first ones soon
         driver.execute("SET LOCAL cursor_tuple_fraction = 1")
         with contextlib.closing(driver.cursor(name="findable_items")) as cursor:
-            with _server_limits(driver, clock):
+            with limits():
                 cursor.execute(query)
             columns = cursor.description or ()
             names, kinds = [one.name for one in columns], [_KINDS.get(one.type_code) for one in columns]
-            yield SelectedRows(names, kinds, _rows(cursor, PAGE, partial(_server_limits, driver, clock)))
+            yield SelectedRows(names, kinds, _rows(cursor, PAGE, limits))
             driver.rollback()
-
-
-@contextlib.contextmanager
-def _server_limits(driver: Any, clock: _Clock) -> Iterator[None]:
-    """Limit the time of the next statement, for the query may have lifted it, and say why it ended."""
-    import psycopg
-
-    clock.restart()
-    try:
-        driver.execute(f"SET LOCAL statement_timeout = {max(1, round(clock.timeout_s * 1000))}")
-        yield
-    except (psycopg.Error, ValueError) as error:
-        state = str(getattr(error, "sqlstate", None) or "")
-        is_late = state == _BROKEN_OFF and clock.is_over()
-        if not is_late and (state.startswith(_OTHERS) or (isinstance(error, psycopg.OperationalError) and not state)):
-            raise
-        raise clock.refusal(error, late=is_late) from None

@@ -4,7 +4,7 @@ Each is due from the transaction on that stores the row: where the process dies,
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -70,9 +70,8 @@ def run(
     name: str,
     mapping: str,
     way: Way = Way.LIVE,
-    on_tagging: Callable[[str], None],
 ) -> list[AddedExpert]:
-    """Add the people of a JSON document in their order; `on_tagging` is called with the username before each live call.
+    """Add the people of a JSON document in their order, each with a call of its own where there is a bio.
 
     `name` is what the command takes for the document, `mapping` is MAP=, and `way` is live or priority. If the service
     fails for one person, no call is made for those after.
@@ -94,7 +93,7 @@ def run(
         with ws.store.write() as tx:
             key = _inserted(ws, tx, person, reason=down or DUE)
         if _has_bio(person) and not down:
-            on_tagging(person.username)
+            ws.display.say(f"Generating tags… {person.username}")
             asked = _asked(ws, person.username, key, way)
             problem = asked.stopped.message if asked.stopped else next((why for _, why in asked.samples), "")
             down = problem if asked.stopped or asked.is_down else ""

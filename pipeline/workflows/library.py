@@ -8,13 +8,12 @@ import contextlib
 import json
 import math
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
-from functools import partial, wraps
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,28 +65,7 @@ TaskLike = Declaration[Any] | str | PathLike[str]
 Mode = Literal["auto", "batch", "flex", "live"]
 PEOPLE = "experts"  # the task that is meant where none is named
 PAGE = 1_000  # rows of a list that are read at once
-_stop: ContextVar[Event | None] = ContextVar("stop", default=None)  # what ends the call of this thread
 _asking = threading.Lock()  # what a process holds in the database is signed with its name, whichever thread holds it
-
-
-def _later(method: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Return a method that does as another while the event loop goes on; cancelled, its caller waits for its end."""
-
-    @wraps(method)
-    async def later(*given: P.args, **how: P.kwargs) -> T:
-        stop, context = Event(), copy_context()
-        context.run(_stop.set, stop)
-        work = partial(context.run, method, *given, **how)
-        ended = asyncio.get_running_loop().run_in_executor(None, work)
-        try:
-            return await asyncio.shield(ended)
-        except asyncio.CancelledError:
-            stop.set()
-            await asyncio.wait([ended])
-            ended.exception()  # which is not told: the caller is cancelled
-            raise
-
-    return later
 
 
 @dataclass(frozen=True, repr=False)
@@ -231,8 +209,6 @@ class Workspace:
 
         return self._run(work, task, items, settings, access=Access.WRITE, alone=True)
 
-    tag_async = _later(tag)  # does as `tag` while the event loop goes on; cancelled, it ends in order
-
     @overload
     def answers(self, task: Declaration[A_co], *, extractor: str | None = None) -> "Answers[A_co]": ...
 
@@ -272,7 +248,7 @@ class Workspace:
             found, after = Table[dict[str, Any]](), None
             while limit is None or len(found) < limit:
                 most = PAGE if limit is None else min(PAGE, limit - len(found))
-                page = listing.run(ws).page(wanted, limit=most, after=after, sort=sort, fields=fields)
+                page = listing.page(ws, wanted, limit=most, after=after, sort=sort, fields=fields)
                 found += page.document["items"]
                 after = page.after
                 if after is None:
@@ -371,24 +347,6 @@ class Workspace:
 
         return self._run(work, task)
 
-    search_async = _later(search)
-
-    def search_many(
-        self, questions: Sequence[str], k: int = 10, task: TaskLike = PEOPLE, **how: Unpack[SearchWords]
-    ) -> list[Table[Hit]]:
-        """Return the hits of each of many questions, as `search`, without what a reader of one asks next.
-
-        Raises:
-            InputError: as `search`; one of the questions cannot be read.
-        """
-        options = search_options(k, **how)
-
-        def work(ws: OpenWorkspace) -> list[Table[Hit]]:
-            with OpenSearch(ws) as opened:
-                return [Table(hits) for hits in opened.ask_many(questions, options)]
-
-        return self._run(work, task)
-
     def _opened(
         self,
         task: TaskLike,
@@ -428,7 +386,7 @@ class Workspace:
                 ws.stopping, ws.sleep, ws.agrees = stop, partial(_slept, stop), partial(_refuse, ws)
                 return work(ws)
 
-        return _run_in_thread(call) if _is_in_loop() else call(_stop.get() or Event())
+        return _run_in_thread(call) if _is_in_loop() else call(Event())
 
 
 def _refuse(ws: OpenWorkspace, _question: str) -> bool:

@@ -2,7 +2,7 @@
 
 Nothing that is there is overwritten. Which columns are the key, the text to ask about, and what says what a row is, is
 told by their names in a dozen languages; a text that is not called so is the longest column. A key must be in every row
-and in none twice, whatever it is called; without one that is called so it is the first column that looks like one.
+and in none twice; where no column that is called so is, it is a hash of the row.
 """
 
 import os
@@ -42,8 +42,6 @@ from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
 SAMPLED = 1_000  # rows whose texts are measured
 _LAST_KEYS = ("name", "slug", "url", "username", "email", "title")  # where none is called like a key
 _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
-_LIKE_KEY = re.compile(r"(?![0-9]{1,4}$)[A-Za-z0-9_.:/@#+-]{1,64}")
-_AMOUNT = re.compile(r"[+-]?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d\d?:\d\d.*")  # or a time
 _IMAGE = re.compile(r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
 _NO_WORD, _NO_LETTERS = re.compile(r"\W+"), re.compile("[^a-z0-9_]+")
 
@@ -224,9 +222,8 @@ def guess_columns(columns: Mapping[str, str], rows: Iterable[SourceRow | Finding
     may_be = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in TAKEN]
     ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
     keys = list(dict.fromkeys([*_called(may_be, COLUMN_NAMES["key"]), *ends, *_called(may_be, _LAST_KEYS)]))
-    texts = {*_called(may_be, ("text", *COLUMN_NAMES["any_text"]))}
     cells: dict[str, list[str]] = {name: [] for name in columns}
-    key, note = _key_among(keys, [one for one in may_be if one not in {*keys, *texts}], rows, cells)
+    key, note = _key_among(keys, rows, cells)
     images = tuple(name for name in columns if name != key and columns[name] == "text" and _are_images(cells[name]))
     notes = [note, *(f"images: {excerpt(name)!r}, whose cells are images, or name some" for name in images)]
     there = [name for name in columns if (name != key or len(columns) == 1) and name not in images]
@@ -262,22 +259,16 @@ def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
 
 
 def _key_among(
-    keys: Sequence[str], others: Sequence[str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]]
+    keys: Sequence[str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]]
 ) -> tuple[str, str]:
-    """Return the first of some columns that can be the key, and what says so; texts of the first rows go to `cells`.
-
-    Where none of those can that are called like a key, it is the first of the `others` that looks like one.
-    """
-    seen: dict[str, set[str]] = {name: set() for name in (*keys, *others)}
+    """Return the first of some columns that can be the key, and what says so; texts of the first rows go to `cells`."""
+    seen: dict[str, set[str]] = {name: set() for name in keys}
     against: list[str] = []
     for number, row in enumerate((row for row in rows if isinstance(row, SourceRow)), start=1):
         for name in list(seen):
             value = value_text(row.values.get(name))
-            if value.strip() and value not in seen[name] and (name in keys or _is_like_key(value)):
+            if value.strip() and value not in seen[name]:
                 seen[name].add(value)
-                continue
-            if name not in keys:
-                del seen[name]
                 continue
             twice = f"has {excerpt(value)!r} twice, again in row {row.line}"
             against.append(f"{excerpt(name)!r} {twice if value.strip() else f'is blank in row {row.line}'}")
@@ -287,17 +278,11 @@ def _key_among(
                 texts.append(value_text(row.values.get(name)))
         elif not seen:
             break
-    for key in (one for one in seen if one in keys or seen[one]):
-        called = "" if key in keys else ", though it is not called like a key"
-        called += f" ({'; '.join(against[:3])})" if called and against else ""
-        return key, f"key: {excerpt(key)!r}, which is in every row and in none twice{called}"
+    for key, values in seen.items():
+        if values:
+            return key, f"key: {excerpt(key)!r}, which is in every row and in none twice"
     why = "; ".join(against[:3]) or "no column is called like a key"
     return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {why}'
-
-
-def _is_like_key(value: str) -> bool:
-    """Return whether a value may tell rows apart, by its looks: short, no blank, no amount, no grade."""
-    return bool(_LIKE_KEY.fullmatch(value)) and not _AMOUNT.fullmatch(value) and not _IMAGE.match(value)
 
 
 def _are_images(texts: Iterable[str]) -> bool:

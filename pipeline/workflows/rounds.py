@@ -3,7 +3,6 @@
 A round may die at any moment: where it was stands in the database, and whichever command comes next goes on.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -311,10 +310,8 @@ class Rounds:
             report.no_room += self.askable() if wanted.limit != 0 else 0
         return sent
 
-    def ask_live(self, way: Way = Way.LIVE, *, stop_at: float = math.inf) -> LiveReport:
+    def ask_live(self, way: Way) -> LiveReport:
         """Ask every item that can be asked now, by our own calls; another run goes on with what is left.
-
-        None is begun after `stop_at`, a reading of the workspace's clock.
 
         What ends it early (a daily quota, a budget, a service that is down) stands in the report; so does an interrupt.
 
@@ -334,7 +331,7 @@ class Rounds:
         ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
         with ws.display.bar("asking", to_ask) as bar:
             shown = partial(_show_live, bar)
-            live = report.live = ask.ask_rows(ws, Selection(limit), way=way, stop_at=stop_at, on_progress=shown)
+            live = report.live = ask.ask_rows(ws, Selection(limit), way=way, on_progress=shown)
         with ws.store.read() as tx:
             rest = max(0, to_ask - live.done)
             report.unasked = min(rest, asks.count_askable(tx, ws.task))

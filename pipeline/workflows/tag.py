@@ -7,7 +7,6 @@ round over a few items that are drawn, whose answers are judged; a killed one re
 """
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +29,6 @@ from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report, Rounds
 
 MODES = ("auto", "batch", "flex", "live")
-SHED = ("wait", "batch", "live")
 LOOK_S = 0.2  # between two looks whether another process has sent a pilot's batch
 
 
@@ -38,17 +36,15 @@ LOOK_S = 0.2  # between two looks whether another process has sent a pilot's bat
 class TagOptions:
     """The options of `tag`: a mode or "auto", at most so many items, USD and seconds.
 
-    What flex shed by the deadline is asked by flex still, or as `if_shed` says. `wait` is whether to wait for batches;
-    a pilot's batches are waited for in any case. `pilot` is how many items to ask and judge before the rest;
-    `skip_pilot` waives a pilot that stops the rest. A `backfill` goes by batch, wants a pilot that passed where the
-    task needs one, and is always confirmed.
+    `wait` is whether to wait for batches; a pilot's batches are waited for in any case. `pilot` is how many items to
+    ask and judge before the rest; `skip_pilot` waives a pilot that stops the rest. A `backfill` goes by batch, wants a
+    pilot that passed where the task needs one, and is always confirmed.
     """
 
     mode: str = "auto"
     limit: int | None = None
     budget: float | None = None
     deadline_s: float | None = None
-    if_shed: str = "wait"
     wait: bool | None = None
     pilot: int | None = None
     skip_pilot: bool = False
@@ -60,9 +56,8 @@ class TagOptions:
         Raises:
             InputError: there is no such mode, or a bound is none.
         """
-        for name, value, known in (("mode", self.mode, MODES), ("if_shed", self.if_shed, SHED)):
-            if value not in known:
-                raise InputError(f"{name} is {value!r}; nothing was asked", hint=f"one of {', '.join(known)}")
+        if self.mode not in MODES:
+            raise InputError(f"mode is {self.mode!r}; nothing was asked", hint=f"one of {', '.join(MODES)}")
         if self.limit is not None and self.limit < 1:
             raise InputError(f"limit is {self.limit}; nothing was asked", hint="1 or more, or none for all")
         if self.budget is not None and not self.budget >= 0:  # so that NaN is refused
@@ -210,17 +205,7 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
         if options.backfill:
             going.collect(wait=False)
         return going.advance(wait=wait)
-    way, stop_at = Way(report.mode), math.inf
-    if way is Way.FLEX and options.if_shed != "wait" and options.deadline_s is not None:
-        stop_at = ws.monotonic() + options.deadline_s
-    asked = going.ask_live(way, stop_at=stop_at)
-    if asked.is_late and report.unasked and options.if_shed == "batch":
-        ws.display.say(f"the deadline is over: {report.unasked:,} {ws.task.words.many} go by batch")
-        report.live, report.unasked = (asked if asked.done else None), 0
-        return going.advance(wait=wait)
-    if asked.is_late and report.unasked:
-        ws.display.say(f"the deadline is over: {report.unasked:,} {ws.task.words.many} are asked live, at full price")
-        asked = going.ask_live()
+    asked = going.ask_live(Way(report.mode))
     if isinstance(asked.stopped, BudgetError):
         report.no_money, report.held_back, asked.stopped = asked.stopped, asked.stopped.message, None
     if wait and not asked.interrupted and going.batches(*OPEN):

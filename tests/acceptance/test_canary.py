@@ -50,7 +50,7 @@ TYPED: Mapping[str, tuple[str, ...]] = {  # what stands behind a command that do
 ORDER = ("import", "import-passages", "import-images", "batch-submit", "batch-poll", "batch-ingest", "index", "backup")
 ALIASES = (
     *("import-passages", "import-images", "passages-pilot", "passages-backfill", "passages-status", "tag-live"),
-    *("people", "unpark", "preflight", "log", "score", "best-concepts"),
+    *("people", "unpark", "preflight", "log", "score"),
 )
 LATE = ("restore", "forget", "rollback", "clean")
 SERVE = {"web", "emulator", "demo"}  # until they are ended; a demo has no key (below)

@@ -53,19 +53,6 @@ def test_what_is_shed_and_killed_is_asked_until_all_is_answered_and_paid_as_serv
     check_paid(elsewhere, outside)
 
 
-@pytest.mark.parametrize(("if_shed", "ways"), [("batch", ["flex", "batch"]), ("live", ["flex", "live"])])
-def test_after_the_deadline_what_was_shed_goes_as_was_said(
-    elsewhere: Workspace, outside: Outside, if_shed: str, ways: list[str]
-) -> None:
-    """By batch, or live; never unasked."""
-    outside.troubles.shed = 1.0
-    elsewhere.people(5)
-    done = elsewhere.do("tag", mode="flex", deadline="1s", if_shed=if_shed, wait=True)
-    assert "the deadline is over: 5 people" in done.err
-    assert elsewhere.states() == {"tagged": 5}
-    assert [one["way"] for one in elsewhere.batches()] == ways
-
-
 def test_full_price_is_asked_first(elsewhere: Workspace) -> None:
     """Where nothing cheaper is in time, a person says so; MODE=live does."""
     elsewhere.people(2000)

@@ -55,7 +55,7 @@ def test_one_line_that_fails_for_ever_holds_no_other_back(workspace: Workspace, 
         return fill(request)
 
     outside.answerer = answer
-    done = workspace.read("tag_live", CONCURRENCY=2, RETRY_FOR=1)
+    done = workspace.read("tag_live", CONCURRENCY=2, RETRY_FOR=1)["live"]
     assert (done["answered"], sum(done["failed"].values()), done["left"]) == (len(names) - 1, 1, 0)
     assert (tried[False], tried[True] > 1) == (len(names) - 1, True)
     assert workspace.states() == {"tagged": len(names) - 1, "untagged": 1}

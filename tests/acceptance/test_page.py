@@ -22,9 +22,7 @@ from tests.acceptance.state import differences, plain, seen
 from tests.acceptance.steps import Fate
 
 ADD = "/api/admin/experts"
-ITEM = "/api/tasks/experts/item"
-ANSWER = f"{ITEM}/answer"
-INDEX = "/api/tasks/experts/index"
+SHOW = "/api/show"
 NEXT = "/api/tasks/experts/next"
 DROP = "/api/imports"
 SCHEMA = "/api/openapi.json"
@@ -35,7 +33,8 @@ ADA = {"username": "ada", "first_name": "Ada", "bio": BIO}
 PROBLEM = "application/problem+json"
 LINK = re.compile(r'href="(/[^"#]*)"')
 INLINE = re.compile(r"<script(?! src=)|<style|\sstyle=|\son\w+=|javascript:")
-FORMS = {f"/parts/{name}" for name in ("row", "import")}
+FORMS = {"/parts/row", "/parts/import"}
+ROW = {"task": "experts"}
 ACTING = re.compile(r"hx-(?:post|put|patch|delete)|data-(?:post|put|patch|delete)")
 UNDER_WAY = {"waiting", "running"}
 
@@ -53,7 +52,7 @@ def over(client: httpx2.Client, begun: httpx2.Response) -> dict[str, Any]:
 def operations(client: httpx2.Client) -> list[tuple[str, str]]:
     """Return every method and address of the API, as its document has them, with something in the place of names."""
     paths = client.get(SCHEMA).json()["paths"]
-    assert len(paths) > 20
+    assert len(paths) > 10
     return [(method.upper(), re.sub(r"\{\w+\}", "1", path)) for path, methods in paths.items() for method in methods]
 
 
@@ -117,7 +116,7 @@ def test_nobody_is_let_in_without_the_token_or_from_another_site(workspace: Work
                 both = {"origin": base, "sec-fetch-site": site}
                 assert one.post(ADD, json=ADA, headers=both).status_code == 403
         assert reader.post(ADD, json=ADA).status_code == 403
-        assert [one["username"] for one in client.get("/api/tasks/experts/items").json()["items"]] == ["person-0000"]
+        assert [one["username"] for one in client.get("/api/items").json()["items"]] == ["person-0000"]
         assert reader.post(ADD, json=ADA, headers={"origin": base}).status_code == 201
 
 
@@ -131,16 +130,14 @@ def test_it_shows_what_the_commands_say_and_looking_changes_nothing(workspace: W
         workspace.each("submit", "poll", "ingest")
     workspace.do("index")
     assert sorted(workspace.parked()) == ["cyd"]
-    measured = workspace.read("qc")
+    workspace.read("qc")
     before = (schema(workspace), counts(workspace), seen(workspace))
     with workspace.page() as client:
         same: Mapping[str, Any] = {
             "/api/status": workspace.status(),
-            "/api/tasks/experts/items": workspace.read("items"),
-            "/api/tasks/experts/items?state=parked&fields=username": workspace.read(
-                "items", state="parked", fields="username"
-            ),
-            f"{ITEM}?key=ada": workspace.read("show", item="ada"),
+            "/api/items": workspace.read("items"),
+            "/api/items?state=parked&fields=username": workspace.read("items", state="parked", fields="username"),
+            f"{SHOW}?item=ada": workspace.read("show", item="ada"),
             "/api/batches": workspace.read("batches"),
             "/api/costs?by=task": workspace.read("costs", by="task"),
         }
@@ -148,12 +145,8 @@ def test_it_shows_what_the_commands_say_and_looking_changes_nothing(workspace: W
             got = client.get(path)
             assert (got.status_code, plain(got.json())) == (200, plain(document)), path
             assert got.headers["cache-control"] == "private, no-cache", path
-        settings = {one["name"]: one["value"] for one in client.get("/api/settings").json()}
-        assert settings == {one["name"]: one["value"] for one in workspace.read("settings", all=True)}
-        hits = client.get("/api/tasks/experts/search", params={"q": "bees", "min_score": "1"}).json()["hits"]
+        hits = client.get("/api/search", params={"q": "bees", "min_score": "1"}).json()
         assert hits == workspace.read("search", "bees", min_score=1) != []
-        report = client.get("/api/tasks/experts/reports").json()[0]
-        assert [one["value"] for one in report["gates"]] == [one["value"] for one in measured["gates"]]
         listed = client.get("/items.csv", params={"task": "experts", "fields": "username,name"})
         workspace.do("items", fields="username,name", to="items.csv")
         assert listed.content == (workspace.home / "items.csv").read_bytes()
@@ -178,11 +171,11 @@ def test_it_shows_what_the_commands_say_and_looking_changes_nothing(workspace: W
     assert differences(before[2], seen(workspace)) == []
 
 
-def test_an_error_is_a_problem_and_what_is_known_is_not_sent_again(workspace: Workspace) -> None:
-    """Programs get a command's own message and hint, readers a page; 304 while nothing changed, 413 past the limit."""
+def test_an_error_is_a_problem(workspace: Workspace) -> None:
+    """Programs get a command's own message and hint, readers a page; 413 past the limit."""
     workspace.people(1)
     with workspace.page() as client:
-        got = client.get("/api/tasks/experts/search", params={"q": "bees"})
+        got = client.get("/api/search", params={"q": "bees"})
         assert (got.status_code, got.headers["content-type"]) == (422, PROBLEM)
         problem = got.json()
         assert {"type", "title", "status", "detail", "hint", "exit_code"} == set(problem)
@@ -195,27 +188,22 @@ def test_an_error_is_a_problem_and_what_is_known_is_not_sent_again(workspace: Wo
         assert ("GET /api" not in gone, all(f'href="/{one}"' in gone for one in ("runs", "settings"))) == (True, True)
         refused = {
             404: (moon, "/api/work/7", "/?task=images", "/api/images/thumbnail?key=1", "/static/none", "/?task=moon"),
-            422: ("/api/batches/2", "/api/costs?by=moon", "/search?q=b%00", f"{ITEM}?key=%00"),
+            422: ("/api/batches/2", "/api/costs?by=moon", "/search?q=b%00", f"{SHOW}?item=%00", "/api/items?moon=1"),
+            405: ("/api/tag", "/api/qc"),
         }
         for status, paths in refused.items():
             assert {path: client.get(path).status_code for path in paths} == dict.fromkeys(paths, status)
         for wrong in ("state=asleep", "sort=moon", "fields=moon", "min_score=nan", "find=a%00"):
-            for path in ("/api/tasks/experts/items?", "/items.csv?task=experts&"):
+            for path in ("/api/items?", "/items.csv?task=experts&"):
                 assert client.get(path + wrong).status_code == 422, wrong
         assert client.post(ADD, content=b" " * ((1 << 20) + 1)).status_code == 413
         assert client.post(ADD, content=(b" " * 65_536 for _ in range(17))).status_code == 413
         for content in (b"{", b"[]", b'"bea"', b"\xff"):
             assert client.post(ADD, content=content).headers["content-type"] == PROBLEM
-        items = "/api/tasks/experts/items"
-        state = client.get(items).headers["etag"]
-        again = client.get(items, headers={"if-none-match": f'"other", W/{state}'})
-        assert (again.status_code, again.content) == (304, b"")
         assert client.post(ADD, json={"username": "ada"}).status_code == 201
-        now = client.get(items, headers={"if-none-match": state})
-        assert (now.status_code, len(now.json()["items"])) == (200, 2)
         sql(workspace, "INSERT INTO experts (username) VALUES ('another-program')")
         workspace.do("add", workspace.put("p.json", '{"username": "by-command"}'))
-        assert len(client.get(items).json()["items"]) == 4  # nothing that stays open is old
+        assert len(client.get("/api/items").json()["items"]) == 4  # nothing that stays open is old
     assert not (tables := {"passages", "assets"} & counts(workspace).keys()), tables
 
 
@@ -224,7 +212,7 @@ def test_readonly_changes_nothing(workspace: Workspace) -> None:
     workspace.people(1)
     with workspace.page(readonly=True) as client:
         changing = [one for one in operations(client) if one[0] != "GET"] + [("POST", path) for path in FORMS]
-        assert len(changing) > 10
+        assert len(changing) > 5
         for method, path in changing:
             assert client.request(method, path, json=ADA).status_code == 403, path
         assert [path for path, text in pages(client).items() if ACTING.search(text)] == []
@@ -254,14 +242,13 @@ def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, t
         for _ in range(2):
             assert over(client, client.post("/api/index", params={"cost": 1}, json={}))["result"]["count"] == 4
         assert over(client, client.post("/api/index", json={"rollback": "1"}))["result"]["number"] == 1
-        assert over(client, client.post(f"{INDEX}/verify"))["result"] == {"build": 1, "wrong": []}
         assert over(client, client.post("/api/index", json={"rollback": "1"}))["error"]["status"] == 422
         for wrong, status in (("index", 422), ("restore", 404), ("web", 404)):
             assert client.post(f"/api/{wrong}", json={"moon": "1"}).status_code == status
-        assert client.post(f"{ITEM}/forget", params={"key": "bob"}, json={"name": "Bob"}).status_code == 422
-        forgotten = client.post(f"{ITEM}/forget", params={"key": "bob"}, json={"name": "bob"})
-        assert over(client, forgotten)["state"] == "done"
-        assert client.get(ITEM, params={"key": "bob"}).status_code == 422
+        assert "is not" in acted(client, "bob", act="forget", name="Bob")
+        acted(client, "bob", act="forget", name="bob")
+        assert [one["state"] for one in settled(client) if "forget" in one["kind"]] == ["done"]
+        assert client.get(SHOW, params={"item": "bob"}).status_code == 422
         assert "bob" not in client.get("/api/work").text + client.get("/").text + client.get("/runs").text
         assert over(client, client.post("/api/doctor", json={}))["result"]["healthy"]
     for name, row in about.items():
@@ -275,26 +262,42 @@ def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, t
     assert differences(seen(other), seen(workspace)) == []
 
 
+def acted(client: httpx2.Client, key: str, **form: str) -> str:
+    """Send a form of a person's page, and return what is shown then."""
+    return unescape(client.post("/parts/row", params={**ROW, "key": key}, data=form).text)
+
+
+def settled(client: httpx2.Client) -> list[dict[str, Any]]:
+    """Wait until nothing that was begun is under way, and return all of it."""
+    until = time.monotonic() + LONGEST_S
+    while True:
+        found: list[dict[str, Any]] = client.get("/api/work").json()
+        if all(one["state"] not in UNDER_WAY for one in found):
+            return found
+        assert time.monotonic() < until, found
+        time.sleep(0.01)
+
+
 def _edit(client: httpx2.Client) -> None:
-    """Correct a person's tags from the state that was shown; what is late, or is no edit, is refused."""
-    at = {"key": "ada"}
-    first = client.get(ANSWER, params=at).json()
-    was, who = first["answer"]["tags"], {"who": "Ünal"}
+    """Correct a person's tags on the page and by the command; what is late, or no edit, is refused."""
+    shown = client.get("/row", params={**ROW, "key": "ada"}).text
+    state, who = re.findall(r'"state": "(\w+)"', shown)[0], "Ünal"
 
-    def sent(**body: Any) -> httpx2.Response:
-        """Send an edit."""
-        return client.patch(ANSWER, params=at, json={**who, **body})
+    def sent(**body: str) -> dict[str, Any]:
+        """Carry out the command."""
+        return over(client, client.post("/api/correct", params=ROW, json={"item": "ada", "who": who, **body}))
 
-    done = sent(set={"tags": [*was, "law"]}, state=first["state"])
-    assert (done.status_code, done.json()["answer"]["tags"]) == (200, [*was, "law"])
-    late = sent(set={"tags": ["art"]}, state=first["state"])
-    assert (late.status_code, late.json()["now"]["answer"]["tags"]) == (412, [*was, "law"])
-    for wrong in ({"set": {"moon": 1}}, {"moon": 1}, {"set": {"tags": ["<b"] * 90}}, {"undo": 7}, {"who": " "}):
-        assert sent(**wrong).headers["content-type"] == PROBLEM, wrong
-    assert sent(set={"tags": [*was, "bees"]}).json()["answer"]["tags"] == [*was, "bees"]
-    undone = sent(undo=2).json()
-    assert (undone["answer"]["tags"], undone["edits"][-1]["undoes"]) == ([*was, "law"], 2)
-    sent(set={"tags": was})
+    was = ", ".join(sent()["result"]["answer"]["tags"])
+    said = {"act": "correct", "field": "tags", "state": state, "who": who}
+    assert "law</ins>" in acted(client, "ada", value=f"{was}, law", **said)
+    assert "changed meanwhile" in acted(client, "ada", value="art", **said)
+    for wrong in ({"set": "moon=1"}, {"set": "tags=[" + ", ".join(['"<b"'] * 90) + "]"}, {"undo": "7"}):
+        assert sent(**wrong)["error"]["status"] == 422, wrong
+    assert client.post("/api/correct", json={"moon": "1"}).headers["content-type"] == PROBLEM
+    assert sent(set=f"tags={was}, bees")["result"]["answer"]["tags"][-1] == "bees"
+    undone = sent(undo="2")["result"]
+    assert (undone["answer"]["tags"][-1], undone["edits"][-1]["undoes"]) == ("law", 2)
+    sent(set=f"tags={was}")
     for status, field, body in ((409, "username", ADA), (422, "hourly_rate", {"username": "x", "hourly_rate": -5})):
         got = client.post(ADD, json=body)
         assert (got.status_code, got.json()["field"], bool(got.json()["hint"])) == (status, field, True)
@@ -321,9 +324,10 @@ def test_a_person_is_saved_while_gemini_is_down_and_tagged_once_by_the_next_page
         while client.get("/api/status").json()["experts"]["tagged"] < 2:
             assert time.monotonic() < until
             time.sleep(0.02)
-        if client.get(ITEM, params={"key": "cy"}).json()["state"] != "tagged":
-            assert over(client, client.post(f"{ITEM}/ask", params={"key": "cy"}))["result"]["state"] == "tagged"
-        assert client.post(f"{ITEM}/ask", params={"key": "person-0000"}).status_code == 409
+        if client.get(SHOW, params={"item": "cy"}).json()["state"] != "tagged":
+            acted(client, "cy", act="ask")
+            assert settled(client)[-1]["result"]["state"] == "tagged"
+        assert "nothing to be asked about" in acted(client, "person-0000", act="ask")
     answered = [one["json"] for one in api.journal() if LIVE in one["path"] and one["status"] == 200]
     assert [sum(f"I am {name}." in str(one) for one in answered) for name in people] == [1, 1, 1]
     assert workspace.states() == {"tagged": 3, "no_bio": 1}
@@ -366,13 +370,18 @@ def test_a_file_is_shown_before_it_goes_in(workspace: Workspace) -> None:
     def drop(client: httpx2.Client, content: str, task: str, name: str, columns: str = "") -> dict[str, Any]:
         """Send a file, and wait until it was read."""
         asked = {"task": task, "name": name, "map": columns}
-        return read(client, client.post(DROP, params=asked, content=content))
-
-    def read(client: httpx2.Client, got: httpx2.Response) -> dict[str, Any]:
-        """Wait until what was begun with a file is over."""
+        got = client.post(DROP, params=asked, content=content)
         assert got.status_code == 202, got.text
+        return read(client, got.json()["number"])
+
+    def confirm(client: httpx2.Client, number: int) -> httpx2.Response:
+        """Press the button that imports."""
+        return client.post("/parts/import", params={"number": number})
+
+    def read(client: httpx2.Client, number: int) -> dict[str, Any]:
+        """Wait until what was begun with a file is over."""
         until = time.monotonic() + LONGEST_S
-        while (found := client.get(f"{DROP}/{got.json()['number']}").json())["state"] in {"reading", "importing"}:
+        while (found := client.get(f"{DROP}/{number}").json())["state"] in {"reading", "importing"}:
             assert time.monotonic() < until, found
             time.sleep(0.01)
         return dict(found)
@@ -393,23 +402,24 @@ def test_a_file_is_shown_before_it_goes_in(workspace: Workspace) -> None:
         refused = drop(client, rows, "experts", "people.csv", "bio=Moon")
         assert (refused["state"], "no column 'Moon'" in refused["error"]["detail"]) == ("unreadable", True)
         assert str(workspace.home) not in str(refused)
-        assert client.post(f"{DROP}/{refused['number']}/confirm").status_code == 409
-        at = f"{DROP}/{drop(client, rows, 'experts', 'people.csv', 'bio=Biograpy')['number']}"
+        assert "unreadable now" in confirm(client, refused["number"]).text
+        number = drop(client, rows, "experts", "people.csv", "bio=Biograpy")["number"]
         assert workspace.states() == {}
-        done = read(client, client.post(f"{at}/confirm"))
+        confirm(client, number)
+        done = read(client, number)
         assert (done["state"], done["done"]["added"], done["found"]) == ("imported", 2, None)
-        assert client.post(f"{at}/confirm").status_code == 409
-        assert [one["username"] for one in client.get("/api/tasks/experts/items").json()["items"]] == ["ada", "bob"]
+        assert "imported now" in confirm(client, number).text
+        assert [one["username"] for one in client.get("/api/items").json()["items"]] == ["ada", "bob"]
         texts = drop(client, '{"id": "a", "text": "Bees."}\nno json\n', "passages", "p.jsonl")
         assert (texts["found"]["added"], texts["found"]["rejected"]) == (1, 1)
         given_up = drop(client, rows, "experts", "again.csv")
         assert client.delete(f"{DROP}/{given_up['number']}").status_code == 204
-        assert client.post(f"{DROP}/{given_up['number']}/confirm").status_code == 404
+        assert confirm(client, given_up["number"]).status_code == 404
         assert client.post(DROP, params={"task": "moons", "name": "p.csv"}, content=b"").status_code == 422
     assert not list(workspace.data.glob("dropped/**/*.*"))
     assert [one["id"] for one in workspace.rows("passages")] == ["0"]
     with workspace.page() as client:  # a tab that stayed open
-        assert client.post(f"{DROP}/{texts['number']}/confirm").status_code == 404
+        assert confirm(client, texts["number"]).status_code == 404
 
 
 def test_texts_and_images_are_shown_as_text(workspace: Workspace) -> None:
@@ -429,7 +439,7 @@ def test_texts_and_images_are_shown_as_text(workspace: Workspace) -> None:
         quoted = re.findall(r'<mark class="h\d" data-name="[^"]+">([^<]*)</mark>', marked)
         assert quoted
         assert [one for one in quoted if unescape(one) not in foul] == []
-        listed = client.get("/api/tasks/images/items", params={"fields": "path,summary"}).json()["items"]
+        listed = client.get("/api/items", params={"task": "images", "fields": "path,summary"}).json()["items"]
         (image,) = [one for one in listed if "blue" in one["path"]]
         broken = client.get("/?task=images&state=broken").text
         assert ("0 bytes" in broken, "cut.jpg" in broken) == (True, True)

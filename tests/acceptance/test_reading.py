@@ -36,7 +36,7 @@ OF_TASK = (
     *(("search", "law"), ("show", "--item", "1"), ("submit", "--dry")),
 )
 OF_PEOPLE = ("people", "tags", ("show", "ada"))
-OF_PASSAGES = ("passages_status", "best_concepts", ("best_concepts", "a"))
+OF_PASSAGES = ("passages_status", ("export", "-", "--best"))
 SEEN = {
     ("status",),
     ("items", "--counts"),

@@ -182,8 +182,8 @@ def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, api: 
     tag(workspace, mode="live", limit=3)
     spent, made = workspace.spent()["actual"], posts(api, LIVE)
     day = {"BUDGET_PER_DAY": f"{spent * 1.01:.9f}"}
-    for verb in ("submit", "tag_live"):
-        assert "BUDGET_PER_DAY" in workspace.do(verb, code=3, **day).err
+    for verb, code in (("submit", 3), ("tag_live", 0)):
+        assert "BUDGET_PER_DAY" in workspace.do(verb, code=code, **day).err
     both: dict[str, Any] = {
         "BUDGET": 0,
         "BUDGET_PER_DAY": f"{spent / 2:.9f}",

@@ -233,7 +233,7 @@ def test_an_error_of_the_machine_is_no_bug(workspace: Workspace) -> None:
     assert (done.returncode, done.stderr.startswith(b"error: No space left")) == (3, True)
     assert shell("FINDABLE settings --no-such-optionEND <&- >&- 2>&-").returncode == 2
     done = shell("FINDABLE show żółw --jsonEND", PYTHONIOENCODING="ascii")
-    assert (done.returncode, json.loads(done.stdout)["expert"]["Username"]) == (0, "żółw")
+    assert (done.returncode, json.loads(done.stdout)["columns"]["username"]) == (0, "żółw")
     done = shell("FINDABLE forget p-1END <&-")
     assert (done.returncode, b"not confirmed" in done.stderr) == (2, True)
     with workspace.start("web", port=0, no_open=True) as running:

@@ -68,7 +68,7 @@ def test_no_long_word_makes_a_view_wider_than_the_screen(workspace: Workspace, b
     begun(prepare)
     found: list[str] = []
     with reading(workspace, {"viewport": {"width": WIDTHS[0], "height": 800}}) as (seen, tab, client):
-        image = client.get("/api/tasks/images/items").json()["items"][0]["id"]
+        image = client.get("/api/items?task=images").json()["items"][0]["id"]
         rows = f"Username,{LONG}\n{LONG},{LONG}\n,\n"
         dropped = client.post("/api/imports", params={"task": "experts", "name": f"{LONG}.csv"}, content=rows).json()
         views = [one.format(long=LONG, tag=TAG, image=image) for one in VIEWS]

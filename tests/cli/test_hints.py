@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Callable
 from unittest import mock
 
@@ -52,14 +51,6 @@ def test_a_refused_file_is_sent_again_about_the_same_subject(texts: Workspace, a
     api.fault("status", times=2, args={"code": 400, "message": "Bad file"}, path=CREATE)
     for _ in range(2):
         assert "make batch-submit TASK=passages" in told(texts, "batch-submit", code=4)
-
-
-def test_a_command_of_ones_own_that_failed_can_be_tried(workspace: Workspace, people: People) -> None:
-    """The line that is named runs it by itself, quotes and all, wherever its variable is not set."""
-    people(1)
-    result = workspace.ran("run", ON_DONE="test \"$(cat)\" = '{}' && exit 7", code=3)
-    line = result.stderr.rpartition("try it by itself: ")[2]
-    assert subprocess.run(["sh", "-c", line], check=False).returncode == 7
 
 
 @pytest.mark.parametrize(

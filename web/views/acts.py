@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
+from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import RootModel
 
@@ -45,13 +46,6 @@ INDEX = "index"
 WRONG = ("refused", "invalid", "missing", "not_applied")
 
 
-@router.get("/api/status")
-def get_status(request: Request, task: str | None = None) -> dict[str, Any]:
-    """Return where everything stands, as `findable status --json`."""
-    with desk_of(request).to_read(task) as ws:
-        return status.run(ws).document
-
-
 @router.get("/api/tasks")
 def get_tasks(request: Request) -> list[dict[str, Any]]:
     """Return the tasks of the workspace."""
@@ -60,13 +54,6 @@ def get_tasks(request: Request) -> list[dict[str, Any]]:
             {"name": one.subject, "one": one.words.one, "many": one.words.many, "indexed": ws.indexes(one)}
             for one in ws.tasks
         ]
-
-
-@router.get("/api/tasks/{task}/budgets")
-def get_budgets(request: Request, task: str) -> list[dict[str, Any]]:
-    """Return the budgets that hold for a task, with what is left of each in USD."""
-    with desk_of(request).to_read(task) as ws:
-        return budgets_of(ws)
 
 
 @router.get("/api/tasks/{task}/next")
@@ -94,9 +81,7 @@ def begin(desk: Desk, command: str, form: Mapping[str, str], task: str, cost: fl
     Raises:
         Refused: the page carries out no such command, or the workspace has no such task.
     """
-    act = desk.acts.get(command)
-    if act is None:
-        raise Refused(404, f"the page carries out no command {command!r}", hint=f"there are {', '.join(desk.acts)}")
+    act = desk.act(command)
     desk.check_there(task)
     act.writes(form, task)  # what is wrong in the form is said at once
 
@@ -265,6 +250,17 @@ class Options(RootModel[dict[str, str]]):
 
 
 last = APIRouter()  # behind all others: its address has room for any name
+
+
+@last.get("/api/{command}")
+def read_command(request: Request, command: str, task: str = "") -> JSONResponse:
+    """Return the document of a command that only looks, as with `--json`; its options stand in the address."""
+    desk = desk_of(request)
+    act = desk.act(command)
+    if not act.only_looks:
+        raise Refused(405, f"{command} does more than look; nothing was begun", hint=f"POST /api/{command} begins it")
+    form = {name: value for name, value in request.query_params.items() if name != "task"}
+    return JSONResponse(jsonable_encoder(desk.carry_out(act, form, task or desk.settings.task, NoProgress())))
 
 
 @last.post("/api/{command}", status_code=202)

@@ -10,7 +10,6 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from markupsafe import escape
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -142,49 +141,16 @@ async def drop_file(request: Request, task: TaskName, name: FileName, mapping: M
     if task not in {NEW, *IMPORTS}:
         hint = await run_in_threadpool(_items_from, desk, task)
         raise Refused(422, f"no file is imported for {task!r}; nothing was kept", hint=hint, field="task")
-    return _accepted(_looking(desk, await desk.dropped.keep(task, name, request.stream(), mapping=mapping)))
+    dropped = await desk.dropped.keep(task, name, request.stream(), mapping=mapping)
+    _read(desk, dropped)
+    where = {"location": f"/api/imports/{dropped.number}"}
+    return JSONResponse(dropped.document, status_code=202, headers=where)
 
 
 @router.get("/api/imports/{number}")
 def get_import(request: Request, number: int) -> dict[str, Any]:
     """Return how far one is: what its columns are taken for, what would go in (`found`), and what did (`done`)."""
     return desk_of(request).dropped.get(number).document
-
-
-@router.post("/api/imports/{number}/confirm", status_code=202)
-def confirm_import(request: Request, number: int) -> JSONResponse:
-    """Begin to import a file as it was read; `GET /api/work/N` says how far that is."""
-    desk = desk_of(request)
-    return _accepted(_importing(desk, desk.dropped.get(number)))
-
-
-class Asks(BaseModel):
-    """What a new task asks about each row of a file, and the fields of an answer, as `FIELDS=` lists them."""
-
-    model_config = ConfigDict(extra="forbid")
-    question: str = Field(max_length=20_000)
-    fields: str = Field("", max_length=4_000)
-
-
-@router.post("/api/imports/{number}/try", status_code=202)
-def try_import(request: Request, number: int, body: Asks) -> JSONResponse:
-    """Begin to ask a question about the first five rows of a file; nothing is kept of it but what it cost."""
-    desk = desk_of(request)
-    return _accepted(_trying(desk, desk.dropped.get(number), body))
-
-
-class Keeps(BaseModel):
-    """What a new task is called."""
-
-    model_config = ConfigDict(extra="forbid")
-    name: str = Field(max_length=41)
-
-
-@router.post("/api/imports/{number}/keep", status_code=202)
-def keep_import(request: Request, number: int, body: Keeps) -> JSONResponse:
-    """Begin to keep the question that was tried on a file, with all its rows, as a task of that name."""
-    desk = desk_of(request)
-    return _accepted(_keeping(desk, desk.dropped.get(number), body.name))
 
 
 @router.delete("/api/imports/{number}", status_code=204)
@@ -221,18 +187,19 @@ def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
     """Import a file, try a question on it, or keep that as a task, as the button of the page says."""
     desk = desk_of(request)
     try:
-        if (question := sent.get("question")) is not None:
-            _trying(desk, desk.dropped.get(number), Asks(question=question, fields=sent.get("fields", "")))
+        dropped = desk.dropped.get(number)
+        if "question" in sent:
+            _try(desk, dropped, {name: sent.get(name, "") for name in ("question", "fields")})
         elif (name := sent.get("keep")) is not None:
-            _keeping(desk, desk.dropped.get(number), name)
+            _keep(desk, dropped, name)
         else:
-            _importing(desk, desk.dropped.get(number))
+            _import(desk, dropped)
     except (Refused, FindableError) as error:
         return _part(request, number, refused=line_of(error))
     return _part(request, number)
 
 
-def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
+def _read(desk: Desk, dropped: DroppedFile) -> None:
 
     def work(display: Work) -> dict[str, Any]:
         if dropped.task == NEW:
@@ -248,10 +215,9 @@ def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
         return {"summary": dropped.found.summary if dropped.found else ""}
 
     dropped.work = desk.running.begin(f"read {_called(dropped)}", work)
-    return dropped
 
 
-def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
+def _import(desk: Desk, dropped: DroppedFile) -> None:
     _check_idle(dropped, WAITS | {"imported", "unreadable"})
     if dropped.found is None or not dropped.found.rows_in:
         raise Refused(409, "nothing of the file would go in; nothing was changed", hint="mend it, and drop it again")
@@ -265,30 +231,27 @@ def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
 
     dropped.is_import = True
     dropped.work = desk.running.begin(f"import {_called(dropped)}", work)
-    return dropped
 
 
-def _trying(desk: Desk, dropped: DroppedFile, asks_: Asks) -> DroppedFile:
+def _try(desk: Desk, dropped: DroppedFile, asked: dict[str, str]) -> None:
     _check_idle(dropped, WAITS)
     if dropped.task != NEW or dropped.guess is None:
         raise Refused(409, "no task is made of this file; nothing was asked", hint="drop it as a new task")
-    asking = ask.prepared(dropped.path, asks_.question, fields=asks_.fields, data=desk.settings.data)
+    asking = ask.prepared(dropped.path, **asked, data=desk.settings.data)
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(None, display) as ws:
             ws.agreed = TRIAL_USD
             return ask.run(ws, asking, size=TRIED).document
 
-    dropped.asked, dropped.tried = asks_.model_dump(), desk.running.begin(f"try {_called(dropped)}", work)
-    return dropped
+    dropped.asked, dropped.tried = asked, desk.running.begin(f"try {_called(dropped)}", work)
 
 
-def _keeping(desk: Desk, dropped: DroppedFile, name: str) -> DroppedFile:
+def _keep(desk: Desk, dropped: DroppedFile, name: str) -> None:
     _check_idle(dropped, WAITS | {"imported"})
     if dropped.tried is None or dropped.tried.state != "done":
         raise Refused(409, "no question was tried on the file; nothing was kept", hint="try one, then keep it")
-    asked = dropped.asked
-    asking = ask.prepared(dropped.path, asked["question"], fields=asked["fields"], name=name, data=desk.settings.data)
+    asking = ask.prepared(dropped.path, **dropped.asked, name=name, data=desk.settings.data)
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(None, display) as ws:
@@ -299,7 +262,6 @@ def _keeping(desk: Desk, dropped: DroppedFile, name: str) -> DroppedFile:
 
     dropped.is_import = True
     dropped.work = desk.running.begin(f"keep {_called(dropped)}", work)
-    return dropped
 
 
 def _called(dropped: DroppedFile) -> str:
@@ -310,10 +272,6 @@ def _called(dropped: DroppedFile) -> str:
 def _check_idle(dropped: DroppedFile, states: set[str] | frozenset[str]) -> None:
     if dropped.state in states:
         raise Refused(409, f"the file is {dropped.state} now; nothing was changed", hint="look at it again")
-
-
-def _accepted(dropped: DroppedFile) -> JSONResponse:
-    return JSONResponse(dropped.document, status_code=202, headers={"location": f"/api/imports/{dropped.number}"})
 
 
 def _part(request: Request, number: int, *, refused: str = "") -> HTMLResponse:

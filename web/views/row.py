@@ -8,9 +8,8 @@ from typing import Annotated, Any
 from urllib.parse import quote, unquote, urlencode
 
 from fastapi import APIRouter, Query, Request
-from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.batch import ingest
 from pipeline.batch.budget import calibration
@@ -26,9 +25,10 @@ from pipeline.images import TASK as IMAGES
 from pipeline.ops import forget, items, show
 from pipeline.passages.show import quoted_passage
 from pipeline.quality import pilot
+from pipeline.store import asks
 from pipeline.store.answers import PERSON
 from web.desk import PEOPLE, Desk
-from web.problem import Refused, line_of, not_there
+from web.problem import Refused, line_of
 from web.render import Mark, Sent, accepted, as_text, desk_of, show_page
 from web.running import Work
 from web.views.rows import PASSAGES, marked_passage
@@ -44,13 +44,6 @@ WHO = "findable_who"  # the cookie that keeps the name of who edits
 KEPT_S = 365 * 24 * 3600
 LONGEST = 10  # digits that no number of an edit has
 Key = Annotated[str, Query(max_length=4_000)]
-
-
-@router.get("/api/tasks/{task}/item")
-def get_item(request: Request, task: str, key: Key, *, raw: bool = False) -> dict[str, Any]:
-    """Return everything known about one row, as `findable show --item KEY --json`."""
-    with desk_of(request).to_read(task) as ws:
-        return show.run(ws, key, raw=raw)
 
 
 @router.get("/row", include_in_schema=False)
@@ -154,7 +147,7 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
         "has_index": ws.is_indexed,
         "works": [one.document for one in works if one is not None],
         "refused": "",
-        "after": items.run(ws).page(limit=1, after=known["item"]).items if known["state"] else [],
+        "after": items.page(ws, limit=1, after=known["item"]).items if known["state"] else [],
     }
 
 
@@ -206,30 +199,11 @@ def _cost(ws: OpenWorkspace, ids: Sequence[str]) -> float | None:
     return sum(costs) if lines else None
 
 
-class Confirmed(BaseModel):
-    """What confirms that a row is to be forgotten: its name, typed once more."""
-
-    model_config = ConfigDict(extra="forbid")
-    name: str
-
-
 class Chosen(BaseModel):
     """The ids of rows that were chosen."""
 
     model_config = ConfigDict(extra="forbid")
     ids: list[str] = Field(min_length=1, max_length=MOST)
-
-
-@router.post("/api/tasks/{task}/item/ask", status_code=202)
-def ask_item(request: Request, task: str, key: Key) -> JSONResponse:
-    """Ask about one row, whether it is answered, parked or open, by a call at full price; 409 where it is being asked.
-
-    While it is under way it is not asked a second time: the reply leads to the work that there is.
-    """
-    desk = desk_of(request)
-    with desk.to_read(task) as ws, ws.store.read() as tx:
-        item_id = ws.task.id_of(tx, key)
-    return accepted(_ask(desk, task, [item_id], about=key))
 
 
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
@@ -241,8 +215,8 @@ def ask_items(request: Request, task: str, body: Chosen) -> JSONResponse:
 @router.post("/api/tasks/{task}/items/free")
 def free_items(request: Request, task: str, body: Chosen) -> dict[str, Any]:
     """Let those of the chosen rows be asked again that are parked, with the next command that asks."""
-    with desk_of(request).to_write(task) as ws:
-        freed = items.free_items(ws, body.ids)
+    with desk_of(request).to_write(task) as ws, ws.store.write() as tx:
+        freed = asks.unpark(tx, ws.task.name, own=ws.task.own, ids=body.ids)
     return {"freed": len(freed), "said": f"{len(freed):,} of {len(body.ids):,} will be asked again"}
 
 
@@ -251,12 +225,6 @@ def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | N
     """Return what it costs to ask about chosen rows again, by estimate, in USD."""
     with desk_of(request).to_read(task) as ws:
         return {"cost": _cost(ws, body.ids)}
-
-
-@router.post("/api/tasks/{task}/item/forget", status_code=202)
-def forget_item(request: Request, task: str, key: Key, body: Confirmed) -> JSONResponse:
-    """Forget one row everywhere, as `findable forget` does; 422 unless its name is typed once more."""
-    return accepted(_forget(desk_of(request), task, key, body.name))
 
 
 def _ask(desk: Desk, task: str, ids: Sequence[str], *, about: str = "") -> Work:
@@ -297,38 +265,6 @@ def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
         return {name: one for name, one in done.items() if name != "username"}
 
     return desk.running.begin(FORGETTING.format(task), work, about=key)
-
-
-ANSWER = "/api/tasks/{task}/item/answer"
-
-
-class Correction(BaseModel):
-    """The values of fields as they are to be, or the number of an edit to undo; who says so, and of which `state`."""
-
-    model_config = ConfigDict(extra="forbid")
-    set: dict[str, JsonValue] = {}
-    undo: Annotated[int, Field(ge=1, lt=10**LONGEST)] | None = None
-    who: str = Field(max_length=200)
-    state: str | None = None
-
-
-@router.get(ANSWER)
-def get_answer(request: Request, task: str, key: Key) -> JSONResponse:
-    """Return the answer that counts, every edit by hand, and the `state` from which it can be corrected."""
-    with desk_of(request).to_read(task) as ws, not_there():
-        return JSONResponse(jsonable_encoder(correct.history(ws, key)))
-
-
-@router.patch(ANSWER)
-def patch_answer(request: Request, task: str, key: Key, body: Correction) -> JSONResponse:
-    """Correct fields of an answer, or undo an edit; 412 where it is not in that `state` any more, with `now`."""
-    how: Any = {"who": body.who, "of_state": body.state}
-    with desk_of(request).to_write(task) as ws:
-        with not_there():
-            correct.history(ws, key)
-        if body.undo is not None:
-            return JSONResponse(jsonable_encoder(correct.undo(ws, key, body.undo, **how)))
-        return JSONResponse(jsonable_encoder(correct.correct(ws, key, body.set, **how)))
 
 
 def _as_typed(value: Any) -> str:

@@ -17,11 +17,10 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import TASK as IMAGES
 from pipeline.images.task import broken_page, thumbnail_of
 from pipeline.ops import items
-from pipeline.ops.items import ItemList
 from pipeline.passages.show import QuotedPassage, quoted_passage
 from pipeline.tables.view import EXTRACTOR
 from web.desk import Desk
-from web.render import Mark, desk_of, etag_of, show_page
+from web.render import Mark, desk_of, show_page
 
 router = APIRouter()
 
@@ -55,7 +54,6 @@ class Asked(BaseModel):
     sort: str = Field("", max_length=200)
     fields: Texts = []
     after: str = Field("", max_length=4_000)
-    limit: int = Field(ROWS, ge=1, le=500)
 
     @property
     def which(self) -> ItemFilter:
@@ -74,7 +72,7 @@ class Asked(BaseModel):
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """Return it as an address says it, but for the task and the place."""
-        told = self.model_dump(exclude={"task", "after", "limit"}, exclude_defaults=True)
+        told = self.model_dump(exclude={"task", "after"}, exclude_defaults=True)
         several = ((name, one if isinstance(one, list) else [one]) for name, one in told.items())
         return [(name, str(each)) for name, some in several for each in some if each not in ("", None)]
 
@@ -135,21 +133,6 @@ def _choices(
     ]
 
 
-@router.get("/api/tasks/{task}/items")
-def list_items(request: Request, task: str, asked: Wanted) -> dict[str, Any]:
-    """Return one page of a task's rows, as `findable items --json`; the next one begins behind `after`."""
-    with desk_of(request).to_read(task) as ws:
-        page = items.run(ws).page(asked.which, after=asked.after or None, limit=asked.limit, **asked.how)
-        return page.document
-
-
-@router.get("/api/tasks/{task}/facets")
-def get_counts(request: Request, task: str, asked: Wanted) -> dict[str, Any]:
-    """Return how many rows there are of each state, tag and version, as `findable items --counts --json`."""
-    with desk_of(request).to_read(task) as ws:
-        return items.run(ws).counts(asked.which).document
-
-
 @router.get("/items.csv", include_in_schema=False)
 def items_csv(request: Request, asked: Wanted) -> StreamingResponse:
     """Send all rows that are asked for as CSV, as they come."""
@@ -179,7 +162,7 @@ def rows_part(request: Request, asked: Wanted) -> HTMLResponse:
 def facets_part(request: Request, asked: Wanted) -> HTMLResponse:
     """Show how many rows there are of each kind, each with the address that shows those alone."""
     with desk_of(request).to_read(asked.task) as ws:
-        found = items.run(ws).counts(asked.which)
+        found = items.counts(ws, asked.which)
         kinds = choices_of(found, asked, ws.settings.task)
         if ws.settings.task == IMAGES and broken_page(ws.store, limit=1)["items"]:
             href = asked.address("/", IMAGES, state=[] if asked.state == BROKEN else [BROKEN])
@@ -194,12 +177,12 @@ def get_thumbnail(request: Request, key: str, side: Literal["160", "320", "640"]
     """Return the small JPEG of one image, by its id."""
     with desk_of(request).to_read(IMAGES) as ws:
         found = thumbnail_of(ws.store, key, side=int(side))
-    return Response(found, media_type="image/jpeg", headers={"etag": etag_of(found)})
+    return Response(found, media_type="image/jpeg")
 
 
 def _csv(desk: Desk, asked: Asked) -> Iterator[bytes]:
     with desk.to_read(asked.task) as ws:
-        lines = items.run(ws).csv(asked.which, **asked.how)
+        lines = items.csv(ws, asked.which, **asked.how)
         while some := b"".join(islice(lines, LINES)):
             yield some
 
@@ -224,8 +207,8 @@ class _Page:
 
 
 def _shown(ws: OpenWorkspace, asked: Asked) -> dict[str, Any]:
-    task, listed = ws.settings.task, items.run(ws)
-    page, listing = _page(ws, listed, asked), listed.listing()
+    task = ws.settings.task
+    page, sorts = _page(ws, asked)
     kind = task if task in {IMAGES, PASSAGES} else "table"
     if kind == PASSAGES:
         for one in page.rows:
@@ -235,7 +218,7 @@ def _shown(ws: OpenWorkspace, asked: Asked) -> dict[str, Any]:
         "kind": kind,
         "asked": asked,
         "rows": page.rows,
-        "headers": [_header(asked, task, one, listing.sorts, is_number=one in numbers) for one in page.names],
+        "headers": [_header(asked, task, one, sorts, is_number=one in numbers) for one in page.names],
         "next": asked.address("/", task, after=[page.after]) if page.after else None,
         "first": asked.address("/", task) if asked.after else None,
         "csv": asked.address("/items.csv", task),
@@ -256,25 +239,25 @@ def about(ws: OpenWorkspace) -> str:
     return f"from {source} · version {record.version}"
 
 
-def _page(ws: OpenWorkspace, listed: ItemList, asked: Asked) -> _Page:
-    """Return a page of rows with their answers: the usual columns, and every field of an answer."""
+def _page(ws: OpenWorkspace, asked: Asked) -> tuple[_Page, Sequence[str]]:
+    """Return a page of rows with the usual columns and every field of an answer, and what they can be sorted by."""
     if ws.settings.task == IMAGES and asked.state == BROKEN:
         broken = broken_page(ws.store, limit=ROWS, after=asked.after or None)
         rows = [{"id": one["id"], "name": one["path"], "state": BROKEN, "values": one} for one in broken["items"]]
-        return _Page(rows, ("path",), broken["after"])
+        return _Page(rows, ("path",), broken["after"]), ()
     with ws.store.read() as tx:
         grid = ws.task.grid(tx)
     own = [name for name in grid.more if name not in {EXTRACTOR, f"answer_{EXTRACTOR}"}]
     fields = asked.how["fields"] or [*grid.usual, *own]
     limit = TEXTS if ws.settings.task == PASSAGES else ROWS
-    page = listed.page(asked.which, limit=limit, after=asked.after or None, sort=asked.sort or None, fields=fields)
+    page = items.page(ws, asked.which, limit=limit, after=asked.after or None, sort=asked.sort or None, fields=fields)
     with ws.store.read() as tx:
         names = ws.task.table(tx).names(tx, [one.id for one in page.items])
     rows = [
         {"id": one.id, "name": names.get(one.id, one.id), "state": one.state, "values": dict(one.values)}
         for one in page.items
     ]
-    return _Page(rows, page.names, page.after)
+    return _Page(rows, page.names, page.after), (*grid.sorts, *grid.slow_sorts)
 
 
 def marked_passage(passage: QuotedPassage, *, most: int | None = None) -> dict[str, Any]:

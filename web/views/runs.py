@@ -31,13 +31,6 @@ Number = Annotated[int, Path(ge=1, le=MOST)]
 By = Annotated[str, Query(pattern=f"^({'|'.join(KEYS)})$")]
 
 
-@router.get("/api/batches")
-def get_batches(request: Request) -> list[dict[str, Any]]:
-    """Return every batch, as `findable batches --json`."""
-    with desk_of(request).to_read() as ws:
-        return [one.document for one in list_batches(ws.store, now=ws.now())]
-
-
 @router.get("/api/batches/{number}")
 def get_batch(request: Request, number: Number) -> dict[str, Any]:
     """Return one batch with its states over time (`moves`) and what went wrong in it, with examples (`reasons`)."""
@@ -55,13 +48,6 @@ def get_file(request: Request, number: Number, which: Literal["requests", "resul
             404, f"batch {number} has no file of {which} here", hint="it may not be there yet, or was cleaned"
         )
     return FileResponse(path, media_type="application/jsonl", filename=path.name)
-
-
-@router.get("/api/costs")
-def get_costs(request: Request, by: By = "day") -> dict[str, Any]:
-    """Return what was spent, as `findable costs --json`."""
-    with desk_of(request).to_read() as ws:
-        return batch_report.costs(ws.store, ws.tasks, by=by).document
 
 
 @router.get("/runs", include_in_schema=False)

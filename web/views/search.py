@@ -1,7 +1,6 @@
 """Search: what fits a question best, and what may be a weak match."""
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -12,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pipeline.core.errors import FindableError
 from pipeline.core.ranking import Rank
 from pipeline.engine.task import Indexed
-from pipeline.index.reader import Hit, heading, hit_document
+from pipeline.index.reader import Hit, heading
 from pipeline.index.search import OpenSearch, SearchReport, search_options
 from web import problem
 from web.render import desk_of, show_page
@@ -25,27 +24,20 @@ Blank = BeforeValidator(lambda given: None if given == "" else given)  # what a 
 class Asked(BaseModel):
     """A question, or `like` the name of what others are to be like, and how to search, as `findable search` has it."""
 
+    task: str | None = None
     q: str = ""
     like: str = ""
-    k: int = Field(10, ge=1, le=500)
+    k: int = Field(20, ge=1, le=100)
     rank: Rank = Rank.HYBRID
     tag: list[str] = []
     min_score: Annotated[float | None, Blank] = None
     where: str = ""
-    build: Annotated[int | None, Blank] = None
 
     def of(self, opened: OpenSearch) -> SearchReport:
         """Return what was found."""
-        how: Mapping[str, Any] = self.model_dump(include={"rank", "min_score", "where"})
+        how: Any = self.model_dump(include={"rank", "min_score", "where"})
         options = search_options(self.k, tag=",".join(self.tag), **how)
         return opened.ask_like(self.like, options) if self.like else opened.ask(self.q, options)
-
-
-class AskedOnPage(Asked):
-    """The same on a page: of which task."""
-
-    task: str | None = None
-    k: int = Field(20, ge=1, le=100)
 
     @property
     def is_asked(self) -> bool:
@@ -64,25 +56,14 @@ class AskedOnPage(Asked):
         return bool(any(self.tag) or self.min_score is not None or self.where) or self.rank != "hybrid"
 
 
-@router.get("/api/tasks/{task}/search")
-def get_search(request: Request, task: str, asked: Annotated[Asked, Query()]) -> dict[str, Any]:
-    """Return what fits a question best, as `findable search --json`, and how far the index is behind."""
-    with desk_of(request).to_search(task, asked.build) as opened:
-        report, collection, number = asked.of(opened), opened.collection, opened.index.manifest.number
-        hits = [hit_document(collection, hit) for hit in report.hits]
-    told = {"behind": report.behind, "left_out": report.left_out, "weak": report.is_weak}
-    return {"hits": hits, **told, "build": number}
-
-
 @router.get("/search", include_in_schema=False)
-def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTMLResponse:
+def search_page(request: Request, asked: Annotated[Asked, Query()]) -> HTMLResponse:
     """Show what fits a question best, or why it cannot be asked, with all that was asked."""
     known: dict[str, Any] = {"found": None, "failed": None, "asked": asked, "ranks": list(Rank), "facets": []}
-    desk = desk_of(request)
-    with desk.to_read(asked.task) as ws:
+    with desk_of(request).to_read(asked.task) as ws:
         try:
             known["question"] = ws.collection.question
-            with desk.to_search(asked.task, asked.build) as opened:
+            with OpenSearch(ws) as opened:
                 if asked.is_asked:
                     report = asked.of(opened)
                     hits = [_shown(opened.collection, hit) for hit in report.hits]
@@ -96,15 +77,14 @@ def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTM
 
 
 def _shown(collection: Indexed, hit: Hit) -> dict[str, Any]:
-    found, key = hit_document(collection, hit), collection.name_of(hit.metadata)
-    title, beside = heading(collection, hit)
+    found, (title, beside) = collection.told(hit.metadata), heading(collection, hit)
     return {
-        "key": key,
+        "key": collection.name_of(hit.metadata),
         "title": title,
         "beside": " · ".join(beside),
         "why": hit.why,
         "pieces": hit.snippet.pieces if hit.snippet else [],
-        "text": str(found.get("text") or found.get("bio") or ""),
+        "text": str(found.get("text") or ""),
         "tags": list(dict.fromkeys(collection.tags(hit.metadata)))[:TAGS],
         "matching_tags": hit.tags,
     }

@@ -3,48 +3,19 @@
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 
 from pipeline.core.settings import settings_rows
 from pipeline.index.builds import Builds, recorded_builds
 from pipeline.ops import status
 from pipeline.ops.status import StatusCounts
 from pipeline.store.database import Store
-from web.render import accepted, desk_of, show_page
-from web.running import Work
+from web.render import desk_of, show_page
 from web.views.acts import embedding
 
 router = APIRouter()
 
 FIRST = ("DATA", "DATABASE_URL", "MODEL", "TIER", "BUDGET_PER_DAY", "BACKEND")  # shown though nothing set them
-
-
-@router.get("/api/settings")
-def get_settings(request: Request) -> list[dict[str, Any]]:
-    """Return every setting, as `findable settings --all --json`."""
-    return [one._asdict() for one in settings_rows(desk_of(request).settings)]
-
-
-@router.get("/api/tasks/{task}/index")
-def get_index(request: Request, task: str) -> list[dict[str, Any]]:
-    """Return the builds of a task's index that are on disk, the newest first."""
-    with desk_of(request).to_read(task) as ws:
-        return _builds(ws.store, Builds(ws.data, ws.collection.folder))
-
-
-@router.post("/api/tasks/{task}/index/verify", status_code=202)
-def begin_verify(request: Request, task: str) -> JSONResponse:
-    """Begin to read every byte of the build in service; the result says what is wrong with it (`wrong`)."""
-    desk = desk_of(request)
-    with desk.to_read(task) as ws:
-        builds = Builds(ws.data, ws.collection.folder)
-
-    def work(_display: Work) -> dict[str, Any]:
-        with builds.open() as index:
-            number = index.manifest.number
-        return {"build": number, "wrong": builds.damage(number)}
-
-    return accepted(desk.running.begin(f"verify {task}", work))
 
 
 @router.get("/settings", include_in_schema=False)
@@ -68,7 +39,7 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
         before = max(
             (one["number"] for one in builds if in_service is None or one["number"] < in_service), default=None
         )
-        names = ("index", "verify", "doctor")
+        names = ("index", "doctor")
         works = {name: desk.running.newest(f"{name} {report.subject}") for name in names}
         rows = settings_rows(desk.settings)
         shown = [one for one in rows if one.source != "default" or one.name.removeprefix("FINDABLE_") in FIRST]
@@ -85,7 +56,6 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
             can_build=bool(StatusCounts(*list(report.document[report.subject].values())[:6]).done),
             how=ws.task.how_to_index,
             builds=builds,
-            in_service=in_service,
             before=before,
             cost=embedding(ws)["cost"],
             works={name: one.document for name, one in works.items() if one is not None},

@@ -29,7 +29,7 @@ READING = (
     ("parked",),
     ("versions",),
     ("qc",),
-    ("best-concepts",),
+    ("export", "-", "--best"),
     ("clean", "--dry"),
     ("backup", "copy"),
 )

@@ -113,7 +113,7 @@ def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> No
     assert outside.scalar(count) == 0
     outside.ran("unpark", "--all", TASK="experts")
     outside.ran("status")
-    outside.ran("best-concepts")
+    outside.ran("export", "-", "--best")
     assert outside.scalar(count) == 0
     outside.ran("unpark", "--all")
     assert outside.scalar(count) == 1
@@ -139,8 +139,8 @@ def test_what_is_somebody_elses_stays(tmp_path: Path, outside: Workspace, theirs
     with workspace(tmp_path / "data") as ws:
         assert lines_of(ws) == []
     assert outside.columns("best_concepts") == ["x"]
-    told = outside.run("best-concepts", "p", "--json")
-    assert [one["concept_name"] for one in json.loads(told.stdout)] == ["bees"]
+    told = outside.run("export", "-", "--best")
+    assert json.loads(told.stdout)["concept_name"] == "bees"
 
 
 def test_one_passage_is_found_by_the_index(tmp_path: Path, outside: Workspace) -> None:
@@ -176,15 +176,14 @@ def test_the_newest_is_told_by_its_time_however_it_is_written(tmp_path: Path, ou
 
 
 @pytest.mark.sampled(0)
-def test_the_best_concepts_of_every_passage_are_lines_or_one_document(tmp_path: Path, outside: Workspace) -> None:
-    """Without an id they are JSON lines, with `--json` one list of the same, empty where there are none."""
+def test_the_best_concepts_of_every_passage_are_lines(tmp_path: Path, outside: Workspace) -> None:
+    """On standard output they are JSON lines, and no one document."""
     with workspace(tmp_path / "data") as ws:
-        assert json.loads(outside.run("best-concepts", "--json").stdout) == []
+        assert outside.run("export", "-", "--best").stdout == ""
         put(ws, "p", "Bees sing.", supported(0, 4, "Bees sing."))
         put(ws, "q", "Water law.", None, name="water law")
-    lines = [json.loads(line) for line in outside.run("best-concepts").stdout.splitlines()]
+    lines = [json.loads(line) for line in outside.run("export", "-", "--best").stdout.splitlines()]
     assert [one["passage_id"] for one in lines] == ["p", "q"]
-    assert json.loads(outside.run("best-concepts", "--json").stdout) == lines
     for words in ([], ["--format", "jsonl"]):  # concepts on standard output are lines or Parquet, no document
         refused = outside.ran("export", "-", "--json", *words, code=2)
         assert json.loads(refused.stdout)["exit_code"] == 2
@@ -289,7 +288,7 @@ def test_somebody_elses_columns_are_read_as_they_are(tmp_path: Path, kind: str) 
             confidence=confidence,
             evidence=evidence,
         )
-    (best,) = json.loads(outside.run("best-concepts", key, "--json").stdout)
+    best = json.loads(outside.run("export", "-", "--best").stdout)
     assert (best["passage_id"], best["concept_name"], best["confidence"]) == (key, "sure", pytest.approx(0.7))
     if not ON_POSTGRESQL or kind in {"uuid", "narrow numbers"}:  # JSONB on a server, which is ours
         assert text[1500:1504] in best["evidence"].pop("source_text")

@@ -23,12 +23,23 @@ def test_items_of_an_own_task(workspace: Workspace, tmp_path: Path, monkeypatch:
     """One is asked about by its file; of one that is forgotten it is said that the file still holds it."""
     monkeypatch.chdir(tmp_path)
     reviews.put(workspace).ran("preflight", TASK="tasks/reviews.py")
-    item, one = "/api/tasks/reviews/item", {"key": "1"}
+    one = {"task": "reviews", "key": "1"}
     with Page(workspace) as page:
-        assert ended(page, page.post(f"{item}/ask", params=one))["result"]["state"] == "answered"
-        first = page.get(item, params=one).json()
-        assert ended(page, page.post(f"{item}/ask", params=one))["result"]["state"] == "answered"
-        again = page.get(item, params=one).json()
+
+        def shown() -> dict[str, Any]:
+            """Return all that is known of the row."""
+            found: dict[str, Any] = page.get("/api/show", params={"task": "reviews", "item": "1"}).json()
+            return found
+
+        def act(**form: str) -> None:
+            """Press a button of its page, and wait for what it began."""
+            page.post("/parts/row", params=one, data=form)
+            page.settle()
+
+        act(act="ask")
+        first = shown()
+        act(act="ask")
+        again = shown()
         assert [one["applied"] for one in again["answers"]] == [False, True]
         assert (len(first["requests"]), len(again["requests"])) == (1, 2)
         freed = page.post("/api/tasks/reviews/items/free", json={"ids": ["1"]}).json()
@@ -38,6 +49,6 @@ def test_items_of_an_own_task(workspace: Workspace, tmp_path: Path, monkeypatch:
         assert many == {"answered": 2, "asked": 2}
         chosen = page.get("/items.csv", params={"task": "reviews", "id": ["2"]}).text
         assert len(chosen.splitlines()) == 2
-        assert page.get("/row", params={"task": "reviews", **one}).status_code == 200
-        ended(page, page.post(f"{item}/forget", params=one, json={"name": "1"}))
-        assert "your own files" in page.get("/parts/row", params={"task": "reviews", **one}).text
+        assert page.get("/row", params=one).status_code == 200
+        act(act="forget", name="1")
+        assert "your own files" in page.get("/parts/row", params=one).text

@@ -25,7 +25,7 @@ def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspa
     That texts leave the machine is said before the first of them is sent.
     """
     shown = page.get("/settings").text
-    assert [f'id="{one}"' in shown for one in ("rebuild", "verify", "rollback")] == [False] * 3
+    assert [f'id="{one}"' in shown for one in ("rebuild", "rollback")] == [False] * 2
     asked = page.get("/search")
     assert (asked.status_code, "/settings?task=experts#index" in asked.text) == (200, True)
     assert all("/add?task=experts" in page.get(one).text for one in ("/", "/parts/state?task=experts"))
@@ -41,7 +41,7 @@ def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspa
     assert page.post("/api/index", params={"cost": 1}, json={}).status_code == 202
     page.settle()
     shown = page.get("/settings").text
-    assert [f'id="{one}"' in shown for one in ("rebuild", "verify", "rollback")] == [True, True, False]
+    assert [f'id="{one}"' in shown for one in ("rebuild", "rollback")] == [True, False]
 
 
 def test_a_batch_that_a_person_cancelled_is_no_failure(page: Page, api: Api, workspace: Workspace) -> None:
