@@ -204,5 +204,5 @@ def heading(collection: "Indexed", hit: Hit) -> tuple[str, list[str]]:
     """Return the name by which people know what was found, and what is told beside it in a word or two."""
     found, key = collection.told(hit.metadata), collection.name_of(hit.metadata)
     name = next(str(one) for one in (found.get("name"), found.get("label"), key) if one)
-    beside = [str(found[one]) for one in ("username", "job_title", "company", "source") if found.get(one)]
+    beside = [key, *(str(found[one]) for one in ("job_title", "company", "source") if found.get(one))]
     return name, [one for one in beside if one != name]
