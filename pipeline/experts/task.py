@@ -107,7 +107,7 @@ TAGGED = Indexed(  # every tagged expert
     word="expert",
     question="who knows …",
     columns={
-        **{name: name for name in ("rank", "similarity", "username", "name")},
+        **{name: name for name in ("rank", "username", "name")},
         "title": "job_title",
         "tags": "tags",
         "score": "findability_score",
@@ -118,6 +118,7 @@ TAGGED = Indexed(  # every tagged expert
     ),
     count=lambda tx: table.people(tx).total(tx, table.tagged()),
     entries=partial(_entries, table.tagged),
+    left_out=table.untagged_texts,
     key="username",
     text_in=("Job Title", "Company", "Bio"),
     tags=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
@@ -127,6 +128,7 @@ WITH_TEXT = replace(  # and everyone with a text
     TAGGED,
     count=lambda tx: table.people(tx).total(tx, table.indexable()),
     entries=partial(_entries, table.indexable),
+    left_out=Indexed.left_out,
 )
 
 
