@@ -109,21 +109,15 @@ def check_declarable(settings: Settings) -> bool:
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
     """Return the name of the task that TASK= names, which is recorded at its first use, with its views.
 
-    One whose file is gone from its place and found in another is recorded as it stands there. ConfigurationError where
-    the names of its views are taken, or the command only looks and it was never used.
+    ConfigurationError where the names of its views are taken, or the command only looks and it was never used.
     """
     with store.read() as tx:
         name = recorded_name(tx, settings)
         record = None if name is None else workspace.get_task(tx, name)
         others = [] if record else [one.name for one in workspace.list_tasks(tx)]
     if record is not None:
-        place = Path(record.path)
-        is_there = ASKING in record.words or task_file.given_task(place) is not None or place.is_file()
-        if is_there or name != settings.task or not may_write:
-            return record.name
-    path = find_task_file(settings.task, settings.data)
-    if path is None and record is not None:
         return record.name
+    path = find_task_file(settings.task, settings.data)
     if path is None:
         raise _unknown(settings, others)
     if not may_write:

@@ -30,7 +30,6 @@ _PIECE = 1 << 20  # characters of a list read at a time, or bytes of a file that
 _SAMPLED = 50  # rows of JSON that are looked at for names
 _ROWS = 200  # of Parquet in memory
 _HEADER_LINES = 50  # that a header takes at most
-_TELLING = 6  # columns from which a line with as many fields is taken for a record
 _OPEN_QUOTE = "a quote is opened and not closed"
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _DELIMITERS = (",", ";", "\t", "|")
@@ -235,11 +234,6 @@ class SourceFile:
             column = excerpt(names[len(fields)]) if len(fields) < len(names) else ""
             reason = f"wrong number of fields: found {len(fields)}, expected {len(names)}"
             return rejected(line, reason, text(), column=column)
-        within = (one.split(self._delimiter) for one in record[1:-1]) if len(names) >= _TELLING else ()
-        if any(len(one) == len(names) and len(one[0].split()) == 1 for one in within):
-            name, field = next(pair for pair in zip(names, fields, strict=True) if "\n" in pair[1])
-            reason = f"{_OPEN_QUOTE} at the end of its value; lines {line} to {line + len(record) - 1} are left out"
-            return rejected(line, reason, field, column=excerpt(name))
         return None
 
     def _broken(self, line: int, record: list[str], error: str) -> Finding:
