@@ -116,10 +116,7 @@ class DeclaredTask(Task):
 
     @cached_property
     def declaration(self) -> Declaration:
-        """Return the declaration, loaded from its file, or made of its words.
-
-        InputError where the file is gone or broken.
-        """
+        """Return the declaration, loaded from its file, or made of its words."""
         words = self.record.words.get(ASKING)
         if words is not None:
             return declared_in_words(self.name, words, self.settings.data)
@@ -237,10 +234,7 @@ class DeclaredTask(Task):
     # ---- what is asked
 
     def items(self, rows: Rows) -> Iterator[Item]:
-        """Yield what to ask about these rows; those whose images cannot be opened any more are left out.
-
-        ConfigurationError where the file was changed after the command had begun, so that it is not what was recorded.
-        """
+        """Yield what to ask about these rows; those whose images cannot be opened any more are left out."""
         if self.declared_fingerprint != self.record.fingerprint:
             said = f"{self.record.path} was changed while it was used; nothing more is asked"
             raise ConfigurationError(said, hint="run the command again")
@@ -274,10 +268,7 @@ class DeclaredTask(Task):
         return (None, why) if why else super().judged(answer, context, input_hash=input_hash)
 
     def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
-        """Return the answer with its quotations located and checked by the file, or None and what is wrong.
-
-        ConfigurationError where `check` itself failed, which is the file's fault and not the item's.
-        """
+        """Return the answer with its quotations located and checked by the file, or None and what is wrong."""
         if (column := self.record.words.get("quotes_in")) is not None:
             found, why = located(answer, value_text(row[column]))
             if found is None:

@@ -123,10 +123,7 @@ class RequestBuilder:
         )
 
     def lines(self, tx: "Connection", rows: "Rows") -> Iterator[PlannedRequest]:
-        """Yield the requests about some rows, in their order.
-
-        InputError where an item's request cannot be sent; the message names the item.
-        """
+        """Yield the requests about some rows, in their order."""
         task, fill = self.task, self._form.fill
         cut, most = answers.count_cut_short(tx, task.name, list(rows)), self.model.output_limit or math.inf
         for item in task.items(rows):
@@ -152,10 +149,7 @@ class RequestBuilder:
 
 
 def check_any_items(store: "Store", task: "Task") -> None:
-    """Tell an empty workspace from one where no item is left to ask about.
-
-    InputError where there are no items at all.
-    """
+    """Tell an empty workspace from one where no item is left to ask about."""
     with store.read() as tx:
         if not task.table(tx).total(tx):
             raise InputError("there is nothing to ask about yet", hint=task.how_to_fill)

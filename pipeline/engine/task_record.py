@@ -107,10 +107,7 @@ def check_declarable(settings: Settings) -> bool:
 
 
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
-    """Return the name of the task that TASK= names, which is recorded at its first use, with its views.
-
-    ConfigurationError where the names of its views are taken, or the command only looks and it was never used.
-    """
+    """Return the name of the task that TASK= names, which is recorded at its first use, with its views."""
     with store.read() as tx:
         name = recorded_name(tx, settings)
         record = None if name is None else workspace.get_task(tx, name)

@@ -95,10 +95,7 @@ _SUCH_AS = Hint("{} is such a list", Option(fields="tone: praise|blame|mixed; re
 
 
 def parse_fields(text: str) -> tuple[AnswerField, ...]:
-    """Return the fields that a text such as `tone: praise|blame; reason: quote` lists; one text where it is blank.
-
-    InputError where it is no such list; the message names the field, and says what is expected.
-    """
+    """Return the fields that a text such as `tone: praise|blame; reason: quote` lists; one text where it is blank."""
     found = list[AnswerField]()
     for part in filter(str.strip, text.split(";")):
         named, colon, kind = (one.strip() for one in part.partition(":"))

@@ -233,10 +233,7 @@ class Grid:
         return (*self.columns, *self.more)
 
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
-        """Return the items that are wanted, in their order, by few queries.
-
-        InputError where there is no such item, state, sort or column, or the items have no tags, versions or scores.
-        """
+        """Return the items that are wanted, in their order, by few queries."""
         sort, fields, conditions = wanted.sort or "", self._fields(wanted), self.conditions(tx, wanted.which)
         keys, descends, is_slow = self._order(sort), sort.startswith("-"), sort.removeprefix("-") in self.slow_sorts
         conditions += [self.table.is_among([wanted.only])] if wanted.only is not None else []

@@ -79,8 +79,7 @@ class SourceFile:
         """Find out what the file is, of a `default` format where its name does not say; `hint` says what it should be.
 
         `is_known` tells which names of columns are known, by which a delimiter is told. Of a workbook one `sheet` is
-        read, without a name the first. InputError where there is no such file, it is empty or damaged, or its header
-        cannot be read. ConfigurationError where it is Parquet, and pyarrow is not installed.
+        read, without a name the first.
         """
         self.path, self.hint, self.max_line, self.sheet = path, hint, max_line, sheet
         self._delimiter, self._skips, self._before_rows = ",", False, 0

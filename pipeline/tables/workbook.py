@@ -43,10 +43,7 @@ class Sheet(NamedTuple):
 
 
 def read_sheet(path: Path, wanted: str) -> Sheet:
-    """Return what stands in a sheet of a file, the first visible one where none is `wanted`.
-
-    InputError where it is no such file, it has no such sheet, or the sheet has no header or one with merged cells.
-    """
+    """Return what stands in a sheet of a file, the first visible one where none is `wanted`."""
     from zipfile import BadZipFile, ZipFile
 
     from python_calamine import CalamineError, SheetVisibleEnum, load_workbook
@@ -139,8 +136,7 @@ def _data_of(path: Path, name: str) -> bytes:
 def written(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any) -> Iterator[bytes]:
     """Yield the bytes of a file with these rows; a text is written as a text, never as a formula or a link.
 
-    Numbers, true and false, and dates are themselves; all else is what `text_of` makes of it. InputError where a sheet
-    has no room for them.
+    Numbers, true and false, and dates are themselves; all else is what `text_of` makes of it.
     """
     from xlsxwriter import Workbook
     from xlsxwriter.exceptions import XlsxWriterException
