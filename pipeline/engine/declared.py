@@ -108,7 +108,11 @@ class DeclaredTask(Task):
         )
         source = "its query gives none" if record.is_query else f"{record.items} holds none that can be asked about"
         self.how_to_fill = Hint("{}; `{}` shows what is asked", source, self.words.step("try"))
-        self.items_from = _items_from(record)
+        self.items_from = f"they stand in `{record.items}`; change that file, and it is read again"
+        if record.items == ROWS:
+            self.items_from = "they are given in Python, which may give others"
+        elif record.is_query:
+            self.items_from = f"they are what the query in `{record.path}` gives; change that, or what it reads"
         self.answer_tokens = told.get("answer_tokens", ANSWER_TOKENS)
         self.index = _indexed_by(self, template) if (template := told.get("index")) else None
 
@@ -390,16 +394,6 @@ class DeclaredTask(Task):
         return ExportRows(rows, partial(encoded, kinds=kinds), extractor=chosen, versions=shares)
 
 
-def _items_from(record: TaskRecord) -> str:
-    if record.items == ROWS:
-        return "they are given in Python, which may give others"
-    if record.is_query:
-        return f"they are what the query in `{record.path}` gives; change that, or what it reads"
-    if ASKING in record.words:
-        return f"they stand in `{record.items}`; change that file, and it is read again"
-    return f"they stand in `{record.items}`, which `{record.path}` names; change that file, and it is read again"
-
-
 # ---- what of its rows is indexed, and listed
 
 
@@ -413,13 +407,13 @@ def _indexed_by(task: DeclaredTask, template: str) -> Indexed:
         count=lambda tx: task.table(tx).total(tx, _is_in(task)),
         entries=partial(_entries, task, template),
         tags=lambda metadata: [text for text in _words(metadata["answer"]) if len(text) <= LONGEST_TAG],
-        told=_told,
+        told=lambda told: {
+            "key": told["id"],
+            "label": told["label"],
+            "text": told["text"][:SHOWN],
+            "answer": told["answer"],
+        },
     )
-
-
-def _told(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {"key": metadata["id"], "label": metadata["label"]}
-    return {**shown, "text": metadata["text"][:SHOWN], "answer": metadata["answer"]}
 
 
 def _is_in(task: DeclaredTask) -> ColumnElement[bool]:

@@ -101,8 +101,7 @@ class SourceFile:
                 with self._parquet() as table:
                     self.names, notes = list(table.schema_arrow.names), []
             elif self.format == "xlsx":
-                self._sheet = read_sheet(path, sheet)
-                self.names, notes = self._sheet.names, self._sheet.notes
+                self.names, self._sheet, notes = read_sheet(path, sheet)
             elif self.format == "csv":
                 self.names = self._header(is_known)
             else:
@@ -124,7 +123,7 @@ class SourceFile:
                         yield SourceRow(number, plain_row(values))
                 return
             if self.format == "xlsx":
-                for line, cells in self._sheet.rows:  # a workbook is read once: no part of it is there without the rest
+                for line, cells in self._sheet:  # a workbook is read once: no part of it is there without the rest
                     yield SourceRow(line, {name: one for name, one in zip(self.names, cells, strict=True) if name})
                 return
             with self._open() as file:

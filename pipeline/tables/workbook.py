@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option
@@ -34,12 +34,8 @@ _NO_VALUE = re.compile(
 )
 
 
-class Sheet(NamedTuple):
-    """A sheet's header, the rows behind it with their numbers from 1, and notes; a cell is None, or as JSON has it."""
-
-    names: list[str]
-    rows: list[tuple[int, list[Any]]]
-    notes: list[str]
+# a sheet's header, the rows behind it with their numbers from 1, and notes; a cell is None, or as JSON has it
+Sheet = tuple[list[str], list[tuple[int, list[Any]]], list[str]]
 
 
 def read_sheet(path: Path, wanted: str) -> Sheet:
@@ -91,7 +87,7 @@ def _as_table(cells: list[list[Any]], at: int, notes: list[str]) -> Sheet:
     rows = [one for one in rows if any(value is not None for value in one[1])]
     if unnamed := sum(not one and any(row[1][number] is not None for row in rows) for number, one in enumerate(names)):
         notes.append(f"columns without a name are not read: {unnamed}")
-    return Sheet(names, rows, notes)
+    return names, rows, notes
 
 
 def _refused(path: Path, said: str, hint: str) -> InputError:
