@@ -56,7 +56,7 @@ _GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the d
 _COUNTED = 100_000  # rows up to which they are counted by tags and versions, too
 _MOST = 50  # tags and versions that are told
 _PAGE = 2_000
-_VALUES = 12  # of a field that are told
+_VALUES, _RANGES = 12, 9  # of a field that are told; ranges of numbers between the least and the largest
 _LONGEST = 30  # characters of a value that is told; longer ones are sentences
 _COUNTABLE = frozenset({str, int, float, bool, type(None)})
 _PLAIN_NAME = re.compile(r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*", re.IGNORECASE)
@@ -367,19 +367,35 @@ class _FieldTally:
             self.is_told &= not self.is_list and {*map(type, values)} <= _COUNTABLE
         if self.is_told:
             self.found.update(zip(map(type, values), values, strict=True))
-            self.is_told = self.is_list or len(self.found) <= _VALUES + 2
+            self.is_told = self.is_list or str not in {kind for kind, _ in self.found} or len(self.found) <= _VALUES + 2
 
     def counts(self) -> list[FieldCount]:
         """Return how many items have each value, the most common first; of numbers from the least on."""
         told = [(one, items) for (_, one), items in self.found.items() if one not in (None, "")]
         short = [one for one in told if len(str(one[0])) <= _LONGEST]
         are_numbers = {type(one) for one, _ in told} <= {int, float}
+        if are_numbers and self.is_told and len(told) > _VALUES:
+            return self._ranges(told)
         if not self.is_told or (max(len(told) - len(short), len(told) - _VALUES) > 0 and not self.is_list):
             return []
         short.sort(key=(lambda one: one[0]) if are_numbers else (lambda one: (-one[1], str(one[0]))))
         return [
             FieldCount(one if isinstance(one, str) else json.dumps(one), items, f"{self.name} = {_literal(one)}")
             for one, items in short[:_VALUES]
+        ]
+
+    def _ranges(self, told: Sequence[tuple[Any, int]]) -> list[FieldCount]:
+        """Return how many numbers are in each of at most ten ranges of a round width."""
+        least = max(told)[0] / _RANGES - min(told)[0] / _RANGES
+        power = 10.0 ** math.floor(math.log10(least))
+        step = next(width for times in (1, 2, 5, 10) if (width := times * power) >= least)
+        tally = Counter[int]()
+        for one, items in told:
+            tally[math.floor(one / step)] += items
+        edges = ((f"{at * step:.12g}", f"{(at + 1) * step:.12g}", tally[at]) for at in sorted(tally))
+        return [
+            FieldCount(f"{low} to {high}", count, f"{self.name} >= {low} AND {self.name} < {high}")
+            for low, high, count in edges
         ]
 
 
