@@ -195,9 +195,7 @@ class _Poll:
         if not is_known_state(remote.word) and str(remote.word) not in self.odd_words:
             self.odd_words.add(str(remote.word))
             ws.display.warn(f"batch {number}: a state never seen before, {remote.word!r}; taken as not over")
-        if not remote.state.is_over:
-            self._cancel_if_too_old(batch)
-        elif not self._may_get_its_file(batch, remote):
+        if remote.state.is_over and not self._may_get_its_file(batch, remote):
             self._download_result(number, remote)
         said = (remote.word or "no state").lower().rpartition("state_")[2]
         return said if len(self.done) == 1 else f"batch {number}: {said}"
@@ -211,20 +209,6 @@ class _Poll:
                 batches.note_submitted(tx, batch, over_at=self.ws.now())
             return True
         return self.ws.now() - batch.over_at < timedelta(seconds=self.ws.settings.poll_patience)
-
-    def _cancel_if_too_old(self, batch: Batch) -> None:
-        """Ask the API to cancel a batch that should have been over long ago; its items go out again once it is over."""
-        ws, now = self.ws, self.ws.now()
-        age = now - (batch.submitted_at or now)
-        if batch.cancel_asked_at is not None or age < timedelta(hours=ws.settings.batch_hours):
-            return
-        why = f"not over after {age.total_seconds() / 3600:.0f} h"
-        ws.client.cancel_batch(batch.remote_name or "")
-        with contextlib.suppress(StateConflictError), ws.store.write() as tx:  # another poll may have been first
-            batches.note_cancel(tx, batch, why=why, at=ws.now())
-        ws.display.warn(
-            f"batch {batch.number}: {why}; asked the API to cancel it, what it did not answer goes out again"
-        )
 
     def _stopping(self, waiting: list[int], *, wait: bool) -> RemoteError | None:
         """Return what ends this run now, if anything: a daily quota, no sign of life, or a single look that failed."""
@@ -294,7 +278,7 @@ class _Poll:
 
     def _fail(self, batch: Batch, remote: "RemoteBatch") -> None:
         """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
-        forgiven = batch.is_cancelled_by_hand(batch_hours=self.ws.settings.batch_hours)
+        forgiven = batch.is_cancelled_by_hand
         why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
         source = source_of(batch, models_file=self.ws.settings.models_file)
         with self.ws.store.write() as tx:
