@@ -1,6 +1,5 @@
 """Ask about people, write their tags with the score that follows, and say how people are indexed and exported."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -112,7 +111,7 @@ TAGGED = Indexed(  # every tagged expert
     word="expert",
     question="who knows …",
     columns={
-        **{name: name for name in ("rank", "similarity", "username", "name")},
+        **{name: name for name in ("rank", "username", "name")},
         "title": "job_title",
         "tags": "tags",
         "score": "findability_score",
@@ -123,6 +122,7 @@ TAGGED = Indexed(  # every tagged expert
     ),
     count=lambda tx: table.people(tx).total(tx, table.tagged()),
     entries=partial(_entries, table.tagged),
+    left_out=table.untagged_texts,
     key="username",
     text_in=("Job Title", "Company", "Bio"),
     tags=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
@@ -132,6 +132,7 @@ WITH_TEXT = replace(  # and everyone with a text
     TAGGED,
     count=lambda tx: table.people(tx).total(tx, table.indexable()),
     entries=partial(_entries, table.indexable),
+    left_out=Indexed.left_out,
 )
 
 
@@ -184,9 +185,8 @@ class ExpertsTask(Task):
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
         """Return the hash of a question: of whom it is about, and of what it says."""
-        who = hashlib.sha256(text_of(row["username"]).encode("utf-8", "replace")).hexdigest()
-        text = self.text(row) if said is None else said
-        return f"{who[:_PERSON]}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
+        whose, text = table.hash_of(text_of(row["username"])), self.text(row) if said is None else said
+        return f"{whose[:_PERSON]}:{table.hash_of(text)}"
 
     def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
         """Return nothing: what a person is asked begins with who they are."""
