@@ -421,7 +421,4 @@ class Task(ABC):
 
     @abstractmethod
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
-        """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set.
-
-        InputError where two choices exclude each other, or there is no such list, or no row of that extractor.
-        """
+        """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set."""

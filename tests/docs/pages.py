@@ -50,7 +50,7 @@ def _filled(text: str) -> str:
 
 RARE = frozenset(
     {
-        *("models_file", "batch_rows", "batch_bytes", "batch_tokens", "batch_hours", "accept_changed"),
+        *("models_file", "batch_rows", "batch_bytes", "batch_tokens", "accept_changed"),
         *("create_timeout", "list_lag", "call_timeout", "retry_for", "retry_wait", "poll_first", "poll_most"),
         *("poll_patience", "refresh", "skip_versions"),
     }
