@@ -138,6 +138,7 @@ def export(
         str | None, Taken("A row for each member of this list; LIST.INNER is one within.", metavar="FIELD")
     ] = None,
     cost: Annotated[bool, Taken("What each answer took: tokens and USD.")] = False,
+    full: Annotated[bool, Taken("The text of its passage and the context with each concept.")] = False,
     overwrite: Overwrite = False,
 ) -> Report | None:
     """Write all experts with tags and scores to TO (.csv, .xlsx, .json, .jsonl, .parquet; `-` is standard output).
@@ -156,7 +157,7 @@ def export(
             said = f"{Option(json=True)} is for one JSON document, and {format_} is none; nothing was written"
             raise InputError(said, hint="leave out either")
         format_ = "json"
-    wanted = ExportWanted(best, extractor or None, rows or None, cost)
+    wanted = ExportWanted(best, extractor or None, rows or None, cost, full)
     done = exporting.run(ws, path, format_=format_, wanted=wanted, overwrite=overwrite, write=raw_writer())
     if path is None:
         ws.display.say(f"{plural(done.count, done.word)} written")
