@@ -281,10 +281,7 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
 
 
 def read_dotenv() -> dict[str, str | None]:
-    """Return the values in `.env` in the current directory, if it exists.
-
-    ConfigurationError where it is not valid UTF-8.
-    """
+    """Return the values in `.env` in the current directory, if it exists."""
     if not Path(".env").is_file():
         return {}
     from dotenv import dotenv_values
@@ -298,10 +295,7 @@ def read_dotenv() -> dict[str, str | None]:
 
 
 def variable(name: str) -> str:
-    """Return the value of a variable of a user's own, of the environment or else of `.env`; empty where neither has it.
-
-    ConfigurationError where `.env` is not valid UTF-8.
-    """
+    """Return the value of a user's own variable, of the environment or else of `.env`; empty where neither has it."""
     return os.environ.get(name) or read_dotenv().get(name) or ""
 
 
