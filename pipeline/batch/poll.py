@@ -1,9 +1,9 @@
 """Follow every batch at the API until it is over and its result is sealed on disk: submitted -> downloaded | failed.
 
 Whether a batch is alive is decided by `get` alone, never by its absence from a list. While this only waits it holds
-nothing: a poll of a day blocks no other process. It adopts what an unclear create left behind, and never creates. What
-is wrong with one batch does not keep it from the others. One that expired, failed or was cancelled gives up what result
-it has; one without any lets its items go uncharged, but what failed so too often in a row is parked.
+nothing: a poll of a day blocks no other process. What an unclear create left behind is for `batch-submit`. What is
+wrong with one batch does not keep it from the others. One that expired, failed or was cancelled gives up what result it
+has; one without any lets its items go uncharged, but what failed so too often in a row is parked.
 """
 
 import contextlib
@@ -18,7 +18,6 @@ from pipeline.batch.send import (
     cancel_duplicates,
     drop_upload,
     give_up_batch,
-    reconcile,
     write_failures,
 )
 from pipeline.core import files
@@ -92,16 +91,12 @@ class PollReport:
 def run(ws: OpenWorkspace, *, wait: bool, first: bool = False, bar: "Bar | None" = None) -> PollReport:
     """Look at every submitted batch, once or until all are over, or the first; returns what was seen.
 
-    A `bar` shows how many requests are done, in the place of one of its own.
-
     Where no look succeeds for `poll_patience` seconds, or a daily quota is used up, it ends early and says so in
-    `stopped`; everything else was done, and what could not be looked at is as it was.
-
-    Raises:
-        KeyRefusedError: the key is not accepted any more.
+    `stopped`; what could not be looked at is as it was. A `bar` shows how many requests are done.
     """
     poll = _Poll(ws)
-    poll.adopt_unclear()
+    unclear = (one.number for one in poll.in_state(BatchState.SUBMITTING))
+    poll.report.unclear += [number for number in unclear if ws.locks.is_free(lock_of(number))]
     poll.check_duplicates()
     poll.fetch_lost()
     poll.follow_new()
@@ -131,34 +126,8 @@ class _Poll:
     def total(self) -> int:
         return sum(self.requests.values())
 
-    def adopt_unclear(self) -> None:
-        """Look for batches whose create is unclear; what is found is adopted, the rest is for `batch-submit`."""
-        ws = self.ws
-        unclear = self._in_state(BatchState.SUBMITTING)
-        if not unclear:
-            return
-        try:
-            listing = ws.client.list_batches()
-        except KeyRefusedError:
-            raise
-        except RemoteError as error:
-            ws.display.warn(f"could not look for batches whose create is unclear: {error.message}")
-            self.report.unclear += [batch.number for batch in unclear]
-            return
-        for number in [batch.number for batch in unclear]:
-            # its sender may record it at any moment, having stood still: then there is nothing unclear any more
-            with contextlib.suppress(StateConflictError, LockLostError), ws.locks.hold(lock_of(number)) as lock:
-                if lock is None:
-                    ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
-                    continue
-                with ws.store.read() as tx:
-                    batch = batches.get_batch(tx, number)
-                is_unclear = batch.state is BatchState.SUBMITTING
-                if is_unclear and not reconcile(ws, batch, listing).adopted:
-                    self.report.unclear.append(number)
-
     def follow_new(self) -> None:
-        for batch in self._in_state(BatchState.SUBMITTED):
+        for batch in self.in_state(BatchState.SUBMITTED):
             self.requests[batch.number] = batch.requests
             self.done.setdefault(batch.number, 0)
 
@@ -170,7 +139,7 @@ class _Poll:
         ws, pause, began = self.ws, self.ws.settings.poll_first, self.ws.now()
         while True:
             self._look_at_all(bar)
-            at_api = [batch.number for batch in self._in_state(BatchState.SUBMITTED)]
+            at_api = [batch.number for batch in self.in_state(BatchState.SUBMITTED)]
             waiting = [number for number in at_api if self._is_followed(number)]
             self.report.stopped = self._stopping(waiting, wait=wait)
             if not waiting or self.report.stopped is not None or (first and not set(self.done) <= set(at_api)):
@@ -183,7 +152,6 @@ class _Poll:
             self.follow_new()
 
     def _look_at_all(self, bar: "Bar") -> None:
-        """Look once at each batch that is not over, and download what is; one that fails does not stop the others."""
         for number in list(self.done):
             with self.ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
@@ -217,19 +185,17 @@ class _Poll:
         return ""
 
     def _look_at(self, batch: Batch) -> str:
-        """Look at one batch and record what the API says; download it when it is over, cancel it when it is too old."""
         ws, number = self.ws, batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
         done = (remote.succeeded or 0) + (remote.failed or 0)
         self.done[number] = min(done, batch.requests)
-        with ws.store.write() as tx:
-            batches.note_look(tx, batch, word=remote.word, done=done)
+        if (remote.word, done) != (batch.remote_word, batch.remote_done):
+            with ws.store.write() as tx:
+                batches.note_submitted(tx, batch, remote_word=remote.word, remote_done=done)
         if not is_known_state(remote.word) and str(remote.word) not in self.odd_words:
             self.odd_words.add(str(remote.word))
             ws.display.warn(f"batch {number}: a state never seen before, {remote.word!r}; taken as not over")
-        if not remote.state.is_over:
-            self._cancel_if_too_old(batch)
-        elif not self._may_get_its_file(batch, remote):
+        if remote.state.is_over and not self._may_get_its_file(batch, remote):
             self._download_result(number, remote)
         said = (remote.word or "no state").lower().rpartition("state_")[2]
         return said if len(self.done) == 1 else f"batch {number}: {said}"
@@ -240,23 +206,9 @@ class _Poll:
             return False
         if batch.over_at is None:
             with self.ws.store.write() as tx:
-                batches.note_over(tx, batch, at=self.ws.now())
+                batches.note_submitted(tx, batch, over_at=self.ws.now())
             return True
         return self.ws.now() - batch.over_at < timedelta(seconds=self.ws.settings.poll_patience)
-
-    def _cancel_if_too_old(self, batch: Batch) -> None:
-        """Ask the API to cancel a batch that should have been over long ago; its items go out again once it is over."""
-        ws, now = self.ws, self.ws.now()
-        age = now - (batch.submitted_at or now)
-        if batch.cancel_asked_at is not None or age < timedelta(hours=ws.settings.batch_hours):
-            return
-        why = f"not over after {age.total_seconds() / 3600:.0f} h"
-        ws.client.cancel_batch(batch.remote_name or "")
-        with contextlib.suppress(StateConflictError), ws.store.write() as tx:  # another poll may have been first
-            batches.note_cancel(tx, batch, why=why, at=ws.now())
-        ws.display.warn(
-            f"batch {batch.number}: {why}; asked the API to cancel it, what it did not answer goes out again"
-        )
 
     def _stopping(self, waiting: list[int], *, wait: bool) -> RemoteError | None:
         """Return what ends this run now, if anything: a daily quota, no sign of life, or a single look that failed."""
@@ -286,7 +238,7 @@ class _Poll:
                 report.waiting.append(batch.number)
         report.gone = {number: why for number, why in report.gone.items() if number not in report.downloaded}
 
-    def _in_state(self, state: BatchState) -> list[Batch]:
+    def in_state(self, state: BatchState) -> list[Batch]:
         with self.ws.store.read() as tx:
             return batches.batches_in_states(tx, state, task=self.ws.task.name)
 
@@ -326,11 +278,11 @@ class _Poll:
 
     def _fail(self, batch: Batch, remote: "RemoteBatch") -> None:
         """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
-        forgiven = batch.is_cancelled_by_hand(batch_hours=self.ws.settings.batch_hours)
+        forgiven = batch.is_cancelled_by_hand
         why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
         source = source_of(batch, models_file=self.ws.settings.models_file)
         with self.ws.store.write() as tx:
-            batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
+            batches.note_submitted(tx, batch, remote_word=remote.word)
             while page := asks.claimed_page(tx, batch.number, after=0, limit=PAGE):
                 judged = [Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven) for one in page]
                 write_failures(tx, self.ws, judged, source=source)
@@ -386,37 +338,30 @@ class _Poll:
 
     def fetch_lost(self) -> None:
         """Download once more what was lost or damaged before its ingest; only the bytes that were recorded count."""
-        for batch in self._in_state(BatchState.DOWNLOADED):
+        for batch in self.in_state(BatchState.DOWNLOADED):
             if is_whole(self.ws.data, batch.result_file, batch.result_sha256):
                 continue
-            path, number = result_path(self.ws.data, batch.number), batch.number
+            ws, path, number = self.ws, result_path(self.ws.data, batch.number), batch.number
             part = files.part_of(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with self.ws.locks.hold(lock_of(number)) as lock:
+                with ws.locks.hold(lock_of(number)) as lock:
                     if lock is None:
                         continue
-                    self.ws.client.download(self.ws.client.get_batch(batch.remote_name or "").result_file or "", part)
-                    if files.sha256_of(part) == batch.result_sha256:
-                        files.rename(files.sync_part(part), path)
-                        self.ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
-                        continue
-                why = "the API has other bytes"
+                    ws.client.download(ws.client.get_batch(batch.remote_name or "").result_file or "", part)
+                    if files.sha256_of(part) != batch.result_sha256:
+                        raise MissingError("the API has other bytes")
+                    files.rename(files.sync_part(part), path)
+                    ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
             except RemoteError as error:
-                why = error.message
+                said = f"batch {number}: its result is lost and cannot be had again ({error.message})"
+                give_up = Step("batch-cancel", batch=number)
+                ws.display.warn(f"{said}; `{give_up}` gives it up, and its items are asked again")
             finally:
                 part.unlink(missing_ok=True)
-            self.ws.display.warn(
-                f"batch {number}: its result is lost and cannot be had again ({why}); "
-                f"`{Step('batch-cancel', batch=number)}` gives it up, and its items are asked again"
-            )
 
     def check_duplicates(self) -> None:
-        """Look for duplicates in the list: those of batches that are over, too, for one may have been made late.
-
-        The list is read while a batch is at the API or may be double: one of more than one try, until it is over and
-        was looked for once, and one with a duplicate that is not cancelled yet.
-        """
+        """Record and cancel duplicates, while a batch is at the API or may be double; one may have been made late."""
         with self.ws.store.read() as tx:
             known = batches.all_duplicates(tx)
             created = {one.number: one for one in batches.batches_in_states(tx, *CREATED)}
@@ -445,10 +390,7 @@ class _Poll:
 
 
 def _is_result(part: Path, *, expected: int) -> bool:
-    """Return whether a download can be a result: no page of HTML, and where lines are expected, one of its members.
-
-    An empty one can: it has fewer lines than expected, like any that was cut.
-    """
+    """Return whether a download can be a result: empty, or with one of its members, and no page of HTML."""
     with part.open("rb") as file:
         head = file.read(HEAD).lstrip()
     if not head or expected == 0:

@@ -110,6 +110,8 @@ class Indexed:
     text_in: Sequence[str] = ("text",)
     tags: Callable[[Mapping[str, Any]], Sequence[str]]
     told: Callable[[Mapping[str, Any]], dict[str, Any]]
+    # the texts of those that are in no entry for want of an answer and have some of these words; not all of very many
+    left_out: Callable[[Connection, Sequence[str]], Iterable[str]] = lambda _tx, _words: ()
     when_asked: bool = False  # it is indexed from its first build on, and before that only if that is asked for
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
@@ -120,11 +122,11 @@ class Indexed:
         """Return the texts of an entry in which phrases are looked for, and of which a hit shows a sentence."""
         return [str(metadata[name]) for name in self.text_in if metadata[name]]
 
-    def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    def shown(self, rank: int, similarity: float | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return an entry that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
         told = self.told(metadata)
-        key = next(iter(told))
-        return {"rank": rank, key: told[key], "similarity": round(float(similarity), 4), **told}
+        key, cosine = next(iter(told)), None if similarity is None else round(float(similarity), 4)
+        return {"rank": rank, key: told[key], "similarity": cosine, **told}
 
 
 class RowFault(NamedTuple):
@@ -143,13 +145,14 @@ class ExportWanted(NamedTuple):
     """Which rows to export: the best of each name, those of one extractor, or one for each member of a list.
 
     Without an `extractor` (a label, with or without a model) they are of the version that is preferred, the first of
-    `prefer` that there is. With `cost` each has what its answer took beside it.
+    `prefer` that there is. With `cost` each has what its answer took beside it, `full` is what else would stand once.
     """
 
     best: bool = False
     extractor: str | None = None
     rows: str | None = None  # the field of the answers that is the list
     cost: bool = False
+    full: bool = False
     prefer: tuple[str, ...] = ()
 
 
@@ -418,7 +421,4 @@ class Task(ABC):
 
     @abstractmethod
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
-        """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set.
-
-        InputError where two choices exclude each other, or there is no such list, or no row of that extractor.
-        """
+        """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set."""

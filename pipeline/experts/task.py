@@ -1,6 +1,5 @@
 """Ask about people, write their tags with the score that follows, and say how people are indexed and exported."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -52,18 +51,14 @@ _READERS: dict[str, Callable[[Any], Any]] = {  # of the columns that are indexed
     "findability_score": number_of,
     "category": text_of,
 }
-_INDEXED = tuple(_READERS)
+INDEXED = tuple(_READERS)
 _NAMES = tuple(
-    {**table.HEADERS, table.USERNAME: table.USERNAME}.get(name, name) for name in _INDEXED
+    {**table.HEADERS, table.USERNAME: table.USERNAME}.get(name, name) for name in INDEXED
 )  # others read them
 
 
-def index_entry(row: Mapping[Any, Any]) -> Entry:
-    """Return one row of `experts` as it is indexed."""
-    return _entry(*map(row.__getitem__, _INDEXED))
-
-
-def _entry(*cells: Any) -> Entry:
+def index_entry(*cells: Any) -> Entry:
+    """Return a person as indexed, of the cells of `INDEXED`."""
     told = dict(zip(_NAMES, map(call, _READERS.values(), cells), strict=True))
     words = {  # in which questions are looked for
         "title": told["Job Title"],
@@ -92,8 +87,8 @@ def _entries(
 ) -> Iterator[Entry]:
     people = table.people(tx)
     if among is None:
-        return starmap(_entry, people.cells(tx, _INDEXED, which()))
-    return starmap(_entry, people.among(tx, among, [people.table.c[name] for name in _INDEXED], which()))
+        return starmap(index_entry, people.cells(tx, INDEXED, which()))
+    return starmap(index_entry, people.among(tx, among, [people.table.c[name] for name in INDEXED], which()))
 
 
 def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,7 +107,7 @@ TAGGED = Indexed(  # every tagged expert
     word="expert",
     question="who knows …",
     columns={
-        **{name: name for name in ("rank", "similarity", "username", "name")},
+        **{name: name for name in ("rank", "username", "name")},
         "title": "job_title",
         "tags": "tags",
         "score": "findability_score",
@@ -123,6 +118,7 @@ TAGGED = Indexed(  # every tagged expert
     ),
     count=lambda tx: table.people(tx).total(tx, table.tagged()),
     entries=partial(_entries, table.tagged),
+    left_out=table.untagged_texts,
     key="username",
     text_in=("Job Title", "Company", "Bio"),
     tags=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
@@ -132,6 +128,7 @@ WITH_TEXT = replace(  # and everyone with a text
     TAGGED,
     count=lambda tx: table.people(tx).total(tx, table.indexable()),
     entries=partial(_entries, table.indexable),
+    left_out=Indexed.left_out,
 )
 
 
@@ -184,9 +181,8 @@ class ExpertsTask(Task):
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
         """Return the hash of a question: of whom it is about, and of what it says."""
-        who = hashlib.sha256(text_of(row["username"]).encode("utf-8", "replace")).hexdigest()
-        text = self.text(row) if said is None else said
-        return f"{who[:_PERSON]}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
+        whose, text = table.hash_of(text_of(row["username"])), self.text(row) if said is None else said
+        return f"{whose[:_PERSON]}:{table.hash_of(text)}"
 
     def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
         """Return nothing: what a person is asked begins with who they are."""

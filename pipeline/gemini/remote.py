@@ -11,10 +11,10 @@ but for connections that were never made. Google's words are quoted without cred
 import base64
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipeline.core.errors import (
@@ -33,10 +33,7 @@ from pipeline.gemini.responses import excerpt_of
 
 BATCH_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # 400: ours; Google's have about 40
 FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # never becomes a path here
-MODEL_NAME = re.compile(r"models/([A-Za-z0-9][A-Za-z0-9._~-]*)")
 MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
-
-T = TypeVar("T")
 
 
 class UnreadableError(ValueError):
@@ -86,20 +83,8 @@ def read_operation(document: Any) -> RemoteBatch:
     )
 
 
-def read_model(document: Any) -> str | None:
-    """Return the name of a model of the list of models, without `models/`; None where there is none."""
-    found = MODEL_NAME.fullmatch(_text(_object(document).get("name")))
-    return found[1] if found else None
-
-
-def read_upload(document: Any) -> tuple[str, str] | None:
-    """Return (name, display name) of a file of the list of files; None of one without."""
-    name, shown = (_text(_object(document).get(one)) for one in ("name", "displayName"))
-    return (name, shown) if FILE_NAME.fullmatch(name) and shown else None
-
-
-def read_page(document: Any, member: str, read: Callable[[Any], T | None]) -> tuple[list[T], str]:
-    """Return (what is read of each entry, token of the next page or "") of one page of a list; `{}` is the last one.
+def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
+    """Return (batches, token of the next page or "") of one page of the list; `{}` is the last one.
 
     Raises:
         UnreadableError: the document is no page, or one that says itself that something is missing. A batch that
@@ -108,13 +93,13 @@ def read_page(document: Any, member: str, read: Callable[[Any], T | None]) -> tu
     """
     if not isinstance(document, dict):
         raise UnreadableError("the answer is no JSON object")
-    found, token = document.get(member, []), document.get("nextPageToken", "")
-    is_another = member not in document and not document.keys() <= {"nextPageToken", "unreachable"}
+    found, token = document.get("operations", []), document.get("nextPageToken", "")
+    is_another = "operations" not in document and not document.keys() <= {"nextPageToken", "unreachable"}
     if not isinstance(found, list) or not isinstance(token, str) or is_another:
-        raise UnreadableError(f"the answer is no page of a list of {member}")
+        raise UnreadableError("the answer is no page of a list of operations")
     if document.get("unreachable"):
         raise UnreadableError("the list is not whole: a part of it cannot be reached")
-    return [one for one in map(read, found) if one is not None], token
+    return [read_operation(one) for one in found], token
 
 
 def file_in(document: Any) -> dict[str, Any]:
@@ -126,13 +111,9 @@ def file_in(document: Any) -> dict[str, Any]:
 
 
 def check_arrived(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
-    """Refuse an upload that is not what was sent: pieces get lost without any error.
+    """Refuse an upload that is not what was sent (UnreadableError): pieces get lost without any error.
 
-    The hash comes in base64 of the digest (as documented) or of its hex text (seen live 2025-09); another form says
-    nothing.
-
-    Raises:
-        UnreadableError: the size differs, or the hash.
+    The hash comes in base64 of the digest (as documented) or of its hex text (seen live 2025-09).
     """
     arrived = file.get("sizeBytes") or 0
     if str(arrived) != str(size):
@@ -273,7 +254,6 @@ def _error_of(document: Any) -> dict[str, Any]:
 
 
 def _details(error: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
-    """Return the details of one kind (`RetryInfo`, `QuotaFailure`, `ErrorInfo`)."""
     details = error.get("details")
     named = (one for one in details if isinstance(one, dict)) if isinstance(details, list) else ()
     return [one for one in named if str(one.get("@type", "")).endswith(f".{kind}")]

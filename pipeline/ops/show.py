@@ -12,7 +12,7 @@ from pipeline.core.step import Hint, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key, shown_line
 from pipeline.gemini.responses import ResultFile
-from pipeline.index import staleness
+from pipeline.index.builds import place_of_entry
 from pipeline.store import answers, asked, asks, batches, erase
 from pipeline.store.asked import AskedRequest
 from pipeline.store.batches import Batch
@@ -76,7 +76,7 @@ def _index(tx: "Connection", ws: OpenWorkspace, item_id: str) -> dict[str, Any] 
     if not ws.is_indexed:
         return None
     entry = next(iter(ws.collection.entries(tx, [item_id])), None)
-    return staleness.place_of_entry(ws.data, ws.collection, item_id, entry)
+    return place_of_entry(ws.data, ws.collection, item_id, entry)
 
 
 def requests_of(ws: OpenWorkspace, item_id: str, *, raw: bool) -> list[dict[str, Any]]:

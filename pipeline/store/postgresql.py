@@ -286,7 +286,6 @@ def _check_address(url: URL) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin as `read` or `write` asked for: a write waits until no other of this workspace is under way."""
     patience = connection.get_execution_options().get("findable_patience")
     if patience is not None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(patience)}")
@@ -316,7 +315,6 @@ def interrupts_kept() -> Iterator[None]:
 
 
 def _milliseconds(seconds: float) -> int:
-    """Return a time limit as the server takes it; 0 would mean none."""
     return max(1, round(seconds * 1000))
 
 
