@@ -22,7 +22,12 @@ Document = dict[str, Any]
 Args = Mapping[str, Any]
 
 CREATE, GENERATE = r":batchGenerateContent$", r":(batchGenerateContent|generateContent)(\?|$)"
-ANY, ONE_BATCH, LIST, EMBED = r"^/(upload/|download/)?v1", r"/batches/[^/:?]+$", r"/batches(\?|$)", r":(batchE|e)mbedContent"
+ANY, ONE_BATCH, LIST, EMBED = (
+    r"^/(upload/|download/)?v1",
+    r"/batches/[^/:?]+$",
+    r"/batches(\?|$)",
+    r":(batchE|e)mbedContent",
+)
 START, CHUNK, DOWNLOAD = r"^/upload/[^?]*$", r"upload_id=", r":download"
 JSON, HTML = "application/json; charset=UTF-8", "text/html; charset=UTF-8"
 PAGE = b"<!DOCTYPE html>\n<html><title>Error 502 (Server Error)!!1</title><p><b>502.</b> That is an error.</html>\n"
@@ -209,7 +214,11 @@ INSTEAD: dict[str, tuple[str, str, Callable[[Args], Reply]]] = {
     "chunk_status": ("POST", CHUNK, _status(500)),
     "cancel_ignored": ("POST", r"/batches/[^/]+:cancel$", lambda _: document({})),
     "get_status": ("GET", ONE_BATCH, _status(503)),
-    "batch_vanishes": ("GET", ONE_BATCH, lambda args: refusal(args.get("code", 404), "Requested entity was not found.")),
+    "batch_vanishes": (
+        "GET",
+        ONE_BATCH,
+        lambda args: refusal(args.get("code", 404), "Requested entity was not found."),
+    ),
     "page_status": ("GET", r"[?&]pageToken=", _status(503)),
     "download_status": ("GET", DOWNLOAD, _status(503)),
 }
@@ -269,7 +278,11 @@ CONNECTION: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "create_lost_reply": ("POST", CREATE, _lost),
     "create_lost_reply_status": ("POST", CREATE, _lost_status),
     "create_slow_reply": ("POST", CREATE, _slow),
-    "success_code": ("", ANY, _spoiled(lambda it, reply, args: it.reply(Reply(args["code"], {}, b"" if args["code"] == 204 else reply.body)))),
+    "success_code": (
+        "",
+        ANY,
+        _spoiled(lambda it, reply, args: it.reply(Reply(args["code"], {}, b"" if args["code"] == 204 else reply.body))),
+    ),
     "slow_drip": (
         *("", ANY),
         _spoiled(lambda it, reply, args: it.reply(reply, size=args["bytes"], pause_s=args["pause_seconds"])),
@@ -343,7 +356,11 @@ def _vectors(change: Callable[[list[list[float]]], list[list[float]]]) -> Callab
 REPLY: dict[str, tuple[str, str, Callable[..., Document | None]]] = {
     "foreign_name": ("POST", CREATE, lambda said, _, __: {**said, "name": "batches/somebodyelses"}),
     "no_name": ("POST", CREATE, lambda said, _, __: without(said, "name") if said.get("name") else None),
-    "unknown_state": ("GET", ONE_BATCH, _metadata(lambda it, args: {**it, "state": args.get("state", "BATCH_STATE_NEW")}, "state")),
+    "unknown_state": (
+        "GET",
+        ONE_BATCH,
+        _metadata(lambda it, args: {**it, "state": args.get("state", "BATCH_STATE_NEW")}, "state"),
+    ),
     "missing_state": ("GET", ONE_BATCH, _metadata(lambda metadata, _: without(metadata, "state"), "state")),
     "no_output_yet": ("GET", ONE_BATCH, _no_output),
     "page_circle": ("GET", LIST, lambda said, _, target: {**said, "nextPageToken": _page(target)}),
@@ -430,8 +447,8 @@ LINE: dict[str, tuple[str, str, Callable[..., list[Any]]]] = {
 }
 """Words that put other lines in the place of a good one: method, path, change. Bytes are written as they are."""
 
-BATCH = {name: ("POST", CREATE, None) for name in (*ENDS, "list_lag", "duplicate_batch")}
-FILE = {name: ("POST", CHUNK, None) for name in ("file_failed", "file_expired")}
+BATCH = dict.fromkeys((*ENDS, "list_lag", "duplicate_batch"), ("POST", CREATE, None))
+FILE = dict.fromkeys(("file_failed", "file_expired"), ("POST", CHUNK, None))
 PLACES: dict[str, Mapping[str, tuple[str, str, Any]]] = {
     "reply": {**INSTEAD, **CONNECTION},
     "document": REPLY,

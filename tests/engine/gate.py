@@ -94,7 +94,7 @@ class Gate:
             changed = self._state.with_ends(said) if re.search(f"{LIST}|{ONE_BATCH}", target) else said
             for one in self.script.matching("line", method, target) if "candidates" in said else ():
                 if not one.key and one.fire():  # a live call has no key
-                    changed = next(iter(one.spoil([{"response": changed}])), {}).get("response", changed)
+                    changed = {"response": changed, **one.spoil([{"response": changed}])[0]}["response"]
             for one in self.script.matching("document", method, target):
                 spoiled = one.act(changed, one.args, target)
                 if spoiled is not None and one.fire():

@@ -4,7 +4,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +26,7 @@ class Clock:
     def __init__(self) -> None:
         """Begin with the machine's."""
         self._ahead_s = 0.0
-        state.time = self  # type: ignore[assignment]
+        vars(state)["time"] = self
 
     def advance(self, seconds: float) -> None:
         """Move it on."""
@@ -197,7 +197,9 @@ class Worker(worker.Worker):
         if fate.get("end") == "NEVER":
             self._state.move_batch(batch["id"], "RUNNING")
         elif "end" in fate and not fate["share"]:
-            self._state.move_batch(batch["id"], fate["end"], error=fate["error"]["message"] if fate["end"] == "FAILED" else "")
+            self._state.move_batch(
+                batch["id"], fate["end"], error=fate["error"]["message"] if fate["end"] == "FAILED" else ""
+            )
         else:
             super()._work(batch)
 
