@@ -91,20 +91,11 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,asks.py locks.py) \
   $(addprefix tests/integration/ops/test_,items.py doctor.py forget.py::test_nothing_is_left_of_a_person_in_any_byte) \
   tests/property/passages/test_preferring.py
 # what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed
-test twin-days test-web test-full bench: export PYTHONDONTWRITEBYTECODE :=
+test test-web test-full bench: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: test
 test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled
 	@$(VENV)/bin/python -m tests.both $(ON_DATABASE)
-
-# the product as it was when the yardstick was set, in an environment of its own
-YARDSTICK := $(VENV)/yardstick
-$(YARDSTICK)/.ready: tests/acceptance/yardstick.zip
-	@rm -rf $(YARDSTICK) && $(PYTHON) -m venv $(YARDSTICK) && $(PYTHON) -m zipfile -e $< $(YARDSTICK)/product
-	@$(YARDSTICK)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
-	  -r $(YARDSTICK)/product/environment.lock
-	@$(YARDSTICK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable $(YARDSTICK)/product
-	@touch $@
 
 # the newest SDK that pyproject.toml allows, beside the oldest, which is locked and which all other tests run with
 NEWEST := $(VENV)/newest-sdk
@@ -113,17 +104,13 @@ $(NEWEST)/.ready: pyproject.toml | $(READY)
 	  --target $(NEWEST) "$$(sed -n 's/^ *"\(google-genai[^"]*\)".*/\1/p' pyproject.toml)"
 	@touch $@
 
-.PHONY: twin-days
-twin-days: $(TOOLS) $(YARDSTICK)/.ready ## live each day with the product of when the yardstick was set and with this one, and compare what a user sees
-	@$(VENV)/bin/python -m tests.both --twins
-
 .PHONY: test-web
 test-web: $(TOOLS) ## the page in Debian's Chromium, from start to end; makes the pictures of docs/web.md anew
 	@command -v chromium >/dev/null || { echo "there is no chromium here; on Debian: apt-get install chromium fonts-dejavu-core" >&2; exit 1; }
 	@FAULTS=all PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
 
 .PHONY: test-full
-test-full: $(TOOLS) $(YARDSTICK)/.ready $(NEWEST)/.ready ## every test with every case on both databases, twin days, a crowd, part of the crash sweep, mutants: an hour
+test-full: $(TOOLS) $(NEWEST)/.ready ## every test with every case on both databases, a crowd, part of the crash sweep, mutants: an hour
 	@$(VENV)/bin/python -m tests.full
 
 .PHONY: house
@@ -150,7 +137,7 @@ soak: $(TOOLS) ## four commands at once for MINUTES=30, killed at random, on a s
 	@$(VENV)/bin/python -m tests.acceptance.crowd
 
 .PHONY: bench
-bench: $(TOOLS) $(YARDSTICK)/.ready ## what commands take at ROWS=10000,100000 people, beside the version of the yardstick and the naive way
+bench: $(TOOLS) ## what commands take at ROWS=10000,100000 people, and an ingest the naive way
 	@$(VENV)/bin/python -m tests.bench
 
 .PHONY: format

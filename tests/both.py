@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from tests import postgresql
 
-ACCEPTANCE, TWINS = ("tests/acceptance",), ("tests/acceptance/twins.py",)
+ACCEPTANCE = ("tests/acceptance",)
 # what the database makes no difference to; `make test-full` has all on both
 ALIKE = (
     *("adding", "ask", "bad_files", "canary", "delimiters", "evidence", "exactly_once", "hostile", "live", "loop"),
@@ -31,8 +31,6 @@ INTERRUPTED = 130
 
 def main(words: Sequence[str]) -> int:
     """Run the acceptance tests, then the others, with the words for those on PostgreSQL; return a code."""
-    if words == ["--twins"]:
-        return _both(TWINS, TWINS)
     others = [f"--ignore={ACCEPTANCE[0]}/test_{name}.py" for name in ALIKE]
     return _both(ACCEPTANCE, (*ACCEPTANCE, *others)) or _both((), words)
 

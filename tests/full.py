@@ -1,4 +1,4 @@
-"""`make test-full`: every test with every case on both databases, twin days, a crowd, part of the crash sweep, mutants.
+"""`make test-full`: every test with every case on both databases, a crowd, part of the crash sweep, mutants.
 
 An hour on two cores. Each part is told with its time; what fails does not keep the others from running.
 """
@@ -16,7 +16,6 @@ LIVES = {"sqlite": "600", "postgresql": "300"}  # of all days in the sweep
 PARTS = {
     "tests": (*PYTEST, "tests"),
     "acceptance": (*PYTEST, "tests/acceptance"),
-    "twins": (*PYTEST, "tests/acceptance/twins.py"),
     "sweep": (*PYTEST, "tests/acceptance/whole_sweep.py"),
 }
 NEWEST = ROOT / ".venv" / "newest-sdk"

@@ -40,7 +40,7 @@ def slowness() -> float:
 
 
 class Api(Engine):
-    """The frozen engine of the acceptance tests, in a process of its own, as the tests steer it."""
+    """The engine of the acceptance tests, in a process of its own, as the tests steer it."""
 
     def seen(self, method: str, part: str) -> list[dict[str, Any]]:
         """Return the requests of a method whose path holds a text, oldest first."""

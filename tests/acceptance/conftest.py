@@ -59,7 +59,7 @@ def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Engine]:
-    """The frozen engine, with a state of its own."""
+    """The local engine, with a state of its own."""
     with Engine(tmp_path / "api") as engine:
         yield engine
 
@@ -73,7 +73,7 @@ def outside(tmp_path: Path) -> Iterator[Outside]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, api: Engine, request: pytest.FixtureRequest) -> Iterator[Workspace]:
-    """An empty workspace on the frozen engine, with short waits; checked when its test is over."""
+    """An empty workspace on the local engine, with short waits; checked when its test is over."""
     one = Workspace(tmp_path / "here", api.url)
     yield one
     marker = request.node.get_closest_marker("excused")

@@ -1,6 +1,6 @@
-"""A user's days, command by command, as the sweep and the twins live them. A new command is one more line here.
+"""A user's days, command by command, as the sweep lives them. A new command is one more line here.
 
-A day's commands run in a folder of its own, on the frozen engine or, where the day is `alone`, on the one inside the
+A day's commands run in a folder of its own, on the engine or, where the day is `alone`, on the one inside the
 product. After them everything is typed that `status` asks for.
 """
 

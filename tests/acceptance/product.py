@@ -19,12 +19,11 @@ import httpx2
 
 from tests import postgresql
 from tests.acceptance.loaded import BETWEEN
-from tests.acceptance.process import LIVES, LONGEST_S, PRODUCT, ROOT, Done, Running, json_lines, loaded, quickly
+from tests.acceptance.process import LIVES, LONGEST_S, PRODUCT, Done, Running, json_lines, loaded, quickly
 from tests.acceptance.steps import Fate
 
 ON_POSTGRESQL = os.environ.get("FINDABLE_TEST_DATABASE") == "postgresql"
 KEY = "key-that-must-never-be-seen-anywhere"
-YARDSTICK = ROOT / ".venv" / "yardstick"  # made by `make twin-days`
 PEOPLE, PASSAGES, IMAGES = "experts", "passages", "images"
 MODEL = "gemini-3.5-flash-lite"
 BATCH_PRICE = (0.15, 1.25)  # of that model, USD a million tokens in and out by batch (models.toml has date and source)
@@ -71,12 +70,6 @@ MOST = 1_000_000
 def product() -> Path:
     """Return the folder of the process that has the product loaded."""
     return loaded("product", ["-m tests.acceptance.loaded", PRODUCT, json.dumps(WARM)])
-
-
-def yardstick() -> Path:
-    """Return the same of the product as it was when the yardstick was set, in an environment of its own."""
-    command = ["-m tests.acceptance.loaded", YARDSTICK / "product", json.dumps(WARM)]
-    return loaded("yardstick", command, python=YARDSTICK / "bin" / "python")
 
 
 @dataclass

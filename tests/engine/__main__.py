@@ -2,9 +2,9 @@
 
 `python -m tests.engine FOLDER OWNER` loads the engine and listens at FOLDER/socket as long as the process OWNER lives.
 Each connection is one engine, a fork of this process: one JSON line with `root` (the folder of its state), `settings`,
-`faults` and `port` is answered by one with its `url` and `pid`; it ends when the connection does. What each create asked
-for is written to `root`/creates.jsonl: its name and lines. The control paths are `/_emu/` with faults, settings, clock,
-journal and batches.
+`faults` and `port` is answered by one with its `url` and `pid`; it ends when the connection does. What each
+create asked for is written to `root`/creates.jsonl: its name and lines. The control paths are `/_emu/` with faults,
+settings, clock, journal and batches.
 """
 
 import contextlib
