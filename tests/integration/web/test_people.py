@@ -1,6 +1,7 @@
 """`POST /api/admin/experts`: a person is saved at once, and tagged within seconds or later."""
 
 import asyncio
+import json
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
@@ -65,7 +66,7 @@ class Held(asyncio.Lock):
 
 def asked_about(api: Api) -> list[int]:
     """Return how often each was asked about, by what answered calls were told."""
-    told = Counter(one["text_sha256"] for one in api.seen("POST", LIVE) if one["status"] == 200)
+    told = Counter(json.dumps(one["json"]["contents"]) for one in api.seen("POST", LIVE) if one["status"] == 200)
     return list(told.values())
 
 
