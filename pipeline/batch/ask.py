@@ -71,7 +71,6 @@ class LiveReport:
     failed: Counter[str] = field(default_factory=Counter)  # by reason; recorded, and not asked again in this run
     samples: list[tuple[str, str]] = field(default_factory=list)  # (item id, reason) of the first
     cost: float = 0.0
-    throttled: int = 0
     stopped: FindableError | None = None
     interrupted: bool = False
     is_late: bool = False  # what is left was not begun in time
@@ -232,7 +231,7 @@ class _Asking:
             for one in self._open.values():
                 one.close()
                 one.lock.release()
-        self.report.throttled, self.report.is_down = self._service.throttled, self._service.down is not None
+        self.report.is_down = self._service.down is not None
 
     async def _work(self) -> None:
         try:

@@ -187,11 +187,10 @@ class _Poll:
     def _look_at(self, batch: Batch) -> str:
         ws, number = self.ws, batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
-        done = (remote.succeeded or 0) + (remote.failed or 0)
-        self.done[number] = min(done, batch.requests)
-        if (remote.word, done) != (batch.remote_word, batch.remote_done):
+        self.done[number] = min(remote.done, batch.requests)
+        if (remote.word, remote.done) != (batch.remote_word, batch.remote_done):
             with ws.store.write() as tx:
-                batches.note_submitted(tx, batch, remote_word=remote.word, remote_done=done)
+                batches.note_submitted(tx, batch, remote_word=remote.word, remote_done=remote.done)
         if not is_known_state(remote.word) and str(remote.word) not in self.odd_words:
             self.odd_words.add(str(remote.word))
             ws.display.warn(f"batch {number}: a state never seen before, {remote.word!r}; taken as not over")
@@ -299,8 +298,8 @@ class _Poll:
             UnavailableError: what comes is no result each time: a page, or an answer to something else. To take it
                 would charge every item for answers that wait at the API.
         """
-        ws, counted, most = self.ws, (remote.succeeded or 0) + (remote.failed or 0), -1
-        expected = counted if counted or remote.state is not RemoteState.SUCCEEDED else batch.requests
+        ws, most = self.ws, -1
+        expected = remote.done if remote.done or remote.state is not RemoteState.SUCCEEDED else batch.requests
         for left in reversed(range(DOWNLOADS)):
             try:
                 self.ws.client.download(remote.result_file or "", part)
