@@ -356,9 +356,7 @@ class _Asking:
 
     def _failed(self, line: _Line, call: StartedCall, error: errors.RemoteError, *, began: float) -> None:
         opened = line.batch
-        if isinstance(
-            error, errors.ThrottledError | errors.NotSentError
-        ):  # these count towards no quota and cost nothing
+        if isinstance(error, errors.ThrottledError | errors.NotSentError):  # which no quota counts, and cost nothing
             self._pace.withdraw(call)
             opened.calls -= 1
         if isinstance(error, errors.ThrottledError):
