@@ -467,9 +467,8 @@ class _Asking:
             try:
                 await asyncio.to_thread(self._seal, opened)
             except errors.FindableError as error:
-                if not (
-                    self.report.interrupted and isinstance(error, errors.UnavailableError)
-                ):  # who comes next ends it
+                is_left = self.report.interrupted and isinstance(error, errors.UnavailableError)
+                if not is_left:  # else who comes next ends it
                     self._end(error)
         self.report.answered += self._preparation.given
 
