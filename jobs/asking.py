@@ -40,7 +40,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.workflows import preflight as estimates
 from pipeline.workflows import rounds
 from pipeline.workflows import tag as tagging
-from pipeline.workflows.preflight import ModeEstimate, Preflight, format_duration
+from pipeline.workflows.preflight import Preflight, format_duration
 from pipeline.workflows.rounds import Rounds
 
 OUTDATED = 10  # of what was answered for an earlier text, that are named
@@ -386,17 +386,16 @@ def _show_estimated(estimated: Preflight, words: Words) -> None:
         f"({known}; ±{estimated.known.error:.0%})"
     )
     ways = {name: one for name, one in estimated.ways.items() if name == "batch" or not one.absent}
-    print_table(("way", "cost", "time", "sends", "quota", "prices"), [_way_cells(*way) for way in ways.items()])
+    kinds: dict[bool, tuple[str, ...]] = {True: ("batch", "batches"), False: ("call",)}
+    cells = [
+        (name, usd(one.cost), format_duration(one.seconds), plural(one.count, *kinds[name == "batch"]))
+        for name, one in ways.items()
+    ]
+    print_table(("way", "cost", "time", "sends"), cells)
     for name, mode in ways.items():
         for warning in mode.warnings:
             Terminal().warn(f"{name}: {warning}")
     print_line(f"recommended: {estimated.recommended or 'nothing yet'}, because {estimated.reason}")
-
-
-def _way_cells(name: str, mode: ModeEstimate) -> tuple[str, ...]:
-    sends = plural(mode.count, "batch", "batches") if name == "batch" else plural(mode.count, "call")
-    prices = f"{mode.price_source} ({mode.priced_on})"
-    return (name, usd(mode.cost), format_duration(mode.seconds), sends, mode.quota, prices)
 
 
 def passages_pilot(

@@ -18,7 +18,7 @@ from pipeline.experts.tags import BY_HAND
 from pipeline.ops import show as any_item
 from pipeline.quality import pilot
 from pipeline.workflows import try_out
-from pipeline.workflows.try_out import SIZE, TriedItem, TryReport, TryWanted
+from pipeline.workflows.try_out import SIZE, TriedItem, TryReport
 
 INDENT = "    "
 LONGEST = 2_000  # characters of a text that are shown; --json has all
@@ -255,8 +255,8 @@ def try_(
     if a and b:
         drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
         return _two_ways(try_out.run_pair(ws, (a, b), **drawn))
-    report = try_out.run(ws, TryWanted(n or try_out.FEW, item, seed))
-    return Report(try_out.document(report), lambda: _show_tried(report, words), report.check)
+    report = try_out.run(ws, n or try_out.FEW, item, seed)
+    return Report(report.document, lambda: _show_tried(report, words), report.check)
 
 
 def _show_tried(report: TryReport, words: Words) -> None:
@@ -282,26 +282,25 @@ def _show_tried(report: TryReport, words: Words) -> None:
 
 def _two_ways(report: try_out.PairReport) -> Report:
     cost = sum(asked.cost for asked in report.asked)
-    items = [{"id": one.id, "name": one.name, "a": one.said[0], "b": one.said[1]} for one in report.pairs]
 
     def show() -> None:
         for one in report.pairs:
-            print_text(f"\n{one.name}{' ≠' if one.said[0] != one.said[1] else ''}")
-            for letter, said in zip("AB", one.said, strict=True):
+            print_text(f"\n{one['name']}{' ≠' if one['a'] != one['b'] else ''}")
+            for letter, said in (("A", one["a"]), ("B", one["b"])):
                 print_text(f"{letter}: {said}" if isinstance(said, str) else f"{letter}:", indent=INDENT)
                 if not isinstance(said, str):
                     _print_values(said, INDENT * 2)
         print_text("")
         for name, count in report.agreement.items():
             print_text(f"{name}: the same in {count} of {report.compared}", indent=INDENT)
-        alike = sum(one.said[0] == one.said[1] for one in report.pairs)
+        alike = sum(one["a"] == one["b"] for one in report.pairs)
         print_line(f"A is {report.sides[0]}, B {report.sides[1]}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
 
     def check() -> None:
         for asked in report.asked:
             asked.check()
 
-    told = {"a": report.sides[0], "b": report.sides[1], "items": items, "cost": cost}
+    told = {"a": report.sides[0], "b": report.sides[1], "items": report.pairs, "cost": cost}
     return Report(told | {"agreement": report.agreement, "compared": report.compared}, show, check)
 
 

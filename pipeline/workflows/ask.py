@@ -110,7 +110,7 @@ class AskReport:
             "file": str(self.draft.path) if self.is_kept else None,
             "rows": self.rows,
             "answers": self.answers,
-            "tried": try_out.document(self.tried),
+            "tried": self.tried.document,
             "all": None if self.estimate is None else self.estimate.document(),
         }
 

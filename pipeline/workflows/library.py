@@ -53,7 +53,7 @@ from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report as TagReport
 from pipeline.workflows.tag import TagOptions
-from pipeline.workflows.try_out import TryReport, TryWanted
+from pipeline.workflows.try_out import TryReport
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
@@ -163,7 +163,7 @@ class Workspace:
         """
 
         def work(ws: OpenWorkspace) -> TryReport:
-            report = try_out.run(ws, TryWanted(n, item, seed))
+            report = try_out.run(ws, n, item, seed)
             report.check()
             return report
 

@@ -60,7 +60,7 @@ def test_both_ways_are_estimated_before_and_nothing_is_touched(workspace: Worksp
     assert workspace.read("preflight", BATCH_ROWS=3)["batch"]["batches"] == 3
     models = workspace.put("models.toml", LIMITED)
     small = workspace.read("preflight", MODELS_FILE=models, MODEL="small-one", BATCH_ROWS=2)["batch"]
-    assert (small["quota"]["turns"] > 1, small["price_source"], small["priced_on"]) == (True, "mine", "2026-11-01")
+    assert small["quota"]["turns"] > 1
     said = workspace.do("preflight").out
     assert "7 people" in said
     assert "recommended: flex" in said
