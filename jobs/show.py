@@ -58,45 +58,42 @@ def _value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
 
 DAY_S = 86_400
 FORGOTTEN = "it was forgotten"
-
-
-def _state(document: Mapping[str, Any]) -> str:
-    return fate_of(document["parked"]) if document["parked"] and document["state"] == "parked" else document["state"]
+MINUTE = "%Y-%m-%d %H:%M"
 
 
 def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    fields = [(document["task"], document["name"])]
+    fields, parked, state = [(document["task"], document["name"])], document["parked"], document["state"]
     fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
-    why = f": {document['parked']}" if document["parked"] else ""
-    state = "no bio (cannot be searched)" if document["state"] == "no_bio" else _state(document)
-    fields.append(("state", f"{state or 'not known'}{why}"))
-    if document["changed_at"] is not None:
-        fields.append(("changed", _changed(document["changed_at"], is_stale=document["stale"])))
+    state = {"no_bio": "no bio (cannot be searched)", "parked": fate_of(parked or "")}.get(state, state)
+    fields.append(("state", f"{state or 'not known'}{f': {parked}' if parked else ''}"))
+    if (moment := document["changed_at"]) is not None:
+        days = (datetime.now(UTC) - moment).total_seconds() / DAY_S
+        age = f"{moment:{MINUTE}}, {days:.0f} days ago" if days >= 1 else f"{moment:{MINUTE}}"
+        fields.append(("changed", f"{age}: its answer is of what it was before" if document["stale"] else age))
     for answer in document["answers"]:
         fields.append(("answer", _origin(answer)))
-        fields += [("", line) for line in _answer_lines(answer)]
-    fields += [("attempt", _attempt(one)) for one in document["attempts"]]
-    fields += [("request", _request(one)) for one in document["requests"]]
-    fields += [("index", _indexed(document["index"]))] if document["index"] is not None else []
+        said = answer["answer"].items() if not answer["forgotten"] else ()
+        fields += [("", line) for name, value in said for line in _value_lines(name, value, "")]
+        fields += [("", FORGOTTEN)] * answer["forgotten"]
+    for one in document["attempts"]:
+        excerpt = f": {one['excerpt']}" if one["excerpt"] else ""
+        fields.append(("attempt", f"{one['at']:{MINUTE}} {one['outcome']}: {one['reason']}{excerpt}"))
+    fields += [("request", _request_line(one)) for one in document["requests"]]
+    if (index := document["index"]) is not None:
+        there = f"in build {index.get('build')}, " + ("up to date" if index.get("up_to_date") else "with an older text")
+        broken = f"broken: {index['problem']}" if "problem" in index else ""
+        fields.append(("index", broken or (there if index["indexed"] else "not in it")))
     return [*fields, ("cost", usd(document["cost"]))]
-
-
-def _indexed(index: Mapping[str, Any]) -> str:
-    if "problem" in index:
-        return f"broken: {index['problem']}"
-    if not index["indexed"]:
-        return "not in it"
-    return f"in build {index['build']}, " + ("up to date" if index["up_to_date"] else "with an older text")
 
 
 def _origin(answer: Mapping[str, Any]) -> str:
     if answer["extractor"] == BY_HAND:
-        return f"{_minute(answer['at'])} {answer['who']}, by hand{'' if answer['applied'] else ' (undone)'}"
+        return f"{answer['at']:{MINUTE}} {answer['who']}, by hand{'' if answer['applied'] else ' (undone)'}"
     source = f"batch {answer['batch']}"
     tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
     if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
         source, tokens = "shared", "asked and paid for another that asks the same"
-    said = f"{_minute(answer['at'])} {answer['extractor']} ({answer['model_version']}), {source}, {tokens}"
+    said = f"{answer['at']:{MINUTE}} {answer['extractor']} ({answer['model_version']}), {source}, {tokens}"
     return said if answer["applied"] else f"{said} (not applied)"
 
 
@@ -111,36 +108,21 @@ def edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
             told += [f"{sign}{shown_value(one)}" for sign, one in some]
         else:
             told.append(f"{name}: {shown_value(before)} → {shown_value(after)}")
-    return (str(edit["number"]), edit["who"], f"{edit['at']:%Y-%m-%d %H:%M}", ", ".join(told) + undone)
+    return (str(edit["number"]), edit["who"], f"{edit['at']:{MINUTE}}", ", ".join(told) + undone)
 
 
-def _way(request: Mapping[str, Any]) -> str:
-    live = "live, " if request["purpose"] == "live" else ""
-    return f"{live}batch {request['batch']} line {request['line']}"
+def _request(one: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a request as cells: how it went, by what model, how it ended, tokens in and out, the price."""
+    how = f"{'live, ' if one['purpose'] == 'live' else ''}batch {one['batch']} line {one['line']}"
+    ended = one["outcome"] or ("under way" if one["state"] is None else f"batch {one['state']}")
+    tokens = ("?" if one[name] is None else f"{one[name]:,}" for name in ("tokens_in", "tokens_out"))
+    return (how, one["model"], str(ended), *tokens, "?" if one["cost"] is None else usd(one["cost"]))
 
 
-def _outcome(request: Mapping[str, Any]) -> str:
-    if request["outcome"] is not None:
-        return str(request["outcome"])
-    return "under way" if request["state"] is None else f"batch {request['state']}"
-
-
-def _came_of(request: Mapping[str, Any]) -> str:
-    if request["forgotten"]:
-        return FORGOTTEN
-    if request["answer"] is None:
-        return request["reason"] or ("no answer is kept" if request["outcome"] == "answered" else "")
-    told = (f"{'.'.join(map(str, path))}: {shown_value(value)}" for path, value in leaves(request["answer"]))
-    return ", ".join(told)
-
-
-def _amounts(request: Mapping[str, Any]) -> tuple[str, str, str]:
-    tokens_in, tokens_out, cost = (request[name] for name in ("tokens_in", "tokens_out", "cost"))
-    return (_number(tokens_in), _number(tokens_out), "?" if cost is None else usd(cost))
-
-
-def _number(count: int | None) -> str:
-    return "?" if count is None else f"{count:,}"
+def _request_line(one: Mapping[str, Any]) -> str:
+    how, model, ended, tokens_in, tokens_out, cost = _request(one)
+    why = f" ({one['reason']})" if one["reason"] not in {None, "", "ok"} else ""
+    return f"{one['at']:{MINUTE}} {how}, {model}, {ended}{why}, {tokens_in} + {tokens_out} tokens, {cost}"
 
 
 def _print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
@@ -149,41 +131,13 @@ def _print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
         print_line("(no request of its own: it was not asked, or shares that of another that asks the same)")
     for one in requests:
         text = one["wire"]
-        print_line(f"--- {one['item']}: {_request(one)}")
+        print_line(f"--- {one['item']}: {_request_line(one)}")
         if not (text["request"] or text["replies"]) and text["no_request"] == text["no_reply"]:
             print_line(f"({text['no_reply']})")
             continue
         print_line("request: " + (text["request"] or f"({text['no_request']})"))
         for reply in text["replies"] or (f"({text['no_reply']})",):
             print_line(f"reply: {reply}")
-
-
-def _answer_lines(answer: Mapping[str, Any]) -> list[str]:
-    if answer["forgotten"]:
-        return [FORGOTTEN]
-    return [line for name, value in answer["answer"].items() for line in _value_lines(name, value, "")]
-
-
-def _request(one: Mapping[str, Any]) -> str:
-    tokens_in, tokens_out, cost = _amounts(one)
-    why = f" ({one['reason']})" if one["reason"] not in {None, "", "ok"} else ""
-    told = f"{one['model']}, {_outcome(one)}{why}, {tokens_in} + {tokens_out} tokens, {cost}"
-    return f"{_minute(one['at'])} {_way(one)}, {told}"
-
-
-def _attempt(one: Mapping[str, Any]) -> str:
-    excerpt = f": {one['excerpt']}" if one["excerpt"] else ""
-    return f"{_minute(one['at'])} {one['outcome']}: {one['reason']}{excerpt}"
-
-
-def _changed(moment: datetime, *, is_stale: bool | None) -> str:
-    days = (datetime.now(UTC) - moment).total_seconds() / DAY_S
-    age = f"{_minute(moment)}, {days:.0f} days ago" if days >= 1 else _minute(moment)
-    return f"{age}: its answer is of what it was before" if is_stale else age
-
-
-def _minute(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}"
 
 
 def show(
@@ -222,10 +176,15 @@ def _show_requests(found: Sequence[Mapping[str, Any]], *, every: bool, raw: bool
 
 
 def _request_cells(one: Mapping[str, Any], *, every: bool) -> tuple[str, ...]:
-    said = _came_of(one)
-    shown = said if len(said) <= ANSWER else f"{said[:ANSWER]}…"
+    if one["forgotten"]:
+        said = FORGOTTEN
+    elif one["answer"] is None:
+        said = one["reason"] or ("no answer is kept" if one["outcome"] == "answered" else "")
+    else:
+        told = leaves(one["answer"])
+        said = ", ".join(f"{'.'.join(map(str, path))}: {shown_value(value)}" for path, value in told)
     item = f"{one['task']} {one['name']}" if every else one["name"]
-    return (f"{one['at']:%Y-%m-%d %H:%M:%S}", item, _way(one), one["model"], _outcome(one), *_amounts(one), shown)
+    return (f"{one['at']:{MINUTE}:%S}", item, *_request(one), said if len(said) <= ANSWER else f"{said[:ANSWER]}…")
 
 
 def try_(

@@ -25,7 +25,6 @@ from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import parse_map
 
 if TYPE_CHECKING:
-    from pipeline.core.progress import Progress
     from pipeline.store.database import Connection
 
 
@@ -85,7 +84,10 @@ def run(
     if any(_has_bio(person) for person in people):
         ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
     _check_new(ws.store, people)
-    _tell_reading(ws.display, people, notes)
+    for note in notes:
+        ws.display.say(note)
+    for change in (change for person in people for change in person.changes):
+        ws.display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
     added: list[AddedExpert] = []
     down = ""
     for person in people:
@@ -144,13 +146,6 @@ def as_stored(store: Store, task: Task, saved: SavedExpert) -> tuple[AddedExpert
     with store.read() as tx:
         is_due = saved.item_id in asks.due_ids(tx, task)
     return _added(store, task.name, saved.username, problem="", took_s=None), is_due
-
-
-def _tell_reading(display: "Progress", people: Sequence[Person], notes: Sequence[str]) -> None:
-    for note in notes:
-        display.say(note)
-    for change in (change for person in people for change in person.changes):
-        display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
 
 
 def _check_new(store: Store, people: Sequence[Person]) -> None:
