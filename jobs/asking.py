@@ -1,12 +1,10 @@
 """Ask about items: live, by batch or whichever fits; poll, ingest and cancel batches; what it will cost, and did."""
 
-import contextlib
 from functools import partial
 from typing import Annotated
 
 import click
 
-from jobs.command import wants_json
 from jobs.options import (
     COUNT,
     MONEY,
@@ -22,7 +20,7 @@ from jobs.options import (
     Taken,
     Wait,
 )
-from jobs.output import Terminal, print_json, print_line, print_table, raise_all
+from jobs.output import Terminal, print_line, print_table, raise_all
 from pipeline.batch import cancel, poll, submit
 from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
@@ -128,25 +126,28 @@ def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
     batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; if a gate
     fails it is a warning, with --strict exit code 6, and the answers are stored anyway.
     """
-    documents: list[dict[str, object]] = []
-    words, as_json = ws.task.words, wants_json()
-
-    def show(account: IngestSummary) -> None:
-        documents.append(_account_document(account)) if as_json else _show_account(account, words)
-
-    with contextlib.ExitStack() as failing:
-        if as_json:  # also if a batch cannot be ingested, the others are in the document
-            failing.callback(lambda: print_json(documents))
-        going = Rounds(ws, ingested=show)
+    going, words, failures = Rounds(ws), ws.task.words, list[FindableError]()
+    try:
         going.ingest()
-        report = going.end()
-        for quality in (one for one in report.reports.values() if any(gate.passed is not None for gate in one.gates)):
-            ws.display.say(f"quality: {quality.line} ({quality.path})")
-        failing.pop_all()
+    except FindableError as error:  # of one batch; the others are ingested, and told of
+        failures.append(error)
+    report = going.end()
+    for quality in (one for one in report.reports.values() if any(gate.passed is not None for gate in one.gates)):
+        ws.display.say(f"quality: {quality.line} ({quality.path})")
     is_any_failed = any(one.batch.refused or one.batch.invalid or one.batch.missing for one in report.ingested)
     after = f"Next: {words.after}{f', and {words.again} for what failed' if is_any_failed else ''}"
-    said = after if report.ingested else "nothing to ingest: no batch is downloaded"
-    return Report(documents, said, lambda: _finish(report, words, strict=strict))
+
+    def show() -> None:
+        for account in report.ingested:
+            _show_account(account, words)
+        if not failures:
+            print_line(after if report.ingested else "nothing to ingest: no batch is downloaded")
+
+    def check() -> None:
+        raise_all(failures)
+        _finish(report, words, strict=strict)
+
+    return Report([_account_document(one) for one in report.ingested], show, check)
 
 
 def _show_account(account: IngestSummary, words: Words) -> None:

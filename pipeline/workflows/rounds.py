@@ -3,7 +3,7 @@
 A round may die at any moment: where it was stands in the database, and whichever command comes next goes on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -200,10 +200,9 @@ class Rounds:
         limit: int | None = None,
         among: Sequence[str] | None = None,
         judges: bool = True,
-        ingested: Callable[[IngestSummary], None] = lambda _summary: None,
     ) -> None:
-        """Note where the task stands; with `judges` reports are written, and `ingested` is called after each batch."""
-        self._ws, self._limit, self._among, self._judges, self._ingested = ws, limit, among, judges, ingested
+        """Note where the task stands; with `judges` reports are written."""
+        self._ws, self._limit, self._among, self._judges = ws, limit, among, judges
         self.report, self.began = Report(ws.extractor), ws.now()
         self._report_at, self._waits_for_room = 0.0, False  # before which no further report is written
         self._whole: Bar | None = None  # how far the task has come, while it is waited for
@@ -384,13 +383,9 @@ class Rounds:
         """
         new: list[IngestSummary] = []
 
-        def ingested(summary: IngestSummary) -> None:
-            new.append(summary)
-            self._ingested(summary)
-
         failure: FindableError | None = None
         try:
-            ingest.run(self._ws, done=ingested)
+            ingest.run(self._ws, done=new.append)
         except FindableError as error:
             failure = error
         self.report.ingested += new
