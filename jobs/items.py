@@ -31,7 +31,7 @@ from jobs.options import (
 from jobs.output import Terminal, print_fields, print_line, print_table, raw_writer
 from jobs.show import edit_cells
 from pipeline.core.errors import InputError
-from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage
+from pipeline.core.listed import ItemFilter
 from pipeline.core.quotes import shown_value
 from pipeline.core.states import fate_of
 from pipeline.core.step import Option, Step
@@ -92,23 +92,20 @@ def items(
         return Report(asdict(done), f"{plural(done.count, done.word)} written to {done.path}")
     if counts:
         counted = listing.counts(ws, which, within_s=None)
-        return Report(counted.document, lambda: _show_counts(counted))
+        rows = [("all", "", f"{counted.total:,}")]
+        for name in ("states", "tags", "versions"):
+            found = (getattr(counted, name) or {}).items()
+            rows += [(name.removesuffix("s"), value, f"{count:,}") for value, count in found]
+        return Report(counted.document, lambda: print_table(("by", "what", "items"), rows))
     page = listing.page(ws, which, limit=limit, after=after, within_s=None, **told)
-    return Report(page.document, (lambda: _show_page(page)) if page.items else f"no {ws.task.words.one} was found")
 
+    def show() -> None:
+        headers = [SHORTER.get(name, name) for name in (*page.names, "state")]
+        print_table(headers, [[*map(_cell, one.values.values()), one.state] for one in page.items])
+        if page.after is not None:
+            Terminal().say(f"there are more: the same with {Option(after=page.after)}")
 
-def _show_page(page: ItemsPage) -> None:
-    headers = [SHORTER.get(name, name) for name in (*page.names, "state")]
-    print_table(headers, [[*map(_cell, one.values.values()), one.state] for one in page.items])
-    if page.after is not None:
-        Terminal().say(f"there are more: the same with {Option(after=page.after)}")
-
-
-def _show_counts(found: ItemCounts) -> None:
-    rows = [("all", "", f"{found.total:,}")]
-    for name in ("states", "tags", "versions"):
-        rows += [(name.removesuffix("s"), value, f"{count:,}") for value, count in (getattr(found, name) or {}).items()]
-    print_table(("by", "what", "items"), rows)
+    return Report(page.document, show if page.items else f"no {ws.task.words.one} was found")
 
 
 def _cell(value: object) -> str:
@@ -189,11 +186,11 @@ def tags(
     if (merge is not None) + (undo is not None) + any(change[:3]) > 1 or (merge is not None and expert is not None):
         raise InputError("a merge, an edit of one person and an undoing exclude each other; nothing was changed")
     store, editor, at = ws.store, who or _this_person(), ws.now()
-    if merge is None and not any(change):
-        return _tags_of(editing.read_tags(store, expert)) if expert else _all_tags(editing.count_tags(store), find, k)
     if expert is not None:
-        done = editing.edit_tags(store, expert, change, editor, at=at)
-        return Report(done, lambda: _show_edited(done))
+        found = editing.edit_tags(ws, expert, change, editor) if any(change) else by_hand.history(ws, expert)
+        return Report(found, lambda: _show_corrected(expert, found, ws))
+    if merge is None and undo is None:
+        return _all_tags(editing.count_tags(store), find, k)
     if merge is not None:
         done = editing.merge(store, editing.typed(merge), editor, at=at)
     else:
@@ -272,24 +269,6 @@ def _show_merged(done: Document) -> None:
     if done["kept"]:
         Terminal().warn(f"{plural(done['kept'], 'row')} did not take other tags: a trigger or a rule of the database")
     print_line(f"{plural(done['people'], 'person', 'people')} with other tags now. Next: {Step('index')}")
-
-
-def _tags_of(found: Document) -> Report:
-    def show() -> None:
-        score = "-" if found["findability_score"] is None else f"{found['findability_score']:g}"
-        print_fields((("username", found["username"]), ("tags", ", ".join(found["tags"]) or "-"), ("score", score)))
-        if found["edits"]:
-            print_table(("edit", "who", "when", "what"), [edit_cells(one) for one in found["edits"]])
-
-    return Report(found, show)
-
-
-def _show_edited(done: Document) -> None:
-    if done["edit"] is None:
-        print_line(f"{done['username']}: there is nothing to change")
-        return
-    print_line(f"edit {done['edit']} of {done['username']}: {', '.join(done['tags']) or 'no tags'}")
-    print_line(f"score {done['findability_score']:g}. Next: {Step('index')}")
 
 
 def score(ws: OpenWorkspace) -> Report:
