@@ -12,11 +12,7 @@ MAX_ENTRIES = 100
 
 
 def text_to_embed(request: Mapping[str, Any]) -> str:
-    """Return the text of a request, its parts joined by line breaks.
-
-    Raises:
-        ApiError: 400 where there is none, or a width beyond the model's is asked for.
-    """
+    """Return the text of a request; a blank one, and a width beyond the model's, is refused with 400."""
     text = "\n".join(part["text"] for part in request.get("content", {}).get("parts", []) if "text" in part)
     if not text.strip():
         raise invalid("* EmbedContentRequest.content: content is empty; the local engine embeds text only.")
@@ -27,20 +23,12 @@ def text_to_embed(request: Mapping[str, Any]) -> str:
 
 
 def vectors(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
-    """Return one float32 vector for each request, cut to the width it asks for and not normalised again.
-
-    Raises:
-        ApiError: 400 for the first request that cannot be served.
-    """
+    """Return one float32 vector for each request, cut to the width it asks for and not normalised again."""
     rows = encode([text_to_embed(request) for request in requests], encoder=model.encoder)
     return [row[: int(request.get("outputDimensionality", WIDTH))] for row, request in zip(rows, requests, strict=True)]
 
 
 def encoded(texts: Sequence[str], name: str, *, width: int) -> list[Any]:
-    """Return the vectors that the model of that name gives for texts, for a caller in the same process.
-
-    Raises:
-        ApiError: 400 where a text is blank, 404 where there is no such model.
-    """
+    """Return the vectors that the model of that name gives for texts, for a caller in the same process."""
     requests = [{"content": {"parts": [{"text": text}]}, "outputDimensionality": width} for text in texts]
     return vectors(requests, find(name, method="embedContent", version="v1beta"))

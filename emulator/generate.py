@@ -40,10 +40,7 @@ def count_tokens(request: Mapping[str, Any], model: Model) -> int:
 
 
 def said_in(sections: Sequence[str], request: Mapping[str, Any]) -> str:
-    """Return what the answer must come from: what the user's contents say in some sections, else all they say.
-
-    A section is what stands between its delimiters, from the first opening one to the last closing one.
-    """
+    """Return what the user says in some sections, from the first opening to the last closing delimiter, else all."""
     whole = "\n".join(_turns(request))
     found = []
     for name in sections:

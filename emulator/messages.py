@@ -47,7 +47,6 @@ def invalid(message: str) -> ApiError:
 
 
 def _of(**kinds: str) -> dict[str, str]:
-    """Return the fields of a message, from the names of the fields of each kind; `_many` stands for a list of them."""
     named = {kind: f"[]{kind.removesuffix('_many')}" if kind.endswith("_many") else kind for kind in kinds}
     return {name: named[kind] for kind, names in kinds.items() for name in names.split()}
 

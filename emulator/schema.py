@@ -121,7 +121,6 @@ def _object(ask: Ask, schema: Mapping[str, Any], path: str, depth: int) -> Ask:
 
 
 def _words_of(name: str) -> str:
-    """Return the words of a name: "isDefective" and "is_defective" are two."""
     return " ".join(_WORD.findall(_HUMP.sub(" ", name))).lower()
 
 

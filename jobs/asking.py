@@ -156,9 +156,8 @@ def _show_account(account: IngestSummary, words: Words) -> None:
     failed = {name: getattr(batch, name) for name in ("refused", "invalid", "missing") if getattr(batch, name)}
     rest = "".join(f", {count:,} {name}" for name, count in failed.items())
     answered = plural(batch.answered or 0, "answer")
-    asked = f" ({plural(batch.requests, 'question')})" if batch.accounted != batch.requests else ""
     print_line(
-        f"batch {batch.number}: {answered} of {batch.accounted:,}{asked}{rest}; "
+        f"batch {batch.number}: {answered} of {batch.requests:,}{rest}; "
         f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}"
     )
     if account.anomalies:

@@ -16,8 +16,7 @@ from pipeline.batch.due import DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.access import Access as Opened
-from pipeline.engine.access import check_access
-from pipeline.engine.folder import is_free
+from pipeline.engine.access import check_access, is_free
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.workflows import add_expert
 from pipeline.workflows.add_expert import SavedExpert

@@ -53,8 +53,6 @@ _AMOUNT = re.compile(r"[\d.,:/%\u00d7-]+[kmbx%]?|.")
 
 @dataclass
 class _Phrase:
-    """Something the text may be about, and everywhere it stands."""
-
     words: tuple[str, ...]
     length: int = 1
     places: list[tuple[int, int]] = field(default_factory=list)

@@ -50,8 +50,6 @@ _STOP_WORDS = frozenset(
 
 
 class _Word(NamedTuple):
-    """What one word adds to a vector."""
-
     tokens: tuple[int, ...]
     weight: float
     slots: tuple[int, ...]
@@ -59,11 +57,7 @@ class _Word(NamedTuple):
 
 
 def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.float32]":
-    """Return one vector per text: float32, (n, 768), rows of unit length and never NaN, in the order of `texts`.
-
-    Raises:
-        ValueError: a text is blank; its place is named.
-    """
+    """Return float32 (n, 768), rows of unit length, in the order of `texts`; a blank one is a ValueError."""
     import numpy as np
 
     for place, text in enumerate(texts):
@@ -135,11 +129,7 @@ def _unit(rows: "NDArray[np.float32]") -> "NDArray[np.float32]":
 
 @functools.lru_cache(maxsize=1 << 16)
 def _word(word: str) -> _Word:
-    """Return what `word` adds: its tokens, how telling it is (about 0 to 1.2), and the places of its stem.
-
-    The tokenizer learned its tokens most frequent first, so a single token's place is its rank; a word of several
-    tokens was too rare to get a place of its own.
-    """
+    """Return what `word` adds: its tokens, how telling it is by their ranks (about 0 to 1.2), and its stem's places."""
     tokenizer, table = _weights()
     ids = tokenizer.encode(word, add_special_tokens=False).ids
     tokens = tuple(token for token in ids if token != _BLANK_TOKEN) or tuple(ids)

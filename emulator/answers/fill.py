@@ -81,8 +81,6 @@ def is_tag(ask: Ask) -> bool:
 
 
 class _Fill:
-    """One answer on its way: what is shown to be read, and what was quoted or told already."""
-
     def __init__(self, said: str, looks: Sequence[Look | None]) -> None:
         shown = sections(said) or ([] if looks else [("", said)])
         self._told = " ".join(map(told, looks))
@@ -124,10 +122,7 @@ class _Fill:
         return found[0] if found else None if ask.nullable else _least(ask)
 
     def _option(self, ask: Ask, part: str) -> Any:
-        """Return the first of the options that the text supports, the first of all where it supports none.
-
-        Beside a number a text is that number in words of its own: so a decimal number is asked for.
-        """
+        """Return the first of the options that the text supports, else the first; beside a number a text is words."""
         is_decimal = any(option.kind == "NUMBER" for option in ask.options)
         for option in (one for one in ask.options if not (is_decimal and one.kind == "STRING")):
             found = self.value(replace(option, nullable=True), part)
@@ -150,7 +145,6 @@ class _Fill:
         return entries
 
     def _entries(self, items: Ask, part: str, most: int) -> Iterator[Any]:
-        """Yield what a list of such items can hold: what is found, or of members a value for each telling sentence."""
         if items.options or items.kind in ("OBJECT", "ARRAY"):
             chosen = set(self._telling[:most])
             for sentence in [part] if part else [one for one in self._sentences if one in chosen]:
@@ -161,7 +155,6 @@ class _Fill:
             yield from self._found(items, part, is_list=True)
 
     def _found(self, ask: Ask, part: str, *, is_list: bool = False) -> list[Any]:
-        """Return the values that the text, or a sentence of it, has for an ask of no members, the surest first."""
         every = part or "\n".join(text for _, text in [("", self.text), *self._others])
         if ask.choices:
             return _chosen(ask, every, is_list=is_list)
@@ -191,10 +184,7 @@ class _Fill:
 
 
 def _chosen(ask: Ask, text: str, *, is_list: bool) -> list[Any]:
-    """Return the choices, the nearest in meaning first; for a list those near the best.
-
-    What a description says of a choice counts as that: "billing: invoices and payments; delivery: ...".
-    """
+    """Return the choices, nearest in meaning first, as a description tells them ("billing: invoices; delivery: …")."""
     near = []
     for choice in ask.choices:
         meant = re.search(rf"(?<!\w){re.escape(str(choice))}: ([^;.]{{3,200}})", ask.about)
@@ -281,7 +271,6 @@ def _fitted(ask: Ask, text: str) -> str:
 
 
 def _least(ask: Ask) -> Any:
-    """Return the least value that is allowed: the first choice, the lowest number, the shortest text."""
     if ask.choices or ask.kind == "BOOLEAN":
         return ask.choices[0] if ask.choices else False
     if ask.kind in ("INTEGER", "NUMBER"):

@@ -152,11 +152,7 @@ class _Vocabulary:
 
 
 def tags(text: str, *, at_least: int = 0, at_most: int = 8) -> list[str]:
-    """Return the domains `text` speaks of, the surest first, each once: none where it speaks of none.
-
-    `at_least` says how many there must be wherever the text is not blank: broader terms of what was found follow, then
-    the nearest in meaning.
-    """
+    """Return the domains `text` speaks of, the surest first, with broader and near terms up to `at_least`."""
     if not text.strip():
         return []
     vocabulary, cleaned = _vocabulary(), plain(text)
@@ -217,7 +213,6 @@ def _in_name(hit: _Hit, words: Sequence[Word]) -> bool:
 
 
 def _key(words: Sequence[Word]) -> tuple[str, ...]:
-    """Return what a phrase is known by: the plain form of a single word, the stems of several."""
     return (words[0].plain,) if len(words) == 1 else tuple(word.stem for word in words)
 
 

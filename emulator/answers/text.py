@@ -131,10 +131,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 
 def sections(text: str) -> list[tuple[str, str]]:
-    """Return what stands between `<name>` and the last `</name>`, for each of the outermost, with the names.
-
-    The words around them are the template's, not the data's.
-    """
+    """Return what stands between `<name>` and the last `</name>`, for each of the outermost, with the names."""
     closing = {tag["name"]: tag.start() for tag in _SECTION.finditer(text) if tag["close"]}
     found: list[tuple[str, str]] = []
     at = 0

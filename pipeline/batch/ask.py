@@ -36,7 +36,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.progress import NoProgress
-from pipeline.core.states import Outcome, Way
+from pipeline.core.states import Way
 from pipeline.core.step import Option
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
@@ -113,19 +113,12 @@ def ask_rows(
     stop_at: float = math.inf,
     on_progress: OnProgress = lambda _: None,
 ) -> LiveReport:
-    """Ask every row that is wanted, batch after batch, each ingested as it is over; begin nothing after `stop_at`.
-
-    The first Ctrl-C or SIGTERM lets what is under way finish for five seconds; a second one ends it at once.
-    """
+    """Ask every row that is wanted, batch after batch, each ingested as it is over; begin nothing after `stop_at`."""
     return _Asking(ws, wanted, way, on_progress=on_progress, stop_at=stop_at).carried_out()
 
 
 def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadline_s: float = math.inf) -> LiveReport:
-    """Ask one batch that was prepared by itself, and ingest it.
-
-    Where a limit would make it wait for longer than `patience_s` it stops instead, and after `deadline_s` it waits for
-    no reply any more.
-    """
+    """Ask and ingest one batch, unless a limit makes it wait for `patience_s`; wait for no reply after `deadline_s`."""
     deadline = ws.monotonic() + deadline_s
     return _Asking(ws, Selection(), batch.way, alone=batch, patience_s=patience_s, deadline=deadline).carried_out()
 
@@ -147,10 +140,7 @@ def ask_trial(ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress) 
 
 @contextlib.contextmanager
 def _on_signal(do: Callable[[], None]) -> Iterator[None]:
-    """Call `do` for each SIGINT and SIGTERM during a block, in the loop that runs it; what is ignored stays ignored.
-
-    They come to the main thread alone; in another one `OpenWorkspace.stopping` ends a run.
-    """
+    """Call `do` for each SIGINT and SIGTERM during a block, in its loop; they come to the main thread alone."""
     loop, names = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
     is_main = threading.current_thread() is threading.main_thread()
     before = {one: signal.getsignal(one) for one in names if is_main}
@@ -214,7 +204,6 @@ class _Asking:
         return self.report
 
     def _interrupt(self) -> None:
-        """Begin nothing more; the second time stop what is under way."""
         if self.report.interrupted:
             for call in self._calls:
                 call.cancel()
@@ -377,7 +366,6 @@ class _Asking:
         return None
 
     def _failed(self, line: _Line, call: StartedCall, error: RemoteError, *, began: float) -> None:
-        """Deal with a call that got no reply: it goes again, is given up, or ends the run."""
         opened = line.batch
         if isinstance(error, ThrottledError | NotSentError):  # these count towards no quota and cost nothing
             self._pace.withdraw(call)
@@ -458,11 +446,11 @@ class _Asking:
     def _told(self, judged: list[Judged]) -> None:
         """Count what became of rows; those that failed for their own sake, and may be asked again, are so."""
         for one in judged:
-            if one.is_taken:
+            if not one.reason:
                 self.report.answered += 1
                 continue
             self._ended.add(one.item_id)
-            if one.is_open and one.outcome in {Outcome.REFUSED, Outcome.INVALID} and not self._is_alone:
+            if one.may_again and not self._is_alone:
                 self._invalid.append(one.item_id)
             elif one.is_asked:
                 self.report.fail(one.item_id, one.reason)
@@ -550,7 +538,6 @@ class _Asking:
 
 
 def _spread(past: batches.PastCalls, since: datetime, now: datetime) -> Iterator[datetime]:
-    """Yield the moments of a batch's calls after a moment, taken to be evenly spread over its time."""
     ended = past.ended or now
     step = (ended - past.began) / past.calls
     moments = (past.began + step * number for number in range(1, past.calls + 1))

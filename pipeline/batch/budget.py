@@ -50,10 +50,7 @@ class Budgets:
     now: datetime
 
     def left(self, tx: "Connection", *, error: float = 0.0, but: int | None = None) -> list[tuple[Budget, float]]:
-        """Return each budget with what may still be started of it, in USD, below 0 where it is passed.
-
-        Batch `but` is left out, and what waits to be sent after it.
-        """
+        """Return each budget with what may still be started of it, in USD, without batch `but` and those behind it."""
         left = []
         for one in self.every:  # what is under way counts with the error of estimates
             found = money.sum_spent(tx, since=one.since, but=but)
@@ -157,10 +154,7 @@ def calibration(tx: "Connection", extractor: str) -> Calibration:
 
 
 def quota_left(tx: "Connection", model: Model, *, tier: str) -> int | None:
-    """Return how many more estimated prompt tokens may be put into a batch now, at least 0.
-
-    None where no limit is known, and where nothing of this model waits: the first batch always goes, whatever its size.
-    """
+    """Return how many more prompt tokens may be put into a batch now; None without a limit, or where nothing waits."""
     most = model.enqueued(tier)
     if most is None:
         return None

@@ -45,11 +45,7 @@ def ask_alone(
     patience_s: float = PATIENCE_S,
     deadline_s: float = math.inf,
 ) -> LiveReport:
-    """Ask about some items in one batch by itself; those that cannot be asked now are passed over.
-
-    What keeps the service from answering stands in the report and is not raised; an interrupt is. See `ask_prepared`
-    for `patience_s` and `deadline_s`.
-    """
+    """Ask about some items in one batch by itself, those that can be asked; only an interrupt is raised."""
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is claimed
     with contextlib.suppress(StateConflictError):
         with ws.store.write() as tx:
@@ -86,10 +82,7 @@ class DueTagger:
         threading.Thread(target=self._look_again, name="due-rounds", daemon=True).start()
 
     def ask(self, item_id: str) -> Future[None]:
-        """Ask about one due item as soon as a thread is free; what became of it stands in the database.
-
-        After `stop` nothing is asked: the item stays due.
-        """
+        """Ask about one due item as soon as a thread is free, but for after `stop`; what became of it is stored."""
         if self._over.is_set():
             done: Future[None] = Future()
             done.set_result(None)

@@ -73,16 +73,11 @@ class IngestSummary:
 
 
 class Judged(NamedTuple):
-    """What became of a row of a batch of our own calls: its answer is taken, or it is open still, or neither.
-
-    It is not `is_asked` where no call about it was made to its end.
-    """
+    """A row of our own calls, and why its answer was not taken; not `is_asked` where no call was made to its end."""
 
     item_id: str
-    outcome: Outcome
-    reason: str
-    is_taken: bool
-    is_open: bool
+    reason: str  # empty: it was taken
+    may_again: bool = False  # it failed for its own sake, and is open still
     is_asked: bool = True
 
 
@@ -91,11 +86,7 @@ def run(
 ) -> list[IngestSummary]:
     """Ingest every downloaded batch, or those of our `own` calls, oldest first, and call `done` after each.
 
-    A batch that cannot be ingested does not keep the others from it: its error is raised when they are done.
-
-    Raises:
-        InconsistentError: a sealed result was changed, or requests cannot be accounted for; that batch is as it was.
-        ConfigurationError: the table of models does not hold the model of a batch any more.
+    A batch that cannot be ingested stays as it was, and its error is raised when the others are done.
     """
     summaries: list[IngestSummary] = []
     failures: dict[int, FindableError] = {}
@@ -136,10 +127,7 @@ def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | N
 def ingest_asked(
     ws: OpenWorkspace, number: int, silent: Mapping[str, str], *, default: str, patience_s: float | None = None
 ) -> list[Judged]:
-    """Ingest a batch of our own calls, whose lock the caller holds; return what became of its rows.
-
-    `silent` says why rows that were asked got no reply, by item id; of all others without one `default` does.
-    """
+    """Ingest a batch of our own calls, whose lock is held; `silent`, else `default`, says why rows got no reply."""
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
     if batch.state is not BatchState.DOWNLOADED:
@@ -193,7 +181,6 @@ class _BatchIngest:
             return batch_account(tx, self.task, batch.number, examples=examples)
 
     def _pages(self) -> Iterator[tuple[Sequence[Ask], Mapping[str, Any]]]:
-        """Yield the rows that the batch claims in the order of its lines, with what they are judged by."""
         line = 0
         while True:
             with self.ws.store.read() as tx:
@@ -222,30 +209,19 @@ class _BatchIngest:
     def _judged_rows(
         self, tx: "Connection", judged: Sequence[Judgement], kept: "WriteResult", equals: Equals, others: set[str]
     ) -> Iterator[Judged]:
-        """Yield what became of rows, and of those that were told what they were."""
         waiting = set(asks.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others]))
+        stopped = dict[str, str]()
         for one in judged:
-            key = one.asked.item_id
+            key, has_failed = one.asked.item_id, one.outcome in {Outcome.REFUSED, Outcome.INVALID}
+            reason = one.reason if one.answer is None else kept.blocked.get(key, UNTAKEN)
             is_asked = one.outcome is not Outcome.MISSING or bool(self.silent.get(key))
-            is_taken, reason = key in kept.applied, one.reason
-            if one.answer is not None and not is_taken:
-                reason = kept.blocked.get(key, UNTAKEN)
-            yield Judged(key, one.outcome, reason, is_taken, key in waiting, is_asked)
-        stopped = {
-            key: (one.outcome, kept.parked[one.asked.item_id])
-            for one in judged
-            if one.answer is None and one.asked.item_id in kept.parked
-            for key in equals.get(one.asked.input_hash, ())
-        }
-        for key in sorted(others - waiting):
-            outcome, reason = stopped.get(key, (Outcome.ANSWERED, ""))
-            yield Judged(key, outcome, reason, is_taken=not reason, is_open=False)
+            yield Judged(key, "" if key in kept.applied else reason, has_failed and key in waiting, is_asked)
+            if one.answer is None and key in kept.parked:
+                stopped |= dict.fromkeys(equals.get(one.asked.input_hash, ()), kept.parked[key])
+        yield from (Judged(key, stopped.get(key, "")) for key in sorted(others - waiting))
 
     def _missing(self, asked: Ask) -> Judgement:
-        """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's.
-
-        A call of our own that was not made to its end, or was refused for the service's sake, is held against neither.
-        """
+        """Return what a request without a line means: the item's fault in a batch that succeeded, else not."""
         batch = self.batch
         if self._is_live:
             reason = self.silent.get(asked.item_id) or self.default
@@ -258,7 +234,6 @@ class _BatchIngest:
         return Judgement(asked, Outcome.MISSING, f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
 
     def _finish(self, results: ResultFile) -> None:
-        """Hold the account against the requests, and end the batch."""
         number = self.batch.number
         with self.ws.store.read() as tx:
             used, (not_applied, *_) = answers.usage(tx, number), answers.unusual(tx, number, model=self.batch.model)
@@ -278,10 +253,7 @@ class _BatchIngest:
 def batch_account(
     tx: "Connection", task: "Task", number: int, *, examples: Mapping[str, Sequence[tuple[int, str]]] | None = None
 ) -> IngestSummary:
-    """Return what became of a batch: what went wrong in it, by reason with up to three examples of each.
-
-    `examples` are those of lines that belong to no request, by kind, as long as the result is at hand.
-    """
+    """Return what went wrong in a batch, by reason, with `examples` of lines that belong to no request, by kind."""
     batch = batches.get_batch(tx, number)
     counts: Counter[tuple[str, str]] = Counter()  # by outcome and reason
     shown: dict[tuple[str, str], list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind

@@ -92,13 +92,8 @@ class PollReport:
 def run(ws: OpenWorkspace, *, wait: bool, first: bool = False, bar: "Bar | None" = None) -> PollReport:
     """Look at every submitted batch, once or until all are over, or the first; returns what was seen.
 
-    A `bar` shows how many requests are done, in the place of one of its own.
-
     Where no look succeeds for `poll_patience` seconds, or a daily quota is used up, it ends early and says so in
-    `stopped`; everything else was done, and what could not be looked at is as it was.
-
-    Raises:
-        KeyRefusedError: the key is not accepted any more.
+    `stopped`; what could not be looked at is as it was. A `bar` shows how many requests are done.
     """
     poll = _Poll(ws)
     poll.adopt_unclear()
@@ -183,7 +178,6 @@ class _Poll:
             self.follow_new()
 
     def _look_at_all(self, bar: "Bar") -> None:
-        """Look once at each batch that is not over, and download what is; one that fails does not stop the others."""
         for number in list(self.done):
             with self.ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
@@ -217,13 +211,13 @@ class _Poll:
         return ""
 
     def _look_at(self, batch: Batch) -> str:
-        """Look at one batch and record what the API says; download it when it is over, cancel it when it is too old."""
         ws, number = self.ws, batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
         done = (remote.succeeded or 0) + (remote.failed or 0)
         self.done[number] = min(done, batch.requests)
-        with ws.store.write() as tx:
-            batches.note_look(tx, batch, word=remote.word, done=done)
+        if (remote.word, done) != (batch.remote_word, batch.remote_done):
+            with ws.store.write() as tx:
+                batches.note_submitted(tx, batch, remote_word=remote.word, remote_done=done)
         if not is_known_state(remote.word) and str(remote.word) not in self.odd_words:
             self.odd_words.add(str(remote.word))
             ws.display.warn(f"batch {number}: a state never seen before, {remote.word!r}; taken as not over")
@@ -240,7 +234,7 @@ class _Poll:
             return False
         if batch.over_at is None:
             with self.ws.store.write() as tx:
-                batches.note_over(tx, batch, at=self.ws.now())
+                batches.note_submitted(tx, batch, over_at=self.ws.now())
             return True
         return self.ws.now() - batch.over_at < timedelta(seconds=self.ws.settings.poll_patience)
 
@@ -330,7 +324,7 @@ class _Poll:
         why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
         source = source_of(batch, models_file=self.ws.settings.models_file)
         with self.ws.store.write() as tx:
-            batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
+            batches.note_submitted(tx, batch, remote_word=remote.word)
             while page := asks.claimed_page(tx, batch.number, after=0, limit=PAGE):
                 judged = [Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven) for one in page]
                 write_failures(tx, self.ws, judged, source=source)
@@ -389,34 +383,27 @@ class _Poll:
         for batch in self._in_state(BatchState.DOWNLOADED):
             if is_whole(self.ws.data, batch.result_file, batch.result_sha256):
                 continue
-            path, number = result_path(self.ws.data, batch.number), batch.number
+            ws, path, number = self.ws, result_path(self.ws.data, batch.number), batch.number
             part = files.part_of(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with self.ws.locks.hold(lock_of(number)) as lock:
+                with ws.locks.hold(lock_of(number)) as lock:
                     if lock is None:
                         continue
-                    self.ws.client.download(self.ws.client.get_batch(batch.remote_name or "").result_file or "", part)
-                    if files.sha256_of(part) == batch.result_sha256:
-                        files.rename(files.sync_part(part), path)
-                        self.ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
-                        continue
-                why = "the API has other bytes"
+                    ws.client.download(ws.client.get_batch(batch.remote_name or "").result_file or "", part)
+                    if files.sha256_of(part) != batch.result_sha256:
+                        raise MissingError("the API has other bytes")
+                    files.rename(files.sync_part(part), path)
+                    ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
             except RemoteError as error:
-                why = error.message
+                said = f"batch {number}: its result is lost and cannot be had again ({error.message})"
+                give_up = Step("batch-cancel", batch=number)
+                ws.display.warn(f"{said}; `{give_up}` gives it up, and its items are asked again")
             finally:
                 part.unlink(missing_ok=True)
-            self.ws.display.warn(
-                f"batch {number}: its result is lost and cannot be had again ({why}); "
-                f"`{Step('batch-cancel', batch=number)}` gives it up, and its items are asked again"
-            )
 
     def check_duplicates(self) -> None:
-        """Look for duplicates in the list: those of batches that are over, too, for one may have been made late.
-
-        The list is read while a batch is at the API or may be double: one of more than one try, until it is over and
-        was looked for once, and one with a duplicate that is not cancelled yet.
-        """
+        """Record and cancel duplicates, while a batch is at the API or may be double; one may have been made late."""
         with self.ws.store.read() as tx:
             known = batches.all_duplicates(tx)
             created = {one.number: one for one in batches.batches_in_states(tx, *CREATED)}
@@ -445,10 +432,7 @@ class _Poll:
 
 
 def _is_result(part: Path, *, expected: int) -> bool:
-    """Return whether a download can be a result: no page of HTML, and where lines are expected, one of its members.
-
-    An empty one can: it has fewer lines than expected, like any that was cut.
-    """
+    """Return whether a download can be a result: empty, or with one of its members, and no page of HTML."""
     with part.open("rb") as file:
         head = file.read(HEAD).lstrip()
     if not head or expected == 0:

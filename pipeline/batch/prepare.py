@@ -139,10 +139,7 @@ class _Draft:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What would be sent: how many batches, requests and bytes, the estimated tokens, and the estimated cost in USD.
-
-    It is about so many items; of those that ask the same one is asked.
-    """
+    """What would be sent about so many items, equal ones asked once: counts, bytes, tokens, cost in USD."""
 
     items: int = 0
     batches: int = 0
@@ -165,11 +162,7 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which of the askable items to take: at most `limit` are asked, and none of those `without`.
-
-    Where `among` is not None, none but those; they are few enough to be named. A `trial` takes them as they are, be
-    they answered, claimed or parked.
-    """
+    """Which askable items to take: `limit` at most, none `without`, `among` some; a `trial` takes them as they are."""
 
     limit: int | None = None
     without: Collection[str] = ()
@@ -178,10 +171,7 @@ class Selection:
 
 
 def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPlan:
-    """Return what the next submit would write, whatever budgets and quotas say, by the packer that also cuts its files.
-
-    Nothing is written.
-    """
+    """Return what the next submit would write, whatever budgets and quotas say; nothing is written."""
     made, size, usage = 0, 0, NO_USAGE
     with ws.store.read() as tx:
         known = budget.calibration(tx, ws.extractor)
@@ -227,10 +217,7 @@ def _lines(
 
 
 class Made(NamedTuple):
-    """What was prepared: the batches' numbers, why there are no more, and how many items ask what others do.
-
-    Those wait for the others' answers, or were given them.
-    """
+    """What was prepared: the batches' numbers, why there are no more, and how many items share another's answer."""
 
     numbers: list[int]
     stop: StopReason
@@ -238,10 +225,7 @@ class Made(NamedTuple):
 
 
 def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> Made:
-    """Write and seal request files for the items that are wanted, and claim them.
-
-    Where a budget is set, the last batch is cut so that all of it fits.
-    """
+    """Write and seal request files for the items that are wanted, within what budgets leave, and claim them."""
     preparation, made = Preparation(ws, wanted, bar), list[int]()
 
     def once() -> StopReason:
@@ -259,9 +243,6 @@ def _sweep_request_files(ws: OpenWorkspace) -> None:
     """Remove request files that no batch knows, left by a process that died before its claim.
 
     In a transaction that writes, so that no file is claimed between the look and its removal.
-
-    Raises:
-        InconsistentError: a result is of a batch that the database does not know; nothing was removed.
     """
     folder = ws.data / FOLDER
     with ws.store.write() as tx:
@@ -278,10 +259,7 @@ def _sweep_request_files(ws: OpenWorkspace) -> None:
 
 
 class Prepared(NamedTuple):
-    """A batch that was prepared: its number and the last row that was looked at; of our own calls its lines, too.
-
-    Those are asked while the batch's lock is held, from before anyone sees it on.
-    """
+    """A batch that was prepared, its last row, and of our own calls its lines, to be asked under its lock."""
 
     number: int
     items: int
@@ -354,7 +332,6 @@ class Preparation:
 
     @contextlib.contextmanager
     def _undone(self, draft: _Draft) -> Iterator[None]:
-        """Leave no file, and hold no lock, where the block does not claim what was written."""
         self._lock = None
         try:
             yield
@@ -398,10 +375,7 @@ class Preparation:
             draft.given.clear()
 
     def _claim(self, tx: "Connection", draft: _Draft) -> Prepared:
-        """Add the batch and claim its items, all or none, in the caller's transaction; its file gets its name.
-
-        Of our own calls the batch's lock is held before another process can see it.
-        """
+        """Add the batch and claim its items, all or none; of our own calls its lock is held before it can be seen."""
         number, stop = batches.next_number(tx), self._draft(tx).stop_for(draft.likely, slack=ROUNDING)
         if stop is not None:
             raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")

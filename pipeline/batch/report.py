@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch.budget import today
@@ -92,7 +93,7 @@ class Amounts(NamedTuple):
 
     def plus(self, more: "Amounts") -> "Amounts":
         """Return the sums of both."""
-        return Amounts._make(one + another for one, another in zip(self, more, strict=True))
+        return Amounts._make(map(add, self, more))
 
 
 def time_words(time: timedelta) -> str:
@@ -134,12 +135,8 @@ def costs(store: "Store", tasks: "Sequence[Task]", *, by: str) -> CostReport:
         for keys, amounts in _entries(tx, names):
             key = keys[KEYS.index(by)]
             rows[key], total = rows[key].plus(amounts), total.plus(amounts)
-    return CostReport(by, {key: rows[key] for key in sorted(rows, key=_order)}, total)
-
-
-def _order(key: str) -> tuple[int, str]:
-    """Return what keys are sorted by: numbers by their size, before words."""
-    return (int(key), "") if key.isdecimal() else (1 << 62, key)
+    ordered = sorted(rows, key=lambda key: (int(key), "") if key.isdecimal() else (1 << 62, key))
+    return CostReport(by, {key: rows[key] for key in ordered}, total)
 
 
 def _document(amounts: Amounts) -> dict[str, Any]:
@@ -147,7 +144,6 @@ def _document(amounts: Amounts) -> dict[str, Any]:
 
 
 def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[tuple[tuple[str, ...], Amounts]]:
-    """Yield each batch and each duplicate by its `KEYS`."""
     keys = {}
     for batch in batches.batches_in_states(tx):
         day = today(batch.create_sent_at or batch.created_at).isoformat()
@@ -163,10 +159,7 @@ def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[tuple[tuple[st
 
 
 def prices(settings: "Settings", *, on: date) -> list[dict[str, Any]]:
-    """Return every model of the catalogue, in its order, with the prices of a day, as JSON objects.
-
-    Prices are USD per 1 M tokens in and out. Limits are those of the tier in force; one that is null is none.
-    """
+    """Return every model of the catalogue with the prices of a day in USD per 1 M tokens, and its limits in force."""
     settings = settings.for_backend(settings.wanted_backend)
     uses = {settings.model: "answers", settings.embedding_model: "embeds"}
     uses = {name.removeprefix("models/"): use for name, use in uses.items()}
@@ -219,10 +212,7 @@ def due_items(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
 
 
 def versions_of(tx: "Connection", task: "Task", model: str) -> dict[str, Any]:
-    """Return the `extractor` of a model, its newest `pilot`, and the `backfill` that is not over.
-
-    Nothing where the task needs no pilot and none was begun.
-    """
+    """Return the `extractor` of a model, its newest `pilot`, and the `backfill` that is not over, if any."""
     extractor = f"{task.label}/{model.removeprefix('models/')}"  # not looked up: an unknown model must not stop this
     pilot = runs.newest_pilot(tx, extractor)
     if pilot is None and not task.needs_pilot:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch import budget
-from pipeline.batch.folder import lock_of
+from pipeline.batch.folder import lock_of, read_again
 from pipeline.core import files
 from pipeline.core.errors import (
     KeyRefusedError,
@@ -34,7 +34,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import responses
 from pipeline.store import asks, batches, workspace
 from pipeline.store.batches import Batch
-from pipeline.store.locks import Lock, LockLostError
+from pipeline.store.locks import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 UPLOAD_KEPT = timedelta(hours=40)  # for which an upload is used again; the API keeps it 48
 MAX_UNCLEAR = 3  # creates of one batch in one run that nothing is known of, before a person should look
-MAX_LOST = 3  # times in one run that another process went on with a batch while this one stood still
+MAX_LOST = 4  # times that a batch is read because another process went on with it while this one stood still
 MAX_REFUSALS = 2  # a request file that was refused so often is given up
 AT_CREATE = "refused at create"  # how the reason of an item begins whose line was refused
 USELESS = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
@@ -82,23 +82,19 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
         RemoteError: a clear refusal for now (4), or a create that stays unclear.
         KeyRefusedError, MissingError: something must be configured; the batch is *prepared* again.
     """
-    unclear = lost = 0
-    is_first = True
+    unclear, is_first = 0, True
+
+    def step() -> SendOutcome | Look | None:
+        with ws.locks.hold(lock_of(number)) as lock:
+            if lock is None:
+                ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
+                return SendOutcome.ELSEWHERE
+            with ws.store.read() as tx:
+                send = _Send(ws, batches.get_batch(tx, number), lock, is_first=is_first)
+            return send.once(may_create=unclear < MAX_UNCLEAR)
+
     while True:
-        try:
-            with ws.locks.hold(lock_of(number)) as lock:
-                if lock is None:
-                    ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
-                    return SendOutcome.ELSEWHERE
-                with ws.store.read() as tx:
-                    send = _Send(ws, batches.get_batch(tx, number), lock, is_first=is_first)
-                is_first = False
-                found = send.once(may_create=unclear < MAX_UNCLEAR)
-        except (StateConflictError, LockLostError):  # another process went on with it: read it again
-            lost += 1
-            if lost > MAX_LOST:
-                raise
-            continue
+        found, is_first = read_again(step, times=MAX_LOST), False
         if isinstance(found, SendOutcome):
             return found
         if found is None:
@@ -109,8 +105,6 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
 
 
 class _Send(NamedTuple):
-    """One step of a batch towards *submitted*, under its lock."""
-
     ws: OpenWorkspace
     batch: Batch
     lock: Lock
@@ -174,10 +168,7 @@ class _Send(NamedTuple):
         return SendOutcome.CREATED
 
     def _made_elsewhere(self, name: str) -> "list[RemoteBatch]":
-        """Return what the API has of a batch that is only prepared here: the database is an older copy.
-
-        What was asked by the same file is adopted, and not paid for again. A person is told of what other files asked.
-        """
+        """Return what the API has of a batch that is only prepared here, to be adopted by an older copy."""
         try:
             listing = self.ws.client.list_batches()
         except RemoteError:  # a server that keeps no list, or has none to give: no reason not to ask
@@ -196,7 +187,6 @@ class _Send(NamedTuple):
         return [one for found, one in there if found and found[0] == prefix and one.state not in USELESS]
 
     def _commit_intent(self, name: str) -> Batch:
-        """Move the batch to *submitting* under the name of this try, and return it as it is now."""
         ws, batch = self.ws, self.batch
         with ws.store.write() as tx:
             self._check_room(tx)  # again: others may have sent while this one uploaded
@@ -216,7 +206,6 @@ class _Send(NamedTuple):
             )
 
     def _upload(self, name: str) -> str:
-        """Return the name of an upload of the request file that is young enough, making one where there is none."""
         ws, batch = self.ws, self.batch
         if batch.upload and batch.uploaded_at and ws.now() - batch.uploaded_at < UPLOAD_KEPT:
             return batch.upload

@@ -83,12 +83,8 @@ def plan_all(ws: OpenWorkspace, wanted: Selection) -> BatchPlan:
 def run(ws: OpenWorkspace, wanted: Selection, *, agreed: bool = False, patient: bool = False) -> Submitted:
     """Submit what waits in *prepared* or *submitting*, then the new items that are wanted.
 
-    The plan is said before anything is written or sent, and its cost agreed to. Where a person `agreed` already, items
-    are counted and their tokens are not, which takes a pass over all. If `patient`, an API that takes no more for now
-    is no error while a batch is under way.
-
-    Raises:
-        InputError: it was not agreed to; nothing was written or sent.
+    The plan is said before anything is written or sent, and its cost agreed to; where a person `agreed` already its
+    tokens are not counted. If `patient`, an API that is full is no error while a batch is under way.
     """
     with ws.store.read() as tx:
         left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
@@ -124,11 +120,7 @@ def _count_new(ws: OpenWorkspace, wanted: Selection) -> int:
 
 
 def let_go_changed(ws: OpenWorkspace) -> None:
-    """Give up the prepared batches that ask with a declaration of the past, so that their items are asked anew.
-
-    What was sent already stays: it is judged when it is over. Of an upload that is left nothing is needed any more, and
-    the API forgets it after 48 h.
-    """
+    """Give up the prepared batches that ask with a declaration of the past, so that their items are asked anew."""
     with ws.store.read() as tx:
         prepared = batches.batches_in_states(tx, BatchState.PREPARED, task=ws.task.name)
     for batch in (one for one in prepared if one.fingerprint != ws.task.fingerprint):
@@ -212,8 +204,7 @@ class _Submission:
             return
         new = {number: outcome for number, outcome in report.sent.items() if number not in old}
         whole = [number for number, outcome in new.items() if outcome is not SendOutcome.REBUILD]
-        refused = self._refused_items(set(new).difference(whole))  # these count as sent
-        unmet = announced - self._items(whole) - len(refused)
+        unmet = announced - self._items(whole) - (len(new) - len(whole))  # what was refused counts as sent
         with ws.store.read() as tx:
             unmet = max(0, min(unmet, asks.count_askable(tx, ws.task)))
             held = budget.budgets(ws)
@@ -231,6 +222,5 @@ class _Submission:
             return sum(batches.get_batch(tx, one).requests for one in numbers)
 
     def _refused_items(self, numbers: Iterable[int]) -> set[str]:
-        """Return the items whose lines were refused in these batches; they sit out the rest of this run."""
         with self.ws.store.read() as tx:
             return {one for number in numbers for one in answers.refused_items(tx, number)}

@@ -74,8 +74,7 @@ class Declaration(Generic[A_co]):
     def __new__(cls, **given: Any) -> Self:
         """Refuse members that are none, are missing, or of another kind, and names that no table can have; all at once.
 
-        Raises:
-            DeclarationError: what is wrong; one that is read of a pickle was judged when it was made.
+        DeclarationError where what is wrong; one that is read of a pickle was judged when it was made.
         """
         if given:
             cls._check(given)
@@ -299,5 +298,4 @@ def column_named(name: str, columns: Iterable[str]) -> str | None:
 
 
 def _folded(name: str) -> str:
-    """Return a name in lower case, each run of what is no letter or digit as one underscore."""
     return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")

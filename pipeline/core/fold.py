@@ -120,13 +120,11 @@ def _units(word: str, offset: int) -> list[tuple[int, int, bool, str]]:
 
 @lru_cache(maxsize=65_536)
 def _joins(char: str) -> bool:
-    """Return whether a character belongs to the one before it: a mark, or what shows nothing."""
     return unicodedata.category(char) in {"Mn", "Mc", "Me", "Cf"} or bool(BLANK.match(char))
 
 
 @lru_cache(maxsize=65_536)
 def _folded(unit: str) -> str:
-    """Return the folded form of a letter with its marks; empty where nothing of it shows."""
     shown = _seen(unit)
     form: Literal["NFD", "NFKD"] = "NFKD"
     if " " in unicodedata.normalize("NFKD", shown):  # a mark that stands alone would become a blank with a mark
@@ -148,7 +146,6 @@ def context_of(text: str, start: int, end: int, *, most: int) -> str:
 
 
 def _shrunk(text: str, start: int, end: int, *, least: int) -> str:
-    """Return text[start:end], cut before a word that would be cut through, but not before `least`."""
     whole = end
     while whole > least and not is_boundary(text, whole):
         whole -= 1

@@ -84,8 +84,7 @@ class _OptionalQuote:
 def _quoting(schema: "CoreSchema", name: str) -> "CoreSchema":
     """Return the core schema of a text, or of a text or None, as that of a quotation with a format's name.
 
-    Raises:
-        TypeError: it is of something else.
+    TypeError where it is of something else.
     """
     from pydantic_core import core_schema
 
@@ -105,7 +104,6 @@ def _quoting(schema: "CoreSchema", name: str) -> "CoreSchema":
 
 
 def _read(value: Any, handler: Any) -> Quote:
-    """Return a quotation of a text, as a model gives it, or of what is stored of a located one."""
     if isinstance(value, Mapping) and is_stored_quotation(value):
         return _read_stored(value)
     if isinstance(value, Quote):
@@ -124,7 +122,6 @@ def _read_stored(value: Mapping[str, Any]) -> Quote:
 
 
 def _stored(value: Any) -> Any:
-    """Return a quotation as it is stored: with its place once it is located, else as a text."""
     if isinstance(value, Quote) and value.start is not None:
         told: dict[str, Any] = {"quote": str(value), "start": value.start, "end": value.end}
         return told if value.likeness is None else {**told, "likeness": value.likeness}
@@ -134,8 +131,7 @@ def _stored(value: Any) -> Any:
 def has_quotes(answer_model: "type[BaseModel]") -> bool:
     """Return whether a quotation can stand anywhere in an answer of this model.
 
-    Raises:
-        TypeError: a quotation has a pattern, or is to be changed, and would be stored as a text; the message names it.
+    TypeError where a quotation has a pattern, or is to be changed, and would be stored as a text; the message names it.
     """
     read, written = _fields(answer_model, "validation"), _fields(answer_model, "serialization")
     quoted = {name: formats for name, formats in read.items() if formats & {FORMAT, OPTIONAL}}
@@ -146,7 +142,6 @@ def has_quotes(answer_model: "type[BaseModel]") -> bool:
 
 
 def _fields(answer_model: "type[BaseModel]", mode: Literal["validation", "serialization"]) -> dict[str, frozenset[str]]:
-    """Return the formats of the texts in each field of a model and of those in it."""
     document = answer_model.model_json_schema(mode=mode, by_alias=False)
     models = document.get("$defs", {})
     each = {answer_model.__name__: document, **models}.items()
@@ -161,7 +156,6 @@ def must_quote(answer_model: "type[BaseModel]") -> bool:
 
 
 def _requires_quote(schema: Mapping[str, Any], models: Mapping[str, Any]) -> bool:
-    """Return whether no value of a JSON schema is valid without such a quotation."""
     if "$ref" in schema:
         return _requires_quote(models[schema["$ref"].rpartition("/")[2]], models)
     if choices := schema.get("anyOf") or schema.get("oneOf"):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from datetime import datetime
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise, product
@@ -24,6 +25,7 @@ from pipeline.core.text import BAD_TEXT
 
 PREFIX = "FINDABLE_"
 KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the order in which the SDK prefers them
+BASE_NAMES = ("GOOGLE_GEMINI_BASE_URL",)
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
 BUILT_IN = ("experts", "passages")  # tasks
@@ -63,11 +65,20 @@ def parse_size(text: str) -> int:
     return _whole(text, _BYTES, wanted="a size, such as 200MB or 1000000")
 
 
+def _whole(text: str, units: dict[str, int], *, wanted: str) -> int:
+    found = _WITH_WORD.fullmatch(text.strip())
+    size = units.get(found["word"].lower(), 0) if found else 0
+    number = Decimal(re.sub(_BLANKS, "", found["number"])) * size if found else Decimal()
+    if not size or number % 1:  # decimals count only where the unit makes them whole
+        raise ValueError(f"must be {wanted}")
+    return int(number)
+
+
 def parse_duration(text: str, *, unit: float = 1) -> float:
     """Return a length of time such as 2h30m, 90 min or 1d in units of so many seconds; a bare number has that unit."""
     text = text.strip()
     if _PLAIN.fullmatch(text):
-        return _float(text)
+        return float(re.sub(_BLANKS, "", text))
     pieces = _PIECE.findall(text.lower())
     sizes = [_TIMES.get(word, 0) for _, word in pieces]
     falls = all(larger > smaller for larger, smaller in pairwise(sizes))
@@ -81,30 +92,10 @@ def parse_money(text: str) -> float:
     bare = _MONEY.sub("", text, count=1).strip()
     if not _PLAIN.fullmatch(bare):
         raise ValueError("must be an amount of USD, such as 5, $5 or 0.50")
-    return _float(bare)
-
-
-def _float(text: str) -> float:
-    return float(re.sub(_BLANKS, "", text))
-
-
-def _whole(text: str, units: dict[str, int], *, wanted: str) -> int:
-    """Return a whole number with its unit behind it; decimals count only where the unit makes them whole."""
-    found = _WITH_WORD.fullmatch(text.strip())
-    size = units.get(found["word"].lower()) if found else None
-    if found is None or size is None:
-        raise ValueError(f"must be {wanted}")
-    whole, _, decimals = re.sub(_BLANKS, "", found["number"]).partition(".")
-    numerator: int = int(whole + decimals) * size
-    scale: int = 10 ** len(decimals)
-    if numerator % scale:
-        raise ValueError(f"must be {wanted}")
-    return numerator // scale
+    return float(re.sub(_BLANKS, "", bare))
 
 
 def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: str) -> Callable[[str], float]:
-    """Return the parser of numbers between two bounds, which keep NaN out."""
-
     def parse(text: str) -> float:
         number = kind(text)
         if not least <= number <= most:
@@ -115,7 +106,7 @@ def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: 
 
 
 def _money(text: str) -> float:
-    return math.inf if text.strip().lower() in {"inf", "infinity"} else parse_money(text)
+    return math.inf if text.strip().lower() == "inf" else parse_money(text)  # infinity: never ask
 
 
 _positive = _number(parse_count, least=1, most=math.inf, wanted="1 or more")
@@ -125,7 +116,7 @@ _hours = _number(partial(parse_duration, unit=3600), least=0, most=999_999, want
 _days = _number(  # calendars end
     partial(parse_duration, unit=86_400), least=0, most=100_000, wanted="a number of days, from 0 to 100,000"
 )
-_usd = _number(_money, least=0, most=math.inf, wanted="an amount of USD, 0 or more")  # infinity: never ask
+_usd = _number(_money, least=0, most=math.inf, wanted="an amount of USD, 0 or more")
 _share = _number(float, least=0, most=1, wanted="a number from 0 to 1")
 
 
@@ -151,15 +142,13 @@ _task = _form(
 
 
 def _labels(text: str) -> tuple[str, ...]:
-    names = tuple(_label(word.strip()) for word in text.split(",") if word.strip())
-    if not names:
-        raise ValueError("must be names with commas between them")
-    return names
+    if names := tuple(_label(word.strip()) for word in text.split(",") if word.strip()):
+        return names
+    raise ValueError("must be names with commas between them")
 
 
 def _truth(text: str) -> bool:
-    word = text.strip().lower()
-    if word not in YES | NO:
+    if (word := text.strip().lower()) not in YES | NO:
         raise ValueError("must be 1 or 0")
     return word in YES
 
@@ -203,36 +192,24 @@ class Settings:
 
     data: Path = _setting(Path("data"), _path, "the workspace: the directory that holds everything")
     backend: str | None = _setting(None, _backend, "gemini or local; without it, gemini where a key is set")
-    database_url: Secret | None = _setting(
-        None, Secret.url, "an SQLAlchemy URL; without it, findable.db in the workspace"
-    )
+    database_url: Secret | None = _setting(None, Secret.url, "an SQLAlchemy URL; without it, DATA/findable.db")
     model: str = _setting("gemini-3.5-flash-lite", str, "the model that answers", local="findable-local-1")
-    embedding_model: str = _setting(
-        "gemini-embedding-2", str, "the model that embeds", local="findable-local-embedding-1"
-    )
+    embedding_model: str = _setting("gemini-embedding-2", str, "what embeds texts", local="findable-local-embedding-1")
     dim: int = _setting(768, _positive, "width of the vectors", unit="numbers")
     models_file: Path | None = _setting(None, _path, "a TOML file that adds to the model catalogue or overrides it")
     tier: str = _setting("1", _tier, "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`")
-    rpm: int | None = _setting(
-        None, _positive, "live requests a minute, over the tier's; the local engine has none", unit="requests/min"
-    )
+    rpm: int | None = _setting(None, _positive, "live requests a minute, over the tier's", unit="requests/min")
     tpm: int | None = _setting(None, _positive, "live prompt tokens a minute, over the tier's", unit="tokens/min")
-    rpd: int | None = _setting(
-        None, _positive, "live requests a day (US/Pacific), over the tier's", unit="requests/day"
-    )
+    rpd: int | None = _setting(None, _positive, "live requests a day (Pacific), over the tier's", unit="requests/day")
     batch_rows: int = _setting(50_000, _positive, "most requests in one batch", unit="requests")
     batch_bytes: int = _setting(1_000_000_000, _size, "largest request file; the API takes 2 GB")
     batch_tokens: int = _setting(3_000_000, _positive, "most estimated input tokens in one batch", unit="tokens")
     confirm_above: float = _setting(1.0, _usd, "estimated USD above which batch-submit asks first")
     budget_per_day: float | None = _setting(None, _usd, "most USD a day (US/Pacific), by all commands together")
-    concurrency: int = _setting(
-        5, _positive, "live calls at once; more where requests a minute need it, but 1 stays 1", unit="calls"
-    )
+    concurrency: int = _setting(5, _positive, "live calls at once; more where RPM needs it, 1 stays 1", unit="calls")
     create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0)
     list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0)
-    call_timeout: float = _setting(
-        60.0, _seconds, "how long any other call may take; a transfer may stand still ten times as long"
-    )
+    call_timeout: float = _setting(60.0, _seconds, "how long any other call may take, a transfer ten times it")
     retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again")
     retry_wait: float = _setting(1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1)
     poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.2)
@@ -240,15 +217,11 @@ class Settings:
     poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds")
     batch_hours: float = _setting(48.0, _hours, "hours after which a batch that is not over is cancelled")
     keep_days: float = _setting(30.0, _days, "days for which clean keeps files of batches that are over, and builds")
-    task: str = _setting(
-        "experts", _task, "what is asked about: experts, passages, or a task of your own by its name or file"
-    )
+    task: str = _setting("experts", _task, "experts, passages, or a task of your own by its name or file")
     accept_changed: bool = _flag("go on under the same version of a task whose declaration changed")
     index_untagged: bool = _flag("index everyone with a text, and not tagged people alone")
     refresh: bool = _flag("ask again about rows that changed since they were answered, in tasks that say refresh=True")
-    version: str | None = _setting(
-        None, _label, "what passages or people are asked under; without it the question in use of each"
-    )
+    version: str | None = _setting(None, _label, "what people or passages are asked under; else what is in use")
     skip_versions: tuple[str, ...] | None = _setting(
         None, _labels, "versions whose concepts keep a passage from being asked; else all, with VERSION= that one"
     )
@@ -257,17 +230,11 @@ class Settings:
         None, _labels, "versions of concepts in the order of preference; the newest first without it"
     )
     min_confidence: float = _setting(0.7, _share, "below this confidence a concept is not among the best")
-    folder: Path | None = _setting(
-        None, _path, "the folder below which images are; without it, that of the items' file"
-    )
+    folder: Path | None = _setting(None, _path, "the folder of images; else that of the items' file")
     gates: str | None = _setting(None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16")
     debug: bool = _flag("show tracebacks")
-    api_key: Secret | None = _setting(
-        None, Secret, "the key, as the SDK reads it; the first one wins; without one, local", names=KEY_NAMES
-    )
-    base_url: Secret | None = _setting(
-        None, Secret.url, "another server than Google's", names=("GOOGLE_GEMINI_BASE_URL",)
-    )
+    api_key: Secret | None = _setting(None, Secret, "the key; the first one wins; without one, local", names=KEY_NAMES)
+    base_url: Secret | None = _setting(None, Secret.url, "another server than Google's", names=BASE_NAMES)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def version_of(self, task: str, label: str) -> str | None:
@@ -318,8 +285,7 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
 def read_dotenv() -> dict[str, str | None]:
     """Return the values in `.env` in the current directory, if it exists.
 
-    Raises:
-        ConfigurationError: it is not valid UTF-8.
+    ConfigurationError where it is not valid UTF-8.
     """
     if not Path(".env").is_file():
         return {}
@@ -336,8 +302,7 @@ def read_dotenv() -> dict[str, str | None]:
 def variable(name: str) -> str:
     """Return the value of a variable of a user's own, of the environment or else of `.env`; empty where neither has it.
 
-    Raises:
-        ConfigurationError: `.env` is not valid UTF-8.
+    ConfigurationError where `.env` is not valid UTF-8.
     """
     return os.environ.get(name) or read_dotenv().get(name) or ""
 

@@ -96,7 +96,7 @@ class Option:
 class Hint:
     """A text kept for later, with `{}` for each step in it, which are written when it is printed."""
 
-    def __init__(self, text: str, *steps: Step | Option) -> None:
+    def __init__(self, text: str, *steps: Step | Option | str) -> None:
         """Keep both."""
         self.text, self.steps = text, steps
 

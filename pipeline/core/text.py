@@ -87,7 +87,6 @@ def harmless(data: str, *, names: Iterable[str]) -> str:
 
 
 def _looks(text: str) -> str:
-    """Return the letters and digits of a text, told from others by their look alone."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).lower().translate(_LIKE)))
 
 
@@ -138,7 +137,6 @@ def markdown_code(text: str, *, most: int | None = None) -> str:
 
 
 def _plain(text: str, *, most: int | None = None) -> str:
-    """Return a part of a text with everything that Markdown reads as more than itself taken as itself."""
     return _SPECIAL.sub(lambda found: _INSTEAD.get(found[0], f"\\{found[0]}"), escape_invisible(text, most=most))
 
 

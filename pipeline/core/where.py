@@ -88,8 +88,7 @@ _SPELLINGS: dict[str, Operator] = {
 def parse_where(text: str) -> Expression:
     """Return what a WHERE= says.
 
-    Raises:
-        InputError: it cannot be read; the message says where, and what was expected there.
+    InputError where it cannot be read; the message says where, and what was expected there.
     """
     if len(text) > MAX_WHERE:
         raise InputError(f"WHERE has {len(text):,} characters, the limit is {MAX_WHERE:,}", hint="shorten it")
@@ -97,7 +96,6 @@ def parse_where(text: str) -> Expression:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    """Yield the tokens of a text, and an empty one at its end."""
     at = 0
     while at < len(text):
         if text[at].isspace():
@@ -116,8 +114,6 @@ def _refusal(at: int, why: str) -> InputError:
 
 
 class _Parser:
-    """A reader of one text, by recursive descent; `_next` is the token that it has come to."""
-
     def __init__(self, text: str) -> None:
         self._tokens = list(_tokens(text))
         self._place = 0
@@ -230,7 +226,6 @@ class _Parser:
 
 
 def _unquoted(text: str) -> str:
-    """Return what stands between quotes, of which a doubled one means itself."""
     return text[1:-1].replace(text[0] * 2, text[0])
 
 

@@ -7,7 +7,10 @@ A subject is a room of the pipeline that has a module `import_`; no room below n
 files of their own are found in the workspace, and what carries them out is loaded where there are some.
 """
 
-from collections.abc import Callable
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 from functools import cache
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.step import Hint, Option, Step
-from pipeline.core.text import first_few
+from pipeline.core.text import BAD_TEXT, first_few
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.tables.adopt import columns_of, kind_of
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 PIPELINE = Path(__file__).parents[1]
 TO_BEGIN = Hint("`{}` makes one from a file, and `{}` shows how all of it works", Step("import"), Step("demo"))
-TO_BEGIN_A_QUERY = Hint("`{}` makes one from a folder; a query needs the database that it reads", Step("import-images"))
+OF_QUERY = Hint("`{}` makes one from a folder; a query needs the database that it reads", Step("import-images"))
 SHOWN = 5  # names of tables in a message
 
 
@@ -89,9 +92,8 @@ class Access(Enum):
 def check_access(settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool]) -> str:
     """Return a line that says which workspace will be made, empty where there is one; nothing is written.
 
-    Raises:
-        ConfigurationError: there is no workspace to read or to write to, or what would be added to another program's
-            database was not agreed to.
+    ConfigurationError where there is no workspace to read or to write to, or what would be added to another program's
+    database was not agreed to.
     """
     if any(one.is_file() for one in (settings.data, *settings.data.parents)):
         return ""  # it cannot be a folder, which opening it says
@@ -106,14 +108,17 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         access = Access.CREATE if access is Access.WRITE and has_file else access  # its items come with it
     is_there = is_ours or (access is Access.WRITE and tx is not None)
     if access is not Access.CREATE and not is_there:
-        own = (
-            f"`{Step('try', task=settings.task)}` makes one, and asks about a few rows"
-            if has_file
-            else TO_BEGIN_A_QUERY
-        )
+        own = f"`{Step('try', task=settings.task)}` makes one, and asks about a few rows" if has_file else OF_QUERY
         raise _no_workspace(settings, store, others, to_begin=own if is_declared(settings) else TO_BEGIN)
     if access is Access.READ:
-        _check_readable(settings, store, [*made, *plan] if plan else [])
+        if not settings.data.is_dir():
+            said = f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not"
+            hint = f"set {Option('data')} to the folder that belongs to that database"
+            raise ConfigurationError(f"{said}; nothing was made", hint=hint)
+        if plan:
+            said = f"a table in {store.shown} is another program's, and was never used by findable; nothing was changed"
+            hint = f"a command that writes asks whether it may add {'; '.join([*made, *plan])}"
+            raise ConfigurationError(said, hint=hint)
     elif others or plan:
         engine = [] if is_ours else [f"tables of its own ({', '.join(schema.engine_tables())})"]
         added, several = "; ".join([*engine, *made, *plan]), f"tables of another program ({first_few(others, SHOWN)})"
@@ -128,10 +133,6 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
 
 
 def _added(tx: Connection, settings: Settings, access: Access) -> tuple[list[str], list[str], list[str]]:
-    """Return another program's tables, those that a command would make beside, and what it would add to adopted ones.
-
-    In a workspace they are told only where some would be made: those beside what findable made itself.
-    """
     is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, settings)
     plan = [line for one in rooms_here for line in one.adoption_plan(tx, settings)]
     others = [] if is_ours else schema.other_tables(tx)
@@ -154,28 +155,12 @@ def missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
 
 
 def _missing(tx: Connection, settings: Settings, access: Access) -> list[str]:
-    """Return the tables and views that a command would make beside the engine's, in words; to read makes none."""
     found = missing_tables(tx, settings)
     is_own = access is not Access.READ and is_declared(settings)
     if is_own and (kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None):
         found |= dict.fromkeys(declared().planned_views(settings), "view")
     by_kind = {kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")}
     return [f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}" for kind, some in by_kind.items() if some]
-
-
-def _check_readable(settings: Settings, store: Store, plan: list[str]) -> None:
-    """Refuse to read where that would make a folder, or change a table of another program."""
-    if not settings.data.is_dir():
-        raise ConfigurationError(
-            f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not; "
-            "nothing was made",
-            hint=f"set {Option('data')} to the folder that belongs to that database",
-        )
-    if plan:
-        raise ConfigurationError(
-            f"a table in {store.shown} is another program's, and was never used by findable; nothing was changed",
-            hint=f"a command that writes asks whether it may add {'; '.join(plan)}",
-        )
 
 
 def never_used(settings: Settings, hint: str) -> ConfigurationError:
@@ -198,3 +183,61 @@ def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_beg
 def _agreed(agrees: Callable[[str], bool], question: str, said: str, hint: str) -> None:
     if not agrees(question):
         raise ConfigurationError(said, hint=hint)
+
+
+# ---- its folder
+
+# Where commands write: a link that leads out is refused. A user's own files may stand beside and be what they like
+_WRITTEN = re.compile(r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*")
+
+
+def make_directory(data: Path) -> None:
+    """Make the workspace's directory where it is not there. ConfigurationError where there can be none."""
+    with _refusing(data):
+        data.mkdir(parents=True, exist_ok=True)
+
+
+def is_free(data: Path) -> bool:
+    """Return whether a workspace can begin in a folder without standing beside what is there: it is new, or empty."""
+    return not data.exists() or (data.is_dir() and not any(data.iterdir()))
+
+
+def check_links(data: Path) -> None:
+    """Pass where no link in the workspace's directory leads out of it, so that writing would change other files.
+
+    ConfigurationError where one does, or the directory cannot be read, or its name is no text.
+    """
+    with _refusing(data):
+        if BAD_TEXT.search(str(data.absolute())):
+            said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"
+            raise ConfigurationError(said, hint=f"set {Option('data')} to a directory whose name is")
+        link = _link_out(data)
+    if link is not None:
+        raise ConfigurationError(
+            f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
+            hint=f"put a real file or folder there, or set {Option('data')} to the place that the link leads to",
+        )
+
+
+def _link_out(data: Path) -> Path | None:
+    home = Path(os.path.realpath(data))
+    for folder, folders, names in os.walk(home):
+        if Path(folder) == home:
+            folders[:] = filter(_WRITTEN.fullmatch, folders)
+            names = [*filter(_WRITTEN.fullmatch, names)]  # noqa: PLW2901 - the others are not ours
+        for one in (Path(folder, name) for name in (*folders, *names)):
+            if one.is_symlink() and not Path(os.path.realpath(one)).is_relative_to(home):
+                return data / one.relative_to(home)
+    return None
+
+
+@contextlib.contextmanager
+def _refusing(data: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        found = "it is a file" if data.is_file() else error.strerror
+        raise ConfigurationError(
+            f"{data} cannot be the workspace: {found}; nothing was changed",
+            hint=f"set {Option('data')} to a directory that can be written",
+        ) from error

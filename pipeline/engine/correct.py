@@ -45,10 +45,7 @@ def history(ws: "OpenWorkspace", name: str) -> Document:
 
     Its keys: `item` (id), `answer` (by field, empty where there is none), `state` (from which it can be edited) and
     `edits`, oldest first, each with `number`, `who`, `at`, `before`, `after`, `undoes`, and `changes`: of each field
-    (before, after).
-
-    Raises:
-        InputError: there is no such item.
+    (before, after). InputError where there is no such item.
     """
     with ws.store.read() as tx:
         return told(tx, ws.task, ws.task.id_of(tx, name))
@@ -60,11 +57,9 @@ def correct(
     """Put a person's values of some fields into the answer to the item of that name; what `history` tells, afterwards.
 
     `edit` is its number, None where nothing was to be changed. `of_state` is the state that the editor was shown.
-
-    Raises:
-        ChangedMeanwhileError: the answer is not in that state any more.
-        InputError: there is no such item or field, or it would be no valid answer; nothing was changed.
-        ConfigurationError: another program's database, or the code of the task's file, does not let it.
+    ChangedMeanwhileError where the answer is not in that state any more. InputError where there is no such item or
+    field, or it would be no valid answer; nothing was changed. ConfigurationError where another program's database, or
+    the code of the task's file, does not let it.
     """
     with ws.store.write() as tx:
         return edit(tx, ws.task, ws.task.id_of(tx, name), fields, Editor(who, ws.now(), of_state))
@@ -80,10 +75,8 @@ def typed(task: "Task", text: str) -> Document:
     """Return the fields of `tone=praise; topics=price, delivery; stars=4` with their values.
 
     A value that begins with a quotation mark or a bracket is JSON; else a number, true, false or null is one where the
-    field takes it, a list has commas, and nothing is null, or the empty text or list.
-
-    Raises:
-        InputError: it is not written so, or names no field.
+    field takes it, a list has commas, and nothing is null, or the empty text or list. InputError where it is not
+    written so, or names no field.
     """
     found, rest = Document(), text.strip()
     while rest:
@@ -99,24 +92,17 @@ def typed(task: "Task", text: str) -> Document:
                 found[name], end = json.JSONDecoder().raw_decode(rest)
             except ValueError as error:
                 raise InputError(f"{name}= is no JSON: {error}; {NOTHING}", hint="leave out its first mark") from error
-            rest = rest[end:].lstrip()
-            if rest and not rest.startswith(";"):
-                raise InputError(
-                    f"{name}= has {rest[:MAX_RAW]!r} behind its JSON; {NOTHING}", hint="separate them by ;"
-                )
-            rest = rest[1:].lstrip()
+            behind, _, rest = (part.strip() for part in rest[end:].partition(";"))
+            if behind:
+                said = f"{name}= has {behind[:MAX_RAW]!r} behind its JSON; {NOTHING}"
+                raise InputError(said, hint="separate them by ;")
             continue
         value, _, rest = (part.strip() for part in rest.partition(";"))
-        found[name] = _value(task, name, value)
+        readings: list[Any] = [value, [one for part in value.split(",") if (one := part.strip())]]
+        with contextlib.suppress(ValueError):
+            readings.insert(1, json.loads(value or "null"))
+        found[name] = fitting(task.answer, name, readings)
     return found
-
-
-def _value(task: "Task", name: str, text: str) -> Any:
-    """Return what a text stands for as the value of a field: the first reading that the field takes."""
-    readings: list[Any] = [text]
-    with contextlib.suppress(ValueError):
-        readings.append(json.loads(text or "null"))
-    return fitting(task.answer, name, [*readings, [one for part in text.split(",") if (one := part.strip())]])
 
 
 def told(tx: "Connection", task: "Task", item_id: str) -> Document:
@@ -131,16 +117,16 @@ def edit(tx: "Connection", task: "Task", item_id: str, change: Mapping[str, Any]
     """Do what `correct` does with fields, or `undo` with a number, in a transaction."""
     now, edits = editable(tx, task, item_id, by), by_hand.list_edits(tx, task.name, item_id)
     if not isinstance(change, int):
-        if unknown := next((one for one in change if one not in task.answer.model_fields), None):
-            raise _no_field(task, unknown)
+        for name in change:
+            if name not in task.answer.model_fields:
+                raise _no_field(task, name)
         said, undoes = {**now["answer"], **change}, None
     elif 1 <= change <= len(edits):
         said, undoes = _without(now["answer"], edits[change - 1]), change
     else:
         there = f"{len(edits)} were made, and count from 1"
         raise InputError(f"there is no edit {change} of {item_id!r}; {NOTHING}", hint=there)
-    row = next(iter(task.rows(tx, [item_id]).values()), None)
-    if row is None:
+    if (row := task.rows(tx, [item_id]).get(item_id)) is None:
         raise InputError(f"the row of {item_id!r} is not there any more; {NOTHING}")
     made = Edit(len(edits) + 1, name_of(by.who), by.at, now["answer"], said, undoes)
     if stands := _in_force([*edits, made]):
@@ -155,7 +141,6 @@ def edit(tx: "Connection", task: "Task", item_id: str, change: Mapping[str, Any]
 
 
 def _valid(task: "Task", item_id: str, answer: Document, row: Mapping[str, Any]) -> Document:
-    """Return an answer as it is kept, judged as a model's is."""
     said = {name: value for name, value in task.as_given(answer).items() if name in task.answer.model_fields}
     try:
         read = partial(task.answer.model_validate_json, by_alias=True, by_name=True)
@@ -206,8 +191,7 @@ def _no_field(task: "Task", name: str) -> InputError:
 
 
 def _changes(edit: Edit) -> dict[str, tuple[Any, Any]]:
-    names = dict.fromkeys((*edit.before, *edit.after))
-    both = {name: (edit.before.get(name), edit.after.get(name)) for name in names}
+    both = {name: (edit.before.get(name), edit.after.get(name)) for name in (*edit.before, *edit.after)}
     return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
 
 
@@ -215,20 +199,15 @@ def _without(answer: Document, edit: Edit) -> Document:
     """Return an answer without what an edit changed; what was changed since stays, but for texts of a list."""
     found = dict(answer)
     for name, (before, after) in _changes(edit).items():
+        now = found.get(name)
         if found.get(name) == after:
             found[name] = before
-        elif isinstance(before, list) and isinstance(after, list) and isinstance(found.get(name), list):
-            found[name] = _members_without(found[name], before, after)
+        elif isinstance(before, list) and isinstance(after, list) and isinstance(now, list):
+            found[name] = kept = [one for one in now if one not in after or one in before]
+            for place, one in enumerate(before):  # what was removed goes to its place
+                if one not in after and one not in kept:
+                    kept.insert(place, one)
     return {name: value for name, value in found.items() if value is not None or name in edit.before}
-
-
-def _members_without(now: list[Any], before: list[Any], after: list[Any]) -> list[Any]:
-    """Return a list without what was added to it, and with what was removed in its place."""
-    found = [one for one in now if one not in after or one in before]
-    for place, one in enumerate(before):
-        if one not in after and one not in found:
-            found.insert(place, one)
-    return found
 
 
 def _in_force(edits: list[Edit]) -> bool:

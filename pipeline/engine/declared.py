@@ -17,12 +17,13 @@ from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, literal,
 from pipeline.core.declaration import Declaration, column_named, columns_in, fill_template
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
-from pipeline.core.quotes import LIKENESS, located
+from pipeline.core.quotes import is_quotation, leaves, located
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.core.step import Hint, Step
+from pipeline.engine import task_file
+from pipeline.engine.pictures import RowImages
 from pipeline.engine.questions import Question
-from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import (
     Answered,
     ExportRows,
@@ -36,16 +37,7 @@ from pipeline.engine.task import (
     Words,
     WriteResult,
 )
-from pipeline.engine.task_file import (
-    ROWS,
-    at_line,
-    built_in,
-    digest,
-    fingerprint_of,
-    line_in,
-    load_declaration,
-    name_in_python,
-)
+from pipeline.engine.task_file import ROWS, name_in_python
 from pipeline.engine.task_words import ASKING, declared_in_words
 from pipeline.store import answers
 from pipeline.store.answers import spoken_for_among
@@ -58,10 +50,10 @@ from pipeline.tables import write_to
 from pipeline.tables.cells import compact_json, value_text
 from pipeline.tables.condition import Cell, listed_where, mentioned
 from pipeline.tables.export import answers_rows, encoded
-from pipeline.tables.fill import HASH, KEY, VALUES, ItemsSpec, items_table, values_in
+from pipeline.tables.fill import HASH, KEY, VALUES, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
 from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, answers_of, tag_facet, version_facet
-from pipeline.tables.view import EXTRACTOR, JSON, AnswersSpec, make_views, row_cell, why_unstorable
+from pipeline.tables.view import EXTRACTOR, JSON, make_views, row_cell, why_unstorable
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to
 
 if TYPE_CHECKING:
@@ -70,13 +62,9 @@ if TYPE_CHECKING:
 ANSWER_TOKENS = 150  # where the record is older than estimates by the schema
 NAMED = 1_000  # characters of a label that are kept
 EXAMPLES = 3  # rows that a fault names
-MEND = "mend it, then run the same command again"
-
-
 UNUSABLE = "unusable"  # the state of a row that has an image which cannot be asked about
 SHOWN = 1_000  # characters of the text that a hit shows
 LONGEST_TAG = 60  # characters of a text that stands in the place of a tag; longer ones are sentences
-NO_WORDS = frozenset({"start", "end", LIKENESS})  # of a quotation: where it stands, and how like it is
 RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
 NO_NUMBER = 9e307  # stands, with a minus, for a number that is not there
 WHY = "why unusable"  # under which a reason is shown
@@ -119,9 +107,7 @@ class DeclaredTask(Task):
             named=record.name,
         )
         source = "its query gives none" if record.is_query else f"{record.items} holds none that can be asked about"
-        self.how_to_fill = Hint(
-            source.replace("{", "{{").replace("}", "}}") + "; `{}` shows what is asked", self.words.step("try")
-        )
+        self.how_to_fill = Hint("{}; `{}` shows what is asked", source, self.words.step("try"))
         self.items_from = _items_from(record)
         self.answer_tokens = told.get("answer_tokens", ANSWER_TOKENS)
         self.index = _indexed_by(self, template) if (template := told.get("index")) else None
@@ -132,17 +118,17 @@ class DeclaredTask(Task):
     def declaration(self) -> Declaration:
         """Return the declaration, loaded from its file, or made of its words.
 
-        Raises:
-            InputError: the file is gone or broken.
+        InputError where the file is gone or broken.
         """
-        if (words := self.record.words.get(ASKING)) is not None:
+        words = self.record.words.get(ASKING)
+        if words is not None:
             return declared_in_words(self.name, words, self.settings.data)
-        return load_declaration(Path(self.record.path))
+        return task_file.load_declaration(Path(self.record.path))
 
     @cached_property
     def declared_fingerprint(self) -> str:
         """Return the fingerprint of what the file declares."""
-        return digest(fingerprint_of(self.declaration))
+        return task_file.digest(task_file.fingerprint_of(self.declaration))
 
     @cached_property
     def question(self) -> Question:
@@ -159,19 +145,16 @@ class DeclaredTask(Task):
     ) -> ConfigurationError:
         """Return what to say where some code of the file failed on an item; `line` is where that code begins."""
         said = f"{code} failed on {item_id!r}: {type(error).__name__}: {error}"
-        return self._fault(line_in(error, Path(self.record.path)) or line, said)
+        return self._fault(task_file.line_in(error, Path(self.record.path)) or line, said)
 
     def _fault(self, line: int | None, said: str) -> ConfigurationError:
-        where = at_line(Path(self.record.path), line)
-        return ConfigurationError(f"{where}: {said}; nothing was charged, and the reply is kept", hint=MEND)
+        where = task_file.at_line(Path(self.record.path), line)
+        return ConfigurationError(
+            f"{where}: {said}; nothing was charged, and the reply is kept",
+            hint="mend it, then run the same command again",
+        )
 
     # ---- its rows
-
-    @property
-    def items_spec(self) -> ItemsSpec:
-        """Return what the rows are."""
-        key = tuple(name for name, _ in self.record.key)
-        return ItemsSpec(self.record.name, key, self.record.columns, tuple(self.images))
 
     @cached_property
     def items_table(self) -> Subquery:
@@ -182,7 +165,7 @@ class DeclaredTask(Task):
         """Return the images of rows: below the folder that is set, else beside the items' file, else the task's."""
         record, side = self.record, self.declaration.image_side
         beside = Path(record.path if record.is_query or record.items == ROWS else record.items)
-        is_ours = built_in(record.name) is not None  # whose rows have whole paths
+        is_ours = task_file.built_in(record.name) is not None  # whose rows have whole paths
         folder = Path("/") if is_ours else self.settings.folder or beside.parent
         return RowImages(self.images, record.words["asked"], folder, side, self.settings.refresh)
 
@@ -208,11 +191,7 @@ class DeclaredTask(Task):
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a row with its values by column beside their JSON; those that are none are None."""
-        return {**self._no_values, **row, **values_in(row[VALUES])}
-
-    @cached_property
-    def _no_values(self) -> Mapping[str, None]:
-        return dict.fromkeys(self.record.columns)
+        return {**dict.fromkeys(self.record.columns), **row, **values_in(row[VALUES])}
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002 - it was kept
         """Return the hash that was kept with the row."""
@@ -260,20 +239,16 @@ class DeclaredTask(Task):
     def items(self, rows: Rows) -> Iterator[Item]:
         """Yield what to ask about these rows; those whose images cannot be opened any more are left out.
 
-        Raises:
-            ConfigurationError: the file was changed after the command had begun, so that it is not what was recorded.
+        ConfigurationError where the file was changed after the command had begun, so that it is not what was recorded.
         """
         if self.declared_fingerprint != self.record.fingerprint:
-            raise ConfigurationError(
-                f"{self.record.path} was changed while it was used; nothing more is asked", hint="run the command again"
-            )
-        return self._with_images(rows) if self.images else super().items(rows)
-
-    def _with_images(self, rows: Rows) -> Iterator[Item]:
-        images = self.row_images()
+            said = f"{self.record.path} was changed while it was used; nothing more is asked"
+            raise ConfigurationError(said, hint="run the command again")
+        images = self.row_images() if self.images else None
         for item in super().items(rows):
-            asked = images.put_into(item.prompt, rows[item.id])
-            if asked is not None:
+            if images is None:
+                yield item
+            elif (asked := images.put_into(item.prompt, rows[item.id])) is not None:
                 yield item._replace(prompt=asked[0], input_hash=asked[1])
 
     def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:
@@ -281,26 +256,17 @@ class DeclaredTask(Task):
         mine, found = self.items_table.c, dict[str, list[str]]()
         query = select(mine.findable_hash, mine.findable_key).where(self.table(tx).is_open).order_by(mine.findable_row)
         for some in pages(hashes):
-            for row in tx.execute(query.where(mine.findable_hash.in_(some))):
-                found.setdefault(row[0], []).append(row[1])
+            for hashed, key in tx.execute(query.where(mine.findable_hash.in_(some))):
+                found.setdefault(hashed, []).append(key)
         return found
 
     # ---- the answers
-
-    @property
-    def answers_spec(self) -> AnswersSpec:
-        """Return what the answers are shown as."""
-        return AnswersSpec(self.record.name, self.record.prefix, self.record.key, self.record.fields)
 
     @cached_property
     def row_target(self) -> RowTarget | None:
         """Return the table of another program that gets a row of each answer; None where `write_to=` names none."""
         where = rows_written_to(self.record.words.get("write_to"))
-        return None if where is None else self.target_of(*where)
-
-    def target_of(self, table: str, key: str) -> RowTarget:
-        """Return a table that gets a row of each answer, by its column of the item."""
-        return RowTarget(self.answers_spec, table, key, self.provider, self.preferred)
+        return where and RowTarget(self.record, *where, self.provider, self.preferred)
 
     def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
         """Return what `Task.judged` does, and None of an answer that no database keeps."""
@@ -310,8 +276,7 @@ class DeclaredTask(Task):
     def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
         """Return the answer with its quotations located and checked by the file, or None and what is wrong.
 
-        Raises:
-            ConfigurationError: `check` itself failed, which is the file's fault and not the item's.
+        ConfigurationError where `check` itself failed, which is the file's fault and not the item's.
         """
         if (column := self.record.words.get("quotes_in")) is not None:
             found, why = located(answer, value_text(row[column]))
@@ -348,12 +313,12 @@ class DeclaredTask(Task):
         elif target := self._column(tx):
             spoken_for = spoken_for_among(tx, self.name, [one.item_id for one in ready])
             ready = [one for one in ready if one.item_id not in spoken_for]
-            write_to.write_column(tx, self.answers_spec, target, ready)
+            write_to.write_column(tx, self.record, target, ready)
         return WriteResult(applied=applied, outdated=outdated)
 
     def _column(self, tx: Connection) -> "write_to.ColumnTarget | None":
         where = self.record.words.get("write_to")
-        return write_to.column_target(tx, self.answers_spec, where) if where and self.row_target is None else None
+        return write_to.column_target(tx, self.record, where) if where and self.row_target is None else None
 
     def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:  # noqa: ARG002
         """Bring the row or the column of another program's table to what counts now, whatever stands there."""
@@ -361,7 +326,7 @@ class DeclaredTask(Task):
             self.row_target.follow(tx, item_id)
         elif target := self._column(tx):
             now = GivenAnswer(item_id, "", json.dumps(self.standing(tx, item_id)), edit.at)
-            write_to.write_column(tx, self.answers_spec, target, [now], over=True)
+            write_to.write_column(tx, self.record, target, [now], over=True)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take what other programs were given of the answers about these rows back; return how many rows those are."""
@@ -376,60 +341,37 @@ class DeclaredTask(Task):
         provider and model counts, too; with `of_input` where another program wrote it, or the answer is to the row as
         it is now.
         """
-        answered = self._is_answered_here(of_input=of_input, of_few=of_few, of_models=of_models)
-        if self.row_target is None:
-            return answered
-        model = self.model or self.settings.for_backend(self.provider).model
-        row = self.row_target.has_row(self.items_table.c.findable_key, model)
-        return answered | (row & ~self._is_answered_here(of_input=False) if of_input else row)
-
-    def _is_answered_here(
-        self, *, of_input: bool, of_few: bool = False, of_models: bool = False
-    ) -> ColumnElement[bool]:
         mine, told = self.items_table.c, record_of_answers.c
         is_own = answers.is_by(told.extractor, self.label)
         is_own = is_own if of_models else or_(is_own, told.extractor == answers.PERSON)
         query = select(told.id).where(told.task == self.name, told.applied, told.answer != answers.FORGOTTEN, is_own)
-        query = query.where(told.item_id == mine.findable_key)
-        if of_input:
-            query = query.where(told.input_hash == mine.findable_hash)
-        query = query.correlate(self.items_table)
+        query = query.where(told.item_id == mine.findable_key).correlate(self.items_table)
+        now = query.where(told.input_hash == mine.findable_hash) if of_input else query
         # of few rows each is looked up: PostgreSQL would begin with all answers, which it takes for one
-        return query.limit(1).scalar_subquery().is_not(None) if of_few else query.exists()
+        answered = now.limit(1).scalar_subquery().is_not(None) if of_few else now.exists()
+        if self.row_target is None:
+            return answered
+        model = self.model or self.settings.for_backend(self.provider).model
+        row = self.row_target.has_row(mine.findable_key, model)
+        return answered | (row & ~query.exists() if of_input else row)
 
     # ---- the commands that keep a workspace
 
     def make_tables(self, tx: Connection, there: Connection) -> None:
         """Make the views."""
         super().make_tables(tx, there)
-        make_views(there, self.answers_spec, self.record.columns)
+        make_views(there, self.record, self.record.columns)
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
-        """Tell images that cannot be asked about, and answers that other programs lack."""
-        return [*self._unusable(tx), *self._unwritten(tx)]
-
-    def _unwritten(self, tx: Connection) -> list[RowFault]:
-        target = self.row_target
-        if target is None or not (lacking := target.lacking(tx)):
-            return []
-        shown = ", ".join(lacking[:EXAMPLES])
-        said = f"{target.name} lacks the rows of {len(lacking):,} {self.name} that are answered ({shown})"
-        return [RowFault(said, "other programs do not see what was answered", Step("score", task=self.name))]
-
-    def _unusable(self, tx: Connection) -> list[RowFault]:
+        """Tell images that cannot be asked about."""
         mine = self.items_table.c
         told = (mine.findable_unusable.is_not(None), mine.findable_gone_at.is_(None))
         first = select(mine.findable_key, mine.findable_unusable).where(*told).order_by(mine.findable_row).limit(1)
         if not self.images or (found := tx.execute(first).first()) is None:
             return []
-        count = self.table(tx).total(tx, *told)
+        count, listed = self.table(tx).total(tx, *told), Step("items", task=self.name, state="unusable")
         said = f"{count:,} rows of {self.name} have an image that cannot be asked about ({found[0]}: {found[1]})"
-        listed = Step("items", task=self.name, state="unusable")
         return [RowFault(said, "they are not asked until their images are others", contradiction=False, next=listed)]
-
-    def refresh_derived(self, tx: Connection) -> int:
-        """Write what other programs lack of the answers."""
-        return self.row_target.restore(tx) if self.row_target else 0
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return each row with its answer of one extractor, or the members of a list that the answers hold."""
@@ -444,7 +386,7 @@ class DeclaredTask(Task):
         chosen = min((one for one in among if one != answers.PERSON or wanted.extractor), key=ranks, default=None)
         rows, kinds = answers_rows(
             tx,
-            self.answers_spec,
+            self.record,
             self.record.columns,
             extractor=chosen or self.label,
             corrected=wanted.extractor is None,
@@ -471,7 +413,6 @@ def _items_from(record: TaskRecord) -> str:
 
 
 def _indexed_by(task: DeclaredTask, template: str) -> Indexed:
-    """Return what of a task is indexed; the text of each row is made by a template."""
     return Indexed(
         task=task.name,
         folder=f"tasks/{task.name}",
@@ -519,20 +460,16 @@ def _entries(task: DeclaredTask, template: str, tx: Connection, among: Sequence[
             yield Entry(key, text, metadata, [label, told, cells], words)
 
 
-def _words(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for name, one in value.items():
-            if name not in NO_WORDS or isinstance(one, str):
-                yield from _words(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _words(one)
-    elif value not in (None, ""):
-        yield value_text(value)
+def _words(answer: Any) -> Iterator[str]:
+    """Yield the texts, numbers and truths of an answer; of a quotation its text."""
+    for _, value in leaves(answer):
+        if is_quotation(value):
+            yield str(value["quote"])
+        elif value not in (None, "", [], {}):
+            yield value_text(value)
 
 
 def _answer_cells(tx: Connection, task: DeclaredTask, fields: Mapping[str, str]) -> dict[str, Cell]:
-    """Return the fields of the answer to a row that was applied last, by the names of their columns."""
     kinds, mine, key = dict(task.record.fields), record_of_answers.c, task.table(tx).item_id
 
     def holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -545,7 +482,6 @@ def _answer_cells(tx: Connection, task: DeclaredTask, fields: Mapping[str, str])
 
 
 def _sorts(tx: Connection, task: DeclaredTask, fields: Mapping[str, str]) -> dict[str, ColumnElement[Any]]:
-    """Return what rows are sorted by: their own columns and fields of their answers, numbers or texts, by column."""
     items, kinds = task.table(tx), dict(task.record.fields)
 
     def key(column: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
@@ -561,16 +497,15 @@ def _sorts(tx: Connection, task: DeclaredTask, fields: Mapping[str, str]) -> dic
     }
 
 
-def _value_of(name: str, row: Mapping[str, Any]) -> Any:
-    return values_in(row[VALUES]).get(name)
-
-
 def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
-    """Return what lists rows, looked for in all their columns; their tags are the texts in lists of their answers."""
     record, items = task.record, task.table(tx)
+
+    def value_of(name: str, row: Mapping[str, Any]) -> Any:
+        return values_in(row[VALUES]).get(name)
+
     keys = [name for name, _ in record.key]
     asked = list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())]))
-    columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {name: partial(_value_of, name) for name in record.columns}
+    columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {name: partial(value_of, name) for name in record.columns}
     columns |= {name: lambda row: row[KEY] for name in keys if name not in columns}  # one that is made
     columns |= {WHY: lambda row: row[REASON]} if task.images else {}
     values = items.table.c[VALUES]

@@ -1,28 +1,50 @@
-"""Read an image, check what it really is, and make of it what a request or a page shows; the owner of Pillow.
+"""The images of rows, files or https addresses: what they really are, and what a request shows; the owner of Pillow.
 
 What leaves the machine is always written anew: a JPEG of 8 bits a colour, its longer side within a bound, turned as it
 is meant to be seen, transparency on white, the first frame of an animation, and no metadata (no place, no camera). The
 same bytes give the same bytes, as long as Pillow stays the same.
+
+What was seen of an image is kept beside its row, so that a file that did not change is not read again: size and times
+alone tell, and tell nothing of a file that was written less than two seconds before it was read.
+
+A table may have been written by others. The name in an address is resolved once, and the connection goes to the address
+that was looked at: nothing can lead it to a machine of this network in between. Addresses that are not public are
+refused, those that redirects lead to alike. A proxy is not asked, for it would resolve the name anew.
 """
 
+import base64
 import contextlib
+import hashlib
+import http.client
 import io
+import ipaddress
+import json
 import os
 import re
+import socket
+import ssl
 import stat
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from hashlib import sha256
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from pipeline.core.errors import InputError
-from pipeline.core.step import Step
+from pipeline.core.step import Option, Step
+from pipeline.tables.cells import compact_json
+from pipeline.tables.fill import Look, hash_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from pipeline.gemini.requests import Prompt
 
 MAX_BYTES = 64 * 2**20  # ours; of an image before it is scaled
 MAX_PIXELS = 8_192 * 6_144  # ours; the most that phones take, 400 MB where a pixel has colours and transparency
@@ -48,8 +70,6 @@ _TYPES = {
 }
 _HEIC = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
 NEEDS_HEIC = "it is HEIC, which is opened with an extra alone (make setup EXTRAS=heic, or pip install -e '.[heic]')"
-_SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:svg[\s>]|(?:\?xml|!doctype|!--).*<svg[\s>])", re.DOTALL | re.IGNORECASE)
-_HEAD = 4_096  # bytes in which an SVG says that it is one
 _ORIENTATION, _CHANGED, _EXIF, _TAKEN, _OFFSET = 0x0112, 0x0132, 0x8769, 0x9003, 0x9011  # tags of EXIF
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # orientations of EXIF, as Pillow's Transpose
 _LYING = (5, 6, 7, 8)  # orientations that exchange width and height
@@ -99,12 +119,8 @@ def read_file(
 ) -> tuple[bytes, Stamp] | None:
     """Return the bytes of a file and its stamp, one byte more than `MAX_BYTES` at most; None where it is not wanted.
 
-    `is_wanted` is asked about the first 16 bytes.
-
-    Raises:
-        NoFileError: it is a folder, a device or a pipe.
-        ChangedError: it changed meanwhile.
-        OSError: it cannot be read, or is a link.
+    `is_wanted` is asked about the first 16 bytes. NoFileError of a folder, a device or a pipe, ChangedError where it
+    changed meanwhile, OSError where it cannot be read, or is a link.
     """
     with open(path, "rb", opener=_without_waiting) as file:
         before = stamp_of(os.fstat(file.fileno()))
@@ -128,11 +144,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def probe(data: bytes) -> Picture:
-    """Return what the bytes of an image are, after a look at all of them.
-
-    Raises:
-        PictureError: they are none that can be asked about.
-    """
+    """Return what the bytes of an image are, after a look at all of them; PictureError where they are none."""
     with _opened(data) as image:
         mime_type, (width, height), exif = _TYPES[str(image.format)], image.size, _exif_of(image)
         image.draft(None, (1, 1))
@@ -145,11 +157,9 @@ def probe(data: bytes) -> Picture:
 def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> bytes:
     """Return an image as it is sent, its longer side at most `side` pixels; a smaller one is not enlarged.
 
-    One that would not go into a request is scaled further.
-
-    Raises:
-        PictureError: the bytes are no image that can be asked about.
+    One that would not go into a request is scaled further. PictureError where the bytes are no image.
     """
+    import PIL.Image
     from PIL.Image import Resampling, Transpose
 
     with _opened(data) as image:
@@ -157,41 +167,33 @@ def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> bytes:
         image.draft(None, (3 * side, 3 * side))  # a large JPEG is decoded at a part of its size
         small = _eight_bits(image)
         small.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
-        seen = _on_white(small)
+        seen = small
+        if seen.mode == "RGBA":
+            seen = PIL.Image.alpha_composite(PIL.Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
         if turn is not None:
             seen = seen.transpose(Transpose(turn))
-        while len(sent := _as_jpeg(seen, quality)) > MAX_SENT:
+        while True:
+            seen.save(out := io.BytesIO(), "JPEG", quality=quality, subsampling=0)
+            if len(sent := out.getvalue()) <= MAX_SENT:
+                return sent
             seen.thumbnail((max(seen.size) * 3 // 4,) * 2, Resampling.LANCZOS)
-    return sent
-
-
-def _as_jpeg(image: "Image", quality: int) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality, subsampling=0)
-    return out.getvalue()
-
-
-def thumbnail(path: str, digest: str, *, side: int) -> bytes:
-    """Return the small JPEG of the image file at `path`, whose bytes had the SHA-256 `digest` when it was imported.
-
-    Raises:
-        PictureError: there is none, for the reason that the message says.
-        InputError: images of that size are not made.
-    """
-    if side not in SIDES:
-        raise InputError(f"thumbnails have {', '.join(map(str, SIDES))} pixels a side, and none has {side}")
-    return _thumbnail(path, digest, side)
 
 
 @lru_cache(maxsize=1_000)  # of about 10 KB; one that is kept waits for none that is being made
-def _thumbnail(path: str, digest: str, side: int) -> bytes:
+def thumbnail(path: str, digest: str, *, side: int) -> bytes:
+    """Return the small JPEG of the image file at `path`, whose bytes had the SHA-256 `digest` when it was imported.
+
+    PictureError says why there is none, InputError that images of that size are not made.
+    """
+    if side not in SIDES:
+        raise InputError(f"thumbnails have {', '.join(map(str, SIDES))} pixels a side, and none has {side}")
     with _MAKING:
         try:
             found = read_file(path)
         except OSError as error:
             raise PictureError(f"it cannot be read: {error.strerror}") from error
         whole = found[0] if found else b""
-        if sha256(whole).hexdigest() != digest:
+        if hashlib.sha256(whole).hexdigest() != digest:
             raise ChangedError(f"it changed since it was imported; `{Step('import-images')}` looks again")
         return prepare(whole, side=side, quality=OF_SMALL)
 
@@ -204,8 +206,6 @@ def _opened(data: bytes) -> Iterator["Image"]:
         raise PictureError("it is empty (0 bytes)")
     if len(data) > MAX_BYTES:
         raise PictureError(f"it has {len(data):,} bytes, and {MAX_BYTES:,} are the most that is read")
-    if _SVG.match(data[:_HEAD]):
-        raise PictureError("it is an SVG, a drawing and no picture, which is not supported; save it as PNG")
     if _HEIC.match(data) and not knows_heic():
         raise PictureError(NEEDS_HEIC)
     Image.MAX_IMAGE_PIXELS = None  # ours is the bound below, which warns of nothing
@@ -213,25 +213,20 @@ def _opened(data: bytes) -> Iterator["Image"]:
     known = [one for one in _TYPES if one in Image.OPEN]
     try:
         with Image.open(io.BytesIO(data), formats=known) as image:
-            _check_size(*image.size)
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                most = f"{MAX_PIXELS:,} are the most that is opened"
+                raise PictureError(f"it has {width:,} by {height:,} pixels, and {most}")  # noqa: TRY301 - once
             yield image
     except PictureError:
         raise
     except UnidentifiedImageError:
-        raise PictureError(f"it is none of the images that can be opened ({_known()})") from None
+        names = ", ".join(dict.fromkeys(one.partition("/")[2].upper() for one in _TYPES.values()))
+        raise PictureError(f"it is none of the images that can be opened ({names})") from None
     except MemoryError:
         raise PictureError("there is not enough memory to open it") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever broken bytes lead them to
         raise PictureError(f"it is cut off or broken: {' '.join(str(error).split()) or type(error).__name__}") from None
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise PictureError(f"it has {width:,} by {height:,} pixels, and {MAX_PIXELS:,} are the most that is opened")
-
-
-def _known() -> str:
-    return ", ".join(dict.fromkeys(one.partition("/")[2].upper() for one in _TYPES.values()))
 
 
 def knows_heic() -> bool:
@@ -253,17 +248,9 @@ def _eight_bits(image: "Image") -> "Image":
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def _on_white(image: "Image") -> "Image":
-    from PIL import Image
-
-    if image.mode != "RGBA":
-        return image
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-
-
 def _exif_of(image: "Image") -> dict[int, Any]:
     tags: dict[int, Any] = {}
-    with contextlib.suppress(Exception):  # broken tags leave the picture what it is
+    with suppress(Exception):  # broken tags leave the picture what it is
         exif = image.getexif()
         tags = {**exif, **exif.get_ifd(_EXIF)}
     return tags
@@ -275,6 +262,217 @@ def _taken_at(exif: dict[int, Any]) -> datetime | None:
         return None
     year, month, day, clock = found.groups()
     for offset in (str(exif.get(_OFFSET) or ""), ""):
-        with contextlib.suppress(ValueError):
+        with suppress(ValueError):
             return datetime.fromisoformat(f"{year}-{month}-{day}T{clock}{offset}")
     return None
+
+
+# ---- of a row
+
+SETTLED_NS = 2_000_000_000  # after which another write gives a file another time, on every file system
+ADDRESSES = ("https://", "http://", "gs://")  # all but the first are refused where they are fetched
+SECONDS = 30.0  # in which an address gives its image
+REDIRECTS = 5  # ours; more lead in a circle
+PORT = 443
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_WITHIN_V6 = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")))
+
+
+def _resolved(host: str, port: int) -> Sequence[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+def _connected(address: str, host: str, port: int, seconds: float) -> socket.socket:
+    """Return a connection to an address, by whose certificate it is the host's."""
+    plain = socket.create_connection((address, port), timeout=seconds)
+    try:
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def fetch(
+    url: str,
+    *,
+    seconds: float = SECONDS,
+    resolve: Callable[[str, int], Sequence[str]] = _resolved,
+    connect: Callable[[str, str, int, float], socket.socket] = _connected,
+) -> bytes:
+    """Return the bytes that an address gives; PictureError says why it is not asked, or gives none within bounds."""
+    until = time.monotonic() + seconds
+    for _ in range(REDIRECTS + 1):
+        parts = _parts(url)
+        host, port = str(parts.hostname), parts.port or PORT
+        address = _public_address(host, resolve, port)
+        try:
+            found = _answer(parts, connect(address, host, port, max(until - time.monotonic(), 0.001)), until=until)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            late = time.monotonic() >= until
+            why = f"not within {seconds:g} s" if late else " ".join(str(error).split()) or type(error).__name__
+            raise PictureError(f"{host} could not be asked: {why}") from None
+        if isinstance(found, bytes):
+            return found
+        url = urljoin(url, found)
+    raise PictureError(f"its address redirects more than {REDIRECTS} times")
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme == "https" and parts.hostname and parts.port != 0 and url.isascii()
+    except ValueError:
+        is_right = False
+    if not is_right or any(one <= " " or one == "\x7f" for one in url):
+        raise PictureError("its address is none that begins with https:// and can be asked")
+    if parts.username is not None or parts.password is not None:
+        raise PictureError("its address holds a user's name, which is not sent")
+    return parts
+
+
+def _public_address(host: str, resolve: Callable[[str, int], Sequence[str]], port: int) -> str:
+    found: Sequence[str] = ()
+    with suppress(OSError, UnicodeError):
+        found = resolve(host, port)
+    if not found:
+        raise PictureError(f"the host {host} is not known")
+    if not all(map(_is_public, found)):
+        raise PictureError(f"the host {host} is in a private network, which is not asked")
+    return found[0]
+
+
+def _is_public(address: str) -> bool:
+    """Return whether an address is one of the public network; those that wrap another address are not."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and (found.ipv4_mapped or any(found in one for one in _WITHIN_V6)):
+        return False
+    return found.is_global and not found.is_multicast
+
+
+def _answer(parts: SplitResult, connected: socket.socket, *, until: float) -> bytes | str:
+    guard = threading.Timer(max(until - time.monotonic(), 0), _cut, [connected])  # of what drips
+    guard.daemon = True
+    guard.start()
+    with closing(http.client.HTTPConnection(str(parts.hostname))) as connection:
+        connection.sock = connected
+        try:
+            target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+            connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "findable"})
+            with connection.getresponse() as reply:
+                if reply.status in _MOVED and (place := reply.getheader("Location")):
+                    return place
+                if reply.status != HTTPStatus.OK:
+                    raise PictureError(f"its address answers {reply.status} {reply.reason}")
+                data = reply.read(MAX_BYTES + 1)
+                if len(data) > MAX_BYTES:
+                    raise PictureError(f"its address gives more than {MAX_BYTES:,} bytes, the most that is read")
+                if reply.length:
+                    raise PictureError("its address gave less than it promised")
+        finally:
+            guard.cancel()
+    if time.monotonic() >= until:  # it was cut off, which an answer without a length does not tell
+        raise TimeoutError
+    return data
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass(frozen=True)
+class RowImages:
+    """The images of a task's rows: the columns that name them, those asked about beside, their folder and size.
+
+    `side` are the pixels of the longer side, at most. With `refetches` addresses are asked again.
+    """
+
+    columns: Sequence[str]
+    asked: Sequence[str]
+    folder: Path
+    side: int
+    refetches: bool = False
+
+    def look(self, values: Mapping[str, Any], seen: str | None) -> Look:
+        """Look at what a row names, given what the look before saw; see `pipeline.tables.fill.LookAt`."""
+        known = json.loads(seen) if seen else {}
+        found = {name: self._look(named, known.get(name) or {}) for name, named in self._named(values)}
+        wrong = next(((name, one["why"]) for name, one in found.items() if one.get("why")), None)
+        hashes = {name: found.get(name, {}).get("sha256") for name in self.columns}
+        return Look(hashes, compact_json(found), None if wrong is None else f"{wrong[0]}: {wrong[1]}")
+
+    def put_into(self, prompt: "Prompt", row: Mapping[str, Any]) -> "tuple[Prompt, str] | None":
+        """Return a prompt with a row's images before its text, and the hash of both; None where one cannot be asked.
+
+        The next look at the row says why. Where there are several columns, each image follows the name of its own.
+        """
+        parts: list[Mapping[str, Any]] = []
+        hashes: dict[str, str | None] = dict.fromkeys(self.columns)
+        for name, named in self._named(row):
+            try:
+                data = fetch(named) if named.startswith(ADDRESSES) else self._read(self._place(named))[0]
+                sent = base64.b64encode(prepare(data, side=self.side)).decode("ascii")
+            except PictureError:
+                return None
+            hashes[name] = hashlib.sha256(data).hexdigest()
+            parts += [{"text": f"{name}:"}] * (len(self.columns) > 1)
+            parts.append({"inlineData": {"mimeType": SENT_TYPE, "data": sent}})
+        input_hash = hash_of({**row, **hashes}, [*self.asked, *self.columns])
+        return prompt._replace(parts=[*parts, *prompt.parts]), input_hash
+
+    def _named(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
+        return [(name, str(row[name]).strip()) for name in self.columns if str(row.get(name) or "").strip()]
+
+    def _look(self, named: str, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is seen of an image, for the next look: its `sha256`, and `why` it cannot be asked.
+
+        An image that could be asked about and did not change since is not opened again.
+        """
+        told = known if known.get("named") == named and not known.get("why") else {}
+        seen: dict[str, Any] = {"named": named, "sha256": None, "stamp": None}
+        try:
+            if named.startswith(ADDRESSES):
+                if told.get("sha256") and not self.refetches:
+                    return dict(told)
+                data = fetch(named)
+            else:
+                place = self._place(named)
+                if told.get("stamp") and stamp_of(place.stat()) == tuple(told["stamp"]):
+                    return dict(told)
+                data, seen["stamp"] = self._read(place)
+            seen["sha256"] = hashlib.sha256(data).hexdigest()
+            probe(data)
+        except PictureError as error:
+            seen["why"] = error.message
+        except OSError as error:  # it went while it was looked at
+            seen["why"] = f"it cannot be read: {error.strerror}"
+        return seen
+
+    def _place(self, named: str) -> Path:
+        if not is_printed(named):
+            raise PictureError(UNPRINTED)
+        try:
+            place = (self.folder / named).resolve(strict=True)
+        except FileNotFoundError:
+            raise PictureError(f"there is no such file in {self.folder}") from None
+        except (OSError, RuntimeError, ValueError) as error:
+            raise PictureError(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        if not place.is_relative_to(self.folder.resolve()):
+            raise PictureError(f"it is not below {self.folder}; {Option('folder')} names another folder")
+        return place
+
+    def _read(self, place: Path) -> tuple[bytes, Stamp | None]:
+        """Return the bytes of a file, and its stamp where its times would tell another change."""
+        try:
+            size = place.stat().st_size
+            read = read_file(place) if size <= MAX_BYTES else None
+        except OSError as error:
+            raise PictureError(f"it cannot be read: {error.strerror}") from None
+        if read is None or len(read[0]) > MAX_BYTES:
+            raise PictureError(f"it has {size:,} bytes, and {MAX_BYTES:,} are the most that is read")
+        data, stamp = read
+        return data, stamp if time.time_ns() - max(stamp[1:]) > SETTLED_NS else None

@@ -125,8 +125,7 @@ class RequestBuilder:
     def lines(self, tx: "Connection", rows: "Rows") -> Iterator[PlannedRequest]:
         """Yield the requests about some rows, in their order.
 
-        Raises:
-            InputError: an item's request cannot be sent; the message names the item.
+        InputError where an item's request cannot be sent; the message names the item.
         """
         task, fill = self.task, self._form.fill
         cut, most = answers.count_cut_short(tx, task.name, list(rows)), self.model.output_limit or math.inf
@@ -148,7 +147,6 @@ class RequestBuilder:
         return InputError(f"{name}: {why}; nothing was sent", hint="mend this row, then run again")
 
     def _with_room(self, prompt: requests.Prompt, *, cut: int) -> requests.Prompt:
-        """Return a prompt with more room after answers that were cut, and never more than the model has."""
         room, most = prompt.max_output_tokens, self.model.output_limit
         return prompt._replace(max_output_tokens=min(room * ROOM**cut, most or room * ROOM))
 
@@ -156,8 +154,7 @@ class RequestBuilder:
 def check_any_items(store: "Store", task: "Task") -> None:
     """Tell an empty workspace from one where no item is left to ask about.
 
-    Raises:
-        InputError: there are no items at all.
+    InputError where there are no items at all.
     """
     with store.read() as tx:
         if not task.table(tx).total(tx):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import NONE_THERE, NOT_THERE
 from pipeline.core.states import SUPPORTS_NONE, Outcome, Way
-from pipeline.engine.task import Answered, Task, WriteResult
+from pipeline.engine.task import Answered, Item, Task, WriteResult
 from pipeline.gemini import models, responses
 from pipeline.gemini.models import Model
 from pipeline.store import answers, asks, workspace
@@ -82,16 +82,12 @@ class Source:
 def source_of(batch: Batch, *, models_file: Path | None) -> Source:
     """Return a batch as the source of judgements.
 
-    Raises:
-        ConfigurationError: the table of models does not hold the model any more that the batch was sent to.
+    ConfigurationError where the table of models does not hold the model any more that the batch was sent to.
     """
     model = models.load_models(models_file).get(batch.model)
     if model is None:
-        raise ConfigurationError(
-            f"batch {batch.number} was sent to {batch.model}, which is not in the table of models any more; "
-            "nothing was changed",
-            hint="describe it in the file of FINDABLE_MODELS_FILE",
-        )
+        said = f"batch {batch.number} was sent to {batch.model}, which is not in the table of models any more"
+        raise ConfigurationError(f"{said}; nothing was changed", hint="describe it in the file of FINDABLE_MODELS_FILE")
     return Source(batch.number, batch.extractor, model, batch.fingerprint, batch.way)
 
 
@@ -114,8 +110,7 @@ def judge_lines(
 def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: Any = None) -> Judgement:
     """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer.
 
-    Raises:
-        ConfigurationError: the user's own code, that of a validator or `check`, failed on it.
+    ConfigurationError where the user's own code, that of a validator or `check`, failed on it.
     """
     if reply.outcome is not Outcome.ANSWERED:
         return Judgement(asked, reply.outcome, reply.reason, reply=reply)
@@ -137,8 +132,8 @@ def write_judgements(
 ) -> WriteResult:
     """Write judgements, in the caller's transaction; return what the task applied, and what is parked now.
 
-    Raises:
-        StateConflictError: one of the items is not claimed any more, or one that is given an answer is asked meanwhile.
+    StateConflictError where one of the items is not claimed any more, or one that is given an answer is asked
+    meanwhile.
     """
     good = [(one, one.answer) for one in judgements if one.answer is not None]
     bad = [one for one in judgements if one.answer is None]
@@ -179,7 +174,6 @@ def _written(tx: "Connection", task: Task, told: Sequence[Answered], *, source: 
 
 
 def _why_parked(tx: "Connection", task: Task, failed: Sequence[Judgement], *, source: Source) -> dict[str, str]:
-    """Return why items are asked no more: a final code, too many charged attempts, or batches or calls gave nothing."""
     ids = [one.asked.item_id for one in failed]
     if not ids:
         return {}
@@ -195,18 +189,14 @@ def _why_parked(tx: "Connection", task: Task, failed: Sequence[Judgement], *, so
             reasons[key] = f"{FINAL}: {_told(one)}"
         elif one.charged and spent.get(key, 0) >= answers.MAX_ATTEMPTS:
             told = f"{SPENT.format(n=spent[key])}; last: {_told(one)}"
-            reasons[key] = f"{SUPPORTS_NONE} quotation: {told}" if _lacks_quotation(one.reason) else told
+            lacks_quotation = one.reason.startswith(NONE_THERE) or NOT_THERE in one.reason.partition('"')[0]
+            reasons[key] = f"{SUPPORTS_NONE} quotation: {told}" if lacks_quotation else told
         elif unserved.get(key, 0) >= most:
             reasons[key] = f"{unserved_by.format(n=unserved[key])}; last: {_told(one)}"
     return reasons
 
 
-def _lacks_quotation(reason: str) -> bool:
-    return reason.startswith(NONE_THERE) or NOT_THERE in reason.partition('"')[0]
-
-
 def _told(judgement: Judgement) -> str:
-    """Return the reason of a failure with what the API said of it: its error's code and text, or its finish word."""
     reply = judgement.reply
     if reply is not None and reply.code is not None:
         return f"error {reply.code}: {reply.excerpt}"
@@ -267,20 +257,24 @@ class Known(NamedTuple):
 def look_up(tx: "Connection", task: Task, extractor: str, lines: "Sequence[PlannedRequest]") -> Known:
     """Return what is known of requests about to be made under a version.
 
-    Raises:
-        ConfigurationError: the task's file fails to judge an answer.
+    ConfigurationError where the task's file fails to judge an answer.
     """
     found = asks.equal_asks(tx, task.name, extractor, [one.item.input_hash for one in lines])
-    ended = {one.item.id: one.item.id for one in lines}  # an item's own answer may stand in no row
-    ended |= {one.item.id: found[one.item.input_hash][1] for one in lines if one.item.input_hash in found}
-    stored = _stored_answers(tx, task, extractor, list(dict.fromkeys([*ended, *ended.values()])))
+    waiting, whose = set[str](), dict[str, tuple[str, str]]()
+    for item in (one.item for one in lines):
+        state, other = found.get(item.input_hash, ("", item.id))  # an item's own answer may stand in no row
+        if state == asks.CLAIMED:
+            waiting.add(item.id)
+        else:
+            whose[item.id] = other, item.id
+    ids = list(dict.fromkeys(key for some in whose.values() for key in some))
+    stored = answers.given_answers(tx, task.name, extractor, task.fingerprint, ids) if ids else {}
     given = {}
-    waiting = {one.item.id for one in lines if found.get(one.item.input_hash, ("", ""))[0] == asks.CLAIMED}
-    for line in (one for one in lines if one.item.id not in waiting and stored):
-        for who in dict.fromkeys((ended[line.item.id], line.item.id)):
-            kept = stored.get((who, line.item.input_hash))
-            if kept is not None and (judgement := _given(task, line, who, kept)) is not None:
-                given[line.item.id] = judgement
+    for item in (one.item for one in lines if stored and one.item.id in whose):
+        for key in whose[item.id]:
+            kept = stored.get((key, item.input_hash))
+            if kept is not None and (judgement := _given(task, item, kept, is_own=key == item.id)) is not None:
+                given[item.id] = judgement
                 break
     return Known(frozenset(waiting), given)
 
@@ -339,35 +333,17 @@ def park_equals(
         tell_equals(tx, task, judged, kept, equals, source=source, at=at)
 
 
-class _Stored(NamedTuple):
-    answer: "BaseModel"
-    stored: "GivenAnswer"
-
-
-def _stored_answers(
-    tx: "Connection", task: Task, extractor: str, ids: Sequence[str]
-) -> Mapping[tuple[str, str], _Stored]:
-    """Return the answers of items, by item and hash of its input, that can be read back as they were."""
-    kept = answers.given_answers(tx, task.name, extractor, task.fingerprint, ids)
-    if not kept:
-        return {}
-    read = {key: (responses.read_back(stored.answer, task.kept_model), stored) for key, stored in kept.items()}
-    return {key: _Stored(answer, stored) for key, (answer, stored) in read.items() if answer is not None}
-
-
-def _given(task: Task, line: "PlannedRequest", who: str, kept: _Stored) -> Judgement | None:
+def _given(task: Task, item: Item, stored: "GivenAnswer", *, is_own: bool) -> Judgement | None:
     """Return what an answer to the same question is for an item, None where it is not valid for it.
 
     Its own is one that its row did not take, and says something: what it took, or an empty answer, is asked for anew.
     """
-    item, stored = line.item, kept.stored
-    if who == item.id and (stored.applied or not any(kept.answer.model_dump().values())):
+    answer = responses.read_back(stored.answer, task.kept_model)
+    if answer is None or (is_own and (stored.applied or not any(answer.model_dump().values()))):
         return None
-    valid, _ = task.judged(kept.answer, item.context, input_hash=item.input_hash)
+    valid, _ = task.judged(answer, item.context, input_hash=item.input_hash)
     if valid is None:
         return None
-    reply = responses.Response(
-        Outcome.ANSWERED, "ok", model_version=stored.model_version, response_id=stored.response_id
-    )
-    asked = Ask(item.id, item.input_hash, is_given=True)
+    version, asked = stored.model_version, Ask(item.id, item.input_hash, is_given=True)
+    reply = responses.Response(Outcome.ANSWERED, "ok", model_version=version, response_id=stored.response_id)
     return Judgement(asked, Outcome.ANSWERED, "ok", answer=valid, reply=reply)

@@ -242,11 +242,7 @@ class Task(ABC):
         return self.table(tx).pending_among(tx, ids)
 
     def id_of(self, tx: Connection, name: str) -> str:
-        """Return the id of the item of that name: by itself the id is the name.
-
-        Raises:
-            InputError: there is none.
-        """
+        """Return the id of the item of that name, by itself the name; InputError where there is none."""
         if not self.table(tx).ids_among(tx, [name]):
             listed = f"`{self.words.step('items')}` lists those there are"
             raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
@@ -262,11 +258,7 @@ class Task(ABC):
 
     @abstractmethod
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:
-        """Delete an item's row, if it is there; `so_far` is what an error says of all else.
-
-        Raises:
-            ConfigurationError: the database does not let go of it, or rows of this task are not removed one by one.
-        """
+        """Delete an item's row, if it is there; `so_far` is what a ConfigurationError says of all else."""
 
     # ---- what is asked about them
 
@@ -298,13 +290,9 @@ class Task(ABC):
     def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """Return the open rows of some hashes, by these: where none is kept with a row, every open one is read."""
         found, wanted = dict[str, list[str]](), set(hashes)
-        if not wanted:
-            return found
-        query = self.table(tx).pending(names=self.columns)
-        for page in streamed(tx, query, page=PAGE).partitions():
+        for page in streamed(tx, self.table(tx).pending(names=self.columns), page=PAGE).partitions() if wanted else ():
             for row in page:
-                hashed = self.input_hash(dict(zip(self.columns, row, strict=False)))
-                if hashed in wanted:
+                if (hashed := self.input_hash(dict(zip(self.columns, row, strict=False)))) in wanted:
                     found.setdefault(hashed, []).append(row[-1])
         return found
 
@@ -331,16 +319,16 @@ class Task(ABC):
 
     @abstractmethod
     def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
-        """Write answers where there is none yet, with what follows from them (a score).
+        """Write answers of label/model where there is none yet, with what follows from them (a score).
 
-        `extractor` is label/model. An item that was removed or answered meanwhile is left out of the applied.
+        An item that was removed or answered meanwhile is left out of the applied.
         """
 
     @abstractmethod
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
-        """Take the answers of these items back, those of one extractor or all; return how many rows that were.
+        """Take the answers of these items back that are still as they were given, those of one extractor or all.
 
-        Only what is still as it was answered goes.
+        Return how many rows that were.
         """
 
     def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
@@ -371,25 +359,15 @@ class Task(ABC):
         return "" if self.fingerprint is None and self.skips is None else self.label
 
     def new_version(self, tx: Connection, label: str | None) -> "Task":  # noqa: ARG002 - few have more
-        """Return the task under another version, `label` or the next free one; older answers do not count for it.
-
-        Raises:
-            InputError: the task has one version alone.
-        """
+        """Return the task under another version, `label` or the next free one; older answers do not count for it."""
         raise InputError(f"{self.name} has one version alone")
 
     def versions(self, tx: Connection) -> list[VersionCounts] | None:  # noqa: ARG002 - few hold others' answers
-        """Return every version that has answers, by label and model.
-
-        None where those are what the record of answers has.
-        """
+        """Return every version that has answers, by label and model; None where the record of answers has them."""
         return None
 
     def roll_back(self, tx: Connection, label: str, *, model: str) -> int | None:  # noqa: ARG002 - few hold others' answers
-        """Remove the answers of a version from the task's rows; return how many.
-
-        None where the record of answers tells whose they are.
-        """
+        """Remove a version's answers from the task's rows; return how many, None where the record tells them."""
         return None
 
     # ---- the user's own file, where it is declared in one
@@ -400,11 +378,7 @@ class Task(ABC):
         return self.fingerprint
 
     def check_declared(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
-        """Pass where the task declares what was asked under a fingerprint, or another declaration is `accepted`.
-
-        Raises:
-            ConfigurationError: it declares another thing now; `what` names what was asked.
-        """
+        """Raise ConfigurationError where `what` was asked under another fingerprint, and that is not `accepted`."""
         if fingerprint is not None and not accepted and fingerprint != self.declared_fingerprint:
             raise ConfigurationError(
                 f"{what} was asked with another declaration than {self.declared_in} has now; it stays as it is",
@@ -427,10 +401,7 @@ class Task(ABC):
             one.create(there)
 
     def check(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]] | None:  # noqa: ARG002
-        """Look at every row that was written, at flat memory: what was seen in words and in figures, and what is wrong.
-
-        None where there is nothing to be looked at.
-        """
+        """Look at every row that was written, at flat memory: what was seen in words, in figures, and what is wrong."""
         return None
 
     def check_derived(self, tx: Connection, display: Progress) -> Sequence[RowFault]:  # noqa: ARG002
@@ -449,6 +420,5 @@ class Task(ABC):
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set.
 
-        Raises:
-            InputError: two choices exclude each other, or there is no such list, or no row of that extractor.
+        InputError where two choices exclude each other, or there is no such list, or no row of that extractor.
         """

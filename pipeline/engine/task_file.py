@@ -20,7 +20,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, column_named
 from pipeline.core.errors import FindableError, InputError
@@ -41,12 +41,7 @@ _tasks: dict[Path, Declaration] = {}  # by their places
 _rows: dict[Path, "ItemsRows"] = {}  # by the places of their tasks
 
 
-class Fault(NamedTuple):
-    """What is wrong with a task's file: its place, what, and what mends it."""
-
-    place: str
-    said: str
-    hint: str = ""
+Fault = tuple[str, str, str]  # what is wrong with a task's file: its place, what, and what mends it
 
 
 def not_asked(said: str, hint: str) -> InputError:
@@ -60,11 +55,7 @@ class ItemsRows:
     notes: Sequence[str] = ()
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the rows as plain values.
-
-        Raises:
-            InputError: no table can have their columns.
-        """
+        """Keep the rows as plain values. InputError where no table can have their columns."""
         self._rows = [plain_row(row) for row in rows]
         self.columns = kinds_of(self._rows, {}, source=ROWS)
         self.sha256 = hashlib.sha256(compact_json(self._rows).encode("utf-8", "surrogatepass")).hexdigest()
@@ -109,11 +100,6 @@ def place_of_words(name: str) -> Path:
     return Path(f"{_WORDS}{name}")
 
 
-def _mend(path: Path) -> str:
-    name = str(path).removeprefix(_WORDS)
-    return f"mend {path}" if name == str(path) else f"`{Step('new-task', name=name)}` writes a file of it to mend"
-
-
 def name_in_python(place: Path) -> str:
     """Return the name of a task that has no file, by what stands for it; empty for the path of a file."""
     text = str(place)
@@ -121,26 +107,20 @@ def name_in_python(place: Path) -> str:
 
 
 def _file_of(declaration: Declaration) -> Path | None:
-    """Return the file of the module that declares a task and its answer; None for one that a script or notebook does.
-
-    A command that runs this file finds the same task in it.
-    """
+    """Return the file of the module whose only task, or whose `task`, it is; None for one of a script or notebook."""
     module = sys.modules.get(declaration.answer.__module__)
     file = str(getattr(module, "__file__", None))
     if module is None or module.__name__ == "__main__" or not file.endswith(ENDING):
         return None
     found = [one for one in vars(module).values() if isinstance(one, Declaration)]
-    is_it = vars(module).get("task") is declaration or [one for one in found if one is not declaration] == [] != found
+    is_it = vars(module).get("task") is declaration or (found and all(one is declaration for one in found))
     return Path(file).resolve() if is_it else None
 
 
 def find_task_file(named: str, data: Path) -> Path | None:
     """Return the file that `TASK=` names: a path, or `tasks/<name>.py` here, then in the workspace; None where neither.
 
-    What Python code declares, and what is built in, has a place in the stead of a file.
-
-    Raises:
-        InputError: a path leads to no file.
+    What Python code declares, and what is built in, has a place in the stead of a file. InputError of a path to none.
     """
     for place in (Path(named), place_in_python(named)):
         if given_task(place) is not None:
@@ -162,14 +142,10 @@ def tasks_nearby(data: Path) -> list[str]:
 def load_declaration(path: Path) -> Declaration:
     """Return what a file declares, under its own name where it gives none, or what Python code gave in its place.
 
-    A file is loaded once a process; see `look_again`.
-
-    Raises:
-        InputError: it cannot be read or run, or declares no task or a wrong one; the message names file and line. Or it
-            was declared in another process, and in no file.
+    A file is loaded once a process; see `look_again`. InputError, with file and line, where it cannot be read or run,
+    or declares no task or a wrong one; or where it was declared in another process, and in no file.
     """
-    found = given_task(path)
-    if found is not None:
+    if (found := given_task(path)) is not None:
         return found
     if name := name_in_python(path):
         said = f"the task {name} was declared in Python and stands in no file, so it can be asked and judged only there"
@@ -178,11 +154,7 @@ def load_declaration(path: Path) -> Declaration:
 
 
 def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None) -> Path:
-    """Take a task from Python code, and maybe rows for its items; return what names it, as the path of a file does.
-
-    Raises:
-        InputError: it has no name that a table can have, or a wrong model of answers, or the rows fit no table.
-    """
+    """Take a task from Python code, and maybe rows for its items; return what names it, as the path of a file does."""
     file = _file_of(task)
     name = task.name or (file.stem if file else "")
     if not name:
@@ -221,63 +193,50 @@ def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
             if (line := line_in(error, path)) is None:
                 raise
             found = error.declared
-            faults = [Fault(_at_fault(path, one, line), one.message, one.hint) for one in error.faults]
+            for one in error.faults:
+                member = re.match(r"(?:Task has no member ')?(\w+)", one.message)
+                place = _keyword(path, member[1]) if member else None
+                faults.append((at_line(path, place.lineno if place else line), one.message, one.hint))
     return _checked(found, found.name or name, path, faults)
 
 
 def _checked(found: Declaration, name: str, path: Path, faults: Sequence[Fault] = ()) -> Declaration:
-    """Return a declaration under its name.
-
-    Raises:
-        InputError: it has `faults`, or its name, answer or examples have; all are told.
-    """
+    """Return a declaration under its name; InputError where it has `faults`, or its name, answer or examples have."""
     faults = [*faults]
     if not found.name and (not NAME.fullmatch(name) or name in RESERVED):
         hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _; names of built-in tasks are taken"
-        faults.append(Fault(str(path), f"a task cannot be called {name!r}", hint))
-    of_answer = list(_faults_of_answer(found, path))
-    if _is_model(found.answer) and not of_answer:
-        faults += _faults_of_examples(found, path)
-    refuse([*faults, *of_answer], path)
+        faults.append((str(path), f"a task cannot be called {name!r}", hint))
+    if hasattr(found.answer, "model_fields"):  # else it is told already
+        of_answer = list(_faults_of_answer(found, path))
+        for index, example in enumerate(() if of_answer else found.examples):
+            with _naming_lines(path):
+                if why := _wrong_example(found, example):
+                    faults.append((at_member(path, "examples", index=index), f"examples[{index}]: {why}", ""))
+        faults += of_answer
+    refuse(faults, path)
     if not isinstance(found.items, str):
         _rows[path] = ItemsRows(found.items)
         found = replace(found, items=ROWS)
     return replace(found, name=name)
 
 
-def _faults_of_examples(found: Declaration, path: Path) -> Iterator[Fault]:
-    for index, example in enumerate(found.examples):
-        with _naming_lines(path):
-            if why := _wrong_example(found, example):
-                yield Fault(at_member(path, "examples", index=index), f"examples[{index}]: {why}")
-
-
 def refuse(faults: Sequence[Fault], path: Path) -> None:
-    """Pass where there is no fault.
-
-    Raises:
-        InputError: there is; all are told, each with its line.
-    """
-    told = [f"{one.place}: {one.said}" + f" ({one.hint})" * bool(one.hint and len(faults) > 1) for one in faults]
+    """Raise InputError where there are faults; all are told, each with its line."""
+    name = str(path).removeprefix(_WORDS)
+    mend = f"mend {path}" if name == str(path) else f"`{Step('new-task', name=name)}` writes a file of it to mend"
+    told = [f"{place}: {said}" + (f" ({hint})" if hint and len(faults) > 1 else "") for place, said, hint in faults]
     if len(told) > 1:
-        several = "\n".join([f"{path} has {len(told)} faults; nothing was asked", *told])
-        raise InputError(several, hint=_mend(path))
+        raise InputError("\n".join([f"{path} has {len(told)} faults; nothing was asked", *told]), hint=mend)
     if told:
-        raise not_asked(told[0], faults[0].hint or _mend(path))
-
-
-def _at_fault(path: Path, fault: InputError, line: int) -> str:
-    """Return where a member stands that is at fault: its line, else that of the task."""
-    name = re.match(r"(?:Task has no member ')?(\w+)", fault.message)
-    there = any(isinstance(one, ast.keyword) and name and one.arg == name[1] for one in _nodes(path))
-    return at_member(path, name[1]) if name and there else at_line(path, line)
+        raise not_asked(told[0], faults[0][2] or mend)
 
 
 def _run(path: Path, source: bytes) -> dict[str, Any]:
     """Run the bytes of a file as a module of its own that gets no input, and return what it defines."""
     module = ModuleType(f"findable_task_{path.stem}")
     module.__file__ = str(path)
-    module.__dict__["print"] = _print_aside
+    # on stdout stands what a command was asked for, maybe as JSON
+    module.__dict__["print"] = lambda *values, **how: print(*values, **{"file": sys.stderr, **how})  # noqa: T201
     sys.modules[module.__name__] = module  # pydantic looks up the names in annotations there
     kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     asked, sys.stdin = sys.stdin, io.StringIO()
@@ -288,16 +247,10 @@ def _run(path: Path, source: bytes) -> dict[str, Any]:
     return vars(module)
 
 
-def _print_aside(*values: Any, **how: Any) -> None:
-    """Print to stderr where a file does not say where: on stdout stands what a command was asked for, maybe as JSON."""
-    print(*values, **{"file": sys.stderr, **how})  # noqa: T201 - as the file asks for
-
-
 def _declared(names: dict[str, Any], path: Path) -> Declaration:
-    named = names.get("task")
-    if isinstance(named, Declaration):
-        return named
     found = [value for value in names.values() if isinstance(value, Declaration)]
+    if isinstance(names.get("task"), Declaration):
+        found = [names["task"]]
     if len(found) != 1:
         what = f"declares {len(found)} tasks" if found else "declares no task"
         raise not_asked(f"{path} {what}", "end it with `task = Task(answer=…, items=…, prompt=…)`")
@@ -319,7 +272,7 @@ def _naming_lines(path: Path) -> Iterator[None]:
             raise
         raise not_asked(f"{path}, line {line}: {error.message}", error.hint) from error
     except (Exception, SystemExit) as error:  # what ends a program ends its task alone
-        said = f"{type(error).__name__}: {_first_line(error)}"
+        said = f"{type(error).__name__}: {str(error).partition(LINE_END)[0]}"
         raise not_asked(f"{at_line(path, line_in(error, path))}: {said}", f"mend {path}") from error
 
 
@@ -329,47 +282,29 @@ def line_in(error: BaseException, path: Path) -> int | None:
     return next((one.lineno for one in reversed(frames) if Path(one.filename) == path), None)
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "")
-
-
 def _faults_of_answer(declaration: Declaration, path: Path) -> Iterator[Fault]:
-    if not _is_model(declaration.answer):
-        return  # told already
     try:
         response_schema(declaration.answer)
         has_quotes(declaration.answer)
     except (TypeError, InputError) as error:
         said = error.message if isinstance(error, InputError) else str(error)
     except Exception as error:  # noqa: BLE001 - pydantic has many errors for models that no JSON schema says
-        said = f"{type(error).__name__}: {_first_line(error)}"
+        said = f"{type(error).__name__}: {str(error).partition(LINE_END)[0]}"
     else:
         return
-    for one in said.splitlines():  # a field each
-        line = _line_of_field(path, one.partition(":")[0]) or _line_of_class(path, declaration.answer.__name__)
-        yield Fault(at_line(path, line), one, "answers are made of what Gemini's responseSchema knows")
-
-
-def _is_model(answer: Any) -> bool:
-    return isinstance(answer, type) and hasattr(answer, "model_fields")
-
-
-def _line_of_class(path: Path, name: str) -> int | None:
-    return next((one.lineno for one in _nodes(path) if getattr(one, "name", "") == name), None)
-
-
-def _line_of_field(path: Path, place: str) -> int | None:
-    """Return the line of a field by its path, such as `Answer.parts[].size`; None where the file has several such."""
-    name = place.rpartition(".")[2].rstrip("[]{}")
-    named = [one for one in _nodes(path) if isinstance(one, ast.AnnAssign) and getattr(one.target, "id", "") == name]
-    return named[0].lineno if len(named) == 1 else None
+    for one in said.splitlines():  # a field each, by its path, such as `Answer.parts[].size`
+        name = one.partition(":")[0].rpartition(".")[2].rstrip("[]{}")
+        lines = [one.lineno for one in _nodes(path, ast.AnnAssign) if getattr(one.target, "id", "") == name]
+        if len(lines) != 1:  # several have it, or none
+            lines = [one.lineno for one in _nodes(path, ast.ClassDef) if one.name == declaration.answer.__name__]
+        yield at_line(path, next(iter(lines), None)), one, "answers are made of what Gemini's responseSchema knows"
 
 
 def _wrong_example(declaration: Declaration, example: tuple[Mapping[str, Any], Any]) -> str:
     row, answer = example
-    missing = next((one for one in declaration.asked if column_named(one, row) is None), None)
-    if missing is not None:
-        return f"its row has no {missing!r}, which the prompt names"
+    for one in declaration.asked:
+        if column_named(one, row) is None:
+            return f"its row has no {one!r}, which the prompt names"
     valid, why = declaration.valid_answer(answer)
     if valid is None:
         return f"its answer is not valid: {why}"
@@ -385,22 +320,26 @@ def at_line(path: Path, line: int | None) -> str:
 
 def at_member(path: Path, member: str, *, index: int | None = None) -> str:
     """Return how an error names the line in which a file gives a member of its task, or one of several within it."""
-    keywords = (one for one in _nodes(path) if isinstance(one, ast.keyword) and one.arg == member)
-    value = next((one.value for one in keywords), None)
+    value = _keyword(path, member)
     if index is not None and isinstance(value, ast.List | ast.Tuple) and index < len(value.elts):
         value = value.elts[index]
     return at_line(path, None if value is None else value.lineno)
 
 
-def _nodes(path: Path) -> Iterator[Any]:
+def _keyword(path: Path, name: str) -> ast.expr | None:
+    return next((one.value for one in _nodes(path, ast.keyword) if one.arg == name), None)
+
+
+def _nodes(path: Path, kind: type[ast.AST]) -> list[Any]:
     try:
-        yield from ast.walk(ast.parse(path.read_bytes()))
+        return [one for one in ast.walk(ast.parse(path.read_bytes())) if isinstance(one, kind)]
     except (OSError, SyntaxError, ValueError):
-        return
+        return []
 
 
 PARAMETERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
 OF_IMAGES = ("images", "image_side", "media_resolution")  # of declarations that have some
+LINE_END = "\n"
 LONG = 60  # characters of a value that are shown of a difference
 
 
@@ -423,26 +362,14 @@ def digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def differences(old: Any, new: Any, name: str = "") -> list[str]:
     """Return a line for each part in which two declarations differ; within a schema, for the place."""
-    return [line for name in new if old.get(name) != new[name] for line in _compared(name, old.get(name), new[name])]
-
-
-def _compared(name: str, old: Any, new: Any) -> list[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        names = dict.fromkeys([*old, *new])
-        return [
-            line
-            for one in names
-            if old.get(one) != new.get(one)
-            for line in _compared(f"{name}.{one}", old.get(one), new.get(one))
-        ]
-    return [f"{name}: {_shown(old)} → {_shown(new)}"]
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= LONG else f"{text[: LONG // 2]} … {text[-LONG // 2 :]}"
+        parts = [one for one in dict.fromkeys([*old, *new]) if old.get(one) != new.get(one)]
+        return [line for one in parts for line in differences(old.get(one), new.get(one), f"{name}.{one}".lstrip("."))]
+    texts = [json.dumps(one, ensure_ascii=False, default=str) for one in (old, new)]
+    was, now = (one if len(one) <= LONG else f"{one[: LONG // 2]} … {one[-LONG // 2 :]}" for one in texts)
+    return [f"{name}: {was} → {now}"]
 
 
 def _plain(value: Any) -> Any:

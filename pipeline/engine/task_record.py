@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,36 +19,20 @@ from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.step import Hint, Option, Step
+from pipeline.engine import task_file
 from pipeline.engine.access import never_used
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import Rows, Task
-from pipeline.engine.task_file import (
-    ROWS,
-    Fault,
-    at_member,
-    built_in,
-    built_in_names,
-    differences,
-    digest,
-    find_task_file,
-    fingerprint_of,
-    given_rows,
-    given_task,
-    load_declaration,
-    name_in_python,
-    place_of_words,
-    refuse,
-    tasks_nearby,
-)
+from pipeline.engine.task_file import ROWS, differences, digest, find_task_file, fingerprint_of, load_declaration
 from pipeline.engine.task_words import ASKING, declared_in_words
 from pipeline.gemini.models import answer_size
 from pipeline.store import asks, erase, workspace
 from pipeline.store.rows import changed_since
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
-from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport
+from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport, check_items
 from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
-from pipeline.tables.view import fields_of, make_views
+from pipeline.tables.view import check_columns, fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
 
 if TYPE_CHECKING:
@@ -81,31 +64,26 @@ def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, 
 
 
 def _class_of(name: str) -> type[DeclaredTask]:
-    """Return the class of a task: that of its room where it ships."""
-    if built_in(name) is None:
-        return DeclaredTask
-    return cast(type[DeclaredTask], import_module(f"pipeline.{name}.task").task_class)
+    ships = task_file.built_in(name) is not None
+    return cast(type[DeclaredTask], import_module(f"pipeline.{name}.task").task_class) if ships else DeclaredTask
 
 
 def recorded_name(tx: "Connection", settings: Settings) -> str | None:
     """Return the name under which the task that TASK= names is recorded here, None where it is not yet."""
     named, path = settings.task, Path(settings.task).resolve()
     known = {one.name: one.path for one in workspace.list_tasks(tx)}
-    if named in known:
-        return named
-    return next((name for name, place in known.items() if place == named or Path(place) == path), None)
+    by_place = (name for name, place in known.items() if place == named or Path(place) == path)
+    return named if named in known else next(by_place, None)
 
 
 def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
     named = settings.task
-    known = list(dict.fromkeys([*BUILT_IN, *built_in_names(), *recorded, *tasks_nearby(settings.data)]))
-    beside = [f"{named}.py"] if Path(f"{named}.py").is_file() else []
-    near = beside or get_close_matches(named, known, n=1)
+    nearby = task_file.tasks_nearby(settings.data)
+    known = list(dict.fromkeys([*BUILT_IN, *task_file.built_in_names(), *recorded, *nearby]))
+    near = [f"{named}.py"] if Path(f"{named}.py").is_file() else get_close_matches(named, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"{Option('task')} takes {', '.join(known)}, or the path of a file"
     return ConfigurationError(
-        f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}",
-        hint=f"did you mean {near[0]}?"
-        if near
-        else f"{Option('task')} takes {', '.join(known)}, or the path of a file",
+        f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}", hint=hint
     )
 
 
@@ -118,18 +96,12 @@ def planned_views(settings: Settings) -> list[str]:
 
 
 def check_declarable(settings: Settings) -> bool:
-    """Return whether the task that TASK= names brings its items, which are right, and asks no database of ours.
-
-    Raises:
-        ConfigurationError: there is no such file.
-        InputError: it or the file of its items is wrong; nothing was made.
-    """
+    """Return whether the task that TASK= names brings its items, which are right, and asks no database of ours."""
     path = find_task_file(settings.task, settings.data)
     if path is None:
         raise _unknown(settings, [])
     declaration = load_declaration(path)
-    brings_items = bool(not declaration.is_query or declaration.source)
-    if brings_items:
+    if brings_items := bool(not declaration.is_query or declaration.source):
         _record_of(declaration, path, _source(None, declaration, path).columns, at=datetime.now(UTC))
     return brings_items
 
@@ -137,30 +109,26 @@ def check_declarable(settings: Settings) -> bool:
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
     """Return the name of the task that TASK= names, which is recorded at its first use, with its views.
 
-    One whose file is gone from its place and found in another is recorded as it stands there.
-
-    Raises:
-        InputError: there is no such task, or its file or its items are wrong; nothing was written.
-        ConfigurationError: the names of its views are taken, or the command only looks and it was never used.
+    One whose file is gone from its place and found in another is recorded as it stands there. ConfigurationError where
+    the names of its views are taken, or the command only looks and it was never used.
     """
     with store.read() as tx:
         name = recorded_name(tx, settings)
         record = None if name is None else workspace.get_task(tx, name)
         others = [] if record else [one.name for one in workspace.list_tasks(tx)]
-    place = Path(record.path if record else "")
-    has_words = record is not None and ASKING in record.words
-    is_lost = not has_words and name == settings.task and may_write and given_task(place) is None
-    is_lost = is_lost and not place.is_file()
-    path = find_task_file(settings.task, settings.data) if record is None or is_lost else None
+    if record is not None:
+        place = Path(record.path)
+        is_there = ASKING in record.words or task_file.given_task(place) is not None or place.is_file()
+        if is_there or name != settings.task or not may_write:
+            return record.name
+    path = find_task_file(settings.task, settings.data)
     if path is None and record is not None:
         return record.name
     if path is None:
         raise _unknown(settings, others)
     if not may_write:
-        raise never_used(
-            settings,
-            f"`{Step('try', task=settings.task)}` asks about a few rows, `{Step('tag', task=settings.task)}` about all",
-        )
+        few, every = Step("try", task=settings.task), Step("tag", task=settings.task)
+        raise never_used(settings, f"`{few}` asks about a few rows, `{every}` about all")
     declaration = load_declaration(path)
     columns = _source(store, declaration, path).columns
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
@@ -169,13 +137,8 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
 def record_words(
     store: "Store", settings: Settings, name: str, words: Mapping[str, Any], *, at: datetime, display: Progress
 ) -> Task:
-    """Record a task by its words, and bring in its rows, which stand where the words say.
-
-    Raises:
-        InputError: the file of its rows cannot be read.
-        ConfigurationError: the names of its views are taken.
-    """
-    path, declaration = place_of_words(name), declared_in_words(name, words, settings.data)
+    """Record a task by its words, and bring in its rows, which stand where the words say."""
+    path, declaration = task_file.place_of_words(name), declared_in_words(name, words, settings.data)
     columns = _source(store, declaration, path).columns
     record = _put(store, declaration, path, columns, settings, at=at, display=display, words=words)
     task = DeclaredTask(record, settings)
@@ -184,19 +147,13 @@ def record_words(
 
 
 def task_beside(task: Task, path: Path | None = None, *, at: datetime) -> Task:
-    """Return a task as another file declares it, or its own does now, about the same rows; nothing is recorded.
-
-    Raises:
-        InputError: the file is wrong, or names a column that the rows have not.
-    """
+    """Return a task as another file declares it, or its own does now, about the same rows; nothing is recorded."""
     before = cast(DeclaredTask, task)
-    mine = before.record
-    found, declaration = Path(mine.path), before.declaration
+    mine, declaration = before.record, before.declaration
+    found = path or Path(mine.path)
     if path is not None or ASKING not in mine.words:
-        place = path or found
-        other = find_task_file(str(place), place.parent)
-        assert other is not None  # noqa: S101 - a path is a file, or an error
-        found, declaration = other, load_declaration(other)
+        found = find_task_file(str(found), found.parent) or found
+        declaration = load_declaration(found)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
     return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
@@ -213,8 +170,7 @@ class GivenRows(DeclaredTask):
 
     def take(self, source: Any, *, store: "Store", first: int, at: datetime, display: Progress) -> Sequence[str]:
         """Read a source to its end, keep its `first` rows that hold something, and return their keys."""
-        asked, quoted = (self.record.words[name] for name in ("asked", "quoted"))
-        fill = ItemsFill(store, self.items_spec, asked, at, quoted=quoted, strict=self.record.is_query)
+        fill = ItemsFill(store, self.record, at)
         for one in fill.rows(source):
             self.total += not one["is_empty"]
             if not one["is_empty"] and len(self._given) < first:
@@ -231,13 +187,9 @@ class GivenRows(DeclaredTask):
 def task_of_rows(
     declaration: Declaration, path: Path, columns: Mapping[str, str], settings: Settings, *, at: datetime
 ) -> GivenRows:
-    """Return a declared task about rows that are in memory alone; nothing is recorded.
-
-    Raises:
-        InputError: the declaration names a column that there is not, or its fields and keys clash.
-    """
+    """Return a declared task about rows that are in memory alone; nothing is recorded."""
     task = GivenRows(_record_of(declaration, path, columns, at=at), settings, declaration)
-    if name_in_python(path):  # many questions have that name, and their answers are of different lengths
+    if task_file.name_in_python(path):  # many questions have that name, and their answers are of different lengths
         task.label = f"{task.name}@{task.record.fingerprint[:8]}"
     return task
 
@@ -246,11 +198,7 @@ def task_of_rows(
 
 
 def _record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], *, at: datetime) -> TaskRecord:
-    """Return a declaration and its items as they are to be recorded.
-
-    Raises:
-        InputError: the declaration names a column that the items have not, or its fields and keys clash.
-    """
+    """Return a declaration and its items as they are to be recorded; InputError where they do not fit."""
     _check_columns(declaration, path, columns)
     names = [MADE_KEY] if declaration.has_made_key else _meant(declaration.keys, columns)
     key = tuple((name, "text" if declaration.has_made_key else columns[name]) for name in names)
@@ -276,39 +224,28 @@ def _record_of(declaration: Declaration, path: Path, columns: Mapping[str, str],
         words=told,
         at=at,
     )
-    DeclaredTask(record).answers_spec.check()
+    check_columns(record)
     return record
 
 
 def _meant(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
-    """Return the columns that some names mean; a name that means none stays."""
     return [column_named(name, columns) or name for name in names]
 
 
 def _items_place(declaration: Declaration, path: Path) -> str:
-    """Return the query of a task's items, or the absolute path of their file, which is relative to the task's.
-
-    A task without a file has its items beside the current directory.
-    """
+    """Return the query of a task's items, or the absolute path of their file, which is relative to the task's."""
     is_place = declaration.is_query or declaration.items == ROWS
     return declaration.items if is_place else str((path.parent / declaration.items).resolve())
 
 
 def _check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:
-    """Pass where the items have every column that a declaration names, of a kind that it can be there.
-
-    Raises:
-        InputError: they have not; each fault names the member, the column, and those there are.
-    """
-    faults = [
-        Fault(at_member(path, member), f"{member}= {said}", hint)
-        for member, said, hint in _column_faults(declaration, columns)
-    ]
-    refuse(faults, path)
+    """Raise InputError where a declaration names columns that the items have not, or not of such a kind."""
+    found = _column_faults(declaration, columns)
+    faults = [(task_file.at_member(path, member), f"{member}= {said}", hint) for member, said, hint in found]
+    task_file.refuse(faults, path)
 
 
 def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield each member that names a wrong column, what is wrong, and what mends it."""
     for member in ("prompt", "index", "label"):
         for column, name in unread_places(getattr(declaration, member), columns).items():
             said = f"has {{{column}}}, and a name between braces holds letters, digits and _"
@@ -354,7 +291,6 @@ def _texts_asked(declaration: Declaration, columns: Mapping[str, str]) -> list[s
 
 
 def _quotes_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
-    """Return the column in which quotations must stand; None where the answer holds none."""
     if declaration.quotes_in is not None:
         return column_named(declaration.quotes_in, columns)
     texts = _texts_asked(declaration, columns) if has_quotes(declaration.answer) else []
@@ -375,37 +311,30 @@ def _put(
     display: Progress,
     words: Mapping[str, Any] | None = None,
 ) -> TaskRecord:
-    """Record a task as it is now, with its views; say what changed. `words` are its own, where it has no file.
-
-    Raises:
-        ConfigurationError: it changed under the same version, or a name of its views is taken.
-        InputError: a field changed its kind.
-    """
+    """Record a task as it is now, with its views; say what changed. `words` are its own, where it has no file."""
     declared = _record_of(declaration, path, columns, at=at)
     if words is not None:
         declared = replace(declared, words={**declared.words, ASKING: words})
     with store.read() as tx:
         old = workspace.get_task(tx, declared.name)
-    if old is not None:
-        new = replace(_joined(old, declared), at=old.at)
-        if new == old and list(new.columns) == list(old.columns):
-            return old
+    new = _joined(old, declared)
+    if old is not None and replace(new, at=old.at) == old and list(new.columns) == list(old.columns):
+        return old
     lines: list[str] = []
     with store.write() as tx:
-        old = workspace.get_task(tx, declared.name)
-        if old is not None:
+        if (old := workspace.get_task(tx, declared.name)) is not None:
             lines += _check_change(tx, old, declared, declaration, accepted=settings.accept_changed)
+        _check_prefix(tx, declared)
         new = _joined(old, declared)
-        _check_names(tx, new)
         task = DeclaredTask(new)
-        task.items_spec.check()
-        lines += make_views(tx, task.answers_spec, new.columns)
+        check_items(new)
+        lines += make_views(tx, new, new.columns)
         if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
             workspace.touch_revision(tx, new.name)
         if task.row_target is not None:
             check_target(tx, task.row_target)
         elif declaration.write_to is not None:
-            column_target(tx, task.answers_spec, declaration.write_to)
+            column_target(tx, new, declaration.write_to)
         workspace.put_task(tx, new)
         document = fingerprint_of(declaration)
         workspace.keep_fingerprint(
@@ -415,6 +344,13 @@ def _put(
     for line in lines:
         display.say(line)
     return kept
+
+
+def _check_prefix(tx: "Connection", new: TaskRecord) -> None:
+    for one in workspace.list_tasks(tx):
+        if one.prefix == new.prefix and one.name != new.name:
+            said = f"the tables {new.prefix}_… belong to the task {one.name} ({one.path}); nothing was changed"
+            raise ConfigurationError(said, hint="table='…' in the task's file gives it others")
 
 
 def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
@@ -429,43 +365,29 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256)
 
 
-def _check_names(tx: "Connection", new: TaskRecord) -> None:
-    others = (one for one in workspace.list_tasks(tx) if one.prefix == new.prefix and one.name != new.name)
-    if (other := next(others, None)) is not None:
-        raise ConfigurationError(
-            f"the tables {new.prefix}_… belong to the task {other.name} ({other.path}); nothing was changed",
-            hint="table='…' in the task's file gives it others",
-        )
-
-
 def _check_change(
     tx: "Connection", old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool
 ) -> list[str]:
     """Refuse a change under one version that was not accepted, or a second file of one name; return what to say."""
-    anew = "give it another name='…' to begin anew"
+    anew, why, hint = "give it another name='…' to begin anew", "", ""
     if old.path != new.path and Path(old.path).is_file():
-        raise ConfigurationError(
-            f"the task {new.name} is in {old.path} here, and {new.path} has the same name; nothing was changed",
-            hint="give one of them another name='…'",
-        )
-    if old.prefix != new.prefix:
-        raise ConfigurationError(
-            f"the tables of {new.name} are {old.prefix}_… here, and table= says {new.prefix}_…; nothing was changed",
-            hint=f"a task keeps its tables; {anew}",
-        )
-    if old.key != new.key:
+        why = f"the task {new.name} is in {old.path} here, and {new.path} has the same name"
+        hint = "give one of them another name='…'"
+    elif old.prefix != new.prefix:
+        why = f"the tables of {new.name} are {old.prefix}_… here, and table= says {new.prefix}_…"
+        hint = f"a task keeps its tables; {anew}"
+    elif old.key != new.key:
         was, now = (", ".join(f"{name} ({kind})" for name, kind in one.key) for one in (old, new))
-        raise ConfigurationError(
-            f"the key of {new.name} was {was} and is {now} now; nothing was changed",
-            hint=f"a task keeps its key; {anew}",
-        )
+        why, hint = f"the key of {new.name} was {was} and is {now} now", f"a task keeps its key; {anew}"
+    if why:
+        raise ConfigurationError(f"{why}; nothing was changed", hint=hint)
     known = workspace.accepted_question(tx, new.name, new.version)
     if known is None or known[0] == new.fingerprint:
         return []
     if not asks.is_version_used(tx, new.name, f"{new.name}@{new.version}"):
         return []
     document = fingerprint_of(declaration)
-    changed = differences(known[1], document)
+    changed = differences({name: known[1].get(name) for name in document}, document)
     if not accepted:
         parts = ["answer" if one == "schema" else one for one in document if known[1].get(one) != document[one]]
         shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")
@@ -480,13 +402,9 @@ def _check_change(
 
 
 def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
-    """Record what a task's file says of the index now; where the file is gone or broken, what is recorded stands.
-
-    Raises:
-        InputError: the file names a column that its rows have not.
-    """
+    """Record what a task's file says of the index now; where the file is gone or broken, what is recorded stands."""
     path = Path(cast(DeclaredTask, task).record.path)
-    if given_task(path) is None and not path.is_file():
+    if task_file.given_task(path) is None and not path.is_file():
         return
     try:
         declaration = load_declaration(path)
@@ -508,12 +426,7 @@ def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
 
 
 def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime, display: Progress) -> None:
-    """Record what changed in a task's file, and import its items where they changed.
-
-    Raises:
-        InputError: its file or its items are wrong; nothing was asked.
-        ConfigurationError: the declaration changed under the same version.
-    """
+    """Record what changed in a task's file, and import its items where they changed."""
     before = cast(DeclaredTask, task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
     source = _source(store, declaration, path)
@@ -529,9 +442,8 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     with store.read() as tx:
         now = type(before)(workspace.get_task(tx, new.name) or new, settings, before.provider)
         if now.fingerprint != new.fingerprint:
-            raise ConfigurationError(
-                f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
-            )
+            said = f"another process used {path} meanwhile, as it was or is now; nothing was asked"
+            raise ConfigurationError(said, hint="run again")
         stale, _ = now.stale(tx)
     if stale and not before.refreshes:
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
@@ -540,23 +452,25 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
 def _fill(
     store: "Store", record: TaskRecord, source: Any, settings: Settings, *, at: datetime, display: Progress
 ) -> None:
-    """Make a task's rows what its source says, and keep that they are; one process at a time."""
     task = DeclaredTask(record, settings)
     assert store.locks is not None  # noqa: S101 - its workspace is open
     with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
         with store.read() as tx:
             is_forgotten = erase.buried_items(tx, record.name)
+
+        def settle(tx: "Connection") -> None:
+            workspace.update_task(tx, record.name, items_sha256=source.sha256)
+            parked = {key: at for key, _, _, at in asks.parked_rows(tx, record.name)}
+            asks.unpark(tx, record.name, ids=changed_since(tx, record.name, parked))
+
         fill = ItemsFill(
             store,
-            task.items_spec,
-            record.words["asked"],
+            record,
             at,
-            quoted=record.words["quoted"],
-            strict=record.is_query,
             is_forgotten=is_forgotten,
             look_at=task.row_images().look if task.images else None,
             touch=lambda tx: workspace.touch_revision(tx, record.name),
-            settle=partial(_settle, record=record, sha256=source.sha256),
+            settle=settle,
         )
         _tell(fill.run(source, display), record, display)
 
@@ -567,9 +481,8 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
     for key, why in report.unusable_rows[:EXAMPLES]:
         display.warn(f"{record.name} {key}: {why}; the row is not asked about")
     if (more := report.unusable - EXAMPLES) > 0:
-        display.warn(
-            f"{more:,} more of such rows: `{Step('items', task=record.name, state='unusable')}` lists them all"
-        )
+        listed = Step("items", task=record.name, state="unusable")
+        display.warn(f"{more:,} more of such rows: `{listed}` lists them all")
     for finding in report.findings[:EXAMPLES]:
         place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
         display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")
@@ -577,20 +490,12 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
         display.warn(f"{record.items}: {more:,} more rows were refused; mend these, and the next ones are told")
 
 
-def _settle(tx: "Connection", *, record: TaskRecord, sha256: str | None) -> None:
-    """Keep which source was imported, and let rows be asked again that were parked before they changed."""
-    workspace.update_task(tx, record.name, items_sha256=sha256)
-    parked = {key: at for key, _, _, at in asks.parked_rows(tx, record.name)}
-    asks.unpark(tx, record.name, ids=changed_since(tx, record.name, parked))
-
-
 def _source(store: "Store | None", declaration: Declaration, path: Path) -> Any:
-    """Return where a task's rows come from: in Python, a file, or a query on the store or on another database."""
     if declaration.source:
         with other_database(declaration.source, path.parent) as other:
             return ItemsQuery(other, declaration.items)
     if declaration.is_query and store is not None:
         return ItemsQuery(store, declaration.items)
     if declaration.items == ROWS:
-        return given_rows(path)
+        return task_file.given_rows(path)
     return ItemsFile(Path(_items_place(declaration, path)), declaration.sheet)

@@ -97,8 +97,7 @@ _SUCH_AS = Hint("{} is such a list", Option(fields="tone: praise|blame|mixed; re
 def parse_fields(text: str) -> tuple[AnswerField, ...]:
     """Return the fields that a text such as `tone: praise|blame; reason: quote` lists; one text where it is blank.
 
-    Raises:
-        InputError: it is no such list; the message says at which character, and what is expected there.
+    InputError where it is no such list; the message says at which character, and what is expected there.
     """
     found, at = list[AnswerField](), 1
     for part in text.split(";"):
@@ -147,7 +146,6 @@ def _field(name: str, part: str, at: int, *, told: bool) -> AnswerField:
 
 
 def _answer_text(fields: Sequence[AnswerField], text: str) -> tuple[str, str, str]:
-    """Return the class of an answer as a file has it, its first field, and an example of an answer."""
     lines, examples = ["class Answer(BaseModel):"], []
     for name, kind, choices in fields:
         annotation, example, said = KINDS[kind]

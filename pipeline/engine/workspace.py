@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -21,20 +22,8 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings
 from pipeline.core.step import Option, Step
-from pipeline.engine import folder
-from pipeline.engine.access import (
-    Access,
-    check_access,
-    declared,
-    declared_tasks,
-    is_declared,
-    missing_tables,
-    never_used,
-    of_people,
-    room_in_use,
-    rooms,
-    tables_of,
-)
+from pipeline.engine import access as allowed
+from pipeline.engine.access import Access, check_access, declared, is_declared, of_people
 from pipeline.store import asked, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
@@ -52,13 +41,6 @@ ROUNDED = 1e-6  # USD that a cost which was shown may differ by
 # ---- the session
 
 
-async def _asyncio_sleep(seconds: float) -> None:
-    """Sleep and let other tasks run; asyncio is loaded when the first one does."""
-    import asyncio
-
-    await asyncio.sleep(seconds)
-
-
 @dataclass
 class OpenWorkspace:
     """An open workspace. What is costly to make is made when first used."""
@@ -72,7 +54,7 @@ class OpenWorkspace:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
-    asleep: Callable[[float], Awaitable[None]] = _asyncio_sleep
+    asleep: Callable[[float], Awaitable[None]] = lambda seconds: import_module("asyncio").sleep(seconds)
     stopping: threading.Event = field(default_factory=threading.Event)  # set, it ends what asks as Ctrl-C does
     budget: Budget | None = None  # of this command; that of the day is a setting
     agrees: Callable[[str], bool] = lambda _question: False  # asks a person
@@ -99,8 +81,7 @@ class OpenWorkspace:
     def client(self) -> "Client":
         """Return the client of the backend; on the local backend the engine is started first, inside this process.
 
-        Raises:
-            ConfigurationError: the workspace is bound to Gemini and no key is set.
+        ConfigurationError where the workspace is bound to Gemini and no key is set.
         """
         from pipeline.gemini.client import Client
 
@@ -110,9 +91,18 @@ class OpenWorkspace:
             hint = "set GEMINI_API_KEY in the environment or in .env"
             raise ConfigurationError("this workspace uses Gemini, and no key is set", hint=hint)
         self.tell_backend()
+        url = base_url.reveal() if base_url else None
+        if local:
+            from emulator.server import Server
+
+            try:
+                url = self._closing.enter_context(Server(self.data)).url
+            except (OSError, RuntimeError, sqlite3.Error) as error:
+                said = f"the local engine cannot start in {self.data}: {error}"
+                raise ConfigurationError(said, hint="check the directory and its permissions") from error
         client = Client(
             api_key=settings.api_key.reveal() if settings.api_key and not local else LOCAL_KEY,
-            base_url=self._start_engine() if local else base_url.reveal() if base_url else None,
+            base_url=url,
             call_timeout_s=settings.call_timeout,
             create_timeout_s=settings.create_timeout,
             retry_for_s=settings.retry_for,
@@ -164,8 +154,7 @@ class OpenWorkspace:
     def collection(self) -> "Indexed":
         """Return what of the task in use is indexed.
 
-        Raises:
-            InputError: nothing is; the hint says what would change that.
+        InputError where nothing is; the hint says what would change that.
         """
         words, index = self.task.words, self.task.index
         if index is None or not self.is_indexed:
@@ -186,9 +175,8 @@ class OpenWorkspace:
     def bring_items(self) -> None:
         """Bring the items of a declared task up to date with their file or query, once a command, before it asks.
 
-        Raises:
-            InputError: the task's file or its items are wrong.
-            ConfigurationError: the declaration changed under the same version.
+        InputError where the task's file or its items are wrong. ConfigurationError where the declaration changed under
+        the same version.
         """
         if self._is_brought or not is_declared(self.settings):
             return
@@ -201,10 +189,8 @@ class OpenWorkspace:
     def bring_index(self) -> None:
         """Bring what is recorded of a declared task's index up to date with its file, where that can be loaded.
 
-        Items that are indexed once that is asked for are so for this command, and from their first build on.
-
-        Raises:
-            InputError: it names a column that its rows have not.
+        Items that are indexed once that is asked for are so for this command, and from their first build on. InputError
+        where it names a column that its rows have not.
         """
         if is_declared(self.settings):
             declared().bring_index(self.store, self.task, display=self.display)
@@ -213,7 +199,7 @@ class OpenWorkspace:
 
     def _renew(self) -> None:
         with self.store.read() as tx:
-            found = declared_tasks(tx, self.settings)
+            found = allowed.declared_tasks(tx, self.settings)
         others = (one for one in self.tasks if one.name != self.task.name)
         self.task = next(one for one in found if one.name == self.task.name)
         self.tasks = (*others, self.task)
@@ -223,19 +209,14 @@ class OpenWorkspace:
         workspace.bind_workspace(tx, self.backend, at=self.now())
 
     def agree(self, question: str, *, nothing: str = "nothing was changed") -> None:
-        """Pass where a person says yes.
-
-        Raises:
-            InputError: nobody does; `nothing` says what was left as it was.
-        """
+        """Pass where a person says yes. InputError where nobody does; `nothing` says what was left as it was."""
         if not self.agrees(question):
             raise InputError(f"not confirmed; {nothing}", hint=f"{Option(yes=True)} answers yes")
 
     def spend(self, cost: float, *, nothing: str, always: bool = False, also: str = "") -> None:
         """Pass where an estimate in USD was agreed to; a person is asked above CONFIRM_ABOVE, or `always`.
 
-        Raises:
-            InputError: it was not, or is more by now than what was agreed to; `also` says what else agrees.
+        InputError where it was not, or is more by now than what was agreed to; `also` says what else agrees.
         """
         if self.agreed is not None:
             if cost > self.agreed + ROUNDED:
@@ -256,16 +237,14 @@ class OpenWorkspace:
 
     def tell_backend(self) -> None:
         """Say once a run what a person should know of where the work is done."""
-        settings = self.settings
-        if not self.tells_backend:
-            return
-        self.tells_backend = False
-        if self.backend == "local":
-            if settings.api_key and settings.backend is None:
-                self.display.say("this workspace is bound to the local engine; the key is not used")
-            elif settings.backend is None:
-                self.display.say("no key is set: the local engine does the work, and nothing leaves this machine")
-        elif said := self.leaving:
+        tells, self.tells_backend, said = self.tells_backend, False, ""
+        if tells and self.backend != "local":
+            said = self.leaving
+        elif tells and self.settings.backend is None:
+            said = "no key is set: the local engine does the work, and nothing leaves this machine"
+            if self.settings.api_key:
+                said = "this workspace is bound to the local engine; the key is not used"
+        if said:
             self.display.say(said)
 
     @property
@@ -294,30 +273,8 @@ class OpenWorkspace:
         self._models[name, kind] = model
         return model
 
-    def _start_engine(self) -> str:
-        from emulator.server import Server
-
-        try:
-            return self._closing.enter_context(Server(self.data)).url
-        except (OSError, RuntimeError, sqlite3.Error) as error:
-            raise ConfigurationError(
-                f"the local engine cannot start in {self.data}: {error}", hint="check the directory and its permissions"
-            ) from error
-
 
 # ---- opened
-
-
-def _backend_of(settings: Settings, bound: str | None) -> str:
-    """Return the backend to use, the one the workspace is bound to, and refuse another one that is asked for."""
-    if bound is not None and settings.backend not in (None, bound):
-        way = f", or take back all that the local engine answered: `{Step('versions')}` lists it" * (bound == "local")
-        raise ConfigurationError(
-            f"this workspace is bound to the {bound} backend, and {Option(backend=settings.backend)} was asked for; "
-            "nothing was changed",
-            hint=f"take another {Option('data')} directory{way}",
-        )
-    return bound or settings.wanted_backend
 
 
 @contextlib.contextmanager
@@ -331,47 +288,44 @@ def open_workspace(
 ) -> Iterator[OpenWorkspace]:
     """Open a workspace for the length of a block, making or mending its schema first; see `check_access`.
 
-    What is about the `whole` of it takes a task that was never used here as the built-in one.
-
-    Raises:
-        ConfigurationError: there is none, and `access` does not make one; what would be added to another program's
-            database was not agreed to; the workspace is bound to another backend than the one asked for, or its files
-            belong to another database than the one that is set.
+    What is about the `whole` of it takes a task that was never used here as the built-in one. ConfigurationError where
+    there is none, and `access` does not make one; what would be added to another program's database was not agreed to;
+    the workspace is bound to another backend than the one asked for, or its files belong to another database than the
+    one that is set.
     """
-    folder.check_links(settings.data)
-    store = Store(settings.url.reveal())
-    try:
+    allowed.check_links(settings.data)
+    with contextlib.closing(Store(settings.url.reveal())) as store:
         if line := check_access(of_people(settings) if whole else settings, store, access, agrees):
             display.say(line)
-        opened = _opened(settings, store, display, access, whole=whole)
-        opened.agrees = agrees
-    except BaseException:
-        store.close()
-        raise
-    try:
-        yield opened
-    finally:
-        opened.close()
+        with contextlib.closing(_opened(settings, store, display, access, whole=whole)) as opened:
+            opened.agrees = agrees
+            yield opened
 
 
 def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
-    folder.make_directory(settings.data)
+    allowed.make_directory(settings.data)
     found = workspace.find_marker(settings.data)
     here = _rooms_of(settings, store, found, display, access, whole=whole)
     if whole:
         with store.read() as tx:
-            is_here = declared().recorded_name(tx, settings) if is_declared(settings) else room_in_use(settings) in here
-        settings = settings if is_here else of_people(settings)
+            name = declared().recorded_name(tx, settings) if is_declared(settings) else None
+        settings = settings if name or allowed.room_in_use(settings) in here else of_people(settings)
     if is_declared(settings):
         name = declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
         settings = replace(settings, task=name)
     with store.read() as tx:
         row, lag = workspace.get_workspace(tx), workspace.list_lag(tx)
         made = [room.task_of(tx, settings) for room in here]
-        tasks = (*filter(None, made), *declared_tasks(tx, settings))
+        tasks = (*filter(None, made), *allowed.declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, store.address))
-    backend = _backend_of(settings, row.backend)
+    if row.backend is not None and settings.backend not in (None, row.backend):
+        local = row.backend == "local"
+        way = f", or take back all that the local engine answered: `{Step('versions')}` lists it" if local else ""
+        asked_for = Option(backend=settings.backend)
+        said = f"this workspace is bound to the {row.backend} backend, and {asked_for} was asked for"
+        raise ConfigurationError(f"{said}; nothing was changed", hint=f"take another {Option('data')} directory{way}")
+    backend = row.backend or settings.wanted_backend
     store.locks = Locks(store, settings.data / "locks", row.workspace_id)
     return OpenWorkspace(
         settings=settings.for_backend(backend, lag_s=lag),
@@ -395,12 +349,9 @@ def _rooms_of(
 ) -> list[ModuleType]:
     """Return the rooms of the subjects that are here, the schema brought up to date and their tables adopted.
 
-    What reads, or is about the `whole`, makes no table or view of a subject.
-
-    Raises:
-        ConfigurationError: the folder's sealed files belong to another database, or nothing was ever brought in for the
-            task that is to be read.
-        InconsistentError: a table that is to be read is gone.
+    What reads, or is about the `whole`, makes no table or view of a subject. ConfigurationError where the folder's
+    sealed files belong to another database, or nothing was ever brought in for the task that is to be read.
+    InconsistentError where a table that is to be read is gone.
     """
     makes_tables = access is not Access.READ and not whole
     seen = settings if makes_tables else of_people(settings)
@@ -410,13 +361,13 @@ def _rooms_of(
     with store.read() as tx:
         if sealed_by is not None:
             workspace.check_marker(settings.data, sealed_by, tx, shown=store.shown)
-        here = [one for one in rooms() if one.is_here(tx, seen)]
-        room = room_in_use(settings)
+        here = [one for one in allowed.rooms() if one.is_here(tx, seen)]
+        room = allowed.room_in_use(settings)
         if not (makes_tables or whole or room is None or room in here):
-            raise never_used(settings, room.how_to_begin)
-        tables = [tables_of(room) for room in here]
+            raise allowed.never_used(settings, room.how_to_begin)
+        tables = [allowed.tables_of(room) for room in here]
         is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, seen) for one in tables)
-        if access is Access.READ and not is_ready and (gone := missing_tables(tx, seen)):
+        if access is Access.READ and not is_ready and (gone := allowed.missing_tables(tx, seen)):
             raise InconsistentError(
                 f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
                 hint=f"`{Step('restore')}` puts a backup back; a command that writes makes it, with no row",
@@ -432,18 +383,14 @@ def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str
     """Open the workspace for the length of a block; where nothing is yet, an empty one that is gone afterwards.
 
     For a built-in task people are what it is opened with, so that no table is made; a task of one's own may be recorded
-    in a workspace that is there, which is asked in another program's database.
-
-    Raises:
-        ConfigurationError: there is something and no workspace, or writing would add to a table of another program.
+    in a workspace that is there, which is asked in another program's database. ConfigurationError where there is
+    something and no workspace, or writing would add to a table of another program.
     """
-    is_own = is_declared(settings)
-    people = of_people(settings)
+    is_own, people = is_declared(settings), of_people(settings)
     with contextlib.closing(Store(settings.url.reveal())) as store:
         with store.read_unchanged() as tx:
-            is_new = folder.is_free(settings.data) and (
-                tx is None or not (schema.is_workspace(tx) or schema.other_tables(tx))
-            )
+            is_new = tx is None or not (schema.is_workspace(tx) or schema.other_tables(tx))
+            is_new = is_new and allowed.is_free(settings.data)
         if not is_new:
             check_access(people if is_own else settings, store, Access.READ, agrees)
         elif is_own:

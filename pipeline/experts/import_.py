@@ -28,6 +28,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import asks, workspace
+from pipeline.store import rows as kept
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, fold, parse_map
 from pipeline.tables.findings import (
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 BLOCK = 500  # people written at a time
-KEPT = "not changed: a trigger or a rule of the database keeps the row as it is"
 ASKED_ABOUT = ("bio", "job_title")  # what tags are made from, besides the username
 MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
 MAX_RATE = 10_000_000  # an hour in the currencies with the smallest units (VND, IDR) stays below
@@ -437,9 +437,8 @@ def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> li
         row = known.get(person.username)
         if row is None or not (values := _differing(tx, row, person)):
             continue
-        if not done.dry and not table.update_person(tx, row, values):
-            told.append(_kept(person, values, KEPT))
-            continue
+        if not done.dry:
+            table.update_person(tx, row, values)
         updated.add(person.username)
         if not values.keys().isdisjoint(ASKED_ABOUT):
             asked_about[str(row["id"])] = person, row, values
@@ -469,7 +468,7 @@ def _write_beside(
     found = ((rows[one.username], one.beside) for one in more if one.username in rows)
     changed = table.changed_beside(tx, [(str(row["id"]), text_of(row[USERNAME]), cells) for row, cells in found])
     if not done.dry:
-        table.put_beside(tx, changed)
+        kept.put_rows(tx, table.TASK, changed)
     return {name for name, row in known.items() if str(row["id"]) in changed}
 
 

@@ -19,6 +19,7 @@ from pipeline.experts import table
 from pipeline.experts.import_ import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
 from pipeline.store import answers, by_hand
+from pipeline.store import rows as kept
 from pipeline.tables import export
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.lists import Grid, GridFacet, says_text, version_facet
@@ -127,7 +128,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """Compare scores with their rows, and tags with the answers that were applied."""
     wrong: dict[str, list[str]] = {kind: [] for kind in FAULTS}
     applied = {key: answer for key, (_, answer) in answers.last_applied(tx, table.TASK).items()}
-    lost = table.ids_beside(tx) | applied.keys()
+    lost = kept.ids_of(tx, table.TASK) | applied.keys()
     rules = by_hand.rules_in_force(tx, table.TASK)
     with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
         for number, row in enumerate(table.all_experts(tx), start=1):

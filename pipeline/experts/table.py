@@ -21,7 +21,6 @@ from sqlalchemy import (
     Connection,
     Integer,
     MetaData,
-    Numeric,
     Table,
     Text,
     and_,
@@ -137,14 +136,10 @@ _unscored = experts.c.findability_score.is_(None)
 
 @dataclass(frozen=True)
 class _Shape:
-    """What an adopted table may have otherwise: its ids, the places to which it rounds rates, columns without NULL.
-
-    `blanks` stand for nothing in these.
-    """
+    """What an adopted table may have otherwise: its ids, and what stands for nothing in columns without NULL."""
 
     own: Column[Any]
     ids: Ids
-    places: int | None
     blanks: Mapping[str, Any]
 
 
@@ -156,11 +151,13 @@ def shape_of(tx: Connection) -> _Shape:
         blanks = for_nothing(tx, columns, (*HEADERS, "tags"))
         if list_of(blanks.get("tags")) != []:
             blanks["tags"] = ""
-        own, rate = columns["id"], columns["hourly_rate"].type
-        places = 0 if isinstance(rate, Integer) else rate.scale if isinstance(rate, Numeric) else None
-        known = _Shape(own, ids_in(tx, own), None if tx.dialect.name == "sqlite" else places, blanks)
-        tx.info[_Shape] = known
+        known = tx.info[_Shape] = _Shape(columns["id"], ids_in(tx, columns["id"]), blanks)
     return known
+
+
+def hash_of(text: str) -> str:
+    """Return the SHA-256 of a text as hex."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 # ---- make or adopt the table
@@ -307,33 +304,23 @@ def all_experts(tx: Connection) -> Iterator[dict[str, Any]]:
 
 
 def changed_beside(tx: Connection, people: Sequence[tuple[str, str, Mapping[str, Any]]]) -> dict[str, tuple[str, str]]:
-    """Return what `put_beside` is to write of people (id, username, cells beside the table's), where that differs.
+    """Return what is to be kept of people (id, username, cells beside the table's), where that differs.
 
     Cells that only an earlier file had stay. Whose they are is kept with them, for a table may give an id again.
     """
     known, changed = kept.kept_rows(tx, TASK, [key for key, _, _ in people]), dict[str, tuple[str, str]]()
     for key, username, cells in people:
         whose, old = known.get(key, ("", "{}"))
-        mine = orjson.loads(old) if whose == _hash_of(username) else {}
-        now = _hash_of(username), compact_json({**mine, **cells})
+        mine = orjson.loads(old) if whose == hash_of(username) else {}
+        now = hash_of(username), compact_json({**mine, **cells})
         if cells and now != (whose, old):
             changed[key] = now
     return changed
 
 
-def put_beside(tx: Connection, changed: Mapping[str, tuple[str, str]]) -> None:
-    """Write what `changed_beside` returned."""
-    kept.put_rows(tx, TASK, changed)
-
-
 def names_beside(tx: Connection) -> list[str]:
     """Return the names of the columns that files had beside the table's, in the order in which they came."""
     return list(dict.fromkeys(name for row in kept.all_rows(tx, TASK) for name in orjson.loads(row)))
-
-
-def ids_beside(tx: Connection) -> set[str]:
-    """Return the ids of the people of whom something is kept beside the table."""
-    return kept.ids_of(tx, TASK)
 
 
 def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
@@ -350,11 +337,7 @@ def with_beside(
     beside = kept.kept_rows(tx, TASK, [str(row["id"]) for row in some])
     for row in some:
         whose, cells = beside.get(str(row["id"]), ("", "{}"))
-        yield row, orjson.loads(cells) if whose == _hash_of(text_of(row[USERNAME])) else {}
-
-
-def _hash_of(username: str) -> str:
-    return hashlib.sha256(username.encode("utf-8", "replace")).hexdigest()
+        yield row, orjson.loads(cells) if whose == hash_of(text_of(row[USERNAME])) else {}
 
 
 def tagged_by(tx: Connection) -> list[tuple[str, int]]:
@@ -406,7 +389,6 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
     rows = [as_stored(tx, {**columns, USERNAME: username, **values}) for username, values in people]
     for row in rows:
         row["findability_score"] = score(row)
-        _check_rate(shape, row)
     ids = new_ids(tx, shape.own, len(rows), above=partial(asks.highest_id, tx, TASK)) if rows else None
     rows = rows if ids is None else [{**row, "id": key} for row, key in zip(rows, ids, strict=True)]
     with refusals(experts.name):
@@ -414,25 +396,11 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
             tx.execute(experts.insert(), some)
 
 
-def _check_rate(shape: _Shape, row: Mapping[Any, Any]) -> None:
-    """Refuse a rate that the column would round: it would differ from what was given ever after."""
-    rate = row.get("hourly_rate")
-    if shape.places is not None and isinstance(rate, float) and round(rate, shape.places) != rate:
-        raise ConfigurationError(
-            f"the experts table of this database would round an hourly_rate of {rate:g}; nothing was changed",
-            hint="ALTER TABLE experts ALTER hourly_rate TYPE double precision, or give rates that it can hold",
-        )
-
-
-def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> bool:
-    """Write changed columns of one person, and the score that follows; tags are never among them.
-
-    Returns whether the row took them: a trigger or a rule of the database may keep it as it is.
-    """
-    _check_rate(shape_of(tx), values)
+def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, Any]) -> None:
+    """Write changed columns of one person, and the score that follows; tags are never among them."""
     changes = {**as_stored(tx, values), "findability_score": score({**row, **values})}
     with refusals(experts.name):
-        return bool(tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes)).rowcount)
+        tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes))
 
 
 def as_json(tags: Sequence[str]) -> str:
@@ -489,44 +457,33 @@ def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None)
     return written
 
 
+_BROKEN = text("SELECT count(*) FROM pragma_foreign_key_check")  # some are looked at only at the commit
+
+
 def remove_person(tx: Connection, item_id: str, *, so_far: str) -> None:
     """Delete the row of a person, if it is there, and what is kept beside. `so_far` is what an error says of all else.
 
     Raises:
         ConfigurationError: another program's rows hold on to it, or its trigger or rule does.
     """
-    table = people(tx)
     kept.remove_row(tx, TASK, item_id)
-    name = table.names(tx, [item_id]).get(item_id)
-    if name is None:
+    if (name := people(tx).names(tx, [item_id]).get(item_id)) is None:
         return
-    referred = f"rows of another program refer to {name!r}"
+    hint = "remove what holds on to the row first, then run it again"
+    on_server = tx.dialect.name != "sqlite"
+    broken = None if on_server else tx.execute(_BROKEN).scalar()
     try:
-        broken = _broken_references(tx)
-        tx.execute(delete(experts).where(experts.c.id.in_(table.ids.native([item_id]))))
-        if tx.dialect.name != "sqlite":
+        tx.execute(delete(experts).where(experts.c.id.in_(people(tx).ids.native([item_id]))))
+        if on_server:
             tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
-        elif _broken_references(tx) > broken:
-            raise ConfigurationError(f"{referred}; {so_far}", hint="remove those first, then run it again")
+        elif tx.execute(_BROKEN).scalar() != broken:
+            raise ConfigurationError(f"rows of another program refer to {name!r}; {so_far}", hint=hint)
     except exc.DBAPIError as error:
         if not is_refusal(error):
             raise
         is_reference = "foreign key constraint" in str(error.orig).lower()
-        why = referred if is_reference else f"the database keeps {name!r}"
-        raise ConfigurationError(
-            f"{why}: {describe_error(error)}; {so_far}", hint="remove what holds on to the row first, then run it again"
-        ) from error
-    if table.ids_among(tx, [item_id]):
-        raise ConfigurationError(
-            f"a trigger or a rule of the database keeps the row of {name!r}, who cannot be forgotten so; {so_far}",
-            hint="take the trigger or rule away, or delete the row yourself, then run it again",
-        )
-
-
-def _broken_references(tx: Connection) -> int:
-    """Return how many references of an SQLite database lead nowhere, where it looks at some only at the commit."""
-    if tx.dialect.name != "sqlite":
-        return 0
-    waits = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND sql LIKE '%DEFERRED%' LIMIT 1")
-    broken = text("SELECT count(*) FROM pragma_foreign_key_check")
-    return 0 if tx.execute(waits).first() is None else int(tx.execute(broken).scalar_one())
+        why = "rows of another program refer to" if is_reference else "the database keeps"
+        raise ConfigurationError(f"{why} {name!r}: {describe_error(error)}; {so_far}", hint=hint) from error
+    if people(tx).ids_among(tx, [item_id]):
+        said = f"a trigger or a rule of the database keeps the row of {name!r}, who cannot be forgotten so; {so_far}"
+        raise ConfigurationError(said, hint=hint)

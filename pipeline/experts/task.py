@@ -1,6 +1,5 @@
 """Ask about people, write their tags with the score that follows, and say how people are indexed and exported."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -184,9 +183,8 @@ class ExpertsTask(Task):
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
         """Return the hash of a question: of whom it is about, and of what it says."""
-        who = hashlib.sha256(text_of(row["username"]).encode("utf-8", "replace")).hexdigest()
-        text = self.text(row) if said is None else said
-        return f"{who[:_PERSON]}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
+        whose, text = table.hash_of(text_of(row["username"])), self.text(row) if said is None else said
+        return f"{whose[:_PERSON]}:{table.hash_of(text)}"
 
     def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
         """Return nothing: what a person is asked begins with who they are."""

@@ -272,13 +272,8 @@ class Client:
     async def generate(self, model: str, request: Mapping[str, Any], *, tier: str = STANDARD) -> dict[str, Any]:
         """Ask one question with the request object of a batch line, once, and return the raw reply document.
 
-        Nothing is repeated: only the caller knows what a second try would cost. Where the API says in a header which
-        tier served it, that stands in the document's `usageMetadata`, as `serviceTier`.
-
-        Raises:
-            RefusedError: a clear no; nothing was done. Its kinds say why: a quota, the key, the model.
-            NotSentError: no connection was made.
-            UnavailableError: no reply, or one that cannot be read: the question may have been answered and paid for.
+        Nothing is repeated: after an UnavailableError it may have been answered and paid for. The tier that served it
+        stands in the document's `usageMetadata`, as `serviceTier`, where the API says so in a header.
         """
         seconds = max(FLEX_S, self.call_timeout_s) if tier == Way.FLEX else self.call_timeout_s
         body = request if tier == STANDARD else {**request, "serviceTier": tier}
@@ -299,10 +294,7 @@ class Client:
     def embed(
         self, model: Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-        """Return float32 (len(texts), dim) with rows of unit length, in the order of `texts`; at most 100 texts.
-
-        Where the caller `is_paced`, a refusal for a quota is raised at once: it is waited for with the other calls'.
-        """
+        """Return float32 (len(texts), dim), rows of unit length; where the caller `is_paced` no quota is waited for."""
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
         seconds = self.call_timeout_s if query else self._transfer_s  # a user waits for a query's
@@ -332,10 +324,7 @@ class Client:
         *,
         version: str = API_VERSION,
     ) -> list[T]:
-        """Return what stands on all pages of a list, each fetched with its own retries; never a part of it.
-
-        An empty page that names a next one is passed over. Without a page size the list has come back empty (2025-08).
-        """
+        """Return what stands on all pages of a list; without a page size it has come back empty (2025-08)."""
         what = f"list the {'batches' if member == 'operations' else member}"
         config: dict[str, Any] = {"page_size": PAGE, **_options(self.call_timeout_s)}
         config["http_options"]["api_version"] = version
@@ -389,7 +378,6 @@ class Client:
         return retrying(lambda: self._run(self._attempt(ask, what=what, seconds=seconds or self.call_timeout_s)))
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
-        """Let a call run in the loop's thread, and wait for it; an interrupt ends it."""
         future = self._begun(call)
         try:
             return future.result()
@@ -400,12 +388,10 @@ class Client:
             raise
 
     def _begun(self, call: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin a call in the loop's thread, which the first of several threads starts."""
         with self._opening:
             return asyncio.run_coroutine_threadsafe(call, self._loop)
 
     async def _attempt(self, ask: "Callable[[genai.Client], Awaitable[T]]", *, what: str, seconds: float) -> T:
-        """Do one attempt within its time, and raise whatever goes wrong as one of our errors."""
         sdk, key = self._opened(), self._key.reveal()
         try:
             async with asyncio.timeout(seconds + CONNECT_S) as bound:
@@ -429,7 +415,6 @@ class Client:
         return self._document()
 
     def _document(self) -> Any:
-        """Return the JSON of the last reply, without the key should the server have echoed it."""
         return orjson.loads(redact_document(_under_way.get().body, self._key.reveal()))
 
     @cached_property
@@ -450,13 +435,11 @@ class Client:
         return loop
 
     def _opened(self) -> "genai.Client":
-        """Return the SDK's client; one of several threads makes it."""
         with self._opening:
             return self._sdk
 
     @cached_property
     def _sdk(self) -> "genai.Client":
-        """Open the SDK's client, explicit in all that it would read from the environment."""
         from google import genai
         from google.genai import types
 

@@ -113,10 +113,7 @@ class Model:
         return usual[0] if own[0] is None else own[0], usual[1] if own[1] is None else own[1]
 
     def enqueued(self, tier: str) -> int | None:
-        """Return how many tokens of batches may wait at once in a tier, or None where no limit is known.
-
-        The free tier has no batches (rate limits page, read 2026-10), so a project that sends some is of tier 1.
-        """
+        """Return how many tokens of batches may wait at once; a free project has no batches (read 2026-10)."""
         return self._figure("enqueued_tokens", "1" if tier == FREE else tier, self.enqueued_tokens)
 
     def limits(self, tier: str, **own: int | None) -> RateLimits:
@@ -179,10 +176,7 @@ class Model:
 
 
 def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None) -> Model:
-    """Return the model of that name; refuse one that is not in the table, of the other kind, or shut down by `today`.
-
-    `models/` in front is dropped; `extra` is a file that adds or replaces models.
-    """
+    """Return the model of that name; refuse one that is unknown, of the other kind, or shut down by `today`."""
     table = load_models(extra)
     bare = name.strip().removeprefix("models/")
     model = table.get(bare)

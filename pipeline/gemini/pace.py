@@ -55,11 +55,7 @@ class Pace:
         self._hold, self._refused_in_a_row = -math.inf, 0
 
     def prime(self, calls: Iterable[tuple[float, int]], *, today: int) -> None:
-        """Count what others did: (started at, tokens) of the last minute, and all requests of the day, ours included.
-
-        May be called again at any time: the calls told earlier are forgotten, our own are kept, so `calls` must not
-        hold them.
-        """
+        """Count what others did in the last minute, in place of what was told before, and all requests of the day."""
         self.used_today = today
         others = [StartedCall(at, tokens, is_ours=False) for at, tokens in calls]
         ours = (one for one in self._calls if one.is_ours)
@@ -96,10 +92,7 @@ class Pace:
         return call
 
     def settle(self, call: StartedCall, tokens: int) -> None:
-        """Put the actual prompt tokens in the place of the estimate; at most a minute's, for a reply may say anything.
-
-        More than the estimate may lift a minute above the limit: it was sent, and what follows waits the longer.
-        """
+        """Put the actual prompt tokens in the place of the estimate; a minute's at most: a reply may say anything."""
         if call in self._calls:
             told = int(min(tokens, self._most[1]))
             self._take(0, told - call.tokens)
@@ -154,12 +147,7 @@ class SharedPace:
         return requests <= (self._limits.rpm or requests) and tokens <= (self._limits.tpm or tokens)
 
     def call(self, do: Callable[[], T], *, requests: int, tokens: int) -> T:
-        """Make a call as soon as it may start, again where a quota of the minute refuses it, and return what it gives.
-
-        Raises:
-            ThrottledError: a quota of the day, or no call of the run succeeded for as long as patience lasts.
-            BaseException: what another call failed with for good while this one waited; it was not made.
-        """
+        """Make a call as soon as it may start, again where a quota of the minute refuses it; return what it gives."""
         try:
             while True:
                 self._wait(requests, tokens)

@@ -126,13 +126,9 @@ def file_in(document: Any) -> dict[str, Any]:
 
 
 def check_arrived(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
-    """Refuse an upload that is not what was sent: pieces get lost without any error.
+    """Refuse an upload that is not what was sent (UnreadableError): pieces get lost without any error.
 
-    The hash comes in base64 of the digest (as documented) or of its hex text (seen live 2025-09); another form says
-    nothing.
-
-    Raises:
-        UnreadableError: the size differs, or the hash.
+    The hash comes in base64 of the digest (as documented) or of its hex text (seen live 2025-09).
     """
     arrived = file.get("sizeBytes") or 0
     if str(arrived) != str(size):
@@ -273,7 +269,6 @@ def _error_of(document: Any) -> dict[str, Any]:
 
 
 def _details(error: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
-    """Return the details of one kind (`RetryInfo`, `QuotaFailure`, `ErrorInfo`)."""
     details = error.get("details")
     named = (one for one in details if isinstance(one, dict)) if isinstance(details, list) else ()
     return [one for one in named if str(one.get("@type", "")).endswith(f".{kind}")]

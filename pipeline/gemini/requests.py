@@ -33,10 +33,7 @@ MAX_KEY = 200  # bytes of the key of a request; ours, the API says nothing of a 
 
 
 class Prompt(NamedTuple):
-    """What to ask about one item, in the API's REST shapes: `parts` are the user's (`{"text": …}`).
-
-    `max_output_tokens` is always set, because a model that runs on costs money.
-    """
+    """What to ask about one item, in the API's REST shapes; a model that runs on costs money, so output is limited."""
 
     system: str
     parts: Sequence[Mapping[str, Any]]
@@ -107,11 +104,7 @@ class Form:
     image_tokens: int = PART_TOKENS
 
     def fill(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
-        """Return the line of one request, UTF-8 JSON without its line end, and what it may use.
-
-        Raises:
-            InputError: the request holds what JSON or UTF-8 cannot: a lone surrogate, an integer beyond 64 bits.
-        """
+        """Return the line of one request without its end, and what it may use; what JSON cannot hold is refused."""
         own = {
             "thinkingConfig": self.thinking,
             "temperature": self.temperature,
@@ -219,7 +212,6 @@ class _Converter:
         return schema
 
     def _choice(self, choices: list[Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
-        """Return a choice of types: one type and null is `nullable`, several are `anyOf`."""
         inner = [self.converted(choice, where, within) for choice in choices if choice != {"type": "null"}]
         if not inner:
             raise TypeError(f"{where}: it can only be null")
@@ -257,7 +249,6 @@ class _Converter:
         return shown | ({"nullable": True} if None in choices else {})
 
     def _pairs(self, node: dict[str, Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
-        """Return a mapping as a list of pairs, which is what the dialect can say."""
         key = self.converted(node.get("propertyNames", {"type": "string"}), f"{where}{{}}", within)
         pair = {_KEY: key, _VALUE: self.converted(node["additionalProperties"], f"{where}{{}}", within)}
         bounds = {_BOUNDS[name]: node[name] for name in _BOUNDS if name in node}
@@ -292,16 +283,11 @@ def _is_mapping(node: Mapping[str, Any]) -> bool:
 
 
 def _texts_of(choices: Iterable[Any]) -> dict[str, Any]:
-    """Return the values of an enum, but null, by their texts."""
     return {one if isinstance(one, str) else json.dumps(one): one for one in choices if one is not None}
 
 
 def as_declared(reply: Any, answer: "type[BaseModel]") -> Any:
-    """Return a reply, a document of JSON, as the model of an answer declares it: with numbers and mappings again.
-
-    Raises:
-        ValueError: a mapping has a key twice.
-    """
+    """Return a reply, JSON, as the model of an answer declares it; a mapping with a key twice is a ValueError."""
     document, models = _document(answer)
     return _Turning(models, is_reply=True).turned(reply, document)
 

@@ -200,14 +200,12 @@ def _judge_finish(finish: str, text: str) -> tuple[Outcome, str]:
 
 
 def _text(content: Any) -> str:
-    """Return the text parts of a content, joined, without thoughts."""
     parts = _object(content).get("parts")
     told = [part for part in map(_object, parts) if not part.get("thought")] if isinstance(parts, list) else []
     return "".join(text for part in told if isinstance(text := part.get("text"), str))
 
 
 def _usage(metadata: Any) -> Usage:
-    """Return the token counts of a `usageMetadata`; what is missing or no count is 0."""
     names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
     return Usage(*(_number(_object(metadata).get(name), below=MAX_TOKENS_SEEN) for name in names))
 
@@ -255,7 +253,6 @@ def _check_texts(value: Any) -> None:
 
 
 def _why(error: Any) -> str:
-    """Return the first complaint of a validation as `does-not-validate: <field>: <why>`."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(str(step) for step in first["loc"]) or "the answer"
     return excerpt_of(f"does-not-validate: {place}: {first['msg']}")
@@ -289,10 +286,7 @@ def _unquoted(quoted: bytes) -> str | None:
 
 
 class ResultFile(AbstractContextManager["ResultFile"]):
-    """The lines of one result file by key; to be used in a `with` statement.
-
-    After all keys were looked up, `total` = lines asked for + `unknown` + `unreadable_count`.
-    """
+    """The lines of one result file by key; in the end `total` = lines asked for + `unknown` + `unreadable_count`."""
 
     def __init__(self, path: Path) -> None:
         """Read the file once and keep where each line begins."""

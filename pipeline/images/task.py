@@ -45,7 +45,7 @@ class ImagesTask(DeclaredTask):
     @cached_property
     def row_target(self) -> RowTarget:
         """Return `asset_ai`, which other programs read."""
-        return self.target_of(ASSET_AI, "asset_id")
+        return RowTarget(self.record, ASSET_AI, "asset_id", self.provider, self.preferred)
 
     def tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two that other programs read."""

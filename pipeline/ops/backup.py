@@ -31,8 +31,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
 from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few
-from pipeline.engine.access import Access
-from pipeline.engine.folder import is_free
+from pipeline.engine.access import Access, is_free
 from pipeline.engine.task_words import SOURCES
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.vectors import VectorCache, vector_cache, vector_store

@@ -88,9 +88,7 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
     if ws.is_indexed:
         _rebuild(ws, ids, report)
     report.vectors = _drop_vectors(ws)
-    with ws.store.read() as tx:
-        held = [table.name for table in task.tables(tx)]
-    if not ws.store.compact(besides=held):
+    if not ws.store.compact():
         ws.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
     with ws.store.write() as tx:
         erase.finish_erasure(tx, _mark(task, username))

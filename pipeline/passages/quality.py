@@ -13,8 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Connection, Text, cast, false, func, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, false, func, select
 
 from pipeline.core.fold import cut_part, marked_part
 from pipeline.core.quotes import LIKENESS, likeness_told
@@ -22,7 +21,6 @@ from pipeline.core.step import Hint, Step
 from pipeline.engine.task import RowFault
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
-from pipeline.passages.evidence import Evidence, Support
 from pipeline.passages.table import PassagesShape
 from pipeline.quality.figures import (
     Choice,
@@ -234,8 +232,6 @@ NAMED = 3  # passages that a fault names
 AGAIN = Hint("{} takes that version back, and asking again gives another", Step("rollback", extractor="…"))
 FAULTS: Mapping[str, tuple[str, object]] = {  # what is wrong -> why it matters, and what mends it
     "quotations that are not what the text says at their place": ("what they prove cannot be checked", AGAIN),
-    "concepts whose aliases or evidence are not as they were written": ("nothing that reads them can", AGAIN),
-    "concepts that stand twice under one version": ("every count of them is too high", AGAIN),
     "concepts without an applied answer": ("where they came from, and what they cost, cannot be told", AGAIN),
     "applied answers without concepts": ("their passages count as answered, and nothing is there", AGAIN),
     "concepts of passages that are not there any more": (
@@ -243,7 +239,7 @@ FAULTS: Mapping[str, tuple[str, object]] = {  # what is wrong -> why it matters,
         "put the passages back, or take the version back",
     ),
 }
-MISQUOTED, MISSHAPEN, DOUBLED, NOT_ANSWERED, NOT_WRITTEN, GONE = FAULTS
+MISQUOTED, NOT_ANSWERED, NOT_WRITTEN, GONE = FAULTS
 
 
 class _Faults(Counter[str]):
@@ -251,16 +247,15 @@ class _Faults(Counter[str]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.passages: dict[str, list[str]] = {kind: [] for kind in FAULTS}
+        self.passages: dict[str, dict[str, None]] = {kind: {} for kind in FAULTS}
 
-    def add(self, kind: str, passage: str, *, count: int = 1) -> None:
+    def add(self, kind: str, passages: Sequence[str], count: int) -> None:
         self[kind] += count
-        known = self.passages[kind]
-        if len(known) <= NAMED and passage not in known:
-            known.append(passage)
+        if count and len(self.passages[kind]) <= NAMED:
+            self.passages[kind] |= dict.fromkeys(passages)
 
     def told(self, kind: str) -> RowFault:
-        named = ", ".join(self.passages[kind][:NAMED]) + (", …" if len(self.passages[kind]) > NAMED else "")
+        named = ", ".join(list(self.passages[kind])[:NAMED]) + (", …" if len(self.passages[kind]) > NAMED else "")
         return RowFault(f"{self[kind]:,} {kind}, of {named}", *FAULTS[kind], contradiction=kind != GONE)
 
 
@@ -269,59 +264,28 @@ def verify_quotes(tx: Connection, shape: PassagesShape) -> tuple[str, Mapping[st
 
     Versions that are being rolled back are left out.
     """
-    ours, found, seen = answers.list_versions(tx, table.TASK), _Faults(), Counter[str]()
+    ours, found, concepts, quotations = answers.list_versions(tx, table.TASK), _Faults(), 0, 0
     ours.append(Version(table.TASK, answers.PERSON, "", datetime.now(UTC)))
-    concepts, mine = shape.concepts.c, _of(shape, ours)
-    columns = [concepts[name] for name in ("passage_id", "extractor_version", "concept_name", "aliases", "evidence")]
-    labels = concepts.extractor_version.in_([one.label for one in ours])
-    for ids in values_in_pages(tx, concepts.passage_id, labels, size=BLOCK):
+    passage_id, mine = shape.concepts.c.passage_id, _of(shape, ours)
+    labels = shape.concepts.c.extractor_version.in_([one.label for one in ours])
+    for ids in values_in_pages(tx, passage_id, labels, size=BLOCK):
         texts = table.passage_texts(tx, shape, [cell_words(one) for one in ids])
-        rows = tx.execute(select(*columns).where(concepts.passage_id.in_(ids), mine)).all()
-        seen += _judge([(cell_words(row[0]), *row[1:]) for row in rows], texts, found)
-    if nowhere := _count(tx, mine, concepts.passage_id.is_(None)):
-        found.add(GONE, "unknown passages", count=nowhere)
-    others = _count(tx, ~mine)
+        for row in tx.execute(select(passage_id, shape.concepts.c.evidence).where(passage_id.in_(ids), mine)):
+            key, quoted = cell_words(row[0]), list(quotations_of(loaded(row[1])))
+            concepts, quotations, text = concepts + 1, quotations + len(quoted), texts.get(key)
+            wrong = sum(start >= end or (text or "")[start:end] != quote for start, end, quote in quoted)
+            wrong += row[1] is not None and not quoted
+            found.add(GONE if text is None else MISQUOTED, [key], 1 if text is None else wrong)
+    counted = (select(func.count()).where(which) for which in (and_(mine, passage_id.is_(None)), ~mine))
+    nowhere, others = (tx.execute(query).scalar_one() for query in counted)
+    found.add(GONE, ["unknown passages"], nowhere)
     for one in ours:
         _compare(tx, shape, one, found)
     wrong = found.total() - found[GONE]
-    figures = {"quotations": seen["quotations"], "concepts": seen["concepts"], "others": others, "faults": wrong}
-    said = f"{seen['quotations']:,} quotations in {seen['concepts']:,} concepts, {wrong:,} faults"
+    said = f"{quotations:,} quotations in {concepts:,} concepts, {wrong:,} faults"
     said += f"; {others:,} concepts of other programs are not judged" if others else ""
+    figures = {"quotations": quotations, "concepts": concepts, "others": others, "faults": wrong}
     return said, figures, [found.told(kind) for kind in FAULTS if found[kind]]
-
-
-def _judge(rows: Sequence[tuple[Any, ...]], texts: Mapping[str, str], found: _Faults) -> Counter[str]:
-    """Hold concepts against their texts; where one is gone, the shape alone is judged; return how many there are."""
-    names, quotations = set[tuple[str, str, str]](), 0
-    for passage, label, name, aliases, evidence in rows:
-        supports, named = (
-            _supports(loaded(aliases), evidence),
-            (passage, cell_words(label), cell_words(name).casefold()),
-        )
-        if supports is None:
-            found.add(MISSHAPEN, passage)
-        if named in names:
-            found.add(DOUBLED, passage)
-        names.add(named)
-        quotations += len(supports or ())
-        text = texts.get(passage)
-        if text is None:
-            found.add(GONE, passage)
-            continue
-        there = (0 <= one.start < one.end and text[one.start : one.end] == one.quote for one in supports or ())
-        if wrong := sum(not is_true for is_true in there):
-            found.add(MISQUOTED, passage, count=wrong)
-    return Counter(concepts=len(rows), quotations=quotations)
-
-
-def _supports(aliases: Any, evidence: Any) -> Sequence[Support] | None:
-    """Return the quotations of a concept, none where it rightly has none; None where it is not as it was written."""
-    if not isinstance(aliases, list) or not all(isinstance(one, str) for one in aliases):
-        return None
-    try:
-        return () if evidence is None else Evidence.model_validate(loaded(evidence)).support or None
-    except ValidationError:
-        return None
 
 
 def _compare(tx: Connection, shape: PassagesShape, version: Version, found: _Faults) -> None:
@@ -331,17 +295,10 @@ def _compare(tx: Connection, shape: PassagesShape, version: Version, found: _Fau
     applied = select(given.c.item_id).where(mine)
     for kind, some, others in ((NOT_ANSWERED, stored, applied), (NOT_WRITTEN, applied, stored)):
         lacking = some.except_(others).subquery()
-        if count := tx.execute(select(func.count()).select_from(lacking)).scalar_one():
-            query = select(lacking.c.item_id).order_by(lacking.c.item_id).limit(NAMED + 1)
-            first, *more = map(cell_words, tx.execute(query).scalars())
-            found.add(kind, first, count=count - len(more))
-            for one in more:
-                found.add(kind, one)
+        first = tx.execute(select(lacking.c.item_id).order_by(lacking.c.item_id).limit(NAMED + 1)).scalars()
+        count = tx.execute(select(func.count()).select_from(lacking)).scalar_one()
+        found.add(kind, list(map(cell_words, first)), count)
 
 
 def _of(shape: PassagesShape, some: Sequence[Version]) -> ColumnElement[bool]:  # true or false, never unknown
     return func.coalesce(table.of_extractors(shape, [(one.label, one.model) for one in some]), false())
-
-
-def _count(tx: Connection, *conditions: ColumnElement[bool]) -> int:
-    return tx.execute(select(func.count()).where(*conditions)).scalar_one()

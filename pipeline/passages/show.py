@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
-from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.settings import Settings
-from pipeline.core.step import Step
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from pipeline.tables import export
@@ -16,52 +14,31 @@ from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, loaded, number_of
 from pipeline.tables.lists import Grid, GridFacet, ItemTable
 
-if TYPE_CHECKING:
-    from pipeline.engine.task import Task
-    from pipeline.store.database import Connection, Store
-
-
-class QuotedConcept(NamedTuple):
-    """One concept, and the (start, end, quotation) that its evidence says, whoever wrote it."""
-
-    name: str
-    type: str
-    quotations: Sequence[tuple[int, int, str]]
-
 
 class QuotedPassage(NamedTuple):
-    """A passage, and by extractor what each version found in it, those that wrote last at the end."""
+    """A passage, and what the version that wrote last found in it: (name, type, each (start, end, quotation))."""
 
     id: str
     source: str
     text: str
-    concepts: dict[str, list[QuotedConcept]]
+    extractor: str
+    concepts: list[tuple[str, str, list[tuple[int, int, str]]]]
 
 
-def quoted_passage(store: "Store", tasks: "Sequence[Task]", settings: Settings, passage: str) -> QuotedPassage:
-    """Return a passage with what its versions quote."""
+def quoted_passage(ws: OpenWorkspace, passage: str) -> QuotedPassage:
+    """Return a passage with what is quoted of it, whoever wrote it."""
     from pipeline.passages.quality import quotations_of
 
-    with store.read() as tx:
-        shape = _shape(tx, tasks, settings)
-        row = table.passage_rows(tx, shape, [passage]).get(passage)
-        if row is None:
-            raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
-        found: dict[str, list[QuotedConcept]] = {}
+    found: dict[str, list[tuple[str, str, list[tuple[int, int, str]]]]] = {"": []}
+    with ws.store.read() as tx:
+        shape = read_shape(tx, passages=ws.settings.passages_table)
+        row = table.passage_rows(tx, shape, [ws.task.id_of(tx, passage)])[passage]
         for one in sorted(table.all_concepts(tx, shape, passage=passage), key=lambda one: str(one.created_at or "")):
             extractor = "/".join(filter(None, (cell_words(one.extractor_version), cell_words(one.extractor_model))))
-            quotations = list(quotations_of(one.evidence))
-            concept = QuotedConcept(cell_words(one.concept_name), cell_words(one.concept_type), quotations)
+            concept = cell_words(one.concept_name), cell_words(one.concept_type), list(quotations_of(one.evidence))
             found.setdefault(extractor, []).append(concept)
-        return QuotedPassage(passage, cell_words(row.get("source")), cell_words(row["text"]), found)
-
-
-def _shape(tx: "Connection", tasks: "Sequence[Task]", settings: Settings) -> "PassagesShape":
-    if all(one.subject != "passages" for one in tasks):
-        raise ConfigurationError(
-            "there are no passages in this workspace", hint=f"`{Step('import-passages', passages='…')}`"
-        )
-    return read_shape(tx, passages=settings.passages_table)
+    last = list(found)[-1]
+    return QuotedPassage(passage, cell_words(row.get("source")), cell_words(row["text"]), last, found[last])
 
 
 def passages_grid(tx: Connection, shape: PassagesShape, items: ItemTable) -> Grid:

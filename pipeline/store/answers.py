@@ -90,10 +90,7 @@ def count_charged(tx: Connection, task: str, extractor: str, ids: Sequence[str])
 
 
 def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
-    """Return how often the answer of each of these items was cut by the token limit, unforgiven, where any was.
-
-    The next request gives more room.
-    """
+    """Return how often the answer of each of these items was cut by the token limit, where any was, unforgiven."""
     mine = attempts.c.reason.in_(CUT_SHORT) & ~attempts.c.forgiven
     query = select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id)
     return {row[0]: row[1] for row in among(tx, query.where(attempts.c.task == task), attempts.c.item_id, ids)}
@@ -102,10 +99,7 @@ def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, 
 def service_failures(
     tx: Connection, task: str, extractor: str, ids: Sequence[str], *, live: bool = False
 ) -> dict[str, int]:
-    """Return for each item how many batches in a row, from the last, failed it without a word on it; `live`, calls.
-
-    Those of one version are counted.
-    """
+    """Return how many batches in a row, or `live` calls, failed each item under a version without a word on it."""
     later, is_lost = attempts.alias(), attempts.c.reason.startswith(LOST, autoescape=True)
     whose = (attempts.c.task == task, attempts.c.extractor == extractor)
     same = (later.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id"))
@@ -133,10 +127,7 @@ def _summed(used: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
 
 
 def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[str, int]]:
-    """Return for each batch, or for one, how many of its requests are claimed, and how many ended in each way.
-
-    What equal rows were told is no request. A batch of which there is nothing is not there.
-    """
+    """Return for each batch, or for one, how many of its requests are claimed, and how many ended in each way."""
     counted = (
         (asks, literal("claimed"), asks.c.state == CLAIMED),
         (answers, literal(Outcome.ANSWERED.value), true()),
@@ -210,11 +201,7 @@ def applied_answers(
 def last_applied(
     tx: Connection, task: str, ids: Sequence[str] | None = None, *, rank: Callable[[str], Any] | None = None
 ) -> dict[str, tuple[str, str]]:
-    """Return (extractor, answer as JSON) of the answer that counts of each of these items, or of any.
-
-    It is a person's, else the one that was applied last; with `rank` the last one of those whose extractor has the
-    lowest.
-    """
+    """Return (extractor, JSON) of the answer of each item with the lowest `rank`, else a person's, else the last."""
     found: dict[str, tuple[str, str]] = {}
     rank = rank or _is_of_model
     for key, whose, answer, _ in applied_answers(tx, task, ids):
@@ -254,11 +241,7 @@ def given_answers(
 def newest_answers(
     tx: Connection, task: str, *, of: str | None, after: str = ""
 ) -> list[tuple[str, str, str, datetime]]:
-    """Return (item id, extractor, answer as JSON, when) of the next items behind an id, by id; empty after the last.
-
-    `of` is an extractor, or a label, which stands for those of all models, or None for those of any; each item's is the
-    one applied last.
-    """
+    """Return (item id, extractor, JSON, when) of the answers that count `of` a version or any, by item id, a page."""
     told = answers.c
     query = select(told.item_id, told.extractor, told.answer, told.at).where(is_shown(task, of=of))
     return [tuple(row) for row in tx.execute(query.where(told.item_id > after).order_by(told.item_id).limit(PAGE))]
@@ -271,11 +254,7 @@ def standing_extractors(tx: Connection, task: str) -> list[str]:
 
 
 def is_shown(task: str, *, of: str | None = None, each: bool = False, corrected: bool = False) -> ColumnElement[bool]:
-    """Return the condition that an answer is the one of its item that counts, or the last of `each` extractor.
-
-    Those of a version alone where one is named, or, `corrected`, of it and of people. What a person said counts before
-    every model's.
-    """
+    """Return the condition that an answer counts: of its item, of `each` extractor, `of` one, `corrected` by people."""
     newer = answers.alias("newer")
 
     def stands(given: FromClause) -> ColumnElement[bool]:
@@ -319,10 +298,7 @@ def is_answered(task: str, key: ColumnElement[str], of: str | None = None) -> Co
 
 
 def last_of_item(task: str, key: ColumnElement[str], what: str | ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return a column of the answer that `last_applied` gives of the item of a key, in a query over its table.
-
-    Or an expression over the columns of answers.
-    """
+    """Return a column, or an expression, of the answer that `last_applied` gives of the item of a key, in a query."""
     query = (
         select(answers.c[what] if isinstance(what, str) else what)
         .where(_stands(task), answers.c.item_id == key)
@@ -370,7 +346,6 @@ def version_counts(tx: Connection, task: str) -> list[VersionCounts]:
 
 
 def _stands(task: str, version: str | None = None, given: FromClause = answers) -> ColumnElement[bool]:
-    """Return the condition that an answer of a task, or of a version of it, was applied and not forgotten."""
     return and_(given.c.applied, _of_version(given, task, version))
 
 
@@ -478,10 +453,7 @@ Rank = Callable[[str], tuple[bool, int, bool, int]]  # of an extractor, the lowe
 
 
 def ranks(tx: Connection, task: str, *, prefer: Sequence[str] = (), label: str | None = None) -> Rank:
-    """Return what puts extractors in order: people, the versions in `prefer`, of `label`, then the one begun last.
-
-    Those of other programs are behind ours.
-    """
+    """Return what puts extractors in order: people, those in `prefer`, of `label`, begun last, of other programs."""
     places = {one.extractor: number for number, one in enumerate(list_versions(tx, task))}
 
     def rank(extractor: str) -> tuple[bool, int, bool, int]:

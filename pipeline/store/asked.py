@@ -78,7 +78,6 @@ def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> l
 
 
 def _queries() -> Iterator[tuple[Table, Select[Any]]]:
-    """Yield the SELECTs of what came of requests, and of those that are under way."""
     given = (literal(Outcome.ANSWERED.value).label("outcome"), literal("ok").label("reason"), answers.c.answer)
     yield answers, _told_in(answers).add_columns(*given, answers.c.fingerprint)
     yield attempts, _told_in(attempts).add_columns(attempts.c.outcome, attempts.c.reason, batches.c.fingerprint)

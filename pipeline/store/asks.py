@@ -47,10 +47,7 @@ _IS_PARKED = asks.c.state == PARKED
 
 
 class Ask(NamedTuple):
-    """One item that was asked: the hash of its input, and the line of its batch's file, from 1; None in no batch.
-
-    One that `is_given` was not asked itself: it is told what an equal row was.
-    """
+    """One item that was asked, on a line of its batch's file from 1, or was told what an equal row was: `is_given`."""
 
     item_id: str
     input_hash: str
@@ -82,18 +79,12 @@ class Askable(Protocol):
 
 
 def held(task: str, own: str) -> Select[Any]:
-    """Return the SELECT of the items that are not asked although their rows are open: claimed, or parked; see `parked`.
-
-    A row that was answered, and whose answer is not where it was written any more, is asked again.
-    """
+    """Return the SELECT of the items that are not asked although their rows are open: claimed, or `parked`."""
     return select(asks.c.item_id).where(asks.c.task == task, or_(IS_CLAIMED, _is_parked(own)))
 
 
 def askable(tx: Connection, task: Askable, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
-    """Return the SELECT of what the next batch would take, or of that after one: open, unclaimed, unparked.
-
-    Of each row the columns of some `names`, and the id.
-    """
+    """Return the SELECT of what the next batch would take: the columns of `names`, and the ids of open, free rows."""
     query = task.pending(tx, names=names, after=after)
     *_, item_id = query.selected_columns
     return query.where(~held(task.name, task.own).where(asks.c.item_id == item_id).exists())
@@ -128,11 +119,7 @@ def count_askable(tx: Connection, task: Askable) -> int:
 def claim(
     tx: Connection, task: Askable, extractor: str, rows: Sequence[Ask], *, batch: int, asks_each: bool, at: datetime
 ) -> None:
-    """Claim rows for a batch under a version: all or none.
-
-    Refused where one was claimed, answered, parked or removed since it was read, or, unless it `asks_each`, where a row
-    that asks the same was claimed.
-    """
+    """Claim rows for a batch under a version, all or none; where it does not `asks_each`, of equal ones once."""
     whose = {"task": task.name, "extractor": extractor, "state": CLAIMED, "batch": batch, "at": at}
     for page in pages(rows, PAGE):  # before any is inserted: a server does not know yet how large its table becomes
         if not asks_each and equal_asks(tx, task.name, extractor, [one.input_hash for one in page], state=CLAIMED):
@@ -165,10 +152,7 @@ def _insert(tx: Connection, task: str, extractor: str, rows: Sequence[Mapping[st
 def equal_asks(
     tx: Connection, task: str, extractor: str, hashes: Sequence[str], *, state: str | None = None
 ) -> dict[str, tuple[str, str]]:
-    """Return (state, item id) of an ask under a version for each of some input hashes: a claimed one before others.
-
-    Of those that are parked nothing is told.
-    """
+    """Return (state, item id) of a claimed, else an answered ask under a version for each of some input hashes."""
     mine = (asks.c.task == task, asks.c.extractor == extractor)
     wanted = asks.c.state.in_([CLAIMED, ANSWERED]) if state is None else asks.c.state == state
     query = select(asks.c.input_hash, asks.c.state, asks.c.item_id).where(*mine, wanted).order_by(asks.c.state)

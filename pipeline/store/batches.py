@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Update, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
 from pipeline.core.files import Sealed
@@ -44,10 +44,7 @@ def batches_in_states(
     own: bool = False,
     since: datetime | None = None,
 ) -> list[Batch]:
-    """Return the batches in these states (all without any), of this task, or of our `own` calls, oldest first.
-
-    With `since` those alone that were sent since then, or are not over.
-    """
+    """Return the batches, oldest first: in these states, of a task, of our `own` calls, sent `since` or not over."""
     wanted: list[ColumnElement[bool]] = []
     if own:
         wanted.append(batches.c.way != Way.BATCH)
@@ -75,10 +72,7 @@ _SUMMED = (
 
 
 def by_run(some: Iterable[Batch]) -> list[Batch]:
-    """Return batches as people count them: those of one run of our own calls as one, under the number of the first.
-
-    Trials, of which nothing is kept but what they cost, are left out.
-    """
+    """Return batches as people count them: a run of our own calls as one, under its first number; trials left out."""
     found: dict[int, Batch] = {}
     for one in (one for one in some if one.way is not Way.TRIAL):
         key = one.run or one.number
@@ -209,10 +203,7 @@ def mark_doubtful(tx: Connection, batch: Batch, *, workspace_id: str, at: dateti
 
 
 def note_unclear(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
-    """Keep when a create call ended without a clear answer; the batch stays `submitting`.
-
-    Nothing is kept where another process has gone on with the batch: the end of this try says nothing of the next.
-    """
+    """Keep when a create call ended without a clear answer, unless another process has gone on with the batch."""
     tx.execute(update(batches).where(_unmoved(batch)).values(create_ended_at=at, reason=why))
     _end_try(tx, batch, outcome="unclear", note=why)
 
@@ -234,28 +225,22 @@ def mark_absent(tx: Connection, batch: Batch, *, at: datetime) -> None:
     note_absent(tx, batch)
 
 
-def note_look(tx: Connection, batch: Batch, *, word: str | None, done: int | None) -> None:
-    """Keep what the last look at the API saw; of a batch that another process downloaded meanwhile, nothing."""
-    if (word, done) != (batch.remote_word, batch.remote_done):
-        tx.execute(_submitted(batch).values(remote_word=word, remote_done=done))
-
-
-def note_over(tx: Connection, batch: Batch, *, at: datetime) -> None:
-    """Keep when the API first said that a batch is over which does not name its result yet."""
-    tx.execute(_submitted(batch).where(batches.c.over_at.is_(None)).values(over_at=at))
+def note_submitted(tx: Connection, batch: Batch, **facts: Any) -> bool:
+    """Keep what became known of a batch at the API; false, and nothing, where another process brought it home."""
+    here = (batches.c.number == batch.number, batches.c.state == BatchState.SUBMITTED)
+    return tx.execute(update(batches).where(*here).values(**facts)).rowcount == 1
 
 
 def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """Keep that the API is asked to cancel, or refuse; what it makes of it shows in later looks."""
-    noted = tx.execute(_submitted(batch).values(cancel_asked_at=at, reason=why))
-    if noted.rowcount != 1:
+    if not note_submitted(tx, batch, cancel_asked_at=at, reason=why):
         raise _conflict(tx, batch, wanted=batch.state)
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
 
 
 def unnote_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """Undo `note_cancel`, where the API could not be asked."""
-    tx.execute(_submitted(batch).values(cancel_asked_at=batch.cancel_asked_at, reason=batch.reason))
+    note_submitted(tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason)
     workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
 
 
@@ -279,10 +264,7 @@ def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any)
 
 
 def name_prefixes(tx: Connection, number: int) -> frozenset[str]:
-    """Return the name prefixes of a batch's tries: one, or several where its file was written anew.
-
-    A remote batch with one of them is of this batch, also where a restored backup does not know its try.
-    """
+    """Return the name prefixes of a batch's tries, by which a remote batch is known although its try is not."""
     query = select(creates.c.display_name).where(creates.c.batch == number, ~_IS_DUPLICATE)
     return frozenset(name_prefix(name) for name in tx.execute(query).scalars())
 
@@ -323,7 +305,6 @@ def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
 
 
 def _batch(row: Any) -> Batch:
-    """Return a row as a batch; an unknown state, written by hand, is an error."""
     if row["state"] not in set(BatchState):
         raise InconsistentError(
             f"batch {row['number']} is in a state that does not exist: {row['state']!r}", hint=f"run `{Step('doctor')}`"
@@ -347,13 +328,7 @@ def _move(tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], 
 
 
 def _unmoved(batch: Batch) -> ColumnElement[bool]:
-    """Return the condition that a row is in the state and try in which it was read."""
     return (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
-
-
-def _submitted(batch: Batch) -> Update:
-    """Return the UPDATE of a batch that meets it only while it is *submitted*."""
-    return update(batches).where(batches.c.number == batch.number, batches.c.state == BatchState.SUBMITTED)
 
 
 def _conflict(tx: Connection, batch: Batch, *, wanted: BatchState) -> StateConflictError:

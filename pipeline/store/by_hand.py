@@ -99,10 +99,7 @@ def list_edits(tx: Connection, task: str, item_id: str) -> list[Edit]:
 
 
 def add_edit(tx: Connection, task: str, item_id: str, edit: Edit, *, input_hash: str, stands: bool) -> None:
-    """Keep an edit, as the answer to the input of a hash from this transaction on.
-
-    Where it no longer `stands`, because all edits are undone, none of the item does.
-    """
+    """Keep an edit, as the answer to the input of a hash; where it does not `stand`, none of the item's does."""
     given = {"task": task, "item_id": item_id, "extractor": PERSON, "applied": stands, "input_hash": input_hash}
     blank = dict.fromkeys(("model_version", "response_id"), "") | dict.fromkeys(("tokens_in", "tokens_out", "cost"), 0)
     said = {"answer": _json(edit.after), "before": _json(edit.before), "who": edit.who, "undoes": edit.undoes}

@@ -17,12 +17,9 @@ _NEWEST = text("SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(:table
 def copy_tables(
     tx: Connection, there: Connection, tables: Sequence[Table], *, above: Mapping[str, int]
 ) -> dict[str, int]:
-    """Copy every row of these tables from `tx` to `there`; return how many rows each has.
+    """Copy every row of these tables from `tx` to `there`; return how many rows each has, counted there.
 
     A new row gets a number that none ever had, not even one that is deleted, nor one up to that in `above`.
-
-    Raises:
-        InconsistentError: a table there has not as many rows; the caller's transaction must not go on.
     """
     found = {table.name: _copy(tx, there, table) for table in tables}
     for table in tables:
@@ -46,7 +43,6 @@ def names_beside(tx: Connection, tables: Sequence[Table]) -> list[str]:
 
 
 def _copy(tx: Connection, there: Connection, table: Table) -> int:
-    """Copy the rows of one table in one stream, which takes text for any type; return how many they were."""
     import psycopg
 
     count, driver = 0, there.connection.driver_connection
@@ -67,7 +63,6 @@ def _copy(tx: Connection, there: Connection, table: Table) -> int:
 
 
 def _count_on(tx: Connection, there: Connection, table: Table, above: int) -> None:
-    """Let a table of PostgreSQL give its next row a number that is above all that were ever given."""
     counts = table.autoincrement_column
     if counts is None:
         return

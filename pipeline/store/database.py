@@ -7,7 +7,7 @@ for no other write of this workspace is under way; readers do not wait. `streame
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,10 +72,7 @@ def next_value(tx: Connection, column: Column[int]) -> int:
 
 
 def streamed(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[Any]:
-    """Run a SELECT whose rows are fetched `page` at a time; it is closed with its transaction at the latest.
-
-    On a server the cursor is the transaction's own, and cannot be closed after it.
-    """
+    """Run a SELECT whose rows are fetched `page` at a time; it is closed with its transaction at the latest."""
     result = tx.execute(query.execution_options(yield_per=page))
     opened: list[CursorResult[Any]] = tx.get_execution_options().get(_OPENED, [])
     opened[:] = [*(one for one in opened if not one.closed), result]  # thousands may come and go in one transaction
@@ -123,10 +120,7 @@ class Store:
 
     @contextlib.contextmanager
     def read_unchanged(self) -> Iterator[Connection | None]:
-        """Open a snapshot of a database that may be another program's: nothing is made, switched or written.
-
-        None where an SQLite file is not there.
-        """
+        """Open a snapshot of what may be another program's, and write nothing; None where a file is not there."""
         if not isinstance(self._kind, SqliteFile):  # where a read changes nothing by itself
             with self.read() as tx:
                 yield tx
@@ -144,14 +138,10 @@ class Store:
 
     @contextlib.contextmanager
     def selected(self, query: str, *, timeout_s: float) -> Iterator[select_only.SelectedRows]:
-        """Run a query of a user's own, once, on a connection on which the database forbids to write.
-
-        It is refused as input where the database refuses it, or gave no row for `timeout_s` seconds.
-        """
-        busy_s = BUSY_S if self._is_ours else select_only.BUSY_S
-        with self._translated(busy_s):
+        """Run a user's own query where the database forbids to write; it gives a row each `timeout_s` or is refused."""
+        with self._translated(BUSY_S if self._is_ours else select_only.BUSY_S):
             if self.path is not None:
-                asked = select_only.of_file(self.path, query, timeout_s=timeout_s, busy_s=min(busy_s, timeout_s))
+                asked = select_only.of_file(self.path, query, timeout_s=timeout_s, is_ours=self._is_ours)
             else:
                 asked = select_only.of_server(self._open(), query, timeout_s=timeout_s)
             with asked as found:
@@ -165,11 +155,7 @@ class Store:
 
     @contextlib.contextmanager
     def write(self, *, patience_s: float | None = None, on: Connection | None = None) -> Iterator[Connection]:
-        """Open a transaction that is committed at the end of the block and rolled back by an exception.
-
-        While another one writes it waits, a minute at the most unless `patience_s` says otherwise. It is `on` a
-        connection that is held, where one is given.
-        """
+        """Open a transaction, `on` a held connection; while another one writes it waits `patience_s`, else a minute."""
         patience_s = BUSY_S if patience_s is None else patience_s
         with (
             self._translated(patience_s),
@@ -186,14 +172,10 @@ class Store:
         with self._translated(BUSY_S):
             return Session(self._kind, self._open(), name)
 
-    def compact(self, *, besides: Collection[str]) -> bool:
-        """Free the room of deleted rows: a file is written anew, and the journal beside it emptied.
-
-        False where that may not be. A server clears up our tables and those `besides`; which bytes of its disk it
-        writes over, and when, is its own affair.
-        """
+    def compact(self) -> bool:
+        """Free the room of deleted rows, false where that may not be; a server does so by itself."""
         with self._translated(BUSY_S):
-            return self._kind.compact(self._open(), besides=besides, patience_s=BUSY_S)
+            return not isinstance(self._kind, SqliteFile) or self._kind.compact(self._open(), patience_s=BUSY_S)
 
     def close(self) -> None:
         """Close every connection."""
@@ -232,11 +214,7 @@ class SlowError(Exception):
 
 @contextlib.contextmanager
 def within(tx: Connection, seconds: float | None) -> Iterator[None]:
-    """Break off a statement of a block that only reads, which would run longer; None is no limit.
-
-    Raises:
-        SlowError: one was broken off; the transaction goes on.
-    """
+    """Break off a statement of a block that only reads after so many seconds (SlowError); None is no limit."""
     if seconds is None:
         yield
         return
@@ -284,10 +262,7 @@ def update_rows(
     rows: Sequence[Sequence[Any]],
     *conditions: ColumnElement[bool],
 ) -> int:
-    """Write some columns of rows by their `id`, which is each one's last value, where all conditions hold.
-
-    Returns how many rows took them.
-    """
+    """Write columns of rows by their `id`, the last value of each, where all conditions hold; return a count."""
     places = [*(f"new_{name}" for name in names), "row"]
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
     written = update(table).where(table.c.id == bindparam("row"), *conditions).values(values)

@@ -71,10 +71,7 @@ def is_kept(tx: Connection, task: str, item_id: str) -> bool:
 
 
 def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
-    """Return the numbers of the batches that may have asked about an item, ascending.
-
-    Of those that failed or were rolled back it is not kept whom they asked about; their files tell.
-    """
+    """Return the batches that may have asked about an item, ascending; of some that ended only their files tell."""
     asked = (select(one.c.batch).where(one.c.task == task, one.c.item_id == item_id) for one in ASKED)
     failed = select(batches.c.number).where(batches.c.task == task, batches.c.state == BatchState.FAILED)
     found = {number for query in (*asked, failed) for number in tx.execute(query).scalars() if number is not None}
@@ -125,7 +122,6 @@ def cleaned_batches(tx: Connection) -> set[int]:
 
 
 def _cut_out(tx: Connection, word: str) -> None:
-    """Replace a word by an ellipsis, where it stands by itself in a reason or note."""
     alone = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
     for table, names in WORDS.items():
         for name in names:

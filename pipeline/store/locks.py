@@ -58,10 +58,7 @@ class Locks:
 
     @contextlib.contextmanager
     def hold(self, name: str) -> Iterator[Lock | None]:
-        """Hold a name for the length of a block; None where another process, or thread, holds it.
-
-        Where the block fails and the lock is lost, which may be why, the loss is what is raised.
-        """
+        """Hold a name for a block; None where another holds it. Where a block fails, a lost lock is what is raised."""
         lock = self.take(name)
         try:
             yield lock
@@ -126,7 +123,6 @@ class Locks:
         return None
 
     def _signed(self, name: str) -> str:
-        """Return what a holder signed with, where that can be seen."""
         if self._store.path is None:
             return self._server().locked_by(self._key(name)).removeprefix("findable ")
         with contextlib.suppress(OSError):
@@ -182,7 +178,6 @@ def _locked_file(path: Path, name: str, *, signs: bool) -> Lock | None:
 
 
 def _signature() -> str:
-    """Return what a holder signs with: its process, its command, and its machine's name."""
     program, *words = [*sys.argv, ""]
     is_ours = Path(program).name in {"findable", "__main__.py"} and words[0].replace("-", "").isalpha()
     return f"{os.getpid()} {words[0] if is_ours else Path(program).name.replace(' ', '-') or 'python'} {_HOST}"

@@ -27,10 +27,7 @@ class Spent(NamedTuple):
 
 
 def sum_spent(tx: Connection, *, since: datetime | None = None, but: int | None = None) -> Spent:
-    """Return what was sent since a moment and is over, and all that is under way.
-
-    Batch `but` is left out, and so are those that wait to be sent after it: else two could keep each other waiting.
-    """
+    """Return what was sent since a moment, and all that is under way, without batch `but` and what waits behind it."""
     twins = (one for one in all_duplicates(tx) if since is None or one["found_at"] >= since)
     found = [Spent(), *(Spent(lost=one["estimated_cost"]) for one in twins)]
     for one in batches_in_states(tx, since=since):
@@ -58,10 +55,7 @@ def lost_calls(batch: Batch) -> int:
 
 
 def measured(tx: Connection, extractor: str) -> list[tuple[Batch, int]]:
-    """Return what tells of an extractor's estimates: its newest batches that miss no line, and how many requests used.
-
-    Those that failed and used no tokens are not counted.
-    """
+    """Return the newest batches of an extractor that miss no line, each with how many requests used tokens."""
     mine = (batches.c.extractor == extractor, batches.c.state == BatchState.INGESTED, batches.c.missing == 0)
     newest = select(batches.c.number).where(*mine, batches.c.tokens_in > 0).order_by(batches.c.number.desc())
     query = select(attempts.c.batch, func.count()).where(attempts.c.tokens_in == 0).group_by(attempts.c.batch)

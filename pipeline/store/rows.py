@@ -48,10 +48,7 @@ _read = Table(
 
 
 class Filled(NamedTuple):
-    """What a reading changed, in rows: each that was read is new, changed (its hash), or the same.
-
-    `back` of the latter two were gone, `gone` are marked now, and `touched` were there and are another thing now.
-    """
+    """What a reading changed, in rows; `back` were gone, `gone` are marked now, `touched` are another thing now."""
 
     new: int
     changed: int
@@ -71,10 +68,7 @@ class Reading:
             _read.create(held)
 
     def add(self, found: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int, bool]]:
-        """Keep rows by their `item_id`, `n` (the place), `line` and `READ`; return those whose id came before.
-
-        Each with the line of the row that came first, and whether that says the same.
-        """
+        """Keep rows; return those whose id came before, with the line of the first and whether that says the same."""
         kind: Any = sqlite if self._store.path is not None else postgresql
         with self._held.begin():
             added = run_many(self._held, kind.insert(_read).on_conflict_do_nothing(), found)

@@ -70,10 +70,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class IsoTime(UtcTime):
-    """An aware UTC time in a subject's table: ISO 8601 text on SQLite, whatever the column of another program.
-
-    A time without a zone is UTC, and a cell that tells no time is None.
-    """
+    """An aware UTC time in a subject's table: ISO 8601 text on SQLite; a cell that tells no time is None."""
 
     cache_ok = True
 
@@ -167,11 +164,6 @@ class Batch:
     tokens_out: int | None
     cost: float | None
     ended_at: datetime | None
-
-    @property
-    def accounted(self) -> int:
-        """Return how many items were accounted for: its requests, and those of other items that shared them."""
-        return sum(one or 0 for one in (self.answered, self.refused, self.invalid, self.missing))
 
     @property
     def taken(self) -> int:
@@ -463,10 +455,7 @@ FIRST = "20ee0c6d"  # the last commit that opens the tables up to `0016`
 
 
 def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]) -> list[str]:
-    """Make the schema where there is none, and return a line for each change to tables that were there before.
-
-    `adoptions` are the subjects' own functions, which return what they changed. Doing it twice changes nothing.
-    """
+    """Make the schema where there is none, adopt other tables, and return a line for each change to these."""
     with store.write() as tx:
         if is_workspace(tx):
             _upgrade(tx)
@@ -478,7 +467,6 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
 
 
 def _upgrade(tx: Connection) -> None:
-    """Bring the tables of a workspace from one schema to the next, in the caller's transaction."""
     while not is_schema_current(tx):
         number = str(tx.execute(select(workspace.c.schema)).scalar())
         for statement in UPGRADES[number]:

@@ -6,6 +6,7 @@ another connection.
 
 import contextlib
 import operator
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ BUSY_S = 10.0  # how long a file of another program is waited for while that wri
 _STEPS = 10_000  # of SQLite's machine between two looks at the clock, a millisecond or so
 _NOT_ITS_FAULT = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}  # SQLite's names
 _OTHERS = ("08", "57P", "53", "XX")  # SQLSTATEs that say something of the server
+_HEADER = 19  # bytes of a file of SQLite, the last of which says how it is written
 _BROKEN_OFF = "57014"
 # of PostgreSQL's types, by their numbers; what another type is, its values say
 _KINDS = {16: "boolean", 20: "integer", 21: "integer", 23: "integer", 700: "real", 701: "real", 25: "text",
@@ -58,9 +60,12 @@ def _rows(cursor: Any, size: int, limits: Callable[[], AbstractContextManager[No
 
 
 @contextlib.contextmanager
-def of_file(path: Path, query: str, *, timeout_s: float, busy_s: float) -> Iterator[SelectedRows]:
-    """Run a query on an SQLite file; where something is wrong with the file and not the query, `sqlite3.Error`."""
-    until = time.monotonic() + timeout_s
+def of_file(path: Path, query: str, *, timeout_s: float, is_ours: bool = True) -> Iterator[SelectedRows]:
+    """Run a query on an SQLite file; where something is wrong with the file and not the query, `sqlite3.Error`.
+
+    Beside one that is not ours no file is made, where its program has none open there.
+    """
+    busy_s, still, until = (timeout_s, None, 0.0) if is_ours else (BUSY_S, _rests(path), 0.0)
 
     @contextlib.contextmanager
     def limits() -> Iterator[None]:
@@ -76,7 +81,7 @@ def of_file(path: Path, query: str, *, timeout_s: float, busy_s: float) -> Itera
                 raise
             raise _refusal(error, timeout_s=timeout_s, is_late=name == "INTERRUPT") from None
 
-    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    address = f"file:{quote(str(path.absolute()))}?{'immutable=1' if still else 'mode=ro'}"
     with contextlib.closing(
         sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_s, check_same_thread=False)
     ) as connection:
@@ -90,14 +95,26 @@ def of_file(path: Path, query: str, *, timeout_s: float, busy_s: float) -> Itera
             cursor = connection.execute(query)
         names = [one[0] for one in cursor.description or ()]
         yield SelectedRows(names, [None] * len(names), _rows(cursor, 1, limits))
+    if still is not None and _rests(path) != still:
+        said = f"{path} was used by another program while it was read; nothing was written"
+        raise InputError(said, hint="try again")
+
+
+def _rests(path: Path) -> tuple[int, int] | None:
+    """Return what shows a change of a file that is in write-ahead mode, and in no other program's hands; else None.
+
+    SQLite makes two files beside such a one to read it, unless it is told that the file does not change.
+    """
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        is_ahead = file.read(_HEADER)[-1:] == b"\2"
+        if is_ahead and not any(os.path.lexists(f"{path}{end}") for end in ("-wal", "-shm")):
+            return path.stat().st_mtime_ns, path.stat().st_size
+    return None
 
 
 @contextlib.contextmanager
 def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
-    """Run a query on a PostgreSQL server, on a connection of its own that is closed after it.
-
-    Where something is wrong with the server, or the way to it, and not with the query, `psycopg.Error`.
-    """
+    """Run a query on a server, on a connection of its own; what is not the query's fault is a `psycopg.Error`."""
     import psycopg
 
     fairy = engine.raw_connection()

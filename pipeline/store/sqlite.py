@@ -6,7 +6,7 @@ A write begins with BEGIN IMMEDIATE, so that what it reads is what it changes; r
 import contextlib
 import sqlite3
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -86,7 +86,7 @@ class SqliteFile:
             "sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool, hide_parameters=True
         )
 
-    def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:  # noqa: ARG002 - it is one file
+    def compact(self, engine: Engine, *, patience_s: float) -> bool:
         """Write the file anew without what was deleted, and empty the journal beside it.
 
         False, and the journal alone, where another program's table counts on SQLite's hidden row numbers.
@@ -136,7 +136,6 @@ class SqliteFile:
 
 
 def _prepare_connection(connection: Any, record: Any) -> None:
-    """Leave transactions to us and make commits durable."""
     connection.text_factory = _text
     connection.isolation_level = None  # sqlite3 must not begin or commit by itself; DDL is part of our transactions
     cursor = connection.cursor()
@@ -158,10 +157,7 @@ def _let_go(connection: Any, record: Any, error: BaseException | None) -> None: 
 
 
 def _text(cell: bytes) -> str:
-    """Return what a cell says: bytes that are no UTF-8, which another program may have written, must not stop a scan.
-
-    Such a cell is never written back. Nearly all are UTF-8, and this runs for every cell: that is the quickest way.
-    """
+    """Return what a cell says, the quickest way; bytes that are no UTF-8 must not stop a scan."""
     try:
         return cell.decode()
     except UnicodeDecodeError:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     JSON,
@@ -275,52 +275,50 @@ class TableSpec:
 
     def is_whole(self, tx: Connection, found: Columns) -> bool:
         """Return whether a reflected table has all that was added, and the ids of the table it refers to."""
-        lacking = self.missing(found) or self.lacks_index(tx, found) or self._strange_ids(tx, found)
-        return bool(found) and not lacking
+        return bool(found) and not (self.missing(found) or self.unfound(tx, found) or self._strange_ids(tx, found))
 
-    def lacks_index(self, tx: Connection, found: Columns) -> list[str]:
+    def unfound(self, tx: Connection, found: Columns) -> list[str]:
         """Return by which columns no row is found without reading the table."""
         return [name for name in self.found_by if name not in found or not is_found_by(tx, found[name])]
 
-    def adopt(self, tx: Connection, *, first: bool) -> "_Adopted":
+    def adopt(self, tx: Connection, *, first: bool) -> "Adopted":
         """Make the table, or add to an existing one what it lacks; `first`: its ids were not looked at before.
 
         Nothing is changed, and ConfigurationError says so, where what has its name cannot be adopted.
         """
-        found = self._judged(tx)
+        found, table = self._judged(tx), quoted(tx, self.name)
+        added = self.missing(found)
+        changes = [f"ADD COLUMN {name} {self.made.c[name].type.compile(tx.dialect)}" for name in added]
         if not found:
             self.made.create(tx)
-            self._make_mark(tx)
-            return _Adopted(made=True)
-        added, table = self.missing(found), quoted(tx, self.name)
         try:
-            for name in added:
-                _run(tx, f"ALTER TABLE {table} ADD COLUMN {name} {self.made.c[name].type.compile(tx.dialect)}")
-            if "id" in added:
-                _run(tx, f"CREATE UNIQUE INDEX {self.prefix}_own_id ON {table} (id)")
-            if self.tells_apart and (first or self.adds):
+            for change in changes if found else ():
+                tx.execute(text(f"ALTER TABLE {table} {change}"))
+            if found and "id" in added:
+                tx.execute(text(f"CREATE UNIQUE INDEX {self.prefix}_own_id ON {table} (id)"))
+            if found and self.tells_apart and (first or self.adds):
                 self._settle_ids(tx)
-            for name in self.lacks_index(tx, found):
-                _run(tx, f"DROP INDEX IF EXISTS {self.prefix}_{name}")  # that of a table which had this name before
-                _run(tx, f"CREATE INDEX {self.prefix}_{name} ON {table} ({name})")
-            self._make_mark(tx)
+            for name in self.unfound(tx, found) if found else ():
+                tx.execute(text(f"DROP INDEX IF EXISTS {self.prefix}_{name}"))  # of a table of this name before
+                tx.execute(text(f"CREATE INDEX {self.prefix}_{name} ON {table} ({name})"))
+            if self.mark is not None:
+                tx.execute(text(f"CREATE INDEX IF NOT EXISTS {self.mark[0]} ON {table} {self.mark[1]}"))
         except exc.DBAPIError as error:
             why = f"cannot be adopted: {describe_error(error)}"
             raise unfit(self.name, why, hint=f"make it a plain table, or {self.elsewhere}") from error
-        if not first and not added:
-            return _Adopted()
+        if not found or (not first and not added):
+            return Adopted(made=not found)
         count = tx.execute(select(func.count()).select_from(self.made)).scalar_one()
         said = f"adopted the {self.name} table ({count:,} {'row' if count == 1 else 'rows'})"
-        return _Adopted(first=first, lines=(said + (f": added {', '.join(added)}" if added else ""),))
+        return Adopted(first=first, lines=(said + (f": added {', '.join(added)}" if added else ""),))
 
     def planned(self, tx: Connection) -> list[str]:
         """Return what `adopt` would add to a table that another program made, and raise as it; nothing without one."""
-        found = self._judged(tx)
-        if not found:
+        if not (found := self._judged(tx)):
             return []
         missing = self.missing(found)
         columns = f"the {'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}" if missing else ""
-        index = "an index" if self.mark is not None or self.lacks_index(tx, found) else ""
+        index = "an index" if self.mark is not None or self.unfound(tx, found) else ""
         added = " and ".join(filter(None, (columns, index)))
         return [f"{added} to `{self.name}`"] if added else []
 
@@ -330,18 +328,17 @@ class TableSpec:
         Ids that are no whole numbers become text.
         """
         found, columns = columns_of(tx, self.name), list[Column[Any]]()
+        ids = {"id", self.refers[0] if self.refers else "id"}
         for one in (one for one in self.made.columns if one.name in found):
             there, is_key = found[one.name], one.primary_key
-            is_id = self.judged.get(one.name) is Holds.ID or (self.refers is not None and self.refers[0] == one.name)
             is_whole = ids_in(tx, there).kind == "whole numbers"
-            kind = one.type if not is_id else BigInteger() if is_whole else Text()
+            kind = one.type if one.name not in ids else BigInteger() if is_whole else Text()
             counts = [Identity()] if one.identity is not None and is_whole else []
             how: dict[str, Any] = {"nullable": there.nullable and not is_key, "autoincrement": bool(counts)}
             columns.append(Column(one.name, kind, *counts, primary_key=is_key, **how))
         return Table(self.name, MetaData(), *columns)
 
     def _judged(self, tx: Connection) -> Columns:
-        """Return the columns of the table that is there, none where nothing is; refuse what cannot be adopted."""
         if (kind := kind_of(tx, self.name)) not in {None, "table"}:
             whys = {
                 "view": f"is a view here, and a view cannot hold {self.holds}",
@@ -364,7 +361,6 @@ class TableSpec:
         return found
 
     def _strange_ids(self, tx: Connection, found: Columns) -> list[str]:
-        """Return a line for a column that cannot hold the ids of the table that it refers to."""
         name, ids = self.refers or ("", Ids())
         if (one := found.get(name)) is None:
             return []
@@ -377,7 +373,8 @@ class TableSpec:
         if is_sqlite(tx) and has_index(tx, self.name, f"{self.prefix}_own_id"):
             newest = tx.execute(select(func.max(own))).scalar() or 0
             waiting = f"SELECT rowid AS at, row_number() OVER (ORDER BY rowid) AS place FROM {table} WHERE id IS NULL"  # noqa: S608 - quoted
-            _run(tx, f"UPDATE {table} SET id = {newest} + place FROM ({waiting}) WHERE {table}.rowid = at")  # noqa: S608
+            numbered = f"UPDATE {table} SET id = {newest} + place FROM ({waiting}) WHERE {table}.rowid = at"  # noqa: S608
+            tx.execute(text(numbered))
         counted = select(func.count(), func.count(distinct(self.item_id))).select_from(self.made)
         count, apart = tx.execute(counted).one()
         hint = "give every row an id of its own"
@@ -393,14 +390,8 @@ class TableSpec:
     def _has(self, tx: Connection, condition: ColumnElement[bool]) -> bool:
         return tx.execute(select(literal(1)).select_from(self.made).where(condition).limit(1)).first() is not None
 
-    def _make_mark(self, tx: Connection) -> None:
-        if self.mark is not None:
-            name, columns = self.mark
-            _run(tx, f"CREATE INDEX IF NOT EXISTS {name} ON {quoted(tx, self.name)} {columns}")
 
-
-@dataclass(frozen=True)
-class _Adopted:
+class Adopted(NamedTuple):
     """What was done to a table: `first` where it was there and not adopted before; `lines` say what was done."""
 
     made: bool = False
@@ -423,15 +414,14 @@ class Pair:
         """Make the tables, or add what is missing; return a line for each thing done to old ones."""
         found = columns_of(tx, self.items.name)
         first = not self._said(tx, found).is_marked(tx)
-        items = self.items.adopt(tx, first=first or bool(self.items.lacks_index(tx, found)))
-        return [*items.lines, *self._said(tx).adopt(tx, first=first).lines]
+        items = self.items.adopt(tx, first=first or bool(self.items.unfound(tx, found)))
+        return [*items.lines, *self._said(tx, columns_of(tx, self.items.name)).adopt(tx, first=first).lines]
 
     def adoption_plan(self, tx: Connection, settings: object = None) -> list[str]:  # noqa: ARG002
         """Return what would be added to tables of another program, in words; nothing where they were adopted."""
         if self.is_adopted(tx):
             return []
-        found = columns_of(tx, self.items.name)
-        plan = self.items.planned(tx)
+        found, plan = columns_of(tx, self.items.name), self.items.planned(tx)
         return [*plan, *self._said(tx, found).planned(tx)] if found else plan
 
     def is_adopted(self, tx: Connection, settings: object = None) -> bool:  # noqa: ARG002
@@ -444,11 +434,10 @@ class Pair:
 
     def moved(self, tx: Connection) -> list[Table]:
         """Return the tables of an SQLite file as they are to be on a server; see `TableSpec.as_moved`."""
-        return [one.as_moved(tx) for one in (self.items, self._said(tx))]
+        return [one.as_moved(tx) for one in (self.items, self._said(tx, columns_of(tx, self.items.name)))]
 
-    def _said(self, tx: Connection, found: Columns | None = None) -> TableSpec:
-        columns = columns_of(tx, self.items.name) if found is None else found
-        return self.said_of(tx, columns.get("id", self.items.made.c.id))
+    def _said(self, tx: Connection, found: Columns) -> TableSpec:
+        return self.said_of(tx, found.get("id", self.items.made.c.id))
 
 
 def unfit(name: str, why: str, *, hint: str) -> ConfigurationError:
@@ -467,7 +456,3 @@ def check_demands(name: str, found: Columns, *, known: Collection[str]) -> None:
 def _mismatch(tx: Connection, one: Column[Any], wanted: str) -> str:
     declared = one.type.compile(tx.dialect).lower() if not isinstance(one.type, NullType) else ""
     return f"`{one.name}`{f' ({declared})' if declared else ''}, which must hold {wanted}"
-
-
-def _run(tx: Connection, statement: str) -> None:
-    tx.execute(text(statement))

@@ -137,10 +137,8 @@ def rows_of(data: Any) -> list[Mapping[str, Any]]:
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
         rows = list(data)
     if rows is None or not all(isinstance(row, Mapping) for row in rows):
-        raise InputError(
-            f"rows are a list of dicts, a data frame or an Arrow table, not {type(data).__name__}; nothing was taken",
-            hint="of other things make a list: [{'id': 1, 'text': '…'}, …]",
-        )
+        said = f"rows are a list of dicts, a data frame or an Arrow table, not {type(data).__name__}; nothing was taken"
+        raise InputError(said, hint="of other things make a list: [{'id': 1, 'text': '…'}, …]")
     return [{str(name): value for name, value in row.items() if not str(name).startswith(_INDEX)} for row in rows]
 
 
@@ -149,8 +147,8 @@ def pyarrow_for(what: str) -> Any:
     try:
         import pyarrow as pa
     except ImportError as error:
+        hint = "make setup EXTRAS=parquet, or pip install -e '.[parquet]'; CSV and JSON lines do without"
         raise ConfigurationError(
-            f"{what} needs pyarrow, which is not installed; nothing was done",
-            hint="make setup EXTRAS=parquet, or pip install -e '.[parquet]'; CSV and JSON lines do without",
+            f"{what} needs pyarrow, which is not installed; nothing was done", hint=hint
         ) from error
     return pa

@@ -171,7 +171,7 @@ class MappedFile(SourceFile):
             if near := mapping.near.get(layout.key):
                 given = {**given, layout.key: near}
                 hint = str(Step(layout.command, **{layout.to_import: path, "map": _map_option(given).value}))
-            found = excerpt(", ".join(excerpt(name) for name in self.names[:_SHOWN]))
+            found = excerpt(_listed(self.names))
             said = f"{path} has no {layout.columns[layout.key]} column; nothing was imported. Found: {found}"
             raise InputError(said, hint=hint)
         columns = [column for name in self.names if name and (column := mapping.read_as(name))]
@@ -197,23 +197,20 @@ def parse_map(text: str) -> dict[str, str]:
     for pair in filter(str.strip, next(csv.reader(io.StringIO(text), skipinitialspace=True), [])):
         column, sign, name = pair.partition("=")
         if not sign or not column.strip():
-            raise InputError(
-                f"{Option('map')} has {excerpt(pair)!r}, which is not column=name; nothing was imported",
-                hint=f"write {Option(map='bio=Kurzbiografie,username=Mail')}; a name after the = stands as in the file",
-            )
+            said = f"{Option('map')} has {excerpt(pair)!r}, which is not column=name; nothing was imported"
+            like = Option(map="bio=Kurzbiografie,username=Mail")
+            raise InputError(said, hint=f"write {like}; a name after the = stands as in the file")
         found[column.strip()] = name.strip()
     return found
 
 
 def _map_option(pairs: Mapping[str, str]) -> Option:
-    """Return the MAP= that says these pairs."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow([f"{column}={name}" for column, name in pairs.items()])
     return Option(map=text.getvalue())
 
 
 def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> dict[str, str]:
-    """Return what MAP= says, in columns of the layout and names of the file; an empty name for none."""
     found: dict[str, str] = {}
     for said, wanted in given.items():
         column = layout.known.get(fold(said))
@@ -224,11 +221,9 @@ def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, pat
             )
         alike = [wanted] if wanted in there else [one for one in there if wanted and fold(one) == fold(wanted)]
         if wanted and len(alike) != 1:
-            near = _most_like(wanted, there, least=0)
+            near, which = _most_like(wanted, there, least=0), f"which {Option('map')} gives for {said}"
             raise InputError(
-                f"{path} has no column {excerpt(wanted)!r}, which {Option('map')} gives for {said}; "
-                f"nothing was imported. "
-                f"Found: {', '.join(excerpt(one) for one in there[:_SHOWN])}",
+                f"{path} has no column {excerpt(wanted)!r}, {which}; nothing was imported. Found: {_listed(there)}",
                 hint=f"did you mean {_map_option({said: near})}?" if near else "",
             )
         name = alike[0] if wanted else ""
@@ -237,6 +232,10 @@ def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, pat
             raise InputError(f"{Option('map')} names {which} twice; nothing was imported", hint="leave one of them out")
         found[column] = name
     return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(excerpt(one) for one in names[:_SHOWN])
 
 
 def _most_like(name: str, known: Sequence[str], *, least: float) -> str | None:

@@ -4,8 +4,8 @@ Answers stand each beside its row, as that came, or as a row for each member of 
 group by pyarrow, which is an extra; its last bytes make the file whole.
 """
 
-import io
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
@@ -20,10 +20,10 @@ from pipeline.core.errors import InputError
 from pipeline.core.step import Option
 from pipeline.store.answers import is_shown
 from pipeline.store.database import PAGE, streamed
-from pipeline.store.schema import answers, rows
+from pipeline.store.schema import TaskRecord, answers, rows
 from pipeline.tables import workbook
 from pipeline.tables.cells import loaded, number_of, pyarrow_for, value_text
-from pipeline.tables.view import AnswersSpec, ShownAnswers
+from pipeline.tables.view import ShownAnswers
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
 TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
@@ -69,7 +69,6 @@ def cell(value: Any, *, texts: bool) -> str | float:
 
 
 def _words_of(value: Any) -> str:
-    """Return a value as text: a list or an object as JSON, a time in ISO 8601."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
     return value.isoformat() if hasattr(value, "isoformat") else value_text(value)
@@ -88,20 +87,14 @@ def _parquet(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], pa: An
 
     known = {"integer": pa.int64(), "boolean": pa.bool_(), "date": pa.date32(), "time": pa.timestamp("us", tz="UTC")}
     known |= {TEXTS: pa.list_(pa.string()), "real": pa.float64()}
-    schema, written = pa.schema([(name, known.get(kind, pa.string())) for name, kind in kinds.items()]), io.BytesIO()
+    schema = pa.schema([(name, known.get(kind, pa.string())) for name, kind in kinds.items()])
     typed = ({name: _typed(row[name], kind) for name, kind in kinds.items()} for row in rows)
-
-    def taken() -> bytes:
-        data = written.getvalue()
-        written.seek(0)
-        written.truncate()
-        return data
-
-    with ParquetWriter(pa.PythonFile(written, mode="w"), schema, compression="zstd") as writer:
-        while group := list(islice(typed, GROUP)):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
-            yield taken()
-    yield taken()
+    with tempfile.TemporaryFile() as file:
+        with ParquetWriter(file, schema, compression="zstd") as writer:
+            while group := list(islice(typed, GROUP)):
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+        file.seek(0)
+        yield from iter(partial(file.read, 1 << 20), b"")
 
 
 def _typed(value: Any, kind: str) -> Any:
@@ -115,7 +108,7 @@ def _typed(value: Any, kind: str) -> Any:
 
 def answers_rows(
     tx: Connection,
-    spec: AnswersSpec,
+    task: TaskRecord,
     sources: Mapping[str, str],
     *,
     extractor: str,
@@ -132,29 +125,27 @@ def answers_rows(
     With `field` each member of that list is a row, with `list.inner` each of the lists in its members; with `cost` what
     the whole answer took stands in each.
     """
-    shown = ShownAnswers(tx, spec, {})
-    made = [name for name, _ in spec.key if name not in sources]
+    shown = ShownAnswers(tx, task, {})
+    made = [name for name, _ in task.key if name not in sources]
     columns: dict[str, ColumnElement[Any]] = dict.fromkeys(made, rows.c.item_id)
-    columns |= {name: one.element for name, one in shown.columns.items() if name not in dict(spec.key)}
+    columns |= {name: one.element for name, one in shown.columns.items() if name not in dict(task.key)}
     kinds = {name: shown.kinds[name] for name in columns} | (_COSTS if cost else {})
     columns |= {name: answers.c[name] for name in (_COSTS if cost else ())}
     named = _beside(kinds, sources)
     asked = (answers.c.task == rows.c.task) & (answers.c.item_id == rows.c.item_id)
-    is_mine = asked & is_shown(spec.task, of=extractor, corrected=corrected)
+    is_mine = asked & is_shown(task.name, of=extractor, corrected=corrected)
     cells = (cast(one, Text) if kinds[name] == "json" else one for name, one in columns.items())
     query = select(rows.c.row, *cells).select_from(rows.outerjoin(answers, is_mine)).order_by(rows.c.n)
-    query = query.where(rows.c.task == spec.task, or_(rows.c.gone_at.is_(None), answers.c.id.is_not(None)))
+    query = query.where(rows.c.task == task.name, or_(rows.c.gone_at.is_(None), answers.c.id.is_not(None)))
     found = partial(_read, tx, query, sources, {named[name]: kind for name, kind in kinds.items()})
     kinds = {**sources, **{named[name]: kind for name, kind in kinds.items()}}
     if field is None:
         return found(), kinds
-    lists = [name for name, kind in spec.fields if kind == "json"]
+    lists = [name for name, kind in task.fields if kind == "json"]
     field, *inner = field.split(".")
     if field not in lists:
-        raise InputError(
-            f"{Option(rows=field)} names no list of these answers; nothing was written",
-            hint=f"lists may be {', '.join(lists)}" if lists else "they have none",
-        )
+        said = f"{Option(rows=field)} names no list of these answers; nothing was written"
+        raise InputError(said, hint=f"lists may be {', '.join(lists)}" if lists else "they have none")
     return _exploded(found, kinds, named[field], inner)
 
 
@@ -162,23 +153,22 @@ def _beside(own: Iterable[str], sources: Iterable[str]) -> dict[str, str]:
     """Return under which names the columns of answers stand beside those of the source, which keep theirs."""
     taken, found = {one.casefold() for one in sources}, dict[str, str]()
     for name in own:
-        free = name
-        while free.casefold() in taken:
-            free = f"answer_{free}"
-        taken.add(free.casefold())
-        found[name] = free
+        found[name] = name
+        while found[name].casefold() in taken:
+            found[name] = f"answer_{found[name]}"
+        taken.add(found[name].casefold())
     return found
 
 
 def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], field: str, inner: Sequence[str]) -> _Rows:
-    """Return a row for each member of a list, or of lists `inner` to these, with columns in the list's place."""
     seen: dict[str, set[str]] = {}
     for row in found():
         for name, value in (pair for member in _members(row[field], field, inner) for pair in member.items()):
             seen.setdefault(name, set()).update([] if value is None else [_KINDS.get(type(value), "json")])
     # an object, missing wherever else it could stand, is told by its parts
     some = {name for name, of in seen.items() if of or not any(other.startswith(f"{name}_") for other in seen)}
-    named = {name: f"{field}_{name}" if _is_in(name, kinds.keys() - {field}) else name for name in seen if name in some}
+    taken = {one.casefold() for one in kinds if one != field}
+    named = {name: f"{field}_{name}" if name.casefold() in taken else name for name in seen if name in some}
     whole: dict[str, str] = {}
     for name, kind in kinds.items():
         whole |= {one: _common(seen[own]) for own, one in named.items()} if name == field else {name: kind}
@@ -192,7 +182,6 @@ def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], fie
 
 
 def _read(tx: Connection, query: Select[Any], sources: Mapping[str, str], kinds: Mapping[str, str]) -> Iterator[_Row]:
-    """Yield the rows of a SELECT, the source's first, as JSON has values; but times and dates are themselves."""
     for row in streamed(tx, query, page=PAGE):
         values, cells = orjson.loads(row[0]), list[Any](row[1:])
         said = {name: _value(values.get(name), kind) for name, kind in sources.items()}
@@ -212,10 +201,8 @@ def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_R
     """
     members = [members] if inner and isinstance(members, dict) else members
     if members is not None and not isinstance(members, list):
-        raise InputError(
-            f"{Option(rows=field)}: an answer has no list there; nothing was written",
-            hint=f"export without {Option('rows')}",
-        )
+        said = f"{Option(rows=field)}: an answer has no list there; nothing was written"
+        raise InputError(said, hint=f"export without {Option('rows')}")
     for one in members or ():
         own = dict(one) if isinstance(one, dict) else {field: one}
         if not inner:
@@ -230,17 +217,12 @@ def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_R
 
 
 def _spread(document: Mapping[str, Any], prefix: str = "", own: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value of an object, those of objects in it by both names."""
     for name, value in document.items():
         full = prefix if name == own else f"{prefix}_{name}" if prefix else name
         if isinstance(value, dict) and value:
             yield from _spread(value, full, name)
         else:
             yield full, value
-
-
-def _is_in(name: str, names: Iterable[str]) -> bool:
-    return name.casefold() in {one.casefold() for one in names}
 
 
 def _common(kinds: set[str]) -> str:

@@ -22,6 +22,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.text import UNSOUND
 from pipeline.store import rows as kept
 from pipeline.store.database import Store
+from pipeline.store.schema import TaskRecord
 from pipeline.store.schema import rows as stored
 from pipeline.tables.cells import LARGEST, compact_json
 from pipeline.tables.findings import SHOWN, Finding, excerpt, rejected
@@ -45,53 +46,20 @@ KEY_KINDS = frozenset({"text", "integer"})  # of columns that tell rows apart
 _WORDS = {"real": "a number", "boolean": "true or false", "json": "JSON"}
 
 
-@dataclass(frozen=True)
-class ItemsSpec:
-    """What stands in the record of a task about its rows: its name, the key's columns, and all columns.
-
-    A key of `("row",)` is made of each row's hash. `columns` are the source's, by name, each "text", "integer",
-    "real", "boolean" or "json". `images` are those of them that name an image.
-    """
-
-    task: str
-    key: tuple[str, ...]
-    columns: Mapping[str, str]
-    images: tuple[str, ...] = ()
-
-    def check(self) -> None:
-        """Raise InputError where no view could show a column, or the key's are not there or tell no rows apart."""
-        check_names(list(self.columns))
-        for name in () if self.key == (MADE_KEY,) else self.key:
-            kind = self.columns.get(name)
-            if kind is None:
-                found = excerpt(", ".join(self.columns))
-                raise InputError(
-                    f"the items have no column {name!r}, which is the key; nothing was changed. Found: {found}",
-                    hint='name the key\'s column with key="…", or key="row" where there is none',
-                )
-            if kind not in KEY_KINDS:
-                raise InputError(
-                    f"the key's column {name!r} holds {_WORDS[kind]}, and a key is text or a whole number; "
-                    "nothing was changed",
-                    hint='name another with key="…", or use key="row"',
-                )
-
-    def key_of(self, values: Mapping[str, Any]) -> tuple[str, str, str]:
-        """Return the id of a row by its values; or the empty text, why it has none, and the column that is meant.
-
-        One column: its text, a whole number in decimal. Several: a JSON array. A made key: half a hash of all values.
-        """
-        if self.key == (MADE_KEY,):
-            return hashlib.sha256(compact_json(values, sort=True).encode()).hexdigest()[:32], "", ""
-        for name in self.key:
-            part = values.get(name)
-            if part is None or not str(part).strip():
-                return "", "the key is missing" if part is None else "the key is blank", name
-        key = str(values[self.key[0]])
-        if len(self.key) > 1:
-            key = compact_json([str(values[one]) if self.columns[one] == "text" else values[one] for one in self.key])
-        is_long = len(key) * 4 > MAX_KEY and len(key.encode()) > MAX_KEY
-        return ("", f"the key is longer than {MAX_KEY:,} bytes", self.key[0]) if is_long else (key, "", "")
+def check_items(record: TaskRecord) -> None:
+    """Raise InputError where no view could show a column of a task's rows, or the key's are not there or no key."""
+    check_names(list(record.columns))
+    for name in (one for one, _ in record.key if one != MADE_KEY):
+        kind = record.columns.get(name)
+        if kind is None:
+            raise InputError(
+                f"the items have no column {name!r}, which is the key; nothing was changed. "
+                f"Found: {excerpt(', '.join(record.columns))}",
+                hint='name the key\'s column with key="…", or key="row" where there is none',
+            )
+        if kind not in KEY_KINDS:
+            said = f"the key's column {name!r} holds {_WORDS[kind]}, and a key is text or a whole number"
+            raise InputError(f"{said}; nothing was changed", hint='name another with key="…", or use key="row"')
 
 
 class Look(NamedTuple):
@@ -148,8 +116,6 @@ class ItemsReport:
 
 
 class _Read(NamedTuple):
-    """A row that can be kept, and what was seen of its images, where it has some."""
-
     line: int
     key: str
     values: Mapping[str, Any]
@@ -161,19 +127,16 @@ class _Read(NamedTuple):
 class ItemsFill:
     """One fill of the rows of a task.
 
-    A row that is blank in all columns that are `asked` about, or in those that must be `quoted`, is empty.
+    A row that is blank in all columns that are asked about, or in those that must be quoted, is empty.
     A row without a usable key, with the key of another row that differs, or with text that cannot be kept is refused;
-    `strict` refuses the source with it. A row whose key `is_forgotten` is left out. `look_at` looks at the images of a
-    row where it has some. What changes is written as of the moment `at`. In its transaction `touch` is called
-    where rows that were there changed or went, and `settle` last, for what is recorded of the source.
+    a query is refused with it. A row whose key `is_forgotten` is left out. `look_at` looks at the images of a row where
+    it has some. What changes is written as of the moment `at`. In its transaction `touch` is called where rows that
+    were there changed or went, and `settle` last, for what is recorded of the source.
     """
 
     store: Store
-    spec: ItemsSpec
-    asked: Sequence[str]
+    record: TaskRecord
     at: datetime
-    quoted: Sequence[str] = ()
-    strict: bool = False
     is_forgotten: Callable[[str], bool] = lambda _key: False
     look_at: LookAt | None = None
     touch: Callable[[Connection], None] = lambda _tx: None
@@ -189,7 +152,7 @@ class ItemsFill:
                     self._take(reading, some, first=number)
                     number += len(some)
                     bar.show(number)
-            with reading.written(self.spec.task, at=self.at) as (tx, filled):
+            with reading.written(self.record.name, at=self.at) as (tx, filled):
                 if filled.touched:
                     self.touch(tx)
                 self.settle(tx)
@@ -203,9 +166,9 @@ class ItemsFill:
 
     def _take(self, reading: kept.Reading, rows: Sequence[SourceRow | Finding], *, first: int) -> None:
         report, found = self.report, [one for row in rows if (one := self._read(row)) is not None]
-        if self.look_at is not None and self.spec.images:
+        if self.look_at is not None and self.record.words.get("images"):
             with self.store.read() as tx:
-                known = kept.seen_before(tx, self.spec.task, [one.key for one in found])
+                known = kept.seen_before(tx, self.record.name, [one.key for one in found])
             found = [one._replace(look=self.look_at(one.values, known.get(one.key))) for one in found]
         kept_rows = [self._row(number, one) for number, one in enumerate(found, start=first + 1)]
         repeated = {one["n"]: others for one, *others in reading.add(kept_rows)}
@@ -220,27 +183,26 @@ class ItemsFill:
                 report.merged += 1
             else:
                 said = f"the key is on line {line}, too, with other values"
-                self._refuse(rejected(one.line, said, one.key, column=self.spec.key[0], key=one.key))
+                self._refuse(rejected(one.line, said, one.key, column=self.record.key[0][0], key=one.key))
 
     def _refuse(self, finding: Finding) -> None:
-        if self.strict:
+        if self.record.is_query:
             of = f" {finding.column!r}" if finding.column else ""
             key = f" (key {finding.key!r})" if finding.key else ""
             shown = f": {finding.value}" if finding.value else ""
-            said = f"row {finding.line}{of}{key} for {self.spec.task}: {finding.reason}{shown}; nothing was written"
+            said = f"row {finding.line}{of}{key} for {self.record.name}: {finding.reason}{shown}; nothing was written"
             raise InputError(said, hint="mend the source, or leave the row out of it")
         self.report.refused[finding.reason] += 1
         self.report.findings += [finding][: SHOWN - len(self.report.findings)]
 
     def _read(self, row: SourceRow | Finding) -> _Read | None:
-        """Return a row that can be kept; None where it is refused, or was forgotten."""
         if isinstance(row, Finding):
             self._refuse(row)
             return None
         get = row.values.get
         values = {
             name: value if value.__class__ is str and kind != "json" else _stored_value(value, kind)
-            for name, kind in self.spec.columns.items()
+            for name, kind in self.record.columns.items()
             if (value := get(name)) is not None
         }
         try:
@@ -252,7 +214,7 @@ class ItemsFill:
                 why = "holds a NUL character" if unsound[0] == "\0" else "not valid UTF-8"
                 self._refuse(rejected(row.line, why, value, column=name))
                 return None
-        key, why, column = self.spec.key_of(values)
+        key, why, column = self._key_of(values)
         if why:
             self._refuse(rejected(row.line, why, values.get(column) or "", column=column))
             return None
@@ -261,11 +223,28 @@ class ItemsFill:
             return None
         return _Read(row.line, key, values, data)
 
+    def _key_of(self, values: Mapping[str, Any]) -> tuple[str, str, str]:
+        """Return the id of a row by its values; or the empty text, why it has none, and the column that is meant.
+
+        One column: its text, a whole number in decimal. Several: a JSON array. A made key: half a hash of all values.
+        """
+        (first, _), *others = names = self.record.key
+        if names[0][0] == MADE_KEY:
+            return hashlib.sha256(compact_json(values, sort=True).encode()).hexdigest()[:32], "", ""
+        for name, _ in names:
+            part = values.get(name)
+            if part is None or not str(part).strip():
+                return "", "the key is missing" if part is None else "the key is blank", name
+        parts = [str(values[name]) if self.record.columns[name] == "text" else values[name] for name, _ in names]
+        key = compact_json(parts) if others else str(values[first])
+        is_long = len(key) * 4 > MAX_KEY and len(key.encode()) > MAX_KEY
+        return ("", f"the key is longer than {MAX_KEY:,} bytes", first) if is_long else (key, "", "")
+
     def _row(self, number: int, one: _Read) -> dict[str, Any]:
-        """Return a row as it is kept; the hash of one with images is of their bytes and its other values."""
-        values, look, asked, seen = one.values, one.look, self.asked, dict[str, Any]()
+        words, values, look, seen = self.record.words, one.values, one.look, dict[str, Any]()
+        asked = words["asked"]
         if look is not None:
-            values, asked = {**values, **look.hashes}, [*asked, *self.spec.images]
+            values, asked = {**values, **look.hashes}, [*asked, *words["images"]]
             seen = {"seen": look.seen, "unusable": look.unusable}
         return {
             "item_id": one.key,
@@ -273,7 +252,8 @@ class ItemsFill:
             "line": one.line,
             "row": one.data.decode(),
             "input_hash": hash_of(values, asked),
-            "is_empty": _is_empty(one.values, self.spec.images or self.asked) or _is_empty(one.values, self.quoted),
+            "is_empty": _is_empty(one.values, words.get("images") or words["asked"])
+            or _is_empty(one.values, words["quoted"]),
             **seen,
         }
 
@@ -297,13 +277,11 @@ def hash_of(values: Mapping[str, Any], asked: Sequence[str]) -> str:
 
 
 def _stored_value(value: Any, kind: str) -> Any:
-    """Return a plain value as it is kept of a row whose column is of a kind: a list or an object as JSON."""
     if kind == "json" or isinstance(value, list | dict):
         return compact_json(value)
     return str(value) if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST else value
 
 
 def _is_empty(values: Mapping[str, Any], asked: Sequence[str]) -> bool:
-    """Return whether all values of some columns are blank; not where there are no columns."""
     found = (values.get(name) for name in asked)
     return bool(asked) and all(value is None or (isinstance(value, str) and not value.strip()) for value in found)

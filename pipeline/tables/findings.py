@@ -85,14 +85,6 @@ class FindingGroup:
     count: int = 0
     examples: list[Finding] = field(default_factory=list)
 
-    def add(self, finding: Finding) -> None:
-        """Count one more; where reasons differ in a word, that word is left out."""
-        self.count += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(finding)
-        if self.reason != finding.reason:
-            self.reason = _VARIES.sub("…", finding.reason)
-
 
 @dataclass
 class ImportReport:
@@ -162,7 +154,11 @@ class ImportReport:
             key = (finding.kind, finding.column, _VARIES.sub("…", finding.reason))
             if key not in self.groups and len(self.groups) >= SHOWN:
                 key = (finding.kind, "", "other reasons")
-            self.groups.setdefault(key, FindingGroup(finding.kind, key[1], finding.reason)).add(finding)
+            group = self.groups.setdefault(key, FindingGroup(finding.kind, key[1], finding.reason))
+            group.count += 1
+            group.examples += [finding][: EXAMPLES - len(group.examples)]
+            if group.reason != finding.reason:
+                group.reason = _VARIES.sub("…", finding.reason)
 
     def check(self) -> None:
         """Raise InputError where nothing went in: `--strict` refused the file, or it holds no row that can go in."""
@@ -200,7 +196,6 @@ class SeenIds(contextlib.AbstractContextManager["SeenIds"]):
 
 @contextlib.contextmanager
 def _rejects_report(done: ImportReport) -> Iterator[SealedWriter | None]:
-    """Open a report with its header for the length of a block, or none without a path; removed unless sealed."""
     if done.report is None:
         yield None
         return

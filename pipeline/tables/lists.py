@@ -40,6 +40,7 @@ from sqlalchemy import (
 
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.core.listed import FieldCount, ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
+from pipeline.core.quotes import leaves
 from pipeline.core.step import Option, Step
 from pipeline.store import answers, asks
 from pipeline.store.database import SlowError, describe_error, pages, streamed, within
@@ -103,9 +104,8 @@ class ItemTable:
     def state(self) -> ColumnElement[str]:
         """Return a row's state as an expression."""
         told, key = self.states, self.item_id
-        claimed, parked = (
-            _is_among(key, ids) for ids in (asks.claimed_ids(self.task), asks.parked(self.task, self.own))
-        )
+        claimed = _is_among(key, asks.claimed_ids(self.task))
+        parked = _is_among(key, asks.parked(self.task, self.own))
         held_back = parked if told.parked is None else or_(told.parked, parked)
         ways = [(told.done[1], told.done[0]), (claimed, "claimed"), (held_back, "parked")]
         ways += [(condition, name) for name, condition in (*told.others, told.pending)]
@@ -122,11 +122,8 @@ class ItemTable:
 
     def pending(self, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
         """Return the SELECT of rows that may be asked about, in their order; see `Task.pending`."""
-        order, columns = (
-            self.table.c[self.order],
-            (*(self.table.c[name] for name in names), self.item_id.label("item_id")),
-        )
-        query = select(*columns).where(self.is_open).order_by(order)
+        order, columns = self.table.c[self.order], [self.table.c[name] for name in names]
+        query = select(*columns, self.item_id.label("item_id")).where(self.is_open).order_by(order)
         if after is None:
             return query
         others = self.table.alias().c
@@ -239,20 +236,16 @@ class Grid:
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
         """Return the items that are wanted, in their order, by few queries.
 
-        Raises:
-            InputError: there is no such item, state, sort or column, or the items have no tags, versions or scores.
+        InputError where there is no such item, state, sort or column, or the items have no tags, versions or scores.
         """
-        keys, descends, fields = self._order(wanted.sort), (wanted.sort or "").startswith("-"), self._fields(wanted)
-        conditions = self.conditions(tx, wanted.which)
-        if wanted.only is not None:
-            conditions.append(self.table.is_among([wanted.only]))
-        is_slow = (wanted.sort or "").removeprefix("-") in self.slow_sorts
+        sort, fields, conditions = wanted.sort or "", self._fields(wanted), self.conditions(tx, wanted.which)
+        keys, descends, is_slow = self._order(sort), sort.startswith("-"), sort.removeprefix("-") in self.slow_sorts
+        conditions += [self.table.is_among([wanted.only])] if wanted.only is not None else []
         if wanted.after is not None:
             here = tx.execute(select(*keys).where(self.table.is_among([wanted.after])).limit(1)).first()
             if here is None:
-                raise InputError(
-                    f"there is no item {wanted.after!r} to go on behind", hint=f"leave out {Option('after')}"
-                )
+                said = f"there is no item {wanted.after!r} to go on behind"
+                raise InputError(said, hint=f"leave out {Option('after')}")
             bound = [literal(value, key.type) for key, value in zip(keys, here, strict=True)]
             strictly, loosely = (operator.lt, operator.le) if descends else (operator.gt, operator.ge)
             # the first key once more, by itself: SQLite takes no pair to an index that has an expression
@@ -290,20 +283,16 @@ class Grid:
             hint = f"`{Step('search', q='…', where=which.where)}` filters what is indexed"
             raise InputError(f"there are no columns for {Option('where')} here", hint=hint)
         found += [self.where(which.where)] if which.where and self.where else []
-        states = self.table.states.names
-        if which.state:
-            if which.state not in states:
-                raise InputError(f"no item is ever {which.state!r} here", hint=f"the states are {', '.join(states)}")
-            found.append(self.table.state == which.state)
+        states, (least, most) = self.table.states.names, (which.min_score, which.max_score)
+        if which.state and which.state not in states:
+            raise InputError(f"no item is ever {which.state!r} here", hint=f"the states are {', '.join(states)}")
+        found += [self.table.state == which.state] if which.state else []
         found += [_given(self.tags, "tags").says(one) for one in which.tags]
         found += [self.table.is_among(which.ids)] if which.ids else []
-        if which.extractor:
-            found.append(_given(self.versions, "versions").says(which.extractor))
-        if which.min_score is not None or which.max_score is not None:
+        found += [_given(self.versions, "versions").says(which.extractor)] if which.extractor else []
+        if least is not None or most is not None:
             score = _given(self.score, "scores")
-            found.append(score >= literal(max(which.min_score or 0.0, 0.0), score.type))
-            if which.max_score is not None:
-                found.append(score <= literal(which.max_score, score.type))
+            found.append(score.between(max(least or 0.0, 0.0), math.inf if most is None else most))
         return found
 
     def counts(self, tx: Connection, which: ItemFilter, *, within_s: float | None = None) -> ItemCounts:
@@ -323,7 +312,6 @@ class Grid:
     def _tallied(
         self, tx: Connection, conditions: Sequence[ColumnElement[bool]], within_s: float | None
     ) -> tuple[dict[str, int] | None, dict[str, int] | None, Mapping[str, Sequence[FieldCount]]]:
-        """Return how often there is each tag, version and value of a field."""
         until = math.inf if within_s is None else time.monotonic() + within_s
         facets = [one for one in (self.tags, self.versions) if one is not None]
         tallies = [Counter[str]() for _ in facets]
@@ -343,17 +331,17 @@ class Grid:
         counted = {name: some for name, one in fields.items() if (some := one.counts())}
         return tags, often[0] if often else None, counted
 
-    def _order(self, sort: str | None) -> list[ColumnElement[Any]]:
+    def _order(self, sort: str) -> list[ColumnElement[Any]]:
         """Return what rows are sorted by; the last is each row's own."""
-        own = self.table.table.c[self.table.order]
-        if not sort:
-            return [own]
-        name = sort.removeprefix("-")
-        sorts = {**self.slow_sorts, **self.sorts}
-        if name not in sorts:
+        name, sorts, own = (
+            sort.removeprefix("-"),
+            {**self.slow_sorts, **self.sorts},
+            self.table.table.c[self.table.order],
+        )
+        if sort and name not in sorts:
             known = f"{Option('sort')} takes {', '.join(sorts)}, with - before it the largest first"
             raise InputError(f"there is no sorting by {name!r}", hint=known if sorts else f"leave out {Option('sort')}")
-        return [sorts[name], own]
+        return [sorts[name], own] if sort else [own]
 
     def _fields(self, wanted: ItemsWanted) -> Sequence[str]:
         if wanted.only is not None:
@@ -370,18 +358,17 @@ class _FieldTally:
 
     def __init__(self, name: str) -> None:
         """Begin with none; the name is of its column."""
-        self.name, self.found, self.is_list, self.is_told = name, Counter[tuple[type, Any]](), False, True
+        self.found, self.is_list, self.is_told = Counter[tuple[type, Any]](), False, True
+        self.name = name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""'))
 
     def add(self, values: Sequence[Any]) -> None:
         """Count values, or the members of lists, each with its type; nothing is none."""
-        if not self.is_told:
-            return
         self.is_list = self.is_list or list in map(type, values)
         if self.is_list and {*map(type, values)} <= {list, type(None)}:
             values = [*chain.from_iterable(one or () for one in values)]
-            self.is_told = {*map(type, values)} <= {str}
+            self.is_told &= {*map(type, values)} <= {str}
         else:
-            self.is_told = not self.is_list and {*map(type, values)} <= _COUNTABLE
+            self.is_told &= not self.is_list and {*map(type, values)} <= _COUNTABLE
         if self.is_told:
             self.found.update(zip(map(type, values), values, strict=True))
             self.is_told = self.is_list or str not in map(itemgetter(0), self.found) or len(self.found) <= _VALUES + 2
@@ -389,40 +376,35 @@ class _FieldTally:
     def counts(self) -> list[FieldCount]:
         """Return how many items have each value, the most common first; of numbers from the least on."""
         told = [(one, items) for (_, one), items in self.found.items() if one not in (None, "")]
-        short = [(one, items) for one, items in told if len(str(one)) <= _LONGEST]
-        are_numbers = {kind for kind, one in self.found if one not in (None, "")} <= {int, float}
-        if not self.is_told or (len(short) < len(told) and not self.is_list):
-            return []
-        name = self.name if _PLAIN_NAME.fullmatch(self.name) else '"{}"'.format(self.name.replace('"', '""'))
-        if are_numbers and len(told) > _VALUES:
-            return self._ranges(name, told)
-        if len(told) > _VALUES and not self.is_list:
+        short = [one for one in told if len(str(one[0])) <= _LONGEST]
+        are_numbers = {type(one) for one, _ in told} <= {int, float}
+        if are_numbers and self.is_told and len(told) > _VALUES:
+            return self._ranges(told)
+        if not self.is_told or (max(len(told) - len(short), len(told) - _VALUES) > 0 and not self.is_list):
             return []
         short.sort(key=(lambda one: one[0]) if are_numbers else (lambda one: (-one[1], str(one[0]))))
-        told = short[:_VALUES]
-        return [FieldCount(_worded(one), items, f"{name} = {_worded(one, mark=True)}") for one, items in told]
+        return [
+            FieldCount(one if isinstance(one, str) else json.dumps(one), items, f"{self.name} = {_literal(one)}")
+            for one, items in short[:_VALUES]
+        ]
 
-    @staticmethod
-    def _ranges(name: str, told: Sequence[tuple[Any, int]]) -> list[FieldCount]:
+    def _ranges(self, told: Sequence[tuple[Any, int]]) -> list[FieldCount]:
         """Return how many numbers are in each of at most ten ranges of a round width."""
-        least = max(one for one, _ in told) / _RANGES - min(one for one, _ in told) / _RANGES
+        least = max(told)[0] / _RANGES - min(told)[0] / _RANGES
         power = 10.0 ** math.floor(math.log10(least))
         step = next(width for times in (1, 2, 5, 10) if (width := times * power) >= least)
         tally = Counter[int]()
         for one, items in told:
             tally[math.floor(one / step)] += items
-        edges = {at: (f"{at * step:.12g}", f"{(at + 1) * step:.12g}") for at in sorted(tally)}
+        edges = ((f"{at * step:.12g}", f"{(at + 1) * step:.12g}", tally[at]) for at in sorted(tally))
         return [
-            FieldCount(f"{low} to {high}", tally[at], f"{name} >= {low} AND {name} < {high}")
-            for at, (low, high) in edges.items()
+            FieldCount(f"{low} to {high}", count, f"{self.name} >= {low} AND {self.name} < {high}")
+            for low, high, count in edges
         ]
 
 
-def _worded(value: Any, *, mark: bool = False) -> str:
-    if not isinstance(value, str):
-        return json.dumps(value)
-    doubled = value.replace("'", "''")
-    return f"'{doubled}'" if mark else value
+def _literal(value: Any) -> str:
+    return "'{}'".format(value.replace("'", "''")) if isinstance(value, str) else json.dumps(value)
 
 
 def _given(found: Any, words: str) -> Any:
@@ -440,19 +422,13 @@ def version_facet(task: str, key: ColumnElement[str]) -> GridFacet:
 def tag_facet(tx: Connection, task: str, key: ColumnElement[str]) -> GridFacet:
     """Return what tells items apart by the texts in the lists of their last answers."""
     last = answers.last_of_item(task, key, "answer")
-    return GridFacet(
-        last, lambda cell: () if cell is None else _members(orjson.loads(cell)), partial(says_text, tx, last)
-    )
+    return GridFacet(last, _members, partial(says_text, tx, last))
 
 
-def _members(value: Any) -> Iterator[str]:
-    """Yield the texts in the lists of a document, at any depth."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for one in inside:
-        if isinstance(one, str) and isinstance(value, list):
-            yield one
-        else:
-            yield from _members(one)
+def _members(cell: str | None) -> list[str]:
+    """Return the texts in the lists of a document, at any depth."""
+    values = leaves(orjson.loads(cell or "null"))
+    return [one for path, one in values if isinstance(one, str) and path and isinstance(path[-1], int)]
 
 
 def answers_of(

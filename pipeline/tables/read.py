@@ -40,6 +40,7 @@ _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BO
 _CANDIDATES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "cp932",
                "cp949", "gb18030", "big5"]  # fmt: skip
 _LOOKED_AT = 1000  # lines beyond ASCII that tell it
+_HALF = "holds half a character (a lone surrogate)"
 _BAD = "findable-keep-bad-bytes"  # the name of our error handler for decoding
 _DECODER = json.JSONDecoder()
 _JSON = re.compile(r'\[\s*[{\]]|\{\s*["}]')  # begins no header of a table
@@ -79,11 +80,8 @@ class SourceFile:
         """Find out what the file is, of a `default` format where its name does not say; `hint` says what it should be.
 
         `is_known` tells which names of columns are known, by which a delimiter is told. Of a workbook one `sheet` is
-        read, without a name the first.
-
-        Raises:
-            InputError: there is no such file, it is empty or damaged, or its header cannot be read.
-            ConfigurationError: it is Parquet, and pyarrow is not installed.
+        read, without a name the first. InputError where there is no such file, it is empty or damaged, or its header
+        cannot be read. ConfigurationError where it is Parquet, and pyarrow is not installed.
         """
         self.path, self.hint, self.max_line, self.sheet = path, hint, max_line, sheet
         self._delimiter, self._skips, self._before_rows = ",", False, 0
@@ -99,9 +97,8 @@ class SourceFile:
             self.format = self._format_of(start, default)
             notes = [note] if note else []
             if sheet and self.format != "xlsx":
-                raise self._refused(
-                    " is no .xlsx, and has no sheets", hint=f"leave out {Option('sheet')}, in a task's file sheet="
-                )
+                hint = f"leave out {Option('sheet')}, in a task's file sheet="
+                raise self._refused(" is no .xlsx, and has no sheets", hint=hint)
             if self.format == "parquet":
                 with self._parquet() as table:
                     self.names, notes = list(table.schema_arrow.names), []
@@ -149,7 +146,6 @@ class SourceFile:
         return self.path.open(encoding=self.encoding, errors=_BAD, newline=self._line_end)
 
     def _lines(self, file: TextIO, record: list[str] | None = None) -> Iterator[str]:
-        """Yield the physical lines, of one that is too long its beginning; each goes to the `record` as well."""
         while text := file.readline(self.max_line):
             rest = text
             while len(rest) == self.max_line and not rest.endswith(self._line_end):
@@ -239,33 +235,24 @@ class SourceFile:
             column = excerpt(names[len(fields)]) if len(fields) < len(names) else ""
             reason = f"wrong number of fields: found {len(fields)}, expected {len(names)}"
             return rejected(line, reason, text(), column=column)
-        if all(_folded(field) == _folded(name) for field, name in zip(fields, names, strict=True)):
-            return rejected(line, "the header once more", text())
         within = (one.split(self._delimiter) for one in record[1:-1]) if len(names) >= _TELLING else ()
         if any(len(one) == len(names) and len(one[0].split()) == 1 for one in within):
             name, field = next(pair for pair in zip(names, fields, strict=True) if "\n" in pair[1])
-            last = line + len(record) - 1
-            reason = f"{_OPEN_QUOTE} at the end of its value; lines {line} to {last} are left out"
+            reason = f"{_OPEN_QUOTE} at the end of its value; lines {line} to {line + len(record) - 1} are left out"
             return rejected(line, reason, field, column=excerpt(name))
         return None
 
     def _broken(self, line: int, record: list[str], error: str) -> Finding:
-        """Return the finding for a record that is none, with the field of its first line at which reading stopped."""
+        """Return the finding for a record that is none."""
         if any(len(one) >= self.max_line for one in record):
             return rejected(line, f"longer than {self.max_line:,} characters", record[0])
         if "end of data" in error or "field limit" in error:
             hint = "close the quote, or double it where it is part of the text"
             raise self._refused(f", line {line}: {_OPEN_QUOTE}, to the end of the file", hint=hint)
-        pieces = record[0].rstrip("\r\n").split(self._delimiter)  # fields, or parts of one
-        whole, column, start = csv.reader(pieces, skipinitialspace=self._skips, strict=True), 0, 0
-        with contextlib.suppress(csv.Error):
-            for column, _ in enumerate(whole, start=1):  # noqa: B007 - the last one counts
-                start = whole.line_num
         reason = "a line break outside quotes" if "new-line" in error else "text after a closing quote"
         if len(record) > 1:
             reason += f"; lines {line} to {line + len(record) - 1} are left out"
-        name = excerpt(self.names[column]) if column < len(self.names) else ""
-        return rejected(line, reason, self._delimiter.join(pieces[start:]), column=name)
+        return rejected(line, reason, record[0].rstrip("\r\n"))
 
     def _of_lines(self, file: TextIO) -> Iterator[SourceRow | Finding]:
         for number, text in enumerate(self._lines(file), start=1):
@@ -321,10 +308,6 @@ def _names_in(lines: list[str], delimiter: str) -> tuple[list[str], int]:
     return [], 0
 
 
-def _folded(name: str) -> str:
-    return " ".join(name.casefold().split())
-
-
 def _element(text: str, at: int) -> tuple[int, int, int]:
     """Return where the next element of a list begins and ends, and where it goes on after the comma or bracket."""
     began = ends = _after_space(text, at)
@@ -352,7 +335,7 @@ def parse_json(text: str) -> object:
         if bad := BAD_TEXT.search(text):
             raise ValueError(f"not UTF-8, from byte {len(text[: bad.start()].encode()) + 1} on") from None
         said = f"no JSON: {error.msg}, at character {error.pos + 1}"
-        raise ValueError(said if _half_in(text) is None else "holds half a character (a lone surrogate)") from None
+        raise ValueError(said if _half_in(text) is None else _HALF) from None
 
 
 def _half_in(text: str) -> str | None:
@@ -368,8 +351,8 @@ def _row_in(line: int, text: str) -> SourceRow | Finding:
     try:
         value = parse_json(text)
     except ValueError as error:
-        half = _half_in(text) if "half a character" in str(error) else None
-        return rejected(line, str(error), text, column=excerpt(half or ""))
+        column = _half_in(text) if str(error) == _HALF else None
+        return rejected(line, str(error), text, column=excerpt(column or ""))
     return SourceRow(line, value) if isinstance(value, dict) else rejected(line, "not an object", value)
 
 

@@ -25,11 +25,7 @@ class Rows:
         return list(self.flat())
 
     def to_pandas(self) -> Any:
-        """Return a data frame of pandas.
-
-        Raises:
-            ConfigurationError: pandas is not installed.
-        """
+        """Return a data frame of pandas. ConfigurationError where pandas is not installed."""
         try:
             import pandas as pd
         except ImportError as error:
@@ -72,7 +68,6 @@ class Document(dict[str, Any]):
 
 
 def _table(rows: Iterable[Iterable[Any]], names: Iterable[str]) -> str:
-    """Return a table of HTML, in which texts of others are texts alone."""
     from html import escape
 
     head = "".join(f"<th>{escape(name)}</th>" for name in names)

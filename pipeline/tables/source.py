@@ -72,9 +72,8 @@ class ItemsQuery:
     def __init__(self, store: Store, sql: str, *, timeout_s: float = TIMEOUT_S) -> None:
         """Run the query to its end.
 
-        Raises:
-            ConfigurationError: there is no room for its rows.
-            InputError: it is refused, gave no row for `timeout_s` seconds, never ends, or no table can have its names.
+        ConfigurationError where there is no room for its rows. InputError where it is refused, gave no row for
+        `timeout_s` seconds, never ends, or no table can have its names.
         """
         query = sql.strip().removesuffix(";")
         if "\0" in query:  # where a driver would end the text
@@ -84,17 +83,17 @@ class ItemsQuery:
         try:
             with store.selected(query, timeout_s=timeout_s) as found:
                 self._names = found.names
-                _check_named(found.names, query)
+                if (name := next((one for one in found.names if _is_unnamed(one, query)), None)) is not None:
+                    said = f"a column of the query has no name: {excerpt(name)!r}; nothing was written"
+                    raise InputError(said, hint=_RENAMED)
                 check_names(found.names, source="the query", hint=_RENAMED)
                 kinds = dict(zip(found.names, found.kinds, strict=True))
-                self.columns = kinds_of(map(self._keep, _counted(found.rows)), kinds, source="the query")
+                self.columns = kinds_of(self._kept(found.rows), kinds, source="the query")
                 self._rows.flush()
         except OSError as error:
-            raise ConfigurationError(
-                f"the items cannot be kept in {tempfile.gettempdir()} while they are read: {error}; "
-                "nothing was written",
-                hint="free some room there, or set TMPDIR= to a folder that has some",
-            ) from error
+            said = f"the items cannot be kept in {tempfile.gettempdir()} while they are read: {error}"
+            hint = "free some room there, or set TMPDIR= to a folder that has some"
+            raise ConfigurationError(f"{said}; nothing was written", hint=hint) from error
 
     def __iter__(self) -> Iterator[SourceRow]:
         """Yield the rows in the order of the query; `line` counts them from 1."""
@@ -102,22 +101,29 @@ class ItemsQuery:
         for number, line in enumerate(self._rows, start=1):
             yield SourceRow(number, dict(zip(self._names, json.loads(line), strict=True)))
 
-    def _keep(self, row: Sequence[Any]) -> dict[str, Any]:
-        values = plain_row(dict(zip(self._names, row, strict=True)))
-        self._rows.write(f"{json.dumps(list(values.values()))}\n")
-        return values
+    def _kept(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Any]]:
+        for number, row in enumerate(rows):
+            if number == MOST_ROWS:
+                said = f"the query gave more than {MOST_ROWS:,} rows and seems to have no end; nothing was written"
+                raise InputError(said, hint="bound it, such as with LIMIT")
+            values = plain_row(dict(zip(self._names, row, strict=True)))
+            self._rows.write(f"{json.dumps(list(values.values()))}\n")
+            yield values
+
+
+def _is_unnamed(name: str, query: str) -> bool:
+    """Return whether a query gave a column no name: then it is `?column?`, or on SQLite its own text in the query."""
+    is_quoted = any(f"{first}{name}{last}" in query for first, last in ('""', "``", "[]", "''"))
+    return not name.strip() or name == "?column?" or not (_WORD.fullmatch(name) or name not in query or is_quoted)
 
 
 @contextlib.contextmanager
 def other_database(source: str, folder: Path) -> Iterator[Store]:
     """Open another database for the length of a block, to be read; a relative path of a file is below a `folder`.
 
-    The `source` is its address, or the name of the variable that holds it, with `$` before it.
-
-    Raises:
-        InputError: there is no such variable.
-        ConfigurationError: it is no address, or the database cannot be used; no message tells a password.
-        UnavailableError: it is locked, or cannot be reached now.
+    The `source` is its address, or the name of the variable that holds it, with `$` before it. InputError where there
+    is no such variable. ConfigurationError where it is no address, or the database cannot be used; no message tells a
+    password. UnavailableError where it is locked, or cannot be reached now.
     """
     address = variable(source[1:]) if source.startswith("$") else source
     if not address:
@@ -137,29 +143,6 @@ def other_database(source: str, folder: Path) -> Iterator[Store]:
     except FindableError as error:
         said, hint = (re.sub("FINDABLE_DATABASE_URL=?", "source=", one) for one in (error.message, error.hint))
         raise type(error)(f"the database of source=: {said}", hint=hint) from error
-
-
-def _counted(rows: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
-    for number, row in enumerate(rows):
-        if number == MOST_ROWS:
-            raise InputError(
-                f"the query gave more than {MOST_ROWS:,} rows and seems to have no end; nothing was written",
-                hint="bound it, such as with LIMIT",
-            )
-        yield row
-
-
-def _check_named(names: Sequence[str], query: str) -> None:
-    """Refuse a query with columns that it gave no name.
-
-    PostgreSQL calls them `?column?`; SQLite by their own text, which stands in the query without quotes around it.
-    """
-    for name in names:
-        is_quoted = any(f"{first}{name}{last}" in query for first, last in ('""', "``", "[]", "''"))
-        is_expression = not _WORD.fullmatch(name) and name in query and not is_quoted
-        if is_expression or not name.strip() or name == "?column?":
-            said = f"a column of the query has no name: {excerpt(name)!r}; nothing was written"
-            raise InputError(said, hint=_RENAMED)
 
 
 def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object) -> dict[str, str]:
@@ -188,14 +171,11 @@ def check_names(names: Sequence[str], *, source: object = "", hint: str = "renam
             raise InputError(f"{where}the column {excerpt(name)!r} {why}; nothing was changed", hint=hint)
         folded[name.casefold()] = name
     if len(names) > MAX_COLUMNS:
-        raise InputError(
-            f"{where}there are {len(names):,} columns, and a table holds {MAX_COLUMNS:,}; nothing was changed",
-            hint="leave out those that the prompt does not need",
-        )
+        said = f"{where}there are {len(names):,} columns, and a table holds {MAX_COLUMNS:,}; nothing was changed"
+        raise InputError(said, hint="leave out those that the prompt does not need")
 
 
 def _why_not(name: str) -> str:
-    """Return why no column can be called so; empty where one can."""
     if not name.strip():
         return "has no name"
     if UNSOUND.search(name):

@@ -13,7 +13,6 @@ import math
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -38,7 +37,7 @@ from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.text import BAD_TEXT
 from pipeline.store import answers as record
-from pipeline.store.schema import NUMBER, AsTheColumn, IsoTime, answers, rows, time_of
+from pipeline.store.schema import NUMBER, AsTheColumn, IsoTime, TaskRecord, answers, rows, time_of
 from pipeline.tables.adopt import columns_of, is_sqlite, quoted, unfit
 from pipeline.tables.cells import LARGEST, compact_json, number_of
 
@@ -70,36 +69,21 @@ _KINDS: Mapping[Any, str] = {
 }
 
 
-@dataclass(frozen=True)
-class AnswersSpec:
-    """What the answers of a task are shown as.
+def views_of(task: TaskRecord) -> tuple[str, str]:
+    """Return the names of the views of all answers, and of the newest of each row."""
+    return f"{task.prefix}_answers", f"{task.prefix}_answered"
 
-    `prefix` begins the names of the views; `key` has (column, kind) with text or integer, `fields` has (field, kind) as
-    of `fields_of`.
-    """
 
-    task: str
-    prefix: str
-    key: tuple[tuple[str, str], ...]
-    fields: tuple[tuple[str, str], ...]
-
-    @property
-    def views(self) -> tuple[str, str]:
-        """Return the names of the views of all answers, and of the newest of each row."""
-        return f"{self.prefix}_answers", f"{self.prefix}_answered"
-
-    def check(self) -> None:
-        """Raise InputError where two columns would have one name on a database, or one has too long a name."""
-        found = {name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)}
-        found |= {name: f"`{name}`, which every table of PostgreSQL has" for name in SYSTEM}
-        words = [f"the key column `{name}`" for name, _ in self.key] + [
-            f"the field `{name}`" for name, _ in self.fields
-        ]
-        for word, (name, _) in zip(words, (*self.key, *self.fields), strict=True):
-            other, why = found.setdefault(name.casefold(), word), f"has a name of more than {MAX_COLUMN} bytes"
-            if other != word or len(name.encode()) > MAX_COLUMN:
-                why = f"and {other} would be one column of `{self.views[0]}`" if other != word else why
-                raise InputError(f"{word} {why}; nothing was changed", hint="give it another name")
+def check_columns(task: TaskRecord) -> None:
+    """Raise InputError where two columns of a view would have one name on a database, or one has too long a name."""
+    found = {name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)}
+    found |= {name: f"`{name}`, which every table of PostgreSQL has" for name in SYSTEM}
+    words = [f"the key column `{name}`" for name, _ in task.key] + [f"the field `{name}`" for name, _ in task.fields]
+    for word, (name, _) in zip(words, (*task.key, *task.fields), strict=True):
+        other, why = found.setdefault(name.casefold(), word), f"has a name of more than {MAX_COLUMN} bytes"
+        if other != word or len(name.encode()) > MAX_COLUMN:
+            why = f"and {other} would be one column of `{views_of(task)[0]}`" if other != word else why
+            raise InputError(f"{word} {why}; nothing was changed", hint="give it another name")
 
 
 class ShownAnswers:
@@ -108,20 +92,20 @@ class ShownAnswers:
     The columns of the rows that were asked about stand beside those of the answers; `sources` are their kinds.
     """
 
-    def __init__(self, tx: Connection, spec: AnswersSpec, sources: Mapping[str, str]) -> None:
+    def __init__(self, tx: Connection, task: TaskRecord, sources: Mapping[str, str]) -> None:
         """Give every column its name."""
         cell = _file_cell if is_sqlite(tx) else _server_cell
         own: dict[str, tuple[str, str]] = {}
-        for place, (name, kind) in enumerate(spec.key):
-            own[name] = (_key_cell(kind, None if len(spec.key) == 1 else place, sqlite=is_sqlite(tx)), kind)
-        own |= {name: (cell(kind, name, f"{answers.name}.answer"), kind) for name, kind in spec.fields}
+        for place, (name, kind) in enumerate(task.key):
+            own[name] = (_key_cell(kind, None if len(task.key) == 1 else place, sqlite=is_sqlite(tx)), kind)
+        own |= {name: (cell(kind, name, f"{answers.name}.answer"), kind) for name, kind in task.fields}
         own[EXTRACTOR] = f"{answers.name}.extractor", "text"
         own[ANSWERED_AT] = f"{answers.name}.at" + (" || '+00:00'" if is_sqlite(tx) else ""), "time"
         self.kinds = {name: kind for name, (_, kind) in own.items()}
         self.columns = {name: literal_column(sql, _TYPES[kind]).label(name) for name, (sql, kind) in own.items()}
         asked = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
         self.from_: FromClause = answers.outerjoin(rows, asked) if sources else answers
-        for name, original in _beside(own, [one for one in sources if one not in dict(spec.key)]).items():
+        for name, original in _beside(own, [one for one in sources if one not in dict(task.key)]).items():
             self.kinds[name] = sources[original]
             self.columns[name] = row_cell(tx, rows.c.row, original, sources[original]).label(name)
 
@@ -132,25 +116,25 @@ class ShownAnswers:
         return select(*(self.columns[name] for name in order)).select_from(self.from_).where(*conditions)
 
 
-def make_views(tx: Connection, spec: AnswersSpec, sources: Mapping[str, str]) -> list[str]:
+def make_views(tx: Connection, task: TaskRecord, sources: Mapping[str, str]) -> list[str]:
     """Make both views, anew where their columns changed; return a line where they were not there.
 
     Nothing is changed, and ConfigurationError says so, where something else has the name of one, or another program's
     view is made of it.
     """
-    spec.check()
-    there = [_mark_of(tx, name) for name in spec.views]
-    for name, each in zip(spec.views, (True, False), strict=True):
+    check_columns(task)
+    views = views_of(task)
+    there = [_mark_of(tx, name) for name in views]
+    for name, each in zip(views, (True, False), strict=True):
         names = list(columns_of(tx, name))
         if is_sqlite(tx):  # whose names are in lower case there
             names = list(tx.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name}).scalars())
-        query = ShownAnswers(tx, spec, {} if each else sources).query(
-            record.is_shown(spec.task, each=each), after=names
-        )
+        shown = ShownAnswers(tx, task, {} if each else sources)
+        query = shown.query(record.is_shown(task.name, each=each), after=names)
         if not make_view(tx, name, query, of="the answers of a task"):
             hint = "table= in the task's file gives its tables another name"
             raise unfit(name, "is something that findable did not make", hint=hint)
-    return [] if all(there) else [f"made the views `{spec.views[0]}` and `{spec.views[1]}`"]
+    return [] if all(there) else [f"made the views `{views[0]}` and `{views[1]}`"]
 
 
 def is_view_made(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
@@ -200,10 +184,8 @@ def _replace(tx: Connection, name: str, statement: str) -> None:
     except exc.DBAPIError as error:
         if getattr(error.orig, "sqlstate", "") != "2BP01":  # other objects depend on it
             raise
-        raise ConfigurationError(
-            f"a view of another program is made of `{name}`, whose columns change; nothing was changed",
-            hint="drop that view, run the same command again, and make it anew",
-        ) from error
+        said = f"a view of another program is made of `{name}`, whose columns change; nothing was changed"
+        raise ConfigurationError(said, hint="drop that view, run the same command again, and make it anew") from error
 
 
 def _run_sql(tx: Connection, statement: str) -> None:
@@ -228,7 +210,6 @@ def row_cell(tx: Connection, row: ColumnElement[Any], name: str, kind: str) -> C
 
 
 def _key_cell(kind: str, place: int | None, *, sqlite: bool) -> str:
-    """Return SQL for a column of the key, which is the item's id, or by its `place` a part of it."""
     cell = f"{answers.name}.item_id"
     if place is not None:
         whole = f"{cell}::jsonb ->> {place}"
@@ -311,7 +292,6 @@ def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
 
 
 def _kind(annotation: Any, metadata: Iterable[Any] = ()) -> str:
-    """Return the kind of a type with what stands beside it; what another library makes of it is JSON."""
     own = (type(one).__module__.partition(".")[0] for one in metadata if hasattr(one, "__get_pydantic_core_schema__"))
     if any(one != "pydantic" for one in own):
         return JSON

@@ -7,7 +7,7 @@ each of them.
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,10 +35,7 @@ _NO_VALUE = re.compile(
 
 
 class Sheet(NamedTuple):
-    """What stands in one sheet: the names in its header, the rows behind it with their numbers from 1, and notes.
-
-    A cell without a value is None, a date ISO text.
-    """
+    """A sheet's header, the rows behind it with their numbers from 1, and notes; a cell is None, or as JSON has it."""
 
     names: list[str]
     rows: list[tuple[int, list[Any]]]
@@ -48,8 +45,7 @@ class Sheet(NamedTuple):
 def read_sheet(path: Path, wanted: str) -> Sheet:
     """Return what stands in a sheet of a file, the first visible one where none is `wanted`.
 
-    Raises:
-        InputError: it is no such file, it has no such sheet, or the sheet has no header or one with merged cells.
+    InputError where it is no such file, it has no such sheet, or the sheet has no header or one with merged cells.
     """
     from zipfile import BadZipFile, ZipFile
 
@@ -93,7 +89,6 @@ def read_sheet(path: Path, wanted: str) -> Sheet:
 
 
 def _as_table(cells: list[list[Any]], at: int, notes: list[str]) -> Sheet:
-    """Return cells by their header, which is the row `at` (from 0); rows without any value are left out."""
     names = [" ".join(str(one if (one := _plain(cell)) is not None else "").split()) for cell in cells[at]]
     rows = [(number, [_plain(one) for one in row]) for number, row in enumerate(cells[at + 1 :], start=at + 2)]
     rows = [one for one in rows if any(value is not None for value in one[1])]
@@ -107,7 +102,6 @@ def _refused(path: Path, said: str, hint: str) -> InputError:
 
 
 def _plain(cell: Any) -> Any:
-    """Return a cell as JSON has it; a sheet keeps every number as one with decimals."""
     if isinstance(cell, str):
         return cell if cell.strip() else None
     if isinstance(cell, float) and cell.is_integer() and abs(cell) <= _WHOLE:
@@ -130,7 +124,6 @@ def _check_room(path: Path, data: bytes) -> None:
 
 
 def _data_of(path: Path, name: str) -> bytes:
-    """Return the XML of a sheet; nothing where it is not found."""
     from html import unescape
     from zipfile import ZipFile
 
@@ -146,41 +139,32 @@ def _data_of(path: Path, name: str) -> bytes:
 def written(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any) -> Iterator[bytes]:
     """Yield the bytes of a file with these rows; a text is written as a text, never as a formula or a link.
 
-    Numbers, true and false, and dates are themselves; all else is what `text_of` makes of it.
-
-    Raises:
-        InputError: a sheet has no room for them.
+    Numbers, true and false, and dates are themselves; all else is what `text_of` makes of it. InputError where a sheet
+    has no room for them.
     """
     from xlsxwriter import Workbook
     from xlsxwriter.exceptions import XlsxWriterException
 
     if len(kinds) > MOST_COLUMNS:
         raise _no_room(f"{len(kinds):,} columns, and a sheet has {MOST_COLUMNS:,}")
+    how = {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}
     with tempfile.TemporaryFile() as file:
-        with (
-            _roomy(XlsxWriterException),
-            Workbook(file, {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}) as book,
-        ):
-            sheet = book.add_worksheet()
-            for column, name in enumerate(kinds):
-                sheet.write_string(0, column, name)
-            for number, row in enumerate(rows, start=1):
-                if number == MOST_ROWS:
-                    raise _no_room(f"more than {MOST_ROWS - 1:,} rows, and a sheet has {MOST_ROWS:,}")
+        try:
+            with Workbook(file, how) as book:
+                sheet = book.add_worksheet()
                 for column, name in enumerate(kinds):
-                    _write_cell(sheet, number, column, row[name], text_of(row[name], kinds[name]))
+                    sheet.write_string(0, column, name)
+                for number, row in enumerate(rows, start=1):
+                    if number == MOST_ROWS:
+                        raise _no_room(f"more than {MOST_ROWS - 1:,} rows, and a sheet has {MOST_ROWS:,}")
+                    for column, name in enumerate(kinds):
+                        _write_cell(sheet, number, column, row[name], text_of(row[name], kinds[name]))
+        except XlsxWriterException as error:
+            said = f"the file cannot be made in {tempfile.gettempdir()}: {error}"
+            raise InputError(said, hint="free some room there") from error
         file.seek(0)
         while piece := file.read(_PIECE):
             yield piece
-
-
-@contextmanager
-def _roomy(fault: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except fault as error:
-        where = tempfile.gettempdir()
-        raise InputError(f"the file cannot be made in {where}: {error}", hint="free some room there") from error
 
 
 def _write_cell(sheet: Any, row: int, column: int, value: Any, words: Any) -> None:

@@ -37,10 +37,10 @@ from sqlalchemy import table as table_of
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store import answers as record
 from pipeline.store.database import pages, run_many
-from pipeline.store.schema import AsTheColumn, IsoTime
+from pipeline.store.schema import AsTheColumn, IsoTime, TaskRecord
 from pipeline.tables.adopt import Holds, Ids, columns_of, folded, ids_in, is_sqlite, kind_of, unique_keys
 from pipeline.tables.lists import refusals
-from pipeline.tables.view import AnswersSpec, stored_cell
+from pipeline.tables.view import stored_cell, views_of
 
 FORM = 'it is written "table.column=field"'
 OF_ROWS = ("provider", "model", "created_at")  # the columns of a row beside the item's and those of the fields
@@ -68,7 +68,7 @@ class ColumnTarget:
     keys: tuple[tuple[str, Ids], ...]
 
 
-def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> ColumnTarget:
+def column_target(tx: Connection, task: TaskRecord, write_to: str) -> ColumnTarget:
     """Return what `write_to=` of a task names; InputError where that cannot take the field by the task's key."""
 
     def wrong(why: str, hint: str = FORM) -> InputError:
@@ -78,14 +78,14 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> ColumnTar
     if parts is None:
         raise wrong(" names no column")
     table, name, field = parts.groups()
-    kind = dict(spec.fields).get(field)
+    kind = dict(task.fields).get(field)
     if kind is None:
         raise wrong(f": the answer has no field `{field}`")
-    if table.startswith("findable_") or table in spec.views:
+    if table.startswith("findable_") or table in views_of(task):
         raise wrong(f": `{table}` is findable's own", "name a table of your own")
     if kind_of(tx, table) != "table":
         raise wrong(f": this database has no table `{table}`")
-    found, own = columns_of(tx, table), [key for key, _ in spec.key]
+    found, own = columns_of(tx, table), [key for key, _ in task.key]
     if lacking := next((one for one in (name, *own) if folded(tx, one) not in found), None):
         raise wrong(f": `{table}` has no column `{lacking}`")
     to, keys = found[folded(tx, name)], {one: found[folded(tx, one)] for one in own}
@@ -100,20 +100,18 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> ColumnTar
 
 
 def write_column(
-    tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequence[GivenAnswer], *, over: bool = False
+    tx: Connection, task: TaskRecord, target: ColumnTarget, rows: Sequence[GivenAnswer], *, over: bool = False
 ) -> None:
     """Write answers into the column where it is NULL, or `over` what stands there.
 
-    Raises:
-        RefusedRowError: a rule of the table keeps one out.
+    RefusedRowError where a rule of the table keeps one out.
     """
     wanted = dict[tuple[str, ...], Any]()
     for row in rows:
-        key = (row.item_id,) if len(spec.key) == 1 else tuple(map(str, json.loads(row.item_id)))
+        key = (row.item_id,) if len(task.key) == 1 else tuple(map(str, json.loads(row.item_id)))
         value = stored_cell(target.kind, json.loads(row.answer_json).get(target.field))
-        if (value is not None or over) and all(
-            ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True)
-        ):
+        fits = all(ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True))
+        if fits and (value is not None or over):
             wanted[key] = value
     names = dict.fromkeys((*(name for name, _ in target.keys), target.column.name))
     table = table_of(target.table, *(column(name, AsTheColumn()) for name in names))
@@ -128,21 +126,12 @@ def write_column(
         filled = [key for key in some if wanted[key] is not None]
         still_empty = select(*(cast(one, Text) for one in keys)).where(tuple_(*keys).in_(filled), to.is_(None))
         if tx.execute(still_empty.limit(1)).first() is not None:
-            declared = target.column.type.compile(tx.dialect)
-            raise RefusedRowError(
-                f"{target.table}.{target.column.name} ({declared}) stays NULL: a trigger or a rule of the database "
-                "keeps it so",
-                hint="give it room, or take the trigger or rule away",
-            )
+            which = f"{target.table}.{target.column.name} ({target.column.type.compile(tx.dialect)})"
+            why = f"{which} stays NULL: a trigger or a rule of the database keeps it so"
+            raise RefusedRowError(why, hint="give it room, or take the trigger or rule away")
 
 
-class _Said(NamedTuple):
-    """What one version said of an item, by the fields of its answer."""
-
-    values: Mapping[str, Any]
-    at: datetime
-
-
+_Said = tuple[datetime, Mapping[str, Any]]  # when one version said something of an item, and the fields of its answer
 _SaidOf = dict[tuple[str, str], dict[str, _Said]]  # by item and model, and by the version's label
 
 
@@ -154,7 +143,7 @@ class RowTarget:
     too.
     """
 
-    answers: AnswersSpec
+    task: TaskRecord
     name: str
     key: str
     provider: str
@@ -163,7 +152,7 @@ class RowTarget:
     @cached_property
     def table(self) -> Table:
         """Return the table, its types as they are there."""
-        told = [self.key, "provider", "model", *(name for name, _ in self.answers.fields)]
+        told = [self.key, "provider", "model", *(name for name, _ in self.task.fields)]
         columns = [Column(one, AsTheColumn()) for one in told]
         return Table(self.name, MetaData(), *columns, Column("created_at", IsoTime()))
 
@@ -191,16 +180,15 @@ class RowTarget:
         self._bring(tx, before, left)
 
     def _said(self, tx: Connection, ids: Collection[str]) -> _SaidOf:
-        """Return the newest answer of each version to some items, by item and model, also of one that is leaving."""
         found: _SaidOf = {}
-        for item_id, extractor, answer, at in record.applied_answers(tx, self.answers.task, sorted(ids)):
+        for item_id, extractor, answer, at in record.applied_answers(tx, self.task.name, sorted(ids)):
             label, _, model = extractor.partition("/")
             found.setdefault((item_id, model or label), {})[label] = self._values(answer, at)
         return found
 
     def _values(self, answer_json: str, at: datetime) -> _Said:
         values = json.loads(answer_json)
-        return _Said({name: stored_cell(kind, values.get(name)) for name, kind in self.answers.fields}, at)
+        return at, {name: stored_cell(kind, values.get(name)) for name, kind in self.task.fields}
 
     def _bring(self, tx: Connection, before: _SaidOf | None, after: _SaidOf) -> None:
         """Bring each row to the best of what is said now, if it is ours: if it says what was said `before`."""
@@ -208,35 +196,23 @@ class RowTarget:
         before, is_over = _corrected(before or {}), before is None
         after = {key: {} for key in before} | _corrected(after)
         # a text tells whose it is: how JSON and numbers are spelled is the database's own
-        told = [name for name, kind in self.answers.fields if kind == "text"]
+        told = [name for name, kind in self.task.fields if kind == "text"]
         for item_id, model in sorted(after):
             said, was = after[item_id, model], before.get((item_id, model), {}).values()
             own = {self.key: item_id, "provider": self.provider, "model": model}
             here = and_(*(table.c[name] == value for name, value in own.items()))
             row = tx.execute(select(*(table.c[name] for name in told or [self.key])).where(here)).first()
-            ours = {tuple(one.values[name] for name in told) for one in was}
+            ours = {tuple(values[name] for name in told) for _, values in was}
             if row is not None and not is_over and tuple(row) not in ours:
                 continue
             ranks = {one: -names.index(one) if one in names else -len(names) for one in said}
-            best = max(said, key=lambda one: (ranks[one], said[one].at), default="")
-            values = {**said[best].values, "created_at": said[best].at} if said else {}
+            best = max(said, key=lambda one: (ranks[one], said[one][0]), default="")
+            values = {**said[best][1], "created_at": said[best][0]} if said else {}
             with refusals(table.name):
                 if row is not None:
                     tx.execute(update(table).where(here).values(values) if values else delete(table).where(here))
                 elif values:
                     tx.execute(insert(table).values(values | own))
-
-    def lacking(self, tx: Connection) -> list[str]:
-        """Return the ids of the items that have an answer here, and no row of this provider."""
-        mine = select(cast(self.table.c[self.key], Text)).where(self.table.c.provider == self.provider)
-        answered = record.answered_ids(self.answers.task)
-        return list(tx.execute(answered.where(answered.selected_columns[0].not_in(mine))).scalars())
-
-    def restore(self, tx: Connection) -> int:
-        """Write the rows that are lacking, and return how many items got one."""
-        said = self._said(tx, self.lacking(tx))
-        self._bring(tx, said, said)
-        return len({item_id for item_id, _ in said})
 
     def has_row(self, item_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
         """Return the condition that an item, by its id as text, has a row of this provider and a model."""
@@ -262,12 +238,10 @@ def rows_written_to(write_to: str | None) -> tuple[str, str] | None:
 def check_target(tx: Connection, target: RowTarget) -> None:
     """Raise InputError where a table cannot hold the rows."""
     said = f'write_to="{target.name}.{target.key}"'
-    if kind_of(tx, target.name) != "table" or len(target.answers.key) != 1:
-        why = f"this database has no table `{target.name}`" if len(target.answers.key) == 1 else "the key is of several"
+    if kind_of(tx, target.name) != "table" or len(target.task.key) != 1:
+        why = f"this database has no table `{target.name}`" if len(target.task.key) == 1 else "the key is of several"
         raise InputError(f"{said}: {why}", hint='write_to="table.column", for a row of each answer by that column')
     there = columns_of(tx, target.name)
     if lacking := [one.name for one in target.table.c if folded(tx, one.name) not in there]:
-        raise InputError(
-            f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}",
-            hint=f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer",
-        )
+        hint = f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer"
+        raise InputError(f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}", hint=hint)

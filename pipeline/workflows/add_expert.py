@@ -20,6 +20,7 @@ from pipeline.experts.import_ import Person, check_as_given, read_person_documen
 from pipeline.experts.table import USERNAME
 from pipeline.gemini.models import estimate_tokens
 from pipeline.store import asks, workspace
+from pipeline.store import rows as kept
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import parse_map
@@ -191,7 +192,7 @@ def _inserted(ws: OpenWorkspace, tx: "Connection", person: Person, *, reason: st
         said = f"the username {person.username!r} exists already; this person was not added"
         raise TakenError(said, hint=_other(person.username), field=USERNAME)
     key = table.insert_person(tx, person.username, person.values)
-    table.put_beside(tx, table.changed_beside(tx, [(key, person.username, person.beside)]))
+    kept.put_rows(tx, table.TASK, table.changed_beside(tx, [(key, person.username, person.beside)]))
     workspace.touch_revision(tx, ws.task.name)
     if _has_bio(person):
         asks.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())

@@ -32,7 +32,7 @@ PEOPLE: dict[str, tuple[bytes, list[str], list[tuple[int, str, str]], str]] = {
     "an inch within quotes": (
         f'{HEAD}a,"5" pipe"\nb,5" pipe\nc,"5"" pipe"\n'.encode(),
         ["b", "c"],
-        [(2, "bio", "rejected")],
+        [(2, "", "rejected")],
         "text after a closing quote",
     ),
     "blank and double keys": (
@@ -57,7 +57,7 @@ PEOPLE: dict[str, tuple[bytes, list[str], list[tuple[int, str, str]], str]] = {
     "a line break outside quotes": (
         f"{HEAD}a,x\ry\nb,z\n".encode(),
         ["b"],
-        [(2, "bio", "rejected")],
+        [(2, "", "rejected")],
         "a line break outside quotes",
     ),
 }

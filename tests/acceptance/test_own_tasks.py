@@ -516,7 +516,7 @@ UNUSABLE = {
     "pipe": "pipe",
     "cut.jpg": "cut off or broken",
     "nothing.jpg": "is empty",
-    "drawing.png": "SVG",
+    "drawing.png": "none of the images",
     "http://example.org/image.jpg": "begins with https://",
     "https://127.0.0.1/image.jpg": "private network",
 }

@@ -66,7 +66,7 @@ CUT = "cut off or broken"
 REFUSED: dict[str, tuple[Bytes, str]] = {
     "no bytes": (lambda: b"", "empty"),
     "a text": (lambda: b"hello", "none of the images that can be opened"),
-    "an SVG": (lambda: b'<?xml version="1.0"?>\n<!-- drawn --><svg xmlns="x">', "SVG"),
+    "an SVG": (lambda: b'<?xml version="1.0"?>\n<!-- drawn --><svg xmlns="x">', "none of the images"),
     "HEIC": (lambda: b"\0\0\0\x18ftypheic" + bytes(12), "HEIC, which is opened with an extra"),
     "a cut JPEG": (lambda: saved(shaded(), "JPEG")[:1_200], CUT),
     "a cut PNG": (lambda: saved(shaded(), "PNG")[:500], CUT),

@@ -123,7 +123,7 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
     answer, marks = coloured(stands["answer"])
     concepts = []
     if task == PASSAGES and columns:
-        passage = marked_passage(quoted_passage(ws.store, ws.tasks, ws.settings, known["item"]))
+        passage = marked_passage(quoted_passage(ws, known["item"]))
         marks, concepts = passage["marks"], passage["concepts"]
     works = [desk_of(request).running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
     return {

@@ -212,7 +212,7 @@ def _shown(ws: OpenWorkspace, asked: Asked) -> dict[str, Any]:
     kind = task if task in {IMAGES, PASSAGES} else "table"
     if kind == PASSAGES:
         for one in page.rows:
-            one["passage"] = marked_passage(quoted_passage(ws.store, ws.tasks, ws.settings, one["id"]), most=BEGINNING)
+            one["passage"] = marked_passage(quoted_passage(ws, one["id"]), most=BEGINNING)
     numbers = {name for name in page.names if any(_is_number(one["values"].get(name)) for one in page.rows)}
     return {
         "kind": kind,
@@ -265,21 +265,18 @@ def marked_passage(passage: QuotedPassage, *, most: int | None = None) -> dict[s
 
     Each type of concept has a colour of its own, by its place among those that the passage has.
     """
-    extractor, concepts = next(reversed(passage.concepts.items()), ("", []))
-    types = list(dict.fromkeys(one.type for one in concepts))
+    types = list(dict.fromkeys(kind for _, kind, _ in passage.concepts))
     marks = [
-        Mark(start, end, quote, one.name, types.index(one.type))
-        for one in concepts
-        for start, end, quote in one.quotations
+        Mark(*quotation, name, types.index(kind)) for name, kind, quoted in passage.concepts for quotation in quoted
     ]
     is_cut = most is not None and not marks and len(passage.text) > most
     return {
         "id": passage.id,
         "source": passage.source,
         "text": f"{passage.text[:most].rstrip()} …" if is_cut else passage.text,
-        "extractor": extractor,
+        "extractor": passage.extractor,
         "marks": marks,
-        "concepts": list(dict.fromkeys((one.name, one.type, types.index(one.type)) for one in concepts)),
+        "concepts": list(dict.fromkeys((name, kind, types.index(kind)) for name, kind, _ in passage.concepts)),
     }
 
 

@@ -60,15 +60,6 @@ def _moved(workspace: Workspace) -> None:
     _evidence(workspace, document)
 
 
-def _copied(workspace: Workspace, **changed: str) -> None:
-    """Store the first concept again, with some columns changed."""
-    names = [name for name in workspace.columns("passage_concepts") if name != "id"]
-    values = ", ".join(changed.get(name, name) for name in names)
-    workspace.change(
-        f"INSERT INTO passage_concepts ({', '.join(names)}) SELECT {values} FROM passage_concepts WHERE id = {ONE}"  # noqa: S608 - ours
-    )
-
-
 FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
     "moved": (_moved, "1 quotations that are not what the text says at their place, of p-0000"),
     "another text": (
@@ -77,16 +68,7 @@ FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
     ),
     "empty support": (
         lambda workspace: _evidence(workspace, {"surface": "x", "support": [], "context": "", "quality": {}}),
-        "1 concepts whose aliases or evidence are not as they were written, of p-0000",
-    ),
-    "no document": (lambda workspace: _evidence(workspace, "nothing"), "1 concepts whose aliases or evidence are not"),
-    "aliases": (
-        lambda workspace: workspace.change(f"UPDATE passage_concepts SET aliases = '3' WHERE id = {ONE}"),  # noqa: S608 - ours
-        "1 concepts whose aliases or evidence are not",
-    ),
-    "twice": (
-        lambda workspace: _copied(workspace, concept_name="upper(concept_name)"),
-        "1 concepts that stand twice under one version, of p-0000",
+        "1 quotations that are not what the text says at their place, of p-0000",
     ),
     "answer gone": (
         lambda workspace: workspace.change("UPDATE findable_answers SET applied = false WHERE item_id = 'p-0002'"),

@@ -11,13 +11,21 @@ from sqlalchemy import select
 
 from pipeline.store import schema
 from pipeline.store.database import Connection, Store
+from pipeline.store.schema import TaskRecord
 from pipeline.tables.cells import common_kind
-from pipeline.tables.fill import VALUES, ItemsFill, ItemsReport, ItemsSpec, items_table, values_in
+from pipeline.tables.fill import VALUES, ItemsFill, ItemsReport, check_items, items_table, values_in
 from pipeline.tables.source import ItemsFile
 from tests.progress import NullProgress
 
 TASK = "reviews"
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def record_of(name: str, **given: Any) -> TaskRecord:
+    """Return the record of a task, of which only some is given."""
+    told = {"path": "", "prefix": name, "items": "", "is_query": False, "items_sha256": None, "key": ()}
+    told |= {"columns": {}, "fields": (), "version": 1, "fingerprint": "", "words": {}, "at": AT}
+    return TaskRecord(**{"name": name, **told, **given})
 
 
 class Items:
@@ -28,16 +36,18 @@ class Items:
         self.store = store
         self.key = tuple(key)
         self.asked = asked
-        self.spec: ItemsSpec | None = None
+        self.spec: TaskRecord | None = None
         schema.ensure_schema(store, ())
 
     def take(self, source: Any, *, at: datetime = AT, **options: Any) -> ItemsReport:
         """Make the rows what a source says."""
         known = dict(self.spec.columns) if self.spec else {}
         kinds = {name: common_kind(known.get(name), source.columns.get(name)) for name in {**known, **source.columns}}
-        self.spec = ItemsSpec(TASK, self.key, {name: kind or "text" for name, kind in kinds.items()})
-        self.spec.check()
-        return ItemsFill(self.store, self.spec, self.asked, at, **options).run(source, NullProgress())
+        columns = {name: kind or "text" for name, kind in kinds.items()}
+        keys, words = tuple((name, columns.get(name, "text")) for name in self.key), {"asked": self.asked, "quoted": []}
+        self.spec = record_of(TASK, key=keys, columns=columns, words=words, is_query=source.sha256 is None)
+        check_items(self.spec)
+        return ItemsFill(self.store, self.spec, at, **options).run(source, NullProgress())
 
     def take_file(self, path: Path, **options: Any) -> ItemsReport:
         """Make the rows what a file says."""

@@ -142,7 +142,7 @@ def test_rows_of_a_table_that_hold_no_passage_are_told(tmp_path: Path) -> None:
     told = [change for one in found for change in ([one] if isinstance(one, Finding) else one.changes)]
     assert [(one.line, one.column, one.kind, one.reason.partition(":")[0]) for one in told] == [
         (2, "text", FindingKind.REJECTED, "not valid UTF-8"),
-        (4, "text", FindingKind.REJECTED, "text after a closing quote"),
+        (4, "", FindingKind.REJECTED, "text after a closing quote"),
         (5, "metadata", FindingKind.CHANGED, "no object, dropped"),
         (6, "id", FindingKind.REJECTED, "empty"),
         (7, "metadata", FindingKind.REJECTED, "wrong number of fields"),

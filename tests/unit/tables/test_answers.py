@@ -17,10 +17,11 @@ from sqlalchemy import Connection
 from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
 from pipeline.store import answers as record
-from pipeline.store.schema import time_of
-from pipeline.tables.view import AnswersSpec, fields_of, make_views, stored_cell, why_unstorable
+from pipeline.store.schema import TaskRecord, time_of
+from pipeline.tables.view import fields_of, make_views, stored_cell, why_unstorable
 from pipeline.tables.write_to import GivenAnswer, column_target, write_column
 from tests.delivery import workspace_at
+from tests.integration.tables.sources import record_of
 from tests.lab import ON_POSTGRESQL
 
 AT = datetime(2026, 5, 1, 10, tzinfo=UTC)
@@ -175,9 +176,9 @@ def keep(tx: Connection, rows: Sequence[GivenAnswer], **others: Any) -> None:
 
 def spec_of(
     fields: Sequence[tuple[str, str]], key: Sequence[tuple[str, str]] = KEYS[0], prefix: str = "reviews"
-) -> AnswersSpec:
+) -> TaskRecord:
     """Return what views are made of."""
-    return AnswersSpec("reviews", prefix, tuple(key), tuple(fields))
+    return record_of("reviews", prefix=prefix, key=tuple(key), fields=tuple(fields))
 
 
 def rows_of(tx: Connection, sql: str) -> list[tuple[Any, ...]]:
@@ -233,13 +234,13 @@ def test_the_views_say_what_the_record_says(
         assert shown(tx, spec, "reviews_answered") == expected(spec, second[:5])
 
 
-def shown(tx: Connection, spec: AnswersSpec, view: str) -> list[str]:
+def shown(tx: Connection, spec: TaskRecord, view: str) -> list[str]:
     """Return the rows of a view, sorted."""
     kinds = [kind for _, kind in (*spec.key, *spec.fields, ("", "text"), ("", "time"))]
     return sorted(repr([*map(plain, kinds, row)]) for row in rows_of(tx, f"SELECT * FROM {view}"))  # noqa: S608 - ours
 
 
-def expected(spec: AnswersSpec, rows: Sequence[GivenAnswer]) -> list[str]:
+def expected(spec: TaskRecord, rows: Sequence[GivenAnswer]) -> list[str]:
     """Return what a view is to say of some answers."""
     found = []
     for one in rows:
