@@ -90,7 +90,6 @@ class Guard:
         if entered := self._entered(scope):
             return entered
         by_cookie = self._has_cookie(headers)
-        _check_length(headers, _most(scope))
         if NUL in scope["path"] or NUL in unquote(scope["query_string"].decode("latin-1")):
             raise Refused(422, "the address holds NUL, which no text here does", hint="leave it out")
         if is_safe:
@@ -126,15 +125,6 @@ class Guard:
         if found is None or not self._access.is_token(found.value):
             raise Refused(401, "the token is missing or wrong", hint=f"open the address that `{Step('web')}` printed")
         return True
-
-
-def _check_length(headers: Headers, most: int) -> None:
-    """Refuse a body that says to be longer than `most` bytes; one that does not say it is cut off, see `_Limited`."""
-    said = headers.get("content-length", "0")
-    if not said.isdecimal():
-        raise Refused(400, "the length of the body is no number")
-    if int(said) > most:
-        raise Refused(413, f"the body is longer than {most:,} bytes; nothing was changed")
 
 
 class _Limited:

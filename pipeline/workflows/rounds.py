@@ -6,7 +6,7 @@ A round may die at any moment: where it was stands in the database, and whicheve
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeline.batch import ask, budget, ingest, poll, submit
 from pipeline.batch.ask import LiveReport
@@ -205,7 +205,6 @@ class Rounds:
         self._ws, self._limit, self._among, self._judges = ws, limit, among, judges
         self.report, self.began = Report(ws.extractor), ws.now()
         self._report_at, self._waits_for_room = 0.0, False  # before which no further report is written
-        self._whole: Bar | None = None  # how far the task has come, while it is waited for
         self._stale: dict[str, None] = {}  # extractors with answers since their last report
         self._has_failed = self._has_succeeded = False  # batches at the API, since items were sent the last time
         with ws.store.read() as tx:
@@ -234,21 +233,6 @@ class Rounds:
         Raises:
             RemoteError, ConfigurationError, InputError: as the steps raise them; run again, it goes on.
         """
-        if not wait:
-            self._advance(wait=False)
-            return
-        total, done = self._come()
-        with self._ws.display.bar(self._ws.task.words.many, total, done=done) as self._whole:
-            self._advance(wait=True)
-        self._whole = None
-
-    def _come(self) -> tuple[int, int]:
-        """Return how many items there are, and how many of them are neither open nor claimed."""
-        with self._ws.store.read() as tx:
-            total, _, opened, _, claimed, *_ = self._ws.task.table(tx).counts(tx).values()
-        return total, total - opened - claimed
-
-    def _advance(self, *, wait: bool) -> None:
         if wait and self.batches(BatchState.DOWNLOADED):
             self.ingest()
         while self._may_submit():
@@ -361,8 +345,7 @@ class Rounds:
 
     def poll(self, *, wait: bool) -> None:
         """Poll the batches at the API, with `wait` until the first one ends."""
-        whole = self._whole and _Whole(self._whole, self._come()[1])
-        polled = self.report.polled = poll.run(self._ws, wait=wait, first=True, bar=whole)
+        polled = self.report.polled = poll.run(self._ws, wait=wait, first=True)
         with self._ws.store.read() as tx:
             over = [batches.get_batch(tx, number) for number in sorted([*polled.failed, *polled.downloaded])]
         failed = {
@@ -431,19 +414,6 @@ class Rounds:
             report.spent = money.sum_spent(tx, since=self.began).known
         _close_runs(ws)
         return report
-
-
-class _Whole(NamedTuple):
-    """A bar that shows a part of the work, behind so much that was done `before`."""
-
-    bar: "Bar"
-    before: int
-    total: int | None = None
-
-    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:  # noqa: ARG002 - of the part
-        """Show `done` of the part."""
-        reached = self.before + done  # a reply may be of several tries
-        self.bar.show(reached if self.total is None else min(reached, self.total), note=note)
 
 
 def _show_live(bar: "Bar", live: LiveReport) -> None:

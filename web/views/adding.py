@@ -19,7 +19,6 @@ from pipeline.core.step import Step
 from pipeline.engine.task_file import place_in_python
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
-from pipeline.store import asks
 from pipeline.tables.findings import ImportReport
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import ItemsFile
@@ -42,21 +41,9 @@ FIELDS = (
     *(("hourly_rate", "Hourly rate", "number"), ("currency", "Currency", "text")),
     ("profile_url", "Profile address", "url"),
 )
-PERSON_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "properties": {name: {"type": "number" if kind == "number" else "string"} for name, _, kind in FIELDS},
-                "required": ["username"],
-            }
-        }
-    },
-}
 
 
-@router.post("/api/admin/experts", status_code=201, openapi_extra={"requestBody": PERSON_BODY})
+@router.post("/api/admin/experts", status_code=201)
 async def add_person(request: Request) -> JSONResponse:
     """Save a person and wait for their tags, for some seconds at the most: 201 {ok, username, tags, …}.
 
@@ -70,35 +57,22 @@ async def add_person(request: Request) -> JSONResponse:
         raise Refused(
             422, "the body is a list; one person at a time is added here", hint=f"`{Step('import')}` adds many"
         )
-    saved = await desk.save(body)
-    done = False
+    saved, stored = await desk.save(body), None
     if saved.is_due:
         asking = asyncio.wrap_future(desk.tagger.ask(saved.item_id))
         await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
-        done = asking.done()
-    reply = _reply(saved.username, [], saved.findability_score, retrying=saved.is_due)
-    reply, why = await run_in_threadpool(_stored, desk, saved) if done else (reply, "")
-    notes = [*saved.notes, *([f"{fate_of(why)}: {why}"] if why else [])]
-    return JSONResponse({**reply, "notes": notes}, status_code=201)
+        stored = await run_in_threadpool(_stored, desk, saved) if asking.done() else None
+    found, is_due = stored or (None, saved.is_due)
+    told = {"tags": (found and found.tags) or None, "findability_score": saved.findability_score, "retrying": is_due}
+    if found is not None:
+        told["findability_score"] = found.findability_score
+    notes = [*saved.notes, *([f"{fate_of(found.parked)}: {found.parked}"] if found and found.parked else [])]
+    return JSONResponse({"ok": True, "username": saved.username, **told, "notes": notes}, status_code=201)
 
 
-def _stored(desk: Desk, saved: add_expert.SavedExpert) -> tuple[dict[str, Any], str]:
-    """Return the reply about a person who was asked about, and why no tags came of it, where that is known."""
+def _stored(desk: Desk, saved: add_expert.SavedExpert) -> tuple[add_expert.AddedExpert, bool]:
     with desk.to_read(PEOPLE) as ws:
-        found, is_due = add_expert.as_stored(ws.store, ws.task, saved)
-        with ws.store.read() as tx:
-            why = asks.parked_reason(tx, ws.task.name, saved.item_id, own=ws.task.own)
-    return _reply(found.username, found.tags, found.findability_score, retrying=is_due), why or ""
-
-
-def _reply(username: str, tags: list[str], score: float, *, retrying: bool) -> dict[str, Any]:
-    return {
-        "ok": True,
-        "username": username,
-        "tags": tags or None,
-        "findability_score": score,
-        "retrying": retrying,
-    }
+        return add_expert.as_stored(ws.store, ws.task, saved)
 
 
 class Importer(NamedTuple):
@@ -122,15 +96,11 @@ TO_DO = {  # what a finding means, and what to do
     "noted": "goes in as it is",
     "kept": "goes in; what was answered stays",
 }
-FILE_BODY = {
-    "required": True,
-    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-}
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
 Mapped = Annotated[str, Query(alias="map", max_length=4_000)]
 
 
-@router.post("/api/imports", status_code=202, openapi_extra={"requestBody": FILE_BODY})
+@router.post("/api/imports", status_code=202)
 async def drop_file(request: Request, task: TaskName, name: FileName, mapping: Mapped = "") -> JSONResponse:
     """Take a file, of at most 1 GB, as it comes, and begin to read it; nothing of it is imported yet.
 
