@@ -273,7 +273,6 @@ def costs(
 
 
 def _spent(amounts: Amounts) -> tuple[str, ...]:
-    """Return amounts as the cells of a line; estimates are marked."""
     counts = (amounts.batches, amounts.calls, amounts.tokens_in, amounts.tokens_out)
     lost, under_way = (f"~{usd(one)}" if one else "-" for one in (amounts.lost, amounts.under_way))
     return (*(f"{one:,}" for one in counts), usd(amounts.cost), f"{amounts.lost_calls or '-'}", lost, under_way)
@@ -349,7 +348,6 @@ def _show_tagged(report: rounds.Report, words: Words) -> None:
 
 
 def _show_live(report: rounds.Report, words: Words) -> None:
-    """Print what came of our own calls, what failed, was skipped or is left, and what comes next."""
     asked = report.live or LiveReport()
     if not (asked.done or report.unasked):
         print_line(f"nothing to ask: {words.all_done}")

@@ -111,7 +111,6 @@ def _show_import(done: "ImportReport", task: str) -> None:
 
 
 def _group_line(group: "FindingGroup") -> str:
-    """Return the findings of one reason as one line: how many, and the first three."""
     shown = [f"line {one.line}" + (f" ({one.value})" if one.value else "") for one in group.examples]
     column = f" in {group.column}" if group.column else ""
     more = ", …" if group.count > len(shown) else ""

@@ -109,7 +109,6 @@ def items(
 
 
 def _cell(value: object) -> str:
-    """Return a value as a cell of the table; on a terminal a long text is cut."""
     text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
     return f"{text[:SHOWN]}…" if sys.stdout.isatty() and len(text) > SHOWN else text
 
@@ -233,7 +232,6 @@ def _show_corrected(item: str, done: Document, ws: OpenWorkspace) -> None:
 
 
 def _this_person() -> str:
-    """Return the name of the user who runs this process, as the system has it."""
     with contextlib.suppress(Exception):  # a system without accounts raises what it likes
         return getpass.getuser()
     return "unknown"
@@ -344,7 +342,6 @@ def _behind_it(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _counted(counts: dict[str, int], stale: dict[str, Any] | None, reasons: dict[str, int]) -> str:
-    """Return counts in words: all, those with an answer, and of the others what there is."""
     (_, total), (done, answered), *parts = counts.items()
     words = WORDS | {"open": "without concepts"} if "with_concepts" in counts else WORDS
     found = [(done, answered), *((name, count) for name, count in parts if count and name != "parked")]
@@ -356,7 +353,6 @@ def _counted(counts: dict[str, int], stale: dict[str, Any] | None, reasons: dict
 
 
 def _index(index: dict[str, Any], word: str) -> str:
-    """Return what the index has; a `word` names its entries."""
     if "problem" in index:
         return f"broken: {index['problem']}"
     if not index["count"]:

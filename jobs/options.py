@@ -101,7 +101,6 @@ def _version(value: str) -> str:
 
 
 def _number(value: str) -> float:
-    """Return a number; raise BadParameter if it is none, or infinite."""
     try:
         found = float(value)
     except ValueError:

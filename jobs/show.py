@@ -126,7 +126,6 @@ def _request_line(one: Mapping[str, Any]) -> str:
 
 
 def _print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
-    """Print each request and its replies as they went over the wire, or why they are not there."""
     if not requests:
         print_line("(no request of its own: it was not asked, or shares that of another that asks the same)")
     for one in requests:

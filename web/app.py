@@ -39,7 +39,6 @@ def application(desk: Desk) -> Guard:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    """Return what went wrong: as JSON to a program or a part of a page, as a page to a reader."""
     found = problem.of(error)
     if request.url.path.startswith("/api") or "hx-request" in request.headers:
         return problem.response(found)

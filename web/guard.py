@@ -114,7 +114,6 @@ class Guard:
         return answer
 
     def _has_cookie(self, headers: Headers) -> bool:
-        """Return whether a request has the token in the cookie, as browsers have it; else a program has it."""
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self._access.is_token(given.strip()):
             return False
@@ -142,7 +141,6 @@ class _Limited:
 
 
 async def _sent(send: Send, message: Message) -> None:
-    """Send an answer with the headers that every answer has."""
     if message["type"] == "http.response.start":
         headers = MutableHeaders(scope=message)
         for name, value in HEADERS.items():
@@ -155,7 +153,6 @@ def _most(scope: Scope) -> int:
 
 
 def _refusal(scope: Scope, refused: Refused) -> Response:
-    """Return the answer to a request that is not let in: a page for a browser that only lacks the token."""
     is_page = not scope["path"].startswith("/api") and "text/html" in Headers(scope=scope).get("accept", "")
     if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number
         return HTMLResponse(_LOCKED, status_code=refused.status)

@@ -84,7 +84,6 @@ def run(
 
 
 def _with_settings(settings: Settings, task: Task, wanted: ExportWanted) -> ExportWanted:
-    """Return what is wanted with the version that is set, where none is named, and with those that are preferred."""
     takes = task.export_choices
     label = settings.version_of(task.name, task.label) if "extractor" in takes and not wanted.best else None
     return wanted._replace(extractor=wanted.extractor or label, prefer=settings.prefer_versions or ())
@@ -166,7 +165,6 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def _format_of(path: Path | None, formats: Mapping[str, str]) -> str:
-    """Return the format that a path's ending names; the first one without a path."""
     if path is None:
         return next(iter(formats.values()))
     found = formats.get(path.suffix.lower())

@@ -91,7 +91,6 @@ def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: 
 
 
 def _documents(tx: "Connection", found: Sequence[AskedRequest], *, data: Path | None) -> list[dict[str, Any]]:
-    """Return requests for programs; with the folder of the workspace each has `wire`, as it went over the wire."""
     if data is None:
         return [_document(one) for one in found]
     cleaned = erase.cleaned_batches(tx)
@@ -112,7 +111,6 @@ def _document(one: AskedRequest) -> dict[str, Any]:
 
 
 def _listed(tx: "Connection", task: "Task", item_id: str) -> ListedItem | None:
-    """Return an item's row with its state; None where the task lists no items."""
     return next(iter(task.grid(tx).page(tx, ItemsWanted(1, only=item_id)).items), None)
 
 
@@ -138,7 +136,6 @@ def _wire(data: Path, batch: Batch, item_id: str, *, cleaned: Collection[int]) -
 
 
 def _lines(data: Path, name: str, sha256: str, key: str, *, is_cleaned: bool) -> tuple[tuple[str, ...], str]:
-    """Return the lines of a key in a sealed file, or why there is none."""
     if is_cleaned and not (data / name).is_file():
         return (), str(CLEANED)
     try:

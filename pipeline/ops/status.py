@@ -140,7 +140,6 @@ def _count_by_state(everyone: list[Batch]) -> dict[str, int]:
 
 
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
-    """Return USD: what is known, what is estimated beside it, and of that what stays unknown (lost, twice)."""
     actual = sum((batch.cost or 0.0 for batch in everyone), 0.0)
     found = money.sum_spent(tx)
     not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
@@ -195,7 +194,6 @@ def _going_on(document: dict[str, Any], task: Task, step: str) -> Step:
 
 
 def _asking(document: dict[str, Any], task: Task) -> Step:
-    """Return what asks about the items that are open; a few first, where the task wants that."""
     pilot = document.get("pilot") or {"verdict": None}
     if not task.needs_pilot:
         is_stopped = document.get("pilot") and pilot["verdict"] in {None, "failed"}

@@ -214,7 +214,6 @@ def _check_text(draft: TaskDraft, asking: Asking) -> None:
 
 
 def _for_all(ws: OpenWorkspace, rows: int, tried: TryReport) -> Preflight | None:
-    """Return what all rows would come to, each as those in the mean that were asked."""
     used = [one.usage for one in tried.items if one.usage.prompt]
     if not used:
         return None

@@ -172,7 +172,6 @@ def name_for(source: str) -> str:
 
 
 def _near(name: str) -> str:
-    """Return the name nearest to another that a task can have, empty where there is none."""
     near = _NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
     return near if _can_be(near) else ""
 
@@ -253,7 +252,6 @@ def guess_columns(columns: Mapping[str, str], rows: Iterable[SourceRow | Finding
 
 
 def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
-    """Return those of some names that are known, the best known first."""
     by_name = {fold(name): name for name in reversed(list(names))}
     return [by_name[one] for one in map(fold, known) if one in by_name]
 
@@ -286,7 +284,6 @@ def _key_among(
 
 
 def _are_images(texts: Iterable[str]) -> bool:
-    """Return whether most cells that hold something end as the names of images do."""
     found = [_IMAGE.match(text) is not None for text in texts if text.strip()]
     return sum(found) * 2 > len(found)
 

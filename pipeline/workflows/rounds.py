@@ -184,7 +184,6 @@ def begin(ws: OpenWorkspace, *, may_be_empty: bool = False) -> None:
 
 
 def _check_served(ws: OpenWorkspace, way: Way) -> None:
-    """Raise InputError for a way that the model is not served by."""
     if way is Way.FLEX and not ws.model.flex:
         said = f"{ws.model.name} is not served by flex; nothing was asked"
         raise InputError(said, hint=f"{Option(mode='batch')} costs as little; or set {Option('model')} to one that is")

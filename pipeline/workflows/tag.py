@@ -298,7 +298,6 @@ def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], *, agreed: bool) -> Report
 
 
 def _stopping(going: Rounds, ws: OpenWorkspace) -> Iterator[FindableError]:
-    """Yield why a pilot ends before all of its sample were asked."""
     done, is_any_left = going.report, bool(going.askable())
     if is_any_left or not done.is_down:
         yield from done.errors(ws.task.words)

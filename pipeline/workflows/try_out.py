@@ -243,7 +243,6 @@ class _Trial:
         return report
 
     def _judge(self, one: TriedItem, told: Tried) -> None:
-        """Note what came of an item."""
         ws, item = self._ws, self._items[one.id]
         one.calls, one.seconds = 1, told.seconds
         asked = Ask(item.id, item.input_hash)

@@ -235,7 +235,6 @@ def _keep(desk: Desk, dropped: DroppedFile, name: str) -> None:
 
 
 def _called(dropped: DroppedFile) -> str:
-    """Return a file's name, with the digits of its number that tell it from others that are here."""
     return f"{dropped.path.name} (file {dropped.number % 1000})"
 
 
