@@ -46,6 +46,7 @@ TOLD = (
     *("extractor", "mode", "reason", "asked", "submitted", "left", "no_room", "under_way", "parked"),
     *("held_back", "out_of_money", "is_over", "is_down", "spent", "overrun"),
 )
+LIVE = ("answered", "failed", "elsewhere", "calls", "cost", "run", "interrupted")
 WAIVED = "Asked without a pilot that passed: a person wanted it so."
 
 
@@ -135,11 +136,18 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """Return the report for programs; of a pilot in few words, with all that its answers were measured by."""
-        quality, drawn = self.quality, self.drawn
+        quality, drawn, live = self.quality, self.drawn, self.live
         told = {
             "ingested": {str(one.batch.number): one.batch.taken for one in self.ingested},
             "passed": None if quality is None else quality.passed,
             "report": None if quality is None else str(quality.path),
+        }
+        asked = live and {
+            **{name: getattr(live, name) for name in LIVE},
+            "skipped": self.skipped,
+            "left": self.unasked,
+            "samples": [{"username": name, "reason": reason} for name, reason in live.samples],
+            "stopped": live.stopped.message if live.stopped else None,
         }
         if drawn is not None:
             found = {"pilot": drawn.number, "extractor": drawn.extractor, "drawn": self.asked, "seed": drawn.seed}
@@ -148,21 +156,8 @@ class Report:
             **{name: getattr(self, name) for name in TOLD},
             "pilot": self.pilot and self.pilot.document(),
             "failed": {str(number): why for number, why in self.failed.items()},
-            "live": self.live and self.live_document(),
+            "live": asked,
             **told,
-        }
-
-    def live_document(self) -> dict[str, Any]:
-        """Return what became of our own calls for programs."""
-        live, quality = self.live or LiveReport(), self.quality
-        names = ("answered", "failed", "elsewhere", "calls", "cost", "run", "interrupted")
-        return {
-            **{name: getattr(live, name) for name in names},
-            "skipped": self.skipped,
-            "left": self.unasked,
-            "samples": [{"username": name, "reason": reason} for name, reason in live.samples],
-            "stopped": live.stopped.message if live.stopped else None,
-            "report": None if quality is None else str(quality.path),
         }
 
 

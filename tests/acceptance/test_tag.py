@@ -344,4 +344,4 @@ def test_report_files_stay_in_the_workspace(workspace: Workspace) -> None:
     """A run of twenty or more leaves a report that people can read."""
     workspace.people(21)
     found = tag(workspace, mode="live")
-    assert Path(found["live"]["report"]).is_relative_to(workspace.data)
+    assert Path(found["report"]).is_relative_to(workspace.data)
