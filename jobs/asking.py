@@ -126,12 +126,7 @@ def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
     batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; if a gate
     fails it is a warning, with --strict exit code 6, and the answers are stored anyway.
     """
-    going, words, failures = Rounds(ws), ws.task.words, list[FindableError]()
-    try:
-        going.ingest()
-    except FindableError as error:  # of one batch; the others are ingested, and told of
-        failures.append(error)
-    report = going.end()
+    (report, failures), words = rounds.ingest_all(ws), ws.task.words
     for quality in (one for one in report.reports.values() if any(gate.passed is not None for gate in one.gates)):
         ws.display.say(f"quality: {quality.line} ({quality.path})")
     is_any_failed = any(one.batch.refused or one.batch.invalid or one.batch.missing for one in report.ingested)

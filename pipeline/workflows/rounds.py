@@ -410,6 +410,16 @@ class Rounds:
         return report
 
 
+def ingest_all(ws: OpenWorkspace) -> tuple[Report, list[FindableError]]:
+    """Ingest every downloaded batch, and report on the answers; an error of one that cannot be is returned, too."""
+    going, failures = Rounds(ws), list[FindableError]()
+    try:
+        going.ingest()
+    except FindableError as error:
+        failures.append(error)
+    return going.end(), failures
+
+
 def _show_live(bar: "Bar", live: LiveReport) -> None:
     notes = [f"{live.at_once} at once"]
     if live.failed:
