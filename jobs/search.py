@@ -17,8 +17,8 @@ from pipeline.core.step import Option
 from pipeline.core.text import plural
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, evaluate
-from pipeline.index.judged import MEASURES
-from pipeline.index.reader import hit_document, whole_document
+from pipeline.index.evaluate import MEASURES
+from pipeline.index.reader import heading, hit_document
 from pipeline.ops import items
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def search(
         words, hits, collection = opened.words, report.hits, opened.collection
         for line in _told(report, words):
             ws.display.warn(line)
-        document = [whole_document(collection, hit) for hit in hits]
+        document = [hit_document(collection, hit) for hit in hits]
     if tag and not hits:
         _tell_unknown_tags(ws, options.filters.tags)
 
@@ -147,6 +147,10 @@ def _told(report: "SearchReport", words: "Words") -> Iterator[str]:
     if report.behind:
         behind = plural(report.behind, words.one, words.many)
         yield f"the index is behind the database by {behind}: `{words.step('index')}`"
+    if report.left_out:
+        found = plural(report.left_out, words.one, words.many)
+        taken = f"`{words.step('index')}` with {Option(index_untagged=1)} takes them in"
+        yield f"left out: {found} with words of this question and without a tag; {taken}"
     if report.lacking:
         yield f"no entry has {' and '.join(map(repr, report.lacking))}; closest results without it:"
     elif report.is_weak:
@@ -154,28 +158,23 @@ def _told(report: "SearchReport", words: "Words") -> Iterator[str]:
 
 
 def _print_rows(collection: "Indexed", hits: Sequence["Hit"]) -> None:
-    rows = []
-    for hit in hits:
-        found = hit_document(collection, hit)
-        cells = [_cell(name, found[name]) for name in collection.columns.values()]
-        cells += [_number(found["words_score"]), "weak" if hit.is_weak else "", _plainly_marked(hit.snippet)]
-        rows.append(cells)
-    print_table((*collection.columns, "words", "weak", "matched"), rows)
+    documents = [(hit, hit_document(collection, hit)) for hit in hits]
+    rows = [
+        (*(_cell(found[name]) for name in collection.columns.values()), hit.why, _plainly_marked(hit.snippet))
+        for hit, found in documents
+    ]
+    print_table((*collection.columns, "why", "matched"), rows)
 
 
 def _show(collection: "Indexed", hit: "Hit") -> None:
-    """Print one hit on a terminal: what it is, the sentence with its words in bold, the tags that match, the scores."""
-    found = hit_document(collection, hit)
-    name, *others = [found[key] for key in collection.columns.values() if key not in {"rank", "similarity", "text"}]
-    told = [_cell("", one) for one in others if isinstance(one, str) and one]
-    print_marked(f"{hit.rank:>3}  ", str(name), f"  {', '.join(told)}" if told else "")
+    """Print one hit on a terminal: what it is, the sentence with its words in bold, the tags that match, and why."""
+    name, beside = heading(collection, hit)
+    print_marked(f"{hit.rank:>3}  ", _cell(name), f"  {_cell(', '.join(beside))}" if beside else "")
     if hit.snippet is not None and hit.snippet.text:
         print_marked(*hit.snippet.pieces, indent=len(INDENT))
-    if hit.tags:
-        print_text(f"tags: {', '.join(hit.tags)}", indent=INDENT)
-    scores = [("cosine", _number(found["similarity"])), ("words", _number(found["words_score"]))]
-    said = [f"{name} {score}" for name, score in scores if score]
-    print_text(" · ".join([*said, *(["weak"] if hit.is_weak else [])]), indent=INDENT)
+    for line in (f"tags: {', '.join(hit.tags)}" if hit.tags else "", hit.why):
+        if line:
+            print_text(line, indent=INDENT)
 
 
 def _plainly_marked(snippet: "Snippet | None") -> str:
@@ -183,12 +182,6 @@ def _plainly_marked(snippet: "Snippet | None") -> str:
     return "".join(f"{MARK}{piece}{MARK}" if number % 2 else piece for number, piece in enumerate(pieces))
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _cell(name: str, value: Any) -> str:
-    if name == "similarity":
-        return _number(value)
+def _cell(value: Any) -> str:
     text = " ".join((", ".join(value) if isinstance(value, list) else str(value)).split())
     return text if len(text) <= CUT else f"{text[:CUT].rstrip()} …"

@@ -417,7 +417,7 @@ def _indexed_by(task: DeclaredTask, template: str) -> Indexed:
         task=task.name,
         folder=f"tasks/{task.name}",
         word="row",
-        columns={name: name for name in ("rank", "similarity", "key", "label", "text")},
+        columns={name: name for name in ("rank", "key", "label", "text")},
         ranking=RANKING,
         count=lambda tx: task.table(tx).total(tx, _is_in(task)),
         entries=partial(_entries, task, template),

@@ -110,6 +110,8 @@ class Indexed:
     text_in: Sequence[str] = ("text",)
     tags: Callable[[Mapping[str, Any]], Sequence[str]]
     told: Callable[[Mapping[str, Any]], dict[str, Any]]
+    # the texts of those that are in no entry for want of an answer and have some of these words; not all of very many
+    left_out: Callable[[Connection, Sequence[str]], Iterable[str]] = lambda _tx, _words: ()
     when_asked: bool = False  # it is indexed from its first build on, and before that only if that is asked for
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
@@ -120,11 +122,11 @@ class Indexed:
         """Return the texts of an entry in which phrases are looked for, and of which a hit shows a sentence."""
         return [str(metadata[name]) for name in self.text_in if metadata[name]]
 
-    def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    def shown(self, rank: int, similarity: float | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return an entry that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
         told = self.told(metadata)
-        key = next(iter(told))
-        return {"rank": rank, key: told[key], "similarity": round(float(similarity), 4), **told}
+        key, cosine = next(iter(told)), None if similarity is None else round(float(similarity), 4)
+        return {"rank": rank, key: told[key], "similarity": cosine, **told}
 
 
 class RowFault(NamedTuple):

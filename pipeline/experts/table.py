@@ -29,6 +29,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    or_,
     select,
     text,
     update,
@@ -40,7 +41,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.step import Step
 from pipeline.store import answers, asks, workspace
 from pipeline.store import rows as kept
-from pipeline.store.database import describe_error, pages, streamed, update_rows
+from pipeline.store.database import SlowError, describe_error, pages, streamed, update_rows, within
 from pipeline.store.schema import NUMBER, AsTheColumn, has_index, is_workspace
 from pipeline.store.sqlite import SWITCHED
 from pipeline.tables.adopt import (
@@ -65,6 +66,7 @@ from pipeline.tables.lists import (
     refusals,
 )
 
+MOST_LOOKED_AT, LOOK_S = 1000, 0.2  # untagged people whose texts a search looks at, and for how long
 TASK = "expert-tags"
 PAGE = 2000
 FULL_BIO = 500  # characters of bio that earn all of its points (DESIGN: bio min(40, len/500*40))
@@ -242,6 +244,17 @@ def tagged() -> ColumnElement[bool]:
 def indexable() -> ColumnElement[bool]:
     """Return the condition that a person is tagged, or has a text by which they can be found."""
     return tagged() | _has_bio
+
+
+def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
+    """Return the biographies of untagged people in which any of some words may stand, of at most a thousand."""
+    mentioned = or_(*(mentions(tx, [experts.c.bio], one) for one in words))
+    query = select(experts.c.bio).where(indexable(), ~tagged(), mentioned)
+    try:
+        with within(tx, LOOK_S):
+            return list(tx.execute(query.limit(MOST_LOOKED_AT)).scalars())
+    except SlowError:
+        return []
 
 
 @cache

@@ -111,7 +111,7 @@ TAGGED = Indexed(  # every tagged expert
     word="expert",
     question="who knows …",
     columns={
-        **{name: name for name in ("rank", "similarity", "username", "name")},
+        **{name: name for name in ("rank", "username", "name")},
         "title": "job_title",
         "tags": "tags",
         "score": "findability_score",
@@ -122,6 +122,7 @@ TAGGED = Indexed(  # every tagged expert
     ),
     count=lambda tx: table.people(tx).total(tx, table.tagged()),
     entries=partial(_entries, table.tagged),
+    left_out=table.untagged_texts,
     key="username",
     text_in=("Job Title", "Company", "Bio"),
     tags=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
@@ -131,6 +132,7 @@ WITH_TEXT = replace(  # and everyone with a text
     TAGGED,
     count=lambda tx: table.people(tx).total(tx, table.indexable()),
     entries=partial(_entries, table.indexable),
+    left_out=Indexed.left_out,
 )
 
 

@@ -18,8 +18,8 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import LOCK, Builds, recorded_builds
 from pipeline.index.evaluate import check_not_worse
-from pipeline.index.floor import nonsense
 from pipeline.index.vectors import PAGE, MissingVectorError
+from pipeline.index.words import nonsense
 from pipeline.index.write import write_build
 from pipeline.store import workspace
 from pipeline.store.locks import Lock

@@ -18,21 +18,24 @@ lost the lock writes into no other's.
 
 import errno
 import secrets
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.core import files
-from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.errors import FindableError, InconsistentError, InputError
+from pipeline.core.progress import Bar, Progress
+from pipeline.core.ranking import Entry
 from pipeline.core.step import Step
+from pipeline.engine.task import Indexed
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import manifest
-from pipeline.index.manifest import Manifest, Staged
+from pipeline.index.manifest import Manifest, Staged, content_hash
 from pipeline.index.reader import Index
 from pipeline.store import workspace
-from pipeline.store.database import Store
+from pipeline.store.database import Connection, Store
 
 Found = TypeVar("Found")
 Decide = Callable[[Manifest], object]  # what makes the database tell of a build that it is in service
@@ -40,6 +43,7 @@ LOCK = "index"
 STAGING = ".staging"
 LINKED = (manifest.INDEX, manifest.METADATA)
 FOLDER = "tasks"  # below DATA/index: a folder for each collection but the first
+PAGE = 1000  # entries between two looks at the clock
 _LOOKS = 10  # how often a reader looks again while builds are promoted
 _OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # the staging is gone, or its place is taken
 
@@ -89,18 +93,16 @@ class Builds:
         """
         return self._look(self._read)
 
-    def open(self, number: int | None = None) -> Index:
-        """Return the build in service, opened, or the one of that number.
+    def open(self) -> Index:
+        """Return the build in service, opened.
 
         `current` is resolved once, so vectors and metadata are of one build whatever is promoted afterwards.
 
         Raises:
-            InputError: nothing was promoted yet, or there is no such build.
+            InputError: nothing was promoted yet.
             InconsistentError: `current` points at nothing, or at no whole build.
         """
-        if number is not None and number not in (known := self.numbers()):
-            raise InputError(f"there is no build {number}", hint=f"take one of {', '.join(map(str, known))}")
-        index = self._look(self._open) if number is None else self._open(self._builds / str(number))
+        index = self._look(self._open)
         if index is None:
             raise InputError(f"there is no index in {self._index} yet", hint=f"run `{self._make}` to build one")
         return index
@@ -184,10 +186,10 @@ class Builds:
         Raises:
             InconsistentError: it does not; the staging is removed and the build in service is as it was.
         """
-        from pipeline.index import verify
+        from pipeline.index.write import verify_build
 
         with files.removed_on_error(staged.directory):
-            verify.verify_build(staged, count=count)
+            verify_build(staged, count=count)
 
     def promote(self, staged: Staged, *, decide: Decide, over: Manifest | None = None) -> Manifest:
         """Put a verified build in service; on disk when this returns. `decide` is called before others see it.
@@ -366,3 +368,47 @@ class Builds:
     def _is_linked(self, name: str) -> bool:
         path = self._data / name
         return path.is_symlink() and path.readlink() == self._target(name)
+
+
+def count_stale(
+    collection: Indexed, tx: Connection, index: Index | None, display: Progress, *, exact: bool = False
+) -> int:
+    """Return how many entries an index is behind by; without one, how many there are.
+
+    They are compared where a command has changed some since, or with `exact`, which finds changes of other programs.
+    """
+    if index is None:
+        return collection.count(tx)
+    build, position = index.manifest.number, index.manifest.position
+    if not (exact or workspace.has_changed(tx, collection.task, build=build, position=position)):
+        return 0
+    held = index.content_hashes()
+    with display.bar("comparing", len(index), late=True) as bar:
+        entries = _shown(collection.entries(tx), bar)
+        outdated = sum(held.pop(entry.id, None) != content_hash(entry) for entry in entries)
+    return outdated + len(held)  # which the database has not
+
+
+def place_of_entry(data: Path, collection: Indexed, item_id: str, entry: Entry | None) -> dict[str, Any]:
+    """Return {indexed, up_to_date, build}: whether the index in service holds an item, and as its entry is now.
+
+    A broken index has its `problem`, too.
+    """
+    nothing = {"indexed": False, "up_to_date": False, "build": None}
+    builds = Builds(data, collection.folder)
+    try:
+        if builds.current() is None:
+            return nothing
+        with builds.open() as index:
+            held, built = index.content_hashes({item_id}).get(item_id), index.manifest
+    except FindableError as error:
+        return {**nothing, "problem": error.message}
+    is_same = entry is not None and held == content_hash(entry)
+    return {"indexed": held is not None, "up_to_date": is_same, "build": built.number}
+
+
+def _shown(entries: Iterable[Entry], bar: Bar) -> Iterator[Entry]:
+    for number, entry in enumerate(entries, start=1):
+        yield entry
+        if number % PAGE == 0:
+            bar.show(number)

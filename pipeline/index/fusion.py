@@ -3,7 +3,7 @@
 And say of what is ranked what a reader asks next: which sentence matched, which tags, and whether it is any good.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +17,7 @@ from pipeline.index.terms import kept_terms, spans_of
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Indexed
-    from pipeline.index.filters import Mask
+    from pipeline.index.question import Mask
     from pipeline.index.reader import Index
 
 Scores = NDArray[np.float32]
@@ -74,57 +74,54 @@ def _normalised(scores: Scores) -> Scores:
     return (scores - float(scores.mean())) / deviation if deviation > 0 else np.zeros_like(scores)
 
 
-def described_hits(index: "Index", collection: "Indexed", ranked: Ranked, terms: Sequence[str]) -> list[Hit]:
-    """Return ranked entries with the sentence and the tags in which the terms of a question stand."""
-    weights = {term: index.words.idf(term) for term in dict.fromkeys(terms)}
+def found_hits(index: "Index", collection: "Indexed", ranked: Ranked, terms: Sequence[str] | None = None) -> list[Hit]:
+    """Return ranked entries with what the build holds of them, and of the terms of a question whether each is weak.
+
+    One that has what was asked for its tag is not. Words count where vectors alone rank, too: they cost nothing.
+    """
+    rows, scores = ranked.rows.tolist(), ranked.scores.tolist()
+    similarities = [None] * len(rows) if ranked.similarities is None else ranked.similarities.tolist()
+    hits = [
+        Hit(rank, similarity, index.metadata_at(row), score)
+        for rank, (row, score, similarity) in enumerate(zip(rows, scores, similarities, strict=True), start=1)
+    ]
+    floor = index.manifest.floor
+    if terms is None or floor is None:
+        return hits
+    given = index.words.scores(terms) if ranked.words is None else dict(zip(rows, ranked.words.tolist(), strict=True))
+    told, asked = index.words.told(terms), set(terms)
+    return [
+        replace(
+            hit,
+            is_weak=floor.is_weak(hit.similarity, given.get(row, 0.0), told)
+            and not any(asked == set(kept_terms(tag)) for tag in collection.tags(hit.metadata)),
+        )
+        for hit, row in zip(hits, rows, strict=True)
+    ]
+
+
+def described_hits(
+    index: "Index", collection: "Indexed", ranked: Ranked, hits: Sequence[Hit], words: Mapping[str, str]
+) -> list[Hit]:
+    """Return hits with why they were found, and the sentence and the tags in which words stand, by their terms."""
+    weights, rows, floor = {term: index.words.idf(term) for term in words}, ranked.rows.tolist(), index.manifest.floor
+    held = {term: index.words.holding([term], rows) for term in words}
 
     def places(text: str) -> Iterator[Place]:
         return starmap(Place, spans_of(text, weights.keys()))
 
+    def why(hit: Hit, row: int) -> str:
+        said = dict.fromkeys(word for term, word in words.items() if row in held[term])
+        is_close = hit.similarity is not None and not hit.is_weak and (floor is None or hit.similarity >= floor.cosine)
+        near = ["close in meaning"] if is_close or not (said or hit.is_weak) else []
+        return "; ".join([*(["weak"] if hit.is_weak else []), *([f"words: {', '.join(said)}"] if said else []), *near])
+
     return [
         replace(
             hit,
+            why=why(hit, row),
             snippet=best_snippet(collection.texts(hit.metadata), weights, places),
             tags=tuple(tag for tag in collection.tags(hit.metadata) if not weights.keys().isdisjoint(kept_terms(tag))),
         )
-        for hit in found_entries(index, ranked)
-    ]
-
-
-def judged_hits(
-    index: "Index", collection: "Indexed", ranked: Ranked, terms: Sequence[str], hits: Sequence[Hit]
-) -> list[Hit]:
-    """Return hits with whether each is below the floor of its build; one that has what was asked for its tag is not.
-
-    Words count where vectors alone rank, too: they cost nothing.
-    """
-
-    def is_tagged(hit: Hit) -> bool:
-        return any(set(terms) == set(kept_terms(tag)) for tag in collection.tags(hit.metadata))
-
-    floor = index.manifest.floor
-    if floor is None:
-        return [*hits]
-    if ranked.words is None:
-        given = index.words.scores(terms)
-        scores = [given.get(row, 0.0) for row in ranked.rows.tolist()]
-    else:
-        scores = ranked.words.tolist()
-    told = index.words.told(terms)
-    if ranked.similarities is None:
-        weak = [floor.is_weak_alone(score, told) for score in scores]
-    else:
-        pairs = zip(ranked.similarities.tolist(), scores, strict=True)
-        weak = [floor.is_weak(cosine, score, told) for cosine, score in pairs]
-    return [replace(hit, is_weak=below and not is_tagged(hit)) for hit, below in zip(hits, weak, strict=True)]
-
-
-def found_entries(index: "Index", ranked: Ranked) -> list[Hit]:
-    """Return ranked entries with what the build holds of them."""
-    nothing = np.full(len(ranked.rows), np.nan)
-    words, similarities = (nothing if side is None else side for side in (ranked.words, ranked.similarities))
-    found = zip(*(one.tolist() for one in (ranked.rows, ranked.scores, similarities, words)), strict=True)
-    return [
-        Hit(rank, similarity, index.metadata_at(row), score, word)
-        for rank, (row, score, similarity, word) in enumerate(found, start=1)
+        for hit, row in zip(hits, rows, strict=True)
     ]

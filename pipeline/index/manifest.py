@@ -27,7 +27,7 @@ import orjson
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.ranking import Entry
-from pipeline.index.floor import Floor
+from pipeline.index.words import Floor
 
 if TYPE_CHECKING:
     from pipeline.index.vectors import VectorCache

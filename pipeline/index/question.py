@@ -1,17 +1,49 @@
-"""Split a question into what is asked, the phrases that must stand in a text, and what must not."""
+"""What a search is about: a question with its phrases and exclusions, and what WHERE=, TAG= and MIN_SCORE= let pass.
 
+Every entry is looked at, so the best that pass are the best of all that do. A phrase is looked for in the entries that
+have all its words. A list holds where any of its members does. A comparison with an empty cell (nothing, "" or an
+empty list) is neither true nor false, as in SQL, so that NOT does not make it true. Case is not regarded.
+"""
+
+import operator
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Step
 from pipeline.core.text import UNSOUND
+from pipeline.core.where import Comparison, Expression, Junction, Negation, Operator, Scalar, parse_where
+from pipeline.index import terms
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pipeline.engine.task import Indexed
+    from pipeline.index.reader import Index
+
+    Mask = NDArray[np.bool_]
 
 MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
 MAX_MARKED = 50  # phrases and exclusions, for each of which texts are looked through
 _QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}  # what opens a phrase, and what closes it
 _OPENING = re.compile(rf"(?<!\S)(?P<without>-?)(?P<quote>[{''.join(_QUOTES)}])")
 _WITHOUT = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
+TAGS, ANSWER = ("tags", "concepts"), "answer."  # columns of tags, and before the names of an answer's fields
+_COMPARED: Mapping[Operator, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "contains": operator.contains,
+}
+_NO_LETTER = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
@@ -101,3 +133,166 @@ def _checked(question: str) -> str:
     if len(text) > MAX_QUESTION:
         raise InputError(f"the question has {len(text):,} characters, the limit is {MAX_QUESTION:,}", hint="shorten it")
     return text
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What an entry must be to be found, whatever the question: all of it is optional."""
+
+    tags: tuple[str, ...] = ()
+    min_score: float | None = None
+    where: str = ""
+
+    def expressions(self, names: Sequence[str], score: str) -> Iterator[Expression]:
+        """Yield what must hold, all of it, of entries with columns of these names; `score` is that of scores.
+
+        Raises:
+            InputError: WHERE= cannot be read.
+        """
+        tagged = [name for name in names if name in TAGS or name.startswith(ANSWER)] or [TAGS[0]]
+        for tag in self.tags:
+            named = tuple(Comparison(name, "=", (tag,), "TAG") for name in tagged)
+            yield Junction(is_every=False, parts=named)
+        if self.min_score is not None:
+            yield Comparison(score, ">=", (self.min_score,), "MIN_SCORE")
+        if self.where.strip():
+            yield parse_where(self.where)
+
+
+def mask_of(index: "Index", collection: "Indexed", filters: Filters, question: Question | None = None) -> "Mask | None":
+    """Return which entries pass, bool (entries,); None where all do, as nothing is asked of them.
+
+    Raises:
+        InputError: a filter names a column that there is not, or a phrase has no word.
+    """
+    import numpy as np
+
+    masks = []
+    names = column_names(index.metadata_at(0)) if filters != Filters() else []
+    if wanted := [*filters.expressions(names, collection.columns.get("score", "score"))]:
+        holds = condition(Junction(is_every=True, parts=tuple(wanted)), names)
+        masks.append(np.fromiter((holds(orjson.loads(one)) for _, one in index.metadata()), bool, len(index)))
+    if question:
+        masks += [_holding(index, collection, phrase) for phrase in question.phrases]
+        masks += [~_holding(index, collection, phrase) for phrase in question.without]
+    return np.logical_and.reduce(masks) if masks else None
+
+
+def column_names(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the names of an entry's columns; of one that holds others, `answer`, theirs: `answer.mood`."""
+    inner = [f"{name}.{key}" for name, cell in metadata.items() if isinstance(cell, dict) for key in cell]
+    return [*(name for name, cell in metadata.items() if not isinstance(cell, dict)), *inner]
+
+
+def column_named(name: str, known: Sequence[str]) -> str | None:
+    """Return which of the columns a name means: itself, or the first that is the same in snake case.
+
+    A column inside of another one, as `answer.mood`, is meant by its own name, too.
+    """
+    if name in known:
+        return name
+    of_all = [*((one, one) for one in known), *((one, one.rpartition(".")[2]) for one in known)]
+    return next((one for one, other in of_all if _snake(other) == _snake(name)), None)
+
+
+def condition(expression: Expression, names: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
+    """Return what says of an entry's metadata whether it passes.
+
+    Raises:
+        InputError: there is no column of a name.
+    """
+    truth = _truth(expression, names)
+    return lambda metadata: truth(metadata) is True
+
+
+def _truth(expression: Expression, names: Sequence[str]) -> Callable[[Mapping[str, Any]], bool | None]:
+    if isinstance(expression, Comparison):
+        return _compared(expression, names)
+    if isinstance(expression, Negation):
+        inner = _truth(expression.inner, names)
+        return lambda one: None if (found := inner(one)) is None else not found
+    parts, decides = [_truth(part, names) for part in expression.parts], not expression.is_every
+
+    def joined(one: Mapping[str, Any]) -> bool | None:
+        found = {part(one) for part in parts}
+        return decides if decides in found else None if None in found else not decides
+
+    return joined
+
+
+def _compared(comparison: Comparison, names: Sequence[str]) -> Callable[[Mapping[str, Any]], bool | None]:
+    """Return what says of an entry whether a comparison is true; None where the cell holds nothing of its kind.
+
+    Of a list, != holds where it holds of every member.
+    """
+    name = column_named(comparison.column, names)
+    if name is None:
+        said = f"{comparison.place}: there is no column {comparison.column!r}"
+        raise InputError(said, hint=f"there are {', '.join(names)}")
+    outer, _, key = name.partition(".") if name.count(".") else (name, "", "")
+    wanted = [(_kind(value), _folded(value)) for value in comparison.values]
+    every, compare = (all if comparison.operator == "!=" else any), _COMPARED.get(comparison.operator)
+
+    def truth(one: Mapping[str, Any]) -> bool | None:
+        cell = one.get(name)
+        if cell is None and key:
+            cell = (one.get(outer) or {}).get(key)
+        scalars = [*_scalars(cell)]
+        if compare is None:
+            return not scalars
+        told = [
+            any(found)
+            for scalar in scalars
+            if (found := [compare(_folded(scalar), value) for kind, value in wanted if kind == _kind(scalar)])
+        ]
+        return every(told) if told else None
+
+    return truth
+
+
+def _scalars(cell: Any) -> Iterator[Scalar]:
+    if isinstance(cell, list | dict):
+        for one in cell.values() if isinstance(cell, dict) else cell:
+            yield from _scalars(one)
+    elif cell is not None and cell != "":
+        yield cell
+
+
+def _kind(value: Scalar) -> type:
+    return str if isinstance(value, str) else bool if isinstance(value, bool) else float
+
+
+def _folded(value: Scalar) -> Scalar:
+    return value.casefold() if isinstance(value, str) else value
+
+
+def _snake(name: str) -> str:
+    return _NO_LETTER.sub("_", name.casefold()).strip("_")
+
+
+def _holding(index: "Index", collection: "Indexed", phrase: str) -> "Mask":
+    import numpy as np
+
+    pattern = phrase_pattern(phrase)
+    mask = np.zeros(len(index), dtype=bool)
+    for row in index.words.holding(terms.terms_of(phrase)):
+        texts = collection.texts(index.metadata_at(row))
+        mask[row] = any(pattern.search(terms.fold(text)) for text in texts)
+    return mask
+
+
+def phrase_pattern(phrase: str) -> re.Pattern[str]:
+    """Return what finds a phrase in a folded text: its words, one behind the other, with no word between.
+
+    Stems and stop words play no part: a phrase means what it says. Of a script without blanks, a word may stand next to
+    it.
+
+    Raises:
+        InputError: it has no word.
+    """
+    words = re.findall(r"(?:[^\W_]|[\u0300-\u036f])+", terms.fold(phrase))
+    if not words:
+        raise InputError(f"there is no word in {phrase!r}", hint="leave it out")
+    before = "" if terms.is_unspaced(words[0][0]) else r"(?<![^\W_])"
+    behind = "" if terms.is_unspaced(words[-1][-1]) else r"(?![^\W_])"
+    return re.compile(before + r"[\W_]+".join(map(re.escape, words)) + behind)

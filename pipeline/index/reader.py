@@ -5,7 +5,6 @@ meanwhile, vectors and metadata are of the same build. Nothing is read before it
 of the metadata only the hits are read. That keeps one search quick at any size.
 """
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.engine.task import Indexed
-    from pipeline.index.filters import Mask
+    from pipeline.index.question import Mask
     from pipeline.index.snippet import Snippet
 
 
@@ -36,16 +35,16 @@ if TYPE_CHECKING:
 class Hit:
     """One entry found: its rank from 1, the inner product with the query, and its row of `metadata.json`.
 
-    `words_score` is its BM25; either is not a number where it was not asked for. `score` is what the entries are ranked
-    by, which is made of both, or is the only one. `snippet` is the sentence that matched best, `tags` are those that
-    match; whether it `is_weak` is known where a question was asked, and the build has a floor.
+    It has no similarity where words alone rank. `score` is what the entries are ranked by. `why` says it in words,
+    `snippet` is the sentence that matched best, `tags` are those that match; whether it `is_weak` is known where a
+    question was asked, and the build has a floor.
     """
 
     rank: int
-    similarity: float
+    similarity: float | None
     metadata: Mapping[str, Any]
     score: float
-    words_score: float
+    why: str = ""
     snippet: "Snippet | None" = None
     tags: tuple[str, ...] = ()
     is_weak: bool | None = None
@@ -55,7 +54,7 @@ class Hit:
     @property
     def document(self) -> dict[str, Any]:
         """Return a flat row: rank and score, the metadata, and the snippet's text."""
-        own = {"rank": self.rank, "score": self.score, "is_weak": self.is_weak}
+        own = {"rank": self.rank, "score": self.score, "why": self.why, "is_weak": self.is_weak}
         return {**own, **self.metadata, "snippet": self.snippet.text if self.snippet else None}
 
 
@@ -189,17 +188,21 @@ class Index(AbstractContextManager["Index"]):
 
 
 def hit_document(collection: "Indexed", hit: Hit) -> dict[str, Any]:
-    """Return a hit as programs read a line of many questions' hits; a score that was not asked for is null."""
-    shown = collection.shown(hit.rank, hit.similarity, hit.metadata)
-    found = {**shown, "score": round(hit.score, 4), "words_score": round(hit.words_score, 4), "weak": hit.is_weak}
-    return {name: None if isinstance(one, float) and math.isnan(one) else one for name, one in found.items()}
-
-
-def whole_document(collection: "Indexed", hit: Hit) -> dict[str, Any]:
-    """Return a hit with what a reader of one question's hits asks next: matching tags, and a snippet."""
+    """Return a hit as programs read it; a similarity that was not asked for is null."""
     snippet = hit.snippet
     return {
-        **hit_document(collection, hit),
+        **collection.shown(hit.rank, hit.similarity, hit.metadata),
+        "score": round(hit.score, 4),
+        "weak": hit.is_weak,
+        "why": hit.why,
         "matching_tags": list(hit.tags),
         "snippet": None if snippet is None else {"text": snippet.text, "marks": [list(mark) for mark in snippet.marks]},
     }
+
+
+def heading(collection: "Indexed", hit: Hit) -> tuple[str, list[str]]:
+    """Return the name by which people know what was found, and what is told beside it in a word or two."""
+    found, key = collection.told(hit.metadata), collection.name_of(hit.metadata)
+    name = next(str(one) for one in (found.get("name"), found.get("label"), key) if one)
+    beside = [key, *(str(found[one]) for one in ("job_title", "company", "source") if found.get(one))]
+    return name, [one for one in beside if one != name]

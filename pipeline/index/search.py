@@ -11,17 +11,17 @@ from pipeline.core.ranking import Rank
 from pipeline.core.step import Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_EMBED_TEXTS
-from pipeline.index import staleness
-from pipeline.index.builds import settled_builds
+from pipeline.index.builds import count_stale, settled_builds
 from pipeline.index.embed import QuestionVectors, embed_queries
-from pipeline.index.filters import Filters, mask_of
 from pipeline.index.manifest import Manifest
-from pipeline.index.question import Question, parse_one_of_many, parse_question
+from pipeline.index.question import Filters, Question, mask_of, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
-from pipeline.index.terms import terms_of_question
+from pipeline.index.terms import spans_of, terms_of, terms_of_question
 from pipeline.index.vectors import vector_cache
 
 if TYPE_CHECKING:
+    from pipeline.index.fusion import Ranked, Scores
+    from pipeline.index.question import Mask
     from pipeline.index.vectors import Vectors
 
 NAMED = 60  # characters of a question that a message names
@@ -65,11 +65,15 @@ def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
 
 @dataclass(frozen=True)
 class SearchReport:
-    """The best entries, best first, how many entries the index is behind, and phrases that no entry has."""
+    """The best entries, best first, how many entries the index is behind, and phrases that no entry has.
+
+    `left_out` are those that have words of the question and no answer, for want of which they are in no index.
+    """
 
     hits: list[Hit]
     behind: int
     lacking: tuple[str, ...] = ()
+    left_out: int = 0
 
     @property
     def is_weak(self) -> bool:
@@ -80,17 +84,15 @@ class SearchReport:
 class OpenSearch(AbstractContextManager["OpenSearch"]):
     """A build, open for one question after the other."""
 
-    def __init__(
-        self, ws: OpenWorkspace, build: int | None = None, *, index: Index | None = None, keeps: bool = False
-    ) -> None:
-        """Open the build in service, or the one of that number, or take one; vectors of questions are kept if said.
+    def __init__(self, ws: OpenWorkspace, *, index: Index | None = None, keeps: bool = False) -> None:
+        """Open the build in service, or take one; vectors of questions are kept if said.
 
         Raises:
-            InputError: there is no index yet, or no such build, or the task has none.
+            InputError: there is no index yet, or the task has none.
         """
         self._ws = ws
         self.collection, self.words = ws.collection, ws.task.words
-        self.index = settled_builds(ws).open(build) if index is None else index
+        self.index = settled_builds(ws).open() if index is None else index
         cache = vector_cache(ws) if keeps and ws.backend != "local" else None
         self._questions = QuestionVectors(cache, partial(embed_queries, ws))
 
@@ -108,7 +110,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
                 none.
             ConfigurationError: the index was built with another model or width than questions would be embedded with.
         """
-        from pipeline.index.fusion import described_hits, judged_hits, rank_entries
+        from pipeline.index.fusion import described_hits
 
         asked, index, collection = parse_question(question), self.index, self.collection
         told, lacking = self._told(asked), tuple[str, ...]()
@@ -118,11 +120,16 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         mask = mask_of(index, collection, options.filters, asked)
         if asked.phrases and mask is not None and not mask.any():
             lacking, mask = asked.phrases, mask_of(index, collection, options.filters, replace(asked, phrases=()))
-        vector = None if (vectors := self._vectors([asked], options.rank)) is None else vectors[0]
-        terms = None if options.rank is Rank.VECTORS else told
-        ranked = rank_entries(index, terms=terms, vector=vector, k=options.k, mask=mask)
-        hits = judged_hits(index, collection, ranked, told, described_hits(index, collection, ranked, told))
-        return SearchReport(hits, self._count_behind(), lacking)
+        vectors = self._vectors([asked], options.rank)
+        ranked, hits = self._ranked(told, None if vectors is None else vectors[0], options, mask)
+        words = {term: asked.text[start:end] for start, end, term in reversed([*spans_of(asked.text, set(told))])}
+        words = {term: words[term] for term in reversed(words)}
+        hits = described_hits(index, collection, ranked, hits, words)
+        with self._ws.store.read() as tx:
+            known = {*words, *words.values()}
+            texts = collection.left_out(tx, sorted(known)) if words and not options.filters.tags else ()
+            left_out = sum(not words.keys().isdisjoint(terms_of(text)) for text in texts)
+        return SearchReport(hits, self._count_behind(), lacking, left_out)
 
     def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
         """Return what is like one entry, which is left out, by its vector.
@@ -132,7 +139,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         """
         import numpy as np
 
-        from pipeline.index.fusion import described_hits, rank_entries
+        from pipeline.index.fusion import described_hits, found_hits, rank_entries
 
         if options.rank is Rank.WORDS:
             raise InputError("what is like an entry is found by its vector", hint=f"leave {Option(rank='words')} out")
@@ -141,27 +148,31 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         mask = np.ones(len(index), dtype=bool) if mask is None else mask
         mask[row] = False
         ranked = rank_entries(index, terms=None, vector=index.vector_at(row), k=options.k, mask=mask)
-        return SearchReport(described_hits(index, self.collection, ranked, ()), self._count_behind())
+        hits = described_hits(index, self.collection, ranked, found_hits(index, self.collection, ranked), {})
+        return SearchReport(hits, self._count_behind())
 
     def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
         """Yield the hits of each of many questions, without what a reader of one asks next; see `ask`."""
-        from pipeline.index.fusion import found_entries, judged_hits, rank_entries
-
-        index, collection = self.index, self.collection
         for first in range(0, len(questions), MAX_EMBED_TEXTS):
             some = [parse_one_of_many(one, repr(one[:NAMED])) for one in questions[first : first + MAX_EMBED_TEXTS]]
             vectors = self._vectors(some, options.rank)
             for at, asked in enumerate(some):
-                told, mask = self._told(asked), mask_of(index, collection, options.filters, asked)
-                vector = None if vectors is None else vectors[at]
-                terms = None if options.rank is Rank.VECTORS else told
-                ranked = rank_entries(index, terms=terms, vector=vector, k=options.k, mask=mask)
-                yield judged_hits(index, collection, ranked, told, found_entries(index, ranked))
+                mask = mask_of(self.index, self.collection, options.filters, asked)
+                yield self._ranked(self._told(asked), None if vectors is None else vectors[at], options, mask)[1]
+
+    def _ranked(
+        self, terms: Sequence[str], vector: "Scores | None", options: SearchOptions, mask: "Mask | None"
+    ) -> "tuple[Ranked, list[Hit]]":
+        from pipeline.index.fusion import found_hits, rank_entries
+
+        by = None if options.rank is Rank.VECTORS else terms
+        ranked = rank_entries(self.index, terms=by, vector=vector, k=options.k, mask=mask)
+        return ranked, found_hits(self.index, self.collection, ranked, terms)
 
     def _count_behind(self) -> int:
         """Return how many entries the build is behind."""
         with self._ws.store.read() as tx:
-            return staleness.count_stale(self.collection, tx, self.index, self._ws.display)
+            return count_stale(self.collection, tx, self.index, self._ws.display)
 
     def _told(self, asked: Question) -> list[str]:
         """Return the terms of a question."""

@@ -12,7 +12,7 @@ from pipeline.core.step import Hint, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key, shown_line
 from pipeline.gemini.responses import ResultFile
-from pipeline.index import staleness
+from pipeline.index.builds import place_of_entry
 from pipeline.store import answers, asked, asks, batches, erase
 from pipeline.store.asked import AskedRequest
 from pipeline.store.batches import Batch
@@ -45,7 +45,7 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         index = None  # where nothing of the task is indexed
         if ws.is_indexed:
             entry = next(iter(ws.collection.entries(tx, [item_id])), None)
-            index = staleness.place_of_entry(ws.data, ws.collection, item_id, entry)
+            index = place_of_entry(ws.data, ws.collection, item_id, entry)
     requests = requests_of(ws, item_id, raw=raw)
     return {
         "task": ws.task.name,

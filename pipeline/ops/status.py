@@ -13,8 +13,7 @@ from pipeline.core.states import BatchState, Way
 from pipeline.core.step import Step
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index import staleness
-from pipeline.index.builds import Builds
+from pipeline.index.builds import Builds, count_stale
 from pipeline.store import answers, asks, batches, money, workspace
 from pipeline.store.batches import Batch
 
@@ -117,7 +116,7 @@ def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any
         built = builds.current()
         if built is not None:
             with builds.open() as index:
-                behind = staleness.count_stale(ws.collection, tx, index, ws.display, exact=exact)
+                behind = count_stale(ws.collection, tx, index, ws.display, exact=exact)
             return {
                 "count": built.count,
                 "model": built.model,
@@ -128,7 +127,7 @@ def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any
             }
     except FindableError as error:
         problem = {"problem": error.message}
-    behind = staleness.count_stale(ws.collection, tx, None, ws.display)
+    behind = count_stale(ws.collection, tx, None, ws.display)
     none = dict.fromkeys(("model", "dim", "build", "built_at"))
     return {"count": 0, "behind": behind, **none, **problem}
 

@@ -56,7 +56,7 @@ def _indexed_of(shape: PassagesShape) -> Indexed:
         task=table.TASK,
         folder="tasks/passages",
         word="passage",
-        columns={"rank": "rank", "similarity": "similarity", "passage": "id", "concepts": "concepts", "text": "text"},
+        columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
         ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
         count=lambda tx: table.item_table(shape).total(tx, table.has_concepts(shape, None)),
         entries=partial(_entries, shape),

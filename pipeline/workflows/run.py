@@ -13,8 +13,8 @@ from pipeline.batch.budget import AT_API
 from pipeline.core.errors import FindableError
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index import build, staleness
-from pipeline.index.builds import Builds
+from pipeline.index import build
+from pipeline.index.builds import Builds, count_stale
 from pipeline.quality import pilot
 from pipeline.store import asks, workspace
 from pipeline.workflows import rounds
@@ -127,7 +127,7 @@ class _Due(RunReport):
             if builds.current() is None:
                 return True
             with builds.open() as current:
-                return bool(staleness.count_stale(ws.collection, tx, current, ws.display, exact=True))
+                return bool(count_stale(ws.collection, tx, current, ws.display, exact=True))
 
     def tell(self) -> None:
         """Note what the rounds came to, as far as there is something, and warn of failed gates."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pipeline.core.errors import FindableError
 from pipeline.core.ranking import Rank
 from pipeline.engine.task import Indexed
-from pipeline.index.reader import Hit, whole_document
+from pipeline.index.reader import Hit, heading
 from pipeline.index.search import OpenSearch, SearchReport, search_options
 from web import problem
 from web.render import desk_of, show_page
@@ -67,7 +67,7 @@ def search_page(request: Request, asked: Annotated[Asked, Query()]) -> HTMLRespo
                 if asked.is_asked:
                     report = asked.of(opened)
                     hits = [_shown(opened.collection, hit) for hit in report.hits]
-                    known["found"] = {"behind": report.behind, "is_weak": report.is_weak, "hits": hits}
+                    known["found"] = {"report": report, "hits": hits}
                     known["facets"] = Counter(tag for hit in hits for tag in hit["tags"]).most_common(TAGS)
         except FindableError as error:
             known = {"question": "", **known, "failed": problem.of(error)}
@@ -77,17 +77,14 @@ def search_page(request: Request, asked: Annotated[Asked, Query()]) -> HTMLRespo
 
 
 def _shown(collection: Indexed, hit: Hit) -> dict[str, Any]:
-    found, key = whole_document(collection, hit), collection.name_of(hit.metadata)
-    names = (str(one) for one in (found.get("name"), found.get("label"), key) if one)
-    title = next(names)
-    beside = [str(found[one]) for one in ("username", "job_title", "company", "source") if found.get(one)]
+    found, (title, beside) = collection.told(hit.metadata), heading(collection, hit)
     return {
-        "key": key,
+        "key": collection.name_of(hit.metadata),
         "title": title,
-        "beside": " · ".join(one for one in beside if one != title),
-        "weak": found.get("weak"),
+        "beside": " · ".join(beside),
+        "why": hit.why,
         "pieces": hit.snippet.pieces if hit.snippet else [],
-        "text": str(found.get("text") or found.get("bio") or ""),
+        "text": str(found.get("text") or ""),
         "tags": list(dict.fromkeys(collection.tags(hit.metadata)))[:TAGS],
         "matching_tags": hit.tags,
     }

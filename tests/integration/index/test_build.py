@@ -169,7 +169,11 @@ def test_everyone_with_a_text_may_be_found(workspace: Workspace, tagged: Callabl
         table.insert_person(tx, "untagged", {"bio": "I cast bells."})
         table.insert_person(tx, "silent", {})
     assert "2 experts, 2 embedded, 0 cached, of 4 people (1 untagged, 1 no bio)" in workspace.ran("index").stdout
+    said = "left out: 1 person with words of this question and without a tag; `make index` with INDEX_UNTAGGED=1"
+    assert said in workspace.ran("search", "who casts a bell").stderr
+    assert "left out" not in workspace.ran("search", "hives").stderr
     assert "3 experts, 1 embedded" in workspace.ran("index", INDEX_UNTAGGED="1").stdout
     found = json.loads(workspace.ran("search", "bells", "--json", INDEX_UNTAGGED="1").stdout)
     assert found[0]["username"] == "untagged"
+    assert "left out" not in workspace.ran("search", "bells", INDEX_UNTAGGED="1").stderr
     assert json.loads(workspace.ran("status", "--json", "--exact").stdout)["index"]["behind"] == 1

@@ -51,7 +51,7 @@ def test_passages_are_found_once_their_index_is_asked_for(asked: Workspace, api:
     index = json.loads(ran(asked, "status", "--json"))["index"]
     assert (index["count"], index["behind"]) == (4, 0)
     hits = found(asked, "who pollinates orchards", RANK="words")
-    told = ["rank", "id", "similarity", "concepts", "text", "score", "words_score", "weak", "matching_tags", "snippet"]
+    told = ["rank", "id", "similarity", "concepts", "text", "score", "weak", "why", "matching_tags", "snippet"]
     assert [list(hit) for hit in hits] == [told]
     assert (hits[0]["id"], hits[0]["text"]) == ("17", TEXTS["17"])
     named = asked.query("SELECT concept_name FROM passage_concepts WHERE passage_id = '17'")

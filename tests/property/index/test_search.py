@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.core.ranking import Entry
 from pipeline.index import flat_file
 from pipeline.index.builds import Builds
-from pipeline.index.fusion import found_entries, rank_entries
+from pipeline.index.fusion import rank_entries
 from tests.unit.index.toy import cache_in, staged_in, vectors_of
 
 JSON = st.recursive(
@@ -37,11 +37,12 @@ def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: 
         builds.verify(staged, count=len(entries))
         builds.promote(staged, decide=str)
         with builds.open() as index:
-            hits = found_entries(index, rank_entries(index, terms=None, vector=vectors_of([query])[0], k=k))
+            ranked = rank_entries(index, terms=None, vector=vectors_of([query])[0], k=k)
+            found = [index.metadata_at(row) for row in ranked.rows.tolist()]
     similarity = {text: float(vectors_of([text])[0] @ vectors_of([query])[0]) for text in set(texts)}
     expected = sorted(range(len(texts)), key=lambda row: (-similarity[texts[row]], row))[:k]
-    assert [hit.metadata for hit in hits] == [entries[row].metadata for row in expected]
-    assert np.allclose([hit.similarity for hit in hits], [similarity[texts[row]] for row in expected], atol=1e-6)
+    assert found == [entries[row].metadata for row in expected]
+    assert np.allclose(ranked.scores, [similarity[texts[row]] for row in expected], atol=1e-6)
 
 
 @example(sizes=[0, 3], dim=1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
 from pipeline.core.where import Comparison, Expression, Junction, Negation, parse_where
-from pipeline.index.filters import column_names, condition
+from pipeline.index.question import column_names, condition
 from tests.unit.index.toy import comparisons
 
 TEXTS = st.sampled_from(["", "EUR", "eur", "it's", 'a "b"', "ÅR", "水", "AND", "12"])

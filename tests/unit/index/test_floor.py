@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.index.floor import Floor, nonsense
+from pipeline.index.words import Floor, nonsense
 
 
 def test_a_hit_is_weak_below_the_line_between_both_floors() -> None:
@@ -23,8 +23,8 @@ def test_of_a_short_question_most_of_what_it_tells_is_enough() -> None:
 def test_words_alone_count_by_their_share_of_the_question() -> None:
     """A word that is all that is asked is enough, where the same beside others is not."""
     floor = Floor(0.4, 8.0, 1.5)
-    assert [floor.is_weak_alone(3.0, told) for told in (4.0, 6.0, 6.1, 30.0)] == [False, False, True, True]
-    assert floor.is_weak_alone(0.0, 0.0)
+    assert [floor.is_weak(None, 3.0, told) for told in (4.0, 6.0, 6.1, 30.0)] == [False, False, True, True]
+    assert floor.is_weak(None, 0.0, 0.0)
 
 
 def test_what_is_no_floor_is_refused() -> None:

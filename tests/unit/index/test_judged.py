@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
-from pipeline.index.evaluate import PlainBm25
-from pipeline.index.judged import difference, measure_rankings, read_grades, read_questions
+from pipeline.index.evaluate import PlainBm25, difference, measure_rankings, read_grades, read_questions
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
 PIECES = st.sampled_from(['{"qid": "q1"', '"text": 7', "q1 0 a 1", "\0", "\n", "\ufeff", "}"])
