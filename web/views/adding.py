@@ -15,7 +15,6 @@ from starlette.responses import Response
 
 from pipeline.core.errors import FindableError
 from pipeline.core.states import fate_of
-from pipeline.core.step import Step
 from pipeline.engine.task_file import place_in_python
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
@@ -34,7 +33,6 @@ router = APIRouter()
 
 TaskName = Annotated[str, Query(max_length=200)]
 
-BEFORE = b"\xef\xbb\xbf \t\r\n"  # that may stand in front of a JSON document
 FIELDS = (
     *(("username", "Username", "text"), ("first_name", "First name", "text"), ("last_name", "Last name", "text")),
     *(("job_title", "Job title", "text"), ("company", "Company", "text"), ("bio", "Bio", "area")),
@@ -52,27 +50,23 @@ async def add_person(request: Request) -> JSONResponse:
     time: this one was not.
     """
     desk, began = desk_of(request), time.monotonic()
-    body = await request.body()
-    if body.lstrip(BEFORE)[:1] == b"[":
-        raise Refused(
-            422, "the body is a list; one person at a time is added here", hint=f"`{Step('import')}` adds many"
-        )
-    saved, stored = await desk.save(body), None
+    saved, stored = await desk.save(await request.body()), None
     if saved.is_due:
         asking = asyncio.wrap_future(desk.tagger.ask(saved.item_id))
         await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
         stored = await run_in_threadpool(_stored, desk, saved) if asking.done() else None
-    found, is_due = stored or (None, saved.is_due)
-    told = {"tags": (found and found.tags) or None, "findability_score": saved.findability_score, "retrying": is_due}
-    if found is not None:
-        told["findability_score"] = found.findability_score
-    notes = [*saved.notes, *([f"{fate_of(found.parked)}: {found.parked}"] if found and found.parked else [])]
-    return JSONResponse({"ok": True, "username": saved.username, **told, "notes": notes}, status_code=201)
+    told = {
+        "tags": stored.tags or None if stored else None,
+        "findability_score": stored.findability_score if stored else saved.findability_score,
+        "retrying": stored.is_due if stored else saved.is_due,
+        "notes": [*saved.notes, *([f"{fate_of(stored.parked)}: {stored.parked}"] if stored and stored.parked else [])],
+    }
+    return JSONResponse({"ok": True, "username": saved.username, **told}, status_code=201)
 
 
-def _stored(desk: Desk, saved: add_expert.SavedExpert) -> tuple[add_expert.AddedExpert, bool]:
+def _stored(desk: Desk, saved: add_expert.SavedExpert) -> add_expert.AddedExpert:
     with desk.to_read(PEOPLE) as ws:
-        return add_expert.as_stored(ws.store, ws.task, saved)
+        return add_expert.as_stored(ws, saved)
 
 
 class Importer(NamedTuple):
