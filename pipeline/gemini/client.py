@@ -215,16 +215,22 @@ class Client:
         return self._call(look, what=f"read {name}")
 
     def list_batches(self) -> list[RemoteBatch]:
-        """Return every batch the API lists, in its order (newest first), or raise; never a part of the list."""
-        return self._all_pages(lambda sdk: sdk.aio.batches.list, "operations", remote.read_operation)
+        """Return every batch the API lists, in its order (newest first), or raise; never a part of the list.
 
-    def list_models(self, version: str = API_VERSION) -> list[str]:
-        """Return the names of the models this key can reach by a version of the API, without `models/`."""
-        return self._all_pages(lambda sdk: sdk.aio.models.list, "models", remote.read_model, version=version)
+        Without a page size it has come back empty (2025-08).
+        """
+        config: Any = {"page_size": PAGE, **_options(self.call_timeout_s)}
+        found: list[RemoteBatch] = []
 
-    def list_uploads(self) -> dict[str, str]:
-        """Return the display name of every upload by its name, `files/…`; results have none."""
-        return dict(self._all_pages(lambda sdk: sdk.aio.files.list, "files", remote.read_upload))
+        async def ask(sdk: "genai.Client") -> tuple[list[RemoteBatch], str]:
+            return remote.read_page(await self._raw(sdk.aio.batches.list(config=config)))
+
+        for _ in range(MOST_PAGES):
+            page, config["page_token"] = self._call(ask, what="list the batches")
+            found += page
+            if not config["page_token"]:
+                return found
+        raise UnavailableError("the pages do not end, when asked to list the batches")
 
     def cancel_batch(self, name: str) -> None:
         """Ask the API to stop a batch; it may still end otherwise, so look at it afterwards."""
@@ -315,30 +321,6 @@ class Client:
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join()
-
-    def _all_pages(
-        self,
-        method: "Callable[[genai.Client], Callable[..., Awaitable[object]]]",
-        member: str,
-        read: Callable[[Any], T | None],
-        *,
-        version: str = API_VERSION,
-    ) -> list[T]:
-        """Return what stands on all pages of a list; without a page size it has come back empty (2025-08)."""
-        what = f"list the {'batches' if member == 'operations' else member}"
-        config: dict[str, Any] = {"page_size": PAGE, **_options(self.call_timeout_s)}
-        config["http_options"]["api_version"] = version
-        found: list[T] = []
-
-        async def ask(sdk: "genai.Client") -> tuple[list[T], str]:
-            return remote.read_page(await self._raw(method(sdk)(config=config)), member, read)
-
-        for _ in range(MOST_PAGES):
-            page, config["page_token"] = self._call(ask, what=what)
-            found += page
-            if not config["page_token"]:
-                return found
-        raise UnavailableError(f"the pages do not end, when asked to {what}")
 
     @property
     def _transfer_s(self) -> float:

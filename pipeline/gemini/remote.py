@@ -11,7 +11,7 @@ but for connections that were never made. Google's words are quoted without cred
 import base64
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -86,20 +86,8 @@ def read_operation(document: Any) -> RemoteBatch:
     )
 
 
-def read_model(document: Any) -> str | None:
-    """Return the name of a model of the list of models, without `models/`; None where there is none."""
-    found = MODEL_NAME.fullmatch(_text(_object(document).get("name")))
-    return found[1] if found else None
-
-
-def read_upload(document: Any) -> tuple[str, str] | None:
-    """Return (name, display name) of a file of the list of files; None of one without."""
-    name, shown = (_text(_object(document).get(one)) for one in ("name", "displayName"))
-    return (name, shown) if FILE_NAME.fullmatch(name) and shown else None
-
-
-def read_page(document: Any, member: str, read: Callable[[Any], T | None]) -> tuple[list[T], str]:
-    """Return (what is read of each entry, token of the next page or "") of one page of a list; `{}` is the last one.
+def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
+    """Return the batches of one page of the list, and the token of the next one or ""; `{}` is the last one.
 
     Raises:
         UnreadableError: the document is no page, or one that says itself that something is missing. A batch that
@@ -108,13 +96,13 @@ def read_page(document: Any, member: str, read: Callable[[Any], T | None]) -> tu
     """
     if not isinstance(document, dict):
         raise UnreadableError("the answer is no JSON object")
-    found, token = document.get(member, []), document.get("nextPageToken", "")
-    is_another = member not in document and not document.keys() <= {"nextPageToken", "unreachable"}
+    found, token = document.get("operations", []), document.get("nextPageToken", "")
+    is_another = "operations" not in document and not document.keys() <= {"nextPageToken", "unreachable"}
     if not isinstance(found, list) or not isinstance(token, str) or is_another:
-        raise UnreadableError(f"the answer is no page of a list of {member}")
+        raise UnreadableError("the answer is no page of a list of operations")
     if document.get("unreachable"):
         raise UnreadableError("the list is not whole: a part of it cannot be reached")
-    return [one for one in map(read, found) if one is not None], token
+    return [*map(read_operation, found)], token
 
 
 def file_in(document: Any) -> dict[str, Any]:

@@ -54,9 +54,9 @@ def test_what_is_no_operation_or_page_is_refused() -> None:
     wrong: list[Any] = [None, [], {"operations": {}}, {"operations": [], "nextPageToken": 3}, {"models": []}]
     for page in (*wrong, {"brandNew": 1, "nextPageToken": "2"}, {"operations": [], "unreachable": ["x"]}):
         with pytest.raises(UnreadableError):
-            read_page(page, "operations", read_operation)
+            read_page(page)
     empty: list[Any] = [{}, {"nextPageToken": ""}, {"operations": [], "x": 1}, {"unreachable": []}]
-    assert [read_page(page, "operations", read_operation) for page in empty] == [([], "")] * 4
+    assert [read_page(page) for page in empty] == [([], "")] * 4
 
 
 def test_nonsense_inside_is_nothing() -> None:
