@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import BatchState
-from pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES, Model, Usage, load_models
+from pipeline.gemini.models import MAX_ACTIVE_BATCHES, Model, Usage, load_models
 from pipeline.gemini.remote import PACIFIC, next_midnight_pacific
 from pipeline.store import batches, money, runs
 
@@ -163,17 +163,13 @@ def quota_left(tx: "Connection", model: Model, *, tier: str) -> int | None:
 
 
 def quota_shortfall(tx: "Connection", batch: "Batch", settings: "Settings") -> str:
-    """Return why the API would refuse a batch for what is there already: batches, their tokens, or uploads; else ""."""
+    """Return why the API would refuse a batch for what is there already: batches, or their tokens; else ""."""
     active = batches.queue_load(tx, *AT_API, model=batch.model, but=batch.number)
-    others = batches.queue_load(tx, *WAITING, model=batch.model, but=batch.number)
     model = load_models(settings.models_file).get(batch.model)
     most = None if model is None else model.enqueued(settings.tier)
     tokens = active.tokens + batch.estimated_in
-    stored = others.uploaded + batch.request_size
     if active.number >= MAX_ACTIVE_BATCHES:
         return f"{active.number} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
     if active.number and most is not None and tokens > most:
         return f"with it {tokens:,} tokens would wait for {batch.model}, and the API takes {most:,}"
-    if stored > MAX_STORED_BYTES:
-        return f"with it {stored:,} bytes would be uploaded, and the API keeps {MAX_STORED_BYTES:,}"
     return ""

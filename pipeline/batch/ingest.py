@@ -230,7 +230,7 @@ class _BatchIngest:
             )
         if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
             return Judgement(asked, Outcome.MISSING, NO_LINE)
-        forgiven = batch.is_cancelled_by_hand(batch_hours=self.ws.settings.batch_hours)
+        forgiven = batch.is_cancelled_by_hand
         return Judgement(asked, Outcome.MISSING, f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
 
     def _finish(self, results: ResultFile) -> None:

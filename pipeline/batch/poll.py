@@ -1,9 +1,9 @@
 """Follow every batch at the API until it is over and its result is sealed on disk: submitted -> downloaded | failed.
 
 Whether a batch is alive is decided by `get` alone, never by its absence from a list. While this only waits it holds
-nothing: a poll of a day blocks no other process. It adopts what an unclear create left behind, and never creates. What
-is wrong with one batch does not keep it from the others. One that expired, failed or was cancelled gives up what result
-it has; one without any lets its items go uncharged, but what failed so too often in a row is parked.
+nothing: a poll of a day blocks no other process. What an unclear create left behind is for `batch-submit`. What is
+wrong with one batch does not keep it from the others. One that expired, failed or was cancelled gives up what result it
+has; one without any lets its items go uncharged, but what failed so too often in a row is parked.
 """
 
 import contextlib
@@ -18,7 +18,6 @@ from pipeline.batch.send import (
     cancel_duplicates,
     drop_upload,
     give_up_batch,
-    reconcile,
     write_failures,
 )
 from pipeline.core import files
@@ -96,7 +95,8 @@ def run(ws: OpenWorkspace, *, wait: bool, first: bool = False) -> PollReport:
     `stopped`; what could not be looked at is as it was.
     """
     poll = _Poll(ws)
-    poll.adopt_unclear()
+    unclear = (one.number for one in poll.in_state(BatchState.SUBMITTING))
+    poll.report.unclear += [number for number in unclear if ws.locks.is_free(lock_of(number))]
     poll.check_duplicates()
     poll.fetch_lost()
     poll.follow_new()
@@ -126,34 +126,8 @@ class _Poll:
     def total(self) -> int:
         return sum(self.requests.values())
 
-    def adopt_unclear(self) -> None:
-        """Look for batches whose create is unclear; what is found is adopted, the rest is for `batch-submit`."""
-        ws = self.ws
-        unclear = self._in_state(BatchState.SUBMITTING)
-        if not unclear:
-            return
-        try:
-            listing = ws.client.list_batches()
-        except KeyRefusedError:
-            raise
-        except RemoteError as error:
-            ws.display.warn(f"could not look for batches whose create is unclear: {error.message}")
-            self.report.unclear += [batch.number for batch in unclear]
-            return
-        for number in [batch.number for batch in unclear]:
-            # its sender may record it at any moment, having stood still: then there is nothing unclear any more
-            with contextlib.suppress(StateConflictError, LockLostError), ws.locks.hold(lock_of(number)) as lock:
-                if lock is None:
-                    ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
-                    continue
-                with ws.store.read() as tx:
-                    batch = batches.get_batch(tx, number)
-                is_unclear = batch.state is BatchState.SUBMITTING
-                if is_unclear and not reconcile(ws, batch, listing).adopted:
-                    self.report.unclear.append(number)
-
     def follow_new(self) -> None:
-        for batch in self._in_state(BatchState.SUBMITTED):
+        for batch in self.in_state(BatchState.SUBMITTED):
             self.requests[batch.number] = batch.requests
             self.done.setdefault(batch.number, 0)
 
@@ -165,7 +139,7 @@ class _Poll:
         ws, pause, began = self.ws, self.ws.settings.poll_first, self.ws.now()
         while True:
             self._look_at_all(bar)
-            at_api = [batch.number for batch in self._in_state(BatchState.SUBMITTED)]
+            at_api = [batch.number for batch in self.in_state(BatchState.SUBMITTED)]
             waiting = [number for number in at_api if self._is_followed(number)]
             self.report.stopped = self._stopping(waiting, wait=wait)
             if not waiting or self.report.stopped is not None or (first and not set(self.done) <= set(at_api)):
@@ -221,9 +195,7 @@ class _Poll:
         if not is_known_state(remote.word) and str(remote.word) not in self.odd_words:
             self.odd_words.add(str(remote.word))
             ws.display.warn(f"batch {number}: a state never seen before, {remote.word!r}; taken as not over")
-        if not remote.state.is_over:
-            self._cancel_if_too_old(batch)
-        elif not self._may_get_its_file(batch, remote):
+        if remote.state.is_over and not self._may_get_its_file(batch, remote):
             self._download_result(number, remote)
         said = (remote.word or "no state").lower().rpartition("state_")[2]
         return said if len(self.done) == 1 else f"batch {number}: {said}"
@@ -237,20 +209,6 @@ class _Poll:
                 batches.note_submitted(tx, batch, over_at=self.ws.now())
             return True
         return self.ws.now() - batch.over_at < timedelta(seconds=self.ws.settings.poll_patience)
-
-    def _cancel_if_too_old(self, batch: Batch) -> None:
-        """Ask the API to cancel a batch that should have been over long ago; its items go out again once it is over."""
-        ws, now = self.ws, self.ws.now()
-        age = now - (batch.submitted_at or now)
-        if batch.cancel_asked_at is not None or age < timedelta(hours=ws.settings.batch_hours):
-            return
-        why = f"not over after {age.total_seconds() / 3600:.0f} h"
-        ws.client.cancel_batch(batch.remote_name or "")
-        with contextlib.suppress(StateConflictError), ws.store.write() as tx:  # another poll may have been first
-            batches.note_cancel(tx, batch, why=why, at=ws.now())
-        ws.display.warn(
-            f"batch {batch.number}: {why}; asked the API to cancel it, what it did not answer goes out again"
-        )
 
     def _stopping(self, waiting: list[int], *, wait: bool) -> RemoteError | None:
         """Return what ends this run now, if anything: a daily quota, no sign of life, or a single look that failed."""
@@ -280,7 +238,7 @@ class _Poll:
                 report.waiting.append(batch.number)
         report.gone = {number: why for number, why in report.gone.items() if number not in report.downloaded}
 
-    def _in_state(self, state: BatchState) -> list[Batch]:
+    def in_state(self, state: BatchState) -> list[Batch]:
         with self.ws.store.read() as tx:
             return batches.batches_in_states(tx, state, task=self.ws.task.name)
 
@@ -320,7 +278,7 @@ class _Poll:
 
     def _fail(self, batch: Batch, remote: "RemoteBatch") -> None:
         """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
-        forgiven = batch.is_cancelled_by_hand(batch_hours=self.ws.settings.batch_hours)
+        forgiven = batch.is_cancelled_by_hand
         why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
         source = source_of(batch, models_file=self.ws.settings.models_file)
         with self.ws.store.write() as tx:
@@ -380,7 +338,7 @@ class _Poll:
 
     def fetch_lost(self) -> None:
         """Download once more what was lost or damaged before its ingest; only the bytes that were recorded count."""
-        for batch in self._in_state(BatchState.DOWNLOADED):
+        for batch in self.in_state(BatchState.DOWNLOADED):
             if is_whole(self.ws.data, batch.result_file, batch.result_sha256):
                 continue
             ws, path, number = self.ws, result_path(self.ws.data, batch.number), batch.number

@@ -10,9 +10,8 @@ WITHIN_S = 0.2  # of what a page waits for
 class ItemFilter(NamedTuple):
     """Which items to list: those that hold all of some words and tags, in one state, of a version, with such a score.
 
-    `where` is a condition on their columns and on the fields of their answers, as `pipeline.core.where` reads it.
-
-    None is any. `extractor` is a version, or one with its model behind a slash. With `ids` only these.
+    `where` is a condition on their columns and on the fields of their answers, as `pipeline.core.where` reads it. None
+    is any. `extractor` is a version, or one with its model behind a slash. With `ids` only these.
     """
 
     words: Sequence[str] = ()

@@ -37,7 +37,6 @@ class Quote(str):
 
     `likeness` is the share of characters in common with what the model wrote where it was found by likeness alone, so
     that other words differ than numbers, negations and names; None where it is what the model wrote, but for its look.
-
     As the type of a field it must stand in the text, or the answer is invalid. `Annotated[str, Quote(optional=True)]`
     is one that becomes None where it does not stand there. The limits of a field, such as `max_length`, hold for what
     the model wrote; the slice may have more white space.

@@ -112,7 +112,6 @@ def _money(text: str) -> float:
 _positive = _number(parse_count, least=1, most=math.inf, wanted="1 or more")
 _size = _number(parse_size, least=1, most=math.inf, wanted="1 or more")
 _seconds = _number(parse_duration, least=0, most=999_999_999, wanted="a number of seconds, 0 or more")
-_hours = _number(partial(parse_duration, unit=3600), least=0, most=999_999, wanted="a number of hours, 0 or more")
 _days = _number(  # calendars end
     partial(parse_duration, unit=86_400), least=0, most=100_000, wanted="a number of days, from 0 to 100,000"
 )
@@ -161,7 +160,7 @@ def _path(text: str) -> Path:
         raise ValueError("that home directory is not known") from error
 
 
-_UNITS = {_seconds: "s", _hours: "h", _days: "days", _usd: "USD", _size: "bytes"}
+_UNITS = {_seconds: "s", _days: "days", _usd: "USD", _size: "bytes"}
 
 
 def _setting(default: Any, parse: Callable[[str], Any], text: str, **how: Any) -> Any:
@@ -215,7 +214,6 @@ class Settings:
     poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.2)
     poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0)
     poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds")
-    batch_hours: float = _setting(48.0, _hours, "hours after which a batch that is not over is cancelled")
     keep_days: float = _setting(30.0, _days, "days for which clean keeps files of batches that are over, and builds")
     task: str = _setting("experts", _task, "experts, passages, or a task of your own by its name or file")
     accept_changed: bool = _flag("go on under the same version of a task whose declaration changed")
@@ -283,10 +281,7 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
 
 
 def read_dotenv() -> dict[str, str | None]:
-    """Return the values in `.env` in the current directory, if it exists.
-
-    ConfigurationError where it is not valid UTF-8.
-    """
+    """Return the values in `.env` in the current directory, if it exists."""
     if not Path(".env").is_file():
         return {}
     from dotenv import dotenv_values
@@ -300,10 +295,7 @@ def read_dotenv() -> dict[str, str | None]:
 
 
 def variable(name: str) -> str:
-    """Return the value of a variable of a user's own, of the environment or else of `.env`; empty where neither has it.
-
-    ConfigurationError where `.env` is not valid UTF-8.
-    """
+    """Return the value of a user's own variable, of the environment or else of `.env`; empty where neither has it."""
     return os.environ.get(name) or read_dotenv().get(name) or ""
 
 

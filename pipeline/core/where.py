@@ -86,10 +86,7 @@ _SPELLINGS: dict[str, Operator] = {
 
 
 def parse_where(text: str) -> Expression:
-    """Return what a WHERE= says.
-
-    InputError where it cannot be read; the message says where, and what was expected there.
-    """
+    """Return what a WHERE= says."""
     if len(text) > MAX_WHERE:
         raise InputError(f"WHERE has {len(text):,} characters, the limit is {MAX_WHERE:,}", hint="shorten it")
     return _Parser(text).whole()

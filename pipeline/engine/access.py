@@ -90,11 +90,7 @@ class Access(Enum):
 
 
 def check_access(settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool]) -> str:
-    """Return a line that says which workspace will be made, empty where there is one; nothing is written.
-
-    ConfigurationError where there is no workspace to read or to write to, or what would be added to another program's
-    database was not agreed to.
-    """
+    """Return a line that says which workspace will be made, empty where there is one; nothing is written."""
     if any(one.is_file() for one in (settings.data, *settings.data.parents)):
         return ""  # it cannot be a folder, which opening it says
     with store.read_unchanged() as tx:
@@ -203,10 +199,7 @@ def is_free(data: Path) -> bool:
 
 
 def check_links(data: Path) -> None:
-    """Pass where no link in the workspace's directory leads out of it, so that writing would change other files.
-
-    ConfigurationError where one does, or the directory cannot be read, or its name is no text.
-    """
+    """Pass where no link in the workspace's directory leads out of it, so that writing would change other files."""
     with _refusing(data):
         if BAD_TEXT.search(str(data.absolute())):
             said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"

@@ -57,9 +57,7 @@ def correct(
     """Put a person's values of some fields into the answer to the item of that name; what `history` tells, afterwards.
 
     `edit` is its number, None where nothing was to be changed. `of_state` is the state that the editor was shown.
-    ChangedMeanwhileError where the answer is not in that state any more. InputError where there is no such item or
-    field, or it would be no valid answer; nothing was changed. ConfigurationError where another program's database, or
-    the code of the task's file, does not let it.
+    ChangedMeanwhileError where the answer is not in that state any more.
     """
     with ws.store.write() as tx:
         return edit(tx, ws.task, ws.task.id_of(tx, name), fields, Editor(who, ws.now(), of_state))
@@ -75,8 +73,7 @@ def typed(task: "Task", text: str) -> Document:
     """Return the fields of `tone=praise; topics=price, delivery; stars=4` with their values.
 
     A value that begins with a quotation mark or a bracket is JSON; else a number, true, false or null is one where the
-    field takes it, a list has commas, and nothing is null, or the empty text or list. InputError where it is not
-    written so, or names no field.
+    field takes it, a list has commas, and nothing is null, or the empty text or list.
     """
     found, rest = Document(), text.strip()
     while rest:

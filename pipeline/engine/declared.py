@@ -108,7 +108,11 @@ class DeclaredTask(Task):
         )
         source = "its query gives none" if record.is_query else f"{record.items} holds none that can be asked about"
         self.how_to_fill = Hint("{}; `{}` shows what is asked", source, self.words.step("try"))
-        self.items_from = _items_from(record)
+        self.items_from = f"they stand in `{record.items}`; change that file, and it is read again"
+        if record.items == ROWS:
+            self.items_from = "they are given in Python, which may give others"
+        elif record.is_query:
+            self.items_from = f"they are what the query in `{record.path}` gives; change that, or what it reads"
         self.answer_tokens = told.get("answer_tokens", ANSWER_TOKENS)
         self.index = _indexed_by(self, template) if (template := told.get("index")) else None
 
@@ -116,10 +120,7 @@ class DeclaredTask(Task):
 
     @cached_property
     def declaration(self) -> Declaration:
-        """Return the declaration, loaded from its file, or made of its words.
-
-        InputError where the file is gone or broken.
-        """
+        """Return the declaration, loaded from its file, or made of its words."""
         words = self.record.words.get(ASKING)
         if words is not None:
             return declared_in_words(self.name, words, self.settings.data)
@@ -237,10 +238,7 @@ class DeclaredTask(Task):
     # ---- what is asked
 
     def items(self, rows: Rows) -> Iterator[Item]:
-        """Yield what to ask about these rows; those whose images cannot be opened any more are left out.
-
-        ConfigurationError where the file was changed after the command had begun, so that it is not what was recorded.
-        """
+        """Yield what to ask about these rows; those whose images cannot be opened any more are left out."""
         if self.declared_fingerprint != self.record.fingerprint:
             said = f"{self.record.path} was changed while it was used; nothing more is asked"
             raise ConfigurationError(said, hint="run the command again")
@@ -274,10 +272,7 @@ class DeclaredTask(Task):
         return (None, why) if why else super().judged(answer, context, input_hash=input_hash)
 
     def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
-        """Return the answer with its quotations located and checked by the file, or None and what is wrong.
-
-        ConfigurationError where `check` itself failed, which is the file's fault and not the item's.
-        """
+        """Return the answer with its quotations located and checked by the file, or None and what is wrong."""
         if (column := self.record.words.get("quotes_in")) is not None:
             found, why = located(answer, value_text(row[column]))
             if found is None:
@@ -399,16 +394,6 @@ class DeclaredTask(Task):
         return ExportRows(rows, partial(encoded, kinds=kinds), extractor=chosen, versions=shares)
 
 
-def _items_from(record: TaskRecord) -> str:
-    if record.items == ROWS:
-        return "they are given in Python, which may give others"
-    if record.is_query:
-        return f"they are what the query in `{record.path}` gives; change that, or what it reads"
-    if ASKING in record.words:
-        return f"they stand in `{record.items}`; change that file, and it is read again"
-    return f"they stand in `{record.items}`, which `{record.path}` names; change that file, and it is read again"
-
-
 # ---- what of its rows is indexed, and listed
 
 
@@ -422,13 +407,13 @@ def _indexed_by(task: DeclaredTask, template: str) -> Indexed:
         count=lambda tx: task.table(tx).total(tx, _is_in(task)),
         entries=partial(_entries, task, template),
         tags=lambda metadata: [text for text in _words(metadata["answer"]) if len(text) <= LONGEST_TAG],
-        told=_told,
+        told=lambda told: {
+            "key": told["id"],
+            "label": told["label"],
+            "text": told["text"][:SHOWN],
+            "answer": told["answer"],
+        },
     )
-
-
-def _told(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {"key": metadata["id"], "label": metadata["label"]}
-    return {**shown, "text": metadata["text"][:SHOWN], "answer": metadata["answer"]}
 
 
 def _is_in(task: DeclaredTask) -> ColumnElement[bool]:

@@ -80,10 +80,7 @@ class Source:
 
 
 def source_of(batch: Batch, *, models_file: Path | None) -> Source:
-    """Return a batch as the source of judgements.
-
-    ConfigurationError where the table of models does not hold the model any more that the batch was sent to.
-    """
+    """Return a batch as the source of judgements."""
     model = models.load_models(models_file).get(batch.model)
     if model is None:
         said = f"batch {batch.number} was sent to {batch.model}, which is not in the table of models any more"
@@ -108,10 +105,7 @@ def judge_lines(
 
 
 def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: Any = None) -> Judgement:
-    """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer.
-
-    ConfigurationError where the user's own code, that of a validator or `check`, failed on it.
-    """
+    """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer."""
     if reply.outcome is not Outcome.ANSWERED:
         return Judgement(asked, reply.outcome, reply.reason, reply=reply)
     try:
@@ -130,11 +124,7 @@ def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: A
 def write_judgements(
     tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
 ) -> WriteResult:
-    """Write judgements, in the caller's transaction; return what the task applied, and what is parked now.
-
-    StateConflictError where one of the items is not claimed any more, or one that is given an answer is asked
-    meanwhile.
-    """
+    """Write judgements, in the caller's transaction; return what the task applied, and what is parked now."""
     good = [(one, one.answer) for one in judgements if one.answer is not None]
     bad = [one for one in judgements if one.answer is None]
     told = [Answered(one.asked.item_id, answer, one.asked.input_hash) for one, answer in good]
@@ -255,10 +245,7 @@ class Known(NamedTuple):
 
 
 def look_up(tx: "Connection", task: Task, extractor: str, lines: "Sequence[PlannedRequest]") -> Known:
-    """Return what is known of requests about to be made under a version.
-
-    ConfigurationError where the task's file fails to judge an answer.
-    """
+    """Return what is known of requests about to be made under a version."""
     found = asks.equal_asks(tx, task.name, extractor, [one.item.input_hash for one in lines])
     waiting, whose = set[str](), dict[str, tuple[str, str]]()
     for item in (one.item for one in lines):

@@ -26,8 +26,7 @@ from pipeline.engine.task import Rows, Task
 from pipeline.engine.task_file import ROWS, differences, digest, find_task_file, fingerprint_of, load_declaration
 from pipeline.engine.task_words import ASKING, declared_in_words
 from pipeline.gemini.models import answer_size
-from pipeline.store import asks, erase, workspace
-from pipeline.store.rows import changed_since
+from pipeline.store import asks, workspace
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
 from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport, check_items
@@ -107,23 +106,14 @@ def check_declarable(settings: Settings) -> bool:
 
 
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
-    """Return the name of the task that TASK= names, which is recorded at its first use, with its views.
-
-    One whose file is gone from its place and found in another is recorded as it stands there. ConfigurationError where
-    the names of its views are taken, or the command only looks and it was never used.
-    """
+    """Return the name of the task that TASK= names, which is recorded at its first use, with its views."""
     with store.read() as tx:
         name = recorded_name(tx, settings)
         record = None if name is None else workspace.get_task(tx, name)
         others = [] if record else [one.name for one in workspace.list_tasks(tx)]
     if record is not None:
-        place = Path(record.path)
-        is_there = ASKING in record.words or task_file.given_task(place) is not None or place.is_file()
-        if is_there or name != settings.task or not may_write:
-            return record.name
-    path = find_task_file(settings.task, settings.data)
-    if path is None and record is not None:
         return record.name
+    path = find_task_file(settings.task, settings.data)
     if path is None:
         raise _unknown(settings, others)
     if not may_write:
@@ -455,23 +445,7 @@ def _fill(
     task = DeclaredTask(record, settings)
     assert store.locks is not None  # noqa: S101 - its workspace is open
     with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
-        with store.read() as tx:
-            is_forgotten = erase.buried_items(tx, record.name)
-
-        def settle(tx: "Connection") -> None:
-            workspace.update_task(tx, record.name, items_sha256=source.sha256)
-            parked = {key: at for key, _, _, at in asks.parked_rows(tx, record.name)}
-            asks.unpark(tx, record.name, ids=changed_since(tx, record.name, parked))
-
-        fill = ItemsFill(
-            store,
-            record,
-            at,
-            is_forgotten=is_forgotten,
-            look_at=task.row_images().look if task.images else None,
-            touch=lambda tx: workspace.touch_revision(tx, record.name),
-            settle=settle,
-        )
+        fill = ItemsFill(store, record, at, look_at=task.row_images().look if task.images else None)
         _tell(fill.run(source, display), record, display)
 
 

@@ -95,54 +95,40 @@ _SUCH_AS = Hint("{} is such a list", Option(fields="tone: praise|blame|mixed; re
 
 
 def parse_fields(text: str) -> tuple[AnswerField, ...]:
-    """Return the fields that a text such as `tone: praise|blame; reason: quote` lists; one text where it is blank.
-
-    InputError where it is no such list; the message says at which character, and what is expected there.
-    """
-    found, at = list[AnswerField](), 1
-    for part in text.split(";"):
-        named, colon, kind = part.partition(":")
-        if part.strip():
-            name = _field_name(named, at, [one.name.casefold() for one in found])
-            found.append(_field(name, kind, at + len(named) + 1, told=bool(colon)))
-        at += len(part) + 1
+    """Return the fields that a text such as `tone: praise|blame; reason: quote` lists; one text where it is blank."""
+    found = list[AnswerField]()
+    for part in filter(str.strip, text.split(";")):
+        named, colon, kind = (one.strip() for one in part.partition(":"))
+        name = _field_name(named, [one.name.casefold() for one in found])
+        choices = tuple(one.strip() for one in kind.split("|")) if "|" in kind else ()
+        if "" in choices or len(set(choices)) < len(choices):
+            said = "a choice is there twice" if all(choices) else "a choice is expected"
+            raise _wrong(f"{said}, and {name!r} is one of several: a|b|c")
+        kind = "a|b|c" if choices else kind if colon else "text"
+        if kind not in KINDS:
+            near = "".join(f"; did you mean {one}?" for one in get_close_matches(kind, KINDS, n=1))
+            said = f"{excerpt(kind)!r} is no kind of a field{near}" if kind else f"a kind is expected of {name!r}"
+            raise _wrong(said, _GRAMMAR)
+        found.append(AnswerField(name, kind, choices))
     return tuple(found) or (AnswerField("answer", "text"),)
 
 
-def _wrong(at: int, part: str, said: str, hint: object = _SUCH_AS) -> InputError:
-    place = at + len(part) - len(part.lstrip())
-    return InputError(f"FIELDS, at character {place}: {said}; nothing was asked", hint=hint)
+def _wrong(said: str, hint: object = _SUCH_AS) -> InputError:
+    return InputError(f"FIELDS: {said}; nothing was asked", hint=hint)
 
 
-def _field_name(part: str, at: int, before: Sequence[str]) -> str:
-    name = normalize("NFKC", part.strip())  # as Python reads it
+def _field_name(part: str, before: Sequence[str]) -> str:
+    name = normalize("NFKC", part)  # as Python reads it
     if not name.isidentifier() or name.startswith("_"):
         near = _NO_WORD.sub("_", name).strip("_0123456789")
         said = f"{excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
-        raise _wrong(at, part, said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
+        raise _wrong(said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
     folded, is_long = name.casefold(), len(name.encode()) > MAX_COLUMN
     is_taken = folded in TAKEN or folded.startswith((OWN, "model_")) or name in _OF_MODELS or keyword.iskeyword(name)
     if folded in before or is_long or is_taken:
         why = "is there twice" if folded in before else "is too long for a column" if is_long else "is taken"
-        raise _wrong(at, part, f"the name {excerpt(name)!r} {why}", "give the field another name")
+        raise _wrong(f"the name {excerpt(name)!r} {why}", "give the field another name")
     return name
-
-
-def _field(name: str, part: str, at: int, *, told: bool) -> AnswerField:
-    kind = part.strip() if told else "text"
-    if "|" in kind:
-        choices: list[str] = []
-        for one in part.split("|"):
-            if not one.strip() or one.strip() in choices:
-                said = f"{excerpt(one.strip())!r} is there twice" if one.strip() else "a choice is expected"
-                raise _wrong(at, one, f"{said}, and {name!r} is one of several: a|b|c")
-            choices.append(one.strip())
-            at += len(one) + 1
-        return AnswerField(name, "a|b|c", tuple(choices))
-    if kind in KINDS:
-        return AnswerField(name, kind)
-    near = "".join(f"; did you mean {one}?" for one in get_close_matches(kind, KINDS, n=1))
-    raise _wrong(at, part, f"{excerpt(kind)!r} is no kind of a field{near}" if kind else "a kind is expected", _GRAMMAR)
 
 
 def _answer_text(fields: Sequence[AnswerField], text: str) -> tuple[str, str, str]:

@@ -79,10 +79,7 @@ class OpenWorkspace:
 
     @cached_property
     def client(self) -> "Client":
-        """Return the client of the backend; on the local backend the engine is started first, inside this process.
-
-        ConfigurationError where the workspace is bound to Gemini and no key is set.
-        """
+        """Return the client of the backend; on the local backend the engine is started first, inside this process."""
         from pipeline.gemini.client import Client
 
         settings, base_url = self.settings, self.settings.base_url
@@ -152,10 +149,7 @@ class OpenWorkspace:
 
     @property
     def collection(self) -> "Indexed":
-        """Return what of the task in use is indexed.
-
-        InputError where nothing is; the hint says what would change that.
-        """
+        """Return what of the task in use is indexed."""
         words, index = self.task.words, self.task.index
         if index is None or not self.is_indexed:
             export = f"`{words.step('export', to='answers.csv')}` writes what was found in all of them"
@@ -173,11 +167,7 @@ class OpenWorkspace:
         return next((one for one in self.tasks if one.name == name), self.task)
 
     def bring_items(self) -> None:
-        """Bring the items of a declared task up to date with their file or query, once a command, before it asks.
-
-        InputError where the task's file or its items are wrong. ConfigurationError where the declaration changed under
-        the same version.
-        """
+        """Bring the items of a declared task up to date with their file or query, once a command, before it asks."""
         if self._is_brought or not is_declared(self.settings):
             return
         declared().bring_items(self.store, self.task, self.settings, at=self.now(), display=self.display)
@@ -214,10 +204,7 @@ class OpenWorkspace:
             raise InputError(f"not confirmed; {nothing}", hint=f"{Option(yes=True)} answers yes")
 
     def spend(self, cost: float, *, nothing: str, always: bool = False, also: str = "") -> None:
-        """Pass where an estimate in USD was agreed to; a person is asked above CONFIRM_ABOVE, or `always`.
-
-        InputError where it was not, or is more by now than what was agreed to; `also` says what else agrees.
-        """
+        """Pass where an estimate in USD was agreed to; a person is asked above CONFIRM_ABOVE, or `always`."""
         if self.agreed is not None:
             if cost > self.agreed + ROUNDED:
                 said = f"the estimate is ${cost:,.4f} by now, more than the ${self.agreed:,.4f} that was agreed to"
@@ -349,9 +336,7 @@ def _rooms_of(
 ) -> list[ModuleType]:
     """Return the rooms of the subjects that are here, the schema brought up to date and their tables adopted.
 
-    What reads, or is about the `whole`, makes no table or view of a subject. ConfigurationError where the folder's
-    sealed files belong to another database, or nothing was ever brought in for the task that is to be read.
-    InconsistentError where a table that is to be read is gone.
+    What reads, or is about the `whole`, makes no table or view of a subject.
     """
     makes_tables = access is not Access.READ and not whole
     seen = settings if makes_tables else of_people(settings)
@@ -383,8 +368,7 @@ def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str
     """Open the workspace for the length of a block; where nothing is yet, an empty one that is gone afterwards.
 
     For a built-in task people are what it is opened with, so that no table is made; a task of one's own may be recorded
-    in a workspace that is there, which is asked in another program's database. ConfigurationError where there is
-    something and no workspace, or writing would add to a table of another program.
+    in a workspace that is there, which is asked in another program's database.
     """
     is_own, people = is_declared(settings), of_people(settings)
     with contextlib.closing(Store(settings.url.reveal())) as store:

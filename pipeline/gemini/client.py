@@ -217,13 +217,14 @@ class Client:
     def list_batches(self) -> list[RemoteBatch]:
         """Return every batch the API lists, in its order (newest first), or raise; never a part of the list.
 
-        Without a page size it has come back empty (2025-08).
+        Each page has its own retries; without a page size the list has come back empty (2025-08).
         """
-        config: Any = {"page_size": PAGE, **_options(self.call_timeout_s)}
+        config: dict[str, Any] = {"page_size": PAGE, **_options(self.call_timeout_s)}
         found: list[RemoteBatch] = []
 
         async def ask(sdk: "genai.Client") -> tuple[list[RemoteBatch], str]:
-            return remote.read_page(await self._raw(sdk.aio.batches.list(config=config)))
+            call: Any = sdk.aio.batches.list
+            return remote.read_page(await self._raw(call(config=config)))
 
         for _ in range(MOST_PAGES):
             page, config["page_token"] = self._call(ask, what="list the batches")

@@ -31,7 +31,6 @@ Price = Annotated[float, Ge(0)]
 Count = Annotated[int, Gt(0)]
 
 MAX_FILE_BYTES = 2 * 1000**3  # one uploaded file, 2 GB (Files API guide, read 2026-11; decimal to be on the safe side)
-MAX_STORED_BYTES = 20 * 1000**3  # all uploads of a project, 20 GB (Files API guide, read 2026-11)
 MAX_ACTIVE_BATCHES = 100  # of one project at the same time (rate limits page, copy of 2026-01)
 MAX_EMBED_TEXTS = 100  # texts in one embedding call (customary and refused above, read 2026-11)
 Tier = Literal["free", "1", "2", "3"]  # as Google names them; a billing account makes a project one of tier 1

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipeline.core.errors import (
@@ -33,10 +33,7 @@ from pipeline.gemini.responses import excerpt_of
 
 BATCH_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # 400: ours; Google's have about 40
 FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # never becomes a path here
-MODEL_NAME = re.compile(r"models/([A-Za-z0-9][A-Za-z0-9._~-]*)")
 MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
-
-T = TypeVar("T")
 
 
 class UnreadableError(ValueError):
@@ -87,7 +84,7 @@ def read_operation(document: Any) -> RemoteBatch:
 
 
 def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
-    """Return the batches of one page of the list, and the token of the next one or ""; `{}` is the last one.
+    """Return (batches, token of the next page or "") of one page of the list; `{}` is the last one.
 
     Raises:
         UnreadableError: the document is no page, or one that says itself that something is missing. A batch that
@@ -102,7 +99,7 @@ def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
         raise UnreadableError("the answer is no page of a list of operations")
     if document.get("unreachable"):
         raise UnreadableError("the list is not whole: a part of it cannot be reached")
-    return [*map(read_operation, found)], token
+    return [read_operation(one) for one in found], token
 
 
 def file_in(document: Any) -> dict[str, Any]:

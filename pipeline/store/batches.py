@@ -29,12 +29,11 @@ _TRY = re.compile(r"-t(\d{1,9})\Z")
 
 
 class QueueLoad(NamedTuple):
-    """The sum of some batches: how many, how many of one model with how many prompt tokens, bytes uploaded."""
+    """The sum of some batches: how many, and how many of one model with how many prompt tokens."""
 
     number: int
     of_model: int
     tokens: int
-    uploaded: int
 
 
 def batches_in_states(
@@ -93,7 +92,7 @@ def queue_load(tx: Connection, *states: BatchState, model: str, but: int = 0) ->
     """Return the sum of the batches in these states, without batch `but`; tokens are counted of one model."""
     found = [one for one in batches_in_states(tx, *states) if one.number != but]
     tokens = [one.estimated_in for one in found if one.model == model]
-    return QueueLoad(len(found), len(tokens), sum(tokens), sum(one.request_size for one in found if one.upload))
+    return QueueLoad(len(found), len(tokens), sum(tokens))
 
 
 def get_batch(tx: Connection, number: int) -> Batch:

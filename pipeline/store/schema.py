@@ -9,7 +9,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import NoneType
 from typing import Any, get_args
@@ -170,10 +170,10 @@ class Batch:
         """Return how many items hold the answer that it brought."""
         return (self.answered or 0) - (self.not_applied or 0)
 
-    def is_cancelled_by_hand(self, *, batch_hours: float) -> bool:
-        """Return whether a person asked to cancel it, and not its age."""
-        asked, sent = self.cancel_asked_at, self.submitted_at
-        return asked is not None and sent is not None and asked - sent < timedelta(hours=batch_hours)
+    @property
+    def is_cancelled_by_hand(self) -> bool:
+        """Return whether a person asked to cancel it."""
+        return self.cancel_asked_at is not None
 
     @property
     def replies(self) -> int:

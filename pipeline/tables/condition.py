@@ -42,10 +42,7 @@ class Cell(NamedTuple):
 
 
 def listed_where(tx: Connection, said: str, cells: Mapping[str, Cell]) -> Condition:
-    """Return the condition that is said of cells, by the names of their columns.
-
-    InputError where it cannot be read, or there is no such column.
-    """
+    """Return the condition that is said of cells, by the names of their columns."""
     return _condition(tx, parse_where(said), cells, is_negated=False)
 
 

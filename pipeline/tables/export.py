@@ -118,12 +118,10 @@ def answers_rows(
 ) -> _Rows:
     """Return the rows of a task with the answers of one extractor, to be written, and the kinds of their columns.
 
-    Where they are `corrected`, what a person said stands in the place of these.
-
-    First stand the source's columns, under its names and in its order, whose kinds are `sources`; a row without an
-    answer has none, and one that is gone from the source is left out then. All is read in the caller's transaction.
-    With `field` each member of that list is a row, with `list.inner` each of the lists in its members; with `cost` what
-    the whole answer took stands in each.
+    Where they are `corrected`, what a person said stands in the place of these. First stand the source's columns, under
+    its names and in its order, whose kinds are `sources`; a row without an answer has none, and one that is gone from
+    the source is left out then. All is read in the caller's transaction. With `field` each member of that list is a
+    row, with `list.inner` each of the lists in its members; with `cost` what the whole answer took stands in each.
     """
     shown = ShownAnswers(tx, task, {})
     made = [name for name, _ in task.key if name not in sources]

@@ -14,12 +14,13 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Subquery, select
+from sqlalchemy import Subquery, select
 
 from pipeline.core.declaration import MADE_KEY
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.text import UNSOUND
+from pipeline.store import asks, erase, workspace
 from pipeline.store import rows as kept
 from pipeline.store.database import Store
 from pipeline.store.schema import TaskRecord
@@ -129,33 +130,34 @@ class ItemsFill:
 
     A row that is blank in all columns that are asked about, or in those that must be quoted, is empty.
     A row without a usable key, with the key of another row that differs, or with text that cannot be kept is refused;
-    a query is refused with it. A row whose key `is_forgotten` is left out. `look_at` looks at the images of a row where
-    it has some. What changes is written as of the moment `at`. In its transaction `touch` is called where rows that
-    were there changed or went, and `settle` last, for what is recorded of the source.
+    a query is refused with it. A row that was forgotten is left out. `look_at` looks at the images of a row where it
+    has some. What changes is written as of the moment `at`, with which source it was; rows that were parked before they
+    changed may be asked again.
     """
 
     store: Store
     record: TaskRecord
     at: datetime
-    is_forgotten: Callable[[str], bool] = lambda _key: False
     look_at: LookAt | None = None
-    touch: Callable[[Connection], None] = lambda _tx: None
-    settle: Callable[[Connection], None] = lambda _tx: None
     report: ItemsReport = field(default_factory=ItemsReport, init=False)
 
-    def run(self, rows: Iterable[SourceRow | Finding], display: Progress) -> ItemsReport:
+    def run(self, source: Any, display: Progress) -> ItemsReport:
         """Read a source to its end, and make the rows what it says; an InputError on the way writes nothing."""
-        left, number, report = iter(rows), 0, self.report
+        left, number, report, name = iter(source), 0, self.report, self.record.name
+        with self.store.read() as tx:
+            is_forgotten = erase.buried_items(tx, name)
         with kept.reading(self.store) as reading:
             with display.bar("items", None, late=True) as bar:
                 while some := list(islice(left, PAGE)):
-                    self._take(reading, some, first=number)
+                    self._take(reading, some, is_forgotten, first=number)
                     number += len(some)
                     bar.show(number)
-            with reading.written(self.record.name, at=self.at) as (tx, filled):
+            with reading.written(name, at=self.at) as (tx, filled):
                 if filled.touched:
-                    self.touch(tx)
-                self.settle(tx)
+                    workspace.touch_revision(tx, name)
+                workspace.update_task(tx, name, items_sha256=source.sha256)
+                parked = {key: at for key, _, _, at in asks.parked_rows(tx, name)}
+                asks.unpark(tx, name, ids=kept.changed_since(tx, name, parked))
         report.new, report.changed, report.same, report.back, report.gone, _ = filled
         return report
 
@@ -164,8 +166,17 @@ class ItemsFill:
         read = ((number, self._read(row)) for number, row in enumerate(source, start=1))
         return (self._row(number, one) for number, one in read if one is not None)
 
-    def _take(self, reading: kept.Reading, rows: Sequence[SourceRow | Finding], *, first: int) -> None:
-        report, found = self.report, [one for row in rows if (one := self._read(row)) is not None]
+    def _take(
+        self,
+        reading: kept.Reading,
+        rows: Sequence[SourceRow | Finding],
+        is_forgotten: Callable[[str], bool],
+        *,
+        first: int,
+    ) -> None:
+        report, read = self.report, [one for row in rows if (one := self._read(row)) is not None]
+        found = [one for one in read if not is_forgotten(one.key)]
+        report.forgotten += len(read) - len(found)
         if self.look_at is not None and self.record.words.get("images"):
             with self.store.read() as tx:
                 known = kept.seen_before(tx, self.record.name, [one.key for one in found])
@@ -217,9 +228,6 @@ class ItemsFill:
         key, why, column = self._key_of(values)
         if why:
             self._refuse(rejected(row.line, why, values.get(column) or "", column=column))
-            return None
-        if self.is_forgotten(key):
-            self.report.forgotten += 1
             return None
         return _Read(row.line, key, values, data)
 

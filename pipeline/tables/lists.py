@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -234,10 +233,7 @@ class Grid:
         return (*self.columns, *self.more)
 
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
-        """Return the items that are wanted, in their order, by few queries.
-
-        InputError where there is no such item, state, sort or column, or the items have no tags, versions or scores.
-        """
+        """Return the items that are wanted, in their order, by few queries."""
         sort, fields, conditions = wanted.sort or "", self._fields(wanted), self.conditions(tx, wanted.which)
         keys, descends, is_slow = self._order(sort), sort.startswith("-"), sort.removeprefix("-") in self.slow_sorts
         conditions += [self.table.is_among([wanted.only])] if wanted.only is not None else []
@@ -371,7 +367,7 @@ class _FieldTally:
             self.is_told &= not self.is_list and {*map(type, values)} <= _COUNTABLE
         if self.is_told:
             self.found.update(zip(map(type, values), values, strict=True))
-            self.is_told = self.is_list or str not in map(itemgetter(0), self.found) or len(self.found) <= _VALUES + 2
+            self.is_told = self.is_list or str not in {kind for kind, _ in self.found} or len(self.found) <= _VALUES + 2
 
     def counts(self) -> list[FieldCount]:
         """Return how many items have each value, the most common first; of numbers from the least on."""

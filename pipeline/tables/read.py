@@ -30,7 +30,6 @@ _PIECE = 1 << 20  # characters of a list read at a time, or bytes of a file that
 _SAMPLED = 50  # rows of JSON that are looked at for names
 _ROWS = 200  # of Parquet in memory
 _HEADER_LINES = 50  # that a header takes at most
-_TELLING = 6  # columns from which a line with as many fields is taken for a record
 _OPEN_QUOTE = "a quote is opened and not closed"
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _DELIMITERS = (",", ";", "\t", "|")
@@ -80,8 +79,7 @@ class SourceFile:
         """Find out what the file is, of a `default` format where its name does not say; `hint` says what it should be.
 
         `is_known` tells which names of columns are known, by which a delimiter is told. Of a workbook one `sheet` is
-        read, without a name the first. InputError where there is no such file, it is empty or damaged, or its header
-        cannot be read. ConfigurationError where it is Parquet, and pyarrow is not installed.
+        read, without a name the first.
         """
         self.path, self.hint, self.max_line, self.sheet = path, hint, max_line, sheet
         self._delimiter, self._skips, self._before_rows = ",", False, 0
@@ -103,8 +101,7 @@ class SourceFile:
                 with self._parquet() as table:
                     self.names, notes = list(table.schema_arrow.names), []
             elif self.format == "xlsx":
-                self._sheet = read_sheet(path, sheet)
-                self.names, notes = self._sheet.names, self._sheet.notes
+                self.names, self._sheet, notes = read_sheet(path, sheet)
             elif self.format == "csv":
                 self.names = self._header(is_known)
             else:
@@ -126,7 +123,7 @@ class SourceFile:
                         yield SourceRow(number, plain_row(values))
                 return
             if self.format == "xlsx":
-                for line, cells in self._sheet.rows:  # a workbook is read once: no part of it is there without the rest
+                for line, cells in self._sheet:  # a workbook is read once: no part of it is there without the rest
                     yield SourceRow(line, {name: one for name, one in zip(self.names, cells, strict=True) if name})
                 return
             with self._open() as file:
@@ -235,11 +232,6 @@ class SourceFile:
             column = excerpt(names[len(fields)]) if len(fields) < len(names) else ""
             reason = f"wrong number of fields: found {len(fields)}, expected {len(names)}"
             return rejected(line, reason, text(), column=column)
-        within = (one.split(self._delimiter) for one in record[1:-1]) if len(names) >= _TELLING else ()
-        if any(len(one) == len(names) and len(one[0].split()) == 1 for one in within):
-            name, field = next(pair for pair in zip(names, fields, strict=True) if "\n" in pair[1])
-            reason = f"{_OPEN_QUOTE} at the end of its value; lines {line} to {line + len(record) - 1} are left out"
-            return rejected(line, reason, field, column=excerpt(name))
         return None
 
     def _broken(self, line: int, record: list[str], error: str) -> Finding:

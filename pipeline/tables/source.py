@@ -70,14 +70,8 @@ class ItemsQuery:
     sha256 = None  # what it gives may be another thing the next time
 
     def __init__(self, store: Store, sql: str, *, timeout_s: float = TIMEOUT_S) -> None:
-        """Run the query to its end.
-
-        ConfigurationError where there is no room for its rows. InputError where it is refused, gave no row for
-        `timeout_s` seconds, never ends, or no table can have its names.
-        """
+        """Run the query to its end."""
         query = sql.strip().removesuffix(";")
-        if "\0" in query:  # where a driver would end the text
-            raise InputError("the query holds a NUL character; nothing was written", hint="remove it")
         self._rows = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._rows.close)
         try:
@@ -121,9 +115,7 @@ def _is_unnamed(name: str, query: str) -> bool:
 def other_database(source: str, folder: Path) -> Iterator[Store]:
     """Open another database for the length of a block, to be read; a relative path of a file is below a `folder`.
 
-    The `source` is its address, or the name of the variable that holds it, with `$` before it. InputError where there
-    is no such variable. ConfigurationError where it is no address, or the database cannot be used; no message tells a
-    password. UnavailableError where it is locked, or cannot be reached now.
+    The `source` is its address, or the name of the variable that holds it, with `$` before it.
     """
     address = variable(source[1:]) if source.startswith("$") else source
     if not address:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option
@@ -34,19 +34,12 @@ _NO_VALUE = re.compile(
 )
 
 
-class Sheet(NamedTuple):
-    """A sheet's header, the rows behind it with their numbers from 1, and notes; a cell is None, or as JSON has it."""
-
-    names: list[str]
-    rows: list[tuple[int, list[Any]]]
-    notes: list[str]
+# a sheet's header, the rows behind it with their numbers from 1, and notes; a cell is None, or as JSON has it
+Sheet = tuple[list[str], list[tuple[int, list[Any]]], list[str]]
 
 
 def read_sheet(path: Path, wanted: str) -> Sheet:
-    """Return what stands in a sheet of a file, the first visible one where none is `wanted`.
-
-    InputError where it is no such file, it has no such sheet, or the sheet has no header or one with merged cells.
-    """
+    """Return what stands in a sheet of a file, the first visible one where none is `wanted`."""
     from zipfile import BadZipFile, ZipFile
 
     from python_calamine import CalamineError, SheetVisibleEnum, load_workbook
@@ -94,7 +87,7 @@ def _as_table(cells: list[list[Any]], at: int, notes: list[str]) -> Sheet:
     rows = [one for one in rows if any(value is not None for value in one[1])]
     if unnamed := sum(not one and any(row[1][number] is not None for row in rows) for number, one in enumerate(names)):
         notes.append(f"columns without a name are not read: {unnamed}")
-    return Sheet(names, rows, notes)
+    return names, rows, notes
 
 
 def _refused(path: Path, said: str, hint: str) -> InputError:
@@ -139,8 +132,7 @@ def _data_of(path: Path, name: str) -> bytes:
 def written(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any) -> Iterator[bytes]:
     """Yield the bytes of a file with these rows; a text is written as a text, never as a formula or a link.
 
-    Numbers, true and false, and dates are themselves; all else is what `text_of` makes of it. InputError where a sheet
-    has no room for them.
+    Numbers, true and false, and dates are themselves; all else is what `text_of` makes of it.
     """
     from xlsxwriter import Workbook
     from xlsxwriter.exceptions import XlsxWriterException

@@ -102,10 +102,7 @@ def column_target(tx: Connection, task: TaskRecord, write_to: str) -> ColumnTarg
 def write_column(
     tx: Connection, task: TaskRecord, target: ColumnTarget, rows: Sequence[GivenAnswer], *, over: bool = False
 ) -> None:
-    """Write answers into the column where it is NULL, or `over` what stands there.
-
-    RefusedRowError where a rule of the table keeps one out.
-    """
+    """Write answers into the column where it is NULL, or `over` what stands there."""
     wanted = dict[tuple[str, ...], Any]()
     for row in rows:
         key = (row.item_id,) if len(task.key) == 1 else tuple(map(str, json.loads(row.item_id)))

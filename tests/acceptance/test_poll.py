@@ -214,17 +214,6 @@ def test_a_page_instead_of_a_result_charges_nobody(workspace: Workspace, api: En
     assert workspace.states() == {"tagged": 3}
 
 
-def test_a_batch_that_is_too_old_is_cancelled_and_goes_out_again(workspace: Workspace, api: Engine) -> None:
-    """A batch that does not end is cancelled at the API, and when that shows its people go into a new one."""
-    workspace.people(2)
-    api.fault("never_ends")
-    workspace.do("submit")
-    assert poll(workspace, BATCH_HOURS=0)["failed"] == {"1": "cancelled"}
-    assert looks(api, "POST", ":cancel") == 1
-    workspace.each("submit", "poll", "ingest")
-    assert workspace.states() == {"tagged": 2}
-
-
 def test_a_poll_that_waits_keeps_nobody_waiting(workspace: Workspace, api: Engine) -> None:
     """While it waits others ingest, submit and cancel, and it follows what came."""
     workspace.people(4)

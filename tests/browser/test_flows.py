@@ -307,7 +307,7 @@ def test_a_question_is_tried_on_five_rows_of_a_file(workspace: Workspace, tmp_pa
         tab.fill("[name=question]", "Praise or blame?")
         tab.fill("[name=fields]", "tone: praise|")
         tab.keyboard.press("Enter")
-        seen.wait_for("[role=alert]", "FIELDS, at character")
+        seen.wait_for("[role=alert]", "FIELDS: ")
         tab.fill("[name=question]", "Praise or blame?")
         tab.fill("[name=fields]", "tone: praise|blame; why: quote")
         tab.keyboard.press("Enter")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.store.database import Connection, Store
+from pipeline.store import workspace
+from pipeline.store.database import Store
 from pipeline.tables.fill import hash_of
 from pipeline.tables.source import ItemsFile
 from tests.integration.passages.workspaces import url_of
@@ -108,7 +109,7 @@ def test_file_that_changes(store: Store, tmp_path: Path) -> None:
     assert items.rows() == []
 
 
-def test_a_fill_is_all_or_nothing(store: Store, tmp_path: Path) -> None:
+def test_a_fill_is_all_or_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where its transaction does not end, nothing is new, changed or gone; the next one is as if it had never begun."""
     versions = [
         [["id", "text"], *([str(n), f"{n % step}"] for n in range(first, 10))] for first, step in ((0, 3), (4, 2))
@@ -117,8 +118,9 @@ def test_a_fill_is_all_or_nothing(store: Store, tmp_path: Path) -> None:
     items = Items(store)
     items.take_file(first)
     before = items.rows()
-    with pytest.raises(InterruptedError):
-        items.take_file(second, settle=_interrupted)
+    with pytest.raises(InterruptedError), monkeypatch.context() as patched:
+        patched.setattr(workspace, "update_task", _interrupted)
+        items.take_file(second)
     assert items.rows() == before
     report = items.take_file(second)
     assert (report.new, report.changed, report.same, report.gone) == (0, 4, 2, 4)
@@ -126,5 +128,5 @@ def test_a_fill_is_all_or_nothing(store: Store, tmp_path: Path) -> None:
     assert (report.new, report.changed, report.same, report.back, report.gone) == (0, 4, 6, 4, 0)
 
 
-def _interrupted(_: Connection) -> None:
+def _interrupted(*_: object, **_values: object) -> None:
     raise InterruptedError

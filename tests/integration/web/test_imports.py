@@ -97,7 +97,7 @@ def test_a_new_question_is_tried_on_five_rows_of_a_file(page: Page, workspace: W
     number = drop(page, f"id,product,text\n{rows}", "new", "reviews.csv")["number"]
     shown = page.get("/add", params={"task": "new", "number": number}).text
     assert all(one in shown for one in ("what tells rows apart", "the text", "boils water in 3"))
-    assert "FIELDS, at character" in act(page, number, question="Praise?", fields="tone: praise|")
+    assert "FIELDS: a choice is expected" in act(page, number, question="Praise?", fields="tone: praise|")
     before = set(workspace.tables())
     act(page, number, question="Praise or blame?", fields="tone: praise|blame; why: quote")
     page.settle()
