@@ -13,7 +13,6 @@ from pipeline.core.step import Option, Step
 from pipeline.engine import correct
 from pipeline.engine.correct import NOTHING
 from pipeline.experts import table
-from pipeline.experts.task import TAGGED, ExpertsTask
 from pipeline.store import answers, by_hand, workspace
 from pipeline.store.database import pages
 from pipeline.tables.cells import list_of, text_of
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 BY_HAND = answers.PERSON  # the extractor that what a person said is attributed to
 EXAMPLES = 3  # usernames of a tag
 
-_PEOPLE = ExpertsTask(TAGGED)  # whoever is indexed
 Document = dict[str, Any]
 
 
