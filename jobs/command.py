@@ -130,11 +130,7 @@ def _access(entry: Command, given: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def opened(
-    access: str,
-    *,
-    settings: Settings | None = None,
-    task: str | None = None,
-    whole: bool = False,
+    access: str, *, settings: Settings | None = None, task: str | None = None, whole: bool = False
 ) -> "Iterator[OpenWorkspace]":
     """Open the workspace that the settings name, for the length of a block; see `Command` for `access`.
 

@@ -22,12 +22,7 @@ HERE = Path(__file__).parent
 
 def application(desk: Desk) -> Guard:
     """Return the application on a workspace, behind its guard."""
-    app = FastAPI(
-        title="findable",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url="/api/openapi.json",
-    )
+    app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.desk = desk
     for router in ROUTERS:
         app.include_router(router)

@@ -18,14 +18,7 @@ from pipeline.core.step import Step
 from pipeline.engine.access import declared
 from pipeline.engine.task_file import ENDING, FOLDER, ROWS, ItemsRows, declaration_in, place_in_python, place_of_words
 from pipeline.engine.task_record import task_of_rows
-from pipeline.engine.task_words import (
-    SOURCES,
-    AnswerField,
-    TaskDraft,
-    parse_fields,
-    task_text,
-    words_of,
-)
+from pipeline.engine.task_words import SOURCES, AnswerField, TaskDraft, parse_fields, task_text, words_of
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.store.database import Store

@@ -348,11 +348,7 @@ class Workspace:
         return self._run(work, task)
 
     def _opened(
-        self,
-        task: TaskLike,
-        items: Any = None,
-        given: Mapping[str, object] | None = None,
-        access: Access = Access.READ,
+        self, task: TaskLike, items: Any = None, given: Mapping[str, object] | None = None, access: Access = Access.READ
     ) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace for one call, with a task that Python declared handed over to the engine."""
         settings = with_given(self.settings, given or {})

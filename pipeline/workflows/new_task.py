@@ -20,15 +20,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.redact import without_password
 from pipeline.core.step import Option
 from pipeline.engine.task_file import ENDING, FOLDER, ItemsRows, find_task_file
-from pipeline.engine.task_words import (
-    ASKING,
-    TAKEN,
-    TableGuess,
-    TaskDraft,
-    draft_in_words,
-    task_text,
-    text_in_words,
-)
+from pipeline.engine.task_words import ASKING, TAKEN, TableGuess, TaskDraft, draft_in_words, task_text, text_in_words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import workspace
 from pipeline.store.database import Store

@@ -106,13 +106,7 @@ def recommend(
 
 
 def live_seconds(
-    requests: int,
-    tokens: int,
-    *,
-    limits: RateLimits,
-    used_today: int,
-    until_reset_s: float,
-    rate: float | None,
+    requests: int, tokens: int, *, limits: RateLimits, used_today: int, until_reset_s: float, rate: float | None
 ) -> float | None:
     """Return about how long so many calls with so many prompt tokens in all take; None if nothing bounds them.
 
@@ -329,11 +323,7 @@ class _Modes:
         left = budget.budgets(self.ws).room(self.tx, error=self.known.error)
         affordable = left is None or cost * (1 + self.known.error) <= left
         short = [] if affordable else [f"a budget has ${left or 0:,.4f} left: not all would be asked"]
-        return ModeEstimate(
-            cost=cost,
-            warnings=(*short, *warnings),
-            affordable=affordable,
-        )
+        return ModeEstimate(cost=cost, warnings=(*short, *warnings), affordable=affordable)
 
     def _batch_seconds(self, rounds: int) -> float | None:
         """Return how long batches take that go out in some turns: as nine in ten of the model did before.

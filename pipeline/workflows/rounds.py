@@ -188,12 +188,7 @@ class Rounds:
     """The rounds of one command, from `begin` to `end`; at most `limit` new items are asked, of those `among`."""
 
     def __init__(
-        self,
-        ws: OpenWorkspace,
-        *,
-        limit: int | None = None,
-        among: Sequence[str] | None = None,
-        judges: bool = True,
+        self, ws: OpenWorkspace, *, limit: int | None = None, among: Sequence[str] | None = None, judges: bool = True
     ) -> None:
         """Note where the task stands; with `judges` reports are written."""
         self._ws, self._limit, self._among, self._judges = ws, limit, among, judges
