@@ -4,6 +4,7 @@ import contextlib
 import getpass
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +30,6 @@ from jobs.options import (
     Where,
 )
 from jobs.output import Terminal, print_fields, print_line, print_table, raw_writer
-from jobs.show import edit_cells
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemFilter
 from pipeline.core.quotes import shown_value
@@ -228,7 +228,21 @@ def _show_corrected(item: str, done: Document, ws: OpenWorkspace) -> None:
         print_line(f"{item}: {said}{again}")
     print_fields([(name, shown_value(value)) for name, value in done["answer"].items()])
     if done["edits"]:
-        print_table(("edit", "who", "when", "what"), [edit_cells(one) for one in done["edits"]])
+        print_table(("edit", "who", "when", "what"), [_edit_cells(one) for one in done["edits"]])
+
+
+def _edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return an edit as a line of a table: number, who, when, what."""
+    undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
+    told = list[str]()
+    for name, (before, after) in edit["changes"].items():
+        if isinstance(after, list) and isinstance(before or [], list):
+            some = [("-", one) for one in before or () if one not in after]
+            some += [("+", one) for one in after if one not in (before or ())]
+            told += [f"{sign}{shown_value(one)}" for sign, one in some]
+        else:
+            told.append(f"{name}: {shown_value(before)} → {shown_value(after)}")
+    return (str(edit["number"]), edit["who"], f"{edit['at']:%Y-%m-%d %H:%M}", ", ".join(told) + undone)
 
 
 def _this_person() -> str:

@@ -97,20 +97,6 @@ def _origin(answer: Mapping[str, Any]) -> str:
     return said if answer["applied"] else f"{said} (not applied)"
 
 
-def edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return an edit as a line of a table: number, who, when, what."""
-    undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
-    told = list[str]()
-    for name, (before, after) in edit["changes"].items():
-        if isinstance(after, list) and isinstance(before or [], list):
-            some = [("-", one) for one in before or () if one not in after]
-            some += [("+", one) for one in after if one not in (before or ())]
-            told += [f"{sign}{shown_value(one)}" for sign, one in some]
-        else:
-            told.append(f"{name}: {shown_value(before)} → {shown_value(after)}")
-    return (str(edit["number"]), edit["who"], f"{edit['at']:{MINUTE}}", ", ".join(told) + undone)
-
-
 def _request(one: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a request as cells: how it went, by what model, how it ended, tokens in and out, the price."""
     how = f"{'live, ' if one['purpose'] == 'live' else ''}batch {one['batch']} line {one['line']}"
