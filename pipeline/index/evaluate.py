@@ -175,7 +175,7 @@ def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> Non
         return
     try:
         judged = judged_of_files(folder / QUERIES, folder / QRELS)
-        with Index(staged.directory) as new, builds.open() as before:
+        with Index(staged.directory, staged.manifest) as new, builds.open() as before:
             number, asked = before.manifest.number, [_open_build(ws, one) for one in (new, before)]
             if why := _why_not(ws.task.words.step, judged, asked, folder):
                 display.say(f"not compared with the build in service: {why}")
@@ -211,15 +211,13 @@ def _keep(
     """Keep what both builds reached in the manifest of the staged one, and say it."""
     mean, low, high = difference(ours, theirs)
     reached, before = float(ours.mean()), float(theirs.mean())
-    staged.manifest = replace(
-        staged.manifest,
-        judged={
-            "questions": len(ours),
-            MAIN: reached,
-            "before": {"number": number, MAIN: before},
-            "difference": {"mean": mean, "low": low, "high": high},
-        },
-    )
+    judged = {
+        "questions": len(ours),
+        MAIN: reached,
+        "before": {"number": number, MAIN: before},
+        "difference": {"mean": mean, "low": low, "high": high},
+    }
+    staged.manifest = staged.manifest.model_copy(update={"judged": judged})
     seal_manifest(staged.directory, staged.manifest)
     said = f"on {len(ours)} judged questions {MAIN} is {reached:.3f}, and {before:.3f} in build {number}"
     if high >= 0:
