@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.batch import due
+from pipeline.batch.prepare import Preparation, Selection
+from pipeline.core.progress import NoProgress
+from pipeline.core.states import Way
 from pipeline.passages import import_, table
 from pipeline.store import asks
 from pipeline.store import workspace as stored
@@ -35,11 +37,11 @@ def test_passages_go_in_as_they_are(tmp_path: Path) -> None:
         assert (done.added, done.rows_in, done.findings) == (len(lines) + 2, len(lines) + 2, [])
         assert done.notes == ["taken into the metadata: title, year"]
         done = import_.run(ws, path)
-        assert (done.added, done.updated, done.described, done.unchanged) == (0, 0, 0, len(lines) + 2)
+        assert (done.added, done.updated, done.unchanged) == (0, 0, len(lines) + 2)
         done.check()
         add_concepts(ws, [concept("7")])
         done = import_.run(ws, passages_file(tmp_path / "q.jsonl", {"id": "7", "text": "Bees.", "title": "New"}))
-        assert (done.described, done.unchanged, done.answered) == (1, 0, 0)
+        assert (done.updated, done.unchanged) == (1, 0)
         assert rows(ws) == {**found, "7": ("Bees.", "hive", {"title": "New"})}
         with ws.store.read() as tx:
             assert stored.get_workspace(tx).position == 1  # the passages that are new: the others change no count
@@ -55,8 +57,9 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
             tmp_path / "p.jsonl", *({"id": one, "text": "old", "source": one, "k": one} for one in "abc")
         )
         import_.run(ws, path)
+        wanted = Selection(among=["a"])
+        asked: Any = Preparation(ws, wanted, NoProgress(), way=Way.LIVE, is_alone=True).next()
         with ws.store.write() as tx:
-            asked: Any = due.prepare_alone(ws, tx, ["a"])
             stopped = dict.fromkeys((asks.Ask("a", ""), asks.Ask("b", "")), "failed twice")
             asks.add_ended(tx, table.TASK, "another@1/model", asks.Ends((), stopped, ()), at=ws.now())
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
@@ -82,7 +85,7 @@ def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> Non
         done = import_.run(ws, passages_file(tmp_path / "q.jsonl", *new))
         same, other = ("x", None, None), ("x ", "s", None)
         assert rows(ws) == {"a": same, "b": same, "c": same, "new": other}
-    assert (done.answered, done.added, done.updated, done.counts[FindingKind.REJECTED]) == (3, 1, 0, 3)
+    assert (done.added, done.updated, done.counts[FindingKind.REJECTED]) == (1, 0, 3)
     assert [(told.line, told.column, told.key) for told in done.findings] == [
         (line, "text", key) for line, key in enumerate("abc", start=1)
     ]
