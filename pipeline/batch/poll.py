@@ -88,11 +88,11 @@ class PollReport:
         return vars(self) | {"stopped": self.stopped.message if self.stopped else None}
 
 
-def run(ws: OpenWorkspace, *, wait: bool, first: bool = False, bar: "Bar | None" = None) -> PollReport:
+def run(ws: OpenWorkspace, *, wait: bool, first: bool = False) -> PollReport:
     """Look at every submitted batch, once or until all are over, or the first; returns what was seen.
 
     Where no look succeeds for `poll_patience` seconds, or a daily quota is used up, it ends early and says so in
-    `stopped`; what could not be looked at is as it was. A `bar` shows how many requests are done.
+    `stopped`; what could not be looked at is as it was.
     """
     poll = _Poll(ws)
     unclear = (one.number for one in poll.in_state(BatchState.SUBMITTING))
@@ -103,7 +103,7 @@ def run(ws: OpenWorkspace, *, wait: bool, first: bool = False, bar: "Bar | None"
     if not poll.done:
         return poll.report
     label = f"batch {next(iter(poll.done))}" if len(poll.done) == 1 else f"{len(poll.done)} batches"
-    with contextlib.nullcontext(bar) if bar else ws.display.bar(label, poll.total) as shown:
+    with ws.display.bar(label, poll.total) as shown:
         poll.follow(wait=wait, first=first, bar=shown)
     poll.sum_up()
     if poll.report.downloaded or poll.report.failed:

@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import send
 from pipeline.core import files
-from pipeline.core.errors import (
-    ConfigurationError,
-    FindableError,
-    InconsistentError,
-    MissingError,
-    RemoteError,
-)
+from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, MissingError, RemoteError
 from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.workspace import OpenWorkspace
