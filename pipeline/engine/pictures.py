@@ -414,7 +414,7 @@ class RowImages:
         hashes: dict[str, str | None] = dict.fromkeys(self.columns)
         for name, named in self._named(row):
             try:
-                data = fetch(named) if named.startswith(ADDRESSES) else self._read(self._place(named))[0]
+                data, _ = self._bytes(named)
                 sent = base64.b64encode(prepare(data, side=self.side)).decode("ascii")
             except PictureError:
                 return None
@@ -435,15 +435,12 @@ class RowImages:
         told = known if known.get("named") == named and not known.get("why") else {}
         seen: dict[str, Any] = {"named": named, "sha256": None, "stamp": None}
         try:
-            if named.startswith(ADDRESSES):
-                if told.get("sha256") and not self.refetches:
-                    return dict(told)
-                data = fetch(named)
-            else:
-                place = self._place(named)
-                if told.get("stamp") and stamp_of(place.stat()) == tuple(told["stamp"]):
-                    return dict(told)
-                data, seen["stamp"] = self._read(place)
+            is_address, stamp = named.startswith(ADDRESSES), told.get("stamp")
+            if told.get("sha256") and is_address and not self.refetches:
+                return dict(told)
+            if stamp and not is_address and stamp_of(self._place(named).stat()) == tuple(stamp):
+                return dict(told)
+            data, seen["stamp"] = self._bytes(named)
             seen["sha256"] = hashlib.sha256(data).hexdigest()
             probe(data)
         except PictureError as error:
@@ -465,8 +462,11 @@ class RowImages:
             raise PictureError(f"it is not below {self.folder}; {Option('folder')} names another folder")
         return place
 
-    def _read(self, place: Path) -> tuple[bytes, Stamp | None]:
-        """Return the bytes of a file, and its stamp where its times would tell another change."""
+    def _bytes(self, named: str) -> tuple[bytes, Stamp | None]:
+        """Return the bytes of an image, and the stamp of a file where its times would tell another change."""
+        if named.startswith(ADDRESSES):
+            return fetch(named), None
+        place = self._place(named)
         try:
             size = place.stat().st_size
             read = read_file(place) if size <= MAX_BYTES else None
