@@ -92,8 +92,6 @@ def _check_there(file: Path, what: str) -> None:
 
 def _show_import(done: "ImportReport", task: str) -> None:
     terminal, (one, many, released) = Terminal(), SUBJECTS[task]
-    described = getattr(done, "described", 0)
-    more = f", {described:,} with other metadata" if described else ""
     for group in done.groups.values():
         terminal.warn(_group_line(group) if group.count > 1 else _finding_line(group.examples[0]))
     if done.report is None and any(group.count > len(group.examples) for group in done.groups.values()):
@@ -102,7 +100,7 @@ def _show_import(done: "ImportReport", task: str) -> None:
         terminal.say(f"note: {note}")
     if done.rows_in:
         found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.counts.items() if count)
-        counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged{more}"
+        counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged"
         would, untouched = (" would go", "; nothing was written") if done.dry else ("", "")
         print_line(f"{plural(done.rows_in, one, many)}{would} in: {counts}{'; ' + found if found else ''}{untouched}")
     if done.released:

@@ -129,7 +129,7 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
     ),
     "tags": Command(
         *("items:tags", "List the tags of people; merge them, or edit those of one.", (), "read"),
-        writes=("merge", "undo", "add", "remove", "rename"),
+        writes=("merge", "undo", "add", "remove"),
         task="experts",
         api="begin",
     ),

@@ -138,6 +138,7 @@ def export(
         str | None, Taken("A row for each member of this list; LIST.INNER is one within.", metavar="FIELD")
     ] = None,
     cost: Annotated[bool, Taken("What each answer took: tokens and USD.")] = False,
+    full: Annotated[bool, Taken("The text of its passage and the context with each concept.")] = False,
     overwrite: Overwrite = False,
 ) -> Report | None:
     """Write all experts with tags and scores to TO (.csv, .xlsx, .json, .jsonl, .parquet; `-` is standard output).
@@ -156,7 +157,7 @@ def export(
             said = f"{Option(json=True)} is for one JSON document, and {format_} is none; nothing was written"
             raise InputError(said, hint="leave out either")
         format_ = "json"
-    wanted = ExportWanted(best, extractor or None, rows or None, cost)
+    wanted = ExportWanted(best, extractor or None, rows or None, cost, full)
     done = exporting.run(ws, path, format_=format_, wanted=wanted, overwrite=overwrite, write=raw_writer())
     if path is None:
         ws.display.say(f"{plural(done.count, done.word)} written")
@@ -175,18 +176,17 @@ def tags(
     expert: Annotated[str | None, Taken("The tags of this person alone.", NAME, also="--person")] = None,
     add: Annotated[str | None, Taken('Tags that the person gets: "ml; law".', NAME, metavar="TAGS")] = None,
     remove: Annotated[str | None, Taken("Tags that the person loses.", NAME, metavar="TAGS")] = None,
-    rename: Annotated[str | None, Taken('Of the person: "old=new; …".', NAME, metavar="TAGS")] = None,
 ) -> Report:
     """List the tags of people, with examples, and what was merged.
 
     A merge holds for all who have the tag and for answers to come, until --undo takes it back by its number. With
-    --expert the tags of one, and every edit; --add, --remove and --rename edit them, --undo takes back an edit by its
+    --expert the tags of one, and every edit; --add and --remove edit them, --undo takes back an edit by its
     number, and no model touches them from then on.
     """
-    change = TagChange(editing.listed(add), editing.listed(remove), editing.typed(rename) if rename else (), undo)
-    if expert is None and any(change[:3]):
+    change = TagChange(editing.listed(add), editing.listed(remove), undo)
+    if expert is None and any(change[:2]):
         raise InputError(f"name whose tags: {Option(expert='…')}; nothing was changed")
-    if (merge is not None) + (undo is not None) + any(change[:3]) > 1 or (merge is not None and expert is not None):
+    if (merge is not None) + (undo is not None) + any(change[:2]) > 1 or (merge is not None and expert is not None):
         raise InputError("a merge, an edit of one person and an undoing exclude each other; nothing was changed")
     store, editor, at = ws.store, who or _this_person(), ws.now()
     if merge is None and not any(change):

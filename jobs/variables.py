@@ -48,7 +48,7 @@ SHARED = frozenset(
             "Q",
         ),
         *("ROWS", "COST", "RANK", "TAG", "SORT", "FIELDS", "COUNTS", "FORMAT", "WHERE", "LIKE", "ADD", "REMOVE"),
-        *("RENAME", "READONLY", "HOST", "SHEET", "SOURCE", "OVERWRITE", "MORE", "K", "Q"),
+        *("READONLY", "HOST", "SHEET", "SOURCE", "OVERWRITE", "MORE", "K", "Q"),
     }
 )
 

@@ -145,13 +145,14 @@ class ExportWanted(NamedTuple):
     """Which rows to export: the best of each name, those of one extractor, or one for each member of a list.
 
     Without an `extractor` (a label, with or without a model) they are of the version that is preferred, the first of
-    `prefer` that there is. With `cost` each has what its answer took beside it.
+    `prefer` that there is. With `cost` each has what its answer took beside it, `full` is what else would stand once.
     """
 
     best: bool = False
     extractor: str | None = None
     rows: str | None = None  # the field of the answers that is the list
     cost: bool = False
+    full: bool = False
     prefer: tuple[str, ...] = ()
 
 

@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -30,7 +31,7 @@ from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import asks, workspace
 from pipeline.store import rows as kept
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, fold, parse_map
+from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, check_rows, fold, parse_map
 from pipeline.tables.findings import (
     Finding,
     FindingKind,
@@ -380,14 +381,7 @@ class PeopleImportReport(ImportReport):
     encoding: str = ""
 
 
-def check_file(path: Path, *, mapping: str = "", sheet: str = "") -> None:
-    """Pass where a file can be read as people, and has a row; nothing is written.
-
-    Raises:
-        InputError: it cannot, or has none.
-    """
-    with all_or_nothing():
-        People(path, parse_map(mapping), sheet=sheet).check_rows()
+check_file = partial(check_rows, People)
 
 
 def run(

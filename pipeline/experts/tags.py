@@ -31,11 +31,10 @@ Document = dict[str, Any]
 
 
 class TagChange(NamedTuple):
-    """What becomes of a person's tags: some added, some removed, some renamed (old, new); or an edit undone."""
+    """What becomes of a person's tags: some added, some removed; or an edit undone."""
 
     add: Sequence[str] = ()
     remove: Sequence[str] = ()
-    rename: Sequence[tuple[str, str]] = ()
     undo: int | None = None
 
 
@@ -199,7 +198,7 @@ def edit_tags(
 
 
 def _changed(username: str, now: Sequence[str], change: TagChange) -> list[str]:
-    """Return tags as a change has them: renamed in their places, new ones at the end, each once."""
+    """Return tags as a change has them, new ones at the end, each once."""
     from pipeline.experts.declaration import checked_tag, clean_tag
 
     def meant(tag: str) -> str:  # another program may have written it in its own way
@@ -210,8 +209,4 @@ def _changed(username: str, now: Sequence[str], change: TagChange) -> list[str]:
         raise InputError(f"{username!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {there}")
 
     gone = [meant(tag) for tag in change.remove]
-    renamed = {meant(old): checked_tag(new) for old, new in change.rename}
-    if len({*gone, *renamed}) < len(change.remove) + len(change.rename):
-        raise InputError(f"a tag of {username!r} is to be changed in two ways at once; {NOTHING}")
-    kept = [renamed.get(tag, tag) for tag in now if tag not in gone]
-    return list(dict.fromkeys([*kept, *map(checked_tag, change.add)]))
+    return list(dict.fromkeys([*(tag for tag in now if tag not in gone), *map(checked_tag, change.add)]))

@@ -51,18 +51,14 @@ _READERS: dict[str, Callable[[Any], Any]] = {  # of the columns that are indexed
     "findability_score": number_of,
     "category": text_of,
 }
-_INDEXED = tuple(_READERS)
+INDEXED = tuple(_READERS)
 _NAMES = tuple(
-    {**table.HEADERS, table.USERNAME: table.USERNAME}.get(name, name) for name in _INDEXED
+    {**table.HEADERS, table.USERNAME: table.USERNAME}.get(name, name) for name in INDEXED
 )  # others read them
 
 
-def index_entry(row: Mapping[Any, Any]) -> Entry:
-    """Return one row of `experts` as it is indexed."""
-    return _entry(*map(row.__getitem__, _INDEXED))
-
-
-def _entry(*cells: Any) -> Entry:
+def index_entry(*cells: Any) -> Entry:
+    """Return a person as indexed, of the cells of `INDEXED`."""
     told = dict(zip(_NAMES, map(call, _READERS.values(), cells), strict=True))
     words = {  # in which questions are looked for
         "title": told["Job Title"],
@@ -91,8 +87,8 @@ def _entries(
 ) -> Iterator[Entry]:
     people = table.people(tx)
     if among is None:
-        return starmap(_entry, people.cells(tx, _INDEXED, which()))
-    return starmap(_entry, people.among(tx, among, [people.table.c[name] for name in _INDEXED], which()))
+        return starmap(index_entry, people.cells(tx, INDEXED, which()))
+    return starmap(index_entry, people.among(tx, among, [people.table.c[name] for name in INDEXED], which()))
 
 
 def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:

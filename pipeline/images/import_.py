@@ -52,12 +52,7 @@ ENDINGS = (
 )
 _MAGIC = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp(?:avif|hei|hev|mif)", re.DOTALL)
 OTHERS, LINKS = "other files", "links, which are not followed"  # why something is left out, in words for several
-_UNREAD: Mapping[type[Exception], str] = {
-    NoFileError: "devices, pipes and sockets",
-    ChangedError: "files that changed while they were read, which the next import takes",
-    FileNotFoundError: "files that vanished meanwhile",
-    OSError: "files that cannot be read",
-}
+UNREAD, CHANGED = "files and folders that cannot be read", "files that changed meanwhile, which the next import takes"
 
 Row = Mapping[str, Any]
 
@@ -148,39 +143,30 @@ def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
 
 def _files(folder: Path, left_out: Counter[str]) -> Iterator[_File]:
     """Yield every file that is, or is called, an image, by folders, in the order of their names; count the others."""
-
-    def refused(_error: OSError) -> None:
-        left_out["folders that cannot be read"] += 1
-
-    for place, folders, names in os.walk(os.path.realpath(folder), onerror=refused):
-        left_out[LINKS] += sum(map(os.path.islink, _in(place, folders)))
+    for place, folders, names in os.walk(os.path.realpath(folder), onerror=lambda _: left_out.update([UNREAD])):
+        left_out[LINKS] += sum(os.path.islink(f"{place}/{one}") for one in folders)  # noqa: PTH114 - it may be no text
         folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for path in _in(place, sorted(names)):
-            found = _read(path)
+        for name in sorted(names):
+            found = OTHERS if name.startswith(".") else _read(f"{place}/{name}")
             if isinstance(found, str):
                 left_out[found] += 1
             else:
                 yield found
 
 
-def _in(place: str, names: list[str]) -> list[str]:
-    return [os.path.join(place, name) for name in names]  # noqa: PTH118 - it may be no text
-
-
 def _read(path: str) -> _File | str:
-    if os.path.basename(path).startswith("."):  # noqa: PTH119 - it may be no text
-        return OTHERS
+    """Return an image, or why a file is left out."""
     if UNSOUND.search(path):
         return "files whose names are no text"
     if os.path.islink(path):  # noqa: PTH114 - it may be no text
         return LINKS
     try:
         read = read_file(path, is_wanted=lambda head: path.lower().endswith(ENDINGS) or _MAGIC.match(head))
-    except (NoFileError, ChangedError, OSError) as error:
-        return next(why for kind, why in _UNREAD.items() if isinstance(error, kind))
-    if read is None:
-        return OTHERS
-    return _File(path, read[0], hashlib.sha256(read[0]).hexdigest())
+    except (NoFileError, OSError) as error:
+        return CHANGED if isinstance(error, FileNotFoundError) else UNREAD
+    except ChangedError:
+        return CHANGED
+    return OTHERS if read is None else _File(path, read[0], hashlib.sha256(read[0]).hexdigest())
 
 
 def _rows(tx: "Connection", some: Sequence[_File]) -> list[Row | None]:

@@ -6,13 +6,13 @@ not in the passage is never stored; a note says that there was one. One that was
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from pipeline.core.fold import context_of
 from pipeline.core.locate import Location, SearchableText
-from pipeline.core.quotes import LIKENESS, NONE_THERE
+from pipeline.core.quotes import NONE_THERE, Quote
 from pipeline.core.text import escape_invisible
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
@@ -23,20 +23,6 @@ NOT_FOUND = "quote not in the passage"
 
 class _Stored(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Support(_Stored):
-    """A quotation: the slice text[start:end] of the passage, in code points."""
-
-    quote: str
-    start: int
-    end: int
-
-
-class _LikeSupport(Support):
-    """A quotation that was found by likeness alone: the share of characters in common with what the model wrote."""
-
-    likeness: float
 
 
 class _QuoteQuality(_Stored):
@@ -54,7 +40,7 @@ class Evidence(_Stored):
     """What proves a concept: how the passage names it, the quotations in order, and what stands round the first."""
 
     surface: str
-    support: list[Annotated[Support | _LikeSupport, Field(union_mode="left_to_right")]]
+    support: list[Quote]
     context: str
     quality: _QuoteQuality
 
@@ -77,7 +63,7 @@ class GroundedConcepts(_Stored):
     def stands_in(self, text: str) -> bool:
         """Return whether every quotation is the slice of a text that it says."""
         found = (one for concept in self.concepts if concept.evidence is not None for one in concept.evidence.support)
-        return all(text[one.start : one.end] == one.quote for one in found)
+        return all(text[one.start : one.end] == one for one in found)
 
 
 def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None, str]:
@@ -85,7 +71,9 @@ def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None,
     passage = SearchableText(text)
     concepts = [_grounded(concept, passage) for concept in answer.concepts]
     if all(concept["evidence"] is None for concept in concepts):
-        return None, _nothing_found(answer, passage)
+        others = {passage.why_not(quote): None for concept in answer.concepts for quote in concept.quotes}
+        told = " and ".join(f"another {one}" for one in others if one)
+        return None, f"{NONE_THERE}passage{f', which has {told}' if told else ''}"
     return GroundedConcepts.model_validate({"concepts": concepts}), ""
 
 
@@ -113,20 +101,10 @@ def _evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] 
     text = passage.text
     return {
         "surface": _surface(names, spans, passage),
-        "support": [
-            {"quote": text[start:end], "start": start, "end": end, **({} if mark is None else {LIKENESS: mark})}
-            for (start, end), mark in sorted(marks.items())
-        ],
+        "support": [Quote(text[one[0] : one[1]], start=one[0], end=one[1], likeness=marks[one]) for one in spans],
         "context": context_of(text, *spans[0], most=MAX_CONTEXT),
         "quality": _quality(concept, passage, each),
     }
-
-
-def _nothing_found(answer: PassageConcepts, passage: SearchableText) -> str:
-    """Return why an answer has no evidence; what its quotations have otherwise than the passage belongs to it."""
-    others = {passage.why_not(quote): None for concept in answer.concepts for quote in concept.quotes}
-    told = " and ".join(f"another {one}" for one in others if one)
-    return f"{NONE_THERE}passage{f', which has {told}' if told else ''}"
 
 
 def _quality(concept: NamedConcept, passage: SearchableText, each: Sequence[Sequence[Location]]) -> dict[str, Any]:

@@ -7,19 +7,19 @@ being asked about takes a new text, and the answer is not applied; a parked one 
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option
 from pipeline.core.text import BAD_TEXT, first_few
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
-from pipeline.passages.table import OPTIONAL, PassageRow, PassagesShape, read_shape
+from pipeline.passages.table import OPTIONAL, PassagesShape, read_shape
 from pipeline.store import asks, workspace
 from pipeline.tables.cells import cell_words, compact_json, loaded
-from pipeline.tables.columns import Layout, MappedFile, parse_map
+from pipeline.tables.columns import Layout, MappedFile, check_rows, parse_map
 from pipeline.tables.findings import (
     Finding,
     FindingKind,
@@ -89,10 +89,9 @@ class Passages(MappedFile):
     def _passage(self, row: SourceRow) -> Passage | Finding:
         value = row.values
         key, why = _id_of(value)
-        if why:
-            return rejected(row.line, why, value.get("id", ""), column="id")
-        if why := _wrong_text(value):
-            return rejected(row.line, why, value.get("text") or "", column="text", key=key)
+        if why or (wrong := _wrong_text(value)):
+            column, found = ("id", value.get("id", "")) if why else ("text", value.get("text") or "")
+            return rejected(row.line, why or wrong, found, column=column, key=key or None)
         changes: list[Finding] = []
 
         def note(column: str, reason: str, found: object, kind: FindingKind = FindingKind.CHANGED) -> None:
@@ -158,41 +157,17 @@ def _holds_nul(value: object) -> bool:
     return isinstance(value, str) and "\0" in value
 
 
-@dataclass
 class PassagesImportReport(ImportReport):
-    """What an import of passages did.
+    """What an import of passages did: an updated one has another text, source or metadata."""
 
-    `updated` have another text, `described` another source or other metadata; `answered` have concepts and another
-    text, `duplicates` came before in the file. The last two are among the rejected.
-    """
-
-    FIELDS: ClassVar = (
-        "path", "lines", "dry", "added", "updated", "described", "unchanged", "released", "duplicates", "answered",
-        "refused", "notes", "report",
-    )  # fmt: skip
-    KINDS: ClassVar = (FindingKind.REJECTED, FindingKind.CHANGED, FindingKind.NOTED)
-    NAMES: ClassVar = ("line", "field", "reason", "value", "kind", "id")
-    NO_KEY: ClassVar = ""
-    WORD: ClassVar = "passage"
-
-    described: int = 0
-    duplicates: int = 0
-    answered: int = 0
-
-    @property
-    def changes(self) -> int:
-        """Return how many passages were written."""
-        return super().changes + self.described
+    FIELDS = ("path", "lines", "dry", "added", "updated", "unchanged", "released", "refused", "notes", "report")
+    KINDS = (FindingKind.REJECTED, FindingKind.CHANGED, FindingKind.NOTED)
+    NAMES = ("line", "field", "reason", "value", "kind", "id")
+    NO_KEY = ""
+    WORD = "passage"
 
 
-def check_file(path: Path, *, mapping: str = "", sheet: str = "") -> None:
-    """Pass where a file can be read as passages, and has a row; nothing is written.
-
-    Raises:
-        InputError: it cannot, or has none.
-    """
-    with all_or_nothing():
-        Passages(path, parse_map(mapping), sheet=sheet).check_rows()
+check_file = partial(check_rows, Passages)
 
 
 def run(
@@ -223,9 +198,9 @@ def run(
     with SeenIds() as seen:
 
         def write(tx: "Connection", passages: list[Passage]) -> list[Finding]:
-            first, again = _first_occurrences(shape, seen, passages)
-            done.duplicates += len(again)
-            return [*again, *_write(tx, shape, first, done)]
+            judged = [_first_occurrence(shape, seen, one) for one in passages]
+            again = [one for one in judged if isinstance(one, Finding)]
+            return [*again, *_write(tx, shape, [one for one in judged if isinstance(one, Passage)], done)]
 
         import_rows(
             ws.store,
@@ -242,26 +217,19 @@ def run(
     return done
 
 
-def _first_occurrences(
-    shape: PassagesShape, seen: SeenIds, passages: Sequence[Passage]
-) -> tuple[list[Passage], list[Finding]]:
-    """Return the passages whose ids, as the table has them, did not come before, and the findings about the others."""
-    found: list[Passage] = []
-    again: list[Finding] = []
-    for one in passages:
-        key = shape.ids.key(one.id)
-        if key is None:
-            most = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
-            raise InputError(
-                f"line {one.line}: the id {excerpt(one.id)!r} does not fit into the column `id` of "
-                f"`{shape.passages.name}`, which holds {shape.ids.kind}{most}; nothing was written",
-                hint=f"give every line an id of that kind, or name another table with {Option('passages_table')}",
-            )
-        if (line := seen.first(key, one.line)) is None:
-            found.append(one._replace(id=key))
-        else:
-            again.append(rejected(one.line, f"duplicate id: already on line {line}", key, column="id", key=key))
-    return found, again
+def _first_occurrence(shape: PassagesShape, seen: SeenIds, one: Passage) -> Passage | Finding:
+    """Return a passage under its id as the table has it, or the finding that this came before."""
+    key = shape.ids.key(one.id)
+    if key is None:
+        most = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
+        raise InputError(
+            f"line {one.line}: the id {excerpt(one.id)!r} does not fit into the column `id` of "
+            f"`{shape.passages.name}`, which holds {shape.ids.kind}{most}; nothing was written",
+            hint=f"give every line an id of that kind, or name another table with {Option('passages_table')}",
+        )
+    if (line := seen.first(key, one.line)) is None:
+        return one._replace(id=key)
+    return rejected(one.line, f"duplicate id: already on line {line}", key, column="id", key=key)
 
 
 def _write(
@@ -272,45 +240,38 @@ def _write(
     other = [one.id for one in passages if one.id in known and cell_words(known[one.id]["text"]) != one.text]
     answered = set() if shape.concepts.name in shape.missing else table.with_concepts(tx, shape, other)
     told = [change for one in passages for change in one.changes]
-    new, texts, described = list[PassageRow](), list[PassageRow](), list[PassageRow]()
-    for one in passages:
-        row = known.get(one.id)
-        if row is None:
-            new.append(PassageRow(one.id, one.text, one.source, _json(one.metadata)))
-        elif one.id in answered:
-            told.append(rejected(one.line, ANSWERED, one.text, column="text", key=one.id))
-        elif cell_words(row["text"]) != one.text:
-            texts.append(_row(one, row))
-        elif _is_described_otherwise(shape, one, row):
-            described.append(_row(one, row))
-        else:
-            done.unchanged += 1
-    claimed = asks.claimed_among(tx, table.TASK, [one.id for one in texts])
-    free = [one.id for one in texts if one.id not in claimed]
-    done.released += len((asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=free))
+    told += [
+        rejected(one.line, ANSWERED, one.text, column="text", key=one.id) for one in passages if one.id in answered
+    ]
+    new = [_row(one, {}) for one in passages if one.id not in known]
+    changed = [
+        _row(one, known[one.id])
+        for one in passages
+        if one.id in known and one.id not in answered and (one.id in other or _is_described(shape, one, known[one.id]))
+    ]
+    texts = [key for key in other if key not in answered]
+    free = set(texts) - set(asks.claimed_among(tx, table.TASK, texts))
+    done.released += len((asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=sorted(free)))
     if not done.dry:
         table.insert_passages(tx, shape, new)
-        table.update_text(tx, shape, [*texts, *described])
+        table.update_passages(tx, shape, changed)
         if new or texts:
             workspace.touch_revision(tx, table.TASK)
     done.added += len(new)
-    done.updated += len(texts)
-    done.described += len(described)
-    done.answered += len(answered)
+    done.updated += len(changed)
+    done.unchanged += len(passages) - len(new) - len(changed) - len(answered)
     return told
 
 
-def _row(one: Passage, row: Mapping[str, Any]) -> PassageRow:
-    """Return the row of a passage that is there; what the file does not say stays."""
-    source = cell_words(row.get("source")) if one.source is None and row.get("source") is not None else one.source
+def _row(one: Passage, row: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the cells of a passage, where there is a row of it already; what the file does not say stays."""
+    source = cell_words(row["source"]) if one.source is None and row.get("source") is not None else one.source
     metadata = loaded(row.get("metadata")) if one.metadata is None else one.metadata
-    return PassageRow(one.id, one.text, source, _json(metadata))
+    told = None if metadata is None else compact_json(metadata)
+    return {"id": one.id, "text": one.text, "source": source, "metadata": told}
 
 
-def _is_described_otherwise(shape: PassagesShape, one: Passage, row: Mapping[str, Any]) -> bool:
+def _is_described(shape: PassagesShape, one: Passage, row: Mapping[str, Any]) -> bool:
+    """Return whether a passage has another source or other metadata than its row."""
     source = shape.has("source") and one.source is not None and one.source != row["source"]
     return source or (shape.has("metadata") and one.metadata is not None and one.metadata != loaded(row["metadata"]))
-
-
-def _json(value: object) -> str | None:
-    return None if value is None else compact_json(value)

@@ -94,7 +94,20 @@ KINDS = {
 }
 
 
-def encode_concepts(concepts: Iterable[ConceptRow], format_: str) -> Iterator[bytes]:
-    """Return the bytes of a file with these concepts; see `export.encoded`."""
-    rows = ({**one._asdict(), "confidence": number_of(one.confidence)} for one in concepts)
+def encode_concepts(concepts: Iterable[ConceptRow], format_: str, *, full: bool) -> Iterator[bytes]:
+    """Return the bytes of a file with these concepts, a text once unless it is `full`; see `export.encoded`."""
+    chosen = concepts if full else _once(concepts)
+    rows = ({**one._asdict(), "confidence": number_of(one.confidence)} for one in chosen)
     return export.encoded(rows, format_, kinds=KINDS)
+
+
+def _once(concepts: Iterable[ConceptRow]) -> Iterator[ConceptRow]:
+    """Yield concepts, those of a passage together: the first with evidence has its text, and none the context."""
+    passage = None
+    for one in concepts:
+        evidence = one.evidence
+        if isinstance(evidence, dict) and "support" in evidence:
+            less = ("context", "source_text") if one.passage_id == passage else ("context",)
+            passage = one.passage_id if "source_text" in evidence else passage
+            evidence = {name: value for name, value in evidence.items() if name not in less}
+        yield one._replace(evidence=evidence)

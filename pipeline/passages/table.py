@@ -272,15 +272,6 @@ class ConceptRow(NamedTuple):
     created_at: datetime | None
 
 
-class PassageRow(NamedTuple):
-    """One passage on its way into the table: `metadata` is JSON text."""
-
-    id: str
-    text: str
-    source: str | None
-    metadata: str | None
-
-
 def of_extractors(shape: PassagesShape, extractors: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
     """Return the condition that a row of concepts is of one of some (label, model)."""
     version, model = shape.concepts.c.extractor_version, shape.concepts.c.extractor_model
@@ -361,20 +352,18 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
     return {key: sorted(names) for key, names in found.items()}
 
 
-def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[PassageRow]) -> None:
-    """Add passages whose ids are not there."""
-    names = _written(shape)
-    ready = [{"id": one.id, **_written_of(shape, one, names)} for one in passages]
+def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[Mapping[str, Any]]) -> None:
+    """Add passages whose ids are not there: id, text, source, and metadata as JSON text."""
     with _refusals(shape):
-        run_many(tx, insert(shape.passages), ready)
+        run_many(tx, insert(shape.passages), [_written(shape, one) for one in passages])
 
 
-def update_text(tx: Connection, shape: PassagesShape, passages: Iterable[PassageRow]) -> None:
-    """Write what is known of passages that are there: the text, and source and metadata where the table has them."""
-    names = _written(shape)
-    ready = [(*_written_of(shape, one, names).values(), one.id) for one in passages]
+def update_passages(tx: Connection, shape: PassagesShape, passages: Sequence[Mapping[str, Any]]) -> None:
+    """Write passages that are there: the text, and source and metadata where the table has them."""
+    ready = [_written(shape, one) for one in passages]
+    names = [name for name in shape.passages.c.keys() if name != "id"]  # noqa: SIM118 - a collection of columns
     with _refusals(shape):
-        update_rows(tx, shape.passages, names, ready)
+        update_rows(tx, shape.passages, names, [tuple(one[name] for name in (*names, "id")) for one in ready])
 
 
 def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[ConceptRow]) -> None:
@@ -398,12 +387,8 @@ def remove_concepts(
     return sum(tx.execute(mine.where(shape.concepts.c.passage_id.in_(page))).rowcount for page in some)
 
 
-def _written(shape: PassagesShape) -> list[str]:
-    return ["text", *(name for name in OPTIONAL if shape.has(name))]
-
-
-def _written_of(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> dict[str, Any]:
-    return filled({name: getattr(row, name) for name in names}, shape.blanks)
+def _written(shape: PassagesShape, row: Mapping[str, Any]) -> dict[str, Any]:
+    return filled({name: cell for name, cell in row.items() if shape.has(name)}, shape.blanks)
 
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:

@@ -113,7 +113,7 @@ class ConceptsTask(Task):
     measured_by = "pipeline.passages.quality"
     needs_pilot = True
     export_word = "concept"
-    export_choices = frozenset({"best", "extractor"})
+    export_choices = frozenset({"best", "extractor", "full"})
     export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
     columns = ("text",)
     needs_row = True
@@ -279,8 +279,9 @@ class ConceptsTask(Task):
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return the concepts of one extractor, or the best of each name, by passage."""
-        from pipeline.passages.show import encode_concepts as encode
+        from pipeline.passages.show import encode_concepts
 
+        encode = partial(encode_concepts, full=wanted.full)
         if wanted.best and wanted.extractor:
             raise InputError(
                 f"{Option('best')} and {Option('extractor')} exclude each other; nothing was written",

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
-from pipeline.tables.findings import Finding, excerpt, rejected
+from pipeline.tables.findings import Finding, all_or_nothing, excerpt, rejected
 from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
 
 _NEAR = 80  # percent of letters in common from which a name looks like another
@@ -179,16 +179,18 @@ class MappedFile(SourceFile):
             said = f"{path} has the column {layout.columns.get(twice, twice)} more than once; nothing was imported"
             raise InputError(said, hint="remove one, or give it another name")
 
-    def check_rows(self) -> None:
-        """Pass where it has a row, good or bad; InputError where it has none."""
-        if next(iter(self), None) is None:
-            said = f"{self.path}: no row could be imported; nothing was changed"
-            raise InputError(said, hint="the file holds a header, or nothing, and no rows")
-
     def __iter__(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each that is none, in the order of the file; raises as `SourceFile`."""
         for row in self.rows():
             yield row if isinstance(row, Finding) else self.mapping.row(row)
+
+
+def check_rows(kind: type[MappedFile], path: Path, *, mapping: str = "", sheet: str = "") -> None:
+    """Pass where a file can be read, and has a row, good or bad; InputError where it cannot, or has none."""
+    with all_or_nothing():
+        if next(iter(kind(path, parse_map(mapping), sheet=sheet)), None) is None:
+            said = f"{path}: no row could be imported; nothing was changed"
+            raise InputError(said, hint="the file holds a header, or nothing, and no rows")
 
 
 def parse_map(text: str) -> dict[str, str]:

@@ -290,6 +290,7 @@ class Workspace:
         rows: str | None = None,
         best: bool = False,
         cost: bool = False,
+        full: bool = False,
         overwrite: bool = False,
     ) -> ExportReport:
         """Write rows with their answers to a file, as `findable export`; its ending says in which format.
@@ -297,7 +298,7 @@ class Workspace:
         Raises:
             InputError: there is no such format or version, or the file cannot be written, or is there already.
         """
-        wanted = ExportWanted(best, extractor, rows, cost)
+        wanted = ExportWanted(best, extractor, rows, cost, full)
         return self._run(lambda ws: export.run(ws, Path(to), wanted=wanted, overwrite=overwrite), task)
 
     def parked(self, task: TaskLike = PEOPLE) -> Table[ParkedItem]:

@@ -1,6 +1,5 @@
 """The generated parts of README.md and docs/, for cog: each function returns one."""
 
-from collections import defaultdict
 from dataclasses import fields
 from textwrap import fill
 
@@ -9,7 +8,7 @@ import click
 from jobs.commands import COMMANDS, Command
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, with_unit
 from pipeline.core.states import BATCH_MOVES
-from pipeline.experts.task import index_entry
+from pipeline.experts.task import INDEXED, index_entry
 from tests.lab import ROOT
 
 _STATES = {
@@ -82,4 +81,4 @@ def moves() -> str:
 
 def metadata() -> str:
     """Return the keys of an entry of metadata.json."""
-    return ", ".join(f"`{key}`" for key in index_entry(defaultdict(lambda: None)).metadata)
+    return ", ".join(f"`{key}`" for key in index_entry(*(None for _ in INDEXED)).metadata)

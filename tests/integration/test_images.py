@@ -81,7 +81,7 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
     assert report["left_out"] == {
         "links, which are not followed": 2,
         "other files": 2,
-        "devices, pipes and sockets": 1,
+        "files and folders that cannot be read": 1,
     }
     assert _counts(_imported(workspace, photos)) == (0, 0, 0, 10, 5)
     found = dict(workspace.query("SELECT path, format FROM assets"))

@@ -9,6 +9,7 @@ from pipeline.core.settings import Settings
 from pipeline.passages import import_, table
 from pipeline.passages import table as adoption
 from pipeline.store.database import Store
+from pipeline.tables.findings import FindingKind
 from tests.integration.passages.workspaces import (
     add_concepts,
     concept,
@@ -46,7 +47,7 @@ def test_uuids_are_the_same_however_they_are_written(tmp_path: Path) -> None:
     with workspace(data) as ws:
         lines = [{"id": ONE.upper(), "text": "x"}, {"id": ONE, "text": "y"}]
         done = import_.run(ws, passages_file(tmp_path / "p.jsonl", *lines))
-        assert (done.added, done.duplicates, rows(ws)) == (1, 1, {ONE: ("x", None, None)})
+        assert (done.added, done.counts[FindingKind.REJECTED], rows(ws)) == (1, 1, {ONE: ("x", None, None)})
 
 
 @pytest.mark.parametrize("kind", ["UUID PRIMARY KEY", "INTEGER NOT NULL"])

@@ -24,7 +24,7 @@ def put(ws: OpenWorkspace, passage: str, text: str, evidence: str | None, *, nam
     """Put one passage with one concept into a workspace."""
     with ws.store.write() as tx:
         if not table.item_table(shape(ws)).ids_among(tx, [passage]):
-            table.insert_passages(tx, shape(ws), [table.PassageRow(passage, text, None, None)])
+            table.insert_passages(tx, shape(ws), [{"id": passage, "text": text, "source": None, "metadata": None}])
     row = ConceptRow(passage, name, "other", '["b"]', 0.9, "m", LABEL, evidence, NOW)
     add_concepts(ws, [row])
 
@@ -34,6 +34,11 @@ def supported(start: int, end: int, text: str) -> str:
     support = [{"quote": text[start:end], "start": start, "end": end}]
     quality = {"confidence": 1.0, "notes": []}
     return json.dumps({"surface": "bees", "support": support, "context": text[start:end], "quality": quality})
+
+
+def without_context(evidence: str) -> dict[str, Any]:
+    """Return evidence as an export has it."""
+    return {name: value for name, value in json.loads(evidence).items() if name != "context"}
 
 
 def viewed(workspace: Workspace, passage: str) -> Any:
@@ -212,9 +217,13 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace
         "confidence": 0.9,
         "extractor_model": "m",
         "extractor_version": LABEL,
-        "evidence": {**json.loads(supported(0, 4, text)), "source_text": text},
+        "evidence": {**without_context(supported(0, 4, text)), "source_text": text},
         "created_at": NOW.isoformat(),
     }
+    with workspace(tmp_path / "data") as ws:
+        put(ws, "p", text, supported(10, 15, text), name="water")
+    for flags, count in (([], 1), (["--full"], 2)):
+        assert outside.run("export", "-", *flags).stdout.count("source_text") == count
     rows = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
     for row in rows:
         row["evidence"] = row["evidence"] and json.loads(row["evidence"])
@@ -288,7 +297,7 @@ def test_somebody_elses_columns_are_read_as_they_are(tmp_path: Path, kind: str) 
             confidence=confidence,
             evidence=evidence,
         )
-    best = json.loads(outside.run("export", "-", "--best").stdout)
+    best = json.loads(outside.run("export", "-", "--best", "--full").stdout)
     assert (best["passage_id"], best["concept_name"], best["confidence"]) == (key, "sure", pytest.approx(0.7))
     if not ON_POSTGRESQL or kind in {"uuid", "narrow numbers"}:  # JSONB on a server, which is ours
         assert text[1500:1504] in best["evidence"].pop("source_text")

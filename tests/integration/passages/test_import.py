@@ -35,11 +35,11 @@ def test_passages_go_in_as_they_are(tmp_path: Path) -> None:
         assert (done.added, done.rows_in, done.findings) == (len(lines) + 2, len(lines) + 2, [])
         assert done.notes == ["taken into the metadata: title, year"]
         done = import_.run(ws, path)
-        assert (done.added, done.updated, done.described, done.unchanged) == (0, 0, 0, len(lines) + 2)
+        assert (done.added, done.updated, done.unchanged) == (0, 0, len(lines) + 2)
         done.check()
         add_concepts(ws, [concept("7")])
         done = import_.run(ws, passages_file(tmp_path / "q.jsonl", {"id": "7", "text": "Bees.", "title": "New"}))
-        assert (done.described, done.unchanged, done.answered) == (1, 0, 0)
+        assert (done.updated, done.unchanged) == (1, 0)
         assert rows(ws) == {**found, "7": ("Bees.", "hive", {"title": "New"})}
         with ws.store.read() as tx:
             assert stored.get_workspace(tx).position == 1  # the passages that are new: the others change no count
@@ -82,7 +82,7 @@ def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> Non
         done = import_.run(ws, passages_file(tmp_path / "q.jsonl", *new))
         same, other = ("x", None, None), ("x ", "s", None)
         assert rows(ws) == {"a": same, "b": same, "c": same, "new": other}
-    assert (done.answered, done.added, done.updated, done.counts[FindingKind.REJECTED]) == (3, 1, 0, 3)
+    assert (done.added, done.updated, done.counts[FindingKind.REJECTED]) == (1, 0, 3)
     assert [(told.line, told.column, told.key) for told in done.findings] == [
         (line, "text", key) for line, key in enumerate("abc", start=1)
     ]

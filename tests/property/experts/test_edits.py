@@ -24,7 +24,6 @@ CLIENTS = st.sampled_from(["ada", "bob"])
 CHANGES = st.one_of(
     st.builds(lambda tag: TagChange(add=[tag]), TAGS),
     st.builds(lambda tag: TagChange(remove=[tag]), TAGS),
-    st.builds(lambda old, new: TagChange(rename=[(old, new)]), TAGS, TAGS),
 )
 STEPS = st.one_of(
     st.tuples(st.just("look"), CLIENTS),
@@ -64,9 +63,8 @@ class Replay:
 
     def edit(self, client: str, change: TagChange) -> None:
         """Let a client change what it was shown last."""
-        renamed = dict(change.rename)
-        kept = [renamed.get(tag, tag) for tag in self.tags if tag not in change.remove]
-        is_there = {*change.remove, *renamed} <= {*self.tags}
+        kept = [tag for tag in self.tags if tag not in change.remove]
+        is_there = {*change.remove} <= {*self.tags}
         wanted = {*kept, *change.add} if is_there else set()
         self._done(client, wanted or None, partial(tags.edit_tags, self.ws.store, self.name, change))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
-from pipeline.passages.table import ConceptRow, PassageRow
+from pipeline.passages.table import ConceptRow
 from pipeline.store import batches
 from tests.integration.passages.workspaces import shape, workspace
 from tests.lab import ON_POSTGRESQL
@@ -69,7 +69,8 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
     with workspace(tmp_path_factory.mktemp("preferring")) as ws:
         here = shape(ws)
         with ws.store.write() as tx:
-            table.insert_passages(tx, here, [PassageRow(key, "some text", None, None) for key in ("p", "q")])
+            told = {"text": "some text", "source": None, "metadata": None}
+            table.insert_passages(tx, here, [{"id": key, **told} for key in ("p", "q")])
         yield ws
 
 

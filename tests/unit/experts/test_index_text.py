@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.experts.task import index_entry
+from pipeline.experts.task import INDEXED, index_entry
 
 ROW: dict[str, Any] = {
     "id": 7,
@@ -41,7 +41,7 @@ ROW: dict[str, Any] = {
 def test_what_is_missing_is_left_out(without: tuple[str, ...], expected: str) -> None:
     """The text has the parts that the row has, in their order, and the username where there is nothing else."""
     row = {**ROW, **dict.fromkeys(without)}
-    assert index_entry(row).text == expected
+    assert index_entry(*map(row.get, INDEXED)).text == expected
 
 
 def test_blank_is_missing_in_every_combination() -> None:
@@ -49,7 +49,8 @@ def test_blank_is_missing_in_every_combination() -> None:
     parts = ("first_name", "last_name", "job_title", "company", "bio")
     for blanks in itertools.product((None, "", " \n", "x"), repeat=len(parts)):
         for tags in ([], ["law"]):
-            said = index_entry({**ROW, **dict(zip(parts, blanks, strict=True)), "tags": json.dumps(tags)}).text
+            row = {**ROW, **dict(zip(parts, blanks, strict=True)), "tags": json.dumps(tags)}
+            said = index_entry(*map(row.get, INDEXED)).text
             assert said == said.strip()
             assert said
             assert not any(wrong in said for wrong in ("  ", "..", " .", ",.", "None", " at .", ": ."))

@@ -24,21 +24,21 @@ def one(text: str = TEXT, **members: Any) -> tuple[GroundedConcept, Evidence]:
     assert stored is not None
     evidence = stored.concepts[0].evidence
     assert evidence is not None
-    assert all(text[part.start : part.end] == part.quote for part in evidence.support)
+    assert all(text[part.start : part.end] == part for part in evidence.support)
     return stored.concepts[0], evidence
 
 
 def test_supports_stand_in_order_and_once() -> None:
     """Two quotations of one place are one support; their order is that of the text."""
     _, evidence = one(quotes=["the CNN is accurate", "on ImageNet.", "The cnn is  accurate"])
-    assert [part.quote for part in evidence.support] == ["on ImageNet.", "the CNN is accurate"]
+    assert [*evidence.support] == ["on ImageNet.", "the CNN is accurate"]
     assert evidence.quality.model_dump() == {"confidence": 1.0, "notes": ["found by white space and case"]}
 
 
 def test_how_like_a_quotation_is_goes_into_the_quality() -> None:
     """The likeness is rounded down, so that only what is there counts as 1."""
     _, evidence = one(quotes=["We train a convolutional neural netwrk"])
-    assert evidence.support[0].quote == "We train a convolutional neural network"
+    assert evidence.support[0] == "We train a convolutional neural network"
     assert evidence.quality.model_dump() == {"confidence": 0.98, "notes": ["found by likeness 0.98"]}
 
 
