@@ -46,7 +46,6 @@ from pipeline.store.database import PAGE, pages, streamed
 from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
-from pipeline.tables import write_to
 from pipeline.tables.cells import compact_json, value_text
 from pipeline.tables.condition import Cell, listed_where, mentioned
 from pipeline.tables.export import answers_rows, encoded
@@ -54,7 +53,7 @@ from pipeline.tables.fill import HASH, KEY, VALUES, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
 from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, tag_facet, version_facet
 from pipeline.tables.view import EXTRACTOR, JSON, make_views, row_cell, why_unstorable
-from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to
+from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to, write_column
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -305,23 +304,18 @@ class DeclaredTask(Task):
         ]
         if self.row_target is not None:
             self.row_target.write(tx, ready)
-        elif target := self._column(tx):
+        elif self.record.words.get("write_to"):
             spoken_for = spoken_for_among(tx, self.name, [one.item_id for one in ready])
-            ready = [one for one in ready if one.item_id not in spoken_for]
-            write_to.write_column(tx, self.record, target, ready)
+            write_column(tx, self.record, [one for one in ready if one.item_id not in spoken_for])
         return WriteResult(applied=applied, outdated=outdated)
-
-    def _column(self, tx: Connection) -> "write_to.ColumnTarget | None":
-        where = self.record.words.get("write_to")
-        return write_to.column_target(tx, self.record, where) if where and self.row_target is None else None
 
     def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:  # noqa: ARG002
         """Bring the row or the column of another program's table to what counts now, whatever stands there."""
         if self.row_target is not None:
             self.row_target.follow(tx, item_id)
-        elif target := self._column(tx):
+        elif self.record.words.get("write_to"):
             now = GivenAnswer(item_id, "", json.dumps(self.standing(tx, item_id)), edit.at)
-            write_to.write_column(tx, self.record, target, [now], over=True)
+            write_column(tx, self.record, [now], over=True)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take what other programs were given of the answers about these rows back; return how many rows those are."""

@@ -324,7 +324,7 @@ def _put(
         if task.row_target is not None:
             check_target(tx, task.row_target)
         elif declaration.write_to is not None:
-            column_target(tx, new, declaration.write_to)
+            column_target(tx, new)
         workspace.put_task(tx, new)
         document = fingerprint_of(declaration)
         workspace.keep_fingerprint(

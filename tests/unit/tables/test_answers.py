@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -361,9 +362,9 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
         answers = [GivenAnswer(one, ONE, json.dumps(said), AT) for one in ids]
         answers[0] = answers[0]._replace(answer_json=json.dumps(said | {"stars": None}))
         for name in TARGETS:
-            target = column_target(tx, spec, f"own.{name} = {name}")
+            to = replace(spec, words={"write_to": f"own.{name} = {name}"})
             for _ in range(2):
-                write_column(tx, spec, target, answers)
+                write_column(tx, to, answers)
         found = rows_of(tx, "SELECT id, lang, said, stars, share FROM own ORDER BY id, lang DESC")
         assert found == [
             (1, "de", "it's", None, 0.1),
@@ -372,12 +373,12 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
             (3, "en", "mine", 2**53 + 1, 0.1),
         ]
         long = answers[1]._replace(item_id='["2","DE"]', answer_json=json.dumps(said | {"said": "ten letters"}))
-        target = column_target(tx, spec, "own.said=said")
+        to = replace(spec, words={"write_to": "own.said=said"})
         if ON_POSTGRESQL:
             with pytest.raises(RefusedRowError, match="own of this database refuses a row: value too long"):
-                write_column(tx, spec, target, [long])
+                write_column(tx, to, [long])
         else:
-            write_column(tx, spec, target, [long])
+            write_column(tx, to, [long])
 
 
 REFUSED = {
@@ -405,5 +406,5 @@ def test_what_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
         tx.exec_driver_sql("CREATE UNIQUE INDEX of_a_part ON loose (id, lang) WHERE said IS NOT NULL")
         for write_to, said in REFUSED.items():
             with pytest.raises(InputError) as refused:
-                column_target(tx, spec, write_to)
+                column_target(tx, replace(spec, words={"write_to": write_to}))
             assert said in refused.value.message
