@@ -349,7 +349,7 @@ class DeclaredTask(Task):
     def make_tables(self, tx: Connection, there: Connection) -> None:
         """Make the views."""
         super().make_tables(tx, there)
-        make_views(there, self.record, self.record.columns)
+        make_views(there, self.record)
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Tell images that cannot be asked about."""
@@ -376,7 +376,6 @@ class DeclaredTask(Task):
         rows, kinds = answers_rows(
             tx,
             self.record,
-            self.record.columns,
             extractor=chosen or self.label,
             corrected=wanted.extractor is None,
             field=wanted.rows,

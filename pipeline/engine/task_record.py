@@ -318,7 +318,7 @@ def _put(
         new = _joined(old, declared)
         task = DeclaredTask(new)
         check_items(new)
-        lines += make_views(tx, new, new.columns)
+        lines += make_views(tx, new)
         if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
             workspace.touch_revision(tx, new.name)
         if task.row_target is not None:

@@ -223,7 +223,7 @@ def test_the_views_say_what_the_record_says(
     first, second = ([GivenAnswer(one, by, answer(model, draw), next(moments)) for one in ids] for by in (ONE, TWO))
     again = [one._replace(answer_json=answer(model, draw), at=next(moments)) for one in first[:3]]
     with database(tmp_path) as tx:
-        assert make_views(tx, spec, {}) == ["made the views `reviews_answers` and `reviews_answered`"]
+        assert make_views(tx, spec) == ["made the views `reviews_answers` and `reviews_answered`"]
         keep(tx, [*first, *second[:5], *again])
         keep(tx, second[5:], applied=False)
         keep(tx, [one._replace(answer_json="null") for one in first[:1]])  # forgotten
@@ -262,7 +262,7 @@ def test_a_field_that_is_left_out_or_no_value_of_its_kind_is_null(tmp_path: Path
     odd: list[Any] = [{}, dict.fromkeys(dict(fields)), *(dict.fromkeys(dict(fields), one) for one in ODD)]
     spec = spec_of(fields)
     with database(tmp_path) as tx:
-        make_views(tx, spec, {})
+        make_views(tx, spec)
         keep(tx, [GivenAnswer(str(number), ONE, json.dumps(one), AT) for number, one in enumerate(odd)])
         rows = {row[0]: row[1:-2] for row in rows_of(tx, "SELECT * FROM reviews_answers")}
         assert set(rows["0"]) == set(rows["1"]) == {None}
@@ -282,20 +282,20 @@ def test_a_view_is_made_anew_and_the_view_of_another_program_on_it_stays_or_is_n
     """A new field stands behind the others; a column that is another one now is refused where a view holds on to it."""
     before = spec_of((("said", "text"),))
     with database(tmp_path) as tx:
-        make_views(tx, before, {})
+        make_views(tx, before)
         tx.exec_driver_sql("CREATE VIEW theirs AS SELECT said FROM reviews_answers")
-        assert make_views(tx, spec_of((("stars", "integer"), ("said", "text"))), {}) == []
+        assert make_views(tx, spec_of((("stars", "integer"), ("said", "text")))) == []
         keep(tx, [GivenAnswer("a", ONE, '{"said": "x", "stars": 5}', AT)])
         assert rows_of(tx, "SELECT * FROM theirs") == [("x",)]
         assert rows_of(tx, "SELECT stars FROM reviews_answers") == [(5,)]
         other = spec_of((("said", "integer"), ("stars", "integer")))
         if ON_POSTGRESQL:
             with pytest.raises(ConfigurationError, match="is made of `reviews_answers`"):
-                make_views(tx, other, {})
+                make_views(tx, other)
         else:
-            make_views(tx, other, {})
+            make_views(tx, other)
         tx.exec_driver_sql("DROP VIEW theirs")
-        make_views(tx, other, {})
+        make_views(tx, other)
         assert rows_of(tx, "SELECT said FROM reviews_answers") == [(None,)]
 
 
