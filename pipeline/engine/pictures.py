@@ -57,17 +57,8 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # not what cameras a
 _START = 16  # bytes in which a file says that it may be an image
 _MAKING = threading.Lock()  # thumbnails are made one at a time: a large image takes 400 MB while it is scaled
 # What is opened, by Pillow's names; every other decoder stays out, for some run programs or have met few hostile files
-_TYPES = {
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
-    "PNG": "image/png",
-    "GIF": "image/gif",
-    "WEBP": "image/webp",
-    "BMP": "image/bmp",
-    "TIFF": "image/tiff",
-    "AVIF": "image/avif",
-    "HEIF": "image/heic",
-}
+_TYPES = {one: f"image/{one.lower()}" for one in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")}
+_TYPES |= {"MPO": "image/jpeg", "HEIF": "image/heic"}
 _HEIC = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
 NEEDS_HEIC = "it is HEIC, which is opened with an extra alone (make setup EXTRAS=heic, or pip install -e '.[heic]')"
 _ORIENTATION, _CHANGED, _EXIF, _TAKEN, _OFFSET = 0x0112, 0x0132, 0x8769, 0x9003, 0x9011  # tags of EXIF
