@@ -9,32 +9,21 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from pipeline.batch import ask, ingest
 from pipeline.batch.ask import LiveReport
-from pipeline.batch.prepare import Preparation, Prepared, Selection, StopReason
+from pipeline.batch.prepare import Preparation, Prepared, Selection
 from pipeline.core.errors import FindableError, StateConflictError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Way
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import asks
 
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
-
 THREADS = 8  # calls about new items under way at once; each may hang for as long as a call may take
 EVERY_S = 60.0  # between two looks at what is due
 PATIENCE_S = 60.0  # ours: where the limits leave no room for longer, what is due waits for the next command
 
 Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
-
-
-def prepare_alone(
-    ws: OpenWorkspace, tx: "Connection", ids: Sequence[str], *, way: Way = Way.LIVE
-) -> Prepared | StopReason:
-    """Claim items for one batch that is asked by itself, in the caller's transaction, or return why none is made."""
-    return Preparation(ws, Selection(among=ids), NoProgress(), way=way, is_alone=True).take(tx)
 
 
 def ask_alone(
@@ -48,8 +37,7 @@ def ask_alone(
     """Ask about some items in one batch by itself, those that can be asked; only an interrupt is raised."""
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is claimed
     with contextlib.suppress(StateConflictError):
-        with ws.store.write() as tx:
-            made = prepare_alone(ws, tx, ids, way=way)
+        made = Preparation(ws, Selection(among=ids), NoProgress(), way=way, is_alone=True).next()
         if not isinstance(made, Prepared):
             return LiveReport(why_not=made.value)
         report = ask.ask_prepared(ws, made, patience_s=patience_s, deadline_s=deadline_s)

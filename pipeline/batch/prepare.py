@@ -294,7 +294,7 @@ class Preparation:
         Each begins behind the last item of the one before, so that claimed rows are not passed over again and again;
         where no item is left there, a look at all of them tells whether that was right.
         """
-        with self.ws.lock(LOCK):
+        with contextlib.nullcontext() if self.is_alone else self.ws.lock(LOCK):
             one = self._prepare(after=self._last)
             if one is StopReason.DONE and self._last is not None:
                 one = self._prepare(after=None)
@@ -304,14 +304,6 @@ class Preparation:
                 left = self.wanted.among[self.wanted.among.index(one.last) + 1 :]
                 self.wanted = replace(self.wanted, among=left)
         return one
-
-    def take(self, tx: "Connection") -> Prepared | StopReason:
-        """Prepare a batch of our own calls in the caller's transaction, which claims its items."""
-        draft = self._write(tx, None)
-        if isinstance(draft, StopReason):
-            return draft
-        with self._undone(draft):
-            return self._claim(tx, draft)
 
     def _prepare(self, *, after: str | None) -> Prepared | StopReason:
         ws = self.ws

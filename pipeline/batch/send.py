@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pipeline.engine.task import WriteResult
     from pipeline.gemini.client import Client
     from pipeline.gemini.remote import RemoteBatch
-    from pipeline.store.database import Connection, Store
+    from pipeline.store.database import Connection
 
 
 UPLOAD_KEPT = timedelta(hours=40)  # for which an upload is used again; the API keeps it 48
@@ -282,7 +282,6 @@ def reconcile(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch] |
     nothing by what it lacks.
     """
     began = ws.now()
-    batch = _without_future(ws.store, batch, now=began)
     with ws.store.read() as tx:
         prefixes = batches.name_prefixes(tx, batch.number)
     remote = ws.client.list_batches() if listing is None else listing
@@ -302,15 +301,6 @@ def reconcile(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch] |
     if listing is None and began > due:
         return Look(absent=True)
     return Look(wait_s=max(LEAST_WAIT_S, (due - ws.now()).total_seconds() + 0.01))
-
-
-def _without_future(store: "Store", batch: Batch, *, now: datetime) -> Batch:
-    """Return the batch with its create no later than now, and keep that: a clock may have been set back."""
-    if all(one is None or one <= now for one in (batch.create_sent_at, batch.create_ended_at)):
-        return batch
-    with store.write() as tx:
-        batches.note_create_by(tx, batch, at=now)
-        return batches.get_batch(tx, batch.number)
 
 
 def hidden_for(batch: Batch, settings: "Settings", *, now: datetime) -> float:

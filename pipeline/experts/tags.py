@@ -154,22 +154,15 @@ def _rewritten(tx: "Connection", before: Mapping[str, str], numbers: Collection[
 def read_tags(store: "Store", username: str) -> Document:
     """Return the tags of the person of that username, with the state to edit them from."""
     with store.read() as tx:
-        return tags_of_person(tx, table.by_username(tx, username))
+        return _tags_of(tx, username)
 
 
-def tags_of_person(tx: "Connection", row: Mapping[Any, Any]) -> Document:
-    """Return the tags that a row of a person holds, and every edit by hand, oldest first.
-
-    Their `state` is another one with other tags, or an edit more.
-    """
-    found, edits = correct.told(tx, _PEOPLE, str(row["id"])), []
-    for one in found["edits"]:
-        before, after = (one[name].get("tags", []) for name in ("before", "after"))
-        added, removed = [tag for tag in after if tag not in before], [tag for tag in before if tag not in after]
-        edits.append({**one, "before": before, "after": after, "added": added, "removed": removed})
-    score, username = number_of(row["findability_score"]), text_of(row[table.USERNAME])
-    shown = {"tags": found["answer"]["tags"], "findability_score": score, "state": found["state"], "edits": edits}
-    return {"username": username, **shown}
+def _tags_of(tx: "Connection", username: str) -> Document:
+    """Return the tags of a person, with the state to edit them from, and every edit by hand, oldest first."""
+    row = table.by_username(tx, username)
+    found, score = correct.told(tx, _PEOPLE, str(row["id"])), number_of(row["findability_score"])
+    shown = {"username": text_of(row[table.USERNAME]), "tags": found["answer"]["tags"], "findability_score": score}
+    return {**shown, "state": found["state"], "edits": found["edits"]}
 
 
 def edit_tags(
@@ -194,7 +187,7 @@ def edit_tags(
             is_same = by_hand.merged(tags, by_hand.rules_in_force(tx, table.TASK)) == now
             fields = {} if is_same else {"tags": tags}
         done = correct.edit(tx, _PEOPLE, str(row["id"]), change.undo or fields, by)
-        return {**tags_of_person(tx, table.by_username(tx, username)), "edit": done["edit"]}
+        return {**_tags_of(tx, username), "edit": done["edit"]}
 
 
 def _changed(username: str, now: Sequence[str], change: TagChange) -> list[str]:

@@ -88,7 +88,9 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
     if ws.is_indexed:
         _rebuild(ws, ids, report)
     report.vectors = _drop_vectors(ws)
-    if not ws.store.compact():
+    with ws.store.read() as tx:
+        held = [table.name for table in task.tables(tx)]
+    if not ws.store.compact(besides=held):
         ws.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
     with ws.store.write() as tx:
         erase.finish_erasure(tx, _mark(task, username))

@@ -61,13 +61,9 @@ def _indexed_of(shape: PassagesShape) -> Indexed:
         count=lambda tx: table.item_table(shape).total(tx, table.has_concepts(shape, None)),
         entries=partial(_entries, shape),
         tags=lambda metadata: [str(name) for name in metadata["concepts"]],
-        told=_hit,
+        told=lambda one: {"id": one["id"], "concepts": one["concepts"], "text": one["text"][:_SHOWN]},
         when_asked=True,
     )
-
-
-def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": metadata["id"], "concepts": metadata["concepts"], "text": metadata["text"][:_SHOWN]}
 
 
 def _entries(shape: PassagesShape, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
@@ -79,13 +75,10 @@ def _entries(shape: PassagesShape, tx: Connection, among: Sequence[str] | None =
     while page := {cell_words(row[0]): cell_words(row[1]) for row in islice(rows, _PAGE)}:
         named = table.concept_names(tx, shape, list(page))
         for key, text in page.items():
-            yield _entry(key, text, named.get(key, []))
-
-
-def _entry(key: str, text: str, concepts: list[str]) -> Entry:
-    whole = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
-    metadata = {"id": key, "text": text, "concepts": concepts}
-    return Entry(key, whole, metadata, concepts, {"text": text, "concepts": "\n".join(concepts)})
+            concepts = named.get(key, [])
+            whole = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
+            words = {"text": text, "concepts": "\n".join(concepts)}
+            yield Entry(key, whole, {"id": key, "text": text, "concepts": concepts}, concepts, words)
 
 
 class ConceptsTask(Task):
@@ -135,7 +128,7 @@ class ConceptsTask(Task):
         """Return the question; the model of its answer is imported here, because pydantic takes its time."""
         from pipeline.passages.declaration import task
 
-        return Question(task, {"passage": "text"}, told="", text_of=_shown)
+        return Question(task, {"passage": "text"}, told="", text_of=lambda _column, cell: cell_words(cell)[:MAX_ASKED])
 
     def text(self, row: Mapping[str, Any]) -> str:
         """Return what is said about a passage; of a long one that only the beginning is shown."""
@@ -164,10 +157,11 @@ class ConceptsTask(Task):
 
     def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
         """Write concepts where the text is still the one they were found in, and the version has none there yet."""
-        label, _, model = extractor.partition("/")
+        (label, _, model), kept = extractor.partition("/"), self.kept_model
         asked = {one.item_id: one for one in answers}
         texts = table.passage_texts(tx, self.shape, list(asked), locked=True)
-        outdated = {key for key, text in texts.items() if not _is_of(asked[key], text)}
+        is_of = {key: asked[key].input_hash == _passage_hash(text) for key, text in texts.items()}
+        outdated = {key for key, is_same in is_of.items() if not (is_same and isinstance(asked[key].answer, kept))}
         done = table.with_concepts(tx, self.shape, list(texts), versions=(label,))
         applied = [key for key in asked if key in texts and key not in outdated and key not in done]
         self._add(tx, {key: cast("GroundedConcepts", asked[key].answer) for key in applied}, label, model, at=at)
@@ -204,11 +198,9 @@ class ConceptsTask(Task):
 
     def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:
         """Write the concepts that a person said in the place of those said before, or take them away."""
-        from pipeline.passages.evidence import GroundedConcepts
-
         table.remove_concepts(tx, self.shape, version=versions.PERSON, model="", ids=[item_id])
         if stands:
-            said = GroundedConcepts.model_validate(edit.after)
+            said = cast("GroundedConcepts", self.kept_model.model_validate(edit.after))
             self._add(tx, {item_id: said}, versions.PERSON, "", at=edit.at)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
@@ -304,14 +296,3 @@ class ConceptsTask(Task):
         is_any = chosen is None or wanted.extractor is None
         rows = table.all_concepts(tx, self.shape, of=there[chosen][:2] if chosen else None, corrected=is_any)
         return ExportRows(rows, encode, extractor=chosen, versions=table.shares(found, chosen=chosen))
-
-
-def _is_of(asked: Answered, text: str) -> bool:
-    """Return whether an answer is about this very text, and its quotations were looked for in it."""
-    from pipeline.passages.evidence import GroundedConcepts
-
-    return isinstance(asked.answer, GroundedConcepts) and _passage_hash(text) == asked.input_hash
-
-
-def _shown(_column: str, cell: Any) -> str:
-    return cell_words(cell)[:MAX_ASKED]

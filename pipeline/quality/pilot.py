@@ -5,7 +5,8 @@ Which items those are follows from the seed and the items alone, so a killed pil
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import GateError
@@ -42,20 +43,15 @@ def draw_pilot(tx: "Connection", task: "Task", extractor: str, *, size: int, see
     Drawn from those that are open or were answered under this extractor, so that the sample stays as it is while its
     items are answered one by one.
     """
-    # one whose answer could not be applied comes twice
-    return draw_items(_candidates(tx, task, extractor), size=size, seed=seed)
+    queries = (task.pending(tx), answers.answered_ids(task.name, extractor))  # an answer not applied comes twice
+    pages = (page for query in queries for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE))
+    return draw_items(chain.from_iterable(pages), size=size, seed=seed)
 
 
 def draw_items(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
     """Return some of these ids, each of which comes twice at the most, in the order in which they were drawn."""
     drawn = ((hashlib.blake2b(f"{seed}:{one}".encode("utf-8", "replace"), digest_size=8).digest(), one) for one in ids)
     return list(dict.fromkeys(one for _, one in heapq.nsmallest(2 * size, drawn)))[:size]
-
-
-def _candidates(tx: "Connection", task: "Task", extractor: str) -> Iterator[str]:
-    for query in (task.pending(tx), answers.answered_ids(task.name, extractor)):
-        for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
-            yield from page
 
 
 def is_pilot_begun(tx: "Connection", extractor: str) -> bool:

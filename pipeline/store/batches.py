@@ -207,12 +207,6 @@ def note_unclear(tx: Connection, batch: Batch, *, why: str, at: datetime) -> Non
     _end_try(tx, batch, outcome="unclear", note=why)
 
 
-def note_create_by(tx: Connection, batch: Batch, *, at: datetime) -> None:
-    """Keep that the last create was sent, and ended where it did, by this time at the latest."""
-    for column in (batches.c.create_sent_at, batches.c.create_ended_at):
-        tx.execute(update(batches).where(_unmoved(batch), column > at).values({column: at}))
-
-
 def note_absent(tx: Connection, batch: Batch) -> None:
     """Keep that the whole list, read late enough, held nothing of the last try."""
     _end_try(tx, batch, outcome="absent", note="the list holds nothing of it")

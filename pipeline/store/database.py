@@ -7,7 +7,7 @@ for no other write of this workspace is under way; readers do not wait. `streame
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -172,10 +172,10 @@ class Store:
         with self._translated(BUSY_S):
             return Session(self._kind, self._open(), name)
 
-    def compact(self) -> bool:
-        """Free the room of deleted rows, false where that may not be; a server does so by itself."""
+    def compact(self, *, besides: Collection[str]) -> bool:
+        """Free the room of deleted rows, a server of our tables and those `besides`; false where that may not be."""
         with self._translated(BUSY_S):
-            return not isinstance(self._kind, SqliteFile) or self._kind.compact(self._open(), patience_s=BUSY_S)
+            return self._kind.compact(self._open(), besides=besides, patience_s=BUSY_S)
 
     def close(self) -> None:
         """Close every connection."""

@@ -10,12 +10,12 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pipeline.core.errors import (
@@ -121,6 +121,18 @@ class PostgresqlServer:
         event.listen(engine, "begin", _begin)
         event.listen(engine, "checkin", _as_it_came)
         return engine
+
+    def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
+        """Have the server clear up our tables and those `besides`; always true."""
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"SET lock_timeout = {_milliseconds(patience_s)}")
+            try:
+                for name in inspect(connection).get_table_names():
+                    if name.startswith("findable_") or name in besides:
+                        connection.exec_driver_sql(f"VACUUM {engine.dialect.identifier_preparer.quote(name)}")
+            finally:
+                connection.exec_driver_sql("RESET lock_timeout")
+        return True
 
     def says(self, error: Exception) -> bool:
         """Return whether an error is the driver's own."""
@@ -276,8 +288,7 @@ def _check_address(url: URL) -> None:
 def _begin(connection: Connection) -> None:
     patience = connection.get_execution_options().get("findable_patience")
     if patience is not None:
-        milliseconds = max(1, round(patience * 1000))  # 0 would mean no limit
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(patience)}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
 
 
@@ -301,6 +312,10 @@ def interrupts_kept() -> Iterator[None]:
                 raise KeyboardInterrupt from None
             cause = cause.__context__
         raise
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
 
 
 def first_line(said: BaseException) -> str:

@@ -6,7 +6,7 @@ A write begins with BEGIN IMMEDIATE, so that what it reads is what it changes; r
 import contextlib
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -86,7 +86,7 @@ class SqliteFile:
             "sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool, hide_parameters=True
         )
 
-    def compact(self, engine: Engine, *, patience_s: float) -> bool:
+    def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:  # noqa: ARG002 - it is one file
         """Write the file anew without what was deleted, and empty the journal beside it.
 
         False, and the journal alone, where another program's table counts on SQLite's hidden row numbers.

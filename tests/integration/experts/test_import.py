@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch import due
+from pipeline.batch.prepare import Preparation, Selection
 from pipeline.core.errors import InputError
+from pipeline.core.progress import NoProgress
+from pipeline.core.states import Way
 from pipeline.experts import import_, table
 from pipeline.store import asks
 from pipeline.tables.findings import FindingKind
@@ -25,9 +27,10 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
             ws, people_file(tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "still"), "Water."))
         )
         ids = {name: str(row["id"]) for name, row in rows(ws).items()}
+        wanted = Selection(among=[ids["asked"]])
+        asked: Any = Preparation(ws, wanted, NoProgress(), way=Way.LIVE, is_alone=True).next()
         with ws.store.write() as tx:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})
-            asked: Any = due.prepare_alone(ws, tx, [ids["asked"]])
             stopped = {asks.Ask(ids[name], ""): "failed twice" for name in ("parked", "still")}
             asks.add_ended(tx, table.TASK, ws.extractor, asks.Ends((), stopped, ()), at=ws.now())
         (tmp_path / "q.csv").write_text("Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8")

@@ -152,7 +152,7 @@ def test_merges_reach_what_a_person_said(tagged: Workspace) -> None:
     """A tag that goes elsewhere is written merged; undone, a list is as it was said."""
     merge(tagged, "ml=machine learning")
     done = edited(tagged, "--remove", "beekeeping; machine learning", "--add", "law; ml")
-    assert (done["tags"], done["edits"][0]["after"]) == (["law", "machine learning"], ["law", "ml"])
+    assert (done["tags"], done["edits"][0]["after"]["tags"]) == (["law", "machine learning"], ["law", "ml"])
     assert json.loads(tagged.ran("doctor", "--json").stdout)["healthy"]
     told(tagged, "--undo", "1")
     assert told(tagged, "--expert", ONE)["tags"] == ["law", "ml"]

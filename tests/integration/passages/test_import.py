@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.batch import due
+from pipeline.batch.prepare import Preparation, Selection
+from pipeline.core.progress import NoProgress
+from pipeline.core.states import Way
 from pipeline.passages import import_, table
 from pipeline.store import asks
 from pipeline.store import workspace as stored
@@ -55,8 +57,9 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
             tmp_path / "p.jsonl", *({"id": one, "text": "old", "source": one, "k": one} for one in "abc")
         )
         import_.run(ws, path)
+        wanted = Selection(among=["a"])
+        asked: Any = Preparation(ws, wanted, NoProgress(), way=Way.LIVE, is_alone=True).next()
         with ws.store.write() as tx:
-            asked: Any = due.prepare_alone(ws, tx, ["a"])
             stopped = dict.fromkeys((asks.Ask("a", ""), asks.Ask("b", "")), "failed twice")
             asks.add_ended(tx, table.TASK, "another@1/model", asks.Ends((), stopped, ()), at=ws.now())
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))

@@ -91,7 +91,9 @@ class Replay:
         """Hold the tags, and every edit that was taken, against the replay."""
         found = tags.read_tags(self.ws.store, self.name)
         assert found["tags"] == self.tags
-        assert [(one["who"], one["before"], one["after"]) for one in found["edits"]] == self.taken
+        assert [
+            (one["who"], *(one[name].get("tags", []) for name in ("before", "after"))) for one in found["edits"]
+        ] == self.taken
 
     def _done(self, client: str, wanted: set[str] | None, edit: Callable[..., Document]) -> None:
         """Edit; that must be refused where the client was shown another state, or no tags can be `wanted`."""
