@@ -109,7 +109,6 @@ def _show_import(done: "ImportReport", task: str) -> None:
 
 
 def _group_line(group: "FindingGroup") -> str:
-    """Return the findings of one reason as one line: how many, and the first three."""
     shown = [f"line {one.line}" + (f" ({one.value})" if one.value else "") for one in group.examples]
     column = f" in {group.column}" if group.column else ""
     more = ", …" if group.count > len(shown) else ""
@@ -156,7 +155,7 @@ def add_expert(
     map_: Map = "",
     mode: Annotated[str, Taken("", click.Choice(("live", "priority")))] = "live",
 ) -> Report:
-    """Add the person in a file (JSON; `-` reads standard input; a list adds several) and tag them now.
+    """Add the person in a file (JSON; `-` reads standard input) and tag them now.
 
     With --mode priority the call goes before others, at up to twice the price.
 
@@ -169,20 +168,19 @@ def add_expert(
     data = sys.stdin.buffer.read() if str(expert) == "-" else expert.read_bytes()
     with opened("create", task="experts") as ws:
         added = adding.run(ws, data, name=str(expert), mapping=map_, way=Way(mode))
-    return Report([asdict(one) for one in added], lambda: _show_added(added))
+    return Report(asdict(added), lambda: _show_added(added))
 
 
-def _show_added(added: list[adding.AddedExpert]) -> None:
-    rows = [(one.username, one.name, ", ".join(one.tags) or "-", one.findability_score) for one in added]
-    print_table(("username", "name", "tags", "score"), rows)
-    for one in added:
-        if one.parked:
-            Terminal().warn(f"{one.username} is saved without tags and parked: {one.parked}")
-        elif one.problem:
-            Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: `{Step('tag')}`")
-        elif one.took_s is not None:
-            Terminal().say(f"{one.username} tagged in {one.took_s:.1f} s")
-    if any(one.tags for one in added):
+def _show_added(one: adding.AddedExpert) -> None:
+    cells = (one.username, one.name, ", ".join(one.tags) or "-", one.findability_score)
+    print_table(("username", "name", "tags", "score"), [cells])
+    if one.parked:
+        Terminal().warn(f"{one.username} is saved without tags and parked: {one.parked}")
+    elif one.problem:
+        Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: `{Step('tag')}`")
+    elif one.took_s is not None:
+        Terminal().say(f"{one.username} tagged in {one.took_s:.1f} s")
+    if one.tags:
         print_line(f"Not searchable until the next build. Next: {Step('index')}")
     else:
         print_line(f"People without tags cannot be searched. Next: {Step('status')}")
