@@ -1,12 +1,10 @@
 """Ask about items: live, by batch or whichever fits; poll, ingest and cancel batches; what it will cost, and did."""
 
-import contextlib
 from functools import partial
 from typing import Annotated
 
 import click
 
-from jobs.command import wants_json
 from jobs.options import (
     COUNT,
     MONEY,
@@ -22,7 +20,7 @@ from jobs.options import (
     Taken,
     Wait,
 )
-from jobs.output import Terminal, print_json, print_line, print_table, raise_all
+from jobs.output import Terminal, print_line, print_table, raise_all
 from pipeline.batch import cancel, poll, submit
 from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
@@ -40,7 +38,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.workflows import preflight as estimates
 from pipeline.workflows import rounds
 from pipeline.workflows import tag as tagging
-from pipeline.workflows.preflight import ModeEstimate, Preflight, format_duration
+from pipeline.workflows.preflight import Preflight, format_duration
 from pipeline.workflows.rounds import Rounds
 
 OUTDATED = 10  # of what was answered for an earlier text, that are named
@@ -128,25 +126,23 @@ def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
     batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; if a gate
     fails it is a warning, with --strict exit code 6, and the answers are stored anyway.
     """
-    documents: list[dict[str, object]] = []
-    words, as_json = ws.task.words, wants_json()
-
-    def show(account: IngestSummary) -> None:
-        documents.append(_account_document(account)) if as_json else _show_account(account, words)
-
-    with contextlib.ExitStack() as failing:
-        if as_json:  # also if a batch cannot be ingested, the others are in the document
-            failing.callback(lambda: print_json(documents))
-        going = Rounds(ws, ingested=show)
-        going.ingest()
-        report = going.end()
-        for quality in (one for one in report.reports.values() if any(gate.passed is not None for gate in one.gates)):
-            ws.display.say(f"quality: {quality.line} ({quality.path})")
-        failing.pop_all()
+    (report, failures), words = rounds.ingest_all(ws), ws.task.words
+    for quality in (one for one in report.reports.values() if any(gate.passed is not None for gate in one.gates)):
+        ws.display.say(f"quality: {quality.line} ({quality.path})")
     is_any_failed = any(one.batch.refused or one.batch.invalid or one.batch.missing for one in report.ingested)
     after = f"Next: {words.after}{f', and {words.again} for what failed' if is_any_failed else ''}"
-    said = after if report.ingested else "nothing to ingest: no batch is downloaded"
-    return Report(documents, said, lambda: _finish(report, words, strict=strict))
+
+    def show() -> None:
+        for account in report.ingested:
+            _show_account(account, words)
+        if not failures:
+            print_line(after if report.ingested else "nothing to ingest: no batch is downloaded")
+
+    def check() -> None:
+        raise_all(failures)
+        _finish(report, words, strict=strict)
+
+    return Report([_account_document(one) for one in report.ingested], show, check)
 
 
 def _show_account(account: IngestSummary, words: Words) -> None:
@@ -272,7 +268,6 @@ def costs(
 
 
 def _spent(amounts: Amounts) -> tuple[str, ...]:
-    """Return amounts as the cells of a line; estimates are marked."""
     counts = (amounts.batches, amounts.calls, amounts.tokens_in, amounts.tokens_out)
     lost, under_way = (f"~{usd(one)}" if one else "-" for one in (amounts.lost, amounts.under_way))
     return (*(f"{one:,}" for one in counts), usd(amounts.cost), f"{amounts.lost_calls or '-'}", lost, under_way)
@@ -348,7 +343,6 @@ def _show_tagged(report: rounds.Report, words: Words) -> None:
 
 
 def _show_live(report: rounds.Report, words: Words) -> None:
-    """Print what came of our own calls, what failed, was skipped or is left, and what comes next."""
     asked = report.live or LiveReport()
     if not (asked.done or report.unasked):
         print_line(f"nothing to ask: {words.all_done}")
@@ -385,17 +379,16 @@ def _show_estimated(estimated: Preflight, words: Words) -> None:
         f"({known}; ±{estimated.known.error:.0%})"
     )
     ways = {name: one for name, one in estimated.ways.items() if name == "batch" or not one.absent}
-    print_table(("way", "cost", "time", "sends", "quota", "prices"), [_way_cells(*way) for way in ways.items()])
+    kinds: dict[bool, tuple[str, ...]] = {True: ("batch", "batches"), False: ("call",)}
+    cells = [
+        (name, usd(one.cost), format_duration(one.seconds), plural(one.count, *kinds[name == "batch"]))
+        for name, one in ways.items()
+    ]
+    print_table(("way", "cost", "time", "sends"), cells)
     for name, mode in ways.items():
         for warning in mode.warnings:
             Terminal().warn(f"{name}: {warning}")
     print_line(f"recommended: {estimated.recommended or 'nothing yet'}, because {estimated.reason}")
-
-
-def _way_cells(name: str, mode: ModeEstimate) -> tuple[str, ...]:
-    sends = plural(mode.count, "batch", "batches") if name == "batch" else plural(mode.count, "call")
-    prices = f"{mode.price_source} ({mode.priced_on})"
-    return (name, usd(mode.cost), format_duration(mode.seconds), sends, mode.quota, prices)
 
 
 def passages_pilot(

@@ -4,7 +4,7 @@ import sys
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
@@ -68,11 +68,11 @@ def import_rows(
         raise InputError(f"{said}; nothing was imported", hint=f"`{Step('tag', task=task)}` reads them, and asks")
     _check_there(file, "imported")
     subject = import_module(f"pipeline.{task}.import_")
+    options = subject.ImportOptions(map_, sheet, strict, report, dry)
     if not dry and file.is_file() and is_free(read_settings().data):  # none is made for a file that cannot be read
-        subject.check_file(file, mapping=map_, sheet=sheet)
-    how: dict[str, Any] = {"mapping": map_, "strict": strict, "report": report, "sheet": sheet, "dry": dry}
+        subject.check_file(file, options)
     with opened("look" if dry else "create", task=task) as ws:
-        done = subject.run(ws, file, **how)
+        done = subject.run(ws, file, options)
         return Report(done.document, lambda: _show_import(done, task), done.check, None if dry else _after(ws))
 
 
@@ -109,7 +109,6 @@ def _show_import(done: "ImportReport", task: str) -> None:
 
 
 def _group_line(group: "FindingGroup") -> str:
-    """Return the findings of one reason as one line: how many, and the first three."""
     shown = [f"line {one.line}" + (f" ({one.value})" if one.value else "") for one in group.examples]
     column = f" in {group.column}" if group.column else ""
     more = ", …" if group.count > len(shown) else ""
@@ -156,7 +155,7 @@ def add_expert(
     map_: Map = "",
     mode: Annotated[str, Taken("", click.Choice(("live", "priority")))] = "live",
 ) -> Report:
-    """Add the person in a file (JSON; `-` reads standard input; a list adds several) and tag them now.
+    """Add the person in a file (JSON; `-` reads standard input) and tag them now.
 
     With --mode priority the call goes before others, at up to twice the price.
 
@@ -169,20 +168,19 @@ def add_expert(
     data = sys.stdin.buffer.read() if str(expert) == "-" else expert.read_bytes()
     with opened("create", task="experts") as ws:
         added = adding.run(ws, data, name=str(expert), mapping=map_, way=Way(mode))
-    return Report([asdict(one) for one in added], lambda: _show_added(added))
+    return Report(asdict(added), lambda: _show_added(added))
 
 
-def _show_added(added: list[adding.AddedExpert]) -> None:
-    rows = [(one.username, one.name, ", ".join(one.tags) or "-", one.findability_score) for one in added]
-    print_table(("username", "name", "tags", "score"), rows)
-    for one in added:
-        if one.parked:
-            Terminal().warn(f"{one.username} is saved without tags and parked: {one.parked}")
-        elif one.problem:
-            Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: `{Step('tag')}`")
-        elif one.took_s is not None:
-            Terminal().say(f"{one.username} tagged in {one.took_s:.1f} s")
-    if any(one.tags for one in added):
+def _show_added(one: adding.AddedExpert) -> None:
+    cells = (one.username, one.name, ", ".join(one.tags) or "-", one.findability_score)
+    print_table(("username", "name", "tags", "score"), [cells])
+    if one.parked:
+        Terminal().warn(f"{one.username} is saved without tags and parked: {one.parked}")
+    elif one.problem:
+        Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: `{Step('tag')}`")
+    elif one.took_s is not None:
+        Terminal().say(f"{one.username} tagged in {one.took_s:.1f} s")
+    if one.tags:
         print_line(f"Not searchable until the next build. Next: {Step('index')}")
     else:
         print_line(f"People without tags cannot be searched. Next: {Step('status')}")

@@ -123,7 +123,6 @@ def _check_task(entry: Command, given: Mapping[str, Any]) -> None:
 
 
 def _access(entry: Command, given: Mapping[str, Any]) -> str:
-    """Return how a command opens the workspace with these options."""
     if any(given.get(name) is not None for name in entry.writes):
         return "write"
     return entry.dry if entry.dry and given.get("dry") else entry.opens
@@ -131,11 +130,7 @@ def _access(entry: Command, given: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def opened(
-    access: str,
-    *,
-    settings: Settings | None = None,
-    task: str | None = None,
-    whole: bool = False,
+    access: str, *, settings: Settings | None = None, task: str | None = None, whole: bool = False
 ) -> "Iterator[OpenWorkspace]":
     """Open the workspace that the settings name, for the length of a block; see `Command` for `access`.
 

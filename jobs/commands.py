@@ -85,8 +85,7 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         fixed={"backfill": False, "no_resume": False},
     ),
     "status": Command(
-        *("items:status", "Show where everything stands, and what to type next.", (), "read"),
-        api="look",
+        *("items:status", "Show where everything stands, and what to type next.", (), "read"), api="look"
     ),
     "index": Command("search:index", "Embed what changed, build, verify, put in service.", opens="write", api="begin"),
     "search": Command(

@@ -54,7 +54,6 @@ def demo() -> None:
 
 
 def _start_afresh(data: Path) -> None:
-    """Remove an earlier demo, and set the environment to the demo's own settings."""
     shutil.rmtree(data, ignore_errors=True)
     for name in [name for name in os.environ if name.startswith(PREFIX) and name not in {"FINDABLE_DEBUG", GIVEN}]:
         del os.environ[name]

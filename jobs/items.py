@@ -4,6 +4,7 @@ import contextlib
 import getpass
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,9 +30,8 @@ from jobs.options import (
     Where,
 )
 from jobs.output import Terminal, print_fields, print_line, print_table, raw_writer
-from jobs.show import edit_cells
 from pipeline.core.errors import InputError
-from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage
+from pipeline.core.listed import ItemFilter
 from pipeline.core.quotes import shown_value
 from pipeline.core.states import fate_of
 from pipeline.core.step import Option, Step
@@ -92,27 +92,23 @@ def items(
         return Report(asdict(done), f"{plural(done.count, done.word)} written to {done.path}")
     if counts:
         counted = listing.counts(ws, which, within_s=None)
-        return Report(counted.document, lambda: _show_counts(counted))
+        rows = [("all", "", f"{counted.total:,}")]
+        for name in ("states", "tags", "versions"):
+            found = (getattr(counted, name) or {}).items()
+            rows += [(name.removesuffix("s"), value, f"{count:,}") for value, count in found]
+        return Report(counted.document, lambda: print_table(("by", "what", "items"), rows))
     page = listing.page(ws, which, limit=limit, after=after, within_s=None, **told)
-    return Report(page.document, (lambda: _show_page(page)) if page.items else f"no {ws.task.words.one} was found")
 
+    def show() -> None:
+        headers = [SHORTER.get(name, name) for name in (*page.names, "state")]
+        print_table(headers, [[*map(_cell, one.values.values()), one.state] for one in page.items])
+        if page.after is not None:
+            Terminal().say(f"there are more: the same with {Option(after=page.after)}")
 
-def _show_page(page: ItemsPage) -> None:
-    headers = [SHORTER.get(name, name) for name in (*page.names, "state")]
-    print_table(headers, [[*map(_cell, one.values.values()), one.state] for one in page.items])
-    if page.after is not None:
-        Terminal().say(f"there are more: the same with {Option(after=page.after)}")
-
-
-def _show_counts(found: ItemCounts) -> None:
-    rows = [("all", "", f"{found.total:,}")]
-    for name in ("states", "tags", "versions"):
-        rows += [(name.removesuffix("s"), value, f"{count:,}") for value, count in (getattr(found, name) or {}).items()]
-    print_table(("by", "what", "items"), rows)
+    return Report(page.document, show if page.items else f"no {ws.task.words.one} was found")
 
 
 def _cell(value: object) -> str:
-    """Return a value as a cell of the table; on a terminal a long text is cut."""
     text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
     return f"{text[:SHOWN]}…" if sys.stdout.isatty() and len(text) > SHOWN else text
 
@@ -189,11 +185,11 @@ def tags(
     if (merge is not None) + (undo is not None) + any(change[:2]) > 1 or (merge is not None and expert is not None):
         raise InputError("a merge, an edit of one person and an undoing exclude each other; nothing was changed")
     store, editor, at = ws.store, who or _this_person(), ws.now()
-    if merge is None and not any(change):
-        return _tags_of(editing.read_tags(store, expert)) if expert else _all_tags(editing.count_tags(store), find, k)
     if expert is not None:
-        done = editing.edit_tags(store, expert, change, editor, at=at)
-        return Report(done, lambda: _show_edited(done))
+        found = editing.edit_tags(ws, expert, change, editor) if any(change) else by_hand.history(ws, expert)
+        return Report(found, lambda: _show_corrected(expert, found, ws))
+    if merge is None and undo is None:
+        return _all_tags(editing.count_tags(store), find, k)
     if merge is not None:
         done = editing.merge(store, editing.typed(merge), editor, at=at)
     else:
@@ -232,11 +228,24 @@ def _show_corrected(item: str, done: Document, ws: OpenWorkspace) -> None:
         print_line(f"{item}: {said}{again}")
     print_fields([(name, shown_value(value)) for name, value in done["answer"].items()])
     if done["edits"]:
-        print_table(("edit", "who", "when", "what"), [edit_cells(one) for one in done["edits"]])
+        print_table(("edit", "who", "when", "what"), [_edit_cells(one) for one in done["edits"]])
+
+
+def _edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return an edit as a line of a table: number, who, when, what."""
+    undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
+    told = list[str]()
+    for name, (before, after) in edit["changes"].items():
+        if isinstance(after, list) and isinstance(before or [], list):
+            some = [("-", one) for one in before or () if one not in after]
+            some += [("+", one) for one in after if one not in (before or ())]
+            told += [f"{sign}{shown_value(one)}" for sign, one in some]
+        else:
+            told.append(f"{name}: {shown_value(before)} → {shown_value(after)}")
+    return (str(edit["number"]), edit["who"], f"{edit['at']:%Y-%m-%d %H:%M}", ", ".join(told) + undone)
 
 
 def _this_person() -> str:
-    """Return the name of the user who runs this process, as the system has it."""
     with contextlib.suppress(Exception):  # a system without accounts raises what it likes
         return getpass.getuser()
     return "unknown"
@@ -272,24 +281,6 @@ def _show_merged(done: Document) -> None:
     if done["kept"]:
         Terminal().warn(f"{plural(done['kept'], 'row')} did not take other tags: a trigger or a rule of the database")
     print_line(f"{plural(done['people'], 'person', 'people')} with other tags now. Next: {Step('index')}")
-
-
-def _tags_of(found: Document) -> Report:
-    def show() -> None:
-        score = "-" if found["findability_score"] is None else f"{found['findability_score']:g}"
-        print_fields((("username", found["username"]), ("tags", ", ".join(found["tags"]) or "-"), ("score", score)))
-        if found["edits"]:
-            print_table(("edit", "who", "when", "what"), [edit_cells(one) for one in found["edits"]])
-
-    return Report(found, show)
-
-
-def _show_edited(done: Document) -> None:
-    if done["edit"] is None:
-        print_line(f"{done['username']}: there is nothing to change")
-        return
-    print_line(f"edit {done['edit']} of {done['username']}: {', '.join(done['tags']) or 'no tags'}")
-    print_line(f"score {done['findability_score']:g}. Next: {Step('index')}")
 
 
 def score(ws: OpenWorkspace) -> Report:
@@ -365,7 +356,6 @@ def _behind_it(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _counted(counts: dict[str, int], stale: dict[str, Any] | None, reasons: dict[str, int]) -> str:
-    """Return counts in words: all, those with an answer, and of the others what there is."""
     (_, total), (done, answered), *parts = counts.items()
     words = WORDS | {"open": "without concepts"} if "with_concepts" in counts else WORDS
     found = [(done, answered), *((name, count) for name, count in parts if count and name != "parked")]
@@ -377,7 +367,6 @@ def _counted(counts: dict[str, int], stale: dict[str, Any] | None, reasons: dict
 
 
 def _index(index: dict[str, Any], word: str) -> str:
-    """Return what the index has; a `word` names its entries."""
     if "problem" in index:
         return f"broken: {index['problem']}"
     if not index["count"]:

@@ -101,7 +101,6 @@ def _version(value: str) -> str:
 
 
 def _number(value: str) -> float:
-    """Return a number; raise BadParameter if it is none, or infinite."""
     try:
         found = float(value)
     except ValueError:
@@ -158,6 +157,5 @@ Sheet = Annotated[str, Taken("The sheet of an .xlsx file; else the first.", NAME
 Source = Annotated[str, Taken("The SELECT's database: its address, or $NAME of a variable; else the workspace's.")]
 Overwrite = Annotated[bool, Taken("Replace the file TO, if it is there.")]
 Map = Annotated[
-    str,
-    Taken("What names in a file's header mean: bio=Kurzbiografie,username=Mail.", metavar="COLUMN=NAME,…"),
+    str, Taken("What names in a file's header mean: bio=Kurzbiografie,username=Mail.", metavar="COLUMN=NAME,…")
 ]

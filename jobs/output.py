@@ -110,7 +110,6 @@ def print_json(document: Any) -> None:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    """Return a character as JSON escapes it, where it cannot be seen."""
     return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 

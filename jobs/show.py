@@ -18,7 +18,7 @@ from pipeline.experts.tags import BY_HAND
 from pipeline.ops import show as any_item
 from pipeline.quality import pilot
 from pipeline.workflows import try_out
-from pipeline.workflows.try_out import SIZE, TriedItem, TryReport, TryWanted
+from pipeline.workflows.try_out import SIZE, TriedItem, TryReport
 
 INDENT = "    "
 LONGEST = 2_000  # characters of a text that are shown; --json has all
@@ -58,132 +58,71 @@ def _value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
 
 DAY_S = 86_400
 FORGOTTEN = "it was forgotten"
-
-
-def _state(document: Mapping[str, Any]) -> str:
-    return fate_of(document["parked"]) if document["parked"] and document["state"] == "parked" else document["state"]
+MINUTE = "%Y-%m-%d %H:%M"
 
 
 def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    fields = [(document["task"], document["name"])]
+    fields, parked, state = [(document["task"], document["name"])], document["parked"], document["state"]
     fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
-    why = f": {document['parked']}" if document["parked"] else ""
-    state = "no bio (cannot be searched)" if document["state"] == "no_bio" else _state(document)
-    fields.append(("state", f"{state or 'not known'}{why}"))
-    if document["changed_at"] is not None:
-        fields.append(("changed", _changed(document["changed_at"], is_stale=document["stale"])))
+    state = {"no_bio": "no bio (cannot be searched)", "parked": fate_of(parked or "")}.get(state, state)
+    fields.append(("state", f"{state or 'not known'}{f': {parked}' if parked else ''}"))
+    if (moment := document["changed_at"]) is not None:
+        days = (datetime.now(UTC) - moment).total_seconds() / DAY_S
+        age = f"{moment:{MINUTE}}, {days:.0f} days ago" if days >= 1 else f"{moment:{MINUTE}}"
+        fields.append(("changed", f"{age}: its answer is of what it was before" if document["stale"] else age))
     for answer in document["answers"]:
         fields.append(("answer", _origin(answer)))
-        fields += [("", line) for line in _answer_lines(answer)]
-    fields += [("attempt", _attempt(one)) for one in document["attempts"]]
-    fields += [("request", _request(one)) for one in document["requests"]]
-    fields += [("index", _indexed(document["index"]))] if document["index"] is not None else []
+        said = answer["answer"].items() if not answer["forgotten"] else ()
+        fields += [("", line) for name, value in said for line in _value_lines(name, value, "")]
+        fields += [("", FORGOTTEN)] * answer["forgotten"]
+    for one in document["attempts"]:
+        excerpt = f": {one['excerpt']}" if one["excerpt"] else ""
+        fields.append(("attempt", f"{one['at']:{MINUTE}} {one['outcome']}: {one['reason']}{excerpt}"))
+    fields += [("request", _request_line(one)) for one in document["requests"]]
+    if (index := document["index"]) is not None:
+        there = f"in build {index.get('build')}, " + ("up to date" if index.get("up_to_date") else "with an older text")
+        broken = f"broken: {index['problem']}" if "problem" in index else ""
+        fields.append(("index", broken or (there if index["indexed"] else "not in it")))
     return [*fields, ("cost", usd(document["cost"]))]
-
-
-def _indexed(index: Mapping[str, Any]) -> str:
-    if "problem" in index:
-        return f"broken: {index['problem']}"
-    if not index["indexed"]:
-        return "not in it"
-    return f"in build {index['build']}, " + ("up to date" if index["up_to_date"] else "with an older text")
 
 
 def _origin(answer: Mapping[str, Any]) -> str:
     if answer["extractor"] == BY_HAND:
-        return f"{_minute(answer['at'])} {answer['who']}, by hand{'' if answer['applied'] else ' (undone)'}"
+        return f"{answer['at']:{MINUTE}} {answer['who']}, by hand{'' if answer['applied'] else ' (undone)'}"
     source = f"batch {answer['batch']}"
     tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
     if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
         source, tokens = "shared", "asked and paid for another that asks the same"
-    said = f"{_minute(answer['at'])} {answer['extractor']} ({answer['model_version']}), {source}, {tokens}"
+    said = f"{answer['at']:{MINUTE}} {answer['extractor']} ({answer['model_version']}), {source}, {tokens}"
     return said if answer["applied"] else f"{said} (not applied)"
 
 
-def edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return an edit as a line of a table: number, who, when, what."""
-    undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
-    told = list[str]()
-    for name, (before, after) in edit["changes"].items():
-        if isinstance(after, list) and isinstance(before or [], list):
-            some = [("-", one) for one in before or () if one not in after]
-            some += [("+", one) for one in after if one not in (before or ())]
-            told += [f"{sign}{shown_value(one)}" for sign, one in some]
-        else:
-            told.append(f"{name}: {shown_value(before)} → {shown_value(after)}")
-    return (str(edit["number"]), edit["who"], f"{edit['at']:%Y-%m-%d %H:%M}", ", ".join(told) + undone)
+def _request(one: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a request as cells: how it went, by what model, how it ended, tokens in and out, the price."""
+    how = f"{'live, ' if one['purpose'] == 'live' else ''}batch {one['batch']} line {one['line']}"
+    ended = one["outcome"] or ("under way" if one["state"] is None else f"batch {one['state']}")
+    tokens = ("?" if one[name] is None else f"{one[name]:,}" for name in ("tokens_in", "tokens_out"))
+    return (how, one["model"], str(ended), *tokens, "?" if one["cost"] is None else usd(one["cost"]))
 
 
-def _way(request: Mapping[str, Any]) -> str:
-    live = "live, " if request["purpose"] == "live" else ""
-    return f"{live}batch {request['batch']} line {request['line']}"
-
-
-def _outcome(request: Mapping[str, Any]) -> str:
-    if request["outcome"] is not None:
-        return str(request["outcome"])
-    return "under way" if request["state"] is None else f"batch {request['state']}"
-
-
-def _came_of(request: Mapping[str, Any]) -> str:
-    if request["forgotten"]:
-        return FORGOTTEN
-    if request["answer"] is None:
-        return request["reason"] or ("no answer is kept" if request["outcome"] == "answered" else "")
-    told = (f"{'.'.join(map(str, path))}: {shown_value(value)}" for path, value in leaves(request["answer"]))
-    return ", ".join(told)
-
-
-def _amounts(request: Mapping[str, Any]) -> tuple[str, str, str]:
-    tokens_in, tokens_out, cost = (request[name] for name in ("tokens_in", "tokens_out", "cost"))
-    return (_number(tokens_in), _number(tokens_out), "?" if cost is None else usd(cost))
-
-
-def _number(count: int | None) -> str:
-    return "?" if count is None else f"{count:,}"
+def _request_line(one: Mapping[str, Any]) -> str:
+    how, model, ended, tokens_in, tokens_out, cost = _request(one)
+    why = f" ({one['reason']})" if one["reason"] not in {None, "", "ok"} else ""
+    return f"{one['at']:{MINUTE}} {how}, {model}, {ended}{why}, {tokens_in} + {tokens_out} tokens, {cost}"
 
 
 def _print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
-    """Print each request and its replies as they went over the wire, or why they are not there."""
     if not requests:
         print_line("(no request of its own: it was not asked, or shares that of another that asks the same)")
     for one in requests:
         text = one["wire"]
-        print_line(f"--- {one['item']}: {_request(one)}")
+        print_line(f"--- {one['item']}: {_request_line(one)}")
         if not (text["request"] or text["replies"]) and text["no_request"] == text["no_reply"]:
             print_line(f"({text['no_reply']})")
             continue
         print_line("request: " + (text["request"] or f"({text['no_request']})"))
         for reply in text["replies"] or (f"({text['no_reply']})",):
             print_line(f"reply: {reply}")
-
-
-def _answer_lines(answer: Mapping[str, Any]) -> list[str]:
-    if answer["forgotten"]:
-        return [FORGOTTEN]
-    return [line for name, value in answer["answer"].items() for line in _value_lines(name, value, "")]
-
-
-def _request(one: Mapping[str, Any]) -> str:
-    tokens_in, tokens_out, cost = _amounts(one)
-    why = f" ({one['reason']})" if one["reason"] not in {None, "", "ok"} else ""
-    told = f"{one['model']}, {_outcome(one)}{why}, {tokens_in} + {tokens_out} tokens, {cost}"
-    return f"{_minute(one['at'])} {_way(one)}, {told}"
-
-
-def _attempt(one: Mapping[str, Any]) -> str:
-    excerpt = f": {one['excerpt']}" if one["excerpt"] else ""
-    return f"{_minute(one['at'])} {one['outcome']}: {one['reason']}{excerpt}"
-
-
-def _changed(moment: datetime, *, is_stale: bool | None) -> str:
-    days = (datetime.now(UTC) - moment).total_seconds() / DAY_S
-    age = f"{_minute(moment)}, {days:.0f} days ago" if days >= 1 else _minute(moment)
-    return f"{age}: its answer is of what it was before" if is_stale else age
-
-
-def _minute(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}"
 
 
 def show(
@@ -222,10 +161,15 @@ def _show_requests(found: Sequence[Mapping[str, Any]], *, every: bool, raw: bool
 
 
 def _request_cells(one: Mapping[str, Any], *, every: bool) -> tuple[str, ...]:
-    said = _came_of(one)
-    shown = said if len(said) <= ANSWER else f"{said[:ANSWER]}…"
+    if one["forgotten"]:
+        said = FORGOTTEN
+    elif one["answer"] is None:
+        said = one["reason"] or ("no answer is kept" if one["outcome"] == "answered" else "")
+    else:
+        told = leaves(one["answer"])
+        said = ", ".join(f"{'.'.join(map(str, path))}: {shown_value(value)}" for path, value in told)
     item = f"{one['task']} {one['name']}" if every else one["name"]
-    return (f"{one['at']:%Y-%m-%d %H:%M:%S}", item, _way(one), one["model"], _outcome(one), *_amounts(one), shown)
+    return (f"{one['at']:{MINUTE}:%S}", item, *_request(one), said if len(said) <= ANSWER else f"{said[:ANSWER]}…")
 
 
 def try_(
@@ -255,8 +199,8 @@ def try_(
     if a and b:
         drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
         return _two_ways(try_out.run_pair(ws, (a, b), **drawn))
-    report = try_out.run(ws, TryWanted(n or try_out.FEW, item, seed))
-    return Report(try_out.document(report), lambda: _show_tried(report, words), report.check)
+    report = try_out.run(ws, n or try_out.FEW, item, seed)
+    return Report(report.document, lambda: _show_tried(report, words), report.check)
 
 
 def _show_tried(report: TryReport, words: Words) -> None:
@@ -282,26 +226,25 @@ def _show_tried(report: TryReport, words: Words) -> None:
 
 def _two_ways(report: try_out.PairReport) -> Report:
     cost = sum(asked.cost for asked in report.asked)
-    items = [{"id": one.id, "name": one.name, "a": one.said[0], "b": one.said[1]} for one in report.pairs]
 
     def show() -> None:
         for one in report.pairs:
-            print_text(f"\n{one.name}{' ≠' if one.said[0] != one.said[1] else ''}")
-            for letter, said in zip("AB", one.said, strict=True):
+            print_text(f"\n{one['name']}{' ≠' if one['a'] != one['b'] else ''}")
+            for letter, said in (("A", one["a"]), ("B", one["b"])):
                 print_text(f"{letter}: {said}" if isinstance(said, str) else f"{letter}:", indent=INDENT)
                 if not isinstance(said, str):
                     _print_values(said, INDENT * 2)
         print_text("")
         for name, count in report.agreement.items():
             print_text(f"{name}: the same in {count} of {report.compared}", indent=INDENT)
-        alike = sum(one.said[0] == one.said[1] for one in report.pairs)
+        alike = sum(one["a"] == one["b"] for one in report.pairs)
         print_line(f"A is {report.sides[0]}, B {report.sides[1]}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
 
     def check() -> None:
         for asked in report.asked:
             asked.check()
 
-    told = {"a": report.sides[0], "b": report.sides[1], "items": items, "cost": cost}
+    told = {"a": report.sides[0], "b": report.sides[1], "items": report.pairs, "cost": cost}
     return Report(told | {"agreement": report.agreement, "compared": report.compared}, show, check)
 
 

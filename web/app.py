@@ -22,12 +22,7 @@ HERE = Path(__file__).parent
 
 def application(desk: Desk) -> Guard:
     """Return the application on a workspace, behind its guard."""
-    app = FastAPI(
-        title="findable",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url="/api/openapi.json",
-    )
+    app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.desk = desk
     for router in ROUTERS:
         app.include_router(router)
@@ -39,7 +34,6 @@ def application(desk: Desk) -> Guard:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    """Return what went wrong: as JSON to a program or a part of a page, as a page to a reader."""
     found = problem.of(error)
     if request.url.path.startswith("/api") or "hx-request" in request.headers:
         return problem.response(found)

@@ -180,7 +180,7 @@ class Desk:
 
     def _save(self, body: bytes) -> SavedExpert:
         with self.to_write(PEOPLE) as ws:
-            return add_expert.save_one(ws, body, name="the body", reason=DUE, patience_s=LATEST_S)
+            return add_expert.save(ws, body, name="the body", reason=DUE, as_given=True, patience_s=LATEST_S)
 
     def start(self) -> None:
         """Begin the work in the background."""

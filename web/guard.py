@@ -90,7 +90,6 @@ class Guard:
         if entered := self._entered(scope):
             return entered
         by_cookie = self._has_cookie(headers)
-        _check_length(headers, _most(scope))
         if NUL in scope["path"] or NUL in unquote(scope["query_string"].decode("latin-1")):
             raise Refused(422, "the address holds NUL, which no text here does", hint="leave it out")
         if is_safe:
@@ -115,7 +114,6 @@ class Guard:
         return answer
 
     def _has_cookie(self, headers: Headers) -> bool:
-        """Return whether a request has the token in the cookie, as browsers have it; else a program has it."""
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self._access.is_token(given.strip()):
             return False
@@ -126,15 +124,6 @@ class Guard:
         if found is None or not self._access.is_token(found.value):
             raise Refused(401, "the token is missing or wrong", hint=f"open the address that `{Step('web')}` printed")
         return True
-
-
-def _check_length(headers: Headers, most: int) -> None:
-    """Refuse a body that says to be longer than `most` bytes; one that does not say it is cut off, see `_Limited`."""
-    said = headers.get("content-length", "0")
-    if not said.isdecimal():
-        raise Refused(400, "the length of the body is no number")
-    if int(said) > most:
-        raise Refused(413, f"the body is longer than {most:,} bytes; nothing was changed")
 
 
 class _Limited:
@@ -152,7 +141,6 @@ class _Limited:
 
 
 async def _sent(send: Send, message: Message) -> None:
-    """Send an answer with the headers that every answer has."""
     if message["type"] == "http.response.start":
         headers = MutableHeaders(scope=message)
         for name, value in HEADERS.items():
@@ -165,7 +153,6 @@ def _most(scope: Scope) -> int:
 
 
 def _refusal(scope: Scope, refused: Refused) -> Response:
-    """Return the answer to a request that is not let in: a page for a browser that only lacks the token."""
     is_page = not scope["path"].startswith("/api") and "text/html" in Headers(scope=scope).get("accept", "")
     if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number
         return HTMLResponse(_LOCKED, status_code=refused.status)

@@ -67,7 +67,6 @@ def accepted(work: Work) -> JSONResponse:
 
 
 async def _sent(request: Request) -> dict[str, str]:
-    """Return the values of a form of the page by their names; of several of one name the last."""
     return dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
 
 

@@ -70,7 +70,6 @@ class Work:
         return {one: getattr(self, one) for one in names} | times | self._pace()
 
     def _pace(self) -> dict[str, float | None]:
-        """Return how many a second are done in this part, and in how many seconds it is over; None where unknown."""
         took, made = time.monotonic() - self.part_began, self.done - self.before
         if self.state != "running" or made <= 0 or took <= 0:
             return {"rate": None, "eta_s": None}

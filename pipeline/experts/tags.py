@@ -13,20 +13,19 @@ from pipeline.core.step import Option, Step
 from pipeline.engine import correct
 from pipeline.engine.correct import NOTHING
 from pipeline.experts import table
-from pipeline.experts.task import TAGGED, ExpertsTask
 from pipeline.store import answers, by_hand, workspace
 from pipeline.store.database import pages
-from pipeline.tables.cells import list_of, number_of, text_of
+from pipeline.tables.cells import list_of, text_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.store.database import Connection, Store
 
 BY_HAND = answers.PERSON  # the extractor that what a person said is attributed to
 EXAMPLES = 3  # usernames of a tag
 
-_PEOPLE = ExpertsTask(TAGGED)  # whoever is indexed
 Document = dict[str, Any]
 
 
@@ -151,43 +150,18 @@ def _rewritten(tx: "Connection", before: Mapping[str, str], numbers: Collection[
 # ---- of one person
 
 
-def read_tags(store: "Store", username: str) -> Document:
-    """Return the tags of the person of that username, with the state to edit them from."""
-    with store.read() as tx:
-        return _tags_of(tx, username)
-
-
-def _tags_of(tx: "Connection", username: str) -> Document:
-    """Return the tags of a person, with the state to edit them from, and every edit by hand, oldest first."""
-    row = table.by_username(tx, username)
-    found, score = correct.told(tx, _PEOPLE, str(row["id"])), number_of(row["findability_score"])
-    shown = {"username": text_of(row[table.USERNAME]), "tags": found["answer"]["tags"], "findability_score": score}
-    return {**shown, "state": found["state"], "edits": found["edits"]}
-
-
-def edit_tags(
-    store: "Store", username: str, change: TagChange, who: str, *, of_state: str | None = None, at: "datetime"
-) -> Document:
-    """Change the tags of one person, and the score with them; all or nothing. The `edit` is None where none was needed.
-
-    An edit that is undone, by its number, takes back what it changed, and leaves what others changed since; a person
-    who had no tags before it, and has none then, is asked about again.
+def edit_tags(ws: "OpenWorkspace", username: str, change: TagChange, who: str) -> Document:
+    """Change the tags of one person, as `correct.correct` and `correct.undo` do, and return what they return.
 
     Raises:
-        ChangedMeanwhileError: they are not in the state that the editor was shown.
         InputError: there is no such person or edit, a tag is none, or not there, or none would be left.
         ConfigurationError: another program's database keeps the row as it is.
     """
-    with store.write() as tx:
-        row = table.by_username(tx, username)
-        by, fields = correct.Editor(who, at, of_state), dict[str, Any]()
-        if change.undo is None:
-            now = correct.editable(tx, _PEOPLE, str(row["id"]), by)["answer"]["tags"]
-            tags = _changed(username, now, change)
-            is_same = by_hand.merged(tags, by_hand.rules_in_force(tx, table.TASK)) == now
-            fields = {} if is_same else {"tags": tags}
-        done = correct.edit(tx, _PEOPLE, str(row["id"]), change.undo or fields, by)
-        return {**_tags_of(tx, username), "edit": done["edit"]}
+    if change.undo is not None:
+        return correct.undo(ws, username, change.undo, who=who)
+    now = correct.history(ws, username)
+    tags = _changed(username, now["answer"]["tags"], change)
+    return correct.correct(ws, username, {"tags": tags}, who=who, of_state=now["state"])
 
 
 def _changed(username: str, now: Sequence[str], change: TagChange) -> list[str]:

@@ -127,7 +127,6 @@ def _copy_file(source: Path, target: Path) -> str:
 
 
 def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
-    """Copy everything, and return the hash of each file by its path."""
     found = dict[str, str]()
     with vector_cache(ws).reading() as kept:
         if kept is not None:

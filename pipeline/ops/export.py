@@ -8,9 +8,8 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.progress import Progress
-from pipeline.core.settings import Settings
 from pipeline.core.step import Option
-from pipeline.core.text import one_line
+from pipeline.core.text import one_line, plural
 from pipeline.engine.task import ExportRows, ExportWanted, Task, VersionShare, Words
 from pipeline.engine.workspace import OpenWorkspace
 
@@ -54,13 +53,9 @@ def run(
             unless it was to be overwritten.
         ConfigurationError: Parquet is wanted, and its library is not installed.
     """
-    task = ws.task
-    formats = task.export_formats
-    report = ExportReport(
-        str(path) if path else None,
-        format_ or _format_of(path, formats),
-        word="row" if wanted.rows else task.export_word,
-    )
+    task, formats = ws.task, ws.task.export_formats
+    word = "row" if wanted.rows else task.export_word
+    report = ExportReport(str(path) if path else None, format_ or _format_of(path, formats), word=word)
     if report.format not in formats.values():
         raise InputError(
             f"{report.word}s are not written as {report.format}; nothing was written",
@@ -69,8 +64,11 @@ def run(
     _check_choices(task, wanted)
     if path is not None:
         check_target(path, overwrite=overwrite)
+    is_by_version = "extractor" in task.export_choices and not wanted.best
+    set_ = ws.settings.version_of(task.name, task.label) if is_by_version else None
+    prefer = ws.settings.prefer_versions or ()
     with ws.store.read() as tx:
-        found = task.export_rows(tx, _with_settings(ws.settings, task, wanted))
+        found = task.export_rows(tx, wanted._replace(extractor=wanted.extractor or set_, prefer=prefer))
         report.extractor, report.versions = found.extractor, found.versions
         pieces = found.encode(_counted(found, report, ws.display), report.format)
         if path is not None:
@@ -83,35 +81,19 @@ def run(
     return report
 
 
-def _with_settings(settings: Settings, task: Task, wanted: ExportWanted) -> ExportWanted:
-    """Return what is wanted with the version that is set, where none is named, and with those that are preferred."""
-    takes = task.export_choices
-    label = settings.version_of(task.name, task.label) if "extractor" in takes and not wanted.best else None
-    return wanted._replace(extractor=wanted.extractor or label, prefer=settings.prefer_versions or ())
-
-
 def _said(report: ExportReport, words: Words) -> list[str]:
-    shares = report.versions
+    shares = {one.extractor or NO_ANSWER: one.items for one in report.versions}
     if not shares:
         return [f"no {words.one} is {words.done} yet"]
-    if report.extractor is None and len(shares) <= 1:
-        return [f"{report.word}s with answers of {one.extractor or NO_ANSWER} were written" for one in shares]
+    if report.extractor is None and len(shares) == 1:
+        return [f"{report.word}s with answers of {next(iter(shares))} were written"]
     if report.extractor is None:
-        each = (f"{_count(one.items, words)} of {one.extractor or NO_ANSWER}" for one in shares)
+        each = (f"{plural(items, words.one, words.many)} of {name}" for name, items in shares.items())
         return [f"{report.word}s of several versions were written: {', '.join(each)}"]
-    mine, *others = shares
-    return [
-        f"wrote {mine.extractor}, which {_count(mine.items, words, verb=True)}",
-        *(
-            f"{_count(one.items, words, verb=True)} {one.extractor}: {Option(extractor=one.extractor)} exports it"
-            for one in others
-        ),
-    ]
-
-
-def _count(items: int, words: Words, *, verb: bool = False) -> str:
-    one, many = (f"{words.one} has", f"{words.many} have") if verb else (words.one, words.many)
-    return f"{items:,} {one if items == 1 else many}"
+    have = {name: plural(items, f"{words.one} has", f"{words.many} have") for name, items in shares.items()}
+    mine, *others = have
+    rest = (f"{have[one]} {one}: {Option(extractor=one)} exports it" for one in others)
+    return [f"wrote {mine}, which {have[mine]}", *rest]
 
 
 def _check_choices(task: Task, wanted: ExportWanted) -> None:
@@ -166,7 +148,6 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def _format_of(path: Path | None, formats: Mapping[str, str]) -> str:
-    """Return the format that a path's ending names; the first one without a path."""
     if path is None:
         return next(iter(formats.values()))
     found = formats.get(path.suffix.lower())

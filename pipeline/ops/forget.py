@@ -174,7 +174,6 @@ def _drop_lines(ws: OpenWorkspace, batch: "Batch", ids: Collection[str]) -> dict
 
 
 def _erase(tx: "Connection", task: Task, ids: Sequence[str], *, words: Sequence[str], now: datetime) -> None:
-    """Remove every row of the person, in the caller's transaction."""
     is_brought = task.brings_items
     for item_id, name in task.table(tx).names(tx, ids).items():
         _check_free(tx, task.name, item_id, name)
@@ -214,7 +213,6 @@ def _rebuild(ws: OpenWorkspace, ids: Collection[str], report: ForgetReport) -> N
 
 
 def _is_indexed(builds: Builds, ids: Collection[str]) -> bool:
-    """Return whether the build in service holds one of these items; one that cannot be read may."""
     try:
         if builds.current() is None:
             return False

@@ -42,7 +42,10 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         given, failed = answers.of_item(tx, ws.task.name, item_id)
         parked = asks.parked_reason(tx, ws.task.name, item_id, own=ws.task.own)
         called = ws.task.table(tx).names(tx, [item_id]).get(item_id, item_id)
-        index = _index(tx, ws, item_id)
+        index = None  # where nothing of the task is indexed
+        if ws.is_indexed:
+            entry = next(iter(ws.collection.entries(tx, [item_id])), None)
+            index = place_of_entry(ws.data, ws.collection, item_id, entry)
     requests = requests_of(ws, item_id, raw=raw)
     return {
         "task": ws.task.name,
@@ -53,30 +56,15 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         "columns": dict(listed.values) if listed else {},
         "changed_at": listed.changed_at if listed else None,
         "stale": _is_stale(listed, given),
-        "answers": [_answer(one) for one in given],
+        "answers": [
+            {**one, "answer": json.loads(one["answer"]), "forgotten": one["answer"] == answers.FORGOTTEN}
+            for one in given
+        ],
         "attempts": failed,
         "index": index,
         "requests": requests,
         "cost": sum(one["cost"] or 0.0 for one in requests),
     }
-
-
-def state_of(tx: "Connection", task: "Task", name: str) -> str | None:
-    """Return the state of the item of that name at a moment; None where the task lists no items.
-
-    Raises:
-        InputError: there is no such item.
-    """
-    listed = _listed(tx, task, task.id_of(tx, name))
-    return listed.state if listed else None
-
-
-def _index(tx: "Connection", ws: OpenWorkspace, item_id: str) -> dict[str, Any] | None:
-    """Return whether the index in service holds an item; None where nothing of the task is indexed."""
-    if not ws.is_indexed:
-        return None
-    entry = next(iter(ws.collection.entries(tx, [item_id])), None)
-    return place_of_entry(ws.data, ws.collection, item_id, entry)
 
 
 def requests_of(ws: OpenWorkspace, item_id: str, *, raw: bool) -> list[dict[str, Any]]:
@@ -103,7 +91,6 @@ def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: 
 
 
 def _documents(tx: "Connection", found: Sequence[AskedRequest], *, data: Path | None) -> list[dict[str, Any]]:
-    """Return requests for programs; with the folder of the workspace each has `wire`, as it went over the wire."""
     if data is None:
         return [_document(one) for one in found]
     cleaned = erase.cleaned_batches(tx)
@@ -124,7 +111,6 @@ def _document(one: AskedRequest) -> dict[str, Any]:
 
 
 def _listed(tx: "Connection", task: "Task", item_id: str) -> ListedItem | None:
-    """Return an item's row with its state; None where the task lists no items."""
     return next(iter(task.grid(tx).page(tx, ItemsWanted(1, only=item_id)).items), None)
 
 
@@ -134,10 +120,6 @@ def _is_stale(listed: ListedItem | None, given: Sequence[dict[str, Any]]) -> boo
     if listed is None or listed.input_hash is None or not stands:
         return None
     return bool(stands[-1]["input_hash"] != listed.input_hash)
-
-
-def _answer(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "answer": json.loads(row["answer"]), "forgotten": row["answer"] == answers.FORGOTTEN}
 
 
 def _wire(data: Path, batch: Batch, item_id: str, *, cleaned: Collection[int]) -> dict[str, Any]:
@@ -154,7 +136,6 @@ def _wire(data: Path, batch: Batch, item_id: str, *, cleaned: Collection[int]) -
 
 
 def _lines(data: Path, name: str, sha256: str, key: str, *, is_cleaned: bool) -> tuple[tuple[str, ...], str]:
-    """Return the lines of a key in a sealed file, or why there is none."""
     if is_cleaned and not (data / name).is_file():
         return (), str(CLEANED)
     try:

@@ -1,7 +1,7 @@
 """Say where everything stands, and what to type next; from the database and the files alone."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -55,14 +55,15 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     with ws.store.read() as tx:
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
-        parked = asks.parked_rows(tx, ws.task.name, own=ws.task.own)
+        parked, asked = asks.parked_rows(tx, ws.task.name, own=ws.task.own), answers.asked_tasks(tx)
+        stale, twins = ws.task.stale(tx), _twins(tx)
         document: dict[str, Any] = {
             ws.settings.task: ws.task.table(tx).counts(tx),
             "batches": _count_by_state(everyone),
             "index": _index(ws, tx, exact=exact) if ws.is_indexed else None,
-            **_twins(tx),
-            **_stale(ws.task, tx),
-            "parked": _reasons(reason for _, reason, _, _ in parked),
+            **({"twins": twins} if twins else {}),
+            **({} if stale is None else {"stale": {"count": stale[0], "since": stale[1] and stale[1].isoformat()}}),
+            "parked": dict(Counter(reason for _, reason, _, _ in parked).most_common()),
             "spent": _spent(tx, everyone),
             "backend": here.backend or ws.backend,
             "bound": here.backend is not None,
@@ -71,7 +72,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             "workspace_id": here.workspace_id,
             "due": report.due_items(tx, ws.task),
             **report.versions_of(tx, ws.task, ws.settings.model),
-            "others": _others(ws.tasks, ws.task, answers.asked_tasks(tx)),
+            "others": [one.subject for one in ws.tasks if one.name in asked and one.name != ws.task.name],
         }
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
@@ -98,24 +99,13 @@ def _going(one: Batch, now: datetime) -> str:
     return f"live run {one.run or one.number}, {done:,} of {one.requests:,} rows asked{left}"
 
 
-def _others(all_tasks: Iterable[Task], task: Task, asked: Container[str]) -> list[str]:
-    return [one.subject for one in all_tasks if one.name in asked and one.name != task.name]
-
-
-def _twins(tx: "Connection") -> dict[str, Any]:
-    """Return {twins: [second remote batches, each with its batch, and whether it is over]}, nothing without any."""
+def _twins(tx: "Connection") -> list[dict[str, Any]]:
+    """Return second remote batches, each with its batch, and whether it is over."""
     names = ("batch", "remote_name", "estimated_cost")
-    found = [
+    return [
         {**{name: one[name] for name in names}, "is_over": one["cancelled_at"] is not None}
         for one in batches.all_duplicates(tx)
     ]
-    return {"twins": found} if found else {}
-
-
-def _stale(task: Task, tx: "Connection") -> dict[str, Any]:
-    """Return {stale: {count, since}}, nothing where the task does not tell."""
-    found = task.stale(tx)
-    return {} if found is None else {"stale": {"count": found[0], "since": found[1] and found[1].isoformat()}}
 
 
 def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any]:
@@ -126,7 +116,7 @@ def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any
         built = builds.current()
         if built is not None:
             with builds.open() as index:
-                behind = count_stale(ws.collection, tx, index, ws.display, exact=exact)
+                behind = count_stale(ws.collection, tx, index, exact=exact)
             return {
                 "count": built.count,
                 "model": built.model,
@@ -137,7 +127,7 @@ def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any
             }
     except FindableError as error:
         problem = {"problem": error.message}
-    behind = count_stale(ws.collection, tx, None, ws.display)
+    behind = count_stale(ws.collection, tx, None)
     none = dict.fromkeys(("model", "dim", "build", "built_at"))
     return {"count": 0, "behind": behind, **none, **problem}
 
@@ -149,17 +139,11 @@ def _count_by_state(everyone: list[Batch]) -> dict[str, int]:
 
 
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
-    """Return USD: what is known, what is estimated beside it, and of that what stays unknown (lost, twice)."""
     actual = sum((batch.cost or 0.0 for batch in everyone), 0.0)
     found = money.sum_spent(tx)
     not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
     estimated = max(0.0, found.lost + found.under_way - not_sent)
     return {"actual": round(actual, 6), "estimated": round(estimated, 6), "lost": round(found.lost, 6)}
-
-
-def _reasons(reasons: Iterable[str]) -> dict[str, int]:
-    """Return how many items are parked for each reason, the most frequent first."""
-    return dict(sorted(Counter(reasons).items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def _wants_room(tx: "Connection", mine: list[Batch], settings: Settings) -> bool:
@@ -209,7 +193,6 @@ def _going_on(document: dict[str, Any], task: Task, step: str) -> Step:
 
 
 def _asking(document: dict[str, Any], task: Task) -> Step:
-    """Return what asks about the items that are open; a few first, where the task wants that."""
     pilot = document.get("pilot") or {"verdict": None}
     if not task.needs_pilot:
         is_stopped = document.get("pilot") and pilot["verdict"] in {None, "failed"}

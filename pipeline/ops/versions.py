@@ -161,7 +161,6 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
 
 
 def _remove(tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, *, at: "datetime") -> None:
-    """Take back what a version wrote into the subject's rows, and all that is kept of it."""
     rows = task.roll_back(tx, one.counts.label, model=one.counts.model)
     report.rows += _taken_back(tx, task, one.asked_as) if rows is None else rows
     gone = answers.remove_version(tx, task.name, one.asked_as, at=at)

@@ -18,14 +18,7 @@ from pipeline.core.step import Step
 from pipeline.engine.access import declared
 from pipeline.engine.task_file import ENDING, FOLDER, ROWS, ItemsRows, declaration_in, place_in_python, place_of_words
 from pipeline.engine.task_record import task_of_rows
-from pipeline.engine.task_words import (
-    SOURCES,
-    AnswerField,
-    TaskDraft,
-    parse_fields,
-    task_text,
-    words_of,
-)
+from pipeline.engine.task_words import SOURCES, AnswerField, TaskDraft, parse_fields, task_text, words_of
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.store.database import Store
@@ -110,7 +103,7 @@ class AskReport:
             "file": str(self.draft.path) if self.is_kept else None,
             "rows": self.rows,
             "answers": self.answers,
-            "tried": try_out.document(self.tried),
+            "tried": self.tried.document,
             "all": None if self.estimate is None else self.estimate.document(),
         }
 
@@ -214,7 +207,6 @@ def _check_text(draft: TaskDraft, asking: Asking) -> None:
 
 
 def _for_all(ws: OpenWorkspace, rows: int, tried: TryReport) -> Preflight | None:
-    """Return what all rows would come to, each as those in the mean that were asked."""
     used = [one.usage for one in tried.items if one.usage.prompt]
     if not used:
         return None

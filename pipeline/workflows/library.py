@@ -3,7 +3,6 @@
 So calls and commands, in this process and in others, hold to one another: the database says what is asked already.
 """
 
-import asyncio
 import contextlib
 import json
 import math
@@ -46,14 +45,14 @@ from pipeline.ops.export import ExportReport
 from pipeline.ops.items import ParkedItem
 from pipeline.store import answers
 from pipeline.tables.cells import plain_value, rows_of
-from pipeline.tables.findings import FindingKind
+from pipeline.tables.findings import FindingKind, ImportOptions
 from pipeline.tables.shown import Document, Rows, Table
 from pipeline.workflows import ask, preflight, tag, try_out
 from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report as TagReport
 from pipeline.workflows.tag import TagOptions
-from pipeline.workflows.try_out import TryReport, TryWanted
+from pipeline.workflows.try_out import TryReport
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
@@ -101,7 +100,7 @@ class Workspace:
             path = Path(people) if isinstance(people, str | PathLike) else _written(people, Path(folder))
 
             def work(ws: OpenWorkspace) -> PeopleImportReport:
-                done = import_people.run(ws, path, mapping=mapping, strict=strict, report=report)
+                done = import_people.run(ws, path, ImportOptions(mapping, "", strict, report))
                 for group in done.groups.values():
                     if group.kind is FindingKind.REJECTED:
                         lines = ", ".join(str(one.line) for one in group.examples)
@@ -163,7 +162,7 @@ class Workspace:
         """
 
         def work(ws: OpenWorkspace) -> TryReport:
-            report = try_out.run(ws, TryWanted(n, item, seed))
+            report = try_out.run(ws, n, item, seed)
             report.check()
             return report
 
@@ -349,11 +348,7 @@ class Workspace:
         return self._run(work, task)
 
     def _opened(
-        self,
-        task: TaskLike,
-        items: Any = None,
-        given: Mapping[str, object] | None = None,
-        access: Access = Access.READ,
+        self, task: TaskLike, items: Any = None, given: Mapping[str, object] | None = None, access: Access = Access.READ
     ) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace for one call, with a task that Python declared handed over to the engine."""
         settings = with_given(self.settings, given or {})
@@ -376,49 +371,36 @@ class Workspace:
         access: Access = Access.READ,
         alone: bool = False,
     ) -> T:
-        """Do a piece of work in the opened workspace, `alone` after others of this process.
+        """Do a piece of work in the opened workspace, `alone` after others of this process, in a thread of its own.
 
-        Where this thread has an event loop that is done in another thread, for ours are run in it.
+        The caller's thread may have an event loop, and ours are run in that one. A Ctrl-C lets it end in order.
         """
+        stop = Event()
 
-        def call(stop: Event) -> T:
+        def slept(seconds: float) -> None:
+            if stop.wait(seconds):
+                raise KeyboardInterrupt
+
+        def call() -> T:
             one_by_one = _asking if alone else contextlib.nullcontext()
             with one_by_one, self._opened(task, items, given, access) as ws:
-                ws.stopping, ws.sleep, ws.agrees = stop, partial(_slept, stop), partial(_refuse, ws)
+                ws.stopping, ws.sleep, ws.agrees = stop, slept, partial(_refuse, ws)
                 return work(ws)
 
-        return _run_in_thread(call) if _is_in_loop() else call(Event())
+        with ThreadPoolExecutor(1) as pool:
+            ended = pool.submit(call)
+            while True:
+                try:
+                    return ended.result()
+                except KeyboardInterrupt:
+                    if ended.done():
+                        raise
+                    stop.set()
 
 
 def _refuse(ws: OpenWorkspace, _question: str) -> bool:
     said = f"the estimate is above CONFIRM_ABOVE (${ws.settings.confirm_above:g}); nothing was started"
     raise InputError(said, hint="confirm_above=… takes a higher bound, and tag(…, budget=…) says what it may spend")
-
-
-def _is_in_loop() -> bool:
-    try:
-        return asyncio.get_running_loop() is not None
-    except RuntimeError:
-        return False
-
-
-def _slept(stop: Event, seconds: float) -> None:
-    if stop.wait(seconds):
-        raise KeyboardInterrupt
-
-
-def _run_in_thread(work: Callable[[Event], T]) -> T:
-    """Return what a call gives in a thread of its own; the caller's thread waits, and its loop with it."""
-    stop = Event()
-    with ThreadPoolExecutor(1) as pool:
-        ended = pool.submit(work, stop)
-        while True:
-            try:
-                return ended.result()
-            except KeyboardInterrupt:
-                if ended.done():
-                    raise
-                stop.set()
 
 
 def _written(people: Any, folder: Path) -> Path:

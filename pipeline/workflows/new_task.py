@@ -20,15 +20,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.redact import without_password
 from pipeline.core.step import Option
 from pipeline.engine.task_file import ENDING, FOLDER, ItemsRows, find_task_file
-from pipeline.engine.task_words import (
-    ASKING,
-    TAKEN,
-    TableGuess,
-    TaskDraft,
-    draft_in_words,
-    task_text,
-    text_in_words,
-)
+from pipeline.engine.task_words import ASKING, TAKEN, TableGuess, TaskDraft, draft_in_words, task_text, text_in_words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import workspace
 from pipeline.store.database import Store
@@ -172,7 +164,6 @@ def name_for(source: str) -> str:
 
 
 def _near(name: str) -> str:
-    """Return the name nearest to another that a task can have, empty where there is none."""
     near = _NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
     return near if _can_be(near) else ""
 
@@ -253,7 +244,6 @@ def guess_columns(columns: Mapping[str, str], rows: Iterable[SourceRow | Finding
 
 
 def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
-    """Return those of some names that are known, the best known first."""
     by_name = {fold(name): name for name in reversed(list(names))}
     return [by_name[one] for one in map(fold, known) if one in by_name]
 
@@ -286,7 +276,6 @@ def _key_among(
 
 
 def _are_images(texts: Iterable[str]) -> bool:
-    """Return whether most cells that hold something end as the names of images do."""
     found = [_IMAGE.match(text) is not None for text in texts if text.strip()]
     return sum(found) * 2 > len(found)
 

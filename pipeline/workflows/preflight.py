@@ -43,19 +43,15 @@ WARN_AT = 0.8  # of the day's requests
 
 @dataclass(frozen=True)
 class ModeEstimate:
-    """What one mode would come to: USD, seconds (None if unknown), how many batches or calls, and its quota.
+    """What one mode would come to: USD, seconds (None if unknown), how many batches or calls, and what of quotas.
 
-    `priced_on` (an ISO date) and `price_source` say whose prices these are. `fits_today` is false if the day's requests
-    do not suffice, `affordable` if a budget does not. `refused` says why a person must decide first, `absent` why the
-    mode is not available.
+    `fits_today` is false if the day's requests do not suffice, `affordable` if a budget does not. `refused` says why a
+    person must decide first, `absent` why the mode is not available.
     """
 
     cost: float = 0.0
-    priced_on: str = ""
-    price_source: str = ""
     seconds: float | None = None
     count: int = 0
-    quota: str = ""
     figures: Mapping[str, int | None] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     fits_today: bool = True
@@ -71,7 +67,8 @@ class ModeEstimate:
     def document(self) -> dict[str, Any]:
         """Return the estimate for programs."""
         return {
-            **{name: getattr(self, name) for name in ("priced_on", "price_source", "affordable", "warnings")},
+            "affordable": self.affordable,
+            "warnings": self.warnings,
             "cost": round(self.cost, 6),
             "seconds": None if self.seconds is None else round(self.seconds, 1),
             "quota": dict(self.figures),
@@ -109,13 +106,7 @@ def recommend(
 
 
 def live_seconds(
-    requests: int,
-    tokens: int,
-    *,
-    limits: RateLimits,
-    used_today: int,
-    until_reset_s: float,
-    rate: float | None,
+    requests: int, tokens: int, *, limits: RateLimits, used_today: int, until_reset_s: float, rate: float | None
 ) -> float | None:
     """Return about how long so many calls with so many prompt tokens in all take; None if nothing bounds them.
 
@@ -175,6 +166,7 @@ class Preflight:
     recommended: str | None
     reason: str
     model: str
+    prices: str
     tier: str
     known: Calibration
     deadline_s: float | None = None
@@ -196,6 +188,7 @@ class Preflight:
             "items": self.plan.items,
             "questions": self.plan.requests,
             "model": self.model,
+            "prices": self.prices,
             "tier": self.tier,
             "tokens_in": used.prompt,
             "tokens_out": used.answer + used.thoughts,
@@ -259,8 +252,8 @@ def estimate_plan(
         ways = {"batch": modes.batch(waives_pilot=waives_pilot)}
         ways |= {way.value: modes.by_calls(way) for way in (Way.FLEX, Way.LIVE)}
     recommended, reason = recommend(ways, items=plan.items, deadline_s=deadline_s)
-    model, tier = ws.model.name, ws.settings.tier
-    return Preflight(plan, ways, recommended, reason, model, tier, known, deadline_s, waiting)
+    model, prices = ws.model.name, f"{ws.model.source} ({ws.model.priced_on})"
+    return Preflight(plan, ways, recommended, reason, model, prices, ws.settings.tier, known, deadline_s, waiting)
 
 
 @dataclass(frozen=True)
@@ -286,12 +279,10 @@ class _Modes:
             warnings.append(
                 f"{enqueued:,} tokens wait at the API already; the batches go out when some of them are over"
             )
-        quota = f"{tokens:,} tokens would wait"
         return replace(
             self._priced(Way.BATCH, warnings=warnings),
             seconds=self._batch_seconds(rounds),
             count=plan.batches,
-            quota=quota if most is None else f"{quota}, of {most:,} that may in tier {ws.settings.tier}",
             figures={"tokens": tokens, "enqueued_now": enqueued, "enqueued_most": most, "turns": rounds},
             refused="" if waives_pilot else pilot.why_not(self.tx, ws.extractor),
             absent=absent,
@@ -321,7 +312,6 @@ class _Modes:
             self._priced(way, warnings=warnings),
             seconds=max(taken, each) if taken and each else taken,
             count=count,
-            quota=_live_quota(count, tokens, limits, used),
             figures={"requests": count, "used_today": used, **limits._asdict()},
             fits_today=count <= left,
             absent="" if way is Way.LIVE or ws.model.flex else f"{ws.model.name} is not served by flex",
@@ -333,13 +323,7 @@ class _Modes:
         left = budget.budgets(self.ws).room(self.tx, error=self.known.error)
         affordable = left is None or cost * (1 + self.known.error) <= left
         short = [] if affordable else [f"a budget has ${left or 0:,.4f} left: not all would be asked"]
-        return ModeEstimate(
-            cost=cost,
-            priced_on=model.priced_on.isoformat(),
-            price_source=model.source,
-            warnings=(*short, *warnings),
-            affordable=affordable,
-        )
+        return ModeEstimate(cost=cost, warnings=(*short, *warnings), affordable=affordable)
 
     def _batch_seconds(self, rounds: int) -> float | None:
         """Return how long batches take that go out in some turns: as nine in ten of the model did before.
@@ -349,14 +333,3 @@ class _Modes:
         past = money.batch_seconds(self.tx, self.ws.model.name)
         longest = percentile(Counter(past), P90) if len(past) >= ENOUGH else None if self.ws.model.local else BATCH_S
         return None if longest is None else longest * rounds
-
-
-def _live_quota(count: int, tokens: int, limits: RateLimits, used: int) -> str:
-    parts = []
-    if limits.rpd is not None:
-        parts.append(f"{count:,} requests of today's {limits.rpd:,}, {used:,} of them used")
-    if limits.rpm is not None:
-        parts.append(f"{count / limits.rpm:,.1f} min of {limits.rpm:,} requests")
-    if limits.tpm is not None:
-        parts.append(f"{tokens / limits.tpm:,.1f} min of {limits.tpm:,} tokens")
-    return ", ".join(parts) or "no limits"

@@ -3,10 +3,10 @@
 A round may die at any moment: where it was stands in the database, and whichever command comes next goes on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeline.batch import ask, budget, ingest, poll, submit
 from pipeline.batch.ask import LiveReport
@@ -46,6 +46,7 @@ TOLD = (
     *("extractor", "mode", "reason", "asked", "submitted", "left", "no_room", "under_way", "parked"),
     *("held_back", "out_of_money", "is_over", "is_down", "spent", "overrun"),
 )
+LIVE = ("answered", "failed", "elsewhere", "calls", "cost", "run", "interrupted")
 WAIVED = "Asked without a pilot that passed: a person wanted it so."
 
 
@@ -135,11 +136,18 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """Return the report for programs; of a pilot in few words, with all that its answers were measured by."""
-        quality, drawn = self.quality, self.drawn
+        quality, drawn, live = self.quality, self.drawn, self.live
         told = {
             "ingested": {str(one.batch.number): one.batch.taken for one in self.ingested},
             "passed": None if quality is None else quality.passed,
             "report": None if quality is None else str(quality.path),
+        }
+        asked = live and {
+            **{name: getattr(live, name) for name in LIVE},
+            "skipped": self.skipped,
+            "left": self.unasked,
+            "samples": [{"username": name, "reason": reason} for name, reason in live.samples],
+            "stopped": live.stopped.message if live.stopped else None,
         }
         if drawn is not None:
             found = {"pilot": drawn.number, "extractor": drawn.extractor, "drawn": self.asked, "seed": drawn.seed}
@@ -148,21 +156,8 @@ class Report:
             **{name: getattr(self, name) for name in TOLD},
             "pilot": self.pilot and self.pilot.document(),
             "failed": {str(number): why for number, why in self.failed.items()},
-            "live": self.live and self.live_document(),
+            "live": asked,
             **told,
-        }
-
-    def live_document(self) -> dict[str, Any]:
-        """Return what became of our own calls for programs."""
-        live, quality = self.live or LiveReport(), self.quality
-        names = ("answered", "failed", "elsewhere", "calls", "cost", "run", "interrupted")
-        return {
-            **{name: getattr(live, name) for name in names},
-            "skipped": self.skipped,
-            "left": self.unasked,
-            "samples": [{"username": name, "reason": reason} for name, reason in live.samples],
-            "stopped": live.stopped.message if live.stopped else None,
-            "report": None if quality is None else str(quality.path),
         }
 
 
@@ -184,7 +179,6 @@ def begin(ws: OpenWorkspace, *, may_be_empty: bool = False) -> None:
 
 
 def _check_served(ws: OpenWorkspace, way: Way) -> None:
-    """Raise InputError for a way that the model is not served by."""
     if way is Way.FLEX and not ws.model.flex:
         said = f"{ws.model.name} is not served by flex; nothing was asked"
         raise InputError(said, hint=f"{Option(mode='batch')} costs as little; or set {Option('model')} to one that is")
@@ -194,19 +188,12 @@ class Rounds:
     """The rounds of one command, from `begin` to `end`; at most `limit` new items are asked, of those `among`."""
 
     def __init__(
-        self,
-        ws: OpenWorkspace,
-        *,
-        limit: int | None = None,
-        among: Sequence[str] | None = None,
-        judges: bool = True,
-        ingested: Callable[[IngestSummary], None] = lambda _summary: None,
+        self, ws: OpenWorkspace, *, limit: int | None = None, among: Sequence[str] | None = None, judges: bool = True
     ) -> None:
-        """Note where the task stands; with `judges` reports are written, and `ingested` is called after each batch."""
-        self._ws, self._limit, self._among, self._judges, self._ingested = ws, limit, among, judges, ingested
+        """Note where the task stands; with `judges` reports are written."""
+        self._ws, self._limit, self._among, self._judges = ws, limit, among, judges
         self.report, self.began = Report(ws.extractor), ws.now()
         self._report_at, self._waits_for_room = 0.0, False  # before which no further report is written
-        self._whole: Bar | None = None  # how far the task has come, while it is waited for
         self._stale: dict[str, None] = {}  # extractors with answers since their last report
         self._has_failed = self._has_succeeded = False  # batches at the API, since items were sent the last time
         with ws.store.read() as tx:
@@ -235,21 +222,6 @@ class Rounds:
         Raises:
             RemoteError, ConfigurationError, InputError: as the steps raise them; run again, it goes on.
         """
-        if not wait:
-            self._advance(wait=False)
-            return
-        total, done = self._come()
-        with self._ws.display.bar(self._ws.task.words.many, total, done=done) as self._whole:
-            self._advance(wait=True)
-        self._whole = None
-
-    def _come(self) -> tuple[int, int]:
-        """Return how many items there are, and how many of them are neither open nor claimed."""
-        with self._ws.store.read() as tx:
-            total, _, opened, _, claimed, *_ = self._ws.task.table(tx).counts(tx).values()
-        return total, total - opened - claimed
-
-    def _advance(self, *, wait: bool) -> None:
         if wait and self.batches(BatchState.DOWNLOADED):
             self.ingest()
         while self._may_submit():
@@ -362,8 +334,7 @@ class Rounds:
 
     def poll(self, *, wait: bool) -> None:
         """Poll the batches at the API, with `wait` until the first one ends."""
-        whole = self._whole and _Whole(self._whole, self._come()[1])
-        polled = self.report.polled = poll.run(self._ws, wait=wait, first=True, bar=whole)
+        polled = self.report.polled = poll.run(self._ws, wait=wait, first=True)
         with self._ws.store.read() as tx:
             over = [batches.get_batch(tx, number) for number in sorted([*polled.failed, *polled.downloaded])]
         failed = {
@@ -384,13 +355,9 @@ class Rounds:
         """
         new: list[IngestSummary] = []
 
-        def ingested(summary: IngestSummary) -> None:
-            new.append(summary)
-            self._ingested(summary)
-
         failure: FindableError | None = None
         try:
-            ingest.run(self._ws, done=ingested)
+            ingest.run(self._ws, done=new.append)
         except FindableError as error:
             failure = error
         self.report.ingested += new
@@ -438,17 +405,14 @@ class Rounds:
         return report
 
 
-class _Whole(NamedTuple):
-    """A bar that shows a part of the work, behind so much that was done `before`."""
-
-    bar: "Bar"
-    before: int
-    total: int | None = None
-
-    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:  # noqa: ARG002 - of the part
-        """Show `done` of the part."""
-        reached = self.before + done  # a reply may be of several tries
-        self.bar.show(reached if self.total is None else min(reached, self.total), note=note)
+def ingest_all(ws: OpenWorkspace) -> tuple[Report, list[FindableError]]:
+    """Ingest every downloaded batch, and report on the answers; an error of one that cannot be is returned, too."""
+    going, failures = Rounds(ws), list[FindableError]()
+    try:
+        going.ingest()
+    except FindableError as error:
+        failures.append(error)
+    return going.end(), failures
 
 
 def _show_live(bar: "Bar", live: LiveReport) -> None:

@@ -5,13 +5,14 @@ each step takes its lock.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from pipeline.batch import budget, due
 from pipeline.batch.budget import AT_API
 from pipeline.core.errors import FindableError
 from pipeline.core.states import BatchState
+from pipeline.core.text import plural
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
 from pipeline.index.builds import Builds, count_stale
@@ -23,33 +24,13 @@ from pipeline.workflows.rounds import Rounds, failed_error
 FACTS = ("downloaded", "waiting", "failed", "ingested", "parked", "no_room")  # told where there are some
 
 
-@dataclass
 class RunReport:
     """What was done, in words and as figures for programs, and the errors, in the order in which they came."""
 
-    did: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-    failures: list[FindableError] = field(default_factory=list)
-
-
-def run(ws: OpenWorkspace) -> RunReport:
-    """Poll, ingest, ask again about items that are due, submit the next batches within the budget, score and index."""
-    due_now = _Due(ws)
-    with ws.store.read() as tx:
-        due_now.facts["workspace_id"] = workspace.get_workspace(tx).workspace_id
-    budget.resume_budget(ws)
-    due_now.each(due_now.collect)
-    if due_now.each(lambda: rounds.begin(ws, may_be_empty=True)):  # else what was asked already goes on
-        due_now.each(due_now.retry, due_now.score, due_now.submit)
-    due_now.each(due_now.index, due_now.going.end)
-    due_now.tell()
-    return due_now
-
-
-class _Due(RunReport):
     def __init__(self, ws: OpenWorkspace) -> None:
-        super().__init__()
+        """Begin with nothing done."""
         self.ws, self.going = ws, Rounds(ws)
+        self.did, self.facts, self.failures = list[str](), dict[str, Any](), list[FindableError]()
 
     def each(self, *steps: Callable[[], object]) -> bool:
         """Do some steps, of which each may fail; return whether none did."""
@@ -68,15 +49,16 @@ class _Due(RunReport):
             self.each(lambda: going.poll(wait=False))
         polled, failed = going.report.polled, going.report.failed
         found = {"downloaded": len(polled.downloaded), "failed": len(failed)}
-        self.did += [f"{_batches(count)} {what}" for what, count in found.items() if count]
+        self.did += [f"{plural(count, 'batch', 'batches')} {what}" for what, count in found.items() if count]
         self.failures += [failed_error(number, why, words) for number, why in failed.items()]
         self.failures += replace(polled, unclear=[]).errors(words)  # the next step finds these out
         if going.batches(BatchState.DOWNLOADED):
             self.each(going.ingest)
             answered = sum(one.batch.taken for one in going.report.ingested)
-            self.did.append(f"{answered:,} {words.done} from {_batches(len(going.report.ingested))}")
+            self.did.append(f"{answered:,} {words.done} from {plural(len(going.report.ingested), 'batch', 'batches')}")
 
     def retry(self) -> None:
+        """Ask about items that are due."""
         with self.ws.store.read() as tx:
             if not asks.due_ids(tx, self.ws.task):
                 return
@@ -87,6 +69,7 @@ class _Due(RunReport):
         self.failures += [] if asked.stopped is None else [asked.stopped]
 
     def score(self) -> None:
+        """Compute scores anew."""
         if not self.ws.task.derives:
             return
         with self.ws.store.write() as tx:
@@ -108,11 +91,12 @@ class _Due(RunReport):
         sent = going.submit(agreed=False, patient=True)
         self.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
         if sent.items:
-            self.did.append(f"{sent.items:,} submitted in {_batches(len(done.submitted))}")
+            self.did.append(f"{sent.items:,} submitted in {plural(len(done.submitted), 'batch', 'batches')}")
         if done.out_of_money:  # no failure: the next run submits what its budget allows
             self.facts |= {"left": done.short or askable, "out_of_money": done.out_of_money}
 
     def index(self) -> None:
+        """Build the index where it is behind."""
         if self.ws.is_indexed and self._is_stale():
             built = build.run(self.ws)
             self.facts["index"] = {"build": built.number, "count": built.count, "embedded": built.embedded}
@@ -127,7 +111,7 @@ class _Due(RunReport):
             if builds.current() is None:
                 return True
             with builds.open() as current:
-                return bool(count_stale(ws.collection, tx, current, ws.display, exact=True))
+                return bool(count_stale(ws.collection, tx, current, exact=True))
 
     def tell(self) -> None:
         """Note what the rounds came to, as far as there is something, and warn of failed gates."""
@@ -140,5 +124,15 @@ class _Due(RunReport):
         self.each(lambda: done.check(self.ws.display))
 
 
-def _batches(count: int) -> str:
-    return f"{count:,} {'batch' if count == 1 else 'batches'}"
+def run(ws: OpenWorkspace) -> RunReport:
+    """Poll, ingest, ask again about items that are due, submit the next batches within the budget, score and index."""
+    due_now = RunReport(ws)
+    with ws.store.read() as tx:
+        due_now.facts["workspace_id"] = workspace.get_workspace(tx).workspace_id
+    budget.resume_budget(ws)
+    due_now.each(due_now.collect)
+    if due_now.each(lambda: rounds.begin(ws, may_be_empty=True)):  # else what was asked already goes on
+        due_now.each(due_now.retry, due_now.score, due_now.submit)
+    due_now.each(due_now.index, due_now.going.end)
+    due_now.tell()
+    return due_now

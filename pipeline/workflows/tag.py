@@ -7,14 +7,13 @@ round over a few items that are drawn, whose answers are judged; a killed one re
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
-from pipeline.batch.ingest import IngestSummary
 from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN, Way
@@ -78,12 +77,7 @@ def choose_new_version(ws: OpenWorkspace) -> None:
     ws.task = task
 
 
-def run(
-    ws: OpenWorkspace,
-    options: TagOptions,
-    *,
-    ingested: Callable[[IngestSummary], None] = lambda _summary: None,
-) -> Report:
+def run(ws: OpenWorkspace, options: TagOptions) -> Report:
     """Ask about every item that can be asked; estimate, mode and reason are said before anything is spent.
 
     A backfill is asked about whatever it costs.
@@ -94,7 +88,7 @@ def run(
         RemoteError, ConfigurationError: as the steps raise them; what was done is kept.
     """
     rounds.begin(ws)
-    going = Rounds(ws, limit=options.limit, ingested=ingested)
+    going = Rounds(ws, limit=options.limit)
     report = going.report
     going.began = _resume_budget(ws, options)
     if options.pilot is None and not options.skip_pilot:
@@ -304,7 +298,6 @@ def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], *, agreed: bool) -> Report
 
 
 def _stopping(going: Rounds, ws: OpenWorkspace) -> Iterator[FindableError]:
-    """Yield why a pilot ends before all of its sample were asked."""
     done, is_any_left = going.report, bool(going.askable())
     if is_any_left or not done.is_down:
         yield from done.errors(ws.task.words)

@@ -39,14 +39,6 @@ FEW, SIZE = 3, 50  # how many are tried alone, and by two sides
 DRAFT = "draft"  # as a side: what the task's file asks now
 
 
-class TryWanted(NamedTuple):
-    """Which items to try: one by its name, else so many, drawn by a seed or the first that are to be asked."""
-
-    size: int = FEW
-    name: str | None = None
-    seed: int | None = None
-
-
 @dataclass
 class TriedItem:
     """One item: its id and name, what was sent, and what the reply is worth, None where there is no reply to judge.
@@ -106,6 +98,13 @@ class TriedItem:
         reply = self.judgement.reply if self.judgement is not None else None
         return "" if reply is None else reply.text or reply.excerpt
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return it for programs."""
+        names = ("id", "name", "request", "outcome", "reason", "answer", "reply", "calls", "cost")
+        tokens = {"tokens_in": self.usage.prompt, "tokens_out": self.usage.answer + self.usage.thoughts}
+        return {**{name: getattr(self, name) for name in names}, **tokens, "seconds": round(self.seconds, 3)}
+
 
 @dataclass(repr=False)
 class TryReport:
@@ -129,6 +128,13 @@ class TryReport:
         """Return what the replies cost, in USD."""
         return sum(one.cost for one in self.items)
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return it for programs."""
+        told = {name: getattr(self, name) for name in ("extractor", "schema", "cost", "interrupted")}
+        items, stopped = [one.document for one in self.items], self.stopped.message if self.stopped else None
+        return {**told, "draft_of": self.draft_of or None, "items": items, "stopped": stopped}
+
     def check(self) -> None:
         """Pass where nothing ended it early.
 
@@ -142,8 +148,10 @@ class TryReport:
             raise self.stopped
 
 
-def run(ws: OpenWorkspace, wanted: TryWanted) -> TryReport:
-    """Ask about a few items; how many and the estimate are said before anything is spent.
+def run(ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int | None = None) -> TryReport:
+    """Ask about one item by its name, else about so many, drawn by a seed or the first that are to be asked.
+
+    How many and the estimate are said before anything is spent.
 
     Raises:
         InputError: there is no such item, none to try, or the estimate was not confirmed; nothing was asked.
@@ -153,7 +161,7 @@ def run(ws: OpenWorkspace, wanted: TryWanted) -> TryReport:
     ws, draft_of = _brought(ws)
     folder.seal_dead(ws)
     with ws.store.read() as tx:
-        ids = _chosen(tx, ws.task, ws.extractor, wanted)
+        ids = [ws.task.id_of(tx, name)] if name is not None else _drawn(tx, ws.task, ws.extractor, size, seed)
     report = ask_about(ws, ids)
     report.draft_of = draft_of
     return report
@@ -184,15 +192,9 @@ def _with(ws: OpenWorkspace, **changed: Any) -> OpenWorkspace:
     return other
 
 
-def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> Sequence[str]:
-    if wanted.name is not None:
-        return [task.id_of(tx, wanted.name)]
-    if wanted.seed is None:
-        first = list(tx.execute(asks.askable(tx, task).limit(wanted.size)).scalars())
-        if first:
-            return first
-    seed = pilot.SEED if wanted.seed is None else wanted.seed
-    return pilot.draw_pilot(tx, task, extractor, size=wanted.size, seed=seed)
+def _drawn(tx: "Connection", task: Task, extractor: str, size: int, seed: int | None) -> Sequence[str]:
+    first = () if seed is not None else tx.execute(asks.askable(tx, task).limit(size)).scalars().all()
+    return first or pilot.draw_pilot(tx, task, extractor, size=size, seed=pilot.SEED if seed is None else seed)
 
 
 def _agree(trials: "Sequence[_Trial]", ws: OpenWorkspace) -> None:
@@ -241,7 +243,6 @@ class _Trial:
         return report
 
     def _judge(self, one: TriedItem, told: Tried) -> None:
-        """Note what came of an item."""
         ws, item = self._ws, self._items[one.id]
         one.calls, one.seconds = 1, told.seconds
         asked = Ask(item.id, item.input_hash)
@@ -255,64 +256,17 @@ class _Trial:
             one.judgement = judge_reply(ws.task, asked, reply, context=item.context)
 
 
-def document(report: TryReport) -> dict[str, Any]:
-    """Return what was tried for programs."""
-    return {
-        "extractor": report.extractor,
-        "draft_of": report.draft_of or None,
-        "schema": report.schema,
-        "items": [
-            {
-                "id": one.id,
-                "name": one.name,
-                "request": one.request,
-                "outcome": one.outcome,
-                "reason": one.reason,
-                "answer": one.answer,
-                "reply": one.reply,
-                "calls": one.calls,
-                "tokens_in": one.usage.prompt,
-                "tokens_out": one.usage.answer + one.usage.thoughts,
-                "cost": one.cost,
-                "seconds": round(one.seconds, 3),
-            }
-            for one in report.items
-        ],
-        "cost": report.cost,
-        "stopped": report.stopped.message if report.stopped else None,
-        "interrupted": report.interrupted,
-    }
-
-
-class TriedPair(NamedTuple):
-    """One item by id and name, and what each side says of it: an answer, or why there is none."""
-
-    id: str
-    name: str
-    said: tuple[Mapping[str, Any] | str, Mapping[str, Any] | str]
-
-
 class PairReport(NamedTuple):
-    """Both sides in words, the items, and what was asked for it."""
+    """Both sides in words, each item with its id, name, and what `a` and `b` say of it, and what was asked for it.
+
+    A side says an answer, or why there is none. Of each field it is counted about how many items both say the same.
+    """
 
     sides: tuple[str, str]
-    pairs: list[TriedPair]
+    pairs: list[dict[str, Any]]
     asked: list[TryReport]
-
-    @property
-    def agreement(self) -> dict[str, int]:
-        """Return for each field of the answers about how many items both sides say the same of it."""
-        found: dict[str, int] = {}
-        for a, b in (one.said for one in self.pairs):
-            if not (isinstance(a, str) or isinstance(b, str)):
-                for name in {**a, **b}:
-                    found[name] = found.get(name, 0) + (name in a and name in b and a[name] == b[name])
-        return found
-
-    @property
-    def compared(self) -> int:
-        """Return about how many items both sides have an answer."""
-        return sum(not any(isinstance(side, str) for side in one.said) for one in self.pairs)
+    compared: int
+    agreement: Mapping[str, int]
 
 
 def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int) -> PairReport:
@@ -345,11 +299,12 @@ def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int)
         if not any(one.stopped or one.interrupted for one in asked):
             asked.append(trial.ask())
             said[at] = {one.id: one.answer or one.reason or one.outcome for one in asked[-1].items}
-    pairs = [
-        TriedPair(key, name, (said[0].get(key, "not asked"), said[1].get(key, "not asked")))
-        for key, name in called.items()
-    ]
-    return PairReport((names[0], names[1]), pairs, asked)
+    a, b = ({key: one.get(key, "not asked") for key in called} for one in said)
+    both = [(a[key], b[key]) for key in called if not (isinstance(a[key], str) or isinstance(b[key], str))]
+    fields = dict.fromkeys(name for pair in both for one in pair for name in one)
+    agreement = {name: sum(name in x and name in y and x[name] == y[name] for x, y in both) for name in fields}
+    pairs = [{"id": key, "name": name, "a": a[key], "b": b[key]} for key, name in called.items()]
+    return PairReport((names[0], names[1]), pairs, asked, len(both), agreement)
 
 
 def _is_version(text: str) -> bool:

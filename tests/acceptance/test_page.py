@@ -254,7 +254,7 @@ def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, t
     for name, row in about.items():
         other.do("add", other.put(f"{name}.json", json.dumps(row)))
     other.do("tag", mode="flex", yes=True)
-    for edit in ({"add": "law"}, {"rename": "law=bees"}, {"undo": 2}, {"remove": "law"}):
+    for edit in ({"add": "law"}, {"remove": "law", "add": "bees"}, {"undo": 2}, {"remove": "law"}):
         other.do("tags", expert="ada", who="Ünal", **edit)
     other.each("index", "index")
     other.do("index", rollback=True)

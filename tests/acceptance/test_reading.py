@@ -286,7 +286,7 @@ def test_a_database_of_another_application_is_taken_over_as_it_is(workspace: Wor
     workspace.do("unpark", all=True, yes=True)
     assert workspace.states() == {"tagged": len(untagged) + 3, "untagged": 2, "parked": states["parked"] - 1}
     put_files(workspace)
-    assert workspace.read("add", "ada.json")[0]["tags"]
+    assert workspace.read("add", "ada.json")["tags"]
     assert sql(workspace, "SELECT rank_at_work FROM experts WHERE username = 'new'") == [("expert",)]
     sql(workspace, "DELETE FROM experts WHERE username IN ('new', 'later', 'odd')")
     assert [sql(workspace, query) for query in OURS] == before
@@ -329,7 +329,7 @@ def test_people_with_ids_of_any_kind_run_through_the_chain(workspace: Workspace,
     assert sorted(workspace.found("water law")) == ["p1", "p2", "p3"]
     workspace.put("people.csv", "username,bio\np1,I teach river law.\nnew-1,I keep bees.\n")
     assert "1 added, 1 updated" in workspace.do("import", "people.csv").out
-    assert workspace.read("add", "ada.json")[0]["tags"]
+    assert workspace.read("add", "ada.json")["tags"]
     assert workspace.states() == {"tagged": 4, "untagged": 1}
     assert sql(workspace, "SELECT count(DISTINCT id), count(team) FROM experts WHERE id IS NOT NULL") == [(5, 3)]
     assert "nothing contradicts" in workspace.do("doctor").out

@@ -62,7 +62,7 @@ class BadRequestError(ValueError):
         self.field = field
 
 
-def read_lines(data: bytes, message: str = "Request", *, takes_doubles: bool = False) -> list[tuple[str, Json]]:
+def read_lines(data: bytes, message: str = "Request") -> list[tuple[str, Json]]:
     """Return (key, request) of each line of a file.
 
     Raises:
@@ -73,7 +73,7 @@ def read_lines(data: bytes, message: str = "Request", *, takes_doubles: bool = F
         if not line.strip():
             continue
         key, request = _read_line(line, number, message)
-        if key in found and not takes_doubles:
+        if key in found:
             raise BadRequestError(f"Error on line {number}: the key '{key}' is on another line, too")
         found[key] = request
     if not found:

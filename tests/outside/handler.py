@@ -246,7 +246,7 @@ class Handler(BaseHTTPRequestHandler):
         row = self._file(name.removeprefix("files/"))
         manner, troubles = self._outside.manner, self._outside.troubles
         message = "Request" if method == "batchGenerateContent" else "Embed"
-        lines = read_lines(row["data"], message, takes_doubles=manner.takes_doubles)
+        lines = read_lines(row["data"], message)
         made = self._kept.make_batch(
             lines,
             runs_s=manner.pending_s,

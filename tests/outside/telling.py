@@ -35,7 +35,6 @@ class Manner:
     empty_page: bool = True  # the first page of the batches has nothing but a token
     line_end: str = "\n"
     in_order: bool = False  # results come as the lines of the file stood
-    takes_doubles: bool = False  # of a key that stands in a file twice, the last line counts
     pending_s: float = 0.02
     running_s: float = 0.04
     ending: str = "SUCCEEDED"  # or EXPIRED

@@ -15,12 +15,10 @@ from starlette.responses import Response
 
 from pipeline.core.errors import FindableError
 from pipeline.core.states import fate_of
-from pipeline.core.step import Step
 from pipeline.engine.task_file import place_in_python
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
-from pipeline.store import asks
-from pipeline.tables.findings import ImportReport
+from pipeline.tables.findings import ImportOptions, ImportReport
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import ItemsFile
 from pipeline.workflows import add_expert, ask, new_task
@@ -35,28 +33,15 @@ router = APIRouter()
 
 TaskName = Annotated[str, Query(max_length=200)]
 
-BEFORE = b"\xef\xbb\xbf \t\r\n"  # that may stand in front of a JSON document
 FIELDS = (
     *(("username", "Username", "text"), ("first_name", "First name", "text"), ("last_name", "Last name", "text")),
     *(("job_title", "Job title", "text"), ("company", "Company", "text"), ("bio", "Bio", "area")),
     *(("hourly_rate", "Hourly rate", "number"), ("currency", "Currency", "text")),
     ("profile_url", "Profile address", "url"),
 )
-PERSON_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "properties": {name: {"type": "number" if kind == "number" else "string"} for name, _, kind in FIELDS},
-                "required": ["username"],
-            }
-        }
-    },
-}
 
 
-@router.post("/api/admin/experts", status_code=201, openapi_extra={"requestBody": PERSON_BODY})
+@router.post("/api/admin/experts", status_code=201)
 async def add_person(request: Request) -> JSONResponse:
     """Save a person and wait for their tags, for some seconds at the most: 201 {ok, username, tags, …}.
 
@@ -65,40 +50,23 @@ async def add_person(request: Request) -> JSONResponse:
     time: this one was not.
     """
     desk, began = desk_of(request), time.monotonic()
-    body = await request.body()
-    if body.lstrip(BEFORE)[:1] == b"[":
-        raise Refused(
-            422, "the body is a list; one person at a time is added here", hint=f"`{Step('import')}` adds many"
-        )
-    saved = await desk.save(body)
-    done = False
+    saved, stored = await desk.save(await request.body()), None
     if saved.is_due:
         asking = asyncio.wrap_future(desk.tagger.ask(saved.item_id))
         await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
-        done = asking.done()
-    reply = _reply(saved.username, [], saved.findability_score, retrying=saved.is_due)
-    reply, why = await run_in_threadpool(_stored, desk, saved) if done else (reply, "")
-    notes = [*saved.notes, *([f"{fate_of(why)}: {why}"] if why else [])]
-    return JSONResponse({**reply, "notes": notes}, status_code=201)
-
-
-def _stored(desk: Desk, saved: add_expert.SavedExpert) -> tuple[dict[str, Any], str]:
-    """Return the reply about a person who was asked about, and why no tags came of it, where that is known."""
-    with desk.to_read(PEOPLE) as ws:
-        found, is_due = add_expert.as_stored(ws.store, ws.task, saved)
-        with ws.store.read() as tx:
-            why = asks.parked_reason(tx, ws.task.name, saved.item_id, own=ws.task.own)
-    return _reply(found.username, found.tags, found.findability_score, retrying=is_due), why or ""
-
-
-def _reply(username: str, tags: list[str], score: float, *, retrying: bool) -> dict[str, Any]:
-    return {
-        "ok": True,
-        "username": username,
-        "tags": tags or None,
-        "findability_score": score,
-        "retrying": retrying,
+        stored = await run_in_threadpool(_stored, desk, saved) if asking.done() else None
+    told = {
+        "tags": stored.tags or None if stored else None,
+        "findability_score": stored.findability_score if stored else saved.findability_score,
+        "retrying": stored.is_due if stored else saved.is_due,
+        "notes": [*saved.notes, *([f"{fate_of(stored.parked)}: {stored.parked}"] if stored and stored.parked else [])],
     }
+    return JSONResponse({"ok": True, "username": saved.username, **told}, status_code=201)
+
+
+def _stored(desk: Desk, saved: add_expert.SavedExpert) -> add_expert.AddedExpert:
+    with desk.to_read(PEOPLE) as ws:
+        return add_expert.as_stored(ws, saved)
 
 
 class Importer(NamedTuple):
@@ -122,15 +90,11 @@ TO_DO = {  # what a finding means, and what to do
     "noted": "goes in as it is",
     "kept": "goes in; what was answered stays",
 }
-FILE_BODY = {
-    "required": True,
-    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-}
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
 Mapped = Annotated[str, Query(alias="map", max_length=4_000)]
 
 
-@router.post("/api/imports", status_code=202, openapi_extra={"requestBody": FILE_BODY})
+@router.post("/api/imports", status_code=202)
 async def drop_file(request: Request, task: TaskName, name: FileName, mapping: Mapped = "") -> JSONResponse:
     """Take a file, of at most 1 GB, as it comes, and begin to read it; nothing of it is imported yet.
 
@@ -208,7 +172,7 @@ def _read(desk: Desk, dropped: DroppedFile) -> None:
                 dropped.guess = new_task.drafted(ws.store, new, place_in_python(NEW)).guess
         else:
             with desk.to_look(dropped.task, display) as ws:
-                dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, mapping=dropped.mapping, dry=True)
+                dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, ImportOptions(dropped.mapping, dry=True))
         with suppress(FindableError):  # of a file that only an import reads
             rows = ItemsFile(dropped.path)
             dropped.first = [dict(one.values) for one in islice((x for x in rows if isinstance(x, SourceRow)), FIRST)]
@@ -224,7 +188,7 @@ def _import(desk: Desk, dropped: DroppedFile) -> None:
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_import(dropped.task, display) as ws:
-            done = IMPORTS[dropped.task].run(ws, dropped.path, mapping=dropped.mapping)
+            done = IMPORTS[dropped.task].run(ws, dropped.path, ImportOptions(dropped.mapping))
         done.check()
         desk.dropped.settle(dropped, done)
         return {"summary": done.summary}
@@ -265,7 +229,6 @@ def _keep(desk: Desk, dropped: DroppedFile, name: str) -> None:
 
 
 def _called(dropped: DroppedFile) -> str:
-    """Return a file's name, with the digits of its number that tell it from others that are here."""
     return f"{dropped.path.name} (file {dropped.number % 1000})"
 
 

@@ -52,7 +52,6 @@ def quality_page(request: Request, task: str | None = None) -> HTMLResponse:
 
 
 def _said(text: str) -> str:
-    """Return an answer as a person reads it, field by field, where it is an object of JSON."""
     try:
         answer = json.loads(text)
     except ValueError:
@@ -76,7 +75,6 @@ def _gate(report: dict[str, Any], gate: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parked(ws: OpenWorkspace) -> list[tuple[str, list[str], int]]:
-    """Return by reason, the most frequent first, the first rows that are set aside for it, and how many these are."""
     found: dict[str, list[str]] = {}
     for one in items.list_parked(ws.store, ws.task):
         found.setdefault(one.reason, []).append(one.name)

@@ -188,7 +188,6 @@ def coloured(answer: Any) -> tuple[Any, list[Mark]]:
 
 
 def _cost(ws: OpenWorkspace, ids: Sequence[str]) -> float | None:
-    """Return what calls about some rows will cost, by estimate (USD); None where that cannot be told."""
     try:
         with ws.store.read() as tx:
             lines = list(RequestBuilder(ws.task, ws.model).lines(tx, ws.task.rows(tx, ids)))
@@ -268,7 +267,6 @@ def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
 
 
 def _as_typed(value: Any) -> str:
-    """Return a value as a person types it into a form."""
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return ", ".join(value)
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)

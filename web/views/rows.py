@@ -240,7 +240,6 @@ def about(ws: OpenWorkspace) -> str:
 
 
 def _page(ws: OpenWorkspace, asked: Asked) -> tuple[_Page, Sequence[str]]:
-    """Return a page of rows with the usual columns and every field of an answer, and what they can be sorted by."""
     if ws.settings.task == IMAGES and asked.state == BROKEN:
         broken = broken_page(ws.store, limit=ROWS, after=asked.after or None)
         rows = [{"id": one["id"], "name": one["path"], "state": BROKEN, "values": one} for one in broken["items"]]
@@ -285,7 +284,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _header(asked: Asked, task: str, name: str, sorts: Sequence[str], *, is_number: bool) -> _Header:
-    """Return the head of a column; the address of one by which rows are sorted turns the order round."""
     order = {name: "ascending", f"-{name}": "descending"}.get(asked.sort, "none")
     anew = f"-{name}" if order == "ascending" or (is_number and order == "none") else name
     href = asked.address("/", task, sort=[anew]) if name in sorts else None

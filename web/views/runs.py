@@ -106,7 +106,6 @@ def _batch(ws: OpenWorkspace, number: int) -> dict[str, Any]:
 
 
 def _run(batch: dict[str, Any], data: FilePath) -> dict[str, Any]:
-    """Return a batch as the list shows it: its state in a word, how far it is, and which of its files are there."""
     number, state = batch["number"], batch["state"]
     is_cancelled = state == BatchState.FAILED and (batch["reason"] or "").startswith(CANCELLED)
     done = sum(batch[name] or 0 for name in LINES)

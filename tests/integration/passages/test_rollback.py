@@ -112,7 +112,7 @@ def test_what_is_under_way_stops_it(passages: Workspace) -> None:
     """A batch is named, with what to type; another version can go."""
     foreign(passages, "p1", label=TWO)
     ran(passages, "tag-live", "--limit", "1", SKIP_VERSIONS="none")
-    for command, hint in (("batch-submit", "make batch-cancel BATCH=2"), ("batch-poll", "make batch-ingest")):
+    for command, hint in (("batch-submit", "make batch-cancel BATCH=2"), ("batch-poll", "make status TASK=passages")):
         ran(passages, command, SKIP_VERSIONS="none")
         result = passages.ran("rollback", ONE, "--yes", code=2)
         assert "batch 2 of" in result.output

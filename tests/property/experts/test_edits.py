@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import ChangedMeanwhileError, InputError
 from pipeline.core.states import Outcome
-from pipeline.engine import record
+from pipeline.engine import correct, record
 from pipeline.engine.record import Judgement, Source
 from pipeline.experts import table, tags
 from pipeline.experts.tags import Document, TagChange
@@ -59,14 +59,14 @@ class Replay:
 
     def look(self, client: str) -> None:
         """Let a client see the tags as they are."""
-        self.shown[client] = tags.read_tags(self.ws.store, self.name)["state"]
+        self.shown[client] = correct.history(self.ws, self.name)["state"]
 
     def edit(self, client: str, change: TagChange) -> None:
         """Let a client change what it was shown last."""
         kept = [tag for tag in self.tags if tag not in change.remove]
         is_there = {*change.remove} <= {*self.tags}
         wanted = {*kept, *change.add} if is_there else set()
-        self._done(client, wanted or None, partial(tags.edit_tags, self.ws.store, self.name, change))
+        self._done(client, wanted or None, partial(tags.edit_tags, self.ws, self.name, change))
 
     def undo(self, client: str, number: int) -> None:
         """Let a client undo an edit: what it added goes, what it removed comes back, what others changed stays."""
@@ -74,7 +74,7 @@ class Replay:
         if number <= len(self.taken):
             _, before, after = self.taken[number - 1]
             wanted = ({*self.tags} - ({*after} - {*before})) | ({*before} - {*after})
-        self._done(client, wanted, partial(tags.edit_tags, self.ws.store, self.name, TagChange(undo=number)))
+        self._done(client, wanted, partial(tags.edit_tags, self.ws, self.name, TagChange(undo=number)))
 
     def answer(self, said: list[str]) -> None:
         """Let the answer of a model come in, by the way that all take."""
@@ -89,24 +89,27 @@ class Replay:
 
     def check(self) -> None:
         """Hold the tags, and every edit that was taken, against the replay."""
-        found = tags.read_tags(self.ws.store, self.name)
-        assert found["tags"] == self.tags
+        found = correct.history(self.ws, self.name)
+        assert found["answer"]["tags"] == self.tags
         assert [
-            (one["who"], *(one[name].get("tags", []) for name in ("before", "after"))) for one in found["edits"]
+            (one["who"], *(one[at].get("tags", []) for at in ("before", "after"))) for one in found["edits"]
         ] == self.taken
 
     def _done(self, client: str, wanted: set[str] | None, edit: Callable[..., Document]) -> None:
         """Edit; that must be refused where the client was shown another state, or no tags can be `wanted`."""
-        is_current = self.shown[client] == tags.read_tags(self.ws.store, self.name)["state"]
-        refused = ChangedMeanwhileError if not is_current else InputError if wanted is None else None
-        with contextlib.nullcontext() if refused is None else pytest.raises(refused) as error:
-            done = edit(client, of_state=self.shown[client], at=self.ws.now())
+        if self.shown[client] != correct.history(self.ws, self.name)["state"]:
+            with pytest.raises(ChangedMeanwhileError):
+                correct.correct(self.ws, self.name, {}, who=client, of_state=self.shown[client])
+            return
+        with contextlib.nullcontext() if wanted else pytest.raises(InputError) as error:
+            done = edit(client)
         if error is not None:
             return
-        assert {*done["tags"]} == wanted
+        after = done["answer"]["tags"]
+        assert {*after} == wanted
         if done["edit"] is not None:
-            self.taken.append((client, self.tags, done["tags"]))
-            self.tags = done["tags"]
+            self.taken.append((client, self.tags, after))
+            self.tags = after
         self.shown[client] = done["state"]
 
 
