@@ -26,13 +26,7 @@ KNOW_SUBJECTS = (
 )
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "quality", "index", "batch"}
 MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of a subject's table
-FILES_OF_INDEX = {
-    f"pipeline.index.{name}"
-    for name in (
-        *("build_lookup", "builds", "cache", "flat_file", "manifest", "reader", "staging"),
-        *("fusion", "postings", "postings_writer", "terms", "vector_file", "verify"),
-    )
-}
+FILES_OF_INDEX = {f"pipeline.index.{name}" for name in ("flat_file", "fusion", "manifest", "reader", "terms", "words")}
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
 DOORS = {
     "emulator.embed.encoded": "pipeline.gemini.embed",
@@ -170,11 +164,15 @@ LOADS = (  # with one person here and nothing to send, judge or embed; a process
     {
         "--help": (),
         "settings": (),
-        **dict.fromkeys(("import {data}/people.csv", "status", "batches", "score", "show ann"), ("sqlalchemy",)),
-        **dict.fromkeys(("export {data}/out.csv", "batch-poll", "batch-ingest"), ("sqlalchemy",)),
-        **dict.fromkeys(("preflight", "batch-submit --dry"), ("pydantic", "sqlalchemy")),
+        **dict.fromkeys(
+            (
+                *("import {data}/people.csv", "status", "batches", "score", "show ann", "export {data}/out.csv"),
+                *("batch-poll", "batch-ingest", "preflight", "batch-submit --dry"),
+            ),
+            ("pydantic", "sqlalchemy"),
+        ),
     },
-    {"doctor": ("numpy", "sqlalchemy")},
+    {"doctor": ("numpy", "pydantic", "sqlalchemy")},
 )
 
 
