@@ -8,7 +8,6 @@ from fastapi.responses import HTMLResponse
 from pipeline.core.settings import settings_rows
 from pipeline.index.builds import Builds, recorded_builds
 from pipeline.ops import status
-from pipeline.ops.status import StatusCounts
 from pipeline.store.database import Store
 from web.render import desk_of, show_page
 from web.views.acts import embedding
@@ -53,7 +52,7 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
             document=report.document,
             index=report.document["index"],
             can_index=ws.task.index is not None,
-            can_build=bool(StatusCounts(*list(report.document[report.subject].values())[:6]).done),
+            can_build=bool(report.counts.done),
             how=ws.task.how_to_index,
             builds=builds,
             before=before,
