@@ -24,17 +24,7 @@ from pipeline.batch.folder import OpenBatch, account_trial, part_path, seal
 from pipeline.batch.ingest import Judged
 from pipeline.batch.prepare import Preparation, Prepared, Selection, StopReason
 from pipeline.batch.service import LONGEST_PAUSE_S, Service
-from pipeline.core.errors import (
-    ConfigurationError,
-    FindableError,
-    KeyRefusedError,
-    MissingError,
-    NotSentError,
-    RefusedError,
-    RemoteError,
-    ThrottledError,
-    UnavailableError,
-)
+from pipeline.core import errors
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Way
 from pipeline.core.step import Option
@@ -71,8 +61,7 @@ class LiveReport:
     failed: Counter[str] = field(default_factory=Counter)  # by reason; recorded, and not asked again in this run
     samples: list[tuple[str, str]] = field(default_factory=list)  # (item id, reason) of the first
     cost: float = 0.0
-    throttled: int = 0
-    stopped: FindableError | None = None
+    stopped: errors.FindableError | None = None
     interrupted: bool = False
     is_late: bool = False  # what is left was not begun in time
     is_down: bool = False  # the last call failed because of the service
@@ -191,7 +180,7 @@ class _Asking:
         self._broken: Exception | None = None
         self._service = Service(ws, self._end, way, hurries=not math.isinf(patience_s))
         self._pace = self._service.pace
-        self._refused: list[tuple[_Line, RefusedError]] = []  # before any answer: whose fault is not known yet
+        self._refused: list[tuple[_Line, errors.RefusedError]] = []  # before any answer: whose fault is not known yet
 
     def carried_out(self) -> LiveReport:
         self._ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
@@ -213,8 +202,8 @@ class _Asking:
     def _end(self, error: Exception) -> None:
         """Begin nothing more; what is no error of ours is raised again when what is under way has ended."""
         if isinstance(error, OSError):
-            error = ConfigurationError(str(error))
-        if isinstance(error, FindableError):
+            error = errors.ConfigurationError(str(error))
+        if isinstance(error, errors.FindableError):
             self.report.stopped = self.report.stopped or error
         else:
             self._broken = self._broken or error
@@ -232,7 +221,7 @@ class _Asking:
             for one in self._open.values():
                 one.close()
                 one.lock.release()
-        self.report.throttled, self.report.is_down = self._service.throttled, self._service.down is not None
+        self.report.is_down = self._service.down is not None
 
     async def _work(self) -> None:
         try:
@@ -286,7 +275,7 @@ class _Asking:
         """Return how long the next line waits, in seconds; 0.0 where it may be asked now."""
         now = self._ws.monotonic()
         if now >= self._deadline:
-            self._end(UnavailableError(LATE, hint="run the same command again later"))
+            self._end(errors.UnavailableError(LATE, hint="run the same command again later"))
             return LOOK_S
         self.report.at_once = self._service.at_once(in_flight=len(self._calls))
         if not self._ready or len(self._calls) >= self.report.at_once:
@@ -305,10 +294,10 @@ class _Asking:
                 said = f"the {ws.limits.rpd:,} requests a day of {ws.model.name} are used up; nothing was lost"
                 when = f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
                 more = f"set {Option('tier')} or {Option('rpd')} where your project has more"
-                self._end(ThrottledError(said, hint=when + more, resets_at=resets_at))
+                self._end(errors.ThrottledError(said, hint=when + more, resets_at=resets_at))
             return LOOK_S
         if pause > self._patience_s:
-            self._end(ThrottledError(f"the limits leave no room for another {pause:.0f} s", retry_after_s=pause))
+            self._end(errors.ThrottledError(f"the limits leave no room for another {pause:.0f} s", retry_after_s=pause))
             return LOOK_S
         return min(pause, LOOK_S)
 
@@ -349,7 +338,7 @@ class _Asking:
         except asyncio.CancelledError:
             self._give_up(line, "interrupted" if self.report.interrupted else LATE, is_lost=True)
             raise
-        except RemoteError as error:
+        except errors.RemoteError as error:
             return self._failed(line, call, error, began=began)
         took = ws.monotonic() - began
         opened.keep(requests.reply_line(line.request.data, response=reply))
@@ -365,19 +354,19 @@ class _Asking:
         self._line_over(opened)
         return None
 
-    def _failed(self, line: _Line, call: StartedCall, error: RemoteError, *, began: float) -> None:
+    def _failed(self, line: _Line, call: StartedCall, error: errors.RemoteError, *, began: float) -> None:
         opened = line.batch
-        if isinstance(error, ThrottledError | NotSentError):  # these count towards no quota and cost nothing
+        if isinstance(error, errors.ThrottledError | errors.NotSentError):  # which no quota counts, and cost nothing
             self._pace.withdraw(call)
             opened.calls -= 1
-        if isinstance(error, ThrottledError):
+        if isinstance(error, errors.ThrottledError):
             self._service.refused(error)
             return self._ready.appendleft(line)
-        if isinstance(error, KeyRefusedError | MissingError):
+        if isinstance(error, errors.KeyRefusedError | errors.MissingError):
             opened.calls -= 1
             self._end(error)
             return self._ready.append(line)
-        if isinstance(error, RefusedError):
+        if isinstance(error, errors.RefusedError):
             self._refused.append((line, error))
             if self._service.has_answered:
                 self._settle_refused()
@@ -387,12 +376,12 @@ class _Asking:
         now, settings = self._ws.monotonic(), self._ws.settings
         self._service.failed(error, began=began, about=line.request.item.id)
         line.failures, line.failing_since = line.failures + 1, min(line.failing_since, now)
-        is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, NotSentError)
+        is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, errors.NotSentError)
         line.silent += is_silent
         if line.silent >= self._silent or now - line.failing_since > self._service.patience_s(error):
             return self._give_up(line, error.message, is_lost=is_silent)
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
-        asked_s = (error.retry_after_s if isinstance(error, UnavailableError) else None) or 0.0
+        asked_s = (error.retry_after_s if isinstance(error, errors.UnavailableError) else None) or 0.0
         pause = max(pause * random.uniform(0.5, 1), min(asked_s, LONGEST_PAUSE_S))  # noqa: S311 - no secret
 
         async def again() -> None:
@@ -477,8 +466,9 @@ class _Asking:
         for opened in list(self._open.values()):
             try:
                 await asyncio.to_thread(self._seal, opened)
-            except FindableError as error:
-                if not (self.report.interrupted and isinstance(error, UnavailableError)):  # who comes next ends it
+            except errors.FindableError as error:
+                is_left = self.report.interrupted and isinstance(error, errors.UnavailableError)
+                if not is_left:  # else who comes next ends it
                     self._end(error)
         self.report.answered += self._preparation.given
 
@@ -486,7 +476,7 @@ class _Asking:
         """Once a second make replies durable, count calls in the database, and take in the other processes' calls."""
         while True:
             await asyncio.sleep(LOOK_S)
-            with contextlib.suppress(FindableError, OSError):
+            with contextlib.suppress(errors.FindableError, OSError):
                 await asyncio.to_thread(self._sync)
             self._service.look(in_flight=len(self._calls))
             if self._ws.monotonic() >= self._stop_at and not self._stop.is_set():

@@ -20,18 +20,7 @@ from pipeline.batch.send import (
     give_up_batch,
     write_failures,
 )
-from pipeline.core import files
-from pipeline.core.errors import (
-    ConfigurationError,
-    FindableError,
-    KeyRefusedError,
-    MissingError,
-    NotSentError,
-    RemoteError,
-    StateConflictError,
-    ThrottledError,
-    UnavailableError,
-)
+from pipeline.core import errors, files
 from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state
 from pipeline.core.step import Step
 from pipeline.engine.record import Judgement, source_of
@@ -50,7 +39,7 @@ if TYPE_CHECKING:
 
 LOCAL_LOOK_S = 5.0  # how long a single look lets the local engine work
 GROWTH = 1.5  # from one wait to the next
-MAY_PASS = (UnavailableError, NotSentError, ThrottledError)
+MAY_PASS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
 DOWNLOADS = 3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is
 HEAD = 65_536  # bytes of a result in which a name that its lines have must show up; it begins with one
 CREATED = (BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED, BatchState.FAILED)
@@ -68,12 +57,12 @@ class PollReport:
     waiting: list[int] = field(default_factory=list)
     gone: dict[int, str] = field(default_factory=dict)
     unclear: list[int] = field(default_factory=list)
-    stopped: RemoteError | None = None
+    stopped: errors.RemoteError | None = None
 
-    def errors(self, words: "Words") -> list[FindableError]:
+    def errors(self, words: "Words") -> list[errors.FindableError]:
         """Return what needs a person or another time: batches that are gone or unclear, an API that was not reached."""
         gone = [
-            ConfigurationError(
+            errors.ConfigurationError(
                 f"batch {number}: {why}; it was left as it is, claims kept",
                 hint=f"check the key, or give it up: {Step('batch-cancel', batch=number)}",
             )
@@ -81,7 +70,7 @@ class PollReport:
         ]
         stopped, finds_out = [self.stopped] if self.stopped else [], f"`{words.step('batch-submit')}` finds out"
         said = "it is unclear whether it was created"
-        return [*gone, *stopped, *(RemoteError(f"batch {one}: {said}", hint=finds_out) for one in self.unclear)]
+        return [*gone, *stopped, *(errors.RemoteError(f"batch {one}: {said}", hint=finds_out) for one in self.unclear)]
 
     def document(self) -> dict[str, object]:
         """Return the report for programs."""
@@ -117,8 +106,8 @@ class _Poll:
     report: PollReport = field(default_factory=PollReport)
     requests: dict[int, int] = field(default_factory=dict)  # of each batch, by number
     done: dict[int, int] = field(default_factory=dict)  # of these
-    refused: dict[int, RemoteError] = field(default_factory=dict)  # for good; looked at no more in this run
-    troubled: dict[int, RemoteError] = field(default_factory=dict)  # the last look failed, the next one may not
+    refused: dict[int, errors.RemoteError] = field(default_factory=dict)  # for good; looked at no more in this run
+    troubled: dict[int, errors.RemoteError] = field(default_factory=dict)  # the last look failed, the next one may not
     silent_since: datetime | None = None  # when a look failed after which none succeeded
     odd_words: set[str] = field(default_factory=set)
 
@@ -167,16 +156,16 @@ class _Poll:
     def _look_patiently(self, batch: Batch) -> str:
         try:
             note = self._look_at(batch)
-        except KeyRefusedError:
+        except errors.KeyRefusedError:
             raise
-        except MissingError as error:
+        except errors.MissingError as error:
             self.report.gone[batch.number] = error.message
         except MAY_PASS as error:
             if batch.number not in self.troubled:
                 self.ws.display.warn(f"batch {batch.number}: {error.message}")
             self.troubled[batch.number] = error
             self.silent_since = self.silent_since or self.ws.now()
-        except RemoteError as error:
+        except errors.RemoteError as error:
             self.refused[batch.number] = error
         else:
             self.troubled.pop(batch.number, None)
@@ -187,11 +176,10 @@ class _Poll:
     def _look_at(self, batch: Batch) -> str:
         ws, number = self.ws, batch.number
         remote = ws.client.get_batch(batch.remote_name or "")
-        done = (remote.succeeded or 0) + (remote.failed or 0)
-        self.done[number] = min(done, batch.requests)
-        if (remote.word, done) != (batch.remote_word, batch.remote_done):
+        self.done[number] = min(remote.done, batch.requests)
+        if (remote.word, remote.done) != (batch.remote_word, batch.remote_done):
             with ws.store.write() as tx:
-                batches.note_submitted(tx, batch, remote_word=remote.word, remote_done=done)
+                batches.note_submitted(tx, batch, remote_word=remote.word, remote_done=remote.done)
         if not is_known_state(remote.word) and str(remote.word) not in self.odd_words:
             self.odd_words.add(str(remote.word))
             ws.display.warn(f"batch {number}: a state never seen before, {remote.word!r}; taken as not over")
@@ -210,11 +198,11 @@ class _Poll:
             return True
         return self.ws.now() - batch.over_at < timedelta(seconds=self.ws.settings.poll_patience)
 
-    def _stopping(self, waiting: list[int], *, wait: bool) -> RemoteError | None:
+    def _stopping(self, waiting: list[int], *, wait: bool) -> errors.RemoteError | None:
         """Return what ends this run now, if anything: a daily quota, no sign of life, or a single look that failed."""
         troubles = [self.troubled[number] for number in waiting if number in self.troubled]
         for error in troubles:
-            if isinstance(error, ThrottledError) and error.resets_at is not None:
+            if isinstance(error, errors.ThrottledError) and error.resets_at is not None:
                 return error
         if troubles and (not wait or self._is_out_of_patience()):
             return troubles[-1]
@@ -245,7 +233,7 @@ class _Poll:
     def _download_result(self, number: int, remote: "RemoteBatch") -> None:
         """Seal the result of a batch that is over, or fail it; nothing where another process is at it or was first."""
         upload, path = None, result_path(self.ws.data, number)
-        with contextlib.suppress(LockLostError, StateConflictError), self.ws.locks.hold(lock_of(number)) as lock:
+        with contextlib.suppress(LockLostError, errors.StateConflictError), self.ws.locks.hold(lock_of(number)) as lock:
             if lock is None:
                 return  # another process downloads it; the next look reads its state again
             with self.ws.store.read() as tx:
@@ -299,12 +287,12 @@ class _Poll:
             UnavailableError: what comes is no result each time: a page, or an answer to something else. To take it
                 would charge every item for answers that wait at the API.
         """
-        ws, counted, most = self.ws, (remote.succeeded or 0) + (remote.failed or 0), -1
-        expected = counted if counted or remote.state is not RemoteState.SUCCEEDED else batch.requests
+        ws, most = self.ws, -1
+        expected = remote.done if remote.done or remote.state is not RemoteState.SUCCEEDED else batch.requests
         for left in reversed(range(DOWNLOADS)):
             try:
                 self.ws.client.download(remote.result_file or "", part)
-            except MissingError as error:
+            except errors.MissingError as error:
                 if most >= 0:
                     break
                 if remote.state is RemoteState.SUCCEEDED and batch.cancel_asked_at is None:
@@ -332,7 +320,7 @@ class _Poll:
             self.ws.display.warn(f"{what}; it is given up")
             return False
         again, give_up = self.ws.task.words.step("batch-poll"), Step("batch-cancel", batch=batch.number)
-        raise UnavailableError(
+        raise errors.UnavailableError(
             f"{what}; it was left as it is", hint=f"run `{again}` again later, or give it up: {give_up}"
         )
 
@@ -350,10 +338,10 @@ class _Poll:
                         continue
                     ws.client.download(ws.client.get_batch(batch.remote_name or "").result_file or "", part)
                     if files.sha256_of(part) != batch.result_sha256:
-                        raise MissingError("the API has other bytes")
+                        raise errors.MissingError("the API has other bytes")
                     files.rename(files.sync_part(part), path)
                     ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
-            except RemoteError as error:
+            except errors.RemoteError as error:
                 said = f"batch {number}: its result is lost and cannot be had again ({error.message})"
                 give_up = Step("batch-cancel", batch=number)
                 ws.display.warn(f"{said}; `{give_up}` gives it up, and its items are asked again")
@@ -376,7 +364,7 @@ class _Poll:
             return
         try:
             listing = self.ws.client.list_batches()
-        except RemoteError as error:
+        except errors.RemoteError as error:
             if suspects:
                 self.ws.display.warn(f"could not look for duplicates: {error.message}")
             return

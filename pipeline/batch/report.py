@@ -163,28 +163,17 @@ def prices(settings: "Settings", *, on: date) -> list[dict[str, Any]]:
     settings = settings.for_backend(settings.wanted_backend)
     uses = {settings.model: "answers", settings.embedding_model: "embeds"}
     uses = {name.removeprefix("models/"): use for name, use in uses.items()}
-    own = {name: getattr(settings, name) for name in ("rpm", "tpm", "rpd")}
-    return [
-        {
-            "model": model.name,
-            "kind": model.kind,
-            "use": (use := uses.get(model.name)),
-            **{
-                way: dict(zip(("in", "out"), model.prices(Way(way).tier, on=on), strict=True))
-                for way in ("live", "batch")
-            },
-            "source": model.source,
-            "priced_on": model.priced_on,
-            "limits": {
-                "tier": settings.tier,
-                **model.limits(settings.tier, **(own if use == "answers" else {}))._asdict(),
-                "enqueued_tokens": model.enqueued(settings.tier),
-            },
-            "shutdown": model.shutdown,
-            "successor": model.successor or None,
-        }
-        for model in load_models(settings.models_file).values()
-    ]
+    own, found = {name: getattr(settings, name) for name in ("rpm", "tpm", "rpd")}, []
+    for model in load_models(settings.models_file).values():
+        use = uses.get(model.name)
+        ways = {way: model.prices(Way(way).tier, on=on) for way in ("live", "batch")}
+        limits = model.limits(settings.tier, **(own if use == "answers" else {}))._asdict()
+        limits |= {"tier": settings.tier, "enqueued_tokens": model.enqueued(settings.tier)}
+        told = {name: getattr(model, name) for name in ("kind", "source", "priced_on", "shutdown")}
+        each = {way: dict(zip(("in", "out"), some, strict=True)) for way, some in ways.items()}
+        of_model = {"model": model.name, "use": use, "successor": model.successor or None, "limits": limits}
+        found.append(of_model | told | each)
+    return found
 
 
 def due_items(tx: "Connection", task: "Task") -> list[dict[str, Any]]:

@@ -16,17 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.folder import lock_of, read_again
-from pipeline.core import files
-from pipeline.core.errors import (
-    KeyRefusedError,
-    MissingError,
-    NotSentError,
-    RefusedError,
-    RemoteError,
-    StateConflictError,
-    ThrottledError,
-    UnavailableError,
-)
+from pipeline.core import errors, files
 from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.core.step import Step
 from pipeline.engine.record import Judgement, Source, park_equals, write_judgements
@@ -120,7 +110,7 @@ class _Send(NamedTuple):
             if not look.absent:
                 return look
             if not may_create:
-                raise RemoteError(
+                raise errors.RemoteError(
                     f"batch {batch.number}: {MAX_UNCLEAR} create calls ended without an answer, and the list shows "
                     f"none of them; last: {batch.reason}",
                     hint=f"run `{self.ws.task.words.step('batch-submit')}` again later; it looks before it creates",
@@ -145,13 +135,13 @@ class _Send(NamedTuple):
         self.lock.check()  # the last moment at which a process that stood still can know that it was overtaken
         try:
             remote = ws.client.create_batch(batch.model, file_name=upload, display_name=name)
-        except RefusedError as error:
+        except errors.RefusedError as error:
             return self._refused(batch, error)
-        except NotSentError as error:
+        except errors.NotSentError as error:
             with ws.store.write() as tx:
                 batches.mark_refused(tx, batch, why=error.message, outcome="not sent", at=ws.now())
             raise
-        except UnavailableError as error:
+        except errors.UnavailableError as error:
             with ws.store.write() as tx:
                 batches.note_unclear(tx, batch, why=error.message, at=ws.now())
             ws.display.warn(f"batch {number}: {error.message}; looking whether it was created")
@@ -161,7 +151,7 @@ class _Send(NamedTuple):
                 batches.mark_submitted(
                     tx, batch, remote_name=remote.name, display_name=name, how="created", at=ws.now()
                 )
-        except StateConflictError:
+        except errors.StateConflictError:
             cancel_duplicates(ws, number, [remote])  # another process went on with the batch meanwhile
             raise
         ws.display.say(f"batch {number}: created as {remote.name}, {batch.requests:,} requests")
@@ -171,7 +161,7 @@ class _Send(NamedTuple):
         """Return what the API has of a batch that is only prepared here, to be adopted by an older copy."""
         try:
             listing = self.ws.client.list_batches()
-        except RemoteError:  # a server that keeps no list, or has none to give: no reason not to ask
+        except errors.RemoteError:  # a server that keeps no list, or has none to give: no reason not to ask
             return []
         number, prefix = self.batch.number, batches.name_prefix(name)
         with self.ws.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
@@ -216,15 +206,17 @@ class _Send(NamedTuple):
             batches.note(tx, batch.number, upload=upload, uploaded_at=ws.now())
         return upload
 
-    def _refused(self, batch: Batch, error: RefusedError) -> SendOutcome:
+    def _refused(self, batch: Batch, error: errors.RefusedError) -> SendOutcome:
         """Deal with a clear refusal of the create call: nothing was made.
 
         A quota or a matter of configuration puts the batch back for later; a refusal of the file itself costs the line
         that is named, or at the second time the batch.
         """
         ws, why, at = self.ws, error.message, self.ws.now()
-        facts: dict[str, object] = {} if isinstance(error, ThrottledError) else {"upload": None, "uploaded_at": None}
-        if isinstance(error, ThrottledError | KeyRefusedError | MissingError):
+        facts: dict[str, object] = (
+            {} if isinstance(error, errors.ThrottledError) else {"upload": None, "uploaded_at": None}
+        )
+        if isinstance(error, errors.ThrottledError | errors.KeyRefusedError | errors.MissingError):
             with ws.store.write() as tx:
                 batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)
             raise error
@@ -251,7 +243,7 @@ class _Send(NamedTuple):
                 became = f" {batch.refusals} times and given up, its claims released"
                 hint = f"`{submit}` asks its items in a new batch; another FINDABLE_MODEL may help"
             message = f"batch {batch.number} was refused{became}: {why}"
-            raise RefusedError(message, hint=hint, code=error.code, status=error.status)
+            raise errors.RefusedError(message, hint=hint, code=error.code, status=error.status)
         rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
         ws.display.warn(
             f"batch {batch.number}: line {line} was refused: {said}; {name}, which stands there, {becomes}{rest}"
@@ -323,9 +315,9 @@ def cancel_duplicates(ws: OpenWorkspace, number: int, listing: "Iterable[RemoteB
         waiting = batches.open_duplicates(tx, number)
     for name in waiting:
         try:
-            with contextlib.suppress(MissingError):
+            with contextlib.suppress(errors.MissingError):
                 ws.client.cancel_batch(name)
-        except RemoteError as error:
+        except errors.RemoteError as error:
             ws.display.warn(f"batch {number}: its duplicate {name} could not be cancelled yet: {error.message}")
             continue
         with ws.store.write() as tx:
@@ -347,5 +339,5 @@ def drop_upload(client: "Client", upload: str | None, *, warn: "Callable[[str], 
     try:
         if upload:
             client.delete(upload)
-    except RemoteError as error:
+    except errors.RemoteError as error:
         warn(f"the upload {upload} could not be deleted, and the API forgets it after 48 h: {error.message}")

@@ -42,7 +42,7 @@ class Service:
         with ws.store.read() as tx:
             self._mean_s = batches.call_seconds(tx, ws.model.name, way) or (FLEX_CALL_S if is_flex else 0.0)
         self.hold_until = self._quiet_since = ws.monotonic()
-        self.throttled, self.has_answered, self._is_stalled = 0, False, False
+        self._throttled, self.has_answered, self._is_stalled = 0, False, False
         self.down: RemoteError | None = None  # how the service failed the last call
         self._troubles, self._trouble_at, self._trouble_about = 0, -math.inf, ""
         self._failing_since = self._throttled_since = math.inf
@@ -76,10 +76,10 @@ class Service:
     def refused(self, error: ThrottledError) -> None:
         """Take a refusal for a quota: that of the day ends the run, and so does one that never passes."""
         now = self._ws.monotonic()
-        self.throttled += 1
+        self._throttled += 1
         self._throttled_since = min(self._throttled_since, now)
         is_lasting = now - self._throttled_since > max(self._shed_for_s, self._ws.settings.poll_patience)
-        if error.resets_at is not None or is_lasting or (self._hurries and self.throttled > 1):
+        if error.resets_at is not None or is_lasting or (self._hurries and self._throttled > 1):
             self._end(error)
         self.pace.refused(at=now, delay_s=error.retry_after_s)
 

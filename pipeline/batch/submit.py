@@ -131,16 +131,11 @@ def let_go_changed(ws: OpenWorkspace) -> None:
 
 def with_prepared(tx: "Connection", task: "Task", new: BatchPlan) -> BatchPlan:
     """Return what a run may spend: what is new, and what an earlier run left in *prepared*."""
-    prepared = batches.batches_in_states(tx, BatchState.PREPARED, task=task.name)
-    return BatchPlan(
-        items=sum(one.requests for one in prepared) + new.items,
-        batches=len(prepared) + new.batches,
-        requests=sum(one.requests for one in prepared) + new.requests,
-        size=sum(one.request_size for one in prepared) + new.size,
-        counted_in=sum(one.counted_in or 0 for one in prepared) + new.counted_in,
-        usage=Usage(sum(one.estimated_in for one in prepared), sum(one.estimated_out for one in prepared)) + new.usage,
-        cost=sum(one.estimated_cost for one in prepared) + new.cost,
-    )
+    for one in batches.batches_in_states(tx, BatchState.PREPARED, task=task.name):
+        counts = (new.items + one.requests, new.batches + 1, new.requests + one.requests, new.size + one.request_size)
+        usage = new.usage + Usage(one.estimated_in, one.estimated_out)
+        new = BatchPlan(*counts, new.counted_in + (one.counted_in or 0), usage, new.cost + one.estimated_cost)
+    return new
 
 
 @dataclass

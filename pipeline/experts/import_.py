@@ -33,8 +33,10 @@ from pipeline.store import rows as kept
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, check_rows, fold, parse_map
 from pipeline.tables.findings import (
+    PLAIN,
     Finding,
     FindingKind,
+    ImportOptions,
     ImportReport,
     SeenIds,
     all_or_nothing,
@@ -384,17 +386,8 @@ class PeopleImportReport(ImportReport):
 check_file = partial(check_rows, People)
 
 
-def run(
-    ws: OpenWorkspace,
-    path: Path,
-    *,
-    mapping: str = "",
-    strict: bool = False,
-    report: Path | None = None,
-    dry: bool = False,
-    sheet: str = "",
-) -> PeopleImportReport:
-    """Import the people in a file, in one transaction; a `dry` import says what would become of each row.
+def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> PeopleImportReport:
+    """Import the people in a file, in one transaction.
 
     A report says what happened also where nothing went in; `ImportReport.check` raises then.
 
@@ -402,8 +395,8 @@ def run(
         InputError: the file cannot be read as people, or the report cannot be written. Nothing was changed.
     """
     with all_or_nothing():
-        file = People(path, parse_map(mapping), sheet=sheet)
-    done = PeopleImportReport(str(path), str(report) if report else None, dry=dry, strict=strict)
+        file = People(path, parse_map(options.mapping), sheet=options.sheet)
+    done = PeopleImportReport.begun(path, options)
     done.format, done.encoding, done.columns, done.notes = file.format, file.encoding, file.mapping.listed, file.notes
     import_rows(
         ws.store,

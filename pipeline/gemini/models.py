@@ -236,15 +236,11 @@ THOUGHT_TOKENS = 829  # what a model left to itself thought about a short questi
 
 
 class Usage(NamedTuple):
-    """Tokens of one or many replies: the prompt (cached ones included), the answer, the thoughts, the cached ones.
-
-    A tuple because one is made for every line, though `+` adds two up.
-    """
+    """Tokens of one or many replies: the prompt (cached ones included), the answer, the thoughts; `+` adds two up."""
 
     prompt: int = 0
     answer: int = 0
     thoughts: int = 0
-    cached: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":  # type: ignore[override]  # of tuples it makes a longer one
         """Return both together."""

@@ -45,7 +45,7 @@ class RemoteBatch:
     """One remote batch as the API last described it.
 
     `word` is the API's state word, None when there was none; `error` the reason of a failed batch as `<code>: <text>`.
-    The counts are requests; all three are None when the API gave no statistics. `created_at` is aware, UTC.
+    `done` is how many requests ended, 0 where the API gave no statistics. `created_at` is aware, UTC.
     """
 
     name: str
@@ -55,9 +55,7 @@ class RemoteBatch:
     state: RemoteState
     result_file: str | None = None
     error: str = ""
-    requests: int | None = None
-    succeeded: int | None = None
-    failed: int | None = None
+    done: int = 0
 
 
 def read_operation(document: Any) -> RemoteBatch:
@@ -67,7 +65,7 @@ def read_operation(document: Any) -> RemoteBatch:
         raise UnreadableError("the answer has no name of a batch")
     metadata = _object(document.get("metadata"))
     word = metadata.get("state") if isinstance(metadata.get("state"), str) else None
-    created_at = None
+    created_at, stats = None, _object(metadata.get("batchStats"))
     with contextlib.suppress(ValueError):
         created_at = datetime.fromisoformat(_text(metadata.get("createTime")))
     places = (_object(one).get("responsesFile") for one in (metadata.get("output"), document.get("response")))
@@ -79,7 +77,7 @@ def read_operation(document: Any) -> RemoteBatch:
         remote_state(word),
         next((one for one in places if isinstance(one, str) and FILE_NAME.fullmatch(one)), None),
         _reason(document.get("error")),
-        *_counts(_object(metadata.get("batchStats"))),
+        sum(_count(stats.get(one)) for one in ("successfulRequestCount", "failedRequestCount")),
     )
 
 
@@ -132,15 +130,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _counts(stats: Mapping[str, Any]) -> list[int | None]:
-    """Return the counts; a zero is omitted on the wire, so what is missing among others is 0."""
-    names = ("requestCount", "successfulRequestCount", "failedRequestCount")
-    return [_count(stats.get(name, 0)) if stats else None for name in names]
-
-
-def _count(value: Any) -> int | None:
+def _count(value: Any) -> int:
     found = re.fullmatch("[0-9]{1,18}", str(value)) if isinstance(value, int | str) else None
-    return int(found[0]) if found else None
+    return int(found[0]) if found else 0
 
 
 def _reason(error: Any) -> str:

@@ -206,7 +206,7 @@ def _text(content: Any) -> str:
 
 
 def _usage(metadata: Any) -> Usage:
-    names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
+    names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
     return Usage(*(_number(_object(metadata).get(name), below=MAX_TOKENS_SEEN) for name in names))
 
 

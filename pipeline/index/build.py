@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
@@ -20,7 +21,7 @@ from pipeline.index.builds import LOCK, Builds, recorded_builds
 from pipeline.index.evaluate import check_not_worse
 from pipeline.index.vectors import PAGE, MissingVectorError
 from pipeline.index.words import nonsense
-from pipeline.index.write import write_build
+from pipeline.index.write import verify_build, write_build
 from pipeline.store import workspace
 from pipeline.store.locks import Lock
 
@@ -125,18 +126,15 @@ class _Building:
         """Embed, write, verify and promote, anew where many entries came between."""
         with self._ws.store.read() as tx:
             self._newer(self._builds.in_service(), workspace.get_workspace(tx).position)  # before anything is paid for
-        try:
-            for left in reversed(range(ROUNDS)):
-                self._embed_missing()
-                try:
-                    nonsense = self._nonsense()
-                    with self._ws.lock(LOCK) as lock:
-                        return self._promoted(lock, nonsense)
-                except MissingVectorError:
-                    if not left:
-                        raise
-        finally:
-            self._builds.discard()  # an interrupt may strike between two steps, each of which cleans up after itself
+        for left in reversed(range(ROUNDS)):
+            self._embed_missing()
+            try:
+                nonsense = self._nonsense()
+                with self._ws.lock(LOCK) as lock, self._builds.staging(number := self._builds.next_number()) as staging:
+                    return self._promoted(lock, nonsense, number, staging)
+            except MissingVectorError:
+                if not left:
+                    raise
         raise AssertionError("the last round returns or raises")
 
     def _embed_missing(self) -> None:
@@ -161,9 +159,8 @@ class _Building:
         except (RemoteError, ConfigurationError):
             return None
 
-    def _promoted(self, lock: Lock, nonsense: "Vectors | None") -> IndexReport:
+    def _promoted(self, lock: Lock, nonsense: "Vectors | None", number: int, staging: Path) -> IndexReport:
         ws, builds, collection, cache = self._ws, self._builds, self._ws.collection, self._embedder.cache
-        builds.sweep()
         builds.follow(recorded_builds(ws.store))
         current = builds.in_service()  # before the position, which never goes back but with the whole database
         with ws.store.read() as tx:
@@ -171,19 +168,18 @@ class _Building:
             over = self._newer(current, position)
             counts = ws.task.table(tx).counts(tx)
             with ws.display.bar("building", count) as bar:
-                write = partial(
-                    write_build,
-                    pages=self._pages(collection.entries(tx), bar),
-                    cache=cache,
+                staged = write_build(
+                    staging,
+                    self._pages(collection.entries(tx), bar),
+                    cache,
                     count=count,
-                    number=(number := builds.next_number()),
+                    number=number,
                     position=position,
                     built_at=ws.now(),
                     ranking=self._ranking(),
                     nonsense=nonsense,
                 )
-                staged = builds.stage(number, write)
-        builds.verify(staged, count=count)
+        verify_build(staged, count=count)
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
         decide = partial(_record, ws.store, lock, f"promoted with {count} entries", ws.now())
         promoted = builds.promote(staged, decide=decide, over=over)

@@ -16,17 +16,15 @@ index, and `decide` looks whether it has it still, and commits the row. Each sta
 lost the lock writes into no other's.
 """
 
+import contextlib
 import errno
 import secrets
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError, InputError
-from pipeline.core.progress import Bar, Progress
 from pipeline.core.ranking import Entry
 from pipeline.core.step import Step
 from pipeline.engine.task import Indexed
@@ -43,7 +41,6 @@ LOCK = "index"
 STAGING = ".staging"
 LINKED = (manifest.INDEX, manifest.METADATA)
 FOLDER = "tasks"  # below DATA/index: a folder for each collection but the first
-PAGE = 1000  # entries between two looks at the clock
 _LOOKS = 10  # how often a reader looks again while builds are promoted
 _OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # the staging is gone, or its place is taken
 
@@ -81,7 +78,6 @@ class Builds:
         self._rebuild = f"run `{self._make}` to build it again, or `{Step('doctor')}` to see what is wrong"
         self._builds = self._index / "builds"
         self._current = self._index / "current"
-        self._staged: Path | None = None
 
     # ---- read
 
@@ -102,33 +98,29 @@ class Builds:
             InputError: nothing was promoted yet.
             InconsistentError: `current` points at nothing, or at no whole build.
         """
-        index = self._look(self._open)
+        index = self._look(lambda directory: Index(directory, self._read(directory)))
         if index is None:
             raise InputError(f"there is no index in {self._index} yet", hint=f"run `{self._make}` to build one")
         return index
 
-    def numbers(self) -> list[int]:
-        """Return the numbers of all whole builds, ascending, in service or not."""
-        return [number for number in sorted(self._whole()) if self._is_whole(number)]
+    def whole(self) -> dict[int, Manifest]:
+        """Return the manifests of all whole builds by number, ascending, in service or not."""
+        found = dict[int, Manifest]()
+        for number in sorted(self._numbers()):
+            with contextlib.suppress(InconsistentError):
+                found[number] = self._read(self._builds / str(number))
+        return found
 
     def next_number(self) -> int:
         """Return a number that no build of any collection has or had a trace of."""
-        top = self._data / "index"
-        names = (path.name for folder in (top, *top.glob(f"{FOLDER}/*")) for path in self._listing(folder / "builds"))
-        numbers = (name.partition(".")[0] for name in names)
+        folders = (self._data / "index").glob("**/builds/*")
+        numbers = (path.name.partition(".")[0] for path in folders)
         return max((int(number) for number in numbers if number.isdecimal()), default=0) + 1
 
     def others(self) -> list[int]:
         """Return the numbers of all builds that are not in service, whole or not, ascending."""
         directory = self._resolve()
-        return [number for number in sorted(self._whole()) if directory is None or str(number) != directory.name]
-
-    def built_at(self, number: int) -> datetime | None:
-        """Return when a build was made, aware, UTC; None where its manifest cannot be read."""
-        try:
-            return manifest.read_manifest(self._builds / str(number)).built_at
-        except InconsistentError:
-            return None
+        return [number for number in sorted(self._numbers()) if directory is None or str(number) != directory.name]
 
     def damage(self, number: int) -> list[str]:
         """Return what is wrong with the files of a build, read in full; an empty list when nothing is."""
@@ -137,12 +129,14 @@ class Builds:
             found = manifest.read_manifest(directory)
         except InconsistentError as error:
             return [error.message]
-        wrong = [name for name in found.parts if files.sha256_of(directory / name) != found.hashes[name]]
+        wrong = [name for name in found.hashes if files.sha256_of(directory / name) != found.hashes[name]]
         return [f"{directory / name} has other bytes than the build was made with" for name in wrong]
 
-    def stale(self) -> list[str]:
-        """Return the names of what killed runs left behind; a living run's staging is among them."""
-        return [path.name for path in self._stale()]
+    def stale(self) -> list[Path]:
+        """Return what killed runs left behind; a living run's staging is among it."""
+        folders = (self._index, self._data) if self._linked else (self._index,)
+        links = (path for folder in folders for path in folder.glob(f"*{files.BESIDE}"))
+        return [*sorted(self._builds.glob(f"*{STAGING}")), *links]
 
     def stray_links(self) -> list[str]:
         """Return which of the stable names under DATA do not lead to the build in service, if there is one."""
@@ -160,36 +154,24 @@ class Builds:
         files.replace_link(self._data / name, self._target(name))
         return moved
 
-    def sweep(self) -> list[str]:
-        """Remove what killed runs left behind, and return the names of what was removed."""
-        stale = self._stale()
-        for path in stale:
+    def sweep(self) -> None:
+        """Remove what killed runs left behind."""
+        for path in self.stale():
             files.remove_link(path)
-        return [path.name for path in stale]
 
-    def stage(self, number: int, write: Callable[[Path], Staged]) -> Staged:
-        """Return build `number` as `write` left it in a new folder; where it fails, nothing of it remains."""
-        directory = self._builds / f"{number}.{secrets.token_hex(4)}{STAGING}"
-        self._staged = directory
-        with files.removed_on_error(directory):
-            directory.mkdir(parents=True)
-            return write(directory)
+    @contextlib.contextmanager
+    def staging(self, number: int) -> Iterator[Path]:
+        """Make a new folder for build `number`, of which nothing remains after the block but what was promoted.
 
-    def discard(self) -> None:
-        """Remove what was staged last and not promoted, for a caller who ends wherever an interrupt finds it."""
-        if self._staged is not None:
-            files.remove_link(self._staged)
-
-    def verify(self, staged: Staged, *, count: int) -> None:
-        """Pass when the staged build is whole, agrees with itself and the cache, and holds `count` entries.
-
-        Raises:
-            InconsistentError: it does not; the staging is removed and the build in service is as it was.
+        What killed runs left behind is removed first.
         """
-        from pipeline.index.write import verify_build
-
-        with files.removed_on_error(staged.directory):
-            verify_build(staged, count=count)
+        self.sweep()
+        directory = self._builds / f"{number}.{secrets.token_hex(4)}{STAGING}"
+        try:
+            directory.mkdir(parents=True)
+            yield directory
+        finally:
+            files.remove_link(directory)
 
     def promote(self, staged: Staged, *, decide: Decide, over: Manifest | None = None) -> Manifest:
         """Put a verified build in service; on disk when this returns. `decide` is called before others see it.
@@ -202,20 +184,19 @@ class Builds:
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
-        with files.removed_on_error(staged.directory):
-            before = self.in_service()
-            if before is not None and staged.manifest.position < before.position and before != over:
-                raise InconsistentError(
-                    f"build {staged.manifest.number} was read at database position {staged.manifest.position}, "
-                    f"the one in service at {before.position}: not promoted",
-                    hint=f"run `{self._make}` again",
-                )
-            self._settle(staged)
-            moved = tuple(name for name in map(self._relink, self._linked) if name)
-            decide(staged.manifest)
-            self._flip(staged.manifest.number)
-            self._drop_all_but(staged.manifest.number, before.number if before else None)
-            return replace(staged.manifest, moved_aside=moved)
+        before = self.in_service()
+        if before is not None and staged.manifest.position < before.position and before != over:
+            raise InconsistentError(
+                f"build {staged.manifest.number} was read at database position {staged.manifest.position}, "
+                f"the one in service at {before.position}: not promoted",
+                hint=f"run `{self._make}` again",
+            )
+        self._settle(staged)
+        moved = tuple(name for name in map(self._relink, self._linked) if name)
+        decide(staged.manifest)
+        self._flip(staged.manifest.number)
+        self._drop_all_but(staged.manifest.number, before.number if before else None)
+        return staged.manifest.model_copy(update={"moved_aside": moved})
 
     def rollback(self, *, decide: Decide) -> Manifest:
         """Put the build before the one in service back, by the flip alone; on disk when this returns.
@@ -227,7 +208,7 @@ class Builds:
             InconsistentError: there are some, all of them damaged.
         """
         directory = self._resolve()
-        older = [number for number in self.numbers() if directory is None or number < int(directory.name)]
+        older = [number for number in self.whole() if directory is None or number < int(directory.name)]
         number = next((number for number in reversed(older) if not self.damage(number)), None)
         if number is None and older:
             raise InconsistentError(f"{self.damage(older[-1])[0]}: not put back", hint=f"run `{self._make}`")
@@ -242,7 +223,7 @@ class Builds:
 
         An older copy of the database, which does not know where the link leads, decides nothing.
         """
-        directory, there = self._resolve(), self._whole() & rows.keys()
+        directory, there = self._resolve(), self._numbers() & rows.keys()
         linked = None if directory is None else int(directory.name)
         last = max(there, key=lambda number: rows[number]["promoted_at"], default=linked)
         return None if last == linked or (linked is not None and linked not in rows) else last
@@ -264,7 +245,7 @@ class Builds:
 
         First the builds, for what is left of them must not come back.
         """
-        for number in self._whole():
+        for number in self._numbers():
             files.remove_link(self._builds / str(number))
         for name in self._linked:
             if self._is_linked(name):
@@ -290,9 +271,9 @@ class Builds:
 
     def _drop_all_but(self, number: int, before: int | None) -> None:
         """Remove every build but `number` and the one that was in service before it, or the newest whole other."""
-        others = [other for other in self.numbers() if other != number]
+        others = [other for other in self.whole() if other != number]
         kept = {number, before if before in others else max(others, default=number)}
-        for other in self._whole() - kept:
+        for other in self._numbers() - kept:
             files.remove_link(self._builds / str(other))  # half removed it is no build any more: a file is missing
 
     # ---- on the disk
@@ -322,10 +303,6 @@ class Builds:
                     raise
         raise InconsistentError("the index was replaced each time it was opened", hint="run the same command again")
 
-    def _open(self, directory: Path) -> Index:
-        self._read(directory)
-        return Index(directory)
-
     def _read(self, directory: Path) -> Manifest:
         """Return the manifest of a whole build."""
         try:
@@ -343,24 +320,8 @@ class Builds:
         except InconsistentError:
             return None
 
-    def _is_whole(self, number: int) -> bool:
-        try:
-            self._read(self._builds / str(number))
-        except InconsistentError:
-            return False
-        return True
-
-    def _whole(self) -> set[int]:
-        return {int(path.name) for path in self._listing(self._builds) if path.name.isdecimal()}
-
-    @staticmethod
-    def _listing(directory: Path) -> list[Path]:
-        return sorted(directory.iterdir()) if directory.is_dir() else []
-
-    def _stale(self) -> list[Path]:
-        stale = [path for path in self._listing(self._builds) if path.name.endswith(STAGING)]
-        folders = (self._index, self._data) if self._linked else (self._index,)
-        return stale + [path for folder in folders for path in folder.glob(f"*{files.BESIDE}")]
+    def _numbers(self) -> set[int]:
+        return {int(path.name) for path in self._builds.glob("*") if path.name.isdecimal()}
 
     def _target(self, name: str) -> Path:
         return Path("index") / self._current.name / name
@@ -370,9 +331,7 @@ class Builds:
         return path.is_symlink() and path.readlink() == self._target(name)
 
 
-def count_stale(
-    collection: Indexed, tx: Connection, index: Index | None, display: Progress, *, exact: bool = False
-) -> int:
+def count_stale(collection: Indexed, tx: Connection, index: Index | None, *, exact: bool = False) -> int:
     """Return how many entries an index is behind by; without one, how many there are.
 
     They are compared where a command has changed some since, or with `exact`, which finds changes of other programs.
@@ -383,9 +342,7 @@ def count_stale(
     if not (exact or workspace.has_changed(tx, collection.task, build=build, position=position)):
         return 0
     held = index.content_hashes()
-    with display.bar("comparing", len(index), late=True) as bar:
-        entries = _shown(collection.entries(tx), bar)
-        outdated = sum(held.pop(entry.id, None) != content_hash(entry) for entry in entries)
+    outdated = sum(held.pop(entry.id, None) != content_hash(entry) for entry in collection.entries(tx))
     return outdated + len(held)  # which the database has not
 
 
@@ -395,20 +352,12 @@ def place_of_entry(data: Path, collection: Indexed, item_id: str, entry: Entry |
     A broken index has its `problem`, too.
     """
     nothing = {"indexed": False, "up_to_date": False, "build": None}
-    builds = Builds(data, collection.folder)
     try:
-        if builds.current() is None:
-            return nothing
-        with builds.open() as index:
+        with Builds(data, collection.folder).open() as index:
             held, built = index.content_hashes({item_id}).get(item_id), index.manifest
+    except InputError:  # there is none yet
+        return nothing
     except FindableError as error:
         return {**nothing, "problem": error.message}
     is_same = entry is not None and held == content_hash(entry)
     return {"indexed": held is not None, "up_to_date": is_same, "build": built.number}
-
-
-def _shown(entries: Iterable[Entry], bar: Bar) -> Iterator[Entry]:
-    for number, entry in enumerate(entries, start=1):
-        yield entry
-        if number % PAGE == 0:
-            bar.show(number)

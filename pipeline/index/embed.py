@@ -159,13 +159,9 @@ class Embedder:
         return text, estimate_tokens(frame_text(text, self._model, query=False))
 
     def _asked(self, texts: Sequence[str]) -> Vectors:
-        if self._ws.backend == "local":
-            return embed_queries(self._ws, texts)
-        tokens = sum(estimate_tokens(frame_text(text, self._model, query=True)) for text in texts)
-        dim, client = self._ws.settings.dim, self._ws.client
-        ask = partial(client.embed, self._model, texts, dim=dim, query=True, is_paced=True)
-        vectors = self._pacing.call(ask, requests=len(texts), tokens=tokens)
-        self._bind()
+        vectors = embed_queries(self._ws, texts)
+        if self._ws.backend != "local":
+            self._bind()
         return vectors
 
     def _keep(self, keys: list[bytes], vectors: Vectors) -> None:

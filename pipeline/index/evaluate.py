@@ -11,11 +11,13 @@ The gate asks both builds as search asks them, each with its own model. Nothing 
 the vectors of the questions are those that `eval` left in the cache.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, FindableError, GateError, InputError
@@ -40,21 +42,21 @@ FEWEST = 50  # judged questions, below which no difference is told from chance
 FIRST = 10  # entries of each ranking that the measure looks at
 QUESTION = 'a line is {"qid": …, "text": …}'
 JUDGEMENT = "a line is `qid 0 name grade`"
-LOWEST, HIGHEST = -9, 99  # grades; those below one are not relevant
+GRADE = re.compile(r"-[0-9]|[0-9]{1,2}")  # those below one are not relevant
 MAIN = "nDCG@10"  # what builds are compared by; gains are the grades themselves
 MEASURES = (MAIN, "MRR", "P@5", "R@10")
 DEPTH = 100  # entries of a ranking that are looked at
 SEED, RESAMPLES, AT_ONCE = 20261122, 5000, 250  # of a bootstrap, and how many are in memory
-_COLUMNS = 4  # of TREC
-T = TypeVar("T")
 ALL = "all"
 K1, B = 1.2, 0.75  # of the plain BM25: the usual values (Robertson and Zaragoza 2009)
 
 
-class JudgedQuestion(NamedTuple):
+class JudgedQuestion(BaseModel):
     """One question; `type` groups questions in a report and may be empty."""
 
-    qid: str
+    model_config = ConfigDict(frozen=True, strict=True, str_strip_whitespace=True)
+
+    qid: Annotated[str, Field(min_length=1)]
     text: str
     type: str = ""
 
@@ -175,7 +177,7 @@ def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> Non
         return
     try:
         judged = judged_of_files(folder / QUERIES, folder / QRELS)
-        with Index(staged.directory) as new, builds.open() as before:
+        with Index(staged.directory, staged.manifest) as new, builds.open() as before:
             number, asked = before.manifest.number, [_open_build(ws, one) for one in (new, before)]
             if why := _why_not(ws.task.words.step, judged, asked, folder):
                 display.say(f"not compared with the build in service: {why}")
@@ -211,15 +213,13 @@ def _keep(
     """Keep what both builds reached in the manifest of the staged one, and say it."""
     mean, low, high = difference(ours, theirs)
     reached, before = float(ours.mean()), float(theirs.mean())
-    staged.manifest = replace(
-        staged.manifest,
-        judged={
-            "questions": len(ours),
-            MAIN: reached,
-            "before": {"number": number, MAIN: before},
-            "difference": {"mean": mean, "low": low, "high": high},
-        },
-    )
+    judged = {
+        "questions": len(ours),
+        MAIN: reached,
+        "before": {"number": number, MAIN: before},
+        "difference": {"mean": mean, "low": low, "high": high},
+    }
+    staged.manifest = staged.manifest.model_copy(update={"judged": judged})
     seal_manifest(staged.directory, staged.manifest)
     said = f"on {len(ours)} judged questions {MAIN} is {reached:.3f}, and {before:.3f} in build {number}"
     if high >= 0:
@@ -240,11 +240,8 @@ def judged_of_files(queries: Path, qrels: Path) -> Judged:
     Raises:
         InputError: a file is missing or a line of it is wrong, or none of the questions is judged.
     """
-    for path in (queries, qrels):
-        if why := files.why_not_readable(path):
-            raise InputError(f"{path} {why}; nothing was measured", hint="check the path")
-    grades = read_grades(qrels)
-    found = [one for one in read_questions(queries) if any(grade > 0 for grade in grades.get(one.qid, {}).values())]
+    questions, grades = read_questions(queries), read_grades(qrels)
+    found = [one for one in questions if any(grade > 0 for grade in grades.get(one.qid, {}).values())]
     if not found:
         raise InputError(f"{qrels} judges none of the questions in {queries}", hint="are these two of one collection?")
     return Judged(found, grades)
@@ -257,8 +254,14 @@ def read_questions(path: Path) -> list[JudgedQuestion]:
         InputError: the file is missing, a line is no question or one that search refuses, or two have one id.
     """
     found: dict[str, JudgedQuestion] = {}
-    for place, document in _documents(path):
-        question = _question(document, place)
+    for place, line in _lines(path):
+        try:
+            question = JudgedQuestion.model_validate_json(line)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            said = f"field {wrong['loc'][0]!r}: {wrong['msg']}" if wrong["loc"] else wrong["msg"]
+            raise InputError(f"{place}: {said}", hint=QUESTION) from None
+        parse_one_of_many(question.text, f"{place}: field 'text'")
         if found.setdefault(question.qid, question) != question:
             raise InputError(f"{place}: field 'qid': {question.qid!r} stands for another question above", hint=QUESTION)
     return list(found.values())
@@ -271,18 +274,29 @@ def read_grades(path: Path) -> dict[str, dict[str, int]]:
         InputError: the file is missing, a line is no judgement, or one item has two grades for a question.
     """
     found: dict[str, dict[str, int]] = {}
-    for number, line in enumerate(_read(path, lambda: path.read_text(encoding="utf-8-sig")).split("\n"), start=1):
-        place, parts = f"{path}, line {number}", line.split()
-        if not parts or parts[0].startswith("#"):
+    for place, line in _lines(path):
+        parts = line.split()
+        if parts[0].startswith("#"):
             continue
-        if len(parts) < _COLUMNS:
+        qid, _, name, grade, *_ = (*parts, "", "", "")
+        if not grade or UNSOUND.search(line):
             raise InputError(f"{place}: expected `qid 0 name grade`, found {line[:80]!r}", hint=JUDGEMENT)
-        if unsound := UNSOUND.search(line):
-            raise InputError(f"{place}: holds what is no text ({unsound[0]!r})", hint=JUDGEMENT)
-        qid, name, grade = parts[0], parts[2], _grade(parts[3], place)
-        if found.setdefault(qid, {}).setdefault(name, grade) != grade:
+        if not GRADE.fullmatch(grade):
+            raise InputError(f"{place}: field 'grade' must be a whole number from -9 to 99", hint=JUDGEMENT)
+        if found.setdefault(qid, {}).setdefault(name, int(grade)) != int(grade):
             raise InputError(f"{place}: field 'grade': {name!r} has another grade above", hint=JUDGEMENT)
     return found
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a file that are not blank, each with where it stands."""
+    if why := files.why_not_readable(path):
+        raise InputError(f"{path} {why}; nothing was measured", hint="check the path")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}", hint="check the path; it must be UTF-8") from error
+    yield from ((f"{path}, line {at}", one) for at, one in enumerate(text.split("\n"), start=1) if one.strip())
 
 
 def measure_rankings(
@@ -326,42 +340,3 @@ def difference(values: "NDArray[Any]", others: "NDArray[Any]") -> tuple[float, f
     drawn = (rng.multinomial(count, np.full(count, 1 / count), AT_ONCE) for _ in range(RESAMPLES // AT_ONCE))
     low, high = np.percentile(np.concatenate([times @ differences for times in drawn]) / count, [2.5, 97.5])
     return float(differences.mean()), float(low), float(high)
-
-
-def _read(path: Path, read: Callable[[], T]) -> T:
-    """Return what reading a file gives."""
-    try:
-        return read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}", hint="check the path; it must be UTF-8") from error
-
-
-def _documents(path: Path) -> Iterator[tuple[str, Any]]:
-    with closing(_read(path, lambda: files.read_jsonl(path))) as lines:
-        yield from _read(path, lambda: [(f"{path}, line {number}", document) for number, document in lines])
-
-
-def _question(document: Any, place: str) -> JudgedQuestion:
-    if not isinstance(document, dict):
-        raise InputError(f"{place}: a question must be an object", hint=QUESTION)
-    qid, text = (_text(document, name, place) for name in ("qid", "text"))
-    parse_one_of_many(text, f"{place}: field 'text'")
-    return JudgedQuestion(qid, text, _text(document, "type", place) if document.get("type") else "")
-
-
-def _text(document: Mapping[str, Any], name: str, place: str) -> str:
-    value = document.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{place}: field {name!r} must be a text that is not empty", hint=QUESTION)
-    if UNSOUND.search(value):
-        raise InputError(f"{place}: field {name!r} holds what is no text (NUL, or half a character)", hint=QUESTION)
-    return value.strip()
-
-
-def _grade(digits: str, place: str) -> int:
-    plain = digits.removeprefix("-")
-    grade = int(digits) if plain.isascii() and plain.isdecimal() and len(plain) < _COLUMNS else HIGHEST + 1
-    if not LOWEST <= grade <= HIGHEST:
-        said = f"{place}: field 'grade' must be a whole number from {LOWEST} to {HIGHEST}"
-        raise InputError(said, hint=JUDGEMENT)
-    return grade

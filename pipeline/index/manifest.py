@@ -10,19 +10,17 @@ A build is one directory, `builds/<number>/` in the folder of its collection (se
 The one thing to know: `position` is the database's position when the entries were read, not the number of the build.
 """
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from itertools import chain
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from pipeline.index.vectors import VectorCache
 
 
-FORMAT = 2
 INDEX = "faiss.index"
 METADATA = "metadata.json"
 ENTRIES = "entries.sqlite"
@@ -41,9 +38,10 @@ MANIFEST = "manifest.json"
 PARTS = (INDEX, METADATA, ENTRIES)
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(BaseModel):
     """What one build holds: how many vectors of which model, from which database position, and its files' hashes."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
 
     number: int
     count: int
@@ -51,26 +49,14 @@ class Manifest:
     dim: int
     task_type: str
     position: int
-    built_at: datetime  # aware, UTC
-    hashes: Mapping[str, str]  # file name -> SHA-256 as hex
-    sizes: Mapping[str, int]  # file name -> bytes
-    words: Mapping[str, Any]  # how terms are made, and what they count
+    built_at: AwareDatetime  # UTC
+    hashes: dict[str, str]  # file name -> SHA-256 as hex
+    sizes: dict[str, int]  # file name -> bytes
+    words: dict[str, Any]  # how terms are made, and what they count
     floor: Floor | None = None  # below what a hit is weak; None where that is not known
-    judged: Mapping[str, Any] | None = None  # what it reached on judged questions, and the build before it
-    format: int = FORMAT
-    moved_aside: tuple[str, ...] = ()  # foreign files that its promotion moved; not written
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The names of the build's files, but for the manifest."""
-        return tuple(self.hashes)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the manifest as plain JSON values, the time as ISO 8601."""
-        known = {each.name: getattr(self, each.name) for each in dataclasses.fields(Manifest)}
-        del known["moved_aside"]
-        floor = None if self.floor is None else dataclasses.asdict(self.floor)
-        return {"format": self.format, **known, "built_at": self.built_at.isoformat(), "floor": floor}
+    judged: dict[str, Any] | None = None  # what it reached on judged questions, and the build before it
+    format: Literal[2] = 2
+    moved_aside: tuple[str, ...] = Field(default=(), exclude=True)  # foreign files that its promotion moved
 
 
 @dataclass
@@ -93,8 +79,7 @@ def content_hash(entry: Entry) -> str:
 
 def seal_manifest(directory: Path, written: Manifest) -> None:
     """Write the manifest of a build, on disk when this returns."""
-    document = json.dumps(written.as_json(), indent=1).encode("ascii")
-    files.seal_bytes(directory / MANIFEST, document + b"\n")
+    files.seal_bytes(directory / MANIFEST, written.model_dump_json(indent=1).encode() + b"\n")
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -105,36 +90,23 @@ def read_manifest(directory: Path) -> Manifest:
     """
     path = directory / MANIFEST
     try:
-        manifest = _parse(path.read_bytes())
+        found = _parse(path.read_bytes())
     except FileNotFoundError:
         raise InconsistentError(f"{directory} is no build: it has no {MANIFEST}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InconsistentError(f"{path} cannot be read as a manifest: {error}") from None
-    for name in manifest.parts:
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        said = ": ".join([*map(str, wrong["loc"]), wrong["msg"]])
+        raise InconsistentError(f"{path} cannot be read as a manifest: {said}") from None
+    for name in (*PARTS, *found.hashes):
         part = directory / name
         size = part.stat().st_size if part.is_file() else None
-        if size != manifest.sizes.get(name):
-            raise InconsistentError(f"{part} has {size} bytes, expected {manifest.sizes.get(name)}")
-    return manifest
+        if size != found.sizes.get(name):
+            raise InconsistentError(f"{part} has {size} bytes, expected {found.sizes.get(name)}")
+    return found
 
 
-@lru_cache(maxsize=4)
-def _parse(raw: bytes) -> Manifest:
-    """Return the manifest that a JSON document describes; unknown keys are left aside.
-
-    A search that goes on looks at the manifest for each question, and it says the same.
-    """
-    document = json.loads(raw)
-    if document["format"] != FORMAT:
-        raise ValueError(f"format {document['format']!r}, expected {FORMAT}")
-    built_at = datetime.fromisoformat(document["built_at"])
-    known = {each.name: document[each.name] for each in dataclasses.fields(Manifest) if each.name in document}
-    if any(not isinstance(known[name], int) for name in ("number", "count", "dim", "position")):
-        raise ValueError("number, count, dim and position must be whole numbers")
-    floor = Floor.from_json(known["floor"]) if known.get("floor") is not None else None
-    if not set(PARTS) <= document["hashes"].keys():
-        raise ValueError(f"it lists no {', no '.join(sorted(set(PARTS) - document['hashes'].keys()))}")
-    return Manifest(**{**known, "built_at": built_at, "floor": floor})
+# a search that goes on looks at the manifest for each question, and it says the same
+_parse = lru_cache(maxsize=4)(Manifest.model_validate_json)
 
 
 def ascii_json(text: str) -> bytes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from pipeline.core.declaration import column_named
 from pipeline.core.errors import InputError
 from pipeline.core.step import Step
 from pipeline.core.text import UNSOUND
@@ -43,7 +44,6 @@ _COMPARED: Mapping[Operator, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "contains": operator.contains,
 }
-_NO_LETTER = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
@@ -184,15 +184,10 @@ def column_names(metadata: Mapping[str, Any]) -> list[str]:
     return [*(name for name, cell in metadata.items() if not isinstance(cell, dict)), *inner]
 
 
-def column_named(name: str, known: Sequence[str]) -> str | None:
-    """Return which of the columns a name means: itself, or the first that is the same in snake case.
-
-    A column inside of another one, as `answer.mood`, is meant by its own name, too.
-    """
-    if name in known:
-        return name
-    of_all = [*((one, one) for one in known), *((one, one.rpartition(".")[2]) for one in known)]
-    return next((one for one, other in of_all if _snake(other) == _snake(name)), None)
+def _named(name: str, known: Sequence[str]) -> str | None:
+    """Return which of the columns a name means; one inside of another, as `answer.mood`, by its own name, too."""
+    inner = {one.rpartition(".")[2]: one for one in reversed(known)}
+    return column_named(name, known) or inner.get(column_named(name, inner) or "")
 
 
 def condition(expression: Expression, names: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
@@ -225,7 +220,7 @@ def _compared(comparison: Comparison, names: Sequence[str]) -> Callable[[Mapping
 
     Of a list, != holds where it holds of every member.
     """
-    name = column_named(comparison.column, names)
+    name = _named(comparison.column, names)
     if name is None:
         said = f"{comparison.place}: there is no column {comparison.column!r}"
         raise InputError(said, hint=f"there are {', '.join(names)}")
@@ -264,10 +259,6 @@ def _kind(value: Scalar) -> type:
 
 def _folded(value: Scalar) -> Scalar:
     return value.casefold() if isinstance(value, str) else value
-
-
-def _snake(name: str) -> str:
-    return _NO_LETTER.sub("_", name.casefold()).strip("_")
 
 
 def _holding(index: "Index", collection: "Indexed", phrase: str) -> "Mask":

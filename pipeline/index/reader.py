@@ -61,14 +61,14 @@ class Hit:
 class Index(AbstractContextManager["Index"]):
     """One build, open for searching; closing it is allowed and not needed."""
 
-    def __init__(self, directory: Path) -> None:
-        """Open the files of the build in `directory`.
+    def __init__(self, directory: Path, found: Manifest) -> None:
+        """Open the files of the build in `directory`, by its manifest.
 
         Raises:
             InconsistentError: the directory is no whole build.
             FileNotFoundError: the build was removed while it was opened.
         """
-        self.manifest: Manifest = manifest.read_manifest(directory)
+        self.manifest = found
         self._vectors = ReadHandle(directory / manifest.INDEX)
         self._db = words.reading(directory / manifest.ENTRIES)
 

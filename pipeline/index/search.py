@@ -172,7 +172,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
     def _count_behind(self) -> int:
         """Return how many entries the build is behind."""
         with self._ws.store.read() as tx:
-            return count_stale(self.collection, tx, self.index, self._ws.display)
+            return count_stale(self.collection, tx, self.index)
 
     def _told(self, asked: Question) -> list[str]:
         """Return the terms of a question."""

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from pipeline.core.errors import InconsistentError
 from pipeline.core.ranking import Entry, Ranking, ranking_from_json
@@ -151,9 +153,9 @@ class Floor:
     `alone` is what words must come to that rank alone.
     """
 
-    cosine: float
-    words: float
-    alone: float
+    cosine: Annotated[float, Field(gt=0)]
+    words: Annotated[float, Field(gt=0)]
+    alone: Annotated[float, Field(ge=0)]
 
     def is_weak(self, cosine: float | None, words: float, told: float) -> bool:
         """Return whether a hit with these scores is no better than what a question without meaning finds.
@@ -165,19 +167,6 @@ class Floor:
             return come_to(words, told) < self.alone
         enough = min(self.words, REACHED * told) or self.words
         return cosine / self.cosine + words / enough < 1
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Return the floor that a manifest holds.
-
-        Raises:
-            KeyError: it has others names.
-            ValueError: its values are no numbers above 0.
-        """
-        found = cls(*(float(document[name]) for name in ("cosine", "words", "alone")))
-        if not (found.cosine > 0 and found.words > 0 and found.alone >= 0):
-            raise ValueError(f"a floor of {document}")
-        return found
 
 
 def come_to(words: float, told: float) -> float:

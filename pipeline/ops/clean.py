@@ -93,9 +93,9 @@ def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -
     folders = [one.folder for one in ws.collections]
     with contextlib.nullcontext() if report.dry else ws.lock(LOCK):
         for builds in (Builds(ws.data, folder) for folder in folders):
-            report.litter += builds.stale()
-            made = {number: builds.built_at(number) for number in builds.others()}
-            old = [number for number, at in made.items() if at is None or at < oldest]
+            report.litter += [path.name for path in builds.stale()]
+            whole = builds.whole()
+            old = [one for one in builds.others() if one not in whole or whole[one].built_at < oldest]
             report.builds += old
             if not report.dry:
                 builds.sweep()

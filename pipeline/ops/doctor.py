@@ -390,7 +390,7 @@ def _litter(look: _Look) -> Found:
     left = [*clean.litter(look.store, look.data, look.unknown), *left_folders(look.data, folders)]
     names = [path.name for path in left]
     if look.ws.locks.is_free(LOCK):  # else what is staged now is the build that is being made
-        names += [name for one in folders for name in Builds(look.data, one).stale()]
+        names += [path.name for one in folders for path in Builds(look.data, one).stale()]
     for name in names:
         yield notice(f"{name} belongs to nothing: a run died over it", "it takes room", Step("clean"))
 

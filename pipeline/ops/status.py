@@ -121,7 +121,7 @@ def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any
         built = builds.current()
         if built is not None:
             with builds.open() as index:
-                behind = count_stale(ws.collection, tx, index, ws.display, exact=exact)
+                behind = count_stale(ws.collection, tx, index, exact=exact)
             return {
                 "count": built.count,
                 "model": built.model,
@@ -132,7 +132,7 @@ def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any
             }
     except FindableError as error:
         problem = {"problem": error.message}
-    behind = count_stale(ws.collection, tx, None, ws.display)
+    behind = count_stale(ws.collection, tx, None)
     none = dict.fromkeys(("model", "dim", "build", "built_at"))
     return {"count": 0, "behind": behind, **none, **problem}
 

@@ -3,10 +3,11 @@
 The budget of a run counts from its beginning, until nothing is left of it.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from pipeline.store.database import next_value
 from pipeline.store.schema import Pilot, PilotVerdict, Run, pilots, runs
@@ -78,22 +79,16 @@ def _add(tx: Connection, pilot: Pilot) -> Pilot:
 
 def pilot_items(tx: Connection, extractor: str) -> int:
     """Return how many items the pilots of an extractor drew at the most."""
-    query = select(func.coalesce(func.sum(pilots.c.size), 0)).where(pilots.c.extractor == extractor)
-    return int(tx.execute(query).scalar_one())
+    return sum(one.size for one in all_pilots(tx) if one.extractor == extractor)
 
 
 def newest_pilot(tx: Connection, extractor: str, *, over: bool = False) -> Pilot | None:
     """Return the newest pilot of an extractor, or the newest that is over, which says whether all may be asked."""
-    query = select(pilots).where(pilots.c.extractor == extractor).order_by(pilots.c.number.desc()).limit(1)
-    row = tx.execute(query.where(pilots.c.ended_at.is_not(None)) if over else query).mappings().first()
-    return None if row is None else _pilot(row)
+    mine = (one for one in reversed(all_pilots(tx)) if one.extractor == extractor)
+    return next((one for one in mine if not over or one.ended_at is not None), None)
 
 
 def all_pilots(tx: Connection) -> list[Pilot]:
     """Return every pilot of every task, oldest first."""
-    return [_pilot(row) for row in tx.execute(select(pilots).order_by(pilots.c.number)).mappings()]
-
-
-def _pilot(row: RowMapping) -> Pilot:
-    verdict = None if row["verdict"] is None else PilotVerdict(row["verdict"])
-    return Pilot(**{**row, "verdict": verdict})
+    found = [Pilot(**row) for row in tx.execute(select(pilots).order_by(pilots.c.number)).mappings()]
+    return [replace(one, verdict=None if one.verdict is None else PilotVerdict(one.verdict)) for one in found]

@@ -182,18 +182,22 @@ def write_marker(data: Path, mark: FolderMarker) -> None:
 
 
 _AS_JSON = ("key", "columns", "fields", "words")
-_RECORDS = select(*(tasks.c[one.name] for one in fields(TaskRecord)))
 
 
 def list_tasks(tx: Connection) -> list[TaskRecord]:
     """Return every task that was used here, by name."""
-    return [_record(row) for row in tx.execute(_RECORDS.order_by(tasks.c.name)).mappings()]
+    query = select(*(tasks.c[one.name] for one in fields(TaskRecord))).order_by(tasks.c.name)
+    found = []
+    for row in tx.execute(query).mappings():
+        values = dict(row) | {name: json.loads(row[name]) for name in _AS_JSON}
+        pairs = {name: tuple((one[0], one[1]) for one in values[name]) for name in ("key", "fields")}
+        found.append(TaskRecord(**values | pairs))
+    return found
 
 
 def get_task(tx: Connection, name: str) -> TaskRecord | None:
     """Return the task of that name, None where none was ever used here."""
-    row = tx.execute(_RECORDS.where(tasks.c.name == name)).mappings().first()
-    return None if row is None else _record(row)
+    return next((one for one in list_tasks(tx) if one.name == name), None)
 
 
 def put_task(tx: Connection, record: TaskRecord) -> None:
@@ -227,10 +231,3 @@ def accepted_question(tx: Connection, task: str, version: int) -> tuple[str, dic
 def _asked(tx: Connection, task: str) -> list[dict[str, Any]]:
     found = tx.execute(select(tasks.c.asked).where(tasks.c.name == task)).scalar()
     return list(json.loads(found or "[]"))
-
-
-def _record(row: Mapping[Any, Any]) -> TaskRecord:
-    values = {one.name: row[one.name] for one in fields(TaskRecord)}
-    values |= {name: json.loads(values[name]) for name in _AS_JSON}
-    pairs = {name: tuple((one[0], one[1]) for one in values[name]) for name in ("key", "fields")}
-    return TaskRecord(**(values | pairs))

@@ -45,7 +45,7 @@ from pipeline.ops.export import ExportReport
 from pipeline.ops.items import ParkedItem
 from pipeline.store import answers
 from pipeline.tables.cells import plain_value, rows_of
-from pipeline.tables.findings import FindingKind
+from pipeline.tables.findings import FindingKind, ImportOptions
 from pipeline.tables.shown import Document, Rows, Table
 from pipeline.workflows import ask, preflight, tag, try_out
 from pipeline.workflows.ask import AskReport
@@ -100,7 +100,7 @@ class Workspace:
             path = Path(people) if isinstance(people, str | PathLike) else _written(people, Path(folder))
 
             def work(ws: OpenWorkspace) -> PeopleImportReport:
-                done = import_people.run(ws, path, mapping=mapping, strict=strict, report=report)
+                done = import_people.run(ws, path, ImportOptions(mapping, "", strict, report))
                 for group in done.groups.values():
                     if group.kind is FindingKind.REJECTED:
                         lines = ", ".join(str(one.line) for one in group.examples)

@@ -111,7 +111,7 @@ class RunReport:
             if builds.current() is None:
                 return True
             with builds.open() as current:
-                return bool(count_stale(ws.collection, tx, current, ws.display, exact=True))
+                return bool(count_stale(ws.collection, tx, current, exact=True))
 
     def tell(self) -> None:
         """Note what the rounds came to, as far as there is something, and warn of failed gates."""

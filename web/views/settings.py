@@ -6,9 +6,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.settings import settings_rows
-from pipeline.index.builds import Builds, recorded_builds
+from pipeline.index.builds import Builds
 from pipeline.ops import status
-from pipeline.store.database import Store
 from web.render import desk_of, show_page
 from web.views.acts import embedding
 
@@ -33,7 +32,7 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
     desk = desk_of(request)
     with desk.to_read(task) as ws:
         report = status.run(ws)
-        builds = _builds(ws.store, Builds(ws.data, ws.collection.folder)) if ws.is_indexed else []
+        builds = _builds(Builds(ws.data, ws.collection.folder)) if ws.is_indexed else []
         in_service = next((one["number"] for one in builds if one["in_service"]), None)
         before = max(
             (one["number"] for one in builds if in_service is None or one["number"] < in_service), default=None
@@ -61,14 +60,9 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
         )
 
 
-def _builds(store: Store, builds: Builds) -> list[dict[str, Any]]:
-    known, others = recorded_builds(store), set(builds.others())
+def _builds(builds: Builds) -> list[dict[str, Any]]:
+    others, names = builds.others(), ("number", "built_at", "count", "model", "dim")
     return [
-        {
-            "number": number,
-            "in_service": number not in others,
-            "built_at": builds.built_at(number),
-            **{name: known[number][name] if number in known else None for name in ("count", "model", "dim")},
-        }
-        for number in reversed(builds.numbers())
+        {"in_service": number not in others, **{name: getattr(one, name) for name in names}}
+        for number, one in reversed(builds.whole().items())
     ]

@@ -70,7 +70,7 @@ def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callabl
     assert _index_while(workspace, look).count == 4
     assert free == [True, True, False]  # of texts, of the questions that a floor is learnt from; of the one that came
     with workspace.open() as ws:
-        assert (Builds(ws.data).numbers(), Builds(ws.data).stale()) == ([1], [])
+        assert ([*Builds(ws.data).whole()], Builds(ws.data).stale()) == ([1], [])
 
 
 @pytest.mark.full

@@ -250,7 +250,7 @@ def test_everything_is_on_the_server_and_work_goes_on(
     served.ran_each("batch-submit", "batch-poll", "batch-ingest", "index", LIST_LAG="0")
     ledger.check(served)
     assert ledger.people(served) == {"total": 8, "tagged": 6, "no_bio": 1, "parked": 1}
-    assert len(json.loads(ran(served, "search", "bees", "--json"))) == 6
+    assert len(json.loads(served.ran("search", "bees", "--json").stdout)) == 6
     names = [one["displayName"] for one in api.batches()]
     assert len(names) == len({name.rsplit("-", 1)[0] for name in names}) == len(ledger.batches(served))
     assert ledger.findings(served) == []

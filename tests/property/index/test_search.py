@@ -1,6 +1,7 @@
 """A build finds what comparing with every vector finds, whatever was staged."""
 
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import faiss
@@ -12,7 +13,8 @@ from pipeline.core.ranking import Entry
 from pipeline.index import flat_file
 from pipeline.index.builds import Builds
 from pipeline.index.fusion import rank_entries
-from tests.unit.index.toy import cache_in, staged_in, vectors_of
+from pipeline.index.write import verify_build
+from tests.unit.index.toy import cache_in, vectors_of, written
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=9),
@@ -31,10 +33,10 @@ JSON = st.recursive(
 def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: int, bios: list[object]) -> None:
     """Hits are the k most similar, equal ones in vector order, each with the metadata that was put in."""
     entries = [Entry(str(row), text, {"id": row, "Bio": bios[row]}) for row, text in enumerate(texts)]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         builds = Builds(Path(folder))
-        staged = staged_in(builds, cache_in(Path(folder)), entries)
-        builds.verify(staged, count=len(entries))
+        staged = written(builds, cache_in(Path(folder)), entries, stack)
+        verify_build(staged, count=len(entries))
         builds.promote(staged, decide=str)
         with builds.open() as index:
             ranked = rank_entries(index, terms=None, vector=vectors_of([query])[0], k=k)

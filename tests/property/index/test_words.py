@@ -4,6 +4,7 @@ import math
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from pipeline.core.ranking import K1, B, Entry, FieldGroup, Ranking
 from pipeline.index import terms
 from pipeline.index.builds import Builds
 from pipeline.index.fusion import rank_entries
-from tests.unit.index.toy import cache_in, staged_in, vectors_of
+from pipeline.index.write import verify_build
+from tests.unit.index.toy import cache_in, vectors_of, written
 
 RANKING = Ranking((FieldGroup(("title", "text")), FieldGroup(("tags",), 0.5)), share=0.7)
 WORDS = st.sampled_from(["water", "law", "Wasser", "水法", "水", "вода", "hydrology", "hydrologist", "the", "é", "😀"])
@@ -52,10 +54,10 @@ def test_entries_are_ranked_as_is_defined(fields: list[dict[str, str]], question
     """By words: those that have some, by BM25 over each group of fields. By both: by the sum of what is normalised."""
     entries = [Entry(str(row), f"{row}", {"id": row}, fields=one) for row, one in enumerate(fields)]
     asked = terms.terms_of(question)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         builds = Builds(Path(folder))
-        staged = staged_in(builds, cache_in(Path(folder)), entries, ranking=RANKING)
-        builds.verify(staged, count=len(entries))
+        staged = written(builds, cache_in(Path(folder)), entries, stack, ranking=RANKING)
+        verify_build(staged, count=len(entries))
         builds.promote(staged, decide=str)
         with builds.open() as index:
             by_words = rank_entries(index, terms=asked, vector=None, k=k)

@@ -68,7 +68,7 @@ def test_nonsense_inside_is_nothing() -> None:
     ):
         batch = read_operation({"name": "batches/b", "metadata": metadata, "error": []})
         assert (batch.state.is_over, batch.result_file, batch.created_at, batch.error) == (False, None, None, "")
-        assert batch.requests is None
+        assert batch.done == 0
     stats = {"requestCount": 3, "successfulRequestCount": "3"}
     batch = read_operation({"name": "batches/b", "metadata": {"batchStats": stats}})
-    assert (batch.requests, batch.succeeded, batch.failed) == (3, 3, 0)
+    assert batch.done == 3

@@ -1,6 +1,7 @@
 """A workspace to build indexes in: its cache, its builds, and the steps up to a staged or a promoted build."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from pipeline.core.ranking import Entry
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Manifest, Staged
 from pipeline.index.vectors import VectorCache
-from tests.unit.index.toy import cache_in, staged_in
+from pipeline.index.write import verify_build
+from tests.unit.index.toy import cache_in, written
 
 
 @pytest.fixture
@@ -29,14 +31,15 @@ Make = Callable[..., Manifest]
 
 
 @pytest.fixture
-def stage(builds: Builds, cache: VectorCache) -> Stage:
+def stage(builds: Builds, cache: VectorCache) -> Iterator[Stage]:
     """Return a function that stages entries at a position, their vectors cached first."""
 
     def run(entries: Sequence[Entry], *, position: int = 1) -> Staged:
         """Stage the entries under the next number."""
-        return staged_in(builds, cache, entries, position=position)
+        return written(builds, cache, entries, stack, position=position)
 
-    return run
+    with ExitStack() as stack:
+        yield run
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def make(builds: Builds, stage: Stage) -> Make:
     def run(entries: Sequence[Entry], *, position: int = 1) -> Manifest:
         """Put the entries in service."""
         staged = stage(entries, position=position)
-        builds.verify(staged, count=len(entries))
+        verify_build(staged, count=len(entries))
         return builds.promote(staged, decide=str)
 
     return run

@@ -9,6 +9,7 @@ from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.index import manifest
 from pipeline.index.builds import Builds
+from pipeline.index.write import verify_build
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import entry
 
@@ -23,7 +24,7 @@ def in_service(builds: Builds) -> int | None:
 
 def test_before_the_first_promotion_there_is_nothing(builds: Builds) -> None:
     """A new workspace has no build, number 1 is free, nothing is swept, and nothing was made by looking."""
-    assert (builds.current(), builds.numbers(), builds.next_number(), builds.sweep()) == (None, [], 1, [])
+    assert (builds.current(), builds.whole(), builds.next_number(), builds.stale()) == (None, {}, 1, [])
     with pytest.raises(InputError, match="no index") as caught:
         builds.open()
     assert "make index" in caught.value.hint
@@ -41,7 +42,7 @@ def test_who_lost_the_lock_puts_nothing_in_service(tmp_path: Path, stage: Stage,
     """Of a promotion nothing is left in service, of a rollback nothing changed; the next promotion works."""
     make(PEOPLE)
     staged = stage(PEOPLE[:3])
-    builds.verify(staged, count=3)
+    verify_build(staged, count=3)
 
     def lost(_: object) -> None:
         raise InconsistentError("the lock is lost")
@@ -63,14 +64,14 @@ def test_two_runs_with_one_number_write_apart(stage: Stage, builds: Builds) -> N
     builds.sweep()
     successor = stage(PEOPLE)
     assert overtaken.manifest.number == successor.manifest.number == 1
-    builds.verify(successor, count=6)
+    verify_build(successor, count=6)
     files.seal_bytes(overtaken.directory / manifest.INDEX, b"late")
     builds.promote(successor, decide=str)
     assert (len(builds.open()), builds.damage(1)) == (6, [])
     overtaken.verified = True
     with pytest.raises(InconsistentError, match="could not take its place"):
         builds.promote(overtaken, decide=str)
-    assert (in_service(builds), builds.stale()) == (1, [])
+    assert in_service(builds) == 1
 
 
 def read_after(act: Callable[[], object], *, times: int) -> Callable[[Path], manifest.Manifest]:

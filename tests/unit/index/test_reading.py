@@ -31,7 +31,7 @@ def test_an_open_index_outlives_its_build(make: Make, builds: Builds) -> None:
     index = builds.open()
     for _ in range(3):
         make(PEOPLE[:2])
-    assert 1 not in builds.numbers()
+    assert 1 not in builds.whole()
     _, rows = index.nearest(vectors_of([PEOPLE[17].text])[0], 1)
     assert [index.metadata_at(row)["id"] for row in rows.tolist()] == [17]
 

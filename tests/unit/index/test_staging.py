@@ -15,6 +15,7 @@ from pipeline.core.ranking import Entry
 from pipeline.index import flat_file, manifest
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Staged, content_hash
+from pipeline.index.write import verify_build
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import DIM, entry, vectors_of
 
@@ -24,19 +25,18 @@ PEOPLE = [entry(number) for number in range(100, 110)]
 def resealed(staged: Staged, name: str, data: bytes) -> None:
     """Replace a part of a staged build and make the manifest agree, as a bug in staging would have."""
     sealed = files.seal_bytes(staged.directory / name, data)
-    document = staged.manifest.as_json()
+    document = staged.manifest.model_dump(mode="json")
     document["hashes"][name], document["sizes"][name] = sealed.sha256, sealed.size
     (staged.directory / manifest.MANIFEST).write_bytes(orjson.dumps(document))
     staged.manifest = manifest.read_manifest(staged.directory)
 
 
-def test_what_cannot_be_built_leaves_no_staging(stage: Stage, builds: Builds) -> None:
+def test_what_cannot_be_built_is_said(stage: Stage) -> None:
     """A build without people, and a lone surrogate."""
     with pytest.raises(InputError, match="nothing to index"):
         stage([])
     with pytest.raises(InconsistentError, match="entry '7' cannot be written as JSON"):
         stage([Entry("7", "fine", {"id": 7, "Bio": "\ud800"})])
-    assert builds.sweep() == []
 
 
 def swap_vectors(staged: Staged) -> None:
@@ -97,27 +97,25 @@ def garble_entries(staged: Staged) -> None:
         (garble_entries, "cannot be read as entries"),
     ],
 )
-def test_a_spoiled_build_is_found_and_removed(
+def test_a_spoiled_build_is_found(
     make: Make, stage: Stage, builds: Builds, spoil: Callable[[Staged], None], message: str
 ) -> None:
-    """Each kind of damage is named, its staging goes, and the build in service stays."""
+    """Each kind of damage is named, and the build in service stays."""
     make(PEOPLE[:5])
     before = builds.current()
     staged = stage(PEOPLE)
     spoil(staged)
     with pytest.raises(InconsistentError, match=message):
-        builds.verify(staged, count=10)
-    assert not staged.directory.exists()
+        verify_build(staged, count=10)
     assert before is not None
     assert builds.current() == before
 
 
-def test_a_count_that_differs_from_the_database_is_found(stage: Stage, builds: Builds) -> None:
+def test_a_count_that_differs_from_the_database_is_found(stage: Stage) -> None:
     """The number of tagged people decides, not the number of rows that were written."""
     staged = stage(PEOPLE)
     with pytest.raises(InconsistentError, match="holds 10 entries, expected 11"):
-        builds.verify(staged, count=11)
-    assert not staged.directory.exists()
+        verify_build(staged, count=11)
 
 
 @pytest.mark.parametrize("spoiled", [b"", b"[]", b"{}", b'{"format": 1}', b'{"format": 2, "number": "x"}', b"\xff\xfe"])

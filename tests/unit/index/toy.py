@@ -1,8 +1,8 @@
 """People to index: entries with texts, and unit vectors that follow from the text alone."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +41,15 @@ def cache_in(folder: Path) -> VectorCache:
     return VectorCache(Store(folder / "index" / "vectors.sqlite"), model=MODEL, dim=DIM)
 
 
-def staged_in(builds: Builds, cache: VectorCache, entries: Sequence[Entry], **how: Any) -> Staged:
-    """Stage entries under the next number, their vectors cached first."""
+def written(builds: Builds, cache: VectorCache, entries: Sequence[Entry], staging: ExitStack, **how: Any) -> Staged:
+    """Write entries under the next number, their vectors cached first, in a staging that stays until its stack ends."""
     keys, rows = [key_of(one.text) for one in entries], vectors_of([one.text for one in entries])
     cache.add(keys, rows)
     places = range(0, len(entries), PAGE)
     pages = [(entries[at : at + PAGE], keys[at : at + PAGE], rows[at : at + PAGE]) for at in places]
     number = builds.next_number()
     known: dict[str, Any] = {"position": 1, "built_at": datetime.now(UTC), "count": len(entries)}
-    write = partial(write_build, pages=pages, cache=cache, number=number, **(known | how))
-    return builds.stage(number, write)
+    return write_build(staging.enter_context(builds.staging(number)), pages, cache, number=number, **(known | how))
 
 
 def comparisons(expression: Expression) -> Iterator[Comparison]:
