@@ -75,7 +75,7 @@ class Declaration(Generic[A_co]):
     def __new__(cls, **given: Any) -> Self:
         """Refuse members that are none, are missing, or of another kind, and names that no table can have; all at once.
 
-        DeclarationError where what is wrong; one that is read of a pickle was judged when it was made.
+        A DeclarationError says what is wrong; one that is read of a pickle was judged when it was made.
         """
         if given:
             cls._check(given)

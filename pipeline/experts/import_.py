@@ -15,7 +15,6 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -369,7 +368,6 @@ def check_as_given(people: Sequence[Person], *, name: str) -> None:
 # ---- write what a file says
 
 
-@dataclass
 class PeopleImportReport(ImportReport):
     """What an import of people did, and how the file was read."""
 
@@ -377,10 +375,6 @@ class PeopleImportReport(ImportReport):
         "path", "format", "encoding", "dry", "added", "updated", "unchanged", "released", "refused", "notes", "report",
     )  # fmt: skip
     NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")
-    __repr__ = ImportReport.__repr__
-
-    format: str = ""
-    encoding: str = ""
 
 
 check_file = partial(check_rows, People)

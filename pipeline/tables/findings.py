@@ -133,6 +133,8 @@ class ImportReport:
     findings: list[Finding] = field(default_factory=list)
     groups: dict[tuple[FindingKind, str, str], FindingGroup] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    format: str = ""
+    encoding: str = ""
 
     @classmethod
     def begun(cls, path: Path, options: ImportOptions) -> Self:
