@@ -4,7 +4,7 @@ import sys
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
@@ -68,11 +68,11 @@ def import_rows(
         raise InputError(f"{said}; nothing was imported", hint=f"`{Step('tag', task=task)}` reads them, and asks")
     _check_there(file, "imported")
     subject = import_module(f"pipeline.{task}.import_")
+    options = subject.ImportOptions(map_, sheet, strict, report, dry)
     if not dry and file.is_file() and is_free(read_settings().data):  # none is made for a file that cannot be read
-        subject.check_file(file, mapping=map_, sheet=sheet)
-    how: dict[str, Any] = {"mapping": map_, "strict": strict, "report": report, "sheet": sheet, "dry": dry}
+        subject.check_file(file, options)
     with opened("look" if dry else "create", task=task) as ws:
-        done = subject.run(ws, file, **how)
+        done = subject.run(ws, file, options)
         return Report(done.document, lambda: _show_import(done, task), done.check, None if dry else _after(ws))
 
 

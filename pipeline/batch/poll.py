@@ -84,8 +84,11 @@ def run(ws: OpenWorkspace, *, wait: bool, first: bool = False) -> PollReport:
     `stopped`; what could not be looked at is as it was.
     """
     poll = _Poll(ws)
-    unclear = (one.number for one in poll.in_state(BatchState.SUBMITTING))
-    poll.report.unclear += [number for number in unclear if ws.locks.is_free(lock_of(number))]
+    for number in (one.number for one in poll.in_state(BatchState.SUBMITTING)):
+        if ws.locks.is_free(lock_of(number)):
+            poll.report.unclear.append(number)
+        else:
+            ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
     poll.check_duplicates()
     poll.fetch_lost()
     poll.follow_new()

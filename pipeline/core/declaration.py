@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Self, get_args, get_origin
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Generic, Self, cast, get_args, get_origin
 
 from typing_extensions import TypeVar
 
@@ -74,7 +75,7 @@ class Declaration(Generic[A_co]):
     def __new__(cls, **given: Any) -> Self:
         """Refuse members that are none, are missing, or of another kind, and names that no table can have; all at once.
 
-        DeclarationError where what is wrong; one that is read of a pickle was judged when it was made.
+        A DeclarationError says what is wrong; one that is read of a pickle was judged when it was made.
         """
         if given:
             cls._check(given)
@@ -105,79 +106,67 @@ class Declaration(Generic[A_co]):
             raise DeclarationError(faults, declared)
 
     def _faults(self) -> Iterator[InputError]:
-        answer: Any = self.answer
-        if answer != "-" and (not isinstance(answer, type) or "root" in getattr(answer, "model_fields", ["root"])):
-            yield InputError(f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}")
+        for is_wrong, said, hint in chain(self._checks_of_names(), self._checks(), self._checks_of_parameters()):
+            if is_wrong:
+                yield InputError(said, hint=hint)
+
+    def _checks(self) -> Iterator[tuple[Any, str, str]]:
+        """Yield of each thing that may be wrong whether it is, what is said then, and what mends it."""
+        answer, items, key, pairs, images = cast(
+            tuple[Any, ...], (self.answer, self.items, self.key, self.examples, self.images)
+        )
+        is_model = isinstance(answer, type) and "root" not in getattr(answer, "model_fields", ["root"])
+        said = f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}"
+        yield answer != "-" and not is_model, said, ""
+        yield self.version < 1, f"version= counts from 1, and is {self.version}", ""
+        yield self.image_side < 1, f"image_side= counts from 1, and is {self.image_side}", ""
+        yield isinstance(items, str) and not items.strip(), "items= is empty", ""
+        yield not self.prompt.strip(), "prompt= is empty", ""
+        is_rows = isinstance(items, list | tuple) and all(isinstance(one, Mapping) for one in items)
+        shown = "" if is_rows else f"{items!r:.80}"  # of many rows it takes long
+        said = f"items= must be a text or a list of rows ({{column: value}}), not {shown}"
+        yield not isinstance(items, str) and not is_rows, said, ""
+        is_no_path = isinstance(items, str) and not self.is_query and ("\n" in items or ";" in items)
+        yield is_no_path, "items= is no path of a file, and a query begins with SELECT or WITH", ""
+        said = "source= is the database of a query, and items= is none"
+        yield self.source and not self.is_query, said, "begin it with SELECT"
+        is_no_file = self.is_query or not isinstance(items, str)
+        yield self.sheet and is_no_file, "sheet= is of a file, and items= is none", "leave out either"
+        keys = [key] if isinstance(key, str) else key
+        is_key = isinstance(keys, list | tuple) and keys and all(isinstance(one, str) and one for one in keys)
+        yield not is_key, f"key= must name a column or several, not {key!r}", ""
+        yield is_key and len(set(keys)) < len(keys), f"key= names a column twice: {key!r}", ""
+        is_check = self.check is None or callable(self.check)
+        yield not is_check, f"check= must be a function of an answer and its row, not {self.check!r}", ""
+        is_pairs = isinstance(pairs, list | tuple) and all(map(_is_example, pairs))
+        yield not is_pairs, "examples= must be a list of pairs: a row ({column: value}) and its answer", ""
+        is_columns = isinstance(images, list | tuple) and all(isinstance(one, str) and one for one in images)
+        yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
+
+    def _checks_of_names(self) -> Iterator[tuple[Any, str, str]]:
         for member in ("name", "table"):
-            yield from self._faults_of_name(member)
-        yield from self._faults_of_values()
-        yield from self._faults_of_images()
-        yield from self._faults_of_parameters()
+            value = getattr(self, member)
+            said = "must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
+            yield value and not NAME.fullmatch(value), f"{member}={value!r} {said}", ""
+            is_taken = value in RESERVED or value.startswith("findable_")
+            yield is_taken, f"{member}={value!r} is the name of something that is built in", ""
 
-    def _faults_of_values(self) -> Iterator[InputError]:
-        for member in ("version", "image_side"):
-            if getattr(self, member) < 1:
-                yield InputError(f"{member}= counts from 1, and is {getattr(self, member)}")
-        yield from self._faults_of_items()
-        keys: Any = [self.key] if isinstance(self.key, str) else self.key
-        if not isinstance(keys, list | tuple) or not keys or not all(isinstance(one, str) and one for one in keys):
-            yield InputError(f"key= must name a column or several, not {self.key!r}")
-        elif len(set(keys)) < len(keys):
-            yield InputError(f"key= names a column twice: {self.key!r}")
-        if self.check is not None and not callable(self.check):
-            yield InputError(f"check= must be a function of an answer and its row, not {self.check!r}")
-        pairs: Any = self.examples
-        if not (isinstance(pairs, list | tuple) and all(map(_is_example, pairs))):
-            yield InputError("examples= must be a list of pairs: a row ({column: value}) and its answer")
-
-    def _faults_of_items(self) -> Iterator[InputError]:
-        items: Any = self.items
-        for member, value in (("items", items), ("prompt", self.prompt)):
-            if isinstance(value, str) and not value.strip():
-                yield InputError(f"{member}= is empty")
-        if not isinstance(items, str):
-            if not (isinstance(items, list | tuple) and all(isinstance(one, Mapping) for one in items)):
-                yield InputError(f"items= must be a text or a list of rows ({{column: value}}), not {items!r:.80}")
-        elif not self.is_query and ("\n" in items or ";" in items):
-            yield InputError("items= is no path of a file, and a query begins with SELECT or WITH")
-        if self.source and not self.is_query:
-            yield InputError("source= is the database of a query, and items= is none", hint="begin it with SELECT")
-        if self.sheet and (self.is_query or not isinstance(items, str)):
-            yield InputError("sheet= is of a file, and items= is none", hint="leave out either")
-
-    def _faults_of_images(self) -> Iterator[InputError]:
-        images: Any = self.images
-        if not isinstance(images, list | tuple) or not all(isinstance(one, str) and one for one in images):
-            yield InputError(f"images= must be a list of columns, not {images!r}")
-        if self.media_resolution not in (None, *RESOLUTIONS):
-            yield InputError(
-                f"media_resolution= is {self.media_resolution!r}", hint=f"it takes {', '.join(RESOLUTIONS)}"
-            )
-
-    def _faults_of_parameters(self) -> Iterator[InputError]:
-        if self.max_output_tokens is not None and self.max_output_tokens < 1:
-            yield InputError(f"max_output_tokens= must be 1 or more, and is {self.max_output_tokens}")
-        if self.temperature is not None and not 0 <= self.temperature <= HOTTEST:
-            yield InputError(f"temperature= lies between 0 and {HOTTEST:g}, and is {self.temperature}")
-        for name, value in (self.thinking or {}).items():
+    def _checks_of_parameters(self) -> Iterator[tuple[Any, str, str]]:
+        level, tokens, heat, thinking = self.media_resolution, self.max_output_tokens, self.temperature, self.thinking
+        yield level not in (None, *RESOLUTIONS), f"media_resolution= is {level!r}", f"it takes {', '.join(RESOLUTIONS)}"
+        yield tokens is not None and tokens < 1, f"max_output_tokens= must be 1 or more, and is {tokens}", ""
+        is_heat = heat is None or 0 <= heat <= HOTTEST
+        yield not is_heat, f"temperature= lies between 0 and {HOTTEST:g}, and is {heat}", ""
+        for name, value in (thinking or {}).items():
             kind = THINKING.get(name)
-            if kind is None or not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-                yield InputError(f"thinking= holds {name!r}: {value!r}", hint=f"it takes {', '.join(THINKING)}")
-        if {"thinkingBudget", "thinkingLevel"} <= (self.thinking or {}).keys():
-            yield InputError("thinking= holds thinkingBudget and thinkingLevel, which exclude each other")
+            is_right = kind is not None and isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+            yield not is_right, f"thinking= holds {name!r}: {value!r}", f"it takes {', '.join(THINKING)}"
+        said = "thinking= holds thinkingBudget and thinkingLevel, which exclude each other"
+        yield {"thinkingBudget", "thinkingLevel"} <= (thinking or {}).keys(), said, ""
         for name, bounds in (self.gates or {}).items():
             is_right = isinstance(bounds, str | int | float) and not isinstance(bounds, bool)
-            if not is_right or {",", "="} & {*f"{name}{bounds}"}:
-                yield InputError(f"gates= holds {name!r}: {bounds!r}", hint='write it like gates={"answered": 0.95}')
-
-    def _faults_of_name(self, member: str) -> Iterator[InputError]:
-        value = getattr(self, member)
-        if value and not NAME.fullmatch(value):
-            yield InputError(
-                f"{member}={value!r} must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
-            )
-        if value in RESERVED or value.startswith("findable_"):
-            yield InputError(f"{member}={value!r} is the name of something that is built in")
+            is_right = is_right and not {",", "="} & {*f"{name}{bounds}"}
+            yield not is_right, f"gates= holds {name!r}: {bounds!r}", 'write it like gates={"answered": 0.95}'
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -226,7 +215,7 @@ class DeclarationError(InputError):
 class BuiltInDeclaration(Declaration[A_co]):
     """A declaration that comes with findable, under a name that no other task may have."""
 
-    def _faults_of_name(self, member: str) -> Iterator[InputError]:  # noqa: ARG002 - the name is its own
+    def _checks_of_names(self) -> Iterator[tuple[Any, str, str]]:
         return iter(())
 
 

@@ -12,9 +12,9 @@ reads, and knows no entries; `pipeline.index.columns` says which of them pass. N
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Hint, Option
@@ -73,16 +73,7 @@ _TOKEN = re.compile(
 )
 _END = "end"
 _KEYWORDS = frozenset({"and", "or", "not", "in", "is", "contains", "null"})
-_SPELLINGS: dict[str, Operator] = {
-    "=": "=",
-    "==": "=",
-    "!=": "!=",
-    "<>": "!=",
-    "<": "<",
-    "<=": "<=",
-    ">": ">",
-    ">=": ">=",
-}
+_SPELLINGS: dict[str, Operator] = {"==": "=", "<>": "!="}
 
 
 def parse_where(text: str) -> Expression:
@@ -143,21 +134,18 @@ class _Parser:
         return _refusal(self._next.at, f"{what} is expected, and {found}")
 
     def _either(self) -> Expression:
-        parts = [self._both()]
-        while self._took("or"):
-            parts.append(self._both())
-        return parts[0] if len(parts) == 1 else Junction(is_every=False, parts=tuple(parts))
+        return self._joined("or", lambda: self._joined("and", self._one))
 
-    def _both(self) -> Expression:
-        parts = [self._one()]
-        while self._took("and"):
-            parts.append(self._one())
-        return parts[0] if len(parts) == 1 else Junction(is_every=True, parts=tuple(parts))
+    def _joined(self, word: str, part: Callable[[], Expression]) -> Expression:
+        parts = [part()]
+        while self._took(word):
+            parts.append(part())
+        return parts[0] if len(parts) == 1 else Junction(is_every=word == "and", parts=tuple(parts))
 
     def _one(self) -> Expression:
-        at = self._next.at
-        is_negated, is_open = self._took("not"), False
-        if not is_negated and not (is_open := self._took("(")):
+        at, is_negated = self._next.at, self._took("not")
+        is_open = not is_negated and self._took("(")
+        if not is_negated and not is_open:
             return self._comparison()
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -171,7 +159,8 @@ class _Parser:
     def _comparison(self) -> Expression:
         place, column = f"WHERE, character {self._next.at + 1}", self._column()
         if self._next.kind == "operator":
-            return Comparison(column, _SPELLINGS[self._take().text], (self._value(),), place)
+            sign = self._take().text
+            return Comparison(column, _SPELLINGS.get(sign) or cast(Operator, sign), (self._value(),), place)
         if self._took("is"):
             is_negated = self._took("not")
             if not self._took("null"):
@@ -214,7 +203,8 @@ class _Parser:
         if token.kind in {"text", "name"}:
             return _unquoted(self._take().text)
         if token.kind == "number":
-            return _number(self._take().text)
+            text = self._take().text
+            return int(text) if text.lstrip("+-").isdigit() else float(text)
         if token.text.lower() in {"true", "false"}:
             return self._take().text.lower() == "true"
         if token.text.lower() == "null":
@@ -224,7 +214,3 @@ class _Parser:
 
 def _unquoted(text: str) -> str:
     return text[1:-1].replace(text[0] * 2, text[0])
-
-
-def _number(text: str) -> int | float:
-    return int(text) if text.lstrip("+-").isdigit() else float(text)

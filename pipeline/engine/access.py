@@ -132,7 +132,12 @@ def _added(tx: Connection, settings: Settings, access: Access) -> tuple[list[str
     is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, settings)
     plan = [line for one in rooms_here for line in one.adoption_plan(tx, settings)]
     others = [] if is_ours else schema.other_tables(tx)
-    made = _missing(tx, settings, access) if is_ours or others else []
+    found = missing_tables(tx, settings) if is_ours or others else {}
+    is_own = bool(is_ours or others) and access is not Access.READ and is_declared(settings)
+    if is_own and (kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None):
+        found |= dict.fromkeys(declared().planned_views(settings), "view")
+    by_kind = {kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")}
+    made = [f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}" for kind, some in by_kind.items() if some]
     if is_ours and made:
         wanted = [one for room in rooms_here for one in room.makes(settings).items()]
         ours = {name for name, columns in wanted if tuple(columns_of(tx, name)) == tuple(columns)}
@@ -148,15 +153,6 @@ def missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
     """Return the tables and views that the subjects here would make, by name, each with what it is."""
     wanted = [one for room in _tables_here(tx, settings) for one in room.makes(settings).items()]
     return {name: "table" if columns else "view" for name, columns in wanted if kind_of(tx, name) is None}
-
-
-def _missing(tx: Connection, settings: Settings, access: Access) -> list[str]:
-    found = missing_tables(tx, settings)
-    is_own = access is not Access.READ and is_declared(settings)
-    if is_own and (kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None):
-        found |= dict.fromkeys(declared().planned_views(settings), "view")
-    by_kind = {kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")}
-    return [f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}" for kind, some in by_kind.items() if some]
 
 
 def never_used(settings: Settings, hint: str) -> ConfigurationError:

@@ -46,15 +46,14 @@ from pipeline.store.database import PAGE, pages, streamed
 from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
-from pipeline.tables import write_to
 from pipeline.tables.cells import compact_json, value_text
 from pipeline.tables.condition import Cell, listed_where, mentioned
 from pipeline.tables.export import answers_rows, encoded
 from pipeline.tables.fill import HASH, KEY, VALUES, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
-from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, answers_of, tag_facet, version_facet
+from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, tag_facet, version_facet
 from pipeline.tables.view import EXTRACTOR, JSON, make_views, row_cell, why_unstorable
-from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to
+from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to, write_column
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -305,23 +304,18 @@ class DeclaredTask(Task):
         ]
         if self.row_target is not None:
             self.row_target.write(tx, ready)
-        elif target := self._column(tx):
+        elif self.record.words.get("write_to"):
             spoken_for = spoken_for_among(tx, self.name, [one.item_id for one in ready])
-            ready = [one for one in ready if one.item_id not in spoken_for]
-            write_to.write_column(tx, self.record, target, ready)
+            write_column(tx, self.record, [one for one in ready if one.item_id not in spoken_for])
         return WriteResult(applied=applied, outdated=outdated)
-
-    def _column(self, tx: Connection) -> "write_to.ColumnTarget | None":
-        where = self.record.words.get("write_to")
-        return write_to.column_target(tx, self.record, where) if where and self.row_target is None else None
 
     def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:  # noqa: ARG002
         """Bring the row or the column of another program's table to what counts now, whatever stands there."""
         if self.row_target is not None:
             self.row_target.follow(tx, item_id)
-        elif target := self._column(tx):
+        elif self.record.words.get("write_to"):
             now = GivenAnswer(item_id, "", json.dumps(self.standing(tx, item_id)), edit.at)
-            write_to.write_column(tx, self.record, target, [now], over=True)
+            write_column(tx, self.record, [now], over=True)
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take what other programs were given of the answers about these rows back; return how many rows those are."""
@@ -355,7 +349,7 @@ class DeclaredTask(Task):
     def make_tables(self, tx: Connection, there: Connection) -> None:
         """Make the views."""
         super().make_tables(tx, there)
-        make_views(there, self.record, self.record.columns)
+        make_views(there, self.record)
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Tell images that cannot be asked about."""
@@ -382,7 +376,6 @@ class DeclaredTask(Task):
         rows, kinds = answers_rows(
             tx,
             self.record,
-            self.record.columns,
             extractor=chosen or self.label,
             corrected=wanted.extractor is None,
             field=wanted.rows,
@@ -454,64 +447,51 @@ def _words(answer: Any) -> Iterator[str]:
             yield value_text(value)
 
 
-def _answer_cells(tx: Connection, task: DeclaredTask, fields: Mapping[str, str]) -> dict[str, Cell]:
-    kinds, mine, key = dict(task.record.fields), record_of_answers.c, task.table(tx).item_id
-
-    def holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-        return key.in_(select(mine.item_id).where(answers.is_shown(task.name), condition))
-
-    return {
-        name: Cell(partial(row_cell, tx, mine.answer, field), holds, kinds[field] == JSON)
-        for name, field in fields.items()
-    }
-
-
-def _sorts(tx: Connection, task: DeclaredTask, fields: Mapping[str, str]) -> dict[str, ColumnElement[Any]]:
-    items, kinds = task.table(tx), dict(task.record.fields)
-
-    def key(column: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
-        return row_cell(tx, column, name, "real" if kind in {"integer", "real"} else "text")
-
-    found = {name: (key(items.table.c[VALUES], name, kind), kind) for name, kind in task.record.columns.items()}
-    for name, field in fields.items():
-        given = answers.last_of_item(task.name, items.item_id, key(record_of_answers.c.answer, field, kinds[field]))
-        found |= {name: (given, kinds[field])} if kinds[field] != JSON else {}
-    return {
-        name: func.coalesce(cell, literal(-NO_NUMBER) if kind in {"integer", "real"} else "")
-        for name, (cell, kind) in found.items()
-    }
-
-
 def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
-    record, items = task.record, task.table(tx)
+    record, items, mine, kinds = task.record, task.table(tx), record_of_answers.c, dict(task.record.fields)
+    keys, values = [name for name, _ in record.key], items.table.c[VALUES]
 
     def value_of(name: str, row: Mapping[str, Any]) -> Any:
         return values_in(row[VALUES]).get(name)
 
-    keys = [name for name, _ in record.key]
-    asked = list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())]))
     columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {name: partial(value_of, name) for name in record.columns}
     columns |= {name: lambda row: row[KEY] for name in keys if name not in columns}  # one that is made
     columns |= {WHY: lambda row: row[REASON]} if task.images else {}
-    values = items.table.c[VALUES]
-    names = [name for name, _ in record.fields]
-    fields = {f"answer_{name}" if name in columns else name: name for name in names}
+    fields = {f"answer_{name}" if name in columns else name: name for name in kinds}
     whose = f"answer_{EXTRACTOR}" if EXTRACTOR in columns else EXTRACTOR
-    said = _answer_cells(tx, task, fields)
+
+    def holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+        return items.item_id.in_(select(mine.item_id).where(answers.is_shown(task.name), condition))
+
+    def more_of(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        ranks = answers.ranks(tx, task.name, prefer=task.preferred, label=task.label)
+        found = answers.last_applied(tx, task.name, ids, rank=ranks)
+        told = ((key, by, json.loads(text)) for key, (by, text) in found.items())
+        return {key: {whose: by, **{name: one.get(field) for name, field in fields.items()}} for key, by, one in told}
+
+    def sorting(column: ColumnElement[Any], name: str, kind: str, *, is_field: bool) -> ColumnElement[Any]:
+        is_number = kind in {"integer", "real"}
+        cell = row_cell(tx, column, name, "real" if is_number else "text")
+        found = answers.last_of_item(task.name, items.item_id, cell) if is_field else cell
+        return func.coalesce(found, literal(-NO_NUMBER) if is_number else "")
+
+    said = {one: Cell(partial(row_cell, tx, mine.answer, of), holds, kinds[of] == JSON) for one, of in fields.items()}
     cells = {name: Cell(partial(row_cell, tx, values, name), lambda one: one) for name in record.columns} | said
+    plain = {name: field for name, field in fields.items() if kinds[field] != JSON}
+    sorts = {name: sorting(values, name, kind, is_field=False) for name, kind in record.columns.items()}
     return Grid(
         table=items,
         cells=(KEY, VALUES, REASON, HASH, CHANGED),
         columns=columns,
-        usual=asked,
+        usual=list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())])),
         in_state={UNUSABLE: [WHY]} if task.images else {},
         searched=(items.item_id, *(row_cell(tx, values, name, kind) for name, kind in record.columns.items())),
         mentioned=partial(mentioned, tx, list(said.values())),
         where=partial(listed_where, tx, cells=cells),
-        slow_sorts=_sorts(tx, task, fields),
+        slow_sorts=sorts | {one: sorting(mine.answer, of, kinds[of], is_field=True) for one, of in plain.items()},
         fields=fields,
         tags=tag_facet(tx, record.name, items.item_id),
         versions=version_facet(record.name, items.item_id),
         more=(*fields, whose),
-        more_of=partial(answers_of, record.name, fields, whose=whose, prefer=task.preferred, label=task.label),
+        more_of=more_of,
     )

@@ -57,17 +57,8 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # not what cameras a
 _START = 16  # bytes in which a file says that it may be an image
 _MAKING = threading.Lock()  # thumbnails are made one at a time: a large image takes 400 MB while it is scaled
 # What is opened, by Pillow's names; every other decoder stays out, for some run programs or have met few hostile files
-_TYPES = {
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
-    "PNG": "image/png",
-    "GIF": "image/gif",
-    "WEBP": "image/webp",
-    "BMP": "image/bmp",
-    "TIFF": "image/tiff",
-    "AVIF": "image/avif",
-    "HEIF": "image/heic",
-}
+_TYPES = {one: f"image/{one.lower()}" for one in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")}
+_TYPES |= {"MPO": "image/jpeg", "HEIF": "image/heic"}
 _HEIC = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
 NEEDS_HEIC = "it is HEIC, which is opened with an extra alone (make setup EXTRAS=heic, or pip install -e '.[heic]')"
 _ORIENTATION, _CHANGED, _EXIF, _TAKEN, _OFFSET = 0x0112, 0x0132, 0x8769, 0x9003, 0x9011  # tags of EXIF
@@ -414,7 +405,7 @@ class RowImages:
         hashes: dict[str, str | None] = dict.fromkeys(self.columns)
         for name, named in self._named(row):
             try:
-                data = fetch(named) if named.startswith(ADDRESSES) else self._read(self._place(named))[0]
+                data, _ = self._bytes(named)
                 sent = base64.b64encode(prepare(data, side=self.side)).decode("ascii")
             except PictureError:
                 return None
@@ -435,15 +426,12 @@ class RowImages:
         told = known if known.get("named") == named and not known.get("why") else {}
         seen: dict[str, Any] = {"named": named, "sha256": None, "stamp": None}
         try:
-            if named.startswith(ADDRESSES):
-                if told.get("sha256") and not self.refetches:
-                    return dict(told)
-                data = fetch(named)
-            else:
-                place = self._place(named)
-                if told.get("stamp") and stamp_of(place.stat()) == tuple(told["stamp"]):
-                    return dict(told)
-                data, seen["stamp"] = self._read(place)
+            is_address, stamp = named.startswith(ADDRESSES), told.get("stamp")
+            if told.get("sha256") and is_address and not self.refetches:
+                return dict(told)
+            if stamp and not is_address and stamp_of(self._place(named).stat()) == tuple(stamp):
+                return dict(told)
+            data, seen["stamp"] = self._bytes(named)
             seen["sha256"] = hashlib.sha256(data).hexdigest()
             probe(data)
         except PictureError as error:
@@ -465,8 +453,11 @@ class RowImages:
             raise PictureError(f"it is not below {self.folder}; {Option('folder')} names another folder")
         return place
 
-    def _read(self, place: Path) -> tuple[bytes, Stamp | None]:
-        """Return the bytes of a file, and its stamp where its times would tell another change."""
+    def _bytes(self, named: str) -> tuple[bytes, Stamp | None]:
+        """Return the bytes of an image, and the stamp of a file where its times would tell another change."""
+        if named.startswith(ADDRESSES):
+            return fetch(named), None
+        place = self._place(named)
         try:
             size = place.stat().st_size
             read = read_file(place) if size <= MAX_BYTES else None

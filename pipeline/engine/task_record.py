@@ -318,13 +318,13 @@ def _put(
         new = _joined(old, declared)
         task = DeclaredTask(new)
         check_items(new)
-        lines += make_views(tx, new, new.columns)
+        lines += make_views(tx, new)
         if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
             workspace.touch_revision(tx, new.name)
         if task.row_target is not None:
             check_target(tx, task.row_target)
         elif declaration.write_to is not None:
-            column_target(tx, new, declaration.write_to)
+            column_target(tx, new)
         workspace.put_task(tx, new)
         document = fingerprint_of(declaration)
         workspace.keep_fingerprint(

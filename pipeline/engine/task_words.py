@@ -142,18 +142,13 @@ def _answer_text(fields: Sequence[AnswerField], text: str) -> tuple[str, str, st
     return "\n".join([*lines, ""]), fields[0].name, f"{{{', '.join(examples)}}}"
 
 
-_USUAL = (("summary", "gist"), ("tone", "attitude"), ("points", "remarks"))  # the second where a key is called so
+_USUAL = (
+    AnswerField("summary", "text"),
+    AnswerField("tone", "a|b|c", ("positive", "neutral", "negative")),
+    AnswerField("points", "list"),
+    AnswerField("quote", "quote"),
+)
 _USUAL_QUESTION = "What does each row say, in which tone, and with which points?"
-_USUAL_ANSWER = """\
-class Point(BaseModel):
-    point: str = Field(description="One thing that is said, in a few words", max_length=200)
-{quote}
-
-class Answer(BaseModel):
-    {summary}: str = Field(description="What is said, in one sentence", max_length=1_000)
-    {tone}: Literal["positive", "neutral", "negative"]  # one of these, and nothing else
-    {points}: list[Point] = Field(max_length=5)  # an empty list is an answer, too
-"""
 _FILE = '''\
 """{question}"""
 
@@ -186,23 +181,20 @@ task = Task(
 '''
 _WHERE = {"source": "the database of the query, which is only read", "sheet": "of the workbook"}
 _IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
-_QUOTE = "    quote: Quote  # must stand in {text!r}, or the answer is invalid; its place is kept with it\n"
-
-
-def _usual_answer(guess: TableGuess) -> tuple[str, str, str]:
-    summary, tone, points = (second if fold(first) == fold(guess.key) else first for first, second in _USUAL)
-    quote = _QUOTE.format(text=excerpt(guess.text)) if guess.can_be_quoted else ""
-    classes = _USUAL_ANSWER.format(quote=quote, summary=summary, tone=tone, points=points)
-    return classes, summary, f'{{"{summary}": "…", "{tone}": "neutral", "{points}": []}}'
 
 
 def task_text(draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequence[AnswerField] = ()) -> str:
     """Return the text of a file that declares a task.
 
-    Without `fields` an answer is one that fits any text: a summary, a tone, and points with quotations.
+    Without `fields` an answer is one that fits any text: a summary, a tone, points, and a quotation.
     """
     items, guess, what, where = draft.items, draft.guess, draft.what, draft.where
-    classes, first, answer = _answer_text(fields, guess.text) if fields else _usual_answer(guess)
+    if not fields:
+        usual = [one for one in _USUAL if guess.can_be_quoted or one.kind != "quote"]
+        taken = fold(guess.key)
+        fields = [one._replace(name=f"answer_{one.name}") if fold(one.name) == taken else one for one in usual]
+    classes, first, answer = _answer_text(fields, guess.text)
+    prompt = [*(f"{name}: {{{name}}}" for name in guess.names[:-1]), *(f"{{{name}}}" for name in guess.names[-1:])]
     is_made, has_quotes = guess.key == MADE_KEY, re.search(r"^    \w+: Quote\b", classes, re.MULTILINE)
     return _FILE.format(
         question="\n".join("".join(map(_escaped, line)) for line in inspect.cleandoc(question).split("\n")),
@@ -216,7 +208,7 @@ def task_text(draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequ
         key=_literal(guess.key),
         key_said="a hash of each row" if is_made else "tells rows apart",
         images=_IMAGES.format(names=", ".join(map(_literal, guess.images))) if guess.images else "",
-        prompt=_literal(_prompt(guess.names) if guess.names else "What does the image show?"),
+        prompt=_literal("\n\n".join(prompt) if prompt else "What does the image show?"),
         quotes_in=f"    quotes_in={_literal(guess.text)},\n" if has_quotes else "",
         index=_literal(". ".join(f"{{{name}}}" for name in guess.names or [first])),
         label=_literal(f"{{{(guess.names or (guess.key,))[0]}}}"),
@@ -231,10 +223,6 @@ def _imports(classes: str) -> str:
     dated = "from datetime import date\n" if "[date | None" in classes else ""
     known = f"{dated}from typing import {typing}\n\n" if typing else ""
     return f"{known}from pydantic import BaseModel{', Field' if 'Field(' in classes else ''}"
-
-
-def _prompt(names: Sequence[str]) -> str:
-    return "\n\n".join([*(f"{name}: {{{name}}}" for name in names[:-1]), f"{{{names[-1]}}}"])
 
 
 def _literal(text: str) -> str:

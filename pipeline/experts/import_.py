@@ -15,7 +15,6 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -33,8 +32,10 @@ from pipeline.store import rows as kept
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, check_rows, fold, parse_map
 from pipeline.tables.findings import (
+    PLAIN,
     Finding,
     FindingKind,
+    ImportOptions,
     ImportReport,
     SeenIds,
     all_or_nothing,
@@ -367,7 +368,6 @@ def check_as_given(people: Sequence[Person], *, name: str) -> None:
 # ---- write what a file says
 
 
-@dataclass
 class PeopleImportReport(ImportReport):
     """What an import of people did, and how the file was read."""
 
@@ -375,26 +375,13 @@ class PeopleImportReport(ImportReport):
         "path", "format", "encoding", "dry", "added", "updated", "unchanged", "released", "refused", "notes", "report",
     )  # fmt: skip
     NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")
-    __repr__ = ImportReport.__repr__
-
-    format: str = ""
-    encoding: str = ""
 
 
 check_file = partial(check_rows, People)
 
 
-def run(
-    ws: OpenWorkspace,
-    path: Path,
-    *,
-    mapping: str = "",
-    strict: bool = False,
-    report: Path | None = None,
-    dry: bool = False,
-    sheet: str = "",
-) -> PeopleImportReport:
-    """Import the people in a file, in one transaction; a `dry` import says what would become of each row.
+def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> PeopleImportReport:
+    """Import the people in a file, in one transaction.
 
     A report says what happened also where nothing went in; `ImportReport.check` raises then.
 
@@ -402,8 +389,8 @@ def run(
         InputError: the file cannot be read as people, or the report cannot be written. Nothing was changed.
     """
     with all_or_nothing():
-        file = People(path, parse_map(mapping), sheet=sheet)
-    done = PeopleImportReport(str(path), str(report) if report else None, dry=dry, strict=strict)
+        file = People(path, parse_map(options.mapping), sheet=options.sheet)
+    done = PeopleImportReport.begun(path, options)
     done.format, done.encoding, done.columns, done.notes = file.format, file.encoding, file.mapping.listed, file.notes
     import_rows(
         ws.store,

@@ -6,6 +6,7 @@ An import reads an export as it was. Tags stand in one cell of CSV, separated by
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import starmap
 from typing import Any
 
 from sqlalchemy import Connection, func
@@ -94,23 +95,17 @@ def encode_experts(
 
     See `export.encoded`. In a column of one type a rate is text, for another program may have written one.
     """
-    told = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
-    documents = (  # in the form that an import reads without a word
-        {
-            **one,
-            **{name: rate_text(one[name]) for name in told if isinstance(one[name], float)},
-            **{name: cells.get(name) for name in beside},
-        }
-        for one, cells in ((_expert_document(row), cells) for row, cells in rows)
-    )
-    return export.encoded(documents, format_, kinds=KINDS | dict.fromkeys(beside, "text"))
+    as_text = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
 
+    def document(row: Row, cells: Mapping[str, Any]) -> dict[str, Any]:
+        told: dict[str, Any] = {header: text_of(row[column]) or None for column, header in HEADERS.items()}
+        tags = list_of(row["tags"])
+        told |= {"tags": text_of(row["tags"]) if tags is None else tags or None}
+        told |= {RATE: _rate(row), SCORED: number_of(row["findability_score"])}
+        told |= {name: rate_text(told[name]) for name in as_text if isinstance(told[name], float)}  # as imports read it
+        return told | {name: cells.get(name) for name in beside}
 
-def _expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:
-    texts: dict[str, Any] = {header: text_of(row[column]) or None for column, header in HEADERS.items()}
-    tags = list_of(row["tags"])
-    texts["tags"] = text_of(row["tags"]) if tags is None else tags or None
-    return {**texts, RATE: _rate(row), SCORED: number_of(row["findability_score"])}
+    return export.encoded(starmap(document, rows), format_, kinds=KINDS | dict.fromkeys(beside, "text"))
 
 
 SCORES = "scores that do not follow from their row"

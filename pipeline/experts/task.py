@@ -92,14 +92,9 @@ def _entries(
 
 
 def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    score, tags = metadata.get("findability_score"), metadata.get("tags")
-    return {
-        "username": str(metadata.get("username") or ""),
-        "name": " ".join(str(metadata.get(part) or "") for part in ("First Name", "Last Name")).strip(),
-        "job_title": str(metadata.get("Job Title") or ""),
-        "tags": [str(tag) for tag in tags] if isinstance(tags, list) else [],
-        "findability_score": float(score) if isinstance(score, int | float) else None,
-    }
+    name = f"{metadata['First Name']} {metadata['Last Name']}".strip()
+    told = {"username": metadata["username"], "name": name, "job_title": metadata["Job Title"]}
+    return {**told, **{one: metadata[one] for one in ("tags", "findability_score")}}
 
 
 TAGGED = Indexed(  # every tagged expert

@@ -21,8 +21,10 @@ from pipeline.store import asks, workspace
 from pipeline.tables.cells import cell_words, compact_json, loaded
 from pipeline.tables.columns import Layout, MappedFile, check_rows, parse_map
 from pipeline.tables.findings import (
+    PLAIN,
     Finding,
     FindingKind,
+    ImportOptions,
     ImportReport,
     SeenIds,
     all_or_nothing,
@@ -170,16 +172,7 @@ class PassagesImportReport(ImportReport):
 check_file = partial(check_rows, Passages)
 
 
-def run(
-    ws: OpenWorkspace,
-    path: Path,
-    *,
-    mapping: str = "",
-    strict: bool = False,
-    report: Path | None = None,
-    dry: bool = False,
-    sheet: str = "",
-) -> PassagesImportReport:
+def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> PassagesImportReport:
     """Import the passages in a file.
 
     A report says what happened also where nothing went in; `ImportReport.check` raises then. Where it is only to say
@@ -190,10 +183,10 @@ def run(
             or the list cannot be written. Nothing was changed.
     """
     with all_or_nothing():
-        file = Passages(path, parse_map(mapping), sheet=sheet)
+        file = Passages(path, parse_map(options.mapping), sheet=options.sheet)
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
-    done = PassagesImportReport(str(path), str(report) if report else None, dry=dry, strict=strict)
+    done = PassagesImportReport.begun(path, options)
     done.columns, done.notes = file.mapping.listed, file.notes
     with SeenIds() as seen:
 

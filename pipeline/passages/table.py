@@ -435,11 +435,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def best_concepts(
-    tx: Connection, shape: PassagesShape, settings: Settings, *, passage: str | None = None
-) -> Iterator[ConceptRow]:
-    """Yield the best concepts of one passage or of all, by passage, then by name; at flat memory."""
-    yield from _rows(tx, shape, _best(tx, shape, settings), passage=passage)
+def best_concepts(tx: Connection, shape: PassagesShape, settings: Settings) -> Iterator[ConceptRow]:
+    """Yield the best concepts of all passages, by passage, then by name; at flat memory."""
+    return _rows(tx, shape, _best(tx, shape, settings))
 
 
 def all_concepts(
@@ -459,10 +457,12 @@ def all_concepts(
         chosen = chosen.where(of_extractors(shape, [of, (answers.PERSON, "")] if corrected else [of]))
     if corrected:
         chosen = chosen.where(counts_now(shape))
-    yield from _rows(tx, shape, _with_source(tx, shape, chosen), passage=passage)
+    return _rows(tx, shape, _with_source(tx, shape, chosen), passage=passage)
 
 
-def _rows(tx: Connection, shape: PassagesShape, chosen: Select[Any], *, passage: str | None) -> Iterator[ConceptRow]:
+def _rows(
+    tx: Connection, shape: PassagesShape, chosen: Select[Any], *, passage: str | None = None
+) -> Iterator[ConceptRow]:
     """Yield rows page by page of passages, in the order of their ids, which are read from the index alone."""
     whose = chosen.selected_columns.passage_id
     chosen = chosen.order_by(whose, chosen.selected_columns.concept_name)

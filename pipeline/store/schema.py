@@ -181,11 +181,6 @@ class Batch:
         return (self.answered or 0) + (self.refused or 0) + (self.invalid or 0)
 
     @property
-    def label(self) -> str:
-        """Return the version under which its items were asked: the extractor without the model."""
-        return self.extractor.partition("/")[0]
-
-    @property
     def is_over(self) -> bool:
         """True when nothing will happen to this batch any more."""
         return self.state in OVER

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
-from pipeline.tables.findings import Finding, all_or_nothing, excerpt, rejected
+from pipeline.tables.findings import Finding, ImportOptions, all_or_nothing, excerpt, rejected
 from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
 
 _NEAR = 80  # percent of letters in common from which a name looks like another
@@ -185,10 +185,10 @@ class MappedFile(SourceFile):
             yield row if isinstance(row, Finding) else self.mapping.row(row)
 
 
-def check_rows(kind: type[MappedFile], path: Path, *, mapping: str = "", sheet: str = "") -> None:
+def check_rows(kind: type[MappedFile], path: Path, options: ImportOptions) -> None:
     """Pass where a file can be read, and has a row, good or bad; InputError where it cannot, or has none."""
     with all_or_nothing():
-        if next(iter(kind(path, parse_map(mapping), sheet=sheet)), None) is None:
+        if next(iter(kind(path, parse_map(options.mapping), sheet=options.sheet)), None) is None:
             said = f"{path}: no row could be imported; nothing was changed"
             raise InputError(said, hint="the file holds a header, or nothing, and no rows")
 

@@ -109,7 +109,6 @@ def _typed(value: Any, kind: str) -> Any:
 def answers_rows(
     tx: Connection,
     task: TaskRecord,
-    sources: Mapping[str, str],
     *,
     extractor: str,
     corrected: bool = False,
@@ -119,11 +118,11 @@ def answers_rows(
     """Return the rows of a task with the answers of one extractor, to be written, and the kinds of their columns.
 
     Where they are `corrected`, what a person said stands in the place of these. First stand the source's columns, under
-    its names and in its order, whose kinds are `sources`; a row without an answer has none, and one that is gone from
+    its names and in its order; a row without an answer has none, and one that is gone from
     the source is left out then. All is read in the caller's transaction. With `field` each member of that list is a
     row, with `list.inner` each of the lists in its members; with `cost` what the whole answer took stands in each.
     """
-    shown = ShownAnswers(tx, task, {})
+    shown, sources = ShownAnswers(tx, task, {}), task.columns
     made = [name for name, _ in task.key if name not in sources]
     columns: dict[str, ColumnElement[Any]] = dict.fromkeys(made, rows.c.item_id)
     columns |= {name: one.element for name, one in shown.columns.items() if name not in dict(task.key)}

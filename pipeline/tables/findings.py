@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
@@ -75,6 +75,23 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
+@dataclass(frozen=True)
+class ImportOptions:
+    """How a file is imported: what its names mean (MAP=), its sheet, whether all or none, a report of findings.
+
+    A `dry` import says what would become of each row.
+    """
+
+    mapping: str = ""
+    sheet: str = ""
+    strict: bool = False
+    report: Path | None = None
+    dry: bool = False
+
+
+PLAIN = ImportOptions()
+
+
 @dataclass
 class FindingGroup:
     """The findings of one kind in one column for one reason: how many there are, and the first three."""
@@ -116,6 +133,13 @@ class ImportReport:
     findings: list[Finding] = field(default_factory=list)
     groups: dict[tuple[FindingKind, str, str], FindingGroup] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    format: str = ""
+    encoding: str = ""
+
+    @classmethod
+    def begun(cls, path: Path, options: ImportOptions) -> Self:
+        """Return the report of an import that begins."""
+        return cls(str(path), str(options.report) if options.report else None, dry=options.dry, strict=options.strict)
 
     def __repr__(self) -> str:
         """Return in a line what was done."""

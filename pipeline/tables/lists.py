@@ -427,25 +427,6 @@ def _members(cell: str | None) -> list[str]:
     return [one for path, one in values if isinstance(one, str) and path and isinstance(path[-1], int)]
 
 
-def answers_of(
-    task: str,
-    fields: Mapping[str, str],
-    tx: Connection,
-    ids: Sequence[str],
-    *,
-    whose: str,
-    prefer: Sequence[str],
-    label: str,
-) -> dict[str, dict[str, Any]]:
-    """Return the answer that an export has of each item, of one that is not in it the next best one.
-
-    `fields` are those of the answers, by the names of the columns, and the column `whose` has the extractor.
-    """
-    found = answers.last_applied(tx, task, ids, rank=answers.ranks(tx, task, prefer=prefer, label=label))
-    documents = ((key, by, json.loads(text)) for key, (by, text) in found.items())
-    return {key: {whose: by, **{name: one.get(field) for name, field in fields.items()}} for key, by, one in documents}
-
-
 def rows_among(
     tx: Connection,
     key: ColumnElement[Any],

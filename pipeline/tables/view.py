@@ -116,7 +116,7 @@ class ShownAnswers:
         return select(*(self.columns[name] for name in order)).select_from(self.from_).where(*conditions)
 
 
-def make_views(tx: Connection, task: TaskRecord, sources: Mapping[str, str]) -> list[str]:
+def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     """Make both views, anew where their columns changed; return a line where they were not there.
 
     Nothing is changed, and ConfigurationError says so, where something else has the name of one, or another program's
@@ -129,7 +129,7 @@ def make_views(tx: Connection, task: TaskRecord, sources: Mapping[str, str]) -> 
         names = list(columns_of(tx, name))
         if is_sqlite(tx):  # whose names are in lower case there
             names = list(tx.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name}).scalars())
-        shown = ShownAnswers(tx, task, {} if each else sources)
+        shown = ShownAnswers(tx, task, {} if each else task.columns)
         query = shown.query(record.is_shown(task.name, each=each), after=names)
         if not make_view(tx, name, query, of="the answers of a task"):
             hint = "table= in the task's file gives its tables another name"

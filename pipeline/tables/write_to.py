@@ -57,19 +57,12 @@ class GivenAnswer(NamedTuple):
     at: datetime
 
 
-@dataclass(frozen=True)
-class ColumnTarget:
-    """The column that a field goes to: of which table, and what ids the key's columns of that table hold."""
-
-    table: str
-    column: Column[Any]
-    field: str
-    kind: str
-    keys: tuple[tuple[str, Ids], ...]
+_Target = tuple[Column[Any], str, str, list[tuple[str, Ids]]]  # a column, the field, its kind, and the key's columns
 
 
-def column_target(tx: Connection, task: TaskRecord, write_to: str) -> ColumnTarget:
+def column_target(tx: Connection, task: TaskRecord) -> _Target:
     """Return what `write_to=` of a task names; InputError where that cannot take the field by the task's key."""
+    write_to = str(task.words["write_to"])
 
     def wrong(why: str, hint: str = FORM) -> InputError:
         return InputError(f"write_to={write_to!r}{why}", hint=hint)
@@ -96,34 +89,32 @@ def column_target(tx: Connection, task: TaskRecord, write_to: str) -> ColumnTarg
     if not any(key and key <= {folded(tx, one) for one in own} for key in unique_keys(tx, to.table)):
         said = f": the key of the task ({', '.join(own)}) is no unique key of `{table}`"
         raise wrong(said, "make it one: CREATE UNIQUE INDEX …")
-    return ColumnTarget(table, to, field, kind, tuple((one, ids_in(tx, keys[one])) for one in own))
+    return to, field, kind, [(one, ids_in(tx, keys[one])) for one in own]
 
 
-def write_column(
-    tx: Connection, task: TaskRecord, target: ColumnTarget, rows: Sequence[GivenAnswer], *, over: bool = False
-) -> None:
-    """Write answers into the column where it is NULL, or `over` what stands there."""
-    wanted = dict[tuple[str, ...], Any]()
+def write_column(tx: Connection, task: TaskRecord, rows: Sequence[GivenAnswer], *, over: bool = False) -> None:
+    """Write answers into the column that a task names where it is NULL, or `over` what stands there."""
+    (target, field, kind, own), wanted = column_target(tx, task), dict[tuple[str, ...], Any]()
     for row in rows:
         key = (row.item_id,) if len(task.key) == 1 else tuple(map(str, json.loads(row.item_id)))
-        value = stored_cell(target.kind, json.loads(row.answer_json).get(target.field))
-        fits = all(ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True))
+        value = stored_cell(kind, json.loads(row.answer_json).get(field))
+        fits = all(ids.key(part) == part for (_, ids), part in zip(own, key, strict=True))
         if fits and (value is not None or over):
             wanted[key] = value
-    names = dict.fromkeys((*(name for name, _ in target.keys), target.column.name))
-    table = table_of(target.table, *(column(name, AsTheColumn()) for name in names))
-    to, keys = table.c[target.column.name], [table.c[name] for name, _ in target.keys]
+    names = dict.fromkeys((*(name for name, _ in own), target.name))
+    table = table_of(target.table.name, *(column(name, AsTheColumn()) for name in names))
+    to, keys = table.c[target.name], [table.c[name] for name, _ in own]
     told = [collate(cast(one, Text), "BINARY" if is_sqlite(tx) else "C") for one in keys]
     here = [one == bindparam(f"k{place}") for place, one in enumerate([*keys, *told])]  # and the same bytes
     writing = update(table).where(*here, true() if over else to.is_(None)).values({to: bindparam("new")})
     for some in pages(list(wanted)):
-        with refusals(target.table):
+        with refusals(table.name):
             given = [{f"k{place}": part for place, part in enumerate(key * 2)} | {"new": wanted[key]} for key in some]
             run_many(tx, writing, given)
         filled = [key for key in some if wanted[key] is not None]
         still_empty = select(*(cast(one, Text) for one in keys)).where(tuple_(*keys).in_(filled), to.is_(None))
         if tx.execute(still_empty.limit(1)).first() is not None:
-            which = f"{target.table}.{target.column.name} ({target.column.type.compile(tx.dialect)})"
+            which = f"{table.name}.{target.name} ({target.type.compile(tx.dialect)})"
             why = f"{which} stays NULL: a trigger or a rule of the database keeps it so"
             raise RefusedRowError(why, hint="give it room, or take the trigger or rule away")
 

@@ -45,7 +45,7 @@ from pipeline.ops.export import ExportReport
 from pipeline.ops.items import ParkedItem
 from pipeline.store import answers
 from pipeline.tables.cells import plain_value, rows_of
-from pipeline.tables.findings import FindingKind
+from pipeline.tables.findings import FindingKind, ImportOptions
 from pipeline.tables.shown import Document, Rows, Table
 from pipeline.workflows import ask, preflight, tag, try_out
 from pipeline.workflows.ask import AskReport
@@ -100,7 +100,7 @@ class Workspace:
             path = Path(people) if isinstance(people, str | PathLike) else _written(people, Path(folder))
 
             def work(ws: OpenWorkspace) -> PeopleImportReport:
-                done = import_people.run(ws, path, mapping=mapping, strict=strict, report=report)
+                done = import_people.run(ws, path, ImportOptions(mapping, "", strict, report))
                 for group in done.groups.values():
                     if group.kind is FindingKind.REJECTED:
                         lines = ", ".join(str(one.line) for one in group.examples)
@@ -197,13 +197,7 @@ class Workspace:
             if budget is not None:
                 ws.agreed = math.inf  # which its budget bounds
             report = tag.run(ws, options)
-            live = report.live
-            if live is not None and live.interrupted:
-                raise KeyboardInterrupt
-            stopped = [live.stopped] if live is not None and live.stopped is not None else []
-            for error in (*stopped, *report.errors(ws.task.words)):
-                raise error
-            report.check(ws.display, strict=strict)
+            report.finish(ws.task.words, ws.display, strict=strict)
             return report
 
         return self._run(work, task, items, settings, access=Access.WRITE, alone=True)

@@ -192,7 +192,7 @@ def test_the_file_for_a_table_runs_as_it_is(workspace: Workspace, table: Table) 
     workspace.do("tag")
     assert workspace.states() == {"answered": 3}
     rows = workspace.exported()
-    quotes = [(row[table.text], point["quote"]) for row in rows for point in row["points"]]
+    quotes = [(row[table.text], row["quote"]) for row in rows]
     assert (len(rows), bool(quotes)) == (3, True)
     assert all(text[one["start"] : one["end"]] == one["quote"] for text, one in quotes)
     assert "is there already" in workspace.do("new_task", "mine", code=2, **{"from": table.file}).err

@@ -18,7 +18,7 @@ from pipeline.core.states import fate_of
 from pipeline.engine.task_file import place_in_python
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
-from pipeline.tables.findings import ImportReport
+from pipeline.tables.findings import ImportOptions, ImportReport
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import ItemsFile
 from pipeline.workflows import add_expert, ask, new_task
@@ -172,7 +172,7 @@ def _read(desk: Desk, dropped: DroppedFile) -> None:
                 dropped.guess = new_task.drafted(ws.store, new, place_in_python(NEW)).guess
         else:
             with desk.to_look(dropped.task, display) as ws:
-                dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, mapping=dropped.mapping, dry=True)
+                dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, ImportOptions(dropped.mapping, dry=True))
         with suppress(FindableError):  # of a file that only an import reads
             rows = ItemsFile(dropped.path)
             dropped.first = [dict(one.values) for one in islice((x for x in rows if isinstance(x, SourceRow)), FIRST)]
@@ -188,7 +188,7 @@ def _import(desk: Desk, dropped: DroppedFile) -> None:
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_import(dropped.task, display) as ws:
-            done = IMPORTS[dropped.task].run(ws, dropped.path, mapping=dropped.mapping)
+            done = IMPORTS[dropped.task].run(ws, dropped.path, ImportOptions(dropped.mapping))
         done.check()
         desk.dropped.settle(dropped, done)
         return {"summary": done.summary}

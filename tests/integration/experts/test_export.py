@@ -7,6 +7,7 @@ import pytest
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import import_, table
 from pipeline.ops import export
+from pipeline.tables.findings import ImportOptions
 from tests.integration.experts.workspaces import HEADER, rows, workspace
 
 ODD = (
@@ -35,7 +36,7 @@ def test_an_export_imports_as_it_was(tmp_path: Path, name: str) -> None:
     with workspace(tmp_path / "data") as ws:
         filled(ws, tmp_path)
         assert export.run(ws, tmp_path / name, write=nowhere).count == 2
-        again = import_.run(ws, tmp_path / name, strict=True)
+        again = import_.run(ws, tmp_path / name, ImportOptions(strict=True))
         assert (again.unchanged, again.findings) == (2, [])
         before = rows(ws)
     with workspace(tmp_path / "other") as ws:

@@ -12,7 +12,7 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.states import Way
 from pipeline.experts import import_, table
 from pipeline.store import asks
-from pipeline.tables.findings import FindingKind
+from pipeline.tables.findings import FindingKind, ImportOptions
 from tests.integration.experts.workspaces import HEADER, people_file, position, rows, workspace
 
 
@@ -38,7 +38,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         assert (done.updated, done.released, done.findings, rows(ws)["tagged"]["company"]) == (2, 0, [], "Other")
         again = people_file(tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "new"), "Stone."))
         before = rows(ws), position(ws)
-        dry = import_.run(ws, again, dry=True)
+        dry = import_.run(ws, again, ImportOptions(dry=True))
         assert (rows(ws), position(ws)) == before
         done = import_.run(ws, again)
         assert dry.document == {**done.document, "dry": True}
@@ -61,7 +61,7 @@ def test_good_rows_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -
     path = tmp_path / "p.csv"
     path.write_text(f"{HEADER}\n,A,,,,,,,,,\nann,A,,,,Bio,-5,usd,,,\nann,B,,,,,,,,,\nshort\n", encoding="utf-8")
     with workspace(tmp_path / "data") as ws:
-        done = import_.run(ws, path, report=tmp_path / "rejects.csv")
+        done = import_.run(ws, path, ImportOptions(report=tmp_path / "rejects.csv"))
         assert list(rows(ws)) == ["ann"]
     with (tmp_path / "rejects.csv").open(encoding="utf-8", newline="") as file:
         listed = list(csv.DictReader(file))
@@ -83,6 +83,6 @@ def test_a_report_that_cannot_be_written_stops_before_anything_is(tmp_path: Path
     with workspace(tmp_path / "data") as ws:
         for report in (path, tmp_path / "p.csv" / "rejects.csv"):
             with pytest.raises(InputError, match="nothing was changed"):
-                import_.run(ws, path, report=report)
+                import_.run(ws, path, ImportOptions(report=report))
         assert rows(ws) == {}
     assert path.read_bytes() == before

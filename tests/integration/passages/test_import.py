@@ -9,7 +9,7 @@ from pipeline.core.states import Way
 from pipeline.passages import import_, table
 from pipeline.store import asks
 from pipeline.store import workspace as stored
-from pipeline.tables.findings import FindingKind
+from pipeline.tables.findings import FindingKind, ImportOptions
 from tests.integration.passages.workspaces import add_concepts, concept, passages_file, rows, workspace
 
 STRANGE = [
@@ -64,7 +64,7 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
             asks.add_ended(tx, table.TASK, "another@1/model", asks.Ends((), stopped, ()), at=ws.now())
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
         before = rows(ws)
-        dry = import_.run(ws, new, dry=True)
+        dry = import_.run(ws, new, ImportOptions(dry=True))
         assert rows(ws) == before
         done = import_.run(ws, new)
         assert dry.document == {**done.document, "dry": True}

@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -222,7 +223,7 @@ def test_the_views_say_what_the_record_says(
     first, second = ([GivenAnswer(one, by, answer(model, draw), next(moments)) for one in ids] for by in (ONE, TWO))
     again = [one._replace(answer_json=answer(model, draw), at=next(moments)) for one in first[:3]]
     with database(tmp_path) as tx:
-        assert make_views(tx, spec, {}) == ["made the views `reviews_answers` and `reviews_answered`"]
+        assert make_views(tx, spec) == ["made the views `reviews_answers` and `reviews_answered`"]
         keep(tx, [*first, *second[:5], *again])
         keep(tx, second[5:], applied=False)
         keep(tx, [one._replace(answer_json="null") for one in first[:1]])  # forgotten
@@ -261,7 +262,7 @@ def test_a_field_that_is_left_out_or_no_value_of_its_kind_is_null(tmp_path: Path
     odd: list[Any] = [{}, dict.fromkeys(dict(fields)), *(dict.fromkeys(dict(fields), one) for one in ODD)]
     spec = spec_of(fields)
     with database(tmp_path) as tx:
-        make_views(tx, spec, {})
+        make_views(tx, spec)
         keep(tx, [GivenAnswer(str(number), ONE, json.dumps(one), AT) for number, one in enumerate(odd)])
         rows = {row[0]: row[1:-2] for row in rows_of(tx, "SELECT * FROM reviews_answers")}
         assert set(rows["0"]) == set(rows["1"]) == {None}
@@ -281,20 +282,20 @@ def test_a_view_is_made_anew_and_the_view_of_another_program_on_it_stays_or_is_n
     """A new field stands behind the others; a column that is another one now is refused where a view holds on to it."""
     before = spec_of((("said", "text"),))
     with database(tmp_path) as tx:
-        make_views(tx, before, {})
+        make_views(tx, before)
         tx.exec_driver_sql("CREATE VIEW theirs AS SELECT said FROM reviews_answers")
-        assert make_views(tx, spec_of((("stars", "integer"), ("said", "text"))), {}) == []
+        assert make_views(tx, spec_of((("stars", "integer"), ("said", "text")))) == []
         keep(tx, [GivenAnswer("a", ONE, '{"said": "x", "stars": 5}', AT)])
         assert rows_of(tx, "SELECT * FROM theirs") == [("x",)]
         assert rows_of(tx, "SELECT stars FROM reviews_answers") == [(5,)]
         other = spec_of((("said", "integer"), ("stars", "integer")))
         if ON_POSTGRESQL:
             with pytest.raises(ConfigurationError, match="is made of `reviews_answers`"):
-                make_views(tx, other, {})
+                make_views(tx, other)
         else:
-            make_views(tx, other, {})
+            make_views(tx, other)
         tx.exec_driver_sql("DROP VIEW theirs")
-        make_views(tx, other, {})
+        make_views(tx, other)
         assert rows_of(tx, "SELECT said FROM reviews_answers") == [(None,)]
 
 
@@ -361,9 +362,9 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
         answers = [GivenAnswer(one, ONE, json.dumps(said), AT) for one in ids]
         answers[0] = answers[0]._replace(answer_json=json.dumps(said | {"stars": None}))
         for name in TARGETS:
-            target = column_target(tx, spec, f"own.{name} = {name}")
+            to = replace(spec, words={"write_to": f"own.{name} = {name}"})
             for _ in range(2):
-                write_column(tx, spec, target, answers)
+                write_column(tx, to, answers)
         found = rows_of(tx, "SELECT id, lang, said, stars, share FROM own ORDER BY id, lang DESC")
         assert found == [
             (1, "de", "it's", None, 0.1),
@@ -372,12 +373,12 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
             (3, "en", "mine", 2**53 + 1, 0.1),
         ]
         long = answers[1]._replace(item_id='["2","DE"]', answer_json=json.dumps(said | {"said": "ten letters"}))
-        target = column_target(tx, spec, "own.said=said")
+        to = replace(spec, words={"write_to": "own.said=said"})
         if ON_POSTGRESQL:
             with pytest.raises(RefusedRowError, match="own of this database refuses a row: value too long"):
-                write_column(tx, spec, target, [long])
+                write_column(tx, to, [long])
         else:
-            write_column(tx, spec, target, [long])
+            write_column(tx, to, [long])
 
 
 REFUSED = {
@@ -405,5 +406,5 @@ def test_what_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
         tx.exec_driver_sql("CREATE UNIQUE INDEX of_a_part ON loose (id, lang) WHERE said IS NOT NULL")
         for write_to, said in REFUSED.items():
             with pytest.raises(InputError) as refused:
-                column_target(tx, spec, write_to)
+                column_target(tx, replace(spec, words={"write_to": write_to}))
             assert said in refused.value.message
