@@ -28,7 +28,6 @@ from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import Selection
 from pipeline.batch.report import KEYS, Amounts, BatchSummary, list_batches
 from pipeline.batch.submit import Submitted
-from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.step import Step
 from pipeline.core.text import first_few, plural, usd
@@ -140,7 +139,7 @@ def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
 
     def check() -> None:
         raise_all(failures)
-        _finish(report, words, strict=strict)
+        report.finish(words, Terminal(), strict=strict)
 
     return Report([_account_document(one) for one in report.ingested], show, check)
 
@@ -188,28 +187,6 @@ def _account_document(account: IngestSummary) -> dict[str, object]:
         ],
         **{name: getattr(account, name) for name in ("unapplied", "outdated", "other_versions")},
     }
-
-
-def _finish(report: rounds.Report, words: Words, *, strict: bool = False) -> None:
-    """Print which batches failed or need a person and which gates failed, and raise what ended it."""
-    if report.live is not None and report.live.interrupted:
-        raise KeyboardInterrupt
-    if report.live is not None and report.live.stopped is not None:
-        raise report.live.stopped
-    failed = [f"batch {number} failed at the API ({why})" for number, why in report.failed.items()]
-    down: list[FindableError] = []
-    if report.is_down:
-        free = f"; {plural(report.left, words.one, words.many)} can be asked" if report.left else ""
-        later = f"nothing more was sent{free}: run it again later" if report.left or report.under_way else ""
-        listed = f"{plural(report.parked, words.one, words.many)} parked: `{words.step('parked')}`"
-        parts = [later, listed if report.parked else ""]
-        hint = "; ".join(filter(None, parts)) or words.step("status")
-        down = [RemoteError(said, hint=hint) for said in failed]
-    else:
-        for said in failed:
-            Terminal().warn(f"{said}; its {words.many} were released")
-    raise_all([*report.polled.errors(words), *down])
-    report.check(Terminal(), strict=strict)
 
 
 def batch_cancel(ws: OpenWorkspace, *, batch: Annotated[int, Taken("", COUNT)]) -> Report:
@@ -309,7 +286,7 @@ def tag(
     if backfill and report.quality is not None:
         ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
     shown = _backfilled(report, words) if backfill else partial(_show_tagged, report, words)
-    return Report(report.document(), shown, lambda: _finish(report, words, strict=strict))
+    return Report(report.document(), shown, lambda: report.finish(words, Terminal(), strict=strict))
 
 
 def _show_tagged(report: rounds.Report, words: Words) -> None:

@@ -66,7 +66,7 @@ from pipeline.tables.lists import (
     refusals,
 )
 
-MOST_LOOKED_AT, LOOK_S = 1000, 0.2  # untagged people whose texts a search looks at, and for how long
+MOST_LOOKED_AT, LOOK_S = 1000, 0.05  # untagged people whose texts a search looks at, and for how long
 TASK = "expert-tags"
 PAGE = 2000
 FULL_BIO = 500  # characters of bio that earn all of its points (DESIGN: bio min(40, len/500*40))
@@ -249,7 +249,7 @@ def indexable() -> ColumnElement[bool]:
 def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
     """Return the biographies of untagged people in which any of some words may stand, of at most a thousand."""
     mentioned = or_(*(mentions(tx, [experts.c.bio], one) for one in words))
-    query = select(experts.c.bio).where(indexable(), ~tagged(), mentioned)
+    query = select(experts.c.bio).where(untagged, _has_bio, mentioned)
     try:
         with within(tx, LOOK_S):
             return list(tx.execute(query.limit(MOST_LOOKED_AT)).scalars())

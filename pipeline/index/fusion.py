@@ -49,7 +49,8 @@ def rank_entries(
         similarities, rows = index.nearest(vector, k, mask)
         return Ranked(rows, similarities, similarities=similarities)
     depth = k if vector is None else max(k, DEPTH)
-    found = index.words.scores(terms or (), most=depth if mask is None else -1)
+    telling = terms or () if vector is None else index.words.telling(terms or ())  # what is added to vectors is as good
+    found = index.words.scores(telling, most=depth if mask is None else -1)
     if mask is not None:
         found = dict([one for one in found.items() if mask[one[0]]][:depth])
     if vector is None:

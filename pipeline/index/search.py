@@ -126,8 +126,9 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         words = {term: words[term] for term in reversed(words)}
         hits = described_hits(index, collection, ranked, hits, words)
         with self._ws.store.read() as tx:
+            is_whole = self._ws.task.table(tx).total(tx) <= len(index)
             known = {*words, *words.values()}
-            texts = collection.left_out(tx, sorted(known)) if words and not options.filters.tags else ()
+            texts = collection.left_out(tx, sorted(known)) if words and not (is_whole or options.filters.tags) else ()
             left_out = sum(not words.keys().isdisjoint(terms_of(text)) for text in texts)
         return SearchReport(hits, self._count_behind(), lacking, left_out)
 

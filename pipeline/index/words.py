@@ -34,6 +34,7 @@ SHARE = 0.87  # of questions without meaning that are below the floor: their bes
 LEAST_SPREAD = 0.2  # of what one rare word gives: where few of them find a word at all, their spread says nothing
 REACHED = 0.9  # of what the terms of a question tell; tried on 278 questions, see docs/search.md
 LEAST_ALONE = 0.05  # of the same: about what one rare word of five comes to
+LEAST = 1e-6  # what FTS5 counts for a term that more than half of the entries have
 
 # what is kept of each entry, in vector order: hash of what makes it up to date, key of its vector, metadata
 SCHEMA = """
@@ -105,6 +106,11 @@ class Words:
         self._db, self._count, self.ranking = db, count, ranking_from_json(told)
         self._rank = f"bm25({', '.join(str(group.weight) for group in self.ranking.groups)})"
 
+    def telling(self, question: Iterable[str]) -> list[str]:
+        """Return the terms of a question that at most half of the entries have, or all where there are no others."""
+        terms = list(dict.fromkeys(question))
+        return [term for term in terms if self.idf(term) > LEAST] or terms
+
     def scores(self, question: Iterable[str], *, most: int = -1) -> dict[int, float]:
         """Return what BM25 gives the entries that have any term of a question, by row, the `most` best first."""
         found = "SELECT rowid, -rank FROM words WHERE words MATCH ? AND rank MATCH ? ORDER BY rank LIMIT ?"
@@ -139,7 +145,7 @@ class Words:
 
 
 def _idf(count: int, held: int) -> float:
-    return max(math.log((count - held + 0.5) / (held + 0.5)), 1e-6)  # the least is FTS5's own
+    return max(math.log((count - held + 0.5) / (held + 0.5)), LEAST)
 
 
 def _quoted(term: str) -> str:

@@ -46,6 +46,11 @@ class StatusReport:
     entry: str
     next: Step | None
 
+    @property
+    def counts(self) -> StatusCounts:
+        """Return the counts of the task in use."""
+        return StatusCounts(*list(self.document[self.subject].values())[:6])
+
 
 def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     """Return where everything stands, from one snapshot; `exact` finds what other programs changed, too.

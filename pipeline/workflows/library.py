@@ -197,13 +197,7 @@ class Workspace:
             if budget is not None:
                 ws.agreed = math.inf  # which its budget bounds
             report = tag.run(ws, options)
-            live = report.live
-            if live is not None and live.interrupted:
-                raise KeyboardInterrupt
-            stopped = [live.stopped] if live is not None and live.stopped is not None else []
-            for error in (*stopped, *report.errors(ws.task.words)):
-                raise error
-            report.check(ws.display, strict=strict)
+            report.finish(ws.task.words, ws.display, strict=strict)
             return report
 
         return self._run(work, task, items, settings, access=Access.WRITE, alone=True)

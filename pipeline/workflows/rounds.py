@@ -118,9 +118,28 @@ class Report:
         return self.reports.get(self.extractor)
 
     def errors(self, words: "Words") -> list[FindableError]:
-        """Return what keeps all from being done: what polling met, and batches that failed where none succeeded."""
-        down = list(self.failed.items())[:1] if self.is_down else []
-        return [*self.polled.errors(words), *(failed_error(number, why, words) for number, why in down)]
+        """Return what ended it early: our own calls, what polling met, and batches that failed where none succeeded."""
+        stopped = [self.live.stopped] if self.live is not None and self.live.stopped is not None else []
+        down = self.failed.items() if self.is_down else ()
+        return [*stopped, *self.polled.errors(words), *(failed_error(number, why, words) for number, why in down)]
+
+    def finish(self, words: "Words", display: "Progress", *, strict: bool = False) -> None:
+        """Warn of batches and of gates that failed, and raise what ended it early.
+
+        Raises:
+            KeyboardInterrupt: a Ctrl-C.
+            FindableError: the first of its errors, once the others are told; or of a gate, see `check`.
+        """
+        if self.live is not None and self.live.interrupted:
+            raise KeyboardInterrupt
+        for number, why in () if self.is_down else self.failed.items():
+            display.warn(f"batch {number} failed at the API ({why}); its {words.many} were released")
+        errors = self.errors(words)
+        for error in errors[1:]:
+            display.warn(f"{error.message}; {error.hint}")
+        if errors:
+            raise errors[0]
+        self.check(display, strict=strict)
 
     def check(self, display: "Progress", *, strict: bool = False) -> None:
         """Warn of the quality gates that failed; the answers are stored.

@@ -18,7 +18,6 @@ from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.embed import Embedder
 from pipeline.ops import status
-from pipeline.ops.status import StatusCounts
 from pipeline.quality.pilot import next_pilot
 from pipeline.store.batches import Batch
 from pipeline.workflows import preflight
@@ -60,7 +59,7 @@ def get_tasks(request: Request) -> list[dict[str, Any]]:
 def get_next(request: Request, task: str) -> dict[str, Any]:
     """Return what to type next and, where the page can do it (`command`), what it would ask and cost (`plan`)."""
     with desk_of(request).to_read(task) as ws:
-        return _next(ws)
+        return _next(ws, status.run(ws).next)
 
 
 @router.post("/api/tasks/{task}/next", status_code=202)
@@ -150,21 +149,18 @@ def state_part(request: Request, task: str) -> HTMLResponse:
     with desk.to_read(task) as ws:
         report = status.run(ws)
         document = report.document
-        counts = StatusCounts(*list(document[report.subject].values())[:6])
-        index = document["index"] or {"behind": 0}
         runs = live_runs(ws, report.open_batches)
         return show_page(
             request,
             "parts/state.html",
             ws,
             "rows",
-            counts=counts,
+            counts=report.counts,
             states=list(document[report.subject])[1:],
             eta_s=next((one["eta_s"] for one in runs), None),
             waits=sum(one.way is Way.BATCH for one in report.open_batches),
             spent=document["spent"],
             budgets=budgets_of(ws),
-            behind=index["behind"],
             stale=document.get("stale") or {"count": 0},
             next=document["next"],
             command=command_of(report.next),
@@ -178,11 +174,10 @@ def state_part(request: Request, task: str) -> HTMLResponse:
 def next_part(request: Request, task: str) -> HTMLResponse:
     """Show the button of the next step, with what it costs."""
     with desk_of(request).to_read(task) as ws:
-        found = _next(ws)
+        report, words = status.run(ws), ws.task.words
+        found, counts = _next(ws, report.next), report.counts
         if not found["command"]:
             return HTMLResponse("")  # there is nothing to begin by now
-        counts = StatusCounts(*list(ws_counts(ws).values())[:6])
-        words = ws.task.words
         many = words.one if counts.open == 1 else words.many
         label = LABELS[found["command"]].format(open=f"{counts.open:,}", many=many)
         cost = found["plan"]["cost"] if found["plan"] else 0.0
@@ -191,20 +186,13 @@ def next_part(request: Request, task: str) -> HTMLResponse:
         return show_page(request, "parts/next.html", ws, "rows", **found, **known)
 
 
-def ws_counts(ws: OpenWorkspace) -> dict[str, int]:
-    """Return how many rows of the task in use are in each state."""
-    with ws.store.read() as tx:
-        return ws.task.table(tx).counts(tx)
-
-
 def shown_works(running: Running) -> list[dict[str, Any]]:
     """Return the long work of the page that a reader wants to know of: under way, failed, or over a moment ago."""
     found = [one.document for one in running.every()][-4:]
     return [one for one in found if one["state"] != "done" or one["warnings"] or one["ended_s"] < RECENT_S]
 
 
-def _next(ws: OpenWorkspace) -> dict[str, Any]:
-    step = status.run(ws).next
+def _next(ws: OpenWorkspace, step: Step | None) -> dict[str, Any]:
     return {"next": str(step or ""), "command": command_of(step), "plan": plan_of(ws, command_of(step))}
 
 

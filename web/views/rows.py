@@ -1,7 +1,6 @@
 """Rows: what a task asks about with its answers, found as one types, counted by what tells them apart, page by page."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, NamedTuple
@@ -197,29 +196,20 @@ class _Header(NamedTuple):
     is_number: bool
 
 
-@dataclass(frozen=True)
-class _Page:
-    """One page: rows with their values by column, and the id behind which more are."""
-
-    rows: list[dict[str, Any]]
-    names: Sequence[str]
-    after: str | None
-
-
 def _shown(ws: OpenWorkspace, asked: Asked) -> dict[str, Any]:
     task = ws.settings.task
-    page, sorts = _page(ws, asked)
+    found, names, after, sorts = _page(ws, asked)
     kind = task if task in {IMAGES, PASSAGES} else "table"
     if kind == PASSAGES:
-        for one in page.rows:
+        for one in found:
             one["passage"] = marked_passage(quoted_passage(ws, one["id"]), most=BEGINNING)
-    numbers = {name for name in page.names if any(_is_number(one["values"].get(name)) for one in page.rows)}
+    numbers = {name for name in names if any(_is_number(one["values"].get(name)) for one in found)}
     return {
         "kind": kind,
         "asked": asked,
-        "rows": page.rows,
-        "headers": [_header(asked, task, one, sorts, is_number=one in numbers) for one in page.names],
-        "next": asked.address("/", task, after=[page.after]) if page.after else None,
+        "rows": found,
+        "headers": [_header(asked, task, one, sorts, is_number=one in numbers) for one in names],
+        "next": asked.address("/", task, after=[after]) if after else None,
         "first": asked.address("/", task) if asked.after else None,
         "csv": asked.address("/items.csv", task),
         "facets": asked.address("/parts/facets", task),
@@ -239,11 +229,11 @@ def about(ws: OpenWorkspace) -> str:
     return f"from {source} · version {record.version}"
 
 
-def _page(ws: OpenWorkspace, asked: Asked) -> tuple[_Page, Sequence[str]]:
+def _page(ws: OpenWorkspace, asked: Asked) -> tuple[list[dict[str, Any]], Sequence[str], str | None, Sequence[str]]:
     if ws.settings.task == IMAGES and asked.state == BROKEN:
         broken = broken_page(ws.store, limit=ROWS, after=asked.after or None)
         rows = [{"id": one["id"], "name": one["path"], "state": BROKEN, "values": one} for one in broken["items"]]
-        return _Page(rows, ("path",), broken["after"]), ()
+        return rows, ("path",), broken["after"], ()
     with ws.store.read() as tx:
         grid = ws.task.grid(tx)
     own = [name for name in grid.more if name not in {EXTRACTOR, f"answer_{EXTRACTOR}"}]
@@ -256,7 +246,7 @@ def _page(ws: OpenWorkspace, asked: Asked) -> tuple[_Page, Sequence[str]]:
         {"id": one.id, "name": names.get(one.id, one.id), "state": one.state, "values": dict(one.values)}
         for one in page.items
     ]
-    return _Page(rows, page.names, page.after), (*grid.sorts, *grid.slow_sorts)
+    return rows, page.names, page.after, (*grid.sorts, *grid.slow_sorts)
 
 
 def marked_passage(passage: QuotedPassage, *, most: int | None = None) -> dict[str, Any]:

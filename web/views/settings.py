@@ -8,7 +8,6 @@ from fastapi.responses import HTMLResponse
 from pipeline.core.settings import settings_rows
 from pipeline.index.builds import Builds
 from pipeline.ops import status
-from pipeline.ops.status import StatusCounts
 from web.render import desk_of, show_page
 from web.views.acts import embedding
 
@@ -52,7 +51,7 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
             document=report.document,
             index=report.document["index"],
             can_index=ws.task.index is not None,
-            can_build=bool(StatusCounts(*list(report.document[report.subject].values())[:6]).done),
+            can_build=bool(report.counts.done),
             how=ws.task.how_to_index,
             builds=builds,
             before=before,
