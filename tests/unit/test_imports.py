@@ -172,7 +172,7 @@ LOADS = (  # with one person here and nothing to send, judge or embed; a process
             ("pydantic", "sqlalchemy"),
         ),
     },
-    {"doctor": ("numpy", "pydantic", "sqlalchemy")},
+    {"doctor": ("faiss", "numpy", "pydantic", "sqlalchemy")},
 )
 
 
