@@ -63,7 +63,6 @@ class LiveReport:
     cost: float = 0.0
     stopped: errors.FindableError | None = None
     interrupted: bool = False
-    is_late: bool = False  # what is left was not begun in time
     is_down: bool = False  # the last call failed because of the service
     at_once: int = 1
     run: int | None = None  # the number of the first batch that was ingested
@@ -99,11 +98,10 @@ def ask_rows(
     wanted: Selection,
     *,
     way: Way = Way.LIVE,
-    stop_at: float = math.inf,
     on_progress: OnProgress = lambda _: None,
 ) -> LiveReport:
-    """Ask every row that is wanted, batch after batch, each ingested as it is over; begin nothing after `stop_at`."""
-    return _Asking(ws, wanted, way, on_progress=on_progress, stop_at=stop_at).carried_out()
+    """Ask every row that is wanted, batch after batch, each ingested as it is over."""
+    return _Asking(ws, wanted, way, on_progress=on_progress).carried_out()
 
 
 def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadline_s: float = math.inf) -> LiveReport:
@@ -161,11 +159,10 @@ class _Asking:
         on_progress: OnProgress = lambda _: None,
         patience_s: float = math.inf,
         deadline: float = math.inf,
-        stop_at: float = math.inf,
     ) -> None:
         self.report, self.tried = LiveReport(), dict[str, Tried]()
         self._ws, self._way, self._on_progress, self._patience_s = ws, way, on_progress, patience_s
-        self._deadline, self._stop_at = deadline, stop_at
+        self._deadline = deadline
         self._alone, self._silent = alone, SILENT if alone is None else 1  # one that is alone is asked again and again
         self._invalid, self._ended = list[str](), set(wanted.without)
         self._preparation = Preparation(ws, replace(wanted, without=self._ended), NoProgress(), way=way)
@@ -187,7 +184,7 @@ class _Asking:
         asyncio.run(self._run())
         if self._broken is not None:
             raise self._broken
-        is_down = self._service.down is not None and not (self.report.answered or self.report.is_late)
+        is_down = self._service.down is not None and not self.report.answered
         if self.report.stopped is None and is_down:
             self.report.stopped = self._service.down
         return self.report
@@ -479,9 +476,6 @@ class _Asking:
             with contextlib.suppress(errors.FindableError, OSError):
                 await asyncio.to_thread(self._sync)
             self._service.look(in_flight=len(self._calls))
-            if self._ws.monotonic() >= self._stop_at and not self._stop.is_set():
-                self.report.is_late = True
-                self._stop.set()
             if self._ws.stopping.is_set() and not self.report.interrupted:
                 self._interrupt()
             self._on_progress(self.report)
