@@ -282,35 +282,13 @@ def removed_on_error(directory: Path) -> Iterator[Path]:
 
 
 class ReadHandle:
-    """One open file; reads are by offset, so threads and positions do not disturb one another."""
+    """One open file, which stays readable where another takes its place."""
 
     def __init__(self, path: Path) -> None:
         """Open the file."""
         self.path = path
         self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         self._close = weakref.finalize(self, os.close, self.descriptor)
-        found = os.fstat(self.descriptor)
-        self.identity = (found.st_dev, found.st_ino)  # no other file has it while this one is open
-
-    @property
-    def size(self) -> int:
-        """How many bytes the file has now."""
-        return os.fstat(self.descriptor).st_size
-
-    def read(self, size: int, offset: int) -> bytes:
-        """Return exactly `size` bytes from `offset`; raises what `read_into` does."""
-        data = bytearray(size)
-        self.read_into(memoryview(data), offset)
-        return bytes(data)
-
-    def read_into(self, buffer: memoryview, offset: int) -> None:
-        """Fill `buffer` with the bytes from `offset`; raise InconsistentError where the file ends before."""
-        done = 0
-        while done < len(buffer):  # the system may read less at a time
-            more = os.preadv(self.descriptor, [buffer[done:]], offset + done)
-            if not more:
-                raise InconsistentError(f"{self.path} ends after {self.size} bytes, before {offset + len(buffer)}")
-            done += more
 
     def close(self) -> None:
         """Close the file, which also happens when the handle is no longer used; twice is no harm."""

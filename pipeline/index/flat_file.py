@@ -51,15 +51,12 @@ def open_flat(handle: ReadHandle) -> Any:
         raise InconsistentError(f"{handle.path} is no index that faiss can read: {error}") from None
 
 
-def read_flat_blocks(handle: ReadHandle, *, count: int, dim: int) -> Iterator[Vectors]:
-    """Yield the rows of an index of `count` rows in order, float32 (at most BLOCK, dim), each good until the next."""
-    start = _rows_begin(handle, count=count, dim=dim)
-    buffer = bytearray(4 * min(BLOCK, count) * dim)
-    for first in range(0, count, BLOCK):
-        rows = min(BLOCK, count - first)
-        raw = memoryview(buffer)[: 4 * rows * dim]
-        handle.read_into(raw, start + 4 * first * dim)
-        yield np.frombuffer(raw, dtype="<f4").reshape(rows, dim)
+def read_flat_blocks(path: Path, *, count: int, dim: int) -> Iterator[Vectors]:
+    """Yield the rows of an index of `count` rows in order, float32 (at most BLOCK, dim)."""
+    with path.open("rb") as file:
+        file.seek(_HEADER.size)
+        for first in range(0, count, BLOCK):
+            yield np.fromfile(file, "<f4", min(BLOCK, count - first) * dim).reshape(-1, dim)
 
 
 def among(mask: NDArray[np.bool_] | None) -> Any:
@@ -83,10 +80,6 @@ def similarities_of(index: Any, query: Vectors, rows: NDArray[np.int64]) -> Vect
     pointer: Any = faiss.swig_ptr
     index.compute_distance_subset(1, pointer(query), len(rows), pointer(found), pointer(rows))
     return found
-
-
-def _rows_begin(handle: ReadHandle, *, count: int, dim: int) -> int:
-    return handle.size - 4 * count * dim
 
 
 def highest_similarity(queries: Vectors, rows: Vectors) -> Vectors:

@@ -173,14 +173,14 @@ def _verify_words(path: Path) -> None:
 def _verify_vectors(staged: Staged, chosen: list[int], keys: list[bytes]) -> None:
     """Pass when faiss reads all rows, each is of unit length, and each of the sample finds itself first."""
     count, dim = staged.manifest.count, staged.manifest.dim
-    handle = ReadHandle(staged.directory / manifest.INDEX)
-    index = flat_file.open_flat(handle)
+    path = staged.directory / manifest.INDEX
+    index = flat_file.open_flat(ReadHandle(path))
     if (index.ntotal, index.d) != (count, dim):
         raise InconsistentError(f"the index holds {index.ntotal} x {index.d} numbers, expected {count} x {dim}")
     numbers, queries = np.array(chosen, np.int64), staged.cache.fetch(keys)
     best = np.full(len(numbers), -np.inf, dtype=np.float32)
     own, first = best.copy(), 0
-    for block in flat_file.read_flat_blocks(handle, count=count, dim=dim):
+    for block in flat_file.read_flat_blocks(path, count=count, dim=dim):
         check_unit_rows(block, what=f"the build, rows from {first}")
         best = np.maximum(best, flat_file.highest_similarity(queries, block))
         here = (numbers >= first) & (numbers < first + len(block))
