@@ -23,9 +23,9 @@ from pipeline.ops import items
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Indexed, Words
+    from pipeline.index.fusion import Snippet
     from pipeline.index.reader import Hit
     from pipeline.index.search import SearchReport
-    from pipeline.index.snippet import Snippet
 
 INDENT = " " * 5  # of what stands below the name of a hit
 CUT = 120  # characters of a text in a table

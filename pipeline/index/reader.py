@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.engine.task import Indexed
+    from pipeline.index.fusion import Snippet
     from pipeline.index.question import Mask
-    from pipeline.index.snippet import Snippet
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.index.snippet import LONGEST, Place, Snippet, best_snippet
+from pipeline.index.fusion import LONGEST, Place, Snippet, best_snippet
 
 
 def places(text: str) -> Iterator[Place]:
