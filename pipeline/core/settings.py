@@ -69,7 +69,7 @@ def _whole(text: str, units: dict[str, int], *, wanted: str) -> int:
     found = _WITH_WORD.fullmatch(text.strip())
     size = units.get(found["word"].lower(), 0) if found else 0
     number = Decimal(re.sub(_BLANKS, "", found["number"])) * size if found else Decimal()
-    if not size or number % 1:  # decimals count only where the unit makes them whole
+    if not size or number != number.to_integral_value():  # decimals count only where the unit makes them whole
         raise ValueError(f"must be {wanted}")
     return int(number)
 

@@ -134,6 +134,13 @@ def seal_report(data: Path, task: str, *, at: datetime, markdown: str, document:
     return path
 
 
+def sweep_reports(data: Path, task: str) -> None:
+    """Remove what killed processes left half written of a task's reports."""
+    for part in (data / FOLDER).glob(f"{task}-*{files.PART}"):
+        if files.is_abandoned(part):
+            part.unlink(missing_ok=True)
+
+
 def reports_of_task(data: Path, task: str) -> dict[str, list[Path]]:
     """Return the files of each report of a task, also of one that is not whole, by its name; the oldest first."""
     ours = re.compile(rf"({re.escape(task)}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}})\.(md|json)")

@@ -24,6 +24,7 @@ from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
+from pipeline.quality.report import sweep_reports
 from pipeline.store import asks, batches, money, runs
 from pipeline.store.runs import PilotVerdict
 
@@ -416,6 +417,7 @@ class Rounds:
         if owes_report and report.is_over and report.quality is None:
             self._stale[ws.extractor] = None
         self.judge(last=True)
+        sweep_reports(ws.data, ws.task.name)
         with ws.store.read() as tx:
             report.parked = max(0, asks.count_parked(tx, ws.task.name, own=ws.task.own) - self._parked)
             report.overrun = budget.budgets(ws).overrun(tx)
