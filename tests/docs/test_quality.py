@@ -1,4 +1,4 @@
-"""What the page on what ships says of the gates is what the code holds."""
+"""What the page on quality says of the gates is what the code holds."""
 
 import re
 
@@ -9,7 +9,7 @@ from pipeline.passages import quality as of_passages
 from pipeline.quality.figures import Figure
 from tests.lab import ROOT
 
-PAGE = (ROOT / "docs" / "subjects.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("heading", "figures"), [("people", of_people.FIGURES), ("passages", of_passages.FIGURES)])
@@ -18,7 +18,7 @@ def test_every_gate_stands_on_the_page_with_its_bounds(heading: str, figures: tu
 
     Each figure says what it is in a line of its own that could be about no other.
     """
-    part = PAGE.split(f"### The gates of {heading}")[1].split("\n### ")[0]
+    part = PAGE.split(f"## The gates of {heading}")[1].split("\n## ")[0]
     told = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", part, re.MULTILINE))
     assert told == {one.name: one.wanted for one in figures if one.is_gate}
     assert len({one.told for one in figures}) == len(figures)
