@@ -38,8 +38,7 @@ class _Protocol(H11Protocol):
 
 def host(connection: socket.socket, order: dict[str, Any]) -> NoReturn:
     """Be one engine, until nobody holds the other end of the connection."""
-    gate = Gate(Path(order["root"]))
-    gate.configure(order.get("settings") or {})
+    gate = Gate(Path(order["root"]), order["settings"])
     gate.script.add(order.get("faults") or [])
     listening = socket.create_server(("127.0.0.1", order.get("port", 0)), backlog=256)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

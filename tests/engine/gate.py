@@ -28,9 +28,9 @@ SETTINGS: dict[str, Any] = {
 class Gate:
     """The application that a test's engine serves."""
 
-    def __init__(self, root: Path) -> None:
-        """Open the state under a folder; nothing is scripted yet."""
-        self.script, self.settings, self.clock = Script(), dict(SETTINGS), Clock()
+    def __init__(self, root: Path, settings: dict[str, Any]) -> None:
+        """Open the state under a folder, where work begins as the settings have it; nothing is scripted yet."""
+        self.script, self.settings, self.clock = Script(), SETTINGS | settings, Clock()
         self._state = State(root, self.script, self.settings, self.clock)
         self._worker = Worker(self._state)
         self._journal: list[dict[str, Any]] = []
