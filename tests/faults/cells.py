@@ -27,6 +27,8 @@ HOME = replace(SENT, states=("downloaded",))
 BACK = Facts(("prepared",), claimed=PEOPLE)
 UNCLEAR = Facts(("submitting",), claimed=PEOPLE)
 
+DOUBTFUL = {"drop", "reset", "html_200", "empty_200", "redirect", "lost_reply", "success_code"}
+
 Endpoint = tuple[str, str]
 
 
@@ -53,7 +55,7 @@ class Cell:
 def each(table: Words, endpoint: Endpoint, *, always: bool = False) -> Iterator[Script]:
     """Yield a script for every word of a class."""
     method, path = endpoint
-    for word, args in table:
+    for word, args in table if not always else words.without(table, "slow_reply"):  # a transfer has ten times as long
         yield Script(word, args, method, path, times=ALWAYS if always else 1)
 
 
@@ -128,19 +130,13 @@ def unclear() -> Iterator[Cell]:
     lost = (Script("create_lost_reply"),)
     row = ("batch-submit", "the list, after a lost create", LIST)
     transient = words.PASSING + words.SKEWED
-    yield from _cells(*row, transient, 0, SENT, before=lost, says="found again")
+    yield from _cells(*row, transient + words.REFUSED, 0, SENT, before=lost, says="found again")
     still = replace(UNCLEAR, creates=1, remote=1)
     yield from _cells(*row, words.SLOW, 4, still, before=lost, always=True)
     yield from _cells(*row, words.LASTING, 4, still, before=lost, always=True)
-    yield from _cells(*row, words.DAILY + words.REFUSED, 4, still, before=lost)
+    yield from _cells(*row, words.DAILY, 4, still, before=lost)
     yield from _cells(*row, words.KEY + words.GONE, 3, still, before=lost)
     yield from _cells(*row, plain("page_circle"), 4, still, before=lost, always=True)
-    row = ("batch-poll", "the list, after a lost create", LIST)
-    yield from _cells(*row, transient, 0, HOME, stage="unclear")
-    yield from _cells(*row, words.SLOW, 4, still, stage="unclear", always=True)
-    yield from _cells(*row, words.LASTING, 4, still, stage="unclear", always=True)
-    yield from _cells(*row, words.DAILY + words.REFUSED + words.GONE, 4, still, stage="unclear")
-    yield from _cells(*row, words.KEY, 3, still, stage="unclear")
 
 
 def poll() -> Iterator[Cell]:
@@ -202,7 +198,11 @@ def adds() -> Iterator[Cell]:
     judged = (*content, *plain("unknown_finish", "schema_mismatch", "markdown_fence"), ("answer_text", {"text": "{}"}))
     # an answer of another shape is an answer all the same: that is about the one who was asked about
     unread = ("wrong_shape",)
-    yield from _cells(*row, without(words.PASSING, *unread), 0, tagged, live=None)
+    doubtful = words.SLOW + tuple(one for one in words.BROKEN + words.LOST if one[0] in DOUBTFUL)
+    passing = tuple(one for one in words.PASSING if one not in doubtful)
+    yield from _cells(*row, without(passing, *unread), 0, tagged, live=None)
+    # it may have been answered, and paid: who waits at a screen is not asked about again
+    yield from _cells(*row, doubtful, 0, saved, says="is due again", live=None)
     yield from _cells(*row, words.SLOW, 0, saved, always=True, says="is due again", live=None)
     lasting = without(words.LASTING, *unread)
     yield from _cells(*row, lasting, 0, saved, always=True, says="is due again", live=None)
@@ -224,8 +224,8 @@ def lives() -> Iterator[Cell]:
         ("answer_text", {"text": "{}"}),
     )
     yield from _cells(*row, without(words.PASSING, "wrong_shape"), 0, tagged, live=None)
-    yield from _cells(*row, words.REFUSED + plain("other_model", "no_usage"), 0, tagged, live=None)
-    yield from _cells(*row, judged, 0, failed_once, live=None)
+    yield from _cells(*row, plain("other_model", "no_usage"), 0, tagged, live=None)
+    yield from _cells(*row, (*judged, ("status", {"code": 413})), 0, failed_once, live=None)
     lasting = words.SLOW + without(words.LASTING, "wrong_shape")
     yield from _cells(*row, lasting, 4, untouched, always=True, live=None)
     yield from _cells(*row, words.REFUSED, 4, untouched, always=True, live=None)
