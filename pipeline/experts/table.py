@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cache, partial
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -338,8 +337,7 @@ def names_beside(tx: Connection) -> list[str]:
 
 def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
     """Yield every row in the order of ids, and what is kept beside it, at flat memory."""
-    people = all_experts(tx)
-    while some := list(islice(people, PAGE)):
+    for some in pages(all_experts(tx), PAGE):
         yield from with_beside(tx, some)
 
 

@@ -19,10 +19,11 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import LOCK, Builds, recorded_builds
 from pipeline.index.evaluate import check_not_worse
-from pipeline.index.vectors import PAGE, MissingVectorError
+from pipeline.index.vectors import MissingVectorError
 from pipeline.index.words import nonsense
 from pipeline.index.write import verify_build, write_build
 from pipeline.store import workspace
+from pipeline.store.database import pages
 from pipeline.store.locks import Lock
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class _Building:
             MissingVectorError: they are many.
         """
         cache, done, late = self._embedder.cache, 0, 0
-        for page in embed.pages(entries, PAGE):
+        for page in pages(entries):
             keys = self._embedder.keys(page)
             try:
                 vectors = cache.fetch(keys)

@@ -23,6 +23,8 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sqlalchemy import select
+
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError, InputError
 from pipeline.core.ranking import Entry
@@ -32,7 +34,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import manifest
 from pipeline.index.manifest import Manifest, Staged, content_hash
 from pipeline.index.reader import Index
-from pipeline.store import workspace
+from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 
 Found = TypeVar("Found")
@@ -52,9 +54,9 @@ def left_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
 
 
 def recorded_builds(store: Store) -> dict[int, Mapping[Any, Any]]:
-    """Return the rows of all builds that the database knows of."""
+    """Return the rows of all builds that the database knows of, by number."""
     with store.read() as tx:
-        return workspace.build_rows(tx)
+        return {row["number"]: row for row in tx.execute(select(schema.builds)).mappings()}
 
 
 def settled_builds(ws: OpenWorkspace) -> "Builds":

@@ -6,7 +6,6 @@ these are daemons: an interrupt ends the caller at once, and with the process wh
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +19,7 @@ from pipeline.gemini.embed import embed_locally, frame_text
 from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS, Usage, estimate_tokens, usage_cost
 from pipeline.gemini.pace import SharedPace
 from pipeline.index.vectors import TASK_TYPE, VectorCache, Vectors, vector_cache, vector_key
+from pipeline.store.database import pages
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -187,13 +187,6 @@ def fit_text(text: str, *, limit: int | None) -> str:
         end = min(END, keep // 2)
         cut = f"{text[: keep - end]} … {text[len(text) - end :]}"
     return cut
-
-
-def pages(entries: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield what comes in lists of at most `size`."""
-    iterator = iter(entries)
-    while page := list(islice(iterator, size)):
-        yield page
 
 
 def as_completed(calls: Iterable[tuple[K, Callable[[], T]]], *, width: int) -> Iterator[tuple[K, T]]:

@@ -37,12 +37,11 @@ from pipeline.core.errors import InconsistentError
 from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.manifest import ascii_json
-from pipeline.store.database import Store, pages, run_many, streamed
+from pipeline.store.database import PAGE, Store, among, change_among, run_many, streamed
 
 Vectors = NDArray[np.float32]
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a float32 vector may be; rounding alone stays below 1e-6
 TASK_TYPE = "RETRIEVAL_DOCUMENT"  # what the vectors of entries are for
-PAGE = 500  # keys that are asked for at once
 
 
 def vector_key(text: str, *, model: str, dim: int, task_type: str) -> bytes:
@@ -183,15 +182,13 @@ class VectorCache:
         return list(first.values())
 
     def _of(self, tx: Connection | None, query: Select[Any], keys: Sequence[bytes]) -> Iterator[Any]:
-        for page in pages(keys, PAGE):
-            if tx is not None:
-                yield from tx.execute(query.where(self.key.in_(page)))
+        return iter(()) if tx is None else among(tx, query, self.key, keys)
 
     def _drop(self, keys: Sequence[bytes]) -> int:
         with self.store.write() as tx:
             if tx.dialect.name == "sqlite":
                 tx.exec_driver_sql("PRAGMA secure_delete = ON")  # what is removed is overwritten, too
-            return sum(tx.execute(delete(self.table).where(self.key.in_(page))).rowcount for page in pages(keys))
+            return change_among(tx, delete(self.table), self.key, keys)
 
 
 def _crc(key: bytes, vector: bytes) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Table
@@ -25,6 +24,7 @@ from pipeline.store import answers as versions
 from pipeline.store import runs
 from pipeline.store.answers import VersionCounts
 from pipeline.store.by_hand import Edit
+from pipeline.store.database import pages
 from pipeline.tables.cells import cell_words
 from pipeline.tables.lists import ItemTable
 
@@ -72,7 +72,8 @@ def _entries(shape: PassagesShape, tx: Connection, among: Sequence[str] | None =
         rows = items.cells(tx, ("id", "text"), found)
     else:
         rows = items.among(tx, among, [shape.passages.c[name] for name in ("id", "text")], found)
-    while page := {cell_words(row[0]): cell_words(row[1]) for row in islice(rows, _PAGE)}:
+    for some in pages(rows, _PAGE):
+        page = {cell_words(row[0]): cell_words(row[1]) for row in some}
         named = table.concept_names(tx, shape, list(page))
         for key, text in page.items():
             concepts = named.get(key, [])

@@ -105,8 +105,8 @@ def askable_among(tx: Connection, task: Askable, ids: Sequence[str]) -> list[str
     """Return those of these ids that the next batch would take, in their own order."""
     free: set[str] = set()
     for some in pages(ids, PAGE):
-        taken = tx.execute(held(task.name, task.own).where(asks.c.item_id.in_(some))).scalars()
-        free |= task.pending_among(tx, some) - set(taken)
+        taken = held(task.name, task.own).where(asks.c.item_id.in_(some))
+        free |= task.pending_among(tx, some).difference(tx.execute(taken).scalars())
     return [one for one in ids if one in free]
 
 

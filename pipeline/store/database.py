@@ -7,7 +7,8 @@ for no other write of this workspace is under way; readers do not wait. `streame
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,10 +50,10 @@ _NULL_HANDLER = logging.NullHandler()
 T = TypeVar("T")
 
 
-def pages(values: Sequence[T], size: int = PAGE) -> Iterator[Sequence[T]]:
-    """Yield values in slices of at most `size`."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
+def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
+    """Yield values, as they come, in lists of at most `size`."""
+    left = iter(values)
+    return iter(lambda: list(islice(left, size)), [])
 
 
 def among(tx: Connection, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]) -> Iterator[Any]:

@@ -117,11 +117,6 @@ def add_build(tx: Connection, facts: Mapping[str, Any], *, why: str, at: datetim
     record_event(tx, "build", facts["number"], old=None, new="in service", why=why, at=at)
 
 
-def build_rows(tx: Connection) -> dict[int, Mapping[Any, Any]]:
-    """Return the rows of all builds that were recorded, by number."""
-    return {row["number"]: row for row in tx.execute(select(builds)).mappings()}
-
-
 MARKER = "workspace.json"
 SEALED = ("batches", "index/builds")  # what stands there is known by one database alone
 

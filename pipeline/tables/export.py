@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -19,7 +18,7 @@ from pipeline.core import text
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option
 from pipeline.store.answers import is_shown
-from pipeline.store.database import PAGE, streamed
+from pipeline.store.database import PAGE, pages, streamed
 from pipeline.store.schema import TaskRecord, answers, rows
 from pipeline.tables import workbook
 from pipeline.tables.cells import loaded, number_of, pyarrow_for, value_text
@@ -91,7 +90,7 @@ def _parquet(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], pa: An
     typed = ({name: _typed(row[name], kind) for name, kind in kinds.items()} for row in rows)
     with tempfile.TemporaryFile() as file:
         with ParquetWriter(file, schema, compression="zstd") as writer:
-            while group := list(islice(typed, GROUP)):
+            for group in pages(typed, GROUP):
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
         file.seek(0)
         yield from iter(partial(file.read, 1 << 20), b"")

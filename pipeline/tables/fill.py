@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,7 +21,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.text import UNSOUND
 from pipeline.store import asks, erase, workspace
 from pipeline.store import rows as kept
-from pipeline.store.database import Store
+from pipeline.store.database import Store, pages
 from pipeline.store.schema import TaskRecord
 from pipeline.store.schema import rows as stored
 from pipeline.tables.cells import LARGEST, compact_json
@@ -143,12 +142,12 @@ class ItemsFill:
 
     def run(self, source: Any, display: Progress) -> ItemsReport:
         """Read a source to its end, and make the rows what it says; an InputError on the way writes nothing."""
-        left, number, report, name = iter(source), 0, self.report, self.record.name
+        number, report, name = 0, self.report, self.record.name
         with self.store.read() as tx:
             is_forgotten = erase.buried_items(tx, name)
         with kept.reading(self.store) as reading:
             with display.bar("items", None, late=True) as bar:
-                while some := list(islice(left, PAGE)):
+                for some in pages(source, PAGE):
                     self._take(reading, some, is_forgotten, first=number)
                     number += len(some)
                     bar.show(number)

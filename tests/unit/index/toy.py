@@ -12,9 +12,9 @@ from pipeline.core.ranking import Entry
 from pipeline.core.where import Comparison, Expression, Negation
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Staged
-from pipeline.index.vectors import PAGE, TASK_TYPE, VectorCache, Vectors, vector_key
+from pipeline.index.vectors import TASK_TYPE, VectorCache, Vectors, vector_key
 from pipeline.index.write import write_build
-from pipeline.store.database import Store
+from pipeline.store.database import PAGE, Store
 
 MODEL, DIM = "toy-embedding", 16
 
