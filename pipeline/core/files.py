@@ -213,19 +213,15 @@ def check_named_in_utf8(path: Path) -> None:
         raise InputError(f"{path.absolute()}: this name is not valid UTF-8; nothing was read", hint="rename it")
 
 
-def read_jsonl(path: Path) -> Generator[tuple[int, Any]]:
-    """Yield (line number from 1, document) of a JSON lines file; refuse a line that is none, but for blank ones."""
+def parse_json_line(line: str, place: str) -> Any:
+    """Return the document on a line of JSON lines, which is not blank; refuse what is none, with its place."""
     import jsonlines
     import orjson
 
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield number, jsonlines.Reader([line], loads=orjson.loads).read()
-            except jsonlines.InvalidLineError as error:
-                raise InputError(f"{path}, line {number}: no JSON: {error}", hint="one JSON document a line") from error
+    try:
+        return jsonlines.Reader([line], loads=orjson.loads).read()
+    except jsonlines.InvalidLineError as error:
+        raise InputError(f"{place}: no JSON: {error}", hint="one JSON document a line") from error
 
 
 def replace_link(path: Path, target: Path) -> None:

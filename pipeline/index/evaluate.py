@@ -256,7 +256,7 @@ def read_questions(path: Path) -> list[JudgedQuestion]:
     found: dict[str, JudgedQuestion] = {}
     for place, line in _lines(path):
         try:
-            question = JudgedQuestion.model_validate_json(line)
+            question = JudgedQuestion.model_validate(files.parse_json_line(line, place))
         except ValidationError as error:
             wrong = error.errors()[0]
             said = f"field {wrong['loc'][0]!r}: {wrong['msg']}" if wrong["loc"] else wrong["msg"]
