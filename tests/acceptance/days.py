@@ -26,8 +26,7 @@ BEYOND = (
     "import",
     "export",
 )  # what `status` names when nothing is left but to look or to bring more
-COUNTED = {"requests_per_day": 1_000_000}  # no limit, but so the engine keeps count of live calls in its state
-CALM = {"batch_looks": 1, "paused": False, "quotas": {MODEL: COUNTED}}
+CALM = {"batch_looks": 1, "paused": False}
 TRADES = ("bees", "law", "wine", "cheese", "bread", "clocks", "bridges", "chess", "looms", "soil", "pottery")
 
 

@@ -21,7 +21,6 @@ SETTINGS: dict[str, Any] = {
     "list_page_most": 100,
     "enqueued_tokens": {},  # of all batches that are not over, by model or `*`
     "active_batches": 100,  # Batch API guide, read 2026-11
-    "quotas": {},  # of calls, by model
 }
 
 
@@ -35,7 +34,7 @@ class Gate:
         self._worker = Worker(self._state)
         self._journal: list[dict[str, Any]] = []
         self._count = 0
-        self._api = Api(self._state, self._worker, self._quotas(), lambda _line: None)
+        self._api = Api(self._state, self._worker, Quotas({}), lambda _line: None)
 
     def configure(self, values: dict[str, Any]) -> None:
         """Change settings.
@@ -46,11 +45,6 @@ class Gate:
         if strange := set(values) - set(SETTINGS):
             raise ValueError(f"there are no settings {strange}")
         self.settings.update(values)
-        if "quotas" in values:
-            self._api = Api(self._state, self._worker, self._quotas(), lambda _line: None)
-
-    def _quotas(self) -> Quotas:
-        return Quotas(next(iter(self.settings["quotas"].values()), {}))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
