@@ -122,8 +122,9 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             lacking, mask = asked.phrases, mask_of(index, collection, options.filters, replace(asked, phrases=()))
         vectors = self._vectors([asked], options.rank)
         ranked, hits = self._ranked(told, None if vectors is None else vectors[0], options, mask)
-        words = {term: asked.text[start:end] for start, end, term in reversed([*spans_of(asked.text, set(told))])}
-        words = {term: words[term] for term in reversed(words)}
+        words: dict[str, str] = {}
+        for start, end, term in spans_of(asked.text, set(told)):
+            words.setdefault(term, asked.text[start:end])
         hits = described_hits(index, collection, ranked, hits, words)
         with self._ws.store.read() as tx:
             is_whole = self._ws.task.table(tx).total(tx) <= len(index)

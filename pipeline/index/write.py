@@ -47,7 +47,7 @@ def write_build(
     """Write build `number` of `count` entries, whose vectors are in `cache`, on disk when this returns.
 
     Without a ranking, words count as they do where nothing is said. The floor is learnt from the vectors of
-    `floor.nonsense`, in its order; without them there is none.
+    `words.nonsense`, in its order; without them there is none.
 
     Raises:
         InputError: there are no entries.

@@ -180,10 +180,6 @@ class ItemTable:
         parts = {name: found.get(name, 0) for name in self.states.names}
         return {"total": sum(parts.values()), **parts}
 
-    def state_of(self, tx: Connection, item_id: str) -> str:
-        """Return the state of an item that is there."""
-        return str(next(iter(self.among(tx, [item_id], [self.state])))[0])
-
 
 def _is_among(key: ColumnElement[str], ids: Select[Any]) -> ColumnElement[bool]:
     """Return the condition that an id is among others, looked up one by one: where they are many, few rows are read."""
