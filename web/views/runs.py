@@ -87,7 +87,9 @@ def batch_page(request: Request, number: Annotated[int, Query(ge=1, le=MOST)]) -
         found = {**_batch(ws, number), **_run(_batch(ws, number), ws.data)}
         task = ws.task_of(found["task"])
         with ws.store.read() as tx:
-            ids = list(dict.fromkeys([*asks.items_of(tx, number).values(), *answers.items_of_batch(tx, number)]))
+            ids = list(
+                dict.fromkeys([*(one.item_id for one in asks.claimed(tx, number)), *answers.items_of_batch(tx, number)])
+            )
             names = task.table(tx).names(tx, ids[:NAMED])
         known = {"subject": task.subject, "names": list(names.values()), "more": max(0, len(ids) - NAMED)}
         return show_page(request, "batch.html", ws, "runs", batch=found, lines=_lines(found), **known)
