@@ -133,13 +133,13 @@ def doctor(ws: OpenWorkspace) -> Report:
 
     def show() -> None:
         terminal = Terminal()
-        for one in report.seen:
-            print_line(f"{one.subject}: {one.said}")
-        for finding in report.findings:
-            line = f"{finding.check}: {finding.said}: {finding.why}"
-            line += f". To repair it: {finding.next}" if finding.next else ""
-            terminal.warn(line) if finding.contradiction else print_line(line)
-        if report.healthy:
+        for subject, said, _ in report.seen:
+            print_line(f"{subject}: {said}")
+        for name, found in report.findings:
+            line = f"{name}: {found.said}: {found.why}"
+            line += f". To repair it: {found.next}" if found.next else ""
+            terminal.warn(line) if found.contradiction else print_line(line)
+        if not report.contradictions:
             print_line(f"{plural(report.looked, 'check')} passed: nothing contradicts what is stored")
 
     return Report(checking.document(report), show, report.check)
