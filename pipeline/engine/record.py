@@ -15,18 +15,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import insert
-
 from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import NONE_THERE, NOT_THERE
 from pipeline.core.states import SUPPORTS_NONE, Outcome, Way
 from pipeline.engine.task import Answered, Item, Task, WriteResult
 from pipeline.gemini import models, responses
 from pipeline.gemini.models import Model
-from pipeline.store import answers, asks, schema, workspace
+from pipeline.store import answers, asks, workspace
 from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
-from pipeline.store.database import run_many
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -136,8 +133,8 @@ def write_judgements(
         workspace.touch_revision(tx, task.name)
     of_task = {"task": task.name, "extractor": source.extractor, "at": at}
     given = of_task | {"fingerprint": source.fingerprint}
-    run_many(tx, insert(schema.answers), [given | _row(one, source, at) | _said(one, it, written) for one, it in good])
-    run_many(tx, insert(schema.attempts), [of_task | _row(one, source, at) | _failure(one) for one in bad])
+    answered = [given | _row(one, source, at) | _said(one, said, written) for one, said in good]
+    answers.keep(tx, answered, [of_task | _row(one, source, at) | _failure(one) for one in bad])
     written.parked = {**_why_parked(tx, task, bad, source=source), **written.blocked}
     asked, others = ([one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True))
     if source.batch is not None:

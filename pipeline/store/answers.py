@@ -6,7 +6,7 @@ towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does no
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from sqlalchemy import (
     cast,
     delete,
     func,
+    insert,
     literal,
     or_,
     select,
@@ -33,7 +34,7 @@ from sqlalchemy import (
 from pipeline.core.states import OVER, Outcome, Way
 from pipeline.store import workspace
 from pipeline.store.asks import CLAIMED, PARKED
-from pipeline.store.database import PAGE, among, change_among, streamed
+from pipeline.store.database import PAGE, among, change_among, run_many, streamed
 from pipeline.store.schema import answers, asks, attempts, batches, pilots, runs
 from pipeline.store.schema import events as journal
 
@@ -74,6 +75,12 @@ class Version(NamedTuple):
         moments = sorted(one for one in (*self[-2:], *other[-2:]) if one is not None)
         first, last = (moments[0], moments[-1]) if moments else (None, None)
         return Version(self.label, self.model, self.rows + other.rows, self.items + other.items, first, last)
+
+
+def keep(tx: Connection, given: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, Any]]) -> None:
+    """Keep validated answers (JSON) with where they came from, and attempts that gave none, with their reasons."""
+    run_many(tx, insert(answers), given)
+    run_many(tx, insert(attempts), failed)
 
 
 def count_charged(tx: Connection, task: str, extractor: str, ids: Sequence[str]) -> dict[str, int]:
@@ -134,11 +141,13 @@ def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[s
     return found
 
 
-def items_of_batch(tx: Connection, batch: int, *, outcome: Outcome | None = None) -> list[str]:
-    """Return the items that are accounted for in a batch; those of one outcome among attempts, where that is given."""
+def items_of_batch(tx: Connection, batch: int, *, outcome: Outcome | None = None, claimed: bool = False) -> list[str]:
+    """Return the items accounted for in a batch, those of one outcome among attempts, or also those `claimed`."""
     failed = select(attempts.c.item_id).where(attempts.c.batch == batch)
-    query = select(answers.c.item_id).where(answers.c.batch == batch).union_all(failed)
-    return list(tx.execute(query if outcome is None else failed.where(attempts.c.outcome == outcome)).scalars())
+    every = [select(answers.c.item_id).where(answers.c.batch == batch), failed]
+    every += [select(asks.c.item_id).where(asks.c.batch == batch, asks.c.state == CLAIMED)] * claimed
+    query = union_all(*every) if outcome is None else failed.where(attempts.c.outcome == outcome)
+    return list(tx.execute(query).scalars())
 
 
 def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
