@@ -19,10 +19,10 @@ from pipeline.core.errors import InputError
 from pipeline.core.step import Option
 from pipeline.store.answers import is_shown
 from pipeline.store.database import PAGE, pages, streamed
-from pipeline.store.schema import TaskRecord, answers, rows
+from pipeline.store.schema import TaskRecord, answers, rows, time_of
 from pipeline.tables import workbook
 from pipeline.tables.cells import loaded, number_of, pyarrow_for, value_text
-from pipeline.tables.view import ShownAnswers
+from pipeline.tables.view import ShownAnswers, stored_cell
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
 TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
@@ -187,7 +187,9 @@ def _read(tx: Connection, query: Select[Any], sources: Mapping[str, str], kinds:
 def _value(value: Any, kind: str) -> Any:
     if kind == "json":
         return loaded(value)
-    return date.fromisoformat(str(value)) if kind == "date" and value is not None else value
+    if kind == "date" and value is not None:
+        return date.fromisoformat(told) if (told := stored_cell(kind, value)) else None
+    return time_of(value) if kind == "time" and value is not None else value
 
 
 def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_Row]:
