@@ -16,7 +16,6 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show as person
 from pipeline.ops import show as any_item
 from pipeline.quality import pilot
-from pipeline.store.answers import PERSON
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import SIZE, TriedItem, TryReport
 
@@ -87,7 +86,7 @@ def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _origin(answer: Mapping[str, Any]) -> str:
-    if answer["extractor"] == PERSON:
+    if answer["who"] is not None:
         return f"{answer['at']:{MINUTE}} {answer['who']}, by hand{'' if answer['applied'] else ' (undone)'}"
     source = f"batch {answer['batch']}"
     tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
