@@ -326,17 +326,17 @@ def test_a_task_of_ones_own_is_tried_and_a_broken_file_told_by_its_line(workspac
 
 
 def test_two_models_are_compared_and_not_stored(workspace: Workspace, api: Engine) -> None:
-    """Each side is asked about the same people, within every limit; nothing is stored but the cost."""
+    """The stored answers of one beside what another says now, within every limit; nothing is stored but the cost."""
     workspace.people(3)
     tag(workspace, mode="live")
-    before = posts(api, LIVE)
-    two = ("--a", MODEL, "--b", "gemini-2.5-pro")
-    found = workspace.read("try", *two, N=2)
-    assert (len(found["items"]), posts(api, LIVE)) == (2, before + 4)
+    before, two = posts(api, LIVE), ("--a", "2", "--b", "draft")
+    found = workspace.read("try", *two, N=2, MODEL="gemini-2.5-pro")
+    assert (len(found["items"]), posts(api, LIVE)) == (2, before + 2)
+    assert "no version, and no draft" in workspace.do("try", "--a", "2", "--b", MODEL, code=2).err
     assert workspace.states() == {"tagged": 3}
     assert len(workspace.read("versions")) == 1
     assert "nothing was asked" in workspace.do("try", *two, CONFIRM_ABOVE=0, code=2).err
-    assert posts(api, LIVE) == before + 4
+    assert posts(api, LIVE) == before + 2
 
 
 def test_report_files_stay_in_the_workspace(workspace: Workspace) -> None:
