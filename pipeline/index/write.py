@@ -95,13 +95,13 @@ def write_build(
                 )
                 yield vectors
                 done += len(entries)
+            if not done:
+                step = Step("batch-submit")
+                raise InputError("there is nothing to index", hint=f"run `{step}` to have rows answered first")
+            metadata.write(CLOSE)
+            sealed[manifest.METADATA] = metadata.seal()
 
         sealed[manifest.INDEX] = write_vectors(directory / manifest.INDEX, blocks(), count=count, dim=cache.dim)
-        if not done:
-            step = Step("batch-submit")
-            raise InputError("there is nothing to index", hint=f"run `{step}` to have rows answered first")
-        metadata.write(CLOSE)
-        sealed[manifest.METADATA] = metadata.seal()
         db.execute("INSERT INTO words (words) VALUES ('optimize')")
         db.execute("COMMIT")
     sealed[manifest.ENTRIES] = files.sync_part(path)
