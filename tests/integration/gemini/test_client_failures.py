@@ -25,7 +25,6 @@ from tests.integration.gemini.scripted import KEY, Answer, Script, generated
 
 BATCH = "batches/b1"
 GOOD = Answer({"name": BATCH, "metadata": {"displayName": "w/1", "state": "BATCH_STATE_PENDING"}})
-QUOTA = "type.googleapis.com/google.rpc.QuotaFailure"
 RETRY = "type.googleapis.com/google.rpc.RetryInfo"
 
 
