@@ -9,6 +9,8 @@ import pytest
 
 from pipeline.experts import table
 from pipeline.index import build as index_build
+from pipeline.index import evaluate, vector_file
+from pipeline.index import write as index_write
 from pipeline.index.builds import LOCK, Builds
 from pipeline.store import workspace as workspaces
 from tests.lab import Api, Workspace
@@ -133,3 +135,30 @@ def test_everyone_with_a_text_may_be_found(workspace: Workspace, tagged: Callabl
     assert found[0]["username"] == "untagged"
     assert "left out" not in workspace.ran("search", "bells", INDEX_UNTAGGED="1").stderr
     assert json.loads(workspace.ran("status", "--json", "--exact").stdout)["index"]["behind"] == 1
+
+
+def test_a_large_index_is_held_against_an_exact_scan(
+    workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond a number of entries each number has 8 bits; with 5 % of its rows permuted it is refused (exit code 6)."""
+    monkeypatch.setattr(vector_file, "LARGE", 100)
+    tagged(300)
+    assert "8 bits a number find" in workspace.ran("index", BACKEND="local").stderr
+    current = workspace.data / "index" / "current"
+    told = json.loads((current / "manifest.json").read_text())["recall"]
+    assert (told["questions"], told["seed"]) == (600, evaluate.SEED)
+    assert told["recall@10"] >= told["low"] >= 0.95
+    assert (current / "faiss.index").stat().st_size < 300 * 768 * 2
+    assert json.loads(workspace.ran("search", "hive 77", "--json", BACKEND="local").stdout)[0]["username"] == "p77"
+    write = vector_file.write_vectors
+
+    def permuted(path: Any, blocks: Any, **how: Any) -> Any:
+        """Write other rows in the place of every twentieth."""
+        rows = np.concatenate([*blocks])
+        rows[::20] = np.roll(rows[::20], 1, axis=0)
+        return write(path, [rows], **how)
+
+    monkeypatch.setattr(index_write, "write_vectors", permuted)
+    assert "build 2 was not promoted" in workspace.ran("index", BACKEND="local", code=6).stderr
+    assert current.readlink().name == "1"
+    assert "and 0.95 is the least" in workspace.ran("index", "--worse-ok", BACKEND="local").stderr
