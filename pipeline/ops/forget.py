@@ -90,7 +90,7 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
         _rebuild(ws, ids, report)
     report.vectors = _drop_vectors(ws)
     with ws.store.read() as tx:
-        held = [table.name for table in task.tables(tx)]
+        held = [table.name for one in ws.tasks for table in one.tables(tx)]
     if not ws.store.compact(besides=held):
         ws.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
     with ws.store.write() as tx:
@@ -148,7 +148,7 @@ def _drop_lines(ws: OpenWorkspace, batch: "Batch", ids: Collection[str], cleaned
     A line that cannot be read goes too: it may be about them, and answers nothing.
     """
     keys, done = {request_key(batch.task, one) for one in ids}, dict[str, int]()
-    for name, recorded, _ in {*clean.sealed_files(batch), *clean.sealed_files(batch, cleaned)}:
+    for name, recorded, _ in dict.fromkeys([*clean.sealed_files(batch), *clean.sealed_files(batch, cleaned)]):
         path = ws.data / name
         if not path.is_file():
             continue
@@ -165,8 +165,6 @@ def _drop_lines(ws: OpenWorkspace, batch: "Batch", ids: Collection[str], cleaned
                 with ws.store.write() as tx:
                     if not erase.reseal(tx, batch.number, was=was, sha256=written.sha256, size=written.size):
                         raise InconsistentError(f"the record of {name} changed meanwhile", hint="run it again")
-            elif done[name] and written.sha256 != recorded:
-                ws.display.warn(f"{name} had other bytes than were recorded; it has them still, but for those lines")
             if done[name]:
                 files.rename(written, path)
         finally:
