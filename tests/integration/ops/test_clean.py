@@ -13,6 +13,7 @@ from tests import ledger
 from tests.lab import ON_POSTGRESQL, Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
+SEALED = ("000001-requests.jsonl", "000001-results.jsonl")
 
 
 def sealed(workspace: Workspace) -> list[str]:
