@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from pipeline.experts import table
-from pipeline.gemini.embed import embed_locally
 from pipeline.index import build as index_build
 from pipeline.index import evaluate, vector_file
 from pipeline.index import write as index_write
@@ -94,16 +93,6 @@ def test_what_embedding_costs_is_said_before_it_is_spent(
     assert "embedding " not in workspace.run("index").stderr
 
 
-def test_vectors_made_in_this_process_are_the_servers(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bit for bit, at any width, of documents and questions: no vector tells whether it came over the wire."""
-    texts = [f"Keeps bees, number {number}, and teaches water law in {number} towns." for number in range(40)]
-    monkeypatch.setitem(workspace.environ, "FINDABLE_BACKEND", "local")
-    with workspace.open() as ws:
-        for dim, query in ((256, False), (768, True), (768, False)):
-            sent = ws.client.embed(ws.embedding_model, texts, dim=dim, query=query)
-            assert np.array_equal(embed_locally(ws.embedding_model, texts, dim=dim, query=query), sent)
-
-
 def test_what_was_embedded_before_a_failure_is_kept(
     workspace: Workspace, api: Api, tagged: Callable[[int], None]
 ) -> None:
@@ -130,20 +119,6 @@ def test_nobody_tagged_is_said_with_what_to_do(
     _change(workspace, "UPDATE experts SET tags = NULL")
     assert workspace.run("index").exit_code == 2
     assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 2
-
-
-def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace, api: Api) -> None:
-    """The tags at its end are sent; the whole text is what the cache knows, so it is embedded once."""
-    with workspace.open() as ws, ws.store.write() as tx:
-        bio = "Keeps bees. " * 10_000
-        table.insert_person(tx, "long", {"bio": bio, "tags": '["water law"]'})
-        workspaces.touch_revision(tx, table.TASK)
-    assert _index(workspace)["embedded"] == 1
-    call, _ = api.seen("POST", EMBED)
-    sent = call["json"]["requests"][0]["content"]["parts"][0]["text"]
-    assert len(sent) < 8_192 * 4
-    assert sent.endswith("Domains: water law.")
-    assert _index(workspace)["embedded"] == 0
 
 
 def test_everyone_with_a_text_may_be_found(workspace: Workspace, tagged: Callable[[int], None]) -> None:
