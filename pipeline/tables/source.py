@@ -5,6 +5,7 @@ query is run once; its rows go to a temporary file, and are read from there as o
 """
 
 import contextlib
+import hashlib
 import json
 import re
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any
 
 from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
-from pipeline.core.files import check_named_in_utf8, sha256_of
+from pipeline.core.files import check_named_in_utf8, parts_of, sha256_of
 from pipeline.core.settings import variable
 from pipeline.core.text import UNSOUND
 from pipeline.store.database import Store
@@ -33,7 +34,7 @@ _RENAMED = "give it another name in the query, with AS"
 
 
 class ItemsFile(SourceFile):
-    """One file; each `iter` reads it anew.
+    """One file, or a folder of Parquet files; each `iter` reads it anew.
 
     `sha256` is of its bytes, with the `sheet` where one is named, `columns` are its columns with their kinds (of CSV
     all text).
@@ -43,7 +44,7 @@ class ItemsFile(SourceFile):
         """Read the file once, for its columns; it is an InputError, too, where no table can have these."""
         check_named_in_utf8(path)
         self.path, self.sheet = path, sheet
-        self.sha256 = self._digest() if path.is_file() else ""
+        self.sha256 = self._digest() if parts_of(path) else ""
         super().__init__(path, HINT, sheet=sheet)
         names = list(filter(None, self.names))
         check_names(names, source=path)
@@ -60,7 +61,10 @@ class ItemsFile(SourceFile):
 
     def _digest(self) -> str:
         with self._readable():
-            return f"{sha256_of(self.path)}{self.sheet and ' '}{self.sheet}"
+            if self.path.is_file():
+                return f"{sha256_of(self.path)}{self.sheet and ' '}{self.sheet}"
+            parts = (f"{one.relative_to(self.path)} {sha256_of(one)}" for one in parts_of(self.path))
+            return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 class ItemsQuery:
