@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.gemini.embed import embed_locally
 from pipeline.index import build as index_build
@@ -93,13 +92,6 @@ def test_what_embedding_costs_is_said_before_it_is_spent(
     assert "embedding " not in workspace.run("index").stderr
 
 
-def test_the_local_engine_says_nothing_of_costs(workspace: Workspace, tagged: Callable[[int], None]) -> None:
-    """It costs nothing, whatever its models are called."""
-    tagged(9)
-    _change(workspace, LONGER)
-    assert "embedding " not in workspace.ran("index", BACKEND="local").stderr
-
-
 def test_vectors_made_in_this_process_are_the_servers(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, at any width, of documents and questions: no vector tells whether it came over the wire."""
     texts = [f"Keeps bees, number {number}, and teaches water law in {number} towns." for number in range(40)]
@@ -108,16 +100,6 @@ def test_vectors_made_in_this_process_are_the_servers(workspace: Workspace, monk
         for dim, query in ((256, False), (768, True), (768, False)):
             sent = ws.client.embed(ws.embedding_model, texts, dim=dim, query=query)
             assert np.array_equal(embed_locally(ws.embedding_model, texts, dim=dim, query=query), sent)
-
-
-def test_no_server_is_started_for_vectors_of_the_local_engine(
-    workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Texts are embedded in this process."""
-    tagged(3)
-    monkeypatch.setattr(OpenWorkspace, "client", property(lambda _: pytest.fail("a server was started")))
-    result = workspace.ran("index", "--json", BACKEND="local")
-    assert json.loads(result.stdout)["embedded"] == 3
 
 
 def test_what_was_embedded_before_a_failure_is_kept(
