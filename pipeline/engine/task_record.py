@@ -7,7 +7,7 @@ accepted: else answers to two questions would stand under one name. A draft of i
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +29,7 @@ from pipeline.gemini.models import answer_size
 from pipeline.store import asks, workspace
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
-from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport, check_items
+from pipeline.tables.fill import HASH, KEY, KEY_KINDS, READ, VALUES, ItemsFill, ItemsReport, check_items
 from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
 from pipeline.tables.view import check_columns, fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3  # refused rows in a message
 SHOWN = 12  # names of columns in a message
+WEEK = timedelta(days=7)  # after which a query with a cursor is read whole
 DIFFERENCES = 6  # lines of what changed in a message
 INDEXED = ("index", "label")  # members that change what is indexed of every row
 AGAIN = {
@@ -249,6 +250,7 @@ def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iter
         "index": [one for one in columns_in(declaration.index) if one not in declaration.answer.model_fields],
         "label": columns_in(declaration.label),
         "images": declaration.images,
+        "cursor": (declaration.cursor,) if declaration.cursor else (),
     }
     there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
     for member, wanted in named.items():
@@ -352,7 +354,8 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
     is_read_alike = all(old.words.get(one) == new.words[one] for one in ("asked", "quoted"))
     sha256 = old.items_sha256 if is_read_alike else None
-    return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256)
+    words = {**new.words, **{name: old.words[name] for name in (READ,) if name in old.words}}
+    return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256, words=words)
 
 
 def _check_change(
@@ -419,7 +422,8 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     """Record what changed in a task's file, and import its items where they changed."""
     before = cast(DeclaredTask, task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
-    source = _source(store, declaration, path)
+    part, of = _part(declaration, record, settings, at=at)
+    source = _source(store, declaration, path, **part)
     is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
     is_same = is_same and (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
     # a record keeps columns that its items have lost
@@ -428,7 +432,9 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     if not is_same or new.items_sha256 is None:
         for note in source.notes:
             display.say(f"{new.name}: {note}")
-        _fill(store, new, source, settings, at=at, display=display)
+        full = record.words[READ]["full"] if part.get("since") is not None else at.isoformat()
+        read = {"of": of, "seen": source.seen, "full": full} if declaration.cursor else None
+        _fill(store, new, source, settings, at=at, display=display, read=read)
     with store.read() as tx:
         now = type(before)(workspace.get_task(tx, new.name) or new, settings, before.provider)
         if now.fingerprint != new.fingerprint:
@@ -439,13 +445,26 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
 
 
+def _part(
+    declaration: Declaration, record: TaskRecord, settings: Settings, *, at: datetime
+) -> tuple[dict[str, Any], str]:
+    """Return how much of a query is read, all of it at least once a week, and a digest of what it is read for."""
+    cursor, read = declaration.cursor, record.words.get(READ, {})
+    of = digest({"items": declaration.items, "source": declaration.source, "asked": fingerprint_of(declaration)})
+    if not cursor:
+        return {}, of
+    if settings.full or read.get("of") != of or at - datetime.fromisoformat(read["full"]) >= WEEK:
+        return {"cursor": cursor}, of
+    return {"cursor": cursor, "since": read["seen"], "known": record.columns}, of
+
+
 def _fill(
-    store: "Store", record: TaskRecord, source: Any, settings: Settings, *, at: datetime, display: Progress
+    store: "Store", record: TaskRecord, source: Any, settings: Settings, *, at: datetime, display: Progress, read: Any
 ) -> None:
     task = DeclaredTask(record, settings)
     assert store.locks is not None  # noqa: S101 - its workspace is open
     with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
-        fill = ItemsFill(store, record, at, look_at=task.row_images().look if task.images else None)
+        fill = ItemsFill(store, record, at, look_at=task.row_images().look if task.images else None, read=read)
         _tell(fill.run(source, display), record, display)
 
 
@@ -464,12 +483,12 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
         display.warn(f"{record.items}: {more:,} more rows were refused; mend these, and the next ones are told")
 
 
-def _source(store: "Store | None", declaration: Declaration, path: Path) -> Any:
+def _source(store: "Store | None", declaration: Declaration, path: Path, **part: Any) -> Any:
     if declaration.source:
         with other_database(declaration.source, path.parent) as other:
-            return ItemsQuery(other, declaration.items)
+            return ItemsQuery(other, declaration.items, **part)
     if declaration.is_query and store is not None:
-        return ItemsQuery(store, declaration.items)
+        return ItemsQuery(store, declaration.items, **part)
     if declaration.items == ROWS:
         return task_file.given_rows(path)
     return ItemsFile(Path(_items_place(declaration, path)), declaration.sheet)

@@ -42,6 +42,7 @@ _COLUMNS = {
     "findable_changed_at": stored.c.changed_at,
     UNUSABLE: stored.c.unusable,
 }
+READ = "read"  # among a task's words: what was read of its query
 KEY_KINDS = frozenset({"text", "integer"})  # of columns that tell rows apart
 _WORDS = {"real": "a number", "boolean": "true or false", "json": "JSON"}
 
@@ -138,6 +139,7 @@ class ItemsFill:
     record: TaskRecord
     at: datetime
     look_at: LookAt | None = None
+    read: Mapping[str, Any] | None = None  # what to know of a query at its next reading
     report: ItemsReport = field(default_factory=ItemsReport, init=False)
 
     def run(self, source: Any, display: Progress) -> ItemsReport:
@@ -151,10 +153,12 @@ class ItemsFill:
                     self._take(reading, some, is_forgotten, first=number)
                     number += len(some)
                     bar.show(number)
-            with reading.written(name, at=self.at) as (tx, filled):
+            with reading.written(name, at=self.at, is_part=getattr(source, "is_part", False)) as (tx, filled):
                 if filled.touched:
                     workspace.touch_revision(tx, name)
                 workspace.update_task(tx, name, items_sha256=source.sha256)
+                if self.read is not None:
+                    workspace.update_task(tx, name, words=compact_json({**self.record.words, READ: self.read}))
                 parked = {key: at for key, _, _, at in asks.parked_rows(tx, name)}
                 asks.unpark(tx, name, ids=kept.changed_since(tx, name, parked))
         report.new, report.changed, report.same, report.back, report.gone, _ = filled

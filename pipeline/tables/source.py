@@ -12,15 +12,17 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from pipeline.core.declaration import MAX_COLUMN
+from pipeline.core.declaration import MAX_COLUMN, column_named
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import check_named_in_utf8, parts_of, sha256_of
 from pipeline.core.settings import variable
+from pipeline.core.step import Option
 from pipeline.core.text import UNSOUND
 from pipeline.store.database import Store
-from pipeline.tables.cells import common_kind, kind_of_value, plain_row
+from pipeline.tables.cells import common_kind, kind_of_value, plain_row, plain_value
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceFile, SourceRow
 
@@ -68,24 +70,42 @@ class ItemsFile(SourceFile):
 
 
 class ItemsQuery:
-    """What a query gave: `columns` are its columns with their kinds; each `iter` reads the rows anew."""
+    """What a query gave: `columns` are its columns with their kinds; each `iter` reads the rows anew.
+
+    `seen` is the greatest value of its `cursor`, where that is a column of it. It `is_part` where rows whose value is
+    below `since` were left out; `known` are the kinds that columns had before.
+    """
 
     notes: Sequence[str] = ()
     sha256 = None  # what it gives may be another thing the next time
 
-    def __init__(self, store: Store, sql: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sql: str,
+        *,
+        cursor: str = "",
+        since: str | float | None = None,
+        known: Mapping[str, str] = MappingProxyType({}),
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         """Run the query to its end."""
-        query = sql.strip().removesuffix(";")
+        query = asked = sql.strip().removesuffix(";")
+        self.seen, self.is_part = since, since is not None
+        if cursor:
+            asked, self.seen = _newer(store, query, cursor, since, timeout_s=timeout_s)
+        if since is not None:
+            self.notes = [f"read are rows with {cursor} from {since} on; {Option(full=True)} reads all"]
         self._rows = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._rows.close)
         try:
-            with store.selected(query, timeout_s=timeout_s) as found:
+            with store.selected(asked, timeout_s=timeout_s) as found:
                 self._names = found.names
                 if (name := next((one for one in found.names if _is_unnamed(one, query)), None)) is not None:
                     said = f"a column of the query has no name: {excerpt(name)!r}; nothing was written"
                     raise InputError(said, hint=_RENAMED)
                 check_names(found.names, source="the query", hint=_RENAMED)
-                kinds = dict(zip(found.names, found.kinds, strict=True))
+                kinds = {name: known.get(name, kind) for name, kind in zip(found.names, found.kinds, strict=True)}
                 self.columns = kinds_of(self._kept(found.rows), kinds, source="the query")
                 self._rows.flush()
         except OSError as error:
@@ -107,6 +127,31 @@ class ItemsQuery:
             values = plain_row(dict(zip(self._names, row, strict=True)))
             self._rows.write(f"{json.dumps(list(values.values()))}\n")
             yield values
+
+
+def _newer(
+    store: Store, query: str, cursor: str, since: str | float | None, *, timeout_s: float
+) -> tuple[str, str | float | None]:
+    """Return the query of rows whose cursor is not below a value, and its greatest value, which was read first.
+
+    Without a value, or such a column, it is the query itself.
+    """
+    source = f"FROM (\n{query}\n) AS q"
+    with store.selected(f"SELECT * {source} LIMIT 0", timeout_s=timeout_s) as found:
+        name = column_named(cursor, found.names)
+    if name is None:
+        return query, None
+    column = 'q."{}"'.format(name.replace('"', '""'))
+    value = "'{}'".format(since.replace("'", "''")) if isinstance(since, str) else since
+    newer = "" if since is None else f" WHERE {column} >= {value}"
+    each = f"{newer} OR {column} IS NULL" if newer else ""
+    counted = f"SELECT max({column}) AS highest, count(*) - count({column}) AS empty_rows {source}{each}"
+    with store.selected(counted, timeout_s=timeout_s) as found:
+        greatest, nothing = next(found.rows)
+    if nothing:
+        said = f"cursor= names {name!r}, which is NULL in rows of the query ({nothing:,}); nothing was written"
+        raise InputError(said, hint="no change of these would be seen: fill it in, or say COALESCE(…) in the query")
+    return f"SELECT * {source}{newer}" if newer else query, since if greatest is None else plain_value(greatest)
 
 
 def _is_unnamed(name: str, query: str) -> bool:

@@ -44,7 +44,7 @@ def said(request: Json) -> str:
 
 def workspace_of(root: Path, outside: Outside) -> Workspace:
     """Return a workspace on the task that asks the second server."""
-    waits = {"LIST_LAG": "0", "POLL_FIRST": "0.02", "POLL_MOST": "0.1", "RETRY_WAIT": "0.01", "CREATE_TIMEOUT": "1"}
+    waits = {"LIST_LAG": "0", "POLL_MOST": "0.1", "RETRY_WAIT": "0.01", "CREATE_TIMEOUT": "1"}
     named = waits | {"TASK": "notes", "YES": "1", "DATA": str(root / "data")}
     environ = {f"FINDABLE_{name}": value for name, value in named.items()}
     return Workspace(root / "data", {**environ, "GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": outside.url})
