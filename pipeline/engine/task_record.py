@@ -7,7 +7,7 @@ accepted: else answers to two questions would stand under one name. A draft of i
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -29,8 +29,8 @@ from pipeline.gemini.models import answer_size
 from pipeline.store import asks, workspace
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
-from pipeline.tables.fill import HASH, KEY, KEY_KINDS, READ, VALUES, ItemsFill, ItemsReport, check_items
-from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
+from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport, check_items
+from pipeline.tables.source import READ, Cursor, ItemsFile, ItemsQuery, other_database
 from pipeline.tables.view import check_columns, fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3  # refused rows in a message
 SHOWN = 12  # names of columns in a message
-WEEK = timedelta(days=7)  # after which a query with a cursor is read whole
 DIFFERENCES = 6  # lines of what changed in a message
 INDEXED = ("index", "label")  # members that change what is indexed of every row
 AGAIN = {
@@ -232,8 +231,7 @@ def _items_place(declaration: Declaration, path: Path) -> str:
 def _check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:
     """Raise InputError where a declaration names columns that the items have not, or not of such a kind."""
     found = _column_faults(declaration, columns)
-    faults = [(task_file.at_member(path, member), f"{member}= {said}", hint) for member, said, hint in found]
-    task_file.refuse(faults, path)
+    task_file.refuse([(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found], path)
 
 
 def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -351,10 +349,9 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
         return new
     columns = {name: common_kind(old.columns.get(name), kind) or kind for name, kind in new.columns.items()}
     columns |= {name: kind for name, kind in old.columns.items() if name not in columns}  # gone, and told of behind
-    kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
-    is_read_alike = all(old.words.get(one) == new.words[one] for one in ("asked", "quoted"))
-    sha256 = old.items_sha256 if is_read_alike else None
-    words = {**new.words, **{name: old.words[name] for name in (READ,) if name in old.words}}
+    kept = (one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
+    sha256 = old.items_sha256 if all(old.words.get(one) == new.words[one] for one in ("asked", "quoted")) else None
+    words = {**{name: old.words[name] for name in (READ,) if name in old.words}, **new.words}
     return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256, words=words)
 
 
@@ -422,19 +419,17 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     """Record what changed in a task's file, and import its items where they changed."""
     before = cast(DeclaredTask, task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
-    part, of = _part(declaration, record, settings, at=at)
-    source = _source(store, declaration, path, **part)
-    is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
-    is_same = is_same and (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
-    # a record keeps columns that its items have lost
+    of = digest({"items": declaration.items, "source": declaration.source, "asked": fingerprint_of(declaration)})
+    cursor = Cursor(declaration.cursor, record, of=of, at=at, is_whole=settings.full) if declaration.cursor else None
+    source = _source(store, declaration, path, cursor)
+    is_same = (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
     words = record.words.get(ASKING)
     new = _put(store, declaration, path, source.columns, settings, at=at, display=display, words=words)
-    if not is_same or new.items_sha256 is None:
+    # files of images change by themselves
+    if declaration.is_query or declaration.images or not is_same or new.items_sha256 is None:
         for note in source.notes:
             display.say(f"{new.name}: {note}")
-        full = record.words[READ]["full"] if part.get("since") is not None else at.isoformat()
-        read = {"of": of, "seen": source.seen, "full": full} if declaration.cursor else None
-        _fill(store, new, source, settings, at=at, display=display, read=read)
+        _fill(store, new, source, settings, at=at, display=display)
     with store.read() as tx:
         now = type(before)(workspace.get_task(tx, new.name) or new, settings, before.provider)
         if now.fingerprint != new.fingerprint:
@@ -445,26 +440,13 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
 
 
-def _part(
-    declaration: Declaration, record: TaskRecord, settings: Settings, *, at: datetime
-) -> tuple[dict[str, Any], str]:
-    """Return how much of a query is read, all of it at least once a week, and a digest of what it is read for."""
-    cursor, read = declaration.cursor, record.words.get(READ, {})
-    of = digest({"items": declaration.items, "source": declaration.source, "asked": fingerprint_of(declaration)})
-    if not cursor:
-        return {}, of
-    if settings.full or read.get("of") != of or at - datetime.fromisoformat(read["full"]) >= WEEK:
-        return {"cursor": cursor}, of
-    return {"cursor": cursor, "since": read["seen"], "known": record.columns}, of
-
-
 def _fill(
-    store: "Store", record: TaskRecord, source: Any, settings: Settings, *, at: datetime, display: Progress, read: Any
+    store: "Store", record: TaskRecord, source: Any, settings: Settings, *, at: datetime, display: Progress
 ) -> None:
     task = DeclaredTask(record, settings)
     assert store.locks is not None  # noqa: S101 - its workspace is open
     with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
-        fill = ItemsFill(store, record, at, look_at=task.row_images().look if task.images else None, read=read)
+        fill = ItemsFill(store, record, at, look_at=task.row_images().look if task.images else None)
         _tell(fill.run(source, display), record, display)
 
 
@@ -474,8 +456,7 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
     for key, why in report.unusable_rows[:EXAMPLES]:
         display.warn(f"{record.name} {key}: {why}; the row is not asked about")
     if (more := report.unusable - EXAMPLES) > 0:
-        listed = Step("items", task=record.name, state="unusable")
-        display.warn(f"{more:,} more of such rows: `{listed}` lists them all")
+        display.warn(f"{more:,} more: `{Step('items', task=record.name, state='unusable')}` lists them all")
     for finding in report.findings[:EXAMPLES]:
         place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
         display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")
@@ -483,12 +464,12 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
         display.warn(f"{record.items}: {more:,} more rows were refused; mend these, and the next ones are told")
 
 
-def _source(store: "Store | None", declaration: Declaration, path: Path, **part: Any) -> Any:
+def _source(store: "Store | None", declaration: Declaration, path: Path, cursor: Cursor | None = None) -> Any:
     if declaration.source:
         with other_database(declaration.source, path.parent) as other:
-            return ItemsQuery(other, declaration.items, **part)
+            return ItemsQuery(other, declaration.items, cursor)
     if declaration.is_query and store is not None:
-        return ItemsQuery(store, declaration.items, **part)
+        return ItemsQuery(store, declaration.items, cursor)
     if declaration.items == ROWS:
         return task_file.given_rows(path)
     return ItemsFile(Path(_items_place(declaration, path)), declaration.sheet)

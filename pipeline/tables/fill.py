@@ -27,7 +27,7 @@ from pipeline.store.schema import rows as stored
 from pipeline.tables.cells import LARGEST, compact_json
 from pipeline.tables.findings import SHOWN, Finding, excerpt, rejected
 from pipeline.tables.read import SourceRow
-from pipeline.tables.source import check_names
+from pipeline.tables.source import READ, check_names
 
 PAGE = 2_000  # rows in memory
 MAX_KEY = 2_000  # bytes of a key, which an index of PostgreSQL takes
@@ -42,7 +42,6 @@ _COLUMNS = {
     "findable_changed_at": stored.c.changed_at,
     UNUSABLE: stored.c.unusable,
 }
-READ = "read"  # among a task's words: what was read of its query
 KEY_KINDS = frozenset({"text", "integer"})  # of columns that tell rows apart
 _WORDS = {"real": "a number", "boolean": "true or false", "json": "JSON"}
 
@@ -139,7 +138,6 @@ class ItemsFill:
     record: TaskRecord
     at: datetime
     look_at: LookAt | None = None
-    read: Mapping[str, Any] | None = None  # what to know of a query at its next reading
     report: ItemsReport = field(default_factory=ItemsReport, init=False)
 
     def run(self, source: Any, display: Progress) -> ItemsReport:
@@ -157,8 +155,8 @@ class ItemsFill:
                 if filled.touched:
                     workspace.touch_revision(tx, name)
                 workspace.update_task(tx, name, items_sha256=source.sha256)
-                if self.read is not None:
-                    workspace.update_task(tx, name, words=compact_json({**self.record.words, READ: self.read}))
+                if read := getattr(source, "read", None):
+                    workspace.update_task(tx, name, words=compact_json({**self.record.words, READ: read}))
                 parked = {key: at for key, _, _, at in asks.parked_rows(tx, name)}
                 asks.unpark(tx, name, ids=kept.changed_since(tx, name, parked))
         report.new, report.changed, report.same, report.back, report.gone, _ = filled

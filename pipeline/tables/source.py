@@ -11,8 +11,8 @@ import re
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from pipeline.core.declaration import MAX_COLUMN, column_named
@@ -22,6 +22,7 @@ from pipeline.core.settings import variable
 from pipeline.core.step import Option
 from pipeline.core.text import UNSOUND
 from pipeline.store.database import Store
+from pipeline.store.schema import TaskRecord
 from pipeline.tables.cells import common_kind, kind_of_value, plain_row, plain_value
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceFile, SourceRow
@@ -31,6 +32,8 @@ OWN = "findable_"  # begins the names of the columns that are not the source's
 MAX_COLUMNS = 1_500  # a view of PostgreSQL has room for 1,600
 TIMEOUT_S = 300.0  # ours: a view over large tables may need minutes for its first row
 MOST_ROWS = 10_000_000  # after which a query is taken for one that never ends
+READ = "read"  # among a task's words: what was read of its query
+WEEK = timedelta(days=7)  # after which all is read, for what went, and for what came late with an older value
 _WORD = re.compile(r"[^\W\d][\w$]*")
 _RENAMED = "give it another name in the query, with AS"
 
@@ -69,33 +72,42 @@ class ItemsFile(SourceFile):
             return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+class Cursor:
+    """How much of a query is read, by a column that grows: what is new, or all, for `of`, what it was read for before.
+
+    `since` is the greatest value of the last reading, None where all is read, `known` the kinds of the columns then;
+    `read` is what to know of this reading at the next one, of which that is to be told.
+    """
+
+    def __init__(self, column: str, record: TaskRecord, *, of: str, at: datetime, is_whole: bool) -> None:
+        """Read all where that `is_whole`, a week went by since, or it is read for another thing."""
+        read, known = record.words.get(READ, {}), record.columns
+        whole = is_whole or read.get("of") != of or at - datetime.fromisoformat(read["full"]) >= WEEK
+        self.column, self.known, self.since = column, {} if whole else known, None if whole else read["seen"]
+        self.read = {"of": of, "seen": self.since, "full": at.isoformat() if whole else read["full"]}
+
+
 class ItemsQuery:
     """What a query gave: `columns` are its columns with their kinds; each `iter` reads the rows anew.
 
-    `seen` is the greatest value of its `cursor`, where that is a column of it. It `is_part` where rows whose value is
-    below `since` were left out; `known` are the kinds that columns had before.
+    With a `cursor` it may be a part of the rows; `read` is what to know of it then at the next reading.
     """
 
     notes: Sequence[str] = ()
     sha256 = None  # what it gives may be another thing the next time
+    is_part = False
+    read: Mapping[str, Any] | None = None
 
-    def __init__(
-        self,
-        store: Store,
-        sql: str,
-        *,
-        cursor: str = "",
-        since: str | float | None = None,
-        known: Mapping[str, str] = MappingProxyType({}),
-        timeout_s: float = TIMEOUT_S,
-    ) -> None:
+    def __init__(self, store: Store, sql: str, cursor: Cursor | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
         """Run the query to its end."""
         query = asked = sql.strip().removesuffix(";")
-        self.seen, self.is_part = since, since is not None
-        if cursor:
-            asked, self.seen = _newer(store, query, cursor, since, timeout_s=timeout_s)
-        if since is not None:
-            self.notes = [f"read are rows with {cursor} from {since} on; {Option(full=True)} reads all"]
+        if cursor is not None:
+            self.is_part = cursor.since is not None
+            asked = _newer(store, query, cursor, timeout_s=timeout_s)
+            self.read = cursor.read
+            if self.is_part:
+                told = f"read are rows with {cursor.column} from {cursor.since} on"
+                self.notes = [f"{told}; {Option(full=True)} reads all"]
         self._rows = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._rows.close)
         try:
@@ -105,7 +117,9 @@ class ItemsQuery:
                     said = f"a column of the query has no name: {excerpt(name)!r}; nothing was written"
                     raise InputError(said, hint=_RENAMED)
                 check_names(found.names, source="the query", hint=_RENAMED)
-                kinds = {name: known.get(name, kind) for name, kind in zip(found.names, found.kinds, strict=True)}
+                kinds = dict(zip(found.names, found.kinds, strict=True)) | (
+                    {name: kind for name, kind in cursor.known.items() if name in found.names} if cursor else {}
+                )
                 self.columns = kinds_of(self._kept(found.rows), kinds, source="the query")
                 self._rows.flush()
         except OSError as error:
@@ -129,29 +143,26 @@ class ItemsQuery:
             yield values
 
 
-def _newer(
-    store: Store, query: str, cursor: str, since: str | float | None, *, timeout_s: float
-) -> tuple[str, str | float | None]:
-    """Return the query of rows whose cursor is not below a value, and its greatest value, which was read first.
-
-    Without a value, or such a column, it is the query itself.
-    """
-    source = f"FROM (\n{query}\n) AS q"
+def _newer(store: Store, query: str, cursor: Cursor, *, timeout_s: float) -> str:
+    """Return the query of the rows that are read, and note the greatest value, which is read first."""
+    source, since = f"FROM (\n{query}\n) AS q", cursor.since
     with store.selected(f"SELECT * {source} LIMIT 0", timeout_s=timeout_s) as found:
-        name = column_named(cursor, found.names)
-    if name is None:
-        return query, None
+        name = column_named(cursor.column, found.names)
+    if name is None:  # which is told with what else is not there
+        return query
     column = 'q."{}"'.format(name.replace('"', '""'))
     value = "'{}'".format(since.replace("'", "''")) if isinstance(since, str) else since
     newer = "" if since is None else f" WHERE {column} >= {value}"
     each = f"{newer} OR {column} IS NULL" if newer else ""
     counted = f"SELECT max({column}) AS highest, count(*) - count({column}) AS empty_rows {source}{each}"
     with store.selected(counted, timeout_s=timeout_s) as found:
-        greatest, nothing = next(found.rows)
-    if nothing:
-        said = f"cursor= names {name!r}, which is NULL in rows of the query ({nothing:,}); nothing was written"
+        highest, empty = next(found.rows)
+    if empty:
+        said = f"cursor= names {name!r}, which is NULL in rows of the query ({empty:,}); nothing was written"
         raise InputError(said, hint="no change of these would be seen: fill it in, or say COALESCE(…) in the query")
-    return f"SELECT * {source}{newer}" if newer else query, since if greatest is None else plain_value(greatest)
+    if highest is not None:
+        cursor.read["seen"] = plain_value(highest)
+    return f"SELECT * {source}{newer}" if newer else query
 
 
 def _is_unnamed(name: str, query: str) -> bool:
