@@ -38,7 +38,6 @@ from pipeline.engine.task import (
     WriteResult,
 )
 from pipeline.engine.task_file import ROWS, name_in_python
-from pipeline.engine.task_words import ASKING, declared_in_words
 from pipeline.store import answers
 from pipeline.store.answers import spoken_for_among
 from pipeline.store.by_hand import Edit
@@ -91,7 +90,7 @@ class DeclaredTask(Task):
         self.name = self.subject = record.name
         self.label, self.fingerprint = f"{self.name}@{record.version}", record.fingerprint
         self.model, place = told.get("model"), Path(record.path)
-        self.declared_in = None if name_in_python(place) or ASKING in told else place
+        self.declared_in = None if name_in_python(place) else place
         self.images: Sequence[str] = told.get("images", ())
         self.sends_images, self.gates = bool(self.images), str(told.get("gates") or "")
         self.words = Words(
@@ -119,10 +118,7 @@ class DeclaredTask(Task):
 
     @cached_property
     def declaration(self) -> Declaration:
-        """Return the declaration, loaded from its file, or made of its words."""
-        words = self.record.words.get(ASKING)
-        if words is not None:
-            return declared_in_words(self.name, words, self.settings.data)
+        """Return the declaration, loaded from its file."""
         return task_file.load_declaration(Path(self.record.path))
 
     @cached_property

@@ -24,7 +24,6 @@ from pipeline.engine.access import never_used
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import Rows, Task
 from pipeline.engine.task_file import ROWS, differences, digest, find_task_file, fingerprint_of, load_declaration
-from pipeline.engine.task_words import ASKING, declared_in_words
 from pipeline.gemini.models import answer_size
 from pipeline.store import asks, workspace
 from pipeline.store.workspace import TaskRecord
@@ -59,7 +58,14 @@ def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, 
     """Return every task that was recorded here; no file is loaded."""
     known = workspace.list_tasks(tx)
     backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
-    return tuple(_class_of(one.name)(one, settings, backend) for one in known)
+    return tuple(_class_of(one.name)(_in_place(one, settings), settings, backend) for one in known)
+
+
+def _in_place(record: TaskRecord, settings: Settings) -> TaskRecord:
+    """Return a record with the path of its file here, where the workspace is a copy of the one that had it."""
+    here = settings.data.resolve() / task_file.FOLDER / f"{record.name}{task_file.ENDING}"
+    is_here = here.is_file() and not (task_file.name_in_python(Path(record.path)) or Path(record.path).is_file())
+    return replace(record, path=str(here)) if is_here else record
 
 
 def _class_of(name: str) -> type[DeclaredTask]:
@@ -124,26 +130,20 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
 
-def record_words(
-    store: "Store", settings: Settings, name: str, words: Mapping[str, Any], *, at: datetime, display: Progress
-) -> Task:
-    """Record a task by its words, and bring in its rows, which stand where the words say."""
-    path, declaration = task_file.place_of_words(name), declared_in_words(name, words, settings.data)
-    columns = _source(store, declaration, path).columns
-    record = _put(store, declaration, path, columns, settings, at=at, display=display, words=words)
-    task = DeclaredTask(record, settings)
+def first_used(store: "Store", settings: Settings, *, at: datetime, display: Progress) -> None:
+    """Record the task that TASK= names, and bring its rows in."""
+    name = recorded(store, settings, may_write=True, display=display)
+    with store.read() as tx:
+        task = next(one for one in declared_tasks(tx, settings) if one.name == name)
     bring_items(store, task, settings, at=at, display=display)
-    return task
 
 
 def task_beside(task: Task, path: Path | None = None, *, at: datetime) -> Task:
     """Return a task as another file declares it, or its own does now, about the same rows; nothing is recorded."""
     before = cast(DeclaredTask, task)
-    mine, declaration = before.record, before.declaration
-    found = path or Path(mine.path)
-    if path is not None or ASKING not in mine.words:
-        found = find_task_file(str(found), found.parent) or found
-        declaration = load_declaration(found)
+    mine, found = before.record, path or Path(before.record.path)
+    found = find_task_file(str(found), found.parent) or found
+    declaration = load_declaration(found)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
     return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
@@ -299,12 +299,9 @@ def _put(
     *,
     at: datetime,
     display: Progress,
-    words: Mapping[str, Any] | None = None,
 ) -> TaskRecord:
-    """Record a task as it is now, with its views; say what changed. `words` are its own, where it has no file."""
+    """Record a task as it is now, with its views; say what changed."""
     declared = _record_of(declaration, path, columns, at=at)
-    if words is not None:
-        declared = replace(declared, words={**declared.words, ASKING: words})
     with store.read() as tx:
         old = workspace.get_task(tx, declared.name)
     new = _joined(old, declared)
@@ -423,8 +420,7 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
     is_same = is_same and (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
     # a record keeps columns that its items have lost
-    words = record.words.get(ASKING)
-    new = _put(store, declaration, path, source.columns, settings, at=at, display=display, words=words)
+    new = _put(store, declaration, path, source.columns, settings, at=at, display=display)
     if not is_same or new.items_sha256 is None:
         for note in source.notes:
             display.say(f"{new.name}: {note}")

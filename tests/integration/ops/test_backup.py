@@ -205,7 +205,7 @@ def mid_life(workspace: Workspace, people: Callable[..., list[str]], api: Api, b
             ran(workspace, "batch-submit", "--limit", "2")
             for command in commands:
                 ran(workspace, command)
-        ran(workspace, "tags", "--person", "person-0001", "--add", "law")
+        ran(workspace, "correct", "person-0001", "--set", "tags=law")
         api.fault("quota_batch")
         ran(workspace, "batch-submit", code=4)
         assert ledger.batches(workspace) == ["ingested", "downloaded", "submitted", "prepared"]

@@ -12,22 +12,18 @@ from hypothesis import strategies as st
 from pipeline.core.errors import ChangedMeanwhileError, InputError
 from pipeline.core.states import Outcome
 from pipeline.engine import correct, record
+from pipeline.engine.correct import Document
 from pipeline.engine.record import Judgement, Source
-from pipeline.experts import table, tags
-from pipeline.experts.tags import Document, TagChange
+from pipeline.experts import table
 from pipeline.gemini import models
 from pipeline.store.asks import Ask
 from tests.lab import Workspace
 
 TAGS = st.sampled_from("abc")
 CLIENTS = st.sampled_from(["ada", "bob"])
-CHANGES = st.one_of(
-    st.builds(lambda tag: TagChange(add=[tag]), TAGS),
-    st.builds(lambda tag: TagChange(remove=[tag]), TAGS),
-)
 STEPS = st.one_of(
     st.tuples(st.just("look"), CLIENTS),
-    st.tuples(st.just("edit"), CLIENTS, CHANGES),
+    st.tuples(st.just("edit"), CLIENTS, st.lists(TAGS, unique=True)),
     st.tuples(st.just("undo"), CLIENTS, st.integers(1, 3)),
     st.tuples(st.just("answer"), st.lists(TAGS, min_size=1, unique=True)),
 )
@@ -61,12 +57,13 @@ class Replay:
         """Let a client see the tags as they are."""
         self.shown[client] = correct.history(self.ws, self.name)["state"]
 
-    def edit(self, client: str, change: TagChange) -> None:
+    def edit(self, client: str, tags: list[str]) -> None:
         """Let a client change what it was shown last."""
-        kept = [tag for tag in self.tags if tag not in change.remove]
-        is_there = {*change.remove} <= {*self.tags}
-        wanted = {*kept, *change.add} if is_there else set()
-        self._done(client, wanted or None, partial(tags.edit_tags, self.ws, self.name, change))
+        self._done(
+            client,
+            {*tags} if tags or not self.tags else None,
+            partial(correct.correct, self.ws, self.name, {"tags": tags}),
+        )
 
     def undo(self, client: str, number: int) -> None:
         """Let a client undo an edit: what it added goes, what it removed comes back, what others changed stays."""
@@ -74,7 +71,7 @@ class Replay:
         if number <= len(self.taken):
             _, before, after = self.taken[number - 1]
             wanted = ({*self.tags} - ({*after} - {*before})) | ({*before} - {*after})
-        self._done(client, wanted, partial(tags.edit_tags, self.ws, self.name, TagChange(undo=number)))
+        self._done(client, wanted, partial(correct.undo, self.ws, self.name, number))
 
     def answer(self, said: list[str]) -> None:
         """Let the answer of a model come in, by the way that all take."""
@@ -101,8 +98,8 @@ class Replay:
             with pytest.raises(ChangedMeanwhileError):
                 correct.correct(self.ws, self.name, {}, who=client, of_state=self.shown[client])
             return
-        with contextlib.nullcontext() if wanted else pytest.raises(InputError) as error:
-            done = edit(client)
+        with contextlib.nullcontext() if wanted is not None else pytest.raises(InputError) as error:
+            done = edit(who=client)
         if error is not None:
             return
         after = done["answer"]["tags"]
