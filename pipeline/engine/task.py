@@ -415,10 +415,6 @@ class Task(ABC):
         """Bring columns that follow from others up to date; return how many rows were written."""
         return 0
 
-    def settle_foreign(self, tx: Connection) -> int:  # noqa: ARG002 - few hold others' answers
-        """Park rows whose answer is another program's text, and let those go where it was mended; return how many."""
-        return 0
-
     @abstractmethod
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set."""

@@ -266,12 +266,7 @@ class ExpertsTask(Task):
 
     def refresh_derived(self, tx: Connection) -> int:
         """Bring scores up to date."""
-        table.settle_foreign(tx)
         return table.refresh_scores(tx)
-
-    def settle_foreign(self, tx: Connection) -> int:
-        """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended."""
-        return table.settle_foreign(tx)
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
         """Return every row, by id, with what came beside it; tags are what the table holds, of any version."""

@@ -155,7 +155,7 @@ class ItemsFill:
                 if filled.touched:
                     workspace.touch_revision(tx, name)
                 workspace.update_task(tx, name, items_sha256=source.sha256)
-                parked = {key: at for key, _, _, at in asks.parked_rows(tx, name)}
+                parked = {key: at for key, _, at in asks.parked_rows(tx, name)}
                 asks.unpark(tx, name, ids=kept.changed_since(tx, name, parked))
         report.new, report.changed, report.same, report.back, report.gone, _ = filled
         return report

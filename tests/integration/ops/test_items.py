@@ -37,7 +37,7 @@ def test_a_tag_is_found_and_a_state_may_be_asked_for(four: Workspace) -> None:
         four.ran(command)
     tags = json.loads(four.ran("show", "piet-h", "--json").stdout)["columns"]["tags"]
     assert "piet-h" in found(four, tags[0], "--state", "tagged")
-    assert "tagged, untagged, no_bio, claimed, parked" in four.ran("people", "--state", "lost", code=2).stderr
+    assert "tagged, untagged, no_bio, claimed, parked, foreign" in four.ran("people", "--state", "lost", code=2).stderr
 
 
 def test_pages_follow_one_another(four: Workspace) -> None:

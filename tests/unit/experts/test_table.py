@@ -86,5 +86,5 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
     stopped = {asks.Ask(ids[name], ""): "it failed" for name in ("parked", "claimed")}
     asks.add_ended(tx, table.TASK, "a@1/c", asks.Ends((), stopped, ()), at=NOW)
     table.write_tags(tx, {ids["tagged"]: '["law"]'})
-    each = dict.fromkeys(("tagged", "untagged", "no_bio", "claimed", "parked"), 1)
+    each = dict.fromkeys(("tagged", "untagged", "no_bio", "claimed", "parked"), 1) | {"foreign": 0}
     assert table.people(tx).counts(tx) == {"total": 5, **each}
