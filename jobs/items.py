@@ -173,18 +173,17 @@ def tags(
 ) -> Report:
     """List the tags of people, with examples, and what was merged.
 
-    A merge holds for all who have the tag and for answers to come, until --undo takes it back by its number.
-    `correct` sets those of one person.
+    A merge holds for all who have the tag and for answers to come, until --undo takes it back by its number. Those of
+    one person are corrected as any answer is, by `correct`.
     """
     if merge is not None and undo is not None:
         raise InputError(f"{Option('merge')} and {Option('undo')} exclude each other; nothing was changed")
-    store, editor, at = ws.store, who or _this_person(), ws.now()
-    if merge is None and undo is None:
-        return _all_tags(editing.count_tags(store), find, k)
     if merge is not None:
-        done = editing.merge(store, editing.typed(merge), editor, at=at)
+        done = editing.merge(ws.store, editing.typed(merge), who or _this_person(), at=ws.now())
+    elif undo is not None:
+        done = editing.undo_merge(ws.store, undo, who or _this_person(), at=ws.now())
     else:
-        done = editing.undo_merge(store, undo or 0, editor, at=at)
+        return _all_tags(editing.count_tags(ws.store), find, k)
     return Report(done, lambda: _show_merged(done))
 
 

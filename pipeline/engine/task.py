@@ -242,7 +242,7 @@ class Task(ABC):
 
     def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
         """Return which of these items `pending` would give, by a look at their rows alone."""
-        return self.table(tx).pending_among(tx, ids)
+        return (table := self.table(tx)).ids_among(tx, ids, table.is_open)
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the item of that name, by itself the name; InputError where there is none."""

@@ -138,10 +138,10 @@ def first_used(store: "Store", settings: Settings, *, at: datetime, display: Pro
     bring_items(store, task, settings, at=at, display=display)
 
 
-def task_beside(task: Task, path: Path | None = None, *, at: datetime) -> Task:
-    """Return a task as another file declares it, or its own does now, about the same rows; nothing is recorded."""
+def task_beside(task: Task, *, at: datetime) -> Task:
+    """Return a task as its file declares it now, about the same rows; nothing is recorded."""
     before = cast(DeclaredTask, task)
-    mine, found = before.record, path or Path(before.record.path)
+    mine, found = before.record, Path(before.record.path)
     found = find_task_file(str(found), found.parent) or found
     declaration = load_declaration(found)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))

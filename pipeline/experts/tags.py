@@ -1,4 +1,7 @@
-"""Count the tags of people, and merge tags as a person says; what is returned is documents."""
+"""Count the tags of people, and merge tags as a person says; what is returned is documents.
+
+Those of one person are corrected as any answer is, see `pipeline.engine.correct`.
+"""
 
 import json
 from collections import Counter
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
 
     from pipeline.store.database import Connection, Store
 
-BY_HAND = answers.PERSON  # the extractor that what a person said is attributed to
 EXAMPLES = 3  # usernames of a tag
 
 Document = dict[str, Any]

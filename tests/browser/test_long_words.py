@@ -41,7 +41,7 @@ def furnish(workspace: Workspace) -> None:
     workspace.ran("import", EXPERTS=str(folder / "people.csv"))
     workspace.change(PARKED, why=LONG, at="2026-11-20 00:00:00.000000")
     workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
-    workspace.ran("correct", LONG, SET=f"tags={TAG}", WHO=LONG)
+    workspace.ran("correct", ITEM=LONG, SET=f"tags={TAG}", WHO=LONG)
     (folder / "p.jsonl").write_text(json.dumps({"id": LONG, "text": f"{LONG}. {text_of(1)}", "source": LONG}) + "\n")
     workspace.ran("import-passages", str(folder / "p.jsonl"))
     workspace.ran("tag", MODE="live", TASK="passages")

@@ -1,7 +1,7 @@
-"""`make tags`: what there is, merges by a person, and beside them a person's word on one expert's tags."""
+"""`make tags`: what there is, and merges by a person, which reach a person's word on one expert's tags."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -62,7 +62,7 @@ def merge(workspace: Workspace, pairs: str) -> Any:
 
 
 def edited(workspace: Workspace, *words: str, person: str = ONE, who: str = "ada") -> Any:
-    """Correct the tags of one person by a command, and return what it says."""
+    """Correct the tags of one person, and return what is said."""
     return json.loads(workspace.ran("correct", person, "--who", who, *words, "--json").stdout)
 
 
@@ -161,8 +161,8 @@ def test_merges_reach_what_a_person_said(tagged: Workspace) -> None:
 
 def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> None:
     """Nothing of a forgotten person is left, neither what was said of them nor their name as an editor."""
-    edited(tagged, "--set", "tags=ml, beekeeping, school of person-0000")
-    edited(tagged, "--set", "tags=ml, school of person-0000", person="person-0001", who=ONE)
+    edited(tagged, "--set", "tags=school of person-0000")
+    edited(tagged, "--set", "tags=school of person-0000", person="person-0001", who=ONE)
     merge(tagged, "school of person-0000=schools")
     edited(tagged, "--undo", "1", person="person-0001")
     tagged.ran("forget", ONE, "--yes")
@@ -170,3 +170,20 @@ def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> N
     assert tagged.query("SELECT name, new FROM findable_events WHERE kind LIKE 'merge %'") == [
         ("school of …", "schools")
     ]
+
+
+@pytest.mark.sampled(4, sqlite=2)
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--set", "tags="), "tags"),
+        (("--set", "tags=<b>"), "tag"),
+        (("--set", "tags=law", "--who", " "), "no name of who edits"),
+        (("--set", "tags=law", "--undo", "1"), "exclude each other"),
+    ],
+)
+def test_what_cannot_be_edited_changes_nothing(tagged: Workspace, words: Sequence[str], why: str) -> None:
+    """It is named, and exit code 2 says that it was the input."""
+    assert why in tagged.ran("correct", ONE, *words, code=2).stderr
+    found = edited(tagged)
+    assert (found["answer"]["tags"], found["edits"]) == (GIVEN[ONE], [])

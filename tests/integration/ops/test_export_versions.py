@@ -96,7 +96,7 @@ def test_people_have_the_tags_of_their_table(
     assert f"experts with answers of expert-tags@2/{OTHER} were written" in only.stderr
     workspace.environ["FINDABLE_OVERWRITE"] = "1"
     workspace.ran("tag-live", LIMIT="1")
-    workspace.ran("correct", "cy", SET="tags=bees, law")
+    workspace.ran("correct", "cy", "--set", "tags=bees, law")
     workspace.change("UPDATE experts SET tags = '[\"theirs\"]' WHERE username = 'di'")
     done = workspace.ran("export", "out.jsonl", "--json")
     assert len(lines("out.jsonl")) == len(names)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pipeline.core.errors import ChangedMeanwhileError, InputError
 from pipeline.core.states import Outcome
 from pipeline.engine import correct, record
-from pipeline.engine.correct import Document
 from pipeline.engine.record import Judgement, Source
 from pipeline.experts import table
+from pipeline.experts.tags import Document
 from pipeline.gemini import models
 from pipeline.store.asks import Ask
 from tests.lab import Workspace
@@ -23,7 +23,7 @@ TAGS = st.sampled_from("abc")
 CLIENTS = st.sampled_from(["ada", "bob"])
 STEPS = st.one_of(
     st.tuples(st.just("look"), CLIENTS),
-    st.tuples(st.just("edit"), CLIENTS, st.lists(TAGS, unique=True)),
+    st.tuples(st.just("edit"), CLIENTS, TAGS, st.booleans()),
     st.tuples(st.just("undo"), CLIENTS, st.integers(1, 3)),
     st.tuples(st.just("answer"), st.lists(TAGS, min_size=1, unique=True)),
 )
@@ -57,13 +57,13 @@ class Replay:
         """Let a client see the tags as they are."""
         self.shown[client] = correct.history(self.ws, self.name)["state"]
 
-    def edit(self, client: str, tags: list[str]) -> None:
-        """Let a client change what it was shown last."""
-        self._done(
-            client,
-            {*tags} if tags or not self.tags else None,
-            partial(correct.correct, self.ws, self.name, {"tags": tags}),
-        )
+    def edit(self, client: str, tag: str, is_added: bool) -> None:  # noqa: FBT001 - as the steps have it
+        """Let a client add a tag to what it was shown last, or remove it."""
+        wanted = [*(one for one in self.tags if one != tag), *([tag] if is_added else [])]
+        if wanted == self.tags:
+            return
+        edit = partial(correct.correct, self.ws, self.name, {"tags": wanted})
+        self._done(client, {*wanted} or None, lambda client: edit(who=client))
 
     def undo(self, client: str, number: int) -> None:
         """Let a client undo an edit: what it added goes, what it removed comes back, what others changed stays."""
@@ -71,7 +71,7 @@ class Replay:
         if number <= len(self.taken):
             _, before, after = self.taken[number - 1]
             wanted = ({*self.tags} - ({*after} - {*before})) | ({*before} - {*after})
-        self._done(client, wanted, partial(correct.undo, self.ws, self.name, number))
+        self._done(client, wanted, lambda client: correct.undo(self.ws, self.name, number, who=client))
 
     def answer(self, said: list[str]) -> None:
         """Let the answer of a model come in, by the way that all take."""
@@ -98,8 +98,8 @@ class Replay:
             with pytest.raises(ChangedMeanwhileError):
                 correct.correct(self.ws, self.name, {}, who=client, of_state=self.shown[client])
             return
-        with contextlib.nullcontext() if wanted is not None else pytest.raises(InputError) as error:
-            done = edit(who=client)
+        with contextlib.nullcontext() if wanted else pytest.raises(InputError) as error:
+            done = edit(client)
         if error is not None:
             return
         after = done["answer"]["tags"]

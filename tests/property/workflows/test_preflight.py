@@ -20,7 +20,7 @@ from pipeline.workflows.preflight import (
 
 TIMES = st.none() | st.floats(0, 10 * 86_400)
 COSTS = st.floats(0, 100)
-WAYS = st.builds(ModeEstimate, cost=COSTS, seconds=TIMES, fits_today=st.booleans(), affordable=st.booleans())
+WAYS = st.builds(ModeEstimate, cost=COSTS, seconds=TIMES, affordable=st.booleans())
 ALL = st.fixed_dictionaries({"batch": WAYS, "flex": WAYS, "live": WAYS})
 DEADLINES = st.none() | st.floats(0, 10 * 86_400)
 LIMITS = st.builds(

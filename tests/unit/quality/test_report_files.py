@@ -54,7 +54,7 @@ def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
     assert "\n  Measured on 3, judged from 20 on.\n" in text
     assert "**1. `water law`**" in text
     assert "\u2068" not in text
-    assert "We study **water law** here." in text
+    assert "`We study `**`water law`**` here.`" in text
     assert max(line.count("|") for line in text.splitlines()) <= 4
 
 
@@ -74,7 +74,7 @@ def test_the_files_of_a_report_name_each_other(tmp_path: Path) -> None:
     """The Markdown stands beside its JSON."""
     path = written(tmp_path)
     assert re.fullmatch(r"passage-concepts-20260304T050607Z-[0-9a-f]{6}\.md", path.name)
-    assert "| method | 30 |" in path.read_text(encoding="utf-8")
+    assert "| `method` | 30 |" in path.read_text(encoding="utf-8")
     document = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert document["passed"] is False
     passed = {one["name"]: one["passed"] for one in document["gates"]}
