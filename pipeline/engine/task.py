@@ -7,6 +7,7 @@ transaction of `pipeline.store`, which the caller ends.
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.step import Hint, Option, Step
+from pipeline.core.text import first_few
 from pipeline.store import answers as record
 from pipeline.store.answers import VersionCounts
 from pipeline.store.by_hand import Edit
@@ -139,6 +141,33 @@ class RowFault(NamedTuple):
     why: str
     next: object = ""  # a text, or a step
     contradiction: bool = True
+
+
+NAMED = 3  # rows that a fault names
+
+
+class RowFaults(Counter[str]):
+    """How often rows have each kind of fault, in the order of `kinds`, and which have it first.
+
+    A kind says in words of several what is wrong; `kinds` have why it matters, what mends it, and whether it is a
+    contradiction.
+    """
+
+    def __init__(self, kinds: Mapping[str, tuple[str, object, bool]]) -> None:
+        """Begin with none."""
+        super().__init__()
+        self.kinds, self._named = kinds, {kind: dict[str, None]() for kind in kinds}
+
+    def add(self, kind: str, names: Iterable[str], count: int = 1) -> None:
+        """Count a fault, of rows of these names."""
+        self[kind] += count
+        if count and len(self._named[kind]) <= NAMED:
+            self._named[kind] |= dict.fromkeys(names)
+
+    def found(self) -> list[RowFault]:
+        """Return what is wrong."""
+        told = ((kind, first_few(list(self._named[kind]), NAMED)) for kind in self.kinds if self[kind])
+        return [RowFault(f"{self[kind]:,} {kind}, of {named}", *self.kinds[kind]) for kind, named in told]
 
 
 class ExportWanted(NamedTuple):

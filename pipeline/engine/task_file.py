@@ -334,7 +334,6 @@ def _nodes(path: Path, kind: type[ast.AST]) -> list[Any]:
 PARAMETERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
 OF_IMAGES = ("images", "image_side", "media_resolution")  # of declarations that have some
 LINE_END = "\n"
-LONG = 60  # characters of a value that are shown of a difference
 
 
 def fingerprint_of(declaration: Declaration) -> dict[str, Any]:
@@ -354,16 +353,6 @@ def digest(document: Mapping[str, Any]) -> str:
     """Return the fingerprint of a document: the SHA-256 of its canonical JSON."""
     text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """Return a line for each part in which two declarations differ; within a schema, for the place."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        parts = [one for one in dict.fromkeys([*old, *new]) if old.get(one) != new.get(one)]
-        return [line for one in parts for line in differences(old.get(one), new.get(one), f"{name}.{one}".lstrip("."))]
-    texts = [json.dumps(one, ensure_ascii=False, default=str) for one in (old, new)]
-    was, now = (one if len(one) <= LONG else f"{one[: LONG // 2]} … {one[-LONG // 2 :]}" for one in texts)
-    return [f"{name}: {was} → {now}"]
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ from pipeline.engine import task_file
 from pipeline.engine.access import never_used
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import Rows, Task
-from pipeline.engine.task_file import ROWS, differences, digest, find_task_file, fingerprint_of, load_declaration
+from pipeline.engine.task_file import ROWS, digest, find_task_file, fingerprint_of, load_declaration
 from pipeline.gemini.models import answer_size
 from pipeline.store import asks, workspace
 from pipeline.store.workspace import TaskRecord
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3  # refused rows in a message
 SHOWN = 12  # names of columns in a message
-DIFFERENCES = 6  # lines of what changed in a message
 INDEXED = ("index", "label")  # members that change what is indexed of every row
 AGAIN = {
     True: Hint("{} asks about them again", Option(refresh=True)),
@@ -374,16 +373,14 @@ def _check_change(
     if not asks.is_version_used(tx, new.name, f"{new.name}@{new.version}"):
         return []
     document = fingerprint_of(declaration)
-    changed = differences({name: known[1].get(name) for name in document}, document)
+    parts = ["answer" if one == "schema" else one for one in document if known[1].get(one) != document[one]]
+    why = f"the {' and the '.join(parts)} changed"
     if not accepted:
-        parts = ["answer" if one == "schema" else one for one in document if known[1].get(one) != document[one]]
-        shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")
         raise QuestionChangedError(
-            f"the {' and the '.join(parts)} changed since version {new.version} was used: set version="
-            f"{new.version + 1}, or {Option(accept_changed=True)} to keep both under {new.version}; nothing was asked",
-            hint=f"in {new.path}, {shown}; `{Step('try', task=new.name)}` tries it as a draft",
+            f"{why} since version {new.version} was used: set version={new.version + 1}, or "
+            f"{Option(accept_changed=True)} to keep both under {new.version}; nothing was asked",
+            hint=f"in {new.path}; `{Step('try', task=new.name)}` tries it as a draft",
         )
-    why = "; ".join(changed)
     workspace.record_event(tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at)
     return [f"{new.name}@{new.version} goes on with a changed declaration, as {Option(accept_changed=True)} says"]
 

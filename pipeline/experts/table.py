@@ -274,13 +274,6 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     return row
 
 
-def usernames_with(tx: Connection, words: Sequence[str], *, limit: int) -> list[str]:
-    """Return the first usernames of people in whose username or names all of some words stand."""
-    named = [experts.c[name] for name in NAMED]
-    query = select(experts.c.username).where(*(mentions(tx, named, word) for word in words)).order_by(experts.c.id)
-    return [text_of(one) for one in tx.execute(query.limit(limit)).scalars()]
-
-
 def all_experts(tx: Connection) -> Iterator[dict[str, Any]]:
     """Yield every row in the order of ids, at flat memory."""
     for row in people(tx).cells(tx, COLUMNS):  # plain dictionaries: SQLAlchemy's look each name up anew
