@@ -444,6 +444,17 @@ class Task(ABC):
         """Bring columns that follow from others up to date; return how many rows were written."""
         return 0
 
+    def exported(self, tx: Connection, there: Sequence[str], wanted: ExportWanted) -> str | None:
+        """Return the extractor whose answers are exported, of those there are; None where there is none."""
+        among = [one for one in there if wanted.extractor is None or record.is_of(one, wanted.extractor)]
+        if wanted.extractor is not None and not among:
+            raise InputError(
+                f"there is no answer of {wanted.extractor!r}; nothing was written",
+                hint=f"`{self.words.step('versions')}` lists whose answers there are",
+            )
+        ranks = record.ranks(tx, self.name, prefer=wanted.prefer, label=self.fingerprint and self.label)
+        return min((one for one in among if one != record.PERSON or wanted.extractor), key=ranks, default=None)
+
     @abstractmethod
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set."""

@@ -85,10 +85,7 @@ def _index_text(metadata: Mapping[str, Any]) -> str:
 def _entries(
     which: Callable[[], ColumnElement[bool]], tx: Connection, among: Sequence[str] | None = None
 ) -> Iterator[Entry]:
-    people = table.people(tx)
-    if among is None:
-        return starmap(index_entry, people.cells(tx, INDEXED, which()))
-    return starmap(index_entry, people.among(tx, among, [people.table.c[name] for name in INDEXED], which()))
+    return starmap(index_entry, table.people(tx).cells(tx, INDEXED, which(), among=among))
 
 
 def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:

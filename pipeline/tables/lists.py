@@ -144,8 +144,13 @@ class ItemTable:
         columns = [*(self.table.c[name] for name in names), self.item_id]
         return {row[-1]: dict(zip(names, row, strict=False)) for row in self.among(tx, ids, columns, locked=locked)}
 
-    def cells(self, tx: Connection, names: Sequence[str], *conditions: ColumnElement[bool]) -> Iterator[Sequence[Any]]:
-        """Yield some columns of the rows of which all conditions hold, in their order, at flat memory."""
+    def cells(
+        self, tx: Connection, names: Sequence[str], *conditions: ColumnElement[bool], among: Sequence[str] | None = None
+    ) -> Iterator[Sequence[Any]]:
+        """Yield some columns of the rows of which all conditions hold: in their order, at flat memory, or `among` ids."""
+        if among is not None:
+            yield from self.among(tx, among, [self.table.c[name] for name in names], *conditions)
+            return
         query = select(*(self.table.c[name] for name in names)).where(*conditions).order_by(self.table.c[self.order])
         for some in streamed(tx, query, page=CELLS).partitions():
             yield from some
