@@ -147,7 +147,7 @@ class ItemTable:
     def cells(
         self, tx: Connection, names: Sequence[str], *conditions: ColumnElement[bool], among: Sequence[str] | None = None
     ) -> Iterator[Sequence[Any]]:
-        """Yield some columns of the rows of which all conditions hold: in their order, at flat memory, or `among` ids."""
+        """Yield some columns of rows of which all conditions hold, in their order, at flat memory; or `among` ids."""
         if among is not None:
             yield from self.among(tx, among, [self.table.c[name] for name in names], *conditions)
             return
