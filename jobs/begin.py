@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pipeline.tables.findings import Finding, FindingGroup, ImportReport
     from pipeline.workflows.ask import AskReport
 
-BROKEN = 10  # files that are named
 SUBJECTS = {
     "experts": ("person", "people", "with a new biography"),
     "passages": ("passage", "passages", "with another text"),
@@ -132,12 +131,6 @@ def _import_images(folder: Path) -> Report:
 
 def _show_images(done: images.ImagesImportReport) -> None:
     terminal = Terminal()
-    for one in done.broken_files[:BROKEN]:
-        terminal.warn(f"broken: {one['path']}: {one['reason']}")
-    if done.broken > BROKEN:
-        terminal.say(
-            f"note: {done.broken - BROKEN:,} more are broken; {Option(json=True)} and `assets.problem` tell of them"
-        )
     if done.gone:
         terminal.say(f"note: {plural(done.gone, 'image is', 'images are')} not there any more, and not asked about")
     for why, count in done.left_out.items():
