@@ -176,10 +176,6 @@ class ExpertsTask(Task):
         whose, text = table.hash_of(text_of(row["username"])), self.text(row) if said is None else said
         return f"{whose[:_PERSON]}:{table.hash_of(text)}"
 
-    def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
-        """Return nothing: what a person is asked begins with who they are."""
-        return {}
-
     def write(
         self,
         tx: Connection,
