@@ -8,7 +8,7 @@
     value      = 120 | 'text' | TRUE | FALSE
 
 A column is written as in the file's header, with its blanks or between double quotes, or in snake case. This module
-reads, and knows no entries; `pipeline.index.columns` says which of them pass. Nothing of it becomes SQL.
+reads; `pipeline.index.question` and `pipeline.tables.condition` make SQL of it, in which every value is bound.
 """
 
 import re
@@ -19,7 +19,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.step import Hint, Option
 
 MAX_WHERE = 2_000  # characters
-MAX_DEPTH = 50  # of parentheses and NOT
+MAX_DEPTH = 20  # of parentheses and NOT
 EXAMPLE = Hint("write it like {}", Option(where="hourly_rate < 120 AND currency = 'EUR'"))
 
 Scalar = str | float | int | bool

@@ -23,7 +23,7 @@ from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.step import Hint, Option, Step
 from pipeline.core.text import first_few
 from pipeline.store import answers as record
-from pipeline.store.answers import VersionCounts
+from pipeline.store.answers import Version
 from pipeline.store.by_hand import Edit
 from pipeline.tables.lists import ItemTable
 
@@ -388,7 +388,7 @@ class Task(ABC):
         """Return the task under another version, `label` or the next free one; older answers do not count for it."""
         raise InputError(f"{self.name} has one version alone")
 
-    def versions(self, tx: Connection) -> list[VersionCounts] | None:  # noqa: ARG002 - few hold others' answers
+    def versions(self, tx: Connection) -> list[Version] | None:  # noqa: ARG002 - few hold others' answers
         """Return every version that has answers, by label and model; None where the record of answers has them."""
         return None
 

@@ -37,7 +37,7 @@ from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.vectors import VectorCache, vector_cache, vector_store
 from pipeline.quality import report
 from pipeline.store import asks, batches, erase, schema, workspace
-from pipeline.store.copy import copy_tables, names_beside
+from pipeline.store.copy import copy_tables
 from pipeline.store.database import Store
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class BackupReport:
 class RestoreReport:
     """What was restored: where to, when the copy was made, its files, and the batches that were not sent.
 
-    In a server's database `rows` says how many each table has; `left_behind` is not ours, and stays in the copy alone.
+    In a server's database `rows` says how many each table has; what is not ours stays in the copy alone.
     """
 
     path: str
@@ -72,7 +72,6 @@ class RestoreReport:
     unsent: list[int] = field(default_factory=list)
     database: str = ""
     rows: dict[str, int] = field(default_factory=dict)
-    left_behind: list[str] = field(default_factory=list)
 
 
 def run(ws: OpenWorkspace, target: Path) -> BackupReport:
@@ -291,7 +290,7 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
         ws.store.read() as tx,
         server.write() as there,
     ):
-        schema.make_schema(there)
+        schema.metadata.create_all(there, checkfirst=False)
         everything: list[Table] = [*schema.metadata.sorted_tables]
         above = dict[str, int]()
         for one in ws.tasks:
@@ -304,5 +303,4 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
             if kept is not None:
                 VectorCache.table.create(there)
                 report.rows |= copy_tables(kept, there, [VectorCache.table], above={})
-        report.left_behind = names_beside(tx, everything)
     report.database = server.address

@@ -26,8 +26,8 @@ from pipeline.gemini.responses import key_of_line
 from pipeline.index import build, embed
 from pipeline.index.builds import LOCK, Builds, left_folders, settled_builds
 from pipeline.index.evaluate import gate_questions
+from pipeline.index.floor import nonsense
 from pipeline.index.vectors import TASK_TYPE, caches, vector_key, vector_store
-from pipeline.index.words import nonsense
 from pipeline.ops import clean
 from pipeline.quality import report as reports
 from pipeline.store import batches, erase, workspace

@@ -11,7 +11,6 @@ from tests import ledger
 from tests.lab import Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
-SEALED = ("000001-requests.jsonl", "000001-results.jsonl")
 
 
 def sealed(workspace: Workspace) -> list[str]:

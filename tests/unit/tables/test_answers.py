@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, NewType
 
 import pytest
 from pydantic import BaseModel, Field, create_model
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert
 
 from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
-from pipeline.store import answers as record
-from pipeline.store.schema import TaskRecord, time_of
+from pipeline.store.answers import remove_version
+from pipeline.store.schema import TaskRecord, answers, time_of
 from pipeline.tables.view import fields_of, make_views, stored_cell, why_unstorable
 from pipeline.tables.write_to import GivenAnswer, column_target, write_column
 from tests.delivery import workspace_at
@@ -172,7 +172,7 @@ def keep(tx: Connection, rows: Sequence[GivenAnswer], **others: Any) -> None:
     kept |= {"task": "reviews", "batch": None, "fingerprint": None} | others
     for one in rows:
         said = {**kept, "item_id": one.item_id, "extractor": one.extractor, "answer": one.answer_json, "at": one.at}
-        record.add_answers(tx, [said])
+        tx.execute(insert(answers), [said])
 
 
 def spec_of(
@@ -229,7 +229,7 @@ def test_the_views_say_what_the_record_says(
         assert shown(tx, spec, "reviews_answers") == expected(spec, [*first[3:], *second[:5], *again])
         newest = [*first[5:], *second[3:5], *again]
         assert shown(tx, spec, "reviews_answered") == expected(spec, newest)
-        record.remove_version(tx, "reviews", ONE, at=AT)
+        remove_version(tx, "reviews", ONE, at=AT)
         assert shown(tx, spec, "reviews_answers") == expected(spec, second[:5])
         assert shown(tx, spec, "reviews_answered") == expected(spec, second[:5])
 
