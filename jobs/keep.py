@@ -148,7 +148,7 @@ def doctor(ws: OpenWorkspace) -> Report:
 def clean(ws: OpenWorkspace, *, dry: Dry = False) -> Report:
     """Remove sealed files, builds and reports older than KEEP_DAYS, and leftovers.
 
-    People, answers, the accounts of all batches and the index in service stay.
+    People, answers, the accounts of all batches, hashes of the lines of their files, and the index in service stay.
     """
     report = cleaning.run(ws, dry=dry)
     if report.nothing:

@@ -23,8 +23,7 @@ from pipeline.engine import task_file
 from pipeline.engine.access import never_used
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import Rows, Task
-from pipeline.engine.task_file import ROWS, differences, digest, find_task_file, fingerprint_of, load_declaration
-from pipeline.engine.task_words import ASKING, declared_in_words
+from pipeline.engine.task_file import ROWS, digest, find_task_file, fingerprint_of, load_declaration
 from pipeline.gemini.models import answer_size
 from pipeline.store import asks, workspace
 from pipeline.store.workspace import TaskRecord
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3  # refused rows in a message
 SHOWN = 12  # names of columns in a message
-DIFFERENCES = 6  # lines of what changed in a message
 INDEXED = ("index", "label")  # members that change what is indexed of every row
 AGAIN = {
     True: Hint("{} asks about them again", Option(refresh=True)),
@@ -59,7 +57,14 @@ def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, 
     """Return every task that was recorded here; no file is loaded."""
     known = workspace.list_tasks(tx)
     backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
-    return tuple(_class_of(one.name)(one, settings, backend) for one in known)
+    return tuple(_class_of(one.name)(_in_place(one, settings), settings, backend) for one in known)
+
+
+def _in_place(record: TaskRecord, settings: Settings) -> TaskRecord:
+    """Return a record with the path of its file here, where the workspace is a copy of the one that had it."""
+    here = settings.data.resolve() / task_file.FOLDER / f"{record.name}{task_file.ENDING}"
+    is_here = here.is_file() and not (task_file.name_in_python(Path(record.path)) or Path(record.path).is_file())
+    return replace(record, path=str(here)) if is_here else record
 
 
 def _class_of(name: str) -> type[DeclaredTask]:
@@ -124,26 +129,20 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
 
-def record_words(
-    store: "Store", settings: Settings, name: str, words: Mapping[str, Any], *, at: datetime, display: Progress
-) -> Task:
-    """Record a task by its words, and bring in its rows, which stand where the words say."""
-    path, declaration = task_file.place_of_words(name), declared_in_words(name, words, settings.data)
-    columns = _source(store, declaration, path).columns
-    record = _put(store, declaration, path, columns, settings, at=at, display=display, words=words)
-    task = DeclaredTask(record, settings)
+def first_used(store: "Store", settings: Settings, *, at: datetime, display: Progress) -> None:
+    """Record the task that TASK= names, and bring its rows in."""
+    name = recorded(store, settings, may_write=True, display=display)
+    with store.read() as tx:
+        task = next(one for one in declared_tasks(tx, settings) if one.name == name)
     bring_items(store, task, settings, at=at, display=display)
-    return task
 
 
 def task_beside(task: Task, *, at: datetime) -> Task:
     """Return a task as its file declares it now, about the same rows; nothing is recorded."""
     before = cast(DeclaredTask, task)
-    mine, declaration = before.record, before.declaration
-    found = Path(mine.path)
-    if ASKING not in mine.words:
-        found = find_task_file(str(found), found.parent) or found
-        declaration = load_declaration(found)
+    mine, found = before.record, Path(before.record.path)
+    found = find_task_file(str(found), found.parent) or found
+    declaration = load_declaration(found)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
     return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
@@ -266,7 +265,7 @@ def _faults_of_kinds(declaration: Declaration, columns: Mapping[str, str]) -> It
     for name in _meant(declaration.images, columns):
         if columns.get(name, "text") != "text":
             said = f"names the column {name!r}, which holds {columns[name]} values"
-            yield "images", said, "an image is a path or an address"
+            yield "images", said, "an image is the path of a file"
         if name in _meant(declaration.asked, columns):
             yield "prompt", f"names the column {name!r}, whose image goes out before the text", "leave it out"
     texts = _texts_asked(declaration, columns)
@@ -299,12 +298,9 @@ def _put(
     *,
     at: datetime,
     display: Progress,
-    words: Mapping[str, Any] | None = None,
 ) -> TaskRecord:
-    """Record a task as it is now, with its views; say what changed. `words` are its own, where it has no file."""
+    """Record a task as it is now, with its views; say what changed."""
     declared = _record_of(declaration, path, columns, at=at)
-    if words is not None:
-        declared = replace(declared, words={**declared.words, ASKING: words})
     with store.read() as tx:
         old = workspace.get_task(tx, declared.name)
     new = _joined(old, declared)
@@ -377,16 +373,14 @@ def _check_change(
     if not asks.is_version_used(tx, new.name, f"{new.name}@{new.version}"):
         return []
     document = fingerprint_of(declaration)
-    changed = differences({name: known[1].get(name) for name in document}, document)
+    parts = ["answer" if one == "schema" else one for one in document if known[1].get(one) != document[one]]
+    why = f"the {' and the '.join(parts)} changed"
     if not accepted:
-        parts = ["answer" if one == "schema" else one for one in document if known[1].get(one) != document[one]]
-        shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")
         raise QuestionChangedError(
-            f"the {' and the '.join(parts)} changed since version {new.version} was used: set version="
-            f"{new.version + 1}, or {Option(accept_changed=True)} to keep both under {new.version}; nothing was asked",
-            hint=f"in {new.path}, {shown}; `{Step('try', task=new.name)}` tries it as a draft",
+            f"{why} since version {new.version} was used: set version={new.version + 1}, or "
+            f"{Option(accept_changed=True)} to keep both under {new.version}; nothing was asked",
+            hint=f"in {new.path}; `{Step('try', task=new.name)}` tries it as a draft",
         )
-    why = "; ".join(changed)
     workspace.record_event(tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at)
     return [f"{new.name}@{new.version} goes on with a changed declaration, as {Option(accept_changed=True)} says"]
 
@@ -423,8 +417,8 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     cursor = Cursor(declaration.cursor, record, of=of, at=at, is_whole=settings.full) if declaration.cursor else None
     source = _source(store, declaration, path, cursor)
     is_same = (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
-    words = record.words.get(ASKING)
-    new = _put(store, declaration, path, source.columns, settings, at=at, display=display, words=words)
+    # a record keeps columns that its items have lost
+    new = _put(store, declaration, path, source.columns, settings, at=at, display=display)
     # files of images change by themselves
     if declaration.is_query or declaration.images or not is_same or new.items_sha256 is None:
         for note in source.notes:

@@ -32,9 +32,10 @@ from pipeline.core.states import BatchState
 from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few
 from pipeline.engine.access import Access, is_free
-from pipeline.engine.task_words import SOURCES
+from pipeline.engine.task_file import FOLDER, SOURCES
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.vectors import VectorCache, vector_cache, vector_store
+from pipeline.ops import clean
 from pipeline.quality import report
 from pipeline.store import asks, batches, erase, schema, workspace
 from pipeline.store.copy import copy_tables
@@ -137,14 +138,14 @@ def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
         assert tx is not None  # noqa: S101 - the file is there
         everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
     for batch in everyone:
-        for name, sha256 in ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256)):
+        for name, sha256, _ in clean.sealed_files(batch, cleaned):
             is_needed = not (batch.is_over or batch.number in cleaned)
-            if name and (is_needed or (ws.data / name).exists()):
-                found[name] = _sealed(ws, staging, name, sha256 or "", is_needed=is_needed)
+            if is_needed or (ws.data / name).exists():
+                found[name] = _sealed(ws, staging, name, sha256, is_needed=is_needed)
     for task in ws.tasks:
         every = report.reports_of_task(ws.data, task.name).values()
         found |= _loose(ws.data, staging, (one for paths in every for one in paths))
-    found |= _loose(ws.data, staging, (ws.data / SOURCES).glob("[!.]*"))
+    found |= _loose(ws.data, staging, [*ws.data.glob(f"{FOLDER}/[!.]*.py"), *ws.data.glob(f"{SOURCES}/[!.]*")])
     if (ws.data / ENGINE).is_file():
         with closing(sqlite3.connect(ws.data / ENGINE)) as engine:
             found[ENGINE] = _copy_database(engine, staging / ENGINE)

@@ -172,16 +172,12 @@ def _sealed(look: _Look) -> Found:
     """Is each sealed file as it was sealed, and does each request file ask about exactly the items that are claimed?"""
     with look.store.read() as tx:
         cleaned, is_forgetting = erase.cleaned_batches(tx), bool(erase.open_erasures(tx))
-    for batch in (one for one in look.batches if one.number not in cleaned):
+    for batch in look.batches:
         step = look.ws.task_of(batch.task).words.step
-        for name, sha256, what in (
-            (batch.request_file, batch.request_sha256, "its request file"),
-            (batch.result_file, batch.result_sha256 or "", "its result"),
-        ):
+        for name, sha256, what in clean.sealed_files(batch, cleaned):
             wrong, is_request = "", name == batch.request_file
             try:
-                if name:
-                    files.verify(look.data / name, sha256=sha256, what=what)
+                files.verify(look.data / name, sha256=sha256, what=what)
                 if is_request and not batch.is_over:
                     wrong = _other_items(look, batch)
             except InconsistentError as error:
@@ -194,7 +190,7 @@ def _sealed(look: _Look) -> Found:
             )
             if batch.is_over:
                 why = "it is the proof of what was asked and answered; nothing else needs it any more"
-                next_ = f"{RESTORE}; {Step('clean')} drops it in the end"
+                next_ = str(RESTORE) if batch.number in cleaned else f"{RESTORE}; {Step('clean')} drops it in the end"
                 next_ = f"the same {Step('forget')} again" if is_forgetting else next_
             elif is_request:
                 why = "it would ask, or has asked, something else than was claimed"

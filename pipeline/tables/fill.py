@@ -157,7 +157,7 @@ class ItemsFill:
                 workspace.update_task(tx, name, items_sha256=source.sha256)
                 if read := getattr(source, "read", None):
                     workspace.update_task(tx, name, words=compact_json({**self.record.words, READ: read}))
-                parked = {key: at for key, _, _, at in asks.parked_rows(tx, name)}
+                parked = {key: at for key, _, at in asks.parked_rows(tx, name)}
                 asks.unpark(tx, name, ids=kept.changed_since(tx, name, parked))
         report.new, report.changed, report.same, report.back, report.gone, _ = filled
         return report
