@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in, unread_places
-from pipeline.core.errors import ConfigurationError, InputError, QuestionChangedError
+from pipeline.core.errors import ConfigurationError, QuestionChangedError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.core.settings import BUILT_IN, Settings
@@ -374,27 +374,6 @@ def _check_change(
         )
     workspace.record_event(tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at)
     return [f"{new.name}@{new.version} goes on with a changed declaration, as {Option(accept_changed=True)} says"]
-
-
-def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
-    """Record what a task's file says of the index now; where the file is gone or broken, what is recorded stands."""
-    path = Path(cast(DeclaredTask, task).record.path)
-    if task_file.given_task(path) is None and not path.is_file():
-        return
-    try:
-        declaration = load_declaration(path)
-    except InputError as error:
-        display.warn(f"{error.message}; index= is taken as it was")
-        return
-    told = {member: getattr(declaration, member) for member in INDEXED}
-    with store.write() as tx:
-        record = workspace.get_task(tx, task.name)
-        if record is None or told.items() <= record.words.items():
-            return
-        _check_columns(declaration, path, record.columns)
-        workspace.put_task(tx, replace(record, words={**record.words, **told}))
-        workspace.touch_revision(tx, task.name)
-    display.say(f"{task.name}: index= or label= is another one now, so every row is indexed anew")
 
 
 # ---- its rows
