@@ -13,7 +13,7 @@ from jobs.options import COUNT, FILE, NAME, PATH, STREAM, Dry, Map, Report, Shee
 from jobs.output import Terminal, print_line, print_table
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
-from pipeline.core.files import why_not_readable
+from pipeline.core.files import parts_of, why_not_readable
 from pipeline.core.quotes import shown_value
 from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
@@ -65,10 +65,13 @@ def import_rows(
     if task not in SUBJECTS:
         said = f"rows of the task {task} come from where its file says, and are imported by no command"
         raise InputError(f"{said}; nothing was imported", hint=f"`{Step('tag', task=task)}` reads them, and asks")
-    _check_there(file, "imported")
+    if not parts_of(file):
+        _check_there(file, "imported")
     subject = import_module(f"pipeline.{task}.import_")
     options = subject.ImportOptions(map_, sheet, strict, report, dry)
-    if not dry and file.is_file() and is_free(read_settings().data):  # none is made for a file that cannot be read
+    if (
+        not dry and (file.is_file() or file.is_dir()) and is_free(read_settings().data)
+    ):  # none is made for a file that cannot be read
         subject.check_file(file, options)
     with opened("look" if dry else "create", task=task) as ws:
         done = subject.run(ws, file, options)

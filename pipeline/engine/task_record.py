@@ -29,7 +29,7 @@ from pipeline.store import asks, workspace
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
 from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport, check_items
-from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
+from pipeline.tables.source import READ, Cursor, ItemsFile, ItemsQuery, other_database
 from pipeline.tables.view import check_columns, fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
 
@@ -229,8 +229,7 @@ def _items_place(declaration: Declaration, path: Path) -> str:
 def _check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:
     """Raise InputError where a declaration names columns that the items have not, or not of such a kind."""
     found = _column_faults(declaration, columns)
-    faults = [(task_file.at_member(path, member), f"{member}= {said}", hint) for member, said, hint in found]
-    task_file.refuse(faults, path)
+    task_file.refuse([(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found], path)
 
 
 def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -247,6 +246,7 @@ def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iter
         "index": [one for one in columns_in(declaration.index) if one not in declaration.answer.model_fields],
         "label": columns_in(declaration.label),
         "images": declaration.images,
+        "cursor": (declaration.cursor,) if declaration.cursor else (),
     }
     there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
     for member, wanted in named.items():
@@ -336,10 +336,11 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
         return new
     columns = {name: common_kind(old.columns.get(name), kind) or kind for name, kind in new.columns.items()}
     columns |= {name: kind for name, kind in old.columns.items() if name not in columns}  # gone, and told of behind
-    kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
-    is_read_alike = all(old.words.get(one) == new.words[one] for one in ("asked", "quoted"))
-    sha256 = old.items_sha256 if is_read_alike else None
-    return replace(new, prefix=old.prefix, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256)
+    kept = (one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
+    sha256 = old.items_sha256 if all(old.words.get(one) == new.words[one] for one in ("asked", "quoted")) else None
+    words = {**{name: old.words[name] for name in (READ,) if name in old.words}, **new.words}
+    fields = (*new.fields, *kept)
+    return replace(new, prefix=old.prefix, columns=columns, fields=fields, items_sha256=sha256, words=words)
 
 
 def _check_change(
@@ -383,12 +384,14 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     """Record what changed in a task's file, and import its items where they changed."""
     before = cast(DeclaredTask, task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
-    source = _source(store, declaration, path)
-    is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
-    is_same = is_same and (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
+    of = digest({"items": declaration.items, "source": declaration.source, "asked": fingerprint_of(declaration)})
+    cursor = Cursor(declaration.cursor, record, of=of, at=at, is_whole=settings.full) if declaration.cursor else None
+    source = _source(store, declaration, path, cursor)
+    is_same = (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
     # a record keeps columns that its items have lost
     new = _put(store, declaration, path, source.columns, settings, at=at, display=display)
-    if not is_same or new.items_sha256 is None:
+    # files of images change by themselves
+    if declaration.is_query or declaration.images or not is_same or new.items_sha256 is None:
         for note in source.notes:
             display.say(f"{new.name}: {note}")
         _fill(store, new, source, settings, at=at, display=display)
@@ -418,8 +421,7 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
     for key, why in report.unusable_rows[:EXAMPLES]:
         display.warn(f"{record.name} {key}: {why}; the row is not asked about")
     if (more := report.unusable - EXAMPLES) > 0:
-        listed = Step("items", task=record.name, state="unusable")
-        display.warn(f"{more:,} more of such rows: `{listed}` lists them all")
+        display.warn(f"{more:,} more: `{Step('items', task=record.name, state='unusable')}` lists them all")
     for finding in report.findings[:EXAMPLES]:
         place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
         display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")
@@ -427,12 +429,12 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
         display.warn(f"{record.items}: {more:,} more rows were refused; mend these, and the next ones are told")
 
 
-def _source(store: "Store | None", declaration: Declaration, path: Path) -> Any:
+def _source(store: "Store | None", declaration: Declaration, path: Path, cursor: Cursor | None = None) -> Any:
     if declaration.source:
         with other_database(declaration.source, path.parent) as other:
-            return ItemsQuery(other, declaration.items)
+            return ItemsQuery(other, declaration.items, cursor)
     if declaration.is_query and store is not None:
-        return ItemsQuery(store, declaration.items)
+        return ItemsQuery(store, declaration.items, cursor)
     if declaration.items == ROWS:
         return task_file.given_rows(path)
     return ItemsFile(Path(_items_place(declaration, path)), declaration.sheet)
