@@ -68,7 +68,7 @@ class Declaration(Generic[A_co]):
     label: str | None = None
     refresh: bool = False
     gates: Mapping[str, Any] | None = None
-    images: Sequence[str] = ()  # columns that hold the path of an image
+    images: Sequence[str] = ()  # columns that hold the path or the https address of an image
     image_side: int = 768  # pixels of the longer side, at the most
     media_resolution: str | None = None  # of `RESOLUTIONS`; None: what is usual with the model
 

@@ -264,7 +264,7 @@ def _faults_of_kinds(declaration: Declaration, columns: Mapping[str, str]) -> It
     for name in _meant(declaration.images, columns):
         if columns.get(name, "text") != "text":
             said = f"names the column {name!r}, which holds {columns[name]} values"
-            yield "images", said, "an image is the path of a file"
+            yield "images", said, "an image is a path or an address"
         if name in _meant(declaration.asked, columns):
             yield "prompt", f"names the column {name!r}, whose image goes out before the text", "leave it out"
     texts = _texts_asked(declaration, columns)

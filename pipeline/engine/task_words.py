@@ -179,7 +179,7 @@ task = Task(
 )
 '''
 _WHERE = {"source": "the database of the query, which is only read", "sheet": "of the workbook"}
-_IMAGES = "    images=[{names}],  # columns that hold the path of an image\n"
+_IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
 
 
 def task_text(draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequence[AnswerField] = ()) -> str:

@@ -559,7 +559,8 @@ UNUSABLE = {
     "cut.jpg": "cut off or broken",
     "nothing.jpg": "is empty",
     "drawing.png": "none of the images",
-    "https://example.org/image.jpg": "it is an address, and images are files",
+    "http://example.org/image.jpg": "begins with https://",
+    "https://127.0.0.1/image.jpg": "private network",
 }
 
 
