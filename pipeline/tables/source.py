@@ -80,7 +80,6 @@ class Cursor:
     """
 
     def __init__(self, column: str, record: TaskRecord, *, of: str, at: datetime, is_whole: bool) -> None:
-        """Read all where that `is_whole`, a week went by since, or it is read for another thing."""
         read, known = record.words.get(READ, {}), record.columns
         whole = is_whole or read.get("of") != of or at - datetime.fromisoformat(read["full"]) >= WEEK
         self.column, self.known, self.since = column, {} if whole else known, None if whole else read["seen"]
@@ -99,7 +98,6 @@ class ItemsQuery:
     read: Mapping[str, Any] | None = None
 
     def __init__(self, store: Store, sql: str, cursor: Cursor | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
-        """Run the query to its end."""
         query = asked = sql.strip().removesuffix(";")
         if cursor is not None:
             self.is_part = cursor.since is not None

@@ -86,7 +86,6 @@ class ShownAnswers:
     """
 
     def __init__(self, tx: Connection, task: TaskRecord, sources: Mapping[str, str]) -> None:
-        """Give every column its name."""
         cell = _file_cell if is_sqlite(tx) else _server_cell
         own: dict[str, tuple[str, str]] = {}
         for place, (name, kind) in enumerate(task.key):
