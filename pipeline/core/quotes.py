@@ -57,6 +57,7 @@ class Quote(str):
         likeness: float | None = None,
         optional: bool = False,
     ) -> "Quote":
+        """Make a quotation of a text, or, without one, what an annotation says `optional` with."""
         if text is None and optional:
             return cast("Quote", _OptionalQuote())
         made = super().__new__(cls, text or "")
