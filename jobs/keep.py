@@ -1,15 +1,17 @@
 """Keep a workspace: do what is due, copy it, check it, judge its answers, and take out of it what nobody needs."""
 
 import sys
+import time
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from jobs.command import opened, wants_json
 from jobs.options import PATH, VERSION, Dry, Expert, Item, Passage, Report, Taken, Version
 from jobs.output import Terminal, log_times, print_fields, print_line, print_table, raise_all
 from jobs.variables import read_settings
-from pipeline.core.errors import InputError
+from pipeline.core.errors import FindableError, InputError
 from pipeline.core.step import Option, Step
 from pipeline.core.text import plural, usd
 from pipeline.engine.workspace import OpenWorkspace
@@ -21,27 +23,80 @@ from pipeline.ops import items
 from pipeline.ops import versions as version_list
 from pipeline.ops.versions import VersionSummary
 from pipeline.quality import evaluate
-from pipeline.workflows import run as due
+from pipeline.store import workspace
 from pipeline.workflows import verify
+from pipeline.workflows import work as units
+
+LEAST_S = 1.0  # between two passes
 
 
-def run(ws: OpenWorkspace) -> Report:
-    """Do once whatever is due: poll, ingest, ask again, score, submit the next batches within the budget, index.
+def work(
+    *,
+    once: Annotated[bool, Taken("Go through it once, then end.")] = False,
+    only: Annotated[str, Taken(f"Only these units: {', '.join(units.UNITS)}.", metavar="UNIT,…")] = "",
+) -> Report:
+    """Do whatever is due: look, download, ingest, embed, read rows, ask again, prepare, send, build the index.
 
-    Made for cron: prints one line with its time, or none where nothing was due, exits 0 if all is well, and may run
-    twice at once. Above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes.
+    For every task of the workspace, or TASK=. With --once it goes through it once, for cron and other schedulers: it
+    prints one line with its time, or none where nothing was due, and exits 0 where something is left for later, of
+    which the document says what and in how many seconds. Any number may run at once, on PostgreSQL on several machines.
+    Nothing is spent beyond budgets, and above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes. Without --once it
+    goes on until it is stopped.
     """
+    wanted = [one.strip() for one in only.split(",") if one.strip()] or units.UNITS
+    for one in wanted:
+        if one not in units.UNITS:
+            hint = f"{Option('only')} takes some of {', '.join(units.UNITS)}"
+            raise InputError(f"{one!r} is no unit; nothing was done", hint=hint)
+    if not once and wants_json():
+        raise InputError("a document is printed at the end, and this has none", hint=f"add {Option(once=True)}")
     if not wants_json():
         log_times()
-    report = due.run(ws)
-    document = {"workspace": str(ws.data.absolute()), "database": ws.store.shown, "did": report.did, **report.facts}
-    why = report.facts.get("out_of_money") or report.facts.get("no_pilot")
-    held = [f"{report.facts['left']:,} left: {why}"] if why else []
-    if report.facts.get("no_room"):
-        held.append(f"{report.facts['no_room']:,} wait for room at the API")
-    said = "; ".join([*report.did, *held]) or ("nothing was due" if sys.stdout.isatty() else "")
-    document["failures"] = [error.message for error in report.failures]
-    return Report(document, said or (lambda: None), lambda: raise_all(report.failures))
+    while True:
+        report, later = _worked(wanted)
+        if once:
+            return report
+        if isinstance(report.shown, str):
+            print_line(report.shown)
+        try:
+            if report.check is not None:
+                report.check()
+        except FindableError as error:
+            Terminal().warn(f"{error.message}; {error.hint}")
+        time.sleep(later)
+
+
+def _worked(wanted: Collection[str]) -> tuple[Report, float]:
+    """Go once through these units of each task; return the report, and after how many seconds something is due."""
+    settings, said, failures = read_settings(), list[str](), list[FindableError]()
+    with opened("write", whole=True) as ws:
+        names = [settings.task] if "task" in settings.sources else [one.subject for one in ws.tasks]
+        with ws.store.read() as tx:
+            found: dict[str, Any] = {"workspace_id": workspace.get_workspace(tx).workspace_id}
+        found |= {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
+        found |= {"did": [], "failures": [], "tasks": {}, "next": []}
+        later = ws.settings.poll_most
+    for name in names:
+        try:
+            with opened("write", task=name) as ws:
+                done, due = units.once(ws, wanted), [*units.next_due(ws)]
+        except FindableError as error:
+            failures.append(error)
+            continue
+        failures += done.failures
+        parts, left = [*done.did], done.facts.get("left", 0)
+        if why := done.facts.get("out_of_money") or done.facts.get("no_pilot"):
+            parts.append(f"{left:,} left: {why}")
+        if room := done.facts.get("no_room"):
+            parts.append(f"{room:,} wait for room at the API")
+        said += [f"{name}: {'; '.join(parts)}" if len(names) > 1 else "; ".join(parts)] if parts else []
+        found["did"] += done.did
+        found["tasks"][name] = done.facts
+        found["next"] += [one.document for one in due if one.unit in wanted]
+        later = min([later, *(one.in_s for one in due if one.unit in wanted and not done.failures)])
+    found["failures"] = [error.message for error in failures]
+    line = "; ".join(said) or ("nothing was due" if sys.stdout.isatty() else "")
+    return Report(found, line or (lambda: None), lambda: raise_all(failures)), max(LEAST_S, later)
 
 
 def verify_gemini(ws: OpenWorkspace) -> Report:

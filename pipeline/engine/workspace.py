@@ -321,6 +321,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         display=display,
         task=next(one for one in tasks if one.subject == settings.task),
         tasks=tasks,
+        now=store.clock(),
         is_bound=row.backend is not None,
     )
 
