@@ -43,11 +43,7 @@ def work(
     Nothing is spent beyond budgets, and above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes. Without --once it
     goes on until it is stopped.
     """
-    wanted = [one.strip() for one in only.split(",") if one.strip()] or units.UNITS
-    for one in wanted:
-        if one not in units.UNITS:
-            hint = f"{Option('only')} takes some of {', '.join(units.UNITS)}"
-            raise InputError(f"{one!r} is no unit; nothing was done", hint=hint)
+    wanted = wanted_units(only)
     if not once and wants_json():
         raise InputError("a document is printed at the end, and this has none", hint=f"add {Option(once=True)}")
     if not wants_json():
@@ -64,6 +60,16 @@ def work(
         except FindableError as error:
             Terminal().warn(f"{error.message}; {error.hint}")
         time.sleep(later)
+
+
+def wanted_units(only: str) -> list[str]:
+    """Return the units that are named, or all; InputError where there is no such unit."""
+    wanted = [one.strip() for one in only.split(",") if one.strip()] or list(units.UNITS)
+    for one in wanted:
+        if one not in units.UNITS:
+            hint = f"{Option('only')} takes some of {', '.join(units.UNITS)}"
+            raise InputError(f"{one!r} is no unit; nothing was done", hint=hint)
+    return wanted
 
 
 def _worked(wanted: Collection[str]) -> tuple[Report, float]:

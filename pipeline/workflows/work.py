@@ -169,9 +169,9 @@ def once(ws: OpenWorkspace, units: Collection[str] = UNITS, *, number: int | Non
 
 def next_due(ws: OpenWorkspace) -> Iterator[Due]:
     """Yield what is due about the task in use, as far as the database tells, and in how many seconds."""
-    name, pause = ws.task.name, ws.settings.poll_most
+    name, pause = ws.task.subject, ws.settings.poll_most
     with ws.store.read() as tx:
-        open_ = batches.batches_in_states(tx, *budget.WAITING, BatchState.DOWNLOADED, task=name)
+        open_ = batches.batches_in_states(tx, *budget.WAITING, BatchState.DOWNLOADED, task=ws.task.name)
         yield from [_due_of_batch(ws, tx, one) for one in open_]
         if asks.due_ids(tx, ws.task):
             yield Due("ask", name)
@@ -190,16 +190,16 @@ def next_due(ws: OpenWorkspace) -> Iterator[Due]:
 
 
 def _due_of_batch(ws: OpenWorkspace, tx: Connection, one: Batch) -> Due:
-    settings = ws.settings
+    settings, name = ws.settings, ws.task.subject
     if one.state is BatchState.DOWNLOADED:
-        return Due("ingest", one.task, number=one.number)
+        return Due("ingest", name, number=one.number)
     if one.state is not BatchState.SUBMITTED:
         is_full = one.state is BatchState.PREPARED and budget.quota_shortfall(tx, one, settings)
-        return Due("send", one.task, settings.poll_most if is_full else 0.0, one.number)
+        return Due("send", name, settings.poll_most if is_full else 0.0, one.number)
     if remote_state(one.remote_word).is_over:
-        return Due("download", one.task, number=one.number)
+        return Due("download", name, number=one.number)
     age_s = (ws.now() - (one.submitted_at or ws.now())).total_seconds()
-    return Due("look", one.task, min(settings.poll_most, max(settings.poll_first, AGED * age_s)), one.number)
+    return Due("look", name, min(settings.poll_most, max(settings.poll_first, AGED * age_s)), one.number)
 
 
 def _is_cleared(tx: Connection, ws: OpenWorkspace) -> bool:
