@@ -28,12 +28,13 @@ from pipeline.workflows import verify
 from pipeline.workflows import work as units
 
 LEAST_S = 1.0  # between two passes
+Only = Annotated[str, Taken(f"Only these units: {', '.join(units.UNITS)}.", metavar="UNIT,…")]
 
 
 def work(
     *,
     once: Annotated[bool, Taken("Go through it once, then end.")] = False,
-    only: Annotated[str, Taken(f"Only these units: {', '.join(units.UNITS)}.", metavar="UNIT,…")] = "",
+    only: Only = "",
 ) -> Report:
     """Do whatever is due: look, download, ingest, embed, read rows, ask again, prepare, send, build the index.
 
@@ -98,7 +99,7 @@ def _worked(wanted: Collection[str]) -> tuple[Report, float]:
         said += [f"{name}: {'; '.join(parts)}" if len(names) > 1 else "; ".join(parts)] if parts else []
         found["did"] += done.did
         found["tasks"][name] = done.facts
-        found["next"] += [one.document for one in due if one.unit in wanted]
+        found["next"] += [one.document for one in due]
         later = min([later, *(one.in_s for one in due if one.unit in wanted and not done.failures)])
     found["failures"] = [error.message for error in failures]
     line = "; ".join(said) or ("nothing was due" if sys.stdout.isatty() else "")

@@ -13,10 +13,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import click
@@ -24,11 +24,11 @@ from sqlalchemy import make_url
 
 from jobs import health
 from jobs.command import opened
-from jobs.keep import wanted_units
+from jobs.keep import Only, wanted_units
 from jobs.options import Count, Report, Taken
 from jobs.variables import KEPT, read_settings
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
-from pipeline.core.progress import NoProgress, Progress
+from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.step import Step
 from pipeline.engine.access import Access
@@ -38,7 +38,7 @@ from pipeline.workflows import work
 from pipeline.workflows.work import Due
 
 SCHEMA = "findable_worker"
-SURVEY_S = 5.0  # between two looks at what is due, beside the one after each job
+SURVEY_S = 5.0  # between two looks at what is due
 HEARTBEAT_S, STALLED_S = 5.0, 20.0  # a worker without a sign of life for so long is taken for dead, its jobs retried
 GRACE_S = 20.0  # after SIGTERM, until what is under way is left to who comes next
 
@@ -46,7 +46,7 @@ GRACE_S = 20.0  # after SIGTERM, until what is under way is left to who comes ne
 def worker(
     *,
     concurrency: Annotated[int, Taken("Jobs at once.", Count(1, 64))] = 4,
-    only: Annotated[str, Taken(f"Only these units: {', '.join(work.UNITS)}.", metavar="UNIT,…")] = "",
+    only: Only = "",
     port: Annotated[int | None, Taken("Serve /healthz, /readyz, /metrics here.", click.IntRange(0, 65535))] = None,
     setup: Annotated[bool, Taken("Make the tables of jobs, then end.")] = False,
 ) -> Report | None:
@@ -59,11 +59,8 @@ def worker(
     wanted, settings = wanted_units(only), read_settings()
     with opened("write", whole=True) as ws:
         if ws.store.path is not None:
-            said, alone = (
-                "workers stand beside each other on PostgreSQL, and this workspace is an SQLite file",
-                Step("work"),
-            )
-            raise InputError(said, hint=f"`{alone}` does the same in one process")
+            said = "workers stand beside each other on PostgreSQL, and this workspace is an SQLite file"
+            raise InputError(said, hint=f"`{Step('work')}` does the same in one process")
         app, is_ready = _app(settings, concurrency), _is_set_up(ws)
         if setup:
             with ws.store.read() as tx:
@@ -72,27 +69,29 @@ def worker(
                 ws.agree(f"Make the schema {SCHEMA} in {ws.store.shown}, beside another program's tables?")
             if not is_ready:
                 asyncio.run(_set_up(app))
-            return Report(
-                {"schema": SCHEMA, "made": not is_ready}, f"the schema {SCHEMA} is there", hint=Step("worker")
-            )
+            return Report({"made": not is_ready}, f"the schema {SCHEMA} is there", hint=Step("worker"))
     if not is_ready:
-        raise ConfigurationError("the tables of jobs are not there yet", hint=f"{Step('worker', setup=True)}")
+        raise ConfigurationError("the tables of jobs are not there yet", hint=f"`{Step('worker', setup=True)}`")
     agrees = bool(click.get_current_context().meta.get(KEPT["yes"]))
-    _Worker(app, settings, agrees=agrees).run(wanted, concurrency=concurrency, port=port)
+    one = _Worker(app, settings, ThreadPoolExecutor(concurrency + 2), agrees=agrees)
+    if port is not None:
+        served = health.serve_health(port, is_ready=one.is_ready, metrics=one.metrics)
+        _log(said=f"/healthz, /readyz and /metrics at port {served}")
+    asyncio.run(one.run({"queues": wanted, "concurrency": concurrency}))
+    if one.busy:
+        os._exit(0)  # threads cannot be ended; their locks end with the process
     return None
 
 
 def _app(settings: Settings, concurrency: int) -> Any:
     try:
-        import procrastinate
+        from procrastinate import App, PsycopgConnector
     except ImportError as error:
         said = f"workers need a library that is not installed: {error}"
         raise ConfigurationError(said, hint="make setup EXTRAS=workers, or pip install -e '.[workers]'") from error
     address = make_url(settings.url.reveal()).set(drivername="postgresql").render_as_string(hide_password=False)
     own = {"options": f"-c search_path={SCHEMA}", "application_name": "findable worker"}
-    return procrastinate.App(
-        connector=procrastinate.PsycopgConnector(conninfo=address, kwargs=own, min_size=1, max_size=concurrency + 3)
-    )
+    return App(connector=PsycopgConnector(conninfo=address, kwargs=own, min_size=1, max_size=concurrency + 3))
 
 
 def _is_set_up(ws: OpenWorkspace) -> bool:
@@ -115,136 +114,118 @@ class _Log(NoProgress):
     """What a unit says, as lines of JSON that name it."""
 
     def __init__(self, about: dict[str, Any]) -> None:
-        self.about = about
+        self._about = about
 
     def say(self, line: str) -> None:
-        _log(**self.about, said=line)
+        _log(**self._about, said=line)
 
     def warn(self, line: str) -> None:
-        _log(**self.about, warned=line)
+        _log(**self._about, warned=line)
 
 
 class _Worker:
-    def __init__(self, app: Any, settings: Settings, *, agrees: bool) -> None:
-        self.app, self.settings, self.agrees = app, settings, agrees
-        self.stopping, self.errors, self.busy = threading.Event(), Counter[str](), set[int]()
-        app.task(self.work, name="unit")
+    def __init__(self, app: Any, settings: Settings, pool: ThreadPoolExecutor, *, agrees: bool) -> None:
+        self._app, self._settings, self._pool, self._agrees = app, settings, pool, agrees
+        self._stopping, self._errors, self.busy = threading.Event(), Counter[str](), set[int]()
+        app.task(self._work, name="unit")
 
-    def run(self, units: list[str], *, concurrency: int, port: int | None) -> None:
+    async def run(self, how: dict[str, Any]) -> None:
         """Work until a signal comes; what does not end in time is left as a killed process leaves it."""
-        self.pool = ThreadPoolExecutor(concurrency + 2)
-        if port is not None:
-            served = health.serve_health(port, is_ready=self._is_ready, metrics=self._metrics)
-            _log(said=f"/healthz, /readyz and /metrics at port {served}")
-        asyncio.run(self._main(units, concurrency))
-        if self.busy:
-            os._exit(0)  # threads cannot be ended; locks end with the process
-
-    async def _main(self, units: list[str], concurrency: int) -> None:
         loop = asyncio.get_running_loop()
-        how = {"queues": units, "concurrency": concurrency, "install_signal_handlers": False, "delete_jobs": "always"}
-        times = {"update_heartbeat_interval": HEARTBEAT_S, "stalled_worker_timeout": STALLED_S}
-        async with self.app.open_async():
-            surveying = asyncio.create_task(self._survey_all())
-            while not self.stopping.is_set():
-                working = asyncio.ensure_future(
-                    self.app.run_worker_async(
-                        **how, **times, shutdown_graceful_timeout=GRACE_S, fetch_job_polling_interval=1.0
-                    )
-                )
-
-                def stop(working: "asyncio.Future[None]" = working) -> None:
-                    self.stopping.set()
-                    working.cancel()
-
+        how |= {"install_signal_handlers": False, "delete_jobs": "always", "fetch_job_polling_interval": 1.0}
+        how |= {"update_heartbeat_interval": HEARTBEAT_S, "stalled_worker_timeout": STALLED_S}
+        async with self._app.open_async():
+            surveying = asyncio.create_task(self._survey())
+            while not self._stopping.is_set():
+                working = asyncio.create_task(self._app.run_worker_async(**how, shutdown_graceful_timeout=GRACE_S))
                 for one in (signal.SIGINT, signal.SIGTERM):
-                    loop.add_signal_handler(one, stop)
+                    loop.add_signal_handler(one, self._stop, working)
                 await asyncio.wait([working])
-                if not self.stopping.is_set():  # the database went away: it comes back, or who started this ends it
-                    _log(warned=f"the worker's connection was lost: {working.exception() or 'stopped'}")
+                if not self._stopping.is_set():  # the database went away, and may come back
+                    _log(warned=f"the worker's connection was lost: {working.exception() or 'it ended'}")
                     await asyncio.sleep(SURVEY_S)
             surveying.cancel()
 
-    async def _survey_all(self) -> None:
-        """Defer what is due, and retry the jobs of workers that died, again and again; at first of all tasks."""
-        import procrastinate
+    def _stop(self, working: "asyncio.Task[None]") -> None:
+        self._stopping.set()
+        working.cancel()
 
-        loop = asyncio.get_running_loop()
+    async def _survey(self) -> None:
+        """Defer what is due of all tasks, and retry the jobs of workers that died, again and again."""
+        from procrastinate.exceptions import ConnectorException, ProcrastinateException
+
+        loop, jobs = asyncio.get_running_loop(), self._app.job_manager
         while True:
             try:
-                for name in await loop.run_in_executor(self.pool, self._tasks):
-                    await self._survey(name)
-                for job in await self.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
-                    with contextlib.suppress(procrastinate.exceptions.ConnectorException):  # deferred again meanwhile
-                        await self.app.job_manager.retry_job(job)
-            except (FindableError, procrastinate.exceptions.ProcrastinateException) as error:
+                doing = {one.lock for one in await jobs.list_jobs_async(status="doing")}
+                for name in await loop.run_in_executor(self._pool, self._tasks):
+                    for due, at in await loop.run_in_executor(self._pool, self._due, name):
+                        await self._defer(due, at, but=doing)
+                for job in await jobs.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
+                    with contextlib.suppress(ConnectorException):  # it was deferred again meanwhile
+                        await jobs.retry_job(job)
+            except (FindableError, ProcrastinateException) as error:
                 _log(warned=str(error))
             await asyncio.sleep(SURVEY_S)
 
-    async def _survey(self, task: str) -> None:
-        for one, at in await asyncio.get_running_loop().run_in_executor(self.pool, self._due, task):
-            await self._defer(one, at)
-
-    async def _defer(self, one: Due, at: Any) -> None:
+    async def _defer(self, one: Due, at: datetime, *, but: Collection[str | None] = ()) -> None:
         from procrastinate.exceptions import AlreadyEnqueued
 
-        name, told = f"{one.task}/{one.unit}/{one.number}", {"task": one.task, "unit": one.unit, "number": one.number}
-        how = {"queue": one.unit, "lock": name, "queueing_lock": name, "schedule_at": at}
+        name = f"{one.task}/{one.unit}/{one.number}"
         with contextlib.suppress(AlreadyEnqueued):
-            await self.app.configure_task("unit", **how).defer_async(**told)
+            if name not in but:
+                job = self._app.configure_task("unit", queue=one.unit, lock=name, queueing_lock=name, schedule_at=at)
+                await job.defer_async(unit=one.unit, task=one.task, number=one.number)
 
-    def _tasks(self) -> list[str]:
-        with self._opened(self.settings.task, Access.READ, whole=True) as ws:
-            return [one.subject for one in ws.tasks]
+    async def _work(self, unit: str, task: str, number: int | None) -> None:
+        one = Due(unit, task, number=number)
+        again_at = await asyncio.get_running_loop().run_in_executor(self._pool, self._do, one)
+        if again_at is not None:
+            await self._defer(one, again_at)
 
-    def _due(self, task: str) -> list[tuple[Due, Any]]:
-        with self._opened(task, Access.WRITE) as ws:
-            now = ws.now()  # the server's, which compares it with its own
-            return [(one, now + timedelta(seconds=one.in_s)) for one in work.next_due(ws)]
-
-    async def work(self, unit: str, task: str, number: int | None) -> None:
-        """Do one unit; where it failed it is due again in a while, else what is due now is found out."""
-        at = await asyncio.get_running_loop().run_in_executor(self.pool, self._do, Due(unit, task, number=number))
-        if at is not None:
-            await self._defer(Due(unit, task, number=number), at)
-        await self._survey(task)
-
-    def _do(self, one: Due) -> Any:
-        about, began = {"unit": one.unit, "task": one.task, "batch": one.number}, time.monotonic()
+    def _do(self, one: Due) -> datetime | None:
+        """Do one unit; return when it is due again, where it failed."""
+        about, began, failed, again_at = one._asdict(), time.monotonic(), list[FindableError](), None
         self.busy.add(me := threading.get_ident())
+        did = ["stopped"]
         try:
-            with self._opened(one.task, Access.WRITE, display=_Log(about)) as ws:
-                done, again = work.once(ws, [one.unit], number=one.number), ws.now()
-                failed, again = done.failures, again + timedelta(seconds=ws.settings.poll_most)
-            did = done.did
+            with contextlib.suppress(KeyboardInterrupt), self._opened(one.task, Access.WRITE, about) as ws:
+                done, again_at = work.once(ws, [one.unit], number=one.number), ws.now()
+                failed, did, again_at = done.failures, done.did, again_at + timedelta(seconds=ws.settings.poll_most)
         except FindableError as error:
-            failed, did, again = [error], [], None
-        except KeyboardInterrupt:
-            failed, did, again = [], ["stopped"], None
+            failed = [error]
         finally:
             self.busy.discard(me)
-        self.errors[one.unit] += len(failed)
+        self._errors[one.unit] += len(failed)
         _log(**about, did=did, failed=[error.message for error in failed], seconds=round(time.monotonic() - began, 3))
-        return again if failed else None
+        return again_at if failed else None
 
     @contextlib.contextmanager
     def _opened(
-        self, task: str, access: Access, *, whole: bool = False, display: Progress | None = None
+        self, task: str, access: Access, about: dict[str, Any], *, whole: bool = False
     ) -> Iterator[OpenWorkspace]:
-        display = display or _Log({"task": task})
-        settings = replace(self.settings, task=task)
-        with open_workspace(settings, display, access=access, agrees=lambda _: self.agrees, whole=whole) as ws:
-            ws.stopping = self.stopping
+        settings, agrees = replace(self._settings, task=task), self._agrees
+        with open_workspace(settings, _Log(about), access=access, agrees=lambda _: agrees, whole=whole) as ws:
+            ws.stopping = self._stopping
             yield ws
 
-    def _is_ready(self) -> bool:
-        try:
-            with self._opened(self.settings.task, Access.READ, whole=True) as ws:
-                return _is_set_up(ws) and not self.stopping.is_set()
-        except FindableError:
-            return False
+    def _tasks(self) -> list[str]:
+        with self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
+            return [one.subject for one in ws.tasks]
 
-    def _metrics(self) -> bytes:
+    def _due(self, task: str) -> list[tuple[Due, datetime]]:
+        with self._opened(task, Access.WRITE, {"task": task}) as ws:
+            now = ws.now()  # the server's, which compares it with its own
+            return [(one, now + timedelta(seconds=one.in_s)) for one in work.next_due(ws)]
+
+    def is_ready(self) -> bool:
+        """Return whether the database answers, and the tables of jobs are there."""
+        with contextlib.suppress(FindableError), self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
+            return _is_set_up(ws) and not self._stopping.is_set()
+        return False
+
+    def metrics(self) -> bytes:
+        """Return the figures of all tasks; see `health.exposition`."""
         with contextlib.ExitStack() as held:
-            opened = [held.enter_context(self._opened(name, Access.READ)) for name in self._tasks()]
-            return health.exposition(opened, self.errors)
+            found = [held.enter_context(self._opened(name, Access.READ, {})) for name in self._tasks()]
+            return health.exposition(found, self._errors)

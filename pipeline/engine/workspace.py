@@ -305,7 +305,9 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         made = [room.task_of(tx, settings) for room in here]
         tasks = (*filter(None, made), *allowed.declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
-        workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, store.address))
+        is_inside = store.path is not None and store.path.parent == settings.data.absolute()  # hosts differ in the rest
+        where = store.path.name if store.path is not None and is_inside else store.address
+        workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, where))
     if row.backend is not None and settings.backend not in (None, row.backend):
         local = row.backend == "local"
         way = f", or take back all that the local engine answered: `{Step('versions')}` lists it" if local else ""

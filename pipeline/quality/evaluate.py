@@ -107,7 +107,7 @@ def write_report(ws: OpenWorkspace, *, extractor: str | None = None, notes: Sequ
     quality = quality._replace(notes=[*notes, *quality.notes])
     found = figures.judged(quality, gates_of(ws))
     bounds = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))
-    settings = {"GATES": bounds, "task": ws.task.name, "workspace": str(ws.data)}
+    settings = {"GATES": bounds, "task": ws.task.name}
     written = report.Written(quality, found, ws.now(), settings)
     text = written.markdown(again=ws.task.words.step("qc"))
     path = report.seal_report(ws.data, ws.task.name, at=written.at, markdown=text, document=written.document)

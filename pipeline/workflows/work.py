@@ -162,7 +162,9 @@ def once(ws: OpenWorkspace, units: Collection[str] = UNITS, *, number: int | Non
     now.each(now.collect, now.embed)
     if ASKING & set(units) and now.each(lambda: rounds.begin(ws, may_be_empty=True, fills="fill" in units)):
         now.each(now.retry, now.score, now.submit)
-    now.each(now.index, now.going.end)
+    now.each(now.index)
+    if number is None or "ingest" in units:
+        now.each(now.going.end)
     now.tell()
     return now
 
