@@ -8,15 +8,13 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 import uvicorn
 
 from emulator.api import Api
-from emulator.catalogue import Quotas
 from emulator.state import State
 from emulator.worker import Worker
 
@@ -29,13 +27,11 @@ class Server:
         root: Path,
         *,
         listening: socket.socket | None = None,
-        limits: Mapping[str, int] = MappingProxyType({}),
         log: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Start the engine on the state under `root` in a background thread; it is ready for requests.
 
-        Where no socket listens it takes any free port of this machine; `limits` are those of `Quotas`; `log` gets a
-        line for each request.
+        Where no socket listens it takes any free port of this machine; `log` gets a line for each request.
 
         Raises:
             OSError: the folder cannot be written.
@@ -50,7 +46,7 @@ class Server:
         self.url = f"http://{host}:{port}"
         self._socket = listening
         config = uvicorn.Config(
-            Api(self._state, self._worker, Quotas(limits), log),
+            Api(self._state, self._worker, log),
             http="h11",
             ws="none",
             lifespan="off",

@@ -40,7 +40,7 @@ from pipeline.engine import correct as by_hand
 from pipeline.engine.task import ExportWanted
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import tags as editing
-from pipeline.experts.tags import Document, TagChange
+from pipeline.experts.tags import Document
 from pipeline.ops import export as exporting
 from pipeline.ops import items as listing
 from pipeline.ops import status as standing
@@ -167,33 +167,22 @@ def tags(
     k: Annotated[int, Taken("How many to show.", COUNT)] = 20,
     find: Annotated[str, Taken("Only tags with this in them.")] = "",
     merge: Annotated[str | None, Taken('"old=new; old=new".', NAME)] = None,
-    undo: Annotated[int | None, Taken("The merge or edit to undo.", Count(1, LARGEST))] = None,
+    undo: Annotated[int | None, Taken("The merge to undo.", Count(1, LARGEST))] = None,
     who: Annotated[str | None, Taken("Who says so; else the user of the system.", NAME)] = None,
-    expert: Annotated[str | None, Taken("The tags of this person alone.", NAME, also="--person")] = None,
-    add: Annotated[str | None, Taken('Tags that the person gets: "ml; law".', NAME, metavar="TAGS")] = None,
-    remove: Annotated[str | None, Taken("Tags that the person loses.", NAME, metavar="TAGS")] = None,
 ) -> Report:
     """List the tags of people, with examples, and what was merged.
 
-    A merge holds for all who have the tag and for answers to come, until --undo takes it back by its number. With
-    --expert the tags of one, and every edit; --add and --remove edit them, --undo takes back an edit by its
-    number, and no model touches them from then on.
+    A merge holds for all who have the tag and for answers to come, until --undo takes it back by its number. Those of
+    one person are corrected as any answer is, by `correct`.
     """
-    change = TagChange(editing.listed(add), editing.listed(remove), undo)
-    if expert is None and any(change[:2]):
-        raise InputError(f"name whose tags: {Option(expert='…')}; nothing was changed")
-    if (merge is not None) + (undo is not None) + any(change[:2]) > 1 or (merge is not None and expert is not None):
-        raise InputError("a merge, an edit of one person and an undoing exclude each other; nothing was changed")
-    store, editor, at = ws.store, who or _this_person(), ws.now()
-    if expert is not None:
-        found = editing.edit_tags(ws, expert, change, editor) if any(change) else by_hand.history(ws, expert)
-        return Report(found, lambda: _show_corrected(expert, found, ws))
-    if merge is None and undo is None:
-        return _all_tags(editing.count_tags(store), find, k)
+    if merge is not None and undo is not None:
+        raise InputError(f"{Option('merge')} and {Option('undo')} exclude each other; nothing was changed")
     if merge is not None:
-        done = editing.merge(store, editing.typed(merge), editor, at=at)
+        done = editing.merge(ws.store, editing.typed(merge), who or _this_person(), at=ws.now())
+    elif undo is not None:
+        done = editing.undo_merge(ws.store, undo, who or _this_person(), at=ws.now())
     else:
-        done = editing.undo_merge(store, undo or 0, editor, at=at)
+        return _all_tags(editing.count_tags(ws.store), find, k)
     return Report(done, lambda: _show_merged(done))
 
 

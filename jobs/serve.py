@@ -8,7 +8,7 @@ import click
 
 from jobs.command import acts
 from jobs.demo import SAMPLE
-from jobs.options import Count, Taken
+from jobs.options import Taken
 from jobs.output import Terminal, print_line, print_request
 from jobs.variables import read_settings
 from pipeline.core.errors import ConfigurationError
@@ -47,9 +47,6 @@ def emulator(
     *,
     port: Port = 8080,
     host: Annotated[str, Taken("Address to bind to.")] = "127.0.0.1",
-    rpm: Annotated[int | None, Taken("Requests a minute, per model.", Count(min=0))] = None,
-    tpm: Annotated[int | None, Taken("Input tokens a minute, likewise.", Count(min=0))] = None,
-    rpd: Annotated[int | None, Taken("Requests a Pacific day, likewise.", Count(min=0))] = None,
 ) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
@@ -58,8 +55,6 @@ def emulator(
     """
     from emulator.server import serve
 
-    asked = {"requests_per_minute": rpm, "input_tokens_per_minute": tpm, "requests_per_day": rpd}
-    quota = {name: limit for name, limit in asked.items() if limit is not None}
     data = read_settings().data
     check_links(data)
     make_directory(data)
@@ -69,7 +64,7 @@ def emulator(
         hint = another if is_host else f"name another one, or any that is free: {Step('emulator', port=0)}"
         raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)
 
-    serve(data / "emulator", host, port, limits=quota, log=print_request, ready=_say_where, refused=refuse)
+    serve(data / "emulator", host, port, log=print_request, ready=_say_where, refused=refuse)
 
 
 def _say_where(url: str) -> None:

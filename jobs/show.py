@@ -14,7 +14,6 @@ from pipeline.core.text import plural, usd
 from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show as person
-from pipeline.experts.tags import BY_HAND
 from pipeline.ops import show as any_item
 from pipeline.quality import pilot
 from pipeline.workflows import try_out
@@ -87,7 +86,7 @@ def _item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _origin(answer: Mapping[str, Any]) -> str:
-    if answer["extractor"] == BY_HAND:
+    if answer["who"] is not None:
         return f"{answer['at']:{MINUTE}} {answer['who']}, by hand{'' if answer['applied'] else ' (undone)'}"
     source = f"batch {answer['batch']}"
     tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
@@ -178,7 +177,7 @@ def try_(
     n: Annotated[int | None, Taken("How many to try; 3 without it.", COUNT)] = None,
     item: Annotated[str | None, Taken("The one to try, whatever its state.", NAME)] = None,
     seed: Seed = None,
-    a: Annotated[str | None, Taken("A version, a model, a task's file, or `draft`, beside --b.", metavar="WAY")] = None,
+    a: Annotated[str | None, Taken("A version, or `draft`, beside --b.", metavar="WAY")] = None,
     b: Annotated[str | None, Taken("Another one, on the same items.", metavar="WAY")] = None,
 ) -> Report:
     """Ask about a few items of TASK at once, and show what is sent, what comes back, tokens, cost and time.
@@ -187,8 +186,8 @@ def try_(
     as any. The first that are to be asked are tried, or those that --seed draws; an answered or parked one by --item.
     Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
 
-    With --a and --b two ways stand side by side on a sample: a version (its number) by its stored answers, a model or
-    the file of a task by asking now, and `draft` by what TASK's own file asks now.
+    With --a and --b two ways stand side by side on a sample: a version (its number) by its stored answers, and `draft`
+    by what TASK's file asks now, of MODEL.
     """
     if (a is None) != (b is None) or (a is not None and (a == b or item is not None)):
         raise InputError(f"{Option('a')} and {Option('b')} are two ways, and no {Option('item')} goes with them")
@@ -204,12 +203,12 @@ def try_(
 
 
 def _show_tried(report: TryReport, words: Words) -> None:
-    if system := report.items[0].system:
+    if system := report.items[0].request.get("systemInstruction"):
         print_text("sent with each, as the system instruction:")
-        print_text(_cut(system), indent=INDENT)
+        print_text(_cut(system["parts"][0]["text"]), indent=INDENT)
     for number, one in enumerate(report.items, start=1):
         print_text(f"\n{words.one} {number} of {len(report.items)}: {one.name}")
-        for part in one.parts:
+        for part in one.request["contents"][0]["parts"]:
             print_text(_cut(part["text"]) if "text" in part else _attached(part), indent=INDENT)
         _show_end(one)
     asked = [one for one in report.items if one.calls]
@@ -225,7 +224,7 @@ def _show_tried(report: TryReport, words: Words) -> None:
 
 
 def _two_ways(report: try_out.PairReport) -> Report:
-    cost = sum(asked.cost for asked in report.asked)
+    cost = report.asked.cost if report.asked else 0.0
 
     def show() -> None:
         for one in report.pairs:
@@ -240,12 +239,9 @@ def _two_ways(report: try_out.PairReport) -> Report:
         alike = sum(one["a"] == one["b"] for one in report.pairs)
         print_line(f"A is {report.sides[0]}, B {report.sides[1]}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
 
-    def check() -> None:
-        for asked in report.asked:
-            asked.check()
-
     told = {"a": report.sides[0], "b": report.sides[1], "items": report.pairs, "cost": cost}
-    return Report(told | {"agreement": report.agreement, "compared": report.compared}, show, check)
+    told |= {"agreement": report.agreement, "compared": report.compared}
+    return Report(told, show, report.asked.check if report.asked else None)
 
 
 def _print_values(answer: Mapping[str, Any], indent: str) -> None:

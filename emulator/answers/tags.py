@@ -65,17 +65,19 @@ class _Vocabulary:
         self._foreign: dict[tuple[str, ...], list[_Way]] = {}
         self._tails: dict[str, str] = {}
         self._most: dict[str, int] = {}
-        terms: list[tuple[str, list[str], list[str]]] = []
-        for line in _lines("vocabulary.tsv"):
-            name, parents, aliases = ([part.strip() for part in cell.split(",")] for cell in line.split("\t"))
-            if name[0].startswith("-"):
-                self.lists[name[0][1:]] = frozenset(aliases)
+        terms: list[tuple[str, list[str], list[str], list[str]]] = []
+        text = files("emulator.answers").joinpath("vocabulary.tsv").read_text(encoding="utf-8")
+        for line in (one for one in text.splitlines() if one and not one.startswith("#")):
+            name, *cells = line.split("\t")
+            parents, aliases, *forms = ([one for part in cell.split(",") if (one := part.strip())] for cell in cells)
+            if name.startswith("-"):
+                self.lists[name[1:]] = frozenset(aliases)
             else:
-                terms.append((name[0], list(filter(None, parents)), list(filter(None, aliases))))
+                terms.append((name, parents, aliases, forms[0] if forms else []))
         for aside in ("", "leisure", "away", "study", "liking"):
             for phrase in sorted(self.lists[aside]):
                 self._add(self._ways, phrase, f"-{aside}" if aside else "")
-        for written, parents, aliases in terms:
+        for written, parents, aliases, _ in terms:
             bare = written.removeprefix("!")
             if written == bare and all(alias[1:].lower() != bare for alias in aliases if alias[0] in _MARKS):
                 self.plain.add(bare)
@@ -83,7 +85,8 @@ class _Vocabulary:
             self.parents[bare] = parents
             for alias in aliases:
                 self._add(self._ways, alias, bare)
-        for form, term in (line.split("\t") for line in _lines("forms.tsv")):
+        for form, written in ((form, written) for written, *_, forms in terms for form in forms):
+            term = written.removeprefix("!")
             self._add(self._ways if _FOREIGN.search(form) else self._foreign, form.removeprefix("-"), term)
             if form[0] == "-":
                 self._tails[cut(form)[0].plain] = term
@@ -217,8 +220,3 @@ def _key(words: Sequence[Word]) -> tuple[str, ...]:
 
 
 _vocabulary = functools.cache(_Vocabulary)
-
-
-def _lines(name: str) -> list[str]:
-    text = files("emulator.answers").joinpath(name).read_text(encoding="utf-8")
-    return [line for line in text.splitlines() if line and not line.startswith("#")]

@@ -136,12 +136,12 @@ def record_words(
     return task
 
 
-def task_beside(task: Task, path: Path | None = None, *, at: datetime) -> Task:
-    """Return a task as another file declares it, or its own does now, about the same rows; nothing is recorded."""
+def task_beside(task: Task, *, at: datetime) -> Task:
+    """Return a task as its file declares it now, about the same rows; nothing is recorded."""
     before = cast(DeclaredTask, task)
     mine, declaration = before.record, before.declaration
-    found = path or Path(mine.path)
-    if path is not None or ASKING not in mine.words:
+    found = Path(mine.path)
+    if ASKING not in mine.words:
         found = find_task_file(str(found), found.parent) or found
         declaration = load_declaration(found)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))

@@ -1,12 +1,12 @@
-"""Count the tags of people, merge tags as a person says, and edit those of one person; what is returned is documents.
+"""Count the tags of people, and merge tags as a person says; what is returned is documents.
 
-An edit is a correction of the answer, see `pipeline.engine.correct`.
+Those of one person are corrected as any answer is, see `pipeline.engine.correct`.
 """
 
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
@@ -20,26 +20,11 @@ from pipeline.tables.cells import list_of, text_of
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.store.database import Connection, Store
 
-BY_HAND = answers.PERSON  # the extractor that what a person said is attributed to
 EXAMPLES = 3  # usernames of a tag
 
 Document = dict[str, Any]
-
-
-class TagChange(NamedTuple):
-    """What becomes of a person's tags: some added, some removed; or an edit undone."""
-
-    add: Sequence[str] = ()
-    remove: Sequence[str] = ()
-    undo: int | None = None
-
-
-def listed(text: str | None) -> list[str]:
-    """Return the tags of `ml; water law`."""
-    return [one.strip() for one in (text or "").split(";") if one.strip()]
 
 
 def typed(text: str) -> list[tuple[str, str]]:
@@ -50,9 +35,6 @@ def typed(text: str) -> list[tuple[str, str]]:
             f"{text!r} names no two tags; {NOTHING}", hint=f"write it like {Option(merge='ml=machine learning')}"
         )
     return [(old, new) for old, _, new in parts]
-
-
-# ---- of all people
 
 
 def count_tags(store: "Store") -> Document:
@@ -145,35 +127,3 @@ def _rewritten(tx: "Connection", before: Mapping[str, str], numbers: Collection[
         workspace.touch_revision(tx, table.TASK)
     done = [one._asdict() for one in by_hand.list_merges(tx, table.TASK) if one.number in numbers]
     return {"merges": done, "people": written, "kept": due - written}
-
-
-# ---- of one person
-
-
-def edit_tags(ws: "OpenWorkspace", username: str, change: TagChange, who: str) -> Document:
-    """Change the tags of one person, as `correct.correct` and `correct.undo` do, and return what they return.
-
-    Raises:
-        InputError: there is no such person or edit, a tag is none, or not there, or none would be left.
-        ConfigurationError: another program's database keeps the row as it is.
-    """
-    if change.undo is not None:
-        return correct.undo(ws, username, change.undo, who=who)
-    now = correct.history(ws, username)
-    tags = _changed(username, now["answer"]["tags"], change)
-    return correct.correct(ws, username, {"tags": tags}, who=who, of_state=now["state"])
-
-
-def _changed(username: str, now: Sequence[str], change: TagChange) -> list[str]:
-    """Return tags as a change has them, new ones at the end, each once."""
-    from pipeline.experts.declaration import checked_tag, clean_tag
-
-    def meant(tag: str) -> str:  # another program may have written it in its own way
-        for one in (tag, clean_tag(tag)):
-            if one in now:
-                return one
-        there = ", ".join(map(repr, now)) or "none"
-        raise InputError(f"{username!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {there}")
-
-    gone = [meant(tag) for tag in change.remove]
-    return list(dict.fromkeys([*(tag for tag in now if tag not in gone), *map(checked_tag, change.add)]))

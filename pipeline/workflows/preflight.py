@@ -43,18 +43,16 @@ WARN_AT = 0.8  # of the day's requests
 
 @dataclass(frozen=True)
 class ModeEstimate:
-    """What one mode would come to: USD, seconds (None if unknown), how many batches or calls, and what of quotas.
+    """What one mode would come to: USD, seconds (None if unknown), and how many batches or calls.
 
-    `fits_today` is false if the day's requests do not suffice, `affordable` if a budget does not. `refused` says why a
-    person must decide first, `absent` why the mode is not available.
+    `affordable` is false if a budget has no room for it. `refused` says why a person must decide first, `absent` why
+    the mode is not available.
     """
 
     cost: float = 0.0
     seconds: float | None = None
     count: int = 0
-    figures: Mapping[str, int | None] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    fits_today: bool = True
     affordable: bool = True
     refused: str = ""
     absent: str = ""
@@ -64,16 +62,11 @@ class ModeEstimate:
         """Return how long it is likely to take, in words."""
         return format_duration(self.seconds) if self.seconds is None else f"about {format_duration(self.seconds)}"
 
-    def document(self) -> dict[str, Any]:
-        """Return the estimate for programs."""
-        return {
-            "affordable": self.affordable,
-            "warnings": self.warnings,
-            "cost": round(self.cost, 6),
-            "seconds": None if self.seconds is None else round(self.seconds, 1),
-            "quota": dict(self.figures),
-            "refused": self.refused or None,
-        }
+    def document(self, counted: str) -> dict[str, Any]:
+        """Return the estimate for programs; `counted` is what its count is of."""
+        seconds = None if self.seconds is None else round(self.seconds, 1)
+        told = {"affordable": self.affordable, "warnings": self.warnings, "refused": self.refused or None}
+        return {"cost": round(self.cost, 6), "seconds": seconds, counted: self.count, **told}
 
 
 def recommend(
@@ -180,10 +173,7 @@ class Preflight:
     def document(self) -> dict[str, Any]:
         """Return the estimate for programs: tokens, USD, seconds; unknown values are null."""
         used, known = self.plan.usage, self.known
-        ways = {name: one.document() for name, one in self.ways.items()}
-        for name, one in self.ways.items():
-            more = {"batches": one.count} if name == "batch" else {"calls": one.count, "fits_today": one.fits_today}
-            ways[name] |= more
+        ways = {name: one.document("batches" if name == "batch" else "calls") for name, one in self.ways.items()}
         return {
             "items": self.plan.items,
             "questions": self.plan.requests,
@@ -283,7 +273,6 @@ class _Modes:
             self._priced(Way.BATCH, warnings=warnings),
             seconds=self._batch_seconds(rounds),
             count=plan.batches,
-            figures={"tokens": tokens, "enqueued_now": enqueued, "enqueued_most": most, "turns": rounds},
             refused="" if waives_pilot else pilot.why_not(self.tx, ws.extractor),
             absent=absent,
         )
@@ -292,7 +281,6 @@ class _Modes:
         ws, count, tokens = self.ws, self.plan.requests, self.plan.usage.prompt
         now, limits = ws.now(), ws.limits
         used = batches.calls_of_day(self.tx, ws.model.name, day=budget.today(now).isoformat())
-        left = count if limits.rpd is None else max(0, limits.rpd - used)
         reset = next_midnight_pacific(now)
         until_reset_s = (reset - now) / timedelta(seconds=1)
         each = batches.call_seconds(self.tx, ws.model.name, way)
@@ -301,10 +289,9 @@ class _Modes:
         at_once = calls_at_once(ws, each or 0.0)
         rate = at_once / each if each else None
         warnings = []
-        if limits.rpd is not None and count > left:
-            warnings.append(
-                f"{left:,} of the day's {limits.rpd:,} requests are left; the rest waits for {reset:%Y-%m-%d %H:%M} UTC"
-            )
+        if limits.rpd is not None and used + count > limits.rpd:
+            left = f"{max(0, limits.rpd - used):,} of the day's {limits.rpd:,} requests are left"
+            warnings.append(f"{left}; the rest waits for {reset:%Y-%m-%d %H:%M} UTC")
         elif limits.rpd is not None and used + count >= WARN_AT * limits.rpd:
             warnings.append(f"{used + count:,} of the day's {limits.rpd:,} requests would be used")
         taken = live_seconds(count, tokens, limits=limits, used_today=used, until_reset_s=until_reset_s, rate=rate)
@@ -312,8 +299,6 @@ class _Modes:
             self._priced(way, warnings=warnings),
             seconds=max(taken, each) if taken and each else taken,
             count=count,
-            figures={"requests": count, "used_today": used, **limits._asdict()},
-            fits_today=count <= left,
             absent="" if way is Way.LIVE or ws.model.flex else f"{ws.model.name} is not served by flex",
         )
 

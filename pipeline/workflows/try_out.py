@@ -7,9 +7,8 @@ budget and quota, and what it cost. So items may be tried that are answered, par
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import ask, budget, folder
@@ -22,14 +21,13 @@ from pipeline.core.text import one_line, plural, usd
 from pipeline.engine import access, questions
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.record import Judgement, judge_reply
-from pipeline.engine.task import Task
+from pipeline.engine.task import Item, Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import NO_USAGE, Usage, usage_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers, asks
 from pipeline.store.asks import Ask
-from pipeline.store.database import PAGE, streamed
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -57,18 +55,6 @@ class TriedItem:
     seconds: float = 0.0
 
     __repr__ = one_line
-
-    @property
-    def system(self) -> str:
-        """Return the system instruction that was sent, empty where none was."""
-        parts = self.request.get("systemInstruction", {}).get("parts", [])
-        return "\n".join(part["text"] for part in parts)
-
-    @property
-    def parts(self) -> list[dict[str, Any]]:
-        """Return the parts of the prompt."""
-        found: list[dict[str, Any]] = self.request["contents"][0]["parts"]
-        return found
 
     @property
     def outcome(self) -> str:
@@ -169,12 +155,45 @@ def run(ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int |
 
 def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
     """Ask about some items of the task in use, as `run`."""
-    trial = _Trial(ws, ids)
-    if not trial.tried:
+    builder, words = RequestBuilder(ws.task, ws.model), ws.task.words
+    with ws.store.read() as tx:
+        planned = {one.item.id: one for one in builder.lines(tx, ws.task.rows(tx, ids))}
+        names = ws.task.table(tx).names(tx, list(planned))
+        known = budget.calibration(tx, ws.extractor)
+    if not planned:
         questions.check_any_items(ws.store, ws.task)
-        raise InputError(f"{ws.task.words.all_done}; nothing was asked", hint=f"{Option('item')} tries any of them")
-    _agree([trial], ws)
-    return trial.ask()
+        raise InputError(f"{words.all_done}; nothing was asked", hint=f"{Option('item')} tries any of them")
+    tried = {key: TriedItem(key, names.get(key, key), requests.shown_object(one.data)) for key, one in planned.items()}
+    cost = _cost(ws, known.applied(sum((one.usage for one in planned.values()), NO_USAGE), count=len(planned)))
+    ws.display.say(f"{ws.model.name}: {plural(len(tried), words.one, words.many)}, estimated {usd(cost)}")
+    ws.spend(cost, nothing="nothing was asked")
+    with ws.display.bar("asking", len(tried)) as bar:
+        wanted = Selection(among=list(tried), trial=True)
+        asked, came = ask.ask_trial(ws, wanted, on_progress=lambda report: bar.show(report.replies))
+    report = TryReport(ws.extractor, builder.schema, list(tried.values()), asked.stopped, asked.interrupted)
+    for key, told in came.items():
+        try:
+            _judge(ws, tried[key], planned[key].item, told)
+        except FindableError as error:  # the task's own code cannot judge it
+            report.stopped = report.stopped or error
+    return report
+
+
+def _cost(ws: OpenWorkspace, usage: Usage) -> float:
+    return usage_cost(ws.model, usage, STANDARD, on=ws.now().date())
+
+
+def _judge(ws: OpenWorkspace, one: TriedItem, item: Item, told: Tried) -> None:
+    one.calls, one.seconds = 1, told.seconds
+    asked = Ask(item.id, item.input_hash)
+    if told.is_refused:
+        one.judgement = Judgement(asked, Outcome.REFUSED, told.reason)
+    elif told.reply is None:
+        one.failure = told.reason
+    else:
+        reply = responses.judge_response(told.reply)
+        one.usage, one.cost = reply.usage, _cost(ws, reply.usage)
+        one.judgement = judge_reply(ws.task, asked, reply, context=item.context)
 
 
 def _brought(ws: OpenWorkspace) -> tuple[OpenWorkspace, str]:
@@ -182,78 +201,15 @@ def _brought(ws: OpenWorkspace) -> tuple[OpenWorkspace, str]:
     try:
         ws.bring_items()
     except QuestionChangedError:
-        return _with(ws, task=access.declared().task_beside(ws.task, at=ws.now())), ws.task.label
+        other = replace(ws, task=access.declared().task_beside(ws.task, at=ws.now()))
+        other.client = ws.client
+        return other, ws.task.label
     return ws, ""
-
-
-def _with(ws: OpenWorkspace, **changed: Any) -> OpenWorkspace:
-    other = replace(ws, **changed)
-    other.client = ws.client
-    return other
 
 
 def _drawn(tx: "Connection", task: Task, extractor: str, size: int, seed: int | None) -> Sequence[str]:
     first = () if seed is not None else tx.execute(asks.askable(tx, task).limit(size)).scalars().all()
     return first or pilot.draw_pilot(tx, task, extractor, size=size, seed=pilot.SEED if seed is None else seed)
-
-
-def _agree(trials: "Sequence[_Trial]", ws: OpenWorkspace) -> None:
-    cost, words = sum(one.cost for one in trials), ws.task.words
-    asked = plural(sum(len(one.tried) for one in trials), words.one, words.many)
-    ws.display.say(f"{ws.model.name}: {asked}, estimated {usd(cost)}")
-    ws.spend(cost, nothing="nothing was asked")
-
-
-class _Trial:
-    """Some items that are to be asked, how each stands, and the estimated cost in USD."""
-
-    def __init__(self, ws: OpenWorkspace, ids: Sequence[str]) -> None:
-        builder = RequestBuilder(ws.task, ws.model)
-        with ws.store.read() as tx:
-            planned = {one.item.id: one for one in builder.lines(tx, ws.task.rows(tx, ids))}
-            names = ws.task.table(tx).names(tx, list(planned))
-            known = budget.calibration(tx, ws.extractor)
-        usage = sum((one.usage for one in planned.values()), NO_USAGE)
-        self._ws, self._schema = ws, builder.schema
-        self._items = {key: one.item for key, one in planned.items()}
-        self.cost = self._cost(known.applied(usage, count=len(planned)))
-        self.tried = {
-            key: TriedItem(key, names.get(key, key), requests.shown_object(one.data)) for key, one in planned.items()
-        }
-
-    def _cost(self, usage: Usage) -> float:
-        return usage_cost(self._ws.model, usage, STANDARD, on=self._ws.now().date())
-
-    def ask(self) -> TryReport:
-        """Ask about the items, and return what was sent and what came.
-
-        Raises:
-            BudgetError: a budget has no room for it.
-        """
-        ws, tried = self._ws, self.tried
-        with ws.display.bar("asking", len(tried)) as bar:
-            wanted = Selection(among=list(tried), trial=True)
-            asked, came = ask.ask_trial(ws, wanted, on_progress=lambda report: bar.show(report.replies))
-        report = TryReport(ws.extractor, self._schema, list(tried.values()), asked.stopped, asked.interrupted)
-        for key, told in came.items():
-            try:
-                self._judge(tried[key], told)
-            except FindableError as error:  # the task's own code cannot judge it
-                report.stopped = report.stopped or error
-        return report
-
-    def _judge(self, one: TriedItem, told: Tried) -> None:
-        ws, item = self._ws, self._items[one.id]
-        one.calls, one.seconds = 1, told.seconds
-        asked = Ask(item.id, item.input_hash)
-        if told.is_refused:
-            one.judgement = Judgement(asked, Outcome.REFUSED, told.reason)
-        elif told.reply is None:
-            one.failure = told.reason
-        else:
-            reply = responses.judge_response(told.reply)
-            one.usage, one.cost = reply.usage, self._cost(reply.usage)
-            one.judgement = judge_reply(ws.task, asked, reply, context=item.context)
 
 
 class PairReport(NamedTuple):
@@ -264,82 +220,50 @@ class PairReport(NamedTuple):
 
     sides: tuple[str, str]
     pairs: list[dict[str, Any]]
-    asked: list[TryReport]
+    asked: TryReport | None
     compared: int
     agreement: Mapping[str, int]
 
 
 def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int) -> PairReport:
-    """Put two sides beside each other on a sample.
+    """Put two sides beside each other on a sample: versions, or one and `draft`, what is asked as it is now.
 
     Raises:
         InputError: a side is none, there is nothing to try, or it was not confirmed; nothing was asked.
         ConfigurationError: no key, or no such model.
     """
-    if not all(map(_is_version, texts)):
+    labels = {at: _label(ws.task, text) for at, text in enumerate(texts) if text != DRAFT}
+    if DRAFT in texts:
         ws, _ = _brought(ws)
         folder.seal_dead(ws)
-    names, sides = zip(*(_side(ws, text) for text in texts), strict=True)
-    labels = [one for one in sides if isinstance(one, str)]
     with ws.store.read() as tx:
-        among = answers.items_of_versions(tx, ws.task.name, labels) if labels else _every(tx, ws.task)
+        among = answers.items_of_versions(tx, ws.task.name, list(labels.values()))
         ids = pilot.draw_items(among, size=size, seed=seed)
         called = ws.task.table(tx).names(tx, ids)
-        said = [_stored(tx, ws.task, one, ids) if isinstance(one, str) else {} for one in sides]
+        said: dict[int, dict[str, Any]] = {at: _stored(tx, ws.task, one, ids) for at, one in labels.items()}
     if not called:
         raise InputError(
-            f"there is no {ws.task.words.one} with an answer of {' and of '.join(labels) or 'any'}; nothing was asked",
+            f"there is no {ws.task.words.one} with an answer of {' and of '.join(labels.values())}; nothing was asked",
             hint=f"`{ws.task.words.step('versions')}` lists those there are",
         )
-    trials = {at: _Trial(side, list(called)) for at, side in enumerate(sides) if not isinstance(side, str)}
-    if trials:
-        _agree(list(trials.values()), ws)
-    asked: list[TryReport] = []
-    for at, trial in trials.items():
-        if not any(one.stopped or one.interrupted for one in asked):
-            asked.append(trial.ask())
-            said[at] = {one.id: one.answer or one.reason or one.outcome for one in asked[-1].items}
-    a, b = ({key: one.get(key, "not asked") for key in called} for one in said)
+    asked = ask_about(ws, list(called)) if DRAFT in texts else None
+    if asked is not None:
+        said[texts.index(DRAFT)] = {one.id: one.answer or one.reason or one.outcome for one in asked.items}
+    a, b = ({key: said[at].get(key, "not asked") for key in called} for at in (0, 1))
     both = [(a[key], b[key]) for key in called if not (isinstance(a[key], str) or isinstance(b[key], str))]
     fields = dict.fromkeys(name for pair in both for one in pair for name in one)
     agreement = {name: sum(name in x and name in y and x[name] == y[name] for x, y in both) for name in fields}
     pairs = [{"id": key, "name": name, "a": a[key], "b": b[key]} for key, name in called.items()]
-    return PairReport((names[0], names[1]), pairs, asked, len(both), agreement)
+    first, second = (labels.get(at, f"the draft of {ws.extractor}") for at in (0, 1))
+    return PairReport((first, second), pairs, asked, len(both), agreement)
 
 
-def _is_version(text: str) -> bool:
-    return text.isdecimal() or "@" in text
+def _label(task: Task, text: str) -> str:
+    if not (text.isdecimal() or "@" in text):
+        said = f"{text!r} is no version, and no draft; nothing was asked"
+        raise InputError(said, hint=f"{Option(a='1')} {Option(b=DRAFT)}; {Option('model')} is that of the draft")
+    return f"{task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
 
 
-def _side(ws: OpenWorkspace, text: str) -> tuple[str, str | OpenWorkspace]:
-    """Return what a side is called, and the label of its stored answers or the workspace to ask with.
-
-    It is a version by its number or label, a model, the path of a task's file, or `draft`: the task's own as it is now.
-    """
-    if text == DRAFT:
-        return f"the draft of {ws.extractor}", ws
-    if _is_version(text):
-        label = f"{ws.task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
-        return f"the answers of {label}", label
-    if text.endswith(".py") or "/" in text:
-        if not access.is_declared(ws.settings):
-            raise InputError(
-                f"{ws.task.name} is no task of a file; nothing was asked", hint=f"{Option('a')} may be a model"
-            )
-        other = _with(ws, task=access.declared().task_beside(ws.task, Path(text), at=ws.now()))
-    elif any(text == one.subject for one in ws.tasks):
-        said = f"{text!r} is a task, and no version or model; nothing was asked"
-        raise InputError(said, hint=f"another question about the same rows is a file: {Option(b=f'tasks/{text}.py')}")
-    else:
-        sources = {**ws.settings.sources, "model": "A= or B="}
-        other = _with(ws, settings=replace(ws.settings, model=text, sources=sources))
-    return f"{text} with {other.model.name}" if other.task is not ws.task else other.extractor, other
-
-
-def _stored(tx: "Connection", task: "Task", label: str, ids: list[str]) -> dict[str, Any]:
+def _stored(tx: "Connection", task: Task, label: str, ids: list[str]) -> dict[str, Any]:
     return {key: json.loads(one) for key, one in answers.newest_of_version(tx, task.name, label, ids).items()}
-
-
-def _every(tx: "Connection", task: "Task") -> Iterator[str]:
-    for query in (task.pending(tx), answers.answered_ids(task.name)):
-        yield from streamed(tx, query, page=PAGE).scalars()

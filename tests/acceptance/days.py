@@ -189,9 +189,9 @@ DAYS = (
         "merged",
         (
             line("tags", merge="beekeeping=apiculture; law=legal work", who="ada"),
-            line("tags", person="person-1", add="by hand", who="ada"),
+            line("correct", "person-1", set="tags=by hand", who="ada"),
             line("tags", undo=1, who="bob", again=DONE_BEFORE),
-            line("tags", person="person-1", undo=1, who="bob"),
+            line("correct", "person-1", undo=1, who="bob"),
             INDEX,
         ),
         after="first",

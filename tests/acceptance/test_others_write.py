@@ -151,7 +151,7 @@ def concepts(workspace: Workspace) -> dict[str, list[str]]:
 
 def edited(workspace: Workspace, person: str = ONE, **how: Any) -> list[str]:
     """Let a person say something of another one's tags; return the tags of now."""
-    found = workspace.read("tags", person=person, who="ada", **how)["answer"]
+    found = workspace.read("correct", person, who="ada", **how)["answer"]
     return list(found.get("tags", []))
 
 
@@ -161,21 +161,21 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
     api.fault("answer_text", times=99, args={"text": '{"tags": ["ml", "beekeeping"]}'})
     workspace.people(3, without_bio=1)
     workspace.do("submit")
-    assert edited(workspace, "person-0001", add="Water  Law") == ["water law"]
-    assert edited(workspace, "person-0003", add="law") == ["law"]
+    assert edited(workspace, "person-0001", set="tags=Water  Law") == ["water law"]
+    assert edited(workspace, "person-0003", set="tags=law") == ["law"]
     workspace.each("poll", "ingest", "index")
     [batch] = workspace.batches()
     assert (batch["answered"], batch["not_applied"]) == (3, 1)
     assert looked(workspace) == {"tagged": 4}
-    assert edited(workspace, add="law; art") == ["ml", "beekeeping", "law", "art"]
-    assert edited(workspace, remove="beekeeping") == ["ml", "law", "art"]
-    assert edited(workspace, remove="ml", add="machine learning") == ["law", "art", "machine learning"]
-    for words, why in (({"remove": "soil"}, "soil"), ({"add": "<b>"}, "tag"), ({"undo": 9}, "9")):
-        refused = workspace.do("tags", person=ONE, code=2, **words)
+    assert edited(workspace, set="tags=ml, beekeeping, law, art") == ["ml", "beekeeping", "law", "art"]
+    assert edited(workspace, set="tags=ml, law, art") == ["ml", "law", "art"]
+    assert edited(workspace, set="tags=law, art, machine learning") == ["law", "art", "machine learning"]
+    for words, why in (({"set": "tags=<b>"}, "tag"), ({"undo": 9}, "9")):
+        refused = workspace.do("correct", ONE, code=2, **words)
         assert why in refused.err
     assert edited(workspace, undo=2) == ["law", "beekeeping", "art", "machine learning"]
     assert edited(workspace, undo=1) == ["beekeeping", "machine learning"]
-    history = workspace.read("tags", person=ONE)["edits"]
+    history = workspace.read("correct", ONE)["edits"]
     assert [(one["who"], one["undoes"]) for one in history] == [("ada", None)] * 3 + [("ada", 2), ("ada", 1)]
     assert workspace.status()["index"]["behind"] == 1
     version = workspace.read("versions")

@@ -23,21 +23,20 @@ ASKED = {
 
 
 @pytest.mark.full
-def test_limits_are_given_at_the_start(tmp_path: Path) -> None:
-    """Options, or the values that make passes on, limit every model; the engine says where it serves, and ends well."""
-    command = [sys.executable, "-m", "jobs", "emulator", "--port", "0", "--rpm", "2"]
+def test_it_says_where_it_serves(tmp_path: Path) -> None:
+    """What asks there is answered, and it ends well."""
+    command = [sys.executable, "-m", "jobs", "emulator", "--port", "0"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")}
-    environ = inherited | {"FINDABLE_RPD": "9", "FINDABLE_DATA": str(tmp_path)}
+    environ = inherited | {"FINDABLE_DATA": str(tmp_path)}
     with subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as engine:
         assert engine.stderr is not None
         said = re.search(r"http://[0-9.:]+", engine.stderr.readline())
         assert said is not None
         with httpx2.Client(base_url=said[0], headers={"x-goog-api-key": "k"}, trust_env=False, timeout=20) as client:
-            replies = [client.post(GENERATE, json=ASKED) for _ in range(3)]
+            reply = client.post(GENERATE, json=ASKED)
         engine.send_signal(signal.SIGINT)
         engine.stderr.read()
-    assert [reply.status_code for reply in replies] == [200, 200, 429]
-    assert engine.returncode == 0
+    assert (reply.status_code, engine.returncode) == (200, 0)
 
 
 @contextlib.contextmanager
@@ -77,16 +76,6 @@ def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
     assert found[1] == ("GET", "/v1beta/batches/none", "404")
     assert key not in log
     assert "\x1b" not in log
-
-
-def test_the_engine_inside_a_command_writes_no_log(tmp_path: Path) -> None:
-    """Commands on the local backend say what they did, and nothing of requests."""
-    local = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_BACKEND": "local"})
-    people = tmp_path / "people.csv"
-    people.write_text("username,bio\nann,I keep bees\n")
-    said = local.ran("import", str(people)).output + local.ran("tag-live").output
-    assert "POST" not in said
-    assert " ms" not in said
 
 
 def test_a_place_that_cannot_be_served_at_is_said_so(tmp_path: Path) -> None:

@@ -340,30 +340,3 @@ def test_a_cancel_takes_effect_at_once_and_a_late_one_changes_nothing(caller: Ca
         assert (operation["done"], "output" in operation["metadata"]) == (True, False)
     assert caller.http.delete(f"/v1/{name}").json() == {}
     assert caller.refused(f"/v1/{name}", method="GET")["code"] == 404
-
-
-def test_quotas_are_refused_as_google_refuses_them(tmp_path: Path) -> None:
-    """What is wrong counts against nothing; the quota that is passed is named, with the time to wait; texts count."""
-    limits = {"requests_per_minute": 3, "input_tokens_per_minute": 100, "requests_per_day": 4}
-    with Server(tmp_path, limits=limits) as server, Caller(server.url) as caller:
-        assert caller.refused(GENERATE, {"contents": []})["code"] == 400
-        for _ in range(3):
-            caller.post(GENERATE, request_for("law"))
-        error = caller.refused(GENERATE, request_for("law"))
-        assert (error["status"], "Please retry in " in error["message"]) == ("RESOURCE_EXHAUSTED", True)
-        failure, retry = error["details"]
-        [violation] = failure["violations"]
-        assert violation["quotaMetric"] == "generativelanguage.googleapis.com/generate_content_free_tier_requests"
-        assert violation["quotaId"] == "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
-        assert (violation["quotaDimensions"]["model"], violation["quotaValue"]) == (MODEL, "3")
-        assert 50 <= int(retry["retryDelay"].removesuffix("s")) <= 60
-        caller.post(f"/v1/models/{MODEL}:countTokens", {"contents": [{"parts": [{"text": "x"}]}]})
-        caller.wait(caller.create(request_file(5)))
-        text = {"content": {"parts": [{"text": "water"}]}}
-        embeds = "/v1/models/gemini-embedding-2:batchEmbedContents"
-        error = caller.refused(embeds, {"requests": [text] * 5})
-        assert sorted(one["quotaValue"] for one in error["details"][0]["violations"]) == ["3", "4"]
-        long = request_for("law " * 200)
-        error = caller.refused("/v1/models/gemini-2.5-flash:generateContent", long)
-        [violation] = error["details"][0]["violations"]
-        assert violation["quotaId"] == "GenerateContentInputTokensPerModelPerMinute-FreeTier"

@@ -1,4 +1,4 @@
-"""`make tags`: what there is, merges by a person, and a person's word on one expert's tags."""
+"""`make tags`: what there is, and merges by a person, which reach a person's word on one expert's tags."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -62,8 +62,8 @@ def merge(workspace: Workspace, pairs: str) -> Any:
 
 
 def edited(workspace: Workspace, *words: str, person: str = ONE, who: str = "ada") -> Any:
-    """Edit the tags of one person by a command, and return what it says."""
-    return told(workspace, "--expert", person, "--who", who, *words)
+    """Correct the tags of one person, and return what is said."""
+    return json.loads(workspace.ran("correct", person, "--who", who, *words, "--json").stdout)
 
 
 def test_tags_are_counted_with_examples(tagged: Workspace) -> None:
@@ -106,16 +106,6 @@ def test_answers_to_come_are_merged_and_taken_back_with_their_version(tagged: Wo
     assert tags_of(tagged) == {name: ["ml", "soil"] for name in GIVEN} | {"theirs": MERGED["theirs"]}
 
 
-def test_what_another_program_changed_since_stays(tagged: Workspace) -> None:
-    """An undo gives back what was answered, and no more; a merge reaches what is there."""
-    merge(tagged, "ml=machine learning")
-    tagged.change("UPDATE experts SET tags = '[\"machine learning\", \"new\"]' WHERE username = 'person-0000'")
-    told(tagged, "--undo", "1")
-    assert tags_of(tagged)[ONE] == ["machine learning", "new"]
-    assert tags_of(tagged)["person-0001"] == GIVEN["person-0001"]
-    assert merge(tagged, "new=novelty")["people"] == 1
-
-
 @pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("pairs", "why"),
@@ -147,22 +137,10 @@ def test_values_are_merged_once_and_for_all(values: list[str], rules: dict[str, 
     assert merged(done, found) == done
 
 
-@pytest.mark.sampled(0)
-def test_merges_reach_what_a_person_said(tagged: Workspace) -> None:
-    """A tag that goes elsewhere is written merged; undone, a list is as it was said."""
-    merge(tagged, "ml=machine learning")
-    done = edited(tagged, "--remove", "beekeeping; machine learning", "--add", "law; ml")
-    assert done["edits"][0]["after"]["tags"] == ["law", "ml"]
-    assert tags_of(tagged)[ONE] == ["law", "machine learning"]
-    assert json.loads(tagged.ran("doctor", "--json").stdout)["healthy"]
-    told(tagged, "--undo", "1")
-    assert told(tagged, "--expert", ONE)["answer"]["tags"] == ["law", "ml"]
-
-
 def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> None:
     """Nothing of a forgotten person is left, neither what was said of them nor their name as an editor."""
-    edited(tagged, "--add", "school of person-0000")
-    edited(tagged, "--add", "school of person-0000", person="person-0001", who=ONE)
+    edited(tagged, "--set", "tags=school of person-0000")
+    edited(tagged, "--set", "tags=school of person-0000", person="person-0001", who=ONE)
     merge(tagged, "school of person-0000=schools")
     edited(tagged, "--undo", "1", person="person-0001")
     tagged.ran("forget", ONE, "--yes")
@@ -172,20 +150,18 @@ def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> N
     ]
 
 
-@pytest.mark.sampled(7, sqlite=2)
+@pytest.mark.sampled(4, sqlite=2)
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--remove", "law"), "has no tag 'law'"),
-        (("--remove", "ml; beekeeping"), "left without tags"),
-        (("--add", "<b>"), "cannot be a tag"),
-        (("--add", "law", "--who", " "), "no name of who edits"),
-        (("--add", "law", "--undo", "1"), "exclude each other"),
-        (("--merge", "ml=law"), "exclude each other"),
+        (("--set", "tags="), "tags"),
+        (("--set", "tags=<b>"), "tag"),
+        (("--set", "tags=law", "--who", " "), "no name of who edits"),
+        (("--set", "tags=law", "--undo", "1"), "exclude each other"),
     ],
 )
 def test_what_cannot_be_edited_changes_nothing(tagged: Workspace, words: Sequence[str], why: str) -> None:
     """It is named, and exit code 2 says that it was the input."""
-    assert why in tagged.ran("tags", "--expert", ONE, *words, code=2).stderr
-    found = told(tagged, "--expert", ONE)
+    assert why in tagged.ran("correct", ONE, *words, code=2).stderr
+    found = edited(tagged)
     assert (found["answer"]["tags"], found["edits"]) == (GIVEN[ONE], [])
