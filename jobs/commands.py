@@ -121,7 +121,7 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         "keep:verify_gemini", "Meet the API with five rows, and report what it does.", opens="create", whole=True
     ),
     "work": Command("keep:work", "Do whatever is due, for all tasks; with ONCE=1 once, for cron.", such="ONCE=1"),
-    "worker": Command("worker:worker", "Do what is due beside other workers; on PostgreSQL."),
+    "worker": Command("keep:worker", "Do what is due beside other workers; on PostgreSQL."),
     "items": Command(
         *("items:items", "List rows, or count them; filter, sort, write them.", ("find",), "read"),
         private=("to", "overwrite"),

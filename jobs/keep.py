@@ -1,17 +1,17 @@
 """Keep a workspace: do what is due, copy it, check it, judge its answers, and take out of it what nobody needs."""
 
 import sys
-import time
-from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from jobs.command import opened, wants_json
-from jobs.options import PATH, VERSION, Dry, Expert, Item, Passage, Report, Taken, Version
+from jobs.command import opened, says_yes, wants_json
+from jobs.options import PATH, VERSION, Count, Dry, Expert, Item, Passage, Report, Taken, Version
 from jobs.output import Terminal, log_times, print_fields, print_line, print_table, raise_all
 from jobs.variables import read_settings
-from pipeline.core.errors import FindableError, InputError
+from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
 from pipeline.core.text import plural, usd
 from pipeline.engine.workspace import OpenWorkspace
@@ -23,11 +23,9 @@ from pipeline.ops import items
 from pipeline.ops import versions as version_list
 from pipeline.ops.versions import VersionSummary
 from pipeline.quality import evaluate
-from pipeline.store import workspace
 from pipeline.workflows import verify
 from pipeline.workflows import work as units
 
-LEAST_S = 1.0  # between two passes
 Only = Annotated[str, Taken(f"Only these units: {', '.join(units.UNITS)}.", metavar="UNIT,…")]
 
 
@@ -44,66 +42,62 @@ def work(
     Nothing is spent beyond budgets, and above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes. Without --once it
     goes on until it is stopped.
     """
-    wanted = wanted_units(only)
+    wanted, settings = _units(only), read_settings()
     if not once and wants_json():
         raise InputError("a document is printed at the end, and this has none", hint=f"add {Option(once=True)}")
     if not wants_json():
         log_times()
-    while True:
-        report, later = _worked(wanted)
-        if once:
-            return report
-        if isinstance(report.shown, str):
-            print_line(report.shown)
-        try:
-            if report.check is not None:
-                report.check()
-        except FindableError as error:
-            Terminal().warn(f"{error.message}; {error.hint}")
-        time.sleep(later)
-
-
-def wanted_units(only: str) -> list[str]:
-    """Return the units that are named, or all; InputError where there is no such unit."""
-    wanted = [one.strip() for one in only.split(",") if one.strip()] or list(units.UNITS)
-    for one in wanted:
-        if one not in units.UNITS:
-            hint = f"{Option('only')} takes some of {', '.join(units.UNITS)}"
-            raise InputError(f"{one!r} is no unit; nothing was done", hint=hint)
-    return wanted
-
-
-def _worked(wanted: Collection[str]) -> tuple[Report, float]:
-    """Go once through these units of each task; return the report, and after how many seconds something is due."""
-    settings, said, failures = read_settings(), list[str](), list[FindableError]()
     with opened("write", whole=True) as ws:
         names = [settings.task] if "task" in settings.sources else [one.subject for one in ws.tasks]
-        with ws.store.read() as tx:
-            found: dict[str, Any] = {"workspace_id": workspace.get_workspace(tx).workspace_id}
-        found |= {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
-        found |= {"did": [], "failures": [], "tasks": {}, "next": []}
-        later = ws.settings.poll_most
-    for name in names:
-        try:
-            with opened("write", task=name) as ws:
-                done, due = units.once(ws, wanted), [*units.next_due(ws)]
-        except FindableError as error:
-            failures.append(error)
-            continue
-        failures += done.failures
-        parts, left = [*done.did], done.facts.get("left", 0)
-        if why := done.facts.get("out_of_money") or done.facts.get("no_pilot"):
-            parts.append(f"{left:,} left: {why}")
-        if room := done.facts.get("no_room"):
-            parts.append(f"{room:,} wait for room at the API")
-        said += [f"{name}: {'; '.join(parts)}" if len(names) > 1 else "; ".join(parts)] if parts else []
-        found["did"] += done.did
-        found["tasks"][name] = done.facts
-        found["next"] += [one.document for one in due]
-        later = min([later, *(one.in_s for one in due if one.unit in wanted and not done.failures)])
-    found["failures"] = [error.message for error in failures]
-    line = "; ".join(said) or ("nothing was due" if sys.stdout.isatty() else "")
-    return Report(found, line or (lambda: None), lambda: raise_all(failures)), max(LEAST_S, later)
+        here = {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
+    by_task = partial(_opened, "write")
+    if not once:
+        units.go_on(by_task, names, wanted, _tell)
+    told = units.once_each(by_task, names, wanted)
+    line = "; ".join(told.lines) or ("nothing was due" if sys.stdout.isatty() else "")
+    return Report(here | told.document, line or (lambda: None), lambda: raise_all(told.failures))
+
+
+def _opened(access: str, task: str) -> AbstractContextManager[OpenWorkspace]:
+    return opened(access, task=task)
+
+
+def _tell(told: units.Told) -> None:
+    for error in told.failures:
+        Terminal().warn(f"{error.message}; {error.hint}")
+    if told.lines:
+        print_line("; ".join(told.lines))
+
+
+def worker(
+    *,
+    concurrency: Annotated[int, Taken("Jobs at once.", Count(1, 64))] = 4,
+    only: Only = "",
+    port: Annotated[int | None, Taken("Serve /healthz, /readyz, /metrics here.", Count(0, 65535))] = None,
+    setup: Annotated[bool, Taken("Make the tables of jobs, then end.")] = False,
+) -> Report | None:
+    """Do what is due of all tasks until it is stopped, beside other workers; on PostgreSQL.
+
+    --setup makes the tables of jobs, in a schema of their own in the workspace's database. Each job is a line of JSON
+    on standard output. Within 30 s of SIGTERM it ends, and others go on with what it had. Above CONFIRM_ABOVE nothing
+    is sent without --yes.
+    """
+    from pipeline.workflows import worker as workers
+
+    if setup:
+        with opened("write", whole=True) as ws:
+            is_new = workers.set_up(ws)
+        return Report({"made": is_new}, f"the schema {workers.SCHEMA} is there", hint=Step("worker"))
+    workers.run(read_settings(), _units(only), concurrency=concurrency, agrees=says_yes(), port=port)
+    return None
+
+
+def _units(only: str) -> list[str]:
+    wanted = [one.strip() for one in only.split(",") if one.strip()] or list(units.UNITS)
+    if unknown := [one for one in wanted if one not in units.UNITS]:
+        hint = f"{Option('only')} takes some of {', '.join(units.UNITS)}"
+        raise InputError(f"{unknown[0]!r} is no unit; nothing was done", hint=hint)
+    return wanted
 
 
 def verify_gemini(ws: OpenWorkspace) -> Report:

@@ -305,8 +305,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         made = [room.task_of(tx, settings) for room in here]
         tasks = (*filter(None, made), *allowed.declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
-        is_inside = store.path is not None and store.path.parent == settings.data.absolute()  # hosts differ in the rest
-        where = store.path.name if store.path is not None and is_inside else store.address
+        where = store.address if settings.database_url or store.path is None else store.path.name
         workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, where))
     if row.backend is not None and settings.backend not in (None, row.backend):
         local = row.backend == "local"

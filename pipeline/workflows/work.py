@@ -5,9 +5,11 @@ any number of processes, on any number of hosts, may do units of one workspace a
 fails does not keep the others from being done.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
-from typing import Any, NamedTuple
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, NoReturn
 
 from pipeline.batch import budget, due
 from pipeline.batch.budget import AT_API
@@ -30,6 +32,11 @@ UNITS = ("look", "download", "ingest", "embed", "fill", "ask", "prepare", "send"
 ASKING = frozenset({"fill", "prepare", "send", "ask"})
 FACTS = ("downloaded", "waiting", "failed", "ingested", "parked", "no_room")  # told where there are some
 AGED = 0.5  # ours: a batch is looked at again after this share of its age, so that long ones are looked at seldom
+
+
+LEAST_S, LONGEST_S = 1.0, 60.0  # between two passes of one process
+
+Opened = Callable[[str], AbstractContextManager[OpenWorkspace]]  # what opens a workspace for a task
 
 
 class Due(NamedTuple):
@@ -167,6 +174,50 @@ def once(ws: OpenWorkspace, units: Collection[str] = UNITS, *, number: int | Non
         now.each(now.going.end)
     now.tell()
     return now
+
+
+@dataclass
+class Told:
+    """What a pass over several tasks came to, for people, for programs, and in how many seconds the next may come."""
+
+    document: dict[str, Any]
+    lines: list[str] = field(default_factory=list)
+    failures: list[FindableError] = field(default_factory=list)
+    again_s: float = LONGEST_S
+
+
+def once_each(opened: Opened, names: Sequence[str], units: Collection[str]) -> Told:
+    """Do what is due of these units about each task; one that cannot be opened does not keep the others from it."""
+    told = Told({"did": [], "failures": [], "tasks": {}, "next": []})
+    for name in names:
+        try:
+            with opened(name) as ws:
+                done, due = once(ws, units), [*next_due(ws)]
+        except FindableError as error:
+            told.failures.append(error)
+            continue
+        parts, facts = [*done.did], done.facts
+        if why := facts.get("out_of_money") or facts.get("no_pilot"):
+            parts.append(f"{facts['left']:,} left: {why}")
+        if room := facts.get("no_room"):
+            parts.append(f"{room:,} wait for room at the API")
+        told.lines += [f"{name}: {'; '.join(parts)}" if len(names) > 1 else "; ".join(parts)] if parts else []
+        told.failures += done.failures
+        told.document["did"] += done.did
+        told.document["tasks"][name] = facts
+        told.document["next"] += [one.document for one in due]
+        if not done.failures:
+            told.again_s = min([told.again_s, *(one.in_s for one in due if one.unit in units)])
+    told.document["failures"] = [error.message for error in told.failures]
+    return told
+
+
+def go_on(opened: Opened, names: Sequence[str], units: Collection[str], tell: Callable[[Told], object]) -> NoReturn:
+    """Do so again and again, at the time that units are due; `tell` gets what each pass came to."""
+    while True:
+        told = once_each(opened, names, units)
+        tell(told)
+        time.sleep(max(LEAST_S, told.again_s))
 
 
 def next_due(ws: OpenWorkspace) -> Iterator[Due]:

@@ -17,22 +17,15 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-import click
-from sqlalchemy import make_url
-
-from jobs import health
-from jobs.command import opened
-from jobs.keep import Only, wanted_units
-from jobs.options import Count, Report, Taken
-from jobs.variables import KEPT, read_settings
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.step import Step
 from pipeline.engine.access import Access
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.ops import health
 from pipeline.store import schema
 from pipeline.workflows import work
 from pipeline.workflows.work import Due
@@ -43,55 +36,52 @@ HEARTBEAT_S, STALLED_S = 5.0, 20.0  # a worker without a sign of life for so lon
 GRACE_S = 20.0  # after SIGTERM, until what is under way is left to who comes next
 
 
-def worker(
-    *,
-    concurrency: Annotated[int, Taken("Jobs at once.", Count(1, 64))] = 4,
-    only: Only = "",
-    port: Annotated[int | None, Taken("Serve /healthz, /readyz, /metrics here.", click.IntRange(0, 65535))] = None,
-    setup: Annotated[bool, Taken("Make the tables of jobs, then end.")] = False,
-) -> Report | None:
-    """Do what is due of all tasks until it is stopped, beside other workers; on PostgreSQL.
+def run(settings: Settings, units: Collection[str], *, concurrency: int, agrees: bool, port: int | None = None) -> None:
+    """Work until SIGTERM or SIGINT comes, each job a line of JSON; with a port, serve health and figures there.
 
-    --setup makes the tables of jobs, in a schema of their own in the workspace's database. Each job is a line of JSON
-    on standard output. Within 30 s of SIGTERM it ends, and others go on with what it had. Above CONFIRM_ABOVE nothing
-    is sent without --yes.
+    Raises:
+        InputError: the workspace is an SQLite file.
+        ConfigurationError: the tables of jobs, or their library, are not there.
     """
-    wanted, settings = wanted_units(only), read_settings()
-    with opened("write", whole=True) as ws:
-        if ws.store.path is not None:
-            said = "workers stand beside each other on PostgreSQL, and this workspace is an SQLite file"
-            raise InputError(said, hint=f"`{Step('work')}` does the same in one process")
-        app, is_ready = _app(settings, concurrency), _is_set_up(ws)
-        if setup:
-            with ws.store.read() as tx:
-                is_others = bool(schema.other_tables(tx))
-            if not is_ready and is_others:
-                ws.agree(f"Make the schema {SCHEMA} in {ws.store.shown}, beside another program's tables?")
-            if not is_ready:
-                asyncio.run(_set_up(app))
-            return Report({"made": not is_ready}, f"the schema {SCHEMA} is there", hint=Step("worker"))
-    if not is_ready:
-        raise ConfigurationError("the tables of jobs are not there yet", hint=f"`{Step('worker', setup=True)}`")
-    agrees = bool(click.get_current_context().meta.get(KEPT["yes"]))
-    one = _Worker(app, settings, ThreadPoolExecutor(concurrency + 2), agrees=agrees)
+    one = _Worker(_app(settings, concurrency), settings, ThreadPoolExecutor(concurrency + 2), agrees=agrees)
+    if not one.is_ready():
+        hint = f"`{Step('worker', setup=True)}`"
+        raise ConfigurationError(f"the tables of jobs, in the schema {SCHEMA}, are not there yet", hint=hint)
     if port is not None:
         served = health.serve_health(port, is_ready=one.is_ready, metrics=one.metrics)
         _log(said=f"/healthz, /readyz and /metrics at port {served}")
-    asyncio.run(one.run({"queues": wanted, "concurrency": concurrency}))
+    asyncio.run(one.run({"queues": list(units), "concurrency": concurrency}))
     if one.busy:
         os._exit(0)  # threads cannot be ended; their locks end with the process
-    return None
+
+
+def set_up(ws: OpenWorkspace) -> bool:
+    """Make the tables of jobs; return whether they were not there. In another program's database it asks first."""
+    app = _app(ws.settings, 1)
+    if _is_set_up(ws):
+        return False
+    with ws.store.read() as tx:
+        others = set(schema.other_tables(tx)) - {one.name for task in ws.tasks for one in task.tables(tx)}
+    if others:
+        ws.agree(f"Make the schema {SCHEMA} in {ws.store.shown}, beside another program's tables?")
+    asyncio.run(_set_up(app))
+    return True
 
 
 def _app(settings: Settings, concurrency: int) -> Any:
+    _, _, address = settings.url.reveal().partition("://")
+    if settings.url.reveal().startswith("sqlite"):
+        said = "workers stand beside each other on PostgreSQL, and this workspace is an SQLite file"
+        raise InputError(said, hint=f"`{Step('work')}` does the same in one process")
     try:
         from procrastinate import App, PsycopgConnector
     except ImportError as error:
         said = f"workers need a library that is not installed: {error}"
         raise ConfigurationError(said, hint="make setup EXTRAS=workers, or pip install -e '.[workers]'") from error
-    address = make_url(settings.url.reveal()).set(drivername="postgresql").render_as_string(hide_password=False)
     own = {"options": f"-c search_path={SCHEMA}", "application_name": "findable worker"}
-    return App(connector=PsycopgConnector(conninfo=address, kwargs=own, min_size=1, max_size=concurrency + 3))
+    return App(
+        connector=PsycopgConnector(conninfo=f"postgresql://{address}", kwargs=own, min_size=1, max_size=concurrency + 3)
+    )
 
 
 def _is_set_up(ws: OpenWorkspace) -> bool:

@@ -66,7 +66,7 @@ def _figures(ws: OpenWorkspace) -> Iterator[tuple[Kind, Figures]]:
     task, model, now = ws.task.subject, ws.model.name, ws.now()
     with ws.store.read() as tx:
         rows, held = ws.task.table(tx).counts(tx), batches.batches_in_states(tx, *OPEN, task=ws.task.name)
-        waiting, spent = batches.queue_load(tx, *WAITING, model=model).tokens, money.sum_spent(tx)
+        waiting, spent = batches.batches_in_states(tx, *WAITING), money.sum_spent(tx)
     ages = defaultdict[tuple[str, ...], float](float)
     for one in held:
         key = (task, str(one.state))
@@ -84,7 +84,10 @@ def _figures(ws: OpenWorkspace) -> Iterator[tuple[Kind, Figures]]:
         ("lag_seconds", "Since the oldest result came that is not ingested.", ("task",)),
         {(task,): max(over, default=0)},
     )
-    quota = {(model, "used"): float(waiting), (model, "believed"): float(ws.model.enqueued(ws.settings.tier) or "inf")}
+    quota = {
+        (model, "used"): float(sum(one.estimated_in for one in waiting if one.model == model)),
+        (model, "believed"): float(ws.model.enqueued(ws.settings.tier) or "inf"),
+    }
     yield ("quota_tokens", "Tokens that may wait at the API, and that do.", ("model", "what")), quota
     sums = {("known",): spent.known, ("under_way",): spent.under_way}
     yield ("spent_usd", "Spent in all, and under way at its estimate.", ("what",)), sums
