@@ -32,7 +32,6 @@ _BATCH = re.compile(r"batch (\d+)(?=:)")
 METHODS = ("GET ", "PUT ", "POST ", "PATCH ", "DELETE ")  # begin a hint that no reader of a page can follow
 STATES = {  # others are plain words, or several
     "no_bio": "without a bio",
-    "broken": "cannot be opened",
     "claimed": "being asked",
     "parked": "set aside",
     "prepared": "ready to be sent",

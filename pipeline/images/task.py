@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Table, Text, cast, delete, or_, select, tuple_
+from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemsPage, ItemsWanted, ListedItem
@@ -97,20 +97,6 @@ def _image_named(tx: Connection, name: str) -> tuple[str, str, str | None]:
 
 
 # ---- for the page
-
-
-def broken_page(store: Store, *, limit: int, after: str | None = None) -> dict[str, Any]:
-    """Return images that cannot be opened, with the reason, by their paths; `after` is the last id before."""
-    place = (assets.c.path, cast(assets.c.id, Text))
-    query = select(*place, assets.c.problem).where(assets.c.problem.is_not(None)).order_by(*place).limit(limit + 1)
-    with store.read() as tx:
-        if after is not None:
-            here = tx.execute(select(*place).where(place[1] == after)).first()
-            query = query.where(tuple_(*place) > tuple_(*(here or ("", after))))
-        rows = tx.execute(query).all()
-    nothing: dict[str, Any] = {"state": UNUSABLE, "summary": "", "buckets": {}, "input_hash": None}
-    found = [{"id": key, "path": path, **nothing, "reason": why} for path, key, why in rows]
-    return {"items": found[:limit], "after": found[limit - 1]["id"] if len(found) > limit else None}
 
 
 def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:

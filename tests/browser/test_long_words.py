@@ -24,7 +24,7 @@ VIEWS = (
     *("/", "/?state=tagged&tag={tag}&find={long}", "/row?key={long}&raw=1", "/row?key=b{long}", "/add", "/{long}"),
     *("/search?q={long}", "/search?like={long}", "/runs?by=task", "/batch?number=1", "/quality", "/settings"),
     *("/?task=passages", "/row?task=passages&key={long}&raw=1", "/quality?task=passages", "/?task=images"),
-    *("/?task=images&state=broken", "/row?task=images&key={image}&raw=1", "/search?task=images&q=blue"),
+    *("/row?task=images&key={image}&raw=1", "/search?task=images&q=blue"),
 )
 
 

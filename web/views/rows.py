@@ -14,7 +14,7 @@ from starlette.responses import Response
 from pipeline.core.listed import ItemCounts, ItemFilter
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import TASK as IMAGES
-from pipeline.images.task import broken_page, thumbnail_of
+from pipeline.images.task import thumbnail_of
 from pipeline.ops import items
 from pipeline.passages.show import QuotedPassage, quoted_passage
 from pipeline.tables.view import EXTRACTOR
@@ -24,7 +24,6 @@ from web.render import Mark, desk_of, show_page
 router = APIRouter()
 
 PASSAGES = "passages"
-BROKEN = "broken"  # in the place of a state: images that cannot be opened
 ROWS, TEXTS = 50, 12  # of one page; of texts with their quotations
 LINES = 500  # of CSV that are sent at once
 FEW = 8  # values of a kind that are shown at first
@@ -163,9 +162,6 @@ def facets_part(request: Request, asked: Wanted) -> HTMLResponse:
     with desk_of(request).to_read(asked.task) as ws:
         found = items.counts(ws, asked.which)
         kinds = choices_of(found, asked, ws.settings.task)
-        if ws.settings.task == IMAGES and broken_page(ws.store, limit=1)["items"]:
-            href = asked.address("/", IMAGES, state=[] if asked.state == BROKEN else [BROKEN])
-            kinds.setdefault("states", []).append(Choice(BROKEN, 0, href, asked.state == BROKEN))
         return show_page(
             request, "parts/facets.html", ws, "rows", total=found.total, kinds=kinds, few=FEW, labels=LABELS
         )
@@ -230,10 +226,6 @@ def about(ws: OpenWorkspace) -> str:
 
 
 def _page(ws: OpenWorkspace, asked: Asked) -> tuple[list[dict[str, Any]], Sequence[str], str | None, Sequence[str]]:
-    if ws.settings.task == IMAGES and asked.state == BROKEN:
-        broken = broken_page(ws.store, limit=ROWS, after=asked.after or None)
-        rows = [{"id": one["id"], "name": one["path"], "state": BROKEN, "values": one} for one in broken["items"]]
-        return rows, ("path",), broken["after"], ()
     with ws.store.read() as tx:
         grid = ws.task.grid(tx)
     own = [name for name in grid.more if name not in {EXTRACTOR, f"answer_{EXTRACTOR}"}]
