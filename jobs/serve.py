@@ -1,6 +1,8 @@
 """Serve the page, or Gemini's protocol from the local engine to any client."""
 
+import errno
 import os
+import socket
 import webbrowser
 from typing import Annotated
 
@@ -38,9 +40,8 @@ def web(
         if not no_open:
             webbrowser.open(address)
 
-    serve.run(
-        read_settings(), port=port, ready=ready, readonly=readonly, token=web_token, display=Terminal(), acts=acts()
-    )
+    listening, display = _bound("web", serve.LOOPBACK, port), Terminal()
+    serve.run(read_settings(), listening, ready=ready, readonly=readonly, token=web_token, display=display, acts=acts())
 
 
 def emulator(
@@ -58,13 +59,19 @@ def emulator(
     data = read_settings().data
     check_links(data)
     make_directory(data)
+    serve(data / "emulator", _bound("emulator", host, port), log=print_request, ready=_say_where)
 
-    def refuse(why: str, is_host: bool) -> None:  # noqa: FBT001 - the engine's signature
-        another = "--host is an address of this machine, such as 127.0.0.1"
-        hint = another if is_host else f"name another one, or any that is free: {Step('emulator', port=0)}"
-        raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)
 
-    serve(data / "emulator", host, port, log=print_request, ready=_say_where, refused=refuse)
+def _bound(command: str, host: str, port: int) -> socket.socket:
+    """Return a socket that listens, or say in a ConfigurationError why that port of that host cannot be served on."""
+    try:
+        return socket.create_server((host, port), backlog=256)
+    except OSError as error:
+        is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        another = f"name another one, or any that is free: {Step(command, port=0)}"
+        hint = "--host is an address of this machine, such as 127.0.0.1" if is_host else another
+        said = f"port {port} of {host} cannot be used: {error.strerror or error}"
+        raise ConfigurationError(said, hint=hint) from error
 
 
 def _say_where(url: str) -> None:
