@@ -137,7 +137,7 @@ soak: $(TOOLS) ## four commands at once for MINUTES=30, killed at random, on a s
 	@$(VENV)/bin/python -m tests.acceptance.crowd
 
 .PHONY: bench
-bench: $(TOOLS) ## what commands take at ROWS=10000,100000 people, and an ingest the naive way
+bench: $(TOOLS) ## what commands take at ROWS=10000,100000 people
 	@$(VENV)/bin/python -m tests.bench
 
 .PHONY: format

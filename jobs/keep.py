@@ -88,9 +88,8 @@ def restore(*, from_: Annotated[Path, Taken("", PATH)]) -> Report:
     def show() -> None:
         if report.rows:
             rows = plural(sum(report.rows.values()), "row")
-            print_line(f"{rows} of {len(report.rows)} tables are in {report.database}")
-        if report.left_behind:
-            print_line(f"not ours, and left in the backup alone: {', '.join(report.left_behind)}")
+            said = f"{rows} of {len(report.rows)} tables are in {report.database}"
+            print_line(f"{said}; tables of other programs, and columns that they added, are in the backup alone")
         print_line(f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: {Step('doctor')}")
 
     return Report(asdict(report), show)
@@ -134,13 +133,13 @@ def doctor(ws: OpenWorkspace) -> Report:
 
     def show() -> None:
         terminal = Terminal()
-        for one in report.seen:
-            print_line(f"{one.subject}: {one.said}")
-        for finding in report.findings:
-            line = f"{finding.check}: {finding.said}: {finding.why}"
-            line += f". To repair it: {finding.next}" if finding.next else ""
-            terminal.warn(line) if finding.contradiction else print_line(line)
-        if report.healthy:
+        for subject, said, _ in report.seen:
+            print_line(f"{subject}: {said}")
+        for name, found in report.findings:
+            line = f"{name}: {found.said}: {found.why}"
+            line += f". To repair it: {found.next}" if found.next else ""
+            terminal.warn(line) if found.contradiction else print_line(line)
+        if not report.contradictions:
             print_line(f"{plural(report.looked, 'check')} passed: nothing contradicts what is stored")
 
     return Report(checking.document(report), show, report.check)
@@ -149,7 +148,7 @@ def doctor(ws: OpenWorkspace) -> Report:
 def clean(ws: OpenWorkspace, *, dry: Dry = False) -> Report:
     """Remove sealed files, builds and reports older than KEEP_DAYS, and leftovers.
 
-    People, answers, the accounts of all batches and the index in service stay.
+    People, answers, the accounts of all batches, hashes of the lines of their files, and the index in service stay.
     """
     report = cleaning.run(ws, dry=dry)
     if report.nothing:
@@ -197,7 +196,7 @@ def rollback(*, extractor: Annotated[str, Taken("", VERSION)]) -> Report:
 
         def announce(one: VersionSummary, many: str) -> None:
             counts = f"{one.counts.rows:,} rows of {one.counts.items:,} {many}"
-            ws.display.say(f"{one.extractor}: {counts}, {usd(one.paid)} paid")
+            ws.display.say(f"{one.counts.extractor}: {counts}, {usd(one.paid)} paid")
 
         report = version_list.roll_back(ws, extractor, announce=announce)
 

@@ -120,7 +120,7 @@ def search(
             ws.display.warn(line)
         document = [hit_document(collection, hit) for hit in hits]
     if tag and not hits:
-        _tell_unknown_tags(ws, options.filters.tags)
+        _tell_unknown_tags(ws, options.tags)
 
     def show() -> None:
         if not hits:

@@ -40,8 +40,9 @@ def web(
         if not no_open:
             webbrowser.open(address)
 
-    listening, display = _bound("web", serve.LOOPBACK, port), Terminal()
-    serve.run(read_settings(), listening, ready=ready, readonly=readonly, token=web_token, display=display, acts=acts())
+    settings, display = read_settings(), Terminal()
+    listening = _bound("web", serve.LOOPBACK, port)
+    serve.run(settings, listening, ready=ready, readonly=readonly, token=web_token, display=display, acts=acts())
 
 
 def emulator(

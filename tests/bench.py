@@ -1,31 +1,26 @@
-"""`make bench`: what the commands take at 10,000 and at 100,000 people, and an ingest the naive way.
+"""`make bench`: what the commands take at 10,000 and at 100,000 people.
 
-Each command is a process of its own, on generated people whom the local engine answers; the naive way takes the same
-file of results. Wall, CPU (user and system) and the most memory are of the whole process, its imports among them;
-`index` waits for the engine most of the time. Of the ratio CPU is told, which other work on the machine changes least.
-Both ways must tag as many people. `ROWS=10000,100000` says how many.
+Each command is a process of its own, on generated people whom the local engine answers. Wall, CPU (user and system) and
+the most memory are of the whole process, its imports among them; `index` waits for the engine most of the time, and CPU
+is what other work on the machine changes least. `ROWS=10000,100000` says how many people.
 """
 
 import csv
-import json
 import os
 import random
-import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "performance.md"
 FINDABLE: Final = Path(sys.executable).with_name("findable")
 SIZES: Final = tuple(int(size) for size in (os.environ.get("ROWS") or "10000,100000").split(","))
 SEED: Final = 4
-OURS: Final = ("findable_asks", "findable_answers")  # tables that the naive way writes to beside people
 MODELS: Final = """
 [models."gemini-3.5-flash-lite"]
 kind = "generate"
@@ -80,7 +75,7 @@ class Taken(NamedTuple):
     peak: float
 
 
-Row = tuple[int, str, Mapping[str, Taken]]
+Row = tuple[int, str, Taken]
 
 
 def main() -> None:
@@ -89,7 +84,7 @@ def main() -> None:
 
 
 def measured() -> Iterator[Row]:
-    """Yield rows, a command, and what it took by each way."""
+    """Yield rows, a command, and what it took."""
     from tests.acceptance.engine import Engine
     from tests.acceptance.process import end_sessions
 
@@ -99,19 +94,13 @@ def measured() -> Iterator[Row]:
             here.mkdir()
             people(here / "people.csv", size)
             (here / "models.toml").write_text(MODELS, encoding="utf-8")
-            found: dict[str, dict[str, Taken]] = {command: {} for command in COMMANDS}
-            data, naively = here / "data", here / "naive.db"
             with Engine(here / "engine") as engine:
                 for command, words in COMMANDS.items():
-                    if command == "ingest":
-                        shutil.copyfile(data / "findable.db", naively)
-                        program = (sys.executable, "-m", "tests.bench", str(data), str(naively))
-                        found[command]["naive"] = took(program, {"PYTHONPATH": str(ROOT)}, here)
-                        told(size, command, "naive", found[command]["naive"])
-                    found[command]["now"] = took((str(FINDABLE), *words), environment(data, engine.url), here)
-                    told(size, command, "now", found[command]["now"])
-            assert tagged(naively) == tagged(data / "findable.db")
-            yield from ((size, command, ways) for command, ways in found.items() if command not in WAITS)
+                    taken = took((str(FINDABLE), *words), environment(here / "data", engine.url), here)
+                    sys.stdout.write(f"{size:>7,} {command:<7} {taken.wall:7.2f} s, {taken.cpu:7.2f} s CPU\n")
+                    sys.stdout.flush()
+                    if command not in WAITS:
+                        yield size, command, taken
         end_sessions()
 
 
@@ -155,116 +144,16 @@ def took(words: tuple[str, ...], settings: Mapping[str, str], folder: Path) -> T
     return Taken(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-def tagged(database: Path) -> int:
-    """Return how many people have tags."""
-    with sqlite3.connect(database) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM experts WHERE tags IS NOT NULL").fetchone()
-    return int(count)
-
-
-def told(size: int, command: str, way: str, taken: Taken) -> None:
-    """Say what one process took, at once."""
-    measures = f"{taken.wall:7.2f} s, {taken.cpu:7.2f} s CPU, {taken.peak:,.0f} MB"
-    sys.stdout.write(f"{size:>7,} {command:<7} {way:<7} {measures}\n")
-    sys.stdout.flush()
-
-
 def page(rows: list[Row]) -> str:
     """Return the page: what was measured, and how."""
     head = (__doc__ or "").partition("\n\n")[2].strip()
     lines = ["# Performance", "", "Written by `make bench`; do not edit.", "", head, ""]
-    lines += ["| rows | command | wall s | CPU s | MB | CPU of the naive way / now |"]
-    lines += ["| ---: | --- | ---: | ---: | ---: | ---: |"]
-    for size, command, ways in rows:
-        now = ways["now"]
-        ratio = f"{ways['naive'].cpu / now.cpu:.2f}" if "naive" in ways else ""
-        cells = (f"{size:,}", command, f"{now.wall:.2f}", f"{now.cpu:.2f}", f"{now.peak:,.0f}", ratio)
+    lines += ["| rows | command | wall s | CPU s | MB |", "| ---: | --- | ---: | ---: | ---: |"]
+    for size, command, now in rows:
+        cells = (f"{size:,}", command, f"{now.wall:.2f}", f"{now.cpu:.2f}", f"{now.peak:,.0f}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def naive(data: Path, file: Path) -> None:
-    """Ingest results as a good engineer in a hurry does, into a copy of the workspace's own tables under an ORM.
-
-    The files are in memory, a tree of models is made of each line, and each row has a session and a commit of its own,
-    which do not wait for the disk (WAL, `synchronous=NORMAL`), as is customary.
-    """
-    from pydantic import BaseModel, ConfigDict
-    from pydantic.alias_generators import to_camel
-    from sqlalchemy import create_engine, event, select
-    from sqlalchemy.ext.automap import automap_base
-    from sqlalchemy.orm import Session
-
-    class Camel(BaseModel):
-        model_config = ConfigDict(alias_generator=to_camel)
-
-    class Part(Camel):
-        text: str
-
-    class Content(Camel):
-        parts: list[Part]
-
-    class Candidate(Camel):
-        content: Content
-
-    class Usage(Camel):
-        prompt_token_count: int = 0
-        candidates_token_count: int = 0
-
-    class Response(Camel):
-        candidates: list[Candidate]
-        usage_metadata: Usage
-        model_version: str
-        response_id: str
-
-    class Line(Camel):
-        key: str
-        response: Response
-
-    class Tags(BaseModel):
-        tags: list[str]
-
-    engine = create_engine(f"sqlite:///{file}")
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-
-    base = automap_base()
-    base.prepare(autoload_with=engine)
-    experts, requests, answers = (base.classes[name] for name in ("experts", *OURS))
-    with Session(engine) as session:
-        asked = {one.item_id: (one.task, one.item_id, one.extractor) for one in session.scalars(select(requests))}
-    for result in sorted((data / "batches").glob("*-results.jsonl")):
-        for text in result.read_text(encoding="utf-8").splitlines():
-            line = Line.model_validate(json.loads(text))
-            with Session(engine) as session:
-                request = session.get_one(requests, asked[line.key.rpartition("/")[2]])
-                if request.state == "claimed":
-                    said = Tags.model_validate(json.loads(line.response.candidates[0].content.parts[0].text))
-                    tags = list(dict.fromkeys(" ".join(tag.lower().split()) for tag in said.tags))
-                    expert = session.get_one(experts, int(request.item_id))
-                    expert.tags = json.dumps(tags)
-                    expert.findability_score = round(min(40.0, len(expert.bio.strip()) / 500 * 40) + 60, 1)
-                    request.state = "answered"
-                    usage = line.response.usage_metadata
-                    whence = {"model_version": line.response.model_version, "response_id": line.response.response_id}
-                    of = {name: getattr(request, name) for name in ("task", "item_id", "batch", "input_hash", "at")}
-                    tokens = {"tokens_in": usage.prompt_token_count, "tokens_out": usage.candidates_token_count}
-                    cost = (tokens["tokens_in"] * 0.15 + tokens["tokens_out"] * 1.25) / 1_000_000
-                    made = {
-                        "extractor": "naive",
-                        "answer": json.dumps({"tags": tags}),
-                        "applied": True,
-                        "outdated": False,
-                    }
-                    session.add(answers(**of, **whence, **tokens, **made, cost=cost))
-                session.commit()
-
-
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        naive(Path(sys.argv[1]), Path(sys.argv[2]))
-    else:
-        main()
+    main()

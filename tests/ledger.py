@@ -75,12 +75,6 @@ def status(workspace: Workspace) -> dict[str, Any]:
     return document
 
 
-def next_by_batch(document: dict[str, Any]) -> str:
-    """Return what `status` says is next; where it says `tag`, which may call live, the way by batch."""
-    step = str(document["next"])
-    return "make batch-submit" if step.partition(" TASK=")[0] == "make tag" else step
-
-
 def findings(workspace: Workspace) -> list[dict[str, Any]]:
     """Return what `doctor` finds."""
     document: dict[str, Any] = json.loads(workspace.run("doctor", "--json").stdout)

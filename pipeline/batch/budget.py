@@ -158,18 +158,18 @@ def quota_left(tx: "Connection", model: Model, *, tier: str) -> int | None:
     most = model.enqueued(tier)
     if most is None:
         return None
-    waiting = batches.queue_load(tx, *WAITING, model=model.name)
-    return max(0, most - waiting.tokens) if waiting.of_model else None
+    waiting = [one.estimated_in for one in batches.batches_in_states(tx, *WAITING) if one.model == model.name]
+    return max(0, most - sum(waiting)) if waiting else None
 
 
 def quota_shortfall(tx: "Connection", batch: "Batch", settings: "Settings") -> str:
     """Return why the API would refuse a batch for what is there already: batches, or their tokens; else ""."""
-    active = batches.queue_load(tx, *AT_API, model=batch.model, but=batch.number)
+    active = [one for one in batches.batches_in_states(tx, *AT_API) if one.number != batch.number]
     model = load_models(settings.models_file).get(batch.model)
     most = None if model is None else model.enqueued(settings.tier)
-    tokens = active.tokens + batch.estimated_in
-    if active.number >= MAX_ACTIVE_BATCHES:
-        return f"{active.number} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
-    if active.number and most is not None and tokens > most:
+    tokens = sum(one.estimated_in for one in (*active, batch) if one.model == batch.model)
+    if len(active) >= MAX_ACTIVE_BATCHES:
+        return f"{len(active)} batches are at the API, and it takes {MAX_ACTIVE_BATCHES}"
+    if active and most is not None and tokens > most:
         return f"with it {tokens:,} tokens would wait for {batch.model}, and the API takes {most:,}"
     return ""

@@ -167,7 +167,7 @@ class _BatchIngest:
         sealed = files.verify(path, sha256=batch.result_sha256 or "", what=what)
         with ws.store.read() as tx:
             known = answers.items_of_batch(tx, batch.number)  # where a run that was killed had got to
-            equals = self.task.equals(tx, asks.claimed_hashes(tx, batch.number))
+            equals = self.task.equals(tx, [one.input_hash for one in asks.claimed(tx, batch.number)])
         display = NoProgress() if self._is_live else ws.display
         bar_of = display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(sealed) as results, bar_of as bar:
@@ -184,7 +184,7 @@ class _BatchIngest:
         line = 0
         while True:
             with self.ws.store.read() as tx:
-                page = asks.claimed_page(tx, self.batch.number, after=line, limit=CHUNK)
+                page = asks.claimed(tx, self.batch.number, after=line, limit=CHUNK)
                 contexts = self.task.rows(tx, [one.item_id for one in page]) if self.task.needs_row else {}
             if not page:
                 return
@@ -230,7 +230,7 @@ class _BatchIngest:
             )
         if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
             return Judgement(asked, Outcome.MISSING, NO_LINE)
-        forgiven = batch.is_cancelled_by_hand
+        forgiven = batch.cancel_asked_at is not None
         return Judgement(asked, Outcome.MISSING, f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
 
     def _finish(self, results: ResultFile) -> None:

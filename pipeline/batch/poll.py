@@ -269,12 +269,12 @@ class _Poll:
 
     def _fail(self, batch: Batch, remote: "RemoteBatch") -> None:
         """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
-        forgiven = batch.is_cancelled_by_hand
+        forgiven = batch.cancel_asked_at is not None
         why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
         source = source_of(batch, models_file=self.ws.settings.models_file)
         with self.ws.store.write() as tx:
             batches.note_submitted(tx, batch, remote_word=remote.word)
-            while page := asks.claimed_page(tx, batch.number, after=0, limit=PAGE):
+            while page := asks.claimed(tx, batch.number, limit=PAGE):
                 judged = [Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven) for one in page]
                 write_failures(tx, self.ws, judged, source=source)
             give_up_batch(tx, batch, why=why, at=self.ws.now())

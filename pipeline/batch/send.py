@@ -224,7 +224,7 @@ class _Send(NamedTuple):
         with ws.store.write() as tx:  # all at once: a moment later another process may send the batch again
             batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)
             batch, upload = batches.get_batch(tx, batch.number), batch.upload
-            asked = None if line is None else asks.claimed_at(tx, batch.number, line)
+            asked = next((one for one in asks.claimed(tx, batch.number) if one.line == line), None)
             if asked is not None:
                 said = why.partition(f"Error on line {line}")[2].lstrip(": ") or "it was not said why"
                 source = Source(batch.number, batch.extractor, ws.model, batch.fingerprint)

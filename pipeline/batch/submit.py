@@ -14,7 +14,7 @@ from pipeline.batch.budget import QuotaFullError
 from pipeline.batch.prepare import BatchPlan, Selection, StopReason
 from pipeline.batch.send import SendOutcome, give_up_batch
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
-from pipeline.core.states import BatchState
+from pipeline.core.states import BatchState, Outcome
 from pipeline.core.step import Step
 from pipeline.core.text import usd
 from pipeline.engine.workspace import OpenWorkspace
@@ -218,4 +218,4 @@ class _Submission:
 
     def _refused_items(self, numbers: Iterable[int]) -> set[str]:
         with self.ws.store.read() as tx:
-            return {one for number in numbers for one in answers.refused_items(tx, number)}
+            return {one for number in numbers for one in answers.items_of_batch(tx, number, outcome=Outcome.REFUSED)}

@@ -6,8 +6,8 @@ points of the text it was made from; those that belong together (a letter and it
 
 import re
 import unicodedata
-from bisect import bisect_right
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
@@ -37,42 +37,22 @@ class Folded:
 
     def __init__(self, text: str) -> None:
         """Fold a text, in a time that grows with its length."""
-        self.source = text
-        self._at: list[int] = [0]  # where each segment begins in the folded text
-        self._segments: list[tuple[int, int, bool]] = [(0, 0, True)]  # in the text, and whether it folds one by one
-        joined = " ".join(text.split()) if text.isascii() else ""
-        self.text = joined.lower().replace("`", "'") if len(joined) == len(text) else self._fold()
-
-    def _fold(self) -> str:
-        """Return the folded text and note its segments; blanks have none, for nothing begins or ends there."""
-        pieces: list[str] = []
-        size = 0
-        for word in _WORD.finditer(self.source):
-            spaced = bool(size)
-            for start, end, plain, folded in _units(word[0], word.start()):
-                if not folded:
-                    continue
-                if spaced:
+        pieces, self._starts, self._ends = list[str](), array("L"), array("L")
+        for word in _WORD.finditer(text):
+            if units := [one for one in _units(word[0], word.start()) if one[2]]:
+                if pieces:
                     pieces.append(" ")
-                    size += 1
-                    spaced = False
-                self._at.append(size)
-                self._segments.append((start, end, plain))
-                pieces.append(folded)
-                size += len(folded)
-        return "".join(pieces)
+                    self._starts.append(word.start())
+                    self._ends.append(word.start())
+                for starts, ends, folded in units:
+                    pieces.append(folded)
+                    self._starts.extend(starts)
+                    self._ends.extend(ends)
+        self.text = "".join(pieces)
 
     def real(self, start: int, end: int) -> tuple[int, int]:
         """Return where text[start:end] of the folded text, not empty and without blanks at its ends, was made from."""
-        first = bisect_right(self._at, start) - 1
-        last = bisect_right(self._at, end - 1) - 1
-        begins, _, plain = self._segments[first]
-        if plain:
-            begins += start - self._at[first]
-        ends = self._segments[last][1]
-        if self._segments[last][2]:
-            ends = self._segments[last][0] + end - self._at[last]
-        return begins, ends
+        return self._starts[start], self._ends[end - 1]
 
 
 def is_boundary(text: str, at: int) -> bool:
@@ -110,12 +90,15 @@ def _in_no_word(char: str) -> bool:
     return not char.isalnum() and unicodedata.category(char)[0] != "M"
 
 
-def _units(word: str, offset: int) -> list[tuple[int, int, bool, str]]:
-    """Return start, end, whether it folds character by character, and the folded form of each unit of a word."""
+def _units(word: str, at: int) -> Iterator[tuple[Iterable[int], Iterable[int], str]]:
+    """Yield what folds together in a word: where each character of its folded form begins and ends, and that form."""
     if word.isascii():
-        return [(offset, offset + len(word), True, word.lower().replace("`", "'"))]
-    cuts = [at for at, char in enumerate(word) if not at or not _joins(char)] + [len(word)]
-    return [(offset + start, offset + end, False, _folded(word[start:end])) for start, end in pairwise(cuts)]
+        yield range(at, at + len(word)), range(at + 1, at + len(word) + 1), word.lower().replace("`", "'")
+        return
+    cuts = [place for place, char in enumerate(word) if not place or not _joins(char)] + [len(word)]
+    for start, end in pairwise(cuts):
+        folded = _folded(word[start:end])
+        yield [at + start] * len(folded), [at + end] * len(folded), folded
 
 
 @lru_cache(maxsize=65_536)

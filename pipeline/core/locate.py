@@ -228,11 +228,10 @@ def _difference(quote: str, text: str, start: int, end: int) -> str:
     said = _words(quote, has_capitals=not quote.isupper() or text[start:end].isupper())
     first, last = _widened(text, start, end)
     there = _words(text[first:last])
-    lead, tail = _left_out(said, there)
-    if lead or tail:  # the slice lacks words that the quotation has at its ends: what stands in their place?
+    if blocks := _matching(said, there)[:-1]:  # where the slice lacks words of the quotation's ends: what is there?
         before, behind = text[max(0, first - REACH) : first], text[last : last + REACH]
-        first -= _size(_LAST_WORDS.search(before)) if lead else 0
-        last += _size(_FIRST_WORDS.match(behind)) if tail else 0
+        first -= _size(_LAST_WORDS.search(before)) if blocks[0].a > blocks[0].b else 0
+        last += _size(_FIRST_WORDS.match(behind)) if len(said) - blocks[-1].a > len(there) - blocks[-1].b else 0
         there = _words(text[first:last])
     found = {kind for one, other in _regions(said, there) for kind in _differences(one, other)}
     return next((kind for kind in (NEGATION, NUMBER, NAME) if kind in found), "")
@@ -276,15 +275,6 @@ def _kind(char: str) -> str:
     if unicodedata.category(char)[0] in "LMN":
         return "u" if is_unspaced(char) else "l"
     return "s" if unicodedata.category(char) == "Sc" else _KINDS.get(char, " ")
-
-
-def _left_out(said: Sequence[_Word], there: Sequence[_Word]) -> tuple[bool, bool]:
-    """Return whether a quotation has more words than the slice before the first that both have, and after the last."""
-    *blocks, _ = _matching(said, there)
-    if not blocks:
-        return False, False
-    first, last = blocks[0], blocks[-1]
-    return first.a > first.b, len(said) - last.a > len(there) - last.b
 
 
 def _matching(one: Sequence[_Word], other: Sequence[_Word]) -> list[MatchingBlock]:

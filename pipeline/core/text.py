@@ -1,10 +1,9 @@
 """Escape text that others wrote for the place it goes to: a prompt, a line of Markdown, a cell of CSV.
 
 A phrase of a model loses mark-up, entities, control and invisible characters. In a prompt, data stands between tags,
-and what looks like one of our tags inside it loses its bracket; other mark-up stays. In a report nothing in a text
-becomes a link, an image, a row or a line. A cell that a spreadsheet would run as a formula gets an apostrophe before
-it, and so does one that has one there already; `restore_formula` takes it off, so that what was exported is imported as
-it was.
+and what looks like one of our tags inside it loses its bracket; other mark-up stays. In a report a text is code. A cell
+that a spreadsheet would run as a formula gets an apostrophe before it, and so does one that has one there already;
+`restore_formula` takes it off, so that what was exported is imported as it was.
 """
 
 import csv
@@ -12,6 +11,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 LINE = 110  # characters of a result on a console
@@ -91,21 +91,8 @@ def _looks(text: str) -> str:
 
 
 _UNSEEN = "\ufffd"  # in the place of what cannot be seen, and could turn the direction of all that follows
+_ENDS_CODE = str.maketrans("`|", f"{_UNSEEN}\u00a6")
 _JOINERS = "\u200c\u200d"  # without them Persian, Hindi and families of emoji read differently
-_JOIN = "\u2060"  # an invisible joiner
-_BLOCK = re.compile(r"^( ?\d{0,9})([#+=.)-])")  # begins a heading, a list or a rule at the beginning of a line
-_SPECIAL = re.compile(r"[&<>|\\@`*_\[\]~$]|:(?=//)|(?<=[wW][wW][wW])\.")
-# entities where a viewer might not know the backslash, or a table would be split before it is seen
-_INSTEAD = {
-    "&": "&amp;",
-    "<": "&lt;",
-    ">": "&gt;",
-    "|": "&#124;",
-    "\\": "&#92;",
-    "@": f"@{_JOIN}",
-    ":": f":{_JOIN}",
-    ".": f"{_JOIN}.",
-}
 
 
 def escape_invisible(text: str, *, most: int | None = None) -> str:
@@ -115,29 +102,19 @@ def escape_invisible(text: str, *, most: int | None = None) -> str:
     return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
 
 
-def escape_markdown(text: str, *, most: int | None = None, bold: Sequence[tuple[int, int]] = ()) -> str:
-    """Return a text for a line, a list or a cell of a table in Markdown, where all of it stays text.
+def markdown_code(text: str, *, most: int | None = None, bold: Sequence[tuple[int, int]] = ()) -> str:
+    """Return a text for a line, a list or a cell of a table in Markdown, as code, in which nothing is mark-up.
 
-    The (start, end) of its `bold` parts are apart and ascending. An invisible joiner (U+2060) in addresses keeps
-    viewers from making links of them by themselves, and lets any character begin and end what is bold.
+    A backtick in it is shown as unknown, and what would end a cell as a broken bar. The (start, end) of its `bold`
+    parts are apart and ascending.
     """
-    text, pieces, done = text if bold else text.strip(), [], 0
-    for start, end in bold:
-        pieces.append(_plain(text[done:start]))
-        if start < end:
-            first, last = ("" if text[at].isalnum() else _JOIN for at in (start, end - 1))
-            pieces.append(f"**{first}{_plain(text[start:end])}{last}**")
-        done = end
-    return _BLOCK.sub(r"\1\\\2", "".join((*pieces, _plain(text[done:], most=most))))
-
-
-def markdown_code(text: str, *, most: int | None = None) -> str:
-    """Return a name for a line of Markdown, so that it can be copied as it is; a backtick in it is shown as unknown."""
-    return f"`{escape_invisible(text.strip(), most=most).replace('`', _UNSEEN) or ' '}`"
-
-
-def _plain(text: str, *, most: int | None = None) -> str:
-    return _SPECIAL.sub(lambda found: _INSTEAD.get(found[0], f"\\{found[0]}"), escape_invisible(text, most=most))
+    cuts = sorted({0, len(text), *(at for span in bold for at in span)})
+    pieces = []
+    for start, end in pairwise(cuts):
+        shown = escape_invisible(text[start:end] if bold else text.strip(), most=most)
+        code = f"`{shown.translate(_ENDS_CODE) or ' '}`"
+        pieces.append(f"**{code}**" if (start, end) in bold else code)
+    return "".join(pieces) or "` `"
 
 
 # What Excel, LibreOffice or Google Sheets read as a formula: these signs (also full-width and small ones, and the minus

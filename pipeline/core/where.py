@@ -8,11 +8,10 @@
     value      = 120 | 'text' | TRUE | FALSE
 
 A column is written as in the file's header, with its blanks or between double quotes, or in snake case. This module
-reads, and knows no entries; `pipeline.index.columns` says which of them pass. Nothing of it becomes SQL.
+reads; `pipeline.index.question` and `pipeline.tables.condition` make SQL of it, in which every value is bound.
 """
 
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
@@ -20,7 +19,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.step import Hint, Option
 
 MAX_WHERE = 2_000  # characters
-MAX_DEPTH = 50  # of parentheses and NOT
+MAX_DEPTH = 20  # of parentheses and NOT
 EXAMPLE = Hint("write it like {}", Option(where="hourly_rate < 120 AND currency = 'EUR'"))
 
 Scalar = str | float | int | bool
@@ -68,6 +67,7 @@ _TOKEN = re.compile(
     | (?P<operator><=|>=|!=|<>|==|=|<|>)
     | (?P<mark>[(),])
     | (?P<word>[^\s'"<>=!(),]+)
+    | (?P<wrong>\S)
     """,
     re.VERBOSE,
 )
@@ -83,32 +83,21 @@ def parse_where(text: str) -> Expression:
     return _Parser(text).whole()
 
 
-def _tokens(text: str) -> Iterator[_Token]:
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        found = _TOKEN.match(text, at)
-        if found is None:
-            raise _refusal(at, f"{text[at]} is not closed" if text[at] in "'\"" else f"{text[at]!r} is no operator")
-        yield _Token(str(found.lastgroup), found[0], at)
-        at = found.end()
-    yield _Token(_END, "", len(text))
-
-
 def _refusal(at: int, why: str) -> InputError:
     return InputError(f"WHERE cannot be read at character {at + 1}: {why}", hint=EXAMPLE)
 
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        self._tokens = list(_tokens(text))
-        self._place = 0
-        self._depth = 0
+        self._tokens = [_Token(str(one.lastgroup), one[0], one.start()) for one in _TOKEN.finditer(text)]
+        if wrong := next((one for one in self._tokens if one.kind == "wrong"), None):
+            is_quote = wrong.text in "'\""
+            raise _refusal(wrong.at, f"{wrong.text} is not closed" if is_quote else f"{wrong.text!r} is no operator")
+        self._tokens.append(_Token(_END, "", len(text)))
+        self._place = self._depth = 0
 
     def whole(self) -> Expression:
-        found = self._either()
+        found = self._joined("or")
         if self._next.kind != _END:
             raise self._missing("AND, OR or the end")
         return found
@@ -117,26 +106,26 @@ class _Parser:
     def _next(self) -> _Token:
         return self._tokens[self._place]
 
-    def _take(self) -> _Token:
-        taken = self._next
+    def _take(self) -> str:
         self._place += 1
-        return taken
+        return self._tokens[self._place - 1].text
 
-    def _took(self, *wanted: str) -> bool:
-        """Go past the next tokens where they are these keywords or marks, in lower case."""
-        ahead = self._tokens[self._place : self._place + len(wanted)]
-        is_there = [one.text.lower() for one in ahead if one.kind in {"word", "mark"}] == list(wanted)
-        self._place += len(wanted) if is_there else 0
+    def _took(self, wanted: str) -> bool:
+        """Go past the next token where it is this keyword or mark, in lower case."""
+        is_there = self._next.kind in {"word", "mark"} and self._next.text.lower() == wanted
+        self._place += is_there
         return is_there
+
+    def _need(self, wanted: str, what: str = "") -> None:
+        if not self._took(wanted):
+            raise self._missing(what or wanted.upper())
 
     def _missing(self, what: str) -> InputError:
         found = f"{self._next.text!r} stands there" if self._next.text else "it ends there"
         return _refusal(self._next.at, f"{what} is expected, and {found}")
 
-    def _either(self) -> Expression:
-        return self._joined("or", lambda: self._joined("and", self._one))
-
-    def _joined(self, word: str, part: Callable[[], Expression]) -> Expression:
+    def _joined(self, word: str) -> Expression:
+        part = self._one if word == "and" else lambda: self._joined("and")
         parts = [part()]
         while self._took(word):
             parts.append(part())
@@ -144,71 +133,63 @@ class _Parser:
 
     def _one(self) -> Expression:
         at, is_negated = self._next.at, self._took("not")
-        is_open = not is_negated and self._took("(")
-        if not is_negated and not is_open:
+        if not is_negated and not self._took("("):
             return self._comparison()
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise _refusal(at, f"more than {MAX_DEPTH} parentheses and NOT are open")
-        inner = self._one() if is_negated else self._either()
+        inner = self._one() if is_negated else self._joined("or")
         self._depth -= 1
-        if is_open and not self._took(")"):
-            raise self._missing("')'")
-        return Negation(inner) if is_negated else inner
+        if is_negated:
+            return Negation(inner)
+        self._need(")", "')'")
+        return inner
 
     def _comparison(self) -> Expression:
         place, column = f"WHERE, character {self._next.at + 1}", self._column()
         if self._next.kind == "operator":
-            sign = self._take().text
+            sign = self._take()
             return Comparison(column, _SPELLINGS.get(sign) or cast(Operator, sign), (self._value(),), place)
-        if self._took("is"):
-            is_negated = self._took("not")
-            if not self._took("null"):
-                raise self._missing("NULL")
-            found = Comparison(column, "null", place=place)
-        else:
-            is_negated = self._took("not")
-            found = self._of_several(column, place)
-        return Negation(found) if is_negated else found
-
-    def _of_several(self, column: str, place: str) -> Comparison:
-        if self._took("contains"):
+        is_null, is_negated = self._took("is"), self._took("not")
+        found = Comparison(column, "null", place=place)
+        if is_null:
+            self._need("null")
+        elif self._took("contains"):
             if self._next.kind not in {"text", "name"}:
                 raise self._missing("a text between single quotes")
-            return Comparison(column, "contains", (self._value(),), place)
-        if not self._took("in"):
-            raise self._missing("=, !=, <, <=, >, >=, IN, CONTAINS or IS NULL")
-        if not self._took("("):
-            raise self._missing("'('")
-        values = [self._value()]
-        while self._took(","):
-            values.append(self._value())
-        if not self._took(")"):
-            raise self._missing("',' or ')'")
-        return Comparison(column, "=", tuple(values), place)
+            found = Comparison(column, "contains", (self._value(),), place)
+        else:
+            self._need("in", "=, !=, <, <=, >, >=, IN, CONTAINS or IS NULL")
+            self._need("(", "'('")
+            values = [self._value()]
+            while self._took(","):
+                values.append(self._value())
+            self._need(")", "',' or ')'")
+            found = Comparison(column, "=", tuple(values), place)
+        return Negation(found) if is_negated else found
 
     def _column(self) -> str:
         """Return the name of a column: one between double quotes, or words up to what is no part of it."""
         if self._next.kind == "name":
-            return _unquoted(self._take().text)
+            return _unquoted(self._take())
         words = []
         while self._next.kind in {"word", "number"} and self._next.text.lower() not in _KEYWORDS:
-            words.append(self._take().text)
+            words.append(self._take())
         if not words:
             raise self._missing("a column")
         return " ".join(words)
 
     def _value(self) -> Scalar:
-        token = self._next
-        if token.kind in {"text", "name"}:
-            return _unquoted(self._take().text)
-        if token.kind == "number":
-            text = self._take().text
+        kind, text, at = self._next
+        if kind in {"text", "name"}:
+            return _unquoted(self._take())
+        if kind == "number":
+            self._take()
             return int(text) if text.lstrip("+-").isdigit() else float(text)
-        if token.text.lower() in {"true", "false"}:
-            return self._take().text.lower() == "true"
-        if token.text.lower() == "null":
-            raise _refusal(token.at, "an empty cell is found by IS NULL")
+        if text.lower() in {"true", "false"}:
+            return self._take().lower() == "true"
+        if text.lower() == "null":
+            raise _refusal(at, "an empty cell is found by IS NULL")
         raise self._missing("a number, TRUE, FALSE or a text between single quotes")
 
 

@@ -116,7 +116,7 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
             hint = f"a command that writes asks whether it may add {'; '.join([*made, *plan])}"
             raise ConfigurationError(said, hint=hint)
     elif others or plan:
-        engine = [] if is_ours else [f"tables of its own ({', '.join(schema.engine_tables())})"]
+        engine = [] if is_ours else [f"tables of its own ({', '.join(sorted(schema.metadata.tables))})"]
         added, several = "; ".join([*engine, *made, *plan]), f"tables of another program ({first_few(others, SHOWN)})"
         whose = f"{store.shown} holds {several if others else 'a table of another program'}"
         hint = f"{Option(yes=True)} agrees; or set {Option('database_url')} to a database of its own"

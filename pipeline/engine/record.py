@@ -133,8 +133,8 @@ def write_judgements(
         workspace.touch_revision(tx, task.name)
     of_task = {"task": task.name, "extractor": source.extractor, "at": at}
     given = of_task | {"fingerprint": source.fingerprint}
-    answers.add_answers(tx, [given | _row(one, source, at) | _said(one, said, written) for one, said in good])
-    answers.add_attempts(tx, [of_task | _row(one, source, at) | _failure(one) for one in bad])
+    answered = [given | _row(one, source, at) | _said(one, said, written) for one, said in good]
+    answers.keep(tx, answered, [of_task | _row(one, source, at) | _failure(one) for one in bad])
     written.parked = {**_why_parked(tx, task, bad, source=source), **written.blocked}
     asked, others = ([one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True))
     if source.batch is not None:

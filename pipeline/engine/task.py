@@ -21,7 +21,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.step import Hint, Option, Step
 from pipeline.store import answers as record
-from pipeline.store.answers import VersionCounts
+from pipeline.store.answers import Version
 from pipeline.store.by_hand import Edit
 from pipeline.store.database import PAGE, streamed
 from pipeline.tables.lists import ItemTable
@@ -242,7 +242,7 @@ class Task(ABC):
 
     def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
         """Return which of these items `pending` would give, by a look at their rows alone."""
-        return self.table(tx).pending_among(tx, ids)
+        return (table := self.table(tx)).ids_among(tx, ids, table.is_open)
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the item of that name, by itself the name; InputError where there is none."""
@@ -365,7 +365,7 @@ class Task(ABC):
         """Return the task under another version, `label` or the next free one; older answers do not count for it."""
         raise InputError(f"{self.name} has one version alone")
 
-    def versions(self, tx: Connection) -> list[VersionCounts] | None:  # noqa: ARG002 - few hold others' answers
+    def versions(self, tx: Connection) -> list[Version] | None:  # noqa: ARG002 - few hold others' answers
         """Return every version that has answers, by label and model; None where the record of answers has them."""
         return None
 

@@ -18,9 +18,9 @@ from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import LOCK, Builds, recorded_builds
-from pipeline.index.evaluate import check_not_worse
+from pipeline.index.evaluate import check_not_worse, check_recall
+from pipeline.index.floor import nonsense
 from pipeline.index.vectors import MissingVectorError
-from pipeline.index.words import nonsense
 from pipeline.index.write import verify_build, write_build
 from pipeline.store import workspace
 from pipeline.store.database import pages
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.index.manifest import Manifest
     from pipeline.index.vectors import Vectors
     from pipeline.index.write import Page
-    from pipeline.store.database import Store
+    from pipeline.store.database import Connection, Store
 
 
 SHARE_BESIDE_GEMINI = 0.3  # of words in a score, until `eval` on own questions says otherwise
@@ -126,7 +126,7 @@ class _Building:
     def run(self) -> IndexReport:
         """Embed, write, verify and promote, anew where many entries came between."""
         with self._ws.store.read() as tx:
-            self._newer(self._builds.in_service(), workspace.get_workspace(tx).position)  # before anything is paid for
+            self._position(tx)  # before anything is paid for
         for left in reversed(range(ROUNDS)):
             self._embed_missing()
             try:
@@ -163,10 +163,8 @@ class _Building:
     def _promoted(self, lock: Lock, nonsense: "Vectors | None", number: int, staging: Path) -> IndexReport:
         ws, builds, collection, cache = self._ws, self._builds, self._ws.collection, self._embedder.cache
         builds.follow(recorded_builds(ws.store))
-        current = builds.in_service()  # before the position, which never goes back but with the whole database
         with ws.store.read() as tx:
-            count, position = collection.count(tx), workspace.get_workspace(tx).position
-            over = self._newer(current, position)
+            position, count = self._position(tx), collection.count(tx)
             counts = ws.task.table(tx).counts(tx)
             with ws.display.bar("building", count) as bar:
                 staged = write_build(
@@ -181,11 +179,12 @@ class _Building:
                     nonsense=nonsense,
                 )
         verify_build(staged, count=count)
+        check_recall(ws, staged, worse_ok=self._worse_ok)
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
         decide = partial(_record, ws.store, lock, f"promoted with {count} entries", ws.now())
-        promoted = builds.promote(staged, decide=decide, over=over)
+        moved = builds.promote(staged, decide=decide)
         embedded, cached = self._embedded, max(0, count - self._embedded)
-        done = IndexReport(promoted.number, count, embedded, cached, cache.model, cache.dim, promoted.moved_aside)
+        done = IndexReport(number, count, embedded, cached, cache.model, cache.dim, moved)
         return replace(done, out_of=(states := [*counts.items()])[0][1], left_out=_left_out(states, count))
 
     def _pages(self, entries: "Iterable[Entry]", bar: "Bar") -> "Iterator[Page]":
@@ -214,15 +213,15 @@ class _Building:
         ranking = self._ws.collection.ranking
         return ranking if self._ws.embedding_model.local else replace(ranking, share=SHARE_BESIDE_GEMINI)
 
-    def _newer(self, current: "Manifest | None", position: int) -> "Manifest | None":
-        """Return the build in service where it was read at a later position than the database is at."""
-        if current is None or current.position <= position:
-            return None
-        if not self._worse_ok:
+    def _position(self, tx: "Connection") -> int:
+        """Return the position of the database, which may be none before that of the build in service."""
+        current = self._builds.in_service()  # first: a position never goes back but with the whole database
+        position = workspace.get_workspace(tx).position
+        if current is not None and current.position > position and not self._worse_ok:
             raise InconsistentError(
                 f"the database (at position {position}) is an older copy than the one that build {current.number}, "
                 f"in service, was read from (at {current.position}): nothing was built",
                 hint="put the newer database back, or give up what only that build knows: "
                 f"`{self._ws.task.words.step('index', worse_ok=True)}`",
             )
-        return current
+        return position

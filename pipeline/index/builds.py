@@ -175,30 +175,25 @@ class Builds:
         finally:
             files.remove_link(directory)
 
-    def promote(self, staged: Staged, *, decide: Decide, over: Manifest | None = None) -> Manifest:
+    def promote(self, staged: Staged, *, decide: Decide) -> tuple[str, ...]:
         """Put a verified build in service; on disk when this returns. `decide` is called before others see it.
+
+        Return the names that foreign files were moved to, which stood where the links are.
 
         Afterwards there is this build and the one that was in service before; older ones are deleted.
 
         Raises:
-            InconsistentError: the build was not verified, is gone, or was read from an older database position than
-                the one in service, which stays unless it is `over`.
+            InconsistentError: the build was not verified, or is gone.
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
         before = self.in_service()
-        if before is not None and staged.manifest.position < before.position and before != over:
-            raise InconsistentError(
-                f"build {staged.manifest.number} was read at database position {staged.manifest.position}, "
-                f"the one in service at {before.position}: not promoted",
-                hint=f"run `{self._make}` again",
-            )
         self._settle(staged)
         moved = tuple(name for name in map(self._relink, self._linked) if name)
         decide(staged.manifest)
         self._flip(staged.manifest.number)
         self._drop_all_but(staged.manifest.number, before.number if before else None)
-        return staged.manifest.model_copy(update={"moved_aside": moved})
+        return moved
 
     def rollback(self, *, decide: Decide) -> Manifest:
         """Put the build before the one in service back, by the flip alone; on disk when this returns.

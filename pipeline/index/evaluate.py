@@ -7,12 +7,13 @@ A name is what people know an item by, a grade of 0 says that it is no answer. W
 and field. Judgements are incomplete in every collection we know: figures, those of trec_eval, compare systems, and say
 nothing absolute.
 
-The gate asks both builds as search asks them, each with its own model. Nothing is paid for it: where a service embeds,
-the vectors of the questions are those that `eval` left in the cache.
+That gate asks both builds as search asks them, each with its own model. Nothing is paid for it: where a service embeds,
+the vectors of the questions are those that `eval` left in the cache. Another gate holds a large build against an exact
+scan.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -22,14 +23,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, FindableError, GateError, InputError
 from pipeline.core.ranking import Rank
-from pipeline.core.step import Step
 from pipeline.core.text import UNSOUND
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import Builds
-from pipeline.index.manifest import Staged, seal_manifest
-from pipeline.index.question import parse_one_of_many
+from pipeline.index.manifest import Staged
+from pipeline.index.question import SearchOptions, parse_one_of_many
 from pipeline.index.reader import Index
-from pipeline.index.search import OpenSearch, SearchOptions, check_embedding
+from pipeline.index.search import OpenSearch, check_embedding
 from pipeline.index.terms import words_of
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ MEASURES = (MAIN, "MRR", "P@5", "R@10")
 DEPTH = 100  # entries of a ranking that are looked at
 SEED, RESAMPLES, AT_ONCE = 20261122, 5000, 250  # of a bootstrap, and how many are in memory
 ALL = "all"
+EACH = 500  # vectors of its own, and as many others, of which a build of 8 bits a number is asked
+LEAST_RECALL = 0.95  # of the ten nearest: the lower end of its 95 % interval
 K1, B = 1.2, 0.75  # of the plain BM25: the usual values (Robertson and Zaragoza 2009)
 
 
@@ -68,43 +70,31 @@ class Judged(NamedTuple):
     grades: Mapping[str, Mapping[str, int]]
 
     @property
-    def qids(self) -> list[str]:
-        """Return the ids of the questions."""
-        return [one.qid for one in self.questions]
-
-    @property
     def texts(self) -> list[str]:
         """Return the texts of the questions, in the same order."""
         return [one.text for one in self.questions]
 
 
-class PlainBm25:
-    """Okapi BM25 as Lucene has it, by bm25s: folded words, pairs of characters of scripts without spaces; never tuned.
+def plain_bm25(texts: Mapping[str, str], questions: Iterable[str], depth: int) -> list[list[str]]:
+    """Return for each question at most `depth` names of texts that share a word with it, best first, ties in order.
 
-    No stop words, no stems.
+    Okapi BM25 as Lucene has it, by bm25s: folded words, pairs of characters of scripts without spaces; never tuned. No
+    stop words, no stems.
     """
+    import bm25s
+    import numpy as np
 
-    def __init__(self, names: Sequence[str], texts: Iterable[str]) -> None:
-        """Index texts under their names; all of it is kept in memory."""
-        import bm25s
-
-        self._names = names
-        self._bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
-        words = [[*words_of(text)] for text in texts]
-        self._known = {word for some in words for word in some}
-        if self._known:
-            self._bm25.index(words, show_progress=False)
-
-    def rank(self, question: str, depth: int) -> list[str]:
-        """Return at most `depth` names that share a word with the question, best first, ties in their order."""
-        import numpy as np
-
-        words = [word for word in dict.fromkeys(words_of(question)) if word in self._known]
-        if not words:
-            return []
-        scores = self._bm25.get_scores(words)
+    names, words = [*texts], [[*words_of(text)] for text in texts.values()]
+    known = {word for some in words for word in some}
+    found, bm25 = list[list[str]](), bm25s.BM25(k1=K1, b=B, method="lucene")
+    if known:
+        bm25.index(words, show_progress=False)
+    for question in questions:
+        asked = [word for word in dict.fromkeys(words_of(question)) if word in known]
+        scores = bm25.get_scores(asked) if asked else np.empty(0)
         order = np.argsort(-scores, kind="stable")[:depth]
-        return [self._names[place] for place in order if scores[place] > 0]
+        found.append([names[place] for place in order if scores[place] > 0])
+    return found
 
 
 def _open_build(ws: OpenWorkspace, index: Index) -> OpenSearch:
@@ -127,17 +117,16 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
     judged, collection, model = judged_of_files(queries, qrels), ws.collection, ws.embedding_model.name
     with Builds(ws.data, collection.folder).open() as index:
         check_embedding(index.manifest, model=model, dim=ws.settings.dim, step=ws.task.words.step)
-        documents = [index.metadata_at(row) for row in range(len(index))]
-        names = [collection.name_of(one) for one in documents]
-        bm25 = PlainBm25(names, (" ".join(collection.texts(one)) for one in documents))
+        documents = (index.metadata_at(row) for row in range(len(index)))
+        texts = {collection.name_of(one): " ".join(collection.texts(one)) for one in documents}
         build, weak = _open_build(ws, index), dict[str, list[bool]]()
-        ranked = {"bm25": [bm25.rank(one, DEPTH) for one in judged.texts]}
+        ranked = {"bm25": plain_bm25(texts, judged.texts, DEPTH)}
         for rank in Rank:
             found = [*build.ask_many(judged.texts, SearchOptions(DEPTH, rank))]
             ranked[rank] = [[collection.name_of(hit.metadata) for hit in hits] for hits in found]
             if index.manifest.floor is not None:
                 weak[rank] = [all(hit.is_weak for hit in hits[:FIRST]) for hits in found]
-    values = {system: _measured(judged, ranked[system]) for system in (*Rank, "bm25")}
+    values = {system: measured(judged, ranked[system]) for system in (*Rank, "bm25")}
     types = {ALL: list(range(len(judged.questions)))}
     for place, one in enumerate(judged.questions):
         types.setdefault(one.type or "none", []).append(place)
@@ -178,15 +167,38 @@ def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> Non
     try:
         judged = judged_of_files(folder / QUERIES, folder / QRELS)
         with Index(staged.directory, staged.manifest) as new, builds.open() as before:
-            number, asked = before.manifest.number, [_open_build(ws, one) for one in (new, before)]
-            if why := _why_not(ws.task.words.step, judged, asked, folder):
+            number, asked, why = before.manifest.number, [_open_build(ws, one) for one in (new, before)], ""
+            if len(judged.questions) < FEWEST:
+                why = f"{folder / QRELS} judges {len(judged.questions)} questions, and fewer than {FEWEST} tell nothing"
+            elif not all(one.is_free(judged.texts) for one in asked):
+                step = ws.task.words.step("eval", queries=folder / QUERIES, qrels=folder / QRELS)
+                why = f"`{step}` embeds the judged questions, which costs"
+            if why:
                 display.say(f"not compared with the build in service: {why}")
                 return
-            ours, theirs = (_measured(judged, _ranked(one, judged.texts))[MAIN] for one in asked)
+            ours, theirs = (measured(judged, _ranked(one, judged.texts))[MAIN] for one in asked)
     except FindableError as error:
         display.say(f"not compared with the build in service on judged questions: {error.message}")
         return
-    _keep(ws, staged, number, ours, theirs, worse_ok=worse_ok)
+    (mean, low, high), reached, reference = difference(ours, theirs), float(ours.mean()), float(theirs.mean())
+    facts = {"number": number, MAIN: reference}
+    told = {"questions": len(ours), MAIN: reached, "before": facts}
+    staged.seal(judged={**told, "difference": {"mean": mean, "low": low, "high": high}})
+    said = f"on {len(ours)} judged questions {MAIN} is {reached:.3f}, and {reference:.3f} in build {number}"
+    if high >= 0:
+        display.say(said)
+    else:
+        worse = f"{said}, which is in service: worse by {-mean:.3f} [{-high:.3f}, {-low:.3f}]"
+        _refuse(ws, staged, worse, worse_ok=worse_ok)
+
+
+def _refuse(ws: OpenWorkspace, staged: Staged, why: str, *, worse_ok: bool) -> None:
+    if not worse_ok:
+        raise GateError(
+            f"build {staged.manifest.number} was not promoted: {why}",
+            hint=f"`{ws.task.words.step('index', worse_ok=True)}` promotes it all the same",
+        )
+    ws.display.warn(why)
 
 
 def _ranked(opened: OpenSearch, questions: Sequence[str]) -> Iterator[list[str]]:
@@ -194,44 +206,43 @@ def _ranked(opened: OpenSearch, questions: Sequence[str]) -> Iterator[list[str]]
         yield [opened.collection.name_of(hit.metadata) for hit in hits]
 
 
-def _why_not(step: Callable[..., Step], judged: Judged, asked: Sequence[OpenSearch], folder: Path) -> str:
-    if len(judged.questions) < FEWEST:
-        return f"{folder / QRELS} judges {len(judged.questions)} questions, and fewer than {FEWEST} tell nothing"
-    if all(one.is_free(judged.texts) for one in asked):
-        return ""
-    measured = step("eval", queries=folder / QUERIES, qrels=folder / QRELS)
-    return f"`{measured}` embeds the judged questions, which costs"
+def check_recall(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
+    """Hold a build of 8 bits a number against an exact scan, and keep in its manifest what it finds; pass an exact one.
 
+    Asked are some of its own vectors, and as many that it does not hold: the middle of two of its own each. The scan
+    goes through the cache, at flat memory. An entry counts as found that is no farther than the tenth of the exact
+    ones: of equal texts any is as good.
 
-def _measured(judged: Judged, rankings: Iterable[list[str]]) -> "dict[str, NDArray[Any]]":
-    return measure_rankings(dict(zip(judged.qids, rankings, strict=True)), judged.grades, judged.qids)
+    Raises:
+        GateError: it finds too little, and `worse_ok` does not allow it; the build in service stays.
+    """
+    import numpy as np
 
+    from pipeline.index import vector_file
+    from pipeline.index.write import TIE, keys_at
 
-def _keep(
-    ws: OpenWorkspace, staged: Staged, number: int, ours: "NDArray[Any]", theirs: "NDArray[Any]", *, worse_ok: bool
-) -> None:
-    """Keep what both builds reached in the manifest of the staged one, and say it."""
-    mean, low, high = difference(ours, theirs)
-    reached, before = float(ours.mean()), float(theirs.mean())
-    judged = {
-        "questions": len(ours),
-        MAIN: reached,
-        "before": {"number": number, MAIN: before},
-        "difference": {"mean": mean, "low": low, "high": high},
-    }
-    staged.manifest = staged.manifest.model_copy(update={"judged": judged})
-    seal_manifest(staged.directory, staged.manifest)
-    said = f"on {len(ours)} judged questions {MAIN} is {reached:.3f}, and {before:.3f} in build {number}"
-    if high >= 0:
-        ws.display.say(said)
+    count, cache, rng = staged.manifest.count, staged.cache, np.random.default_rng(SEED)
+    if vector_file.is_exact(count):
         return
-    worse = f"{said}, which is in service: worse by {-mean:.3f} [{-high:.3f}, {-low:.3f}]"
-    if not worse_ok:
-        raise GateError(
-            f"build {staged.manifest.number} was not promoted: {worse}",
-            hint=f"`{ws.task.words.step('index', worse_ok=True)}` promotes it all the same",
-        )
-    ws.display.warn(worse)
+    with Index(staged.directory, staged.manifest) as index:
+        drawn = [rng.choice(count, min(EACH, count), replace=False).tolist() for _ in range(3)]
+        own, one, other = (cache.fetch(keys_at(index, rows)) for rows in drawn)
+        between = one + other
+        queries = np.concatenate([own, between / np.linalg.norm(between, axis=1, keepdims=True)])
+        exact = np.full((len(queries), FIRST), -np.inf, np.float32)
+        for first in range(0, count, vector_file.BLOCK):
+            block = cache.fetch(keys_at(index, range(first, min(first + vector_file.BLOCK, count))))
+            exact = np.partition(np.hstack([exact, queries @ block.T]), -FIRST)[:, -FIRST:]
+        _, rows = index.faiss.search(queries, FIRST)
+        given = cache.fetch(keys_at(index, rows.ravel().tolist())).reshape(*rows.shape, -1)
+    found = np.einsum("id,ijd->ij", queries, given) >= exact.min(axis=1, keepdims=True) - TIE
+    mean, low, high = difference(found.mean(axis=1), np.zeros(len(found)))
+    staged.seal(recall={"questions": len(found), "seed": SEED, "recall@10": mean, "low": low, "high": high})
+    said = f"8 bits a number find {mean:.3f} [{low:.3f}, {high:.3f}] of the ten nearest to {len(found):,} vectors"
+    if low >= LEAST_RECALL:
+        ws.display.say(said)
+    else:
+        _refuse(ws, staged, f"{said}, and {LEAST_RECALL} is the least", worse_ok=worse_ok)
 
 
 def judged_of_files(queries: Path, qrels: Path) -> Judged:
@@ -299,13 +310,10 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     yield from ((f"{path}, line {at}", one) for at, one in enumerate(text.split("\n"), start=1) if one.strip())
 
 
-def measure_rankings(
-    rankings: Mapping[str, Sequence[str]], grades: Mapping[str, Mapping[str, int]], qids: Sequence[str]
-) -> "dict[str, NDArray[Any]]":
-    """Return by measure its value for each of `qids`, float64 (len(qids),), in their order.
+def measured(judged: Judged, rankings: Iterable[Sequence[str]]) -> "dict[str, NDArray[Any]]":
+    """Return by measure its value for each judged question, float64 (questions,), of names, best first.
 
-    `rankings` maps questions to names, best first, `grades` to the grades of judged names; a question without a ranking
-    scores zero.
+    A question without a ranking scores zero.
 
     Raises:
         ConfigurationError: there is no trec_eval for this machine.
@@ -319,12 +327,14 @@ def measure_rankings(
             hint="pip install pytrec-eval-terrier, which needs a C compiler",
         )
     measures = {ir_measures.parse_measure("RR" if name == "MRR" else name): name for name in MEASURES}
-    run = {qid: {name: -float(place) for place, name in enumerate(rankings.get(qid, ()))} for qid in qids}
-    found = {name: np.zeros(len(qids)) for name in MEASURES}
-    place = {qid: at for at, qid in enumerate(qids)}
-    judged = {qid: dict(grades[qid]) for qid in qids}
-    for metric in ir_measures.iter_calc(list(measures), judged, {qid: names for qid, names in run.items() if names}):
-        found[measures[metric.measure]][place[metric.query_id]] = metric.value
+    places = {one.qid: at for at, one in enumerate(judged.questions)}
+    run = {
+        qid: {name: -float(at) for at, name in enumerate(names)} for qid, names in zip(places, rankings, strict=True)
+    }
+    grades = {qid: dict(judged.grades[qid]) for qid in places}
+    found = {name: np.zeros(len(places)) for name in MEASURES}
+    for metric in ir_measures.iter_calc(list(measures), grades, run):
+        found[measures[metric.measure]][places[metric.query_id]] = metric.value
     return found
 
 

@@ -79,21 +79,22 @@ def rank_entries(
         similarities, rows = index.nearest(vector, k, mask)
         return Ranked(rows, similarities, similarities=similarities)
     depth = k if vector is None else max(k, DEPTH)
-    telling = terms or () if vector is None else index.words.telling(terms or ())  # what is added to vectors is as good
-    found = index.words.scores(telling, most=depth if mask is None else -1)
+    telling = terms or () if vector is None else index.telling(terms or ())  # what is added to vectors is as good
+    found = index.word_scores(telling, most=depth if mask is None else -1)
     if mask is not None:
         found = dict([one for one in found.items() if mask[one[0]]][:depth])
     if vector is None:
         words = np.fromiter(found.values(), np.float32, len(found))
         return Ranked(np.fromiter(found, np.int64, len(found)), words, words=words)
     similar, near = index.nearest(vector, depth, mask)
-    others = np.fromiter(found.keys() - set(near.tolist()), np.int64)
-    rows = np.concatenate([near, others])
-    similarities = np.concatenate([similar, index.similarities(vector, others)])
+    others = np.zeros(len(index), bool)
+    others[[*found.keys() - set(near.tolist())]] = True
+    beside, far = index.nearest(vector, len(found), others)
+    rows, similarities = np.concatenate([near, far]), np.concatenate([similar, beside])
     order = np.argsort(rows)  # in which equal ones are ranked
     rows, similarities = rows[order], similarities[order]
     words = np.array([found.get(row, 0.0) for row in rows.tolist()], np.float32)
-    share = index.words.ranking.share
+    share = index.ranking.share
     fused = share * _normalised(words) + (1 - share) * _normalised(similarities)
     best = np.argsort(-fused, kind="stable")[:k]
     return Ranked(rows[best], fused[best], words[best], similarities[best])
@@ -119,8 +120,8 @@ def found_hits(index: "Index", collection: "Indexed", ranked: Ranked, terms: Seq
     floor = index.manifest.floor
     if terms is None or floor is None:
         return hits
-    given = index.words.scores(terms) if ranked.words is None else dict(zip(rows, ranked.words.tolist(), strict=True))
-    told, asked = index.words.told(terms), set(terms)
+    given = index.word_scores(terms) if ranked.words is None else dict(zip(rows, ranked.words.tolist(), strict=True))
+    told, asked = index.told(terms), set(terms)
     return [
         replace(
             hit,
@@ -135,8 +136,8 @@ def described_hits(
     index: "Index", collection: "Indexed", ranked: Ranked, hits: Sequence[Hit], words: Mapping[str, str]
 ) -> list[Hit]:
     """Return hits with why they were found, and the sentence and the tags in which words stand, by their terms."""
-    weights, rows, floor = {term: index.words.idf(term) for term in words}, ranked.rows.tolist(), index.manifest.floor
-    held = {term: index.words.holding([term], rows) for term in words}
+    weights, rows, floor = {term: index.idf(term) for term in words}, ranked.rows.tolist(), index.manifest.floor
+    held = {term: index.holding([term], rows) for term in words}
 
     def places(text: str) -> Iterator[Place]:
         return itertools.starmap(Place, spans_of(text, weights.keys()))

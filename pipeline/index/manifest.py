@@ -1,10 +1,10 @@
 """What a build is: the names of its files, and the manifest that says what they hold.
 
-A build is one directory, `builds/<number>/` in the folder of its collection (see `build_lookup`). Formats:
+A build is one directory, `builds/<number>/` in the folder of its collection. Formats:
 
-    faiss.index        an IndexFlatIP, as faiss.write_index writes it
+    faiss.index        an IndexFlatIP, or 8 bits a number, as faiss.write_index writes it
     metadata.json      a JSON list in vector order, one entry a line
-    entries.sqlite     a row for each entry in vector order, with its metadata, and their words (see `words`)
+    entries.sqlite     a row for each entry in vector order, with its metadata, and their words
     manifest.json      this module's `Manifest`; written last, so a directory without it is no build
 
 The one thing to know: `position` is the database's position when the entries were read, not the number of the build.
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.ranking import Entry
-from pipeline.index.words import Floor
+from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
     from pipeline.index.vectors import VectorCache
@@ -55,8 +55,8 @@ class Manifest(BaseModel):
     words: dict[str, Any]  # how terms are made, and what they count
     floor: Floor | None = None  # below what a hit is weak; None where that is not known
     judged: dict[str, Any] | None = None  # what it reached on judged questions, and the build before it
+    recall: dict[str, Any] | None = None  # of 8 bits a number beside an exact scan; None where it is exact
     format: Literal[2] = 2
-    moved_aside: tuple[str, ...] = Field(default=(), exclude=True)  # foreign files that its promotion moved
 
 
 @dataclass
@@ -68,6 +68,12 @@ class Staged:
     cache: "VectorCache"
     verified: bool = field(default=False, init=False)
 
+    def seal(self, **facts: Any) -> None:
+        """Write the manifest, with more facts, on disk when this returns."""
+        self.manifest = self.manifest.model_copy(update=facts)
+        document = self.manifest.model_dump_json(indent=1)
+        files.seal_bytes(self.directory / MANIFEST, document.encode() + b"\n")
+
 
 def content_hash(entry: Entry) -> str:
     """Return the SHA-256, as hex, of what makes an entry up to date: its text, its facts, and its fields."""
@@ -75,11 +81,6 @@ def content_hash(entry: Entry) -> str:
     if entry.fields:
         seen += "\0".join(chain.from_iterable(entry.fields.items())).encode("utf-8", "surrogatepass")
     return hashlib.sha256(seen).hexdigest()
-
-
-def seal_manifest(directory: Path, written: Manifest) -> None:
-    """Write the manifest of a build, on disk when this returns."""
-    files.seal_bytes(directory / MANIFEST, written.model_dump_json(indent=1).encode() + b"\n")
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -5,22 +5,22 @@ have all its words. A list holds where any of its members does. A comparison wit
 empty list) is neither true nor false, as in SQL, so that NOT does not make it true. Case is not regarded.
 """
 
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from pipeline.core.declaration import column_named
 from pipeline.core.errors import InputError
+from pipeline.core.ranking import Rank
 from pipeline.core.step import Step
 from pipeline.core.text import UNSOUND
-from pipeline.core.where import Comparison, Expression, Junction, Negation, Operator, Scalar, parse_where
+from pipeline.core.where import Comparison, Expression, Junction, Negation, Scalar, parse_where
 from pipeline.index import terms
 
 if TYPE_CHECKING:
+    import sqlite3
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -35,15 +35,9 @@ _QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}  # what opens a 
 _OPENING = re.compile(rf"(?<!\S)(?P<without>-?)(?P<quote>[{''.join(_QUOTES)}])")
 _WITHOUT = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
 TAGS, ANSWER = ("tags", "concepts"), "answer."  # columns of tags, and before the names of an answer's fields
-_COMPARED: Mapping[Operator, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "contains": operator.contains,
-}
+LARGEST = 1 << 63  # whole numbers of SQLite are less
+_NUMBERS = ("'integer'", "'real'")
+_KINDS = {str: ("'text'",), bool: ("'true'", "'false'"), int: _NUMBERS, float: _NUMBERS}  # of JSON
 
 
 @dataclass(frozen=True)
@@ -136,14 +130,16 @@ def _checked(question: str) -> str:
 
 
 @dataclass(frozen=True)
-class Filters:
-    """What an entry must be to be found, whatever the question: all of it is optional."""
+class SearchOptions:
+    """How many entries are wanted, by what they are ranked, and what they must be, whatever the question."""
 
+    k: int = 10
+    rank: Rank = Rank.HYBRID
     tags: tuple[str, ...] = ()
     min_score: float | None = None
     where: str = ""
 
-    def expressions(self, names: Sequence[str], score: str) -> Iterator[Expression]:
+    def conditions(self, names: Iterable[str], score: str) -> Iterator[Expression]:
         """Yield what must hold, all of it, of entries with columns of these names; `score` is that of scores.
 
         Raises:
@@ -159,7 +155,9 @@ class Filters:
             yield parse_where(self.where)
 
 
-def mask_of(index: "Index", collection: "Indexed", filters: Filters, question: Question | None = None) -> "Mask | None":
+def mask_of(
+    index: "Index", collection: "Indexed", options: SearchOptions, question: Question | None = None
+) -> "Mask | None":
     """Return which entries pass, bool (entries,); None where all do, as nothing is asked of them.
 
     Raises:
@@ -167,98 +165,69 @@ def mask_of(index: "Index", collection: "Indexed", filters: Filters, question: Q
     """
     import numpy as np
 
-    masks = []
-    names = column_names(index.metadata_at(0)) if filters != Filters() else []
-    if wanted := [*filters.expressions(names, collection.columns.get("score", "score"))]:
-        holds = condition(Junction(is_every=True, parts=tuple(wanted)), names)
-        masks.append(np.fromiter((holds(orjson.loads(one)) for _, one in index.metadata()), bool, len(index)))
+    masks, columns = [], paths_of(index.metadata_at(0))
+    if wanted := [*options.conditions(columns, collection.columns.get("score", "score"))]:
+        masks.append(np.zeros(len(index), dtype=bool))
+        masks[0][[*passing(index.entries, Junction(is_every=True, parts=tuple(wanted)), columns)]] = True
     if question:
         masks += [_holding(index, collection, phrase) for phrase in question.phrases]
         masks += [~_holding(index, collection, phrase) for phrase in question.without]
     return np.logical_and.reduce(masks) if masks else None
 
 
-def column_names(metadata: Mapping[str, Any]) -> list[str]:
-    """Return the names of an entry's columns; of one that holds others, `answer`, theirs: `answer.mood`."""
-    inner = [f"{name}.{key}" for name, cell in metadata.items() if isinstance(cell, dict) for key in cell]
-    return [*(name for name, cell in metadata.items() if not isinstance(cell, dict)), *inner]
+def paths_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return where each column of an entry stands in its JSON; of one that holds others, `answer`, theirs.
+
+    SQLite reads no name with a quotation mark in it.
+    """
+    plain = {name: f'$."{name}"' for name, cell in metadata.items() if not isinstance(cell, dict)}
+    inner = [(name, key) for name, cell in metadata.items() if isinstance(cell, dict) for key in cell]
+    found = plain | {f"{name}.{key}": f'$."{name}"."{key}"' for name, key in inner}
+    return {name: path for name, path in found.items() if '"' not in name}
 
 
-def _named(name: str, known: Sequence[str]) -> str | None:
-    """Return which of the columns a name means; one inside of another, as `answer.mood`, by its own name, too."""
-    inner = {one.rpartition(".")[2]: one for one in reversed(known)}
-    return column_named(name, known) or inner.get(column_named(name, inner) or "")
-
-
-def condition(expression: Expression, names: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
-    """Return what says of an entry's metadata whether it passes.
+def passing(entries: "sqlite3.Connection", said: Expression, columns: Mapping[str, str]) -> Iterator[int]:
+    """Yield the rows of the entries of which it holds, by the places of columns in their JSON.
 
     Raises:
         InputError: there is no column of a name.
     """
-    truth = _truth(expression, names)
-    return lambda metadata: truth(metadata) is True
+    entries.create_function("folded", 1, _folded, deterministic=True)
+    values: list[Scalar] = []
+    condition = _condition(said, columns, values)
+    yield from (row for (row,) in entries.execute(f"SELECT row FROM entries WHERE {condition}", values))  # noqa: S608
 
 
-def _truth(expression: Expression, names: Sequence[str]) -> Callable[[Mapping[str, Any]], bool | None]:
-    if isinstance(expression, Comparison):
-        return _compared(expression, names)
-    if isinstance(expression, Negation):
-        inner = _truth(expression.inner, names)
-        return lambda one: None if (found := inner(one)) is None else not found
-    parts, decides = [_truth(part, names) for part in expression.parts], not expression.is_every
-
-    def joined(one: Mapping[str, Any]) -> bool | None:
-        found = {part(one) for part in parts}
-        return decides if decides in found else None if None in found else not decides
-
-    return joined
-
-
-def _compared(comparison: Comparison, names: Sequence[str]) -> Callable[[Mapping[str, Any]], bool | None]:
-    """Return what says of an entry whether a comparison is true; None where the cell holds nothing of its kind.
+def _condition(said: Expression, columns: Mapping[str, str], values: list[Scalar]) -> str:
+    """Return the SQL of a condition, and add its values; NULL where a cell holds nothing of a comparison's kind.
 
     Of a list, != holds where it holds of every member.
     """
-    name = _named(comparison.column, names)
+    if isinstance(said, Negation):
+        return f"NOT {_condition(said.inner, columns, values)}"
+    if isinstance(said, Junction):
+        parts = (_condition(part, columns, values) for part in said.parts)
+        return f"({(' AND ' if said.is_every else ' OR ').join(parts)})"
+    inner = {one.rpartition(".")[2]: one for one in reversed([*columns])}  # `answer.mood` by its own name, too
+    name = column_named(said.column, columns) or inner.get(column_named(said.column, inner) or "")
     if name is None:
-        said = f"{comparison.place}: there is no column {comparison.column!r}"
-        raise InputError(said, hint=f"there are {', '.join(names)}")
-    outer, _, key = name.partition(".") if name.count(".") else (name, "", "")
-    wanted = [(_kind(value), _folded(value)) for value in comparison.values]
-    every, compare = (all if comparison.operator == "!=" else any), _COMPARED.get(comparison.operator)
-
-    def truth(one: Mapping[str, Any]) -> bool | None:
-        cell = one.get(name)
-        if cell is None and key:
-            cell = (one.get(outer) or {}).get(key)
-        scalars = [*_scalars(cell)]
-        if compare is None:
-            return not scalars
-        told = [
-            any(found)
-            for scalar in scalars
-            if (found := [compare(_folded(scalar), value) for kind, value in wanted if kind == _kind(scalar)])
-        ]
-        return every(told) if told else None
-
-    return truth
-
-
-def _scalars(cell: Any) -> Iterator[Scalar]:
-    if isinstance(cell, list | dict):
-        for one in cell.values() if isinstance(cell, dict) else cell:
-            yield from _scalars(one)
-    elif cell is not None and cell != "":
-        yield cell
-
-
-def _kind(value: Scalar) -> type:
-    return str if isinstance(value, str) else bool if isinstance(value, bool) else float
+        raise InputError(f"{said.place}: there is no column {said.column!r}", hint=f"there are {', '.join(columns)}")
+    if said.operator == "null":
+        values.append(columns[name])
+        return "NOT EXISTS (SELECT 1 FROM json_tree(metadata, ?) WHERE atom <> '')"
+    values += [*map(_folded, said.values), columns[name]]
+    kinds = ", ".join({kind for value in said.values for kind in _KINDS[type(value)]})
+    marks = f"({', '.join('?' * len(said.values))})"
+    sign = {"=": "IN", "!=": "NOT IN"}.get(said.operator, said.operator)
+    fits = f"instr(folded(atom), {marks}) > 0" if sign == "contains" else f"folded(atom) {sign} {marks}"
+    best = f"min({fits})" if sign == "NOT IN" else f"max({fits})"
+    return f"(SELECT {best} FROM json_tree(metadata, ?) WHERE type IN ({kinds}) AND atom <> '')"  # noqa: S608
 
 
 def _folded(value: Scalar) -> Scalar:
-    return value.casefold() if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.casefold()
+    return value if abs(value) < LARGEST else float(value)
 
 
 def _holding(index: "Index", collection: "Indexed", phrase: str) -> "Mask":
@@ -266,7 +235,7 @@ def _holding(index: "Index", collection: "Indexed", phrase: str) -> "Mask":
 
     pattern = phrase_pattern(phrase)
     mask = np.zeros(len(index), dtype=bool)
-    for row in index.words.holding(terms.terms_of(phrase)):
+    for row in index.holding(terms.terms_of(phrase)):
         texts = collection.texts(index.metadata_at(row))
         mask[row] = any(pattern.search(terms.fold(text)) for text in texts)
     return mask

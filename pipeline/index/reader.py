@@ -2,10 +2,13 @@
 
 An `Index` opens the files of its build at once and holds on to them, so whatever is promoted or removed
 meanwhile, vectors and metadata are of the same build. Nothing is read before it is asked for: faiss maps its file, and
-of the metadata only the hits are read. That keeps one search quick at any size.
+of the metadata only the hits are read. That keeps one search quick at any size. Words are SQLite's FTS5 over terms of
+ours: what a text of several groups of fields is worth is FTS5's BM25, with the weights of its groups.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +19,11 @@ import orjson
 
 from pipeline.core.errors import InconsistentError
 from pipeline.core.files import ReadHandle
+from pipeline.core.ranking import ranking_from_json
 from pipeline.core.step import Step
 from pipeline.core.text import one_line
-from pipeline.index import manifest, words
+from pipeline.index import manifest, terms
 from pipeline.index.manifest import Manifest
-from pipeline.index.words import Words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from pipeline.engine.task import Indexed
     from pipeline.index.fusion import Snippet
     from pipeline.index.question import Mask
+
+LEAST = 1e-6  # what FTS5 counts for a term that more than half of the entries have
+_VOCABULARY = "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab (main, words, row)"
 
 
 @dataclass(frozen=True)
@@ -59,22 +65,47 @@ class Hit:
 
 
 class Index(AbstractContextManager["Index"]):
-    """One build, open for searching; closing it is allowed and not needed."""
+    """One build, open for searching; closing it is allowed and not needed.
+
+    `entries` is the database of its entries and their words, which nothing changes any more.
+    """
 
     def __init__(self, directory: Path, found: Manifest) -> None:
         """Open the files of the build in `directory`, by its manifest.
 
         Raises:
-            InconsistentError: the directory is no whole build.
+            InconsistentError: the directory is no whole build, or its words are not made as this version makes them.
             FileNotFoundError: the build was removed while it was opened.
         """
-        self.manifest = found
+        if (made := found.words.get("terms")) != terms.NAME:
+            said = f"the index has words made by {made}, and this version makes {terms.NAME}"
+            raise InconsistentError(said, hint=f"run `{Step('index')}`")
+        self.manifest, self.ranking = found, ranking_from_json(found.words)
+        self._bm25 = f"bm25({', '.join(str(group.weight) for group in self.ranking.groups)})"
         self._vectors = ReadHandle(directory / manifest.INDEX)
-        self._db = words.reading(directory / manifest.ENTRIES)
+        self.entries = _read_entries(directory / manifest.ENTRIES)
 
     def __len__(self) -> int:
         """Return how many entries the build holds."""
         return self.manifest.count
+
+    def close(self) -> None:
+        """Give the files back to the system; nothing can be asked afterwards."""
+        self._vectors.close()
+        self.entries.close()
+
+    def __exit__(self, *failure: object) -> None:
+        """Close the files."""
+        self.close()
+
+    # ---- vectors
+
+    @cached_property
+    def faiss(self) -> Any:
+        """The index, mapped; faiss is imported here, so that counting needs none of it."""
+        from pipeline.index import vector_file
+
+        return vector_file.open_vectors(self._vectors)
 
     def nearest(
         self, vector: "NDArray[np.float32]", k: int, mask: "Mask | None" = None
@@ -88,6 +119,8 @@ class Index(AbstractContextManager["Index"]):
         """
         import numpy as np
 
+        from pipeline.index import vector_file
+
         query = np.asarray(vector, dtype=np.float32).reshape(1, -1)
         if query.shape[1] != self.manifest.dim or not np.isfinite(query).all():
             raise InconsistentError(
@@ -95,31 +128,52 @@ class Index(AbstractContextManager["Index"]):
                 "all of them finite",
                 hint=f"run `{Step('index')}` with the model and width that the query uses",
             )
-        return self._nearest(query, max(0, k), mask)
+        return vector_file.nearest(self.faiss, query, max(0, k), mask)
 
-    def similarities(self, vector: "NDArray[np.float32]", rows: "NDArray[np.int64]") -> "NDArray[np.float32]":
-        """Return the inner products of `vector`, shape (dim,), with some rows, float32 (len(rows),)."""
-        from pipeline.index import flat_file
+    # ---- words
 
-        return flat_file.similarities_of(self._faiss, vector.reshape(-1), rows)
+    def telling(self, question: Iterable[str]) -> list[str]:
+        """Return the terms of a question that at most half of the entries have, or all where there are no others."""
+        asked = list(dict.fromkeys(question))
+        return [term for term in asked if self.idf(term) > LEAST] or asked
+
+    def word_scores(self, question: Iterable[str], *, most: int = -1) -> dict[int, float]:
+        """Return what BM25 gives the entries that have any term of a question, by row, the `most` best first."""
+        found = "SELECT rowid, -rank FROM words WHERE words MATCH ? AND rank MATCH ? ORDER BY rank LIMIT ?"
+        asked = " OR ".join(map(_quoted, dict.fromkeys(question)))
+        return dict(self.entries.execute(found, (asked, self._bm25, most))) if asked else {}
+
+    def holding(self, wanted: Iterable[str], among: Sequence[int] = ()) -> set[int]:
+        """Return the rows of the entries that have every one of some terms, in whatever group, or those among some."""
+        asked = " AND ".join(map(_quoted, dict.fromkeys(wanted)))
+        found = "SELECT rowid FROM words WHERE words MATCH ?" if asked else "SELECT row FROM entries WHERE ? = ''"
+        found += f" AND rowid IN ({', '.join(map(str, among))})" if among else ""
+        return {row for (row,) in self.entries.execute(found, (asked,))}
+
+    @property
+    def rarest(self) -> float:
+        """How much a term tells that one entry has."""
+        return math.log1p((len(self) - 0.5) / 1.5)  # above 0 also where there are few, unlike FTS5's
+
+    def idf(self, term: str) -> float:
+        """Return how much a term tells, as FTS5 counts it; 0 where none has it."""
+        found = self._vocabulary.execute("SELECT doc FROM temp.vocabulary WHERE term = ?", (term,)).fetchone()
+        return max(math.log((len(self) - found[0] + 0.5) / (found[0] + 0.5)), LEAST) if found else 0.0
+
+    def told(self, question: Iterable[str]) -> float:
+        """Return how much all terms of a question tell; what no entry has tells as much as what one has."""
+        return sum(self.idf(term) or self.rarest for term in dict.fromkeys(question))
 
     @cached_property
-    def words(self) -> Words:
-        """By which words its entries are found.
+    def _vocabulary(self) -> sqlite3.Connection:
+        self.entries.execute(_VOCABULARY)
+        return self.entries
 
-        Raises:
-            InconsistentError: the words were made in another way than this version makes them.
-        """
-        return Words(self._db, self.manifest.words, len(self))
-
-    def vector_at(self, row: int) -> "NDArray[np.float32]":
-        """Return the vector of one row, counted from 0, float32 (dim,)."""
-        vector: NDArray[np.float32] = self._faiss.reconstruct(row)
-        return vector
+    # ---- entries
 
     def row_of(self, entry_id: str) -> int | None:
         """Return the row of an entry, counted from 0; None where the build does not have it."""
-        found = self._db.execute("SELECT row FROM entries WHERE id = ?", (entry_id,)).fetchone()
+        found = self.entries.execute("SELECT row FROM entries WHERE id = ?", (entry_id,)).fetchone()
         return None if found is None else int(found[0])
 
     def metadata_at(self, row: int) -> Mapping[str, Any]:
@@ -128,7 +182,7 @@ class Index(AbstractContextManager["Index"]):
         Raises:
             InconsistentError: there is no such row.
         """
-        found = self._db.execute("SELECT metadata FROM entries WHERE row = ?", (row,)).fetchone()
+        found = self.entries.execute("SELECT metadata FROM entries WHERE row = ?", (row,)).fetchone()
         if found is None:
             raise InconsistentError(
                 f"the build in service has no row {row}", hint=f"run `{Step('index')}`, or `{Step('doctor')}`"
@@ -136,55 +190,29 @@ class Index(AbstractContextManager["Index"]):
         document: dict[str, Any] = orjson.loads(found[0])
         return document
 
-    def metadata(self) -> Iterator[tuple[int, str]]:
-        """Yield the row and the metadata, as JSON, of every entry."""
-        yield from self._db.execute("SELECT row, metadata FROM entries ORDER BY row")
-
     def content_hashes(self, among: Collection[str] | None = None) -> dict[str, str]:
         """Return for each id, in vector order, the `content_hash` its entry had when the build was made."""
         if among is None:
-            return dict(self._db.execute("SELECT id, content FROM entries ORDER BY row"))
+            return dict(self.entries.execute("SELECT id, content FROM entries ORDER BY row"))
         one = "SELECT id, content FROM entries WHERE id = ?"
-        return dict(found for key in among if (found := self._db.execute(one, (key,)).fetchone()))
+        return dict(found for key in among if (found := self.entries.execute(one, (key,)).fetchone()))
 
-    def close(self) -> None:
-        """Give the files back to the system; nothing can be asked afterwards."""
-        self._vectors.close()
-        self._db.close()
 
-    def __exit__(self, *failure: object) -> None:
-        """Close the files."""
-        self.close()
+def _quoted(term: str) -> str:
+    return '"' + term.replace('"', '""') + '"'
 
-    @cached_property
-    def _faiss(self) -> Any:
-        """The index, mapped; faiss is imported here, so that counting needs none of it."""
-        from pipeline.index import flat_file
 
-        return flat_file.open_flat(self._vectors)
-
-    def _nearest(
-        self, query: "NDArray[np.float32]", k: int, mask: "Mask | None"
-    ) -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
-        """Return similarities and rows of the `k` nearest, descending, equal ones in vector order.
-
-        faiss may keep any of equally similar rows. Where the last place is shared, all who share it are asked for.
-        """
-        import numpy as np
-
-        from pipeline.index import flat_file
-
-        passing = len(self) if mask is None else int(np.count_nonzero(mask))
-        k, among = min(k, passing), flat_file.among(mask)
-        if not k:
-            return np.empty(0, np.float32), np.empty(0, np.int64)
-        flat_file.single_threaded()
-        similarities, rows = (found[0] for found in self._faiss.search(query, min(k + 1, passing), params=among))
-        if len(rows) > k and similarities[k] == similarities[k - 1]:
-            below = float(np.nextafter(similarities[k], np.float32(-np.inf)))
-            _, similarities, rows = self._faiss.range_search(query, below, params=among)
-        order = np.lexsort((rows, -similarities))[:k]
-        return similarities[order], rows[order]
+def _read_entries(path: Path) -> sqlite3.Connection:
+    """Return the entries of a build; the file stays open if it is removed."""
+    address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        db = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+        db.execute("SELECT 1 FROM entries, words LIMIT 0")  # or it would be opened once it is first asked
+    except sqlite3.DatabaseError as error:
+        if not path.exists():
+            raise FileNotFoundError(path) from None
+        raise InconsistentError(f"{path} cannot be read as entries: {error}", hint=f"run `{Step('index')}`") from None
+    return db
 
 
 def hit_document(collection: "Indexed", hit: Hit) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
@@ -14,7 +14,7 @@ from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index.builds import count_stale, settled_builds
 from pipeline.index.embed import QuestionVectors, embed_queries
 from pipeline.index.manifest import Manifest
-from pipeline.index.question import Filters, Question, mask_of, parse_one_of_many, parse_question
+from pipeline.index.question import Question, SearchOptions, mask_of, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import spans_of, terms_of, terms_of_question
 from pipeline.index.vectors import vector_cache
@@ -25,15 +25,6 @@ if TYPE_CHECKING:
     from pipeline.index.vectors import Vectors
 
 NAMED = 60  # characters of a question that a message names
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How many entries are wanted, by what they are ranked, and which may be found."""
-
-    k: int = 10
-    rank: Rank = Rank.HYBRID
-    filters: Filters = field(default_factory=Filters)
 
 
 class SearchWords(TypedDict, total=False):
@@ -59,8 +50,7 @@ def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
     if rank not in list(Rank):
         raise InputError(f"rank is {rank!r}", hint=f"one of {', '.join(Rank)}")
     tags = tuple(filter(None, (one.strip() for one in (tag.split(",") if isinstance(tag, str) else tag))))
-    filters = Filters(tags, how.get("min_score"), how.get("where", ""))
-    return SearchOptions(k, Rank(rank), filters)
+    return SearchOptions(k, Rank(rank), tags, how.get("min_score"), how.get("where", ""))
 
 
 @dataclass(frozen=True)
@@ -117,9 +107,9 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         if options.rank is Rank.WORDS and not told:
             said = f"the question {asked.text[:NAMED]!r} has no words to search by, or stop words alone"
             raise InputError(said, hint=f"leave {Option(rank='words')} out")
-        mask = mask_of(index, collection, options.filters, asked)
+        mask = mask_of(index, collection, options, asked)
         if asked.phrases and mask is not None and not mask.any():
-            lacking, mask = asked.phrases, mask_of(index, collection, options.filters, replace(asked, phrases=()))
+            lacking, mask = asked.phrases, mask_of(index, collection, options, replace(asked, phrases=()))
         vectors = self._vectors([asked], options.rank)
         ranked, hits = self._ranked(told, None if vectors is None else vectors[0], options, mask)
         words: dict[str, str] = {}
@@ -129,9 +119,9 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         with self._ws.store.read() as tx:
             is_whole = self._ws.task.table(tx).total(tx) <= len(index)
             known = {*words, *words.values()}
-            texts = collection.left_out(tx, sorted(known)) if words and not (is_whole or options.filters.tags) else ()
+            texts = collection.left_out(tx, sorted(known)) if words and not (is_whole or options.tags) else ()
             left_out = sum(not words.keys().isdisjoint(terms_of(text)) for text in texts)
-        return SearchReport(hits, self._count_behind(), lacking, left_out)
+            return SearchReport(hits, count_stale(collection, tx, index), lacking, left_out)
 
     def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
         """Return what is like one entry, which is left out, by its vector.
@@ -145,13 +135,18 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
         if options.rank is Rank.WORDS:
             raise InputError("what is like an entry is found by its vector", hint=f"leave {Option(rank='words')} out")
-        row, index = self._row_of(name), self.index
-        mask = mask_of(index, self.collection, options.filters)
+        index, collection, words = self.index, self.collection, self._ws.task.words
+        with self._ws.store.read() as tx:
+            row, behind = index.row_of(self._ws.task.id_of(tx, name)), count_stale(collection, tx, index)
+        if row is None:
+            hint = f"it is once it is {words.done}: `{words.step('index')}`"
+            raise InputError(f"{name!r} is not in the index in service", hint=hint)
+        mask = mask_of(index, collection, options)
         mask = np.ones(len(index), dtype=bool) if mask is None else mask
         mask[row] = False
-        ranked = rank_entries(index, terms=None, vector=index.vector_at(row), k=options.k, mask=mask)
-        hits = described_hits(index, self.collection, ranked, found_hits(index, self.collection, ranked), {})
-        return SearchReport(hits, self._count_behind())
+        ranked = rank_entries(index, terms=None, vector=index.faiss.reconstruct(row), k=options.k, mask=mask)
+        hits = described_hits(index, collection, ranked, found_hits(index, collection, ranked), {})
+        return SearchReport(hits, behind)
 
     def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
         """Yield the hits of each of many questions, without what a reader of one asks next; see `ask`."""
@@ -159,7 +154,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             some = [parse_one_of_many(one, repr(one[:NAMED])) for one in questions[first : first + MAX_EMBED_TEXTS]]
             vectors = self._vectors(some, options.rank)
             for at, asked in enumerate(some):
-                mask = mask_of(self.index, self.collection, options.filters, asked)
+                mask = mask_of(self.index, self.collection, options, asked)
                 yield self._ranked(self._told(asked), None if vectors is None else vectors[at], options, mask)[1]
 
     def _ranked(
@@ -170,11 +165,6 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         by = None if options.rank is Rank.VECTORS else terms
         ranked = rank_entries(self.index, terms=by, vector=vector, k=options.k, mask=mask)
         return ranked, found_hits(self.index, self.collection, ranked, terms)
-
-    def _count_behind(self) -> int:
-        """Return how many entries the build is behind."""
-        with self._ws.store.read() as tx:
-            return count_stale(self.collection, tx, self.index)
 
     def _told(self, asked: Question) -> list[str]:
         """Return the terms of a question."""
@@ -193,16 +183,6 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
     def is_free(self, questions: Sequence[str]) -> bool:
         """Return whether no service is asked for the vectors of these questions."""
         return self._questions.are_free([parse_question(one).text for one in questions])
-
-    def _row_of(self, name: str) -> int:
-        """Return the row of the item of a name."""
-        task = self._ws.task
-        with self._ws.store.read() as tx:
-            row = self.index.row_of(task.id_of(tx, name))
-        if row is None:
-            hint = f"it is once it is {task.words.done}: `{task.words.step('index')}`"
-            raise InputError(f"{name!r} is not in the index in service", hint=hint)
-        return row
 
 
 def check_embedding(built: Manifest, *, model: str, dim: int, step: Callable[..., Step]) -> None:

@@ -59,7 +59,7 @@ def _begun(model: str, dim: int, task_type: str) -> "hashlib._Hash":
     return hashlib.sha256(f"{json.dumps([model, dim, task_type])[:-1]}, ".encode("ascii"))
 
 
-def check_unit_rows(vectors: Vectors, *, what: str) -> None:
+def check_unit_rows(vectors: Vectors, *, what: str, tolerance: float = UNIT_TOLERANCE) -> None:
     """Pass when every row of `vectors`, float32 (n, dim), is finite and of length 1.
 
     Raises:
@@ -67,7 +67,7 @@ def check_unit_rows(vectors: Vectors, *, what: str) -> None:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         lengths: Vectors = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        wrong = np.flatnonzero(~(np.abs(lengths - 1.0) <= UNIT_TOLERANCE))
+        wrong = np.flatnonzero(~(np.abs(lengths - 1.0) <= tolerance))
     if len(wrong):
         raise InconsistentError(
             f"{what}: {len(wrong)} of {len(vectors)} vectors are not finite and of length 1, "

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,28 @@ import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
-from pipeline.core.files import ReadHandle
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.step import Step
-from pipeline.index import flat_file, manifest, terms, words
+from pipeline.index import floor, manifest, terms
 from pipeline.index.manifest import Manifest, Staged, content_hash
-from pipeline.index.vectors import TASK_TYPE, VectorCache, Vectors, check_unit_rows
+from pipeline.index.reader import Index
+from pipeline.index.vector_file import BLOCK, is_exact, write_vectors
+from pipeline.index.vectors import TASK_TYPE, UNIT_TOLERANCE, VectorCache, Vectors, check_unit_rows
 
 OPEN, BETWEEN, CLOSE = b"[\n", b",\n", b"\n]\n"  # before, between and behind the lines of metadata.json
-
 SAMPLE = 64  # rows that must find themselves first
 TIE = 1e-5  # similarities closer than this are equal: float32 sums of 3,072 products differ by less
+ROUNDED = 0.02  # how far from 1 a vector of 8 bits a number may be
 Page = tuple[Sequence[Entry], Sequence[bytes], Vectors]  # entries with keys and vectors, some hundreds at a time
+
+# what is kept of each entry, in vector order: hash of what makes it up to date, key of its vector, metadata
+_ENTRIES = """
+CREATE TABLE entries (
+  row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content TEXT NOT NULL, vector BLOB NOT NULL, metadata TEXT NOT NULL
+)"""
+_WORDS = """
+CREATE VIRTUAL TABLE words USING fts5 ({}, content='', tokenize = "unicode61 remove_diacritics 0 categories 'L* N* M*'")
+"""  # terms are cut already, and stand between blanks
 
 
 def write_build(
@@ -47,41 +58,52 @@ def write_build(
     """Write build `number` of `count` entries, whose vectors are in `cache`, on disk when this returns.
 
     Without a ranking, words count as they do where nothing is said. The floor is learnt from the vectors of
-    `words.nonsense`, in its order; without them there is none.
+    `floor.nonsense`, in its order; without them there is none.
 
     Raises:
         InputError: there are no entries.
         InconsistentError: an entry's metadata is no JSON.
     """
-    ranking = ranking or Ranking()
-    highest, path, done = words.Highest(nonsense), directory / manifest.ENTRIES, 0
+    ranking, path, done = ranking or Ranking(), directory / manifest.ENTRIES, 0
+    groups = [f"g{number}" for number in range(len(ranking.groups))]
     sealed: dict[str, files.Sealed] = {}
     with (
-        closing(words.begin(path, ranking)) as db,
+        closing(sqlite3.connect(path, isolation_level=None)) as db,
         files.SealedWriter(directory / manifest.METADATA) as metadata,
     ):
+        for begin in ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", _ENTRIES):
+            db.execute(begin)
+        db.execute(_WORDS.format(", ".join(groups)))
+        db.execute("BEGIN")
 
         def blocks() -> Iterator[Vectors]:
             nonlocal done
             for entries, keys, vectors in pages:
-                metadata.write((BETWEEN if done else OPEN) + BETWEEN.join(_write_page(db, done, entries, keys)))
-                words.add_words(db, done, entries, ranking)
+                documents = [_json(entry) for entry in entries]
+                metadata.write((BETWEEN if done else OPEN) + BETWEEN.join(documents))
+                rows = range(done, done + len(entries))
+                kept = zip(rows, entries, keys, documents, strict=True)
+                db.executemany(
+                    "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
+                    ((row, one.id, content_hash(one), key, document.decode()) for row, one, key, document in kept),
+                )
+                texts = (ranking.texts(one.fields or {"text": one.text}) for one in entries)
+                words = ([" ".join(terms.terms_of(text)) for text in some] for some in texts)
+                db.executemany(
+                    f"INSERT INTO words (rowid, {', '.join(groups)}) VALUES (?{', ?' * len(groups)})",  # noqa: S608 - names of ours
+                    ((row, *some) for row, some in zip(rows, words, strict=True)),
+                )
                 yield vectors
                 done += len(entries)
             if not done:
-                raise InputError(
-                    "there is nothing to index", hint=f"run `{Step('batch-submit')}` to have rows answered first"
-                )
+                step = Step("batch-submit")
+                raise InputError("there is nothing to index", hint=f"run `{step}` to have rows answered first")
             metadata.write(CLOSE)
             sealed[manifest.METADATA] = metadata.seal()
 
-        vectors = highest.seen(blocks())
-        sealed[manifest.INDEX] = flat_file.write_flat(directory / manifest.INDEX, vectors, count=count, dim=cache.dim)
+        sealed[manifest.INDEX] = write_vectors(directory / manifest.INDEX, blocks(), count=count, dim=cache.dim)
         db.execute("INSERT INTO words (words) VALUES ('optimize')")
         db.execute("COMMIT")
-        told = {"terms": terms.NAME, **ranking.as_json()}
-        found = words.Words(db, told, done)
-        floor = None if nonsense is None else words.learn_floor(highest.cosines.tolist(), found)
     sealed[manifest.ENTRIES] = files.sync_part(path)
     written = Manifest(
         number=number,
@@ -93,22 +115,15 @@ def write_build(
         built_at=built_at,
         hashes={name: sealed[name].sha256 for name in manifest.PARTS},
         sizes={name: sealed[name].size for name in manifest.PARTS},
-        floor=floor,
-        words=told,
+        words={"terms": terms.NAME, **ranking.as_json()},
     )
-    manifest.seal_manifest(directory, written)
-    return Staged(directory, written, cache)
-
-
-def _write_page(db: sqlite3.Connection, first: int, entries: Sequence[Entry], keys: Sequence[bytes]) -> list[bytes]:
-    """Write entries, whose rows follow one another from `first` on; return their metadata as JSON."""
-    documents = [_json(entry) for entry in entries]
-    rows = (
-        (row, entry.id, content_hash(entry), key, document.decode())
-        for row, (entry, key, document) in enumerate(zip(entries, keys, documents, strict=True), first)
-    )
-    db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", rows)
-    return documents
+    staged = Staged(directory, written, cache)
+    if nonsense is None:
+        staged.seal()
+        return staged
+    with Index(directory, written) as index:
+        staged.seal(floor=floor.learn_floor(index, nonsense))
+    return staged
 
 
 def _json(entry: Entry) -> bytes:
@@ -125,22 +140,23 @@ def verify_build(staged: Staged, *, count: int) -> None:
     Raises:
         InconsistentError: it is not; the message says what differs.
     """
-    found = manifest.read_manifest(staged.directory)
+    found, path = manifest.read_manifest(staged.directory), staged.directory / manifest.ENTRIES
     if found != staged.manifest:
         raise InconsistentError(f"{staged.directory / manifest.MANIFEST} changed after it was written")
     if found.count != count:
         raise InconsistentError(f"the build holds {found.count} entries, expected {count}")
     for name, sha256 in staged.manifest.hashes.items():
         files.verify(staged.directory / name, sha256=sha256, what=f"{name} of the build")
-    chosen = sorted(random.Random(count).sample(range(count), min(SAMPLE, count)))  # noqa: S311 - no secret
     try:
-        with closing(words.reading(staged.directory / manifest.ENTRIES)) as db:
-            _verify_entries(db, staged.directory / manifest.METADATA, count)
-            keys = [db.execute("SELECT vector FROM entries WHERE row = ?", (row,)).fetchone()[0] for row in chosen]
-        _verify_words(staged.directory / manifest.ENTRIES)
+        with Index(staged.directory, found) as index:
+            _verify_entries(index.entries, staged.directory / manifest.METADATA, count)
+            with closing(
+                sqlite3.connect(path, isolation_level=None)
+            ) as db:  # FTS5's own check is a command that writes
+                db.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+            _verify_vectors(index, staged.cache)
     except sqlite3.DatabaseError as error:
         raise InconsistentError(f"{manifest.ENTRIES} of the build is damaged: {error}") from None
-    _verify_vectors(staged, chosen, keys)
     staged.verified = True
 
 
@@ -164,28 +180,29 @@ def _verify_entries(db: sqlite3.Connection, metadata: Path, count: int) -> None:
         raise InconsistentError(f"the words of the build are of {count + found} entries, expected {count}")
 
 
-def _verify_words(path: Path) -> None:
-    """Pass when FTS5 finds its own structures sound; a command of its, for which the file is opened to be written."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+def keys_at(index: Index, rows: Iterable[int]) -> list[bytes]:
+    """Return the keys of the vectors of some rows in the cache."""
+    one = "SELECT vector FROM entries WHERE row = ?"
+    return [*chain.from_iterable(index.entries.execute(one, (row,)).fetchone() for row in rows)]
 
 
-def _verify_vectors(staged: Staged, chosen: list[int], keys: list[bytes]) -> None:
-    """Pass when faiss reads all rows, each is of unit length, and each of the sample finds itself first."""
-    count, dim = staged.manifest.count, staged.manifest.dim
-    path = staged.directory / manifest.INDEX
-    index = flat_file.open_flat(ReadHandle(path))
-    if (index.ntotal, index.d) != (count, dim):
-        raise InconsistentError(f"the index holds {index.ntotal} x {index.d} numbers, expected {count} x {dim}")
-    numbers, queries = np.array(chosen, np.int64), staged.cache.fetch(keys)
-    best = np.full(len(numbers), -np.inf, dtype=np.float32)
-    own, first = best.copy(), 0
-    for block in flat_file.read_flat_blocks(path, count=count, dim=dim):
-        check_unit_rows(block, what=f"the build, rows from {first}")
-        best = np.maximum(best, flat_file.highest_similarity(queries, block))
-        here = (numbers >= first) & (numbers < first + len(block))
-        own[here] = np.einsum("ij,ij->i", queries[here], block[numbers[here] - first])
-        first += len(block)
-    lost = np.flatnonzero(~(own >= best - TIE))  # another row of equal similarity is another entry of equal text
+def _verify_vectors(index: Index, cache: VectorCache) -> None:
+    """Pass when faiss reads all rows, each is of unit length, and each of a sample finds itself first.
+
+    What 8 bits a number find is held against an exact scan, see `pipeline.index.recall`.
+    """
+    count, dim, held = index.manifest.count, index.manifest.dim, index.faiss
+    if (held.ntotal, held.d) != (count, dim):
+        raise InconsistentError(f"the index holds {held.ntotal} x {held.d} numbers, expected {count} x {dim}")
+    tolerance = UNIT_TOLERANCE if is_exact(count) else ROUNDED
+    for first in range(0, count, BLOCK):
+        block = held.reconstruct_n(first, min(BLOCK, count - first))
+        check_unit_rows(block, what=f"the build, rows from {first}", tolerance=tolerance)
+    if not is_exact(count):
+        return
+    rows = np.array(sorted(random.Random(count).sample(range(count), min(SAMPLE, count))))  # noqa: S311 - no secret
+    queries = cache.fetch(keys_at(index, rows.tolist()))
+    own = np.einsum("ij,ij->i", queries, held.reconstruct_batch(rows))
+    lost = rows[~(own >= held.search(queries, 1)[0].ravel() - TIE)]  # equal ones are other entries of equal text
     if len(lost):
-        raise InconsistentError(f"row {numbers[lost[0]]} does not find itself first: {len(lost)} of {len(numbers)} so")
+        raise InconsistentError(f"row {lost[0]} does not find itself first: {len(lost)} of {len(rows)} so")

@@ -35,9 +35,10 @@ from pipeline.engine.access import Access, is_free
 from pipeline.engine.task_words import SOURCES
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.vectors import VectorCache, vector_cache, vector_store
+from pipeline.ops import clean
 from pipeline.quality import report
 from pipeline.store import asks, batches, erase, schema, workspace
-from pipeline.store.copy import copy_tables, names_beside
+from pipeline.store.copy import copy_tables
 from pipeline.store.database import Store
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class BackupReport:
 class RestoreReport:
     """What was restored: where to, when the copy was made, its files, and the batches that were not sent.
 
-    In a server's database `rows` says how many each table has; `left_behind` is not ours, and stays in the copy alone.
+    In a server's database `rows` says how many each table has; what is not ours stays in the copy alone.
     """
 
     path: str
@@ -72,7 +73,6 @@ class RestoreReport:
     unsent: list[int] = field(default_factory=list)
     database: str = ""
     rows: dict[str, int] = field(default_factory=dict)
-    left_behind: list[str] = field(default_factory=list)
 
 
 def run(ws: OpenWorkspace, target: Path) -> BackupReport:
@@ -138,10 +138,10 @@ def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
         assert tx is not None  # noqa: S101 - the file is there
         everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
     for batch in everyone:
-        for name, sha256 in ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256)):
+        for name, sha256, _ in clean.sealed_files(batch, cleaned):
             is_needed = not (batch.is_over or batch.number in cleaned)
-            if name and (is_needed or (ws.data / name).exists()):
-                found[name] = _sealed(ws, staging, name, sha256 or "", is_needed=is_needed)
+            if is_needed or (ws.data / name).exists():
+                found[name] = _sealed(ws, staging, name, sha256, is_needed=is_needed)
     for task in ws.tasks:
         every = report.reports_of_task(ws.data, task.name).values()
         found |= _loose(ws.data, staging, (one for paths in every for one in paths))
@@ -291,7 +291,7 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
         ws.store.read() as tx,
         server.write() as there,
     ):
-        schema.make_schema(there)
+        schema.metadata.create_all(there, checkfirst=False)
         everything: list[Table] = [*schema.metadata.sorted_tables]
         above = dict[str, int]()
         for one in ws.tasks:
@@ -304,5 +304,4 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
             if kept is not None:
                 VectorCache.table.create(there)
                 report.rows |= copy_tables(kept, there, [VectorCache.table], above={})
-        report.left_behind = names_beside(tx, everything)
     report.database = server.address

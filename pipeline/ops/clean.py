@@ -1,27 +1,33 @@
 """Remove what is no longer needed: sealed files of batches long over, older builds and reports, litter.
 
-The accounts stay. That a batch's files are removed is recorded before they are, so that no check misses them later; the
-next run goes on where a killed one was.
+The accounts stay, with the hashes and sizes of those files, and a sealed file with the hash of each of their lines, so
+that what a copy says was asked and answered can be held against it. That a batch's files are removed is recorded before
+they are, so that no check misses them later; the next run goes on where a killed one was.
 """
 
 import contextlib
+import hashlib
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from pipeline.batch import prepare
-from pipeline.batch.folder import FOLDER
+from pipeline.batch.folder import FOLDER, is_whole
 from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.responses import key_of_line
 from pipeline.index.builds import LOCK, Builds, left_folders
 from pipeline.quality import report as reports
 from pipeline.store import batches, erase, runs
+from pipeline.store.batches import Batch
 from pipeline.store.database import Store
 
-OURS = re.compile(r"(\d{6,})-(requests|results)\.(?:jsonl(\..+)?|asked)")
+OURS = re.compile(r"(\d{6,})-(requests|results|hashes)\.(?:jsonl(\..+)?|asked)")
 
 
 @dataclass
@@ -80,10 +86,35 @@ def _clean_batches(store: Store, data: Path, *, oldest: datetime, now: datetime,
         if report.dry:
             continue
         if not is_known:
+            hashes, why = _seal_hashes(data, batch), f"older than {report.keep_days:g} days"
             with store.write() as tx:
-                erase.note_cleaned(tx, batch.number, why=f"older than {report.keep_days:g} days", at=now)
+                erase.note_cleaned(tx, batch.number, why=why, at=now, hashes=hashes)
         for path in paths:
             path.unlink(missing_ok=True)
+
+
+def sealed_files(batch: Batch, cleaned: Mapping[int, str] = MappingProxyType({})) -> list[tuple[str, str, str]]:
+    """Return (name, SHA-256, what it is) of the sealed files of a batch; of one that was cleaned its lines' hashes."""
+    found = [(batch.request_file, batch.request_sha256, "its request file")]
+    found.append((batch.result_file or "", batch.result_sha256 or "", "its result"))
+    if batch.number in cleaned:
+        found = [(f"{FOLDER}/{batch.number:06d}-hashes.jsonl", cleaned[batch.number], "the file of its lines' hashes")]
+    return [one for one in found if one[1]]
+
+
+def _seal_hashes(data: Path, batch: Batch) -> str | None:
+    """Seal a file with the key and SHA-256 of each line of a batch's files; return its hash, None without a line.
+
+    Of a file that is not as it was sealed they would prove nothing.
+    """
+    path, count = data / FOLDER / f"{batch.number:06d}-hashes.jsonl", 0
+    with files.SealedWriter(path) as writer:
+        for (name, sha256, _), kind in zip(sealed_files(batch), ("request", "reply"), strict=False):
+            for _, line in files.read_lines(data / name) if is_whole(data, name, sha256) else ():
+                document = {"key": key_of_line(line), kind: hashlib.sha256(line).hexdigest()}
+                writer.write(json.dumps(document).encode() + b"\n")
+                count += 1
+        return writer.seal().sha256 if count else None
 
 
 def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -> None:
@@ -123,7 +154,8 @@ def litter(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
     """Return our own kind of files that nothing needs, but none that a process may be writing, nor sealed ones."""
     with store.read() as tx:
         everyone = batches.batches_in_states(tx)
-    known = {data / name for batch in everyone for name in (batch.request_file, batch.result_file) if name}
+        cleaned = erase.cleaned_batches(tx)
+    known = {data / one[0] for batch in everyone for which in ({}, cleaned) for one in sealed_files(batch, which)}
     coming = {batch.number for batch in everyone if batch.state in {BatchState.SUBMITTED, BatchState.ASKING}}
     parts = (path for folder in (data, data / reports.FOLDER) for path in sorted(folder.glob(f"*{files.PART}")))
     abandoned = [path for path in parts if files.is_abandoned(path)]

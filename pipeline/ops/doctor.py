@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeline.batch import send
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, MissingError, RemoteError
 from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.core.step import Hint, Option, Step
+from pipeline.engine.task import RowFault
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.index.builds import LOCK, Builds, left_folders, recorded_builds
@@ -34,40 +35,25 @@ NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGES
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
 
 
-class CheckFinding(NamedTuple):
-    """What was found, why it matters, what mends it, whether it contradicts what is stored, and by which check."""
-
-    said: str
-    why: str
-    next: object  # a text, or a step
-    contradiction: bool = True
-    check: str = ""
-
-
-class LookedAt(NamedTuple):
-    """What a check looked at row by row, in words and in figures, also where nothing is wrong; and of which subject."""
-
-    subject: str
-    said: str
-    figures: Mapping[str, int]
-
-
-Found = Iterator[CheckFinding | LookedAt]
+Found = Iterator[RowFault]
 
 
 @dataclass
 class DoctorReport:
-    """What was found, in the order of the checks, how many checks there were, and which rows were looked at."""
+    """What was found by which check, in their order, how many checks there were, and which rows were looked at.
+
+    Of each subject `seen` has what was looked at row by row, in words and in figures, also where nothing is wrong.
+    """
 
     looked: int = 0
-    findings: list[CheckFinding] = field(default_factory=list)
-    seen: list[LookedAt] = field(default_factory=list)
+    findings: list[tuple[str, RowFault]] = field(default_factory=list)
+    seen: list[tuple[str, str, Mapping[str, int]]] = field(default_factory=list)
     failure: ConfigurationError | RemoteError | None = None  # the first reason why the backend could not be asked
 
     @property
-    def healthy(self) -> bool:
-        """True when nothing contradicts."""
-        return not any(finding.contradiction for finding in self.findings)
+    def contradictions(self) -> list[RowFault]:
+        """Return what contradicts what is stored."""
+        return [one for _, one in self.findings if one.contradiction]
 
     def check(self) -> None:
         """Pass when nothing contradicts and the backend could be asked.
@@ -76,8 +62,7 @@ class DoctorReport:
             InconsistentError: something contradicts.
             ConfigurationError, RemoteError: the key is refused, or the backend cannot be reached.
         """
-        wrong = [finding for finding in self.findings if finding.contradiction]
-        if wrong:
+        if wrong := self.contradictions:
             raise InconsistentError(f"{len(wrong)} of the findings contradict what is stored", hint=wrong[0].next)
         if self.failure is not None:
             raise self.failure
@@ -86,30 +71,28 @@ class DoctorReport:
 def document(report: DoctorReport) -> dict[str, Any]:
     """Return the report for programs."""
     return {
-        "healthy": report.healthy,
+        "healthy": not report.contradictions,
         "checks": report.looked,
-        "rows": {one.subject: one.figures for one in report.seen},
-        "findings": [{**finding._asdict(), "next": str(finding.next)} for finding in report.findings],
+        "rows": {subject: figures for subject, _, figures in report.seen},
+        "findings": [{**one._asdict(), "next": str(one.next), "check": name} for name, one in report.findings],
     }
 
 
 def run(ws: OpenWorkspace) -> DoctorReport:
     """Run every check, one after the other; a check that cannot be carried out is a finding."""
-    report, look = DoctorReport(), _Look(ws)
+    report = DoctorReport()
+    look = _Look(ws, report.seen)
     ws.tells_backend = False
     for name, check in CHECKS.items():
         report.looked += 1
         try:
             for one in check(look):
-                if isinstance(one, LookedAt):
-                    report.seen.append(one)
-                else:
-                    report.findings.append(one._replace(check=one.check or name))
+                report.findings.append((name, one))
         except FindableError as error:
             if is_remote := isinstance(error, ConfigurationError | RemoteError):
                 report.failure = report.failure or error
             why = "nothing there could be compared with what is here" if is_remote else "this could not be looked at"
-            report.findings.append(CheckFinding(error.message, why, error.hint or "", not is_remote, name))
+            report.findings.append((name, RowFault(error.message, why, error.hint or "", not is_remote)))
         if name == "database" and report.findings:  # where rows cannot be trusted, nothing else is looked at
             break
     return report
@@ -118,8 +101,8 @@ def run(ws: OpenWorkspace) -> DoctorReport:
 class _Look:
     """The workspace, as all checks see it, with what one learns for another."""
 
-    def __init__(self, ws: OpenWorkspace) -> None:
-        self.ws, self.store, self.data, self.tasks = ws, ws.store, ws.data, ws.tasks
+    def __init__(self, ws: OpenWorkspace, seen: list[tuple[str, str, Mapping[str, int]]]) -> None:
+        self.ws, self.store, self.data, self.tasks, self.seen = ws, ws.store, ws.data, ws.tasks, seen
         self.unknown = set[int]()  # the numbers of remote batches that are not known here
 
     @property
@@ -132,7 +115,7 @@ def _asked(tx: "Connection") -> list[Batch]:
     return [one for one in batches.batches_in_states(tx) if one.way is not Way.TRIAL]
 
 
-notice = partial(CheckFinding, contradiction=False)  # what does no harm to data
+notice = partial(RowFault, contradiction=False)  # what does no harm to data
 
 
 def _database(look: _Look) -> Found:
@@ -140,10 +123,10 @@ def _database(look: _Look) -> Found:
     with look.store.read() as tx:
         broken, unknown = schema.damage(tx), batches.unknown_states(tx)
     for line in broken:
-        yield CheckFinding(line, "rows may be lost or read wrongly", RESTORE)
+        yield RowFault(line, "rows may be lost or read wrongly", RESTORE)
     for number, word in unknown.items():
         said = f"batch {number} is in a state that does not exist: {word!r}"
-        yield CheckFinding(said, "no command knows what to do with it", RESTORE)
+        yield RowFault(said, "no command knows what to do with it", RESTORE)
 
 
 def _batches(look: _Look) -> Found:
@@ -156,7 +139,7 @@ def _batches(look: _Look) -> Found:
     for batch in everyone:
         there = None if batch.number in taken_back else outcomes.get(batch.number, nothing)
         for said in _wrong_batch(batch, there):
-            yield CheckFinding(f"batch {batch.number} is {batch.state}, {said}", why, RESTORE)
+            yield RowFault(f"batch {batch.number} is {batch.state}, {said}", why, RESTORE)
 
 
 def _wrong_batch(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
@@ -177,59 +160,50 @@ def _wrong_batch(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
 
 
 def _claims(look: _Look) -> Found:
-    """Has every row of ours a batch that is there, and every claim one that is not over?"""
+    """Has every claim a batch that is not over?"""
     with look.store.read() as tx:
-        loose, stuck = schema.count_orphans(tx), asks.claims_of_ended(tx)
-    for table, count in loose.items():
-        said = f"{count} rows of {table} name a batch that is not there"
-        yield CheckFinding(said, "items stay claimed for ever, and accounts cannot add up", RESTORE)
+        stuck = asks.claims_of_ended(tx)
     if stuck:
         said = f"{stuck} items are claimed by batches that are over"
-        yield CheckFinding(said, "they are not asked again", f"{Step('batch-submit')}, which frees them")
+        yield RowFault(said, "they are not asked again", f"{Step('batch-submit')}, which frees them")
 
 
 def _sealed(look: _Look) -> Found:
     """Is each sealed file as it was sealed, and does each request file ask about exactly the items that are claimed?"""
     with look.store.read() as tx:
         cleaned, is_forgetting = erase.cleaned_batches(tx), bool(erase.open_erasures(tx))
-    for batch in (one for one in look.batches if one.number not in cleaned):
-        words = look.ws.task_of(batch.task).words
-        for name, sha256, what in (
-            (batch.request_file, batch.request_sha256, "its request file"),
-            (batch.result_file, batch.result_sha256 or "", "its result"),
-        ):
+    for batch in look.batches:
+        step = look.ws.task_of(batch.task).words.step
+        for name, sha256, what in clean.sealed_files(batch, cleaned):
             wrong, is_request = "", name == batch.request_file
             try:
-                if name:
-                    files.verify(look.data / name, sha256=sha256, what=what)
+                files.verify(look.data / name, sha256=sha256, what=what)
                 if is_request and not batch.is_over:
                     wrong = _other_items(look, batch)
             except InconsistentError as error:
                 wrong = error.message
             if not wrong:
                 continue
-            next_: object = f"{words.step('batch-poll')}, which fetches it again"
-            why = "its answers are paid for and not ingested yet"
+            why, next_ = (
+                "its answers are paid for and not ingested yet",
+                f"{step('batch-poll')}, which fetches it again",
+            )
             if batch.is_over:
                 why = "it is the proof of what was asked and answered; nothing else needs it any more"
-                next_ = (
-                    f"the same {Step('forget')} again"
-                    if is_forgetting
-                    else f"{RESTORE}; {Step('clean')} drops it in the end"
-                )
+                next_ = str(RESTORE) if batch.number in cleaned else f"{RESTORE}; {Step('clean')} drops it in the end"
+                next_ = f"the same {Step('forget')} again" if is_forgetting else next_
             elif is_request:
                 why = "it would ask, or has asked, something else than was claimed"
                 is_answered = batch.state is BatchState.DOWNLOADED  # so nothing needs the requests any more
-                next_ = words.step("batch-ingest") if is_answered else Step("batch-cancel", batch=batch.number)
-            said = f"batch {batch.number} ({batch.state}): {wrong}"
-            check = "request files" if is_request else "result files"
-            yield CheckFinding(said, why, next_, not (batch.is_over and is_forgetting), check)
+                next_ = str(step("batch-ingest") if is_answered else Step("batch-cancel", batch=batch.number))
+            is_wrong = not (batch.is_over and is_forgetting)
+            yield RowFault(f"batch {batch.number} ({batch.state}): {wrong}", why, next_, is_wrong)
 
 
 def _other_items(look: _Look, batch: Batch) -> str:
     """Return that a request file asks about others than those who are claimed, or an empty text."""
     with look.store.read() as tx:
-        items = asks.items_of(tx, batch.number)
+        items = {one.line or 0: one.item_id for one in asks.claimed(tx, batch.number)}
     with contextlib.closing(files.read_lines(look.data / batch.request_file)) as lines:
         asked = dict(enumerate((json.loads(line).get("key") for _, line in lines), 1))
     if len(asked) == batch.requests and all(asked.get(line) == request_key(batch.task, items[line]) for line in items):
@@ -242,8 +216,7 @@ def _derived(look: _Look) -> Found:
     for subject in look.tasks:
         with look.store.read() as tx:
             found = subject.check_derived(tx, look.ws.display)
-        for one in found:
-            yield CheckFinding(one.said, one.why, one.next, one.contradiction, subject.words.many)
+        yield from found
 
 
 def _rows(look: _Look) -> Found:
@@ -251,12 +224,10 @@ def _rows(look: _Look) -> Found:
     for subject in look.tasks:
         with look.store.read() as tx:
             found = subject.check(tx)
-        if found is None:
-            continue
-        said, figures, faults = found
-        yield LookedAt(subject.subject, said, figures)
-        for one in faults:
-            yield CheckFinding(one.said, one.why, one.next, one.contradiction, subject.subject)
+        if found is not None:
+            said, figures, faults = found
+            look.seen.append((subject.subject, said, figures))
+            yield from faults
 
 
 def _tasks(look: _Look) -> Found:
@@ -279,7 +250,7 @@ def _index(look: _Look) -> Found:
     """Is each build in service whole, byte for byte, and do the stable names lead to it?"""
     for collection in look.ws.collections:
         builds, rebuild = Builds(look.data, collection.folder), look.ws.task_of(collection.task).words.step("index")
-        finding = partial(CheckFinding, why="search finds nothing, or the wrong entries", next=rebuild)
+        finding = partial(RowFault, why="search finds nothing, or the wrong entries", next=rebuild)
         try:
             current = builds.current()
         except InconsistentError as error:
@@ -292,10 +263,10 @@ def _index(look: _Look) -> Found:
             continue
         if number := builds.decided(recorded_builds(look.store)):
             said = f"build {number} is in service by the database, and index/current leads to {current.number}"
-            yield notice(said, "other programs read another index than search", rebuild, check="links")
+            yield notice(said, "other programs read another index than search", rebuild)
         for name in builds.stray_links():
             why = "other programs read another index than search"
-            yield CheckFinding(f"{name} does not lead to the index in service", why, rebuild, check="links")
+            yield RowFault(f"{name} does not lead to the index in service", why, rebuild)
         yield from _recorded(look, current, rebuild)
 
 
@@ -310,7 +281,7 @@ def _recorded(look: _Look, current: "Manifest", rebuild: Step) -> Found:
     if current.position > position:
         said = f"the build was read at database position {current.position}, and the database is at {position}"
         ways = f"put the newer database back, or {rebuild} {Option(worse_ok=True)}"
-        yield CheckFinding(said, "the database is an older copy than the index", ways)
+        yield RowFault(said, "the database is an older copy than the index", ways)
 
 
 def _vectors(look: _Look) -> Found:
@@ -355,11 +326,11 @@ def _backend(look: _Look) -> Found:
             look.unknown |= {int(found[1]) for found in [NUMBER.search(name_prefix(one.display_name))] if found}
             said = f"{one.name} ({one.display_name}, {one.word}) is of this workspace, and no batch here knows it"
             why = "it is paid for, and its answers will not be fetched; perhaps the database is an older copy"
-            yield CheckFinding(said, why, "restore a newer backup", not one.state.is_over)
+            yield RowFault(said, why, "restore a newer backup", not one.state.is_over)
         elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
             said = f"{one.name} is a second remote batch of batch {owner.number}"
             poll = look.ws.task_of(owner.task).words.step("batch-poll")
-            yield CheckFinding(said, "the same items are paid for twice", f"{poll}, which cancels it")
+            yield RowFault(said, "the same items are paid for twice", f"{poll}, which cancels it")
 
 
 def _submitted(look: _Look, batch: Batch, prefixes: frozenset[str]) -> Found:
@@ -372,11 +343,11 @@ def _submitted(look: _Look, batch: Batch, prefixes: frozenset[str]) -> Found:
         said = f"batch {batch.number} is not to be seen there any more ({error.message})"
         why = "its items stay claimed, and its result may never come"
         ways = f"wait {left:.0f} s, it may be shown late" if left else f"the key of its project, or {cancel}"
-        yield CheckFinding(said, why, ways)
+        yield RowFault(said, why, ways)
         return
     if remote.display_name and name_prefix(remote.display_name) not in prefixes:
         said = f"batch {batch.number} is recorded as {remote.name}, which is called {remote.display_name!r} there"
-        yield CheckFinding(said, "its result would be another batch's", cancel)
+        yield RowFault(said, "its result would be another batch's", cancel)
 
 
 def _litter(look: _Look) -> Found:
@@ -385,7 +356,7 @@ def _litter(look: _Look) -> Found:
         said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
         why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"
         next_ = f"put the newer database back, or restore a newer backup ({Step('restore', from_='…')})"
-        yield CheckFinding(said, why, next_, check="sealed files")
+        yield RowFault(said, why, next_)
     folders = [one.folder for one in look.ws.collections]
     left = [*clean.litter(look.store, look.data, look.unknown), *left_folders(look.data, folders)]
     names = [path.name for path in left]

@@ -8,7 +8,7 @@ of the user's own, backups, what Gemini keeps for a time, and words about the pe
 
 import contextlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -26,8 +26,8 @@ from pipeline.gemini.responses import key_of_line
 from pipeline.index import build, embed
 from pipeline.index.builds import LOCK, Builds, left_folders, settled_builds
 from pipeline.index.evaluate import gate_questions
+from pipeline.index.floor import nonsense
 from pipeline.index.vectors import TASK_TYPE, caches, vector_key, vector_store
-from pipeline.index.words import nonsense
 from pipeline.ops import clean
 from pipeline.quality import report as reports
 from pipeline.store import batches, erase, workspace
@@ -68,6 +68,7 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
     with ws.store.read() as tx:
         numbers = {number for one in ids for number in erase.batches_of(tx, task.name, one)}
         mine = [batch for batch in batches.batches_in_states(tx) if batch.number in numbers]
+        cleaned = erase.cleaned_batches(tx)
         is_under_way = any(not batch.is_over for batch in batches.batches_in_states(tx))
     for batch in mine if ws.backend == "local" and is_under_way else ():  # else its state goes as a whole
         if batch.remote_name:
@@ -77,7 +78,7 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
             files.remove_link(ws.data / name)
         for path in clean.litter(ws.store, ws.data) + clean.unknown_sealed(ws.store, ws.data):
             path.unlink(missing_ok=True)
-        done = {name: lost for batch in mine for name, lost in _drop_lines(ws, batch, ids).items() if lost}
+        done = {name: lost for batch in mine for name, lost in _drop_lines(ws, batch, ids, cleaned).items() if lost}
         report.files, report.lines = list(done), sum(done.values())
         with ws.lock(LOCK), ws.store.write() as tx:
             _erase(tx, task, ids, words=[username] if len(username) >= SHORT else [], now=ws.now())
@@ -89,7 +90,7 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
         _rebuild(ws, ids, report)
     report.vectors = _drop_vectors(ws)
     with ws.store.read() as tx:
-        held = [table.name for table in task.tables(tx)]
+        held = [table.name for one in ws.tasks for table in one.tables(tx)]
     if not ws.store.compact(besides=held):
         ws.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
     with ws.store.write() as tx:
@@ -141,15 +142,15 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str) -> None:
             )
 
 
-def _drop_lines(ws: OpenWorkspace, batch: "Batch", ids: Collection[str]) -> dict[str, int]:
-    """Seal both files of a batch anew without the lines about these items; return how many lines each lost.
+def _drop_lines(ws: OpenWorkspace, batch: "Batch", ids: Collection[str], cleaned: Mapping[int, str]) -> dict[str, int]:
+    """Seal the files of a batch anew without the lines about these items; return how many lines each lost.
 
     A line that cannot be read goes too: it may be about them, and answers nothing.
     """
     keys, done = {request_key(batch.task, one) for one in ids}, dict[str, int]()
-    for name, recorded in ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256)):
-        path = ws.data / (name or "")
-        if not name or not path.is_file():
+    for name, recorded, _ in dict.fromkeys([*clean.sealed_files(batch), *clean.sealed_files(batch, cleaned)]):
+        path = ws.data / name
+        if not path.is_file():
             continue
         was, draft, done[name] = files.sha256_of(path), files.part_of(path), 0
         try:
@@ -164,8 +165,6 @@ def _drop_lines(ws: OpenWorkspace, batch: "Batch", ids: Collection[str]) -> dict
                 with ws.store.write() as tx:
                     if not erase.reseal(tx, batch.number, was=was, sha256=written.sha256, size=written.size):
                         raise InconsistentError(f"the record of {name} changed meanwhile", hint="run it again")
-            elif done[name] and written.sha256 != recorded:
-                ws.display.warn(f"{name} had other bytes than were recorded; it has them still, but for those lines")
             if done[name]:
                 files.rename(written, path)
         finally:

@@ -14,7 +14,6 @@ from pipeline.gemini.requests import request_key, shown_line
 from pipeline.gemini.responses import ResultFile
 from pipeline.index.builds import place_of_entry
 from pipeline.store import answers, asked, asks, batches, erase
-from pipeline.store.asked import AskedRequest
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
     Its keys: `task`, `item` (id), `name`, `state`, `parked` (the reason), `columns`, `changed_at` (the input, last),
     `stale` (it changed since it was answered; None where not known), `answers` and `attempts` (oldest first, each with
     all that is kept of it, an answer as a document, `forgotten` where it was), `index` (`indexed`, `up_to_date`,
-    `build`; None where nothing of the task is indexed), `requests` (newest first; see `_document`), `cost`
+    `build`; None where nothing of the task is indexed), `requests` (newest first; see `asked`), `cost`
     (USD). With `raw` each request has `wire`.
 
     Raises:
@@ -46,7 +45,8 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         if ws.is_indexed:
             entry = next(iter(ws.collection.entries(tx, [item_id])), None)
             index = place_of_entry(ws.data, ws.collection, item_id, entry)
-    requests = requests_of(ws, item_id, raw=raw)
+        requests = asked.requests_of_item(tx, ws.task.name, item_id)
+        requests = _with_wire(tx, requests, ws.data) if raw else requests
     return {
         "task": ws.task.name,
         "item": item_id,
@@ -67,13 +67,6 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
     }
 
 
-def requests_of(ws: OpenWorkspace, item_id: str, *, raw: bool) -> list[dict[str, Any]]:
-    """Return every request about an item of the task in use, newest first; with `raw` as it went over the wire."""
-    with ws.store.read() as tx:
-        found = asked.requests_of_item(tx, ws.task.name, item_id)
-        return _documents(tx, found, data=ws.data if raw else None)
-
-
 def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: bool = False) -> list[dict[str, Any]]:
     """Return the newest requests of the task in use, or of `every` task, newest first.
 
@@ -83,31 +76,16 @@ def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: 
     with ws.store.read() as tx:
         found = asked.newest_requests(tx, limit=limit, task=None if every else ws.task.name)
         names: dict[tuple[str, str], str] = {}
-        for task in dict.fromkeys(one.task for one in found):
-            ids = [one.item_id for one in found if one.task == task]
+        for task in dict.fromkeys(one["task"] for one in found):
+            ids = [one["item"] for one in found if one["task"] == task]
             names |= {(task, key): name for key, name in ws.task_of(task).table(tx).names(tx, ids).items()}
-        told = _documents(tx, found, data=ws.data if raw else None)
-    return [{**one, "name": names.get((one["task"], one["item"]), one["item"])} for one in told]
+        found = _with_wire(tx, found, ws.data) if raw else found
+    return [{**one, "name": names.get((one["task"], one["item"]), one["item"])} for one in found]
 
 
-def _documents(tx: "Connection", found: Sequence[AskedRequest], *, data: Path | None) -> list[dict[str, Any]]:
-    if data is None:
-        return [_document(one) for one in found]
+def _with_wire(tx: "Connection", found: list[dict[str, Any]], data: Path) -> list[dict[str, Any]]:
     cleaned = erase.cleaned_batches(tx)
-    sent = [_wire(data, batches.get_batch(tx, one.batch), one.item_id, cleaned=cleaned) for one in found]
-    return [{**_document(one), "wire": wire} for one, wire in zip(found, sent, strict=True)]
-
-
-def _document(one: AskedRequest) -> dict[str, Any]:
-    """Return one request: when, how, by what model, how it ended, tokens, cost in USD, what came of it."""
-    names = ("at", "task", "batch", "line", "state", "extractor", "model", "outcome", "reason")
-    return {
-        "item": one.item_id,
-        "purpose": one.way,
-        **{name: getattr(one, name) for name in (*names, "ended_at", "tokens_in", "tokens_out", "cost")},
-        "forgotten": one.is_forgotten,
-        "answer": None if one.answer is None else json.loads(one.answer),
-    }
+    return [{**one, "wire": _wire(data, batches.get_batch(tx, one["batch"]), one["item"], cleaned)} for one in found]
 
 
 def _listed(tx: "Connection", task: "Task", item_id: str) -> ListedItem | None:
@@ -122,7 +100,7 @@ def _is_stale(listed: ListedItem | None, given: Sequence[dict[str, Any]]) -> boo
     return bool(stands[-1]["input_hash"] != listed.input_hash)
 
 
-def _wire(data: Path, batch: Batch, item_id: str, *, cleaned: Collection[int]) -> dict[str, Any]:
+def _wire(data: Path, batch: Batch, item_id: str, cleaned: Collection[int]) -> dict[str, Any]:
     """Return what a batch's sealed files hold of an item, or why nothing; of those `cleaned` the files were removed."""
     key, is_cleaned = request_key(batch.task, item_id), batch.number in cleaned
     asked, no_request = _lines(data, batch.request_file, batch.request_sha256, key, is_cleaned=is_cleaned)

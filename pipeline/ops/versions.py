@@ -6,7 +6,7 @@ back too. Once nothing is left of what the local engine answered, the workspace 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import ingest
 from pipeline.core import files
@@ -16,7 +16,8 @@ from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
 from pipeline.store import answers, batches, workspace
-from pipeline.store.answers import VersionCounts
+from pipeline.store.answers import Version
+from pipeline.store.database import pages
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,28 +25,16 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 
-LOCK = "rollback"
-NEXT = Step("versions")
+LOCK, NEXT = "rollback", Step("versions")
 QUESTION = "Take this back for good? What it cost is spent all the same; other versions stay."
 
 
-@dataclass(frozen=True)
-class VersionSummary:
+class VersionSummary(NamedTuple):
     """One version of which something is here: what there is of it, and USD paid for it."""
 
     subject: str
-    counts: VersionCounts
+    counts: Version
     paid: float
-
-    @property
-    def extractor(self) -> str:
-        """Return the name that its answers are attributed to; the label alone where no model is known."""
-        return self.counts.label + (f"/{self.counts.model}" if self.counts.model else "")
-
-    @property
-    def asked_as(self) -> str:
-        """Return the name that the engine's tables have its rows under."""
-        return f"{self.counts.label}/{self.counts.model}"
 
     @property
     def document(self) -> dict[str, Any]:
@@ -55,7 +44,7 @@ class VersionSummary:
             "task": self.subject,
             "version": label,
             "model": model or None,
-            "extractor": self.extractor,
+            "extractor": self.counts.extractor,
             "rows": rows,
             "items": items,
             "first": None if first is None else first.isoformat(),
@@ -68,12 +57,13 @@ class VersionSummary:
 class RollbackReport:
     """What was found of a version, of which subject, and what went in this run: its rows, answers, failed attempts.
 
-    `let_go` items are parked no more; `unbound` says that nothing is left of the local engine.
+    `let_go` items are parked no more; `unbound` says that nothing is left of the local engine; `next` is what to type,
+    for what went stands in an index until that is built anew.
     """
 
     subject: str
     found: list[VersionSummary]
-    next: Step = NEXT  # what to type then: what went stands in an index until that is built anew
+    next: Step = NEXT
     rows: int = 0
     answers: int = 0
     attempts: int = 0
@@ -112,28 +102,26 @@ def roll_back(ws: OpenWorkspace, name: str, *, announce: Callable[[VersionSummar
         with ws.store.write() as tx:
             _check_free(tx, subject, found)
             for one in found:
-                _remove(tx, subject, one, report, at=ws.now())
+                _remove(tx, subject, one.counts, report, at=ws.now())
         report.unbound = _unbound(ws)
     return report
 
 
 def _summaries(tx: "Connection", task: Task) -> list[VersionSummary]:
     """Return every version of a task that has rows, answers or a beginning here; others' first, then by age."""
-    known = [(one.label, one.model) for one in answers.list_versions(tx, task.name)]
+    known = {one.extractor: one for one in answers.list_versions(tx, task.name)}
     told = task.versions(tx)
-    counts = {whose: VersionCounts(*whose, 0, 0, None, None) for whose in known}
-    counts |= {(one.label, one.model): one for one in (answers.version_counts(tx, task.name) if told is None else told)}
+    found = known | {one.extractor: one for one in (answers.version_counts(tx, task.name) if told is None else told)}
     order = {whose: number for number, whose in enumerate(known)}
-    ordered = sorted(counts, key=lambda one: (order.get(one, -1), one))
-    paid = {whose: answers.paid_for_version(tx, task.name, "/".join(whose)) for whose in ordered}
-    return [VersionSummary(task.subject, counts[whose], paid[whose]) for whose in ordered]
+    ordered = sorted(found, key=lambda one: (order.get(one, -1), found[one][:2]))
+    return [VersionSummary(task.subject, found[one], answers.paid_for_version(tx, task.name, one)) for one in ordered]
 
 
 def _find(tx: "Connection", name: str, ws: OpenWorkspace) -> tuple[Task, list[VersionSummary]]:
     named = [one for one in ws.tasks if one.name == name.partition("@")[0]]
     named = [ws.task] if "task" in ws.settings.sources else named
     for one in named or ws.tasks:
-        if found := [each for each in _summaries(tx, one) if name in {each.extractor, each.counts.label}]:
+        if found := [each for each in _summaries(tx, one) if name in {each.counts.extractor, each.counts.label}]:
             return one, found
     return next(iter(named), ws.task), []
 
@@ -150,7 +138,7 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
             "what people said by hand is no version of a model; nothing was changed",
             hint=f"an edit is undone by its number: {Step('tags', expert='username', undo=1)}",
         )
-    names = {one.asked_as for one in going}
+    names = {one.counts.extractor for one in going}
     for batch in batches.batches_in_states(tx, task=task.name):
         if batch.extractor in names and not batch.is_over:
             raise InputError(
@@ -160,25 +148,18 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
             )
 
 
-def _remove(tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, *, at: "datetime") -> None:
-    rows = task.roll_back(tx, one.counts.label, model=one.counts.model)
-    report.rows += _taken_back(tx, task, one.asked_as) if rows is None else rows
-    gone = answers.remove_version(tx, task.name, one.asked_as, at=at)
-    report.answers += gone.answers
-    report.attempts += gone.attempts
-    report.let_go += gone.let_go
+def _remove(tx: "Connection", task: Task, one: Version, report: RollbackReport, *, at: "datetime") -> None:
+    rows = task.roll_back(tx, one.label, model=one.model)
+    if rows is None:  # what is still as the version gave it goes
+        applied = answers.applied_ids(tx, task.name, one.extractor)
+        rows = sum(task.take_back(tx, some, extractor=one.extractor) for some in pages(applied))
+    gone, failed, let_go = answers.remove_version(tx, task.name, one.extractor, at=at)
+    report.rows += rows
+    report.answers += gone
+    report.attempts += failed
+    report.let_go += let_go
     if report.rows:
         workspace.touch_revision(tx, task.name)
-
-
-def _taken_back(tx: "Connection", task: Task, extractor: str) -> int:
-    """Remove what is still as a version gave it from the subject's rows; return how many rows went."""
-    rows, page = 0, answers.applied_page(tx, task.name, extractor, after=0)
-    while page:
-        ids = list(dict.fromkeys(one for _, one in page))
-        rows += task.take_back(tx, ids, extractor=extractor)
-        page = answers.applied_page(tx, task.name, extractor, after=page[-1][0])
-    return rows
 
 
 def _unbound(ws: OpenWorkspace) -> bool:

@@ -7,7 +7,6 @@ added up by the database, or read as it comes.
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -265,7 +264,7 @@ def verify_quotes(tx: Connection, shape: PassagesShape) -> tuple[str, Mapping[st
     Versions that are being rolled back are left out.
     """
     ours, found, concepts, quotations = answers.list_versions(tx, table.TASK), _Faults(), 0, 0
-    ours.append(Version(table.TASK, answers.PERSON, "", datetime.now(UTC)))
+    ours.append(Version(answers.PERSON))
     passage_id, mine = shape.concepts.c.passage_id, _of(shape, ours)
     labels = shape.concepts.c.extractor_version.in_([one.label for one in ours])
     for ids in values_in_pages(tx, passage_id, labels, size=BLOCK):
@@ -291,7 +290,7 @@ def verify_quotes(tx: Connection, shape: PassagesShape) -> tuple[str, Mapping[st
 def _compare(tx: Connection, shape: PassagesShape, version: Version, found: _Faults) -> None:
     """Hold the concepts of one version against the answers that were applied, both by passage, in the database."""
     stored = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(_of(shape, [version]))
-    mine = (given.c.task == version.task) & (given.c.extractor == version.extractor) & given.c.applied
+    mine = (given.c.task == table.TASK) & (given.c.extractor == version.extractor) & given.c.applied
     applied = select(given.c.item_id).where(mine)
     for kind, some, others in ((NOT_ANSWERED, stored, applied), (NOT_WRITTEN, applied, stored)):
         lacking = some.except_(others).subquery()

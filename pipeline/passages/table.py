@@ -52,7 +52,7 @@ from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.task import VersionShare
 from pipeline.passages import CONCEPTS, MARK
 from pipeline.store import answers
-from pipeline.store.answers import VersionCounts
+from pipeline.store.answers import Version
 from pipeline.store.database import pages, run_many, streamed, update_rows
 from pipeline.store.schema import NUMBER, AsTheColumn, BigId, IsoTime
 from pipeline.tables.adopt import (
@@ -395,29 +395,24 @@ def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
     return refusals(f"{shape.passages.name} or {shape.concepts.name}")
 
 
-def concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts]:
+def concept_versions(tx: Connection, shape: PassagesShape) -> list[Version]:
     """Return every version that has concepts, by label and model; reads the whole table."""
     concepts = shape.concepts.c
     whose = (concepts.extractor_version, concepts.extractor_model)
     facts = (func.count(), func.count(concepts.passage_id.distinct()))
     moments = (func.min(concepts.created_at), func.max(concepts.created_at))
-    found: dict[tuple[str, str], VersionCounts] = {}
+    found: dict[tuple[str, str], Version] = {}
     for row in tx.execute(select(*whose, *facts, *moments).group_by(*whose)):
-        one = VersionCounts(cell_words(row[0]), cell_words(row[1]), *row[2:])
+        one = Version(cell_words(row[0]), cell_words(row[1]), *row[2:])
         same = found.get((one.label, one.model))  # NULL and the empty text are one name
         found[one.label, one.model] = one if same is None else same.with_(one)
     return [found[key] for key in sorted(found)]
 
 
-def shares(counts: Sequence[VersionCounts], *, chosen: str | None = None) -> list[VersionShare]:
+def shares(counts: Sequence[Version], *, chosen: str | None = None) -> list[VersionShare]:
     """Return how many passages have concepts of each version, the chosen one first."""
-    found = [VersionShare(named(one), one.items) for one in counts]
+    found = [VersionShare(one.extractor, one.items) for one in counts]
     return sorted(found, key=lambda one: (one.extractor != chosen, one.extractor))
-
-
-def named(one: VersionCounts) -> str:
-    """Return the name of a version: the label alone where rows of another program name no model."""
-    return f"{one.label}/{one.model}" if one.model else one.label
 
 
 # ---- the best concepts

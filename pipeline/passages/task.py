@@ -22,7 +22,7 @@ from pipeline.passages import how_to_begin, table
 from pipeline.passages.table import DEFAULTS, ConceptRow, PassagesShape
 from pipeline.store import answers as versions
 from pipeline.store import runs
-from pipeline.store.answers import VersionCounts
+from pipeline.store.answers import Version
 from pipeline.store.by_hand import Edit
 from pipeline.store.database import pages
 from pipeline.tables.cells import cell_words
@@ -240,7 +240,7 @@ class ConceptsTask(Task):
             label = next(one for one in map(f"{table.TASK}@{{}}".format, itertools.count(1)) if one not in taken)
         return ConceptsTask(self.shape, self._settings, label, (label,))
 
-    def versions(self, tx: Connection) -> list[VersionCounts]:
+    def versions(self, tx: Connection) -> list[Version]:
         """Return every version that has concepts here, other programs' too."""
         return table.concept_versions(tx, self.shape)
 
@@ -285,7 +285,7 @@ class ConceptsTask(Task):
             best = table.best_concepts(tx, self.shape, self._settings)
             return ExportRows(best, encode, versions=table.shares(found))
         newest_first = sorted(found, key=lambda one: str(one.last or ""), reverse=True)  # another program's may be text
-        there = {table.named(one): one for one in newest_first}
+        there = {one.extractor: one for one in newest_first}
         among = [one for one in there if wanted.extractor is None or versions.is_of(one, wanted.extractor)]
         if not among and wanted.extractor is not None:
             raise InputError(

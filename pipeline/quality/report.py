@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core import files
 from pipeline.core.step import Option, Step
-from pipeline.core.text import escape_markdown, markdown_code
+from pipeline.core.text import markdown_code
 from pipeline.quality.figures import Measured, Quality, Rows
 
 FOLDER = "reports"
@@ -87,7 +87,7 @@ class Written(NamedTuple):
             undefined=StrictUndefined,
             trim_blocks=True,
         )
-        made.filters |= {"text": escape_markdown, "code": _code, "cell": _cell, "aligned": _aligned, "holds": _holds}
+        made.filters |= {"code": markdown_code, "cell": _cell, "aligned": _aligned, "holds": _holds}
         quality, told = self.quality, {"gates": self.gates, "failed": self.failed, "line": self.line, "words": WORDS}
         tables = [*quality.distributions, *quality.tables]
         return made.get_template("report.md").render(
@@ -100,13 +100,9 @@ def _document(one: Measured, *names: str) -> dict[str, Any]:
     return {**told, "value": one.value, "items": one.items, "passed": one.passed}
 
 
-def _code(text: str, most: int | None = None) -> str:
-    return markdown_code(text, most=most)
-
-
 def _cell(cell: str | float) -> str:
     if isinstance(cell, str):
-        return escape_markdown(cell, most=MOST_CELL)
+        return markdown_code(cell, most=MOST_CELL)
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"
 
 

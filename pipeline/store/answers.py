@@ -7,7 +7,6 @@ towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does no
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -50,50 +49,48 @@ FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
-class VersionCounts(NamedTuple):
-    """What there is of one version: label, model (may be empty), rows, items that have some, first and last time."""
+class Version(NamedTuple):
+    """One version: its label and model (may be empty), rows, items that have some, first and last time."""
 
     label: str
-    model: str
-    rows: int
-    items: int
-    first: datetime | None
-    last: datetime | None
+    model: str = ""
+    rows: int = 0
+    items: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+    @classmethod
+    def of(cls, extractor: str, *counts: Any) -> "Version":
+        """Return the version that an extractor names."""
+        label, _, model = extractor.partition("/")
+        return cls(label, model, *counts)
 
     @property
     def extractor(self) -> str:
         """Return the name that answers are attributed to: the label alone where no model is named."""
         return f"{self.label}/{self.model}" if self.model else self.label
 
-    def with_(self, other: "VersionCounts") -> "VersionCounts":
+    def with_(self, other: "Version") -> "Version":
         """Return both together, under the name of this one."""
         moments = sorted(one for one in (*self[-2:], *other[-2:]) if one is not None)
         first, last = (moments[0], moments[-1]) if moments else (None, None)
-        return VersionCounts(self.label, self.model, self.rows + other.rows, self.items + other.items, first, last)
+        return Version(self.label, self.model, self.rows + other.rows, self.items + other.items, first, last)
 
 
-def add_answers(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keep validated answers (JSON) with where they came from."""
-    run_many(tx, insert(answers), rows)
-
-
-def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keep attempts that gave no answer, with their reasons and what they used."""
-    run_many(tx, insert(attempts), rows)
+def keep(tx: Connection, given: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, Any]]) -> None:
+    """Keep validated answers (JSON) with where they came from, and attempts that gave none, with their reasons."""
+    run_many(tx, insert(answers), given)
+    run_many(tx, insert(attempts), failed)
 
 
 def count_charged(tx: Connection, task: str, extractor: str, ids: Sequence[str]) -> dict[str, int]:
     """Return how many charged and unforgiven attempts each item has under a version; those without are not there."""
-    mine = (attempts.c.task == task, attempts.c.extractor == extractor, attempts.c.charged, ~attempts.c.forgiven)
-    query = select(attempts.c.item_id, func.count()).where(*mine).group_by(attempts.c.item_id)
-    return {row[0]: row[1] for row in among(tx, query, attempts.c.item_id, ids)}
+    return _counted(tx, task, ids, attempts.c.extractor == extractor, attempts.c.charged)
 
 
 def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
     """Return how often the answer of each of these items was cut by the token limit, where any was, unforgiven."""
-    mine = attempts.c.reason.in_(CUT_SHORT) & ~attempts.c.forgiven
-    query = select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id)
-    return {row[0]: row[1] for row in among(tx, query.where(attempts.c.task == task), attempts.c.item_id, ids)}
+    return _counted(tx, task, ids, attempts.c.reason.in_(CUT_SHORT))
 
 
 def service_failures(
@@ -101,13 +98,15 @@ def service_failures(
 ) -> dict[str, int]:
     """Return how many batches in a row, or `live` calls, failed each item under a version without a word on it."""
     later, is_lost = attempts.alias(), attempts.c.reason.startswith(LOST, autoescape=True)
-    whose = (attempts.c.task == task, attempts.c.extractor == extractor)
     same = (later.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id"))
     is_past = select(later.c.id).where(*same, later.c.charged, later.c.id > attempts.c.id).exists()
     is_one = is_lost if live else and_(attempts.c.batch.is_not(None), ~is_lost)
-    query = select(attempts.c.item_id, func.count()).where(*whose, ~attempts.c.charged, ~attempts.c.forgiven, is_one)
-    found = among(tx, query.where(~is_past).group_by(attempts.c.item_id), attempts.c.item_id, ids)
-    return {row[0]: row[1] for row in found}
+    return _counted(tx, task, ids, attempts.c.extractor == extractor, ~attempts.c.charged, is_one, ~is_past)
+
+
+def _counted(tx: Connection, task: str, ids: Sequence[str], *conditions: ColumnElement[bool]) -> dict[str, int]:
+    query = select(attempts.c.item_id, func.count()).where(attempts.c.task == task, ~attempts.c.forgiven, *conditions)
+    return {row[0]: row[1] for row in among(tx, query.group_by(attempts.c.item_id), attempts.c.item_id, ids)}
 
 
 def usage(tx: Connection, batch: int) -> dict[str, float]:
@@ -142,16 +141,13 @@ def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[s
     return found
 
 
-def items_of_batch(tx: Connection, batch: int) -> list[str]:
-    """Return the items that are accounted for in a batch."""
-    queries = (select(one.c.item_id).where(one.c.batch == batch) for one in (answers, attempts))
-    return [one for query in queries for one in tx.execute(query).scalars()]
-
-
-def refused_items(tx: Connection, batch: int) -> set[str]:
-    """Return the items of a batch whose requests were refused."""
-    mine = (attempts.c.batch == batch, attempts.c.outcome == Outcome.REFUSED)
-    return set(tx.execute(select(attempts.c.item_id).where(*mine)).scalars())
+def items_of_batch(tx: Connection, batch: int, *, outcome: Outcome | None = None, claimed: bool = False) -> list[str]:
+    """Return the items accounted for in a batch, those of one outcome among attempts, or also those `claimed`."""
+    failed = select(attempts.c.item_id).where(attempts.c.batch == batch)
+    every = [select(answers.c.item_id).where(answers.c.batch == batch), failed]
+    every += [select(asks.c.item_id).where(asks.c.batch == batch, asks.c.state == CLAIMED)] * claimed
+    query = union_all(*every) if outcome is None else failed.where(attempts.c.outcome == outcome)
+    return list(tx.execute(query).scalars())
 
 
 def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -319,12 +315,12 @@ def _of_version(table: FromClause, task: str, version: str | None) -> ColumnElem
     return and_(table.c.task == task, table.c.answer != FORGOTTEN, is_by(table.c.extractor, version))
 
 
-def version_counts(tx: Connection, task: str) -> list[VersionCounts]:
+def version_counts(tx: Connection, task: str) -> list[Version]:
     """Return each extractor of a task of which answers were applied, by name; its rows are its answers."""
     facts = (func.count(), func.count(answers.c.item_id.distinct()), func.min(answers.c.at), func.max(answers.c.at))
     query = select(answers.c.extractor, *facts).where(_stands(task)).group_by(answers.c.extractor)
     rows = tx.execute(query.order_by(answers.c.extractor)).all()
-    return [VersionCounts(row[0].partition("/")[0], row[0].partition("/")[2], *row[1:]) for row in rows]
+    return [Version.of(*row) for row in rows]
 
 
 def _stands(task: str, version: str | None = None, given: FromClause = answers) -> ColumnElement[bool]:
@@ -387,21 +383,6 @@ def count_cut(tx: Connection, task: str, version: str | None) -> int:
 ROLLBACK = "rollback"  # of the journal's lines about this, by batch
 
 
-@dataclass(frozen=True)
-class Version:
-    """One version: its label and model, and since when it is asked under."""
-
-    task: str
-    label: str
-    model: str
-    began_at: datetime
-
-    @property
-    def extractor(self) -> str:
-        """Return the name that answers are attributed to."""
-        return f"{self.label}/{self.model}" if self.model else self.label
-
-
 def begun() -> Select[tuple[str, str, datetime]]:
     """Return the SELECT of (task, extractor, when it was asked under first) of every version."""
     of_batches = select(batches.c.task, batches.c.extractor, batches.c.created_at.label("at"))
@@ -415,9 +396,8 @@ def begun() -> Select[tuple[str, str, datetime]]:
 def list_versions(tx: Connection, task: str) -> list[Version]:
     """Return every version of a task, oldest first."""
     found = begun().subquery().c
-    query = select(found.extractor, found.began_at).where(found.task == task)
-    rows = tx.execute(query.order_by(found.began_at, found.extractor)).all()
-    return [Version(task, row[0].partition("/")[0], row[0].partition("/")[2], row[1]) for row in rows]
+    query = select(found.extractor).where(found.task == task)
+    return [Version.of(row[0]) for row in tx.execute(query.order_by(found.began_at, found.extractor))]
 
 
 def asked_tasks(tx: Connection) -> set[str]:
@@ -462,23 +442,14 @@ def is_anything_asked(tx: Connection) -> bool:
     return any(tx.execute(query.limit(1)).first() is not None for query in going)
 
 
-def applied_page(tx: Connection, task: str, extractor: str, *, after: int) -> list[tuple[int, str]]:
-    """Return (row, item id) of the next answers of an extractor that were applied, behind a row."""
-    mine = (answers.c.task == task, answers.c.extractor == extractor, answers.c.applied, answers.c.id > after)
-    query = select(answers.c.id, answers.c.item_id).where(*mine).order_by(answers.c.id).limit(PAGE)
-    return [(row[0], row[1]) for row in tx.execute(query)]
+def applied_ids(tx: Connection, task: str, extractor: str) -> Iterator[str]:
+    """Yield the items that an answer of an extractor was applied to."""
+    mine = (answers.c.task == task, answers.c.extractor == extractor, answers.c.applied)
+    yield from streamed(tx, select(answers.c.item_id).where(*mine).distinct(), page=PAGE).scalars()
 
 
-class Removed(NamedTuple):
-    """How many answers and attempts of a version were deleted, and how many items are parked under it no more."""
-
-    answers: int
-    attempts: int
-    let_go: int
-
-
-def remove_version(tx: Connection, task: str, extractor: str, *, at: datetime) -> Removed:
-    """Delete what is kept of a version, and mark its batches, in the caller's transaction."""
+def remove_version(tx: Connection, task: str, extractor: str, *, at: datetime) -> tuple[int, int, int]:
+    """Delete what is kept of a version, and mark its batches; return how many answers, attempts and parked items."""
     why = "its version was rolled back"
     sent = select(batches.c.number).where(batches.c.task == task, batches.c.extractor == extractor, ~_is_marked())
     for number in tx.execute(sent.order_by(batches.c.number)).scalars().all():
@@ -487,11 +458,11 @@ def remove_version(tx: Connection, task: str, extractor: str, *, at: datetime) -
     tx.execute(update(runs).where(going).values(ended_at=at, why=why))
     parked = (asks.c.task == task, asks.c.extractor == extractor, asks.c.state == PARKED)
     let_go = tx.execute(select(func.count()).where(*parked)).scalar_one()
-    counts = [
+    gone, failed, *_ = (
         tx.execute(delete(table).where(table.c.task == task, table.c.extractor == extractor)).rowcount
         for table in (answers, attempts, asks, pilots)
-    ]
-    return Removed(counts[0], counts[1], let_go)
+    )
+    return gone, failed, let_go
 
 
 def _is_marked() -> ColumnElement[bool]:

@@ -160,25 +160,10 @@ def equal_asks(
     return {row[0]: (row[1], row[2]) for row in among(tx, query, asks.c.input_hash, hashes)}
 
 
-def claimed_page(tx: Connection, batch: int, *, after: int, limit: int) -> list[Ask]:
-    """Return the next rows that a batch still claims behind a line, in the order of its lines."""
-    query = _claimed(batch).where(asks.c.line > after).limit(limit)
-    return [Ask(*row) for row in tx.execute(query)]
-
-
-def claimed_at(tx: Connection, batch: int, line: int) -> Ask | None:
-    """Return the row that stands on a line of a batch's file, while it is claimed."""
-    return next((Ask(*row) for row in tx.execute(_claimed(batch).where(asks.c.line == line))), None)
-
-
-def claimed_hashes(tx: Connection, batch: int) -> list[str]:
-    """Return the input hashes of all rows that a batch still claims."""
-    return list(tx.execute(_claimed(batch).with_only_columns(asks.c.input_hash)).scalars())
-
-
-def _claimed(batch: int) -> Select[Any]:
+def claimed(tx: Connection, batch: int, *, after: int = 0, limit: int | None = None) -> list[Ask]:
+    """Return the rows that a batch still claims, the next ones behind a line of its file, in the order of lines."""
     query = select(asks.c.item_id, asks.c.input_hash, asks.c.line).where(asks.c.batch == batch, IS_CLAIMED)
-    return query.order_by(asks.c.line)
+    return [Ask(*row) for row in tx.execute(query.where(asks.c.line > after).order_by(asks.c.line).limit(limit))]
 
 
 class Ends(NamedTuple):
@@ -233,11 +218,6 @@ def claims_of_ended(tx: Connection) -> int:
 def close_claims_of_ended(tx: Connection) -> None:
     """Let rows go that batches claim which are over."""
     tx.execute(delete(asks).where(_ENDED))
-
-
-def items_of(tx: Connection, batch: int) -> dict[int, str]:
-    """Return the item id that each line of a batch's request file names, of those that are claimed."""
-    return {row.line: row.item_id for row in tx.execute(_claimed(batch))}
 
 
 def claimed_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:

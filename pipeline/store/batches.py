@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, true, update
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
 from pipeline.core.files import Sealed
@@ -26,14 +26,6 @@ TIMED = 10  # ours: the newest batches of our own calls whose time is looked at
 _DUPLICATE = "duplicate"
 _IS_DUPLICATE = creates.c.outcome == _DUPLICATE
 _TRY = re.compile(r"-t(\d{1,9})\Z")
-
-
-class QueueLoad(NamedTuple):
-    """The sum of some batches: how many, and how many of one model with how many prompt tokens."""
-
-    number: int
-    of_model: int
-    tokens: int
 
 
 def batches_in_states(
@@ -86,13 +78,6 @@ def _together(run: Batch, more: Batch) -> Batch:
         sums[name] = sum(both) if both else None
     going = next((one for one in (more, run) if not one.is_over), more)
     return replace(run, state=going.state, ended_at=going.ended_at, remote_done=None, **sums)
-
-
-def queue_load(tx: Connection, *states: BatchState, model: str, but: int = 0) -> QueueLoad:
-    """Return the sum of the batches in these states, without batch `but`; tokens are counted of one model."""
-    found = [one for one in batches_in_states(tx, *states) if one.number != but]
-    tokens = [one.estimated_in for one in found if one.model == model]
-    return QueueLoad(len(found), len(tokens), sum(tokens))
 
 
 def get_batch(tx: Connection, number: int) -> Batch:
@@ -258,13 +243,13 @@ def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any)
 
 def name_prefixes(tx: Connection, number: int) -> frozenset[str]:
     """Return the name prefixes of a batch's tries, by which a remote batch is known although its try is not."""
-    query = select(creates.c.display_name).where(creates.c.batch == number, ~_IS_DUPLICATE)
-    return frozenset(name_prefix(name) for name in tx.execute(query).scalars())
+    return frozenset(numbers_by_prefix(tx, number))
 
 
-def numbers_by_prefix(tx: Connection) -> dict[str, int]:
-    """Return the batch that each name prefix of a try is of."""
-    found = tx.execute(select(creates.c.display_name, creates.c.batch).where(~_IS_DUPLICATE))
+def numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, int]:
+    """Return the batch that each name prefix of a try is of; of one alone where it is named."""
+    mine = true() if number is None else creates.c.batch == number
+    found = tx.execute(select(creates.c.display_name, creates.c.batch).where(~_IS_DUPLICATE, mine))
     return {name_prefix(name): number for name, number in found}
 
 

@@ -9,8 +9,6 @@ from sqlalchemy import Connection, Table, func, select, text
 from pipeline.core.errors import ConfigurationError, InconsistentError
 
 PAGE = 1000  # rows that are read at a time
-_BESIDE = """SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view', 'trigger')
-AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND NOT (type = 'view' AND sql LIKE '%/* findable%') ORDER BY type, name"""
 _NEWEST = text("SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(:table)")
 
 
@@ -28,17 +26,6 @@ def copy_tables(
             raise InconsistentError(f"{table.name} has {count:,} rows there, and {found[table.name]:,} were sent")
         _count_on(tx, there, table, above.get(table.name, 0))
         there.exec_driver_sql(f'ANALYZE "{table.name}"')
-    return found
-
-
-def names_beside(tx: Connection, tables: Sequence[Table]) -> list[str]:
-    """Return what of an SQLite file is in none of these tables: other tables, views, triggers and columns."""
-    ours = {table.name.lower() for table in tables}
-    found = [f"{kind} {name}" for kind, name in tx.exec_driver_sql(_BESIDE) if name.lower() not in ours]
-    for table in tables:
-        known = {name.lower() for name in table.c.keys()}  # noqa: SIM118 - it is no dictionary
-        there = tx.execute(text("SELECT name FROM pragma_table_info(:table)"), {"table": table.name}).scalars()
-        found += [f"column {table.name}.{name}" for name in there if name.lower() not in known]
     return found
 
 

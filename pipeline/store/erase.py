@@ -23,6 +23,7 @@ from pipeline.store.schema import events as journal
 KIND = "forget"  # of the journal's lines about this
 BEGUN, DONE = "begun", "done"
 GONE = "forgotten"
+CLEANED = "clean"  # of the journal's lines about batches whose files were removed
 BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
 # where the text about one item may name another; `new` of the journal only where it is a value that was merged into
 WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "new", "why"), attempts: ("reason", "excerpt")}
@@ -80,6 +81,9 @@ def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
 
 def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> bool:
     """Replace the recorded hash and size of a sealed file of a batch; false where its hash is not `was`."""
+    here = (journal.c.kind == CLEANED) & (journal.c.name == str(batch)) & (journal.c.new == was)
+    if tx.execute(update(journal).where(here).values(new=sha256)).rowcount:
+        return True
     for kind in ("request", "result"):
         digest, length = batches.c[f"{kind}_sha256"], batches.c[f"{kind}_size"]
         here = (batches.c.number == batch) & (digest == was)
@@ -111,14 +115,15 @@ def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str],
         _cut_out(tx, word)
 
 
-def note_cleaned(tx: Connection, batch: int, *, why: str, at: datetime) -> None:
-    """Keep that the files of a batch were removed on purpose."""
-    workspace.record_event(tx, "clean", batch, old=None, new="files removed", why=why, at=at)
+def note_cleaned(tx: Connection, batch: int, *, why: str, at: datetime, hashes: str | None = None) -> None:
+    """Keep that the files of a batch were removed on purpose, and the SHA-256 of that with their lines' `hashes`."""
+    workspace.record_event(tx, CLEANED, batch, old=None, new=hashes or "files removed", why=why, at=at)
 
 
-def cleaned_batches(tx: Connection) -> set[int]:
-    """Return the numbers of the batches whose files were removed on purpose."""
-    return workspace.numbers_with_event(tx, "clean")
+def cleaned_batches(tx: Connection) -> dict[int, str]:
+    """Return the batches whose files were removed on purpose, each with that SHA-256; empty where there is none."""
+    found = {int(one["name"]): str(one["new"]) for one in workspace.events_of(tx, CLEANED)}
+    return {number: "" if " " in told else told for number, told in found.items()}
 
 
 def _cut_out(tx: Connection, word: str) -> None:

@@ -68,15 +68,8 @@ _BUSY = "55P03"  # another transaction holds the lock
 _MAY_PASS = ("08", "57", "40", "25P", "533")  # the connection, a time limit, another transaction, too many clients
 _DAMAGED = ("XX001", "XX002")
 _SET_UP = ("53", "42501", "25006")  # no room; not allowed; a copy that is only read
-# A connection is refused without an SQLSTATE, by the driver (of a URL), the server or a pooler before it. What is not
-# known to be for good may pass.
-_FOR_GOOD = re.compile(
-    r"authentication failed|does not exist|no such (user|database)|no pg_hba\.conf entry|permission denied"
-    r"|not permitted to log in|not currently accepting connections|SSL (connection )?is required|no password supplied"
-    r"|(un\w+|invalid value for) (startup |configuration )?parameter|cannot connect to invalid database"
-    r"|invalid (connection option|port number|integer value|\S+ value)|bad value for|definition of service"
-    r"|could not parse network address"
-)
+# A connection is refused without an SQLSTATE; what is not known to be for good may pass
+_FOR_GOOD = re.compile(r"authentication failed|does not exist|no pg_hba|not permitted|password supplied|invalid|SSL")
 _OURS = ("ProgrammingError", "DataError", "NotSupportedError")  # mistakes in a statement, which cannot be sent
 
 

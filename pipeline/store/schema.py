@@ -171,11 +171,6 @@ class Batch:
         return (self.answered or 0) - (self.not_applied or 0)
 
     @property
-    def is_cancelled_by_hand(self) -> bool:
-        """Return whether a person asked to cancel it."""
-        return self.cancel_asked_at is not None
-
-    @property
     def replies(self) -> int:
         """Return how many of its requests got a reply, whatever that says."""
         return (self.answered or 0) + (self.refused or 0) + (self.invalid or 0)
@@ -274,6 +269,11 @@ workspace = Table(
 _TYPES: dict[Any, Any] = {int: Integer, float: Float, bool: Boolean, datetime: UtcTime}
 
 
+def _cells(names: str, kind: Any = Text) -> list[Column[Any]]:
+    """Return columns of one kind by their names; one with a question mark may be NULL."""
+    return [Column(name.removesuffix("?"), kind, nullable=name.endswith("?")) for name in names.split()]
+
+
 def _table_of(name: str, row: type, *more: Column[Any] | Constraint | Index, big: Collection[str] = ()) -> Table:
     """Return the table of rows of a dataclass, whose first field is the key; what is `big` passes 32 bits."""
     columns: list[Column[Any]] = []
@@ -309,21 +309,18 @@ creates = Table(
     # of a duplicate
     Column("remote_name", Text, unique=True),
     Column("estimated_cost", Float),
-    Column("found_at", UtcTime),
-    Column("cancelled_at", UtcTime),
+    *_cells("found_at? cancelled_at?", UtcTime),
 )
 
 asks = Table(
     "findable_asks",
     metadata,
-    Column("task", Text, nullable=False),
-    Column("item_id", Text, nullable=False),
-    Column("extractor", Text, nullable=False),  # label/model; empty: every version
-    Column("state", Text, nullable=False),  # claimed, answered, parked; in no index, which every move would write anew
+    # of the extractor (label/model) an empty one is every version; the state (claimed, answered, parked) is in no
+    # index, which every move would write anew
+    *_cells("task item_id extractor state"),
     Column("batch", ForeignKey("findable_batches.number")),  # NULL of what was told by an equal row
     Column("line", Integer),  # in its request file, from 1
-    Column("input_hash", Text, nullable=False),
-    Column("reason", Text),  # it is parked
+    *_cells("input_hash reason?"),  # why it is parked
     Column("at", UtcTime, nullable=False),
     # one ask a row under a version: this key is what lets nothing be asked, and paid for, twice. The row comes before
     # the version, because each look for open rows is by row
@@ -336,16 +333,13 @@ attempts = Table(
     "findable_attempts",
     metadata,
     Column("id", BigId, primary_key=True),
-    Column("task", Text, nullable=False),
-    Column("item_id", Text, nullable=False),
-    Column("extractor", Text, nullable=False),
+    *_cells("task item_id extractor"),
     Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL: told by an equal row, or due
     Column("line", Integer),
     Column("at", UtcTime, nullable=False),
     Column("charged", Boolean, nullable=False),  # to the item; false when the service failed
     Column("forgiven", Boolean, nullable=False, server_default=text("false")),
-    Column("outcome", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    *_cells("outcome reason"),
     Column("code", Integer),
     Column("excerpt", Text),
     Column("tokens_in", Integer, nullable=False, server_default=text("0")),
@@ -362,14 +356,11 @@ rows = Table(
     Column("task", Text, primary_key=True),
     Column("item_id", Text, primary_key=True),
     Column("n", BigInteger, nullable=False),  # the order of first sight
-    Column("row", Text, nullable=False),  # JSON: its values by column, without those that are none
-    Column("input_hash", Text, nullable=False),  # of what is asked about
+    *_cells("row input_hash"),  # JSON: its values by column, without those that are none; and of what is asked about
     Column("is_empty", Boolean, nullable=False),  # that is blank, or what must be quoted
-    Column("gone_at", UtcTime),  # vanished from the source
-    Column("changed_at", UtcTime),  # when the hash last changed
+    *_cells("gone_at? changed_at?", UtcTime),  # vanished from the source; when the hash last changed
     # where it has images: what a look at them saw (JSON), and why it cannot be asked about with them
-    Column("seen", Text),
-    Column("unusable", Text),
+    *_cells("seen? unusable?"),
     Index("findable_rows_in_order", "task", "n"),
     Index("findable_rows_of_input", "task", "input_hash"),
 )
@@ -378,26 +369,20 @@ answers = Table(
     "findable_answers",
     metadata,
     Column("id", BigId, primary_key=True),
-    Column("task", Text, nullable=False),
-    Column("item_id", Text, nullable=False),
+    *_cells("task item_id"),
     Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL: told by an equal row, or due
     Column("line", Integer),  # in its request file, from 1
-    Column("extractor", Text, nullable=False),
-    Column("input_hash", Text, nullable=False),
-    Column("answer", Text, nullable=False),  # JSON
+    *_cells("extractor input_hash answer"),  # JSON
     Column("applied", Boolean, nullable=False),
     Column("outdated", Boolean, nullable=False, server_default=text("false")),  # the input had changed meanwhile
-    Column("model_version", Text, nullable=False),
-    Column("response_id", Text, nullable=False),
-    Column("tokens_in", Integer, nullable=False),
-    Column("tokens_out", Integer, nullable=False),
+    *_cells("model_version response_id"),
+    *_cells("tokens_in tokens_out", Integer),
     Column("cost", Float, nullable=False),
     Column("tier", Text),  # as of an attempt
     Column("at", UtcTime, nullable=False),
     Column("fingerprint", Text),
-    # of what a person wrote in the place of an answer, which is one of the extractor `person`
-    Column("who", Text),
-    Column("before", Text),  # JSON as of an answer: what stood there
+    # of what a person wrote in the place of an answer, which is one of the extractor `person`; what stood there (JSON)
+    *_cells("who? before?"),
     Column("undoes", Integer),  # the number of an earlier edit of the item, from 1
     Index("findable_answers_of_item", "task", "item_id"),
 )
@@ -418,11 +403,7 @@ events = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     Column("at", UtcTime, nullable=False),
-    Column("kind", Text, nullable=False),  # batch, build, workspace, import, columns, merge, …
-    Column("name", Text, nullable=False),
-    Column("old", Text),
-    Column("new", Text),
-    Column("why", Text),
+    *_cells("kind name old? new? why?"),  # batch, build, workspace, import, columns, merge, …
 )
 
 runs = _table_of("findable_runs", Run)  # a budget counts since its run began, and a backfill goes on over days
@@ -439,13 +420,8 @@ UPGRADES = {  # what makes the next one of a schema
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
 }
 BEFORE = "findable_version"  # the table that has the number, up to `0021`
-OPENED_BY = {  # the last commit each
-    "0017": "c9e9ce54",
-    "0018": "2fef5f7a",
-    "0019": "b92ccecb",
-    "0020": "983e53b3",
-    "0021": "b565137c",
-}
+# the last commit each
+OPENED_BY = {"0017": "c9e9ce54", "0018": "2fef5f7a", "0019": "b92ccecb", "0020": "983e53b3", "0021": "b565137c"}
 FIRST = "20ee0c6d"  # the last commit that opens the tables up to `0016`
 
 
@@ -455,7 +431,7 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
         if is_workspace(tx):
             _upgrade(tx)
         else:
-            make_schema(tx)
+            metadata.create_all(tx, checkfirst=False)
             row = {"one": 1, "schema": HEAD, "workspace_id": secrets.token_hex(8), "created_at": datetime.now(UTC)}
             tx.execute(insert(workspace).values(row))
         return [line for adopt in adoptions for line in adopt(tx)]
@@ -502,12 +478,7 @@ def other_tables(tx: Connection) -> list[str]:
     return sorted(name for name in inspect(tx).get_table_names() if not name.startswith("findable_"))
 
 
-def engine_tables() -> list[str]:
-    """Return the names of all tables of the engine, in alphabetical order."""
-    return sorted(metadata.tables)
-
-
-def our_tables(tx: Connection, besides: Collection[str] = ()) -> list[str]:
+def our_tables(tx: Connection, besides: Collection[str]) -> list[str]:
     """Return the names of the tables that are ours, of any version of findable, or among these."""
     return [name for name in inspect(tx).get_table_names() if name.startswith("findable_") or name in besides]
 
@@ -521,22 +492,14 @@ def has_index(tx: Connection, table: str, name: str) -> bool:
     return tx.execute(text(found), {"table": table, "name": name}).first() is not None
 
 
-def make_schema(tx: Connection) -> None:
-    """Make every table of the engine, in the caller's transaction."""
-    metadata.create_all(tx, checkfirst=False)
-
-
 def damage(tx: Connection) -> list[str]:
-    """Return the damage that an SQLite file reports of itself, which it reads whole for that; a server looks itself."""
+    """Return the damage of an SQLite file, which is read whole for that; a server looks itself.
+
+    Rows of a batch that is not there are what only SQLite lets another program make.
+    """
     if tx.dialect.name != "sqlite":
         return []
     said = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
-    return [line for line in said if line != "ok"]
-
-
-def count_orphans(tx: Connection) -> dict[str, int]:
-    """Return how many rows of our tables are of a batch that is not there, as only SQLite lets another program do."""
-    if tx.dialect.name != "sqlite":
-        return {}
-    every = (row[0] for row in tx.execute(text("PRAGMA foreign_key_check")) if row[2] == batches.name)
-    return dict(sorted(Counter(every).items()))
+    every = Counter(row[0] for row in tx.execute(text("PRAGMA foreign_key_check")) if row[2] == batches.name)
+    loose = [f"{count} rows of {table} name a batch that is not there" for table, count in sorted(every.items())]
+    return [line for line in said if line != "ok"] + loose

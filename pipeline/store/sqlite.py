@@ -25,15 +25,6 @@ JOURNAL_PAGES = 4000  # ours: after which the journal is copied into the file; b
 SWITCHED = "findable_switched_to_wal"  # in a connection's `info`, where it was the one that changed the journal
 
 
-# tables that are not ours, whose rows have numbers that no column of theirs holds; VACUUM may give them others
-_HIDDEN_NUMBERS = """
-SELECT name FROM pragma_table_list AS t
-WHERE schema = 'main' AND type = 'table' AND NOT wr AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-AND name NOT LIKE 'findable\\_%' ESCAPE '\\'
-AND NOT EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE pk = 1 AND upper(type) = 'INTEGER')
-"""
-
-
 class SqliteFile:
     """What the store needs to know of an SQLite file."""
 
@@ -86,15 +77,16 @@ class SqliteFile:
             "sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool, hide_parameters=True
         )
 
-    def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:  # noqa: ARG002 - it is one file
+    def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
         """Write the file anew without what was deleted, and empty the journal beside it.
 
-        False, and the journal alone, where another program's table counts on SQLite's hidden row numbers.
+        False, and the journal alone, where it has another program's tables, which may count on hidden row numbers.
         """
         with contextlib.closing(engine.raw_connection()) as connection:
             cursor = connection.cursor()
-            may = not cursor.execute(_HIDDEN_NUMBERS).fetchall()
-            if may:
+            names = {row[0] for row in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            others = {one for one in names.difference(besides) if not one.startswith(("findable_", "sqlite_"))}
+            if may := not others:
                 cursor.execute("VACUUM")
             until = time.monotonic() + patience_s
             while cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:

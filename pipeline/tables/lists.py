@@ -56,7 +56,7 @@ _GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the d
 _COUNTED = 100_000  # rows up to which they are counted by tags and versions, too
 _MOST = 50  # tags and versions that are told
 _PAGE = 2_000
-_VALUES, _RANGES = 12, 9  # of a field that are told; ranges of numbers between the least and the largest
+_VALUES = 12  # of a field that are told
 _LONGEST = 30  # characters of a value that is told; longer ones are sentences
 _COUNTABLE = frozenset({str, int, float, bool, type(None)})
 _PLAIN_NAME = re.compile(r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*", re.IGNORECASE)
@@ -134,15 +134,10 @@ class ItemTable:
         return self.table.c[self.key].in_(self.ids.native(ids))
 
     def among(
-        self,
-        tx: Connection,
-        ids: Sequence[str],
-        columns: Sequence[ColumnElement[Any]],
-        *conditions: ColumnElement[bool],
-        locked: bool = False,
+        self, tx: Connection, ids: Sequence[str], columns: Sequence[ColumnElement[Any]], *conditions: Any, **how: Any
     ) -> Iterator[Sequence[Any]]:
         """Yield some columns of the rows with these ids of which all conditions hold; see `rows_among`."""
-        return rows_among(tx, self.table.c[self.key], self.ids.native(ids), columns, *conditions, locked=locked)
+        return rows_among(tx, self.table.c[self.key], self.ids.native(ids), columns, *conditions, **how)
 
     def rows(
         self, tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
@@ -160,10 +155,6 @@ class ItemTable:
     def ids_among(self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
         """Return which of these ids are of rows of which all conditions hold."""
         return {row[0] for row in self.among(tx, ids, [self.item_id], *conditions)}
-
-    def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
-        """Return which of these items may be asked about."""
-        return self.ids_among(tx, ids, self.is_open)
 
     def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the name of each of these items that is there, by id."""
@@ -294,42 +285,33 @@ class Grid:
         """
         conditions = self.conditions(tx, which)
         states = self.table.counts(tx, *conditions)
-        some = select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery()
-        told: tuple[Any, ...] = (None, None, {})
-        if tx.execute(select(func.count()).select_from(some)).scalar_one() <= _COUNTED:
-            with contextlib.suppress(SlowError):
-                told = self._tallied(tx, conditions, within_s)
-        return ItemCounts(states.pop("total"), states, *told)
-
-    def _tallied(
-        self, tx: Connection, conditions: Sequence[ColumnElement[bool]], within_s: float | None
-    ) -> tuple[dict[str, int] | None, dict[str, int] | None, Mapping[str, Sequence[FieldCount]]]:
-        until = math.inf if within_s is None else time.monotonic() + within_s
+        total, some = states.pop("total"), select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery()
         facets = [one for one in (self.tags, self.versions) if one is not None]
-        tallies = [Counter[str]() for _ in facets]
-        fields = {name: _FieldTally(name) for name in self.fields}
+        if not facets or tx.execute(select(func.count()).select_from(some)).scalar_one() > _COUNTED:
+            return ItemCounts(total, states, None, None)
+        until = math.inf if within_s is None else time.monotonic() + within_s
+        tallies, fields = [Counter[str]() for _ in facets], {name: _FieldTally(name) for name in self.fields}
         query = select(*(one.cell for one in facets)).select_from(self.table.table).where(*conditions)
-        with within(tx, within_s):
-            for rows in streamed(tx, query, page=_PAGE).partitions() if facets else ():
+        with contextlib.suppress(SlowError), within(tx, within_s):
+            for rows in streamed(tx, query, page=_PAGE).partitions():
                 for facet, tally, cells in zip(facets, tallies, zip(*rows, strict=True), strict=True):
                     tally.update(chain.from_iterable(set(facet.words(cell)) for cell in cells))
                 said = [orjson.loads(row[0]) for row in rows if row[0] is not None] if fields else []
                 for name, found in fields.items():
                     found.add([one.get(self.fields[name]) for one in said])
                 if time.monotonic() > until:
-                    raise SlowError
-        often = [dict(sorted(one.items(), key=lambda each: (-each[1], each[0]))[:_MOST]) for one in tallies]
-        tags = often.pop(0) if self.tags is not None else None
-        counted = {name: some for name, one in fields.items() if (some := one.counts())}
-        return tags, often[0] if often else None, counted
+                    break
+            else:
+                often = (dict(sorted(one.items(), key=lambda each: (-each[1], each[0]))[:_MOST]) for one in tallies)
+                tags, versions = (next(often) if one is not None else None for one in (self.tags, self.versions))
+                counted = {name: each for name, one in fields.items() if (each := one.counts())}
+                return ItemCounts(total, states, tags, versions, counted)
+        return ItemCounts(total, states, None, None)
 
     def _order(self, sort: str) -> list[ColumnElement[Any]]:
         """Return what rows are sorted by; the last is each row's own."""
-        name, sorts, own = (
-            sort.removeprefix("-"),
-            {**self.slow_sorts, **self.sorts},
-            self.table.table.c[self.table.order],
-        )
+        name, sorts = sort.removeprefix("-"), {**self.slow_sorts, **self.sorts}
+        own = self.table.table.c[self.table.order]
         if sort and name not in sorts:
             known = f"{Option('sort')} takes {', '.join(sorts)}, with - before it the largest first"
             raise InputError(f"there is no sorting by {name!r}", hint=known if sorts else f"leave out {Option('sort')}")
@@ -346,7 +328,7 @@ class Grid:
 
 
 class _FieldTally:
-    """How often a field of answers has each of its values, where these are few or numbers."""
+    """How often a field of answers has each of its values, where these are few."""
 
     def __init__(self, name: str) -> None:
         """Begin with none; the name is of its column."""
@@ -363,40 +345,21 @@ class _FieldTally:
             self.is_told &= not self.is_list and {*map(type, values)} <= _COUNTABLE
         if self.is_told:
             self.found.update(zip(map(type, values), values, strict=True))
-            self.is_told = self.is_list or str not in {kind for kind, _ in self.found} or len(self.found) <= _VALUES + 2
+            self.is_told = self.is_list or len(self.found) <= _VALUES + 2
 
     def counts(self) -> list[FieldCount]:
-        """Return how many items have each value, the most common first; of numbers from the least on."""
+        """Return how many items have each value, the most common first."""
         told = [(one, items) for (_, one), items in self.found.items() if one not in (None, "")]
         short = [one for one in told if len(str(one[0])) <= _LONGEST]
-        are_numbers = {type(one) for one, _ in told} <= {int, float}
-        if are_numbers and self.is_told and len(told) > _VALUES:
-            return self._ranges(told)
         if not self.is_told or (max(len(told) - len(short), len(told) - _VALUES) > 0 and not self.is_list):
             return []
-        short.sort(key=(lambda one: one[0]) if are_numbers else (lambda one: (-one[1], str(one[0]))))
-        return [
-            FieldCount(one if isinstance(one, str) else json.dumps(one), items, f"{self.name} = {_literal(one)}")
-            for one, items in short[:_VALUES]
-        ]
-
-    def _ranges(self, told: Sequence[tuple[Any, int]]) -> list[FieldCount]:
-        """Return how many numbers are in each of at most ten ranges of a round width."""
-        least = max(told)[0] / _RANGES - min(told)[0] / _RANGES
-        power = 10.0 ** math.floor(math.log10(least))
-        step = next(width for times in (1, 2, 5, 10) if (width := times * power) >= least)
-        tally = Counter[int]()
-        for one, items in told:
-            tally[math.floor(one / step)] += items
-        edges = ((f"{at * step:.12g}", f"{(at + 1) * step:.12g}", tally[at]) for at in sorted(tally))
-        return [
-            FieldCount(f"{low} to {high}", count, f"{self.name} >= {low} AND {self.name} < {high}")
-            for low, high, count in edges
-        ]
-
-
-def _literal(value: Any) -> str:
-    return "'{}'".format(value.replace("'", "''")) if isinstance(value, str) else json.dumps(value)
+        short.sort(key=lambda one: (-one[1], str(one[0])))
+        found = list[FieldCount]()
+        for one, items in short[:_VALUES]:
+            plain = one if isinstance(one, str) else json.dumps(one)
+            literal = "'{}'".format(plain.replace("'", "''")) if plain is one else plain
+            found.append(FieldCount(plain, items, f"{self.name} = {literal}"))
+        return found
 
 
 def _given(found: Any, words: str) -> Any:

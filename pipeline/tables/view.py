@@ -1,22 +1,20 @@
 """Show answers as columns: `<prefix>_answers` has each of a task, `<prefix>_answered` the newest of a row beside it.
 
 Both are views over the record, `findable_answers`, and say what stands there when they are read: of each item and
-extractor the answer that was applied last. A field whose values are all of one plain kind has a typed column; all
-others (lists, objects, quotations, unions) are JSON. What is no value of its kind, or left out, is NULL. A column of
-the source whose name another column has is called `source_…`. Columns of a view that is there keep their places. A view
-carries a mark, by which it is told from another program's.
+extractor the answer that was applied last. A field whose values are all of one plain kind has a typed column, a date
+its text; all others (lists, objects, quotations, unions) are JSON. What is no value of its kind, or left out, is NULL.
+A column of the source whose name another column has is called `source_…`. Columns of a view that is there keep their
+places. A view carries a mark, by which it is told from another program's.
 """
 
 import hashlib
 import json
 import math
 import re
-import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
-from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args
 
 from sqlalchemy import (
     BigInteger,
@@ -35,9 +33,10 @@ from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.text import BAD_TEXT
+from pipeline.core.quotes import FORMAT, OPTIONAL, leaves
+from pipeline.core.text import UNSOUND
 from pipeline.store import answers as record
-from pipeline.store.schema import NUMBER, AsTheColumn, IsoTime, TaskRecord, answers, rows, time_of
+from pipeline.store.schema import NUMBER, IsoTime, TaskRecord, answers, rows, time_of
 from pipeline.tables.adopt import columns_of, is_sqlite, quoted, unfit
 from pipeline.tables.cells import LARGEST, compact_json, number_of
 
@@ -54,19 +53,13 @@ _TYPES: Mapping[str, TypeEngine[Any]] = {
     "integer": BigInteger(),
     "real": NUMBER,
     "boolean": Boolean(),
-    "date": Text().with_variant(AsTheColumn("DATE"), "postgresql"),
-    "time": IsoTime(),
+    "date": Text(),
+    "time": Text(),
     JSON: Text(),
 }
-_KINDS: Mapping[Any, str] = {
-    str: "text",
-    bool: "boolean",
-    int: "integer",
-    float: "real",
-    Decimal: "real",
-    date: "date",
-    datetime: "time",
-}
+_KINDS = {"string": "text", "integer": "integer", "number": "real", "boolean": "boolean"}  # by the types of JSON schema
+_FORMATS = {"date": "date", "date-time": "time", FORMAT: JSON, OPTIONAL: JSON}
+_TEXTS = {"date": "text", "time": "text"}  # kinds that a view shows as texts
 
 
 def views_of(task: TaskRecord) -> tuple[str, str]:
@@ -103,6 +96,7 @@ class ShownAnswers:
         own[ANSWERED_AT] = f"{answers.name}.at" + (" || '+00:00'" if is_sqlite(tx) else ""), "time"
         self.kinds = {name: kind for name, (_, kind) in own.items()}
         self.columns = {name: literal_column(sql, _TYPES[kind]).label(name) for name, (sql, kind) in own.items()}
+        self.columns[ANSWERED_AT] = literal_column(own[ANSWERED_AT][0], IsoTime()).label(ANSWERED_AT)
         asked = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
         self.from_: FromClause = answers.outerjoin(rows, asked) if sources else answers
         for name, original in _beside(own, [one for one in sources if one not in dict(task.key)]).items():
@@ -229,19 +223,13 @@ def _file_cell(kind: str, name: str, whole: str) -> str:
     # decimal numbers are texts
     is_number = f"CASE {is_} WHEN 'text' THEN CASE WHEN json_valid({cell}) THEN json_type({cell}) END ELSE {is_} END"
     is_number += " IN ('integer', 'real')"
-    is_time = f"{is_} = 'text' AND date(substr({cell}, 1, 10), '+0 days') = substr({cell}, 1, 10)"
-    zone = f"substr({cell}, CASE substr({cell}, 20, 1) WHEN '.' THEN 27 ELSE 20 END)"
-    part = f"CASE substr({cell}, 20, 1) WHEN '.' THEN substr({cell}, 20, 7) ELSE '.000000' END"
     return {
         "text": f"CASE WHEN {is_} IN ('true', 'false') THEN {is_} ELSE CAST({cell} AS TEXT) END",
         "integer": f"CASE {is_} WHEN 'integer' THEN {cell} END",
         "real": f"CASE WHEN ({is_number}) AND abs(CAST({cell} AS REAL)) < 9e999 THEN CAST({cell} AS REAL) END",
         "boolean": f"CASE {is_} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END",
-        "date": f"CASE WHEN {is_time} AND length({cell}) = 10 THEN {cell} END",
-        "time": f"CASE WHEN {is_time} THEN "
-        f"strftime('%Y-%m-%d %H:%M:%S', substr({cell}, 1, 19) || {zone}) || {part} || '+00:00' END",
         JSON: f"CASE {is_} WHEN 'null' THEN NULL ELSE {whole} -> {at} END",
-    }[kind]
+    }[_TEXTS.get(kind, kind)]
 
 
 def _server_cell(kind: str, name: str, whole: str) -> str:
@@ -250,23 +238,13 @@ def _server_cell(kind: str, name: str, whole: str) -> str:
     cell, is_ = f"({whole} ->> {at})", f"jsonb_typeof({whole} -> {at})"
     is_number, size = f"{cell} ~ '^-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{{1,3}})?$'", f"abs({cell}::numeric)"
     real = f"CASE WHEN {size} < 3e-324 THEN 0 WHEN {size} <= 1.7976931348623157e308 THEN {cell}::float8 END"
-    day = f"((left({cell}, 8) || '01')::date + (substr({cell}, 9, 2)::int - 1))"  # a day that is none ends no query
-    is_day = (
-        f"CASE WHEN {cell} ~ '^(?!0000)[0-9]{{4}}-(0[1-9]|1[0-2])-[0-9]{{2}}' THEN to_char({day}, 'YYYY-MM-DD') END"
-    )
-    is_day += f" = left({cell}, 10)"
-    is_time = f"{cell} ~ '^.{{10}}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?(Z|[-+][01][0-9]:[0-5][0-9])?$'"
-    has_zone = f"{cell} ~ '(Z|[-+][0-9]{{2}}:[0-9]{{2}})$'"
-    time = f"CASE WHEN {has_zone} THEN {cell}::timestamptz ELSE {cell}::timestamp AT TIME ZONE 'UTC' END"
     return {
         "text": cell,
         "integer": f"CASE WHEN {is_} = 'number' AND {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END",
         "real": f"CASE WHEN {is_number} THEN {real} END",
         "boolean": f"CASE {is_} WHEN 'boolean' THEN {cell}::boolean END",
-        "date": f"CASE WHEN {is_day} AND length({cell}) = 10 THEN {cell}::date END",
-        "time": f"CASE WHEN {is_day} AND {is_time} THEN {time} END",
         JSON: f"NULLIF({whole} -> {at}, 'null'::jsonb)",
-    }[kind]
+    }[_TEXTS.get(kind, kind)]
 
 
 def _beside(own: Iterable[str], sources: Sequence[str]) -> dict[str, str]:
@@ -288,31 +266,25 @@ def _literal(words: str) -> str:
 
 def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
     """Return (field, kind) of each field of an answer's model, in its order."""
-    return tuple((name, _kind(one.annotation, one.metadata)) for name, one in answer.model_fields.items())
+    document = answer.model_json_schema(mode="serialization", by_alias=False)
+    models = document.get("$defs", {})
+    nodes = (models[document["$ref"].rpartition("/")[2]] if "$ref" in document else document)["properties"]
+    kinds = {name: _kind(nodes[name], models) for name in answer.model_fields}
+    decimal = (
+        name for name, one in answer.model_fields.items() if Decimal in {one.annotation, *get_args(one.annotation)}
+    )
+    return tuple((kinds | {name: "real" for name in decimal if kinds[name] == "text"}).items())
 
 
-def _kind(annotation: Any, metadata: Iterable[Any] = ()) -> str:
-    own = (type(one).__module__.partition(".")[0] for one in metadata if hasattr(one, "__get_pydantic_core_schema__"))
-    if any(one != "pydantic" for one in own):
-        return JSON
-    if get_origin(annotation) is Annotated:
-        return _kind(annotation.__origin__, annotation.__metadata__)
-    if (meant := getattr(annotation, "__supertype__", getattr(annotation, "__value__", None))) is not None:
-        return _kind(meant)  # a type under another name
-    kinds = set(_kinds(annotation))
-    return kinds.pop() if len(kinds) == 1 else JSON
-
-
-def _kinds(annotation: Any) -> Iterator[str]:
-    """Yield the kind of each type of a union, or of each value that may be; members of an enum are their values."""
-    if get_origin(annotation) in {Union, types.UnionType}:
-        yield from (_kind(one) for one in get_args(annotation) if one is not types.NoneType)
-    elif get_origin(annotation) is Literal or (isinstance(annotation, type) and issubclass(annotation, Enum)):
-        values = get_args(annotation) or annotation
-        plain = (one.value if isinstance(one, Enum) else one for one in values)
-        yield from (_KINDS.get(type(one), JSON) for one in plain if one is not None)
-    else:
-        yield _KINDS.get(annotation, JSON)
+def _kind(node: Mapping[str, Any], models: Mapping[str, Any]) -> str:
+    """Return the kind of the values of a JSON schema; of several kinds it is JSON, and None counts for nothing."""
+    if "$ref" in node:
+        return _kind(models[node["$ref"].rpartition("/")[2]], models)
+    if "anyOf" in node:
+        kinds = {_kind(one, models) for one in node["anyOf"] if one.get("type") != "null"}
+        return kinds.pop() if len(kinds) == 1 else JSON
+    kind = _KINDS.get(node.get("type", ""), JSON)
+    return _FORMATS.get(node.get("format", ""), kind) if kind == "text" else kind
 
 
 def stored_cell(kind: str, value: Any) -> Any:
@@ -343,27 +315,22 @@ def why_unstorable(answer: "str | BaseModel") -> str:
     """Return why no database could keep an answer (JSON or a model) as it is; the empty text where both can."""
     try:
         document = json.loads(answer) if isinstance(answer, str) else answer.model_dump(mode="json")
-        return next(_unstorable(document, ""), "")
+        for path, value in leaves(document):
+            said = [*path, *(value.values() if isinstance(value, dict) else [value])]
+            if why := next(filter(None, map(_why_not, said)), ""):
+                sound = (one for one in path if not _why_not(one))
+                place = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in sound)
+                return f"{why} in `{place.removeprefix('.')}`"
     except UnicodeError:
         return "a text that is half a character (a lone surrogate)"
     except (ValueError, RecursionError):
         return "it is no JSON that can be read"
+    return ""
 
 
-def _unstorable(value: Any, place: str) -> Iterator[str]:
-    where = f" in `{place}`" if place else ""
-    if isinstance(value, dict):
-        for name, one in value.items():
-            yield from _unstorable(name, place)
-            yield from _unstorable(one, f"{place}.{name}" if place else name)
-    elif isinstance(value, list):
-        for number, one in enumerate(value):
-            yield from _unstorable(one, f"{place}[{number}]")
-    elif isinstance(value, str) and "\0" in value:
-        yield f"a text with NUL{where}"
-    elif isinstance(value, str) and BAD_TEXT.search(value):
-        yield f"a text with half a character (a lone surrogate){where}"
-    elif isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
-        yield f"a whole number of more than 64 bits{where}"
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield f"a number that is none (NaN or infinite){where}"
+def _why_not(value: Any) -> str:
+    if isinstance(value, str) and (bad := UNSOUND.search(value)):
+        return "a text with NUL" if bad[0] == "\0" else "a text with half a character (a lone surrogate)"
+    if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
+        return "a whole number of more than 64 bits"
+    return "a number that is none (NaN or infinite)" if isinstance(value, float) and not math.isfinite(value) else ""

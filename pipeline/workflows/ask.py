@@ -92,9 +92,6 @@ class AskReport:
             for one in self.tried.items
         )
 
-    def _repr_html_(self) -> str:
-        return self.answers._repr_html_()
-
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs."""

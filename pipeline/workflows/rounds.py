@@ -360,7 +360,7 @@ class Rounds:
         failed = {
             one.number: one.reason or str(remote_state(one.remote_word))
             for one in over
-            if not one.is_cancelled_by_hand
+            if one.cancel_asked_at is None
             and (one.number in polled.failed or remote_state(one.remote_word) in WITHOUT_SUCCESS)
         }
         self.report.failed |= failed

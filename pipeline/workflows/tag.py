@@ -127,7 +127,7 @@ def _announce(ws: OpenWorkspace, estimated: Preflight, report: Report) -> None:
     for warning in estimated.ways[report.mode].warnings:
         ws.display.warn(warning)
     with ws.store.read() as tx:
-        mine = (one for one in answers.version_counts(tx, ws.task.name) if f"{one.label}/{one.model}" == ws.extractor)
+        mine = (one for one in answers.version_counts(tx, ws.task.name) if one.extractor == ws.extractor)
         if done := sum(one.items for one in mine):
             paid = answers.paid_for_version(tx, ws.task.name, ws.extractor)
             ws.display.say(f"{done:,} answered before, not asked again (${paid:,.2f})")

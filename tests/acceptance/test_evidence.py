@@ -31,6 +31,7 @@ FOUND = {  # what a model writes, and the slices that are stored
 REFUSED = {
     "invented": "Bees are known to fear the colour of the sea.",
     "half of it invented": "The keeper counts the hives and sells all honey to the king of the north.",
+    "with a negation": "Old bees keep no longer than new bees in wet cellars",
     "a piece of a word": "e",
     "of another row": "Nobody saw Number99 before",
     "left out, and one piece invented": "The keeper counts the hives ... and burns the boats at night",
@@ -72,6 +73,7 @@ def hold(found: dict[str, list[dict[str, Any]]], parked: dict[str, str], *, piec
         number = int(key[1:])
         assert [one["quote"] for one in support] == FOUND[ROWS[number]][1]
         assert [text_of(number)[one["start"] : one["end"]] for one in support] == FOUND[ROWS[number]][1]
+        assert any("likeness" in one for one in support) == (ROWS[number] == "a letter wrong")
     assert set(parked) == {f"r{number}" for number in range(len(ROWS))} - set(found)
     assert all("quot" in reason for reason in parked.values()), parked
 

@@ -1,7 +1,6 @@
 """The product against a server that was written apart from the engine, in each of its manners and troubles."""
 
 import json
-import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ from PIL import Image
 
 from tests.acceptance.checker import Look, check
 from tests.acceptance.product import IMAGES, PASSAGES, Workspace, declaration
-from tests.acceptance.steps import Fate
 from tests.outside.answers import Json, RefusedLine, fill, user_text
 from tests.outside.server import Outside, serving
 
@@ -93,27 +91,6 @@ def test_a_server_that_dies_while_it_answers_comes_back_to_what_it_kept(elsewher
     outside.answerer = answer
     run_until_tagged(elsewhere, outside, elsewhere.run)
     assert back
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_at_random_moments_each_is_asked_once(elsewhere: Workspace, outside: Outside, seed: int) -> None:
-    """Commands die by SIGKILL again and again, one reply to a create is lost and one download is cut."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
-    outside.troubles.lost_creates = outside.troubles.cut_downloads = 1
-    killed = []
-
-    def run(verb: str) -> None:
-        """Run it until it is not killed; the more often it was, the later."""
-        fate = Fate(chance.randrange(1, MOST_STEPS), chance.choice(("before", "after")))
-        for again in range(MOST_ROUNDS):
-            fate = Fate(fate.at + again * chance.randrange(MOST_STEPS), fate.side)
-            done = elsewhere.run(verb, fate=fate)
-            if done.code != KILLED:
-                return
-            killed.append(done.trail[-1])
-
-    run_until_tagged(elsewhere, outside, run)
-    assert len(killed) > 1
 
 
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)

@@ -682,6 +682,6 @@ def test_rows_are_sorted_and_counted_by_what_was_answered(own: Workspace, outsid
     counts = own.read("items", counts=True)["fields"]
     assert [(one["value"], one["count"]) for one in counts["tone"]] == [("good", 19), ("bad", 10)]
     assert counts["topics"][0]["value"] == "lid"
-    assert [one["value"] for one in counts["price"]] == [f"{low} to {low + 5}" for low in range(0, 45, 5)]
+    assert "price" not in counts  # of too many values
     for one in (one for some in counts.values() for one in some):
         assert own.read("items", where=one["where"], counts=True)["total"] == one["count"], one

@@ -140,8 +140,8 @@ def test_a_task_of_a_file_is_one_for_python_and_for_commands(workspace: Workspac
     assert "findable needs its own package `pipeline`" in script(workspace, "", head="import findable\n", code=1)
 
 
-def test_what_is_returned_is_a_line_and_in_a_notebook_a_table(workspace: Workspace) -> None:
-    """The words of the commands give rows, documents and a file; what others wrote is no mark-up in a notebook."""
+def test_what_is_returned_is_a_line(workspace: Workspace) -> None:
+    """The words of the commands give rows, documents and a file."""
     found = script(
         workspace,
         """
@@ -153,7 +153,6 @@ def test_what_is_returned_is_a_line_and_in_a_notebook_a_table(workspace: Workspa
         done += [ws.parked("reviews"), ws.batches(), *ws.batches(), ws.log(2), done[1].items[0]]
         assert [row["id"] for row in rows] == [7], rows[:]
         assert [len(ws.rows("reviews", limit=limit)) for limit in (None, 4)] == [30, 4]
-        assert "<b>" not in ws.rows("reviews")._repr_html_() and "&lt;b&gt;" in ws.rows("reviews")._repr_html_()
         told = {"longest": max(len(repr(one)) for one in done), "lines": {repr(one).count("\\n") for one in done}}
         again = refusal(ws.export, "out.csv", "reviews")
         never = refusal(lambda: list(ws.answers("reviews", extractor="reviews@9")))

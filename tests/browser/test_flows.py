@@ -1,18 +1,15 @@
 """What a person does on the page, from start to end, by click and by keyboard, in a browser."""
 
 import csv
-import json
 import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.browser.furnished import furnish_images, furnish_passages, furnish_people
 from tests.browser.seen import Reader, chromium, reading, serving
-from tests.integration import reviews
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
@@ -38,15 +35,6 @@ def sample(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
         furnish_people(workspace)
 
     begun(prepare)
-    return workspace
-
-
-@pytest.fixture
-def own(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A workspace with a task of four reviews that are answered."""
-    monkeypatch.chdir(workspace.data.parent)
-    reviews.put(workspace)
-    workspace.ran("tag-live")
     return workspace
 
 
@@ -124,21 +112,6 @@ def test_a_spinner_turns_while_the_tags_are_made(workspace: Workspace, api: Api)
         assert client.get("/api/status").json()["experts"]["total"] == 1
 
 
-def test_a_bio_that_supports_no_tag_is_set_aside(workspace: Workspace, api: Api) -> None:
-    """The form says so, and so does Quality, from which the person is reached."""
-    workspace.begin()
-    api.fault("answer_text", times=9, args={"text": '{"tags": []}'})
-    with reading(workspace) as (seen, tab, _):
-        seen.go("/add")
-        tab.fill("[name=username]", "ada")
-        tab.fill("[name=bio]", "Hello.")
-        tab.click("#add button")
-        seen.wait_for("#added", "set aside: the text supports no tag")
-        tab.click("nav a:has-text('Quality')")
-        tab.click("#parked a:text-is('ada')")
-        seen.wait_for(".warn", "Set aside: the text supports no tag")
-
-
 def test_tags_are_corrected_and_undone_by_keyboard_alone(workspace: Workspace) -> None:
     """After each the focus is where one goes on, and what a person said stands above what a model did."""
     workspace.begin()
@@ -158,106 +131,6 @@ def test_tags_are_corrected_and_undone_by_keyboard_alone(workspace: Workspace) -
         tab.keyboard.press("Enter")
         seen.wait_for(".history", "undid edit 1")
         assert "law" not in client.get(TAGS).json()["items"][0]["tags"]
-
-
-def test_the_later_of_two_tabs_sees_what_changed(workspace: Workspace) -> None:
-    """What changed meanwhile is said and shown, and nothing is lost."""
-    workspace.begin()
-    with reading(workspace) as (first, _, client):
-        client.post(ADDED, json={"username": "ada", "bio": BIO})
-        first.go(ADA)
-        later = first.beside()
-        for seen, tag in ((first, "law"), (later, "art")):
-            seen.tab.click("#correct-tags summary")
-            seen.tab.fill("#value-tags", tag)
-            seen.tab.fill("#correct-tags [name=who]", "Bea")
-            seen.tab.keyboard.press("Enter")
-            seen.wait_for("#one", "→ law" if seen is first else "changed meanwhile, last by 'Bea'")
-        assert client.get(TAGS).json()["items"][0]["tags"] == ["law"]
-
-
-def test_chosen_rows_are_asked_again_and_exported(own: Workspace, tmp_path: Path) -> None:
-    """What it costs is asked first, a no leaves all as it is; only the chosen ones are asked, or in the file."""
-    with reading(own) as (seen, tab, client):
-        seen.go("/?task=reviews")
-        tab.check("input[name=id][value='1']")
-        tab.check("input[name=id][value='3']")
-        seen.wait_for(".chosen", "2 chosen")
-        with tab.expect_download() as taken:
-            tab.click("[data-act=export]")
-        taken.value.save_as(tmp_path / "some.csv")
-        assert len((tmp_path / "some.csv").read_text().splitlines()) == 3
-        said: list[str] = []
-
-        def answer(dialog: Any) -> None:
-            """Say no first, then yes."""
-            said.append(dialog.message)
-            dialog.dismiss() if len(said) == 1 else dialog.accept()
-
-        tab.on("dialog", answer)
-        for times in (1, 2):
-            tab.click("[data-act=ask]")
-            while len(said) < times:
-                tab.wait_for_timeout(20)
-        seen.wait_for("#told", "begun")
-        seen.wait_for("#state", "ask reviews again")
-        seen.until("document.querySelector('#state').textContent.includes('in ')")
-        assert [
-            len(client.get("/api/show", params={"task": "reviews", "item": key}).json()["requests"])
-            for key in ("1", "2", "3")
-        ] == [2, 1, 2]
-        assert all("Ask about 2 again, about $" in one for one in said)
-
-
-def test_what_was_set_aside_is_freed_and_asked(
-    workspace: Workspace, api: Api, people: Callable[..., list[str]]
-) -> None:
-    """By why in Quality; chosen, freed, and then the next step is a button that asks them."""
-    people(2)
-    api.fault("prompt_blocked", times=100, path=LIVE)
-    workspace.ran("tag-live")
-    api.clear_faults()
-    with reading(workspace) as (seen, tab, _):
-        seen.wait_for("#state", "2 set aside")
-        tab.click("nav a:has-text('Quality')")
-        seen.wait_for("#parked .num", "2")
-        tab.click("text=Choose which are asked again")
-        tab.check("[data-every]")
-        tab.click("[data-act=free]")
-        seen.wait_for("#told", "2 of 2 will be asked again")
-        seen.wait_for("#begin", "Ask the 2 open people")
-        tab.click("#begin")
-        seen.wait_for("#state", "2 tagged")
-
-
-def test_one_row_is_asked_again(own: Workspace) -> None:
-    """By keyboard; the text stands beside the answer with what it quotes marked, and both answers in its history."""
-    with reading(own) as (seen, tab, _):
-        seen.go("/row?task=reviews&key=1")
-        assert tab.locator("#text mark").count() > 0
-        tab.focus("#ask")
-        tab.keyboard.press("Enter")
-        seen.wait_for(".history", "counts no more")
-        seen.wait_for("#text mark", "Boils")
-        tab.click("a[rel=next]")
-        tab.wait_for_url("**key=2")
-
-
-def test_a_person_is_forgotten(workspace: Workspace) -> None:
-    """The name is typed once more; a wrong one changes nothing, and then nothing of the row stays in sight."""
-    workspace.begin()
-    with reading(workspace) as (seen, tab, client):
-        client.post(ADDED, json={"username": "ada", "bio": BIO})
-        seen.go(ADA)
-        tab.click("#forgetting summary")
-        tab.fill("#to-forget", "bob")
-        tab.keyboard.press("Enter")
-        seen.wait_for("[role=alert]", "'bob' is not 'ada'")
-        tab.fill("#to-forget", "ada")
-        tab.keyboard.press("Enter")
-        seen.wait_for("main", "ada is forgotten")
-        assert "bees" not in tab.inner_text("main")
-        assert client.get("/api/status").json()["experts"]["total"] == 0
 
 
 def test_a_file_is_looked_at_and_then_imported(workspace: Workspace, tmp_path: Path) -> None:
@@ -291,29 +164,6 @@ def test_a_file_is_looked_at_and_then_imported(workspace: Workspace, tmp_path: P
         seen.wait_for("#import", "1 added")
         tab.click("text=To the passages")
         seen.wait_for("#list", "Bells are cast.")
-
-
-def test_a_question_is_tried_on_five_rows_of_a_file(workspace: Workspace, tmp_path: Path) -> None:
-    """A wrong field is refused by its place; answers come beside the question, and nothing is kept."""
-    workspace.begin()
-    rows = "".join(f"r{number},It boils in {number} minutes.\n" for number in range(8))
-    (path := tmp_path / "reviews.csv").write_text(f"id,text\n{rows}")
-    with reading(workspace) as (seen, tab, client):
-        seen.go("/add")
-        tab.check("[name=task][value=new]")
-        tab.set_input_files("#drop [type=file]", path)
-        seen.wait_for("#import th", "what tells rows apart")
-        tab.fill("[name=question]", "Praise or blame?")
-        tab.fill("[name=fields]", "tone: praise|")
-        tab.keyboard.press("Enter")
-        seen.wait_for("[role=alert]", "FIELDS: ")
-        tab.fill("[name=question]", "Praise or blame?")
-        tab.fill("[name=fields]", "tone: praise|blame; why: quote")
-        tab.keyboard.press("Enter")
-        seen.wait_for("#tried", "boils in 4")
-        assert tab.locator("#tried tbody tr").count() == 5
-        assert tab.input_value("[name=question]") == "Praise or blame?"
-        assert [one["name"] for one in client.get("/api/tasks").json()] == ["experts"]
 
 
 def test_a_build_is_rolled_back_after_asking(workspace: Workspace) -> None:
@@ -378,18 +228,6 @@ def test_what_happens_elsewhere_is_seen_without_losing_the_focus(workspace: Work
         seen.wait_for("#list", HOSTILE)
 
 
-def test_tags_are_merged(sample: Workspace) -> None:
-    """For all people, by who says so; what was there stands in the list of merges."""
-    first, second = (one["tag"] for one in json.loads(sample.ran("tags", "--json").stdout)["tags"][:2])
-    with reading(sample) as (seen, tab, _):
-        seen.go("/quality")
-        tab.fill("[name=merge]", f"{first}={second}")
-        tab.fill("#tags [name=who]", "Bea")
-        tab.keyboard.press("Enter")
-        seen.wait_for("#tags details", "1 merges")
-    assert first not in [one["tag"] for one in json.loads(sample.ran("tags", "--json").stdout)["tags"]]
-
-
 def test_a_server_that_is_killed_loses_nothing_of_an_open_page(workspace: Workspace) -> None:
     """The page says so, keeps what was typed, and goes on once the server is back, which has another token then."""
     workspace.begin()
@@ -437,26 +275,3 @@ def test_all_is_reached_by_the_tab_key_and_what_has_the_focus_is_seen(sample: Wo
         with tab.expect_download() as taken:
             tab.click("text=Requests")
         assert re.search(r"000001-requests.jsonl$", taken.value.suggested_filename)
-
-
-def test_nothing_is_there(workspace: Workspace) -> None:
-    """Of an empty workspace each place says what to do; an address that is none keeps the way to every place."""
-    workspace.begin()
-    with reading(workspace) as (seen, tab, _):
-        said: dict[str, Any] = {
-            "/": "Add rows or import a file",
-            "/search": "not in the search index",
-            "/runs": "Nothing was asked yet",
-            "/quality": "No report yet",
-            "/settings": "Not built yet",
-        }
-        for path, what in said.items():
-            seen.go(path)
-            found = tab.inner_text("main")
-            assert what in found or path == "/search", (path, found)
-    with serving(workspace) as (_, address), chromium() as browser:
-        seen = Reader(browser, address)
-        seen.go("/nowhere")
-        seen.wait_for("main", "nothing at this address")
-        seen.tab.click("nav a:has-text('Runs')")
-        seen.wait_for("main h1", "Runs")

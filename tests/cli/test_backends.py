@@ -48,31 +48,6 @@ def test_the_first_time_with_a_key_it_is_said_that_data_leaves(local: Workspace,
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
 
 
-def test_a_workspace_of_gemini_needs_its_key(local: Workspace, api: Api) -> None:
-    """Without a key the local engine never takes over: exit code 3, what to set; reading commands still work."""
-    said(with_key(local, api), "batch-submit")
-    result = local.ran("batch-poll", code=3)
-    assert "GEMINI_API_KEY" in result.stderr
-    assert said(local, "status") == ""
-    assert local.scalar("SELECT state FROM findable_batches") == "submitted"
-
-
-def test_what_cannot_be_is_refused_before_anything_is_written(local: Workspace, api: Api) -> None:
-    """BACKEND=gemini without a key, and the local engine's model with one: exit code 3, no batch, not bound."""
-    local.ran("batch-submit", BACKEND="gemini", code=3)
-    assert "local engine" in with_key(local, api).ran("batch-submit", MODEL="findable-local-1", code=3).stderr
-    assert local.scalar("SELECT count(*) FROM findable_batches") == 0
-    assert local.scalar("SELECT backend FROM findable_workspace") is None
-
-
-def test_the_first_vector_binds_too(local: Workspace) -> None:
-    """A workspace that was only indexed, from tags it came with, is bound by its vectors."""
-    with local.open() as ws, ws.store.write() as tx:
-        tx.exec_driver_sql("UPDATE experts SET tags = '[\"bees\"]'")
-    said(local, "index")
-    assert local.scalar("SELECT backend FROM findable_workspace") == "local"
-
-
 def test_a_damaged_state_of_the_local_engine_is_said_plainly(local: Workspace) -> None:
     """Other bytes in the engine's place: exit code 3, named, and the people are as they were."""
     said(local, "batch-submit")

@@ -1,8 +1,6 @@
 """Files whose header is not ours: what is taken, and what is named with the MAP= that takes it."""
 
 import json
-import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,28 +31,6 @@ def write(name: str, *lines: str, encoding: str = "utf-8") -> str:
     """Write a file of these lines, and return its name."""
     Path(name).write_bytes("\r\n".join((*lines, "")).encode(encoding))
     return name
-
-
-def test_what_looks_like_a_column_is_named_with_the_map_that_takes_it(run: Run) -> None:
-    """It is not read by itself; neither is one of two that mean the same; a header without a key is refused."""
-    file = write("people.csv", "User,Biografy,Kat,Shoe", f'ines,"{LONG}",x,38')
-    said = run("import", file)
-    assert said.exit_code == 0
-    assert not people(run)["ines"]["Bio"]
-    line = re.search(r"column 'Biografy' looks like Bio: add --map (\"[^\"]*\") to use it", said.stderr)
-    assert line is not None
-    taken = run("import", file, "--map", shlex.split(line[1])[0])
-    assert "columns as --map says: Biografy → Bio" in taken.stderr
-    assert people(run)["ines"]["Bio"] == LONG
-    both = run("import", write("two.csv", "User,Biografie,About me", "rosa,x,y")).stderr
-    assert "'Biografie' and 'About me' both mean Bio" in both
-    assert not people(run)["rosa"]["Bio"]
-    run("import", write("three.csv", "Username,Login", f"olga,{LONG}"), "--map", "bio=Login")  # another column's alias
-    assert people(run)["olga"]["Bio"] == LONG
-    refused = run("import", write("none.csv", "Usr,Bio", "x,y"))
-    assert (refused.exit_code, "has no Username column" in refused.stderr) == (2, True)
-    wrong = run("import", file, "--map", "bio=Biografi")
-    assert (wrong.exit_code, 'bio=Biografy"' in wrong.stderr) == (2, True)
 
 
 def test_a_whole_name_is_split_and_name_beside_a_first_name_is_the_last(run: Run) -> None:

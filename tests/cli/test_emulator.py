@@ -78,16 +78,6 @@ def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
     assert "\x1b" not in log
 
 
-def test_the_engine_inside_a_command_writes_no_log(tmp_path: Path) -> None:
-    """Commands on the local backend say what they did, and nothing of requests."""
-    local = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_BACKEND": "local"})
-    people = tmp_path / "people.csv"
-    people.write_text("username,bio\nann,I keep bees\n")
-    said = local.ran("import", str(people)).output + local.ran("tag-live").output
-    assert "POST" not in said
-    assert " ms" not in said
-
-
 def test_a_place_that_cannot_be_served_at_is_said_so(tmp_path: Path) -> None:
     """A taken port, another machine's address and no host: exit code 3 names it, and the disk is not to blame."""
     workspace = Workspace(tmp_path, {"FINDABLE_DATA": str(tmp_path)})

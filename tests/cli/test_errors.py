@@ -1,13 +1,10 @@
 """What goes wrong is said in one to three lines with an exit code that means something, and never as a traceback."""
 
-import contextlib
 import signal
-import sqlite3
 from pathlib import Path
 
 import pytest
 
-from jobs import commands
 from pipeline.store import database
 from tests.lab import Workspace
 
@@ -84,31 +81,6 @@ def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, mon
     assert "Traceback" in shown.stderr
 
 
-def test_too_little_memory_is_no_bug(local: Workspace, csv: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine, or a limit, that gives no more memory is said, as a full disk is."""
-    local.ran("import", csv)
-
-    def starved(*_workspace: object, **_options: object) -> None:
-        """Fail as an allocation does."""
-        raise MemoryError
-
-    monkeypatch.setattr("pipeline.ops.status.run", starved)
-    refused(local, "status", code=3, said="there is not enough memory; what was finished is kept")
-
-
-def test_what_fails_in_the_local_engine_is_said_as_it_is(local: Workspace, csv: str, tmp_path: Path) -> None:
-    """No word of its error is taken for a key."""
-    local.ran("import", csv)
-    local.ran("batch-submit")
-    with contextlib.closing(sqlite3.connect(local.data / "local-engine.sqlite")) as engine:
-        engine.execute("CREATE TRIGGER full BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
-    other = tmp_path / "other.csv"
-    other.write_text(PEOPLE.replace("ada", "bo"))
-    local.ran("import", str(other))
-    told = local.ran("batch-submit", RETRY_FOR="0.1", code=4).stderr
-    assert "The local engine failed: IntegrityError: disk is full" in told
-
-
 def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
     local: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,9 +96,3 @@ def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
     monkeypatch.setattr("pipeline.ops.status.run", struck)
     result = local.run("status")
     assert (result.exit_code, "interrupted" in result.stderr, "bug" in result.stderr) == (130, True, False)
-
-
-def test_a_module_that_cannot_be_imported_is_told_too(local: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A library that is missing from the installation: one line and exit code 1, no traceback."""
-    monkeypatch.setitem(commands.EVERY, "status", commands.Command("no_such_module:status", ""))
-    refused(local, "status", code=1, said="this is a bug in findable: ModuleNotFoundError")

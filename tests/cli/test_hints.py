@@ -10,8 +10,7 @@ import pytest
 from jobs import cli, demo
 from jobs.variables import GIVEN, begin_form
 from tests.integration import many_passages as passages
-from tests.integration.many_passages import CREATE
-from tests.lab import Api, Workspace
+from tests.lab import Workspace
 
 People = Callable[..., list[str]]
 OF_ONE_SUBJECT = r"(?:make|findable) (?:batch-submit|batch-poll|batch-ingest|tag|run|parked|unpark|status)\b"
@@ -31,26 +30,6 @@ def told(workspace: Workspace, *args: str, code: int, **values: str) -> str:
     bare = re.findall(rf"{OF_ONE_SUBJECT}(?![^`;,.]* TASK=passages).*", result.output)
     assert workspace.environ.get("FINDABLE_TASK") != "passages" or not bare, result.output
     return result.output
-
-
-@pytest.mark.sampled(3, sqlite=3)
-@pytest.mark.parametrize(
-    "args", [("batch-submit",), ("tag", "--mode", "batch"), ("tag", "--mode", "live"), ("passages-pilot",), ("run",)]
-)
-def test_a_question_nobody_answered_names_no_other_command(texts: Workspace, args: tuple[str, ...]) -> None:
-    """`YES=1` answers, with whatever was typed: a command that was not would ask about others, and cost money."""
-    if args == ("run",):
-        texts.run("passages-pilot", "--n", "1", "--yes")
-        texts.run("passages-backfill", "--yes", "--limit", "1")
-    said = told(texts, *args, code=2, CONFIRM_ABOVE="0")
-    assert "\nnext: YES=1 answers yes\n" in said
-
-
-def test_a_refused_file_is_sent_again_about_the_same_subject(texts: Workspace, api: Api) -> None:
-    """At the first refusal, and at the one that gives the batch up."""
-    api.fault("status", times=2, args={"code": 400, "message": "Bad file"}, path=CREATE)
-    for _ in range(2):
-        assert "make batch-submit TASK=passages" in told(texts, "batch-submit", code=4)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,8 @@
 """What commands print: tables and fields for people and for programs, one next step."""
 
-from collections.abc import Callable
-
 import pytest
 
 from jobs import output
-from tests.lab import Workspace
 
 
 def test_a_table_in_a_pipe_is_parted_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,22 +34,3 @@ def test_a_username_is_never_folded(capsys: pytest.CaptureFixture[str], monkeypa
     name = "eleuterio-campoverde-ruz"
     output.print_table(("username", "title"), [(name, "Ingeniero de estructuras y de muchas otras cosas")])
     assert any(line.startswith(f"{name} ") for line in capsys.readouterr().out.splitlines())
-
-
-def test_ingest_says_once_what_is_next(workspace: Workspace, people: Callable[..., list[str]]) -> None:
-    """However many batches there were."""
-    people(4)
-    for command in ("batch-submit", "batch-poll"):
-        workspace.ran(command, BATCH_ROWS="2")
-    said = workspace.ran("batch-ingest").stdout.splitlines()
-    assert [line for line in said if "Next:" in line] == ["Next: make index"]
-    assert len(said) == 3
-
-
-def test_tagging_after_a_pilot_says_once_what_is_next(workspace: Workspace, people: Callable[..., list[str]]) -> None:
-    """Batches that are under way still are told, with what brings them to their end."""
-    people(6)
-    said = workspace.ran("tag", "--pilot", "2", "--mode", "batch", "--no-wait", "--yes").stdout
-    assert said.count("Next: ") == 1, said
-    assert "2 tagged in 1 batch" in said
-    assert "4 people in batches that are not over. Next: make tag WAIT=1" in said

@@ -39,22 +39,6 @@ def test_programs_get_every_model_with_prices_sources_and_limits(workspace: Work
     assert models["gemini-2.5-flash"]["shutdown"] == "2026-12-01"
 
 
-def test_the_tier_and_what_is_set_for_the_model_in_use_are_shown(workspace: Workspace) -> None:
-    """A tier changes every model's limits; a limit that is set belongs to the model that answers alone."""
-    models = _models(workspace, TIER="free", RPM="3")
-    used, other = models[Settings.model]["limits"], models["gemini-3.1-flash-lite"]["limits"]
-    assert (used["tier"], used["rpm"], used["rpd"]) == ("free", 3, 500)
-    assert other["rpm"] == 15
-
-
-def test_every_figure_has_its_unit(workspace: Workspace) -> None:
-    """In the heading of its column for people, and beside the prices for programs."""
-    heading = workspace.ran("prices").stdout.splitlines()[0]
-    for unit in ("live in $/1M", "batch out $/1M", "requests/min", "tokens/min", "requests/day", "tokens enqueued"):
-        assert unit in heading
-    assert {row["unit"] for row in _models(workspace).values()} == {"USD per 1M tokens"}
-
-
 def test_a_models_file_is_shown_with_its_own_source(workspace: Workspace, tmp_path: Path) -> None:
     """A model of the user's own file stands in the table with the file's figures; no such file is exit code 3."""
     extra = tmp_path / "my.toml"

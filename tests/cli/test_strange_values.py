@@ -17,19 +17,6 @@ def local(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def test_a_file_whose_name_is_no_text_is_imported(local: Workspace, tmp_path: Path) -> None:
-    """The journal has the name with replacement characters; rows and images whose place is recorded are refused."""
-    people = tmp_path / "leute\udce4.csv"
-    people.write_text("Username,Bio\nbo,I mend clocks.\n")
-    assert "1 added" in local.ran("import", str(people)).stdout
-    assert local.query("SELECT name FROM findable_events WHERE kind = 'import' ORDER BY id DESC LIMIT 1") == [
-        ("leute\ufffd.csv",)
-    ]
-    (tmp_path / "photos\udce4").mkdir()
-    for command in (("new-task", "mine", "--from", str(people)), ("import-images", str(tmp_path / "photos\udce4"))):
-        assert "this name is not valid UTF-8; nothing was read" in local.ran(*command, code=2).stderr
-
-
 def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`DATA=~/people` from a `.env` file or a plain shell never makes a directory called `~`."""
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -44,29 +44,6 @@ def test_no_text_tells_to_install_a_strangers_package() -> None:
     assert not told, told
 
 
-def test_the_search_knows_how_people_write_it() -> None:
-    """Each of these would install it; a folder, and what is installed from one, would not."""
-    for line in (
-        "pip install findable",
-        "`pip install 'findable[parquet]'`",
-        "pip3 install -U findable==0.1",
-        'pip install "findable>=1"',
-        "uv add findable",
-        "pipx install findable.",
-        "uvx findable status",
-        "python -m pip install findable, then",
-        "'findable[heic]'",
-    ):
-        assert INSTALLS.search(line), line
-    for line in (
-        "make setup EXTRAS=parquet, or pip install -e '.[parquet]'",
-        "pip install -e ../findable",
-        "findable tag",
-        "pip install findable_batch-0.1.0-py3-none-any.whl",
-    ):
-        assert not INSTALLS.search(line), line
-
-
 def test_the_command_keeps_its_name_and_knows_its_version(workspace: Workspace) -> None:
     """The distribution has another name, the command and the import have not; `--version` is the package's."""
     assert PROJECT["name"] == "findable-batch"

@@ -60,17 +60,6 @@ def test_every_question_is_judged_and_every_judgement_stands(people: list[dict[s
     assert len({(line[0], line[2]) for line in judgements}) == len(judgements)
 
 
-def test_the_new_expert_is_complete_and_new(people: list[dict[str, str]]) -> None:
-    """The person to add has the columns of the file, a biography, a rate, and a new username; all are invented."""
-    person = json.loads((SAMPLE / "new_expert.json").read_text(encoding="utf-8"))
-    assert list(person) == HEADER.split(",")
-    assert person["Username"] not in {row["Username"] for row in people}
-    assert person["Bio"]
-    assert person["Hourly Rate"] > 0
-    assert _web_problems(person) == []
-    assert "Everybody in this directory is invented" in (SAMPLE / "README.md").read_text(encoding="utf-8")
-
-
 def test_the_passages_speak_of_something_of_every_type() -> None:
     """To the local engine: fourteen passages, of each type of concept more than one."""
     passages = [json.loads(line) for line in (SAMPLE / "passages.jsonl").read_text(encoding="utf-8").splitlines()]

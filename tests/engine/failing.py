@@ -13,10 +13,8 @@ import struct
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from http.client import responses
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
 
 Document = dict[str, Any]
 Args = Mapping[str, Any]
@@ -28,12 +26,9 @@ ANY, ONE_BATCH, LIST, EMBED = (
     r"/batches(\?|$)",
     r":(batchE|e)mbedContent",
 )
-START, CHUNK, DOWNLOAD = r"^/upload/[^?]*$", r"upload_id=", r":download"
+DOWNLOAD = r":download"
 JSON, HTML = "application/json; charset=UTF-8", "text/html; charset=UTF-8"
 PAGE = b"<!DOCTYPE html>\n<html><title>Error 502 (Server Error)!!1</title><p><b>502.</b> That is an error.</html>\n"
-FIRST_PAGE = str(10**18 - 1)  # a token that means the first page
-BLANKS = 10_000  # before a body that trickles, so that it has no end
-ON_ITS_WAY_S = 0.05  # a reset takes with it what was not read yet
 STATUSES = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
 RPC = "type.googleapis.com/google.rpc."
 USED_UP = "You exceeded your current quota, please check your plan and billing details."
@@ -51,50 +46,42 @@ class Reply(NamedTuple):
 
 
 class Exchange:
-    """A request, the connection it came on, and the server behind; `advance` moves its clock (seconds)."""
+    """A request, the connection it came on, and the server behind."""
 
-    def __init__(self, app: Any, scope: Any, receive: Any, send: Any, advance: Callable[[float], None]) -> None:
+    def __init__(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
         """Keep them."""
-        self._app, self._scope, self._receive, self._send, self.advance = app, scope, receive, send, advance
+        self._app, self._scope, self._receive, self._send = app, scope, receive, send
 
-    async def drain(self, most: float = float("inf")) -> bytes:
-        """Read the body to its end, or at least so many bytes of it."""
-        taken = b""
-        while len(taken) < most:
+    async def drain(self) -> bytes:
+        """Read the body to its end."""
+        taken, more = b"", True
+        while more:
             message = await self._receive()
             taken += message.get("body", b"")
-            if message["type"] == "http.disconnect" or not message.get("more_body"):
-                break
+            more = message.get("more_body")
         return taken
 
     async def proceed(self) -> None:
         """Let the server answer."""
         await self._app(self._scope, self._receive, self._send)
 
-    async def answer(self, scope: Any = None, body: bytes | None = None) -> Reply:
-        """Let the server answer, another request where one is given, and return what it said without sending it."""
+    async def answer(self) -> Reply:
+        """Let the server answer, and return what it said without sending it."""
         said: list[Any] = []
 
         async def keep(message: Any) -> None:
             said.append(message)
 
-        async def given() -> Any:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self._app(scope or self._scope, self._receive if body is None else given, keep)
+        await self._app(self._scope, self._receive, keep)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in said[0]["headers"]}
         return Reply(said[0]["status"], headers, b"".join(one.get("body", b"") for one in said[1:]))
 
-    async def reply(self, reply: Reply, *, size: int = 0, pause_s: float = 0) -> None:
-        """Send a whole reply, `size` bytes at a time with a pause after each where that is given."""
+    async def reply(self, reply: Reply) -> None:
+        """Send a whole reply."""
         fields = {"content-type": JSON, "content-length": str(len(reply.body)), **reply.headers}
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
         await self._send({"type": "http.response.start", "status": reply.status, "headers": raw})
-        for start in range(0, len(reply.body), size) if size else ():
-            piece = reply.body[start : start + size]
-            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-            await asyncio.sleep(pause_s)
-        await self._send({"type": "http.response.body", "body": b"" if size else reply.body})
+        await self._send({"type": "http.response.body", "body": reply.body})
 
     async def drop(self) -> None:
         """Close the connection without a word."""
@@ -108,48 +95,21 @@ class Exchange:
         self._transport.abort()
         await self.gone()
 
-    async def cut(self, reply: Reply, *, at: int, with_length: bool, reset: bool) -> None:
-        """Send the first bytes of a reply and close, with the whole length announced or with none."""
-        self._transport.write(_head(reply, with_length=with_length) + reply.body[:at])
-        if reset:
-            await asyncio.sleep(ON_ITS_WAY_S)
-        await (self.reset() if reset else self.drop())
-
-    async def trickle(self, reply: Reply, *, part: str, pause_s: float) -> None:
-        """Send a head or a body (`part`) one byte at a time, until the client is gone."""
-        head, gone = _head(reply, with_length=True), asyncio.ensure_future(self.gone())
-        if part == "body":
-            self._transport.write(head)
-        for byte in head + reply.body if part == "head" else reply.body:
-            if gone.done() or self._transport.is_closing():
-                break
-            self._transport.write(bytes([byte]))
-            await asyncio.sleep(pause_s)
-        self._transport.close()
-        await gone
+    async def cut(self, reply: Reply, *, at: int) -> None:
+        """Send the first bytes of a reply and close, without a word of its length."""
+        kind = reply.headers.get("content-type", JSON)
+        head = f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n"
+        self._transport.write(head.encode("latin-1") + reply.body[:at])
+        await self.drop()
 
     async def gone(self) -> None:
         """Wait until the connection is closed, by whichever side."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def half(self) -> Reply:
-        """Let the server take half of a chunk and keep the upload open, and say that it is unavailable."""
-        body = await self.drain()
-        command = (b"x-goog-upload-command", b"upload")
-        headers = [command if name == command[0] else (name, value) for name, value in self._scope["headers"]]
-        await self.answer({**self._scope, "headers": headers}, body[: len(body) // 2])
-        return document({}, 503)
-
     @property
     def _transport(self) -> Any:
         return self._scope["state"]["transport"]
-
-
-def _head(reply: Reply, *, with_length: bool) -> bytes:
-    length = f"Content-Length: {len(reply.body)}\r\n" if with_length else ""
-    kind = reply.headers.get("content-type", JSON)
-    return f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {kind}\r\n{length}Connection: close\r\n\r\n".encode("latin-1")
 
 
 def document(said: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
@@ -192,12 +152,10 @@ def _bad_line(args: Args) -> Reply:
 
 INSTEAD: dict[str, tuple[str, str, Callable[[Args], Reply]]] = {
     "html_502": ("", ANY, lambda _: Reply(502, {"content-type": HTML}, PAGE)),
-    "html_as_json": ("", ANY, lambda args: Reply(args.get("code", 503), {}, PAGE)),
     "html_200": ("", ANY, lambda _: Reply(200, {"content-type": HTML}, PAGE)),
     "empty_200": ("", ANY, lambda _: Reply(200, {}, b"")),
     "wrong_shape": ("", ANY, lambda args: document(args.get("document", {"candidates": "no", "brandNew": 1}))),
     "redirect": ("", ANY, lambda _: Reply(302, {"location": "/v1/models"}, b"")),
-    "list_wrapped": ("", ANY, lambda args: document([json.loads(refusal(args["code"]).body)], args["code"])),
     "quota_minute": ("", ANY, lambda args: quota("GenerateRequestsPerMinute", args.get("delay", "2.5s"))),
     "quota_day": ("", ANY, lambda args: quota("GenerateRequestsPerDay", args.get("delay", "36s"))),
     "quota_bare": ("", ANY, lambda _: refusal(429, "Resource has been exhausted (e.g. check quota).")),
@@ -205,14 +163,6 @@ INSTEAD: dict[str, tuple[str, str, Callable[[Args], Reply]]] = {
     "key_invalid": ("", ANY, _key),
     "quota_batch": ("POST", CREATE, lambda _: refusal(429, USED_UP, {"@type": f"{RPC}Help", "links": []})),
     "bad_line": ("POST", CREATE, _bad_line),
-    "mime_refused": ("POST", START, lambda _: refusal(400, "Unsupported MIME type: jsonl")),
-    "mime_refused_final": (
-        *("POST", CHUNK),
-        lambda _: refusal(400, "Unsupported MIME type: jsonl", headers={"X-Goog-Upload-Status": "final"}),
-    ),
-    "no_upload_url": ("POST", START, lambda _: document({})),
-    "chunk_status": ("POST", CHUNK, _status(500)),
-    "cancel_ignored": ("POST", r"/batches/[^/]+:cancel$", lambda _: document({})),
     "get_status": ("GET", ONE_BATCH, _status(503)),
     "batch_vanishes": (
         "GET",
@@ -225,9 +175,9 @@ INSTEAD: dict[str, tuple[str, str, Callable[[Args], Reply]]] = {
 """Words that read a request, do nothing, and answer something of their own: method, path, answer."""
 
 
-def _unanswered(end: Callable[[Exchange], Awaitable[None]], most: float = float("inf")) -> Callable[..., Any]:
+def _unanswered(end: Callable[[Exchange], Awaitable[None]]) -> Callable[..., Any]:
     async def act(exchange: Exchange, _args: Args) -> None:
-        await exchange.drain(most)
+        await exchange.drain()
         await end(exchange)
 
     return act
@@ -240,21 +190,9 @@ def _spoiled(spoil: Callable[[Exchange, Reply, Args], Awaitable[None]]) -> Calla
     return act
 
 
-def _cut(*, with_length: bool, reset: bool = False) -> Callable[..., Any]:
-    async def spoil(exchange: Exchange, reply: Reply, args: Args) -> None:
-        at = int(args.get("at", len(reply.body) * float(args.get("fraction", 0.5))))
-        await exchange.cut(reply, at=at, with_length=with_length, reset=reset)
-
-    return _spoiled(spoil)
-
-
-async def _jump(exchange: Exchange, args: Args) -> None:
-    exchange.advance(float(args["seconds"]))
-    await exchange.proceed()
-
-
-async def _half_taken(exchange: Exchange, _args: Args) -> None:
-    await exchange.reply(await exchange.half())
+async def _cut(exchange: Exchange, reply: Reply, args: Args) -> None:
+    at = int(len(reply.body) * float(args["fraction"]))
+    await exchange.cut(reply, at=at)
 
 
 async def _late(exchange: Exchange, reply: Reply, args: Args) -> None:
@@ -269,11 +207,7 @@ CONNECTION: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "hang": ("", ANY, _unanswered(Exchange.gone)),
     "drop": ("", ANY, _unanswered(Exchange.drop)),
     "reset": ("", ANY, _unanswered(Exchange.reset)),
-    "drop_chunk": ("POST", CHUNK, _unanswered(Exchange.drop)),
-    "reset_chunk": ("POST", CHUNK, _unanswered(Exchange.reset, 1)),
-    "clock_jump": ("", ANY, _jump),
     "lost_reply": ("", ANY, _lost),
-    "lost_reply_status": ("", ANY, _lost_status),
     "slow_reply": ("", ANY, _slow),
     "create_lost_reply": ("POST", CREATE, _lost),
     "create_lost_reply_status": ("POST", CREATE, _lost_status),
@@ -283,22 +217,7 @@ CONNECTION: dict[str, tuple[str, str, Callable[..., Any]]] = {
         ANY,
         _spoiled(lambda it, reply, args: it.reply(Reply(args["code"], {}, b"" if args["code"] == 204 else reply.body))),
     ),
-    "slow_drip": (
-        *("", ANY),
-        _spoiled(lambda it, reply, args: it.reply(reply, size=args["bytes"], pause_s=args["pause_seconds"])),
-    ),
-    "slow_loris": (
-        *("", ANY),
-        _spoiled(
-            lambda it, reply, args: it.trickle(
-                reply._replace(body=b" " * BLANKS + reply.body), part=args["part"], pause_s=0.1
-            )
-        ),
-    ),
-    "chunk_lost": ("POST", CHUNK, _half_taken),
-    "cut_with_length": ("GET", DOWNLOAD, _cut(with_length=True)),
-    "cut_without_length": ("GET", DOWNLOAD, _cut(with_length=False)),
-    "reset_download": ("GET", DOWNLOAD, _cut(with_length=True, reset=True)),
+    "cut_without_length": ("GET", DOWNLOAD, _spoiled(_cut)),
 }
 """Words that do something to the connection, or to a reply on its way back: method, path, act."""
 
@@ -321,28 +240,6 @@ def _no_output(said: Document, args: Args, target: str) -> Document | None:
     return changed and without(changed, "response")
 
 
-def _page(target: str) -> str:
-    return parse_qs(urlsplit(target).query).get("pageToken", [FIRST_PAGE])[0]
-
-
-def _skewed(said: Any, args: Args, _target: str) -> Any:
-    def moved(value: Any) -> Any:
-        if isinstance(value, list):
-            return [moved(one) for one in value]
-        if not isinstance(value, dict):
-            return value
-        by = timedelta(seconds=float(args["seconds"]))
-        return {
-            name: f"{datetime.fromisoformat(one[:19]) + by:%Y-%m-%dT%H:%M:%S}Z"
-            if name.endswith("Time") and isinstance(one, str)
-            else moved(one)
-            for name, one in value.items()
-        }
-
-    changed = moved(said)
-    return changed if changed != said else None
-
-
 def _vectors(change: Callable[[list[list[float]]], list[list[float]]]) -> Callable[..., Document | None]:
     def act(said: Document, _args: Args, _target: str) -> Document | None:
         if "embedding" in said:
@@ -363,8 +260,6 @@ REPLY: dict[str, tuple[str, str, Callable[..., Document | None]]] = {
     ),
     "missing_state": ("GET", ONE_BATCH, _metadata(lambda metadata, _: without(metadata, "state"), "state")),
     "no_output_yet": ("GET", ONE_BATCH, _no_output),
-    "page_circle": ("GET", LIST, lambda said, _, target: {**said, "nextPageToken": _page(target)}),
-    "clock_skew": ("", ANY, _skewed),
     "vectors_fused": (
         *("POST", EMBED),
         _vectors(lambda vectors: [[sum(column) / len(vectors) for column in zip(*vectors, strict=True)]]),
@@ -437,26 +332,20 @@ LINE: dict[str, tuple[str, str, Callable[..., list[Any]]]] = {
     "max_tokens_empty": ("POST", GENERATE, _finished("MAX_TOKENS", thoughts=512)),
     "prompt_blocked": ("POST", GENERATE, _answered(_blocked)),
     "safety": ("POST", GENERATE, _finished("SAFETY")),
-    "recitation": ("POST", GENERATE, _finished("RECITATION")),
-    "no_candidates": ("POST", GENERATE, _answered(lambda response, _: {**response, "candidates": []})),
-    "unknown_finish": ("POST", GENERATE, _finished("BRAND_NEW", share=1)),
     "schema_mismatch": ("POST", GENERATE, _said(lambda _text, args: args.get("text", '{"labels":"law, water"}'))),
-    "markdown_fence": ("POST", GENERATE, _said(lambda text, _: f"```json\n{text}\n```")),
     "other_model": ("POST", GENERATE, _answered(lambda it, args: {**it, "modelVersion": args.get("version", "other")})),
     "no_usage": ("POST", GENERATE, _answered(lambda response, _: without(response, "usageMetadata"))),
 }
 """Words that put other lines in the place of a good one: method, path, change. Bytes are written as they are."""
 
 BATCH = dict.fromkeys((*ENDS, "list_lag", "duplicate_batch"), ("POST", CREATE, None))
-FILE = dict.fromkeys(("file_failed", "file_expired"), ("POST", CHUNK, None))
 PLACES: dict[str, Mapping[str, tuple[str, str, Any]]] = {
     "reply": {**INSTEAD, **CONNECTION},
     "document": REPLY,
     "line": LINE,
     "batch": BATCH,
-    "file": FILE,
 }
-"""Where words strike. Those at a batch or a file are known to the server, which keeps what a script decided."""
+"""Where words strike. Those at a batch are known to the server, which keeps what a script decided."""
 
 
 @dataclass

@@ -48,7 +48,7 @@ class Gate:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
         if scope["path"].startswith("/_emu/"):
-            await Exchange(self._control, scope, receive, send, self.clock.advance).proceed()
+            await Exchange(self._control, scope, receive, send).proceed()
             return
         query = scope["query_string"].decode("latin-1")
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
@@ -57,9 +57,7 @@ class Gate:
         shown = re.sub(r"([?&]key=)[^&]*", r"\1[redacted]", target)
         entry = {"number": self._count, "method": scope["method"], "path": shown, "status": None, "json": None}
         self._journal.append(entry)
-        exchange = Exchange(
-            self._app, {**scope, "target": target}, _noted(receive, entry), _answered(send, entry), self.clock.advance
-        )
+        exchange = Exchange(self._app, {**scope, "target": target}, _noted(receive, entry), _answered(send, entry))
         if struck := self.script.firing("reply", scope["method"], target):
             await struck[0].strike(exchange)
         else:
@@ -92,15 +90,13 @@ class Gate:
                 spoiled = one.act(changed, one.args, target)
                 if spoiled is not None and one.fire():
                     changed = spoiled
-            for one in self.script.firing("file", method, target) if "file" in said else ():
-                changed = {"file": self._state.spoiled(said["file"], one.word)}
             if changed is not said:
                 reply = Reply(200, {**reply.headers, "content-length": ""}, document(changed).body)
         headers = {name: value for name, value in reply.headers.items() if name != "content-length"}
         await exchange.reply(Reply(reply.status, headers, reply.body))
 
     async def _control(self, scope: Any, receive: Any, send: Any) -> None:
-        exchange = Exchange(None, scope, receive, send, self.clock.advance)
+        exchange = Exchange(None, scope, receive, send)
         body = await exchange.drain()
         said = orjson.loads(body) if body else None
         method, name = scope["method"], scope["path"].removeprefix("/_emu/")
@@ -124,8 +120,6 @@ class Gate:
                 self.clock.advance(said["advance_seconds"])
             case "GET", "journal":
                 return {"requests": self._journal}
-            case "DELETE", "journal":
-                self._journal.clear()
             case "GET", "batches":
                 return {"batches": [_shown(row) for row in self._state.everything()]}
             case _:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from emulator import generate, state, worker
 from emulator.catalogue import MODELS
-from emulator.messages import ApiError, invalid
+from emulator.messages import ApiError
 from emulator.state import Row
 from tests.engine.failing import BROKEN, ENDS, USED_UP, Fault, Script, made
 
@@ -49,7 +49,6 @@ class State(state.State):
         self.settings, self.creating = settings, threading.RLock()
         self._root, self._script, self._clock = root, script, clock
         self._deleted: list[Row] = []
-        self._failed: set[str] = set()
         self._lines: dict[str, list[Fault]] = {}
 
     def fate(self, batch_id: str) -> dict[str, Any]:
@@ -130,19 +129,8 @@ class State(state.State):
             self.decide(batch_id, needed=0)
         return moved
 
-    def spoiled(self, file: dict[str, Any], word: str) -> dict[str, Any]:
-        """Let an upload be of no use, and return how it shows itself."""
-        file_id = file["name"].removeprefix("files/")
-        if word == "file_expired":
-            self.delete_file(file_id)
-            return file
-        self._failed.add(file_id)
-        return {**file, "state": "FAILED"}
-
     def create_batch(self, file_id: str, *, model: str, name: str, count: Callable[[Path], int]) -> Row:
         """Make a batch, or two, with the fate that the script gives it."""
-        if file_id in self._failed:
-            raise invalid(f"The File {file_id} is not in an ACTIVE state and usage is not allowed.")
         struck = self._script.firing("batch", "POST", TARGET.get())
         lines = self._script.matching("line", "POST", TARGET.get())
         raw = self.path("file", self.file(file_id)["id"]).read_bytes()

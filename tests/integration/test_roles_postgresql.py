@@ -1,19 +1,15 @@
 """Users of a PostgreSQL server who may not do everything, or whose sessions are set up otherwise than ours."""
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.errors import UnavailableError
-from pipeline.experts import table
 from pipeline.store.database import Store
 from tests import postgresql
 from tests.integration.many_passages import text_of
-from tests.lab import ROOT, URL, Workspace
+from tests.lab import URL, Workspace
 
 PASSAGES = "CREATE TABLE passages (id INTEGER PRIMARY KEY, text TEXT)"
 TASK = """
@@ -82,18 +78,6 @@ def test_passages_that_may_only_be_read_get_their_concepts(role: Role) -> None:
     role.run("doctor")
 
 
-def test_times_and_numbers_are_read_however_sessions_write_them(role: Role) -> None:
-    """What the driver cannot read, or would read rounded, is set for our sessions."""
-    for setting in ("DateStyle = 'SQL, MDY'", "extra_float_digits = -10"):
-        role.is_set(setting)
-    role.has_people()
-    role.workspace.begin()
-    for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
-        role.run(command)
-    with role.workspace.open() as ws, ws.store.read() as tx:
-        assert tx.exec_driver_sql("SELECT 0.1234567890123456::float8").scalar() == 0.1234567890123456
-
-
 def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) -> None:
     """A write is refused with exit code 3 also where a read went before it, and nothing is changed."""
     role.has_people()
@@ -105,19 +89,6 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
     assert "read-only transaction; nothing was changed" in said
     assert postgresql.rows(role.url, "SELECT count(*) FROM findable_asks") == [(0,)]
     assert postgresql.rows(role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace") == before
-
-
-def test_a_user_of_some_columns_tags_people(role: Role) -> None:
-    """The rights to read the columns that are known and to write two of them are enough."""
-    role.has_people()
-    role.workspace.begin()
-    role.does(
-        "ALTER TABLE experts OWNER TO postgres",
-        f'GRANT SELECT ({", ".join(table.COLUMNS)}), UPDATE (tags, findability_score) ON experts TO "{role.name}"',
-    )
-    for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
-        role.run(command)
-    assert postgresql.rows(role.url, "SELECT count(*) FROM experts WHERE tags IS NOT NULL") == [(3,)]
 
 
 @pytest.mark.sampled(3, sqlite=3)
@@ -154,24 +125,6 @@ def test_what_a_server_breaks_off_is_told_as_that(role: Role, setting: str, stat
     assert caught.value.exit_code == 4
     assert "held" not in caught.value.message
     store.close()
-
-
-@pytest.mark.full
-def test_a_row_that_is_refused_is_told_in_our_words_alone(role: Role) -> None:
-    """What the driver says of the rows that were sent behind it is not printed."""
-    role.has_passages(30)
-    role.does("CREATE TABLE passage_concepts (id SERIAL, passage_id INTEGER, concept_name VARCHAR(4))")
-    role.does(f'ALTER TABLE passage_concepts OWNER TO "{role.name}"')
-    done = subprocess.run(
-        [sys.executable, "-m", "jobs", "passages-backfill", "--skip-pilot", "--wait", "--yes"],
-        env={**os.environ, **role.workspace.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, "`make parked TASK=passages` says why" in done.stderr) == (0, True)
-    assert "psycopg" not in done.stderr + (said := role.run("parked", TASK="passages"))
-    assert said.count("this database refuses a row: value too long for type character varying(4)") > 1
 
 
 @pytest.mark.full

@@ -148,16 +148,6 @@ def test_a_text_has_the_same_vector_alone_in_a_batch_and_by_the_package(monkeypa
     assert encoder.encode(TEXTS).tobytes() == ours.tobytes()
 
 
-def test_meaning_and_names_are_near() -> None:
-    """A solicitor is nearer to a lawyer than to a cook, and a made-up name to itself; a blank text is refused."""
-    lawyer, solicitor, cook = encoder.encode(["lawyer", "solicitor", "pastry cook"])
-    asked, same, other = encoder.encode(["Zorblatt", "we run Zorblatts daily", "we run Quuxinators daily"])
-    assert lawyer @ solicitor > lawyer @ cook + 0.1
-    assert asked @ same > asked @ other + 0.1
-    with pytest.raises(ValueError, match="text 1 is blank"):
-        encoder.encode(["fine", "\n\t"])
-
-
 @pytest.mark.full
 def test_the_network_is_never_needed(tmp_path: Path) -> None:
     """With dead proxies and an empty home the vectors and tags are there, the same in two processes."""

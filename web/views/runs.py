@@ -15,7 +15,7 @@ from pipeline.batch.send import CANCELLED
 from pipeline.core.states import OVER, BatchState, Way
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import status
-from pipeline.store import answers, asks, batches, workspace
+from pipeline.store import answers, batches, workspace
 from web.problem import Refused
 from web.render import called, desk_of, show_page
 from web.views.acts import budgets_of, live_runs
@@ -87,7 +87,7 @@ def batch_page(request: Request, number: Annotated[int, Query(ge=1, le=MOST)]) -
         found = {**_batch(ws, number), **_run(_batch(ws, number), ws.data)}
         task = ws.task_of(found["task"])
         with ws.store.read() as tx:
-            ids = list(dict.fromkeys([*asks.items_of(tx, number).values(), *answers.items_of_batch(tx, number)]))
+            ids = list(dict.fromkeys(answers.items_of_batch(tx, number, claimed=True)))
             names = task.table(tx).names(tx, ids[:NAMED])
         known = {"subject": task.subject, "names": list(names.values()), "more": max(0, len(ids) - NAMED)}
         return show_page(request, "batch.html", ws, "runs", batch=found, lines=_lines(found), **known)

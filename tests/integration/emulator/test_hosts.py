@@ -20,19 +20,6 @@ from emulator.server import serve
 listening = socket.create_server(("127.0.0.1", 0), backlog=256)
 serve(Path(sys.argv[1]), listening, ready=lambda url: print(url, flush=True), log=lambda _line: None)
 """
-LEFT_OPEN = """
-import sys, threading, time
-from pathlib import Path
-from emulator.server import Server
-kept = Server(Path(sys.argv[1]))
-held = threading.Event()
-def hold():
-    with kept._state._lock:
-        held.set()
-        time.sleep(3600)
-threading.Thread(target=hold, daemon=True).start()
-held.wait()
-"""
 
 
 def host_process(root: Path) -> tuple[subprocess.Popen[str], str]:
@@ -72,15 +59,6 @@ def test_a_batch_of_a_host_that_was_killed_is_answered_by_the_next(tmp_path: Pat
     assert left == {f"file-{state}", f"results-{name.removeprefix('batches/')}"}
 
 
-def test_two_hosts_share_one_state(tmp_path: Path) -> None:
-    """What one host made the other sees; each batch of one file is answered."""
-    with Server(tmp_path) as first, Server(tmp_path) as second, Caller(first.url) as one, Caller(second.url) as two:
-        file = one.upload(request_file(60))
-        names = [caller.post(CREATE, batch_of(file))["name"] for caller in (one, two, one, two)]
-        for name in names:
-            assert len(by_key(two.results(one.wait(name)))) == 60
-
-
 def test_a_file_is_gone_after_two_days(tmp_path: Path) -> None:
     """It cannot be got or used any more, and the next host removes its bytes; a batch goes on without it."""
     with Server(tmp_path) as server, Caller(server.url) as caller:
@@ -97,18 +75,6 @@ def test_a_file_is_gone_after_two_days(tmp_path: Path) -> None:
     assert left.name.startswith("results-")
 
 
-def test_a_batch_that_cannot_be_answered_fails(tmp_path: Path) -> None:
-    """An input that went is no reason for the engine to stop: the batch says so, and the next one is answered."""
-    with Server(tmp_path) as server, Caller(server.url) as caller:
-        name = caller.create(request_file(9_000))
-    (tmp_path / "local-engine-files" / f"input-{name.removeprefix('batches/')}").unlink()
-    with Server(tmp_path) as server, Caller(server.url) as caller:
-        operation = caller.wait(name)
-        assert operation["metadata"]["state"] == "BATCH_STATE_FAILED"
-        assert operation["error"]["message"].startswith("The local engine failed: FileNotFoundError")
-        assert caller.results(caller.wait(caller.create(request_file(1))))
-
-
 def test_a_host_in_the_foreground_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
     """Terminated in the middle of a batch, it exits with 0, without a word on standard error."""
     process, url = host_process(tmp_path)
@@ -120,12 +86,6 @@ def test_a_host_in_the_foreground_ends_cleanly_on_a_signal(tmp_path: Path) -> No
         assert (process.returncode, said) == (0, "")
     finally:
         process.kill()
-
-
-def test_a_program_that_leaves_it_open_ends(tmp_path: Path) -> None:
-    """Whatever its threads were doing: what one of them holds when the interpreter goes is waited for by nobody."""
-    ran = subprocess.run([sys.executable, "-c", LEFT_OPEN, str(tmp_path)], cwd=ROOT, timeout=LONGEST_S, check=False)
-    assert ran.returncode == 0
 
 
 def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from emulator.server import Server
 from tests.integration.emulator.caller import (
     CREATE,
     GENERATE,
-    MODEL,
     Caller,
     batch_of,
     by_key,
@@ -51,20 +50,6 @@ def test_an_answer_is_compact_json_with_honest_counts(caller: Caller) -> None:
     assert cut["usageMetadata"]["candidatesTokenCount"] == 2
 
 
-def test_tokens_are_counted_as_they_are_charged(caller: Caller) -> None:
-    """What countTokens says of a whole request is what its answer counts for the prompt, instruction included."""
-    count = f"/v1/models/{MODEL}:countTokens"
-    request = request_for("Water law and irrigation. 水") | {
-        "systemInstruction": {"parts": [{"text": "Give the domains that this person knows."}]},
-        "model": f"models/{MODEL}",
-    }
-    charged = caller.post(GENERATE, request)["usageMetadata"]["promptTokenCount"]
-    counted = caller.post(count, {"generateContentRequest": request})
-    assert counted == {"totalTokens": charged}
-    assert caller.post(count, {"contents": request["contents"]})["totalTokens"] == charged - 10
-    assert caller.refused(count, {"systemInstruction": {}})["code"] == 400
-
-
 def test_vectors_are_one_for_each_request_of_the_width_asked_for(caller: Caller) -> None:
     """768 wide and of unit length, or the front of it; a wider one, a blank text, and 101 texts are a 400."""
     path = "/v1/models/gemini-embedding-2:batchEmbedContents"
@@ -84,17 +69,6 @@ def test_vectors_are_one_for_each_request_of_the_width_asked_for(caller: Caller)
     for wrong in (bodies[2] | {"outputDimensionality": 769}, {"content": {"parts": [{"text": " "}]}}):
         assert caller.refused(one, wrong)["code"] == 400
     assert caller.refused(path, {"requests": [bodies[2]] * 101})["code"] == 400
-
-
-def test_models_are_listed_and_described(caller: Caller) -> None:
-    """Every model of the list can be got, with its methods and limits; an unknown one is a 404."""
-    models = caller.get("/v1/models")["models"]
-    assert {"models/findable-local-1", f"models/{MODEL}"} <= {model["name"] for model in models}
-    for model in models:
-        assert caller.get(f"/v1beta/{model['name']}") == model
-        assert model["supportedGenerationMethods"]
-    assert caller.refused("/v1/models/gemini-1.0-pro", method="GET")["code"] == 404
-    assert caller.refused("/v1/models/gemini-embedding-2:generateContent", request_for("law"))["code"] == 404
 
 
 def test_names_are_read_in_both_spellings_and_unknown_ones_refused(caller: Caller) -> None:
@@ -230,15 +204,6 @@ def test_an_upload_goes_on_where_it_stands(caller: Caller) -> None:
     caller.chunk(session, b"def", offset=3, command="upload")
     assert caller.chunk(session, b"", command="finalize").json()["file"]["sizeBytes"] == "6"
     assert caller.chunk(session, b"", command="query").status_code == 404
-
-
-def test_a_deleted_file_is_gone(caller: Caller) -> None:
-    """It is a 403, as one that never was; an upload cannot be downloaded."""
-    name = caller.upload(b"abc")
-    assert "Only generated files" in caller.refused(f"/v1/{name}:download?alt=media", method="GET")["message"]
-    assert caller.http.delete(f"/v1/{name}").json() == {}
-    assert caller.refused(f"/v1/{name}", method="GET")["status"] == "PERMISSION_DENIED"
-    assert caller.refused(f"/v1/{name}:download", method="GET")["code"] == 403
 
 
 def test_lists_go_page_by_page_newest_first(tmp_path: Path) -> None:

@@ -106,16 +106,6 @@ def test_answers_to_come_are_merged_and_taken_back_with_their_version(tagged: Wo
     assert tags_of(tagged) == {name: ["ml", "soil"] for name in GIVEN} | {"theirs": MERGED["theirs"]}
 
 
-def test_what_another_program_changed_since_stays(tagged: Workspace) -> None:
-    """An undo gives back what was answered, and no more; a merge reaches what is there."""
-    merge(tagged, "ml=machine learning")
-    tagged.change("UPDATE experts SET tags = '[\"machine learning\", \"new\"]' WHERE username = 'person-0000'")
-    told(tagged, "--undo", "1")
-    assert tags_of(tagged)[ONE] == ["machine learning", "new"]
-    assert tags_of(tagged)["person-0001"] == GIVEN["person-0001"]
-    assert merge(tagged, "new=novelty")["people"] == 1
-
-
 @pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("pairs", "why"),
@@ -145,18 +135,6 @@ def test_values_are_merged_once_and_for_all(values: list[str], rules: dict[str, 
     assert not set(done) & found.keys()
     assert len(set(done)) == len(done)
     assert merged(done, found) == done
-
-
-@pytest.mark.sampled(0)
-def test_merges_reach_what_a_person_said(tagged: Workspace) -> None:
-    """A tag that goes elsewhere is written merged; undone, a list is as it was said."""
-    merge(tagged, "ml=machine learning")
-    done = edited(tagged, "--set", "tags=law, ml")
-    assert done["edits"][0]["after"]["tags"] == ["law", "ml"]
-    assert tags_of(tagged)[ONE] == ["law", "machine learning"]
-    assert json.loads(tagged.ran("doctor", "--json").stdout)["healthy"]
-    told(tagged, "--undo", "1")
-    assert edited(tagged)["answer"]["tags"] == ["law", "ml"]
 
 
 def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> None:

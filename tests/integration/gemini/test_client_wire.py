@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import tracemalloc
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,28 +82,6 @@ def test_hostile_environment_changes_nothing(script: Script, monkeypatch: pytest
     assert script.calls == [f"GET /v1beta/{BATCH}"]
     assert script.seen[0].headers["x-goog-api-key"] == KEY
     assert script.seen[0].headers["x-server-timeout"] == "60"
-
-
-def test_create_sends_file_and_display_name_once(script: Script, client: Client) -> None:
-    """A create is one POST with the file and the name, and what it answers is read from the raw operation."""
-    script.answers = [Answer(operation(batchStats={"requestCount": "3", "pendingRequestCount": "3"}))]
-    batch = client.create_batch("gemini-3.5-flash-lite", file_name="files/abc", display_name="w/expert-tags/1")
-    assert script.calls == ["POST /v1beta/models/gemini-3.5-flash-lite:batchGenerateContent"]
-    assert script.seen[0].document == {
-        "batch": {"inputConfig": {"fileName": "files/abc"}, "displayName": "w/expert-tags/1"}
-    }
-    assert (batch.name, batch.state, batch.word) == (BATCH, RemoteState.WAITING, "BATCH_STATE_PENDING")
-    assert batch.done == 0
-    assert batch.created_at == datetime(2026, 1, 6, 11, 9, 11, 943530, tzinfo=UTC)
-
-
-def test_failed_batch_tells_its_reason(script: Script, client: Client) -> None:
-    """The reason of a failed batch, which the SDK drops, is there."""
-    script.answers = [
-        Answer({**operation(state="BATCH_STATE_FAILED"), "done": True, "error": {"code": 13, "message": "it\nbroke"}})
-    ]
-    batch = client.get_batch(BATCH)
-    assert (batch.state, batch.error, batch.result_file) == (RemoteState.FAILED, "13: it broke", None)
 
 
 @pytest.mark.parametrize("place", ["output", "response"])

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.gemini.embed import embed_locally
 from pipeline.index import build as index_build
+from pipeline.index import evaluate, vector_file
+from pipeline.index import write as index_write
 from pipeline.index.builds import LOCK, Builds
 from pipeline.store import workspace as workspaces
 from tests.lab import Api, Workspace
@@ -93,33 +93,6 @@ def test_what_embedding_costs_is_said_before_it_is_spent(
     assert "embedding " not in workspace.run("index").stderr
 
 
-def test_the_local_engine_says_nothing_of_costs(workspace: Workspace, tagged: Callable[[int], None]) -> None:
-    """It costs nothing, whatever its models are called."""
-    tagged(9)
-    _change(workspace, LONGER)
-    assert "embedding " not in workspace.ran("index", BACKEND="local").stderr
-
-
-def test_vectors_made_in_this_process_are_the_servers(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bit for bit, at any width, of documents and questions: no vector tells whether it came over the wire."""
-    texts = [f"Keeps bees, number {number}, and teaches water law in {number} towns." for number in range(40)]
-    monkeypatch.setitem(workspace.environ, "FINDABLE_BACKEND", "local")
-    with workspace.open() as ws:
-        for dim, query in ((256, False), (768, True), (768, False)):
-            sent = ws.client.embed(ws.embedding_model, texts, dim=dim, query=query)
-            assert np.array_equal(embed_locally(ws.embedding_model, texts, dim=dim, query=query), sent)
-
-
-def test_no_server_is_started_for_vectors_of_the_local_engine(
-    workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Texts are embedded in this process."""
-    tagged(3)
-    monkeypatch.setattr(OpenWorkspace, "client", property(lambda _: pytest.fail("a server was started")))
-    result = workspace.ran("index", "--json", BACKEND="local")
-    assert json.loads(result.stdout)["embedded"] == 3
-
-
 def test_what_was_embedded_before_a_failure_is_kept(
     workspace: Workspace, api: Api, tagged: Callable[[int], None]
 ) -> None:
@@ -148,20 +121,6 @@ def test_nobody_tagged_is_said_with_what_to_do(
     assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 2
 
 
-def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace, api: Api) -> None:
-    """The tags at its end are sent; the whole text is what the cache knows, so it is embedded once."""
-    with workspace.open() as ws, ws.store.write() as tx:
-        bio = "Keeps bees. " * 10_000
-        table.insert_person(tx, "long", {"bio": bio, "tags": '["water law"]'})
-        workspaces.touch_revision(tx, table.TASK)
-    assert _index(workspace)["embedded"] == 1
-    call, _ = api.seen("POST", EMBED)
-    sent = call["json"]["requests"][0]["content"]["parts"][0]["text"]
-    assert len(sent) < 8_192 * 4
-    assert sent.endswith("Domains: water law.")
-    assert _index(workspace)["embedded"] == 0
-
-
 def test_everyone_with_a_text_may_be_found(workspace: Workspace, tagged: Callable[[int], None]) -> None:
     """INDEX_UNTAGGED=1 takes in who has no tag, and the count asserted is theirs; who is left out is said."""
     tagged(2)
@@ -177,3 +136,30 @@ def test_everyone_with_a_text_may_be_found(workspace: Workspace, tagged: Callabl
     assert found[0]["username"] == "untagged"
     assert "left out" not in workspace.ran("search", "bells", INDEX_UNTAGGED="1").stderr
     assert json.loads(workspace.ran("status", "--json", "--exact").stdout)["index"]["behind"] == 1
+
+
+def test_a_large_index_is_held_against_an_exact_scan(
+    workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond a number of entries each number has 8 bits; with 5 % of its rows permuted it is refused (exit code 6)."""
+    monkeypatch.setattr(vector_file, "LARGE", 100)
+    tagged(300)
+    assert "8 bits a number find" in workspace.ran("index", BACKEND="local").stderr
+    current = workspace.data / "index" / "current"
+    told = json.loads((current / "manifest.json").read_text())["recall"]
+    assert (told["questions"], told["seed"]) == (600, evaluate.SEED)
+    assert told["recall@10"] >= told["low"] >= 0.95
+    assert (current / "faiss.index").stat().st_size < 300 * 768 * 2
+    assert json.loads(workspace.ran("search", "hive 77", "--json", BACKEND="local").stdout)[0]["username"] == "p77"
+    write = vector_file.write_vectors
+
+    def permuted(path: Any, blocks: Any, **how: Any) -> Any:
+        """Write other rows in the place of every twentieth."""
+        rows = np.concatenate([*blocks])
+        rows[::20] = np.roll(rows[::20], 1, axis=0)
+        return write(path, [rows], **how)
+
+    monkeypatch.setattr(index_write, "write_vectors", permuted)
+    assert "build 2 was not promoted" in workspace.ran("index", BACKEND="local", code=6).stderr
+    assert current.readlink().name == "1"
+    assert "and 0.95 is the least" in workspace.ran("index", "--worse-ok", BACKEND="local").stderr

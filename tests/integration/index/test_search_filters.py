@@ -86,15 +86,6 @@ def test_a_phrase_that_no_entry_has_is_said(indexed: Workspace) -> None:
         assert f"no entry has {question.split(chr(34))[1]!r}" in result.stderr
 
 
-def test_the_least_score_is_held_against_each(indexed: Workspace) -> None:
-    """Those with that score or a higher one are found, and no others."""
-    scores = {hit["username"]: hit["findability_score"] for hit in found(indexed, "law")}
-    assert len({*scores.values()}) > 1
-    for least in scores.values():
-        expected = {name for name, score in scores.items() if score >= least}
-        assert names(indexed, "law", MIN_SCORE=str(least)) == expected
-
-
 def test_the_sentence_tags_and_scores_of_a_hit_are_shown(indexed: Workspace) -> None:
     """The sentence with the question's words marked, the tags that match; for a pipe with plain marks."""
     best = found(indexed, "law of the water")[0]

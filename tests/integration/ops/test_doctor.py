@@ -329,16 +329,6 @@ def test_what_is_wrong_is_said_until_it_is_mended(bench: Bench, name: str) -> No
         assert (code, [finding for finding in left if said in finding["said"]]) == (0, [])
 
 
-def test_a_cached_vector_that_is_none_is_embedded_anew(bench: Bench) -> None:
-    """Doctor says so; a build that needs it embeds it anew."""
-    spoil_cache(bench)
-    code, findings = bench.doctor()
-    assert (code, ["1 cached vectors" in one["said"] for one in findings]) == (0, [True])
-    bench.sql("UPDATE experts SET company = 'x' WHERE id <> 6")
-    bench.run("index")
-    assert bench.doctor()[0] == 0
-
-
 def test_a_lost_result_is_fetched_again(bench: Bench) -> None:
     """A result that is needed and gone is downloaded once more by a poll, byte for byte, and can be ingested."""
     before = (bench.data / "batches" / "000001-results.jsonl").read_bytes()
@@ -349,16 +339,6 @@ def test_a_lost_result_is_fetched_again(bench: Bench) -> None:
     bench.run("batch-ingest")
     assert bench.workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") >= 6
     assert bench.doctor()[0] == 0
-
-
-def test_a_result_can_be_had_whatever_became_of_its_requests(bench: Bench) -> None:
-    """A downloaded batch whose request file was changed: what doctor advises works."""
-    not_ingested(bench)
-    spoil_file("batches/000001-requests.jsonl")(bench)
-    (advice,) = [one["next"] for one in bench.doctor()[1] if "request file was changed" in one["said"]]
-    assert ("make batch-ingest" in advice, "batch-cancel" in advice) == (True, False)
-    bench.run("batch-ingest")
-    assert bench.workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 6
 
 
 def test_files_that_only_a_newer_database_knows_are_kept(bench: Bench) -> None:

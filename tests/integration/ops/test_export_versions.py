@@ -9,7 +9,6 @@ import pytest
 
 from tests.integration import reviews
 from tests.lab import Workspace
-from tests.page import Page
 
 MODEL, OTHER = "gemini-3.5-flash-lite", "gemini-3.5-flash"
 FIRST, SECOND = f"reviews@1/{MODEL}", f"reviews@2/{MODEL}"
@@ -66,47 +65,6 @@ def test_another_version_is_named_or_preferred(two: Workspace, values: dict[str,
     assert {one["extractor"] for one in lines("out.jsonl")} == {FIRST}
     assert written(two, VERSION="passage-concepts@7") == [("1", SECOND), ("2", SECOND)]
     assert "no answer of" in two.ran("export", "none.jsonl", EXTRACTOR="reviews@9", code=2).stderr
-
-
-@pytest.mark.parametrize("values", [{}, {"PREFER_VERSIONS": "reviews@1"}])
-def test_a_list_shows_the_answers_that_are_exported(two: Workspace, values: dict[str, str]) -> None:
-    """Of a row that is not in the export another one, and whose it is, in a file of the list as on the page."""
-    exported = written(two, **values)
-    two.ran("items", "--to", "list.csv", FIELDS="id,extractor", **values)
-    with Path("list.csv").open(encoding="utf-8", newline="") as file:
-        shown = {row["id"]: row["extractor"] for row in csv.DictReader(file)}
-    assert shown == dict.fromkeys(reviews.TEXTS, FIRST) | dict(exported)
-    two.environ.update({f"FINDABLE_{name}": value for name, value in values.items()})
-    with Page(two) as page:
-        told = page.get("/items.csv", params={"task": "reviews", "fields": ["id", "extractor"]}).text
-    assert told.encode() == Path("list.csv").read_bytes()
-
-
-def test_people_have_the_tags_of_their_table(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each one value, of whatever version; whose they are is said, also that a person or no answer gave them."""
-    monkeypatch.chdir(tmp_path)
-    names = ("ada", "bo", "cy", "di")
-    bios = "".join(f"{name},I keep bees and read water law in town {name}.\n" for name in names)
-    Path("people.csv").write_text(f"Username,Bio\n{bios}", encoding="utf-8")
-    workspace.ran("import", "people.csv")
-    workspace.ran("tag-live", LIMIT="1", MODEL=OTHER)
-    only = workspace.ran("export", "out.jsonl", "--json")
-    assert f"experts with answers of expert-tags@2/{OTHER} were written" in only.stderr
-    workspace.environ["FINDABLE_OVERWRITE"] = "1"
-    workspace.ran("tag-live", LIMIT="1")
-    workspace.ran("correct", "cy", "--set", "tags=bees, law")
-    workspace.change("UPDATE experts SET tags = '[\"theirs\"]' WHERE username = 'di'")
-    done = workspace.ran("export", "out.jsonl", "--json")
-    assert len(lines("out.jsonl")) == len(names)
-    report = json.loads(done.stdout)
-    assert report["extractor"] is None
-    counts = {one["extractor"]: one["items"] for one in report["versions"]}
-    assert sorted(counts.values()) == [1, 1, 1, 1]
-    assert {"person", "", f"expert-tags@2/{OTHER}"} < counts.keys()
-    assert "1 person of no version, as they came with the table" in done.stderr
-    assert f"1 person of expert-tags@2/{OTHER}" in done.stderr
 
 
 def put_concepts(workspace: Workspace, *rows: tuple[str, str, str, str]) -> None:

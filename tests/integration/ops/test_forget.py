@@ -138,15 +138,6 @@ def test_a_person_in_a_batch_that_is_not_over_is_refused(
     ran(workspace, "forget", "zq-77", "--yes")
 
 
-def test_somebody_who_was_never_asked_is_forgotten(workspace: Workspace, people: Callable[..., list[str]]) -> None:
-    """Without a batch and without an index there is only the row, and it goes."""
-    people(2)
-    add_person(workspace)
-    ran(workspace, "forget", "zq-77", "--yes")
-    assert holding(workspace.data) == []
-    assert ledger.people(workspace) == {"total": 2, "untagged": 2}
-
-
 @pytest.mark.sqlite_only(reason="it reads the pages of the database's own file")
 def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Path) -> None:
     """A biography that was replaced long ago is in no free page and in no cached vector."""

@@ -37,20 +37,6 @@ def test_an_empty_workspace_says_how_to_begin(workspace: Workspace) -> None:
     assert workspace.ran("score").stdout.startswith("0 scores checked")
 
 
-def test_next_goes_on_with_open_batches_when_everybody_is_gone(
-    workspace: Workspace, people: Callable[..., list[str]]
-) -> None:
-    """Another program may delete all people; batches that are not over are brought to their end all the same."""
-    people(2)
-    assert workspace.run("batch-submit").exit_code == 0
-    workspace.change("DELETE FROM experts")
-    seen = []
-    for _ in range(3):
-        seen.append(_status(workspace)["next"])
-        workspace.run(seen[-1].split()[1])
-    assert seen == ["make batch-poll", "make batch-ingest", "make import EXPERTS=people.csv"]
-
-
 def test_what_may_have_been_spent_is_not_told_as_under_way(
     workspace: Workspace, api: Api, people: Callable[..., list[str]]
 ) -> None:

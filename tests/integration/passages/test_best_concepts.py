@@ -1,7 +1,6 @@
 """The view of the best concepts: its evidence, its settings, another program's of its name; and concepts as files."""
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow
-from tests.integration.passages.workspaces import LABEL, NOW, add_concepts, lines_of, shape, url_of, workspace
+from tests.integration.passages.workspaces import LABEL, NOW, add_concepts, lines_of, shape, workspace
 from tests.lab import ON_POSTGRESQL, Workspace
 
 LONG = "".join(f"{number:04d} " for number in range(1000))  # every part of it tells where it stands
@@ -166,34 +165,6 @@ def test_one_passage_is_found_by_the_index(tmp_path: Path, outside: Workspace) -
     assert not any(line.startswith(("SCAN passage_concepts", "SCAN passages")) for line in plan), plan
 
 
-@pytest.mark.skipif(ON_POSTGRESQL, reason="its times are times")
-def test_the_newest_is_told_by_its_time_however_it_is_written(tmp_path: Path, outside: Workspace) -> None:
-    """Other programs write zones and signs of their own into SQLite; as text, the older one would be behind."""
-    with workspace(tmp_path / "data") as ws:
-        for model in ("older", "newer"):
-            put(ws, "p", "Bees sing.", None)
-            change = (
-                "UPDATE passage_concepts SET extractor_model = :model, created_at = :at WHERE extractor_model = 'm'"
-            )
-            at = {"older": "2026-11-25T10:00:00+05:00", "newer": "2026-11-25 06:00:00"}[model]
-            outside.change(change, model=model, at=at)
-    assert outside.scalar("SELECT extractor_model FROM best_concepts WHERE passage_id = 'p'") == "newer"
-
-
-@pytest.mark.sampled(0)
-def test_the_best_concepts_of_every_passage_are_lines(tmp_path: Path, outside: Workspace) -> None:
-    """On standard output they are JSON lines, and no one document."""
-    with workspace(tmp_path / "data") as ws:
-        assert outside.run("export", "-", "--best").stdout == ""
-        put(ws, "p", "Bees sing.", supported(0, 4, "Bees sing."))
-        put(ws, "q", "Water law.", None, name="water law")
-    lines = [json.loads(line) for line in outside.run("export", "-", "--best").stdout.splitlines()]
-    assert [one["passage_id"] for one in lines] == ["p", "q"]
-    for words in ([], ["--format", "jsonl"]):  # concepts on standard output are lines or Parquet, no document
-        refused = outside.ran("export", "-", "--json", *words, code=2)
-        assert json.loads(refused.stdout)["exit_code"] == 2
-
-
 @pytest.mark.sampled(0)
 def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace) -> None:
     """JSON lines and Parquet hold the same rows in their whole shape, all or the best."""
@@ -232,20 +203,6 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace
 
 
 @pytest.mark.sampled(0)
-def test_without_pyarrow_parquet_is_refused(
-    tmp_path: Path, outside: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The message names the extra, and an old file stays."""
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    (tmp_path / "old.parquet").write_text("old")
-    outside.begin()
-    for task in ("passages", "experts"):
-        ran = outside.ran("export", str(tmp_path / "old.parquet"), TASK=task, OVERWRITE="1", code=3)
-        assert "-e '.[parquet]'" in ran.output
-        assert (tmp_path / "old.parquet").read_text() == "old"
-
-
-@pytest.mark.sampled(0)
 def test_experts_go_into_parquet_too(tmp_path: Path, outside: Workspace) -> None:
     """Tags are a list, the score is a number, all else is text."""
     import pyarrow.parquet
@@ -258,51 +215,3 @@ def test_experts_go_into_parquet_too(tmp_path: Path, outside: Workspace) -> None
     ann, bob = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
     assert (ann["Username"], ann["tags"], ann["Hourly Rate"]) == ("ann", ["beekeeping"], "65.1250")
     assert (bob["tags"], bob["Bio"], bob["findability_score"]) == (None, None, 0.0)
-
-
-ADOPTED = {  # what is odd about their table of concepts -> (type of passages' ids, columns of theirs)
-    "uuid": ("UUID PRIMARY KEY", "passage_id UUID"),
-    "narrow numbers": ("TEXT PRIMARY KEY", "passage_id TEXT, confidence REAL"),
-    "numeric": ("TEXT PRIMARY KEY", "passage_id TEXT, confidence NUMERIC(4,3), evidence JSON"),
-    "texts": ("BIGINT PRIMARY KEY", "passage_id BIGINT, confidence TEXT, evidence TEXT, created_at TEXT"),
-}
-
-
-@pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize("kind", ADOPTED)
-def test_somebody_elses_columns_are_read_as_they_are(tmp_path: Path, kind: str) -> None:
-    """Ids, numbers, documents and times of other types; 0.7 of a narrow column is sure enough, words are not."""
-    (tmp_path / "data").mkdir()
-    url = url_of(tmp_path / "data")
-    outside = Workspace(
-        tmp_path / "data",
-        {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_TASK": "passages", "FINDABLE_DATABASE_URL": url},
-    )
-    ids, columns = ADOPTED[kind]
-    key = {"U": "0b0e7a52-8f4e-4c1d-9f6a-000000000001", "B": "7"}.get(ids[0], "p")
-    text = LONG[:2000]
-    outside.change(f"CREATE TABLE passages (id {ids}, text TEXT)")
-    outside.change(f"CREATE TABLE passage_concepts (id INTEGER PRIMARY KEY, concept_name TEXT, {columns})")
-    outside.change("INSERT INTO passages VALUES (:key, :text)", key=key, text=text)
-    outside.begin()
-    cells = [("sure", "0.7", supported(1500, 1504, text)), ("not sure", "0.69", None)]
-    cells += [("no number", "high", "{}")] if kind == "texts" else []
-    for number, (name, confidence, evidence) in enumerate(cells, start=1):
-        outside.change(
-            "INSERT INTO passage_concepts (id, passage_id, concept_name, confidence, evidence, extractor_version,"
-            " created_at) VALUES (:id, :key, :name, :confidence, :evidence, 'v', '2026-01-02 03:04:05+00:00')",
-            id=number,
-            key=key,
-            name=name,
-            confidence=confidence,
-            evidence=evidence,
-        )
-    best = json.loads(outside.run("export", "-", "--best", "--full").stdout)
-    assert (best["passage_id"], best["concept_name"], best["confidence"]) == (key, "sure", pytest.approx(0.7))
-    if not ON_POSTGRESQL or kind in {"uuid", "narrow numbers"}:  # JSONB on a server, which is ours
-        assert text[1500:1504] in best["evidence"].pop("source_text")
-    assert best["evidence"] == json.loads(supported(1500, 1504, text))
-    assert outside.query("SELECT concept_name FROM best_concepts") == [("sure",)]
-    assert outside.run("export", str(tmp_path / "out.parquet")).exit_code == 0
-    gone = outside.run("rollback", "v", "--yes", "--json")
-    assert json.loads(gone.stdout)["rows"] == len(cells)

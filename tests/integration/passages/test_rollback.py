@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.errors import InputError
-from pipeline.ops import versions as rollback
 from tests.integration.passages.workspaces import passages_file
 from tests.lab import Workspace
 
@@ -86,25 +84,6 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     assert again.startswith(f"there are no answers of {ONE}/{MODEL}.")
     ran(passages, "rollback", ONE, "--yes")  # all its models
     assert set(versions(passages)) == {(TWO, MODEL), (THEIRS, "")}
-
-
-@pytest.mark.sampled(0)
-def test_another_programs_version_goes_too(passages: Workspace) -> None:
-    """One whose label holds blanks and slashes goes by its whole name; rows without a version by none."""
-    foreign(passages, "p1")
-    foreign(passages, "p3", label="rake v1")
-    assert passages.run("rollback", "rake", "--yes").output.startswith("there are no answers of rake. ")
-    told = passages.run("rollback", THEIRS, "--yes", "--json")
-    assert json.loads(told.stdout)["rows"] == 1
-    assert set(versions(passages)) == {("rake v1", "")}
-    for label, model in ((None, None), ("", "m"), (" ", "m"), (" ", None)):
-        foreign(passages, "p1", label=label, model=model)
-    for name in ("", " ", "/m", " /"):
-        refused = passages.run("rollback", name, "--yes", TASK="passages")
-        assert (refused.exit_code, "names no version" in refused.output) == (2, True)
-        with passages.open() as ws, pytest.raises(InputError, match="another program's"):
-            rollback.roll_back(ws, name.partition("/")[0], announce=lambda *_: None)
-    assert counted(passages, "passage_concepts") == 5
 
 
 @pytest.mark.sampled(0)

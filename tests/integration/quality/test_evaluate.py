@@ -212,30 +212,6 @@ def test_quotations_found_by_likeness_are_read_first_and_those_of_other_texts_fa
     assert (verdict(found, "unlike-text").passed, figure(found, "unlike-text")) == (False, pytest.approx(1 / 42))
 
 
-def test_full_lists_and_types_that_say_nothing_fail_their_gates(workspace: Workspace) -> None:
-    """A list of fourteen is full, a concept of the type other says nothing of its kind: few of each pass, all fail."""
-    ready(workspace)
-    passages = ", ".join(f"('p-{number}', '{TEXT}')" for number in range(20))
-    workspace.change(f"INSERT INTO passages (id, text) VALUES {passages}")  # noqa: S608 - our ids
-    put(workspace, "p-0", ["law"], concept_type="other", extractor_model="findable-local-1")
-    columns = (
-        "concept_name, passage_id, concept_type, aliases, confidence, extractor_model, extractor_version, created_at"
-    )
-    workspace.change(
-        f"INSERT INTO passage_concepts ({columns}) SELECT one.id || other.id, one.id, {columns.split(', ', 2)[2]} "  # noqa: S608
-        "FROM passages one, passages other, passage_concepts WHERE other.id <> 'p-1' AND other.id < 'p-5'"
-    )
-    workspace.change("DELETE FROM passage_concepts WHERE concept_name = 'law'")
-    found = measured(workspace)
-    assert (figure(found, "concepts"), figure(found, "full"), figure(found, "other")) == (14, 1, 1)
-    assert [verdict(found, name).passed for name in ("full", "other")] == [False, False]
-    workspace.change("UPDATE passage_concepts SET concept_type = 'task' WHERE passage_id < 'p-5'")
-    workspace.change("DELETE FROM passage_concepts WHERE concept_name LIKE '%p-0' AND passage_id < 'p-7'")
-    found = measured(workspace)
-    assert (figure(found, "full"), verdict(found, "full").passed) == (3 / 20, True)
-    assert (figure(found, "other"), verdict(found, "other").passed) == (68 / 263, True)
-
-
 def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) -> None:
     """A gate that fails ends with exit code 6, its figure and the report's path; a bad bound (3) writes nothing."""
     ready(workspace)
@@ -254,18 +230,6 @@ def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) ->
     assert document["passed"] is True
     assert document["settings"]["GATES"] == "concepts=2..14"
     assert "pass" in Path(document["report"]).read_text(encoding="utf-8")
-
-
-def test_qc_with_nothing_there_says_so(workspace: Workspace) -> None:
-    """An empty workspace is nothing to measure (exit 0, no file); an extractor that is unknown is an error (exit 2)."""
-    ready(workspace)
-    for task in ("experts", "passages"):
-        result = workspace.ran("qc", TASK=task)
-        assert f"nothing to measure. Next: make tag{' TASK=passages' * (task == 'passages')}\n" in result.stdout
-        assert json.loads(workspace.run("qc", "--json", TASK=task).stdout) is None
-    named = workspace.ran("qc", "--extractor", "nobody@9", TASK="passages", code=2)
-    assert "nobody@9" in named.stderr
-    assert not (workspace.data / "reports").exists()
 
 
 def tag(workspace: Workspace, tags: list[str], *, where: str = "1 = 1", **values: Any) -> None:
@@ -288,19 +252,3 @@ def test_people_have_gates_of_their_own(workspace: Workspace, people: Any) -> No
     assert (values["tags"], values["used-once"], values["longest-tag"], values["people"]) == (2, 0.75, 5, 3)
     assert {one["passed"] for one in document["gates"]} == {None}
     assert {one["name"] for one in document["samples"]} == set(names)
-
-
-def test_the_gates_of_the_other_subject_may_stand_beside(workspace: Workspace, people: Any) -> None:
-    """GATES is for both: those of passages are passed over for people, and a name that neither has is not."""
-    ready(workspace)
-    people(50)
-    tag(workspace, ["law"])
-    both = "evidence=0.5,tags=1..2"
-    assert workspace.run("qc", GATES=both).exit_code == 0
-    assert workspace.run("qc", TASK="passages", GATES=both).exit_code == 0
-    result = workspace.ran("qc", GATES="evidenze=0.5,tags=1..2", code=3)
-    assert "there is no gate 'evidenze'" in result.stderr
-    workspace.change("UPDATE experts SET tags = :tags", tags=json.dumps(["x" * 61, *map(str, range(12))]))
-    result = workspace.ran("qc", code=6)
-    assert "tags is 13, wanted: 1 to 12" in result.stderr
-    assert "longest-tag is 61, wanted: at most 60" in result.stderr

@@ -1,14 +1,11 @@
 """An answer is corrected on the page: none of two editors' words is lost, whatever is under way."""
 
-import json
 import re
 from html import unescape
-from pathlib import Path
 
 import pytest
 
-from tests.integration import reviews
-from tests.lab import Api, Workspace
+from tests.lab import Api
 from tests.page import Page
 
 ADD = "/api/admin/experts"
@@ -51,31 +48,3 @@ def test_the_page_corrects_and_undoes(ada: Page) -> None:
     now = re.findall(r'"state": "(\w+)"', said("", state=now))[0]
     assert "undid edit 2" in said(state=now, undo="2")
     assert stands() == ["bees", "water law", "law"]
-
-
-def test_any_field_of_an_own_task_is_corrected(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A quotation must stand in the text, and keeps its place; what is no valid answer is refused by why."""
-    monkeypatch.chdir(tmp_path)
-    reviews.put(workspace, **{"1": "It boils; the lid burns. Two stars."}).ran("tag-live")
-    asked = {"task": "reviews", "key": "1"}
-    with Page(workspace) as page:
-        browser = page.browser()
-
-        def said(**form: str) -> str:
-            """Send a form of the page."""
-            return unescape(
-                browser.post("/parts/row", params=asked, data={"act": "correct", "who": "Bea", **form}).text
-            )
-
-        assert "no valid answer" in said(field="quote", value="It never boils")
-        found = said(field="quote", value="boils; the lid burns")
-        assert '<mark class="h0" data-name="quote">boils; the lid burns</mark>' in found
-        assert "<dd>4 " in said(field="stars", value="4")
-        assert "no valid answer" in said(field="stars", value="9")
-        assert "praise" in said(field="praise", value="heat, speed")
-        (one,) = (x for x in page.get("/api/items?task=reviews").json()["items"] if x["id"] == "1")
-    answer = json.loads(workspace.ran("correct", "1", "--json").stdout)["answer"]
-    assert one["state"] == "answered"
-    assert (answer["stars"], answer["praise"], answer["quote"]["start"]) == (4, ["heat", "speed"], 3)

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.batch.folder import lock_of
 from tests.integration.many_passages import put
-from tests.lab import Api, Workspace
+from tests.lab import Workspace
 from tests.page import Page
 
 ADD = "/api/admin/experts"
@@ -42,24 +42,6 @@ def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspa
     page.settle()
     shown = page.get("/settings").text
     assert [f'id="{one}"' in shown for one in ("rebuild", "rollback")] == [True, False]
-
-
-def test_a_batch_that_a_person_cancelled_is_no_failure(page: Page, api: Api, workspace: Workspace) -> None:
-    """Both one that never ended and one that was never sent say so, and all of their requests stand in the sum."""
-    waiting(workspace, "ada", "bea")
-    api.fault("never_ends")
-    workspace.ran("batch-submit", code=0)
-    workspace.ran("batch-cancel", "1", code=0)
-    workspace.run("batch-poll")
-    api.fault("quota_batch")
-    workspace.run("batch-submit")
-    workspace.ran("batch-cancel", "2", code=0)
-    for number, line in ((1, "missing"), (2, "let go, to be asked again")):
-        assert page.get(f"/api/batches/{number}").json()["state"] == "failed"
-        shown = page.get("/batch", params={"number": number}).text
-        assert (">cancelled</span>" in shown, ">failed<" in shown) == (True, False)
-        assert f"<dt>{line}</dt><dd>2</dd>" in shown
-    assert page.get("/runs").text.count("· cancelled ·") == 2
 
 
 def test_a_live_run_is_told_by_its_process(workspace: Workspace) -> None:

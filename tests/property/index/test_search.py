@@ -3,14 +3,16 @@
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.ranking import Entry
-from pipeline.index import flat_file
+from pipeline.index import vector_file
 from pipeline.index.builds import Builds
 from pipeline.index.fusion import rank_entries
 from pipeline.index.write import verify_build
@@ -47,15 +49,20 @@ def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: 
     assert np.allclose(ranked.scores, [similarity[texts[row]] for row in expected], atol=1e-6)
 
 
-@example(sizes=[0, 3], dim=1)
-@given(sizes=st.lists(st.integers(0, 30), max_size=6), dim=st.integers(1, 40))
+@example(sizes=[0, 3], dim=1, bits=8)
+@given(sizes=st.lists(st.integers(0, 30), max_size=6), dim=st.integers(1, 40), bits=st.sampled_from([8, 32]))
 @settings(max_examples=settings().max_examples // 3)
-def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int) -> None:
-    """However the rows are cut into blocks, the file is the one faiss writes."""
+def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int, bits: int) -> None:
+    """However the rows are cut into blocks, the file is the one faiss writes, of whole numbers and of 8 bits."""
     rows = np.random.default_rng(dim).standard_normal((sum(sizes), dim)).astype(np.float32)
-    index = faiss.IndexFlatIP(dim)
-    index.add(rows)
-    with tempfile.TemporaryDirectory() as folder:
+    index: Any = faiss.IndexFlatIP(dim)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        if bits == 8 and len(rows):
+            patched.setattr(vector_file, "LARGE", 0)
+            kind: Any = faiss.ScalarQuantizer.QT_8bit
+            index = faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
+            index.train(rows)
+        index.add(rows)
         blocks = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
-        sealed = flat_file.write_flat(Path(folder) / "faiss.index", blocks, count=len(rows), dim=dim)
+        sealed = vector_file.write_vectors(Path(folder) / "faiss.index", blocks, count=len(rows), dim=dim)
         assert sealed.path.read_bytes() == faiss.serialize_index(index).tobytes()

@@ -1,6 +1,5 @@
 """Whatever happens to its file, the vector cache gives back right vectors or none."""
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pipeline.core.errors import FindableError
-from pipeline.index.manifest import ascii_json
-from pipeline.index.vectors import MissingVectorError, VectorCache, vector_key
+from pipeline.index.vectors import MissingVectorError, VectorCache
 from tests.unit.index.toy import DIM, cache_in, key_of, vectors_of
 
 TEXTS = [f"text {number}" for number in range(6)]
@@ -35,21 +32,6 @@ def spoil(cache: VectorCache, change: Callable[[bytes], bytes]) -> None:
     """Change the file of a cache."""
     assert cache.store.path is not None
     cache.store.path.write_bytes(change(cache.store.path.read_bytes()))
-
-
-@given(st.tuples(NAMES, NAMES, NAMES, st.integers(1, 4096)), st.tuples(NAMES, NAMES, NAMES, st.integers(1, 4096)))
-def test_different_questions_have_different_keys(a: tuple[str, str, str, int], b: tuple[str, str, str, int]) -> None:
-    """Two keys are equal exactly where text, model, task type and width all are."""
-    first, second = (vector_key(text, model=model, dim=dim, task_type=kind) for text, model, kind, dim in (a, b))
-    assert (first == second) == (a == b)
-
-
-@given(st.lists(st.text(st.characters(codec=None)) | st.text(st.sampled_from('ab ,"\\\x7f\n')), min_size=1))
-@example(["".join(map(chr, range(128)))])
-@example([",", "a"])
-def test_texts_are_written_as_ever(texts: list[str]) -> None:
-    """What keys and hashes are made of is what `json.dumps` writes, whichever way is quicker."""
-    assert [ascii_json(text) for text in texts] == [json.dumps(text).encode("ascii") for text in texts]
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
@@ -83,48 +65,3 @@ def test_a_damaged_vector_is_dropped_and_made_anew() -> None:
         assert (cache.damaged(), cache.missing(KEYS)) == ([], [2])
         cache.add(KEYS, vectors_of(TEXTS))
         assert np.array_equal(cache.fetch(KEYS), vectors_of(TEXTS))
-
-
-class CacheMachine(RuleBasedStateMachine):
-    """Two processes' views of one file, against a set of the texts that should be there."""
-
-    def __init__(self) -> None:
-        """Start with an empty folder and two views of it."""
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.views = [cache_in(Path(self.folder.name)) for _ in range(2)]
-        self.there: set[str] = set()
-
-    @rule(view=st.integers(0, 1), texts=st.lists(st.sampled_from(TEXTS)))
-    def add(self, view: int, texts: list[str]) -> None:
-        """One view adds texts, known and new, once and twice."""
-        self.views[view].add([key_of(text) for text in texts], vectors_of(texts))
-        self.there |= set(texts)
-
-    @rule(view=st.integers(0, 1), texts=st.lists(st.sampled_from(TEXTS)))
-    def retain(self, view: int, texts: list[str]) -> None:
-        """One view keeps some texts alone, and is told how many went."""
-        assert self.views[view].retain([key_of(text) for text in texts]) == len(self.there - set(texts))
-        self.there &= set(texts)
-
-    @rule(view=st.integers(0, 1))
-    def reopen(self, view: int) -> None:
-        """One process ends and another begins."""
-        self.views[view] = cache_in(Path(self.folder.name))
-
-    @invariant()
-    def both_views_agree(self) -> None:
-        """Both views miss the same and read the right vectors of the rest."""
-        present = [text for text in TEXTS if text in self.there]
-        for cache in self.views:
-            assert {TEXTS[position] for position in cache.missing(KEYS)} == set(TEXTS) - self.there
-            assert np.array_equal(cache.fetch([key_of(text) for text in present]), vectors_of(present))
-            assert cache.damaged() == []
-
-    def teardown(self) -> None:
-        """Remove the folder."""
-        self.folder.cleanup()
-
-
-TestCacheMachine = CacheMachine.TestCase
-TestCacheMachine.settings = settings(max_examples=25, stateful_step_count=15)

@@ -2,15 +2,18 @@
 
 import operator
 import random
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
 from pipeline.core.where import Comparison, Expression, Junction, Negation, parse_where
-from pipeline.index.question import column_names, condition
+from pipeline.index.question import passing, paths_of
 from tests.unit.index.toy import comparisons
 
 TEXTS = st.sampled_from(["", "EUR", "eur", "it's", 'a "b"', "ÅR", "水", "AND", "12"])
@@ -113,8 +116,13 @@ def test_an_expression_is_what_plain_python_says(
     stored = [{"id": 1, **row, "Bio": bio, "answer": {"mood": row["mood"], "Bio": None}} for row, bio in rows]
     for row in stored:
         del row["mood"]
-    names = column_names({"rate": 1, "Hourly Currency": "x", "tags": [], "answer": {"mood": "x"}})
-    assert [*map(condition(read, names), stored)] == [plainly(expression, row) is True for row, _ in rows]
+    columns = paths_of({"rate": 1, "Hourly Currency": "x", "tags": [], "answer": {"mood": "x"}})
+    with closing(sqlite3.connect(":memory:")) as entries:
+        entries.execute("CREATE TABLE entries (row, metadata)")
+        documents = [orjson.dumps(one).decode() for one in stored]
+        entries.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(documents))
+        found = [*passing(entries, read, columns)]
+    assert found == [at for at, (row, _) in enumerate(rows) if plainly(expression, row) is True]
 
 
 @given(text=st.text(st.sampled_from("ab <>=!()'\",.0129-NOTANDORIN\u2019\n水"), max_size=40))

@@ -4,18 +4,14 @@ import math
 from dataclasses import replace
 from functools import partial
 
-import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.gemini.models import RateLimits
-from pipeline.gemini.pace import Pace
 from pipeline.workflows.preflight import (
     ModeEstimate,
-    format_duration,
     live_seconds,
     recommend,
-    turns,
 )
 
 TIMES = st.none() | st.floats(0, 10 * 86_400)
@@ -106,53 +102,3 @@ def test_live_calls_take_at_least_what_each_limit_takes(
     more = taking(requests + 1, (requests + 1) * each)
     assert more is not None
     assert more >= seconds * (1 - 1e-9)
-
-
-@given(requests=st.integers(50, 400), rpm=st.integers(20, 300))
-def test_live_calls_take_about_what_the_limiter_lets_through(requests: int, rpm: int) -> None:
-    """The limiter that paces the calls needs as long as was said, but for those that may start in the first second."""
-    limits = RateLimits(rpm=rpm, tpm=None, rpd=None)
-    limiter, now = Pace(limits, at=0.0), 0.0
-    for _ in range(requests):
-        now += limiter.wait(1, at=now)
-        limiter.start(1, at=now)
-    said = live_seconds(requests, requests, limits=limits, used_today=0, until_reset_s=0.0, rate=None)
-    assert said == pytest.approx(now, abs=61 / rpm * 2 + 1.5)
-
-
-@given(days=st.integers(0, 30), rpd=st.integers(1, 1000), rest=st.integers(1, 1000))
-def test_what_a_day_has_no_room_for_waits_for_the_next(days: int, rpd: int, rest: int) -> None:
-    """With nothing else to wait for, the last request goes out on the day that its number says."""
-    assume(rest <= rpd)
-    limits = RateLimits(rpm=None, tpm=None, rpd=rpd)
-    requests = days * rpd + rest
-    said = live_seconds(requests, 0, limits=limits, used_today=rpd, until_reset_s=100.0, rate=None)
-    assert said == 100.0 + days * 86_400
-
-
-@given(batches=st.integers(1, 1000), each=st.integers(1, 10**7), most=st.none() | st.integers(1, 10**9))
-def test_turns_hold_what_may_wait_at_the_api(batches: int, each: int, most: int | None) -> None:
-    """In no turn wait more tokens, or more batches, than may; a batch that is larger than that goes alone."""
-    rounds = turns(batches, batches * each, most_tokens=most, most_batches=100)
-    at_once = math.ceil(batches / rounds)
-    assert 1 <= rounds <= batches
-    assert at_once <= 100
-    assert most is None or at_once == 1 or at_once * each <= most
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (None, "an unknown time"),
-        (0.2, "a second"),
-        (42, "42 s"),
-        (61, "1 min"),
-        (415, "6.9 min"),
-        (7200, "2 h"),
-        (24 * 3600, "24 h"),
-        (3 * 86_400, "3 d"),
-    ],
-)
-def test_times_are_said_as_people_say_them(seconds: float | None, said: str) -> None:
-    """Two figures at the most, in the unit that fits."""
-    assert format_duration(seconds) == said

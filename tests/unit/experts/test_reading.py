@@ -9,28 +9,6 @@ from pipeline.experts.import_ import People, Person
 from pipeline.tables.findings import Finding
 
 
-def test_a_json_list_is_read_element_by_element(tmp_path: Path) -> None:
-    """Both spellings of keys are read, and each element has its line; a list that is not whole is none."""
-    path = tmp_path / "people.json"
-    text = (
-        '[\n{"Username": "a", "Profile URL with UTM": "u", "Hourly Rate": 12.5},\n'
-        ' {"username": "b",\n  "first_name": "B, \\"x\\" ]}"},\n 5, {"username": "d"}\n]\n'
-    )
-    path.write_text(text, encoding="utf-8")
-    reader = People(path)
-    rows = list(reader.people())
-    people = [row for row in rows if isinstance(row, Person)]
-    assert reader.format == "json"
-    assert [(person.username, person.line) for person in people] == [("a", 2), ("b", 3), ("d", 5)]
-    assert dict(people[0].values) == {"profile_url_utm": "u", "hourly_rate": 12.5}
-    assert people[1].values["first_name"] == 'B, "x" ]}'
-    assert [(row.line, row.reason) for row in rows if isinstance(row, Finding)] == [(5, "not an object")]
-    for wrong in (text[:-2], text.replace("5,", "5"), text.replace('"b"', '"b'), f"{text} more"):
-        path.write_text(wrong, encoding="utf-8")
-        with pytest.raises(InputError, match=r"line \d: .*; nothing was read"):
-            list(People(path).people())
-
-
 def test_json_that_cannot_be_read_is_told_and_never_raised(tmp_path: Path) -> None:
     """Deep nesting, endless numbers, NUL, half characters and a key in two spellings are findings like any other."""
     path = tmp_path / "people.jsonl"

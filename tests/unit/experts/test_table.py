@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.experts import table
 from pipeline.experts.table import experts
-from pipeline.store import asks, schema
+from pipeline.store import schema
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
 
@@ -43,14 +43,6 @@ def test_a_bio_of_white_space_is_none(tx: Connection) -> None:
         table.by_username(tx, "nobody")
 
 
-def test_rows_are_found_at_any_number_of_ids(tx: Connection) -> None:
-    """More ids than a statement takes, ids that are gone, and ids that are no numbers."""
-    table.insert_people(tx, [(f"p{number}", {}) for number in range(1100)])
-    found = table.people(tx).rows(tx, [*map(str, range(1, 1101)), "9999", "x", "-1", "1.5", ""], ("username",))
-    assert len(found) == 1100
-    assert found["7"]["username"] == "p6"
-
-
 def test_tags_are_written_once(tx: Connection) -> None:
     """The second answer changes nothing, a row that is gone is passed over, and lost tags take their points along."""
     key = table.insert_person(tx, "a", {"bio": "x" * 500})
@@ -74,17 +66,3 @@ def test_rescore_writes_what_differs(tx: Connection) -> None:
         assert table.refresh_scores(tx) == count
     assert set(tx.execute(experts.select().with_only_columns(experts.c.findability_score)).scalars()) == {10.0}
     assert table.refresh_scores(tx) == 0
-
-
-def test_everyone_is_counted_once(tx: Connection) -> None:
-    """Tagged before claimed before parked before untagged, whatever else a row could be called."""
-    ids = {name: table.insert_person(tx, name, {"bio": "Bees."}) for name in ("tagged", "claimed", "parked", "open")}
-    table.insert_person(tx, "no bio", {})
-    for name in ("tagged", "claimed"):
-        row = {"task": table.TASK, "extractor": "a@1/b", "item_id": ids[name], "input_hash": name, "at": NOW}
-        tx.execute(schema.asks.insert().values(state=asks.CLAIMED, **row))
-    stopped = {asks.Ask(ids[name], ""): "it failed" for name in ("parked", "claimed")}
-    asks.add_ended(tx, table.TASK, "a@1/c", asks.Ends((), stopped, ()), at=NOW)
-    table.write_tags(tx, {ids["tagged"]: '["law"]'})
-    each = dict.fromkeys(("tagged", "untagged", "no_bio", "claimed", "parked"), 1)
-    assert table.people(tx).counts(tx) == {"total": 5, **each}

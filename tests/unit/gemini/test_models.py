@@ -15,14 +15,6 @@ TODAY = date(2026, 11, 20)
 ENTRY = '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\npriced_on = 2026-01-01\nsource = "x"\n'
 
 
-def test_defaults_are_current_models() -> None:
-    """Both defaults are in the table, have a price, and no last day."""
-    for name, kind in ((DEFAULT_GENERATE, "generate"), (DEFAULT_EMBED, "embed")):
-        model = models.load_models()[name]
-        assert (model.kind, model.shutdown, model.local) == (kind, None, False)
-        assert model.price_in > 0
-
-
 def test_promotion_ends_on_its_day() -> None:
     """A promotion holds up to and including its last day."""
     model = find_model("gemini-3.8-flash", kind="generate", today=TODAY)
@@ -121,13 +113,6 @@ def test_the_default_model_has_the_limits_that_were_recorded() -> None:
     assert model.limits("1") == RateLimits(rpm=4_000, tpm=4_000_000, rpd=150_000)
     assert model.enqueued("1") == 10_000_000
     assert model.enqueued("2") == 500_000_000
-
-
-def test_what_is_set_stands_over_the_tier() -> None:
-    """Each of the three may be set alone, above what the tier has too; the source says so."""
-    model = models.load_models()[Settings.model]
-    assert model.limits("free", rpm=99) == RateLimits(rpm=99, tpm=250_000, rpd=500)
-    assert model.limits("1", tpm=1, rpd=2) == RateLimits(rpm=4_000, tpm=1, rpd=2)
 
 
 def test_what_is_not_known_is_the_next_lower_tiers_or_careful(tmp_path: Path) -> None:

@@ -5,34 +5,12 @@ import math
 import pytest
 
 from pipeline.gemini.models import RateLimits
-from pipeline.gemini.pace import BURST_S, WINDOW_S, Pace
+from pipeline.gemini.pace import WINDOW_S, Pace
 
 
 def _requests(rpm: int, *, rpd: int | None = None) -> Pace:
     """Return a limiter of requests alone, at 0."""
     return Pace(RateLimits(rpm=rpm, tpm=None, rpd=rpd), at=0.0)
-
-
-def _run(limiter: Pace, *, begin: float, until: float, tokens: int = 1) -> list[float]:
-    """Start calls as early as the limiter lets them, and return when."""
-    at, started = begin, []
-    while (wait := limiter.wait(tokens, at=at)) + at < until:
-        at += wait
-        if limiter.wait(tokens, at=at) == 0:
-            limiter.start(tokens, at=at)
-            started.append(at)
-    return started
-
-
-@pytest.mark.parametrize("rpm", [1, 5, 300])
-def test_after_idling_only_a_small_burst_starts_at_once(rpm: int) -> None:
-    """However long nothing was asked, only what one second allows starts at once; the rest is spread."""
-    started = _run(_requests(rpm), begin=1000.0, until=1000.0 + WINDOW_S)
-    assert sum(at == 1000.0 for at in started) <= 1 + BURST_S * rpm / WINDOW_S
-    assert len(started) == rpm
-    limiter = _requests(rpm)
-    _run(limiter, begin=0.0, until=200.0)
-    assert len(limiter._calls) <= rpm
 
 
 def test_a_call_may_count_as_many_requests() -> None:
@@ -94,18 +72,6 @@ def test_calls_of_others_fill_the_window_and_leave_it() -> None:
     assert limiter.wait(31, at=100.0) == pytest.approx(51.0)
     limiter.start(30, at=100.0)
     assert limiter.wait(1, at=130.0) == pytest.approx(21.0)
-
-
-def test_others_may_be_told_again_without_counting_them_twice() -> None:
-    """A later telling takes the place of the one before; our own calls stay."""
-    limiter = _requests(3)
-    number = limiter.start(1, at=0.0)
-    for _ in range(3):
-        limiter.prime([(1.0, 5)], today=2)
-    assert limiter.wait(1, at=30.0) == 0.0
-    limiter.start(1, at=30.0)
-    limiter.settle(number, 9)
-    assert limiter.wait(1, at=50.0) == pytest.approx(WINDOW_S - 50.0)
 
 
 def test_after_a_refusal_nothing_starts_before_its_delay_is_over() -> None:

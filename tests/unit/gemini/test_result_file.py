@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gemini.responses import ResultFile, key_of_line
+from pipeline.gemini.responses import key_of_line
 
 
 def written(tmp_path: Path, data: bytes) -> Path:
@@ -12,14 +12,6 @@ def written(tmp_path: Path, data: bytes) -> Path:
     path = tmp_path / "result.jsonl"
     path.write_bytes(data)
     return path
-
-
-@pytest.mark.parametrize("more", [0, 2_019, 2_020, 2_021, 2_022, 100_000])
-def test_a_line_of_any_length_is_whole(tmp_path: Path, more: int) -> None:
-    """Whatever stands behind it, and at the end of a file without a line end."""
-    lines = [b'{"response":"%b","key":"t/%d"}' % (b"x" * more, number) for number in range(3)]
-    with ResultFile(written(tmp_path, b"\r\n \n".join(lines))) as results:
-        assert results.lines_of(["t/2", "t/0", "t/1"]) == [[lines[2]], [lines[0]], [lines[1]]]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def make(builds: Builds, stage: Stage) -> Make:
         """Put the entries in service."""
         staged = stage(entries, position=position)
         verify_build(staged, count=len(entries))
-        return builds.promote(staged, decide=str)
+        builds.promote(staged, decide=str)
+        return staged.manifest
 
     return run

@@ -1,6 +1,6 @@
 """When a hit is weak."""
 
-from pipeline.index.words import Floor, nonsense
+from pipeline.index.floor import Floor, nonsense
 
 
 def test_a_hit_is_weak_below_the_line_between_both_floors() -> None:

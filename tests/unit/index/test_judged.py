@@ -9,7 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
-from pipeline.index.evaluate import PlainBm25, difference, measure_rankings, read_grades, read_questions
+from pipeline.index.evaluate import (
+    Judged,
+    JudgedQuestion,
+    difference,
+    measured,
+    plain_bm25,
+    read_grades,
+    read_questions,
+)
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
 PIECES = st.sampled_from(['{"qid": "q1"', '"text": 7', "q1 0 a 1", "\0", "\n", "\ufeff", "}"])
@@ -31,7 +39,8 @@ def test_any_file_is_read_or_refused(tmp_path: Path, data: bytes) -> None:
 def test_measures_by_hand() -> None:
     """Gains are grades, and a question without a ranking scores zero."""
     grades = {"q1": {"a": 1, "b": 1, "c": 2, "z": 0}, "q2": {"a": 1}}
-    found = measure_rankings({"q1": ["x", "c", "a"]}, grades, ["q2", "q1"])
+    questions = [JudgedQuestion(qid=one, text=one) for one in ("q2", "q1")]
+    found = measured(Judged(questions, grades), [[], ["x", "c", "a"]])
     gain = (2 / math.log2(3) + 1 / 2) / (2 + 1 / math.log2(3) + 1 / 2)
     told = {"nDCG@10": gain, "MRR": 1 / 2, "P@5": 2 / 5, "R@10": 2 / 3}
     assert {name: values.tolist() for name, values in found.items()} == {
@@ -51,8 +60,8 @@ def test_an_interval_holds_its_mean(values: "np.ndarray[tuple[int], np.dtype[np.
 
 def test_plain_bm25_by_hand() -> None:
     """One word in one of two documents; words of any script, in any case; shorter ones first, ties in their order."""
-    search = PlainBm25(["one", "two"], ["Bees honey", "law ÉCOLE Ωμέγα школа 我教水法律"])
-    assert [search.rank(word, 5) for word in ("bees", "école", "ωμέγα", "ШКОЛА", "a")] == [["one"], *[["two"]] * 3, []]
-    search = PlainBm25(["long", "b", "a"], ["bees " + "other " * 20, "bees", "bees"])
-    assert search.rank("bees bees", 2) == ["b", "a"]
-    assert PlainBm25(["a"], [""]).rank("bees", 5) == []
+    two = {"one": "Bees honey", "two": "law ÉCOLE Ωμέγα школа 我教水法律"}
+    words = ["bees", "école", "ωμέγα", "ШКОЛА", "a"]
+    assert plain_bm25(two, words, 5) == [["one"], *[["two"]] * 3, []]
+    assert plain_bm25({"long": "bees " + "other " * 20, "b": "bees", "a": "bees"}, ["bees bees"], 2) == [["b", "a"]]
+    assert plain_bm25({"a": ""}, ["bees"], 5) == [[]]

@@ -90,8 +90,8 @@ def test_not_binds_before_and_and_and_before_or() -> None:
         ("rate IN (1; 2)", "character 11"),
         ("rate IN 1", r"character 9: '\(' is expected"),
         ("bio CONTAINS 5", "character 14: a text between single quotes"),
-        ("(" * 60, "character 51: more than 50 parentheses"),
-        ("NOT " * 300, "character 201: more than 50"),
+        ("(" * 60, "character 21: more than 20 parentheses"),
+        ("NOT " * 300, "character 81: more than 20"),
         ("x" * 2001, "2,001 characters"),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.errors import InconsistentError
 from pipeline.core.files import ReadHandle
-from pipeline.index import flat_file
+from pipeline.index import vector_file
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import content_hash
 from pipeline.index.vectors import Vectors
@@ -58,4 +58,4 @@ def test_a_file_that_is_no_index_is_refused(tmp_path: Path) -> None:
     """What faiss cannot read is an error of ours that names the file."""
     (tmp_path / "x").write_bytes(b"no index at all, but long enough for a header of some kind")
     with pytest.raises(InconsistentError, match="no index that faiss can read"):
-        flat_file.open_flat(ReadHandle(tmp_path / "x"))
+        vector_file.open_vectors(ReadHandle(tmp_path / "x"))

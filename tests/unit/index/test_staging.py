@@ -12,9 +12,10 @@ import pytest
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Entry
-from pipeline.index import flat_file, manifest
+from pipeline.index import manifest, vector_file
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Staged, content_hash
+from pipeline.index.vectors import Vectors
 from pipeline.index.write import verify_build
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import DIM, entry, vectors_of
@@ -39,17 +40,22 @@ def test_what_cannot_be_built_is_said(stage: Stage) -> None:
         stage([Entry("7", "fine", {"id": 7, "Bio": "\ud800"})])
 
 
+def with_vectors(staged: Staged, rows: Vectors) -> None:
+    """Put other vectors into a staged build."""
+    path = vector_file.write_vectors(staged.directory / manifest.INDEX, [rows], count=len(rows), dim=DIM).path
+    resealed(staged, manifest.INDEX, path.read_bytes())
+
+
 def swap_vectors(staged: Staged) -> None:
     """Exchange the vectors of two rows."""
-    rows = vectors_of([each.text for each in PEOPLE])[[1, 0, *range(2, 10)]]
-    resealed(staged, manifest.INDEX, flat_file.flat_header(count=10, dim=DIM) + rows.tobytes())
+    with_vectors(staged, vectors_of([each.text for each in PEOPLE])[[1, 0, *range(2, 10)]])
 
 
 def spoil_a_vector(staged: Staged) -> None:
     """Put a NaN into one row."""
     rows = vectors_of([each.text for each in PEOPLE])
     rows[3, 3] = np.nan
-    resealed(staged, manifest.INDEX, flat_file.flat_header(count=10, dim=DIM) + rows.tobytes())
+    with_vectors(staged, rows)
 
 
 def swap_metadata(staged: Staged) -> None:

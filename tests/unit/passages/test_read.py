@@ -4,7 +4,6 @@ import csv
 import json
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.passages.import_ import LAYOUT, Passage, Passages
+from pipeline.passages.import_ import Passage, Passages
 from pipeline.tables.findings import Finding, FindingKind
 from tests.scratch import quick_folder
 
@@ -32,12 +31,6 @@ def _read(path: Path, data: bytes) -> list[Passage | Finding]:
     """Return what is read from a file with these bytes."""
     path.write_bytes(data)
     return list(Passages(path).passages())
-
-
-def _one(path: Path, data: bytes) -> Passage | Finding:
-    """Return what is read from a file with one line."""
-    (found,) = _read(path, data)
-    return found
 
 
 @given(st.lists(st.tuples(IDS, st.text(CHARACTERS), JSON, st.booleans())))
@@ -81,40 +74,6 @@ def test_a_line_without_a_passage_is_told(tmp_path: Path, line: bytes, field: st
     assert (found.line, found.column, found.kind) == (2, field, FindingKind.REJECTED)
     assert reason in found.reason
     assert [one.id for one in (before, after) if isinstance(one, Passage)] == ["good", "good"]
-
-
-@pytest.mark.parametrize(
-    ("extra", "field", "source", "metadata"),
-    [
-        ({"source": 5, "metadata": {"a": 1}}, "source", None, {"a": 1}),
-        ({"source": "s", "metadata": ["a"]}, "metadata", "s", None),
-        ({"source": "s", "metadata": {"a": {"b": ["\0"]}}}, "metadata", "s", None),
-        ({"source": "s", "ti\0tle": 1}, "metadata", "s", None),
-    ],
-)
-def test_what_cannot_be_kept_beside_a_text_is_dropped_and_told(
-    tmp_path: Path, extra: Any, field: str, source: str | None, metadata: Any
-) -> None:
-    """The passage goes in without it."""
-    found = _one(tmp_path / "p.jsonl", json.dumps({"id": "a", "text": "x", **extra}).encode())
-    assert isinstance(found, Passage)
-    assert (found.source, found.metadata) == (source, metadata)
-    assert [(told.kind, told.column, told.key) for told in found.changes] == [(FindingKind.CHANGED, field, "a")]
-
-
-def test_a_line_that_never_ends_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told, and what stands behind it is read."""
-    monkeypatch.setattr(Passages, "layout", replace(LAYOUT, max_line=1000))
-    long = json.dumps({"id": "a", "text": "x" * 5000}).encode()
-    fits = json.dumps({"id": "b", "text": "x" * 976}).encode()
-    assert len(fits) == 999
-    found = _read(tmp_path / "p.jsonl", long + b"\n" + fits + b"\n " + fits + b"\n" + fits)
-    assert [(one.line, getattr(one, "reason", "a passage")[:11]) for one in found] == [
-        (1, "longer than"),
-        (2, "a passage"),
-        (3, "longer than"),
-        (4, "a passage"),
-    ]
 
 
 def test_a_table_of_passages_is_read_as_json_lines_are(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def test_nothing_is_accounted_for_twice(tmp_path: Path) -> None:
     prepare(workspace)
     with workspace.open() as ws:
         with ws.store.write() as tx:
-            first, second, third = asks.claimed_page(tx, 1, after=0, limit=10)
+            first, second, third = asks.claimed(tx, 1)
             asks.end_claims(tx, ws.task.name, ws.extractor, 1, Ends([second], {}, []), at=NOW)
         late = Ends([], {first: "x"}, [second, third])
         with pytest.raises(StateConflictError), ws.store.write() as tx:

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import ConfigurationError, InconsistentError
+from pipeline.core.errors import ConfigurationError
 from pipeline.store.database import Store
 from pipeline.store.locks import LockLostError, Locks
-from tests import postgresql
 from tests.integration.passages.workspaces import url_of
 from tests.lab import ON_POSTGRESQL, slowness
 from tests.scratch import quick_folder
@@ -192,34 +191,6 @@ def test_a_forked_child_holds_nothing_and_frees_nothing(make: Make) -> None:
             lock.check()
     finally:
         os.kill(orphan, signal.SIGKILL)
-
-
-def lose(tmp_path: Path) -> None:
-    """Take the lock `work` from who holds it, as a server or a person may."""
-    if not ON_POSTGRESQL:
-        (tmp_path / "locks" / "work.lock").unlink()
-        return
-    name = f"findable {os.getpid()} %"
-    statement = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE '{name}'"  # noqa: S608
-    postgresql.rows(url_of(tmp_path), statement)
-
-
-def test_a_lock_that_was_lost_is_found_out(tmp_path: Path, make: Make) -> None:
-    """Another one has it at once; who had it finds out at the next look, or when it fails; then all goes on."""
-    locks = make()
-    with locks.hold("work") as lock:
-        assert lock is not None
-        lose(tmp_path)
-        assert has(make())
-        with pytest.raises(LockLostError, match="'work' was lost") as error:
-            lock.check()
-        assert error.value.exit_code == 4
-    with pytest.raises(LockLostError), locks.hold("work"):
-        lose(tmp_path)
-        raise InconsistentError("what it wrote is gone")
-    with locks.hold("work") as lock:
-        assert lock is not None
-        lock.check()
 
 
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="sessions")
