@@ -1,8 +1,6 @@
 """Serve the page, or Gemini's protocol from the local engine to any client."""
 
-import errno
 import os
-import socket
 import webbrowser
 from typing import Annotated
 
@@ -10,10 +8,10 @@ import click
 
 from jobs.command import acts
 from jobs.demo import SAMPLE
+from jobs.ends import bound
 from jobs.options import Taken
 from jobs.output import Terminal, print_line, print_request
 from jobs.variables import read_settings
-from pipeline.core.errors import ConfigurationError
 from pipeline.core.step import Step
 from pipeline.engine.access import check_links, make_directory
 
@@ -41,7 +39,7 @@ def web(
             webbrowser.open(address)
 
     settings, display = read_settings(), Terminal()
-    listening = _bound("web", serve.LOOPBACK, port)
+    listening = bound("web", serve.LOOPBACK, port)
     serve.run(settings, listening, ready=ready, readonly=readonly, token=web_token, display=display, acts=acts())
 
 
@@ -60,19 +58,7 @@ def emulator(
     data = read_settings().data
     check_links(data)
     make_directory(data)
-    serve(data / "emulator", _bound("emulator", host, port), log=print_request, ready=_say_where)
-
-
-def _bound(command: str, host: str, port: int) -> socket.socket:
-    """Return a socket that listens, or say in a ConfigurationError why that port of that host cannot be served on."""
-    try:
-        return socket.create_server((host, port), backlog=256)
-    except OSError as error:
-        is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
-        another = f"name another one, or any that is free: {Step(command, port=0)}"
-        hint = "--host is an address of this machine, such as 127.0.0.1" if is_host else another
-        said = f"port {port} of {host} cannot be used: {error.strerror or error}"
-        raise ConfigurationError(said, hint=hint) from error
+    serve(data / "emulator", bound("emulator", host, port), log=print_request, ready=_say_where)
 
 
 def _say_where(url: str) -> None:
