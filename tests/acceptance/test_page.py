@@ -254,8 +254,9 @@ def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, t
     for name, row in about.items():
         other.do("add", other.put(f"{name}.json", json.dumps(row)))
     other.do("tag", mode="flex", yes=True)
-    for edit in ({"add": "law"}, {"remove": "law", "add": "bees"}, {"undo": 2}, {"remove": "law"}):
-        other.do("tags", expert="ada", who="Ünal", **edit)
+    was = ", ".join(other.tags()["ada"])
+    for edit in ({"set": f"tags={was}, law"}, {"set": f"tags={was}, bees"}, {"undo": 2}, {"set": f"tags={was}"}):
+        other.do("correct", "ada", who="Ünal", **edit)
     other.each("index", "index")
     other.do("index", rollback=True)
     other.do("forget", "bob", yes=True)
