@@ -13,7 +13,7 @@ from jobs.options import COUNT, FILE, NAME, PATH, STREAM, Dry, Map, Report, Shee
 from jobs.output import Terminal, print_line, print_table
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
-from pipeline.core.files import why_not_readable
+from pipeline.core.files import parts_of, why_not_readable
 from pipeline.core.quotes import shown_value
 from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pipeline.tables.findings import Finding, FindingGroup, ImportReport
     from pipeline.workflows.ask import AskReport
 
-BROKEN = 10  # files that are named
 SUBJECTS = {
     "experts": ("person", "people", "with a new biography"),
     "passages": ("passage", "passages", "with another text"),
@@ -66,10 +65,13 @@ def import_rows(
     if task not in SUBJECTS:
         said = f"rows of the task {task} come from where its file says, and are imported by no command"
         raise InputError(f"{said}; nothing was imported", hint=f"`{Step('tag', task=task)}` reads them, and asks")
-    _check_there(file, "imported")
+    if not parts_of(file):
+        _check_there(file, "imported")
     subject = import_module(f"pipeline.{task}.import_")
     options = subject.ImportOptions(map_, sheet, strict, report, dry)
-    if not dry and file.is_file() and is_free(read_settings().data):  # none is made for a file that cannot be read
+    if (
+        not dry and (file.is_file() or file.is_dir()) and is_free(read_settings().data)
+    ):  # none is made for a file that cannot be read
         subject.check_file(file, options)
     with opened("look" if dry else "create", task=task) as ws:
         done = subject.run(ws, file, options)
@@ -132,12 +134,6 @@ def _import_images(folder: Path) -> Report:
 
 def _show_images(done: images.ImagesImportReport) -> None:
     terminal = Terminal()
-    for one in done.broken_files[:BROKEN]:
-        terminal.warn(f"broken: {one['path']}: {one['reason']}")
-    if done.broken > BROKEN:
-        terminal.say(
-            f"note: {done.broken - BROKEN:,} more are broken; {Option(json=True)} and `assets.problem` tell of them"
-        )
     if done.gone:
         terminal.say(f"note: {plural(done.gone, 'image is', 'images are')} not there any more, and not asked about")
     for why, count in done.left_out.items():
@@ -236,22 +232,18 @@ def new_task(
             "The rows to ask about: a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database.",
             metavar="TEXT",
         ),
-    ] = "",
+    ],
     sheet: Sheet = "",
     source: Source = "",
 ) -> Report:
     """Write `tasks/NAME.py`, which asks about the rows of a table of your own and runs as it is.
 
     The columns of the key and of the text are guessed by their names and what stands in them, and the guess is told;
-    edit the file where it is wrong. Nothing is overwritten. A workspace is made where there is none. Without FROM= it
-    is the file of a task that the page made, which goes on by the file from then on.
+    edit the file where it is wrong. Nothing is overwritten. A workspace is made where there is none.
     """
-    data = read_settings().data
-    if not (from_ or data.is_dir()):
-        raise writing.without_rows(name)
-    new = writing.prepared(name, from_, data=data, sheet=sheet, source=source) if from_ else None
+    new = writing.prepared(name, from_, data=read_settings().data, sheet=sheet, source=source)
     with opened("create", task="experts") as ws:
-        written = writing.write_out(ws, name) if new is None else writing.run(ws, new)
+        written = writing.run(ws, new)
 
     def show() -> None:
         for note in written.guess.notes:

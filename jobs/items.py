@@ -52,6 +52,7 @@ FEW = 10  # merges that are shown
 DUE = 5  # people that are shown; --json has more
 WORDS = {  # of counts, whose keys programs read
     "no_bio": "without a bio",
+    "foreign": "whose tags are no JSON list",
     "with_concepts": "with concepts",
     "untagged": "not asked yet",
     "open": "not asked yet",

@@ -227,7 +227,12 @@ def qc(ws: OpenWorkspace, *, extractor: Version = None) -> Report:
         return Report(None, f"no answers about {words.many} under {label} yet: nothing to measure. Next: {after}")
 
     def show() -> None:
-        print_table(("gate", "verdict", "wanted", "items"), report.lines())
+        words = {True: "pass", False: "FAIL", None: ""}
+        cells = [
+            (f"{one.figure.name} {one.shown}", one.why_not or words[one.passed], one.figure.wanted, f"{one.items:,}")
+            for one in report.gates
+        ]
+        print_table(("gate", "verdict", "wanted", "items"), cells)
         print_line(f"{report.line}; the report is {report.path}")
 
     return Report(report.document, show, report.check)

@@ -12,7 +12,6 @@ from pipeline.core.states import fate_of
 from pipeline.core.text import plural, usd
 from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import show as person
 from pipeline.ops import show as any_item
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import TriedItem, TryReport
@@ -133,14 +132,13 @@ def show(
 ) -> Report:
     """Show everything known about one person: row, tags and their origin, attempts, index.
 
-    A person is named by a part of the username or of the name, where it stands in no other person's. With --item one
-    item of the task that TASK= names: its row, state, answers, attempts, requests and cost. Without either the newest
-    requests are listed: when, how, by what model, what came of each.
+    With --item one item of the task that TASK= names: its row, state, answers, attempts, requests and cost. Without
+    either the newest requests are listed: when, how, by what model, what came of each.
     """
     if expert is None and item is None:
         found = any_item.newest_requests(ws, limit=n, every=all_, raw=raw)
         return Report(found, (lambda: _show_requests(found, every=all_, raw=raw)) if found else "nothing was asked yet")
-    document = any_item.run(ws, item or person.named(ws, expert or ""), raw=raw)
+    document = any_item.run(ws, item or expert or "", raw=raw)
 
     def shown() -> None:
         print_fields(_item_fields(document))

@@ -237,7 +237,6 @@ def workspace(tmp_path: Path, api: Api) -> Workspace:
             "FINDABLE_CALL_TIMEOUT": "5",
             "FINDABLE_RETRY_FOR": "2",
             "FINDABLE_RETRY_WAIT": "0.01",
-            "FINDABLE_POLL_FIRST": "0.02",
             "FINDABLE_POLL_MOST": "0.1",
             "FINDABLE_POLL_PATIENCE": "3",
         },

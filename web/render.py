@@ -32,6 +32,7 @@ _BATCH = re.compile(r"batch (\d+)(?=:)")
 METHODS = ("GET ", "PUT ", "POST ", "PATCH ", "DELETE ")  # begin a hint that no reader of a page can follow
 STATES = {  # others are plain words, or several
     "no_bio": "without a bio",
+    "unusable": "cannot be opened",
     "claimed": "being asked",
     "parked": "set aside",
     "prepared": "ready to be sent",

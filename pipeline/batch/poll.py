@@ -128,7 +128,7 @@ class _Poll:
 
     def follow(self, *, wait: bool, first: bool, bar: "Bar") -> None:
         """Look, wait longer and longer, and look again, until every batch, or the first, is over or `wait` is false."""
-        ws, pause, began = self.ws, self.ws.settings.poll_first, self.ws.now()
+        ws, pause, began = self.ws, self.ws.settings.poll_most / 10, self.ws.now()
         while True:
             self._look_at_all(bar)
             at_api = [batch.number for batch in self.in_state(BatchState.SUBMITTED)]
@@ -315,7 +315,7 @@ class _Poll:
             self.ws.display.warn(
                 f"batch {batch.number}: lines for {keys} requests came and {expected} are expected; {what}"
             )
-            ws.sleep(ws.settings.poll_first if left else 0)
+            ws.sleep(ws.settings.poll_most / 10 if left else 0)
         if most >= 0:
             return True
         what = f"what came is not the result of batch {batch.number} (a page of HTML, or another answer)"

@@ -51,6 +51,7 @@ class Declaration(Generic[A_co]):
     prompt: str
     source: str = field(default="", repr=False)  # it may hold a password
     sheet: str = ""  # of an .xlsx file; the first where it is empty
+    cursor: str = ""  # a column of a query that grows with every change of a row; older rows are read once a week
     name: str = ""
     table: str = ""  # the prefix of its tables; the name where it is empty
     version: int = 1
@@ -68,7 +69,7 @@ class Declaration(Generic[A_co]):
     label: str | None = None
     refresh: bool = False
     gates: Mapping[str, Any] | None = None
-    images: Sequence[str] = ()  # columns that hold the path or the https address of an image
+    images: Sequence[str] = ()  # columns that hold the path of an image
     image_side: int = 768  # pixels of the longer side, at the most
     media_resolution: str | None = None  # of `RESOLUTIONS`; None: what is usual with the model
 
@@ -130,6 +131,7 @@ class Declaration(Generic[A_co]):
         yield is_no_path, "items= is no path of a file, and a query begins with SELECT or WITH", ""
         said = "source= is the database of a query, and items= is none"
         yield self.source and not self.is_query, said, "begin it with SELECT"
+        yield self.cursor and not self.is_query, "cursor= is a column of a query, and items= is none", "leave it out"
         is_no_file = self.is_query or not isinstance(items, str)
         yield self.sheet and is_no_file, "sheet= is of a file, and items= is none", "leave out either"
         keys = [key] if isinstance(key, str) else key

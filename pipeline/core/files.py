@@ -207,6 +207,11 @@ def why_not_readable(path: Path) -> str:
     return "" if path.exists() else "is not there"
 
 
+def parts_of(path: Path) -> list[Path]:
+    """Return the file at a path, or those of Parquet below a folder, in their order; none where there is neither."""
+    return [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+
+
 def check_named_in_utf8(path: Path) -> None:
     """Refuse a path that is no text from the root on and so cannot be kept; a system takes other bytes, too."""
     if BAD_TEXT.search(str(path.absolute())):

@@ -211,14 +211,16 @@ class Settings:
     call_timeout: float = _setting(60.0, _seconds, "how long any other call may take, a transfer ten times it")
     retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again")
     retry_wait: float = _setting(1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1)
-    poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.2)
-    poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0)
+    poll_most: float = _setting(
+        60.0, _seconds, "the longest wait between looks at a batch, the first a tenth", local=1.0
+    )
     poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds")
     keep_days: float = _setting(30.0, _days, "days for which clean keeps files of batches that are over, and builds")
     task: str = _setting("experts", _task, "experts, passages, or a task of your own by its name or file")
     accept_changed: bool = _flag("go on under the same version of a task whose declaration changed")
     index_untagged: bool = _flag("index everyone with a text, and not tagged people alone")
     refresh: bool = _flag("ask again about rows that changed since they were answered, in tasks that say refresh=True")
+    full: bool = _flag("read all rows of a query, and not those alone that its task's cursor= says are new")
     version: str | None = _setting(None, _label, "what people or passages are asked under; else what is in use")
     skip_versions: tuple[str, ...] | None = _setting(
         None, _labels, "versions whose concepts keep a passage from being asked; else all, with VERSION= that one"

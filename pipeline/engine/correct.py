@@ -9,10 +9,9 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from difflib import get_close_matches
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import fitting, valid_answer
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
@@ -32,14 +31,6 @@ NOTHING = "nothing was changed"
 Document = dict[str, Any]
 
 
-class Editor(NamedTuple):
-    """Who edits, when, and the state that the answer was shown in, None where any will do."""
-
-    who: str
-    at: datetime
-    of_state: str | None = None
-
-
 def history(ws: "OpenWorkspace", name: str) -> Document:
     """Return the answer to the item of that name that counts, and every edit by hand.
 
@@ -48,7 +39,7 @@ def history(ws: "OpenWorkspace", name: str) -> Document:
     (before, after). InputError where there is no such item.
     """
     with ws.store.read() as tx:
-        return told(tx, ws.task, ws.task.id_of(tx, name))
+        return _told(tx, ws.task, ws.task.id_of(tx, name))
 
 
 def correct(
@@ -60,13 +51,13 @@ def correct(
     ChangedMeanwhileError where the answer is not in that state any more.
     """
     with ws.store.write() as tx:
-        return edit(tx, ws.task, ws.task.id_of(tx, name), fields, Editor(who, ws.now(), of_state))
+        return _edited(tx, ws, name, fields, who=who, of_state=of_state)
 
 
 def undo(ws: "OpenWorkspace", name: str, number: int, *, who: str, of_state: str | None = None) -> Document:
     """Take back what an edit changed, as `correct` puts it in; that is an edit, too."""
     with ws.store.write() as tx:
-        return edit(tx, ws.task, ws.task.id_of(tx, name), number, Editor(who, ws.now(), of_state))
+        return _edited(tx, ws, name, number, who=who, of_state=of_state)
 
 
 def typed(task: "Task", text: str) -> Document:
@@ -102,17 +93,27 @@ def typed(task: "Task", text: str) -> Document:
     return found
 
 
-def told(tx: "Connection", task: "Task", item_id: str) -> Document:
-    """Return what `history` tells of an item, in a transaction."""
+def _told(tx: "Connection", task: "Task", item_id: str) -> Document:
     answer, edits = task.standing(tx, item_id), by_hand.list_edits(tx, task.name, item_id)
     state = hashlib.sha256(json.dumps([item_id, len(edits), answer]).encode()).hexdigest()[:STATE]
     shown = [{**one._asdict(), "changes": _changes(one)} for one in edits]
     return {"item": item_id, "answer": answer, "state": state, "edits": shown}
 
 
-def edit(tx: "Connection", task: "Task", item_id: str, change: Mapping[str, Any] | int, by: Editor) -> Document:
-    """Do what `correct` does with fields, or `undo` with a number, in a transaction."""
-    now, edits = editable(tx, task, item_id, by), by_hand.list_edits(tx, task.name, item_id)
+def _edited(
+    tx: "Connection", ws: "OpenWorkspace", item: str, change: Mapping[str, Any] | int, *, who: str, of_state: str | None
+) -> Document:
+    task, item_id = ws.task, ws.task.id_of(tx, item)
+    if asks.parked_reason(tx, task.name, item_id) == asks.BEING_FORGOTTEN:
+        raise InputError(f"{item_id!r} is being forgotten; {NOTHING}")
+    now, edits = _told(tx, task, item_id), by_hand.list_edits(tx, task.name, item_id)
+    if of_state not in {None, now["state"]}:
+        last = "".join(f", last by {one.who!r} (edit {one.number})" for one in edits[-1:])
+        raise ChangedMeanwhileError(
+            f"the answer was changed meanwhile{last}; {NOTHING}",
+            hint="look at what is there now, and say again what is to be changed",
+            now=now,
+        )
     if not isinstance(change, int):
         for name in change:
             if name not in task.answer.model_fields:
@@ -125,7 +126,7 @@ def edit(tx: "Connection", task: "Task", item_id: str, change: Mapping[str, Any]
         raise InputError(f"there is no edit {change} of {item_id!r}; {NOTHING}", hint=there)
     if (row := task.rows(tx, [item_id]).get(item_id)) is None:
         raise InputError(f"the row of {item_id!r} is not there any more; {NOTHING}")
-    made = Edit(len(edits) + 1, name_of(by.who), by.at, now["answer"], said, undoes)
+    made = Edit(len(edits) + 1, name_of(who), ws.now(), now["answer"], said, undoes)
     if stands := _in_force([*edits, made]):
         made = made._replace(after=_valid(task, item_id, said, row))
     if made.after == made.before:  # nothing is to be changed
@@ -134,7 +135,7 @@ def edit(tx: "Connection", task: "Task", item_id: str, change: Mapping[str, Any]
     task.show_corrected(tx, item_id, made, stands=stands)
     asks.unpark(tx, task.name, own=task.own, ids=[item_id])
     workspace.touch_revision(tx, task.name)
-    return {**told(tx, task, item_id), "edit": made.number}
+    return {**_told(tx, task, item_id), "edit": made.number}
 
 
 def _valid(task: "Task", item_id: str, answer: Document, row: Mapping[str, Any]) -> Document:
@@ -153,21 +154,6 @@ def _valid(task: "Task", item_id: str, answer: Document, row: Mapping[str, Any])
         raise InputError(f"that is no valid answer about {item_id!r}: {why}; {NOTHING}")
     document: Document = found.model_dump(mode="json")
     return document
-
-
-def editable(tx: "Connection", task: "Task", item_id: str, by: Editor) -> Document:
-    """Return what `history` tells of an item that can be edited as it is; `edit` raises where it cannot."""
-    if asks.parked_reason(tx, task.name, item_id) == asks.BEING_FORGOTTEN:
-        raise InputError(f"{item_id!r} is being forgotten; {NOTHING}")
-    now = told(tx, task, item_id)
-    if by.of_state not in {None, now["state"]}:
-        last = "".join(f", last by {one['who']!r} (edit {one['number']})" for one in now["edits"][-1:])
-        raise ChangedMeanwhileError(
-            f"the answer was changed meanwhile{last}; {NOTHING}",
-            hint="look at what is there now, and say again what is to be changed",
-            now=now,
-        )
-    return now
 
 
 def name_of(name: str) -> str:

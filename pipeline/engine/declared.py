@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, literal, or_, select
 
 from pipeline.core.declaration import Declaration, column_named, columns_in, fill_template
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import is_quotation, leaves, located
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
@@ -38,11 +38,10 @@ from pipeline.engine.task import (
     WriteResult,
 )
 from pipeline.engine.task_file import ROWS, name_in_python
-from pipeline.engine.task_words import ASKING, declared_in_words
 from pipeline.store import answers
 from pipeline.store.answers import spoken_for_among
 from pipeline.store.by_hand import Edit
-from pipeline.store.database import PAGE, pages, streamed
+from pipeline.store.database import PAGE, pages
 from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
@@ -91,7 +90,7 @@ class DeclaredTask(Task):
         self.name = self.subject = record.name
         self.label, self.fingerprint = f"{self.name}@{record.version}", record.fingerprint
         self.model, place = told.get("model"), Path(record.path)
-        self.declared_in = None if name_in_python(place) or ASKING in told else place
+        self.declared_in = None if name_in_python(place) else place
         self.images: Sequence[str] = told.get("images", ())
         self.sends_images, self.gates = bool(self.images), str(told.get("gates") or "")
         self.words = Words(
@@ -119,10 +118,7 @@ class DeclaredTask(Task):
 
     @cached_property
     def declaration(self) -> Declaration:
-        """Return the declaration, loaded from its file, or made of its words."""
-        words = self.record.words.get(ASKING)
-        if words is not None:
-            return declared_in_words(self.name, words, self.settings.data)
+        """Return the declaration, loaded from its file."""
         return task_file.load_declaration(Path(self.record.path))
 
     @cached_property
@@ -167,7 +163,7 @@ class DeclaredTask(Task):
         beside = Path(record.path if record.is_query or record.items == ROWS else record.items)
         is_ours = task_file.built_in(record.name) is not None  # whose rows have whole paths
         folder = Path("/") if is_ours else self.settings.folder or beside.parent
-        return RowImages(self.images, record.words["asked"], folder, side, self.settings.refresh)
+        return RowImages(self.images, record.words["asked"], folder, side)
 
     def table(self, tx: Connection) -> ItemTable:  # noqa: ARG002 - the record tells
         """Return the table of the items, in the order in which they were first seen."""
@@ -365,14 +361,7 @@ class DeclaredTask(Task):
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return each row with its answer of one extractor, or the members of a list that the answers hold."""
         there = answers.standing_extractors(tx, self.name)
-        among = [one for one in there if wanted.extractor is None or answers.is_of(one, wanted.extractor)]
-        if wanted.extractor is not None and not among:
-            raise InputError(
-                f"there is no answer of {wanted.extractor!r}; nothing was written",
-                hint=f"`{Step('versions', task=self.name)}` lists whose answers there are",
-            )
-        ranks = answers.ranks(tx, self.name, prefer=wanted.prefer, label=self.label)
-        chosen = min((one for one in among if one != answers.PERSON or wanted.extractor), key=ranks, default=None)
+        chosen = self.exported(tx, there, wanted)
         rows, kinds = answers_rows(
             tx,
             self.record,
@@ -417,11 +406,7 @@ def _is_in(task: DeclaredTask) -> ColumnElement[bool]:
 def _entries(task: DeclaredTask, template: str, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
     places = {name: column_named(name, task.record.columns) for name in columns_in(template)}
     fields = [name for name, kind in task.record.fields if kind != JSON]
-    table = task.table(tx)
-    mine = (table.table.c[KEY], table.table.c[VALUES])
-    query = select(*mine).where(_is_in(task)).order_by(table.table.c.findable_row)
-    found = None if among is None else [*table.among(tx, among, mine, _is_in(task))]
-    for rows in streamed(tx, query, page=PAGE).partitions() if found is None else [found]:
+    for rows in pages(task.table(tx).cells(tx, (KEY, VALUES), _is_in(task), among=among), PAGE):
         given = answers.last_applied(tx, task.name, [row[0] for row in rows])
         for key, values in rows:
             answer = json.loads(given[key][1])

@@ -7,6 +7,7 @@ transaction of `pipeline.store`, which the caller ends.
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,10 +21,10 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.step import Hint, Option, Step
+from pipeline.core.text import first_few
 from pipeline.store import answers as record
 from pipeline.store.answers import Version
 from pipeline.store.by_hand import Edit
-from pipeline.store.database import PAGE, streamed
 from pipeline.tables.lists import ItemTable
 
 if TYPE_CHECKING:  # which load when they are used
@@ -139,6 +140,33 @@ class RowFault(NamedTuple):
     why: str
     next: object = ""  # a text, or a step
     contradiction: bool = True
+
+
+NAMED = 3  # rows that a fault names
+
+
+class RowFaults(Counter[str]):
+    """How often rows have each kind of fault, in the order of `kinds`, and which have it first.
+
+    A kind says in words of several what is wrong; `kinds` have why it matters, what mends it, and whether it is a
+    contradiction.
+    """
+
+    def __init__(self, kinds: Mapping[str, tuple[str, object, bool]]) -> None:
+        """Begin with none."""
+        super().__init__()
+        self.kinds, self._named = kinds, {kind: dict[str, None]() for kind in kinds}
+
+    def add(self, kind: str, names: Iterable[str], count: int = 1) -> None:
+        """Count a fault, of rows of these names."""
+        self[kind] += count
+        if count and len(self._named[kind]) <= NAMED:
+            self._named[kind] |= dict.fromkeys(names)
+
+    def found(self) -> list[RowFault]:
+        """Return what is wrong."""
+        told = ((kind, first_few(list(self._named[kind]), NAMED)) for kind in self.kinds if self[kind])
+        return [RowFault(f"{self[kind]:,} {kind}, of {named}", *self.kinds[kind]) for kind, named in told]
 
 
 class ExportWanted(NamedTuple):
@@ -290,14 +318,9 @@ class Task(ABC):
         """Return by id what is asked about of these items, for a person to read; nothing where a task does not tell."""
         return {}
 
-    def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """Return the open rows of some hashes, by these: where none is kept with a row, every open one is read."""
-        found, wanted = dict[str, list[str]](), set(hashes)
-        for page in streamed(tx, self.table(tx).pending(names=self.columns), page=PAGE).partitions() if wanted else ():
-            for row in page:
-                if (hashed := self.input_hash(dict(zip(self.columns, row, strict=False)))) in wanted:
-                    found.setdefault(hashed, []).append(row[-1])
-        return found
+    def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
+        """Return the open rows of some hashes, by these; nothing where none is kept with a row: they are told later."""
+        return {}
 
     # ---- the answers
 
@@ -415,9 +438,16 @@ class Task(ABC):
         """Bring columns that follow from others up to date; return how many rows were written."""
         return 0
 
-    def settle_foreign(self, tx: Connection) -> int:  # noqa: ARG002 - few hold others' answers
-        """Park rows whose answer is another program's text, and let those go where it was mended; return how many."""
-        return 0
+    def exported(self, tx: Connection, there: Sequence[str], wanted: ExportWanted) -> str | None:
+        """Return the extractor whose answers are exported, of those there are; None where there is none."""
+        among = [one for one in there if wanted.extractor is None or record.is_of(one, wanted.extractor)]
+        if wanted.extractor is not None and not among:
+            raise InputError(
+                f"there is no answer of {wanted.extractor!r}; nothing was written",
+                hint=f"`{self.words.step('versions')}` lists whose answers there are",
+            )
+        ranks = record.ranks(tx, self.name, prefer=wanted.prefer, label=self.fingerprint and self.label)
+        return min((one for one in among if one != record.PERSON or wanted.extractor), key=ranks, default=None)
 
     @abstractmethod
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:

@@ -25,18 +25,18 @@ from typing import Any
 from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, column_named
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
-from pipeline.core.step import Option, Step
+from pipeline.core.step import Option
 from pipeline.gemini.requests import response_schema
 from pipeline.tables.cells import compact_json, plain_row, value_text
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import kinds_of
 
 FOLDER = "tasks"
+SOURCES = "sources"  # the folder of a workspace with the rows of tasks that the page made
 ENDING = ".py"
 ROWS = "<rows given in Python>"  # as `items` of a declaration
 ROOMS = Path(__file__).parents[1]
 _FRONT, _BACK = "<Python: ", ">"
-_WORDS = "the words of "
 _tasks: dict[Path, Declaration] = {}  # by their places
 _rows: dict[Path, "ItemsRows"] = {}  # by the places of their tasks
 
@@ -93,11 +93,6 @@ def given_rows(place: Path) -> ItemsRows:
 def place_in_python(name: str) -> Path:
     """Return what stands for the file of a task that has none."""
     return Path(f"{_FRONT}{name}{_BACK}")
-
-
-def place_of_words(name: str) -> Path:
-    """Return what stands for the file of a task that is kept as words."""
-    return Path(f"{_WORDS}{name}")
 
 
 def name_in_python(place: Path) -> str:
@@ -222,8 +217,7 @@ def _checked(found: Declaration, name: str, path: Path, faults: Sequence[Fault] 
 
 def refuse(faults: Sequence[Fault], path: Path) -> None:
     """Raise InputError where there are faults; all are told, each with its line."""
-    name = str(path).removeprefix(_WORDS)
-    mend = f"mend {path}" if name == str(path) else f"`{Step('new-task', name=name)}` writes a file of it to mend"
+    mend = f"mend {path}"
     told = [f"{place}: {said}" + (f" ({hint})" if hint and len(faults) > 1 else "") for place, said, hint in faults]
     if len(told) > 1:
         raise InputError("\n".join([f"{path} has {len(told)} faults; nothing was asked", *told]), hint=mend)
@@ -340,7 +334,6 @@ def _nodes(path: Path, kind: type[ast.AST]) -> list[Any]:
 PARAMETERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
 OF_IMAGES = ("images", "image_side", "media_resolution")  # of declarations that have some
 LINE_END = "\n"
-LONG = 60  # characters of a value that are shown of a difference
 
 
 def fingerprint_of(declaration: Declaration) -> dict[str, Any]:
@@ -360,16 +353,6 @@ def digest(document: Mapping[str, Any]) -> str:
     """Return the fingerprint of a document: the SHA-256 of its canonical JSON."""
     text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """Return a line for each part in which two declarations differ; within a schema, for the place."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        parts = [one for one in dict.fromkeys([*old, *new]) if old.get(one) != new.get(one)]
-        return [line for one in parts for line in differences(old.get(one), new.get(one), f"{name}.{one}".lstrip("."))]
-    texts = [json.dumps(one, ensure_ascii=False, default=str) for one in (old, new)]
-    was, now = (one if len(one) <= LONG else f"{one[: LONG // 2]} … {one[-LONG // 2 :]}" for one in texts)
-    return [f"{name}: {was} → {now}"]
 
 
 def _plain(value: Any) -> Any:

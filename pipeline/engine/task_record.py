@@ -23,14 +23,13 @@ from pipeline.engine import task_file
 from pipeline.engine.access import never_used
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import Rows, Task
-from pipeline.engine.task_file import ROWS, differences, digest, find_task_file, fingerprint_of, load_declaration
-from pipeline.engine.task_words import ASKING, declared_in_words
+from pipeline.engine.task_file import ROWS, digest, find_task_file, fingerprint_of, load_declaration
 from pipeline.gemini.models import answer_size
 from pipeline.store import asks, workspace
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
 from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport, check_items
-from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
+from pipeline.tables.source import READ, Cursor, ItemsFile, ItemsQuery, other_database
 from pipeline.tables.view import check_columns, fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
 
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3  # refused rows in a message
 SHOWN = 12  # names of columns in a message
-DIFFERENCES = 6  # lines of what changed in a message
 INDEXED = ("index", "label")  # members that change what is indexed of every row
 AGAIN = {
     True: Hint("{} asks about them again", Option(refresh=True)),
@@ -59,7 +57,14 @@ def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, 
     """Return every task that was recorded here; no file is loaded."""
     known = workspace.list_tasks(tx)
     backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
-    return tuple(_class_of(one.name)(one, settings, backend) for one in known)
+    return tuple(_class_of(one.name)(_in_place(one, settings), settings, backend) for one in known)
+
+
+def _in_place(record: TaskRecord, settings: Settings) -> TaskRecord:
+    """Return a record with the path of its file here, where the workspace is a copy of the one that had it."""
+    here = settings.data.resolve() / task_file.FOLDER / f"{record.name}{task_file.ENDING}"
+    is_here = here.is_file() and not (task_file.name_in_python(Path(record.path)) or Path(record.path).is_file())
+    return replace(record, path=str(here)) if is_here else record
 
 
 def _class_of(name: str) -> type[DeclaredTask]:
@@ -124,26 +129,20 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
 
-def record_words(
-    store: "Store", settings: Settings, name: str, words: Mapping[str, Any], *, at: datetime, display: Progress
-) -> Task:
-    """Record a task by its words, and bring in its rows, which stand where the words say."""
-    path, declaration = task_file.place_of_words(name), declared_in_words(name, words, settings.data)
-    columns = _source(store, declaration, path).columns
-    record = _put(store, declaration, path, columns, settings, at=at, display=display, words=words)
-    task = DeclaredTask(record, settings)
+def first_used(store: "Store", settings: Settings, *, at: datetime, display: Progress) -> None:
+    """Record the task that TASK= names, and bring its rows in."""
+    name = recorded(store, settings, may_write=True, display=display)
+    with store.read() as tx:
+        task = next(one for one in declared_tasks(tx, settings) if one.name == name)
     bring_items(store, task, settings, at=at, display=display)
-    return task
 
 
 def task_beside(task: Task, *, at: datetime) -> Task:
     """Return a task as its file declares it now, about the same rows; nothing is recorded."""
     before = cast(DeclaredTask, task)
-    mine, declaration = before.record, before.declaration
-    found = Path(mine.path)
-    if ASKING not in mine.words:
-        found = find_task_file(str(found), found.parent) or found
-        declaration = load_declaration(found)
+    mine, found = before.record, Path(before.record.path)
+    found = find_task_file(str(found), found.parent) or found
+    declaration = load_declaration(found)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
     return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
@@ -231,8 +230,7 @@ def _items_place(declaration: Declaration, path: Path) -> str:
 def _check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:
     """Raise InputError where a declaration names columns that the items have not, or not of such a kind."""
     found = _column_faults(declaration, columns)
-    faults = [(task_file.at_member(path, member), f"{member}= {said}", hint) for member, said, hint in found]
-    task_file.refuse(faults, path)
+    task_file.refuse([(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found], path)
 
 
 def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -249,6 +247,7 @@ def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iter
         "index": [one for one in columns_in(declaration.index) if one not in declaration.answer.model_fields],
         "label": columns_in(declaration.label),
         "images": declaration.images,
+        "cursor": (declaration.cursor,) if declaration.cursor else (),
     }
     there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
     for member, wanted in named.items():
@@ -266,7 +265,7 @@ def _faults_of_kinds(declaration: Declaration, columns: Mapping[str, str]) -> It
     for name in _meant(declaration.images, columns):
         if columns.get(name, "text") != "text":
             said = f"names the column {name!r}, which holds {columns[name]} values"
-            yield "images", said, "an image is a path or an address"
+            yield "images", said, "an image is the path of a file"
         if name in _meant(declaration.asked, columns):
             yield "prompt", f"names the column {name!r}, whose image goes out before the text", "leave it out"
     texts = _texts_asked(declaration, columns)
@@ -299,12 +298,9 @@ def _put(
     *,
     at: datetime,
     display: Progress,
-    words: Mapping[str, Any] | None = None,
 ) -> TaskRecord:
-    """Record a task as it is now, with its views; say what changed. `words` are its own, where it has no file."""
+    """Record a task as it is now, with its views; say what changed."""
     declared = _record_of(declaration, path, columns, at=at)
-    if words is not None:
-        declared = replace(declared, words={**declared.words, ASKING: words})
     with store.read() as tx:
         old = workspace.get_task(tx, declared.name)
     new = _joined(old, declared)
@@ -349,10 +345,10 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
         return new
     columns = {name: common_kind(old.columns.get(name), kind) or kind for name, kind in new.columns.items()}
     columns |= {name: kind for name, kind in old.columns.items() if name not in columns}  # gone, and told of behind
-    kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
-    is_read_alike = all(old.words.get(one) == new.words[one] for one in ("asked", "quoted"))
-    sha256 = old.items_sha256 if is_read_alike else None
-    return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256)
+    kept = (one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
+    sha256 = old.items_sha256 if all(old.words.get(one) == new.words[one] for one in ("asked", "quoted")) else None
+    words = {**{name: old.words[name] for name in (READ,) if name in old.words}, **new.words}
+    return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256, words=words)
 
 
 def _check_change(
@@ -377,16 +373,14 @@ def _check_change(
     if not asks.is_version_used(tx, new.name, f"{new.name}@{new.version}"):
         return []
     document = fingerprint_of(declaration)
-    changed = differences({name: known[1].get(name) for name in document}, document)
+    parts = ["answer" if one == "schema" else one for one in document if known[1].get(one) != document[one]]
+    why = f"the {' and the '.join(parts)} changed"
     if not accepted:
-        parts = ["answer" if one == "schema" else one for one in document if known[1].get(one) != document[one]]
-        shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")
         raise QuestionChangedError(
-            f"the {' and the '.join(parts)} changed since version {new.version} was used: set version="
-            f"{new.version + 1}, or {Option(accept_changed=True)} to keep both under {new.version}; nothing was asked",
-            hint=f"in {new.path}, {shown}; `{Step('try', task=new.name)}` tries it as a draft",
+            f"{why} since version {new.version} was used: set version={new.version + 1}, or "
+            f"{Option(accept_changed=True)} to keep both under {new.version}; nothing was asked",
+            hint=f"in {new.path}; `{Step('try', task=new.name)}` tries it as a draft",
         )
-    why = "; ".join(changed)
     workspace.record_event(tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at)
     return [f"{new.name}@{new.version} goes on with a changed declaration, as {Option(accept_changed=True)} says"]
 
@@ -419,13 +413,14 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     """Record what changed in a task's file, and import its items where they changed."""
     before = cast(DeclaredTask, task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
-    source = _source(store, declaration, path)
-    is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
-    is_same = is_same and (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
+    of = digest({"items": declaration.items, "source": declaration.source, "asked": fingerprint_of(declaration)})
+    cursor = Cursor(declaration.cursor, record, of=of, at=at, is_whole=settings.full) if declaration.cursor else None
+    source = _source(store, declaration, path, cursor)
+    is_same = (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
     # a record keeps columns that its items have lost
-    words = record.words.get(ASKING)
-    new = _put(store, declaration, path, source.columns, settings, at=at, display=display, words=words)
-    if not is_same or new.items_sha256 is None:
+    new = _put(store, declaration, path, source.columns, settings, at=at, display=display)
+    # files of images change by themselves
+    if declaration.is_query or declaration.images or not is_same or new.items_sha256 is None:
         for note in source.notes:
             display.say(f"{new.name}: {note}")
         _fill(store, new, source, settings, at=at, display=display)
@@ -455,8 +450,7 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
     for key, why in report.unusable_rows[:EXAMPLES]:
         display.warn(f"{record.name} {key}: {why}; the row is not asked about")
     if (more := report.unusable - EXAMPLES) > 0:
-        listed = Step("items", task=record.name, state="unusable")
-        display.warn(f"{more:,} more of such rows: `{listed}` lists them all")
+        display.warn(f"{more:,} more: `{Step('items', task=record.name, state='unusable')}` lists them all")
     for finding in report.findings[:EXAMPLES]:
         place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
         display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")
@@ -464,12 +458,12 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
         display.warn(f"{record.items}: {more:,} more rows were refused; mend these, and the next ones are told")
 
 
-def _source(store: "Store | None", declaration: Declaration, path: Path) -> Any:
+def _source(store: "Store | None", declaration: Declaration, path: Path, cursor: Cursor | None = None) -> Any:
     if declaration.source:
         with other_database(declaration.source, path.parent) as other:
-            return ItemsQuery(other, declaration.items)
+            return ItemsQuery(other, declaration.items, cursor)
     if declaration.is_query and store is not None:
-        return ItemsQuery(store, declaration.items)
+        return ItemsQuery(store, declaration.items, cursor)
     if declaration.items == ROWS:
         return task_file.given_rows(path)
     return ItemsFile(Path(_items_place(declaration, path)), declaration.sheet)

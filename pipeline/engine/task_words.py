@@ -1,6 +1,6 @@
 """What a task is in words: the question, the fields of an answer, whose rows, and what their columns were taken for.
 
-The text of a task's file is made of them. A task that is kept as words has no file: that text is run in memory, as the
+The text of a task's file is made of them. A question that is only tried has no file: that text is run in memory, as the
 file would be, so that the two cannot differ.
 """
 
@@ -15,21 +15,16 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
-from pipeline.core.declaration import MADE_KEY, MAX_COLUMN, Declaration
+from pipeline.core.declaration import MADE_KEY, MAX_COLUMN
 from pipeline.core.errors import InputError
 from pipeline.core.step import Hint, Option
-from pipeline.engine.task_file import ItemsRows, declaration_in, place_of_words
+from pipeline.engine.task_file import ItemsRows
 from pipeline.tables.columns import fold
 from pipeline.tables.findings import excerpt
 from pipeline.tables.source import OWN, ItemsFile, ItemsQuery
 from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, SYSTEM
 
 TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
-# what pydantic's models have themselves, beside what begins with `model_`
-_OF_MODELS = frozenset(
-    {"construct", "copy", "dict", "from_orm", "json", "parse_file", "parse_obj", "parse_raw"}
-    | {"schema", "schema_json", "update_forward_refs", "validate"}
-)
 _NO_WORD = re.compile(r"\W+")
 
 
@@ -118,13 +113,17 @@ def _wrong(said: str, hint: object = _SUCH_AS) -> InputError:
 
 
 def _field_name(part: str, before: Sequence[str]) -> str:
+    from pydantic import BaseModel
+
     name = normalize("NFKC", part)  # as Python reads it
     if not name.isidentifier() or name.startswith("_"):
         near = _NO_WORD.sub("_", name).strip("_0123456789")
         said = f"{excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
         raise _wrong(said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
     folded, is_long = name.casefold(), len(name.encode()) > MAX_COLUMN
-    is_taken = folded in TAKEN or folded.startswith((OWN, "model_")) or name in _OF_MODELS or keyword.iskeyword(name)
+    is_taken = (
+        folded in TAKEN or folded.startswith((OWN, "model_")) or keyword.iskeyword(name) or name in dir(BaseModel)
+    )
     if folded in before or is_long or is_taken:
         why = "is there twice" if folded in before else "is too long for a column" if is_long else "is taken"
         raise _wrong(f"the name {excerpt(name)!r} {why}", "give the field another name")
@@ -180,7 +179,7 @@ task = Task(
 )
 '''
 _WHERE = {"source": "the database of the query, which is only read", "sheet": "of the workbook"}
-_IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
+_IMAGES = "    images=[{names}],  # columns that hold the path of an image\n"
 
 
 def task_text(draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequence[AnswerField] = ()) -> str:
@@ -233,42 +232,3 @@ def _escaped(char: str) -> str:
     if char == '"':
         return '\\"'
     return char if char.isprintable() and char != "\\" else char.encode("unicode_escape").decode("ascii")
-
-
-# ---- kept as words
-
-ASKING = "asking"  # of what is recorded of a task, its words
-SOURCES = "sources"  # the folder of a workspace with the files of rows of such tasks
-
-
-def words_of(draft: TaskDraft, question: str, fields: Sequence[AnswerField]) -> dict[str, Any]:
-    """Return a draft and what is asked as they are kept; its `items` are relative to the workspace."""
-    told = "; ".join(f"{one.name}: {'|'.join(one.choices) or one.kind}" for one in fields)
-    guess = draft.guess._replace(notes=())._asdict()
-    where = {name: one for name, one in draft.where.items() if one}
-    return {
-        "question": question,
-        "fields": told,
-        "items": draft.items,
-        "what": draft.what,
-        "guess": guess,
-        "where": where,
-    }
-
-
-def draft_in_words(words: Mapping[str, Any], path: Path, items: str) -> TaskDraft:
-    """Return the draft of the file that declares a task as its words do; it names the `items`, and holds no row."""
-    guess: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in words["guess"].items()}
-    return TaskDraft(path, items, words["what"], TableGuess(**guess), ItemsRows([]), words["where"])
-
-
-def text_in_words(words: Mapping[str, Any], draft: TaskDraft) -> str:
-    """Return the text of that file."""
-    return task_text(draft, question=words["question"], fields=parse_fields(words["fields"]))
-
-
-def declared_in_words(name: str, words: Mapping[str, Any], data: Path) -> Declaration:
-    """Return what a task's words declare in a workspace."""
-    path = place_of_words(name)
-    draft = draft_in_words(words, path, str((data / words["items"]).resolve()))
-    return declaration_in(text_in_words(words, draft).encode(), name, path)

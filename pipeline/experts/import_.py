@@ -241,7 +241,7 @@ def _not_read(mapping: ColumnMapping) -> Iterator[str]:
         if names:
             yield f"{what}: {first_few([excerpt(name) for name in names], 10)}"
     if any(map(_is_answered, unread)):
-        edits = Step("tags", expert="…")
+        edits = Step("correct", item="…")
         yield f"tags and scores are not imported: they come from answers, or from a person by `{edits}`"
 
 

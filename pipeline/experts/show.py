@@ -1,4 +1,4 @@
-"""Find a person by a part of a name, list people, check them, and write them to a file.
+"""List people, check them, and write them to a file.
 
 An import reads an export as it was. Tags stand in one cell of CSV, separated by `; `; in JSON they are a list or null.
 """
@@ -11,11 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func
 
-from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.core.step import Step
-from pipeline.engine.task import RowFault
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.task import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.import_ import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
@@ -25,25 +23,7 @@ from pipeline.tables import export
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.lists import Grid, GridFacet, says_text, version_facet
 
-FEW = 5  # usernames in a message
-EXAMPLES = 3
 Row = Mapping[str, Any]
-
-
-def named(ws: OpenWorkspace, name: str) -> str:
-    """Return the username of a person, by that or by a part of a name that is no other's.
-
-    Raises:
-        InputError: no person has that name, or several names hold it.
-    """
-    with ws.store.read() as tx:
-        if name in table.by_usernames(tx, [name]) or not name.split():
-            return name
-        found = table.usernames_with(tx, name.split(), limit=FEW + 1)
-        if len(found) > 1:
-            some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
-            raise InputError(f"{name!r} stands in the names of several people: {some}", hint="name one by the username")
-        return found[0] if found else name
 
 
 USUAL = ("username", "name", "job_title", "company", "tags", "findability_score")
@@ -109,19 +89,19 @@ def encode_experts(
 
 
 SCORES = "scores that do not follow from their row"
-TAGS = "tags that another program changed after they were written"
-TEXT = "text that is no UTF-8, read with gaps"
-FAULTS: Mapping[str, tuple[str, object]] = {  # what is wrong -> why it matters, and what mends it
-    SCORES: ("a list sorted by it is in a wrong order", Step("score")),
-    TAGS: ("what they came from cannot be told any more", "nothing, where that was meant"),
-    TEXT: ("it is asked about and found with gaps; it is never written back", "mend the text in the table"),
+TAGS = "lists of tags that another program changed after they were written"
+TEXT = "rows with text that is no UTF-8, read with gaps"
+FAULTS: Mapping[str, tuple[str, object, bool]] = {
+    SCORES: ("a list sorted by it is in a wrong order", Step("score"), True),
+    TAGS: ("what they came from cannot be told any more", "nothing, where that was meant", False),
+    TEXT: ("it is asked about and found with gaps; it is never written back", "mend the text in the table", False),
 }
 GAP = "\N{REPLACEMENT CHARACTER}"
 
 
 def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """Compare scores with their rows, and tags with the answers that were applied."""
-    wrong: dict[str, list[str]] = {kind: [] for kind in FAULTS}
+    wrong = RowFaults(FAULTS)
     applied = {key: answer for key, (_, answer) in answers.last_applied(tx, table.TASK).items()}
     lost = kept.ids_of(tx, table.TASK) | applied.keys()
     rules = by_hand.rules_in_force(tx, table.TASK)
@@ -130,9 +110,9 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
             key = str(row["id"])
             lost.discard(key)
             for kind in _wrong(row, applied.get(key), rules):
-                wrong[kind].append(text_of(row["username"]))
+                wrong.add(kind, [text_of(row["username"])])
             bar.show(number)
-    found = [_fault(kind, names) for kind, names in wrong.items() if names]
+    found = wrong.found()
     if lost:
         first = min(lost)
         said = f"answers or columns of {len(lost)} people are here whose rows are not ({first}, …)"
@@ -151,8 +131,3 @@ def _wrong(row: Mapping[Any, Any], answer: str | None, rules: Mapping[str, str])
             yield TAGS
     if any(GAP in text_of(row[column]) for column in HEADERS):
         yield TEXT
-
-
-def _fault(kind: str, names: list[str]) -> RowFault:
-    said = f"{kind}: {len(names)} ({', '.join(names[:EXAMPLES])}{', …' if len(names) > EXAMPLES else ''})"
-    return RowFault(said, *FAULTS[kind], contradiction=kind == SCORES)

@@ -8,7 +8,6 @@ command.
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cache, partial
 from typing import Any
@@ -38,9 +37,9 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
 from pipeline.core.step import Step
-from pipeline.store import answers, asks, workspace
+from pipeline.store import answers, asks
 from pipeline.store import rows as kept
-from pipeline.store.database import SlowError, describe_error, pages, streamed, update_rows, within
+from pipeline.store.database import SlowError, describe_error, pages, update_rows, within
 from pipeline.store.schema import NUMBER, AsTheColumn, has_index, is_workspace
 from pipeline.store.sqlite import SWITCHED
 from pipeline.tables.adopt import (
@@ -69,7 +68,6 @@ MOST_LOOKED_AT, LOOK_S = 1000, 0.05  # untagged people whose texts a search look
 TASK = "expert-tags"
 PAGE = 2000
 FULL_BIO = 500  # characters of bio that earn all of its points (DESIGN: bio min(40, len/500*40))
-FOREIGN_TAGS = "its tags hold text that is no JSON list; they were left as they are"
 
 USERNAME = "username"
 HEADERS: dict[str, str] = {  # column -> header, in the order of the product's CSV header
@@ -167,8 +165,7 @@ def hash_of(text: str) -> str:
 def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
     """Make the table, or add to an existing one what it lacks; return a line for each thing done to old rows.
 
-    Afterwards every row has an id and a score, and rows whose tags are no JSON list are parked. Doing it again changes
-    nothing.
+    Afterwards every row has an id and a score. Doing it again changes nothing.
 
     Raises:
         ConfigurationError: what is called `experts` cannot be adopted; nothing was changed.
@@ -179,8 +176,6 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     if done.made:
         return []
     lines = list(done.lines)
-    if parked := settle_foreign(tx, every_row=done.first):
-        lines.append(f"parked {parked:,} whose tags are no JSON list; the tags stay as they are")
     if scored := refresh_scores(tx, None if done.first else _unscored):
         lines.append(f"scored {scored:,}")
     if lines and tx.info.pop(SWITCHED, False):
@@ -209,35 +204,12 @@ def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noq
     return all(tx.execute(query).first() is None for query in todo)
 
 
-def settle_foreign(tx: Connection, *, every_row: bool = False) -> int:
-    """Park the rows whose tags are text that is no JSON list, release those that were mended since; return how many.
-
-    Of rows without a score, or with `every_row` of all, every tags cell is read; of others those that look foreign.
-    """
-    mended: list[str] = []
-    for some in pages(list(tx.execute(asks.foreign_ids(TASK)).scalars())):
-        rows = people(tx).rows(tx, some, ("tags",))
-        mended += [key for key in some if key not in rows or list_of(rows[key]["tags"]) is not None]
-    asks.forget_foreign(tx, TASK, mended)
-    query = select(item_id, experts.c.tags).where(item_id.not_in(asks.foreign_ids(TASK)))
-    foreign = [
-        row[0]
-        for suspicious in ([~untagged] if every_row else [_looks_foreign, _unscored & ~untagged])
-        for row in streamed(tx, query.where(suspicious), page=PAGE)
-        if list_of(row.tags) is None
-    ]
-    asks.park_unasked(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC))
-    if mended or foreign:
-        workspace.touch_revision(tx, TASK)
-    return len(foreign)
-
-
 # ---- find people
 
 
 def tagged() -> ColumnElement[bool]:
     """Return the condition that a person is tagged: a list that is not empty, and no text of another program's."""
-    return and_(~untagged, ~_looks_foreign, item_id.not_in(asks.foreign_ids(TASK)))
+    return and_(~untagged, ~_looks_foreign)
 
 
 def indexable() -> ColumnElement[bool]:
@@ -258,7 +230,7 @@ def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
 
 @cache
 def _states() -> ItemStates:
-    return ItemStates(("tagged", tagged()), ("untagged", _has_bio), "no_bio", _looks_foreign)
+    return ItemStates(("tagged", tagged()), ("untagged", _has_bio), "no_bio", others=(("foreign", _looks_foreign),))
 
 
 def people(tx: Connection) -> ItemTable:
@@ -300,13 +272,6 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
         found = f"`{Step('items', find='…')}` finds people by a part of their name, title, company or tags"
         raise InputError(f"there is no expert {username!r}", hint=f"did you mean {near[0]}?" if near else found)
     return row
-
-
-def usernames_with(tx: Connection, words: Sequence[str], *, limit: int) -> list[str]:
-    """Return the first usernames of people in whose username or names all of some words stand."""
-    named = [experts.c[name] for name in NAMED]
-    query = select(experts.c.username).where(*(mentions(tx, named, word) for word in words)).order_by(experts.c.id)
-    return [text_of(one) for one in tx.execute(query.limit(limit)).scalars()]
 
 
 def all_experts(tx: Connection) -> Iterator[dict[str, Any]]:

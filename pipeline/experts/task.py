@@ -85,10 +85,7 @@ def _index_text(metadata: Mapping[str, Any]) -> str:
 def _entries(
     which: Callable[[], ColumnElement[bool]], tx: Connection, among: Sequence[str] | None = None
 ) -> Iterator[Entry]:
-    people = table.people(tx)
-    if among is None:
-        return starmap(index_entry, people.cells(tx, INDEXED, which()))
-    return starmap(index_entry, people.among(tx, among, [people.table.c[name] for name in INDEXED], which()))
+    return starmap(index_entry, table.people(tx).cells(tx, INDEXED, which(), among=among))
 
 
 def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,10 +176,6 @@ class ExpertsTask(Task):
         whose, text = table.hash_of(text_of(row["username"])), self.text(row) if said is None else said
         return f"{whose[:_PERSON]}:{table.hash_of(text)}"
 
-    def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
-        """Return nothing: what a person is asked begins with who they are."""
-        return {}
-
     def write(
         self,
         tx: Connection,
@@ -266,12 +259,7 @@ class ExpertsTask(Task):
 
     def refresh_derived(self, tx: Connection) -> int:
         """Bring scores up to date."""
-        table.settle_foreign(tx)
         return table.refresh_scores(tx)
-
-    def settle_foreign(self, tx: Connection) -> int:
-        """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended."""
-        return table.settle_foreign(tx)
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
         """Return every row, by id, with what came beside it; tags are what the table holds, of any version."""

@@ -58,7 +58,8 @@ class ImageAnswer(BaseModel):
 task = BuiltInDeclaration(
     name="images",
     answer=ImageAnswer,
-    items="SELECT CAST(id AS TEXT) AS id, path FROM assets WHERE problem IS NULL ORDER BY assets.id",
+    items="SELECT CAST(id AS TEXT) AS id, path, problem FROM assets "
+    "WHERE coalesce(problem, '') <> 'the file is not there any more' ORDER BY assets.id",  # as an import says it
     images=["path"],
     prompt="Describe this image for a library in which it is to be found again.",
     system=(

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 BLOCK, BLOCK_BYTES = 200, 64 * 2**20  # files and their bytes that are in memory at a time, and one file more
 SHOWN = 1_000  # broken files that a report names
 LOCK = "import-images"
-GONE = "the file is not there any more"
+GONE = "the file is not there any more"  # as the declaration leaves them out
 ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"),
     ".svg",

@@ -1,6 +1,6 @@
 """The task images: what `images/declaration.py` declares, with `assets` and `asset_ai` kept for other programs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -8,15 +8,14 @@ from typing import Any
 from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 
 from pipeline.core.errors import InputError
-from pipeline.core.listed import ItemsPage, ItemsWanted, ListedItem
 from pipeline.core.step import Step
-from pipeline.engine.declared import UNUSABLE, WHY, DeclaredTask
-from pipeline.engine.pictures import PictureError, thumbnail
+from pipeline.engine.declared import DeclaredTask
+from pipeline.engine.pictures import PictureError, RowImages, thumbnail
 from pipeline.engine.task import Words
 from pipeline.images import ASSET_AI, how_to_begin
 from pipeline.images.table import LIBRARY, adopt, asset_ai, assets
 from pipeline.store.database import Store
-from pipeline.tables.lists import Grid
+from pipeline.tables.fill import Look
 from pipeline.tables.write_to import RowTarget
 
 WORDS = Words(
@@ -57,13 +56,14 @@ class ImagesTask(DeclaredTask):
         adopt(there)
 
     def id_of(self, tx: Connection, name: str) -> str:
-        """Return the id of the image of that id or path, also of one that cannot be asked about."""
-        item_id, _, problem = _image_named(tx, name)
-        return super().id_of(tx, item_id) if problem is None else item_id
+        """Return the id of the image of that id or path."""
+        key = cast(assets.c.id, Text)
+        known = select(key).where(or_(key == name, assets.c.path == name)).order_by(key != name, assets.c.id).limit(1)
+        return super().id_of(tx, tx.execute(known).scalar() or name)
 
-    def grid(self, tx: Connection) -> Grid:
-        """Return what lists images; of the one that is wanted also why it cannot be asked about."""
-        return _ImagesGrid(**vars(super().grid(tx)))
+    def row_images(self) -> RowImages:
+        """Return the images of rows, of which those with a problem are not opened again."""
+        return _Library(**vars(super().row_images()))
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:
         """Delete an image's rows; its file stays where it is."""
@@ -72,28 +72,14 @@ class ImagesTask(DeclaredTask):
             tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
 
 
+class _Library(RowImages):
+    def look(self, values: Mapping[str, Any], seen: str | None) -> Look:
+        """Look at an image as `RowImages.look` does, where its import found nothing wrong with it."""
+        path, problem = values["path"], values.get("problem")
+        return super().look(values, seen) if problem is None else Look({}, seen or "{}", f"{path}: {problem}")
+
+
 task_class = ImagesTask
-
-
-class _ImagesGrid(Grid):
-    """The list of a declared task, with the images that no question is made of where one of them is wanted."""
-
-    def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
-        """Return images; of the one that is wanted also why it cannot be asked about."""
-        page = super().page(tx, wanted)
-        key, path, problem = ("", "", None) if wanted.only is None else _image_named(tx, wanted.only)
-        if problem is None:
-            return page
-        rows = page.items or [ListedItem(key, UNUSABLE, {"id": key, "path": path})]
-        return page._replace(items=[one._replace(values={**one.values, WHY: problem}) for one in rows])
-
-
-def _image_named(tx: Connection, name: str) -> tuple[str, str, str | None]:
-    """Return (id, path, problem) of the image of that id, else of that path; of none the name alone."""
-    key = cast(assets.c.id, Text)
-    known = select(key, assets.c.path, assets.c.problem).where(or_(key == name, assets.c.path == name))
-    row = tx.execute(known.order_by(key != name, assets.c.id).limit(1)).first()
-    return (name, "", None) if row is None else (row[0], row[1], row[2])
 
 
 # ---- for the page

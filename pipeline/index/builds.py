@@ -17,7 +17,6 @@ lost the lock writes into no other's.
 """
 
 import contextlib
-import errno
 import secrets
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -44,7 +43,6 @@ STAGING = ".staging"
 LINKED = (manifest.INDEX, manifest.METADATA)
 FOLDER = "tasks"  # below DATA/index: a folder for each collection but the first
 _LOOKS = 10  # how often a reader looks again while builds are promoted
-_OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # the staging is gone, or its place is taken
 
 
 def left_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
@@ -183,12 +181,14 @@ class Builds:
         Afterwards there is this build and the one that was in service before; older ones are deleted.
 
         Raises:
-            InconsistentError: the build was not verified, or is gone.
+            InconsistentError: the build was not verified.
+            OSError: it is gone, or another has its number: who wrote it lost the lock.
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
         before = self.in_service()
-        self._settle(staged)
+        staged.directory.rename(self._builds / str(staged.manifest.number))
+        files.sync_directory(self._builds)
         moved = tuple(name for name in map(self._relink, self._linked) if name)
         decide(staged.manifest)
         self._flip(staged.manifest.number)
@@ -248,18 +248,6 @@ class Builds:
             if self._is_linked(name):
                 files.remove_link(self._data / name)
         files.remove_link(self._current)
-
-    def _settle(self, staged: Staged) -> None:
-        try:
-            staged.directory.rename(self._builds / str(staged.manifest.number))
-        except OSError as error:
-            if error.errno not in _OVERTAKEN:  # the disk is full, or cannot be written: nothing contradicts itself
-                raise
-            raise InconsistentError(
-                f"build {staged.manifest.number} could not take its place: {error.strerror}",
-                hint=f"run `{self._make}` again",
-            ) from None
-        files.sync_directory(self._builds)
 
     def _flip(self, number: int) -> None:
         if self._current.is_dir() and not self._current.is_symlink():
@@ -351,10 +339,10 @@ def place_of_entry(data: Path, collection: Indexed, item_id: str, entry: Entry |
     nothing = {"indexed": False, "up_to_date": False, "build": None}
     try:
         with Builds(data, collection.folder).open() as index:
-            held, built = index.content_hashes({item_id}).get(item_id), index.manifest
+            held, number = index.entry_of(item_id), index.manifest.number
     except InputError:  # there is none yet
         return nothing
     except FindableError as error:
         return {**nothing, "problem": error.message}
-    is_same = entry is not None and held == content_hash(entry)
-    return {"indexed": held is not None, "up_to_date": is_same, "build": built.number}
+    is_same = entry is not None and held is not None and held[1] == content_hash(entry)
+    return {"indexed": held is not None, "up_to_date": is_same, "build": number}

@@ -6,9 +6,8 @@ these are daemons: an interrupt ends the caller at once, and with the process wh
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from queue import SimpleQueue
-from threading import Thread
-from typing import TYPE_CHECKING, TypeVar
+from multiprocessing.pool import ThreadPool
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,10 +24,9 @@ if TYPE_CHECKING:
     from pipeline.core.progress import Bar
 
 
-K = TypeVar("K")
-T = TypeVar("T")
+Call = tuple[list[int], list[str], int]  # places in a page, texts, and about how many tokens they have
 OF_QUESTIONS = "RETRIEVAL_QUERY"
-ASKED = 3 * MAX_EMBED_TEXTS  # entries that are looked for at once where they are embedded: whole calls
+ASKED = 12 * MAX_EMBED_TEXTS  # entries that are looked for at once where they are embedded: whole calls
 CALLS = {"local": 2, "gemini": 4}  # at once
 END = 1000  # characters of a text's end that are kept where its middle is cut
 
@@ -105,41 +103,50 @@ class Embedder:
     def embed_missing(self, entries: Iterable[Entry], *, bar: "Bar") -> int:
         """Embed every entry whose vector is not in the cache, several calls at once; return how many.
 
-        The vectors of each call are on disk before the next call begins in its place: a run that is killed keeps what
-        it has paid for, but for the calls that were under way.
+        The vectors of each call are on disk as it ends: a run that is killed keeps what it has paid for, but for the
+        calls that were under way.
         """
         embedded, seen = 0, 0
-        asked: set[bytes] = set()  # under way; a text that comes again meanwhile is not asked for twice
-
-        def calls() -> Iterator[tuple[list[bytes], Callable[[], Vectors]]]:
-            nonlocal seen
-            for page in pages(entries, ASKED):
-                keys = self.keys(page)
-                missing = [at for at in self.cache.missing(keys) if keys[at] not in asked]
-                for places, call in self._calls(page, missing):
-                    asked.update(keys[at] for at in places)
-                    yield [keys[at] for at in places], call
-                seen += len(page)
-                bar.show(seen, note=f"{embedded} embedded" if embedded else "")
-
-        for keys, vectors in as_completed(calls(), width=CALLS[self._ws.backend]):
-            self._keep(keys, vectors)
-            asked.difference_update(keys)
-            embedded += len(keys)
-            bar.show(seen, note=f"{embedded} embedded")
+        for page in pages(entries, ASKED):
+            keys = self.keys(page)
+            for places, vectors in self._answered([*self._together(page, self.cache.missing(keys))]):
+                self._bind()
+                self.cache.add([keys[at] for at in places], vectors)
+                embedded += len(places)
+                bar.show(seen, note=f"{embedded} embedded")
+            seen += len(page)
+            bar.show(seen, note=f"{embedded} embedded" if embedded else "")
         return embedded
 
-    def _calls(self, page: list[Entry], missing: list[int]) -> Iterator[tuple[list[int], Callable[[], Vectors]]]:
-        ws, embed = self._ws, embed_locally
-        if missing and ws.backend == "local":
-            ws.tell_backend()
-        elif missing:  # the client is made here, once: from Python 3.12 on, threads make several
-            embed = partial(ws.client.embed, is_paced=True)
-        for places, texts, tokens in self._together(page, missing):
-            ask = partial(embed, self._model, texts, dim=ws.settings.dim, query=False)
-            yield places, partial(self._pacing.call, ask, requests=len(texts), tokens=tokens)
+    def _answered(self, calls: Sequence[Call]) -> Iterator[tuple[list[int], Vectors]]:
+        """Yield the vectors of calls as they come, several at once.
 
-    def _together(self, page: list[Entry], missing: list[int]) -> Iterator[tuple[list[int], list[str], int]]:
+        After one has failed no other is begun; its error is raised when those under way have ended.
+        """
+        ws, failures = self._ws, list[BaseException]()
+        if not calls:
+            return
+        if ws.backend == "local":
+            ws.tell_backend()
+            embed: Callable[..., Vectors] = embed_locally
+        else:  # the client is made here, once: from Python 3.12 on, threads make several
+            embed = partial(ws.client.embed, is_paced=True)
+
+        def ask(call: Call) -> tuple[list[int], Vectors | None]:
+            places, texts, tokens = call
+            once = partial(embed, self._model, texts, dim=ws.settings.dim, query=False)
+            try:
+                return places, None if failures else self._pacing.call(once, requests=len(texts), tokens=tokens)
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                failures.append(error)
+                return places, None
+
+        with ThreadPool(CALLS[ws.backend]) as pool:  # of daemons: an interrupt ends the caller at once
+            yield from ((places, rows) for places, rows in pool.imap_unordered(ask, calls) if rows is not None)
+        if failures:
+            raise failures[0]
+
+    def _together(self, page: list[Entry], missing: list[int]) -> Iterator[Call]:
         """Yield what goes out in one call: the places in the page, the texts, and about how many tokens they have."""
         places, texts, tokens = list[int](), list[str](), 0
         for at in missing:
@@ -164,10 +171,6 @@ class Embedder:
             self._bind()
         return vectors
 
-    def _keep(self, keys: list[bytes], vectors: Vectors) -> None:
-        self._bind()
-        self.cache.add(keys, vectors)
-
     def _bind(self) -> None:
         if not self._ws.is_bound:
             with self._ws.store.write() as tx:
@@ -187,34 +190,3 @@ def fit_text(text: str, *, limit: int | None) -> str:
         end = min(END, keep // 2)
         cut = f"{text[: keep - end]} … {text[len(text) - end :]}"
     return cut
-
-
-def as_completed(calls: Iterable[tuple[K, Callable[[], T]]], *, width: int) -> Iterator[tuple[K, T]]:
-    """Run calls, at most `width` at once, and yield (name, what it gave) of each as it ends.
-
-    The next calls are asked for as there is room, in the caller's thread. After one has failed no other is begun; its
-    error is raised when those under way have ended, so that nothing they gave is lost.
-    """
-    ended: SimpleQueue[tuple[K, T | None, BaseException | None]] = SimpleQueue()
-    waiting, under_way, failure = iter(calls), 0, None
-
-    def run(name: K, call: Callable[[], T]) -> None:
-        try:
-            ended.put((name, call(), None))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            ended.put((name, None, error))
-
-    while True:
-        while failure is None and under_way < width and (one := next(waiting, None)) is not None:
-            Thread(target=run, args=one, daemon=True).start()
-            under_way += 1
-        if not under_way:
-            break
-        name, given, error = ended.get()
-        under_way -= 1
-        if error is not None:
-            failure = failure or error
-        else:
-            yield name, given  # type: ignore[misc]  # it gave something, or there was an error
-    if failure is not None:
-        raise failure

@@ -218,24 +218,22 @@ def check_recall(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
     """
     import numpy as np
 
-    from pipeline.index import vector_file
+    from pipeline.index.vector_file import BLOCK, is_exact, nearest_in
     from pipeline.index.write import TIE, keys_at
 
     count, cache, rng = staged.manifest.count, staged.cache, np.random.default_rng(SEED)
-    if vector_file.is_exact(count):
+    if is_exact(count):
         return
     with Index(staged.directory, staged.manifest) as index:
         drawn = [rng.choice(count, min(EACH, count), replace=False).tolist() for _ in range(3)]
         own, one, other = (cache.fetch(keys_at(index, rows)) for rows in drawn)
         between = one + other
         queries = np.concatenate([own, between / np.linalg.norm(between, axis=1, keepdims=True)])
-        exact = np.full((len(queries), FIRST), -np.inf, np.float32)
-        for first in range(0, count, vector_file.BLOCK):
-            block = cache.fetch(keys_at(index, range(first, min(first + vector_file.BLOCK, count))))
-            exact = np.partition(np.hstack([exact, queries @ block.T]), -FIRST)[:, -FIRST:]
-        _, rows = index.faiss.search(queries, FIRST)
-        given = cache.fetch(keys_at(index, rows.ravel().tolist())).reshape(*rows.shape, -1)
-    found = np.einsum("id,ijd->ij", queries, given) >= exact.min(axis=1, keepdims=True) - TIE
+        places = [range(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
+        exact, _ = nearest_in(queries, (cache.fetch(keys_at(index, rows)) for rows in places), FIRST)
+        _, near = nearest_in(queries, (index.faiss.reconstruct_n(rows.start, len(rows)) for rows in places), FIRST)
+        given = cache.fetch(keys_at(index, near.ravel().tolist())).reshape(*near.shape, -1)
+    found = np.einsum("id,ijd->ij", queries, given) >= exact[:, -1:] - TIE
     mean, low, high = difference(found.mean(axis=1), np.zeros(len(found)))
     staged.seal(recall={"questions": len(found), "seed": SEED, "recall@10": mean, "low": low, "high": high})
     said = f"8 bits a number find {mean:.3f} [{low:.3f}, {high:.3f}] of the ten nearest to {len(found):,} vectors"

@@ -2,7 +2,7 @@
 
 And say of what is ranked what a reader asks next: why it was found, which sentence matched, which tags, and whether it
 is any good. In a sentence a word counts with its weight, once; of equal sentences the first is shown. What is too long
-is cut round its heaviest words, and says so with an ellipsis. Marks are offsets in what is shown, in characters.
+is cut round its heaviest word, and says so with an ellipsis. Marks are offsets in what is shown, in characters.
 """
 
 import itertools
@@ -182,11 +182,8 @@ def _sentences(text: str) -> Iterator[str]:
 def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Snippet:
     begin = 0
     if len(line) > LONGEST:
-        begin = max(
-            (_begin(line, place.start) for place in places),
-            key=lambda at: _within(line, at, places, weights),
-            default=0,
-        )
+        heaviest = max(places, key=lambda place: weights[place.word], default=None)
+        begin = _begin(line, heaviest.start) if heaviest else 0
     end = _last(line, begin + LONGEST)
     ahead = CUT if begin else ""
     marks = [
@@ -209,11 +206,6 @@ def _last(line: str, end: int) -> int:
         return len(line)
     blank = line.rfind(" ", end - _LEAD, end + 1)
     return end if blank < 0 else blank
-
-
-def _within(line: str, begin: int, places: Sequence[Place], weights: Mapping[str, float]) -> float:
-    end = _last(line, begin + LONGEST)
-    return sum(weights[word] for word in {one.word for one in places if begin <= one.start and one.end <= end})
 
 
 def _joined(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

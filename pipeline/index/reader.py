@@ -8,7 +8,7 @@ ours: what a text of several groups of fields is worth is FTS5's BM25, with the 
 
 import math
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -171,10 +171,11 @@ class Index(AbstractContextManager["Index"]):
 
     # ---- entries
 
-    def row_of(self, entry_id: str) -> int | None:
-        """Return the row of an entry, counted from 0; None where the build does not have it."""
-        found = self.entries.execute("SELECT row FROM entries WHERE id = ?", (entry_id,)).fetchone()
-        return None if found is None else int(found[0])
+    def entry_of(self, entry_id: str) -> tuple[int, str] | None:
+        """Return the row of an entry, counted from 0, and its hash; None where the build does not have it."""
+        one = "SELECT row, content FROM entries WHERE id = ?"
+        found: tuple[int, str] | None = self.entries.execute(one, (entry_id,)).fetchone()
+        return found
 
     def metadata_at(self, row: int) -> Mapping[str, Any]:
         """Return the metadata of one row, counted from 0.
@@ -190,12 +191,9 @@ class Index(AbstractContextManager["Index"]):
         document: dict[str, Any] = orjson.loads(found[0])
         return document
 
-    def content_hashes(self, among: Collection[str] | None = None) -> dict[str, str]:
+    def content_hashes(self) -> dict[str, str]:
         """Return for each id, in vector order, the `content_hash` its entry had when the build was made."""
-        if among is None:
-            return dict(self.entries.execute("SELECT id, content FROM entries ORDER BY row"))
-        one = "SELECT id, content FROM entries WHERE id = ?"
-        return dict(found for key in among if (found := self.entries.execute(one, (key,)).fetchone()))
+        return dict(self.entries.execute("SELECT id, content FROM entries ORDER BY row"))
 
 
 def _quoted(term: str) -> str:

@@ -137,13 +137,13 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             raise InputError("what is like an entry is found by its vector", hint=f"leave {Option(rank='words')} out")
         index, collection, words = self.index, self.collection, self._ws.task.words
         with self._ws.store.read() as tx:
-            row, behind = index.row_of(self._ws.task.id_of(tx, name)), count_stale(collection, tx, index)
-        if row is None:
+            found, behind = index.entry_of(self._ws.task.id_of(tx, name)), count_stale(collection, tx, index)
+        if found is None:
             hint = f"it is once it is {words.done}: `{words.step('index')}`"
             raise InputError(f"{name!r} is not in the index in service", hint=hint)
         mask = mask_of(index, collection, options)
         mask = np.ones(len(index), dtype=bool) if mask is None else mask
-        mask[row] = False
+        mask[row := found[0]] = False
         ranked = rank_entries(index, terms=None, vector=index.faiss.reconstruct(row), k=options.k, mask=mask)
         hits = described_hits(index, collection, ranked, found_hits(index, collection, ranked), {})
         return SearchReport(hits, behind)

@@ -32,7 +32,7 @@ from pipeline.core.states import BatchState
 from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few
 from pipeline.engine.access import Access, is_free
-from pipeline.engine.task_words import SOURCES
+from pipeline.engine.task_file import FOLDER, SOURCES
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.vectors import VectorCache, vector_cache, vector_store
 from pipeline.ops import clean
@@ -145,7 +145,7 @@ def _copied(ws: OpenWorkspace, staging: Path) -> dict[str, str]:
     for task in ws.tasks:
         every = report.reports_of_task(ws.data, task.name).values()
         found |= _loose(ws.data, staging, (one for paths in every for one in paths))
-    found |= _loose(ws.data, staging, (ws.data / SOURCES).glob("[!.]*"))
+    found |= _loose(ws.data, staging, [*ws.data.glob(f"{FOLDER}/[!.]*.py"), *ws.data.glob(f"{SOURCES}/[!.]*")])
     if (ws.data / ENGINE).is_file():
         with closing(sqlite3.connect(ws.data / ENGINE)) as engine:
             found[ENGINE] = _copy_database(engine, staging / ENGINE)

@@ -66,11 +66,10 @@ def _cell(value: Any) -> str | float:
 
 @dataclass(frozen=True)
 class ParkedItem:
-    """One parked item: the name it goes by, the reason, whether it is foreign text that stays, and since when."""
+    """One parked item: the name it goes by, the reason, and since when."""
 
     name: str
     reason: str
-    foreign_text: bool
     since: datetime
 
     __repr__ = one_line
@@ -81,11 +80,11 @@ def list_parked(store: Store, task: Task) -> list[ParkedItem]:
     with store.read() as tx:
         rows = asks.parked_rows(tx, task.name, own=task.own)
         names = task.table(tx).names(tx, [row[0] for row in rows])
-    return [ParkedItem(names.get(key, key), reason, foreign, since) for key, reason, foreign, since in rows]
+    return [ParkedItem(names.get(key, key), reason, since) for key, reason, since in rows]
 
 
 def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool) -> list[str]:
-    """Let one item or all of the task go again, and return their names. Foreign text stays parked.
+    """Let one item or all of the task go again, and return their names.
 
     Raises:
         InputError: neither or both were asked for, nothing has that name, or it was not confirmed.
@@ -96,15 +95,9 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool) -> list
             hint=f"`{ws.task.words.step('parked')}` lists them; {Option(all=True)} is everyone",
         )
     task = ws.task
-    with ws.store.write() as tx:
-        ws.task.settle_foreign(tx)
     with ws.store.read() as tx:
         ids = None if name is None else [task.id_of(tx, name)]
-        free = [
-            row
-            for row in asks.parked_rows(tx, task.name, own=task.own)
-            if not row[2] and (ids is None or row[0] in ids)
-        ]
+        free = asks.unparkable(tx, task.name, own=task.own, ids=ids)
     if not free:
         return []
     if everyone:

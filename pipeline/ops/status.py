@@ -68,7 +68,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             "index": _index(ws, tx, exact=exact) if ws.is_indexed else None,
             **({"twins": twins} if twins else {}),
             **({} if stale is None else {"stale": {"count": stale[0], "since": stale[1] and stale[1].isoformat()}}),
-            "parked": dict(Counter(reason for _, reason, _, _ in parked).most_common()),
+            "parked": dict(Counter(reason for _, reason, _ in parked).most_common()),
             "spent": _spent(tx, everyone),
             "backend": here.backend or ws.backend,
             "bound": here.backend is not None,

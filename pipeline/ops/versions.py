@@ -136,7 +136,7 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
     if any(one.counts.label == answers.PERSON for one in going):
         raise InputError(
             "what people said by hand is no version of a model; nothing was changed",
-            hint=f"an edit is undone by its number: {Step('tags', expert='username', undo=1)}",
+            hint=f"an edit is undone by its number: {Step('correct', item='username', undo=1)}",
         )
     names = {one.counts.extractor for one in going}
     for batch in batches.batches_in_states(tx, task=task.name):

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, cast, false, func,
 from pipeline.core.fold import cut_part, marked_part
 from pipeline.core.quotes import LIKENESS, likeness_told
 from pipeline.core.step import Hint, Step
-from pipeline.engine.task import RowFault
+from pipeline.engine.task import NAMED, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
 from pipeline.passages.table import PassagesShape
@@ -227,35 +227,18 @@ def _sample(passage: str, name: str, kind: str, confidence: Any, evidence: Any, 
 # ---- check every row
 
 BLOCK = 200  # passages whose texts and concepts are in memory at a time
-NAMED = 3  # passages that a fault names
 AGAIN = Hint("{} takes that version back, and asking again gives another", Step("rollback", extractor="…"))
-FAULTS: Mapping[str, tuple[str, object]] = {  # what is wrong -> why it matters, and what mends it
-    "quotations that are not what the text says at their place": ("what they prove cannot be checked", AGAIN),
-    "concepts without an applied answer": ("where they came from, and what they cost, cannot be told", AGAIN),
-    "applied answers without concepts": ("their passages count as answered, and nothing is there", AGAIN),
+FAULTS: Mapping[str, tuple[str, object, bool]] = {
+    "quotations that are not what the text says at their place": ("what they prove cannot be checked", AGAIN, True),
+    "concepts without an applied answer": ("where they came from, and what they cost, cannot be told", AGAIN, True),
+    "applied answers without concepts": ("their passages count as answered, and nothing is there", AGAIN, True),
     "concepts of passages that are not there any more": (
         "another program deleted the passages, or changed their ids",
         "put the passages back, or take the version back",
+        False,
     ),
 }
 MISQUOTED, NOT_ANSWERED, NOT_WRITTEN, GONE = FAULTS
-
-
-class _Faults(Counter[str]):
-    """How often each kind of fault was seen, and in which passages first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.passages: dict[str, dict[str, None]] = {kind: {} for kind in FAULTS}
-
-    def add(self, kind: str, passages: Sequence[str], count: int) -> None:
-        self[kind] += count
-        if count and len(self.passages[kind]) <= NAMED:
-            self.passages[kind] |= dict.fromkeys(passages)
-
-    def told(self, kind: str) -> RowFault:
-        named = ", ".join(list(self.passages[kind])[:NAMED]) + (", …" if len(self.passages[kind]) > NAMED else "")
-        return RowFault(f"{self[kind]:,} {kind}, of {named}", *FAULTS[kind], contradiction=kind != GONE)
 
 
 def verify_quotes(tx: Connection, shape: PassagesShape) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
@@ -263,7 +246,7 @@ def verify_quotes(tx: Connection, shape: PassagesShape) -> tuple[str, Mapping[st
 
     Versions that are being rolled back are left out.
     """
-    ours, found, concepts, quotations = answers.list_versions(tx, table.TASK), _Faults(), 0, 0
+    ours, found, concepts, quotations = answers.list_versions(tx, table.TASK), RowFaults(FAULTS), 0, 0
     ours.append(Version(answers.PERSON))
     passage_id, mine = shape.concepts.c.passage_id, _of(shape, ours)
     labels = shape.concepts.c.extractor_version.in_([one.label for one in ours])
@@ -284,10 +267,10 @@ def verify_quotes(tx: Connection, shape: PassagesShape) -> tuple[str, Mapping[st
     said = f"{quotations:,} quotations in {concepts:,} concepts, {wrong:,} faults"
     said += f"; {others:,} concepts of other programs are not judged" if others else ""
     figures = {"quotations": quotations, "concepts": concepts, "others": others, "faults": wrong}
-    return said, figures, [found.told(kind) for kind in FAULTS if found[kind]]
+    return said, figures, found.found()
 
 
-def _compare(tx: Connection, shape: PassagesShape, version: Version, found: _Faults) -> None:
+def _compare(tx: Connection, shape: PassagesShape, version: Version, found: RowFaults) -> None:
     """Hold the concepts of one version against the answers that were applied, both by passage, in the database."""
     stored = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(_of(shape, [version]))
     mine = (given.c.task == table.TASK) & (given.c.extractor == version.extractor) & given.c.applied

@@ -68,11 +68,7 @@ def _indexed_of(shape: PassagesShape) -> Indexed:
 
 def _entries(shape: PassagesShape, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
     items, found = table.item_table(shape), table.has_concepts(shape, None)
-    if among is None:
-        rows = items.cells(tx, ("id", "text"), found)
-    else:
-        rows = items.among(tx, among, [shape.passages.c[name] for name in ("id", "text")], found)
-    for some in pages(rows, _PAGE):
+    for some in pages(items.cells(tx, ("id", "text"), found, among=among), _PAGE):
         page = {cell_words(row[0]): cell_words(row[1]) for row in some}
         named = table.concept_names(tx, shape, list(page))
         for key, text in page.items():
@@ -286,14 +282,7 @@ class ConceptsTask(Task):
             return ExportRows(best, encode, versions=table.shares(found))
         newest_first = sorted(found, key=lambda one: str(one.last or ""), reverse=True)  # another program's may be text
         there = {one.extractor: one for one in newest_first}
-        among = [one for one in there if wanted.extractor is None or versions.is_of(one, wanted.extractor)]
-        if not among and wanted.extractor is not None:
-            raise InputError(
-                f"there is no concept of {wanted.extractor!r}; nothing was written",
-                hint=f"`{Step('versions')}` lists whose concepts there are",
-            )
-        by_models = (one for one in among if one != versions.PERSON or wanted.extractor)
-        chosen = min(by_models, key=versions.ranks(tx, table.TASK, prefer=wanted.prefer), default=None)
+        chosen = self.exported(tx, list(there), wanted)
         is_any = chosen is None or wanted.extractor is None
         rows = table.all_concepts(tx, self.shape, of=there[chosen][:2] if chosen else None, corrected=is_any)
         return ExportRows(rows, encode, extractor=chosen, versions=table.shares(found, chosen=chosen))

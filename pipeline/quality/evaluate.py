@@ -2,73 +2,22 @@
 
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from pipeline.core.errors import GateError, InputError
-from pipeline.core.step import Option, Step
+from pipeline.core.errors import InputError
+from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.quality import figures, report
-from pipeline.quality.figures import FEWEST, Figure, Measured, Quality
+from pipeline.quality import figures
+from pipeline.quality.figures import Figure, Quality
+from pipeline.quality.report import QualityReport
 from pipeline.store import answers
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
-WORDS = {True: "pass", False: "FAIL", None: ""}
-HALF = 0.5
 OF_ANY_TASK = "pipeline.quality.measure"
 BY_CONSTRUCTION = "the local engine quotes where it took an answer from: its evidence is true by construction"
-
-
-class QualityReport(NamedTuple):
-    """A report that was written: where, what it says in one line, its gates as they were judged, and all of it."""
-
-    path: Path
-    line: str
-    gates: list[Measured]
-    document: dict[str, Any]
-
-    @property
-    def failed(self) -> list[Measured]:
-        """Return the gates that failed; those that were not judged do not."""
-        return [one for one in self.gates if one.passed is False]
-
-    @property
-    def passed(self) -> bool:
-        """Return whether no gate failed."""
-        return not self.failed
-
-    def lines(self) -> list[tuple[str, str, str, str]]:
-        """Return (gate with its figure, pass or why not judged, what was wanted, on how many items) of each gate."""
-        return [
-            (f"{one.figure.name} {one.shown}", one.why_not or WORDS[one.passed], one.figure.wanted, f"{one.items:,}")
-            for one in self.gates
-        ]
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Return whether a share misses its bound by half of everything, on enough items that it is no chance."""
-        shares = [one for one in self.failed if one.figure.unit == "share" and one.items >= FEWEST]
-        return any(abs((one.value or 0.0) - (one.figure.missed(one.value) or 0.0)) >= HALF for one in shares)
-
-    @property
-    def error(self) -> GateError | None:
-        """Return the error that says which gates failed, if any did; the answers are stored, and so is this report."""
-        if not self.failed:
-            return None
-        count = "a quality gate" if len(self.failed) == 1 else f"{len(self.failed)} quality gates"
-        return GateError(
-            f"{count} failed: {'; '.join(one.said for one in self.failed)}; the answers are stored",
-            hint=f"read {self.path}; then a better prompt or model under a new version, "
-            f"or other bounds by {Option('gates')}",
-        )
-
-    def check(self) -> None:
-        """Raise `error`, where there is one."""
-        if self.error is not None:
-            raise self.error
 
 
 def gates_of(ws: OpenWorkspace) -> dict[str, Figure | None]:
@@ -105,13 +54,10 @@ def write_report(ws: OpenWorkspace, *, extractor: str | None = None, notes: Sequ
     if ws.backend == "local" and quality.values.get("evidence", (None, 0))[0] is not None:
         notes = [*notes, BY_CONSTRUCTION]
     quality = quality._replace(notes=[*notes, *quality.notes])
-    found = figures.judged(quality, gates_of(ws))
     bounds = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))
     settings = {"GATES": bounds, "task": ws.task.name, "workspace": str(ws.data)}
-    written = report.Written(quality, found, ws.now(), settings)
-    text = written.markdown(again=ws.task.words.step("qc"))
-    path = report.seal_report(ws.data, ws.task.name, at=written.at, markdown=text, document=written.document)
-    return QualityReport(path, written.line, written.gates, {**written.document, "report": str(path)})
+    found = QualityReport(quality, figures.judged(quality, gates_of(ws)), ws.now(), settings)
+    return found.sealed(ws.data, ws.task.name, again=ws.task.words.step("qc"))
 
 
 def _answered_label(tx: "Connection", task: "Task") -> str:

@@ -18,7 +18,7 @@ from pipeline.store.runs import PilotVerdict
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
     from pipeline.engine.workspace import OpenWorkspace
-    from pipeline.quality.evaluate import QualityReport
+    from pipeline.quality.report import QualityReport
 
 
 SIZE = 200  # items, where a share of 1 % that fails is two of them

@@ -16,22 +16,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core import files
+from pipeline.core.errors import GateError
 from pipeline.core.step import Option, Step
 from pipeline.core.text import markdown_code
-from pipeline.quality.figures import Measured, Quality, Rows
+from pipeline.quality.figures import FEWEST, Measured, Quality, Rows
 
 FOLDER = "reports"
 MOST_CELL = 60  # characters of a text in a table
+HALF = 0.5
 WORDS = {True: "pass", False: "**FAIL**", None: "not judged"}
 
 
-class Written(NamedTuple):
-    """What a report says: what was measured and judged, when, and by which settings."""
+class QualityReport(NamedTuple):
+    """A report: what was measured and judged, when, by which settings, and where it is written, if it is."""
 
     quality: Quality
     measured: Sequence[Measured]
     at: datetime
     settings: Mapping[str, str]
+    path: Path = Path()
 
     @property
     def gates(self) -> list[Measured]:
@@ -40,8 +43,36 @@ class Written(NamedTuple):
 
     @property
     def failed(self) -> list[Measured]:
-        """Return the gates that failed."""
+        """Return the gates that failed; those that were not judged do not."""
         return [one for one in self.gates if one.passed is False]
+
+    @property
+    def passed(self) -> bool:
+        """Return whether no gate failed."""
+        return not self.failed
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Return whether a share misses its bound by half of everything, on enough items that it is no chance."""
+        shares = [one for one in self.failed if one.figure.unit == "share" and one.items >= FEWEST]
+        return any(abs((one.value or 0.0) - (one.figure.missed(one.value) or 0.0)) >= HALF for one in shares)
+
+    @property
+    def error(self) -> GateError | None:
+        """Return the error that says which gates failed, if any did; the answers are stored, and so is this report."""
+        if not self.failed:
+            return None
+        count = "a quality gate" if len(self.failed) == 1 else f"{len(self.failed)} quality gates"
+        return GateError(
+            f"{count} failed: {'; '.join(one.said for one in self.failed)}; the answers are stored",
+            hint=f"read {self.path}; then a better prompt or model under a new version, "
+            f"or other bounds by {Option('gates')}",
+        )
+
+    def check(self) -> None:
+        """Raise `error`, where there is one."""
+        if self.error is not None:
+            raise self.error
 
     @property
     def line(self) -> str:
@@ -64,7 +95,7 @@ class Written(NamedTuple):
             "extractor": quality.extractor,
             "at": self.at.isoformat(),
             "items": quality.items,
-            "passed": not self.failed,
+            "passed": self.passed,
             "verdict": self.line,
             "gates": [_document(one, "low", "high", "at_least", "why") | {"said": one.said} for one in self.gates],
             "figures": {one.figure.name: _document(one, "unit", "told") for one in self.measured},
@@ -75,6 +106,7 @@ class Written(NamedTuple):
             "samples": [one._asdict() for one in quality.samples],
             "notes": list(quality.notes),
             "settings": dict(self.settings),
+            **({"report": str(self.path)} if self.path.name else {}),
         }
 
     def markdown(self, *, again: object = Step("qc")) -> str:
@@ -93,6 +125,16 @@ class Written(NamedTuple):
         return made.get_template("report.md").render(
             self._asdict() | told, tables=tables, again=again, option=Option, step=Step
         )
+
+    def sealed(self, data: Path, task: str, *, again: object = Step("qc")) -> "QualityReport":
+        """Write it into a workspace, durable when this returns, and return it with the path of its Markdown."""
+        folder = data / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{task}-{self.at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.md"
+        whole = json.dumps(self.document, ensure_ascii=False, indent=2)
+        files.seal_bytes(path, self.markdown(again=again).encode("utf-8", "replace"))
+        files.seal_bytes(path.with_suffix(".json"), whole.encode("utf-8", "replace") + b"\n")
+        return self._replace(path=path)
 
 
 def _document(one: Measured, *names: str) -> dict[str, Any]:
@@ -117,17 +159,6 @@ def _holds(measured: Measured) -> str:
     low = gate.low if gate.low is None else min(gate.low, math.floor(value * 100) / 100)
     high = gate.high if gate.high is None else max(gate.high, math.ceil(value * 100) / 100)
     return f"{gate.name}={'..'.join(f'{bound:g}' for bound in (low, high) if bound is not None)}"
-
-
-def seal_report(data: Path, task: str, *, at: datetime, markdown: str, document: Mapping[str, Any]) -> Path:
-    """Write a report, durable when this returns, and return the path of its Markdown."""
-    folder = data / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{task}-{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.md"
-    files.seal_bytes(path, markdown.encode("utf-8", "replace"))
-    whole = json.dumps(document, ensure_ascii=False, indent=2)
-    files.seal_bytes(path.with_suffix(".json"), whole.encode("utf-8", "replace") + b"\n")
-    return path
 
 
 def sweep_reports(data: Path, task: str) -> None:

@@ -271,10 +271,6 @@ def parked(task: str, own: str = "") -> Select[Any]:
     return select(asks.c.item_id).where(asks.c.task == task, _is_parked(own))
 
 
-_IS_FOREIGN = and_(_IS_PARKED, asks.c.extractor == EVERY, asks.c.reason != BEING_FORGOTTEN)
-"""The condition that an item is parked for text that is another program's."""
-
-
 def park_unasked(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime) -> None:
     """Stop asking these items under every version, and keep why; what is parked so keeps its first reason."""
     there = select(asks.c.item_id).where(asks.c.task == task, asks.c.extractor == EVERY)
@@ -307,10 +303,10 @@ def reopen(tx: Connection, task: str, ids: Sequence[str]) -> None:
     change_among(tx, delete(asks).where(asks.c.task == task, asks.c.state == ANSWERED), asks.c.item_id, ids)
 
 
-def parked_rows(tx: Connection, task: str, *, own: str = "") -> list[tuple[str, str, bool, datetime]]:
-    """Return (item id, reason, foreign text, since) of every parked item, oldest first."""
-    query = select(asks.c.item_id, asks.c.reason, _IS_FOREIGN, asks.c.at).where(asks.c.task == task, _is_parked(own))
-    rows = [(row[0], row[1], bool(row[2]), row[3]) for row in tx.execute(query.order_by(asks.c.at, asks.c.item_id))]
+def parked_rows(tx: Connection, task: str, *, own: str = "") -> list[tuple[str, str, datetime]]:
+    """Return (item id, reason, since) of every parked item, oldest first."""
+    query = select(asks.c.item_id, asks.c.reason, asks.c.at).where(asks.c.task == task, _is_parked(own))
+    rows = [(row[0], row[1], row[2]) for row in tx.execute(query.order_by(asks.c.at, asks.c.item_id))]
     return list({row[0]: row for row in reversed(rows)}.values())[::-1]  # of several versions the first
 
 
@@ -320,19 +316,9 @@ def parked_reason(tx: Connection, task: str, item_id: str, *, own: str = "") -> 
     return tx.execute(query.order_by(asks.c.extractor, asks.c.at).limit(1)).scalar()
 
 
-def foreign_ids(task: str) -> Select[Any]:
-    """Return the SELECT of the ids that are parked because of text that is not ours."""
-    return select(asks.c.item_id).where(asks.c.task == task, _IS_FOREIGN)
-
-
-def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
-    """Let items go that hold no foreign text any more."""
-    change_among(tx, delete(asks).where(asks.c.task == task, _IS_FOREIGN), asks.c.item_id, ids)
-
-
 def count_parked(tx: Connection, task: str, *, own: str = "") -> int:
-    """Return how many items are parked, without those that hold foreign text."""
-    query = select(func.count(asks.c.item_id.distinct())).where(asks.c.task == task, _is_parked(own), ~_IS_FOREIGN)
+    """Return how many items are parked."""
+    query = select(func.count(asks.c.item_id.distinct())).where(asks.c.task == task, _is_parked(own))
     return tx.execute(query).scalar_one()
 
 

@@ -84,12 +84,12 @@ class Reading:
                 yield one, line, row == one["row"]
 
     @contextlib.contextmanager
-    def written(self, task: str, *, at: datetime) -> Iterator[tuple[Connection, Filled]]:
-        """Make the rows of a task what was read, in a transaction that ends with the block."""
+    def written(self, task: str, *, at: datetime, is_part: bool = False) -> Iterator[tuple[Connection, Filled]]:
+        """Make the rows of a task what was read, in a transaction that ends with the block; of a part none is gone."""
         with self._store.write(on=self._held) as tx:
-            yield tx, self._bring(tx, task, at)
+            yield tx, self._bring(tx, task, at, is_part=is_part)
 
-    def _bring(self, tx: Connection, task: str, at: datetime) -> Filled:
+    def _bring(self, tx: Connection, task: str, at: datetime, *, is_part: bool) -> Filled:
         is_server = tx.dialect.name != "sqlite"
         if is_server:
             tx.exec_driver_sql(f"ANALYZE {_read.name}")
@@ -99,7 +99,7 @@ class Reading:
         read, known, changed, back = tuple(tx.execute(query).one())
         written = tx.execute(self._upsert(task, at, top=tx.execute(_top(task)).scalar() or 0)).rowcount
         here = (rows.c.task == task) & rows.c.gone_at.is_(None)
-        gone = tx.execute(select(func.count()).select_from(rows).where(here)).scalar_one() - read
+        gone = 0 if is_part else tx.execute(select(func.count()).select_from(rows).where(here)).scalar_one() - read
         if gone:
             left = ~select(_read.c.item_id).where(_read.c.item_id == rows.c.item_id).exists()
             tx.execute(update(rows).where(here, left).values(gone_at=at))

@@ -27,7 +27,7 @@ from pipeline.store.schema import rows as stored
 from pipeline.tables.cells import LARGEST, compact_json
 from pipeline.tables.findings import SHOWN, Finding, excerpt, rejected
 from pipeline.tables.read import SourceRow
-from pipeline.tables.source import check_names
+from pipeline.tables.source import READ, check_names
 
 PAGE = 2_000  # rows in memory
 MAX_KEY = 2_000  # bytes of a key, which an index of PostgreSQL takes
@@ -151,11 +151,13 @@ class ItemsFill:
                     self._take(reading, some, is_forgotten, first=number)
                     number += len(some)
                     bar.show(number)
-            with reading.written(name, at=self.at) as (tx, filled):
+            with reading.written(name, at=self.at, is_part=getattr(source, "is_part", False)) as (tx, filled):
                 if filled.touched:
                     workspace.touch_revision(tx, name)
                 workspace.update_task(tx, name, items_sha256=source.sha256)
-                parked = {key: at for key, _, _, at in asks.parked_rows(tx, name)}
+                if read := getattr(source, "read", None):
+                    workspace.update_task(tx, name, words=compact_json({**self.record.words, READ: read}))
+                parked = {key: at for key, _, at in asks.parked_rows(tx, name)}
                 asks.unpark(tx, name, ids=kept.changed_since(tx, name, parked))
         report.new, report.changed, report.same, report.back, report.gone, _ = filled
         return report

@@ -65,13 +65,12 @@ _PLAIN_NAME = re.compile(r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-
 class ItemStates(NamedTuple):
     """What tells the states of a task's items: `done` and `pending` are names with conditions, `rest` is another name.
 
-    `parked` is a condition beside the parked items; `others` come before what is pending.
+    `others` come before what is pending.
     """
 
     done: tuple[str, ColumnElement[bool]]
     pending: tuple[str, ColumnElement[bool]]
     rest: str
-    parked: ColumnElement[bool] | None = None
     others: tuple[tuple[str, ColumnElement[bool]], ...] = ()
 
     @property
@@ -105,8 +104,7 @@ class ItemTable:
         told, key = self.states, self.item_id
         claimed = _is_among(key, asks.claimed_ids(self.task))
         parked = _is_among(key, asks.parked(self.task, self.own))
-        held_back = parked if told.parked is None else or_(told.parked, parked)
-        ways = [(told.done[1], told.done[0]), (claimed, "claimed"), (held_back, "parked")]
+        ways = [(told.done[1], told.done[0]), (claimed, "claimed"), (parked, "parked")]
         ways += [(condition, name) for name, condition in (*told.others, told.pending)]
         return case(*ways, else_=told.rest)
 
@@ -146,8 +144,13 @@ class ItemTable:
         columns = [*(self.table.c[name] for name in names), self.item_id]
         return {row[-1]: dict(zip(names, row, strict=False)) for row in self.among(tx, ids, columns, locked=locked)}
 
-    def cells(self, tx: Connection, names: Sequence[str], *conditions: ColumnElement[bool]) -> Iterator[Sequence[Any]]:
-        """Yield some columns of the rows of which all conditions hold, in their order, at flat memory."""
+    def cells(
+        self, tx: Connection, names: Sequence[str], *conditions: ColumnElement[bool], among: Sequence[str] | None = None
+    ) -> Iterator[Sequence[Any]]:
+        """Yield some columns of rows of which all conditions hold, in their order, at flat memory; or `among` ids."""
+        if among is not None:
+            yield from self.among(tx, among, [self.table.c[name] for name in names], *conditions)
+            return
         query = select(*(self.table.c[name] for name in names)).where(*conditions).order_by(self.table.c[self.order])
         for some in streamed(tx, query, page=CELLS).partitions():
             yield from some

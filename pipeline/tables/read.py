@@ -1,5 +1,7 @@
 """The rows of a file of any format: CSV, JSON, JSON lines, .xlsx or Parquet, under their own names; at flat memory.
 
+A folder of Parquet files is read as one; what the names of folders in it say (`year=2024/`) are columns.
+
 A row that is none is a finding that names its line, and reading goes on behind it. Bytes that do not decode become the
 surrogates U+DC00 + byte, so that a lone surrogate in a row always means bad bytes.
 """
@@ -11,9 +13,10 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
+from urllib.parse import unquote
 
 import orjson
 
@@ -29,6 +32,7 @@ MAX_LINE = 4 << 20  # characters of a line, or of a value; a file without line e
 _PIECE = 1 << 20  # characters of a list read at a time, or bytes of a file that tell how it is text
 _SAMPLED = 50  # rows of JSON that are looked at for names
 _ROWS = 200  # of Parquet in memory
+_NONE = "__HIVE_DEFAULT_PARTITION__"  # names a folder of rows without a value
 _HEADER_LINES = 50  # that a header takes at most
 _OPEN_QUOTE = "a quote is opened and not closed"
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -83,13 +87,14 @@ class SourceFile:
         """
         self.path, self.hint, self.max_line, self.sheet = path, hint, max_line, sheet
         self._delimiter, self._skips, self._before_rows = ",", False, 0
-        if not path.is_file():
+        parts = files.parts_of(path)
+        if not parts:
             what = files.why_not_readable(path) or "is no regular file"
             raise InputError(f"{path} {what}; nothing was read", hint=hint if path.is_dir() else "check the path")
         with self._readable():
-            with path.open("rb") as file:
+            with parts[0].open("rb") as file:
                 start = file.read(_PIECE)
-            self.encoding, note = _encoding_of(path, start)
+            self.encoding, note = _encoding_of(parts[0], start)
             ends = re.search("\r\n?|\n", start.decode(self.encoding, "ignore").lstrip())
             self._line_end = "\r" if ends is not None and ends[0] == "\r" else "\n"
             self.format = self._format_of(start, default)
@@ -98,8 +103,11 @@ class SourceFile:
                 hint = f"leave out {Option('sheet')}, in a task's file sheet="
                 raise self._refused(" is no .xlsx, and has no sheets", hint=hint)
             if self.format == "parquet":
-                with self._parquet() as table:
-                    self.names, notes = list(table.schema_arrow.names), []
+                self.names, notes = list[str](), []
+                for part in parts:
+                    with self._parquet(part) as (table, keys):
+                        there = table.schema_arrow.names
+                        self.names += [one for one in (*there, *keys) if one not in self.names or there.count(one) > 1]
             elif self.format == "xlsx":
                 self.names, self._sheet, notes = read_sheet(path, sheet)
             elif self.format == "csv":
@@ -117,10 +125,12 @@ class SourceFile:
         """Yield each row, and a finding for each that is none, in the order of the file, read anew to its end."""
         with self._readable():
             if self.format == "parquet":
-                with self._parquet() as table:
-                    batches = (batch.to_pylist() for batch in table.iter_batches(batch_size=_ROWS))
-                    for number, values in enumerate(chain.from_iterable(batches), start=1):
-                        yield SourceRow(number, plain_row(values))
+                number = count(1)
+                for part in files.parts_of(self.path):
+                    with self._parquet(part) as (table, keys):
+                        batches = (batch.to_pylist() for batch in table.iter_batches(batch_size=_ROWS))
+                        for values in chain.from_iterable(batches):
+                            yield SourceRow(next(number), plain_row(values | keys))
                 return
             if self.format == "xlsx":
                 for line, cells in self._sheet:  # a workbook is read once: no part of it is there without the rest
@@ -279,16 +289,20 @@ class SourceFile:
             raise self._refused(f", line {line}: text after the end of the list", hint="mend the file")
 
     @contextlib.contextmanager
-    def _parquet(self) -> Iterator[Any]:
+    def _parquet(self, part: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Open one file, with the columns that the names of its folders are."""
         pa = pyarrow_for(f"{self.path} is a Parquet file, which")
         from pyarrow import parquet
 
+        folders = part.relative_to(self.path).parts[:-1]
+        told = (unquote(one).partition("=") for one in folders if "=" in one)
+        keys = {name: int(value) if value.isdecimal() else None if value == _NONE else value for name, _, value in told}
         try:
-            with parquet.ParquetFile(self.path, buffer_size=_PIECE, pre_buffer=False) as table:
-                yield table
+            with parquet.ParquetFile(part, buffer_size=_PIECE, pre_buffer=False) as table:
+                yield table, keys
         except pa.ArrowException as error:
             said = f"cannot be read as Parquet; nothing was read: {excerpt(str(error))}"
-            raise InputError(f"{self.path} {said}") from None
+            raise InputError(f"{part} {said}") from None
 
 
 def _names_in(lines: list[str], delimiter: str) -> tuple[list[str], int]:

@@ -5,21 +5,25 @@ query is run once; its rows go to a temporary file, and are read from there as o
 """
 
 import contextlib
+import hashlib
 import json
 import re
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.declaration import MAX_COLUMN
+from pipeline.core.declaration import MAX_COLUMN, column_named
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
-from pipeline.core.files import check_named_in_utf8, sha256_of
+from pipeline.core.files import check_named_in_utf8, parts_of, sha256_of
 from pipeline.core.settings import variable
+from pipeline.core.step import Option
 from pipeline.core.text import UNSOUND
 from pipeline.store.database import Store
-from pipeline.tables.cells import common_kind, kind_of_value, plain_row
+from pipeline.store.schema import TaskRecord
+from pipeline.tables.cells import common_kind, kind_of_value, plain_row, plain_value
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceFile, SourceRow
 
@@ -28,12 +32,14 @@ OWN = "findable_"  # begins the names of the columns that are not the source's
 MAX_COLUMNS = 1_500  # a view of PostgreSQL has room for 1,600
 TIMEOUT_S = 300.0  # ours: a view over large tables may need minutes for its first row
 MOST_ROWS = 10_000_000  # after which a query is taken for one that never ends
+READ = "read"  # among a task's words: what was read of its query
+WEEK = timedelta(days=7)  # after which all is read, for what went, and for what came late with an older value
 _WORD = re.compile(r"[^\W\d][\w$]*")
 _RENAMED = "give it another name in the query, with AS"
 
 
 class ItemsFile(SourceFile):
-    """One file; each `iter` reads it anew.
+    """One file, or a folder of Parquet files; each `iter` reads it anew.
 
     `sha256` is of its bytes, with the `sheet` where one is named, `columns` are its columns with their kinds (of CSV
     all text).
@@ -43,7 +49,7 @@ class ItemsFile(SourceFile):
         """Read the file once, for its columns; it is an InputError, too, where no table can have these."""
         check_named_in_utf8(path)
         self.path, self.sheet = path, sheet
-        self.sha256 = self._digest() if path.is_file() else ""
+        self.sha256 = self._digest() if parts_of(path) else ""
         super().__init__(path, HINT, sheet=sheet)
         names = list(filter(None, self.names))
         check_names(names, source=path)
@@ -60,28 +66,60 @@ class ItemsFile(SourceFile):
 
     def _digest(self) -> str:
         with self._readable():
-            return f"{sha256_of(self.path)}{self.sheet and ' '}{self.sheet}"
+            if self.path.is_file():
+                return f"{sha256_of(self.path)}{self.sheet and ' '}{self.sheet}"
+            parts = (f"{one.relative_to(self.path)} {sha256_of(one)}" for one in parts_of(self.path))
+            return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+class Cursor:
+    """How much of a query is read, by a column that grows: what is new, or all, for `of`, what it was read for before.
+
+    `since` is the greatest value of the last reading, None where all is read, `known` the kinds of the columns then;
+    `read` is what to know of this reading at the next one, of which that is to be told.
+    """
+
+    def __init__(self, column: str, record: TaskRecord, *, of: str, at: datetime, is_whole: bool) -> None:
+        """Read all where that `is_whole`, a week went by since, or it is read for another thing."""
+        read, known = record.words.get(READ, {}), record.columns
+        whole = is_whole or read.get("of") != of or at - datetime.fromisoformat(read["full"]) >= WEEK
+        self.column, self.known, self.since = column, {} if whole else known, None if whole else read["seen"]
+        self.read = {"of": of, "seen": self.since, "full": at.isoformat() if whole else read["full"]}
 
 
 class ItemsQuery:
-    """What a query gave: `columns` are its columns with their kinds; each `iter` reads the rows anew."""
+    """What a query gave: `columns` are its columns with their kinds; each `iter` reads the rows anew.
+
+    With a `cursor` it may be a part of the rows; `read` is what to know of it then at the next reading.
+    """
 
     notes: Sequence[str] = ()
     sha256 = None  # what it gives may be another thing the next time
+    is_part = False
+    read: Mapping[str, Any] | None = None
 
-    def __init__(self, store: Store, sql: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, store: Store, sql: str, cursor: Cursor | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
         """Run the query to its end."""
-        query = sql.strip().removesuffix(";")
+        query = asked = sql.strip().removesuffix(";")
+        if cursor is not None:
+            self.is_part = cursor.since is not None
+            asked = _newer(store, query, cursor, timeout_s=timeout_s)
+            self.read = cursor.read
+            if self.is_part:
+                told = f"read are rows with {cursor.column} from {cursor.since} on"
+                self.notes = [f"{told}; {Option(full=True)} reads all"]
         self._rows = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._rows.close)
         try:
-            with store.selected(query, timeout_s=timeout_s) as found:
+            with store.selected(asked, timeout_s=timeout_s) as found:
                 self._names = found.names
                 if (name := next((one for one in found.names if _is_unnamed(one, query)), None)) is not None:
                     said = f"a column of the query has no name: {excerpt(name)!r}; nothing was written"
                     raise InputError(said, hint=_RENAMED)
                 check_names(found.names, source="the query", hint=_RENAMED)
-                kinds = dict(zip(found.names, found.kinds, strict=True))
+                kinds = dict(zip(found.names, found.kinds, strict=True)) | (
+                    {name: kind for name, kind in cursor.known.items() if name in found.names} if cursor else {}
+                )
                 self.columns = kinds_of(self._kept(found.rows), kinds, source="the query")
                 self._rows.flush()
         except OSError as error:
@@ -103,6 +141,28 @@ class ItemsQuery:
             values = plain_row(dict(zip(self._names, row, strict=True)))
             self._rows.write(f"{json.dumps(list(values.values()))}\n")
             yield values
+
+
+def _newer(store: Store, query: str, cursor: Cursor, *, timeout_s: float) -> str:
+    """Return the query of the rows that are read, and note the greatest value, which is read first."""
+    source, since = f"FROM (\n{query}\n) AS q", cursor.since
+    with store.selected(f"SELECT * {source} LIMIT 0", timeout_s=timeout_s) as found:
+        name = column_named(cursor.column, found.names)
+    if name is None:  # which is told with what else is not there
+        return query
+    column = 'q."{}"'.format(name.replace('"', '""'))
+    value = "'{}'".format(since.replace("'", "''")) if isinstance(since, str) else since
+    newer = "" if since is None else f" WHERE {column} >= {value}"
+    each = f"{newer} OR {column} IS NULL" if newer else ""
+    counted = f"SELECT max({column}) AS highest, count(*) - count({column}) AS empty_rows {source}{each}"
+    with store.selected(counted, timeout_s=timeout_s) as found:
+        highest, empty = next(found.rows)
+    if empty:
+        said = f"cursor= names {name!r}, which is NULL in rows of the query ({empty:,}); nothing was written"
+        raise InputError(said, hint="no change of these would be seen: fill it in, or say COALESCE(…) in the query")
+    if highest is not None:
+        cursor.read["seen"] = plain_value(highest)
+    return f"SELECT * {source}{newer}" if newer else query
 
 
 def _is_unnamed(name: str, query: str) -> bool:

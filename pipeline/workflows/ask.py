@@ -16,9 +16,9 @@ from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.step import Step
 from pipeline.engine.access import declared
-from pipeline.engine.task_file import ENDING, FOLDER, ROWS, ItemsRows, declaration_in, place_in_python, place_of_words
+from pipeline.engine.task_file import ENDING, FOLDER, ROWS, SOURCES, ItemsRows, declaration_in, place_in_python
 from pipeline.engine.task_record import task_of_rows
-from pipeline.engine.task_words import SOURCES, AnswerField, TaskDraft, parse_fields, task_text, words_of
+from pipeline.engine.task_words import AnswerField, TaskDraft, parse_fields, task_text
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.store.database import Store
@@ -165,7 +165,7 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int) -> AskReport:
 
 
 def keep(ws: OpenWorkspace, asking: Asking) -> TaskDraft:
-    """Keep a question about a file as words, with a copy of the file: a task from then on, with its rows.
+    """Keep a question about a file as a task's file in the workspace, with a copy of its rows; both are read at once.
 
     Raises:
         InputError: there is such a task, the rows stand in no file, or it holds no text to ask about; nothing was kept.
@@ -177,14 +177,18 @@ def keep(ws: OpenWorkspace, asking: Asking) -> TaskDraft:
     new_task.check_name(name, ws.data)
     new_task.check_unused(ws.store, name)
     place = Path(SOURCES, f"{name}{table.path.suffix}")
-    draft = new_task.drafted(ws.store, asking.new, place_of_words(name))._replace(items=place.as_posix())
+    draft = new_task.drafted(ws.store, asking.new, ws.data / asking.path)._replace(items=f"../{place.as_posix()}")
     _check_text(draft, asking)
-    words = words_of(draft, asking.question, asking.fields)
     with files.SealedWriter(ws.data / place) as writer, table.path.open("rb") as rows:
         while piece := rows.read(PIECE):
             writer.write(piece)
         writer.seal()
-    declared().record_words(ws.store, ws.settings, name, words, at=ws.now(), display=ws.display)
+    new_task.write_new(draft.path, task_text(draft, question=asking.question, fields=asking.fields))
+    try:
+        declared().first_used(ws.store, replace(ws.settings, task=name), at=ws.now(), display=ws.display)
+    except BaseException:
+        draft.path.unlink(missing_ok=True)
+        raise
     return draft
 
 

@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.redact import without_password
 from pipeline.core.step import Option
 from pipeline.engine.task_file import ENDING, FOLDER, ItemsRows, find_task_file
-from pipeline.engine.task_words import ASKING, TAKEN, TableGuess, TaskDraft, draft_in_words, task_text, text_in_words
+from pipeline.engine.task_words import TAKEN, TableGuess, TaskDraft, task_text
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import workspace
 from pipeline.store.database import Store
@@ -100,40 +99,12 @@ def run(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
     return draft
 
 
-def write_out(ws: OpenWorkspace, name: str) -> TaskDraft:
-    """Write the file of a task that is kept as words; from then on the file declares it, and its words are gone.
-
-    Raises:
-        InputError: none of that name is kept so, or there is another file.
-    """
-    with ws.store.read() as tx:
-        record = workspace.get_task(tx, name)
-    if record is None or ASKING not in record.words:
-        raise without_rows(name)
-    path, asking = Path(FOLDER, f"{name}{ENDING}"), record.words[ASKING]
-    draft = draft_in_words(asking, path, _below(path.parent, ws.data / asking["items"]))
-    text = text_in_words(asking, draft)
-    if not (path.is_file() and path.read_bytes() == text.encode()):  # as one left it that was killed here
-        write_new(path, text)
-    with ws.store.write() as tx:
-        now = workspace.get_task(tx, name) or record
-        words = {member: value for member, value in now.words.items() if member != ASKING}
-        workspace.put_task(tx, replace(now, path=str(path.resolve()), words=words))
-    return draft
-
-
-def without_rows(name: str) -> InputError:
-    """Return the error where nothing says which rows a new task is about."""
-    hint = f"{Option('from')} names the file that holds them, or is a SELECT"
-    return InputError(f"which rows is the task {name!r} about? Nothing was written", hint=hint)
-
-
 def check_unused(store: Store, name: str) -> None:
     """Pass where no task of a name was used in a workspace; else it is an InputError."""
     with store.read() as tx:
         known = workspace.get_task(tx, name)
     if known is not None:
-        raise _taken(f"the task {name}" if ASKING in known.words else known.path)
+        raise _taken(known.path)
 
 
 def drafted(store: Store | None, new: NewTask, path: Path) -> TaskDraft:

@@ -23,8 +23,7 @@ from pipeline.core.text import usd
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
-from pipeline.quality.evaluate import QualityReport
-from pipeline.quality.report import sweep_reports
+from pipeline.quality.report import QualityReport, sweep_reports
 from pipeline.store import asks, batches, money, runs
 from pipeline.store.runs import PilotVerdict
 

@@ -312,7 +312,7 @@ def _unanswered(ws: OpenWorkspace, ids: Sequence[str]) -> GateError:
     said, mine = "no reply came for any of the pilot, so there is nothing to judge", set(ids)
     with ws.store.read() as tx:
         parked = asks.parked_rows(tx, ws.task.name, own=ws.task.own)
-    if why := next((why for one, why, foreign, _ in parked if one in mine and not foreign), ""):
+    if why := next((why for one, why, _ in parked if one in mine), ""):
         again = ws.task.words.step("unpark", all=True)
         return GateError(f"{said}; parked: {why}", hint=f"`{again}` lets them be asked again")
     return GateError(said, hint="run it again")

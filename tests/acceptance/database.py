@@ -1,9 +1,11 @@
 """A user's own tables, as another program reads and changes them: never one of the product's own."""
 
 import contextlib
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from tests import postgresql
@@ -17,6 +19,16 @@ def sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[Any, 
         words = postgresql.translated(statement) if ON_POSTGRESQL else statement
         cursor = connection.execute(words, values)
         return list(cursor.fetchall()) if cursor.description else []
+
+
+def a_week_later(workspace: Workspace, task: str) -> None:
+    """Let the last whole reading of a task's query be a week older."""
+    with connected(workspace) as connection:
+        ((text,),) = connection.execute(f"SELECT words FROM findable_tasks WHERE name = '{task}'").fetchall()  # noqa: S608
+        words = json.loads(text)
+        before = datetime.fromisoformat(words["read"]["full"]) - timedelta(days=7)
+        told = json.dumps({**words, "read": {**words["read"], "full": before.isoformat()}}).replace("'", "''")
+        connection.execute(f"UPDATE findable_tasks SET words = '{told}' WHERE name = '{task}'")  # noqa: S608
 
 
 @contextlib.contextmanager

@@ -233,7 +233,6 @@ def test_a_task_that_cannot_be_is_refused_and_nothing_is_written(workspace: Work
         ("mine", "signs.csv", "'??' is the text"),
         ("there", "t.csv", "tasks/there.py is there already"),
         ("mine", "SELECT x FROM nowhere", "nowhere"),
-        ("mine", "", "which rows is the task 'mine' about?"),
     ):
         assert said in workspace.do("new_task", name, code=2, **{"from": source}).err
     assert "--from" in workspace.do("new_task", "mine", code=2).err

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.acceptance.database import schema, sql
+from tests.acceptance.database import a_week_later, schema, sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import MODEL, ON_POSTGRESQL, Workspace, declaration
 from tests.outside.answers import Answerer, Json, user_text
@@ -488,6 +488,49 @@ def test_a_cell_that_another_program_filled_is_not_overwritten(own: Workspace, o
     assert sql(own, "SELECT v FROM orders ORDER BY id") == [("said",), ("before",), ("meanwhile",)]
 
 
+def test_a_cursor_reads_what_is_new_and_all_once_a_week(own: Workspace) -> None:
+    """What is left out is not gone; FULL=1 reads all; what no cursor can be is told, and nothing is written."""
+    sql(own, f"CREATE TABLE tickets (id INTEGER, t TEXT, at {'TIMESTAMPTZ' if ON_POSTGRESQL else 'TEXT'})")
+
+    def put(key: int, text: str, minute: int | None) -> None:
+        at = minute and f"2026-05-01 10:{minute}:00.5+00:00"
+        sql(own, "INSERT INTO tickets VALUES (:id, :t, :at)", id=key, t=text, at=at)
+
+    def brought(**how: Any) -> str:
+        told = own.do("tag_live", **how).err.splitlines()
+        return ", ".join(one.partition("rows: ")[2] for one in told if "rows: " in one)
+
+    def ask(cursor: str, items: str = 'SELECT id, t, at AS "Last change" FROM tickets -- of all') -> None:
+        own.put("tasks/notes.py", declaration({"v": "str"}, prompt="{t}", items=items, more=[f"cursor={cursor!r}"]))
+
+    for key in (1, 2, 3):
+        put(key, f"ticket {key}", 10 + key)
+    ask("last_change")
+    assert brought() == "3 new"
+    assert brought() == ""
+    sql(own, "DELETE FROM tickets WHERE id = 1")
+    sql(own, "UPDATE tickets SET t = 'an older time' WHERE id = 2")
+    sql(own, "DELETE FROM tickets WHERE id = 3")
+    put(3, "ticket 3, changed", 14)
+    put(4, "it's new", 14)
+    assert brought() == "1 new, 1 changed"
+    assert "read are rows with last_change from 2026-05-01" in own.do("tag_live").err
+    put(5, "of the same moment", 14)
+    assert brought() == "1 new"
+    assert brought(FULL=1) == "1 changed, 1 gone"
+    sql(own, "DELETE FROM tickets WHERE id = 2")
+    assert brought() == ""
+    a_week_later(own, "notes")
+    assert brought() == "1 gone"
+    put(6, "when?", None)
+    said = own.do("tag_live", code=2).err
+    assert "'Last change', which is NULL in rows of the query (1); nothing was written" in said
+    ask("nothing")
+    assert "names the column 'nothing', and the items have id, t, Last change" in own.do("tag_live", code=2).err
+    ask("at", items="notes.csv")
+    assert "cursor= is a column of a query, and items= is none" in own.do("tag_live", code=2).err
+
+
 def test_the_view_has_the_newest_answer_of_each_row(own: Workspace, outside: Outside) -> None:
     """Two versions stand side by side; who reads the view gets the later one."""
     own.url = outside.url
@@ -517,8 +560,7 @@ UNUSABLE = {
     "cut.jpg": "cut off or broken",
     "nothing.jpg": "is empty",
     "drawing.png": "none of the images",
-    "http://example.org/image.jpg": "begins with https://",
-    "https://127.0.0.1/image.jpg": "private network",
+    "https://example.org/image.jpg": "it is an address, and images are files",
 }
 
 

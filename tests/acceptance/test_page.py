@@ -254,7 +254,7 @@ def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, t
     for name, row in about.items():
         other.do("add", other.put(f"{name}.json", json.dumps(row)))
     other.do("tag", mode="flex", yes=True)
-    was = ", ".join(other.tags()["ada"])
+    was = ", ".join(other.read("correct", "ada")["answer"]["tags"])
     for edit in ({"set": f"tags={was}, law"}, {"set": f"tags={was}, bees"}, {"undo": 2}, {"set": f"tags={was}"}):
         other.do("correct", "ada", who="Ünal", **edit)
     other.each("index", "index")
@@ -442,6 +442,8 @@ def test_texts_and_images_are_shown_as_text(workspace: Workspace) -> None:
         assert [one for one in quoted if unescape(one) not in foul] == []
         listed = client.get("/api/items", params={"task": "images", "fields": "path,summary"}).json()["items"]
         (image,) = [one for one in listed if "blue" in one["path"]]
+        broken = client.get("/?task=images&state=unusable").text
+        assert ("0 bytes" in broken, "cut.jpg" in broken) == (True, True)
         small = client.get("/api/images/thumbnail", params={"key": image["id"], "side": 160})
         assert small.content[:3] == b"\xff\xd8\xff"
         assert client.get("/api/images/thumbnail", params={"key": "none"}).status_code == 422

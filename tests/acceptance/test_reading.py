@@ -208,12 +208,12 @@ TAGS: dict[str, tuple[Any, str]] = {  # username -> (tags as another application
     "blank": (" \t\n", "untagged"),
     "no-list": (" [ ] ", "untagged"),
     "json-null": ("null", "untagged"),
-    "object": ('{"a":1}', "parked"),
-    "words": ("foo, bar", "parked"),
-    "number": ("7", "parked"),
-    "string": ('"law"', "parked"),
-    "broken-list": ("[law, bees]", "parked"),
-    "odd-space": ("\u00a0[]", "parked"),
+    "object": ('{"a":1}', "foreign"),
+    "words": ("foo, bar", "foreign"),
+    "number": ("7", "foreign"),
+    "string": ('"law"', "foreign"),
+    "broken-list": ("[law, bees]", "tagged"),
+    "odd-space": ("\u00a0[]", "foreign"),
     "list": (' [ "water law","bees" ]', "tagged"),
     "mixed-list": ('["law", 3, null, {"a": [1]}]', "tagged"),
 }
@@ -261,7 +261,6 @@ def test_a_database_of_another_application_is_taken_over_as_it_is(workspace: Wor
     assert tables_of(workspace) == tables
     said = workspace.do("score", yes=True).err
     assert f"adopted the experts table ({len(TAGS)} rows): added first_name" in said
-    assert f"parked {sum(meant == 'parked' for _, meant in TAGS.values())} whose tags are no JSON list" in said
     assert all(name.startswith("findable_") for name in tables_of(workspace) - tables)
     once = schema(workspace), counts(workspace), sql(workspace, "SELECT * FROM experts ORDER BY id")
     for verb in ("score", "status", "parked"):
@@ -269,8 +268,7 @@ def test_a_database_of_another_application_is_taken_over_as_it_is(workspace: Wor
     assert (schema(workspace), counts(workspace), sql(workspace, "SELECT * FROM experts ORDER BY id")) == once
     states = {meant: sum(one == meant for _, one in TAGS.values()) for _, meant in TAGS.values()}
     assert workspace.states() == states
-    assert set(workspace.parked()) == {name for name, (_, meant) in TAGS.items() if meant == "parked"}
-    assert "no person to unpark" in workspace.do("unpark", all=True, yes=True).out
+    assert workspace.parked() == {}
     workspace.each("submit", "poll", "ingest", "index")
     after = dict(sql(workspace, "SELECT username, tags FROM experts"))
     untagged = {name for name, (_, meant) in TAGS.items() if meant == "untagged"}
@@ -283,8 +281,7 @@ def test_a_database_of_another_application_is_taken_over_as_it_is(workspace: Wor
     sql(workspace, """UPDATE experts SET tags = '["law"]' WHERE username = 'broken-list'""")
     sql(workspace, "INSERT INTO experts (id, username, bio) VALUES (50, 'later', 'Law of rivers')")
     sql(workspace, "INSERT INTO experts (id, username, bio, tags) VALUES (51, 'odd', 'Law', '[law]')")
-    workspace.do("unpark", all=True, yes=True)
-    assert workspace.states() == {"tagged": len(untagged) + 3, "untagged": 2, "parked": states["parked"] - 1}
+    assert workspace.states() == {"tagged": len(untagged) + 4, "untagged": 2, "foreign": states["foreign"] - 1}
     put_files(workspace)
     assert workspace.read("add", "ada.json")["tags"]
     assert sql(workspace, "SELECT rank_at_work FROM experts WHERE username = 'new'") == [("expert",)]

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from python_calamine import load_workbook
 from xlsxwriter import Workbook as Book
 
@@ -109,6 +111,42 @@ def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, to: st
     assert "OVERWRITE=1" in workspace.do("export", f"out.{to}", code=2).err.replace("--overwrite", "OVERWRITE=1")
     workspace.do("export", f"out.{to}", overwrite=True)
     assert "there is no folder none" in workspace.do("export", f"none/out.{to}", code=2).err
+
+
+def put_part(workspace: Workspace, path: str, rows: list[Any]) -> None:
+    """Write a file of Parquet, and the folders it is in."""
+    (workspace.home / path).parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.Table.from_pylist(rows), workspace.home / path)
+
+
+def test_a_folder_of_parquet_files_is_read_as_one(workspace: Workspace) -> None:
+    """What its folders are called are columns; a file more is read, and one that went takes its rows along."""
+    put_part(workspace, "tickets/year=2024/team=a%20b/part-0.parquet", [{"id": 1, "text": "the kettle leaks"}])
+    put_part(workspace, "tickets/year=2025/part-0.parquet", [{"id": 2, "text": "a lamp hums", "price": 1.5}])
+    workspace.task = "tickets"
+    text = declaration({"topic": "str"}, prompt="In {year}: {text}", items="../tickets")
+    workspace.put("tasks/tickets.py", text)
+    assert "rows: 2 new" in workspace.do("tag", mode="live", yes=True).err
+    put_part(workspace, "tickets/year=2025/part-1.parquet", [{"id": 3, "text": "a chair rocks"}])
+    (workspace.home / "tickets/year=2024/team=a%20b/part-0.parquet").unlink()
+    assert "rows: 1 new, 1 gone" in workspace.do("tag", mode="live", yes=True).err
+    assert "rows:" not in workspace.do("tag", mode="live", yes=True).err
+    workspace.do("export", "out.parquet")
+    found = parquet.read_table(workspace.home / "out.parquet").to_pylist()
+    assert [(one["id"], one["year"], one["team"], one["price"]) for one in found] == [
+        (1, 2024, "a b", None),
+        (2, 2025, None, 1.5),
+        (3, 2025, None, None),
+    ]
+    assert all(one["topic"] for one in found)
+    workspace.task = "experts"
+    put_part(workspace, "people/category=bees/1.parquet", [{"username": "ada", "bio": "Ada keeps bees"}])
+    workspace.do("import", "people")
+    assert [(one["Username"], one["category"]) for one in workspace.exported()] == [("ada", "bees")]
+    (workspace.home / "people/category=bees/1.parquet").write_bytes(b"PAR1, and no more")
+    assert "1.parquet cannot be read as Parquet" in workspace.do("import", "people", code=2).err
+    (workspace.home / "people/category=bees/1.parquet").unlink()
+    assert "is a directory" in workspace.do("import", "people", code=2).err
 
 
 def test_people_get_back_what_their_file_says_beside(workspace: Workspace) -> None:

@@ -18,7 +18,7 @@ VIEWS = (
         "/row?task=passages&key=p-0001",
         "/quality?task=passages",
     ),
-    *("/?task=images", "/runs?task=images&by=model", "/settings?task=images"),
+    *("/?task=images", "/?task=images&state=unusable", "/runs?task=images&by=model", "/settings?task=images"),
 )
 LOOKS: tuple[tuple[str, dict[str, int]], ...] = (
     ("light", {"width": 1200, "height": 800}),

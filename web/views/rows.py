@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from starlette.responses import Response
 
 from pipeline.core.listed import ItemCounts, ItemFilter
+from pipeline.engine.declared import WHY
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import TASK as IMAGES
 from pipeline.images.task import thumbnail_of
@@ -229,6 +230,7 @@ def _page(ws: OpenWorkspace, asked: Asked) -> tuple[list[dict[str, Any]], Sequen
     with ws.store.read() as tx:
         grid = ws.task.grid(tx)
     own = [name for name in grid.more if name not in {EXTRACTOR, f"answer_{EXTRACTOR}"}]
+    own += [WHY] if ws.settings.task == IMAGES else []
     fields = asked.how["fields"] or [*grid.usual, *own]
     limit = TEXTS if ws.settings.task == PASSAGES else ROWS
     page = items.page(ws, asked.which, limit=limit, after=asked.after or None, sort=asked.sort or None, fields=fields)

@@ -37,7 +37,7 @@ def test_a_tag_is_found_and_a_state_may_be_asked_for(four: Workspace) -> None:
         four.ran(command)
     tags = json.loads(four.ran("show", "piet-h", "--json").stdout)["columns"]["tags"]
     assert "piet-h" in found(four, tags[0], "--state", "tagged")
-    assert "tagged, untagged, no_bio, claimed, parked" in four.ran("people", "--state", "lost", code=2).stderr
+    assert "tagged, untagged, no_bio, claimed, parked, foreign" in four.ran("people", "--state", "lost", code=2).stderr
 
 
 def test_pages_follow_one_another(four: Workspace) -> None:
@@ -55,16 +55,3 @@ def test_pages_follow_one_another(four: Workspace) -> None:
     assert "AFTER=3" in four.ran("items", "--limit", "3").stderr
     assert four.ran("items", "--limit", "4").stderr == ""
     four.ran("items", "--after", "nobody", code=2)
-
-
-@pytest.mark.sampled(0)
-def test_a_person_is_shown_by_a_part_that_is_no_other_persons(four: Workspace) -> None:
-    """Of a username or a name; a whole username first, and what several have names them."""
-    for part in ("piet", "Piet Hallibrook", " piet-h "):
-        shown = json.loads(four.ran("show", part, "--json").stdout)
-        assert shown["columns"]["username"] == "piet-h"
-    assert "ann, ben" in four.ran("show", "archer", code=2).stderr
-    assert "no expert 'founder'" in four.ran("show", "founder", code=2).stderr
-    four.change("UPDATE experts SET last_name = 'Annson' WHERE username = 'ben'")
-    assert json.loads(four.ran("show", "ann", "--json").stdout)["columns"]["username"] == "ann"
-    assert "cannot be searched" in four.ran("show", "ann").stdout

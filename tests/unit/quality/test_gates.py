@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import ConfigurationError, GateError
-from pipeline.quality.evaluate import QualityReport
 from pipeline.quality.figures import Figure, Measured, Quality, gates_in_force, judged, shown
+from pipeline.quality.report import QualityReport
+from tests.unit.quality.test_report_files import AT
 
 GATES = (
     Figure("evidence", "share", "concepts with a quotation", 0.99, None, 20, "So it is."),
@@ -105,16 +106,17 @@ def test_an_unknown_gate_is_answered_with_the_known_ones() -> None:
 
 def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
     """The error names each gate that failed, with figure and bound, and where to read more; exit code 6."""
-    verdicts = judged(quality(evidence=0.98996, concepts=2.5), in_force(""))
+    found = quality(evidence=0.98996, concepts=2.5)
     with pytest.raises(GateError) as caught:
-        QualityReport(Path("reports/one.md"), "", verdicts, {}).check()
+        QualityReport(found, judged(found, in_force("")), AT, {}, Path("reports/one.md")).check()
     assert caught.value.exit_code == 6
     assert caught.value.message == (
         "2 quality gates failed: evidence is 98.996 %, wanted: at least 99 %; concepts is 2.5, wanted: 4 to 14; "
         "the answers are stored"
     )
     assert "reports/one.md" in caught.value.hint
-    QualityReport(Path(), "", judged(quality(evidence=0.1, items=3), in_force("")), {}).check()
+    few = quality(evidence=0.1, items=3)
+    QualityReport(few, judged(few, in_force("")), AT, {}).check()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.quality import report
 from pipeline.quality.figures import Figure, Quality, Rows, Sample, gates_in_force, judged
-from pipeline.quality.report import Written
+from pipeline.quality.report import QualityReport
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 TASK = "passage-concepts"
@@ -19,7 +19,7 @@ FIGURES = (
 )
 
 
-def measured(bounds: str = "") -> Written:
+def measured(bounds: str = "") -> QualityReport:
     """Return what was measured, with one gate that passes, one that fails, and one that is not judged."""
     quality = Quality(
         "Concepts of passages",
@@ -32,13 +32,13 @@ def measured(bounds: str = "") -> Written:
         samples=(Sample("p-1", "water law", "We study water law here.", [(9, 18)], "domain, 0.9"),),
         notes=("one note",),
     )
-    return Written(quality, judged(quality, gates_in_force(FIGURES, {"GATES": bounds})), AT, {"GATES": "", "seed": "7"})
+    verdicts = judged(quality, gates_in_force(FIGURES, {"GATES": bounds}))
+    return QualityReport(quality, verdicts, AT, {"GATES": "", "seed": "7"})
 
 
 def written(data: Path, *, at: datetime = AT) -> Path:
     """Write the report of `measured` and return its Markdown."""
-    found = measured()
-    return report.seal_report(data, TASK, at=at, markdown=found.markdown(), document=found.document)
+    return measured()._replace(at=at).sealed(data, TASK).path
 
 
 def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
