@@ -34,7 +34,6 @@ STRING = {"type": "STRING"}
         ("Infirmière puis boulangère à Lyon", {"nursing", "baking"}),
         ("Hidróloga: acuíferos, riego por goteo", {"hydrology", "hydrogeology", "irrigation"}),
         ("È docente di storia dell'arte e traduttrice letteraria.", {"art history"}),
-        ("Гидролог. Водное право и распределённые системы", {"hydrology", "water law", "distributed systems"}),
         ("律師、專長人權", {"human rights"}),
         ("主要研究方向為訊號處理與電力電子", {"signal processing", "power electronics"}),
     ],
