@@ -3,14 +3,13 @@
 It binds to loopback unless told otherwise, and writes nothing by itself.
 """
 
-import errno
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import uvicorn
 
@@ -82,30 +81,15 @@ class Server:
         self.stop()
 
 
-def serve(
-    root: Path,
-    host: str,
-    port: int,
-    *,
-    ready: Callable[[str], None],
-    refused: Callable[[str, bool], None] = lambda _why, _is_host: None,
-    **how: Any,
-) -> None:
-    """Run the engine at an address until SIGINT or SIGTERM, then stop it cleanly; takes and raises what `Server` does.
+def serve(root: Path, listening: socket.socket, *, ready: Callable[[str], None], log: Callable[[str], None]) -> None:
+    """Run the engine on a socket until SIGINT or SIGTERM, then stop it cleanly; raises what `Server` does.
 
-    `ready` is told the URL once it serves. Where the address cannot be served on, `refused` is told why, and whether
-    that is the host's doing: it may raise. Must be called in the main thread, where signals arrive.
+    `ready` is told the URL once it serves. Must be called in the main thread, where signals arrive.
     """
-    try:
-        listening = socket.create_server((host, port), backlog=256)
-    except OSError as error:
-        is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
-        refused(error.strerror or str(error), is_host)
-        raise
     wanted = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     try:
-        with Server(root, listening=listening, **how) as server:
+        with Server(root, listening=listening, log=log) as server:
             ready(server.url)
             signal.sigwait(wanted)
     finally:

@@ -1,9 +1,11 @@
 """How a command ends: an error in one to three lines and its exit code, signals, streams that were closed."""
 
 import contextlib
+import errno
 import io
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -17,9 +19,9 @@ import click
 
 from jobs.output import Terminal, has_printed_json, print_json
 from jobs.variables import GIVEN, program, read_settings
-from pipeline.core.errors import FindableError
+from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.settings import KEY_NAMES, PREFIX
-from pipeline.core.step import Option
+from pipeline.core.step import Option, Step
 
 NO_MEMORY = ("there is not enough memory; what was finished is kept", "end other programs, then run it again")
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
@@ -88,6 +90,18 @@ def flush() -> None:
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails on it once more
         raise
+
+
+def bound(command: str, host: str, port: int) -> socket.socket:
+    """Return a socket that listens, or say in a ConfigurationError why that port of that host cannot be served on."""
+    try:
+        return socket.create_server((host, port), backlog=256)
+    except OSError as error:
+        is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        another = f"name another one, or any that is free: {Step(command, port=0)}"
+        hint = "--host is an address of this machine, such as 127.0.0.1" if is_host else another
+        said = f"port {port} of {host} cannot be used: {error.strerror or error}"
+        raise ConfigurationError(said, hint=hint) from error
 
 
 _signals: list[int] = []  # that came while a command ran

@@ -8,10 +8,10 @@ import click
 
 from jobs.command import acts
 from jobs.demo import SAMPLE
+from jobs.ends import bound
 from jobs.options import Taken
 from jobs.output import Terminal, print_line, print_request
 from jobs.variables import read_settings
-from pipeline.core.errors import ConfigurationError
 from pipeline.core.step import Step
 from pipeline.engine.access import check_links, make_directory
 
@@ -38,9 +38,9 @@ def web(
         if not no_open:
             webbrowser.open(address)
 
-    serve.run(
-        read_settings(), port=port, ready=ready, readonly=readonly, token=web_token, display=Terminal(), acts=acts()
-    )
+    settings, display = read_settings(), Terminal()
+    listening = bound("web", serve.LOOPBACK, port)
+    serve.run(settings, listening, ready=ready, readonly=readonly, token=web_token, display=display, acts=acts())
 
 
 def emulator(
@@ -58,13 +58,7 @@ def emulator(
     data = read_settings().data
     check_links(data)
     make_directory(data)
-
-    def refuse(why: str, is_host: bool) -> None:  # noqa: FBT001 - the engine's signature
-        another = "--host is an address of this machine, such as 127.0.0.1"
-        hint = another if is_host else f"name another one, or any that is free: {Step('emulator', port=0)}"
-        raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)
-
-    serve(data / "emulator", host, port, log=print_request, ready=_say_where, refused=refuse)
+    serve(data / "emulator", bound("emulator", host, port), log=print_request, ready=_say_where)
 
 
 def _say_where(url: str) -> None:

@@ -144,10 +144,6 @@ class Workspace:
         """Return whether the database is on a server."""
         return self.environ.get(URL, "").startswith("postgresql")
 
-    def copy_to(self, data: Path) -> None:
-        """Make a copy of the whole workspace in another folder; no process may work in it meanwhile."""
-        copy_tree(self.data, data)
-
     def _run_sql(self, sql: str, values: dict[str, Any], *, lax: bool = False) -> list[tuple[Any, ...]]:
         if self.on_postgresql:
             import psycopg

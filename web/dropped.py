@@ -25,21 +25,29 @@ _STRANGE = re.compile(r"[^\w .,()+@-]")
 _LONGEST = 80  # characters of a name that are kept, the last ones
 
 
+STATES = {  # of a file, while a step is under way, and after it went well or failed
+    "read": ("reading", "ready", "unreadable"),
+    "try": ("trying", "ready", "ready"),
+    "import": ("importing", "imported", "failed"),
+    "keep": ("importing", "imported", "failed"),
+}
+
+
 @dataclass
 class DroppedFile:
     """One file: for which task, where it is, what its columns are to mean (as MAP= says it), and what was made of it.
 
-    `work` reads or imports it, `found` is what reading it told, `done` what its import did, `first` are its first rows.
-    Of a new task `guess` says what its columns are, and `tried` is what came of what was `asked` about a few rows;
-    `made` is what it is called where it was kept as a task.
+    `work` does the last `step`, `found` is what reading it told, `done` what its import did, `first` are its first
+    rows. Of a new task `guess` says what its columns are, and `tried` is what came of what was `asked` about a few
+    rows; `made` is what it is called where it was kept as a task.
     """
 
     number: int
     task: str
     path: Path
     mapping: str = ""
+    step: str = "read"
     work: Work | None = field(default=None, repr=False)
-    is_import: bool = False  # of `work`: it imports
     found: ImportReport | None = field(default=None, repr=False)
     done: ImportReport | None = field(default=None, repr=False)
     first: list[dict[str, Any]] = field(default_factory=list, repr=False)
@@ -50,36 +58,22 @@ class DroppedFile:
 
     @property
     def state(self) -> str:
-        """Return how far it is: reading, unreadable, ready, importing, failed, imported."""
-        now = self.work.state if self.work else "running"
-        if self.is_import:
-            return {"running": "importing", "done": "imported"}.get(now, "failed")
-        return {"running": "reading", "done": "ready"}.get(now, "unreadable")
+        """Return how far it is."""
+        running, done, failed = STATES[self.step]
+        return {"done": done, "failed": failed}.get(self.work.state if self.work else "", running)
 
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs; all paths are the file's name."""
-        error, long, short = self.work.error if self.work else None, str(self.path), self.path.name
-        said = (error or {}).items()
-        return {
-            "number": self.number,
-            "task": self.task,
-            "name": short,
-            "state": self.state,
-            "columns": list(self.found.columns) if self.found else [],
-            "found": self._told(self.found),
-            "done": self._told(self.done),
-            "error": {name: one.replace(long, short) if isinstance(one, str) else one for name, one in said} or None,
-            "work": self.work.number if self.work else None,
-            "first": self.first,
-            "tried": self.tried.number if self.tried else None,
-            "made": self.made or None,
-        }
-
-    def _told(self, report: ImportReport | None) -> dict[str, Any] | None:
-        if report is None:
-            return None
-        return {**report.document, "path": self.path.name, "rows_in": report.rows_in, "notes": report.notes}
+        told = {"number": self.number, "task": self.task, "name": self.path.name, "state": self.state}
+        for name, report in (("found", self.found), ("done", self.done)):
+            more = report and {"path": self.path.name, "rows_in": report.rows_in, "notes": report.notes}
+            told[name] = {**report.document, **more} if report and more else None
+        said = (self.work.error or {} if self.work else {}).items()
+        plain = {one: text.replace(str(self.path), self.path.name) for one, text in said if isinstance(text, str)}
+        told["error"] = {**dict(said), **plain} or None
+        told["columns"] = list(self.found.columns) if self.found else []
+        return {**told, "first": self.first, "made": self.made or None}
 
 
 class DroppedFiles:
@@ -134,8 +128,10 @@ class DroppedFiles:
         return found
 
     def remove(self, number: int) -> None:
-        """Give one up: the file is gone, and what was read of it is forgotten."""
-        shutil.rmtree(self._all.pop(number).path.parent, ignore_errors=True)
+        """Give one up: the file is gone, and what was read of it is forgotten; Refused while it is imported."""
+        if (found := self.get(number)).state == "importing":
+            raise Refused(409, "the file is being imported; nothing was changed", hint="look at it again")
+        shutil.rmtree(self._all.pop(found.number).path.parent, ignore_errors=True)
 
     def settle(self, dropped: DroppedFile, done: ImportReport | None = None) -> None:
         """Keep what an import did, without the rows that it tells of; the file is gone."""

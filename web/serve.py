@@ -1,7 +1,6 @@
 """Serve the page on this machine until it is told to stop."""
 
 import contextlib
-import os
 import secrets
 import signal
 import socket
@@ -15,7 +14,6 @@ import uvicorn
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
-from pipeline.core.step import Step
 from web.app import application
 from web.desk import Act, Desk
 from web.guard import Access
@@ -29,25 +27,26 @@ SHORTEST = 20  # characters of a token that is set
 
 def run(
     settings: Settings,
+    listening: socket.socket,
     *,
-    port: int,
     ready: Callable[[str], None],
     readonly: bool = False,
     token: str = "",
     display: Progress = NoProgress(),  # noqa: B008 - it keeps nothing
     acts: Mapping[str, Act] = MappingProxyType({}),
 ) -> None:
-    """Serve the page of the workspace that the settings name, on loopback, until SIGINT or SIGTERM.
+    """Serve the page of the workspace that the settings name, on a socket of loopback, until SIGINT or SIGTERM.
 
     In a folder that is new or empty a workspace is made, unless it is `readonly`; `display` says so. `ready` gets the
     address with its token, another one each time where none is given; `acts` are the commands it may carry out.
 
     Raises:
-        ConfigurationError: the port is taken, there is no workspace, or the token is too short.
+        ConfigurationError: there is no workspace, or the token is too short.
     """
-    if token and len(token) < SHORTEST:
-        raise ConfigurationError(f"FINDABLE_WEB_TOKEN has fewer than {SHORTEST} characters; nothing is served")
-    with contextlib.closing(_bound(port)) as listening:
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with contextlib.closing(listening):
+        if token and len(token) < SHORTEST:
+            raise ConfigurationError(f"FINDABLE_WEB_TOKEN has fewer than {SHORTEST} characters; nothing is served")
         number = listening.getsockname()[1]
         hosts = frozenset(f"{name}:{number}" for name in (LOOPBACK, "localhost"))
         access = Access(token or secrets.token_urlsafe(24), hosts, cookie=f"findable_{number}", readonly=readonly)
@@ -102,14 +101,3 @@ def _server(app: object) -> uvicorn.Server:
             timeout_keep_alive=int(IDLE_S),
         )
     )
-
-
-def _bound(port: int) -> socket.socket:
-    try:
-        found = socket.create_server((LOOPBACK, port), backlog=256)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        hint = f"name another one, or any that is free: {Step('web', port=0)}"
-        raise ConfigurationError(f"port {port} of {LOOPBACK} cannot be used: {why}", hint=hint) from error
-    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return found

@@ -31,8 +31,7 @@ _SOFTWARE = frozenset(
     {"software development", "programming", "computer science", "it infrastructure", "data science", "embedded systems"}
 )
 _SIGN = re.compile(f"[{CJK}]")
-_FOREIGN = re.compile(rf"[{CJK}\u0400-\u04ff]")
-"""Scripts in which a form cannot be an English word."""
+"""Of a script in which a form cannot be an English word."""
 _SHORTEST = 3
 """Letters of the shortest word that a German compound begins or ends with."""
 _MARKS = "=~%"
@@ -87,7 +86,7 @@ class _Vocabulary:
                 self._add(self._ways, alias, bare)
         for form, written in ((form, written) for written, *_, forms in terms for form in forms):
             term = written.removeprefix("!")
-            self._add(self._ways if _FOREIGN.search(form) else self._foreign, form.removeprefix("-"), term)
+            self._add(self._ways if _SIGN.search(form) else self._foreign, form.removeprefix("-"), term)
             if form[0] == "-":
                 self._tails[cut(form)[0].plain] = term
 

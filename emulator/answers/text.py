@@ -42,7 +42,6 @@ _PIECE = re.compile(
 _PLURALS = (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("s", ""))
 _SHORT = 3
 """Letters that a word must exceed before its "s" is taken for a plural: "bus", "aws", "ios"."""
-_CYRILLIC = re.compile("[\u0400-\u04ff]")
 _SENTENCE_END = re.compile(
     r"[.!?\u2026\u061f\u06d4\u0964](?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bal\.)(?<!\bcf\.)(?<!\bvs\.)(?<!\bFig\.)(?<!\bEq\.)"
     r"[.!?\u2026\u061f\u06d4\u0964]*(?=[\s\"'\u201d)\]]|$)|[\u3002\uff01\uff1f]|\n\s*\n|\0+"
@@ -88,9 +87,6 @@ def cut(text: str) -> list[Word]:
 def _word(surface: str) -> Word:
     folded = unicodedata.normalize("NFKD", surface.casefold())
     bare = "".join(sign for sign in folded if not unicodedata.combining(sign))
-    if _CYRILLIC.match(bare):  # a noun of ten forms has no other singular than its stem
-        stemmed = stem(bare, "russian") or surface
-        return Word(surface, stemmed, stemmed)
     return Word(surface, singular(bare) or surface, stem(bare) or surface)
 
 
@@ -102,17 +98,17 @@ def singular(word: str) -> str:
     return word.removesuffix(ending) + one
 
 
-def stem(word: str, language: str = "english") -> str:
-    """Return the stem of a word, of an English one unless told."""
+def stem(word: str) -> str:
+    """Return the stem of a word, as of an English one."""
     with _stemming:  # a stemmer keeps the word it works on in itself
-        return str(_stemmer(language).stemWord(word))
+        return str(_stemmer().stemWord(word))
 
 
 @functools.cache
-def _stemmer(language: str) -> Any:
+def _stemmer() -> Any:
     import snowballstemmer
 
-    return snowballstemmer.stemmer(language)
+    return snowballstemmer.stemmer("english")
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

@@ -217,8 +217,7 @@ DEFAULTS = Settings()
 def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     """Make the tables, or add what is missing to existing ones; return a line for each thing done to old ones.
 
-    Raises:
-        ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
+    ConfigurationError where what is there under their names cannot be adopted; nothing was changed.
     """
     name = settings.passages_table
     is_new = name != PASSAGES and not columns_of(tx, name)  # a name that was mistyped is seen at once
@@ -293,7 +292,7 @@ def has_concepts(shape: PassagesShape, skip: Sequence[str] | None) -> ColumnElem
 def counts_now(shape: PassagesShape) -> ColumnElement[bool]:
     """Return the condition that a row of concepts counts: where a person said which there are, theirs alone do."""
     concepts = shape.concepts.c
-    is_corrected = answers.spoken_for(TASK, cast(concepts.passage_id, Text))
+    is_corrected = answers.is_answered(TASK, cast(concepts.passage_id, Text), answers.PERSON)
     return or_(concepts.extractor_version == literal(answers.PERSON, Text), ~is_corrected)
 
 
@@ -398,15 +397,12 @@ def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
 def concept_versions(tx: Connection, shape: PassagesShape) -> list[Version]:
     """Return every version that has concepts, by label and model; reads the whole table."""
     concepts = shape.concepts.c
-    whose = (concepts.extractor_version, concepts.extractor_model)
+    # NULL and the empty text are one name
+    whose = [func.coalesce(one, literal_column("''")) for one in (concepts.extractor_version, concepts.extractor_model)]
     facts = (func.count(), func.count(concepts.passage_id.distinct()))
     moments = (func.min(concepts.created_at), func.max(concepts.created_at))
-    found: dict[tuple[str, str], Version] = {}
-    for row in tx.execute(select(*whose, *facts, *moments).group_by(*whose)):
-        one = Version(cell_words(row[0]), cell_words(row[1]), *row[2:])
-        same = found.get((one.label, one.model))  # NULL and the empty text are one name
-        found[one.label, one.model] = one if same is None else same.with_(one)
-    return [found[key] for key in sorted(found)]
+    rows = tx.execute(select(*whose, *facts, *moments).group_by(*whose)).all()
+    return sorted(Version(cell_words(label), cell_words(model), *counts) for label, model, *counts in rows)
 
 
 def shares(counts: Sequence[Version], *, chosen: str | None = None) -> list[VersionShare]:

@@ -70,12 +70,6 @@ class Version(NamedTuple):
         """Return the name that answers are attributed to: the label alone where no model is named."""
         return f"{self.label}/{self.model}" if self.model else self.label
 
-    def with_(self, other: "Version") -> "Version":
-        """Return both together, under the name of this one."""
-        moments = sorted(one for one in (*self[-2:], *other[-2:]) if one is not None)
-        first, last = (moments[0], moments[-1]) if moments else (None, None)
-        return Version(self.label, self.model, self.rows + other.rows, self.items + other.items, first, last)
-
 
 def keep(tx: Connection, given: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, Any]]) -> None:
     """Keep validated answers (JSON) with where they came from, and attempts that gave none, with their reasons."""
@@ -265,16 +259,9 @@ def is_shown(task: str, *, of: str | None = None, each: bool = False, corrected:
     return and_(stands(answers), ~again.correlate(answers).exists())
 
 
-def spoken_for(task: str, key: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return the condition that what a person said of the item of a key stands, in a query over its table."""
-    mine = (_stands(task), answers.c.extractor == PERSON, answers.c.item_id == key)
-    return select(answers.c.id).where(*mine).correlate_except(answers).exists()
-
-
 def spoken_for_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
     """Return of which of these items what a person said stands."""
-    query = select(answers.c.item_id).where(_stands(task), answers.c.extractor == PERSON)
-    return {row[0] for row in among(tx, query, answers.c.item_id, ids)}
+    return {row[0] for row in among(tx, answered_ids(task, PERSON), answers.c.item_id, ids)}
 
 
 def answers_by(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
@@ -309,24 +296,6 @@ def is_by(column: ColumnElement[str], version: str | None) -> ColumnElement[bool
     if version is None:
         return true()
     return or_(column == version, column.startswith(f"{version}/", autoescape=True))
-
-
-def items_of_versions(tx: Connection, task: str, versions_: Sequence[str]) -> Iterator[str]:
-    """Yield the items that have an answer of each of some versions, whether it was applied or not."""
-    first, *others = versions_
-    query = select(answers.c.item_id).where(_of_version(answers, task, first))
-    for one in others:
-        other = answers.alias()
-        query = query.where(
-            select(other.c.id).where(_of_version(other, task, one), other.c.item_id == answers.c.item_id).exists()
-        )
-    yield from streamed(tx, query.distinct(), page=PAGE).scalars()
-
-
-def newest_of_version(tx: Connection, task: str, version: str, ids: Sequence[str]) -> dict[str, str]:
-    """Return the newest answer of a version to each of these items, JSON, whether it was applied or not."""
-    query = select(answers.c.item_id, answers.c.answer).where(_of_version(answers, task, version))
-    return {row[0]: row[1] for row in among(tx, query.order_by(answers.c.id), answers.c.item_id, ids)}
 
 
 def _of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:

@@ -6,19 +6,18 @@ another connection.
 
 import contextlib
 import operator
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from sqlalchemy import Engine
 
 from pipeline.core.errors import InputError
 from pipeline.store.postgresql import first_line
+from pipeline.store.sqlite import read_only, resting
 
 MOST_BYTES = 64 << 20  # of one value, or row, of SQLite
 PAGE = 1_000  # rows in memory
@@ -26,7 +25,6 @@ BUSY_S = 10.0  # how long a file of another program is waited for while that wri
 _STEPS = 10_000  # of SQLite's machine between two looks at the clock, a millisecond or so
 _NOT_ITS_FAULT = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}  # SQLite's names
 _OTHERS = ("08", "57P", "53", "XX")  # SQLSTATEs that say something of the server
-_HEADER = 19  # bytes of a file of SQLite, the last of which says how it is written
 _BROKEN_OFF = "57014"
 # of PostgreSQL's types, by their numbers; what another type is, its values say
 _KINDS = {16: "boolean", 20: "integer", 21: "integer", 23: "integer", 700: "real", 701: "real", 25: "text",
@@ -65,7 +63,7 @@ def of_file(path: Path, query: str, *, timeout_s: float, is_ours: bool = True) -
 
     Beside one that is not ours no file is made, where its program has none open there.
     """
-    busy_s, still, until = (timeout_s, None, 0.0) if is_ours else (BUSY_S, _rests(path), 0.0)
+    busy_s, still, until = (timeout_s, None, 0.0) if is_ours else (BUSY_S, resting(path), 0.0)
 
     @contextlib.contextmanager
     def limits() -> Iterator[None]:
@@ -81,7 +79,7 @@ def of_file(path: Path, query: str, *, timeout_s: float, is_ours: bool = True) -
                 raise
             raise _refusal(error, timeout_s=timeout_s, is_late=name == "INTERRUPT") from None
 
-    address = f"file:{quote(str(path.absolute()))}?{'immutable=1' if still else 'mode=ro'}"
+    address = read_only(path, still=still)
     with contextlib.closing(
         sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_s, check_same_thread=False)
     ) as connection:
@@ -95,21 +93,9 @@ def of_file(path: Path, query: str, *, timeout_s: float, is_ours: bool = True) -
             cursor = connection.execute(query)
         names = [one[0] for one in cursor.description or ()]
         yield SelectedRows(names, [None] * len(names), _rows(cursor, 1, limits))
-    if still is not None and _rests(path) != still:
+    if still is not None and resting(path) != still:
         said = f"{path} was used by another program while it was read; nothing was written"
         raise InputError(said, hint="try again")
-
-
-def _rests(path: Path) -> tuple[int, int] | None:
-    """Return what shows a change of a file that is in write-ahead mode, and in no other program's hands; else None.
-
-    SQLite makes two files beside such a one to read it, unless it is told that the file does not change.
-    """
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        is_ahead = file.read(_HEADER)[-1:] == b"\2"
-        if is_ahead and not any(os.path.lexists(f"{path}{end}") for end in ("-wal", "-shm")):
-            return path.stat().st_mtime_ns, path.stat().st_size
-    return None
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ A write begins with BEGIN IMMEDIATE, so that what it reads is what it changes; r
 """
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Collection, Mapping
@@ -18,6 +19,7 @@ from pipeline.core.errors import ConfigurationError, FindableError, Inconsistent
 from pipeline.core.step import Option, Step
 
 GONE = "no such savepoint"
+HEADER = 19  # bytes of a file, the last of which says how it is written
 STEP_MS = 100  # of a wait at a time: while SQLite waits, nothing else of this thread runs, an interrupt neither
 LOOK_MS = 10  # the same of a writer: SQLite looks ever more seldom, and another writer's turn is over in 40 ms
 CACHE_KIB = 16 * 1024
@@ -63,16 +65,10 @@ class SqliteFile:
         return engine
 
     def open_unchanged(self) -> Engine | None:
-        """Return an engine that changes neither the file nor what lies beside it; None where there is no file.
-
-        A file without a journal beside it is opened as one that does not change, for in write-ahead mode SQLite makes
-        two files even to read.
-        """
+        """Return an engine that changes neither the file nor what lies beside it; None where there is no file."""
         if not self.path.is_file():
             return None
-        journal = Path(f"{self.path}-wal")
-        state = "mode=ro" if journal.is_file() and journal.stat().st_size else "immutable=1"
-        address = f"file:{quote(str(self.path.absolute()))}?{state}"
+        address = read_only(self.path, still=resting(self.path))
         return create_engine(
             "sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool, hide_parameters=True
         )
@@ -125,6 +121,20 @@ class SqliteFile:
                 f"{self.path}: {words}; nothing was changed", hint="check the disk and its permissions"
             )
         return InconsistentError(f"{self.path}: {words}; nothing was changed", hint=f"run `{Step('doctor')}`")
+
+
+def resting(path: Path) -> tuple[int, int] | None:
+    """Return what shows a change of a file that is in write-ahead mode, and in no other program's hands; else None."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        is_ahead = file.read(HEADER)[-1:] == b"\2"
+        if is_ahead and not any(os.path.lexists(f"{path}{end}") for end in ("-wal", "-shm")):
+            return path.stat().st_mtime_ns, path.stat().st_size
+    return None
+
+
+def read_only(path: Path, *, still: object) -> str:
+    """Return how a file is opened to be read; beside one in write-ahead mode SQLite makes two, unless it is `still`."""
+    return f"file:{quote(str(path.absolute()))}?{'mode=ro' if still is None else 'immutable=1'}"
 
 
 def _prepare_connection(connection: Any, record: Any) -> None:

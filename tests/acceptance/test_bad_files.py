@@ -79,7 +79,7 @@ def test_a_bad_row_is_named_and_the_others_go_in(workspace: Workspace, case: str
 @pytest.mark.parametrize(
     ("lines", "findings", "said"),
     [
-        ([r'{"id": "a", "text": "\ud800"}'], [(1, "text", "rejected")], "half a character"),
+        ([r'{"id": "a", "text": "\ud800"}'], [(1, "", "rejected")], "surrogate"),
         ([r'{"id": "a", "text": "x\u0000"}'], [(1, "text", "rejected")], "NUL"),
         (['{"id": "", "text": "x"}', '{"id": "b", "text": "y"}'], [(1, "id", "rejected")], "empty"),
         (['{"id": "z", "text": "x"}', '{"id": "z", "text": "y"}'], [(2, "id", "rejected")], "already on line 1"),
@@ -129,16 +129,15 @@ def test_of_a_file_that_is_none_nothing_goes_in(workspace: Workspace, case: str)
 
 
 @pytest.mark.parametrize(
-    ("encoding", "mark", "note"),
+    ("encoding", "mark", "note", "delimiter"),
     [
-        ("utf-16-le", b"\xff\xfe", "read as UTF-16"),
-        ("utf-16-be", b"\xfe\xff", "read as UTF-16"),
-        ("utf-8", b"\xef\xbb\xbf", ""),
-        ("latin-1", b"", "read as cp1252 (Windows-1252, Latin-1)"),
-        ("cp1251", b"", "read as cp1251"),
+        ("utf-16-le", b"\xff\xfe", "read as UTF-16", "\t"),
+        ("utf-16-be", b"\xfe\xff", "read as UTF-16", "|"),
+        ("utf-8", b"\xef\xbb\xbf", "", ","),
+        ("latin-1", b"", "read as cp1252 (Windows-1252, Latin-1)", ";"),
+        ("cp1251", b"", "read as cp1251", "|"),
     ],
 )
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_any_encoding_and_delimiter_is_read_and_named(
     workspace: Workspace, encoding: str, mark: bytes, note: str, delimiter: str
 ) -> None:
@@ -198,8 +197,9 @@ MANY: dict[str, Callable[[int], str]] = {
 }
 
 
-@pytest.mark.parametrize("verb", MANY)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("verb", "number"), [("import", signal.SIGINT), ("import_passages", signal.SIGTERM), ("import", signal.SIGKILL)]
+)
 def test_an_import_that_is_stopped_keeps_nothing_and_says_so(
     workspace: Workspace, verb: str, number: signal.Signals
 ) -> None:

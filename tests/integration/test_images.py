@@ -108,21 +108,3 @@ def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: W
     photos.rename(photos.with_name("elsewhere"))
     assert _counts(_imported(workspace, photos.with_name("elsewhere"))) == (0, 0, 5, 0, 0)
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%/elsewhere/%'") == 5
-
-
-def test_an_image_is_found_and_forgotten_with_all_that_was_said_of_it(workspace: Workspace, photos: Path) -> None:
-    """A search finds it by its tags; then its rows are gone everywhere, and those of the others stay."""
-
-    def first() -> str:
-        found = json.loads(workspace.ran("search", "blue", "-k", "1", "--json", TASK="images").stdout)
-        return str(found[0]["key"])
-
-    _imported(workspace, photos)
-    workspace.ran("tag", TASK="images", MODE="live")
-    workspace.ran("index", TASK="images")
-    key = str(workspace.scalar("SELECT id FROM assets WHERE path LIKE '%navy.png'"))
-    assert first() == key
-    workspace.ran("forget", "--item", key, "--yes", TASK="images")
-    assert first() != key
-    for table in ("assets", "asset_ai", "findable_rows", "images_answers"):
-        assert workspace.scalar(f"SELECT count(*) FROM {table}") == 2  # noqa: S608 - names of ours

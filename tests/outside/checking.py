@@ -62,7 +62,7 @@ class BadRequestError(ValueError):
         self.field = field
 
 
-def read_lines(data: bytes, message: str = "Request") -> list[tuple[str, Json]]:
+def read_lines(data: bytes) -> list[tuple[str, Json]]:
     """Return (key, request) of each line of a file.
 
     Raises:
@@ -72,7 +72,7 @@ def read_lines(data: bytes, message: str = "Request") -> list[tuple[str, Json]]:
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
-        key, request = _read_line(line, number, message)
+        key, request = _read_line(line, number)
         if key in found:
             raise BadRequestError(f"Error on line {number}: the key '{key}' is on another line, too")
         found[key] = request
@@ -81,7 +81,7 @@ def read_lines(data: bytes, message: str = "Request") -> list[tuple[str, Json]]:
     return list(found.items())
 
 
-def _read_line(line: bytes, number: int, message: str) -> tuple[str, Json]:
+def _read_line(line: bytes, number: int) -> tuple[str, Json]:
     """Return key and request of one line."""
     where = f"Error on line {number}: invalid JSON, near column"
     try:
@@ -94,7 +94,7 @@ def _read_line(line: bytes, number: int, message: str) -> tuple[str, Json]:
     if not isinstance(key, str) or not isinstance(request, dict):
         raise BadRequestError(f"Error on line {number}: 'key' and 'request' are required")
     try:
-        check(request, message)
+        check(request, "Request")
     except BadRequestError as error:
         column = line.find(f'"{error.field}"'.encode()) + 1
         raise BadRequestError(f"{where} {max(1, column)}: {error}") from error

@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from tests.outside.answers import Json, RefusedLine, member, reply, tokens, user_text
+from tests.outside.answers import Json, RefusedLine, member, reply
 from tests.outside.checking import BadRequestError, check, read_lines
 from tests.outside.keeping import question
 from tests.outside.telling import (
     OutsideError,
-    model,
     number,
     operation,
     refusal_of,
@@ -179,8 +178,6 @@ class Handler(BaseHTTPRequestHandler):
             if session is None:
                 raise OutsideError(404, "Upload session not found.")
             data = session["data"]
-            if commands == {"query"}:
-                return {}, "active"
             if int(self.headers.get("x-goog-upload-offset") or 0) != len(data):
                 raise OutsideError(400, f"The offset is not {len(data)}.")
             data += self._data
@@ -218,15 +215,6 @@ class Handler(BaseHTTPRequestHandler):
         self._kept.rows("DELETE FROM files WHERE id = ? AND owner = ?", self._file(name)["id"], self._owner)
         self._send({})
 
-    def _list_files(self) -> None:
-        """Tell of a page of files, oldest first."""
-        sql = "SELECT * FROM files WHERE owner = ? AND number > ? ORDER BY number LIMIT ?"
-        found, rest = self._page(sql)
-        self._send(
-            {"files": [resource(row, self._outside.manner, self._outside.url) for row in found]} if found else {},
-            more={"nextPageToken": rest},
-        )
-
     def _download(self, name: str) -> None:
         """Send the bytes of a result, in pieces; what was uploaded cannot be had."""
         row = self._file(name)
@@ -238,24 +226,21 @@ class Handler(BaseHTTPRequestHandler):
 
     # batches
 
-    def _create(self, model: str, method: str) -> None:
+    def _create(self, model: str) -> None:
         """Make a batch of an upload; two equal calls make two."""
         self._check_model(model)
         batch = self._document().get("batch", {})
         name = member(member(batch, "inputConfig"), "fileName") or ""
         row = self._file(name.removeprefix("files/"))
         manner, troubles = self._outside.manner, self._outside.troubles
-        message = "Request" if method == "batchGenerateContent" else "Embed"
-        lines = read_lines(row["data"], message)
         made = self._kept.make_batch(
-            lines,
+            read_lines(row["data"]),
             runs_s=manner.pending_s,
             ends_s=manner.pending_s + manner.running_s,
             owner=self._owner,
             model=model,
             label=member(batch, "displayName") or "",
             input=name,
-            method=method,
         )
         if troubles.strikes("failed_batches"):
             self._kept.rows("UPDATE batches SET over = 'FAILED', ended = ends WHERE id = ?", made)
@@ -338,32 +323,6 @@ class Handler(BaseHTTPRequestHandler):
             check(one, "Embed")
         self._send({"embeddings": [{"values": vector_of(one), "shape": [1]} for one in requests]})
 
-    def _embed(self, model: str) -> None:
-        """Return one vector."""
-        self._check_model(model)
-        request = self._document()
-        check(request, "Embed")
-        self._send({"embedding": {"values": vector_of(request)}})
-
-    def _count(self, model: str) -> None:
-        """Count tokens."""
-        self._check_model(model)
-        document = self._document()
-        counted = tokens(user_text(document.get("generateContentRequest", document)))
-        self._send({"promptTokensDetails": [{"tokenCount": counted, "modality": "TEXT"}], "totalTokens": counted})
-
-    def _get_model(self, name: str) -> None:
-        """Tell of a model."""
-        self._check_model(name)
-        self._send(model(name))
-
-    def _list_models(self) -> None:
-        """Tell of a page of models."""
-        after = number(self._query.get("pageToken", ""))
-        page = MODELS[after : after + MOST_ON_A_PAGE]
-        rest = token(after + MOST_ON_A_PAGE) if after + MOST_ON_A_PAGE < len(MODELS) else ""
-        self._send({"models": [model(name) for name in page]}, more={"nextPageToken": rest})
-
     def _check_model(self, name: str) -> None:
         """Refuse a model that there is none of."""
         if name not in MODELS:
@@ -428,21 +387,16 @@ class Handler(BaseHTTPRequestHandler):
 _MODEL = rf"/{VERSIONS}/models/([^/:]+)"
 _ROUTES = (
     ("POST", rf"/upload/{VERSIONS}/files", "_start_upload"),
-    ("GET", rf"/{VERSIONS}/files", "_list_files"),
     ("GET", rf"(?:/download)?/{VERSIONS}/files/([^/:]+):download", "_download"),
     ("GET", rf"/{VERSIONS}/files/([^/:]+)", "_get_file"),
     ("DELETE", rf"/{VERSIONS}/files/([^/:]+)", "_delete_file"),
-    ("POST", rf"{_MODEL}:(batchGenerateContent|asyncBatchEmbedContent)", "_create"),
+    ("POST", rf"{_MODEL}:batchGenerateContent", "_create"),
     ("GET", rf"/{VERSIONS}/batches", "_list_batches"),
     ("GET", rf"/{VERSIONS}/batches/([^/:]+)", "_get_batch"),
     ("POST", rf"/{VERSIONS}/batches/([^/:]+):cancel", "_cancel"),
     ("DELETE", rf"/{VERSIONS}/batches/([^/:]+)", "_delete_batch"),
     ("POST", rf"{_MODEL}:generateContent", "_generate"),
     ("POST", rf"{_MODEL}:batchEmbedContents", "_embed_many"),
-    ("POST", rf"{_MODEL}:embedContent", "_embed"),
-    ("POST", rf"{_MODEL}:countTokens", "_count"),
-    ("GET", rf"/{VERSIONS}/models", "_list_models"),
-    ("GET", _MODEL, "_get_model"),
 )
 
 

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, owner TEXT, label TEXT
 CREATE TABLE IF NOT EXISTS files (
   id TEXT PRIMARY KEY, owner TEXT, label TEXT, mime TEXT, data BLOB, made REAL, generated INT, number INTEGER);
 CREATE TABLE IF NOT EXISTS batches (
-  number INTEGER PRIMARY KEY, id TEXT UNIQUE, owner TEXT, model TEXT, label TEXT, input TEXT, method TEXT, made REAL,
+  number INTEGER PRIMARY KEY, id TEXT UNIQUE, owner TEXT, model TEXT, label TEXT, input TEXT, made REAL,
   runs REAL, ends REAL, over TEXT DEFAULT '', ended REAL, failed INT DEFAULT 0, hidden INT DEFAULT 0);
 CREATE TABLE IF NOT EXISTS lines (batch INT, place INT, key TEXT, question TEXT, request TEXT);
 CREATE TABLE IF NOT EXISTS answered (key TEXT, question TEXT, batch TEXT, refused INT);
@@ -102,12 +102,12 @@ class Keeping:
         )
 
     def make_batch(self, lines: Sequence[tuple[str, Json]], *, runs_s: float, ends_s: float, **facts: str) -> str:
-        """Make a batch and return its id; `facts` are owner, model, label, input and method."""
+        """Make a batch and return its id; `facts` are owner, model, label and input."""
         name, now = str(uuid.uuid4()), time.time()
         with self.whole():
             columns = ", ".join(facts)
             self.rows(
-                f"INSERT INTO batches (id, made, runs, ends, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our names
+                f"INSERT INTO batches (id, made, runs, ends, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our names
                 *(name, now, now + runs_s, now + ends_s, *facts.values()),
             )
             number = self.rows("SELECT number FROM batches WHERE id = ?", name)[0][0]
@@ -120,13 +120,13 @@ class Keeping:
             )
         return name
 
-    def lines_of(self, number: int, *, in_order: bool = False) -> list[Line]:
-        """Return the requests of a batch, in the order of a hash of their keys, or in that of the file."""
+    def lines_of(self, number: int) -> list[Line]:
+        """Return the requests of a batch, in the order of a hash of their keys."""
         found = [
             Line(row["key"], row["question"], json.loads(row["request"]))
-            for row in self.rows("SELECT * FROM lines WHERE batch = ? ORDER BY place", number)
+            for row in self.rows("SELECT * FROM lines WHERE batch = ? ", number)
         ]
-        return found if in_order else sorted(found, key=lambda line: sha256(line.key.encode()).digest())
+        return sorted(found, key=lambda line: sha256(line.key.encode()).digest())
 
     def note_answer(self, key: str, asked: str, batch: str, *, refused: bool = False) -> None:
         """Note that a question was answered, with a batch or live, or that its line was refused."""

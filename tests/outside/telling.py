@@ -34,7 +34,6 @@ class Manner:
     tells_state: bool = True  # of an upload
     empty_page: bool = True  # the first page of the batches has nothing but a token
     line_end: str = "\n"
-    in_order: bool = False  # results come as the lines of the file stood
     pending_s: float = 0.02
     running_s: float = 0.04
     ending: str = "SUCCEEDED"  # or EXPIRED
@@ -60,8 +59,7 @@ def operation(row: Any, requests: int, manner: Manner) -> Json:
     """Return the operation that a batch is told of as."""
     now, over = time.time(), row["over"]
     is_done = over in ENDED
-    kind = "EmbedContentBatch" if row["method"] == "asyncBatchEmbedContent" else "GenerateContentBatch"
-    kind = f"type.googleapis.com/google.ai.generativelanguage.v1main.{kind}"
+    kind = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
     metadata: Json = {
         "state": manner.states + (over or ("RUNNING" if now >= row["runs"] else "PENDING")),
         "createTime": time_of(row["made"]),
@@ -99,19 +97,6 @@ def _stats(row: Any, requests: int, *, is_text: bool) -> Json:
         "requestCount": requests,
     }
     return {name: str(count) if is_text else count for name, count in counts.items() if count}
-
-
-def model(name: str) -> Json:
-    """Return a model as it is told of."""
-    embeds = "embedding" in name
-    methods = ["embedContent", "asyncBatchEmbedContent"] if embeds else ["generateContent", "batchGenerateContent"]
-    return {
-        "supportedGenerationMethods": ["countTokens", *methods],
-        "outputTokenLimit": 1 if embeds else 65_536,
-        "inputTokenLimit": 8_192 if embeds else 1_048_576,
-        "version": "001",
-        "name": f"models/{name}",
-    }
 
 
 def resource(row: Any, manner: Manner, url: str) -> Json:

@@ -42,7 +42,7 @@ def test_the_server_refuses_a_file_for_one_bad_line(outside: Outside, second: st
 
 @pytest.mark.full
 def test_the_sdk_as_it_is_finds_every_route(tmp_path: Path, outside: Outside) -> None:
-    """Files in two pieces, pages of each list, counts, vectors, models, and a batch that is cancelled and deleted."""
+    """A file in two pieces, pages of batches, vectors, and a batch that is cancelled and deleted."""
     from google import genai
 
     outside.manner.empty_page = False  # which the pager of the SDK cannot pass
@@ -53,7 +53,6 @@ def test_the_sdk_as_it_is_finds_every_route(tmp_path: Path, outside: Outside) ->
         line = {"key": "a", "request": {"contents": [{"parts": [{"text": "x" * size}]}]}}
         path.write_text(json.dumps(line), encoding="utf-8")
         names.append(sdk.files.upload(file=path, config={"mime_type": "jsonl"}).name)
-    assert [file.name for file in sdk.files.list(config={"page_size": 50})] == names
     assert sdk.files.get(name=names[3] or "").size_bytes == path.stat().st_size
     batches = [sdk.batches.create(model="gemini-3.5-flash", src=name).name or "" for name in names if name]
     assert [batch.name for batch in sdk.batches.list(config={"page_size": 50})] == batches
@@ -61,9 +60,7 @@ def test_the_sdk_as_it_is_finds_every_route(tmp_path: Path, outside: Outside) ->
     assert sdk.batches.get(name=batches[0]).done
     sdk.batches.delete(name=batches[0])
     sdk.files.delete(name=names[0] or "")
-    assert [len(list(sdk.batches.list(config={"page_size": 50}))), len(list(sdk.files.list()))] == [3, 3]
-    assert sdk.models.count_tokens(model="gemini-3.5-flash", contents="one two").total_tokens == 2
-    assert len(list(sdk.models.list())) > 3
+    assert len(list(sdk.batches.list(config={"page_size": 50}))) == 3
     texts: list[Any] = ["one", "two"]
     wide = sdk.models.embed_content(model="gemini-embedding-001", contents=texts, config={"output_dimensionality": 5})
     assert [len(one.values or ()) for one in wide.embeddings or ()] == [5, 5]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.outside.answers import Answerer, Json, RefusedLine, member, reply, tokens, vector
+from tests.outside.answers import Answerer, Json, RefusedLine, member, reply, vector
 from tests.outside.keeping import Keeping, Line, error_line
 from tests.outside.telling import Manner
 
@@ -19,10 +19,7 @@ def settle(kept: Keeping, name: str, answerer: Answerer, manner: Manner, results
         if row is None:
             return
         if results is None:
-            answered = [
-                _result(kept, row, line, answerer, manner)
-                for line in kept.lines_of(row["number"], in_order=manner.in_order)
-            ]
+            answered = [_result(kept, row, line, answerer, manner) for line in kept.lines_of(row["number"])]
             data = manner.line_end.join(json.dumps(one, ensure_ascii=False) for one in answered).encode()
             failed = sum("error" in one for one in answered)
         else:
@@ -34,20 +31,13 @@ def settle(kept: Keeping, name: str, answerer: Answerer, manner: Manner, results
 def _result(kept: Keeping, row: Any, line: Line, answerer: Answerer, manner: Manner) -> Json:
     """Return the result line of one request, and note what was answered."""
     try:
-        answered = _answered(line.request, answerer, model=row["model"], method=row["method"])
+        answered = reply(line.request, answerer(line.request), model=row["model"])
     except RefusedLine as refused:
         kept.note_answer(line.key, line.question, row["id"], refused=True)
         return error_line(line.key, refused)
     kept.note_answer(line.key, line.question, row["id"])
     found = {"response": answered, "key": line.key}
     return dict(reversed(found.items())) if manner.key_first else found
-
-
-def _answered(request: Json, answerer: Answerer, *, model: str, method: str) -> Json:
-    """Return what one line of a batch is answered with."""
-    if method == "asyncBatchEmbedContent":
-        return {"embedding": {"values": vector_of(request)}, "tokenCount": str(tokens(json.dumps(request)))}
-    return reply(request, answerer(request), model=model)
 
 
 def vector_of(request: Json) -> list[float]:

@@ -83,7 +83,7 @@ TRIED = 5  # rows that a new question is tried on
 TRIAL_USD = 0.05  # which that may cost at most
 FIRST = 4  # rows of a file that are shown
 SHOWN = 200  # findings on the page
-WAITS = frozenset({"reading", "importing"})
+WAITS, OPEN = ("reading", "trying", "importing"), ("ready", "failed")  # states of a file
 TO_DO = {  # what a finding means, and what to do
     "rejected": "stays out: mend it, and drop the file again",
     "changed": "goes in without it, or as it says",
@@ -120,9 +120,7 @@ def get_import(request: Request, number: int) -> dict[str, Any]:
 @router.delete("/api/imports/{number}", status_code=204)
 def give_up(request: Request, number: int) -> Response:
     """Remove a dropped file; what was imported of it stays."""
-    desk = desk_of(request)
-    _check_idle(desk.dropped.get(number), {"importing"})
-    desk.dropped.remove(number)
+    desk_of(request).dropped.remove(number)
     return Response(status_code=204)
 
 
@@ -150,8 +148,10 @@ def import_part(request: Request, number: int) -> HTMLResponse:
 def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
     """Import a file, try a question on it, or keep that as a task, as the button of the page says."""
     desk = desk_of(request)
+    dropped = desk.dropped.get(number)
+    if dropped.state not in OPEN:
+        return _part(request, number, refused=f"the file is {dropped.state} now; nothing was changed")
     try:
-        dropped = desk.dropped.get(number)
         if "question" in sent:
             _try(desk, dropped, {name: sent.get(name, "") for name in ("question", "fields")})
         elif (name := sent.get("keep")) is not None:
@@ -163,9 +163,13 @@ def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
     return _part(request, number)
 
 
-def _read(desk: Desk, dropped: DroppedFile) -> None:
+def _begin(desk: Desk, dropped: DroppedFile, step: str, do: Callable[[Work], Any]) -> None:
+    dropped.step = step
+    dropped.work = desk.running.begin(f"{step} {dropped.path.name} (file {dropped.number % 1000})", do)
 
-    def work(display: Work) -> dict[str, Any]:
+
+def _read(desk: Desk, dropped: DroppedFile) -> None:
+    def work(display: Work) -> None:
         if dropped.task == NEW:
             with desk.to_read() as ws:
                 new = new_task.named("", str(dropped.path))
@@ -176,16 +180,11 @@ def _read(desk: Desk, dropped: DroppedFile) -> None:
         with suppress(FindableError):  # of a file that only an import reads
             rows = ItemsFile(dropped.path)
             dropped.first = [dict(one.values) for one in islice((x for x in rows if isinstance(x, SourceRow)), FIRST)]
-        return {"summary": dropped.found.summary if dropped.found else ""}
 
-    dropped.work = desk.running.begin(f"read {_called(dropped)}", work)
+    _begin(desk, dropped, "read", work)
 
 
 def _import(desk: Desk, dropped: DroppedFile) -> None:
-    _check_idle(dropped, WAITS | {"imported", "unreadable"})
-    if dropped.found is None or not dropped.found.rows_in:
-        raise Refused(409, "nothing of the file would go in; nothing was changed", hint="mend it, and drop it again")
-
     def work(display: Work) -> dict[str, Any]:
         with desk.to_import(dropped.task, display) as ws:
             done = IMPORTS[dropped.task].run(ws, dropped.path, ImportOptions(dropped.mapping))
@@ -193,27 +192,29 @@ def _import(desk: Desk, dropped: DroppedFile) -> None:
         desk.dropped.settle(dropped, done)
         return {"summary": done.summary}
 
-    dropped.is_import = True
-    dropped.work = desk.running.begin(f"import {_called(dropped)}", work)
+    if dropped.found is None or not dropped.found.rows_in:
+        raise Refused(409, "nothing of the file would go in; nothing was changed", hint="mend it, and drop it again")
+    _begin(desk, dropped, "import", work)
 
 
 def _try(desk: Desk, dropped: DroppedFile, asked: dict[str, str]) -> None:
-    _check_idle(dropped, WAITS)
-    if dropped.task != NEW or dropped.guess is None:
+    if dropped.guess is None:
         raise Refused(409, "no task is made of this file; nothing was asked", hint="drop it as a new task")
     asking = ask.prepared(dropped.path, **asked, data=desk.settings.data)
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(None, display) as ws:
             ws.agreed = TRIAL_USD
-            return ask.run(ws, asking, size=TRIED).document
+            found = ask.run(ws, asking, size=TRIED).document
+        dropped.tried = display
+        return found
 
-    dropped.asked, dropped.tried = asked, desk.running.begin(f"try {_called(dropped)}", work)
+    _begin(desk, dropped, "try", work)
+    dropped.asked, dropped.tried = asked, None
 
 
 def _keep(desk: Desk, dropped: DroppedFile, name: str) -> None:
-    _check_idle(dropped, WAITS | {"imported"})
-    if dropped.tried is None or dropped.tried.state != "done":
+    if dropped.tried is None:
         raise Refused(409, "no question was tried on the file; nothing was kept", hint="try one, then keep it")
     asking = ask.prepared(dropped.path, **dropped.asked, name=name, data=desk.settings.data)
 
@@ -224,17 +225,7 @@ def _keep(desk: Desk, dropped: DroppedFile, name: str) -> None:
         desk.dropped.settle(dropped)
         return {"summary": f"the task {name} is kept"}
 
-    dropped.is_import = True
-    dropped.work = desk.running.begin(f"keep {_called(dropped)}", work)
-
-
-def _called(dropped: DroppedFile) -> str:
-    return f"{dropped.path.name} (file {dropped.number % 1000})"
-
-
-def _check_idle(dropped: DroppedFile, states: set[str] | frozenset[str]) -> None:
-    if dropped.state in states:
-        raise Refused(409, f"the file is {dropped.state} now; nothing was changed", hint="look at it again")
+    _begin(desk, dropped, "keep", work)
 
 
 def _part(request: Request, number: int, *, refused: str = "") -> HTMLResponse:
@@ -252,25 +243,20 @@ def _items_from(desk: Desk, task: str) -> str:
 
 
 def _shown(dropped: DroppedFile) -> dict[str, Any]:
-    found, tried = dropped.found, dropped.tried.document if dropped.tried else None
-    groups = sorted(found.groups.values(), key=lambda one: (one.kind != "rejected", -one.count)) if found else []
-    goes_to = {one["name"]: one["label"] for one in found.columns if one["name"]} if found else {}
+    found = dropped.found
     return {
         "into": dropped.task,
         "importer": IMPORTS.get(dropped.task),
         "dropped": dropped.document,
+        "file": dropped,
         "work": dropped.work.document if dropped.work else None,
-        "guess": dropped.guess,
-        "first": dropped.first,
-        "goes_to": goes_to,
-        "asked": dropped.asked,
-        "tried": tried,
+        "goes_to": {one["name"]: one["label"] for one in found.columns if one["name"]} if found else {},
         "trial_usd": TRIAL_USD,
         "name": new_task.name_for(str(dropped.path)),
-        "groups": groups,
+        "groups": sorted(found.groups.values(), key=lambda one: (one.kind != "rejected", -one.count)) if found else [],
         "findings": found.findings[:SHOWN] if found else [],
         "counts": dict(found.counts) if found else {},
         "to_do": TO_DO,
-        "waits": dropped.state in WAITS or (tried is not None and tried["state"] == "running"),
+        "waits": dropped.state in WAITS,
         "refused": "",
     }

@@ -14,10 +14,11 @@ from tests.integration.emulator.caller import CREATE, LONGEST_S, Caller, batch_o
 from tests.lab import ROOT
 
 HOST = """
-import sys
+import socket, sys
 from pathlib import Path
 from emulator.server import serve
-serve(Path(sys.argv[1]), "127.0.0.1", 0, ready=lambda url: print(url, flush=True))
+listening = socket.create_server(("127.0.0.1", 0), backlog=256)
+serve(Path(sys.argv[1]), listening, ready=lambda url: print(url, flush=True), log=lambda _line: None)
 """
 
 

@@ -1,19 +1,17 @@
 """Import: one transaction a file, repeatable, tags untouched, everything told."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.batch.prepare import Preparation, Selection
-from pipeline.core.errors import InputError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Way
 from pipeline.experts import import_, table
 from pipeline.store import asks
 from pipeline.tables.findings import FindingKind, ImportOptions
-from tests.integration.experts.workspaces import HEADER, people_file, position, rows, workspace
+from tests.integration.experts.workspaces import people_file, position, rows, workspace
 
 
 @pytest.mark.sampled(0)
@@ -53,36 +51,3 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
     ]
     assert "while being asked" in done.findings[1].reason
     assert (counts["untagged"], counts["parked"]) == (2, 1)
-
-
-@pytest.mark.sampled(0)
-def test_good_rows_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -> None:
-    """Rejected rows and changed values stand in the list with line, column, reason and value; no cell is a formula."""
-    path = tmp_path / "p.csv"
-    path.write_text(f"{HEADER}\n,A,,,,,,,,,\nann,A,,,,Bio,-5,usd,,,\nann,B,,,,,,,,,\nshort\n", encoding="utf-8")
-    with workspace(tmp_path / "data") as ws:
-        done = import_.run(ws, path, ImportOptions(report=tmp_path / "rejects.csv"))
-        assert list(rows(ws)) == ["ann"]
-    with (tmp_path / "rejects.csv").open(encoding="utf-8", newline="") as file:
-        listed = list(csv.DictReader(file))
-    assert [(row["line"], row["column"], row["value"], row["kind"], row["username"]) for row in listed] == [
-        ("2", "Username", "", "rejected", ""),
-        ("3", "Hourly Rate", "-5", "changed", "ann"),
-        ("4", "Username", "ann", "rejected", "ann"),
-        ("5", "First Name", "short", "rejected", ""),
-    ]
-    assert all(row["reason"] for row in listed)
-    assert (done.counts[FindingKind.REJECTED], done.counts[FindingKind.CHANGED], done.document["rejected"]) == (3, 1, 3)
-
-
-@pytest.mark.sampled(0)
-def test_a_report_that_cannot_be_written_stops_before_anything_is(tmp_path: Path) -> None:
-    """The list may neither replace the file that is read nor stand where nothing can be written."""
-    path = people_file(tmp_path / "p.csv", ann="Water.")
-    before = path.read_bytes()
-    with workspace(tmp_path / "data") as ws:
-        for report in (path, tmp_path / "p.csv" / "rejects.csv"):
-            with pytest.raises(InputError, match="nothing was changed"):
-                import_.run(ws, path, ImportOptions(report=report))
-        assert rows(ws) == {}
-    assert path.read_bytes() == before

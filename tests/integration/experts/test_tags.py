@@ -1,7 +1,7 @@
 """`make tags`: what there is, and merges by a person, which reach a person's word on one expert's tags."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -148,20 +148,3 @@ def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> N
     assert tagged.query("SELECT name, new FROM findable_events WHERE kind LIKE 'merge %'") == [
         ("school of …", "schools")
     ]
-
-
-@pytest.mark.sampled(4, sqlite=2)
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        (("--set", "tags="), "tags"),
-        (("--set", "tags=<b>"), "tag"),
-        (("--set", "tags=law", "--who", " "), "no name of who edits"),
-        (("--set", "tags=law", "--undo", "1"), "exclude each other"),
-    ],
-)
-def test_what_cannot_be_edited_changes_nothing(tagged: Workspace, words: Sequence[str], why: str) -> None:
-    """It is named, and exit code 2 says that it was the input."""
-    assert why in tagged.ran("correct", ONE, *words, code=2).stderr
-    found = edited(tagged)
-    assert (found["answer"]["tags"], found["edits"]) == (GIVEN[ONE], [])

@@ -20,7 +20,6 @@ from pipeline.core.errors import (
 from pipeline.core.states import RemoteState
 from pipeline.gemini.client import Client
 from pipeline.gemini.models import load_models
-from pipeline.gemini.requests import Form, Prompt, object_of
 from tests.integration.gemini.scripted import KEY, Answer, Script, Seen, generated
 
 BATCH = "batches/leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"
@@ -234,47 +233,6 @@ def test_a_refused_upload_is_told_in_googles_words(
     with pytest.raises(RefusedError, match="Unsupported MIME type"):
         client.upload(path, display_name="w", sha256=hashlib.sha256(b"hello").hexdigest(), size=5)
     assert len(script.seen) == 1 + hidden
-
-
-def test_live_call_sends_the_request_of_a_batch_line(script: Script, client: Client) -> None:
-    """A live call puts the same request object on the wire that a batch line holds, and returns the raw reply."""
-    schema = {
-        "type": "OBJECT",
-        "properties": {
-            "tags": {"type": "ARRAY", "items": {"type": "STRING"}, "minItems": 3, "maxItems": 8},
-            "year": {"type": "INTEGER", "nullable": True},
-        },
-        "required": ["tags"],
-        "propertyOrdering": ["tags", "year"],
-    }
-    prompt = Prompt(
-        system="You tag.",
-        parts=[{"text": "über \u2028 日本"}, {"inlineData": {"mimeType": "image/png", "data": "+vv8/w=="}}],
-        max_output_tokens=256,
-    )
-    request = object_of(Form(schema=schema, thinking={"thinkingLevel": "MINIMAL"}).fill("t/1", prompt)[0])
-    reply = {"candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": "STOP"}], "unknownField": 1}
-    script.answers = [Answer(reply)]
-    assert generated(client, "gemini-3.5-flash-lite", request) == reply
-    assert script.calls == ["POST /v1beta/models/gemini-3.5-flash-lite:generateContent"]
-    assert _camel(script.seen[0].document) == _camel(request)
-
-
-def _camel(value: Any) -> Any:
-    """Return a body with camelCase names and the standard base64 alphabet, for the API takes both spellings."""
-    if isinstance(value, dict):
-        named = {_camel_name(name): _camel(member) for name, member in value.items()}
-        named.pop("role", None)
-        return named
-    if isinstance(value, list):
-        return [_camel(member) for member in value]
-    return value.replace("-", "+").replace("_", "/") if value == "-vv8_w==" else value
-
-
-def _camel_name(name: str) -> str:
-    """Return a snake_case name in camelCase."""
-    first, *others = name.split("_")
-    return first + "".join(word.capitalize() for word in others)
 
 
 EMBEDS = load_models()["gemini-embedding-2"]

@@ -241,25 +241,6 @@ def test_everything_is_on_the_server_and_work_goes_on(
     assert ledger.findings(served) == []
 
 
-def test_ids_go_on_above_all_that_were_ever_given(mid_life: Workspace, served: Workspace, tmp_path: Path) -> None:
-    """Of a person who is gone the id is not given again, whether the table or only a request remembers it.
-
-    Tables and columns of other programs are not copied.
-    """
-    mid_life.change("CREATE TABLE shoes (size INTEGER)")
-    mid_life.change("ALTER TABLE experts ADD COLUMN shoe_size INTEGER")
-    mid_life.change("DELETE FROM experts WHERE id = 8")
-    mid_life.change("UPDATE findable_asks SET item_id = '40' WHERE batch = 1 AND item_id = '2'")
-    ran(mid_life, "backup", str(tmp_path / "copy"))
-    ran(served, "restore", str(tmp_path / "copy"))
-    with served.open() as ws, ws.store.write() as tx:
-        made = tx.exec_driver_sql("INSERT INTO experts (username) VALUES ('next') RETURNING id").scalar()
-        kept = tx.exec_driver_sql("SELECT max(id) FROM findable_events").scalar()
-        event = tx.exec_driver_sql("SELECT nextval(pg_get_serial_sequence('findable_events', 'id'))").scalar()
-    assert made == 41
-    assert event == kept + 1
-
-
 def test_what_is_left_of_the_local_engine_leaves_with_its_versions(tmp_path: Path, api: Api) -> None:
     """A workspace that was used without a key goes on with one: what people imported stays, what was answered goes.
 

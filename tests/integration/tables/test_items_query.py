@@ -49,20 +49,6 @@ def test_rows_of_a_join(store: Store) -> None:
     assert items.values()["10"] == dict(zip(items.spec.columns, [10, "Bees", "100% :good", 5.0, "50% :x"], strict=True))
 
 
-def test_a_table_that_changes_while_it_is_read(store: Store) -> None:
-    """What is read is as the table was when the reading began, however long that takes."""
-    with store.write() as tx:
-        tx.exec_driver_sql("DELETE FROM products")
-        for number in range(5_000):
-            tx.execute(text("INSERT INTO products VALUES (:id, 'old')"), {"id": number})
-    with store.selected("SELECT id, name FROM products ORDER BY id", timeout_s=TIME) as found:
-        read = [next(found.rows)]
-        with store.write() as tx:
-            tx.exec_driver_sql("UPDATE products SET name = 'new', id = id + 100000")
-        read += found.rows
-    assert [tuple(row) for row in read] == [(number, "old") for number in range(5_000)]
-
-
 WRITES = {
     "rows": "WITH a AS (SELECT 1) DELETE FROM products",
     "more rows": "WITH a AS (INSERT INTO products VALUES (3, 'x') RETURNING id) SELECT id FROM a",

@@ -1,6 +1,5 @@
 """Tags as they are kept, for any answer; and tags cells, for anything a database can hold."""
 
-import json
 from typing import Any
 
 import pytest
@@ -87,14 +86,6 @@ def test_what_is_no_answer_is_refused(document: str) -> None:
         Tags.model_validate_json(document)
 
 
-@given(st.lists(st.text(max_size=8), max_size=6), st.sampled_from(["", " ", "\n\t"]))
-def test_a_json_list_is_read_as_it_was_written(tags: list[str], space: str) -> None:
-    """Whatever stands around it, and as text or as bytes."""
-    text = f"{space}{json.dumps(tags)}{space}"
-    assert list_of(text) == tags
-    assert list_of(text.encode()) == tags
-
-
 @given(st.none() | st.text() | st.binary() | st.integers() | st.floats())
 def test_any_cell_can_be_read(cell: Any) -> None:
     """No cell that a database can hold stops a command: it is text, a number or none, tags or none."""
@@ -102,26 +93,3 @@ def test_any_cell_can_be_read(cell: Any) -> None:
     assert (number := number_of(cell)) is None or number - number == 0
     found = list_of(cell)
     assert found is None or all(isinstance(tag, str) for tag in found)
-
-
-@pytest.mark.parametrize(
-    ("cell", "tags"),
-    [
-        (None, []),
-        ("", []),
-        (" [ ] ", []),
-        ("null", []),
-        (b"[]", []),
-        ('["a", 1, null, {"b": [2]}]', ["a", "1", "null", '{"b":[2]}']),
-        ('{"a": 1}', None),
-        ("[foo]", None),
-        (7, None),
-        ("nul l", []),
-        ("\u00a0[]", None),
-        ("[" * 5000 + "]" * 5000, None),
-        ('["\\ud800"]', None),
-    ],
-)
-def test_examples_of_tags_cells(cell: object, tags: list[str] | None) -> None:
-    """A JSON list is tags, the four kinds of nothing are untagged, all else is another program's text."""
-    assert list_of(cell) == tags

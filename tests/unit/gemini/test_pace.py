@@ -25,23 +25,6 @@ def test_a_call_may_count_as_many_requests() -> None:
     assert sum(windows[30:]) / 30 > 200
 
 
-def test_actual_tokens_take_the_place_of_the_estimate() -> None:
-    """An estimate that was too high makes room, one that was too low takes it; what left the window stays as it was."""
-    limiter = Pace(RateLimits(rpm=None, tpm=1000, rpd=None), at=0.0)
-    number = limiter.start(900, at=0.0)
-    assert limiter.wait(200, at=30.0) == pytest.approx(31.0)
-    limiter.settle(number, 100)
-    assert limiter.wait(200, at=30.0) == 0.0
-    limiter.settle(number, 1000)
-    assert limiter.wait(200, at=30.0) > 31.0
-    limiter.settle(number, 801)
-    assert limiter.wait(200, at=60.0) >= 1.0
-    limiter.settle(number, 100)
-    assert limiter.wait(200, at=62.0) == 0.0
-    limiter.settle(number, 10**6)
-    assert limiter.wait(200, at=62.0) == 0.0
-
-
 def test_a_call_that_was_not_made_gives_its_room_back() -> None:
     """What was withdrawn counts towards no limit, nor do its tokens."""
     limiter = Pace(RateLimits(rpm=1, tpm=1000, rpd=2), at=0.0)

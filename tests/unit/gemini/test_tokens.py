@@ -7,7 +7,6 @@ import pytest
 
 from pipeline.gemini import models
 from pipeline.gemini.models import (
-    PART_TOKENS,
     THOUGHT_TOKENS,
     Usage,
     estimate_request,
@@ -45,15 +44,6 @@ def test_google_s_own_sample() -> None:
 def test_tokens_of_a_text(text: str, tokens: int) -> None:
     """Four ASCII characters, two Cyrillic ones, one and a half Chinese ones, half an emoji make a token."""
     assert estimate_tokens(text) == tokens
-
-
-def test_estimate_counts_texts_and_media() -> None:
-    """A prompt counts its texts, images at their own rate; the rest of a request its instruction."""
-    parts: list[dict[str, Any]] = [
-        {"text": "a" * 300},
-        {"inlineData": {"mimeType": "image/png", "data": "A" * 100_000}},
-    ]
-    assert estimate_request("b" * 100, parts, {"maxOutputTokens": 500}).prompt == 25 + 75 + PART_TOKENS
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,11 @@
 """One link says which build is in service, follows the database, and moves from a whole build to a whole build."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.core import files
-from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.errors import InconsistentError
 from pipeline.index import manifest
 from pipeline.index.builds import Builds
 from pipeline.index.write import verify_build
@@ -20,14 +19,6 @@ def in_service(builds: Builds) -> int | None:
     """Return the number of the build in service."""
     found = builds.current()
     return found.number if found else None
-
-
-def test_before_the_first_promotion_there_is_nothing(builds: Builds) -> None:
-    """A new workspace has no build, number 1 is free, nothing is swept, and nothing was made by looking."""
-    assert (builds.current(), builds.whole(), builds.next_number(), builds.stale()) == (None, {}, 1, [])
-    with pytest.raises(InputError, match="no index") as caught:
-        builds.open()
-    assert "make index" in caught.value.hint
 
 
 def test_an_unverified_build_is_not_promoted(stage: Stage, builds: Builds) -> None:
@@ -72,38 +63,3 @@ def test_two_runs_with_one_number_write_apart(stage: Stage, builds: Builds) -> N
     with pytest.raises(OSError, match="not empty"):
         builds.promote(overtaken, decide=str)
     assert in_service(builds) == 1
-
-
-def read_after(act: Callable[[], object], *, times: int) -> Callable[[Path], manifest.Manifest]:
-    """Return `manifest.read`, before whose first `times` calls `act` happens, as it may in another process."""
-    left = times
-    read = manifest.read_manifest
-
-    def reading(directory: Path) -> manifest.Manifest:
-        """Act, unless `act` is what reads, then read."""
-        nonlocal left
-        if left > 0:
-            left, rest = 0, left - 1
-            act()
-            left = rest
-        return read(directory)
-
-    return reading
-
-
-def test_a_build_promoted_away_while_it_is_opened(make: Make, builds: Builds, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader whose build goes between finding and opening it gets the one in service now."""
-
-    def promote_twice() -> None:
-        """Do what removes the build that was in service."""
-        make(PEOPLE[:3])
-        make(PEOPLE[:2])
-
-    make(PEOPLE)
-    monkeypatch.setattr(manifest, "read_manifest", read_after(promote_twice, times=1))
-    assert len(builds.open()) == 2
-    monkeypatch.setattr(manifest, "read_manifest", read_after(promote_twice, times=1))
-    assert in_service(builds) == 5
-    monkeypatch.setattr(manifest, "read_manifest", read_after(promote_twice, times=99))
-    with pytest.raises(InconsistentError, match="replaced each time"):
-        builds.open()

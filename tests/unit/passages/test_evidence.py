@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.fold import context_of
 from pipeline.passages.declaration import PassageConcepts
-from pipeline.passages.evidence import MAX_CONTEXT, Evidence, GroundedConcept, ground
+from pipeline.passages.evidence import Evidence, GroundedConcept, ground
 
 TEXT = "We train a convolutional neural network (CNN) on ImageNet.\nOn ImageNet the CNN is accurate, and\tfast."
 
@@ -71,26 +70,3 @@ def test_a_strange_type_is_other_and_noted(given: str, stored: str, notes: list[
     """The note shows a little of it, on one line."""
     concept, evidence = one(type=given, quotes=["on ImageNet."])
     assert (concept.type, evidence.quality.notes) == (stored, notes)
-
-
-WORDS = " ".join(f"word{at:03}" for at in range(200))
-
-
-@pytest.mark.parametrize("at", [0, 1, 400, 1592])
-def test_the_context_holds_the_quotation_and_whole_words(at: int) -> None:
-    """Of at most 300 characters, as many as there are on both sides."""
-    start = WORDS.index(" ", at) + 1 if 0 < at < 1592 else (at and 1592)
-    seen = context_of(WORDS, start, start + 7, most=MAX_CONTEXT)
-    assert WORDS[start : start + 7] in seen.split()
-    assert 285 <= len(seen) <= 300
-    assert set(seen.split()) <= set(WORDS.split())
-
-
-def test_a_context_is_cut_between_words_or_where_it_must() -> None:
-    """A long quotation is its own context, as much of it as fits; within one long word there is no better place."""
-    seen = context_of(WORDS, 8, 1000, most=MAX_CONTEXT)
-    assert WORDS[8:].startswith(seen)
-    assert 290 <= len(seen) <= 300
-    assert seen.split()[-1] in WORDS.split()
-    assert context_of("x" * 1000, 100, 900, most=MAX_CONTEXT) == "x" * 300
-    assert len(context_of("x" * 1000, 400, 500, most=MAX_CONTEXT)) in range(100, 301)

@@ -4,11 +4,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import text
 
-from pipeline.core.errors import ConfigurationError
 from pipeline.store import schema
-from pipeline.store.database import Connection, Store
+from pipeline.store.database import Store
 
 
 @pytest.fixture
@@ -38,19 +37,6 @@ def test_several_first_commands_at_once_make_one_schema(store: Store) -> None:
     assert errors == []
     with store.read() as tx:
         assert tx.execute(text("SELECT count(*) FROM findable_workspace")).scalar() == 1
-
-
-def test_a_subject_that_refuses_leaves_no_table(store: Store) -> None:
-    """Schema and adoption are one transaction: where the second fails, the first did not happen."""
-
-    def refuse(_tx: Connection) -> list[str]:
-        """Refuse."""
-        raise ConfigurationError("not this table")
-
-    with pytest.raises(ConfigurationError):
-        schema.ensure_schema(store, [refuse])
-    with store.read() as tx:
-        assert inspect(tx).get_table_names() == []
 
 
 def test_the_tables_of_the_schema_before_are_brought_to_this_one(store: Store) -> None:
