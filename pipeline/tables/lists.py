@@ -148,12 +148,10 @@ class ItemTable:
         self, tx: Connection, names: Sequence[str], *conditions: ColumnElement[bool], among: Sequence[str] | None = None
     ) -> Iterator[Sequence[Any]]:
         """Yield some columns of rows of which all conditions hold, in their order, at flat memory; or `among` ids."""
-        if among is not None:
-            yield from self.among(tx, among, [self.table.c[name] for name in names], *conditions)
-            return
         query = select(*(self.table.c[name] for name in names)).where(*conditions).order_by(self.table.c[self.order])
-        for some in streamed(tx, query, page=CELLS).partitions():
-            yield from some
+        if among is None:
+            return chain.from_iterable(streamed(tx, query, page=CELLS).partitions())
+        return self.among(tx, among, list(query.selected_columns), *conditions)
 
     def ids_among(self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
         """Return which of these ids are of rows of which all conditions hold."""
@@ -334,7 +332,6 @@ class _FieldTally:
     """How often a field of answers has each of its values, where these are few."""
 
     def __init__(self, name: str) -> None:
-        """Begin with none; the name is of its column."""
         self.found, self.is_list, self.is_told = Counter[tuple[type, Any]](), False, True
         self.name = name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""'))
 
