@@ -1,6 +1,5 @@
 """What is told to type next leads on: where a file is another thing than was thought, or a name is mistyped."""
 
-import json
 import os
 import re
 import shlex
@@ -48,7 +47,7 @@ def test_a_table_of_people_is_imported_once_and_its_notes_are_read_once(workspac
 
 
 def test_a_name_that_nothing_has_is_answered_with_the_nearest(workspace: Workspace) -> None:
-    """A person, a tag, a task that the command is not about, a condition where there is none, a task as a way."""
+    """A person, a tag, a task that the command is not about, a condition where there is none."""
     workspace.people(3)
     workspace.each("tag_live", "index")
     name = workspace.read("items")["items"][0]["username"]
@@ -64,9 +63,6 @@ def test_a_name_that_nothing_has_is_answered_with_the_nearest(workspace: Workspa
         "--where",
         "stars < 3",
     ]
-    workspace.put("texts.jsonl", json.dumps({"id": "a", "text": "Bees sing."}))
-    workspace.do("import_passages", "texts.jsonl")
-    assert "is a task, and no version or model" in workspace.do("try", a="1", b="passages", code=2).err
     workspace.do("export", "out.csv")
     assert "next: --overwrite replaces it" in workspace.do("export", "out.csv", code=2).err
     assert "next: mkdir" in workspace.do("export", "no/out.csv", code=2).err
