@@ -74,12 +74,12 @@ def import_rows(
         subject.check_file(file, options)
     with opened("look" if dry else "create", task=task) as ws:
         done = subject.run(ws, file, options)
-        return Report(done.document, lambda: _show_import(done, task), done.check, None if dry else _after(ws, done.changes + done.released))
+        return Report(done.document, lambda: _show_import(done, task), done.check, None if dry else _after(ws, done))
 
 
-def _after(ws: "OpenWorkspace", news: int) -> Step | None:
+def _after(ws: "OpenWorkspace", done: "ImportReport | images.ImagesImportReport") -> Step | None:
     after = Step("passages-pilot") if ws.task.needs_pilot else ws.task.words.step("tag")
-    return after if news and not wants_json() else None
+    return after if (done.added or done.updated or done.released) and not wants_json() else None
 
 
 def _check_there(file: Path, what: str) -> None:
@@ -129,7 +129,7 @@ def _import_images(folder: Path) -> Report:
     with opened("create", task="images") as ws:
         done = images.run(ws, folder)
         ws.bring_items()
-        return Report(done.document, lambda: _show_images(done), done.check, _after(ws, done.added + done.changed + done.released))
+        return Report(done.document, lambda: _show_images(done), done.check, _after(ws, done))
 
 
 def _show_images(done: images.ImagesImportReport) -> None:
