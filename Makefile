@@ -38,10 +38,11 @@ IMPORTED := faiss, fastapi, google.genai.types, jinja2, rich.progress, sqlalchem
 LIBRARY_postgresql := psycopg
 LIBRARY_parquet := pyarrow
 LIBRARY_heic := pillow-heif
+LIBRARY_workers := \(asgiref\|croniter\|procrastinate\|prometheus-client\|psycopg\|python-dateutil\)
 
 .PHONY: setup
-setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql parquet heic" adds their libraries; commands do it by themselves
-	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql, parquet and heic))/,/[^\\]$$/p;)' \
+setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql workers parquet heic" adds their libraries; commands do it by themselves
+	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql, workers, parquet and heic))/,/[^\\]$$/p;)' \
 	  requirements-dev.lock | $(LOCKED) -r /dev/stdin)
 
 $(READY): requirements.lock pyproject.toml

@@ -294,7 +294,7 @@ def _show_tagged(report: rounds.Report, words: Words) -> None:
         Terminal().say(_pilot_line(report.pilot))
     parked = f", {report.parked:,} parked" if report.parked else ""
     waiting = f"{plural(report.under_way, words.one, words.many)} in batches that are not over"
-    later = f"Next: {words.step('tag WAIT=1')}, or {words.step('run')} now and then"
+    later = f"Next: {words.step('tag WAIT=1')}, or {words.step('work', once=True)} now and then"
     if not report.mode:
         print_line(f"nothing to tag: {words.all_done}")
     elif report.ingested:
@@ -401,5 +401,5 @@ def _backfilled(report: rounds.Report, words: Words) -> str:
         parked = f" ({report.parked:,} just now)" if report.parked else ""
         return f"{report.extractor}: {words.all_done}{parked}. Next: {words.after}"
     held = f"; {report.held_back}" if report.held_back else ""
-    after = f"{Step('passages-backfill', wait=True)}, or {words.step('run')} now and then"
+    after = f"{Step('passages-backfill', wait=True)}, or {words.step('work', once=True)} now and then"
     return f"{report.extractor}: {report.under_way:,} {words.many} under way, {report.left:,} left{held}. Next: {after}"

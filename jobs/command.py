@@ -157,13 +157,18 @@ def wants_json() -> bool:
     return context is None or bool(context.meta.get(KEPT["json"]))
 
 
+def says_yes() -> bool:
+    """Return whether `--yes` answers every question of this command."""
+    return bool(click.get_current_context().meta.get(KEPT["yes"]))
+
+
 def confirmed(question: str) -> bool:
     """Ask a person at a terminal; `--yes` answers, and without a terminal the answer is no.
 
     A person's no ends the command, with exit code 0.
     """
     meta = click.get_current_context().meta
-    if meta.get(KEPT["yes"]) or (sys.stdin.isatty() and click.confirm(question, err=True)):
+    if says_yes() or (sys.stdin.isatty() and click.confirm(question, err=True)):
         meta[WENT_ON] = True
         return True
     if sys.stdin.isatty():

@@ -119,7 +119,8 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
     "verify-gemini": Command(
         "keep:verify_gemini", "Meet the API with five rows, and report what it does.", opens="create", whole=True
     ),
-    "run": Command("keep:run", "Do once whatever is due; for cron.", opens="write"),
+    "work": Command("keep:work", "Do whatever is due, for all tasks; with ONCE=1 once, for cron.", such="ONCE=1"),
+    "worker": Command("keep:worker", "Do what is due beside other workers; on PostgreSQL."),
     "items": Command(
         *("items:items", "List rows, or count them; filter, sort, write them.", ("find",), "read"),
         private=("to", "overwrite"),
@@ -182,6 +183,7 @@ ALIASES = {  # other names for what the commands above do, which no help lists
     "passages-status": replace(COMMANDS["status"], task="passages", api=""),
     "people": replace(COMMANDS["items"], task="experts", api=""),
     "log": replace(COMMANDS["show"], takes=(), task=None, fixed={"expert": None, "item": None}),
+    "run": Command("keep:work", "Do once whatever is due.", fixed={"once": True}),
     "unpark": Command("keep:unpark", "Let parked ones be asked again.", ("expert",), "write", api="begin"),
     "score": Command("items:score", "Compute anew what follows from rows.", opens="write"),
 }

@@ -1,12 +1,14 @@
 """Keep a workspace: do what is due, copy it, check it, judge its answers, and take out of it what nobody needs."""
 
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from jobs.command import opened, wants_json
-from jobs.options import PATH, VERSION, Dry, Expert, Item, Passage, Report, Taken, Version
+from jobs.command import opened, says_yes, wants_json
+from jobs.options import PATH, VERSION, Count, Dry, Expert, Item, Passage, Report, Taken, Version
 from jobs.output import Terminal, log_times, print_fields, print_line, print_table, raise_all
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
@@ -21,27 +23,81 @@ from pipeline.ops import items
 from pipeline.ops import versions as version_list
 from pipeline.ops.versions import VersionSummary
 from pipeline.quality import evaluate
-from pipeline.workflows import run as due
 from pipeline.workflows import verify
+from pipeline.workflows import work as units
+
+Only = Annotated[str, Taken(f"Only these units: {', '.join(units.UNITS)}.", metavar="UNIT,…")]
 
 
-def run(ws: OpenWorkspace) -> Report:
-    """Do once whatever is due: poll, ingest, ask again, score, submit the next batches within the budget, index.
+def work(
+    *,
+    once: Annotated[bool, Taken("Go through it once, then end.")] = False,
+    only: Only = "",
+) -> Report:
+    """Do whatever is due: look, download, ingest, embed, read rows, ask again, prepare, send, build the index.
 
-    Made for cron: prints one line with its time, or none where nothing was due, exits 0 if all is well, and may run
-    twice at once. Above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes.
+    For every task of the workspace, or TASK=. With --once it goes through it once, for cron and other schedulers: it
+    prints one line with its time, or none where nothing was due, and exits 0 where something is left for later, of
+    which the document says what and in how many seconds. Any number may run at once, on PostgreSQL on several machines.
+    Nothing is spent beyond budgets, and above FINDABLE_CONFIRM_ABOVE nothing is sent without --yes. Without --once it
+    goes on until it is stopped.
     """
+    wanted, settings = _units(only), read_settings()
+    if not once and wants_json():
+        raise InputError("a document is printed at the end, and this has none", hint=f"add {Option(once=True)}")
     if not wants_json():
         log_times()
-    report = due.run(ws)
-    document = {"workspace": str(ws.data.absolute()), "database": ws.store.shown, "did": report.did, **report.facts}
-    why = report.facts.get("out_of_money") or report.facts.get("no_pilot")
-    held = [f"{report.facts['left']:,} left: {why}"] if why else []
-    if report.facts.get("no_room"):
-        held.append(f"{report.facts['no_room']:,} wait for room at the API")
-    said = "; ".join([*report.did, *held]) or ("nothing was due" if sys.stdout.isatty() else "")
-    document["failures"] = [error.message for error in report.failures]
-    return Report(document, said or (lambda: None), lambda: raise_all(report.failures))
+    with opened("write", whole=True) as ws:
+        names = [settings.task] if "task" in settings.sources else [one.subject for one in ws.tasks]
+        here = {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
+    by_task = partial(_opened, "write")
+    if not once:
+        units.go_on(by_task, names, wanted, _tell)
+    told = units.once_each(by_task, names, wanted)
+    line = "; ".join(told.lines) or ("nothing was due" if sys.stdout.isatty() else "")
+    return Report(here | told.document, line or (lambda: None), lambda: raise_all(told.failures))
+
+
+def _opened(access: str, task: str) -> AbstractContextManager[OpenWorkspace]:
+    return opened(access, task=task)
+
+
+def _tell(told: units.Told) -> None:
+    for error in told.failures:
+        Terminal().warn(f"{error.message}; {error.hint}")
+    if told.lines:
+        print_line("; ".join(told.lines))
+
+
+def worker(
+    *,
+    concurrency: Annotated[int, Taken("Jobs at once.", Count(1, 64))] = 4,
+    only: Only = "",
+    port: Annotated[int | None, Taken("Serve /healthz, /readyz, /metrics here.", Count(0, 65535))] = None,
+    setup: Annotated[bool, Taken("Make the tables of jobs, then end.")] = False,
+) -> Report | None:
+    """Do what is due of all tasks until it is stopped, beside other workers; on PostgreSQL.
+
+    --setup makes the tables of jobs, in a schema of their own in the workspace's database. Each job is a line of JSON
+    on standard output. Within 30 s of SIGTERM it ends, and others go on with what it had. Above CONFIRM_ABOVE nothing
+    is sent without --yes.
+    """
+    from pipeline.workflows import worker as workers
+
+    if setup:
+        with opened("write", whole=True) as ws:
+            is_new = workers.set_up(ws)
+        return Report({"made": is_new}, f"the schema {workers.SCHEMA} is there", hint=Step("worker"))
+    workers.run(read_settings(), _units(only), concurrency=concurrency, agrees=says_yes(), port=port)
+    return None
+
+
+def _units(only: str) -> list[str]:
+    wanted = [one.strip() for one in only.split(",") if one.strip()] or list(units.UNITS)
+    if unknown := [one for one in wanted if one not in units.UNITS]:
+        hint = f"{Option('only')} takes some of {', '.join(units.UNITS)}"
+        raise InputError(f"{unknown[0]!r} is no unit; nothing was done", hint=hint)
+    return wanted
 
 
 def verify_gemini(ws: OpenWorkspace) -> Report:

@@ -119,7 +119,7 @@ def people(file: Path, size: int) -> None:
 
 def environment(data: Path, url: str) -> dict[str, str]:
     """Return the settings of a workspace on an engine that answers at once, and no wait."""
-    settings = {"DATA": str(data), "BACKEND": "gemini", "POLL_MOST": "1", "LIST_LAG": "0"}
+    settings = {"DATA": str(data), "BACKEND": "gemini", "POLL_FIRST": "0.2", "POLL_MOST": "1", "LIST_LAG": "0"}
     settings["MODELS_FILE"] = str(data.parent / "models.toml")
     own = {f"FINDABLE_{name}": value for name, value in settings.items()}
     return own | {"GEMINI_API_KEY": "any", "GOOGLE_GEMINI_BASE_URL": url}

@@ -21,7 +21,7 @@ ACCEPTANCE = ("tests/acceptance",)
 # what the database makes no difference to; `make test-full` has all on both
 ALIKE = (
     *("adding", "ask", "bad_files", "canary", "delimiters", "evidence", "exactly_once", "hostile", "live", "loop"),
-    *("outside", "page", "poll", "python", "run", "stories", "submit", "trails", "verify", "words"),
+    *("outside", "page", "poll", "python", "work", "stories", "submit", "trails", "verify", "words"),
 )
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--dist", "worksteal", "-n")
 ON_SQLITE, ON_POSTGRESQL = "3", "2"  # workers

@@ -1,8 +1,6 @@
 """What all tests share: no way out of this machine, a clean environment, a workspace, and the emulator."""
 
-import contextlib
 import gc
-import importlib
 import ipaddress
 import os
 import random
@@ -58,26 +56,6 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(os.environ[RUN], ignore_errors=True)
 
 
-def pytest_collection(session: pytest.Session) -> None:
-    """Let each worker begin with modules of its own: what one has compiled, the others need not.
-
-    What cannot be imported is told when it is collected.
-    """
-    number, count = os.environ.get("PYTEST_XDIST_WORKER", "")[2:], os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
-    if not number:
-        return
-    here = session.config.rootpath
-    named = [here / one.partition("::")[0] for one in session.config.args]
-    files = [file for one in named for file in ([one] if one.is_file() else sorted(one.rglob("test_*.py")))]
-    files = [file for file in files if not file.is_relative_to(Path(__file__).with_name(ACCEPTANCE))]
-    for file in files[int(number) :: int(count)]:
-        with contextlib.suppress(Exception):
-            importlib.import_module(".".join(file.relative_to(here).with_suffix("").parts))
-
-
-LEFT_OUT = pytest.StashKey[int]()  # how many cases this run leaves to `make test-full`, or to SQLite
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is for `make test-full` alone, and on PostgreSQL what is about SQLite's own files.
 
@@ -89,12 +67,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if os.environ.get("FAULTS") != "all":
         out |= {one for one in items if one.get_closest_marker("full")} | _not_drawn(items)
     kept = [one for one in items if one not in out]
-    left_out = sorted({*items} - {*kept}, key=lambda one: one.nodeid)
+    config.hook.pytest_deselected(items=[one for one in items if one in out])
     items[:] = kept
-    config.hook.pytest_deselected(items=left_out)
-    config.stash[LEFT_OUT] = len(left_out)
-    if hasattr(config, "workeroutput"):
-        config.workeroutput["left out"] = len(left_out)
 
 
 def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:
@@ -117,19 +91,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
     gc.set_threshold(50_000, 10, 50)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Note what a worker left out; all of them leave out the same, and one that crashed says nothing."""
-    if hasattr(node, "workeroutput"):
-        node.config.stash[LEFT_OUT] = node.workeroutput.get("left out", 0)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Tell what was left out."""
-    if config.stash.get(LEFT_OUT, 0):
-        terminalreporter.write_line(f"{config.stash[LEFT_OUT]} cases left out that `make test-full` has")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -237,6 +198,7 @@ def workspace(tmp_path: Path, api: Api) -> Workspace:
             "FINDABLE_CALL_TIMEOUT": "5",
             "FINDABLE_RETRY_FOR": "2",
             "FINDABLE_RETRY_WAIT": "0.01",
+            "FINDABLE_POLL_FIRST": "0.02",
             "FINDABLE_POLL_MOST": "0.1",
             "FINDABLE_POLL_PATIENCE": "3",
         },

@@ -21,8 +21,8 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {ABOVE: ""},
     {"jobs": "click rich"},
     {"web": "fastapi jinja2 markupsafe pydantic starlette uvicorn"},
-    {"workflows": ""},
-    {"ops": ""},
+    {"workflows": "procrastinate"},
+    {"ops": "prometheus_client"},
     {
         "batch": "",
         "experts": "orjson pydantic sqlalchemy",

@@ -82,9 +82,13 @@ class Judged(NamedTuple):
 
 
 def run(
-    ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: None, own: bool = False
+    ws: OpenWorkspace,
+    *,
+    done: Callable[[IngestSummary], None] = lambda _: None,
+    own: bool = False,
+    number: int | None = None,
 ) -> list[IngestSummary]:
-    """Ingest every downloaded batch, or those of our `own` calls, oldest first, and call `done` after each.
+    """Ingest every downloaded batch, or those of our `own` calls, or that `number`, and call `done` after each.
 
     A batch that cannot be ingested stays as it was, and its error is raised when the others are done.
     """
@@ -94,11 +98,13 @@ def run(
     for waits in (False,) if own else (False, True):  # what another process is at only when others are done
         with ws.store.read() as tx:
             downloaded = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name, own=own)
-        for number in (batch.number for batch in downloaded if batch.number not in failures):
+        for one in (batch.number for batch in downloaded if batch.number not in failures):
+            if number not in (None, one):
+                continue
             try:
-                summary = read_again(partial(_ingest, ws, number, waits=waits), times=MAX_LOST)
+                summary = read_again(partial(_ingest, ws, one, waits=waits), times=MAX_LOST)
             except FindableError as error:
-                failures[number] = error
+                failures[one] = error
                 continue
             if summary is not None:
                 summaries.append(summary)

@@ -77,18 +77,22 @@ class PollReport:
         return vars(self) | {"stopped": self.stopped.message if self.stopped else None}
 
 
-def run(ws: OpenWorkspace, *, wait: bool, first: bool = False) -> PollReport:
-    """Look at every submitted batch, once or until all are over, or the first; returns what was seen.
+def run(
+    ws: OpenWorkspace, *, wait: bool, first: bool = False, number: int | None = None, fetches: bool = True
+) -> PollReport:
+    """Look at every submitted batch, or that `number`, once or until all are over, or the first; returns what was seen.
+
+    Where it `fetches` none, one that is over stays as it is, and what the API said of it is kept.
 
     Where no look succeeds for `poll_patience` seconds, or a daily quota is used up, it ends early and says so in
     `stopped`; what could not be looked at is as it was.
     """
-    poll = _Poll(ws)
-    for number in (one.number for one in poll.in_state(BatchState.SUBMITTING)):
-        if ws.locks.is_free(lock_of(number)):
-            poll.report.unclear.append(number)
+    poll = _Poll(ws, number, fetches)
+    for one in (batch.number for batch in poll.in_state(BatchState.SUBMITTING)):
+        if ws.locks.is_free(lock_of(one)):
+            poll.report.unclear.append(one)
         else:
-            ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
+            ws.display.say(f"batch {one}: {ws.locks.holder(lock_of(one))}")
     poll.check_duplicates()
     poll.fetch_lost()
     poll.follow_new()
@@ -106,6 +110,8 @@ def run(ws: OpenWorkspace, *, wait: bool, first: bool = False) -> PollReport:
 @dataclass
 class _Poll:
     ws: OpenWorkspace
+    only: int | None
+    fetches: bool
     report: PollReport = field(default_factory=PollReport)
     requests: dict[int, int] = field(default_factory=dict)  # of each batch, by number
     done: dict[int, int] = field(default_factory=dict)  # of these
@@ -128,7 +134,7 @@ class _Poll:
 
     def follow(self, *, wait: bool, first: bool, bar: "Bar") -> None:
         """Look, wait longer and longer, and look again, until every batch, or the first, is over or `wait` is false."""
-        ws, pause, began = self.ws, self.ws.settings.poll_most / 10, self.ws.now()
+        ws, pause, began = self.ws, self.ws.settings.poll_first, self.ws.now()
         while True:
             self._look_at_all(bar)
             at_api = [batch.number for batch in self.in_state(BatchState.SUBMITTED)]
@@ -137,7 +143,7 @@ class _Poll:
             if not waiting or self.report.stopped is not None or (first and not set(self.done) <= set(at_api)):
                 return
             works = ws.backend == "local" and ws.now() - began < timedelta(seconds=LOCAL_LOOK_S)
-            if not wait and not works:
+            if not wait and not (works and self.fetches):
                 return
             ws.sleep(pause)
             pause = min(pause * GROWTH, ws.settings.poll_most)
@@ -186,7 +192,7 @@ class _Poll:
         if not is_known_state(remote.word) and str(remote.word) not in self.odd_words:
             self.odd_words.add(str(remote.word))
             ws.display.warn(f"batch {number}: a state never seen before, {remote.word!r}; taken as not over")
-        if remote.state.is_over and not self._may_get_its_file(batch, remote):
+        if remote.state.is_over and not self._may_get_its_file(batch, remote) and self.fetches:
             self._download_result(number, remote)
         said = (remote.word or "no state").lower().rpartition("state_")[2]
         return said if len(self.done) == 1 else f"batch {number}: {said}"
@@ -231,7 +237,8 @@ class _Poll:
 
     def in_state(self, state: BatchState) -> list[Batch]:
         with self.ws.store.read() as tx:
-            return batches.batches_in_states(tx, state, task=self.ws.task.name)
+            found = batches.batches_in_states(tx, state, task=self.ws.task.name)
+        return [one for one in found if self.only in (None, one.number)]
 
     def _download_result(self, number: int, remote: "RemoteBatch") -> None:
         """Seal the result of a batch that is over, or fail it; nothing where another process is at it or was first."""
@@ -315,7 +322,7 @@ class _Poll:
             self.ws.display.warn(
                 f"batch {batch.number}: lines for {keys} requests came and {expected} are expected; {what}"
             )
-            ws.sleep(ws.settings.poll_most / 10 if left else 0)
+            ws.sleep(ws.settings.poll_first if left else 0)
         if most >= 0:
             return True
         what = f"what came is not the result of batch {batch.number} (a page of HTML, or another answer)"

@@ -40,6 +40,7 @@ class Submitted:
 
     plan: BatchPlan = field(default_factory=BatchPlan)
     sent: dict[int, SendOutcome] = field(default_factory=dict)
+    prepared: list[int] = field(default_factory=list)
     items: int = 0
     shared: int = 0
     held_back: int = 0
@@ -80,8 +81,18 @@ def plan_all(ws: OpenWorkspace, wanted: Selection) -> BatchPlan:
         return with_prepared(tx, ws.task, new)
 
 
-def run(ws: OpenWorkspace, wanted: Selection, *, agreed: bool = False, patient: bool = False) -> Submitted:
-    """Submit what waits in *prepared* or *submitting*, then the new items that are wanted.
+def run(
+    ws: OpenWorkspace,
+    wanted: Selection,
+    *,
+    agreed: bool = False,
+    patient: bool = False,
+    sends: bool = True,
+    number: int | None = None,
+) -> Submitted:
+    """Submit what waits in *prepared* or *submitting*, or that `number`, then the new items that are wanted.
+
+    Where it `sends` nothing, what is new is prepared.
 
     The plan is said before anything is written or sent, and its cost agreed to; where a person `agreed` already its
     tokens are not counted. If `patient`, an API that is full is no error while a batch is under way.
@@ -90,7 +101,7 @@ def run(ws: OpenWorkspace, wanted: Selection, *, agreed: bool = False, patient: 
         left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
         waiting = with_prepared(tx, ws.task, BatchPlan())
     plan = replace(waiting, items=waiting.items + _count_new(ws, wanted)) if agreed else plan_all(ws, wanted)
-    submission = _Submission(ws, Submitted(plan), wanted)
+    submission = _Submission(ws, Submitted(plan), wanted, sends)
     if not plan.items and not left:
         return submission.report
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
@@ -100,6 +111,7 @@ def run(ws: OpenWorkspace, wanted: Selection, *, agreed: bool = False, patient: 
     new = plan.items - waiting.items
     most = new if agreed else plan.requests - waiting.requests
     old = [batch.number for batch in sorted(left, key=lambda one: one.state is BatchState.PREPARED)]
+    old = [one for one in old if number in (None, one)]
     with submission.patiently() if patient else contextlib.nullcontext():
         submission.send(old)
         submission.send_new(most, items=new)
@@ -145,6 +157,7 @@ class _Submission:
     ws: OpenWorkspace
     report: Submitted
     wanted: Selection
+    sends: bool = True
     rebuild: list[int] = field(default_factory=list)  # refused for one line each; the rest is in no batch yet
     stops: set[StopReason] = field(default_factory=set)  # why no more was prepared
 
@@ -163,7 +176,7 @@ class _Submission:
             self.report.full = error
 
     def send(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
+        for number in numbers if self.sends else ():
             outcome = send.send_batch(self.ws, number)
             self.report.sent[number] = outcome
             if outcome is SendOutcome.REBUILD:
@@ -184,6 +197,7 @@ class _Submission:
                 made = prepare.prepare_batches(self.ws, wanted, bar=bar)
             self.stops.add(made.stop)
             self.report.shared += made.shared
+            self.report.prepared += made.numbers
             self.send(made.numbers)
         raise RemoteError(
             f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
@@ -207,7 +221,7 @@ class _Submission:
         if StopReason.BUDGET not in self.stops:
             report.no_room = unmet
         elif nearest is not None and unmet:
-            if not report.sent:
+            if not (report.sent or report.prepared):
                 with ws.store.read() as tx:
                     raise held.without_room(tx)
             report.held_back, report.budget = unmet, f"{nearest.name}={nearest.usd:g}"

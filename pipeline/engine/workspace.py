@@ -305,7 +305,8 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         made = [room.task_of(tx, settings) for room in here]
         tasks = (*filter(None, made), *allowed.declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
-        workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, store.address))
+        where = store.address if settings.database_url or store.path is None else store.path.name
+        workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, where))
     if row.backend is not None and settings.backend not in (None, row.backend):
         local = row.backend == "local"
         way = f", or take back all that the local engine answered: `{Step('versions')}` lists it" if local else ""
@@ -321,6 +322,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         display=display,
         task=next(one for one in tasks if one.subject == settings.task),
         tasks=tasks,
+        now=store.clock(),
         is_bound=row.backend is not None,
     )
 

@@ -28,6 +28,7 @@ Call = tuple[list[int], list[str], int]  # places in a page, texts, and about ho
 OF_QUESTIONS = "RETRIEVAL_QUERY"
 ASKED = 12 * MAX_EMBED_TEXTS  # entries that are looked for at once where they are embedded: whole calls
 CALLS = {"local": 2, "gemini": 4}  # at once
+BLOCK = 20 * MAX_EMBED_TEXTS  # entries that one process embeds while others embed the others
 END = 1000  # characters of a text's end that are kept where its middle is cut
 
 
@@ -176,6 +177,25 @@ class Embedder:
             with self._ws.store.write() as tx:
                 self._ws.bind(tx)
             self._ws.is_bound = True
+
+
+def embed_blocks(ws: OpenWorkspace, *, number: int | None = None) -> int:
+    """Embed what is missing, block by block, or that block, each under its lock; return how many texts that were."""
+    embedder, done = Embedder(ws), 0
+    with ws.store.read() as tx, ws.display.bar("embedding", ws.collection.count(tx)) as bar:
+        for at, block in enumerate(pages(ws.collection.entries(tx), BLOCK)):
+            if number in (None, at):
+                with ws.locks.hold(f"embed-{ws.collection.folder or ws.task.name}-{at}") as lock:
+                    done += embedder.embed_missing(block, bar=bar) if lock is not None else 0
+    return done
+
+
+def missing_blocks(ws: OpenWorkspace) -> list[int]:
+    """Return the numbers of the blocks of which a text has no vector yet."""
+    embedder = Embedder(ws)
+    with ws.store.read() as tx:
+        blocks = enumerate(pages(ws.collection.entries(tx), BLOCK))
+        return [at for at, block in blocks if embedder.cache.missing(embedder.keys(block))]
 
 
 def fit_text(text: str, *, limit: int | None) -> str:

@@ -7,7 +7,7 @@ a quiet moment and not for a loop.
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,7 @@ def run(ws: OpenWorkspace) -> DoctorReport:
                 report.failure = report.failure or error
             why = "nothing there could be compared with what is here" if is_remote else "this could not be looked at"
             report.findings.append((name, RowFault(error.message, why, error.hint or "", not is_remote)))
-        if name == "database" and report.findings:  # where rows cannot be trusted, nothing else is looked at
+        if name == "states" and report.findings:  # where rows cannot be trusted, nothing else is looked at
             break
     return report
 
@@ -118,15 +118,16 @@ def _asked(tx: "Connection") -> list[Batch]:
 notice = partial(RowFault, contradiction=False)  # what does no harm to data
 
 
-def _database(look: _Look) -> Found:
-    """Is the database sound, and is every state one of ours?"""
-    with look.store.read() as tx:
-        broken, unknown = schema.damage(tx), batches.unknown_states(tx)
-    for line in broken:
-        yield RowFault(line, "rows may be lost or read wrongly", RESTORE)
-    for number, word in unknown.items():
-        said = f"batch {number} is in a state that does not exist: {word!r}"
-        yield RowFault(said, "no command knows what to do with it", RESTORE)
+def _lines(
+    broken: "Callable[[Connection], Iterable[str]]", why: str, next_: object, *, contradiction: bool = True
+) -> Callable[[_Look], Found]:
+    """Return a check that every line which a snapshot gives is a fault."""
+
+    def check(look: _Look) -> Found:
+        with look.store.read() as tx:
+            yield from [RowFault(said, why, next_, contradiction) for said in broken(tx)]
+
+    return check
 
 
 def _batches(look: _Look) -> Found:
@@ -157,15 +158,6 @@ def _wrong_batch(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
         for outcome, count in account.items():
             if there is not None and count != there[outcome]:
                 yield f"counts {count} {outcome}, and {there[outcome]} are stored"
-
-
-def _claims(look: _Look) -> Found:
-    """Has every claim a batch that is not over?"""
-    with look.store.read() as tx:
-        stuck = asks.claims_of_ended(tx)
-    if stuck:
-        said = f"{stuck} items are claimed by batches that are over"
-        yield RowFault(said, "they are not asked again", f"{Step('batch-submit')}, which frees them")
 
 
 def _sealed(look: _Look) -> Found:
@@ -292,15 +284,6 @@ def _vectors(look: _Look) -> Found:
         yield notice(said, "they count as absent and are asked for again", f"{Step('index')}, which embeds them again")
 
 
-def _begun(look: _Look) -> Found:
-    """Was all that was begun to be forgotten brought to its end?"""
-    with look.store.read() as tx:
-        erasures = erase.open_erasures(tx)
-    for item_id in erasures:
-        said = f"item {item_id} was begun to be forgotten, and that is not over"
-        yield notice(said, "traces of it may be left", f"the same {Step('forget')} again")
-
-
 def _backend(look: _Look) -> Found:
     """Does the backend know every batch of this workspace, under our names, and none that is not known here?"""
     if look.ws.backend == "local" and not look.ws.is_bound:  # no engine is started for it
@@ -366,17 +349,26 @@ def _litter(look: _Look) -> Found:
         yield notice(f"{name} belongs to nothing: a run died over it", "it takes room", Step("clean"))
 
 
+def _begun(tx: "Connection") -> list[str]:
+    return [f"item {one} was begun to be forgotten, and that is not over" for one in erase.open_erasures(tx)]
+
+
 CHECKS: Mapping[str, Callable[[_Look], Found]] = {
-    "database": _database,
+    "database": _lines(schema.damage, "rows may be lost or read wrongly", RESTORE),
+    "states": _lines(batches.unknown_states, "no command knows what to do with it", RESTORE),
     "batches": _batches,
-    "claims": _claims,
+    "claims": _lines(
+        asks.claims_of_ended, "they are not asked again", Hint("{}, which frees them", Step("batch-submit"))
+    ),
     "sealed files": _sealed,
     "derived": _derived,
     "rows": _rows,
     "tasks": _tasks,
     "index": _index,
     "vectors": _vectors,
-    "forgotten": _begun,
+    "forgotten": _lines(
+        _begun, "traces of it may be left", Hint("the same {} again", Step("forget")), contradiction=False
+    ),
     "backend": _backend,
     "litter": _litter,  # after the look at what the backend has
 }

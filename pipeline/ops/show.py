@@ -17,7 +17,6 @@ from pipeline.store import answers, asked, asks, batches, erase
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
-    from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
 CLEANED = Hint("the batch's files were removed by `{}`", Step("clean"))
@@ -37,7 +36,7 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
     """
     with ws.store.read() as tx:
         item_id = ws.task.id_of(tx, name)
-        listed = _listed(tx, ws.task, item_id)
+        listed = next(iter(ws.task.grid(tx).page(tx, ItemsWanted(1, only=item_id)).items), None)
         given, failed = answers.of_item(tx, ws.task.name, item_id)
         parked = asks.parked_reason(tx, ws.task.name, item_id, own=ws.task.own)
         called = ws.task.table(tx).names(tx, [item_id]).get(item_id, item_id)
@@ -86,10 +85,6 @@ def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: 
 def _with_wire(tx: "Connection", found: list[dict[str, Any]], data: Path) -> list[dict[str, Any]]:
     cleaned = erase.cleaned_batches(tx)
     return [{**one, "wire": _wire(data, batches.get_batch(tx, one["batch"]), one["item"], cleaned)} for one in found]
-
-
-def _listed(tx: "Connection", task: "Task", item_id: str) -> ListedItem | None:
-    return next(iter(task.grid(tx).page(tx, ItemsWanted(1, only=item_id)).items), None)
 
 
 def _is_stale(listed: ListedItem | None, given: Sequence[dict[str, Any]]) -> bool | None:

@@ -61,7 +61,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
         parked, asked = asks.parked_rows(tx, ws.task.name, own=ws.task.own), answers.asked_tasks(tx)
-        stale, twins = ws.task.stale(tx), _twins(tx)
+        stale, twins = ws.task.stale(tx), [_twin(one) for one in batches.all_duplicates(tx)]
         document: dict[str, Any] = {
             ws.settings.task: ws.task.table(tx).counts(tx),
             "batches": _count_by_state(everyone),
@@ -104,13 +104,9 @@ def _going(one: Batch, now: datetime) -> str:
     return f"live run {one.run or one.number}, {done:,} of {one.requests:,} rows asked{left}"
 
 
-def _twins(tx: "Connection") -> list[dict[str, Any]]:
-    """Return second remote batches, each with its batch, and whether it is over."""
-    names = ("batch", "remote_name", "estimated_cost")
-    return [
-        {**{name: one[name] for name in names}, "is_over": one["cancelled_at"] is not None}
-        for one in batches.all_duplicates(tx)
-    ]
+def _twin(one: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: one[name] for name in ("batch", "remote_name", "estimated_cost")}
+    return {**told, "is_over": one["cancelled_at"] is not None}
 
 
 def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any]:

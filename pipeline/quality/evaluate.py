@@ -55,7 +55,7 @@ def write_report(ws: OpenWorkspace, *, extractor: str | None = None, notes: Sequ
         notes = [*notes, BY_CONSTRUCTION]
     quality = quality._replace(notes=[*notes, *quality.notes])
     bounds = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))
-    settings = {"GATES": bounds, "task": ws.task.name, "workspace": str(ws.data)}
+    settings = {"GATES": bounds, "task": ws.task.name}
     found = QualityReport(quality, figures.judged(quality, gates_of(ws)), ws.now(), settings)
     return found.sealed(ws.data, ws.task.name, again=ws.task.words.step("qc"))
 

@@ -210,9 +210,10 @@ def release_claims(tx: Connection, batch: int) -> int:
 _ENDED = IS_CLAIMED & asks.c.batch.in_(select(batches.c.number).where(batches.c.state.in_(OVER)))
 
 
-def claims_of_ended(tx: Connection) -> int:
-    """Return how many claims there are of batches that are over."""
-    return tx.execute(select(func.count()).select_from(asks).where(_ENDED)).scalar() or 0
+def claims_of_ended(tx: Connection) -> list[str]:
+    """Return a line where there are claims of batches that are over."""
+    count = tx.execute(select(func.count()).select_from(asks).where(_ENDED)).scalar()
+    return [f"{count} items are claimed by batches that are over"] if count else []
 
 
 def close_claims_of_ended(tx: Connection) -> None:

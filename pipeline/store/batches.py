@@ -49,10 +49,10 @@ def batches_in_states(
     return [_batch(row) for row in tx.execute(query).mappings()]
 
 
-def unknown_states(tx: Connection) -> dict[int, str]:
-    """Return the batches whose state is no word of ours, by number."""
+def unknown_states(tx: Connection) -> list[str]:
+    """Return a line for each batch whose state is no word of ours."""
     query = select(batches.c.number, batches.c.state).where(batches.c.state.not_in(list(BatchState)))
-    return {row[0]: row[1] for row in tx.execute(query)}
+    return [f"batch {number} is in a state that does not exist: {word!r}" for number, word in tx.execute(query)]
 
 
 _SUMMED = (

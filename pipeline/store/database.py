@@ -7,7 +7,8 @@ for no other write of this workspace is under way; readers do not wait. `streame
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -165,6 +166,15 @@ class Store:
             _closing_results(tx),
         ):
             yield tx
+
+    def clock(self) -> Callable[[], datetime]:
+        """Return what tells the time: of a server its own, so that hosts whose clocks differ agree."""
+        if self.path is not None:
+            return lambda: datetime.now(UTC)
+        with self.read() as tx:
+            told: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
+            began = time.monotonic()
+        return lambda: told + timedelta(seconds=time.monotonic() - began)
 
     def session(self, name: str) -> Session:
         """Return a session of a server beside the pool, under a name that others see."""

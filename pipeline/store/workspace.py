@@ -10,7 +10,6 @@ it writes anything.
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
@@ -144,11 +143,7 @@ def find_marker(data: Path) -> FolderMarker | None:
 
 def holds_sealed_files(data: Path) -> bool:
     """Return whether anything was ever sealed in a folder; until then it may go to another database."""
-    for name in SEALED:
-        with contextlib.suppress(OSError), os.scandir(data / name) as entries:
-            if next(entries, None) is not None:
-                return True
-    return False
+    return any(True for name in SEALED for _ in (data / name).glob("*"))
 
 
 def check_marker(data: Path, mark: FolderMarker, tx: Connection, *, shown: str) -> None:

@@ -180,14 +180,15 @@ class Report:
         }
 
 
-def begin(ws: OpenWorkspace, *, may_be_empty: bool = False) -> None:
+def begin(ws: OpenWorkspace, *, may_be_empty: bool = False, fills: bool = True) -> None:
     """Make ready to ask: items are brought, and what dead processes left is ended, before the first request.
 
     Raises:
         InputError: the items of a declared task cannot be read, or there are none at all.
         ConfigurationError: the declaration changed under its version, or GATES is wrong.
     """
-    ws.bring_items()
+    if fills:
+        ws.bring_items()
     evaluate.gates_of(ws)
     ingest.end_dead(ws)
     submit.let_go_changed(ws)
@@ -210,7 +211,7 @@ class Rounds:
         self, ws: OpenWorkspace, *, limit: int | None = None, among: Sequence[str] | None = None, judges: bool = True
     ) -> None:
         """Note where the task stands; with `judges` reports are written."""
-        self._ws, self._limit, self._among, self._judges = ws, limit, among, judges
+        self._ws, self._limit, self._among, self.judges = ws, limit, among, judges
         self.report, self.began = Report(ws.extractor), ws.now()
         self._report_at, self._waits_for_room = 0.0, False  # before which no further report is written
         self._stale: dict[str, None] = {}  # extractors with answers since their last report
@@ -272,10 +273,11 @@ class Rounds:
             return True
         return False
 
-    def submit(self, *, agreed: bool = True, patient: bool) -> Submitted:
+    def submit(self, *, agreed: bool = True, patient: bool, sends: bool = True, number: int | None = None) -> Submitted:
         """Submit what waits, and the new items that money and room allow; what holds the rest back is reported.
 
-        A person `agreed` to it before, or is asked.
+        A person `agreed` to it before, or is asked. Where it `sends` nothing, batches are prepared; of those that wait
+        it may send one `number` alone.
 
         Raises:
             RemoteError, ConfigurationError: see `batch.submit.run`.
@@ -285,7 +287,7 @@ class Rounds:
         report.held_back, report.no_room, report.short, report.no_money = "", 0, 0, None
         wanted = Selection(self.left(), among=self._among)
         try:
-            sent = submit.run(ws, wanted, agreed=agreed, patient=patient)
+            sent = submit.run(ws, wanted, agreed=agreed, patient=patient, sends=sends, number=number)
         except BudgetError as error:
             report.held_back, report.no_money = error.message, error
             return Submitted()
@@ -351,9 +353,9 @@ class Rounds:
             self.poll(wait=wait)
         return len(self.ingest())
 
-    def poll(self, *, wait: bool) -> None:
-        """Poll the batches at the API, with `wait` until the first one ends."""
-        polled = self.report.polled = poll.run(self._ws, wait=wait, first=True)
+    def poll(self, *, wait: bool, number: int | None = None, fetches: bool = True) -> None:
+        """Poll the batches at the API, or that `number`, with `wait` until the first one ends; see `poll.run`."""
+        polled = self.report.polled = poll.run(self._ws, wait=wait, first=True, number=number, fetches=fetches)
         with self._ws.store.read() as tx:
             over = [batches.get_batch(tx, number) for number in sorted([*polled.failed, *polled.downloaded])]
         failed = {
@@ -366,8 +368,8 @@ class Rounds:
         self._has_failed = self._has_failed or bool(failed)
         self._has_succeeded = self._has_succeeded or bool(set(polled.downloaded) - set(failed))
 
-    def ingest(self) -> list[IngestSummary]:
-        """Ingest every downloaded batch, and write a report on the new answers of each extractor now and then.
+    def ingest(self, number: int | None = None) -> list[IngestSummary]:
+        """Ingest every downloaded batch, or that `number`, and write reports on the new answers now and then.
 
         Raises:
             InconsistentError, ConfigurationError: see `batch.ingest.run`; the other batches were ingested.
@@ -376,7 +378,7 @@ class Rounds:
 
         failure: FindableError | None = None
         try:
-            ingest.run(self._ws, done=new.append)
+            ingest.run(self._ws, done=new.append, number=number)
         except FindableError as error:
             failure = error
         self.report.ingested += new
@@ -389,7 +391,7 @@ class Rounds:
     def judge(self, *, last: bool) -> None:
         """Report on new answers; before the `last` time only if enough time has passed since the one before."""
         ws, began = self._ws, self._ws.monotonic()
-        if not (self._judges and self._stale) or (began < self._report_at and not last):
+        if not (self.judges and self._stale) or (began < self._report_at and not last):
             return
         for extractor in self._stale:
             with ws.store.read() as tx:

@@ -104,5 +104,5 @@ def _lag(beside: OpenWorkspace, sent: dict[int, Any]) -> float | None:
     while not names <= {one.name for one in beside.client.list_batches()}:
         if beside.monotonic() - began > LONGEST_LAG_S:
             raise RemoteError(f"a new batch is not listed after {LONGEST_LAG_S:.0f} s", hint="run it again later")
-        beside.sleep(beside.settings.poll_most / 10)
+        beside.sleep(beside.settings.poll_first)
     return beside.monotonic() - began

@@ -234,17 +234,9 @@ DAYS = (
     ),
     Day("due", (ADD, *CHAIN), after="first", faults=(SILENT,), same=ANSWERS),
     Day("alone", (line("import", "{here}/inputs/people.csv"), *CHAIN, line("search", "water")), alone=True),
-    Day("alone-added", (ADD, INDEX), after="alone", alone=True, same=ANSWERS),
     Day(
         "alone-flex",
         (line("import", "{here}/inputs/more.csv"), line("tag", mode="flex"), INDEX),
-        after="alone",
-        alone=True,
-        same=LIVE,
-    ),
-    Day(
-        "alone-live",
-        (line("import", "{here}/inputs/more.csv"), line("tag_live"), INDEX),
         after="alone",
         alone=True,
         same=LIVE,

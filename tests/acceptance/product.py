@@ -56,6 +56,7 @@ WAITS = {
     "CALL_TIMEOUT": "5",
     "RETRY_FOR": "2",
     "RETRY_WAIT": "0.01",
+    "POLL_FIRST": "0.02",
     "POLL_MOST": "0.1",
     "POLL_PATIENCE": "3",
 }

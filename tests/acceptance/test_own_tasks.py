@@ -353,7 +353,7 @@ def test_what_is_wrong_with_a_file_is_told_by_its_line_before_anything_is_made(o
     path.write_text(sound.replace("class Answer", "raise SystemExit(0)\nclass Answer"))
     for verb in ("status", "versions", "batches", "costs", "qc", "doctor", "export"):
         own.do(verb, *(["out.csv"] if verb == "export" else []))
-    own.do("run", TASK="")
+    own.do("run", TASK="experts")
     own.do("tag_live", code=2)
     path.write_text(sound.replace("class Answer", "print('loaded')\n\nclass Answer"))
     done = own.do("preflight", json=True)

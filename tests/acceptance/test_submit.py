@@ -32,13 +32,18 @@ def keys(workspace: Workspace) -> list[str]:
 def test_everyone_with_a_bio_goes_out_once(workspace: Workspace, api: Engine) -> None:
     """One file, one upload, one create; the second run has nothing to do and says so.
 
-    Every path begins with the pinned version, whatever the environment says; the name is deterministic and short.
+    That texts leave the machine is said before the first of them does, and not again. Every path begins with
+    the pinned version, whatever the environment says; the name is deterministic and short.
     """
     workspace.people(12, without_bio=3)
-    document = workspace.read("submit")
+    done = workspace.do("submit", json=True)
+    document = done.json
+    assert "biographies leave this machine" in done.err
     assert (document["requests"], document["batches"], document["sent"]) == (12, 1, {"1": "created"})
     assert keys(workspace) == [f"expert-tags/{number}" for number in range(1, 13)]
-    assert workspace.do("submit").out == "nothing to submit: everyone with a bio is tagged, claimed or parked\n"
+    done = workspace.do("submit")
+    assert done.out == "nothing to submit: everyone with a bio is tagged, claimed or parked\n"
+    assert "leave this machine" not in done.err
     paths = [one["path"] for one in api.journal() if one["method"] == "POST"]
     assert [("upload_id=" in path, ":batch" in path) for path in paths] == [
         (False, False),

@@ -188,7 +188,7 @@ def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, api: 
         "BUDGET_PER_DAY": f"{spent / 2:.9f}",
     }  # passed: told is the one that says when there is room
     assert "BUDGET_PER_DAY" in str(tag(workspace, mode="live", **both)["out_of_money"])
-    assert "BUDGET_PER_DAY" in str(workspace.read("run", **day)["out_of_money"])
+    assert "BUDGET_PER_DAY" in str(workspace.read("run", **day)["tasks"])
     assert (posts(api, LIVE), posts(api, CREATE)) == (made, 0)
     api.fault("status", args=FULL, path=CREATE)
     workspace.do("submit", code=4, BATCH_ROWS=3)

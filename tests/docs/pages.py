@@ -50,7 +50,7 @@ def _filled(text: str) -> str:
 RARE = frozenset(
     {
         *("models_file", "batch_rows", "batch_bytes", "batch_tokens", "accept_changed"),
-        *("create_timeout", "list_lag", "call_timeout", "retry_for", "retry_wait", "poll_most", "full"),
+        *("create_timeout", "list_lag", "call_timeout", "retry_for", "retry_wait", "poll_first", "poll_most", "full"),
         *("poll_patience", "refresh", "skip_versions"),
     }
 )

@@ -8,19 +8,8 @@ import pytest
 from pipeline.core.errors import UnavailableError
 from pipeline.store.database import Store
 from tests import postgresql
-from tests.integration.many_passages import text_of
 from tests.lab import URL, Workspace
 
-PASSAGES = "CREATE TABLE passages (id INTEGER PRIMARY KEY, text TEXT)"
-TASK = """
-from pydantic import BaseModel
-from findable import Task
-
-class Answer(BaseModel):
-    note: str
-
-task = Task(answer=Answer, items="{items}", prompt="{{text}}")
-"""
 EXPERTS = "CREATE TABLE experts (id BIGSERIAL PRIMARY KEY, username TEXT NOT NULL, bio TEXT)"
 
 
@@ -44,11 +33,6 @@ class Role:
         """Let every session of the user begin with a setting."""
         postgresql.shared().execute(f'ALTER ROLE "{self.name}" SET {setting}')
 
-    def has_passages(self, count: int = 3) -> None:
-        """Make a table of passages that the user may read."""
-        texts = ", ".join(f"({number}, '{text_of(number)}')" for number in range(count))
-        self.does(PASSAGES, f"INSERT INTO passages VALUES {texts}", f'GRANT SELECT ON passages TO "{self.name}"')  # noqa: S608 - texts of ours
-
     def has_people(self, count: int = 3) -> None:
         """Make a table of people that is the user's own."""
         people = ", ".join(f"('u{number}', 'I teach water law.')" for number in range(count))
@@ -65,17 +49,6 @@ class Role:
 def _role(workspace: Workspace, tmp_path: Path) -> Role:
     """A user with an empty database."""
     return Role(workspace, tmp_path / "theirs")
-
-
-@pytest.mark.full
-def test_passages_that_may_only_be_read_get_their_concepts(role: Role) -> None:
-    """The right to SELECT is enough: what was paid for is kept, and the table is as it was."""
-    role.has_passages(4)
-    role.run("tag-live", "--limit", "1", "--yes", TASK="passages")
-    role.run("passages-backfill", "--skip-pilot", "--wait", "--yes")
-    told = postgresql.rows(role.url, "SELECT count(DISTINCT passage_id) FROM passage_concepts")
-    assert told == [(4,)]
-    role.run("doctor")
 
 
 def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) -> None:
@@ -125,18 +98,3 @@ def test_what_a_server_breaks_off_is_told_as_that(role: Role, setting: str, stat
     assert caught.value.exit_code == 4
     assert "held" not in caught.value.message
     store.close()
-
-
-@pytest.mark.full
-def test_a_task_of_ones_own_asks_about_what_may_only_be_read(role: Role) -> None:
-    """The right to SELECT is enough for its rows; a user who may write nothing changes nothing, and is told so."""
-    role.has_passages()
-    query = "SELECT id, text FROM passages"
-    for name, items in (("mine", query), ("hidden", "SELECT rolname AS id, rolpassword AS text FROM pg_authid")):
-        Path(f"{name}.py").write_text(TASK.format(items=items), encoding="utf-8")
-    role.run("tag-live", "--yes", TASK="mine.py")
-    assert postgresql.rows(role.url, "SELECT id FROM mine_answered ORDER BY id") == [(0,), (1,), (2,)]
-    assert "permission denied" in role.run("preflight", TASK="hidden.py", code=2)
-    role.is_set("default_transaction_read_only = on")
-    assert "3 answered" in role.run("status", TASK="mine")
-    assert "Traceback" not in role.run("batch-submit", TASK="mine", code=3)

@@ -130,24 +130,6 @@ def test_only_the_inside_of_the_delimiters_is_read() -> None:
     assert said_in(TO_TAG, {"contents": [{"role": "model", "parts": [{"text": "before"}]}]}) == ""
 
 
-TEXTS = ["Cheesemaker at Hill Dairy. Raw milk.", "我是前端工程師,熱愛開源", "the", "🐝 ∑", "naïve \x00\ufffd"]
-
-
-def test_a_text_has_the_same_vector_alone_in_a_batch_and_by_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither neighbours nor order change its bytes, and they are those that wordllama's own reader gives."""
-    for kind in ("semantic", "lexical"):
-        together = encoder.encode(TEXTS, encoder=kind)
-        alone = [encoder.encode([text], encoder=kind)[0].tobytes() for text in TEXTS]
-        assert [row.tobytes() for row in together] == alone
-    ours = encoder.encode(TEXTS)
-    import wordllama
-
-    model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
-    monkeypatch.setattr(encoder, "_weights", lambda: (model.tokenizer, model.embedding))
-    encoder._word.cache_clear()
-    assert encoder.encode(TEXTS).tobytes() == ours.tobytes()
-
-
 @pytest.mark.full
 def test_the_network_is_never_needed(tmp_path: Path) -> None:
     """With dead proxies and an empty home the vectors and tags are there, the same in two processes."""

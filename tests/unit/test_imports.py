@@ -40,7 +40,7 @@ HEAVY = (
     *("google", "html", "httpx2", "ir_measures", "jinja2", "logging"),
     *("filelock", "jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psycopg", "pyarrow", "pydantic"),
     *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "tomllib"),
-    *("python_calamine", "uvicorn", "xlsxwriter", "zipfile"),
+    *("procrastinate", "prometheus_client", "python_calamine", "uvicorn", "xlsxwriter", "zipfile"),
 )
 SLOW = {"pipeline.index.terms", "pipeline.core.where"}  # they compile patterns for longer than most modules take
 MAX_JOB_LINES = 140

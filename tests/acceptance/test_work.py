@@ -1,4 +1,4 @@
-"""`run` from cron: whatever is due is done once, one failure does not keep the rest, and the user's command is told."""
+"""`work --once`: whatever is due is done once, one failure does not keep the rest, and what is left is told."""
 
 import json
 import signal
@@ -16,16 +16,21 @@ MOST = 200  # runs until something must have come
 
 
 def ran(workspace: Workspace, code: int = 0, **how: Any) -> dict[str, Any]:
-    """Run it once, and return the document."""
-    found: dict[str, Any] = workspace.do("run", code=code, json=True, **how).json
-    return found
+    """Do once what is due, and return the document, with what it says of the one task."""
+    return flat(workspace.do("work", code=code, once=True, json=True, **how).json)
+
+
+def flat(told: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with what it says of its one task beside the rest."""
+    (facts,) = told["tasks"].values()
+    return {**told, **facts}
 
 
 def ran_until(workspace: Workspace, member: str, code: int = 0, **how: Any) -> dict[str, Any]:
     """Run it while there is nothing of this in its document; the run that has it must end with `code`."""
     for _ in range(MOST):
-        done = workspace.run("run", json=True, **how)
-        found: dict[str, Any] = done.json
+        done = workspace.run("work", once=True, json=True, **how)
+        found = flat(done.json)
         if found.get(member):
             assert done.code == code, done
             return found
@@ -53,12 +58,12 @@ def test_called_again_and_again_it_brings_everyone_home(workspace: Workspace, ap
         assert len(did) < MOST
     assert len(api.creates()) == 1
     assert len(workspace.found("bees")) == 5
-    assert workspace.do("run").said == ""
+    assert workspace.do("work", once=True).said == ""
     workspace.put("more.csv", "Username,Job Title\nperson-0000,Luthier\n")
     workspace.do("import", "more.csv")
-    assert ran(workspace)["index"]["embedded"] == 1
+    assert ran(workspace)["did"] == ["1 text embedded", "index of 5 built"]
     workspace.people(1, first=50)
-    line = workspace.do("run").out
+    line = workspace.do("work", once=True).out
     assert datetime.now() - datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S") < timedelta(minutes=5)  # noqa: DTZ005, DTZ007 - local time, as a log has it
     assert line[20:] == "1 submitted in 1 batch\n"
 
@@ -116,7 +121,7 @@ def test_batches_that_fail_are_told_and_what_came_is_taken_in(workspace: Workspa
         found = ran_until(workspace, "failed", code=4)
     assert found["parked"] == 2
     assert workspace.states() == {"tagged": 4, "parked": 2}
-    assert workspace.do("run").said == ""
+    assert workspace.do("work", once=True).said == ""
 
 
 def test_a_full_queue_is_no_failure_and_a_days_quota_is_one(workspace: Workspace, api: Engine) -> None:
@@ -126,7 +131,7 @@ def test_a_full_queue_is_no_failure_and_a_days_quota_is_one(workspace: Workspace
     api.fault("status", nth=2, times=2, args=FULL, path=CREATE)
     found = ran(workspace, BATCH_ROWS=3)
     assert (found["submitted"], found["no_room"], found["failures"]) == ({"1": "created"}, 3, [])
-    assert "3 wait for room at the API\n" in workspace.do("run").out
+    assert "3 wait for room at the API\n" in workspace.do("work", once=True).out
     assert ran_until(workspace, "ingested")["ingested"] == {"1": 3}
     assert ran_until(workspace, "ingested")["ingested"] == {"2": 3}
     workspace.people(6, first=50)
@@ -144,7 +149,7 @@ def test_an_interrupt_while_somebody_due_is_asked_ends_it(workspace: Workspace, 
     api.clear_faults()
     before = live_calls(api)
     api.fault("hang", times=99, path=LIVE, args={"seconds": 300})
-    with workspace.start("run", CALL_TIMEOUT=200) as running:
+    with workspace.start("work", once=True, CALL_TIMEOUT=200) as running:
         until = time.monotonic() + LONGEST_S
         while live_calls(api) == before:
             assert time.monotonic() < until, running.so_far()

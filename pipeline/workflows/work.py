@@ -1,0 +1,270 @@
+"""Go once through what is due about a task, unit by unit: for cron, for a scheduler, and for workers side by side.
+
+A unit takes its lock, does one thing under guarded moves, and finds nothing to do where another process was first; so
+any number of processes, on any number of hosts, may do units of one workspace at once, and die at any moment. One that
+fails does not keep the others from being done.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, NoReturn
+
+from pipeline.batch import budget, due
+from pipeline.batch.budget import AT_API
+from pipeline.core.errors import FindableError
+from pipeline.core.states import OPEN, BatchState, remote_state
+from pipeline.core.text import plural
+from pipeline.engine.access import is_declared
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.remote import next_midnight_pacific
+from pipeline.index import build, embed
+from pipeline.index.builds import count_stale, settled_builds
+from pipeline.quality import pilot
+from pipeline.store import asks, batches
+from pipeline.store.batches import Batch
+from pipeline.store.database import Connection
+from pipeline.workflows import rounds
+from pipeline.workflows.rounds import Rounds, failed_error
+
+UNITS = ("look", "download", "ingest", "embed", "fill", "ask", "prepare", "send", "build", "promote")  # in this order
+ASKING = frozenset({"fill", "prepare", "send", "ask"})
+FACTS = ("downloaded", "waiting", "failed", "ingested", "parked", "no_room")  # told where there are some
+AGED = 0.5  # ours: a batch is looked at again after this share of its age, so that long ones are looked at seldom
+
+
+LEAST_S, LONGEST_S = 1.0, 60.0  # between two passes of one process
+
+Opened = Callable[[str], AbstractContextManager[OpenWorkspace]]  # what opens a workspace for a task
+
+
+class Due(NamedTuple):
+    """A unit of a task that is due in so many seconds; `number` is that of its batch, or of a block of texts."""
+
+    unit: str
+    task: str
+    in_s: float = 0.0
+    number: int | None = None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return it for programs."""
+        told = {"unit": self.unit, "task": self.task, "in_s": round(self.in_s, 1)}
+        return told if self.number is None else {**told, "number": self.number}
+
+
+class Pass:
+    """What was done, in words and as figures for programs, and the errors, in the order in which they came."""
+
+    def __init__(self, ws: OpenWorkspace, units: Collection[str], number: int | None) -> None:
+        """Begin with nothing done of these units; those about a batch, or a block, do that `number` alone."""
+        self.ws, self.units, self.number, self.going = ws, units, number, Rounds(ws, judges=number is None)
+        self.did, self.facts, self.failures = list[str](), dict[str, Any](), list[FindableError]()
+
+    def each(self, *steps: Callable[[], object]) -> bool:
+        """Do some steps, of which each may fail; return whether none did."""
+        before = len(self.failures)
+        for step in steps:
+            try:
+                step()
+            except FindableError as error:
+                self.failures.append(error)
+        return len(self.failures) == before
+
+    def collect(self) -> None:
+        """Look, download and ingest, also where one of these fails."""
+        words, going, number = self.ws.task.words, self.going, self.number
+        if {"look", "download"} & set(self.units) and going.batches(*AT_API):
+            self.each(lambda: going.poll(wait=False, number=number, fetches="download" in self.units))
+        polled, failed = going.report.polled, going.report.failed
+        found = {"downloaded": len(polled.downloaded), "failed": len(failed)}
+        self.did += [f"{plural(count, 'batch', 'batches')} {what}" for what, count in found.items() if count]
+        self.failures += [failed_error(number, why, words) for number, why in failed.items()]
+        self.failures += replace(polled, unclear=[]).errors(words)  # the next step finds these out
+        if "ingest" in self.units and going.batches(BatchState.DOWNLOADED):
+            self.each(lambda: going.ingest(number))
+            going.judges = number is None or not going.batches(*OPEN)  # of many, the last one writes the report
+            answered = sum(one.batch.taken for one in going.report.ingested)
+            self.did.append(f"{answered:,} {words.done} from {plural(len(going.report.ingested), 'batch', 'batches')}")
+
+    def retry(self) -> None:
+        """Ask about items that are due."""
+        with self.ws.store.read() as tx:
+            if "ask" not in self.units or not asks.due_ids(tx, self.ws.task):
+                return
+        asked = due.retry_due(self.ws)
+        self.facts["retried"] = {"answered": asked.answered, "failed": asked.failed.total()}
+        if asked.answered:
+            self.did.append(f"{asked.answered:,} {self.ws.task.words.done} that were due")
+        self.failures += [] if asked.stopped is None else [asked.stopped]
+
+    def score(self) -> None:
+        """Compute scores anew."""
+        if not self.ws.task.derives:
+            return
+        with self.ws.store.write() as tx:
+            changed = self.ws.task.refresh_derived(tx)
+        self.facts["scored"] = changed
+        self.did += [f"{changed:,} scored"] if changed else []
+
+    def submit(self) -> None:
+        """Prepare new items, unless a pilot is missing or failed, within the budget, and send what is prepared."""
+        ws, going, done, sends = self.ws, self.going, self.going.report, "send" in self.units
+        if not sends and "prepare" not in self.units:
+            return
+        with ws.store.read() as tx:
+            askable = asks.count_askable(tx, ws.task)
+            is_cleared = _is_cleared(tx, ws)
+        if askable and not is_cleared:  # a pilot's own batches go on; new items wait for a person
+            self.facts |= {"left": askable, "no_pilot": f"no pilot of {ws.extractor} has passed"}
+        is_new = bool(askable) and is_cleared and "prepare" in self.units
+        if not is_new:
+            going.stop_asking()
+        if not is_new and not (sends and going.batches(BatchState.PREPARED, BatchState.SUBMITTING)):
+            return
+        sent = going.submit(agreed=not is_new, patient=True, sends=sends, number=self.number)
+        if sends:
+            self.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
+        elif sent.prepared:
+            self.facts["prepared"] = sent.prepared
+            self.did.append(f"{plural(len(sent.prepared), 'batch', 'batches')} prepared")
+        if sent.items:
+            self.did.append(f"{sent.items:,} submitted in {plural(len(done.submitted), 'batch', 'batches')}")
+        if done.out_of_money:  # no failure: the next run submits what its budget allows
+            self.facts |= {"left": done.short or askable, "out_of_money": done.out_of_money}
+
+    def embed(self) -> None:
+        """Embed what is new, block by block, each by one process."""
+        if "embed" in self.units and self.ws.is_indexed and _is_stale(self.ws, exact=True):
+            count = embed.embed_blocks(self.ws, number=self.number)
+            self.did += [f"{plural(count, 'text')} embedded"] if count else []
+
+    def index(self) -> None:
+        """Build the index where it is behind; where a process died while it promoted one, let the link follow."""
+        if not self.ws.is_indexed:
+            return
+        if "promote" in self.units:
+            settled_builds(self.ws)
+        if "build" in self.units and _is_stale(self.ws, exact=True):
+            built = build.run(self.ws)
+            self.facts["index"] = {"build": built.number, "count": built.count, "embedded": built.embedded}
+            self.did.append(f"index of {built.count:,} built")
+
+    def tell(self) -> None:
+        """Note what the rounds came to, as far as there is something, and warn of failed gates."""
+        done = self.going.report
+        found = vars(done.polled) | done.document()
+        self.facts |= {name: found[name] for name in FACTS if found[name]}
+        if done.reports:
+            self.facts["reports"] = [{"report": str(one.path), "passed": one.passed} for one in done.reports.values()]
+        self.did += [f"{done.parked:,} parked"] if done.parked else []
+        self.each(lambda: done.check(self.ws.display))
+
+
+def once(ws: OpenWorkspace, units: Collection[str] = UNITS, *, number: int | None = None) -> Pass:
+    """Do what is due of these units about the task in use, within budgets and what a person agreed to."""
+    now = Pass(ws, units, number)
+    budget.resume_budget(ws)
+    now.each(now.collect, now.embed)
+    if ASKING & set(units) and now.each(lambda: rounds.begin(ws, may_be_empty=True, fills="fill" in units)):
+        now.each(now.retry, now.score, now.submit)
+    now.each(now.index)
+    if number is None or "ingest" in units:
+        now.each(now.going.end)
+    now.tell()
+    return now
+
+
+@dataclass
+class Told:
+    """What a pass over several tasks came to, for people, for programs, and in how many seconds the next may come."""
+
+    document: dict[str, Any]
+    lines: list[str] = field(default_factory=list)
+    failures: list[FindableError] = field(default_factory=list)
+    again_s: float = LONGEST_S
+
+
+def once_each(opened: Opened, names: Sequence[str], units: Collection[str]) -> Told:
+    """Do what is due of these units about each task; one that cannot be opened does not keep the others from it."""
+    told = Told({"did": [], "failures": [], "tasks": {}, "next": []})
+    for name in names:
+        try:
+            with opened(name) as ws:
+                done, due = once(ws, units), [*next_due(ws)]
+        except FindableError as error:
+            told.failures.append(error)
+            continue
+        parts, facts = [*done.did], done.facts
+        if why := facts.get("out_of_money") or facts.get("no_pilot"):
+            parts.append(f"{facts['left']:,} left: {why}")
+        if room := facts.get("no_room"):
+            parts.append(f"{room:,} wait for room at the API")
+        told.lines += [f"{name}: {'; '.join(parts)}" if len(names) > 1 else "; ".join(parts)] if parts else []
+        told.failures += done.failures
+        told.document["did"] += done.did
+        told.document["tasks"][name] = facts
+        told.document["next"] += [one.document for one in due]
+        if not done.failures:
+            told.again_s = min([told.again_s, *(one.in_s for one in due if one.unit in units)])
+    told.document["failures"] = [error.message for error in told.failures]
+    return told
+
+
+def go_on(opened: Opened, names: Sequence[str], units: Collection[str], tell: Callable[[Told], object]) -> NoReturn:
+    """Do so again and again, at the time that units are due; `tell` gets what each pass came to."""
+    while True:
+        told = once_each(opened, names, units)
+        tell(told)
+        time.sleep(max(LEAST_S, told.again_s))
+
+
+def next_due(ws: OpenWorkspace) -> Iterator[Due]:
+    """Yield what is due about the task in use, as far as the database tells, and in how many seconds."""
+    name, pause = ws.task.subject, ws.settings.poll_most
+    with ws.store.read() as tx:
+        open_ = batches.batches_in_states(tx, *budget.WAITING, BatchState.DOWNLOADED, task=ws.task.name)
+        yield from [_due_of_batch(ws, tx, one) for one in open_]
+        if asks.due_ids(tx, ws.task):
+            yield Due("ask", name)
+        if asks.count_askable(tx, ws.task) and _is_cleared(tx, ws):
+            is_full = budget.quota_left(tx, ws.model, tier=ws.settings.tier) == 0
+            has_money = budget.budgets(ws).room(tx, error=0.0) != 0
+            until_midnight = (next_midnight_pacific(ws.now()) - ws.now()).total_seconds()
+            yield Due("prepare", name, until_midnight if not has_money else pause if is_full else 0.0)
+    if is_declared(ws.settings):
+        yield Due("fill", name, pause)
+    if ws.is_indexed and _is_stale(ws, exact=False):
+        blocks = embed.missing_blocks(ws)
+        yield from (Due("embed", name, number=one) for one in blocks)
+        if not blocks:
+            yield Due("build", name)
+
+
+def _due_of_batch(ws: OpenWorkspace, tx: Connection, one: Batch) -> Due:
+    settings, name = ws.settings, ws.task.subject
+    if one.state is BatchState.DOWNLOADED:
+        return Due("ingest", name, number=one.number)
+    if one.state is not BatchState.SUBMITTED:
+        is_full = one.state is BatchState.PREPARED and budget.quota_shortfall(tx, one, settings)
+        return Due("send", name, settings.poll_most if is_full else 0.0, one.number)
+    if remote_state(one.remote_word).is_over:
+        return Due("download", name, number=one.number)
+    age_s = (ws.now() - (one.submitted_at or ws.now())).total_seconds()
+    return Due("look", name, min(settings.poll_most, max(settings.poll_first, AGED * age_s)), one.number)
+
+
+def _is_cleared(tx: Connection, ws: OpenWorkspace) -> bool:
+    return not pilot.why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot)
+
+
+def _is_stale(ws: OpenWorkspace, *, exact: bool) -> bool:
+    builds = settled_builds(ws)
+    with ws.store.read() as tx:
+        if not ws.collection.count(tx):
+            return False
+        if builds.current() is None:
+            return True
+        with builds.open() as current:
+            return bool(count_stale(ws.collection, tx, current, exact=exact))
