@@ -207,7 +207,6 @@ class DeclarationError(InputError):
     """A declaration is wrong: `faults` are all that is, each of a member, `declared` what it is without them."""
 
     def __init__(self, faults: Sequence[InputError], declared: Declaration) -> None:
-        """Say the faults, each on a line where there are several."""
         several = f"the task has {len(faults)} faults:\n" if len(faults) > 1 else ""
         super().__init__(several + "\n".join(one.message for one in faults), hint=faults[0].hint)
         self.faults, self.declared = faults, declared

@@ -15,7 +15,6 @@ class FindableError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: object = "") -> None:
-        """Keep the message for one to two lines and the hint for what to type next, as it is written now."""
         super().__init__(message)
         self.message = message
         self.hint = str(hint)
@@ -29,7 +28,6 @@ class InputError(FindableError):
     exit_code = 2
 
     def __init__(self, message: str, *, hint: object = "", field: str = "") -> None:
-        """Keep the field of a document that is wrong, where it is one."""
         super().__init__(message, hint=hint)
         self.field = field
 
@@ -42,7 +40,6 @@ class ChangedMeanwhileError(InputError):
     """What is to be changed is not in the state in which it was shown; nothing was changed."""
 
     def __init__(self, message: str, *, hint: object, now: Any) -> None:
-        """Keep the state of now for programs."""
         super().__init__(message, hint=hint)
         self.now = now
 
@@ -61,7 +58,6 @@ class RefusedRowError(ConfigurationError):
     """A table of another program refuses a row; `reason` says why, without what the row holds."""
 
     def __init__(self, reason: str, *, hint: object) -> None:
-        """Keep the reason beside what every error keeps."""
         super().__init__(f"{reason}; nothing was changed", hint=hint)
         self.reason = reason
 
@@ -133,7 +129,6 @@ class StateConflictError(InconsistentError):
     """A guarded move found another state: another process moved it first. The caller stops or reads again."""
 
     def __init__(self, kind: str, name: object, *, expected: str, wanted: str, found: str | None = None) -> None:
-        """Say which thing was expected in which state, and what was found."""
         super().__init__(
             f"{kind} {name} is {found or 'not'!r}, expected '{expected}', so it was not moved to '{wanted}'",
             hint=f"run `{Step('status')}`, then the same command again",

@@ -41,7 +41,6 @@ class SealedWriter:
     """Writes a file that appears under its name only by `seal`; a `with` block that ends without leaves none."""
 
     def __init__(self, path: Path) -> None:
-        """Open a part file beside `path` for writing, one that no other process writes; folders are made."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.size = 0
@@ -77,11 +76,9 @@ class SealedWriter:
         return Sealed(self.path, self._hash.hexdigest(), self.size, self.lines)
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove what was not sealed."""
         if not self._sealed:
             with contextlib.suppress(OSError):  # a full disk is met again when the rest is flushed
                 self._file.close()
@@ -286,7 +283,6 @@ class ReadHandle:
     """One open file, which stays readable where another takes its place."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file."""
         self.path = path
         self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         self._close = weakref.finalize(self, os.close, self.descriptor)

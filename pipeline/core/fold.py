@@ -36,7 +36,6 @@ class Folded:
     """A folded text: single blanks, no case, one form for each character; `real` leads back to the text."""
 
     def __init__(self, text: str) -> None:
-        """Fold a text, in a time that grows with its length."""
         pieces, self._starts, self._ends = list[str](), array("L"), array("L")
         for word in _WORD.finditer(text):
             if units := [one for one in _units(word[0], word.start()) if one[2]]:

@@ -85,7 +85,6 @@ class SearchableText:
     """A text, ready to be searched for many quotations; folded when that is needed first."""
 
     def __init__(self, text: str) -> None:
-        """Keep the text."""
         self.text = text
 
     @cached_property

@@ -66,7 +66,6 @@ class Quote(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
-        """Return how pydantic validates and serialises the field."""
         return _quoting(handler(str if source is cls else source), FORMAT)
 
 
@@ -74,7 +73,6 @@ class _OptionalQuote:
     """`Quote(optional=True)`: no text, for pydantic takes a text in an annotation for the name of a type."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
-        """Return how pydantic validates and serialises the field; None, which is stored, is valid."""
         from pydantic_core import core_schema
 
         return core_schema.nullable_schema(_quoting(handler(str if source is self else source), OPTIONAL))
@@ -168,7 +166,6 @@ class _MissingError(Exception):
     """A quotation that must stand in the text does not; the message is the reason, on one line."""
 
     def __init__(self, path: str, quote: str, why: str) -> None:
-        """Make the reason of a field's path, what is another in the text, and the beginning of the quotation."""
         told = escape_invisible(quote[: 2 * MAX_TOLD], most=MAX_TOLD)
         but = f", which has another {why}" if why else ""
         super().__init__(f'{escape_invisible(path, most=MAX_PATH)} {NOT_THERE}{but}: "{told}"')

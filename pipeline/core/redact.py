@@ -42,7 +42,6 @@ class Secret:
     __slots__ = ("__shown", "__text")
 
     def __init__(self, text: str, shown: Callable[[str], str] = masked) -> None:
-        """Take the text, and how it may be shown."""
         self.__text, self.__shown = text, shown
 
     @classmethod
@@ -55,27 +54,21 @@ class Secret:
         return self.__text
 
     def __str__(self) -> str:
-        """Return what may be shown of it."""
         return self.__shown(self.__text)
 
     def __repr__(self) -> str:
-        """Return the same as `str`, between quotes."""
         return repr(str(self))
 
     def __bool__(self) -> bool:
-        """Return whether there is a text."""
         return bool(self.__text)
 
     def __eq__(self, other: object) -> bool:
-        """Return whether this is the same secret."""
         return self.__text == other.__text if isinstance(other, Secret) else NotImplemented
 
     def __hash__(self) -> int:
-        """Return a hash that says nothing of the text in another process."""
         return hash(self.__text)
 
     def __deepcopy__(self, memo: object = None) -> "Secret":
-        """Return this one: it never changes."""
         return self
 
     __copy__ = __deepcopy__

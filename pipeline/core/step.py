@@ -71,12 +71,10 @@ class Step:
     """A command with its options, by their names in lower case; its text is what to type."""
 
     def __init__(self, command: str, /, **options: Any) -> None:
-        """Keep both; options that are None are left out, and true and false are flags."""
         self.command = command
         self.options = {name.rstrip("_"): value for name, value in options.items() if value is not None}
 
     def __str__(self) -> str:
-        """Return what to type."""
         return current_form().step(self.command, self.options)
 
 
@@ -84,12 +82,10 @@ class Option:
     """One option of the command that runs; its text is how it is typed: `YES=1`, or `--yes`."""
 
     def __init__(self, name: str = "", /, **given: Any) -> None:
-        """Keep its name alone, or with its value."""
         self.name: str = next(iter(given), name)
         self.value: Any = given.get(self.name)
 
     def __str__(self) -> str:
-        """Return what to type."""
         return current_form().option(self.name, self.value)
 
 
@@ -97,11 +93,9 @@ class Hint:
     """A text kept for later, with `{}` for each step in it, which are written when it is printed."""
 
     def __init__(self, text: str, *steps: Step | Option | str) -> None:
-        """Keep both."""
         self.text, self.steps = text, steps
 
     def __str__(self) -> str:
-        """Return the text with its steps."""
         return self.text.format(*self.steps)
 
     @property

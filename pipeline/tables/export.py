@@ -22,7 +22,7 @@ from pipeline.store.database import PAGE, pages, streamed
 from pipeline.store.schema import TaskRecord, answers, rows, time_of
 from pipeline.tables import workbook
 from pipeline.tables.cells import loaded, number_of, pyarrow_for, value_text
-from pipeline.tables.view import ShownAnswers, stored_cell
+from pipeline.tables.view import ShownAnswers, beside, stored_cell
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
 TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
@@ -127,7 +127,7 @@ def answers_rows(
     columns |= {name: one.element for name, one in shown.columns.items() if name not in dict(task.key)}
     kinds = {name: shown.kinds[name] for name in columns} | (_COSTS if cost else {})
     columns |= {name: answers.c[name] for name in (_COSTS if cost else ())}
-    named = _beside(kinds, sources)
+    named = beside(sources, kinds, "answer_")
     asked = (answers.c.task == rows.c.task) & (answers.c.item_id == rows.c.item_id)
     is_mine = asked & is_shown(task.name, of=extractor, corrected=corrected)
     cells = (cast(one, Text) if kinds[name] == "json" else one for name, one in columns.items())
@@ -142,17 +142,6 @@ def answers_rows(
         said = f"{Option(rows=field)} names no list of these answers; nothing was written"
         raise InputError(said, hint=f"lists may be {', '.join(lists)}" if lists else "they have none")
     return _exploded(found, kinds, named[field])
-
-
-def _beside(own: Iterable[str], sources: Iterable[str]) -> dict[str, str]:
-    """Return under which names the columns of answers stand beside those of the source, which keep theirs."""
-    taken, found = {one.casefold() for one in sources}, dict[str, str]()
-    for name in own:
-        found[name] = name
-        while found[name].casefold() in taken:
-            found[name] = f"answer_{found[name]}"
-        taken.add(found[name].casefold())
-    return found
 
 
 def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], field: str) -> _Rows:

@@ -142,7 +142,6 @@ class ImportReport:
         return cls(str(path), str(options.report) if options.report else None, dry=options.dry, strict=options.strict)
 
     def __repr__(self) -> str:
-        """Return in a line what was done."""
         return f"<{self.path}: {self.summary}>"
 
     @property
@@ -200,7 +199,6 @@ class SeenIds(contextlib.AbstractContextManager["SeenIds"]):
     """The keys of a file that came before, and on which line: on disk, at flat memory, about 60 bytes a key."""
 
     def __init__(self) -> None:
-        """Start with none."""
         self._file = sqlite3.connect("", isolation_level=None)
         self._file.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
@@ -214,7 +212,6 @@ class SeenIds(contextlib.AbstractContextManager["SeenIds"]):
         return int(self._file.execute("SELECT line FROM seen WHERE key = ?", (key,)).fetchone()[0])
 
     def __exit__(self, *_: object) -> None:
-        """Remove what was kept."""
         self._file.close()
 
 

@@ -334,7 +334,6 @@ class _FieldTally:
     """How often a field of answers has each of its values, where these are few."""
 
     def __init__(self, name: str) -> None:
-        """Begin with none; the name is of its column."""
         self.found, self.is_list, self.is_told = Counter[tuple[type, Any]](), False, True
         self.name = name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""'))
 

@@ -43,7 +43,6 @@ _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BO
 _CANDIDATES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "cp932",
                "cp949", "gb18030", "big5"]  # fmt: skip
 _LOOKED_AT = 1000  # lines beyond ASCII that tell it
-_HALF = "holds half a character (a lone surrogate)"
 _BAD = "findable-keep-bad-bytes"  # the name of our error handler for decoding
 _DECODER = json.JSONDecoder()
 _JSON = re.compile(r'\[\s*[{\]]|\{\s*["}]')  # begins no header of a table
@@ -340,25 +339,14 @@ def parse_json(text: str) -> object:
     except json.JSONDecodeError as error:
         if bad := BAD_TEXT.search(text):
             raise ValueError(f"not UTF-8, from byte {len(text[: bad.start()].encode()) + 1} on") from None
-        said = f"no JSON: {error.msg}, at character {error.pos + 1}"
-        raise ValueError(said if _half_in(text) is None else _HALF) from None
-
-
-def _half_in(text: str) -> str | None:
-    """Return the name of the value of an object that holds half of a character; None where none does."""
-    with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(text)
-        pairs = found.items() if isinstance(found, dict) else ()
-        return next((name for name, one in pairs if BAD_TEXT.search(json.dumps([name, one], ensure_ascii=False))), None)
-    return None
+        raise ValueError(f"no JSON: {error.msg}, at character {error.pos + 1}") from None
 
 
 def _row_in(line: int, text: str) -> SourceRow | Finding:
     try:
         value = parse_json(text)
     except ValueError as error:
-        column = _half_in(text) if str(error) == _HALF else None
-        return rejected(line, str(error), text, column=excerpt(column or ""))
+        return rejected(line, str(error), text)
     return SourceRow(line, value) if isinstance(value, dict) else rejected(line, "not an object", value)
 
 

@@ -40,7 +40,6 @@ class Table(list[T], Rows):
             yield dict(found)
 
     def __repr__(self) -> str:
-        """Return in a line how many there are, and their columns."""
         names = f": {', '.join(next(self.flat()))}" if self else ""
         return cut(f"<{len(self):,} {'row' if len(self) == 1 else 'rows'}{names}>")
 
@@ -49,6 +48,5 @@ class Document(dict[str, Any]):
     """What is known of one thing, by name."""
 
     def __repr__(self) -> str:
-        """Return in a line what is plain in it."""
         plain = (f"{name}={value!r}" for name, value in self.items() if value and isinstance(value, str | int | float))
         return cut(f"<{', '.join(plain)}>")

@@ -47,6 +47,7 @@ EXTRACTOR, ANSWERED_AT = "extractor", "answered_at"
 SYSTEM = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")  # columns that every table of PostgreSQL has
 JSON = "json"
 _OURS = "findable"  # how the mark of a view of ours begins
+MOST_PREFIXES = 4  # before the name of a column that others have, too
 _IN_NO_PATH = re.compile(r'["\\\x00-\x1f]')  # of SQLite, which has no escapes there
 _TYPES: Mapping[str, TypeEngine[Any]] = {
     "text": Text(),
@@ -86,7 +87,6 @@ class ShownAnswers:
     """
 
     def __init__(self, tx: Connection, task: TaskRecord, sources: Mapping[str, str]) -> None:
-        """Give every column its name."""
         cell = _file_cell if is_sqlite(tx) else _server_cell
         own: dict[str, tuple[str, str]] = {}
         for place, (name, kind) in enumerate(task.key):
@@ -99,7 +99,8 @@ class ShownAnswers:
         self.columns[ANSWERED_AT] = literal_column(own[ANSWERED_AT][0], IsoTime()).label(ANSWERED_AT)
         asked = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
         self.from_: FromClause = answers.outerjoin(rows, asked) if sources else answers
-        for name, original in _beside(own, [one for one in sources if one not in dict(task.key)]).items():
+        named = beside(own, [one for one in sources if one not in dict(task.key)], "source_")
+        for original, name in named.items():
             self.kinds[name] = sources[original]
             self.columns[name] = row_cell(tx, rows.c.row, original, sources[original]).label(name)
 
@@ -247,15 +248,16 @@ def _server_cell(kind: str, name: str, whole: str) -> str:
     }[_TEXTS.get(kind, kind)]
 
 
-def _beside(own: Iterable[str], sources: Sequence[str]) -> dict[str, str]:
-    """Return the columns of the items by the names that they have beside those of the answers."""
-    taken, found = {name.casefold() for name in own}, dict[str, str]()
-    for name in sources:
-        instead = f"source_{name}".encode()[:MAX_COLUMN].decode(errors="ignore")
-        free = next((one for one in (name, instead) if one.casefold() not in taken), None)
-        if free is not None:  # else it is not shown
+def beside(own: Iterable[str], names: Iterable[str], prefix: str) -> dict[str, str]:
+    """Return under which names some columns stand beside others, which keep theirs; one without room is left out."""
+    taken, found = {one.casefold() for one in own}, dict[str, str]()
+    for name in names:
+        ways = (
+            f"{prefix * times}{name}".encode()[:MAX_COLUMN].decode(errors="ignore") for times in range(MOST_PREFIXES)
+        )
+        if free := next((one for one in ways if one.casefold() not in taken), ""):
             taken.add(free.casefold())
-            found[free] = name
+            found[name] = free
     return found
 
 

@@ -79,7 +79,7 @@ def test_a_bad_row_is_named_and_the_others_go_in(workspace: Workspace, case: str
 @pytest.mark.parametrize(
     ("lines", "findings", "said"),
     [
-        ([r'{"id": "a", "text": "\ud800"}'], [(1, "text", "rejected")], "half a character"),
+        ([r'{"id": "a", "text": "\ud800"}'], [(1, "", "rejected")], "surrogate"),
         ([r'{"id": "a", "text": "x\u0000"}'], [(1, "text", "rejected")], "NUL"),
         (['{"id": "", "text": "x"}', '{"id": "b", "text": "y"}'], [(1, "id", "rejected")], "empty"),
         (['{"id": "z", "text": "x"}', '{"id": "z", "text": "y"}'], [(2, "id", "rejected")], "already on line 1"),
