@@ -47,7 +47,7 @@ def test_a_table_of_people_is_imported_once_and_its_notes_are_read_once(workspac
 
 
 def test_a_name_that_nothing_has_is_answered_with_the_nearest(workspace: Workspace) -> None:
-    """A person, a tag, a task that the command is not about, a condition where there is none."""
+    """A person, a tag, a task that the command is not about, a condition where there is none, a task as a way."""
     workspace.people(3)
     workspace.each("tag_live", "index")
     name = workspace.read("items")["items"][0]["username"]
@@ -63,6 +63,7 @@ def test_a_name_that_nothing_has_is_answered_with_the_nearest(workspace: Workspa
         "--where",
         "stars < 3",
     ]
+    assert "is no version, and no draft" in workspace.do("try", a="2", b="passages", code=2).err
     workspace.do("export", "out.csv")
     assert "next: --overwrite replaces it" in workspace.do("export", "out.csv", code=2).err
     assert "next: mkdir" in workspace.do("export", "no/out.csv", code=2).err
