@@ -53,7 +53,6 @@ class Declaration(Generic[A_co]):
     sheet: str = ""  # of an .xlsx file; the first where it is empty
     cursor: str = ""  # a column of a query that grows with every change of a row; older rows are read once a week
     name: str = ""
-    table: str = ""  # the prefix of its tables; the name where it is empty
     version: int = 1
     key: str | Sequence[str] = "id"
     system: str = ""
@@ -69,7 +68,7 @@ class Declaration(Generic[A_co]):
     label: str | None = None
     refresh: bool = False
     gates: Mapping[str, Any] | None = None
-    images: Sequence[str] = ()  # columns that hold the path of an image
+    images: Sequence[str] = ()  # columns that hold the path or the https address of an image
     image_side: int = 768  # pixels of the longer side, at the most
     media_resolution: str | None = None  # of `RESOLUTIONS`; None: what is usual with the model
 
@@ -146,12 +145,10 @@ class Declaration(Generic[A_co]):
         yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
 
     def _checks_of_names(self) -> Iterator[tuple[Any, str, str]]:
-        for member in ("name", "table"):
-            value = getattr(self, member)
-            said = "must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
-            yield value and not NAME.fullmatch(value), f"{member}={value!r} {said}", ""
-            is_taken = value in RESERVED or value.startswith("findable_")
-            yield is_taken, f"{member}={value!r} is the name of something that is built in", ""
+        said = "must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
+        yield self.name and not NAME.fullmatch(self.name), f"name={self.name!r} {said}", ""
+        is_taken = self.name in RESERVED or self.name.startswith("findable_")
+        yield is_taken, f"name={self.name!r} is the name of something that is built in", ""
 
     def _checks_of_parameters(self) -> Iterator[tuple[Any, str, str]]:
         level, tokens, heat, thinking = self.media_resolution, self.max_output_tokens, self.temperature, self.thinking

@@ -163,7 +163,7 @@ class DeclaredTask(Task):
         beside = Path(record.path if record.is_query or record.items == ROWS else record.items)
         is_ours = task_file.built_in(record.name) is not None  # whose rows have whole paths
         folder = Path("/") if is_ours else self.settings.folder or beside.parent
-        return RowImages(self.images, record.words["asked"], folder, side)
+        return RowImages(self.images, record.words["asked"], folder, side, self.settings.refresh)
 
     def table(self, tx: Connection) -> ItemTable:  # noqa: ARG002 - the record tells
         """Return the table of the items, in the order in which they were first seen."""

@@ -1,4 +1,4 @@
-"""The images of rows, which are files: what they really are, and what a request shows; the owner of Pillow.
+"""The images of rows, files or https addresses: what they really are, and what a request shows; the owner of Pillow.
 
 What leaves the machine is always written anew: a JPEG of 8 bits a colour, its longer side within a bound, turned as it
 is meant to be seen, transparency on white, the first frame of an animation, and no metadata (no place, no camera). The
@@ -6,25 +6,35 @@ same bytes give the same bytes, as long as Pillow stays the same.
 
 What was seen of an image is kept beside its row, so that a file that did not change is not read again: size and times
 alone tell, and tell nothing of a file that was written less than two seconds before it was read.
+
+A table may have been written by others. The name in an address is resolved once, and the connection goes to the address
+that was looked at: nothing can lead it to a machine of this network in between. Addresses that are not public are
+refused, those that redirects lead to alike. A proxy is not asked, for it would resolve the name anew.
 """
 
 import base64
 import contextlib
 import hashlib
+import http.client
 import io
+import ipaddress
 import json
 import os
 import re
+import socket
+import ssl
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
@@ -251,21 +261,132 @@ def _taken_at(exif: dict[int, Any]) -> datetime | None:
 # ---- of a row
 
 SETTLED_NS = 2_000_000_000  # after which another write gives a file another time, on every file system
-_ADDRESS = re.compile(r"(?i:https?|gs|s3|data):")
-NO_FILE = "it is an address, and images are files: download it, and name the file"
+ADDRESSES = ("https://", "http://", "gs://")  # all but the first are refused where they are fetched
+SECONDS = 30.0  # in which an address gives its image
+REDIRECTS = 5  # ours; more lead in a circle
+PORT = 443
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_WITHIN_V6 = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")))
+
+
+def _resolved(host: str, port: int) -> Sequence[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+def _connected(address: str, host: str, port: int, seconds: float) -> socket.socket:
+    """Return a connection to an address, by whose certificate it is the host's."""
+    plain = socket.create_connection((address, port), timeout=seconds)
+    try:
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def fetch(
+    url: str,
+    *,
+    seconds: float = SECONDS,
+    resolve: Callable[[str, int], Sequence[str]] = _resolved,
+    connect: Callable[[str, str, int, float], socket.socket] = _connected,
+) -> bytes:
+    """Return the bytes that an address gives; PictureError says why it is not asked, or gives none within bounds."""
+    until = time.monotonic() + seconds
+    for _ in range(REDIRECTS + 1):
+        parts = _parts(url)
+        host, port = str(parts.hostname), parts.port or PORT
+        address = _public_address(host, resolve, port)
+        try:
+            found = _answer(parts, connect(address, host, port, max(until - time.monotonic(), 0.001)), until=until)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            late = time.monotonic() >= until
+            why = f"not within {seconds:g} s" if late else " ".join(str(error).split()) or type(error).__name__
+            raise PictureError(f"{host} could not be asked: {why}") from None
+        if isinstance(found, bytes):
+            return found
+        url = urljoin(url, found)
+    raise PictureError(f"its address redirects more than {REDIRECTS} times")
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme == "https" and parts.hostname and parts.port != 0 and url.isascii()
+    except ValueError:
+        is_right = False
+    if not is_right or any(one <= " " or one == "\x7f" for one in url):
+        raise PictureError("its address is none that begins with https:// and can be asked")
+    if parts.username is not None or parts.password is not None:
+        raise PictureError("its address holds a user's name, which is not sent")
+    return parts
+
+
+def _public_address(host: str, resolve: Callable[[str, int], Sequence[str]], port: int) -> str:
+    found: Sequence[str] = ()
+    with suppress(OSError, UnicodeError):
+        found = resolve(host, port)
+    if not found:
+        raise PictureError(f"the host {host} is not known")
+    if not all(map(_is_public, found)):
+        raise PictureError(f"the host {host} is in a private network, which is not asked")
+    return found[0]
+
+
+def _is_public(address: str) -> bool:
+    """Return whether an address is one of the public network; those that wrap another address are not."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and (found.ipv4_mapped or any(found in one for one in _WITHIN_V6)):
+        return False
+    return found.is_global and not found.is_multicast
+
+
+def _answer(parts: SplitResult, connected: socket.socket, *, until: float) -> bytes | str:
+    guard = threading.Timer(max(until - time.monotonic(), 0), _cut, [connected])  # of what drips
+    guard.daemon = True
+    guard.start()
+    with closing(http.client.HTTPConnection(str(parts.hostname))) as connection:
+        connection.sock = connected
+        try:
+            target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+            connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "findable"})
+            with connection.getresponse() as reply:
+                if reply.status in _MOVED and (place := reply.getheader("Location")):
+                    return place
+                if reply.status != HTTPStatus.OK:
+                    raise PictureError(f"its address answers {reply.status} {reply.reason}")
+                data = reply.read(MAX_BYTES + 1)
+                if len(data) > MAX_BYTES:
+                    raise PictureError(f"its address gives more than {MAX_BYTES:,} bytes, the most that is read")
+                if reply.length:
+                    raise PictureError("its address gave less than it promised")
+        finally:
+            guard.cancel()
+    if time.monotonic() >= until:  # it was cut off, which an answer without a length does not tell
+        raise TimeoutError
+    return data
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True)
 class RowImages:
     """The images of a task's rows: the columns that name them, those asked about beside, their folder and size.
 
-    `side` are the pixels of the longer side, at most.
+    `side` are the pixels of the longer side, at most. With `refetches` addresses are asked again.
     """
 
     columns: Sequence[str]
     asked: Sequence[str]
     folder: Path
     side: int
+    refetches: bool = False
 
     def look(self, values: Mapping[str, Any], seen: str | None) -> Look:
         """Look at what a row names, given what the look before saw; see `pipeline.tables.fill.LookAt`."""
@@ -305,8 +426,10 @@ class RowImages:
         told = known if known.get("named") == named and not known.get("why") else {}
         seen: dict[str, Any] = {"named": named, "sha256": None, "stamp": None}
         try:
-            stamp = told.get("stamp")
-            if stamp and stamp_of(self._place(named).stat()) == tuple(stamp):
+            is_address, stamp = named.startswith(ADDRESSES), told.get("stamp")
+            if told.get("sha256") and is_address and not self.refetches:
+                return dict(told)
+            if stamp and not is_address and stamp_of(self._place(named).stat()) == tuple(stamp):
                 return dict(told)
             data, seen["stamp"] = self._bytes(named)
             seen["sha256"] = hashlib.sha256(data).hexdigest()
@@ -320,8 +443,6 @@ class RowImages:
     def _place(self, named: str) -> Path:
         if not is_printed(named):
             raise PictureError(UNPRINTED)
-        if _ADDRESS.match(named):
-            raise PictureError(NO_FILE)
         try:
             place = (self.folder / named).resolve(strict=True)
         except FileNotFoundError:
@@ -334,6 +455,8 @@ class RowImages:
 
     def _bytes(self, named: str) -> tuple[bytes, Stamp | None]:
         """Return the bytes of an image, and the stamp of a file where its times would tell another change."""
+        if named.startswith(ADDRESSES):
+            return fetch(named), None
         place = self._place(named)
         try:
             size = place.stat().st_size

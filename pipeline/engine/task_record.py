@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in, unread_places
-from pipeline.core.errors import ConfigurationError, InputError, QuestionChangedError
+from pipeline.core.errors import ConfigurationError, QuestionChangedError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.core.settings import BUILT_IN, Settings
@@ -95,8 +95,7 @@ def planned_views(settings: Settings) -> list[str]:
     """Return the names of the views that the first use of the task that TASK= names makes."""
     path = find_task_file(settings.task, settings.data)
     declared = None if path is None else load_declaration(path)
-    prefix = "" if declared is None else declared.table or declared.name
-    return [f"{prefix}_answers", f"{prefix}_answered"] if prefix else []
+    return [] if declared is None else [f"{declared.name}_answers", f"{declared.name}_answered"]
 
 
 def check_declarable(settings: Settings) -> bool:
@@ -145,7 +144,7 @@ def task_beside(task: Task, *, at: datetime) -> Task:
     declaration = load_declaration(found)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
-    return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
+    return DeclaredTask(record, before.settings)
 
 
 class GivenRows(DeclaredTask):
@@ -201,7 +200,7 @@ def _record_of(declaration: Declaration, path: Path, columns: Mapping[str, str],
     record = TaskRecord(
         name=declaration.name,
         path=str(path),
-        prefix=declaration.table or declaration.name,
+        prefix=declaration.name,
         items=_items_place(declaration, path),
         is_query=declaration.is_query,
         items_sha256=None,
@@ -265,7 +264,7 @@ def _faults_of_kinds(declaration: Declaration, columns: Mapping[str, str]) -> It
     for name in _meant(declaration.images, columns):
         if columns.get(name, "text") != "text":
             said = f"names the column {name!r}, which holds {columns[name]} values"
-            yield "images", said, "an image is the path of a file"
+            yield "images", said, "an image is a path or an address"
         if name in _meant(declaration.asked, columns):
             yield "prompt", f"names the column {name!r}, whose image goes out before the text", "leave it out"
     texts = _texts_asked(declaration, columns)
@@ -310,7 +309,6 @@ def _put(
     with store.write() as tx:
         if (old := workspace.get_task(tx, declared.name)) is not None:
             lines += _check_change(tx, old, declared, declaration, accepted=settings.accept_changed)
-        _check_prefix(tx, declared)
         new = _joined(old, declared)
         task = DeclaredTask(new)
         check_items(new)
@@ -332,13 +330,6 @@ def _put(
     return kept
 
 
-def _check_prefix(tx: "Connection", new: TaskRecord) -> None:
-    for one in workspace.list_tasks(tx):
-        if one.prefix == new.prefix and one.name != new.name:
-            said = f"the tables {new.prefix}_… belong to the task {one.name} ({one.path}); nothing was changed"
-            raise ConfigurationError(said, hint="table='…' in the task's file gives it others")
-
-
 def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     """Return a record with what rows and answers once had; which file was read stays where it would be read alike."""
     if old is None:
@@ -348,23 +339,24 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     kept = (one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
     sha256 = old.items_sha256 if all(old.words.get(one) == new.words[one] for one in ("asked", "quoted")) else None
     words = {**{name: old.words[name] for name in (READ,) if name in old.words}, **new.words}
-    return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256, words=words)
+    fields = (*new.fields, *kept)
+    return replace(new, prefix=old.prefix, columns=columns, fields=fields, items_sha256=sha256, words=words)
 
 
 def _check_change(
     tx: "Connection", old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool
 ) -> list[str]:
     """Refuse a change under one version that was not accepted, or a second file of one name; return what to say."""
-    anew, why, hint = "give it another name='…' to begin anew", "", ""
+    why, hint = "", ""
     if old.path != new.path and Path(old.path).is_file():
         why = f"the task {new.name} is in {old.path} here, and {new.path} has the same name"
         hint = "give one of them another name='…'"
-    elif old.prefix != new.prefix:
-        why = f"the tables of {new.name} are {old.prefix}_… here, and table= says {new.prefix}_…"
-        hint = f"a task keeps its tables; {anew}"
     elif old.key != new.key:
         was, now = (", ".join(f"{name} ({kind})" for name, kind in one.key) for one in (old, new))
-        why, hint = f"the key of {new.name} was {was} and is {now} now", f"a task keeps its key; {anew}"
+        why, hint = (
+            f"the key of {new.name} was {was} and is {now} now",
+            "a task keeps its key; give it another name='…' to begin anew",
+        )
     if why:
         raise ConfigurationError(f"{why}; nothing was changed", hint=hint)
     known = workspace.accepted_question(tx, new.name, new.version)
@@ -383,27 +375,6 @@ def _check_change(
         )
     workspace.record_event(tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at)
     return [f"{new.name}@{new.version} goes on with a changed declaration, as {Option(accept_changed=True)} says"]
-
-
-def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
-    """Record what a task's file says of the index now; where the file is gone or broken, what is recorded stands."""
-    path = Path(cast(DeclaredTask, task).record.path)
-    if task_file.given_task(path) is None and not path.is_file():
-        return
-    try:
-        declaration = load_declaration(path)
-    except InputError as error:
-        display.warn(f"{error.message}; index= is taken as it was")
-        return
-    told = {member: getattr(declaration, member) for member in INDEXED}
-    with store.write() as tx:
-        record = workspace.get_task(tx, task.name)
-        if record is None or told.items() <= record.words.items():
-            return
-        _check_columns(declaration, path, record.columns)
-        workspace.put_task(tx, replace(record, words={**record.words, **told}))
-        workspace.touch_revision(tx, task.name)
-    display.say(f"{task.name}: index= or label= is another one now, so every row is indexed anew")
 
 
 # ---- its rows

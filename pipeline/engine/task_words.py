@@ -25,6 +25,10 @@ from pipeline.tables.source import OWN, ItemsFile, ItemsQuery
 from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, SYSTEM
 
 TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
+_OF_MODELS = frozenset(  # what pydantic's models have themselves, beside what begins with `model_`
+    {*("construct", "copy", "dict", "from_orm", "json", "parse_file", "parse_obj", "parse_raw", "schema")}
+    | {"schema_json", "update_forward_refs", "validate"}
+)
 _NO_WORD = re.compile(r"\W+")
 
 
@@ -113,17 +117,13 @@ def _wrong(said: str, hint: object = _SUCH_AS) -> InputError:
 
 
 def _field_name(part: str, before: Sequence[str]) -> str:
-    from pydantic import BaseModel
-
     name = normalize("NFKC", part)  # as Python reads it
     if not name.isidentifier() or name.startswith("_"):
         near = _NO_WORD.sub("_", name).strip("_0123456789")
         said = f"{excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
         raise _wrong(said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
     folded, is_long = name.casefold(), len(name.encode()) > MAX_COLUMN
-    is_taken = (
-        folded in TAKEN or folded.startswith((OWN, "model_")) or keyword.iskeyword(name) or name in dir(BaseModel)
-    )
+    is_taken = folded in TAKEN or folded.startswith((OWN, "model_")) or keyword.iskeyword(name) or name in _OF_MODELS
     if folded in before or is_long or is_taken:
         why = "is there twice" if folded in before else "is too long for a column" if is_long else "is taken"
         raise _wrong(f"the name {excerpt(name)!r} {why}", "give the field another name")
@@ -179,7 +179,7 @@ task = Task(
 )
 '''
 _WHERE = {"source": "the database of the query, which is only read", "sheet": "of the workbook"}
-_IMAGES = "    images=[{names}],  # columns that hold the path of an image\n"
+_IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
 
 
 def task_text(draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequence[AnswerField] = ()) -> str:

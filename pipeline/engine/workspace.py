@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
+from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings
 from pipeline.core.step import Option, Step
@@ -171,28 +171,24 @@ class OpenWorkspace:
         if self._is_brought or not is_declared(self.settings):
             return
         declared().bring_items(self.store, self.task, self.settings, at=self.now(), display=self.display)
-        self._renew()
-        self._is_brought = True
-        if self.task.question.declared.temperature is not None and not self.model.takes_temperature:
-            self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
-
-    def bring_index(self) -> None:
-        """Bring what is recorded of a declared task's index up to date with its file, where that can be loaded.
-
-        Items that are indexed once that is asked for are so for this command, and from their first build on. InputError
-        where it names a column that its rows have not.
-        """
-        if is_declared(self.settings):
-            declared().bring_index(self.store, self.task, display=self.display)
-            self._renew()
-        self._begins_index = True
-
-    def _renew(self) -> None:
         with self.store.read() as tx:
             found = allowed.declared_tasks(tx, self.settings)
         others = (one for one in self.tasks if one.name != self.task.name)
         self.task = next(one for one in found if one.name == self.task.name)
-        self.tasks = (*others, self.task)
+        self.tasks, self._is_brought = (*others, self.task), True
+        if self.task.question.declared.temperature is not None and not self.model.takes_temperature:
+            self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
+
+    def bring_index(self) -> None:
+        """Bring the items of a declared task up to date where that can be, before they are indexed.
+
+        Items that are indexed once that is asked for are so for this command, and from their first build on.
+        """
+        try:
+            self.bring_items()
+        except FindableError as error:
+            self.display.warn(f"{error.message}; what was read before is indexed")
+        self._begins_index = True
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""

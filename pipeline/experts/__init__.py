@@ -21,8 +21,7 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - e
 def task_of(tx: "Connection", settings: "Settings") -> "Task":  # noqa: ARG001 - the same for every database
     """Return the task.
 
-    Raises:
-        ConfigurationError: VERSION= is another version of the question about people than there is.
+    ConfigurationError where VERSION= is another version of the question about people than there is.
     """
     from pipeline.experts.task import TAGGED, WITH_TEXT, ExpertsTask
 

@@ -316,8 +316,7 @@ def read_person_documents(
 
     `given` is what MAP= says, `name` what they stand in.
 
-    Raises:
-        InputError: it is no JSON, or anything in it would be rejected; the message names person and field.
+    InputError where it is no JSON, or anything in it would be rejected; the message names person and field.
     """
     said = "standard input" if name == "-" else name
     try:
@@ -385,8 +384,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> People
 
     A report says what happened also where nothing went in; `ImportReport.check` raises then.
 
-    Raises:
-        InputError: the file cannot be read as people, or the report cannot be written. Nothing was changed.
+    InputError where the file cannot be read as people, or the report cannot be written. Nothing was changed.
     """
     with all_or_nothing():
         file = People(path, parse_map(options.mapping), sheet=options.sheet)

@@ -167,8 +167,7 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
 
     Afterwards every row has an id and a score. Doing it again changes nothing.
 
-    Raises:
-        ConfigurationError: what is called `experts` cannot be adopted; nothing was changed.
+    ConfigurationError where what is called `experts` cannot be adopted; nothing was changed.
     """
     done = SPEC.adopt(tx, first=not SPEC.is_marked(tx))
     tx.info.pop(_Shape, None)
@@ -262,8 +261,7 @@ def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[
 def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     """Return one person's row.
 
-    Raises:
-        InputError: no person has that name.
+    InputError where no person has that name.
     """
     row = by_usernames(tx, [username]).get(username)
     if row is None:
@@ -439,8 +437,7 @@ _BROKEN = text("SELECT count(*) FROM pragma_foreign_key_check")  # some are look
 def remove_person(tx: Connection, item_id: str, *, so_far: str) -> None:
     """Delete the row of a person, if it is there, and what is kept beside. `so_far` is what an error says of all else.
 
-    Raises:
-        ConfigurationError: another program's rows hold on to it, or its trigger or rule does.
+    ConfigurationError where another program's rows hold on to it, or its trigger or rule does.
     """
     kept.remove_row(tx, TASK, item_id)
     if (name := people(tx).names(tx, [item_id]).get(item_id)) is None:

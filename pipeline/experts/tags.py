@@ -64,8 +64,7 @@ def merge(store: "Store", pairs: Sequence[tuple[str, str]], who: str, *, at: "da
     Returns the `merges`, how many `people` have other tags now, how many rows `kept` theirs, and which merges are in
     force already (`same`).
 
-    Raises:
-        InputError: a tag is none, no person has it, or it would go round in a circle; nothing was changed.
+    InputError where a tag is none, no person has it, or it would go round in a circle; nothing was changed.
     """
     from pipeline.experts.declaration import checked_tag
 

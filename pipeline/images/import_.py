@@ -103,8 +103,7 @@ class _File(NamedTuple):  # that is, or is called, an image
 def check_folder(folder: Path) -> None:
     """Refuse what is no folder, or one whose name cannot be kept.
 
-    Raises:
-        InputError: that is so; nothing was imported.
+    It is an InputError; nothing was imported.
     """
     check_named_in_utf8(folder)
     if not folder.is_dir():

@@ -88,9 +88,8 @@ task_class = ImagesTask
 def thumbnail_of(store: Store, item_id: str, *, side: int) -> bytes:
     """Return the JPEG of an image, its longer side at most `side` pixels, one of `pictures.SIDES`.
 
-    Raises:
-        PictureError: it cannot be shown, for the reason that the message says.
-        InputError: there is no such image, or none of that size.
+    PictureError where it cannot be shown, for the reason that the message says.
+    InputError where there is no such image, or none of that size.
     """
     with store.read() as tx:
         known = select(assets.c.path, assets.c.hash, assets.c.problem).where(cast(assets.c.id, Text) == item_id)

@@ -178,9 +178,8 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> Passag
     A report says what happened also where nothing went in; `ImportReport.check` raises then. Where it is only to say
     what would go in (`dry`), the tables need not be there yet, and any task may be in use.
 
-    Raises:
-        InputError: the file cannot be read, an id in it does not fit into the table,
-            or the list cannot be written. Nothing was changed.
+    InputError where the file cannot be read, an id in it does not fit into the table,
+    or the list cannot be written. Nothing was changed.
     """
     with all_or_nothing():
         file = Passages(path, parse_map(options.mapping), sheet=options.sheet)

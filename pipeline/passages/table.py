@@ -217,8 +217,7 @@ DEFAULTS = Settings()
 def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     """Make the tables, or add what is missing to existing ones; return a line for each thing done to old ones.
 
-    Raises:
-        ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
+    ConfigurationError where what is there under their names cannot be adopted; nothing was changed.
     """
     name = settings.passages_table
     is_new = name != PASSAGES and not columns_of(tx, name)  # a name that was mistyped is seen at once

@@ -148,12 +148,10 @@ class ItemTable:
         self, tx: Connection, names: Sequence[str], *conditions: ColumnElement[bool], among: Sequence[str] | None = None
     ) -> Iterator[Sequence[Any]]:
         """Yield some columns of rows of which all conditions hold, in their order, at flat memory; or `among` ids."""
-        if among is not None:
-            yield from self.among(tx, among, [self.table.c[name] for name in names], *conditions)
-            return
         query = select(*(self.table.c[name] for name in names)).where(*conditions).order_by(self.table.c[self.order])
-        for some in streamed(tx, query, page=CELLS).partitions():
-            yield from some
+        if among is None:
+            return chain.from_iterable(streamed(tx, query, page=CELLS).partitions())
+        return self.among(tx, among, list(query.selected_columns), *conditions)
 
     def ids_among(self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
         """Return which of these ids are of rows of which all conditions hold."""

@@ -165,20 +165,19 @@ def test_a_row_that_changes_while_it_is_asked_about(own: Workspace, outside: Out
 
 
 def test_names_that_are_taken(own: Workspace, api: Engine) -> None:
-    """Of two files of one name, or of one table, the second is refused, as is what another program made."""
+    """Of two files of one name the second is refused, as is what another program made."""
     own.people(1)
     sql(own, "CREATE TABLE mine_answers (id TEXT)")
     for name, more in (
         ("one", 'name="same"'),
         ("two", 'name="same"'),
-        ("three", 'table="same"'),
         ("mine", "version=1"),
     ):
         rows(own, A, name=name)
         declare(own, more, name=name)
     own.do("preflight", TASK="one")
     before = schema(own)
-    for name, said in (("two", "has the same name"), ("three", "belong to the task same"), ("mine", "did not make")):
+    for name, said in (("two", "has the same name"), ("mine", "did not make")):
         assert said in own.do("preflight", TASK=name, code=3).err
     assert schema(own) == before
     bare = Workspace(own.home.parent / "bare", api.url, "notes")
@@ -193,15 +192,15 @@ def test_names_that_are_taken(own: Workspace, api: Engine) -> None:
 
 
 CHANGES = {
-    "prompt": ({"prompt": "On: {text}"}, "prompt"),
-    "schema": ({"topic": "str | None"}, "schema.properties.topic"),
-    "example": ({"more": 'examples=[({"text": "x y"}, {"topic": "x"})]'}, "examples"),
+    "prompt": ({"prompt": "On: {text}"}, "the prompt changed since"),
+    "schema": ({"topic": "str | None"}, "the answer changed since"),
+    "example": ({"more": 'examples=[({"text": "x y"}, {"topic": "x"})]'}, "the examples changed since"),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_needs_a_new_version_or_to_be_accepted(own: Workspace, change: str) -> None:
-    """It is refused with the difference, and nothing is asked; raised, all are asked anew and the old ones are kept.
+    """It is refused with what is another, and nothing is asked; raised, all are asked anew and the old ones are kept.
 
     Accepted, it is what is asked from then on; a batch that was asked otherwise waits until the file is as it was.
     """
@@ -560,7 +559,8 @@ UNUSABLE = {
     "cut.jpg": "cut off or broken",
     "nothing.jpg": "is empty",
     "drawing.png": "none of the images",
-    "https://example.org/image.jpg": "it is an address, and images are files",
+    "http://example.org/image.jpg": "begins with https://",
+    "https://127.0.0.1/image.jpg": "private network",
 }
 
 

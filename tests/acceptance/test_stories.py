@@ -86,8 +86,7 @@ def check_answers(workspace: Workspace, story: Story) -> None:
     ]
     assert bool(found) == bool(story.quoted)
     assert all(text[one["start"] : one["end"]] == one["quote"] for text, one in found)
-    table = "desk" if story.name == "tickets" else story.name
-    view = sql(workspace, f"SELECT {', '.join(story.fields)} FROM {table}_answered")  # noqa: S608 - names of this module
+    view = sql(workspace, f"SELECT {', '.join(story.fields)} FROM {story.name}_answered")  # noqa: S608 - names of this module
     assert len(view) == story.rows
     if story.exploded:
         each = workspace.exported(rows=story.exploded, cost=True)

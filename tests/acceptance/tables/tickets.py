@@ -38,7 +38,6 @@ task = Task(
     answer=Answer,
     items="tickets.json",
     key="ticket",
-    table="desk",
     system="You sort tickets for a help desk.",
     prompt="Subject: {subject}\nSender: {sender}\n\n{text}",
     examples=[
