@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+from pipeline.engine.row_images import fetch
 
 from pipeline.engine import row_images
 from pipeline.engine.pictures import PictureError
-from pipeline.engine.row_images import fetch
 
 PUBLIC = "93.184.216.34"
 V4 = "127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1"
