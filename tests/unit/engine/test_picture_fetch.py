@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from pipeline.engine.row_images import fetch
 
-from pipeline.engine import row_images
-from pipeline.engine.pictures import PictureError
+from pipeline.engine import pictures
+from pipeline.engine.pictures import PictureError, fetch
 
 PUBLIC = "93.184.216.34"
 V4 = "127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1"
@@ -83,7 +82,7 @@ REFUSED: dict[str, tuple[str, Sequence[bytes], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_to_be_asked_or_gives_no_image_is_refused(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a reason that names no more than the host."""
-    monkeypatch.setattr(row_images, "MAX_BYTES", 8)
+    monkeypatch.setattr(pictures, "MAX_BYTES", 8)
     url, replies, reason = REFUSED[case]
     with answering(*replies) as fetched, pytest.raises(PictureError, match=reason):
         fetched(url)
