@@ -75,6 +75,7 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
     ),
     "try": Command(
         *("show:try_", "Ask about a few rows; show what goes out and comes back.", (), "write"),
+        private=("a", "b"),
         api="begin",
     ),
     "tag": Command(

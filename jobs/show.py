@@ -9,12 +9,14 @@ from jobs.output import print_fields, print_line, print_table, print_text
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation, leaves, likeness_told, shown_value
 from pipeline.core.states import fate_of
+from pipeline.core.step import Option
 from pipeline.core.text import plural, usd
 from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import show as any_item
+from pipeline.quality import pilot
 from pipeline.workflows import try_out
-from pipeline.workflows.try_out import TriedItem, TryReport
+from pipeline.workflows.try_out import SIZE, TriedItem, TryReport
 
 INDENT = "    "
 LONGEST = 2_000  # characters of a text that are shown; --json has all
@@ -173,6 +175,8 @@ def try_(
     n: Annotated[int | None, Taken("How many to try; 3 without it.", COUNT)] = None,
     item: Annotated[str | None, Taken("The one to try, whatever its state.", NAME)] = None,
     seed: Seed = None,
+    a: Annotated[str | None, Taken("A version, or `draft`, beside --b.", metavar="WAY")] = None,
+    b: Annotated[str | None, Taken("Another one, on the same items.", metavar="WAY")] = None,
 ) -> Report:
     """Ask about a few items of TASK at once, and show what is sent, what comes back, tokens, cost and time.
 
@@ -180,11 +184,18 @@ def try_(
     as any. The first that are to be asked are tried, or those that --seed draws; an answered or parked one by --item.
     Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
 
-    What an answer that is there says otherwise stands beside: of another version, another model, a draft.
+    With --a and --b two ways stand side by side on a sample: a version (its number) by its stored answers, and `draft`
+    by what TASK's file asks now, of MODEL.
     """
+    if (a is None) != (b is None) or (a is not None and (a == b or item is not None)):
+        raise InputError(f"{Option('a')} and {Option('b')} are two ways, and no {Option('item')} goes with them")
     if item is not None and (n is not None or seed is not None):
         raise InputError("one item is tried by its name, or some by a number and a seed")
     words = ws.task.words
+
+    if a and b:
+        drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
+        return _two_ways(try_out.run_pair(ws, (a, b), **drawn))
     report = try_out.run(ws, n or try_out.FEW, item, seed)
     return Report(report.document, lambda: _show_tried(report, words), report.check)
 
@@ -207,10 +218,28 @@ def _show_tried(report: TryReport, words: Words) -> None:
         after = f"set version={int(version) + 1} in its file, then {after}"
     is_good = any(one.answer is not None for one in asked)
     print_text("")
-    compared = sum(bool(one.before and one.answer) for one in asked)
-    for name, count in report.agreement.items():
-        print_text(f"{name}: as before in {count} of {compared}", indent=INDENT)
     print_line(told + (f". Next: {after}" if is_good else ""))
+
+
+def _two_ways(report: try_out.PairReport) -> Report:
+    cost = report.asked.cost if report.asked else 0.0
+
+    def show() -> None:
+        for one in report.pairs:
+            print_text(f"\n{one['name']}{' ≠' if one['a'] != one['b'] else ''}")
+            for letter, said in (("A", one["a"]), ("B", one["b"])):
+                print_text(f"{letter}: {said}" if isinstance(said, str) else f"{letter}:", indent=INDENT)
+                if not isinstance(said, str):
+                    _print_values(said, INDENT * 2)
+        print_text("")
+        for name, count in report.agreement.items():
+            print_text(f"{name}: the same in {count} of {report.compared}", indent=INDENT)
+        alike = sum(one["a"] == one["b"] for one in report.pairs)
+        print_line(f"A is {report.sides[0]}, B {report.sides[1]}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
+
+    told = {"a": report.sides[0], "b": report.sides[1], "items": report.pairs, "cost": cost}
+    told |= {"agreement": report.agreement, "compared": report.compared}
+    return Report(told, show, report.asked.check if report.asked else None)
 
 
 def _print_values(answer: Mapping[str, Any], indent: str) -> None:
@@ -221,12 +250,10 @@ def _print_values(answer: Mapping[str, Any], indent: str) -> None:
 
 def _show_end(one: TriedItem) -> None:
     out = one.usage.answer + one.usage.thoughts
-    used = f" in {one.seconds:.1f} s; {one.usage.prompt:,} tokens in, {out:,} out, {usd(one.cost)}"
+    calls = f" and {one.calls} calls" if one.calls > 1 else ""
+    used = f" in {one.seconds:.1f} s{calls}; {one.usage.prompt:,} tokens in, {out:,} out, {usd(one.cost)}"
     print_text(f"{one.outcome}{used if one.calls else ''}" + (f": {one.reason}" if one.reason else ""))
     if one.answer is not None:
         _print_values(one.answer, INDENT)
-        if changed := {name: value for name, value in one.before.items() if value != one.answer.get(name)}:
-            print_text("before:", indent=INDENT)
-            _print_values(changed, INDENT * 2)
     elif one.reply:
         print_text(_cut(one.reply), indent=INDENT)

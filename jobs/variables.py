@@ -31,7 +31,7 @@ TESTS = "TEST_"  # what begins so is of the tests
 # what stands in the environment without our prefix counts after make, but for what may be another project's there
 SHARED = frozenset(
     {
-        *("DATABASE_URL", "VERSION", "DEBUG", "MAP", "FIND", "STATE", "AFTER", "NAME", "ITEM", "RAW", "N"),
+        *("DATABASE_URL", "VERSION", "DEBUG", "MAP", "FIND", "STATE", "AFTER", "NAME", "ITEM", "RAW", "A", "B", "N"),
         *("ROWS", "COST", "RANK", "TAG", "SORT", "FIELDS", "COUNTS", "FORMAT", "WHERE", "LIKE", "ADD", "REMOVE"),
         *("READONLY", "HOST", "SHEET", "SOURCE", "OVERWRITE", "MORE", "K", "Q"),
     }

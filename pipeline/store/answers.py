@@ -298,6 +298,24 @@ def is_by(column: ColumnElement[str], version: str | None) -> ColumnElement[bool
     return or_(column == version, column.startswith(f"{version}/", autoescape=True))
 
 
+def items_of_versions(tx: Connection, task: str, versions_: Sequence[str]) -> Iterator[str]:
+    """Yield the items that have an answer of each of some versions, whether it was applied or not."""
+    first, *others = versions_
+    query = select(answers.c.item_id).where(_of_version(answers, task, first))
+    for one in others:
+        other = answers.alias()
+        query = query.where(
+            select(other.c.id).where(_of_version(other, task, one), other.c.item_id == answers.c.item_id).exists()
+        )
+    yield from streamed(tx, query.distinct(), page=PAGE).scalars()
+
+
+def newest_of_version(tx: Connection, task: str, version: str, ids: Sequence[str]) -> dict[str, str]:
+    """Return the newest answer of a version to each of these items, JSON, whether it was applied or not."""
+    query = select(answers.c.item_id, answers.c.answer).where(_of_version(answers, task, version))
+    return {row[0]: row[1] for row in among(tx, query.order_by(answers.c.id), answers.c.item_id, ids)}
+
+
 def _of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:
     return and_(table.c.task == task, table.c.answer != FORGOTTEN, is_by(table.c.extractor, version))
 

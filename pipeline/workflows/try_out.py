@@ -5,10 +5,11 @@ A reply is judged and not stored: what the workspace keeps is a batch of the way
 budget and quota, and what it cost. So items may be tried that are answered, parked or claimed.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import ask, budget, folder
 from pipeline.batch.ask import Tried
@@ -27,27 +28,25 @@ from pipeline.gemini.models import NO_USAGE, Usage, usage_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers, asks
 from pipeline.store.asks import Ask
-from pipeline.store.database import PAGE, streamed
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 
-FEW = 3  # how many are tried
+FEW, SIZE = 3, 50  # how many are tried alone, and by two sides
+DRAFT = "draft"  # as a side: what the task's file asks now
 
 
 @dataclass
 class TriedItem:
     """One item: its id and name, what was sent, and what the reply is worth, None where there is no reply to judge.
 
-    `failure` says why there is none; `usage`, `cost` (USD) and `seconds` are of the reply. `before` is the answer that
-    counts by now, empty where there is none.
+    `failure` says why there is none; `usage`, `cost` (USD) and `seconds` are of the reply.
     """
 
     id: str
     name: str
     request: dict[str, Any]
-    before: Mapping[str, Any] = field(default_factory=dict)
     judgement: Judgement | None = None
     failure: str = ""
     calls: int = 0
@@ -88,7 +87,7 @@ class TriedItem:
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
-        names = ("id", "name", "request", "outcome", "reason", "answer", "before", "reply", "calls", "cost")
+        names = ("id", "name", "request", "outcome", "reason", "answer", "reply", "calls", "cost")
         tokens = {"tokens_in": self.usage.prompt, "tokens_out": self.usage.answer + self.usage.thoughts}
         return {**{name: getattr(self, name) for name in names}, **tokens, "seconds": round(self.seconds, 3)}
 
@@ -116,16 +115,9 @@ class TryReport:
         return sum(one.cost for one in self.items)
 
     @property
-    def agreement(self) -> dict[str, int]:
-        """Return of each field about how many items the answer is as before, of those that have both."""
-        both = [(one.before, one.answer) for one in self.items if one.before and one.answer]
-        names = dict.fromkeys(name for pair in both for one in pair for name in one)
-        return {name: sum(name in x and name in y and x[name] == y[name] for x, y in both) for name in names}
-
-    @property
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
-        told = {name: getattr(self, name) for name in ("extractor", "schema", "cost", "agreement", "interrupted")}
+        told = {name: getattr(self, name) for name in ("extractor", "schema", "cost", "interrupted")}
         items, stopped = [one.document for one in self.items], self.stopped.message if self.stopped else None
         return {**told, "draft_of": self.draft_of or None, "items": items, "stopped": stopped}
 
@@ -145,8 +137,6 @@ class TryReport:
 def run(ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int | None = None) -> TryReport:
     """Ask about one item by its name, else about so many, drawn by a seed or the first that are to be asked.
 
-    Where none is to be asked any more, those that are answered are drawn from.
-
     How many and the estimate are said before anything is spent.
 
     Raises:
@@ -160,9 +150,6 @@ def run(ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int |
         ids = [ws.task.id_of(tx, name)] if name is not None else _drawn(tx, ws.task, ws.extractor, size, seed)
     report = ask_about(ws, ids)
     report.draft_of = draft_of
-    with ws.store.read() as tx:
-        for one in report.items:
-            one.before = ws.task.standing(tx, one.id)
     return report
 
 
@@ -221,9 +208,62 @@ def _brought(ws: OpenWorkspace) -> tuple[OpenWorkspace, str]:
 
 
 def _drawn(tx: "Connection", task: Task, extractor: str, size: int, seed: int | None) -> Sequence[str]:
-    """Return the first that are to be asked, or of them those that a seed draws; where none are, some of all others."""
-    if seed is None and (first := tx.execute(asks.askable(tx, task).limit(size)).scalars().all()):
-        return first
-    seed = pilot.SEED if seed is None else seed
-    every = streamed(tx, answers.answered_ids(task.name), page=PAGE).scalars()
-    return pilot.draw_pilot(tx, task, extractor, size=size, seed=seed) or pilot.draw_items(every, size=size, seed=seed)
+    first = () if seed is not None else tx.execute(asks.askable(tx, task).limit(size)).scalars().all()
+    return first or pilot.draw_pilot(tx, task, extractor, size=size, seed=pilot.SEED if seed is None else seed)
+
+
+class PairReport(NamedTuple):
+    """Both sides in words, each item with its id, name, and what `a` and `b` say of it, and what was asked for it.
+
+    A side says an answer, or why there is none. Of each field it is counted about how many items both say the same.
+    """
+
+    sides: tuple[str, str]
+    pairs: list[dict[str, Any]]
+    asked: TryReport | None
+    compared: int
+    agreement: Mapping[str, int]
+
+
+def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int) -> PairReport:
+    """Put two sides beside each other on a sample: versions, or one and `draft`, what is asked as it is now.
+
+    Raises:
+        InputError: a side is none, there is nothing to try, or it was not confirmed; nothing was asked.
+        ConfigurationError: no key, or no such model.
+    """
+    labels = {at: _label(ws.task, text) for at, text in enumerate(texts) if text != DRAFT}
+    if DRAFT in texts:
+        ws, _ = _brought(ws)
+        folder.seal_dead(ws)
+    with ws.store.read() as tx:
+        among = answers.items_of_versions(tx, ws.task.name, list(labels.values()))
+        ids = pilot.draw_items(among, size=size, seed=seed)
+        called = ws.task.table(tx).names(tx, ids)
+        said: dict[int, dict[str, Any]] = {at: _stored(tx, ws.task, one, ids) for at, one in labels.items()}
+    if not called:
+        raise InputError(
+            f"there is no {ws.task.words.one} with an answer of {' and of '.join(labels.values())}; nothing was asked",
+            hint=f"`{ws.task.words.step('versions')}` lists those there are",
+        )
+    asked = ask_about(ws, list(called)) if DRAFT in texts else None
+    if asked is not None:
+        said[texts.index(DRAFT)] = {one.id: one.answer or one.reason or one.outcome for one in asked.items}
+    a, b = ({key: said[at].get(key, "not asked") for key in called} for at in (0, 1))
+    both = [(a[key], b[key]) for key in called if not (isinstance(a[key], str) or isinstance(b[key], str))]
+    fields = dict.fromkeys(name for pair in both for one in pair for name in one)
+    agreement = {name: sum(name in x and name in y and x[name] == y[name] for x, y in both) for name in fields}
+    pairs = [{"id": key, "name": name, "a": a[key], "b": b[key]} for key, name in called.items()]
+    first, second = (labels.get(at, f"the draft of {ws.extractor}") for at in (0, 1))
+    return PairReport((first, second), pairs, asked, len(both), agreement)
+
+
+def _label(task: Task, text: str) -> str:
+    if not (text.isdecimal() or "@" in text):
+        said = f"{text!r} is no version, and no draft; nothing was asked"
+        raise InputError(said, hint=f"{Option(a='1')} {Option(b=DRAFT)}; {Option('model')} is that of the draft")
+    return f"{task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
+
+
+def _stored(tx: "Connection", task: Task, label: str, ids: list[str]) -> dict[str, Any]:
+    return {key: json.loads(one) for key, one in answers.newest_of_version(tx, task.name, label, ids).items()}

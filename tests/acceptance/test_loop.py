@@ -44,8 +44,9 @@ def test_a_changed_question_is_tried_as_a_draft_that_leaves_nothing_but_its_cost
     refused = own.do("tag", mode="live", code=3).err
     wanted = "the prompt and the answer changed since version 1 was used: set version=2, or FINDABLE_ACCEPT_CHANGED=1"
     assert wanted in refused
-    assert own.read("try", N=50)["agreement"] == {"verdict": 3, "why": 0}
-    assert "verdict: as before in 3 of 3" in own.do("try", N=50).out
+    pair = own.read("try", A="1", B="draft", N=50)
+    assert (pair["compared"], pair["agreement"]) == (3, {"verdict": 3, "why": 0})
+    assert "verdict: the same in 3 of 3" in own.do("try", A="1", B="draft").out
     assert (own.exported(), own.states()) == (before, {"answered": 3, "empty": 1})
     assert [one["way"] for one in own.batches()] == ["live"]  # trials are kept as costs alone
     declare(own, "version=2", prompt="Rate: {text}")

@@ -1,6 +1,5 @@
 """What is told to type next leads on: where a file is another thing than was thought, or a name is mistyped."""
 
-import json
 import os
 import re
 import shlex
@@ -64,9 +63,7 @@ def test_a_name_that_nothing_has_is_answered_with_the_nearest(workspace: Workspa
         "--where",
         "stars < 3",
     ]
-    workspace.put("texts.jsonl", json.dumps({"id": "a", "text": "Bees sing."}))
-    workspace.do("import_passages", "texts.jsonl")
-    assert "is a task, and no version or model" in workspace.do("try", a="1", b="passages", code=2).err
+    assert "is no version, and no draft" in workspace.do("try", a="2", b="passages", code=2).err
     workspace.do("export", "out.csv")
     assert "next: --overwrite replaces it" in workspace.do("export", "out.csv", code=2).err
     assert "next: mkdir" in workspace.do("export", "no/out.csv", code=2).err

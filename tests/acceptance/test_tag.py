@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import LONGEST_S
-from tests.acceptance.product import BATCH_PRICE, PASSAGES, Workspace, declaration
+from tests.acceptance.product import BATCH_PRICE, MODEL, PASSAGES, Workspace, declaration
 
 LIVE, CREATE, COUNT = ":generateContent", ":batchGenerateContent", ":countTokens"
 FULL = {"code": 429, "message": "Resource exhausted"}
@@ -329,13 +329,13 @@ def test_two_models_are_compared_and_not_stored(workspace: Workspace, api: Engin
     """The stored answers of one beside what another says now, within every limit; nothing is stored but the cost."""
     workspace.people(3)
     tag(workspace, mode="live")
-    before = posts(api, LIVE)
-    found = workspace.read("try", N=2, MODEL="gemini-2.5-pro")
-    assert (len(found["items"]), found["agreement"], posts(api, LIVE)) == (2, {"tags": 2}, before + 2)
-    assert all(one["before"] == one["answer"] for one in found["items"])
+    before, two = posts(api, LIVE), ("--a", "2", "--b", "draft")
+    found = workspace.read("try", *two, N=2, MODEL="gemini-2.5-pro")
+    assert (len(found["items"]), posts(api, LIVE)) == (2, before + 2)
+    assert "no version, and no draft" in workspace.do("try", "--a", "2", "--b", MODEL, code=2).err
     assert workspace.states() == {"tagged": 3}
     assert len(workspace.read("versions")) == 1
-    assert "nothing was asked" in workspace.do("try", CONFIRM_ABOVE=0, code=2).err
+    assert "nothing was asked" in workspace.do("try", *two, CONFIRM_ABOVE=0, code=2).err
     assert posts(api, LIVE) == before + 2
 
 
