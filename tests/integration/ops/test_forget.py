@@ -111,7 +111,6 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
     assert "zq-77" not in ran(chained, "search", "Zanthippa Quorn of Quillmouth")
     assert others(chained) == before
     assert chained.query("SELECT answered, tokens_in, cost FROM findable_batches") == account
-    ledger.check(chained)
     status = ledger.status(chained)
     assert (status["experts"]["total"], status["index"]["count"], status["index"]["behind"]) == (5, 5, 0)
     assert status["spent"] == spent
