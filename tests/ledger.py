@@ -1,71 +1,16 @@
-"""What must hold in a workspace's database at any moment, and what it holds, for comparisons."""
+"""What a workspace holds, for comparisons."""
 
 import json
 from typing import Any
 
 from tests.lab import Workspace
 
-OUTCOMES = ("answered", "refused", "invalid", "missing")
 TIMES = frozenset(
     {
         *("at", "created_at", "uploaded_at", "create_sent_at", "create_ended_at", "submitted_at", "cancel_asked_at"),
         *("started_at", "over_at", "ended_at", "sent_at", "found_at", "cancelled_at", "promoted_at", "seconds"),
     }
 )
-
-
-def check(workspace: Workspace) -> None:
-    """Hold the accounts of a workspace against one another."""
-    _check_batches(workspace)
-    _check_equals(workspace)
-    _check_people(workspace)
-
-
-def _check_batches(workspace: Workspace) -> None:
-    """Every ingested batch accounts for each request once, and no batch that is over holds a claim."""
-    columns = ", ".join(OUTCOMES)
-    for number, requests, *counts in workspace.query(
-        f"SELECT number, requests, {columns} FROM findable_batches "  # noqa: S608 - our names
-        "WHERE state = 'ingested' AND way <> 'trial'"
-    ):
-        assert sum(counts) == requests, f"batch {number}: {counts} do not add up to {requests}"
-        answers = "SELECT count(*) FROM findable_answers WHERE batch = :number"
-        attempts = "SELECT outcome, count(*) FROM findable_attempts WHERE batch = :number GROUP BY 1"
-        rows = {"answered": workspace.scalar(answers, number=number), **dict(workspace.query(attempts, number=number))}
-        assert {name: count for name, count in rows.items() if count} == {
-            name: count for name, count in zip(OUTCOMES, counts, strict=True) if count
-        }
-    left = (
-        "SELECT count(*) FROM findable_asks a JOIN findable_batches b ON b.number = a.batch "
-        "WHERE a.state = 'claimed' AND b.state IN ('ingested', 'failed')"
-    )
-    assert workspace.scalar(left) == 0, "a batch that is over holds claims"
-
-
-def _check_equals(workspace: Workspace) -> None:
-    """Of the rows that ask the same one is asked at a time; no ask is without what came of it."""
-    twice = (
-        "SELECT input_hash FROM findable_asks WHERE state = 'claimed' "
-        "GROUP BY task, extractor, input_hash HAVING count(*) > 1"
-    )
-    assert workspace.query(twice) == [], "two claims ask the same"
-    bare = (
-        "SELECT item_id FROM findable_asks a WHERE state = 'answered' AND NOT EXISTS (SELECT 1 FROM findable_answers g "
-        "WHERE g.task = a.task AND g.item_id = a.item_id AND g.extractor = a.extractor)"
-    )
-    assert workspace.query(bare) == [], "an ask is answered without an answer"
-
-
-def _check_people(workspace: Workspace) -> None:
-    """Each person is in exactly one of five states, and of the models' answers to each one at most is applied."""
-    people = status(workspace)[_subject(workspace)]
-    total = people.pop("total")
-    assert sum(people.values()) == total, people
-    of_models = "SELECT item_id FROM findable_answers WHERE applied AND extractor <> 'person'"
-    twice = f"{of_models} GROUP BY task, item_id HAVING count(*) > 1"
-    assert workspace.query(twice) == []
-    claims = "SELECT item_id FROM findable_asks WHERE state = 'claimed' GROUP BY task, item_id HAVING count(*) > 1"
-    assert workspace.query(claims) == []
 
 
 def status(workspace: Workspace) -> dict[str, Any]:

@@ -175,13 +175,6 @@ def copy_database(source: Path, target: Path) -> None:
     _make(name_of(target), target, template=name_of(source))
 
 
-def empty(data: Path) -> None:
-    """Make the database of the workspace in a folder anew, with nothing in it; the folder goes, too."""
-    shutil.rmtree(data, ignore_errors=True)
-    shared().drop(name_of(data))
-    _make(name_of(data), data)
-
-
 def copy_below(source: Path, target: Path) -> None:
     """Make copies of the databases that this process made for workspaces in a folder, for those in a copy of it."""
     for data in list(_made.values()):

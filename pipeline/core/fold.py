@@ -134,21 +134,6 @@ def _shrunk(text: str, start: int, end: int, *, least: int) -> str:
     return text[start:whole] if is_boundary(text, whole) else text[start:end]
 
 
-def marked_part(text: str, spans: Iterable[tuple[int, int]], *, around: int) -> tuple[str, list[tuple[int, int]]]:
-    """Return the part of a text round the first of some slices, and where those slices that stand in it whole are now.
-
-    The slices come in order; of two that overlap the first is marked.
-    """
-    spans = list(spans)
-    last = spans[0][1] + around
-    shown, moved = cut_part(text, spans[0][0] - around, last)
-    marks: list[tuple[int, int]] = []
-    for start, end in spans:
-        if start + moved >= (marks[-1][1] if marks else 0) and end <= last:
-            marks.append((start + moved, end + moved))
-    return shown, marks
-
-
 def cut_part(text: str, start: int, end: int) -> tuple[str, int]:
     """Return a part of a text with signs where it was cut, and by how much its offsets moved."""
     start, end = max(0, start), min(len(text), end)

@@ -93,9 +93,10 @@ class ItemCounts(NamedTuple):
     def document(self) -> dict[str, Any]:
         """Return the counts for programs."""
         told = {"states": self.states, "tags": self.tags, "versions": self.versions}
-        counts = {name: found for name, found in told.items() if found is not None}
         listed = {
-            name: [{"value": one, "count": count} for one, count in found.items()] for name, found in counts.items()
+            name: [{"value": one, "count": count} for one, count in found.items()]
+            for name, found in told.items()
+            if found is not None
         }
         fields = {
             name: [{"value": one.value, "count": one.items, "where": one.where} for one in found]

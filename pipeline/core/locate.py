@@ -13,7 +13,6 @@ names cannot be told from other words; one with a slip in it is another name.
 import re
 import tomllib
 import unicodedata
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from itertools import islice
@@ -91,20 +90,17 @@ class SearchableText:
     def _text(self) -> Folded:
         return Folded(self.text)
 
-    def locate(self, quote: str, *, names: Sequence[str] = ()) -> list[Location]:
-        """Return where a quotation stands, in pieces where it leaves something out; nothing where a piece does not.
-
-        Of several places it is the one nearest to one of the names, of those the first.
-        """
+    def locate(self, quote: str) -> list[Location]:
+        """Return where a quotation stands first, in pieces where it leaves something out; none where one is missing."""
         if not has_letters(quote):
             return []
-        if found := self._verbatim(quote, names) or self._folded_alike(quote, names):
+        if found := self._verbatim(quote) or self._folded_alike(quote):
             return [found]
         pieces = _pieces(quote)
         if len(pieces) > MAX_PIECES:
             return []
         if len(pieces) > 1:
-            each = [self.locate(piece, names=names) for piece in pieces]
+            each = [self.locate(piece) for piece in pieces]
             return [one for found in each for one in found] if all(each) else []
         found = self._likest(quote)
         return [found] if found and not _difference(quote, self.text, found.start, found.end) else []
@@ -122,21 +118,21 @@ class SearchableText:
             if is_boundary(self.text, start) and is_boundary(self.text, end):
                 yield start, end
 
-    def _verbatim(self, quote: str, names: Sequence[str]) -> Location | None:
+    def _verbatim(self, quote: str) -> Location | None:
         """Return where a quotation stands as it is, without white space at its ends."""
         places = list(_places(self.text, quote))
         if not places:
             return None
         front, size = len(quote) - len(quote.lstrip()), len(quote.strip())
         spans = [(at + front, at + front + size) for at in places]
-        return self._chosen(spans, names, "", must_be_whole=len(quote) < MIN_PART)
+        return self._chosen(spans, "", must_be_whole=len(quote) < MIN_PART)
 
-    def _folded_alike(self, quote: str, names: Sequence[str]) -> Location | None:
+    def _folded_alike(self, quote: str) -> Location | None:
         """Return where a quotation stands but for its look; at last without the punctuation at its ends."""
         wanted = Folded(quote).text
         if spans := list(self._looks(wanted)):
-            return self._chosen(spans, names, "by white space and case", must_be_whole=len(wanted) < MIN_PART)
-        return self._chosen(list(self._looks(_bare(wanted))), names, "by white space and case", must_be_whole=True)
+            return self._chosen(spans, "by white space and case", must_be_whole=len(wanted) < MIN_PART)
+        return self._chosen(list(self._looks(_bare(wanted))), "by white space and case", must_be_whole=True)
 
     def _looks(self, wanted: str) -> Iterator[tuple[int, int]]:
         for at in _places(self._text.text, wanted):
@@ -164,30 +160,16 @@ class SearchableText:
         told = int(likeness * 100) / 100
         return Location(begins, stops, told, f"by likeness {told:.2f}")
 
-    def _chosen(
-        self, spans: list[tuple[int, int]], names: Sequence[str], how: str, *, must_be_whole: bool
-    ) -> Location | None:
-        """Return the one of some slices that is best: whole words first, then near a name, then the first."""
+    def _chosen(self, spans: list[tuple[int, int]], how: str, *, must_be_whole: bool) -> Location | None:
+        """Return the first of some slices that is of whole words, else the first."""
         if len(spans) > 1 or must_be_whole:
             whole = [one for one in spans if is_boundary(self.text, one[0]) and is_boundary(self.text, one[1])]
             spans = whole or ([] if must_be_whole else spans)
-        if len(spans) > 1 and (marks := sorted(span for name in names for span in self.spans(name))):
-            spans = [_nearest_to(spans, marks)]
         return Location(*spans[0], 1.0, how) if spans else None
 
 
 def _pieces(quote: str) -> list[str]:
     return [piece.strip() for piece in _LEFT_OUT.split(quote) if has_letters(piece)]
-
-
-def _nearest_to(spans: Sequence[tuple[int, int]], marks: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    starts = [start for start, _ in marks]
-
-    def distance(span: tuple[int, int]) -> int:
-        after = bisect_left(starts, span[0])
-        return min(max(one[0] - span[1], span[0] - one[1], 0) for one in marks[max(after - 1, 0) : after + 1])
-
-    return min(spans, key=distance)
 
 
 def _places(text: str, wanted: str) -> Iterator[int]:

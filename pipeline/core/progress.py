@@ -36,20 +36,12 @@ class NoProgress:
     def say(self, line: str) -> None:
         """Leave a line out."""
 
-    def warn(self, line: str) -> None:
-        """Leave a warning out."""
+    warn = say
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
         """Leave out how far it is."""
 
     @contextlib.contextmanager
-    def bar(
-        self,
-        label: str,  # noqa: ARG002 - nothing is shown
-        total: int | None,  # noqa: ARG002
-        *,
-        done: int = 0,  # noqa: ARG002
-        late: bool = False,  # noqa: ARG002
-    ) -> Iterator[Bar]:
+    def bar(self, *_: object, **__: object) -> Iterator[Bar]:
         """Show nothing for the length of a block."""
         yield self

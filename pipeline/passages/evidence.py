@@ -91,7 +91,7 @@ def _grounded(concept: NamedConcept, passage: SearchableText) -> dict[str, Any]:
 
 def _evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] | None:
     names = [concept.name, *concept.aliases]
-    each = [passage.locate(quote, names=names) for quote in dict.fromkeys(concept.quotes)]
+    each = [passage.locate(quote) for quote in dict.fromkeys(concept.quotes)]
     marks: dict[tuple[int, int], float | None] = {}
     for one in sorted(chain.from_iterable(each), key=lambda one: one.likeness):
         marks[one.start, one.end] = one.mark  # the surest of those that are found there

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, false, func, select
 
-from pipeline.core.fold import cut_part, marked_part
+from pipeline.core.fold import cut_part
 from pipeline.core.quotes import LIKENESS, likeness_told
 from pipeline.core.step import Hint, Step
 from pipeline.engine.task import NAMED, RowFault, RowFaults
@@ -212,16 +212,17 @@ def _read(tx: "Connection", shape: PassagesShape, chosen: Sequence[_Answer]) -> 
 
 
 def _sample(passage: str, name: str, kind: str, confidence: Any, evidence: Any, *, text: str | None) -> Sample:
-    """Return a concept for a person to read: the part of the passage round its first quotation, all of them marked."""
+    """Return a concept for a person to read: the part of the passage round its first quotation, which is marked."""
     told, spans = f"{kind or 'no type'}, {confidence}", sorted(quotations_of(evidence))
     if text is None:
         return Sample(passage, name, "", (), f"{told}; the passage is gone")
     if not spans or any(text[start:end] != quote for start, end, quote in spans):
         why = "ITS OFFSETS ARE WRONG" if spans else "without a quotation"
         return Sample(passage, name, cut_part(text, 0, 2 * AROUND)[0], (), f"{told}; {why}")
-    shown, marks = marked_part(text, (span[:2] for span in spans), around=AROUND)
+    start, end, _ = spans[0]
+    shown, moved = cut_part(text, start - AROUND, end + AROUND)
     likeness = dict.fromkeys(likeness_told(one) for one in evidence["support"])
-    return Sample(passage, name, shown, marks, "".join((told, *likeness)))
+    return Sample(passage, name, shown, [(start + moved, end + moved)], "".join((told, *likeness)))
 
 
 # ---- check every row

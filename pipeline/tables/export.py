@@ -119,7 +119,7 @@ def answers_rows(
     Where they are `corrected`, what a person said stands in the place of these. First stand the source's columns, under
     its names and in its order; a row without an answer has none, and one that is gone from
     the source is left out then. All is read in the caller's transaction. With `field` each member of that list is a
-    row; with `cost` what the whole answer took stands in each.
+    row, with `list.inner` each of the lists in its members; with `cost` what the whole answer took stands in each.
     """
     shown, sources = ShownAnswers(tx, task, {}), task.columns
     made = [name for name, _ in task.key if name not in sources]
@@ -138,16 +138,17 @@ def answers_rows(
     if field is None:
         return found(), kinds
     lists = [name for name, kind in task.fields if kind == "json"]
+    field, *inner = field.split(".")
     if field not in lists:
         said = f"{Option(rows=field)} names no list of these answers; nothing was written"
         raise InputError(said, hint=f"lists may be {', '.join(lists)}" if lists else "they have none")
-    return _exploded(found, kinds, named[field])
+    return _exploded(found, kinds, named[field], inner)
 
 
-def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], field: str) -> _Rows:
+def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], field: str, inner: Sequence[str]) -> _Rows:
     seen: dict[str, set[str]] = {}
     for row in found():
-        for name, value in (pair for member in _members(row[field], field) for pair in member.items()):
+        for name, value in (pair for member in _members(row[field], field, inner) for pair in member.items()):
             seen.setdefault(name, set()).update([] if value is None else [_KINDS.get(type(value), "json")])
     # an object, missing wherever else it could stand, is told by its parts
     some = {name for name, of in seen.items() if of or not any(other.startswith(f"{name}_") for other in seen)}
@@ -159,7 +160,7 @@ def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], fie
 
     def exploded() -> Iterator[_Row]:
         for row in found():
-            for member in _members(row.pop(field), field):
+            for member in _members(row.pop(field), field, inner):
                 yield dict.fromkeys(whole) | row | {named[name]: one for name, one in member.items() if name in named}
 
     return exploded(), whole
@@ -180,13 +181,26 @@ def _value(value: Any, kind: str) -> Any:
     return time_of(value) if kind == "time" and value is not None else value
 
 
-def _members(members: Any, field: str) -> Iterator[_Row]:
-    """Yield the members of a list by the names of their columns; of none there are none."""
+def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_Row]:
+    """Yield the members of a list by the names of their columns; of none there are none.
+
+    Of lists `inner` to them, each has the values of what it stands in beside its own.
+    """
+    members = [members] if inner and isinstance(members, dict) else members
     if members is not None and not isinstance(members, list):
         said = f"{Option(rows=field)}: an answer has no list there; nothing was written"
         raise InputError(said, hint=f"export without {Option('rows')}")
     for one in members or ():
-        yield dict(_spread(one if isinstance(one, dict) else {field: one}))
+        own = dict(one) if isinstance(one, dict) else {field: one}
+        if not inner:
+            yield dict(_spread(own))
+            continue
+        if inner[0] not in own:
+            said = f"{Option('rows')}: a member of {field!r} has no {inner[0]!r}; nothing was written"
+            raise InputError(said, hint=f"they have {', '.join(own)}")
+        within, own = own.pop(inner[0]), dict(_spread(own))
+        for member in _members(within, inner[0], inner[1:]):
+            yield own | {f"{inner[0]}_{name}" if name in own else name: value for name, value in member.items()}
 
 
 def _spread(document: Mapping[str, Any], prefix: str = "", own: str = "") -> Iterator[tuple[str, Any]]:

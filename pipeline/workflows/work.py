@@ -48,10 +48,10 @@ class Due(NamedTuple):
     number: int | None = None
 
     @property
-    def document(self) -> dict[str, Any]:
-        """Return it for programs."""
-        told = {"unit": self.unit, "task": self.task, "in_s": round(self.in_s, 1)}
-        return told if self.number is None else {**told, "number": self.number}
+    def about(self) -> dict[str, Any]:
+        """Return what it is about, for programs."""
+        numbered = {} if self.number is None else {"block" if self.unit == "embed" else "batch": self.number}
+        return {"unit": self.unit, "task": self.task, **numbered}
 
 
 class Pass:
@@ -205,7 +205,7 @@ def once_each(opened: Opened, names: Sequence[str], units: Collection[str]) -> T
         told.failures += done.failures
         told.document["did"] += done.did
         told.document["tasks"][name] = facts
-        told.document["next"] += [one.document for one in due]
+        told.document["next"] += [{**one.about, "in_s": round(one.in_s, 1)} for one in due]
         if not done.failures:
             told.again_s = min([told.again_s, *(one.in_s for one in due if one.unit in units)])
     told.document["failures"] = [error.message for error in told.failures]

@@ -44,7 +44,7 @@ def run(settings: Settings, units: Collection[str], *, concurrency: int, agrees:
         ConfigurationError: the tables of jobs, or their library, are not there.
     """
     one = _Worker(_app(settings, concurrency), settings, ThreadPoolExecutor(concurrency + 2), agrees=agrees)
-    if not one.is_ready():
+    if not one.has_tables():
         hint = f"`{Step('worker', setup=True)}`"
         raise ConfigurationError(f"the tables of jobs, in the schema {SCHEMA}, are not there yet", hint=hint)
     if port is not None:
@@ -175,7 +175,7 @@ class _Worker:
 
     def _do(self, one: Due) -> datetime | None:
         """Do one unit; return when it is due again, where it failed."""
-        about, began, failed, again_at = one._asdict(), time.monotonic(), list[FindableError](), None
+        about, began, failed, again_at = one.about, time.monotonic(), list[FindableError](), None
         self.busy.add(me := threading.get_ident())
         did = ["stopped"]
         try:
@@ -208,10 +208,15 @@ class _Worker:
             now = ws.now()  # the server's, which compares it with its own
             return [(one, now + timedelta(seconds=one.in_s)) for one in work.next_due(ws)]
 
+    def has_tables(self) -> bool:
+        """Return whether the tables of jobs are there."""
+        with self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
+            return _is_set_up(ws)
+
     def is_ready(self) -> bool:
         """Return whether the database answers, and the tables of jobs are there."""
-        with contextlib.suppress(FindableError), self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
-            return _is_set_up(ws) and not self._stopping.is_set()
+        with contextlib.suppress(FindableError):
+            return self.has_tables() and not self._stopping.is_set()
         return False
 
     def metrics(self) -> bytes:

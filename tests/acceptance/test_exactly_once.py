@@ -110,19 +110,20 @@ def test_what_cannot_be_looked_for_is_kept_until_it_can(workspace: Workspace, ap
 
 
 def test_a_name_on_a_later_page_of_the_list_is_found(workspace: Workspace, api: Engine) -> None:
-    """Others made batches meanwhile, and a page holds one: the whole list is read before anything is made again."""
+    """Others made batches before and since, and a page holds one: all is read before anything is made again."""
+    others = Workspace(workspace.home.with_name("others"), api.url)
+    others.people(3)
+    others.do("submit", BATCH_ROWS=1, limit=1)
     workspace.people(1)
     fail_creates(api, "create_lost_reply")
     api.fault("status", method="GET", path=LIST, args={"code": 503}, times=ALWAYS)
     workspace.do("submit", RETRY_FOR=0.1, code=4)
     api.clear_faults()
     api.configure(list_page_most=1)
-    [mine] = alive(api)
-    others = Workspace(workspace.home.with_name("others"), api.url)
-    others.people(2)
+    mine = alive(api)[1]
     others.do("submit", BATCH_ROWS=1)
     workspace.do("submit")
-    assert (remote_names(workspace), creates(api)) == ([mine], 3)
+    assert (remote_names(workspace), creates(api)) == ([mine], 4)
 
 
 def test_a_name_that_is_late_in_the_list_is_waited_for(workspace: Workspace, api: Engine) -> None:

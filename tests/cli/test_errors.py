@@ -1,6 +1,5 @@
 """What goes wrong is said in one to three lines with an exit code that means something, and never as a traceback."""
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -79,20 +78,3 @@ def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, mon
     assert "Secret Street" not in told
     shown = local.ran("status", "--debug", code=1)
     assert "Traceback" in shown.stderr
-
-
-def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
-    local: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever is raised in the end, who was told to stop says so, with 130 and without a word of a bug."""
-
-    def struck(*_args: object, **_options: object) -> None:
-        try:
-            signal.raise_signal(signal.SIGTERM)
-        except KeyboardInterrupt:
-            raise RuntimeError("a schema could not be built") from None
-
-    local.begin()
-    monkeypatch.setattr("pipeline.ops.status.run", struck)
-    result = local.run("status")
-    assert (result.exit_code, "interrupted" in result.stderr, "bug" in result.stderr) == (130, True, False)

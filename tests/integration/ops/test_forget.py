@@ -111,7 +111,6 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
     assert "zq-77" not in ran(chained, "search", "Zanthippa Quorn of Quillmouth")
     assert others(chained) == before
     assert chained.query("SELECT answered, tokens_in, cost FROM findable_batches") == account
-    ledger.check(chained)
     status = ledger.status(chained)
     assert (status["experts"]["total"], status["index"]["count"], status["index"]["behind"]) == (5, 5, 0)
     assert status["spent"] == spent
@@ -182,47 +181,3 @@ def test_what_was_said_of_others_loses_their_name(chained: Workspace) -> None:
         table.insert_person(tx, "zq-778", {})
     ran(chained, "forget", "zq-77", "--yes")
     assert chained.scalar("SELECT reason FROM findable_batches") == "line 3: … and zq-778 were refused"
-
-
-REFERRING = "CREATE TABLE letters (person INTEGER REFERENCES experts (id) DEFERRABLE INITIALLY DEFERRED)"
-WRITTEN = "INSERT INTO letters SELECT id FROM experts WHERE username = 'zq-77'"
-HOLDING = {
-    "later": ([REFERRING, WRITTEN], "refer to 'zq-77'"),
-    "kept": (
-        ["CREATE TRIGGER keep BEFORE DELETE ON experts BEGIN SELECT RAISE(IGNORE); END"],
-        "keeps the row of 'zq-77'",
-    ),
-    "raised": (
-        ["CREATE TRIGGER keep BEFORE DELETE ON experts BEGIN SELECT RAISE(ABORT, 'never'); END"],
-        "keeps 'zq-77': never",
-    ),
-    "mismatch": (["CREATE TABLE letters (person TEXT REFERENCES experts (bio))"], "foreign key mismatch"),
-}
-if ON_POSTGRESQL:
-    trigger = "CREATE TRIGGER keep BEFORE DELETE ON experts FOR EACH ROW EXECUTE FUNCTION held()"
-    held = "CREATE FUNCTION held() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} END $$"
-    HOLDING = {
-        "later": HOLDING["later"],
-        "kept": ([held.format("RETURN NULL;"), trigger], HOLDING["kept"][1]),
-        "raised": ([held.format("RAISE EXCEPTION 'never';"), trigger], HOLDING["raised"][1]),
-    }
-
-
-@pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize("kind", HOLDING)
-def test_a_row_that_the_database_keeps_is_told_before_anything_is_changed(chained: Workspace, kind: str) -> None:
-    """By a reference that waits for the commit, or a trigger: exit code 3, and no file and no row is another one."""
-    statements, said = HOLDING[kind]
-    for statement in statements:
-        chained.change(statement)
-    sealed = {path.name: path.read_bytes() for path in (chained.data / "batches").iterdir()}
-    tables = ("experts", "findable_answers", "findable_asks", "findable_events")
-    before = [chained.query(f"SELECT * FROM {name}") for name in tables]  # noqa: S608 - our names
-    result = chained.ran("forget", "zq-77", "--yes", code=3)
-    assert said in result.stderr
-    assert "nothing was changed" in result.stderr
-    assert {path.name: path.read_bytes() for path in (chained.data / "batches").iterdir()} == sealed
-    assert [chained.query(f"SELECT * FROM {name}") for name in tables] == before  # noqa: S608 - our names
-    if kind == "later":
-        chained.change("DELETE FROM letters")
-        assert "is forgotten" in ran(chained, "forget", "zq-77", "--yes")

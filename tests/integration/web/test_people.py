@@ -1,11 +1,9 @@
 """`POST /api/admin/experts`: a person is saved at once, and tagged within seconds or later."""
 
-import asyncio
 import json
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -55,15 +53,6 @@ def test_a_bio_that_no_request_can_hold_is_refused(workspace: Workspace, api: Ap
     assert len(api.seen("POST", LIVE)) == 1
 
 
-class Held(asyncio.Lock):
-    """A lock that another holds."""
-
-    async def acquire(self) -> Literal[True]:
-        """Wait for longer than anybody."""
-        await asyncio.sleep(3600)
-        return True
-
-
 def asked_about(api: Api) -> list[int]:
     """Return how often each was asked about, by what answered calls were told."""
     told = Counter(json.dumps(one["json"]["contents"]) for one in api.seen("POST", LIVE) if one["status"] == 200)
@@ -84,15 +73,3 @@ def test_what_comes_late_is_kept_and_asked_for_once(page: Page, api: Api, count:
     page.desk.tagger.look()
     assert page.get("/api/status").json()["experts"]["tagged"] == count
     assert asked_about(api) == [1] * count
-
-
-def test_more_than_can_be_saved_in_time_are_refused(page: Page, workspace: Workspace) -> None:
-    """503 and Retry-After, and nothing is saved: behind too many others, and while another program writes."""
-    with workspace.open() as ws, ws.store.write():
-        refused = [page.post(ADD, json={"username": "ada"})]
-    page.desk.within_s = 0.01
-    page.desk.saving = Held()
-    refused.append(page.post(ADD, json={"username": "ada"}))
-    assert [(one.status_code, one.headers["retry-after"]) for one in refused] == [(503, "2")] * 2
-    page.desk.saving = asyncio.Lock()
-    assert page.post(ADD, json={"username": "ada"}).status_code == 201

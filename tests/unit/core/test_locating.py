@@ -11,9 +11,9 @@ TEXT = (
 )
 
 
-def found(quote: str, text: str = TEXT, *names: str) -> list[tuple[str, str]]:
+def found(quote: str, text: str = TEXT) -> list[tuple[str, str]]:
     """Return the slices that were found for a quotation, and how."""
-    return [(text[one.start : one.end], one.how) for one in SearchableText(text).locate(quote, names=names)]
+    return [(text[one.start : one.end], one.how) for one in SearchableText(text).locate(quote)]
 
 
 @pytest.mark.parametrize(
@@ -78,16 +78,6 @@ def test_a_quotation_with_one_invented_piece_is_not_found() -> None:
     """A piece that is there does not vouch for one that is not; an ellipsis at the end is no piece."""
     assert found("We train a ... banana split") == []
     assert found("We train a ...") == [("We train a", "by white space and case")]
-
-
-def test_the_place_nearest_to_the_name_is_taken() -> None:
-    """Of two places the one beside the name counts, and the first where no name stands near."""
-    text = "It works well. Much later, after other things, U-Net appears. It works well."
-    last = text.rindex("It works well")
-    assert [one.start for one in SearchableText(text).locate("It works well", names=("u-net",))] == [last]
-    assert [one.start for one in SearchableText(text).locate("IT WORKS WELL", names=("u-net",))] == [last]
-    assert [one.start for one in SearchableText(text).locate("It works well", names=("V-Net",))] == [0]
-    assert [one.start for one in SearchableText(text).locate("It works well")] == [0]
 
 
 def test_what_is_found_by_likeness_is_no_longer_than_the_quotation_could_be() -> None:
