@@ -6,6 +6,7 @@ that came since. Where they are many, the build is given up and begun again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -26,7 +27,7 @@ from pipeline.store.locks import Lock
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
-    from pipeline.core.ranking import Entry, Ranking
+    from pipeline.core.ranking import Entry
     from pipeline.index.manifest import Manifest
     from pipeline.index.vectors import Vectors
     from pipeline.index.write import Page
@@ -127,9 +128,11 @@ class _Building:
         for left in reversed(range(ROUNDS)):
             self._embed_missing()
             try:
-                nonsense = self._nonsense()
+                floor: Vectors | None = None  # what it is learnt from, where that can be had
+                with suppress(RemoteError, ConfigurationError):
+                    floor = self._embedder.questions(nonsense())
                 with self._ws.lock(LOCK) as lock, self._builds.staging(number := self._builds.next_number()) as staging:
-                    return self._promoted(lock, nonsense, number, staging)
+                    return self._promoted(lock, floor, number, staging)
             except MissingVectorError:
                 if not left:
                     raise
@@ -150,16 +153,12 @@ class _Building:
                 with ws.display.bar("embedding", count) as bar:
                     self._embedded += embedder.embed_missing(entries(tx), bar=bar)
 
-    def _nonsense(self) -> "Vectors | None":
-        """Return the vectors of the questions from which the floor is learnt; None where they cannot be had."""
-        try:
-            return self._embedder.questions(nonsense())
-        except (RemoteError, ConfigurationError):
-            return None
-
-    def _promoted(self, lock: Lock, nonsense: "Vectors | None", number: int, staging: Path) -> IndexReport:
+    def _promoted(self, lock: Lock, floor: "Vectors | None", number: int, staging: Path) -> IndexReport:
         ws, builds, collection, cache = self._ws, self._builds, self._ws.collection, self._embedder.cache
         builds.follow(recorded_builds(ws.store))
+        ranking = collection.ranking
+        if not ws.embedding_model.local:
+            ranking = replace(ranking, share=SHARE_BESIDE_GEMINI)
         with ws.store.read() as tx:
             position, count = self._position(tx), collection.count(tx)
             counts = ws.task.table(tx).counts(tx)
@@ -172,8 +171,8 @@ class _Building:
                     number=number,
                     position=position,
                     built_at=ws.now(),
-                    ranking=self._ranking(),
-                    nonsense=nonsense,
+                    ranking=ranking,
+                    nonsense=floor,
                 )
         verify_build(staged, count=count)
         check_recall(ws, staged, worse_ok=self._worse_ok)
@@ -204,11 +203,6 @@ class _Building:
             yield page, keys, vectors
             done += len(page)
             bar.show(done)
-
-    def _ranking(self) -> "Ranking":
-        """Return how entries are ranked: nothing was measured with Gemini's vectors, so that words weigh less there."""
-        ranking = self._ws.collection.ranking
-        return ranking if self._ws.embedding_model.local else replace(ranking, share=SHARE_BESIDE_GEMINI)
 
     def _position(self, tx: "Connection") -> int:
         """Return the position of the database, which may be none before that of the build in service."""

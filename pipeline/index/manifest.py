@@ -13,7 +13,6 @@ The one thing to know: `position` is the database's position when the entries we
 import hashlib
 import json
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import chain
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
@@ -120,7 +119,7 @@ def read_manifest(directory: Path) -> Manifest:
     """
     path = directory / MANIFEST
     try:
-        found = _parse(path.read_bytes())
+        found = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise InconsistentError(f"{directory} is no build: it has no {MANIFEST}") from None
     except ValidationError as error:
@@ -133,10 +132,6 @@ def read_manifest(directory: Path) -> Manifest:
         if size != found.sizes.get(name):
             raise InconsistentError(f"{part} has {size} bytes, expected {found.sizes.get(name)}")
     return found
-
-
-# a search that goes on looks at the manifest for each question, and it says the same
-_parse = lru_cache(maxsize=4)(Manifest.model_validate_json)
 
 
 def ascii_json(text: str) -> bytes:
