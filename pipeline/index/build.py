@@ -16,12 +16,10 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import NoProgress
 from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index import embed
 from pipeline.index.builds import LOCK, Builds, recorded_builds
 from pipeline.index.evaluate import check_not_worse, check_recall
-from pipeline.index.floor import nonsense
-from pipeline.index.vectors import MissingVectorError
-from pipeline.index.write import verify_build, write_build
+from pipeline.index.vectors import Embedder, MissingVectorError
+from pipeline.index.write import nonsense, verify_build, write_build
 from pipeline.store import workspace
 from pipeline.store.database import pages
 from pipeline.store.locks import Lock
@@ -74,13 +72,6 @@ def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
             stays.
         GateError: it does worse on the judged questions, by more than chance; the one in service stays.
     """
-    words = ws.task.words
-    with ws.store.read() as tx:
-        if not ws.collection.count(tx):
-            raise InputError(
-                f"no {words.one} is {words.done} yet, so there is nothing to index; the index in service stays",
-                hint=f"run `{words.step('tag')}` first",
-            )
     return _Building(ws, worse_ok=worse_ok).run()
 
 
@@ -120,13 +111,19 @@ class _Building:
     def __init__(self, ws: OpenWorkspace, *, worse_ok: bool) -> None:
         self._ws, self._worse_ok = ws, worse_ok
         self._builds = Builds(ws.data, ws.collection.folder)
-        self._embedder = embed.Embedder(ws)
+        self._embedder = Embedder(ws)
         self._embedded = 0
 
     def run(self) -> IndexReport:
         """Embed, write, verify and promote, anew where many entries came between."""
-        with self._ws.store.read() as tx:
-            self._position(tx)  # before anything is paid for
+        words = self._ws.task.words
+        with self._ws.store.read() as tx:  # before anything is paid for
+            self._position(tx)
+            if not self._ws.collection.count(tx):
+                raise InputError(
+                    f"no {words.one} is {words.done} yet, so there is nothing to index; the index in service stays",
+                    hint=f"run `{words.step('tag')}` first",
+                )
         for left in reversed(range(ROUNDS)):
             self._embed_missing()
             try:
@@ -156,7 +153,7 @@ class _Building:
     def _nonsense(self) -> "Vectors | None":
         """Return the vectors of the questions from which the floor is learnt; None where they cannot be had."""
         try:
-            return self._embedder.questions.embed(nonsense())
+            return self._embedder.questions(nonsense())
         except (RemoteError, ConfigurationError):
             return None
 

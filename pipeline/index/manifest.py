@@ -17,15 +17,14 @@ from functools import lru_cache
 from itertools import chain
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.ranking import Entry
-from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
     from pipeline.index.vectors import VectorCache
@@ -36,6 +35,36 @@ METADATA = "metadata.json"
 ENTRIES = "entries.sqlite"
 MANIFEST = "manifest.json"
 PARTS = (INDEX, METADATA, ENTRIES)
+REACHED = 0.9  # of what the terms of a question tell; tried on 278 questions, see docs/search.md
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What a hit is worth that means nothing: the cosine that is enough alone, and the score of words that is.
+
+    Together they are enough in part: a hit is weak below the line between these two points. `alone` is what words must
+    come to that rank alone.
+    """
+
+    cosine: Annotated[float, Field(gt=0)]
+    words: Annotated[float, Field(gt=0)]
+    alone: Annotated[float, Field(ge=0)]
+
+    def is_weak(self, cosine: float | None, words: float, told: float) -> bool:
+        """Return whether a hit with these scores is no better than what a question without meaning finds.
+
+        Of a short question, whose terms tell less than the floor, a part of what they tell is enough. Without a cosine
+        it was found by words alone.
+        """
+        if cosine is None:
+            return come_to(words, told) < self.alone
+        enough = min(self.words, REACHED * told) or self.words
+        return cosine / self.cosine + words / enough < 1
+
+
+def come_to(words: float, told: float) -> float:
+    """Return what a score of words comes to alone: times its share of what all the question's terms tell."""
+    return words * words / told if told else 0.0
 
 
 class Manifest(BaseModel):
