@@ -132,6 +132,8 @@ class Declaration(Generic[A_co]):
         said = "source= is the database of a query, and items= is none"
         yield self.source and not self.is_query, said, "begin it with SELECT"
         yield self.cursor and not self.is_query, "cursor= is a column of a query, and items= is none", "leave it out"
+        said = 'cursor= reads the rows that changed, and by key="row" a row that changed is another one'
+        yield self.cursor and self.key == MADE_KEY, said, "name the column of its key"
         is_no_file = self.is_query or not isinstance(items, str)
         yield self.sheet and is_no_file, "sheet= is of a file, and items= is none", "leave out either"
         keys = [key] if isinstance(key, str) else key

@@ -527,6 +527,8 @@ def test_a_cursor_reads_what_is_new_and_all_once_a_week(own: Workspace) -> None:
     assert "'Last change', which is NULL in rows of the query (1); nothing was written" in said
     ask("nothing")
     assert "names the column 'nothing', and the items have id, t, Last change" in own.do("tag_live", code=2).err
+    own.put("tasks/notes.py", own.home.joinpath("tasks/notes.py").read_text().replace("cursor=", 'key="row", cursor='))
+    assert 'by key="row" a row that changed is another one' in own.do("tag_live", code=2).err
     ask("at", items="notes.csv")
     assert "cursor= is a column of a query, and items= is none" in own.do("tag_live", code=2).err
 
