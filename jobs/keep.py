@@ -277,10 +277,13 @@ def qc(ws: OpenWorkspace, *, extractor: Version = None) -> Report:
     Exit code 6 if a gate fails. GATES="evidence=0.95,concepts=3..16" sets other bounds. A report holds samples of the
     database: treat it as you treat that.
     """
-    report, words, label = evaluate.run(ws, extractor=extractor), ws.task.words, ws.task.label
+    report, words, label = evaluate.write_report(ws, extractor=extractor), ws.task.words, ws.task.label
+    if report is None and extractor is not None:
+        listed = f"`{Step('versions')}` lists whose answers there are"
+        raise InputError(f"there is no answer of {extractor!r}; no report was written", hint=listed)
     if report is None:
-        after = words.step("tag" if extractor is None else "versions")
-        return Report(None, f"no answers about {words.many} under {label} yet: nothing to measure. Next: {after}")
+        said = f"no answers about {words.many} under {label} yet: nothing to measure. Next: {words.step('tag')}"
+        return Report(None, said)
 
     def show() -> None:
         words = {True: "pass", False: "FAIL", None: ""}

@@ -175,7 +175,10 @@ def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> Non
             if why:
                 display.say(f"not compared with the build in service: {why}")
                 return
-            ours, theirs = (measured(judged, _ranked(one, judged.texts))[MAIN] for one in asked)
+            found = (one.ask_many(judged.texts, SearchOptions(FIRST)) for one in asked)
+            name_of = ws.collection.name_of
+            ranked = ([[name_of(hit.metadata) for hit in hits] for hits in some] for some in found)
+            ours, theirs = (measured(judged, some)[MAIN] for some in ranked)
     except FindableError as error:
         display.say(f"not compared with the build in service on judged questions: {error.message}")
         return
@@ -198,11 +201,6 @@ def _refuse(ws: OpenWorkspace, staged: Staged, why: str, *, worse_ok: bool) -> N
             hint=f"`{ws.task.words.step('index', worse_ok=True)}` promotes it all the same",
         )
     ws.display.warn(why)
-
-
-def _ranked(opened: OpenSearch, questions: Sequence[str]) -> Iterator[list[str]]:
-    for hits in opened.ask_many(questions, SearchOptions(FIRST)):
-        yield [opened.collection.name_of(hit.metadata) for hit in hits]
 
 
 def check_recall(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:

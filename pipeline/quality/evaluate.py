@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pipeline.core.errors import InputError
-from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import figures
 from pipeline.quality.figures import Figure, Quality
@@ -65,21 +63,3 @@ def _answered_label(tx: "Connection", task: "Task") -> str:
     begun = [] if task.own else answers.list_versions(tx, task.name)
     answered = [one.label for one in begun if answers.count_answered(tx, task.name, one.extractor)]
     return answered[-1] if answered and task.label not in answered else task.label
-
-
-def run(ws: OpenWorkspace, *, extractor: str | None = None) -> QualityReport | None:
-    """Write the report on an extractor's answers, or on those of the label in use; None where there is nothing yet.
-
-    The caller asks the report to `check` itself when it has been shown.
-
-    Raises:
-        InputError: there is nothing of an extractor that was named.
-        ConfigurationError: see `gates_of`.
-    """
-    found = write_report(ws, extractor=extractor)
-    if found is None and extractor is not None:
-        raise InputError(
-            f"there is no answer of {extractor!r}; no report was written",
-            hint=f"`{Step('versions')}` lists whose answers there are",
-        )
-    return found
