@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from emulator import embed, generate, media, messages
-from emulator.catalogue import MODELS, Model, find
+from emulator.catalogue import MODELS, Model, Quotas, find
 from emulator.messages import ApiError, invalid
 from emulator.state import Row, State, batch_document, file_document
 from emulator.worker import Worker, count_requests
@@ -67,9 +67,9 @@ class Asked:
 class Api:
     """The application for one state."""
 
-    def __init__(self, state: State, worker: Worker, log: Callable[[str], None]) -> None:
-        """Serve a state; `log` gets a line for each request: method, path, status, milliseconds."""
-        self._state, self._worker, self._log = state, worker, log
+    def __init__(self, state: State, worker: Worker, quotas: Quotas, log: Callable[[str], None]) -> None:
+        """Serve a state within quotas; `log` gets a line for each request: method, path, status, milliseconds."""
+        self._state, self._worker, self._quotas, self._log = state, worker, quotas, log
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", r"models", lambda _: {"models": [model.document() for model in MODELS.values()]}),
             ("GET", r"models/(.+)", lambda asked, name: find(name, "countTokens", asked.version).document()),
@@ -144,6 +144,7 @@ class Api:
         request = asked.message("GenerateContentRequest")
         generate.check_request(request)
         seen = media.looked_at(request)
+        self._quotas.admit(model, requests=1, tokens=generate.count_tokens(request, model))
         tier = request.pop("serviceTier", "")
         served = {"x-gemini-service-tier": tier} if tier else None
         return _json(generate.answer(request, model, seen=seen), headers=served)
@@ -156,7 +157,7 @@ class Api:
         return {"totalTokens": generate.count_tokens(request, model)}
 
     def _embed(self, asked: Asked, model: Model, *, many: bool) -> dict[str, Any]:
-        """Return one vector for each request."""
+        """Return one vector for each request, within the quotas."""
         if many:
             requests = asked.message("BatchEmbedContentsRequest").get("requests", [])
         else:
@@ -164,6 +165,10 @@ class Api:
         if not 1 <= len(requests) <= embed.MAX_ENTRIES:
             said = f"at most {embed.MAX_ENTRIES} requests can be in one batch, and at least one; found {len(requests)}"
             raise invalid(f"* BatchEmbedContentsRequest.requests: {said}")
+        for request in requests:
+            embed.text_to_embed(request)
+        tokens = sum(generate.count_tokens(request, model) for request in requests)
+        self._quotas.admit(model, requests=len(requests), tokens=tokens)
         vectors = [{"values": vector} for vector in embed.vectors(requests, model)]
         return {"embeddings": vectors} if many else {"embedding": vectors[0]}
 

@@ -1,13 +1,20 @@
-"""The models this server answers for, Gemini's names and its own.
+"""The models this server answers for, Gemini's names and its own, and what may be asked of each in a minute and a day.
 
 Every name is answered by the local models, and says so in `modelVersion`. What differs from name to name is what the
-live API says of it: its methods and token limits (model pages, read 2026-11).
+live API says of it: its methods and token limits (model pages, read 2026-11). Calls are counted in memory: a minute is
+the sixty seconds up to a call, a day is Pacific; an embedding quota counts texts.
 """
 
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from emulator.messages import ApiError
+from emulator.messages import TYPES, ApiError
 
 MODEL_VERSION, TAGGER_VERSION = "findable-local-1", "findable-local-1-3"
 STAND_IN_VERSION = "findable-local-stand-in-1"
@@ -58,3 +65,50 @@ def find(name: str, method: str, version: str = "v1beta") -> Model:
         wrong = f"models/{name} is not found for API version {version}, or is not supported for {method}."
         raise ApiError(404, f"{wrong} Call ListModels to see the list of available models and their supported methods.")
     return model
+
+
+PACIFIC = ZoneInfo("America/Los_Angeles")
+"""Where the day of a daily quota begins (rate limits page, read 2026-11)."""
+_NAMES = {"rpm": "RequestsPerMinute", "tpm": "InputTokensPerMinute", "rpd": "RequestsPerDay"}
+"""What the id of each limit says in a refusal (seen live 2025-06 to 2026-08)."""
+
+
+class Quotas:
+    """Admits calls, or refuses them."""
+
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        """Hold every model to limits: requests (`rpm`) and input tokens (`tpm`) a minute, requests a day (`rpd`)."""
+        self._limits, self._lock = limits, threading.Lock()
+        self._calls: defaultdict[str, deque[tuple[float, int, int]]] = defaultdict(deque)
+        self._today: defaultdict[tuple[str, str], int] = defaultdict(int)
+
+    def admit(self, model: Model, *, requests: int, tokens: int) -> None:
+        """Count a call, or refuse it naming every limit that it would pass."""
+        with self._lock:
+            now, calls = time.time(), self._calls[model.name]
+            while calls and calls[0][0] <= now - 60:
+                calls.popleft()
+            day = (model.name, datetime.fromtimestamp(now, tz=PACIFIC).date().isoformat())
+            asked = {
+                "rpm": sum(call[1] for call in calls) + requests,
+                "tpm": sum(call[2] for call in calls) + tokens,
+                "rpd": self._today[day] + requests,
+            }
+            if excess := {name: limit for name, limit in self._limits.items() if asked[name] > limit}:
+                # the delay is a minute's also where it is the day that is over, as misleading as the live one
+                raise _passed(model.name, excess, wait_s=calls[0][0] + 60 - now if calls else 60.0)
+            calls.append((now, requests, tokens))
+            self._today[day] += requests
+
+
+def _passed(model: str, excess: Mapping[str, int], *, wait_s: float) -> ApiError:
+    of_model = {"quotaDimensions": {"location": "global", "model": model}}
+    violations = [
+        {"quotaId": f"{_NAMES[name]}PerProjectPerModel", **of_model, "quotaValue": str(limit)}
+        for name, limit in excess.items()
+    ]
+    details: list[dict[str, Any]] = [
+        {"@type": f"{TYPES}QuotaFailure", "violations": violations},
+        {"@type": f"{TYPES}RetryInfo", "retryDelay": f"{int(wait_s)}s"},
+    ]
+    return ApiError(429, f"You exceeded your current quota. Please retry in {wait_s:.9f}s.", details=details)

@@ -7,13 +7,15 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Self
 
 import uvicorn
 
 from emulator.api import Api
+from emulator.catalogue import Quotas
 from emulator.state import State
 from emulator.worker import Worker
 
@@ -26,11 +28,13 @@ class Server:
         root: Path,
         *,
         listening: socket.socket | None = None,
+        limits: Mapping[str, int] = MappingProxyType({}),
         log: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Start the engine on the state under `root` in a background thread; it is ready for requests.
 
-        Where no socket listens it takes any free port of this machine; `log` gets a line for each request.
+        Where no socket listens it takes any free port of this machine; `limits` are those of `Quotas`; `log` gets a
+        line for each request.
 
         Raises:
             OSError: the folder cannot be written.
@@ -45,7 +49,7 @@ class Server:
         self.url = f"http://{host}:{port}"
         self._socket = listening
         config = uvicorn.Config(
-            Api(self._state, self._worker, log),
+            Api(self._state, self._worker, Quotas(limits), log),
             http="h11",
             ws="none",
             lifespan="off",
@@ -81,15 +85,15 @@ class Server:
         self.stop()
 
 
-def serve(root: Path, listening: socket.socket, *, ready: Callable[[str], None], log: Callable[[str], None]) -> None:
-    """Run the engine on a socket until SIGINT or SIGTERM, then stop it cleanly; raises what `Server` does.
+def serve(root: Path, listening: socket.socket, *, ready: Callable[[str], None], **how: Any) -> None:
+    """Run the engine on a socket until SIGINT or SIGTERM, then stop it cleanly; takes and raises what `Server` does.
 
     `ready` is told the URL once it serves. Must be called in the main thread, where signals arrive.
     """
     wanted = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     try:
-        with Server(root, listening=listening, log=log) as server:
+        with Server(root, listening=listening, **how) as server:
             ready(server.url)
             signal.sigwait(wanted)
     finally:

@@ -128,8 +128,8 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         api="look",
     ),
     "tags": Command(
-        *("items:tags", "List the tags of people, and merge them.", (), "read"),
-        writes=("merge", "undo"),
+        *("items:tags", "List the tags of people; merge them, or edit those of one.", (), "read"),
+        writes=("merge", "undo", "add", "remove"),
         task="experts",
         api="begin",
     ),

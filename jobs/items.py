@@ -168,16 +168,29 @@ def tags(
     k: Annotated[int, Taken("How many to show.", COUNT)] = 20,
     find: Annotated[str, Taken("Only tags with this in them.")] = "",
     merge: Annotated[str | None, Taken('"old=new; old=new".', NAME)] = None,
-    undo: Annotated[int | None, Taken("The merge to undo.", Count(1, LARGEST))] = None,
+    undo: Annotated[int | None, Taken("The merge or edit to undo.", Count(1, LARGEST))] = None,
     who: Annotated[str | None, Taken("Who says so; else the user of the system.", NAME)] = None,
+    expert: Annotated[str | None, Taken("The tags of this person alone.", NAME, also="--person")] = None,
+    add: Annotated[str | None, Taken('Tags that the person gets: "ml; law".', NAME, metavar="TAGS")] = None,
+    remove: Annotated[str | None, Taken("Tags that the person loses.", NAME, metavar="TAGS")] = None,
 ) -> Report:
     """List the tags of people, with examples, and what was merged.
 
-    A merge holds for all who have the tag and for answers to come, until --undo takes it back by its number. Those of
-    one person are corrected as any answer is, by `correct`.
+    A merge holds for all who have the tag and for answers to come, until --undo takes it back by its number. With
+    --expert the tags of one, and every edit; --add and --remove correct them, as `correct` does, --undo takes back an
+    edit by its number.
     """
-    if merge is not None and undo is not None:
-        raise InputError(f"{Option('merge')} and {Option('undo')} exclude each other; nothing was changed")
+    edit = add or remove
+    if (merge, undo, edit).count(None) < 2 or (edit and not expert) or (merge and expert):  # noqa: PLR2004 - of three
+        said = f"a merge, an edit of {Option(expert='…')} and an undoing exclude each other; nothing was changed"
+        raise InputError(said)
+    if expert is not None and edit:
+        now = by_hand.history(ws, expert)
+        tags_now = editing.edited(expert, now["answer"].get("tags", []), add or "", remove or "")
+        found = by_hand.correct(ws, expert, {"tags": tags_now}, who=who or _this_person(), of_state=now["state"])
+        return Report(found, lambda: _show_corrected(expert, found, ws))
+    if expert is not None:
+        return correct(ws, expert, undo=undo, who=who)
     if merge is not None:
         done = editing.merge(ws.store, editing.typed(merge), who or _this_person(), at=ws.now())
     elif undo is not None:

@@ -9,7 +9,7 @@ import click
 from jobs.command import acts
 from jobs.demo import SAMPLE
 from jobs.ends import bound
-from jobs.options import Taken
+from jobs.options import Count, Taken
 from jobs.output import Terminal, print_line, print_request
 from jobs.variables import read_settings
 from pipeline.core.step import Step
@@ -47,6 +47,9 @@ def emulator(
     *,
     port: Port = 8080,
     host: Annotated[str, Taken("Address to bind to.")] = "127.0.0.1",
+    rpm: Annotated[int | None, Taken("Requests a minute, per model.", Count(min=0))] = None,
+    tpm: Annotated[int | None, Taken("Input tokens a minute, likewise.", Count(min=0))] = None,
+    rpd: Annotated[int | None, Taken("Requests a Pacific day, likewise.", Count(min=0))] = None,
 ) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
@@ -58,7 +61,8 @@ def emulator(
     data = read_settings().data
     check_links(data)
     make_directory(data)
-    serve(data / "emulator", bound("emulator", host, port), log=print_request, ready=_say_where)
+    limits = {name: one for name, one in (("rpm", rpm), ("tpm", tpm), ("rpd", rpd)) if one is not None}
+    serve(data / "emulator", bound("emulator", host, port), limits=limits, log=print_request, ready=_say_where)
 
 
 def _say_where(url: str) -> None:

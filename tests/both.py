@@ -20,8 +20,9 @@ from tests import postgresql
 ACCEPTANCE = ("tests/acceptance",)
 # what the database makes no difference to; `make test-full` has all on both
 ALIKE = (
-    *("adding", "ask", "bad_files", "canary", "delimiters", "evidence", "exactly_once", "hostile", "live", "loop"),
-    *("outside", "page", "poll", "python", "work", "stories", "submit", "trails", "verify", "words"),
+    *("adding", "ask", "bad_files", "canary", "chain", "delimiters", "evidence", "exactly_once", "faults"),
+    *("flex", "gates", "hostile", "live", "loop", "next_steps", "outside", "page", "poll", "python", "stories"),
+    *("submit", "trails", "trying_again", "verify", "words", "work"),
 )
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--dist", "worksteal", "-n")
 ON_SQLITE, ON_POSTGRESQL = "3", "2"  # workers

@@ -53,6 +53,7 @@ class Declaration(Generic[A_co]):
     sheet: str = ""  # of an .xlsx file; the first where it is empty
     cursor: str = ""  # a column of a query that grows with every change of a row; older rows are read once a week
     name: str = ""
+    table: str = ""  # the prefix of its tables; the name where it is empty
     version: int = 1
     key: str | Sequence[str] = "id"
     system: str = ""
@@ -131,6 +132,8 @@ class Declaration(Generic[A_co]):
         said = "source= is the database of a query, and items= is none"
         yield self.source and not self.is_query, said, "begin it with SELECT"
         yield self.cursor and not self.is_query, "cursor= is a column of a query, and items= is none", "leave it out"
+        said = 'cursor= reads the rows that changed, and by key="row" a row that changed is another one'
+        yield self.cursor and self.key == MADE_KEY, said, "name the column of its key"
         is_no_file = self.is_query or not isinstance(items, str)
         yield self.sheet and is_no_file, "sheet= is of a file, and items= is none", "leave out either"
         keys = [key] if isinstance(key, str) else key
@@ -145,10 +148,12 @@ class Declaration(Generic[A_co]):
         yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
 
     def _checks_of_names(self) -> Iterator[tuple[Any, str, str]]:
-        said = "must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
-        yield self.name and not NAME.fullmatch(self.name), f"name={self.name!r} {said}", ""
-        is_taken = self.name in RESERVED or self.name.startswith("findable_")
-        yield is_taken, f"name={self.name!r} is the name of something that is built in", ""
+        for member in ("name", "table"):
+            value = getattr(self, member)
+            said = "must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
+            yield value and not NAME.fullmatch(value), f"{member}={value!r} {said}", ""
+            is_taken = value in RESERVED or value.startswith("findable_")
+            yield is_taken, f"{member}={value!r} is the name of something that is built in", ""
 
     def _checks_of_parameters(self) -> Iterator[tuple[Any, str, str]]:
         level, tokens, heat, thinking = self.media_resolution, self.max_output_tokens, self.temperature, self.thinking

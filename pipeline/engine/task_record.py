@@ -95,7 +95,8 @@ def planned_views(settings: Settings) -> list[str]:
     """Return the names of the views that the first use of the task that TASK= names makes."""
     path = find_task_file(settings.task, settings.data)
     declared = None if path is None else load_declaration(path)
-    return [] if declared is None else [f"{declared.name}_answers", f"{declared.name}_answered"]
+    prefix = "" if declared is None else declared.table or declared.name
+    return [f"{prefix}_answers", f"{prefix}_answered"] if prefix else []
 
 
 def check_declarable(settings: Settings) -> bool:
@@ -144,7 +145,7 @@ def task_beside(task: Task, *, at: datetime) -> Task:
     declaration = load_declaration(found)
     keyed = replace(declaration, name=task.name, key=tuple(name for name, _ in mine.key))
     record = _record_of(keyed, found, mine.columns, at=at)
-    return DeclaredTask(record, before.settings)
+    return DeclaredTask(replace(record, prefix=mine.prefix), before.settings)
 
 
 class GivenRows(DeclaredTask):
@@ -200,7 +201,7 @@ def _record_of(declaration: Declaration, path: Path, columns: Mapping[str, str],
     record = TaskRecord(
         name=declaration.name,
         path=str(path),
-        prefix=declaration.name,
+        prefix=declaration.table or declaration.name,
         items=_items_place(declaration, path),
         is_query=declaration.is_query,
         items_sha256=None,
@@ -309,6 +310,7 @@ def _put(
     with store.write() as tx:
         if (old := workspace.get_task(tx, declared.name)) is not None:
             lines += _check_change(tx, old, declared, declaration, accepted=settings.accept_changed)
+        _check_prefix(tx, declared)
         new = _joined(old, declared)
         task = DeclaredTask(new)
         check_items(new)
@@ -330,6 +332,13 @@ def _put(
     return kept
 
 
+def _check_prefix(tx: "Connection", new: TaskRecord) -> None:
+    for one in workspace.list_tasks(tx):
+        if one.prefix == new.prefix and one.name != new.name:
+            said = f"the tables {new.prefix}_… belong to the task {one.name} ({one.path}); nothing was changed"
+            raise ConfigurationError(said, hint="table='…' in the task's file gives it others")
+
+
 def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     """Return a record with what rows and answers once had; which file was read stays where it would be read alike."""
     if old is None:
@@ -339,24 +348,23 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     kept = (one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
     sha256 = old.items_sha256 if all(old.words.get(one) == new.words[one] for one in ("asked", "quoted")) else None
     words = {**{name: old.words[name] for name in (READ,) if name in old.words}, **new.words}
-    fields = (*new.fields, *kept)
-    return replace(new, prefix=old.prefix, columns=columns, fields=fields, items_sha256=sha256, words=words)
+    return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256, words=words)
 
 
 def _check_change(
     tx: "Connection", old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool
 ) -> list[str]:
     """Refuse a change under one version that was not accepted, or a second file of one name; return what to say."""
-    why, hint = "", ""
+    anew, why, hint = "give it another name='…' to begin anew", "", ""
     if old.path != new.path and Path(old.path).is_file():
         why = f"the task {new.name} is in {old.path} here, and {new.path} has the same name"
         hint = "give one of them another name='…'"
+    elif old.prefix != new.prefix:
+        why = f"the tables of {new.name} are {old.prefix}_… here, and table= says {new.prefix}_…"
+        hint = f"a task keeps its tables; {anew}"
     elif old.key != new.key:
         was, now = (", ".join(f"{name} ({kind})" for name, kind in one.key) for one in (old, new))
-        why, hint = (
-            f"the key of {new.name} was {was} and is {now} now",
-            "a task keeps its key; give it another name='…' to begin anew",
-        )
+        why, hint = f"the key of {new.name} was {was} and is {now} now", f"a task keeps its key; {anew}"
     if why:
         raise ConfigurationError(f"{why}; nothing was changed", hint=hint)
     known = workspace.accepted_question(tx, new.name, new.version)

@@ -60,7 +60,6 @@ LAYOUT = Layout(
     f"give a CSV file with the header {EXPECTED}, or JSON objects with these keys",
     "import",
     "experts",
-    keeps=True,
     too=frozenset({USERNAME, WHOLE_NAME}),
 )
 # What people type into a field that they leave empty: every text field reads these as empty, whatever their case

@@ -119,12 +119,9 @@ SPEC = TableSpec(
     | {"id": Holds.ID, USERNAME: Holds.NAME, "hourly_rate": Holds.NUMBER, "findability_score": Holds.REAL},
     holds="tags",
     adds=True,
-    prefix="findable_experts",
     found_by=("id", USERNAME),
     # finds rows without a score at once; where it is missing, all is still to do
     mark=("findable_experts_unscored", "(id) WHERE findability_score IS NULL"),
-    tells_apart=True,
-    names_all=True,
 )
 item_id = SPEC.item_id
 untagged = holds_no_texts(experts.c.tags)

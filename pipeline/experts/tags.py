@@ -37,6 +37,23 @@ def typed(text: str) -> list[tuple[str, str]]:
     return [(old, new) for old, _, new in parts]
 
 
+def edited(name: str, now: Sequence[str], add: str, remove: str) -> list[str]:
+    """Return the tags of a person without some, `ml; law`, and with others, new ones at the end, each once.
+
+    Raises:
+        InputError: the person has none of that name to remove.
+    """
+    from pipeline.experts.declaration import checked_tag, clean_tag
+
+    gone, more = ([one for part in text.split(";") if (one := part.strip())] for text in (remove, add))
+    for tag in gone:
+        if tag not in now and clean_tag(tag) not in now:
+            there = ", ".join(map(repr, now)) or "none"
+            raise InputError(f"{name!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {there}")
+    left = [tag for tag in now if tag not in {*gone, *map(clean_tag, gone)}]
+    return list(dict.fromkeys([*left, *map(checked_tag, more)]))
+
+
 def count_tags(store: "Store") -> Document:
     """Return all tags that people have, the most used first, each with how many have it and the first of them."""
     used, examples, people = Counter[str](), dict[str, list[str]](), 0

@@ -54,10 +54,7 @@ def _assets_spec() -> TableSpec:
         judged={"id": Holds.ID} | {name: holds for name, (_, holds) in OF_ASSETS.items()},
         holds="images",
         adds=True,
-        prefix="findable_assets",
         found_by=("id", "path", "hash"),
-        tells_apart=True,
-        names_all=True,
     )
 
 

@@ -6,6 +6,7 @@ that came since. Where they are many, the build is given up and begun again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -16,19 +17,17 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import NoProgress
 from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index import embed
 from pipeline.index.builds import LOCK, Builds, recorded_builds
 from pipeline.index.evaluate import check_not_worse, check_recall
-from pipeline.index.floor import nonsense
-from pipeline.index.vectors import MissingVectorError
-from pipeline.index.write import verify_build, write_build
+from pipeline.index.vectors import Embedder, MissingVectorError
+from pipeline.index.write import nonsense, verify_build, write_build
 from pipeline.store import workspace
 from pipeline.store.database import pages
 from pipeline.store.locks import Lock
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
-    from pipeline.core.ranking import Entry, Ranking
+    from pipeline.core.ranking import Entry
     from pipeline.index.manifest import Manifest
     from pipeline.index.vectors import Vectors
     from pipeline.index.write import Page
@@ -74,13 +73,6 @@ def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
             stays.
         GateError: it does worse on the judged questions, by more than chance; the one in service stays.
     """
-    words = ws.task.words
-    with ws.store.read() as tx:
-        if not ws.collection.count(tx):
-            raise InputError(
-                f"no {words.one} is {words.done} yet, so there is nothing to index; the index in service stays",
-                hint=f"run `{words.step('tag')}` first",
-            )
     return _Building(ws, worse_ok=worse_ok).run()
 
 
@@ -120,19 +112,27 @@ class _Building:
     def __init__(self, ws: OpenWorkspace, *, worse_ok: bool) -> None:
         self._ws, self._worse_ok = ws, worse_ok
         self._builds = Builds(ws.data, ws.collection.folder)
-        self._embedder = embed.Embedder(ws)
+        self._embedder = Embedder(ws)
         self._embedded = 0
 
     def run(self) -> IndexReport:
         """Embed, write, verify and promote, anew where many entries came between."""
-        with self._ws.store.read() as tx:
-            self._position(tx)  # before anything is paid for
+        words = self._ws.task.words
+        with self._ws.store.read() as tx:  # before anything is paid for
+            self._position(tx)
+            if not self._ws.collection.count(tx):
+                raise InputError(
+                    f"no {words.one} is {words.done} yet, so there is nothing to index; the index in service stays",
+                    hint=f"run `{words.step('tag')}` first",
+                )
         for left in reversed(range(ROUNDS)):
             self._embed_missing()
             try:
-                nonsense = self._nonsense()
+                floor: Vectors | None = None  # what it is learnt from, where that can be had
+                with suppress(RemoteError, ConfigurationError):
+                    floor = self._embedder.questions(nonsense())
                 with self._ws.lock(LOCK) as lock, self._builds.staging(number := self._builds.next_number()) as staging:
-                    return self._promoted(lock, nonsense, number, staging)
+                    return self._promoted(lock, floor, number, staging)
             except MissingVectorError:
                 if not left:
                     raise
@@ -153,16 +153,12 @@ class _Building:
                 with ws.display.bar("embedding", count) as bar:
                     self._embedded += embedder.embed_missing(entries(tx), bar=bar)
 
-    def _nonsense(self) -> "Vectors | None":
-        """Return the vectors of the questions from which the floor is learnt; None where they cannot be had."""
-        try:
-            return self._embedder.questions.embed(nonsense())
-        except (RemoteError, ConfigurationError):
-            return None
-
-    def _promoted(self, lock: Lock, nonsense: "Vectors | None", number: int, staging: Path) -> IndexReport:
+    def _promoted(self, lock: Lock, floor: "Vectors | None", number: int, staging: Path) -> IndexReport:
         ws, builds, collection, cache = self._ws, self._builds, self._ws.collection, self._embedder.cache
         builds.follow(recorded_builds(ws.store))
+        ranking = collection.ranking
+        if not ws.embedding_model.local:
+            ranking = replace(ranking, share=SHARE_BESIDE_GEMINI)
         with ws.store.read() as tx:
             position, count = self._position(tx), collection.count(tx)
             counts = ws.task.table(tx).counts(tx)
@@ -175,8 +171,8 @@ class _Building:
                     number=number,
                     position=position,
                     built_at=ws.now(),
-                    ranking=self._ranking(),
-                    nonsense=nonsense,
+                    ranking=ranking,
+                    nonsense=floor,
                 )
         verify_build(staged, count=count)
         check_recall(ws, staged, worse_ok=self._worse_ok)
@@ -207,11 +203,6 @@ class _Building:
             yield page, keys, vectors
             done += len(page)
             bar.show(done)
-
-    def _ranking(self) -> "Ranking":
-        """Return how entries are ranked: nothing was measured with Gemini's vectors, so that words weigh less there."""
-        ranking = self._ws.collection.ranking
-        return ranking if self._ws.embedding_model.local else replace(ranking, share=SHARE_BESIDE_GEMINI)
 
     def _position(self, tx: "Connection") -> int:
         """Return the position of the database, which may be none before that of the build in service."""

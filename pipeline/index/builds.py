@@ -230,12 +230,10 @@ class Builds:
         if (number := self.decided(rows)) is not None:
             self._flip(number)
 
-    def delete(self, numbers: Iterable[int]) -> list[int]:
-        """Remove builds that are not in service; return the numbers of those that were there."""
-        found = sorted(set(numbers) & set(self.others()))
-        for number in found:
+    def delete(self, numbers: Iterable[int]) -> None:
+        """Remove those of some builds that are not in service."""
+        for number in {*numbers} & {*self.others()}:
             files.remove_link(self._builds / str(number))
-        return found
 
     def retire(self) -> None:
         """Take the build in service away, with the stable paths to it and every build; afterwards there is no index.

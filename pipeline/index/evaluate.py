@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, FindableError, GateError, InputError
-from pipeline.core.ranking import Rank
+from pipeline.core.ranking import K1, B, Rank
 from pipeline.core.text import UNSOUND
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import Builds
@@ -41,8 +41,8 @@ FOLDER, QUERIES, QRELS = "judged", "queries.jsonl", "qrels.tsv"  # below DATA: w
 FEWEST = 50  # judged questions, below which no difference is told from chance
 FIRST = 10  # entries of each ranking that the measure looks at
 QUESTION = 'a line is {"qid": …, "text": …}'
-JUDGEMENT = "a line is `qid 0 name grade`"
-GRADE = re.compile(r"-[0-9]|[0-9]{1,2}")  # those below one are not relevant
+JUDGEMENT = "a line is `qid 0 name grade`, the grade a whole number from -9 to 99"
+JUDGED = re.compile(r"\s*(\S+)\s+\S+\s+(\S+)\s+(-[0-9]|[0-9]{1,2})(?!\S)", re.ASCII)
 MAIN = "nDCG@10"  # what builds are compared by; gains are the grades themselves
 MEASURES = (MAIN, "MRR", "P@5", "R@10")
 DEPTH = 100  # entries of a ranking that are looked at
@@ -50,7 +50,6 @@ SEED, RESAMPLES, AT_ONCE = 20261122, 5000, 250  # of a bootstrap, and how many a
 ALL = "all"
 EACH = 500  # vectors of its own, and as many others, of which a build of 8 bits a number is asked
 LEAST_RECALL = 0.95  # of the ten nearest: the lower end of its 95 % interval
-K1, B = 1.2, 0.75  # of the plain BM25: the usual values (Robertson and Zaragoza 2009)
 
 
 class JudgedQuestion(BaseModel):
@@ -114,9 +113,9 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
         InputError: a file is missing or a line of it is wrong, no question is judged, or there is no index.
         ConfigurationError: the index was built with another model than the questions would be embedded with.
     """
-    judged, collection, model = judged_of_files(queries, qrels), ws.collection, ws.embedding_model.name
+    judged, collection = judged_of_files(queries, qrels), ws.collection
     with Builds(ws.data, collection.folder).open() as index:
-        check_embedding(index.manifest, model=model, dim=ws.settings.dim, step=ws.task.words.step)
+        check_embedding(ws, index.manifest)
         documents = (index.metadata_at(row) for row in range(len(index)))
         texts = {collection.name_of(one): " ".join(collection.texts(one)) for one in documents}
         build, weak = _open_build(ws, index), dict[str, list[bool]]()
@@ -284,14 +283,12 @@ def read_grades(path: Path) -> dict[str, dict[str, int]]:
     """
     found: dict[str, dict[str, int]] = {}
     for place, line in _lines(path):
-        parts = line.split()
-        if parts[0].startswith("#"):
+        if line.lstrip().startswith("#"):
             continue
-        qid, _, name, grade, *_ = (*parts, "", "", "")
-        if not grade or UNSOUND.search(line):
+        one = JUDGED.match(line)
+        if one is None or UNSOUND.search(line):
             raise InputError(f"{place}: expected `qid 0 name grade`, found {line[:80]!r}", hint=JUDGEMENT)
-        if not GRADE.fullmatch(grade):
-            raise InputError(f"{place}: field 'grade' must be a whole number from -9 to 99", hint=JUDGEMENT)
+        qid, name, grade = one.groups()
         if found.setdefault(qid, {}).setdefault(name, int(grade)) != int(grade):
             raise InputError(f"{place}: field 'grade': {name!r} has another grade above", hint=JUDGEMENT)
     return found

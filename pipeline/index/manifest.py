@@ -13,19 +13,17 @@ The one thing to know: `position` is the database's position when the entries we
 import hashlib
 import json
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import chain
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.ranking import Entry
-from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
     from pipeline.index.vectors import VectorCache
@@ -36,6 +34,36 @@ METADATA = "metadata.json"
 ENTRIES = "entries.sqlite"
 MANIFEST = "manifest.json"
 PARTS = (INDEX, METADATA, ENTRIES)
+REACHED = 0.9  # of what the terms of a question tell; tried on 278 questions, see docs/search.md
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What a hit is worth that means nothing: the cosine that is enough alone, and the score of words that is.
+
+    Together they are enough in part: a hit is weak below the line between these two points. `alone` is what words must
+    come to that rank alone.
+    """
+
+    cosine: Annotated[float, Field(gt=0)]
+    words: Annotated[float, Field(gt=0)]
+    alone: Annotated[float, Field(ge=0)]
+
+    def is_weak(self, cosine: float | None, words: float, told: float) -> bool:
+        """Return whether a hit with these scores is no better than what a question without meaning finds.
+
+        Of a short question, whose terms tell less than the floor, a part of what they tell is enough. Without a cosine
+        it was found by words alone.
+        """
+        if cosine is None:
+            return come_to(words, told) < self.alone
+        enough = min(self.words, REACHED * told) or self.words
+        return cosine / self.cosine + words / enough < 1
+
+
+def come_to(words: float, told: float) -> float:
+    """Return what a score of words comes to alone: times its share of what all the question's terms tell."""
+    return words * words / told if told else 0.0
 
 
 class Manifest(BaseModel):
@@ -91,7 +119,7 @@ def read_manifest(directory: Path) -> Manifest:
     """
     path = directory / MANIFEST
     try:
-        found = _parse(path.read_bytes())
+        found = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise InconsistentError(f"{directory} is no build: it has no {MANIFEST}") from None
     except ValidationError as error:
@@ -104,10 +132,6 @@ def read_manifest(directory: Path) -> Manifest:
         if size != found.sizes.get(name):
             raise InconsistentError(f"{part} has {size} bytes, expected {found.sizes.get(name)}")
     return found
-
-
-# a search that goes on looks at the manifest for each question, and it says the same
-_parse = lru_cache(maxsize=4)(Manifest.model_validate_json)
 
 
 def ascii_json(text: str) -> bytes:

@@ -113,15 +113,17 @@ def _closing(text: str, opening: re.Match[str]) -> int:
     return closing.start()
 
 
-def _empty(why: str) -> InputError:
-    return InputError(f"there is nothing to search for: {why}", hint=f"`{Step('search', q='who knows water law')}`")
+def _empty(why: str = "") -> InputError:
+    return InputError(
+        f"there is nothing to search for{why and ': '}{why}", hint=f"`{Step('search', q='who knows water law')}`"
+    )
 
 
 def _checked(question: str) -> str:
     """Return a question with its white space collapsed; refuse what cannot be one."""
     text = " ".join(question.split())
     if not text:
-        raise InputError("there is nothing to search for", hint=f"`{Step('search', q='who knows water law')}`")
+        raise _empty()
     if UNSOUND.search(text):
         raise InputError("the question holds what is no text (NUL, or bytes that are no UTF-8)", hint="type it anew")
     if len(text) > MAX_QUESTION:

@@ -1,23 +1,21 @@
 """Find the entries that fit a question best in the build in service, or those that are like one of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.ranking import Rank
-from pipeline.core.step import Option, Step
+from pipeline.core.step import Option
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index.builds import count_stale, settled_builds
-from pipeline.index.embed import QuestionVectors, embed_queries
 from pipeline.index.manifest import Manifest
 from pipeline.index.question import Question, SearchOptions, mask_of, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import spans_of, terms_of, terms_of_question
-from pipeline.index.vectors import vector_cache
+from pipeline.index.vectors import question_keys, question_vectors, vector_cache
 
 if TYPE_CHECKING:
     from pipeline.index.fusion import Ranked, Scores
@@ -83,8 +81,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         self._ws = ws
         self.collection, self.words = ws.collection, ws.task.words
         self.index = settled_builds(ws).open() if index is None else index
-        cache = vector_cache(ws) if keeps and ws.backend != "local" else None
-        self._questions = QuestionVectors(cache, partial(embed_queries, ws))
+        self._cache = vector_cache(ws) if keeps and ws.backend != "local" else None
 
     def __exit__(self, *failure: object) -> None:
         """Close the files."""
@@ -175,25 +172,26 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         if rank is Rank.WORDS:
             return None
         ws = self._ws
-        check_embedding(
-            self.index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, step=ws.task.words.step
-        )
-        return self._questions.embed([one.text for one in asked])
+        check_embedding(ws, self.index.manifest)
+        return question_vectors(ws, [one.text for one in asked], self._cache)
 
     def is_free(self, questions: Sequence[str]) -> bool:
         """Return whether no service is asked for the vectors of these questions."""
-        return self._questions.are_free([parse_question(one).text for one in questions])
+        texts = [parse_question(one).text for one in questions]
+        return self._cache is None or not self._cache.missing(question_keys(self._cache, texts))
 
 
-def check_embedding(built: Manifest, *, model: str, dim: int, step: Callable[..., Step]) -> None:
+def check_embedding(ws: OpenWorkspace, built: Manifest) -> None:
     """Pass when a build's vectors can be compared with those of a question.
 
     Raises:
         ConfigurationError: they are of another model or width; the numbers would look right and mean nothing.
     """
+    model, dim = ws.embedding_model.name, ws.settings.dim
     if (built.model, built.dim) != (model, dim):
         raise ConfigurationError(
             f"the index was built with {built.model}, {built.dim} wide, and the question would be embedded with "
             f"{model}, {dim} wide; nothing was searched",
-            hint=f"run `{step('index')}`, or set FINDABLE_EMBEDDING_MODEL={built.model} FINDABLE_DIM={built.dim}",
+            hint=f"run `{ws.task.words.step('index')}`, "
+            f"or set FINDABLE_EMBEDDING_MODEL={built.model} FINDABLE_DIM={built.dim}",
         )

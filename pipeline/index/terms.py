@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import cache, lru_cache
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Any
 
 NAME = "words@1"
@@ -34,7 +34,6 @@ STEMMED = range(3, 41)  # characters of words that may have another stem than th
 _SPACE = ord(" ")
 _CUT = bytes(ord(chr(code).lower()) if chr(code).isalnum() else _SPACE for code in range(128)) + bytes(range(128, 256))
 _RUN = re.compile(r"\S+")
-_WORD = re.compile("[0-9A-Za-z]+")  # of ASCII alone
 _ACCENTS = re.compile("(?<![\u0400-\u04ff])[\u0300-\u036f]+")  # of any letters but Cyrillic ones
 _CYRILLIC = re.compile("[\u0400-\u04ff]+")
 _UNSPACED = re.compile(  # Thai to Burmese, Khmer, kana, Han, Hangul, and Han beyond
@@ -67,17 +66,8 @@ def _dropped(asking: str) -> frozenset[str]:
     return frozenset((*terms_of(ASKING), *terms_of(asking)))
 
 
-def spans_of(text: str, among: AbstractSet[str]) -> Iterable[tuple[int, int, str]]:
-    """Return where each of some terms stands in a text, in order: start, end, term; pairs of characters overlap."""
-    if not text.isascii():
-        return _spans_of_any(text, among)
-    if among.isdisjoint(chain.from_iterable(map(kept_terms, _WORD.findall(text)))):
-        return ()  # as of most sentences, which are not gone through one word at a time
-    found = ((word, term) for word in _WORD.finditer(text) for term in kept_terms(word[0]) if term in among)
-    return ((word.start(), word.end(), term) for word, term in found)
-
-
-def _spans_of_any(text: str, among: AbstractSet[str]) -> Iterator[tuple[int, int, str]]:
+def spans_of(text: str, among: AbstractSet[str]) -> Iterator[tuple[int, int, str]]:
+    """Yield where each of some terms stands in a text, in order: start, end, term; pairs of characters overlap."""
     for run in _RUN.finditer(text.translate(_KINDS)):
         at = run.start()
         for part in _UNSPACED.split(run[0]):

@@ -6,11 +6,13 @@ it was verified: the files are read back from disk and the cache is asked again,
 in memory when they were written.
 """
 
+import functools
 import random
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
+from importlib import resources
 from itertools import chain
 from pathlib import Path
 
@@ -21,8 +23,8 @@ from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.step import Step
-from pipeline.index import floor, manifest, terms
-from pipeline.index.manifest import Manifest, Staged, content_hash
+from pipeline.index import manifest, terms
+from pipeline.index.manifest import Floor, Manifest, Staged, come_to, content_hash
 from pipeline.index.reader import Index
 from pipeline.index.vector_file import BLOCK, is_exact, write_vectors
 from pipeline.index.vectors import TASK_TYPE, UNIT_TOLERANCE, VectorCache, Vectors, check_unit_rows
@@ -31,6 +33,9 @@ OPEN, BETWEEN, CLOSE = b"[\n", b",\n", b"\n]\n"  # before, between and behind th
 SAMPLE = 64  # rows that must find themselves first
 TIE = 1e-5  # similarities closer than this are equal: float32 sums of 3,072 products differ by less
 ROUNDED = 0.02  # how far from 1 a vector of 8 bits a number may be
+SHARE = 0.87  # of questions without meaning that are below the floor: their best cosine and their best words together
+LEAST_SPREAD = 0.2  # of what one rare word gives: where few of them find a word at all, their spread says nothing
+LEAST_ALONE = 0.05  # of the same: about what one rare word of five comes to
 Page = tuple[Sequence[Entry], Sequence[bytes], Vectors]  # entries with keys and vectors, some hundreds at a time
 
 # what is kept of each entry, in vector order: hash of what makes it up to date, key of its vector, metadata
@@ -58,7 +63,7 @@ def write_build(
     """Write build `number` of `count` entries, whose vectors are in `cache`, on disk when this returns.
 
     Without a ranking, words count as they do where nothing is said. The floor is learnt from the vectors of
-    `floor.nonsense`, in its order; without them there is none.
+    `nonsense`, in its order; without them there is none.
 
     Raises:
         InputError: there are no entries.
@@ -122,7 +127,7 @@ def write_build(
         staged.seal()
         return staged
     with Index(directory, written) as index:
-        staged.seal(floor=floor.learn_floor(index, nonsense))
+        staged.seal(floor=learn_floor(index, nonsense))
     return staged
 
 
@@ -132,6 +137,31 @@ def _json(entry: Entry) -> bytes:
         return orjson.dumps(entry.metadata if isinstance(entry.metadata, dict) else dict(entry.metadata))
     except TypeError as error:
         raise InconsistentError(f"entry {entry.id!r} cannot be written as JSON: {error}") from None
+
+
+@functools.cache
+def nonsense() -> tuple[str, ...]:
+    """Return the questions that mean nothing."""
+    lines = resources.files("pipeline.index").joinpath("nonsense.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line for line in lines if not line.startswith("#"))
+
+
+def learn_floor(index: Index, questions: Vectors) -> Floor:
+    """Return the floor of a build, of the vectors of the questions without meaning, (questions, dim).
+
+    The line is as steep as the best hits of such questions are spread, and so high that most of them are below it. So
+    it follows the model, the texts and their number by itself. Where words alone rank there is no cosine, and a sum of
+    words says little: one rare word may be all that is asked, or one of ten. So that sum times the share of the
+    question that it makes up has a floor of its own.
+    """
+    cosines = index.faiss.search(questions, 1)[0].ravel()
+    asked = [terms.terms_of_question(one) for one in nonsense()]
+    words = [max(index.word_scores(some, most=1).values(), default=0.0) for some in asked]
+    alone = [come_to(score, index.told(some)) for score, some in zip(words, asked, strict=True)]
+    slope = max(float(np.std(cosines)), 1e-3) / max(float(np.std(words)), LEAST_SPREAD * index.rarest)
+    height = max(float(np.quantile(cosines + slope * np.array(words), SHARE)), 1e-3)
+    least = max(float(np.quantile(alone, SHARE)), LEAST_ALONE * index.rarest)
+    return Floor(round(height, 4), round(height / slope, 4), round(least, 4))
 
 
 def verify_build(staged: Staged, *, count: int) -> None:

@@ -23,11 +23,11 @@ from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import key_of_line
-from pipeline.index import build, embed
+from pipeline.index import build
 from pipeline.index.builds import LOCK, Builds, left_folders, settled_builds
 from pipeline.index.evaluate import gate_questions
-from pipeline.index.floor import nonsense
-from pipeline.index.vectors import TASK_TYPE, caches, vector_key, vector_store
+from pipeline.index.vectors import TASK_TYPE, caches, question_keys, vector_key, vector_store
+from pipeline.index.write import nonsense
 from pipeline.ops import clean
 from pipeline.quality import report as reports
 from pipeline.store import batches, erase, workspace
@@ -230,5 +230,5 @@ def _drop_vectors(ws: OpenWorkspace) -> int:
             whole = partial(vector_key, model=cache.model, dim=cache.dim, task_type=TASK_TYPE)
             needed = {whole(entry.text) for entry in entries}
         questions = (*gate_questions(ws.data, ws.collections), *nonsense())
-        removed += cache.retain(needed | set(embed.question_keys(cache, questions)))
+        removed += cache.retain(needed | set(question_keys(cache, questions)))
     return removed

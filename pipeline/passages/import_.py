@@ -51,7 +51,6 @@ LAYOUT = Layout(
     "passages",
     default="jsonl",
     max_line=MAX_LINE,
-    keeps=True,
 )
 _NO_TEXT = "holds NUL, which PostgreSQL does not take"
 _REMEMBERED = 1000  # names of keys, for a note

@@ -159,9 +159,7 @@ def _passages_spec(name: str) -> TableSpec:
         judged={"id": Holds.ID, "text": Holds.TEXT},
         holds="passages",
         elsewhere=Hint("name another table with {}", Option("passages_table")),
-        prefix="findable_passages",
         found_by=("id",),
-        tells_apart=True,
     )
 
 

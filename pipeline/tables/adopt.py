@@ -234,11 +234,10 @@ class TableSpec:
     """What a subject needs of a table.
 
     `made` is the table as findable makes it; its columns are added to one that lacks them where `adds`, but for those
-    that it `needs`. `judged` says what columns must hold; `refers` names one with the ids of another table. Where it
-    `tells_apart`, ids must tell rows apart, none of them the empty text where `names_all`. `prefix` begins the names of
-    the indexes that are added for the columns in `found_by`. `mark` is the name and the rest of an index that is made
-    last: where it is, the table was adopted. `refuses` raises where something else stands against the table. `holds`
-    and `elsewhere` are words for messages.
+    that it `needs`. `judged` says what columns must hold; `refers` names one with the ids of another table. Indexes are
+    added for the columns in `found_by`; an id among them must tell rows apart, and be no empty text. `mark` is the name
+    and the rest of an index that is made last: where it is, the table was adopted. `refuses` raises where something
+    else stands against the table. `holds` and `elsewhere` are words for messages.
     """
 
     made: Table
@@ -247,12 +246,9 @@ class TableSpec:
     holds: str
     elsewhere: object = "use another database"
     adds: bool = False
-    prefix: str = ""
     found_by: tuple[str, ...] = ()
     mark: tuple[str, str] | None = None
     refers: tuple[str, Ids] | None = None
-    tells_apart: bool = False
-    names_all: bool = False
     refuses: Callable[[Connection, Columns], None] = field(default=lambda _tx, _columns: None)
 
     @property
@@ -268,6 +264,9 @@ class TableSpec:
     def missing(self, found: Columns) -> list[str]:
         """Return the columns that the table lacks."""
         return [name for name in (self.made.c.keys() if self.adds else self.needs) if name not in found]
+
+    def _index(self, name: str) -> str:
+        return f"findable_{self.name}_{name}"
 
     def is_marked(self, tx: Connection) -> bool:
         """Return whether a table with a mark was adopted."""
@@ -295,12 +294,13 @@ class TableSpec:
             for change in changes if found else ():
                 tx.execute(text(f"ALTER TABLE {table} {change}"))
             if found and "id" in added:
-                tx.execute(text(f"CREATE UNIQUE INDEX {self.prefix}_own_id ON {table} (id)"))
-            if found and self.tells_apart and (first or self.adds):
+                tx.execute(text(f"CREATE UNIQUE INDEX {quoted(tx, self._index('own_id'))} ON {table} (id)"))
+            if found and "id" in self.found_by and (first or self.adds):
                 self._settle_ids(tx)
             for name in self.unfound(tx, found) if found else ():
-                tx.execute(text(f"DROP INDEX IF EXISTS {self.prefix}_{name}"))  # of a table of this name before
-                tx.execute(text(f"CREATE INDEX {self.prefix}_{name} ON {table} ({name})"))
+                index = quoted(tx, self._index(name))
+                tx.execute(text(f"DROP INDEX IF EXISTS {index}"))  # of a table of this name before
+                tx.execute(text(f"CREATE INDEX {index} ON {table} ({name})"))
             if self.mark is not None:
                 tx.execute(text(f"CREATE INDEX IF NOT EXISTS {self.mark[0]} ON {table} {self.mark[1]}"))
         except exc.DBAPIError as error:
@@ -370,7 +370,7 @@ class TableSpec:
     def _settle_ids(self, tx: Connection) -> None:
         """Number rows without an id where SQLite has ids of findable's; check that ids are unique and come back."""
         own, table = self.made.c.id, quoted(tx, self.name)
-        if is_sqlite(tx) and has_index(tx, self.name, f"{self.prefix}_own_id"):
+        if is_sqlite(tx) and has_index(tx, self.name, self._index("own_id")):
             newest = tx.execute(select(func.max(own))).scalar() or 0
             waiting = f"SELECT rowid AS at, row_number() OVER (ORDER BY rowid) AS place FROM {table} WHERE id IS NULL"  # noqa: S608 - quoted
             numbered = f"UPDATE {table} SET id = {newest} + place FROM ({waiting}) WHERE {table}.rowid = at"  # noqa: S608
@@ -384,7 +384,7 @@ class TableSpec:
         if is_sqlite(tx) and self._has(tx, func.typeof(own).in_(("blob", "real"))):
             why = "has ids that are bytes or floating-point numbers"
             raise unfit(self.name, why, hint="use ids that are whole numbers or text")
-        if self.names_all and self._has(tx, self.item_id == ""):
+        if self._has(tx, self.item_id == ""):
             raise unfit(self.name, "has a row whose `id` is an empty text", hint=hint)
 
     def _has(self, tx: Connection, condition: ColumnElement[bool]) -> bool:

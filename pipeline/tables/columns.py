@@ -39,8 +39,8 @@ class Layout:
     """The columns that a subject reads: by their names, what messages call them; `key` is the one that every row has.
 
     `hint` says what a file should be, of a `default` format where its name does not say it; `command` imports
-    the one that its option `to_import` names. A subject that `keeps` other columns has them under their own names, and
-    `too` those of its columns that are read as another thing than they say.
+    the one that its option `to_import` names. Other columns are kept under their own names, and so are those in `too`,
+    which are read as another thing than they say.
     """
 
     key: str
@@ -50,7 +50,6 @@ class Layout:
     to_import: str
     default: str = "csv"
     max_line: int = MAX_LINE
-    keeps: bool = False
     too: frozenset[str] = frozenset()
 
     @cached_property
@@ -110,8 +109,7 @@ class ColumnMapping:
     def read_as(self, name: str) -> str | None:
         """Return under what a value of this name is read; None where it is not."""
         column = self.column_of(name)
-        is_kept = column is None and self.layout.keeps and fold(name) not in self.layout.own
-        return name if is_kept else column
+        return name if column is None and fold(name) not in self.layout.own else column
 
     def name_of(self, column: str) -> str:
         """Return the first name in the file that means a column; empty where none does."""

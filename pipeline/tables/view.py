@@ -127,7 +127,7 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
         shown = ShownAnswers(tx, task, {} if each else task.columns)
         query = shown.query(record.is_shown(task.name, each=each), after=names)
         if not make_view(tx, name, query, of="the answers of a task"):
-            hint = "name= in the task's file gives it other views"
+            hint = "table= in the task's file gives its tables another name"
             raise unfit(name, "is something that findable did not make", hint=hint)
     return [] if all(there) else [f"made the views `{views[0]}` and `{views[1]}`"]
 

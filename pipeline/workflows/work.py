@@ -19,7 +19,7 @@ from pipeline.core.text import plural
 from pipeline.engine.access import is_declared
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.remote import next_midnight_pacific
-from pipeline.index import build, embed
+from pipeline.index import build, vectors
 from pipeline.index.builds import count_stale, settled_builds
 from pipeline.quality import pilot
 from pipeline.store import asks, batches
@@ -137,7 +137,7 @@ class Pass:
     def embed(self) -> None:
         """Embed what is new, block by block, each by one process."""
         if "embed" in self.units and self.ws.is_indexed and _is_stale(self.ws, exact=True):
-            count = embed.embed_blocks(self.ws, number=self.number)
+            count = vectors.embed_blocks(self.ws, number=self.number)
             self.did += [f"{plural(count, 'text')} embedded"] if count else []
 
     def index(self) -> None:
@@ -236,7 +236,7 @@ def next_due(ws: OpenWorkspace) -> Iterator[Due]:
     if is_declared(ws.settings):
         yield Due("fill", name, pause)
     if ws.is_indexed and _is_stale(ws, exact=False):
-        blocks = embed.missing_blocks(ws)
+        blocks = vectors.missing_blocks(ws)
         yield from (Due("embed", name, number=one) for one in blocks)
         if not blocks:
             yield Due("build", name)

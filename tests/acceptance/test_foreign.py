@@ -112,26 +112,3 @@ def test_a_foreign_object_under_a_name_of_ours_is_refused(tmp_path: Path, taken:
     said = workspace.do("submit", yes=True, TASK=PASSAGES, code=3).err
     assert "passage_concepts" in said
     assert schema(workspace) == before
-
-
-@pytest.mark.parametrize("kind", ["TEXT", "UUID"] if ON_POSTGRESQL else ["TEXT", "VARCHAR(36)"])
-def test_experts_of_another_application_are_tagged_in_place(workspace: Workspace, kind: str) -> None:
-    """With ids of text, columns of theirs, and names that are words of SQL; the tags alone change."""
-    columns = f'id {kind} PRIMARY KEY, username TEXT UNIQUE, bio TEXT, tags TEXT, "order" INTEGER, stars REAL DEFAULT 5'
-    sql(workspace, f"CREATE TABLE experts ({columns})")
-    for number, key in enumerate(UUIDS):
-        bio = ("I keep bees.", "I teach water law.", None)[number]
-        sql(
-            workspace,
-            f"INSERT INTO experts (id, username, bio, \"order\") VALUES ('{key}', :name, :bio, {number})",  # noqa: S608 - ours
-            name=f"u{number}",
-            bio=bio,
-        )
-    theirs = 'SELECT id, username, bio, "order", stars FROM experts ORDER BY "order"'
-    before = sql(workspace, theirs)
-    workspace.do("submit", yes=True)
-    workspace.each("poll", "ingest", "index")
-    assert workspace.states() == {"tagged": 2, "no_bio": 1}
-    assert sql(workspace, theirs) == before
-    assert [bool(row[0]) for row in sql(workspace, 'SELECT tags FROM experts ORDER BY "order"')] == [True, True, False]
-    assert workspace.found("who keeps bees")[0] == "u0"

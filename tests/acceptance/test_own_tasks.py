@@ -165,19 +165,20 @@ def test_a_row_that_changes_while_it_is_asked_about(own: Workspace, outside: Out
 
 
 def test_names_that_are_taken(own: Workspace, api: Engine) -> None:
-    """Of two files of one name the second is refused, as is what another program made."""
+    """Of two files of one name, or of one table, the second is refused, as is what another program made."""
     own.people(1)
     sql(own, "CREATE TABLE mine_answers (id TEXT)")
     for name, more in (
         ("one", 'name="same"'),
         ("two", 'name="same"'),
+        ("three", 'table="same"'),
         ("mine", "version=1"),
     ):
         rows(own, A, name=name)
         declare(own, more, name=name)
     own.do("preflight", TASK="one")
     before = schema(own)
-    for name, said in (("two", "has the same name"), ("mine", "did not make")):
+    for name, said in (("two", "has the same name"), ("three", "belong to the task same"), ("mine", "did not make")):
         assert said in own.do("preflight", TASK=name, code=3).err
     assert schema(own) == before
     bare = Workspace(own.home.parent / "bare", api.url, "notes")
@@ -526,6 +527,8 @@ def test_a_cursor_reads_what_is_new_and_all_once_a_week(own: Workspace) -> None:
     assert "'Last change', which is NULL in rows of the query (1); nothing was written" in said
     ask("nothing")
     assert "names the column 'nothing', and the items have id, t, Last change" in own.do("tag_live", code=2).err
+    own.put("tasks/notes.py", own.home.joinpath("tasks/notes.py").read_text().replace("cursor=", 'key="row", cursor='))
+    assert 'by key="row" a row that changed is another one' in own.do("tag_live", code=2).err
     ask("at", items="notes.csv")
     assert "cursor= is a column of a query, and items= is none" in own.do("tag_live", code=2).err
 

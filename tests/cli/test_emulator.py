@@ -23,20 +23,22 @@ ASKED = {
 
 
 @pytest.mark.full
-def test_it_says_where_it_serves(tmp_path: Path) -> None:
-    """What asks there is answered, and it ends well."""
-    command = [sys.executable, "-m", "jobs", "emulator", "--port", "0"]
+def test_limits_are_given_at_the_start(tmp_path: Path) -> None:
+    """Options, or the values that make passes on, limit every model; the engine says where it serves, and ends well."""
+    command = [sys.executable, "-m", "jobs", "emulator", "--port", "0", "--rpm", "2"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")}
-    environ = inherited | {"FINDABLE_DATA": str(tmp_path)}
+    environ = inherited | {"FINDABLE_RPD": "9", "FINDABLE_DATA": str(tmp_path)}
     with subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as engine:
         assert engine.stderr is not None
         said = re.search(r"http://[0-9.:]+", engine.stderr.readline())
         assert said is not None
         with httpx2.Client(base_url=said[0], headers={"x-goog-api-key": "k"}, trust_env=False, timeout=20) as client:
-            reply = client.post(GENERATE, json=ASKED)
+            replies = [client.post(GENERATE, json=ASKED) for _ in range(3)]
         engine.send_signal(signal.SIGINT)
         engine.stderr.read()
-    assert (reply.status_code, engine.returncode) == (200, 0)
+    assert [reply.status_code for reply in replies] == [200, 200, 429]
+    assert replies[2].json()["error"]["details"][0]["violations"][0]["quotaId"].startswith("RequestsPerMinute")
+    assert engine.returncode == 0
 
 
 @contextlib.contextmanager

@@ -3,13 +3,10 @@
 import csv
 import json
 import re
-from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-
-from emulator.answers.concepts import TYPES, concepts
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 HEADER = (
@@ -58,12 +55,3 @@ def test_every_question_is_judged_and_every_judgement_stands(people: list[dict[s
     assert {line[0] for line in judgements} == {question["qid"] for question in questions}
     assert {line[2] for line in judgements} <= readable
     assert len({(line[0], line[2]) for line in judgements}) == len(judgements)
-
-
-def test_the_passages_speak_of_something_of_every_type() -> None:
-    """To the local engine: fourteen passages, of each type of concept more than one."""
-    passages = [json.loads(line) for line in (SAMPLE / "passages.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert len({passage["id"] for passage in passages}) == len(passages) == 14
-    assert [passage["id"] for passage in passages if not passage["source"].endswith(", invented")] == []
-    types = Counter(concept["type"] for passage in passages for concept in concepts(passage["text"]))
-    assert {name: count for name in TYPES if (count := types[name]) < 2} == {}

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlencode
 import orjson
 
 from emulator.api import Api
+from emulator.catalogue import Quotas
 from tests.engine.failing import JSON, LIST, ONE_BATCH, Exchange, Reply, Script, document, refusal
 from tests.engine.scripted import TARGET, Clock, State, Worker
 
@@ -33,7 +34,7 @@ class Gate:
         self._worker = Worker(self._state)
         self._journal: list[dict[str, Any]] = []
         self._count = 0
-        self._api = Api(self._state, self._worker, lambda _line: None)
+        self._api = Api(self._state, self._worker, Quotas({}), lambda _line: None)
 
     def configure(self, values: dict[str, Any]) -> None:
         """Change settings.

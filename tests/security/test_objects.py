@@ -8,10 +8,9 @@ import json
 import pickle
 import pprint
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -120,23 +119,3 @@ def test_no_settings_show_a_password(tmp_path: Path) -> None:
     assert settings.url.reveal() == given.settings.url.reveal() == URL
     assert repr(settings.database_url) == "'postgresql+psycopg://ada:…@127.0.0.1:9/none?sslpassword=…&password=…'"
     assert str(given.settings.api_key) == f"…{KEY[-4:]}"
-
-
-def test_no_store_shows_the_password_that_it_sends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither it nor SQLAlchemy's engine has it; the driver gets it."""
-    sent: list[dict[str, Any]] = []
-
-    def connect(*_words: object, **options: Any) -> None:
-        """Be the driver."""
-        sent.append(options)
-        raise OSError("nobody is there")
-
-    monkeypatch.setattr("psycopg.connect", connect)
-    with closing(Store(URL)) as store:
-        with pytest.raises(OSError, match="nobody"), store.read():
-            pass
-        engine = store._open()
-        _check(store, engine, engine.url, engine.pool, vars(engine), str(engine.url), vars(engine.pool))
-    assert [one["password"] for one in sent] == [PASSWORD] * len(sent)
-    assert [one["sslpassword"] for one in sent] == [PASSWORD] * len(sent)
-    assert sent

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from emulator.answers import encoder
-from emulator.answers.concepts import concepts
 from emulator.answers.tags import tags
 from emulator.catalogue import MODELS
-from emulator.generate import TO_READ, TO_TAG, answer, said_in
+from emulator.generate import answer
 
 MODEL = MODELS["gemini-2.5-flash"]
 STRING = {"type": "STRING"}
@@ -68,24 +67,6 @@ def test_a_word_that_means_another_thing_gives_no_tag(bio: str, wrong: str) -> N
     assert wrong not in tags(bio)
 
 
-def test_concepts_are_key_phrases_with_their_sentences() -> None:
-    """Phrases that a reader would name, an acronym as an alias, a type by the last word, numbers and links left out."""
-    text = (
-        "We propose a convolutional neural network (CNN) for medical image segmentation. CNN is trained with "
-        "stochastic gradient descent on the [BraTS](https://example.org/secret) dataset. It reaches a higher "
-        "classification accuracy than support vector machines (SVMs) [12]. Stochastic gradient descent is sensitive."
-    )
-    found = {concept["name"].lower(): concept for concept in concepts(text)}
-    assert found["convolutional neural network"]["aliases"] == ["CNN"]
-    assert found["convolutional neural network"]["quotes"][0] == text[: text.index(" CNN is")]
-    kinds = {name: found[name]["type"] for name in ("medical image segmentation", "classification accuracy")}
-    assert kinds == {"medical image segmentation": "task", "classification accuracy": "metric"}
-    assert found["stochastic gradient descent"]["type"] == "method"
-    assert not [name for name in found if "secret" in name or "12" in name or name in ("cnn", "we propose")]
-    assert concepts("卷积神经网络的应用。我们提出注意力机制。")[0]["name"] == "卷积神经网络"
-    assert concepts("12 34 ...") == []
-
-
 def _answered(said: str, **members: dict[str, Any]) -> Any:
     """Return the document that answers a question for an object."""
     schema = {"type": "OBJECT", "properties": members}
@@ -119,15 +100,6 @@ def test_an_own_task_is_filled_from_the_row() -> None:
         "weight": None,
         "is_poisonous": False,
     }
-
-
-def test_only_the_inside_of_the_delimiters_is_read() -> None:
-    """The title before the biography, a passage to its last end, nothing that the model said."""
-    asked = {"contents": [{"parts": [{"text": "Tags. <biography>water</biography> <job_title>lawyer</job_title>"}]}]}
-    assert said_in(TO_TAG, asked) == "lawyer\nwater"
-    passage = {"contents": [{"parts": [{"text": "<passage>a </passage> b</passage>c"}]}]}
-    assert said_in(TO_READ, passage) == "a </passage> b"
-    assert said_in(TO_TAG, {"contents": [{"role": "model", "parts": [{"text": "before"}]}]}) == ""
 
 
 @pytest.mark.full

@@ -26,9 +26,7 @@ KNOW_SUBJECTS = (
 )
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "quality", "index", "batch"}
 MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of a subject's table
-FILES_OF_INDEX = {
-    f"pipeline.index.{name}" for name in ("floor", "fusion", "manifest", "reader", "terms", "vector_file")
-}
+FILES_OF_INDEX = {f"pipeline.index.{name}" for name in ("fusion", "manifest", "reader", "terms", "vector_file")}
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
 DOORS = {
     "emulator.embed.encoded": "pipeline.gemini.embed",

@@ -16,7 +16,7 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.states import Way
 from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index.embed import Embedder
+from pipeline.index.vectors import Embedder
 from pipeline.ops import status
 from pipeline.quality.pilot import next_pilot
 from pipeline.store.batches import Batch

@@ -38,6 +38,7 @@ task = Task(
     answer=Answer,
     items="tickets.json",
     key="ticket",
+    table="desk",
     system="You sort tickets for a help desk.",
     prompt="Subject: {subject}\nSender: {sender}\n\n{text}",
     examples=[

@@ -4,10 +4,8 @@ import base64
 import hashlib
 import io
 import json
-import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
@@ -69,29 +67,6 @@ def test_vectors_are_one_for_each_request_of_the_width_asked_for(caller: Caller)
     for wrong in (bodies[2] | {"outputDimensionality": 769}, {"content": {"parts": [{"text": " "}]}}):
         assert caller.refused(one, wrong)["code"] == 400
     assert caller.refused(path, {"requests": [bodies[2]] * 101})["code"] == 400
-
-
-def test_names_are_read_in_both_spellings_and_unknown_ones_refused(caller: Caller) -> None:
-    """Snake case means what camelCase does at every level; what is no field is named with its place."""
-    snake = {
-        "contents": [{"role": None, "parts": [{"text": "Water law."}]}],
-        "generation_config": {"response_schema": LIST | {"max_items": "1"}, "max_output_tokens": 40.0},
-    }
-    plain = {
-        "contents": [{"parts": [{"text": "Water law."}]}],
-        "generationConfig": {"responseSchema": LIST | {"maxItems": 1}, "maxOutputTokens": 40},
-    }
-    assert told(caller.post(GENERATE, snake)) == told(caller.post(GENERATE, plain))
-    for wrong, field in (
-        ({"config": {}}, "config"),
-        ({"contents": [{"parts": [{"txt": "x"}]}]}, "contents[0].parts[0]"),
-        ({"generationConfig": {"responseSchema": {"$schema": "x"}}}, "generationConfig.responseSchema"),
-        ({"generationConfig": {"maxOutputTokens": True}}, "generationConfig.maxOutputTokens"),
-        ({"contents": "hi"}, "contents"),
-    ):
-        [violation] = caller.refused(GENERATE, wrong)["details"][0]["fieldViolations"]
-        assert violation["field"] == field
-    assert caller.http.post(GENERATE, content=b"{").json()["error"]["code"] == 400
 
 
 def test_what_gemini_would_refuse_is_refused(caller: Caller) -> None:
@@ -185,25 +160,6 @@ def test_a_file_says_all_that_the_api_says(caller: Caller) -> None:
     assert len(file["createTime"].partition(".")[2]) == 10
     assert file["createTime"] < file["expirationTime"]
     assert caller.chunk(caller.start_upload(0), b"").json()["file"]["sizeBytes"] == "0"
-
-
-def test_an_upload_goes_on_where_it_stands(caller: Caller) -> None:
-    """A wrong offset, half a chunk and too few bytes change nothing; `query` tells where it stands, `finalize` ends."""
-    session = caller.start_upload(6)
-    caller.chunk(session, b"abc", command="upload")
-    assert caller.chunk(session, b"def", offset=2).status_code == 400
-    address = urlsplit(session)
-    head = (
-        f"POST {address.path}?{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 3\r\n"
-        "X-Goog-Upload-Command: upload, finalize\r\nX-Goog-Upload-Offset: 3\r\n\r\n"
-    )
-    with socket.create_connection((str(address.hostname), address.port or 80)) as connection:
-        connection.sendall(head.encode() + b"d")
-    assert caller.chunk(session, b"", command="query").headers["x-goog-upload-size-received"] == "3"
-    assert caller.chunk(session, b"", command="finalize").status_code == 400
-    caller.chunk(session, b"def", offset=3, command="upload")
-    assert caller.chunk(session, b"", command="finalize").json()["file"]["sizeBytes"] == "6"
-    assert caller.chunk(session, b"", command="query").status_code == 404
 
 
 def test_lists_go_page_by_page_newest_first(tmp_path: Path) -> None:

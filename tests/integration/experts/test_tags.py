@@ -106,24 +106,6 @@ def test_answers_to_come_are_merged_and_taken_back_with_their_version(tagged: Wo
     assert tags_of(tagged) == {name: ["ml", "soil"] for name in GIVEN} | {"theirs": MERGED["theirs"]}
 
 
-@pytest.mark.sampled(6)
-@pytest.mark.parametrize(
-    ("pairs", "why"),
-    [
-        ("nothing=law", "no person has the tag 'nothing'"),
-        ("ml=law; law=ml", "circle"),
-        ("ml=", "names no two tags"),
-        ("ml=<b>", "cannot be a tag"),
-        ("ml=law; ml=soil", "goes into 'law'"),
-    ],
-)
-def test_what_cannot_be_merged_changes_nothing(tagged: Workspace, pairs: str, why: str) -> None:
-    """It is named, and exit code 2 says that it was the input."""
-    before = tags_of(tagged), tagged.query("SELECT * FROM findable_events")
-    assert why in tagged.ran("tags", "--merge", pairs, code=2).stderr
-    assert (tags_of(tagged), tagged.query("SELECT * FROM findable_events")) == before
-
-
 WORDS = st.sampled_from("abcde")
 
 
@@ -148,3 +130,19 @@ def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> N
     assert tagged.query("SELECT name, new FROM findable_events WHERE kind LIKE 'merge %'") == [
         ("school of …", "schools")
     ]
+
+
+def test_tags_of_one_person_are_added_and_removed(tagged: Workspace) -> None:
+    """As a correction by hand, which is undone by its number; what cannot be is named, and changes nothing."""
+    assert told(tagged, "--person", ONE, "--remove", "beekeeping", "--add", "Law; ml")["answer"]["tags"] == [
+        "ml",
+        "law",
+    ]
+    for words, why in (
+        ("--remove nope", "has no tag 'nope'"),
+        ("--add <b>", "cannot be a tag"),
+        ("--add law --undo 1", "exclude each other"),
+        ("--merge ml=law", "exclude each other"),
+    ):
+        assert why in tagged.ran("tags", "--expert", ONE, *words.split(), code=2).stderr
+    assert told(tagged, "--expert", ONE, "--undo", "1")["answer"]["tags"] == GIVEN[ONE]

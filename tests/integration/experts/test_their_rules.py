@@ -41,19 +41,6 @@ def test_new_people_get_the_defaults_of_the_table(theirs: Workspace, tmp_path: P
     assert theirs.query("SELECT hourly_rate, currency FROM experts WHERE username = 'c'") == [(50.0, "EUR: 1")]
 
 
-@pytest.mark.skipif(ON_POSTGRESQL, reason="has no such collation by itself")
-def test_a_username_that_their_table_compares_without_case_is_one_person(workspace: Workspace, tmp_path: Path) -> None:
-    """An import brings the row up to date that stands there, in whatever case; a name that is null is emptied."""
-    workspace.data.mkdir(parents=True, exist_ok=True)
-    columns = "username TEXT COLLATE NOCASE UNIQUE, bio TEXT, first_name TEXT"
-    workspace.change(f"CREATE TABLE experts (id {KEY}, {columns})")
-    workspace.change("INSERT INTO experts (username, bio, first_name) VALUES ('Ann', 'I keep bees.', 'Anna')")
-    workspace.begin()
-    (tmp_path / "people.json").write_text(json.dumps([{"username": "ann", "bio": "I sing.", "full_name": None}]))
-    assert "1 updated" in ran(workspace, "import", str(tmp_path / "people.json"))
-    assert workspace.query("SELECT username, bio, first_name FROM experts") == [("Ann", "I sing.", None)]
-
-
 SILENT = ["CREATE TRIGGER silent BEFORE UPDATE ON experts WHEN old.locked = 1 BEGIN SELECT RAISE(IGNORE); END"]
 if ON_POSTGRESQL:
     SILENT = [
@@ -97,32 +84,3 @@ def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_pa
     ran(workspace, "unpark", "--all", "--yes")
     workspace.ran("tag-live")
     assert workspace.scalar("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == 2
-
-
-BACK = """
-CREATE TRIGGER back AFTER UPDATE OF tags ON experts WHEN new.locked = 1 AND new.tags IS NOT NULL
-BEGIN UPDATE experts SET tags = NULL WHERE id = new.id; END
-"""
-GIVEN_BACK = {"trigger": [BACK]}
-if ON_POSTGRESQL:
-    GIVEN_BACK = {
-        "trigger": [
-            "CREATE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN old; END $$",
-            "CREATE TRIGGER back BEFORE UPDATE ON experts FOR EACH ROW WHEN (new.locked = 1) EXECUTE FUNCTION back()",
-        ],
-        "parts": [
-            "CREATE TABLE more () INHERITS (experts)",
-            "WITH them AS (DELETE FROM experts WHERE locked = 1 RETURNING *) INSERT INTO more SELECT * FROM them",
-            "CREATE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN old; END $$",
-            "CREATE TRIGGER back BEFORE UPDATE ON more FOR EACH ROW EXECUTE FUNCTION back()",
-        ],
-    }
-
-
-@pytest.mark.parametrize("how", GIVEN_BACK)
-def test_a_row_that_gives_its_answer_back_is_parked(how: str, workspace: Workspace) -> None:
-    """The database counts the row as changed, or says nothing: what stands in it tells."""
-    _put_free_and_locked(workspace, GIVEN_BACK[how])
-    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
-    assert workspace.query("SELECT applied FROM findable_answers ORDER BY item_id") == [(True,), (False,)]
-    assert "a trigger or a rule of the database" in ran(workspace, "parked")

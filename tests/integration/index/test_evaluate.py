@@ -1,7 +1,6 @@
 """`eval`: the search in service beside BM25; and the gate of judged questions at promotion."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,29 +36,6 @@ def test_the_sample_is_measured_by_the_model_of_its_index_alone(workspace: Works
     files = (str(SAMPLE / "queries.jsonl"), str(SAMPLE / "qrels.tsv"))
     result = workspace.ran("eval", *files, EMBEDDING_MODEL="findable-local-lexical-1", code=3)
     assert "nothing was searched" in result.stderr
-
-
-BAD = [
-    (None, "Q1 0 someone 1\n", "queries.jsonl is not there; nothing was measured\nnext: check the path"),
-    ('{"qid": "Q1", "text": "law"}\nnot json\n', "Q1 0 someone 1\n", "line 2"),
-    ('{"qid": "Q1"}\n', "Q1 0 someone 1\n", "'text'"),
-    ("[1]\n", "Q1 0 someone 1\n", "line 1"),
-    ('{"qid": "Q1", "text": "law"}\n', "Q1 0 someone\n", "line 1"),
-    ('{"qid": "Q1", "text": "law"}\n', "Q2 0 someone 1\n", "judges none"),
-]
-
-
-def test_bad_collections_are_named(workspace: Workspace, tmp_path: Path) -> None:
-    """A file that is missing or wrong ends with exit code 2 and the line at fault, and is closed at once."""
-    workspace.begin()
-    files = (tmp_path / "queries.jsonl", tmp_path / "qrels.tsv")
-    for queries, qrels, said in BAD:
-        if queries is not None:
-            files[0].write_text(queries)
-        files[1].write_text(qrels)
-        result = workspace.ran("eval", *map(str, files), code=2)
-        assert said in result.stderr
-        assert str(files[0]) not in {os.path.realpath(handle) for handle in Path("/proc/self/fd").iterdir()}
 
 
 COUNT = 60  # more judged questions than the gate needs

@@ -157,19 +157,6 @@ def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp
         ] == []  # who was ingested, not indexed yet
 
 
-def test_a_result_that_was_lost_stops_a_backup_only_where_it_is_needed(chained: Workspace, tmp_path: Path) -> None:
-    """What is ingested is left out where it is gone, and copied as it is where it was damaged; else exit code 5."""
-    result = chained.data / "batches" / "000001-results.jsonl"
-    result.unlink()
-    (chained.data / "batches" / "000001-requests.jsonl").write_bytes(b"other bytes\n")
-    assert "as it is" in ran(chained, "backup", str(tmp_path / "copy"))
-    ran(at(chained, tmp_path / "other"), "restore", str(tmp_path / "copy"))
-    result.write_bytes(b"other\n")
-    chained.change("UPDATE findable_batches SET state = 'downloaded'")
-    ran(chained, "backup", str(tmp_path / "late"), code=5)
-    assert not list(tmp_path.glob("late*"))
-
-
 @pytest.fixture
 def served(workspace: Workspace, tmp_path: Path) -> Workspace:
     """A workspace that is nowhere yet, with an empty database on a server."""

@@ -91,26 +91,3 @@ def test_what_contradicts_is_found(filled: Workspace, name: str) -> None:
     assert (code, [one["contradiction"] for one in found["findings"] if said in one["said"]]) == (5, [True]), found
     assert sum(one["contradiction"] for one in found["findings"]) == 1
     assert found["rows"]["passages"]["faults"] > 0
-
-
-NOTICES = (
-    ("DELETE FROM passages WHERE id = 'p-0004'", "of passages that are not there any more, of p-0004"),
-    (
-        "UPDATE findable_batches SET task = 'poems' WHERE number = 1",
-        "nothing here is known of the task 'poems' of batch 1",
-    ),
-)
-
-
-def test_what_does_no_harm_is_told(filled: Workspace) -> None:
-    """Each is told, and none of it is a contradiction; of a half report, too."""
-    left = filled.data / "reports" / "passage-concepts-20260101T000000Z-abcdef.md.7fffffff-abcdefabcd.part"
-    left.write_text("half")
-    assert [one["check"] for one in _doctor(filled)[1]["findings"]] == ["litter"]
-    left.unlink()
-    for statement, _ in NOTICES:
-        filled.change(statement)
-    code, found = _doctor(filled)
-    for _, said in NOTICES:
-        assert [one["contradiction"] for one in found["findings"] if said in one["said"]] == [False], found
-    assert (code, found["healthy"]) == (0, True)

@@ -147,24 +147,6 @@ def test_what_is_somebody_elses_stays(tmp_path: Path, outside: Workspace, theirs
     assert json.loads(told.stdout)["concept_name"] == "bees"
 
 
-def test_one_passage_is_found_by_the_index(tmp_path: Path, outside: Workspace) -> None:
-    """The condition on the passage goes all the way down, past the window and the join."""
-    with workspace(tmp_path / "data") as ws:
-        rows = [ConceptRow(f"p-{n // 4}", f"c{n % 4}", "other", "[]", 0.9, "m", LABEL, None, NOW) for n in range(4000)]
-        add_concepts(ws, rows)
-    query = "SELECT * FROM best_concepts WHERE passage_id = 'p-7'"
-    assert len(outside.query(query)) == 4
-    if ON_POSTGRESQL:
-        outside.change("ANALYZE passage_concepts")
-        plan = [row[0] for row in outside.query(f"EXPLAIN {query}")]
-        assert any("passage_concepts_of_passage" in line for line in plan), plan
-        assert not any("Seq Scan on passage_concepts" in line for line in plan), plan
-        return
-    plan = [row[3] for row in outside.query(f"EXPLAIN QUERY PLAN {query}")]
-    assert any(line.startswith("SEARCH passage_concepts USING INDEX") for line in plan), plan
-    assert not any(line.startswith(("SCAN passage_concepts", "SCAN passages")) for line in plan), plan
-
-
 @pytest.mark.sampled(0)
 def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace) -> None:
     """JSON lines and Parquet hold the same rows in their whole shape, all or the best."""
@@ -200,18 +182,3 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace
         row["evidence"] = row["evidence"] and json.loads(row["evidence"])
         row["created_at"] = datetime.astimezone(row["created_at"], UTC).isoformat()
     assert rows == lines
-
-
-@pytest.mark.sampled(0)
-def test_experts_go_into_parquet_too(tmp_path: Path, outside: Workspace) -> None:
-    """Tags are a list, the score is a number, all else is text."""
-    import pyarrow.parquet
-
-    people = tmp_path / "people.csv"
-    people.write_text("Username,Bio,Hourly Rate\nann,I keep bees.,65.1250\nbob,,\n")
-    assert outside.run("import", str(people), TASK="experts").exit_code == 0
-    outside.change("UPDATE experts SET tags = '[\"beekeeping\"]' WHERE username = 'ann'")
-    assert outside.run("export", str(tmp_path / "out.parquet"), TASK="experts").exit_code == 0
-    ann, bob = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
-    assert (ann["Username"], ann["tags"], ann["Hourly Rate"]) == ("ann", ["beekeeping"], "65.1250")
-    assert (bob["tags"], bob["Bio"], bob["findability_score"]) == (None, None, 0.0)

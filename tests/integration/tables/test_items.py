@@ -23,22 +23,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def test_columns_have_any_name(store: Store, tmp_path: Path) -> None:
-    """Reserved words, signs of parameters, 300 columns and a column without a name do no harm."""
-    odd = ["id", "text", "select", "a b", "100%", ":x", "%(y)s", 'quote"d', "Ähre", "p0", *map(str, range(290))]
-    rows = [[f"{name}-{row}" for name in odd] for row in range(3)]
-    items = Items(store)
-    report = items.take_file(write_csv(tmp_path / "a.csv", [[*odd, ""], *([*row, "unread"] for row in rows)]))
-    assert (report.new, list(items.values().values())) == (3, [dict(zip(odd, row, strict=True)) for row in rows])
-    odd, changed = [*odd, "50% :new"], [[*row, "x"] for row in rows]
-    changed[1][2] = "other"
-    report = items.take_file(write_csv(tmp_path / "a.csv", [odd, *changed]))
-    assert (report.changed, report.same) == (0, 3)
-    assert list(items.values().values()) == [dict(zip(odd, row, strict=True)) for row in changed]
-    assert items.take_file(write_csv(tmp_path / "b.csv", [["id", "text"], ["id-0", "text-0"]])).gone == 2
-    assert items.values()["id-0"] == {**dict.fromkeys(odd), "id": "id-0", "text": "text-0"}
-
-
 def test_kinds_of_values(store: Store, tmp_path: Path) -> None:
     """Outside CSV a column is of the kind that all its values have; each stays what it was."""
     row = {"id": 2**62, "text": "Bees €", "whole": -3, "number": 1, "sure": True, "list": [1, {"a": None}], "odd": 1}

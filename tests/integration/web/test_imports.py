@@ -46,41 +46,6 @@ def kept(workspace: Workspace) -> list[Path]:
     return [one for one in workspace.data.glob("dropped/**/*") if one.is_file()]
 
 
-def everything(workspace: Workspace) -> dict[str, Any]:
-    """Return every row of every table."""
-    return {one: sorted(map(repr, workspace.query(f'SELECT * FROM "{one}"'))) for one in workspace.tables()}  # noqa: S608 - a table that is there
-
-
-@pytest.mark.parametrize(
-    ("key", "said"),
-    [
-        ("TEXT PRIMARY KEY", ""),
-        ("TEXT PRIMARY KEY", "would add the table passage_concepts; the view best_concepts"),
-        ("TEXT", "an index to `passages`"),
-    ],
-)
-def test_passages_of_another_program_are_looked_at_first(
-    page: Page, workspace: Workspace, tmp_path: Path, key: str, said: str
-) -> None:
-    """What stands in its table is told from what would be added; where that was not agreed to, nothing is touched."""
-    workspace.change(f"CREATE TABLE passages (id {key}, text TEXT)")
-    workspace.change("INSERT INTO passages VALUES ('a', 'Bees.'), ('b', 'Law.')")
-    if not said:
-        (path := tmp_path / "same.jsonl").write_text('{"id": "a", "text": "Bees."}\n')
-        workspace.ran("import-passages", str(path), "--yes")
-    before = everything(workspace)
-    read = drop(page, '{"id": "a", "text": "Bees."}\n{"id": "b", "text": "Bells."}\n', "passages", "p.jsonl")
-    assert everything(workspace) == before
-    if said:
-        assert said in read["error"]["detail"]
-        assert "unreadable now" in act(page, read["number"])
-        return
-    assert [read["found"][one] for one in ("added", "updated", "unchanged")] == [0, 1, 1]
-    act(page, read["number"])
-    assert over(page, read["number"])["done"]["updated"] == 1
-    assert workspace.query("SELECT text FROM passages ORDER BY id") == [("Bees.",), ("Bells.",)]
-
-
 def test_no_file_is_dropped_for_a_task_of_ones_own(workspace: Workspace) -> None:
     """The page and the API say where its rows stand, and what to change."""
     reviews.put(workspace).ran("preflight", TASK="tasks/reviews.py")

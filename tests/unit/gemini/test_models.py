@@ -23,14 +23,6 @@ def test_promotion_ends_on_its_day() -> None:
     assert model.prices("batch", on=date(2027, 1, 1)) == (0.75, 3.75)
 
 
-def test_thinking_fits_the_series() -> None:
-    """3.x models get a level, 2.5 models and the local one a budget, never both; embedding models get none."""
-    for model in models.load_models().values():
-        series = model.name.removeprefix("gemini-")[:2] if model.name != "findable-local-1" else "2."
-        wanted = {"3.": {"thinkingLevel"}, "2.": {"thinkingBudget"}}.get(series, set())
-        assert set(model.thinking or {}) == wanted, model.name
-
-
 def test_model_that_is_gone_is_refused_and_one_that_goes_is_warned_of() -> None:
     """60 days before its last day a warning names the successor; from that day on the model is refused."""
     model = find_model("gemini-2.5-flash", kind="generate", today=date(2026, 11, 30))
@@ -104,15 +96,6 @@ def _model(tmp_path: Path, text: str) -> models.Model:
     path = tmp_path / "my.toml"
     path.write_text(text, encoding="utf-8")
     return models.load_models(path)["m"]
-
-
-def test_the_default_model_has_the_limits_that_were_recorded() -> None:
-    """AI Studio showed 15 / 250,000 / 500 without billing (2026-09-28), and 4,000 / 4 M / 150,000 with (2026-10-05)."""
-    model = models.load_models()[Settings.model]
-    assert model.limits("free") == RateLimits(rpm=15, tpm=250_000, rpd=500)
-    assert model.limits("1") == RateLimits(rpm=4_000, tpm=4_000_000, rpd=150_000)
-    assert model.enqueued("1") == 10_000_000
-    assert model.enqueued("2") == 500_000_000
 
 
 def test_what_is_not_known_is_the_next_lower_tiers_or_careful(tmp_path: Path) -> None:

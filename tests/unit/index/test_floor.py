@@ -1,6 +1,7 @@
 """When a hit is weak."""
 
-from pipeline.index.floor import Floor, nonsense
+from pipeline.index.manifest import Floor
+from pipeline.index.write import nonsense
 
 
 def test_a_hit_is_weak_below_the_line_between_both_floors() -> None:
