@@ -40,7 +40,7 @@ def usd(amount: float) -> str:
 
 def one_line(one: Any) -> str:
     """Return a result in a line, as its `__repr__`: its class, and what of it is plain and not empty."""
-    values = one._asdict() if hasattr(one, "_asdict") else vars(one)
+    values = one if isinstance(one, dict) else one._asdict() if hasattr(one, "_asdict") else vars(one)
     plain = (f"{name}={value!r}" for name, value in values.items() if value and isinstance(value, str | int | float))
     return cut(f"{type(one).__name__}({', '.join(plain)})")
 

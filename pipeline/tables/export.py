@@ -21,13 +21,12 @@ from pipeline.store.answers import is_shown
 from pipeline.store.database import PAGE, pages, streamed
 from pipeline.store.schema import TaskRecord, answers, rows, time_of
 from pipeline.tables import workbook
-from pipeline.tables.cells import loaded, number_of, pyarrow_for, value_text
+from pipeline.tables.cells import common_kind, kind_of_value, loaded, number_of, pyarrow_for, value_text
 from pipeline.tables.view import ShownAnswers, beside, stored_cell
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
 TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
 _COSTS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}  # what an answer took, and the kinds of it
-_KINDS: Mapping[type, str] = {bool: "boolean", int: "integer", float: "real", str: "text"}
 _Row = dict[str, Any]
 _Rows = tuple[Iterator[_Row], dict[str, str]]  # by the names of their columns, and the kinds of these
 
@@ -146,17 +145,17 @@ def answers_rows(
 
 
 def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], field: str, inner: Sequence[str]) -> _Rows:
-    seen: dict[str, set[str]] = {}
+    seen: dict[str, str | None] = {}
     for row in found():
         for name, value in (pair for member in _members(row[field], field, inner) for pair in member.items()):
-            seen.setdefault(name, set()).update([] if value is None else [_KINDS.get(type(value), "json")])
+            seen[name] = common_kind(seen.get(name), kind_of_value(value))
     # an object, missing wherever else it could stand, is told by its parts
     some = {name for name, of in seen.items() if of or not any(other.startswith(f"{name}_") for other in seen)}
     taken = {one.casefold() for one in kinds if one != field}
     named = {name: f"{field}_{name}" if name.casefold() in taken else name for name in seen if name in some}
     whole: dict[str, str] = {}
     for name, kind in kinds.items():
-        whole |= {one: _common(seen[own]) for own, one in named.items()} if name == field else {name: kind}
+        whole |= {one: seen[own] or "text" for own, one in named.items()} if name == field else {name: kind}
 
     def exploded() -> Iterator[_Row]:
         for row in found():
@@ -210,9 +209,3 @@ def _spread(document: Mapping[str, Any], prefix: str = "", own: str = "") -> Ite
             yield from _spread(value, full, name)
         else:
             yield full, value
-
-
-def _common(kinds: set[str]) -> str:
-    if kinds == {"integer", "real"}:
-        return "real"
-    return "json" if len(kinds) > 1 else next(iter(kinds), "text")

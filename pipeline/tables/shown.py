@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.text import cut
+from pipeline.core.text import cut, one_line
 
 T = TypeVar("T")
 
@@ -47,6 +47,4 @@ class Table(list[T], Rows):
 class Document(dict[str, Any]):
     """What is known of one thing, by name."""
 
-    def __repr__(self) -> str:
-        plain = (f"{name}={value!r}" for name, value in self.items() if value and isinstance(value, str | int | float))
-        return cut(f"<{', '.join(plain)}>")
+    __repr__ = one_line

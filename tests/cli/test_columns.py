@@ -42,16 +42,3 @@ def test_a_whole_name_is_split_and_name_beside_a_first_name_is_the_last(run: Run
     split = {"a": ("Ana Maria", "van der Berg"), "b": ("Rui", "Silva"), "c": ("Teller", None)}
     assert names == {**split, **dict.fromkeys("def", ("Anna", "Berg"))}
     assert "Name → Full name" in said
-
-
-def test_reasons_are_counted_and_three_examples_shown(run: Run) -> None:
-    """A line for each reason; programs, and the report, get every row."""
-    rows = [f"u{number},-,{number} h" for number in range(5)]
-    file = write("people.csv", "Username,Bio,Hourly Rate", *rows, "v,x,80 EUR")
-    shown = run("import", file).stderr
-    assert "changed: 5 times in Bio: placeholder '-' read as empty: line 2 (-), line 3 (-), line 4 (-), …\n" in shown
-    assert "changed: 6 times in Hourly Rate: read as …: line 2 (0 h), line 3 (1 h), " in shown
-    assert len(shown.splitlines()) < 10
-    document = json.loads(run("import", file, "--json", "--report", "rejects.csv").stdout)
-    assert sum("placeholder" in one["reason"] for one in document["findings"]) == 5
-    assert Path("rejects.csv").read_text(encoding="utf-8").count("placeholder") == 5

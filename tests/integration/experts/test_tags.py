@@ -106,24 +106,6 @@ def test_answers_to_come_are_merged_and_taken_back_with_their_version(tagged: Wo
     assert tags_of(tagged) == {name: ["ml", "soil"] for name in GIVEN} | {"theirs": MERGED["theirs"]}
 
 
-@pytest.mark.sampled(6)
-@pytest.mark.parametrize(
-    ("pairs", "why"),
-    [
-        ("nothing=law", "no person has the tag 'nothing'"),
-        ("ml=law; law=ml", "circle"),
-        ("ml=", "names no two tags"),
-        ("ml=<b>", "cannot be a tag"),
-        ("ml=law; ml=soil", "goes into 'law'"),
-    ],
-)
-def test_what_cannot_be_merged_changes_nothing(tagged: Workspace, pairs: str, why: str) -> None:
-    """It is named, and exit code 2 says that it was the input."""
-    before = tags_of(tagged), tagged.query("SELECT * FROM findable_events")
-    assert why in tagged.ran("tags", "--merge", pairs, code=2).stderr
-    assert (tags_of(tagged), tagged.query("SELECT * FROM findable_events")) == before
-
-
 WORDS = st.sampled_from("abcde")
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.store import erase
 from tests.integration import reviews
-from tests.lab import ON_POSTGRESQL, Workspace
+from tests.lab import Workspace
 
 
 def document(workspace: Workspace, *words: str, **values: str) -> Any:
@@ -41,27 +40,3 @@ def test_an_item_is_shown_with_its_requests_as_they_went_over_the_wire(asked: Wo
     told = asked.ran("show", "--item", "2", "--raw").stdout
     place = f'"{quote["quote"]}" (characters {quote["start"]} to {quote["end"]})'
     assert all(part in told for part in (place, "batch 1 line 2", wire["request"], wire["replies"][0]))
-
-
-def test_what_is_not_there_any_more_is_said(asked: Workspace) -> None:
-    """An answer of an older text is stale, and what was cleaned or forgotten is gone, of live calls too."""
-    reviews.put(asked, **{"2": "It hums all night. One star."}, **{"5": "Nice."}).ran("tag-live")
-    found = document(asked, "show", "--item", "2")
-    assert (found["stale"], found["changed_at"] is None) == (True, False)
-    assert "of what it was before" in asked.ran("show", "--item", "2").stdout
-    assert "would remove" in asked.ran("clean", KEEP_DAYS="0", DRY="1").stdout
-    assert "removed 4 files of 2 batches" in asked.ran("clean", KEEP_DAYS="0").stdout
-    for item in "15":  # by batch, and live
-        (request,) = document(asked, "show", "--item", item, "--raw")["requests"]
-        assert request["wire"]["no_reply"] == "the batch's files were removed by `make clean`"
-    with asked.open() as ws, ws.store.write() as tx:
-        erase.erase_item(tx, reviews.NAME, "3", words=[])
-        ws.task.remove_row(tx, "3")
-    assert "there is no row '3'" in asked.ran("show", "--item", "3", code=2).output
-    forgotten = [one for one in document(asked, "log", "-n", "9") if one["forgotten"]]
-    assert [(one["batch"], one["answer"]) for one in forgotten] == [(1, None)]
-
-
-def moment(minute: int) -> str:
-    """Return a moment after all that was asked, as the database keeps it."""
-    return f"2999-01-01 00:{minute:02}:00{'+00:00' if ON_POSTGRESQL else '.000000'}"

@@ -31,10 +31,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def _columns(store: Store, sql: str) -> dict[str, str]:
-    return ItemsQuery(store, sql, timeout_s=TIME).columns
-
-
 def test_rows_of_a_join(store: Store) -> None:
     """Kinds are those of all values; `%` and `:` are no parameters; one semicolon at the end is taken off."""
     sql = """SELECT r.id, p.name AS "Name of it", r."select", r.stars, '50% :x' AS "a (%)"
@@ -93,23 +89,3 @@ def test_what_a_query_may_not(store: Store, what: str) -> None:
 
 def _columns_in_time(store: Store, sql: str) -> dict[str, str]:
     return ItemsQuery(store, sql, timeout_s=0.3).columns
-
-
-@pytest.mark.sampled(6)
-@pytest.mark.parametrize(
-    ("selected", "said"),
-    [
-        ("id, 1 + id", "has no name"),
-        ("id, 'x'", "has no name"),
-        ("id, name, name", "'name' is there twice"),
-        ('id, name, name AS "NAME"', "only by case"),
-        ('id, name AS ""', "has no name|zero-length"),
-        ("id, name AS findable_key", "begins with findable_"),
-        pytest.param("id, count(*)", "has no name: 'count\\(\\*\\)'", marks=pytest.mark.sqlite_only),
-        pytest.param("id, name || 'x (y)'", "has no name", marks=pytest.mark.sqlite_only),
-    ],
-)
-def test_names_of_columns(store: Store, selected: str, said: str) -> None:
-    """A column without a name of its own is refused, and so are two of one name."""
-    with pytest.raises(InputError, match=said):
-        _columns(store, f"SELECT {selected} FROM products GROUP BY id")  # noqa: S608 - what the test is about

@@ -4,8 +4,6 @@ import itertools
 import json
 from typing import Any
 
-import pytest
-
 from pipeline.experts.task import INDEXED, index_entry
 
 ROW: dict[str, Any] = {
@@ -24,24 +22,6 @@ ROW: dict[str, Any] = {
     "tags": '["number theory", "weaving"]',
     "findability_score": 61.3,
 }
-
-
-@pytest.mark.parametrize(
-    ("without", "expected"),
-    [
-        ((), "Ada Byron. Analyst at Engine Ltd. Writes programs. Domains: number theory, weaving."),
-        (("first_name",), "Byron. Analyst at Engine Ltd. Writes programs. Domains: number theory, weaving."),
-        (("job_title",), "Ada Byron. Works at Engine Ltd. Writes programs. Domains: number theory, weaving."),
-        (("company",), "Ada Byron. Analyst. Writes programs. Domains: number theory, weaving."),
-        (("bio",), "Ada Byron. Analyst at Engine Ltd. Domains: number theory, weaving."),
-        (("tags",), "Ada Byron. Analyst at Engine Ltd. Writes programs."),
-        (("first_name", "last_name", "job_title", "company", "bio", "tags"), "ada"),
-    ],
-)
-def test_what_is_missing_is_left_out(without: tuple[str, ...], expected: str) -> None:
-    """The text has the parts that the row has, in their order, and the username where there is nothing else."""
-    row = {**ROW, **dict.fromkeys(without)}
-    assert index_entry(*map(row.get, INDEXED)).text == expected
 
 
 def test_blank_is_missing_in_every_combination() -> None:

@@ -8,8 +8,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from pipeline.core.errors import InputError
-from pipeline.gemini.requests import Form, Prompt, request_key, response_schema
+from pipeline.gemini.requests import Form, Prompt, response_schema
 
 
 class Tags(BaseModel):
@@ -105,12 +104,3 @@ def test_models_the_dialect_cannot_say() -> None:
         deep = list[deep]
     with pytest.raises(TypeError, match="nested deeper"):
         response_schema(create_model("Deep", value=(deep, ...)))
-
-
-def test_what_makes_no_line_is_refused() -> None:
-    """A text that is no UTF-8, a task with a slash, and empty halves of a key."""
-    with pytest.raises(InputError, match="t/1"):
-        filled("t/1", "", "\ud800")
-    for task, item in (("", "1"), ("a/b", "1"), ("a", "")):
-        with pytest.raises(ValueError, match="no key"):
-            request_key(task, item)

@@ -94,20 +94,6 @@ def test_a_table_of_passages_is_read_as_json_lines_are(tmp_path: Path) -> None:
         assert passages.notes == ["taken into the metadata: more"]
 
 
-def test_rows_of_a_table_that_hold_no_passage_are_told(tmp_path: Path) -> None:
-    """By line and column; a cell that is no JSON object is no metadata."""
-    lines = [b"id,text,metadata", b"a,caf\xe9,", "e,caf\u00e9,".encode(), b'b,"x"y,', b"c,x,[1]", b",x,", b"d,x"]
-    found = _read(tmp_path / "p.csv", b"\n".join(lines))
-    told = [change for one in found for change in ([one] if isinstance(one, Finding) else one.changes)]
-    assert [(one.line, one.column, one.kind, one.reason.partition(":")[0]) for one in told] == [
-        (2, "text", FindingKind.REJECTED, "not valid UTF-8"),
-        (4, "", FindingKind.REJECTED, "text after a closing quote"),
-        (5, "metadata", FindingKind.CHANGED, "no object, dropped"),
-        (6, "id", FindingKind.REJECTED, "empty"),
-        (7, "metadata", FindingKind.REJECTED, "wrong number of fields"),
-    ]
-
-
 @pytest.mark.parametrize("name", ["p.parquet", "p.csv"])
 def test_parquet_that_cannot_be_read_is_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

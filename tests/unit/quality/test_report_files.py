@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,22 +76,3 @@ def test_old_reports_are_told_but_for_the_newest_whole_one(tmp_path: Path) -> No
     old = report.older_reports(tmp_path, TASK, AT, kept={second.stem})
     assert {path.stem for path in old} == {first.stem, half.stem}
     assert newest.exists()
-
-
-def test_only_named_reports_of_one_task_are_removed(tmp_path: Path) -> None:
-    """All files of a report go, whole or not; others, another task's and the user's own stay."""
-    first, second = (written(tmp_path, at=AT.replace(hour=hour)) for hour in (1, 3))
-    folder = tmp_path / "reports"
-    names = ["notes.md", "passage-concepts.md", "expert-tags-20260304T050607Z-abcdef.md"]
-    theirs = [folder / name for name in (*names, "passage-concepts-20260304T050607Z-abcdef.pdf")]
-    for path in theirs:
-        path.write_text("mine")
-
-    def is_second(paths: Sequence[Path]) -> bool:
-        """Return whether these are the files of the second report."""
-        return any(path.stem == second.stem for path in paths)
-
-    assert report.remove_reports(tmp_path, TASK, is_named=is_second) == 2
-    assert report.remove_reports(tmp_path, TASK, is_named=is_second) == 0
-    assert sorted(folder.iterdir()) == sorted([*theirs, first, first.with_suffix(".json")])
-    assert report.remove_reports(tmp_path / "nowhere", TASK, is_named=bool) == 0

@@ -1,7 +1,6 @@
 """Locks: who has one, who waits for whom, and how it is found out that one was lost, on either database."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.store.database import Store
-from pipeline.store.locks import LockLostError, Locks
+from pipeline.store.locks import Locks
 from tests.integration.passages.workspaces import url_of
 from tests.lab import ON_POSTGRESQL, slowness
 from tests.scratch import quick_folder
@@ -160,37 +159,6 @@ def test_a_thread_is_refused_what_its_sibling_has(make: Make) -> None:
     two.start()
     two.join()
     assert got == [False, True]
-
-
-def test_a_forked_child_holds_nothing_and_frees_nothing(make: Make) -> None:
-    """What it lets go stays its parent's; and where the parent dies first, the child keeps nothing for it."""
-    locks = make()
-    reading, writing = os.pipe()
-    with locks.hold("work") as lock:
-        assert lock is not None
-        if not (child := os.fork()):
-            with contextlib.suppress(LockLostError):
-                lock.check()
-                os._exit(1)
-            lock.release()
-            locks.close()
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        lock.check()
-        assert not has(make())
-    if not (parent := os.fork()):  # it holds a lock, has a child, and dies
-        with make().hold("work") as lock:
-            if os.fork():
-                os.kill(os.getpid(), signal.SIGKILL)
-            os.write(writing, b"%d" % os.getpid())
-            signal.pause()
-    assert os.waitpid(parent, 0)[1] == signal.SIGKILL
-    orphan = int(os.read(reading, 20))
-    try:
-        with locks.wait("work", say=lambda _: None, sleep=time.sleep) as lock:
-            lock.check()
-    finally:
-        os.kill(orphan, signal.SIGKILL)
 
 
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="sessions")
