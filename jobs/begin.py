@@ -20,6 +20,7 @@ from pipeline.core.step import Option, Step
 from pipeline.core.text import plural, usd
 from pipeline.engine.access import is_free
 from pipeline.images import import_ as images
+from pipeline.ops import status
 from pipeline.workflows import add_expert as adding
 from pipeline.workflows import ask as asking
 from pipeline.workflows import new_task as writing
@@ -74,12 +75,11 @@ def import_rows(
         subject.check_file(file, options)
     with opened("look" if dry else "create", task=task) as ws:
         done = subject.run(ws, file, options)
-        return Report(done.document, lambda: _show_import(done, task), done.check, None if dry else _after(ws, done))
+        return Report(done.document, lambda: _show_import(done, task), done.check, None if dry else _after(ws))
 
 
-def _after(ws: "OpenWorkspace", done: "ImportReport | images.ImagesImportReport") -> Step | None:
-    after = Step("passages-pilot") if ws.task.needs_pilot else ws.task.words.step("tag")
-    return after if (done.added or done.updated or done.released) and not wants_json() else None
+def _after(ws: "OpenWorkspace") -> Step | None:
+    return None if wants_json() else status.run(ws).next
 
 
 def _check_there(file: Path, what: str) -> None:
@@ -129,7 +129,7 @@ def _import_images(folder: Path) -> Report:
     with opened("create", task="images") as ws:
         done = images.run(ws, folder)
         ws.bring_items()
-        return Report(done.document, lambda: _show_images(done), done.check, _after(ws, done))
+        return Report(done.document, lambda: _show_images(done), done.check, _after(ws))
 
 
 def _show_images(done: images.ImagesImportReport) -> None:

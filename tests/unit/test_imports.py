@@ -164,10 +164,9 @@ LOADS = (  # with one person here and nothing to send, judge or embed; a process
     {
         "--help": (),
         "settings": (),
-        "import {data}/people.csv": ("sqlalchemy",),
         **dict.fromkeys(
             (
-                *("status", "batches", "score", "show ann", "export {data}/out.csv"),
+                *("import {data}/people.csv", "status", "batches", "score", "show ann", "export {data}/out.csv"),
                 *("batch-poll", "batch-ingest", "preflight", "batch-submit --dry"),
             ),
             ("pydantic", "sqlalchemy"),
