@@ -53,7 +53,7 @@ ALIASES = (
     *("people", "unpark", "preflight", "log", "score"),
 )
 LATE = ("restore", "forget", "rollback", "clean")
-SERVE = {"web", "emulator", "demo"}  # until they are ended; a demo has no key (below)
+SERVE = {"web", "emulator", "work", "worker", "demo"}  # until they are ended; a demo has no key (below)
 FAILURES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "a 400": ("status", {"code": 400, "message": ECHO, "headers": {"x-goog-api-key": KEY}}),
     "a 503": ("status", {"code": 503, "message": LONG_ECHO}),
