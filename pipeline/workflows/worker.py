@@ -7,6 +7,7 @@ finds nothing to do. Its tables have a schema of their own in the same PostgreSQ
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
@@ -194,9 +195,9 @@ class _Worker:
     def _opened(
         self, task: str, access: Access, about: dict[str, Any], *, whole: bool = False
     ) -> Iterator[OpenWorkspace]:
-        settings, agrees = replace(self._settings, task=task), self._agrees
-        with open_workspace(settings, _Log(about), access=access, agrees=lambda _: agrees, whole=whole) as ws:
-            ws.stopping = self._stopping
+        settings = replace(self._settings, task=task)
+        with open_workspace(settings, _Log(about), access=access, whole=whole) as ws:
+            ws.stopping, ws.agreed = self._stopping, math.inf if self._agrees else None
             yield ws
 
     def _tasks(self) -> list[str]:
