@@ -144,6 +144,7 @@ class _Worker:
     async def _survey(self) -> None:
         """Defer what is due of all tasks, and retry the jobs of workers that died, again and again."""
         from procrastinate.exceptions import ConnectorException, ProcrastinateException
+        from procrastinate.jobs import Status
 
         loop, jobs = asyncio.get_running_loop(), self._app.job_manager
         while True:
@@ -153,8 +154,10 @@ class _Worker:
                     for due, at in await loop.run_in_executor(self._pool, self._due, name):
                         await self._defer(due, at, but=doing)
                 for job in await jobs.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
-                    with contextlib.suppress(ConnectorException):  # it was deferred again meanwhile
+                    try:
                         await jobs.retry_job(job)
+                    except ConnectorException:  # it was deferred again meanwhile, and waits for this one to end
+                        await jobs.finish_job(job, status=Status.FAILED, delete_job=True)
             except (FindableError, ProcrastinateException) as error:
                 _log(warned=str(error))
             await asyncio.sleep(SURVEY_S)
