@@ -1,9 +1,10 @@
 """Keep a workspace: do what is due, copy it, check it, judge its answers, and take out of it what nobody needs."""
 
+import math
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -50,16 +51,18 @@ def work(
     with opened("write", whole=True) as ws:
         names = [settings.task] if "task" in settings.sources else [one.subject for one in ws.tasks]
         here = {"workspace": str(ws.data.absolute()), "database": ws.store.shown}
-    by_task = partial(_opened, "write")
     if not once:
-        units.go_on(by_task, names, wanted, _tell)
-    told = units.once_each(by_task, names, wanted)
+        units.go_on(_opened, names, wanted, _tell)
+    told = units.once_each(_opened, names, wanted)
     line = "; ".join(told.lines) or ("nothing was due" if sys.stdout.isatty() else "")
     return Report(here | told.document, line or (lambda: None), lambda: raise_all(told.failures))
 
 
-def _opened(access: str, task: str) -> AbstractContextManager[OpenWorkspace]:
-    return opened(access, task=task)
+@contextmanager
+def _opened(task: str) -> Iterator[OpenWorkspace]:
+    with opened("write", task=task) as ws:
+        ws.agreed = math.inf if says_yes() else None
+        yield ws
 
 
 def _tell(told: units.Told) -> None:

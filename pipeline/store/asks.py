@@ -38,7 +38,11 @@ from pipeline.store.schema import asks, attempts, batches
 
 PAGE = 2000
 ROWS = 500  # read at a time: what they hold is in memory
-LARGE = 10_000  # claims at once, after which a server counts its rows anew: its planner would take each look for a scan
+MANY, SHARE = (
+    500,
+    10,
+)  # claims at once: where a server knows of fewer than so many times as many asks it counts them anew,
+# for else its planner takes each look at them for a scan
 CLAIMED, ANSWERED, PARKED = "claimed", "answered", "parked"
 EVERY = ""  # the extractor of an ask that stands for every version
 BEING_FORGOTTEN = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
@@ -130,8 +134,10 @@ def claim(
             raise _not_open(task)
     claims = [{**whose, "item_id": one.item_id, "line": one.line, "input_hash": one.input_hash} for one in rows]
     _insert(tx, task.name, extractor, claims)
-    if len(rows) >= LARGE and tx.dialect.name == "postgresql":
-        tx.execute(text(f"ANALYZE {asks.name}"))
+    if len(rows) >= MANY and tx.dialect.name == "postgresql":
+        known = tx.execute(text("SELECT reltuples FROM pg_class WHERE oid = 'findable_asks'::regclass")).scalar_one()
+        if known < SHARE * len(rows):
+            tx.execute(text(f"ANALYZE {asks.name}"))
 
 
 def _not_open(task: Askable) -> StateConflictError:

@@ -123,7 +123,8 @@ class Pass:
             going.stop_asking()
         if not is_new and not (sends and going.batches(BatchState.PREPARED, BatchState.SUBMITTING)):
             return
-        sent = going.submit(agreed=not is_new, patient=True, sends=sends, number=self.number)
+        is_agreed = not is_new or ws.agreed is not None  # else all is counted, to ask about its price
+        sent = going.submit(agreed=is_agreed, patient=True, sends=sends, number=self.number)
         if sends:
             self.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
         elif sent.prepared:

@@ -7,6 +7,7 @@ finds nothing to do. Its tables have a schema of their own in the same PostgreSQ
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
@@ -143,6 +144,7 @@ class _Worker:
     async def _survey(self) -> None:
         """Defer what is due of all tasks, and retry the jobs of workers that died, again and again."""
         from procrastinate.exceptions import ConnectorException, ProcrastinateException
+        from procrastinate.jobs import Status
 
         loop, jobs = asyncio.get_running_loop(), self._app.job_manager
         while True:
@@ -152,8 +154,10 @@ class _Worker:
                     for due, at in await loop.run_in_executor(self._pool, self._due, name):
                         await self._defer(due, at, but=doing)
                 for job in await jobs.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
-                    with contextlib.suppress(ConnectorException):  # it was deferred again meanwhile
+                    try:
                         await jobs.retry_job(job)
+                    except ConnectorException:  # it was deferred again meanwhile, and waits for this one to end
+                        await jobs.finish_job(job, status=Status.FAILED, delete_job=True)
             except (FindableError, ProcrastinateException) as error:
                 _log(warned=str(error))
             await asyncio.sleep(SURVEY_S)
@@ -194,9 +198,9 @@ class _Worker:
     def _opened(
         self, task: str, access: Access, about: dict[str, Any], *, whole: bool = False
     ) -> Iterator[OpenWorkspace]:
-        settings, agrees = replace(self._settings, task=task), self._agrees
-        with open_workspace(settings, _Log(about), access=access, agrees=lambda _: agrees, whole=whole) as ws:
-            ws.stopping = self._stopping
+        settings = replace(self._settings, task=task)
+        with open_workspace(settings, _Log(about), access=access, whole=whole) as ws:
+            ws.stopping, ws.agreed = self._stopping, math.inf if self._agrees else None
             yield ws
 
     def _tasks(self) -> list[str]:
