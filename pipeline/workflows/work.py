@@ -32,8 +32,6 @@ UNITS = ("look", "download", "ingest", "embed", "fill", "ask", "prepare", "send"
 ASKING = frozenset({"fill", "prepare", "send", "ask"})
 FACTS = ("downloaded", "waiting", "failed", "ingested", "parked", "no_room")  # told where there are some
 AGED = 0.5  # ours: a batch is looked at again after this share of its age, so that long ones are looked at seldom
-
-
 LEAST_S, LONGEST_S = 1.0, 60.0  # between two passes of one process
 
 Opened = Callable[[str], AbstractContextManager[OpenWorkspace]]  # what opens a workspace for a task
@@ -137,7 +135,9 @@ class Pass:
 
     def embed(self) -> None:
         """Embed what is new, block by block, each by one process."""
-        if "embed" in self.units and self.ws.is_indexed and _is_stale(self.ws, exact=True):
+        if "embed" not in self.units or not self.ws.is_indexed:
+            return
+        if self.number is not None or _is_stale(self.ws, exact=True):
             count = vectors.embed_blocks(self.ws, number=self.number)
             self.did += [f"{plural(count, 'text')} embedded"] if count else []
 
