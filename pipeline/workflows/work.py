@@ -236,7 +236,8 @@ def next_due(ws: OpenWorkspace) -> Iterator[Due]:
             yield Due("prepare", name, until_midnight if not has_money else pause if is_full else 0.0)
     if is_declared(ws.settings):
         yield Due("fill", name, pause)
-    if ws.is_indexed and _is_stale(ws, exact=False):
+    is_coming = any(one.state is BatchState.DOWNLOADED for one in open_)  # its answers are embedded with the others
+    if ws.is_indexed and not is_coming and _is_stale(ws, exact=False):
         blocks = vectors.missing_blocks(ws)
         yield from (Due("embed", name, number=one) for one in blocks)
         if not blocks:
