@@ -22,7 +22,7 @@ from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.index import build, vectors
 from pipeline.index.builds import count_stale, settled_builds
 from pipeline.quality import pilot
-from pipeline.store import asks, batches
+from pipeline.store import asks, batches, workspace
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection
 from pipeline.workflows import rounds
@@ -194,6 +194,8 @@ def once_each(opened: Opened, names: Sequence[str], units: Collection[str]) -> T
         try:
             with opened(name) as ws:
                 done, due = once(ws, units), [*next_due(ws)]
+                with ws.store.read() as tx:
+                    told.document["workspace_id"] = workspace.get_workspace(tx).workspace_id
         except FindableError as error:
             told.failures.append(error)
             continue
