@@ -58,7 +58,7 @@ TASK_TYPE = "RETRIEVAL_DOCUMENT"  # what the vectors of entries are for
 OF_QUESTIONS = "RETRIEVAL_QUERY"
 ASKED = 12 * MAX_EMBED_TEXTS  # entries that are looked for at once where they are embedded: whole calls
 CALLS = {"local": 2, "gemini": 4}  # at once
-BLOCK = 20 * MAX_EMBED_TEXTS  # entries that one process embeds while others embed the others
+BLOCK = 100 * MAX_EMBED_TEXTS  # entries that one process embeds while others embed the others
 END = 1000  # characters of a text's end that are kept where its middle is cut
 
 

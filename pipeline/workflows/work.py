@@ -223,8 +223,11 @@ def go_on(opened: Opened, names: Sequence[str], units: Collection[str], tell: Ca
         time.sleep(max(LEAST_S, told.again_s))
 
 
-def next_due(ws: OpenWorkspace) -> Iterator[Due]:
-    """Yield what is due about the task in use, as far as the database tells, and in how many seconds."""
+def next_due(ws: OpenWorkspace, *, indexes: bool = True) -> Iterator[Due]:
+    """Yield what is due about the task in use, as far as the database tells, and in how many seconds.
+
+    What is to be embedded takes a reading of all entries, which is left out where it `indexes` not.
+    """
     name, pause = ws.task.subject, ws.settings.poll_most
     with ws.store.read() as tx:
         open_ = batches.batches_in_states(tx, *budget.WAITING, BatchState.DOWNLOADED, task=ws.task.name)
@@ -239,7 +242,7 @@ def next_due(ws: OpenWorkspace) -> Iterator[Due]:
     if is_declared(ws.settings):
         yield Due("fill", name, pause)
     is_coming = any(one.state is BatchState.DOWNLOADED for one in open_)  # its answers are embedded with the others
-    if ws.is_indexed and not is_coming and _is_stale(ws, exact=False):
+    if indexes and ws.is_indexed and not is_coming and _is_stale(ws, exact=False):
         blocks = vectors.missing_blocks(ws)
         yield from (Due("embed", name, number=one) for one in blocks)
         if not blocks:

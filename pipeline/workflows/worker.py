@@ -34,6 +34,7 @@ from pipeline.workflows.work import Due
 SCHEMA = "findable_worker"
 SURVEY_S = 5.0  # between two looks at what is due
 HEARTBEAT_S, STALLED_S = 5.0, 20.0  # a worker without a sign of life for so long is taken for dead, its jobs retried
+INDEXING = {"embed", "build"}  # while one of these waits or is done, no other is looked for
 GRACE_S = 20.0  # after SIGTERM, until what is under way is left to who comes next
 
 
@@ -149,10 +150,11 @@ class _Worker:
         loop, jobs = asyncio.get_running_loop(), self._app.job_manager
         while True:
             try:
-                doing = {one.lock for one in await jobs.list_jobs_async(status="doing")}
+                there = list(await jobs.list_jobs_async())
+                indexing = {one.task_kwargs["task"] for one in there if one.queue in INDEXING}
                 for name in await loop.run_in_executor(self._pool, self._tasks):
-                    for due, at in await loop.run_in_executor(self._pool, self._due, name):
-                        await self._defer(due, at, but=doing)
+                    for due, at in await loop.run_in_executor(self._pool, self._due, name, name not in indexing):
+                        await self._defer(due, at, but={one.lock for one in there})
                 for job in await jobs.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
                     try:
                         await jobs.retry_job(job)
@@ -207,10 +209,10 @@ class _Worker:
         with self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
             return [one.subject for one in ws.tasks]
 
-    def _due(self, task: str) -> list[tuple[Due, datetime]]:
+    def _due(self, task: str, indexes: bool) -> list[tuple[Due, datetime]]:  # noqa: FBT001 - for an executor
         with self._opened(task, Access.WRITE, {"task": task}) as ws:
             now = ws.now()  # the server's, which compares it with its own
-            return [(one, now + timedelta(seconds=one.in_s)) for one in work.next_due(ws)]
+            return [(one, now + timedelta(seconds=one.in_s)) for one in work.next_due(ws, indexes=indexes)]
 
     def has_tables(self) -> bool:
         """Return whether the tables of jobs are there."""
