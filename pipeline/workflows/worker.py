@@ -52,6 +52,7 @@ def run(settings: Settings, units: Collection[str], *, concurrency: int, agrees:
     if port is not None:
         served = health.serve_health(port, is_ready=one.is_ready, metrics=one.metrics)
         _log(said=f"/healthz, /readyz and /metrics at port {served}")
+    _log(said=f"working, {concurrency} at once: {', '.join(units)}")
     asyncio.run(one.run({"queues": list(units), "concurrency": concurrency}))
     if one.busy:
         os._exit(0)  # threads cannot be ended; their locks end with the process
