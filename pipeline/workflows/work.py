@@ -244,6 +244,7 @@ def next_due(ws: OpenWorkspace, *, indexes: bool = True) -> Iterator[Due]:
     is_coming = any(one.state is BatchState.DOWNLOADED for one in open_)  # its answers are embedded with the others
     if indexes and ws.is_indexed and not is_coming and _is_stale(ws, exact=False):
         blocks = vectors.missing_blocks(ws)
+        blocks = blocks if ws.backend == "local" else blocks[:1]  # one process comes to the limits of a minute
         yield from (Due("embed", name, number=one) for one in blocks)
         if not blocks:
             yield Due("build", name)

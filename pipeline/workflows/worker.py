@@ -171,7 +171,8 @@ class _Worker:
         name = f"{one.task}/{one.unit}/{one.number}"
         with contextlib.suppress(AlreadyEnqueued):
             if name not in but:
-                job = self._app.configure_task("unit", queue=one.unit, lock=name, queueing_lock=name, schedule_at=at)
+                how = {"queue": one.unit, "lock": name, "queueing_lock": name, "schedule_at": at}
+                job = self._app.configure_task("unit", **how, priority=-(one.unit in INDEXING))  # rows go before
                 await job.defer_async(unit=one.unit, task=one.task, number=one.number)
 
     async def _work(self, unit: str, task: str, number: int | None) -> None:
