@@ -69,9 +69,8 @@ def import_rows(
         _check_there(file, "imported")
     subject = import_module(f"pipeline.{task}.import_")
     options = subject.ImportOptions(map_, sheet, strict, report, dry)
-    if (
-        not dry and (file.is_file() or file.is_dir()) and is_free(read_settings().data)
-    ):  # none is made for a file that cannot be read
+    # no workspace is made for a file that cannot be read
+    if not dry and (file.is_file() or file.is_dir()) and is_free(read_settings().data):
         subject.check_file(file, options)
     with opened("look" if dry else "create", task=task) as ws:
         done = subject.run(ws, file, options)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from jobs.command import opened, says_yes, wants_json
+from jobs.ends import bound
 from jobs.options import PATH, VERSION, Count, Dry, Expert, Item, Passage, Report, Taken, Version
 from jobs.output import Terminal, log_times, print_fields, print_line, print_table, raise_all
 from jobs.variables import read_settings
@@ -30,11 +31,7 @@ from pipeline.workflows import work as units
 Only = Annotated[str, Taken(f"Only these units: {', '.join(units.UNITS)}.", metavar="UNIT,…")]
 
 
-def work(
-    *,
-    once: Annotated[bool, Taken("Go through it once, then end.")] = False,
-    only: Only = "",
-) -> Report:
+def work(*, once: Annotated[bool, Taken("Go through it once, then end.")] = False, only: Only = "") -> Report:
     """Do whatever is due: look, download, ingest, embed, read rows, ask again, prepare, send, build the index.
 
     For every task of the workspace, or TASK=. With --once it goes through it once, for cron and other schedulers: it
@@ -54,8 +51,8 @@ def work(
     if not once:
         units.go_on(_opened, names, wanted, _tell)
     told = units.once_each(_opened, names, wanted)
-    line = "; ".join(told.lines) or ("nothing was due" if sys.stdout.isatty() else "")
-    return Report(here | told.document, line or (lambda: None), lambda: raise_all(told.failures))
+    shown = "; ".join(told.lines) or ("nothing was due" if sys.stdout.isatty() else lambda: None)
+    return Report(here | told.document, shown, lambda: raise_all(told.failures))
 
 
 @contextmanager
@@ -81,17 +78,22 @@ def worker(
 ) -> Report | None:
     """Do what is due of all tasks until it is stopped, beside other workers; on PostgreSQL.
 
-    --setup makes the tables of jobs, in a schema of their own in the workspace's database. Each job is a line of JSON
-    on standard output. Within 30 s of SIGTERM it ends, and others go on with what it had. Above CONFIRM_ABOVE nothing
-    is sent without --yes.
+    --setup makes the tables of jobs, in a schema of their own in the workspace's database. Jobs are told in JSON lines.
+    Within 30 s of SIGTERM it ends, and others go on with what it had. Above CONFIRM_ABOVE it sends only with --yes.
     """
     from pipeline.workflows import worker as workers
 
     if setup:
         with opened("write", whole=True) as ws:
-            is_new = workers.set_up(ws)
-        return Report({"made": is_new}, f"the schema {workers.SCHEMA} is there", hint=Step("worker"))
-    workers.run(read_settings(), _units(only), concurrency=concurrency, agrees=says_yes(), port=port)
+            made = {"made": workers.set_up(ws)}
+            return Report(made, f"the schema {workers.SCHEMA} is there", hint=Step("worker"))
+    workers.run(
+        read_settings(),
+        _units(only),
+        concurrency=concurrency,
+        agrees=says_yes(),
+        listening=None if port is None else bound("worker", "0.0.0.0", port),  # noqa: S104 - others watch it
+    )
     return None
 
 

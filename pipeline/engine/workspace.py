@@ -297,7 +297,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         name = declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
         settings = replace(settings, task=name)
     with store.read() as tx:
-        row, lag = workspace.get_workspace(tx), workspace.list_lag(tx)
+        row, lag, now = workspace.get_workspace(tx), workspace.list_lag(tx), store.clock(tx)
         made = [room.task_of(tx, settings) for room in here]
         tasks = (*filter(None, made), *allowed.declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
@@ -318,7 +318,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         display=display,
         task=next(one for one in tasks if one.subject == settings.task),
         tasks=tasks,
-        now=store.clock(),
+        now=now,
         is_bound=row.backend is not None,
     )
 

@@ -1,5 +1,6 @@
 """Serve a worker's health and figures to what watches it: /healthz, /readyz, and /metrics as Prometheus reads them."""
 
+import socket
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,11 +15,10 @@ from pipeline.store import batches, money
 
 Kind = tuple[str, str, tuple[str, ...]]  # name, what it is, labels
 Figures = Mapping[Any, float]  # by the values of the labels
-TEXT = "text/plain; version=0.0.4; charset=utf-8"  # the exposition format of Prometheus
 
 
-def serve_health(port: int, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]) -> int:
-    """Serve in a thread of its own, at every address of this host; return the port."""
+def serve_health(listening: socket.socket, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
+    """Serve at a socket that listens, in a thread of its own."""
     pages: dict[str, Callable[[], tuple[int, bytes]]] = {
         "/healthz": lambda: (200, b"ok\n"),
         "/readyz": lambda: (200, b"ready\n") if is_ready() else (503, b"not ready\n"),
@@ -32,16 +32,17 @@ def serve_health(port: int, *, is_ready: Callable[[], bool], metrics: Callable[[
             except FindableError as error:
                 code, body = 503, f"{error.message}\n".encode()
             self.send_response(code)
-            self.send_header("Content-Type", TEXT)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")  # as Prometheus has it
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             """Print no line for a look."""
 
-    server = ThreadingHTTPServer(("", port), Handler)
+    server = ThreadingHTTPServer(listening.getsockname()[:2], Handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listening
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server.server_port
 
 
 def exposition(opened: Iterable[OpenWorkspace], errors: Mapping[str, int]) -> bytes:

@@ -167,13 +167,12 @@ class Store:
         ):
             yield tx
 
-    def clock(self) -> Callable[[], datetime]:
+    def clock(self, tx: Connection) -> Callable[[], datetime]:
         """Return what tells the time: of a server its own, so that hosts whose clocks differ agree."""
         if self.path is not None:
             return lambda: datetime.now(UTC)
-        with self.read() as tx:
-            told: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
-            began = time.monotonic()
+        told: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
+        began = time.monotonic()
         return lambda: told + timedelta(seconds=time.monotonic() - began)
 
     def session(self, name: str) -> Session:

@@ -59,6 +59,7 @@ class Pass:
         """Begin with nothing done of these units; those about a batch, or a block, do that `number` alone."""
         self.ws, self.units, self.number, self.going = ws, units, number, Rounds(ws, judges=number is None)
         self.did, self.facts, self.failures = list[str](), dict[str, Any](), list[FindableError]()
+        self._is_behind = False  # the index, when it was looked at for texts
 
     def each(self, *steps: Callable[[], object]) -> bool:
         """Do some steps, of which each may fail; return whether none did."""
@@ -119,8 +120,8 @@ class Pass:
         is_new = bool(askable) and is_cleared and "prepare" in self.units
         if not is_new:
             going.stop_asking()
-        if not is_new and not (sends and going.batches(BatchState.PREPARED, BatchState.SUBMITTING)):
-            return
+            if not (sends and going.batches(BatchState.PREPARED, BatchState.SUBMITTING)):
+                return
         is_agreed = not is_new or ws.agreed is not None  # else all is counted, to ask about its price
         sent = going.submit(agreed=is_agreed, patient=True, sends=sends, number=self.number)
         if sends:
@@ -137,7 +138,8 @@ class Pass:
         """Embed what is new, block by block, each by one process."""
         if "embed" not in self.units or not self.ws.is_indexed:
             return
-        if self.number is not None or _is_stale(self.ws, exact=True):
+        self._is_behind = self.number is not None or _is_stale(self.ws, exact=True)
+        if self._is_behind:
             count = vectors.embed_blocks(self.ws, number=self.number)
             self.did += [f"{plural(count, 'text')} embedded"] if count else []
 
@@ -147,7 +149,7 @@ class Pass:
             return
         if "promote" in self.units:
             settled_builds(self.ws)
-        if "build" in self.units and _is_stale(self.ws, exact=True):
+        if "build" in self.units and (self._is_behind or _is_stale(self.ws, exact="embed" not in self.units)):
             built = build.run(self.ws)
             self.facts["index"] = {"build": built.number, "count": built.count, "embedded": built.embedded}
             self.did.append(f"index of {built.count:,} built")
@@ -270,9 +272,7 @@ def _is_cleared(tx: Connection, ws: OpenWorkspace) -> bool:
 def _is_stale(ws: OpenWorkspace, *, exact: bool) -> bool:
     builds = settled_builds(ws)
     with ws.store.read() as tx:
-        if not ws.collection.count(tx):
-            return False
-        if builds.current() is None:
-            return True
+        if not (count := ws.collection.count(tx)) or builds.current() is None:
+            return count > 0
         with builds.open() as current:
             return bool(count_stale(ws.collection, tx, current, exact=exact))

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -38,20 +39,22 @@ INDEXING = {"embed", "build"}  # while one of these waits or is done, no other i
 GRACE_S = 20.0  # after SIGTERM, until what is under way is left to who comes next
 
 
-def run(settings: Settings, units: Collection[str], *, concurrency: int, agrees: bool, port: int | None = None) -> None:
-    """Work until SIGTERM or SIGINT comes, each job a line of JSON; with a port, serve health and figures there.
+def run(
+    settings: Settings, units: Collection[str], *, concurrency: int, agrees: bool, listening: socket.socket | None
+) -> None:
+    """Work until SIGTERM or SIGINT comes, each job a line of JSON; serve health and figures at a socket that listens.
 
     Raises:
         InputError: the workspace is an SQLite file.
         ConfigurationError: the tables of jobs, or their library, are not there.
     """
     one = _Worker(_app(settings, concurrency), settings, ThreadPoolExecutor(concurrency + 2), agrees=agrees)
-    if not one.has_tables():
+    if not one.is_ready():
         hint = f"`{Step('worker', setup=True)}`"
         raise ConfigurationError(f"the tables of jobs, in the schema {SCHEMA}, are not there yet", hint=hint)
-    if port is not None:
-        served = health.serve_health(port, is_ready=one.is_ready, metrics=one.metrics)
-        _log(said=f"/healthz, /readyz and /metrics at port {served}")
+    if listening is not None:
+        health.serve_health(listening, is_ready=one.is_ready, metrics=one.metrics)
+        _log(said=f"/healthz, /readyz and /metrics at port {listening.getsockname()[1]}")
     _log(said=f"working, {concurrency} at once: {', '.join(units)}")
     asyncio.run(one.run({"queues": list(units), "concurrency": concurrency}))
     if one.busy:
@@ -216,16 +219,10 @@ class _Worker:
             now = ws.now()  # the server's, which compares it with its own
             return [(one, now + timedelta(seconds=one.in_s)) for one in work.next_due(ws, indexes=indexes)]
 
-    def has_tables(self) -> bool:
-        """Return whether the tables of jobs are there."""
-        with self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
-            return _is_set_up(ws)
-
     def is_ready(self) -> bool:
-        """Return whether the database answers, and the tables of jobs are there."""
-        with contextlib.suppress(FindableError):
-            return self.has_tables() and not self._stopping.is_set()
-        return False
+        """Return whether the tables of jobs are there, and it goes on; FindableError where no database answers."""
+        with self._opened(self._settings.task, Access.READ, {}, whole=True) as ws:
+            return _is_set_up(ws) and not self._stopping.is_set()
 
     def metrics(self) -> bytes:
         """Return the figures of all tasks; see `health.exposition`."""
