@@ -52,11 +52,11 @@ def run(
     if not one.is_ready():
         hint = f"`{Step('worker', setup=True)}`"
         raise ConfigurationError(f"the tables of jobs, in the schema {SCHEMA}, are not there yet", hint=hint)
+    said = f"working, {concurrency} at once: {', '.join(units)}"
     if listening is not None:
         health.serve_health(listening, is_ready=one.is_ready, metrics=one.metrics)
-        _log(said=f"/healthz, /readyz and /metrics at port {listening.getsockname()[1]}")
-    _log(said=f"working, {concurrency} at once: {', '.join(units)}")
-    asyncio.run(one.run({"queues": list(units), "concurrency": concurrency}))
+        said += f"; /healthz, /readyz and /metrics at port {listening.getsockname()[1]}"
+    asyncio.run(one.run({"queues": list(units), "concurrency": concurrency}, said))
     if one.busy:
         os._exit(0)  # threads cannot be ended; their locks end with the process
 
@@ -123,28 +123,35 @@ class _Worker:
     def __init__(self, app: Any, settings: Settings, pool: ThreadPoolExecutor, *, agrees: bool) -> None:
         self._app, self._settings, self._pool, self._agrees = app, settings, pool, agrees
         self._stopping, self._errors, self.busy = threading.Event(), Counter[str](), set[int]()
+        self._working: asyncio.Task[None] | None = None
         app.task(self._work, name="unit")
 
-    async def run(self, how: dict[str, Any]) -> None:
+    async def run(self, how: dict[str, Any], said: str) -> None:
         """Work until a signal comes; what does not end in time is left as a killed process leaves it."""
-        loop = asyncio.get_running_loop()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(one, self._stop)
+        _log(said=said)
         how |= {"install_signal_handlers": False, "delete_jobs": "always", "fetch_job_polling_interval": 1.0}
         how |= {"update_heartbeat_interval": HEARTBEAT_S, "stalled_worker_timeout": STALLED_S}
         async with self._app.open_async():
             surveying = asyncio.create_task(self._survey())
             while not self._stopping.is_set():
-                working = asyncio.create_task(self._app.run_worker_async(**how, shutdown_graceful_timeout=GRACE_S))
-                for one in (signal.SIGINT, signal.SIGTERM):
-                    loop.add_signal_handler(one, self._stop, working)
+                self._working = working = asyncio.create_task(
+                    self._app.run_worker_async(**how, shutdown_graceful_timeout=GRACE_S)
+                )
                 await asyncio.wait([working])
                 if not self._stopping.is_set():  # the database went away, and may come back
                     _log(warned=f"the worker's connection was lost: {working.exception() or 'it ended'}")
                     await asyncio.sleep(SURVEY_S)
             surveying.cancel()
 
-    def _stop(self, working: "asyncio.Task[None]") -> None:
+    def _stop(self) -> None:
         self._stopping.set()
-        working.cancel()
+        last = threading.Timer(GRACE_S + HEARTBEAT_S, os._exit, (0,))  # whatever does not let itself be cancelled
+        last.daemon = True
+        last.start()
+        if self._working is not None:
+            self._working.cancel()
 
     async def _survey(self) -> None:
         """Defer what is due of all tasks, and retry the jobs of workers that died, again and again."""
