@@ -25,6 +25,7 @@ from pipeline.core.step import Option, Step
 
 NO_MEMORY = ("there is not enough memory; what was finished is kept", "end other programs, then run it again")
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
+AGAIN_S = 0.01
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BUG = 1
 INPUT = 2
@@ -68,11 +69,15 @@ def exit_on_error(words: Sequence[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end a block as Ctrl-C does, in order; signals that came are kept."""
+    """Let SIGTERM end a block as Ctrl-C does, in order; signals that came are kept.
+
+    One that strikes where Python drops all errors, as in what runs when an object goes, comes again.
+    """
     if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread alone
         yield
         return
     _signals.clear()
+    hook, sys.unraisablehook = sys.unraisablehook, _dropped
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the caller wants it otherwise
         before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
@@ -81,6 +86,7 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
 
 
 def flush() -> None:
@@ -126,6 +132,19 @@ def _open_streams() -> None:
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal handler's signature
     _signals.append(number)
     raise KeyboardInterrupt
+
+
+def _dropped(what: "sys.UnraisableHookArgs") -> None:
+    """Let a signal come again whose error was dropped, while the block goes on."""
+    if what.exc_type is not KeyboardInterrupt or not _signals:
+        sys.__unraisablehook__(what)
+        return
+
+    def again(number: int) -> None:
+        if signal.getsignal(number) is _interrupt:
+            os.kill(os.getpid(), number)
+
+    threading.Timer(AGAIN_S, again, (_signals[-1],)).start()
 
 
 def _bug(error: Exception) -> str:

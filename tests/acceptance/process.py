@@ -6,6 +6,7 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -107,6 +108,14 @@ class Running:
     def steps(self) -> list[str]:
         """Return the durable steps it took so far."""
         return self._read()[2].splitlines() if self._done is None else self._done.trail
+
+    def stop(self, number: signal.Signals) -> Done:
+        """Send it a signal, and again while it goes on: SQLite drops what is raised where it tells of a statement."""
+        while not self.has_ended():
+            self.signal(number)
+            if select.select([self._socket], [], [], 5)[0]:
+                break
+        return self.wait()
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -77,8 +77,7 @@ def test_work_goes_on_until_it_is_stopped(workspace: Workspace, api: Engine) -> 
     api.configure(paused=True)
     with workspace.start("work") as running:
         until(lambda: len(api.creates()) == 1, running)
-        running.signal(signal.SIGTERM)
-        assert running.wait().code == 130
+        assert running.stop(signal.SIGTERM).code == 130
     api.configure(paused=False)
     with workspace.start("work") as running:
         until(lambda: workspace.status()["index"]["count"] == 2, running)
@@ -157,6 +156,6 @@ def test_what_the_recipes_run_runs(workspace: Workspace, words: tuple[str, ...])
     with workspace.start(*words) as running:
         if goes_on:
             until(lambda: running.so_far() != "", running)
-            running.signal(signal.SIGTERM)
         refused = 2 if words[0] == "worker" and not ON_POSTGRESQL else 0
-        assert running.wait().code == (130 if goes_on and words[0] == "work" else refused)
+        done = running.stop(signal.SIGTERM) if goes_on else running.wait()
+        assert done.code == (130 if goes_on and words[0] == "work" else refused)

@@ -1,5 +1,7 @@
 """What goes wrong is said in one to three lines with an exit code that means something, and never as a traceback."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,21 @@ def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, mon
     assert "Secret Street" not in told
     shown = local.ran("status", "--debug", code=1)
     assert "Traceback" in shown.stderr
+
+
+def test_a_signal_that_strikes_where_errors_are_dropped_comes_again() -> None:
+    """Python drops what is raised while an object goes; the signal is not lost for that."""
+    program = """
+import os, signal, time
+from jobs.ends import exit_on_error, interruptible
+class Going:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+with exit_on_error([]), interruptible():
+    Going()
+    print("on", flush=True)
+    time.sleep(60)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "on\n"), done.stderr
