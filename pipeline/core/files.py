@@ -264,18 +264,12 @@ def staging_of(path: Path) -> Iterator[Path]:
     What dead processes left there goes first.
     """
     sweep_parts(path)
-    with removed_on_error(part_of(path)) as staging:
+    staging = part_of(path)
+    try:
         staging.mkdir(parents=True)
         yield staging
-
-
-@contextlib.contextmanager
-def removed_on_error(directory: Path) -> Iterator[Path]:
-    """Remove `directory` when the block fails or is interrupted."""
-    try:
-        yield directory
     except BaseException:
-        remove_link(directory)
+        remove_link(staging)
         raise
 
 

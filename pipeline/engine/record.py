@@ -311,15 +311,6 @@ def tell_equals(
     return {one.asked.item_id for one in told} | {one.item_id for one in parked}
 
 
-def park_equals(
-    tx: "Connection", task: Task, judged: Sequence[Judgement], kept: WriteResult, *, source: Source, at: datetime
-) -> None:
-    """Park the open rows that ask the same as rows that were parked just now."""
-    if kept.parked:
-        equals = task.equals(tx, [one.asked.input_hash for one in judged if one.asked.item_id in kept.parked])
-        tell_equals(tx, task, judged, kept, equals, source=source, at=at)
-
-
 def _given(task: Task, item: Item, stored: "GivenAnswer", *, is_own: bool) -> Judgement | None:
     """Return what an answer to the same question is for an item, None where it is not valid for it.
 
