@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -59,11 +59,6 @@ class SealedWriter:
         self._file.write(data)
         self._hash.update(data)
         self.size += len(data)
-
-    def write_lines(self, pieces: Sequence[bytes], count: int) -> None:
-        r"""Append so many lines, whose pieces these are, each with its `\n`."""
-        self.write(b"".join(pieces))
-        self.lines += count
 
     def seal(self) -> Sealed:
         """Make the file durable and final, on disk under its name when this returns."""

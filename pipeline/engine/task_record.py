@@ -184,7 +184,10 @@ def _record_of(declaration: Declaration, path: Path, columns: Mapping[str, str],
     task_file.refuse([(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found], path)
     names = [MADE_KEY] if declaration.has_made_key else _meant(declaration.keys, columns)
     key = tuple((name, "text" if declaration.has_made_key else columns[name]) for name in names)
-    quotes_in = _quotes_column(declaration, columns)
+    texts = _texts_asked(declaration, columns) if has_quotes(declaration.answer) else []
+    quotes_in = "text" if "text" in texts else next(iter(texts), None)
+    if declaration.quotes_in is not None:
+        quotes_in = column_named(declaration.quotes_in, columns)
     told = {name: getattr(declaration, name) for name in ("model", "label", "index", "refresh", "write_to")}
     bounds = ",".join(f"{name}={one}" for name, one in (declaration.gates or {}).items())  # as GATES= has them
     told |= {"gates": bounds, "answer_tokens": answer_size(declaration.answer)}
@@ -264,13 +267,6 @@ def _faults_of_kinds(declaration: Declaration, columns: Mapping[str, str]) -> It
 
 def _texts_asked(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:
     return [name for name in _meant(declaration.asked, columns) if columns.get(name) == "text"]
-
-
-def _quotes_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
-    if declaration.quotes_in is not None:
-        return column_named(declaration.quotes_in, columns)
-    texts = _texts_asked(declaration, columns) if has_quotes(declaration.answer) else []
-    return "text" if "text" in texts else next(iter(texts), None)
 
 
 # ---- how it changes
