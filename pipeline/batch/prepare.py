@@ -346,7 +346,6 @@ class Preparation:
                     draft.lines += new
                 else:
                     writer.write(b"".join(one.data + b"\n" for one in new))
-                    writer.lines += len(new)
                 if len(draft.given) >= TOGETHER:
                     self._write_given(draft)
                 self.bar.show(self._taken + draft.looked_at)

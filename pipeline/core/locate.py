@@ -71,6 +71,7 @@ _SAME = str.maketrans(
         "\u0640": None,  # makes an Arabic word longer, and says nothing
     }
 )
+LONGEST_WORD = 40  # characters; one that is longer is cut through
 _RUN = re.compile(r"\S+")
 _LETTER = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")  # without the letters that show nothing
 # scripts that put no blank between words: Thai to Tibetan, Myanmar, Khmer, kana, ideographs
@@ -165,6 +166,31 @@ def _folded(unit: str) -> str:
     shown = unicodedata.normalize(form, shown.translate(_SAME)).casefold()
     shown = unicodedata.normalize(form, shown).casefold().translate(_SAME)
     return "".join(shown.split())
+
+
+def context_of(text: str, start: int, end: int, *, most: int) -> str:
+    """Return at most so many characters of a text round text[start:end], whole words where possible."""
+    spare = most - (end - start)
+    if spare <= 0:
+        return _shrunk(text, start, start + most, least=start + most - LONGEST_WORD)
+    first = max(start - max(spare // 2, spare - (len(text) - end)), 0)
+    while first < start and not is_boundary(text, first):
+        first += 1
+    return _shrunk(text, first, min(first + most, len(text)), least=end).strip()
+
+
+def _shrunk(text: str, start: int, end: int, *, least: int) -> str:
+    whole = end
+    while whole > least and not is_boundary(text, whole):
+        whole -= 1
+    return text[start:whole] if is_boundary(text, whole) else text[start:end]
+
+
+def cut_part(text: str, start: int, end: int) -> tuple[str, int]:
+    """Return a part of a text with signs where it was cut, and by how much its offsets moved."""
+    start, end = max(0, start), min(len(text), end)
+    front, back = "… " if start else "", " …" if end < len(text) else ""
+    return f"{front}{text[start:end]}{back}", len(front) - start
 
 
 # ---- where a quotation stands

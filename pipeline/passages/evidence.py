@@ -10,13 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.core.locate import Location, SearchableText, is_boundary
+from pipeline.core.locate import Location, SearchableText, context_of
 from pipeline.core.quotes import NONE_THERE, Quote
 from pipeline.core.text import escape_invisible
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
 MAX_CONTEXT = 300  # characters
-LONGEST_WORD = 40  # characters; one that is longer is cut through
 MAX_TOLD = 40  # characters of a strange type in a note
 NOT_FOUND = "quote not in the passage"
 
@@ -102,7 +101,7 @@ def _evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] 
     return {
         "surface": _surface(names, spans, passage),
         "support": [Quote(text[one[0] : one[1]], start=one[0], end=one[1], likeness=marks[one]) for one in spans],
-        "context": _context_of(text, *spans[0], most=MAX_CONTEXT),
+        "context": context_of(text, *spans[0], most=MAX_CONTEXT),
         "quality": _quality(concept, passage, each),
     }
 
@@ -129,21 +128,3 @@ def _surface(names: Sequence[str], support: Sequence[tuple[int, int]], passage: 
         if not distance:
             break
     return passage.text[slice(*found)]
-
-
-def _context_of(text: str, start: int, end: int, *, most: int) -> str:
-    """Return at most so many characters of a text round text[start:end], whole words where possible."""
-    spare = most - (end - start)
-    if spare <= 0:
-        return _shrunk(text, start, start + most, least=start + most - LONGEST_WORD)
-    first = max(start - max(spare // 2, spare - (len(text) - end)), 0)
-    while first < start and not is_boundary(text, first):
-        first += 1
-    return _shrunk(text, first, min(first + most, len(text)), least=end).strip()
-
-
-def _shrunk(text: str, start: int, end: int, *, least: int) -> str:
-    whole = end
-    while whole > least and not is_boundary(text, whole):
-        whole -= 1
-    return text[start:whole] if is_boundary(text, whole) else text[start:end]

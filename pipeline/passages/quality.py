@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, false, func, select
 
+from pipeline.core.locate import cut_part
 from pipeline.core.quotes import LIKENESS, likeness_told
 from pipeline.core.step import Hint, Step
 from pipeline.engine.task import NAMED, RowFault, RowFaults
@@ -217,9 +218,9 @@ def _sample(passage: str, name: str, kind: str, confidence: Any, evidence: Any, 
         return Sample(passage, name, "", (), f"{told}; the passage is gone")
     if not spans or any(text[start:end] != quote for start, end, quote in spans):
         why = "ITS OFFSETS ARE WRONG" if spans else "without a quotation"
-        return Sample(passage, name, _cut_part(text, 0, 2 * AROUND)[0], (), f"{told}; {why}")
+        return Sample(passage, name, cut_part(text, 0, 2 * AROUND)[0], (), f"{told}; {why}")
     start, end, _ = spans[0]
-    shown, moved = _cut_part(text, start - AROUND, end + AROUND)
+    shown, moved = cut_part(text, start - AROUND, end + AROUND)
     likeness = dict.fromkeys(likeness_told(one) for one in evidence["support"])
     return Sample(passage, name, shown, [(start + moved, end + moved)], "".join((told, *likeness)))
 
@@ -284,10 +285,3 @@ def _compare(tx: Connection, shape: PassagesShape, version: Version, found: RowF
 
 def _of(shape: PassagesShape, some: Sequence[Version]) -> ColumnElement[bool]:  # true or false, never unknown
     return func.coalesce(table.of_extractors(shape, [(one.label, one.model) for one in some]), false())
-
-
-def _cut_part(text: str, start: int, end: int) -> tuple[str, int]:
-    """Return a part of a text with signs where it was cut, and by how much its offsets moved."""
-    start, end = max(0, start), min(len(text), end)
-    front, back = "… " if start else "", " …" if end < len(text) else ""
-    return f"{front}{text[start:end]}{back}", len(front) - start
