@@ -43,8 +43,10 @@ from pipeline.store.database import SlowError, describe_error, pages, update_row
 from pipeline.store.schema import NUMBER, AsTheColumn, has_index, is_workspace
 from pipeline.store.sqlite import SWITCHED
 from pipeline.tables.adopt import (
+    DEFAULTS,
     Holds,
     Ids,
+    Tables,
     TableSpec,
     columns_of,
     for_nothing,
@@ -113,11 +115,9 @@ COLUMNS = tuple(experts.c.keys())
 SCORE = literal_column("coalesce(findability_score, -1)", NUMBER)  # as the index of scores has it
 SCORE_INDEX = "findable_experts_scores"  # by which a page of a million people is found at once
 SPEC = TableSpec(
-    experts,
+    made=experts,
     needs=(USERNAME,),
-    judged=dict.fromkeys(COLUMNS, Holds.TEXT)
-    | {"id": Holds.ID, USERNAME: Holds.NAME, "hourly_rate": Holds.NUMBER, "findability_score": Holds.REAL},
-    holds="tags",
+    holds={USERNAME: Holds.NAME, "hourly_rate": Holds.NUMBER, "findability_score": Holds.REAL},
     adds=True,
     found_by=("id", USERNAME),
     # finds rows without a score at once; where it is missing, all is still to do
@@ -159,45 +159,36 @@ def hash_of(text: str) -> str:
 # ---- make or adopt the table
 
 
-def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
-    """Make the table, or add to an existing one what it lacks; return a line for each thing done to old rows.
+class _People(Tables):
+    """The table, and in each row a score."""
 
-    Afterwards every row has an id and a score. Doing it again changes nothing.
+    def adopt(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+        """Make the table, or add to an existing one what it lacks; afterwards every row has an id and a score."""
+        unscored = _unscored if SPEC.is_marked(tx) else None
+        lines = super().adopt(tx, settings)
+        tx.info.pop(_Shape, None)
+        tx.execute(text(f"CREATE INDEX IF NOT EXISTS {SCORE_INDEX} ON {experts.name} ({SCORE}, id)"))
+        if scored := refresh_scores(tx, unscored):
+            lines.append(f"scored {scored:,}")
+        if lines and tx.info.pop(SWITCHED, False):
+            lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")
+        return lines
 
-    ConfigurationError where what is called `experts` cannot be adopted; nothing was changed.
-    """
-    done = SPEC.adopt(tx, first=not SPEC.is_marked(tx))
-    tx.info.pop(_Shape, None)
-    tx.execute(text(f"CREATE INDEX IF NOT EXISTS {SCORE_INDEX} ON {experts.name} ({SCORE}, id)"))
-    if done.made:
-        return []
-    lines = list(done.lines)
-    if scored := refresh_scores(tx, None if done.first else _unscored):
-        lines.append(f"scored {scored:,}")
-    if lines and tx.info.pop(SWITCHED, False):
-        lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")
-    return lines
+    def adoption_plan(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+        """Return what would be added to a table of another program; nothing in a workspace, which has adopted it."""
+        plan = [] if is_workspace(tx) else super().adoption_plan(tx, settings)
+        return [*plan, "a score to each of its rows"] if plan else []
 
-
-def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
-    """Return what `adopt` would add to a table of another program; nothing in a workspace, which has adopted it."""
-    if is_workspace(tx) or not (plan := SPEC.planned(tx)):
-        return []
-    return [*plan, "a score to each of its rows"]
-
-
-def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # noqa: ARG001
-    """Return the table that `adopt` makes where there is none, with its columns."""
-    return {experts.name: COLUMNS}
+    def is_adopted(self, tx: Connection, settings: Settings = DEFAULTS) -> bool:
+        """Return whether every row has its id and score, too."""
+        if not (super().is_adopted(tx, settings) and has_index(tx, experts.name, SCORE_INDEX)):
+            return False
+        todo = (select(literal(1)).where(condition).limit(1) for condition in (_unscored, experts.c.id.is_(None)))
+        return all(tx.execute(query).first() is None for query in todo)
 
 
-def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
-    """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    has_index_of_scores = has_index(tx, experts.name, SCORE_INDEX)
-    if not SPEC.is_marked(tx) or SPEC.missing(columns_of(tx, experts.name)) or not has_index_of_scores:
-        return False
-    todo = (select(literal(1)).where(condition).limit(1) for condition in (_unscored, experts.c.id.is_(None)))
-    return all(tx.execute(query).first() is None for query in todo)
+PEOPLE = _People(lambda _tx, _settings: (SPEC,))
+adopt, adoption_plan, is_adopted, makes = PEOPLE.adopt, PEOPLE.adoption_plan, PEOPLE.is_adopted, PEOPLE.makes
 
 
 # ---- find people

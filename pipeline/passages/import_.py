@@ -244,8 +244,7 @@ def _write(
     free = set(texts) - set(asks.claimed_among(tx, table.TASK, texts))
     done.released += len((asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=sorted(free)))
     if not done.dry:
-        table.insert_passages(tx, shape, new)
-        table.update_passages(tx, shape, changed)
+        table.put_passages(tx, shape, new, changed)
         if new or texts:
             workspace.touch_revision(tx, table.TASK)
     done.added += len(new)

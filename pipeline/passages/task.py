@@ -19,12 +19,13 @@ from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.questions import Question
 from pipeline.engine.task import Answered, ExportRows, ExportWanted, Indexed, RowFault, Task, Words, WriteResult
 from pipeline.passages import how_to_begin, table
-from pipeline.passages.table import DEFAULTS, ConceptRow, PassagesShape
+from pipeline.passages.table import ConceptRow, PassagesShape
 from pipeline.store import answers as versions
 from pipeline.store import runs
 from pipeline.store.answers import Version
 from pipeline.store.by_hand import Edit
 from pipeline.store.database import pages
+from pipeline.tables.adopt import DEFAULTS
 from pipeline.tables.cells import cell_words
 from pipeline.tables.lists import ItemTable
 
@@ -246,7 +247,7 @@ class ConceptsTask(Task):
 
     def tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables."""
-        return table.tables_of(self.shape.passages.name).moved(tx)
+        return table.TABLES.moved(tx, self._settings)
 
     def make_tables(self, tx: Connection, there: Connection) -> None:
         """Make the two tables and the view of the best concepts."""
