@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import orjson
@@ -30,6 +30,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.types import TypeEngine
@@ -51,6 +52,7 @@ from pipeline.tables.adopt import (
     columns_of,
     for_nothing,
     ids_in,
+    is_sqlite,
     new_ids,
 )
 from pipeline.tables.cells import compact_json, list_of, number_of, text_of
@@ -127,6 +129,8 @@ item_id = SPEC.item_id
 untagged = holds_no_texts(experts.c.tags)
 _looks_foreign = looks_like_no_list(experts.c.tags)
 _has_bio = has_words(experts.c.bio)
+tagged = and_(~untagged, ~_looks_foreign)  # by a list that is not empty, and no text of another program's
+indexable = or_(tagged, _has_bio)  # tagged, or with a text by which they can be found
 _unscored = experts.c.findability_score.is_(None)
 
 
@@ -194,16 +198,6 @@ adopt, adoption_plan, is_adopted, makes = PEOPLE.adopt, PEOPLE.adoption_plan, PE
 # ---- find people
 
 
-def tagged() -> ColumnElement[bool]:
-    """Return the condition that a person is tagged: a list that is not empty, and no text of another program's."""
-    return and_(~untagged, ~_looks_foreign)
-
-
-def indexable() -> ColumnElement[bool]:
-    """Return the condition that a person is tagged, or has a text by which they can be found."""
-    return tagged() | _has_bio
-
-
 def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
     """Return the biographies of untagged people in which any of some words may stand, of at most a thousand."""
     mentioned = or_(*(mentions(tx, [experts.c.bio], one) for one in words))
@@ -215,9 +209,7 @@ def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
         return []
 
 
-@cache
-def _states() -> ItemStates:
-    return ItemStates(("tagged", tagged()), ("untagged", _has_bio), "no_bio", others=(("foreign", _looks_foreign),))
+_STATES = ItemStates(("tagged", tagged), ("untagged", _has_bio), "no_bio", others=(("foreign", _looks_foreign),))
 
 
 def people(tx: Connection) -> ItemTable:
@@ -225,7 +217,7 @@ def people(tx: Connection) -> ItemTable:
     return ItemTable(
         TASK,
         experts,
-        _states(),
+        _STATES,
         untagged & _has_bio,
         shape_of(tx).ids,
         named=(USERNAME,),
@@ -289,17 +281,10 @@ def names_beside(tx: Connection) -> list[str]:
 def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
     """Yield every row in the order of ids, and what is kept beside it, at flat memory."""
     for some in pages(all_experts(tx), PAGE):
-        yield from with_beside(tx, some)
-
-
-def with_beside(
-    tx: Connection, some: Sequence[Mapping[Any, Any]]
-) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
-    """Yield some rows, each with what is kept beside it."""
-    beside = kept.kept_rows(tx, TASK, [str(row["id"]) for row in some])
-    for row in some:
-        whose, cells = beside.get(str(row["id"]), ("", "{}"))
-        yield row, orjson.loads(cells) if whose == hash_of(text_of(row[USERNAME])) else {}
+        beside = kept.kept_rows(tx, TASK, [str(row["id"]) for row in some])
+        for row in some:
+            whose, cells = beside.get(str(row["id"]), ("", "{}"))
+            yield row, orjson.loads(cells) if whose == hash_of(text_of(row[USERNAME])) else {}
 
 
 def tagged_by(tx: Connection) -> list[tuple[str, int]]:
@@ -371,38 +356,27 @@ def as_json(tags: Sequence[str]) -> str:
 
 
 def write_tags(
-    tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]] | None = None
+    tx: Connection,
+    tags: Mapping[str, str | None],
+    *,
+    rows: Mapping[str, Mapping[Any, Any]] | None = None,
+    over: bool = False,
 ) -> set[str]:
-    """Write tags (JSON text by id) with their score, where there are none yet; return the ids whose rows took them.
+    """Write tags (JSON text by id, or None) with the score that follows, where there are none yet or `over` others.
 
     `rows` are what the caller read in this transaction already, of these and of others, with the columns of `WRITTEN`.
-    Tags are immutable: the WHERE clause holds, whatever was read before.
+    Return the ids whose rows hold them now: the WHERE clause holds, whatever was read before, and a trigger or a rule
+    of another program's may keep a row as it was.
     """
     rows = people(tx).rows(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
-    changes = {
-        key: (tags[key], score({**row, "tags": tags[key]}), row["id"])
-        for key, row in rows.items()
-        if key in tags and list_of(row["tags"]) == []
-    }
+    nothing = as_stored(tx, {"tags": None})["tags"]
+    changes = [
+        (tags[key] or nothing, score({**row, "tags": tags[key]}), row["id"]) for key, row in rows.items() if key in tags
+    ]
     with refusals(experts.name):
-        update_rows(tx, experts, ("tags", "findability_score"), list(changes.values()), untagged)
-    return changes.keys() - people(tx).ids_among(tx, list(changes), untagged)  # a trigger or a rule may have kept them
-
-
-def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]]) -> set[str]:
-    """Write other tags (JSON text by id) in the place of those of some `rows`; return the ids that took them."""
-    with refusals(experts.name):
-        update_rows(tx, experts, ("tags",), [(tags[key], rows[key]["id"]) for key in tags])
+        update_rows(tx, experts, ("tags", "findability_score"), changes, true() if over else untagged)
     found = people(tx).rows(tx, list(tags), ("tags",))
     return {key for key, row in found.items() if list_of(row["tags"]) == list_of(tags[key])}
-
-
-def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
-    """Take tags back, with the score that follows."""
-    for some in pages(shape_of(tx).ids.native(ids)):
-        with refusals(experts.name):
-            tx.execute(update(experts).where(experts.c.id.in_(some)).values(as_stored(tx, {"tags": None})))
-        refresh_scores(tx, experts.c.id.in_(some))
 
 
 def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
@@ -419,9 +393,6 @@ def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None)
     return written
 
 
-_BROKEN = text("SELECT count(*) FROM pragma_foreign_key_check")  # some are looked at only at the commit
-
-
 def remove_person(tx: Connection, item_id: str, *, so_far: str) -> None:
     """Delete the row of a person, if it is there, and what is kept beside. `so_far` is what an error says of all else.
 
@@ -430,21 +401,16 @@ def remove_person(tx: Connection, item_id: str, *, so_far: str) -> None:
     kept.remove_row(tx, TASK, item_id)
     if (name := people(tx).names(tx, [item_id]).get(item_id)) is None:
         return
-    hint = "remove what holds on to the row first, then run it again"
-    on_server = tx.dialect.name != "sqlite"
-    broken = None if on_server else tx.execute(_BROKEN).scalar()
     try:
-        tx.execute(delete(experts).where(experts.c.id.in_(people(tx).ids.native([item_id]))))
-        if on_server:
+        tx.execute(delete(experts).where(people(tx).is_among([item_id])))
+        if not is_sqlite(tx):
             tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
-        elif tx.execute(_BROKEN).scalar() != broken:
-            raise ConfigurationError(f"rows of another program refer to {name!r}; {so_far}", hint=hint)
+        if not people(tx).ids_among(tx, [item_id]):
+            return
+        why = "by a trigger or a rule"
     except exc.DBAPIError as error:
         if not is_refusal(error):
             raise
-        is_reference = "foreign key constraint" in str(error.orig).lower()
-        why = "rows of another program refer to" if is_reference else "the database keeps"
-        raise ConfigurationError(f"{why} {name!r}: {describe_error(error)}; {so_far}", hint=hint) from error
-    if people(tx).ids_among(tx, [item_id]):
-        said = f"a trigger or a rule of the database keeps the row of {name!r}, who cannot be forgotten so; {so_far}"
-        raise ConfigurationError(said, hint=hint)
+        why = describe_error(error)
+    said = f"the database keeps the row of {name!r}, who cannot be forgotten so: {why}; {so_far}"
+    raise ConfigurationError(said, hint="remove what holds on to the row first, then run it again")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option
-from pipeline.core.text import BAD_TEXT, first_few
+from pipeline.core.text import first_few
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.table import OPTIONAL, PassagesShape, read_shape
@@ -52,7 +52,6 @@ LAYOUT = Layout(
     default="jsonl",
     max_line=MAX_LINE,
 )
-_NO_TEXT = "holds NUL, which PostgreSQL does not take"
 _REMEMBERED = 1000  # names of keys, for a note
 
 
@@ -77,22 +76,18 @@ class Passages(MappedFile):
         self._is_table = self.format in {"csv", "xlsx", "parquet"}
         self._others: dict[str, None] = {}  # names that went into the metadata
         for row in self:
-            yield row if isinstance(row, Finding) else self._unsound(row) or self._passage(row)
+            yield row if isinstance(row, Finding) else self._passage(row)
         if self._others:
             self.notes.append(f"taken into the metadata: {first_few([excerpt(one) for one in self._others], 10)}")
-
-    def _unsound(self, row: SourceRow) -> Finding | None:
-        for column, cell in row.values.items() if self._is_table else ():
-            if isinstance(cell, str) and (bad := BAD_TEXT.search(cell)):
-                return rejected(row.line, "not valid UTF-8", cell[max(0, bad.start() - 20) :], column=column)
-        return None
 
     def _passage(self, row: SourceRow) -> Passage | Finding:
         value = row.values
         key, why = _id_of(value)
-        if why or (wrong := _wrong_text(value)):
-            column, found = ("id", value.get("id", "")) if why else ("text", value.get("text") or "")
-            return rejected(row.line, why or wrong, found, column=column, key=key or None)
+        text = value.get("text")
+        if why or not isinstance(text, str):
+            column, found = ("id", value.get("id", "")) if why else ("text", text or "")
+            why = why or ("missing" if text is None else "no text")
+            return rejected(row.line, why, found, column=column, key=key or None)
         changes: list[Finding] = []
 
         def note(column: str, reason: str, found: object, kind: FindingKind = FindingKind.CHANGED) -> None:
@@ -101,7 +96,7 @@ class Passages(MappedFile):
         source, metadata = value.get("source"), value.get("metadata")
         if self._is_table and isinstance(metadata, str):  # a cell of text: an empty one says nothing
             metadata = _metadata_in(metadata)
-        if source is not None and (not isinstance(source, str) or "\0" in source):
+        if source is not None and not isinstance(source, str):
             note("source", "no text, dropped", source)
             source = None
         if metadata is not None and not isinstance(metadata, dict):
@@ -110,17 +105,14 @@ class Passages(MappedFile):
         if others := {name: one for name, one in value.items() if name not in OURS}:
             self._others |= dict.fromkeys(others) if len(self._others) < _REMEMBERED else {}
             metadata = {**others, **(metadata or {})}
-        if _holds_nul(metadata):
-            note("metadata", f"{_NO_TEXT}; dropped", "")
-            metadata = None
-        if not value["text"].strip():
+        if not text.strip():
             note("text", "empty: kept, and never asked about", "", FindingKind.NOTED)
-        return Passage(key, value["text"], source, metadata, row.line, tuple(changes))
+        return Passage(key, text, source, metadata, row.line, tuple(changes))
 
 
 def _metadata_in(cell: str) -> object:
     try:
-        return parse_json(cell) if cell.strip() else None
+        return cell if "\\u0000" in cell else parse_json(cell) if cell.strip() else None
     except ValueError:
         return cell
 
@@ -139,23 +131,6 @@ def _id_of(value: Mapping[str, Any]) -> tuple[str, str]:
     if any(unicodedata.category(one) in {"Cc", "Zl", "Zp", "Cs"} for one in key):
         return "", "holds control characters"
     return key, ""
-
-
-def _wrong_text(value: Mapping[str, Any]) -> str:
-    text = value.get("text")
-    if text is None:
-        return "missing"
-    if not isinstance(text, str):
-        return "no text"
-    return _NO_TEXT if "\0" in text else ""
-
-
-def _holds_nul(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_nul(one) for pair in value.items() for one in pair)
-    if isinstance(value, list):
-        return any(map(_holds_nul, value))
-    return isinstance(value, str) and "\0" in value
 
 
 class PassagesImportReport(ImportReport):
