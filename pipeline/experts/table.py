@@ -5,7 +5,6 @@ sees text. Another program may go on using the table: rows that come later, with
 command.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -55,7 +54,7 @@ from pipeline.tables.adopt import (
     is_sqlite,
     new_ids,
 )
-from pipeline.tables.cells import compact_json, list_of, number_of, text_of
+from pipeline.tables.cells import compact_json, list_of, number_of, text_hash, text_of
 from pipeline.tables.lists import (
     ItemStates,
     ItemTable,
@@ -153,11 +152,6 @@ def shape_of(tx: Connection) -> _Shape:
             blanks["tags"] = ""
         known = tx.info[_Shape] = _Shape(columns["id"], ids_in(tx, columns["id"]), blanks)
     return known
-
-
-def hash_of(text: str) -> str:
-    """Return the SHA-256 of a text as hex."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 # ---- make or adopt the table
@@ -266,8 +260,8 @@ def changed_beside(tx: Connection, people: Sequence[tuple[str, str, Mapping[str,
     known, changed = kept.kept_rows(tx, TASK, [key for key, _, _ in people]), dict[str, tuple[str, str]]()
     for key, username, cells in people:
         whose, old = known.get(key, ("", "{}"))
-        mine = orjson.loads(old) if whose == hash_of(username) else {}
-        now = hash_of(username), compact_json({**mine, **cells})
+        mine = orjson.loads(old) if whose == text_hash(username) else {}
+        now = text_hash(username), compact_json({**mine, **cells})
         if cells and now != (whose, old):
             changed[key] = now
     return changed
@@ -284,7 +278,7 @@ def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping
         beside = kept.kept_rows(tx, TASK, [str(row["id"]) for row in some])
         for row in some:
             whose, cells = beside.get(str(row["id"]), ("", "{}"))
-            yield row, orjson.loads(cells) if whose == hash_of(text_of(row[USERNAME])) else {}
+            yield row, orjson.loads(cells) if whose == text_hash(text_of(row[USERNAME])) else {}
 
 
 def tagged_by(tx: Connection) -> list[tuple[str, int]]:

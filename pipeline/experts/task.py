@@ -30,7 +30,7 @@ from pipeline.engine.task import (
 from pipeline.experts import how_to_begin, table
 from pipeline.store import answers, by_hand
 from pipeline.store.by_hand import Edit
-from pipeline.tables.cells import cell_words, list_of, number_of, text_of
+from pipeline.tables.cells import cell_words, list_of, number_of, text_hash, text_of
 
 if TYPE_CHECKING:
     from pipeline.engine.questions import Question
@@ -171,8 +171,8 @@ class ExpertsTask(Task):
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
         """Return the hash of a question: of whom it is about, and of what it says."""
-        whose, text = table.hash_of(text_of(row["username"])), self.text(row) if said is None else said
-        return f"{whose[:_PERSON]}:{table.hash_of(text)}"
+        whose, text = text_hash(text_of(row["username"])), self.text(row) if said is None else said
+        return f"{whose[:_PERSON]}:{text_hash(text)}"
 
     def write(
         self,

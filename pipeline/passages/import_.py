@@ -71,12 +71,23 @@ class Passages(MappedFile):
 
     layout = LAYOUT
 
-    def passages(self) -> Iterator[Passage | Finding]:
-        """Yield each passage, and a finding for each row that holds none, in the order of the file."""
+    def passages(self, shape: PassagesShape | None = None) -> Iterator[Passage | Finding]:
+        """Yield each passage, and a finding for each row that holds none, in the order of the file.
+
+        Ids are as the table of a `shape` has them. InputError where one does not fit in.
+        """
         self._is_table = self.format in {"csv", "xlsx", "parquet"}
         self._others: dict[str, None] = {}  # names that went into the metadata
-        for row in self:
-            yield row if isinstance(row, Finding) else self._passage(row)
+        with SeenIds() as seen:
+            for row in self:
+                one = row if isinstance(row, Finding) else self._passage(row)
+                if isinstance(one, Finding):
+                    yield one
+                    continue
+                key = one.id if shape is None else _key_there(shape, one)
+                line = seen.first(key, one.line)
+                said = f"duplicate id: already on line {line}"
+                yield one._replace(id=key) if line is None else rejected(one.line, said, key, column="id", key=key)
         if self._others:
             self.notes.append(f"taken into the metadata: {first_few([excerpt(one) for one in self._others], 10)}")
 
@@ -161,41 +172,30 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> Passag
         shape = read_shape(tx, passages=ws.settings.passages_table)
     done = PassagesImportReport.begun(path, options)
     done.columns, done.notes = file.mapping.listed, file.notes
-    with SeenIds() as seen:
-
-        def write(tx: "Connection", passages: list[Passage]) -> list[Finding]:
-            judged = [_first_occurrence(shape, seen, one) for one in passages]
-            again = [one for one in judged if isinstance(one, Finding)]
-            return [*again, *_write(tx, shape, [one for one in judged if isinstance(one, Passage)], done)]
-
-        import_rows(
-            ws.store,
-            ws.display,
-            file.passages(),
-            done,
-            write=write,
-            at=ws.now(),
-            block=BLOCK,
-            size=lambda one: len(one.text),
-        )
+    import_rows(
+        ws.store,
+        ws.display,
+        file.passages(shape),
+        done,
+        write=lambda tx, passages: _write(tx, shape, passages, done),
+        at=ws.now(),
+        block=BLOCK,
+        size=lambda one: len(one.text),
+    )
     if missing := [f"`{name}`" for name in OPTIONAL if not shape.has(name)]:
         done.notes.append(f"`{shape.passages.name}` has no column for {' and '.join(missing)}; not kept")
     return done
 
 
-def _first_occurrence(shape: PassagesShape, seen: SeenIds, one: Passage) -> Passage | Finding:
-    """Return a passage under its id as the table has it, or the finding that this came before."""
-    key = shape.ids.key(one.id)
-    if key is None:
-        most = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
-        raise InputError(
-            f"line {one.line}: the id {excerpt(one.id)!r} does not fit into the column `id` of "
-            f"`{shape.passages.name}`, which holds {shape.ids.kind}{most}; nothing was written",
-            hint=f"give every line an id of that kind, or name another table with {Option('passages_table')}",
-        )
-    if (line := seen.first(key, one.line)) is None:
-        return one._replace(id=key)
-    return rejected(one.line, f"duplicate id: already on line {line}", key, column="id", key=key)
+def _key_there(shape: PassagesShape, one: Passage) -> str:
+    if (key := shape.ids.key(one.id)) is not None:
+        return key
+    most = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
+    raise InputError(
+        f"line {one.line}: the id {excerpt(one.id)!r} does not fit into the column `id` of "
+        f"`{shape.passages.name}`, which holds {shape.ids.kind}{most}; nothing was written",
+        hint=f"give every line an id of that kind, or name another table with {Option('passages_table')}",
+    )
 
 
 def _write(

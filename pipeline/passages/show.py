@@ -14,10 +14,11 @@ from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, loaded, number_of
 from pipeline.tables.lists import Grid, GridFacet, ItemTable
 
-Quoted = list[tuple[str, str, list[tuple[int, int, str]]]]  # (name, type, each (start, end, quotation)) of concepts
+# source, text, and concepts, each (name, type, each (start, end, quotation))
+Passage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
 
 
-def quoted_passage(ws: OpenWorkspace, passage: str) -> tuple[str, str, Quoted]:
+def quoted_passage(ws: OpenWorkspace, passage: str) -> Passage:
     """Return source and text of a passage, and what the version that wrote last found in it, whoever that was."""
     from pipeline.passages.quality import quotations_of
 

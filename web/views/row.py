@@ -23,6 +23,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import usage_cost
 from pipeline.images import TASK as IMAGES
 from pipeline.ops import forget, items, show
+from pipeline.passages.show import quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import asks
 from pipeline.store.answers import PERSON
@@ -122,7 +123,7 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
     answer, marks = coloured(stands["answer"])
     concepts = []
     if task == PASSAGES and columns:
-        passage = marked_passage(ws, known["item"])
+        passage = marked_passage(quoted_passage(ws, known["item"]))
         marks, concepts = passage["marks"], passage["concepts"]
     works = [desk_of(request).running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
     return {

@@ -17,7 +17,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import TASK as IMAGES
 from pipeline.images.task import thumbnail_of
 from pipeline.ops import items
-from pipeline.passages.show import quoted_passage
+from pipeline.passages.show import Passage, quoted_passage
 from pipeline.tables.view import EXTRACTOR
 from web.desk import Desk
 from web.render import Mark, desk_of, show_page
@@ -199,7 +199,7 @@ def _shown(ws: OpenWorkspace, asked: Asked) -> dict[str, Any]:
     kind = task if task in {IMAGES, PASSAGES} else "table"
     if kind == PASSAGES:
         for one in found:
-            one["passage"] = marked_passage(ws, one["id"], most=BEGINNING)
+            one["passage"] = marked_passage(quoted_passage(ws, one["id"]), most=BEGINNING)
     numbers = {name for name in names if any(_is_number(one["values"].get(name)) for one in found)}
     return {
         "kind": kind,
@@ -243,18 +243,20 @@ def _page(ws: OpenWorkspace, asked: Asked) -> tuple[list[dict[str, Any]], Sequen
     return rows, page.names, page.after, (*grid.sorts, *grid.slow_sorts)
 
 
-def marked_passage(ws: OpenWorkspace, key: str, *, most: int | None = None) -> dict[str, Any]:
+def marked_passage(passage: Passage, *, most: int | None = None) -> dict[str, Any]:
     """Return a passage with the marks and concepts of the version that wrote last; without any, no more than `most`.
 
     Each type of concept has a colour of its own, by its place among those that the passage has.
     """
-    source, text, found = quoted_passage(ws, key)
+    source, text, found = passage
     types = list(dict.fromkeys(kind for _, kind, _ in found))
     marks = [Mark(*quotation, name, types.index(kind)) for name, kind, quoted in found for quotation in quoted]
-    if most is not None and not marks and len(text) > most:
-        text = f"{text[:most].rstrip()} …"
-    concepts = list(dict.fromkeys((name, kind, types.index(kind)) for name, kind, _ in found))
-    return {"source": source, "text": text, "marks": marks, "concepts": concepts}
+    return {
+        "source": source,
+        "text": text if most is None or marks or len(text) <= most else f"{text[:most].rstrip()} …",
+        "marks": marks,
+        "concepts": list(dict.fromkeys((name, kind, types.index(kind)) for name, kind, _ in found)),
+    }
 
 
 def _is_number(value: Any) -> bool:
