@@ -112,11 +112,7 @@ def content_hash(entry: Entry) -> str:
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Return the manifest of the build in `directory`, whose files are there with the sizes it states.
-
-    Raises:
-        InconsistentError: the directory is no whole build; the message says why.
-    """
+    """Return the manifest of the build in `directory`, whose files are there with the sizes it states."""
     path = directory / MANIFEST
     try:
         found = Manifest.model_validate_json(path.read_bytes())

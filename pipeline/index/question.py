@@ -54,10 +54,6 @@ def parse_question(given: str) -> Question:
 
     A phrase stands between quotation marks that begin a word; what is excluded has a hyphen before it. A hyphen inside
     of a word, or between blanks, is none.
-
-    Raises:
-        InputError: it is blank, too long, no text, has a quotation mark that is not closed or too many phrases, or says
-            only what is not wanted.
     """
     text = _checked(given)
     words, phrases, without = [], list[str](), list[str]()
@@ -86,11 +82,7 @@ def parse_question(given: str) -> Question:
 
 
 def parse_one_of_many(given: str, place: str) -> Question:
-    """Return one of many questions.
-
-    Raises:
-        InputError: as for one; the message begins with its place.
-    """
+    """Return one of many questions."""
     try:
         return parse_question(given)
     except InputError as error:
@@ -142,11 +134,7 @@ class SearchOptions:
     where: str = ""
 
     def conditions(self, names: Iterable[str], score: str) -> Iterator[Expression]:
-        """Yield what must hold, all of it, of entries with columns of these names; `score` is that of scores.
-
-        Raises:
-            InputError: WHERE= cannot be read.
-        """
+        """Yield what must hold, all of it, of entries with columns of these names; `score` is that of scores."""
         tagged = [name for name in names if name in TAGS or name.startswith(ANSWER)] or [TAGS[0]]
         for tag in self.tags:
             named = tuple(Comparison(name, "=", (tag,), "TAG") for name in tagged)
@@ -160,11 +148,7 @@ class SearchOptions:
 def mask_of(
     index: "Index", collection: "Indexed", options: SearchOptions, question: Question | None = None
 ) -> "Mask | None":
-    """Return which entries pass, bool (entries,); None where all do, as nothing is asked of them.
-
-    Raises:
-        InputError: a filter names a column that there is not, or a phrase has no word.
-    """
+    """Return which entries pass, bool (entries,); None where all do, as nothing is asked of them."""
     import numpy as np
 
     masks, columns = [], paths_of(index.metadata_at(0))
@@ -189,11 +173,7 @@ def paths_of(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def passing(entries: "sqlite3.Connection", said: Expression, columns: Mapping[str, str]) -> Iterator[int]:
-    """Yield the rows of the entries of which it holds, by the places of columns in their JSON.
-
-    Raises:
-        InputError: there is no column of a name.
-    """
+    """Yield the rows of the entries of which it holds, by the places of columns in their JSON."""
     entries.create_function("folded", 1, _folded, deterministic=True)
     values: list[Scalar] = []
     condition = _condition(said, columns, values)
@@ -248,9 +228,6 @@ def phrase_pattern(phrase: str) -> re.Pattern[str]:
 
     Stems and stop words play no part: a phrase means what it says. Of a script without blanks, a word may stand next to
     it.
-
-    Raises:
-        InputError: it has no word.
     """
     words = re.findall(r"(?:[^\W_]|[\u0300-\u036f])+", terms.fold(phrase))
     if not words:

@@ -78,11 +78,7 @@ def _begun(model: str, dim: int, task_type: str) -> "hashlib._Hash":
 
 
 def check_unit_rows(vectors: Vectors, *, what: str, tolerance: float = UNIT_TOLERANCE) -> None:
-    """Pass when every row of `vectors`, float32 (n, dim), is finite and of length 1.
-
-    Raises:
-        InconsistentError: a row is not; the message says how many and names the first, counted from 0.
-    """
+    """Pass when every row of `vectors`, float32 (n, dim), is finite and of length 1."""
     with np.errstate(over="ignore", invalid="ignore"):
         lengths: Vectors = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         wrong = np.flatnonzero(~(np.abs(lengths - 1.0) <= tolerance))
@@ -122,11 +118,7 @@ class VectorCache:
             return self._missing(tx, keys)
 
     def add(self, keys: Sequence[bytes], vectors: Vectors) -> None:
-        """Keep the vectors, float32 (len(keys), dim), whose key is not there yet; durable when this returns.
-
-        Raises:
-            InconsistentError: the width is wrong, or a row is not finite and of length 1; nothing was written.
-        """
+        """Keep the vectors, float32 (len(keys), dim), whose key is not there yet; durable when this returns."""
         rows = np.ascontiguousarray(vectors, dtype="<f4")
         if rows.shape != (len(keys), self.dim):
             raise InconsistentError(
@@ -140,11 +132,7 @@ class VectorCache:
             run_many(tx, insert(self.table), values)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
-        """Return the vectors of `keys`, float32 (len(keys), dim), in their order.
-
-        Raises:
-            MissingVectorError: a vector is not there, or is damaged, and is dropped then.
-        """
+        """Return the vectors of `keys`, float32 (len(keys), dim), in their order."""
         with self.reading() as tx:
             found = {key: (raw, crc) for key, raw, crc in self._of(tx, self.record, keys)}
         if damaged := [key for key, (raw, crc) in found.items() if _crc(key, raw) != crc]:
@@ -176,11 +164,7 @@ class VectorCache:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection | None]:
-        """Open a snapshot of all vectors for a block; None where nothing was ever added, and nothing is made.
-
-        Raises:
-            InconsistentError: the file is damaged.
-        """
+        """Open a snapshot of all vectors for a block; None where nothing was ever added, and nothing is made."""
         if self.store.path is not None and not self.store.path.exists():
             yield None
             return
