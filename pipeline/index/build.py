@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 
+LOOKS = 3  # for a vector: where the cache is damaged, what takes one out may lose another
 SHARE_BESIDE_GEMINI = 0.3  # of words in a score, until `eval` on own questions says otherwise
 
 
@@ -168,12 +169,14 @@ class _Building:
         cache, done = self._embedder.cache, 0
         for page in pages(entries):
             keys = self._embedder.keys(page)
-            try:
-                vectors = cache.fetch(keys)
-            except MissingVectorError:
-                self._embedded += self._embedder.embed_missing(page, bar=NoProgress())
-                vectors = cache.fetch(keys)
-            yield page, keys, vectors
+            for left in reversed(range(LOOKS)):
+                try:
+                    yield page, keys, cache.fetch(keys)
+                    break
+                except MissingVectorError:
+                    if not left:
+                        raise
+                    self._embedded += self._embedder.embed_missing(page, bar=NoProgress())
             done += len(page)
             bar.show(done)
 

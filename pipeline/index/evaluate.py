@@ -27,7 +27,7 @@ from pipeline.core.text import UNSOUND
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Staged
-from pipeline.index.question import SearchOptions, parse_one_of_many
+from pipeline.index.question import SearchOptions, parse_question
 from pipeline.index.reader import Index
 from pipeline.index.search import OpenSearch, check_embedding
 from pipeline.index.terms import words_of
@@ -242,13 +242,16 @@ def read_questions(path: Path) -> list[JudgedQuestion]:
     """Return the questions of a JSON lines file."""
     found: dict[str, JudgedQuestion] = {}
     for place, line in _lines(path):
+        document = files.parse_json_line(line, place)
         try:
-            question = JudgedQuestion.model_validate(files.parse_json_line(line, place))
+            question = JudgedQuestion.model_validate(document)
+            parse_question(question.text)
         except ValidationError as error:
             wrong = error.errors()[0]
             said = f"field {wrong['loc'][0]!r}: {wrong['msg']}" if wrong["loc"] else wrong["msg"]
             raise InputError(f"{place}: {said}", hint=QUESTION) from None
-        parse_one_of_many(question.text, f"{place}: field 'text'")
+        except InputError as error:
+            raise InputError(f"{place}: field 'text': {error.message}", hint=error.hint) from None
         if found.setdefault(question.qid, question) != question:
             raise InputError(f"{place}: field 'qid': {question.qid!r} stands for another question above", hint=QUESTION)
     return list(found.values())

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
-MAX_MARKED = 50  # phrases and exclusions, for each of which texts are looked through
 _QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}  # what opens a phrase, and what closes it
 _OPENING = re.compile(rf"(?<!\S)(?P<without>-?)(?P<quote>[{''.join(_QUOTES)}])")
 _WITHOUT = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
@@ -74,19 +73,7 @@ def parse_question(given: str) -> Question:
     plain = " ".join(" ".join(words).split())
     if not plain:
         raise _empty("the question says only what is not wanted")
-    asked = Question(plain, tuple(dict.fromkeys(phrases)), tuple(dict.fromkeys(without)))
-    if (marked := len(asked.phrases) + len(asked.without)) > MAX_MARKED:
-        said = f"the question has {marked:,} phrases and words to leave out, the limit is {MAX_MARKED}"
-        raise InputError(said, hint="leave some of them out")
-    return asked
-
-
-def parse_one_of_many(given: str, place: str) -> Question:
-    """Return one of many questions."""
-    try:
-        return parse_question(given)
-    except InputError as error:
-        raise InputError(f"{place}: {error.message}", hint=error.hint) from None
+    return Question(plain, tuple(dict.fromkeys(phrases)), tuple(dict.fromkeys(without)))
 
 
 def _split_words(text: str, without: list[str]) -> str:

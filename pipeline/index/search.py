@@ -12,7 +12,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index.builds import count_stale, settled_builds
 from pipeline.index.manifest import Manifest
-from pipeline.index.question import Question, SearchOptions, mask_of, parse_one_of_many, parse_question
+from pipeline.index.question import Question, SearchOptions, mask_of, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import spans_of, terms_of, terms_of_question
 from pipeline.index.vectors import question_keys, question_vectors, vector_cache
@@ -127,7 +127,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
     def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
         """Yield the hits of each of many questions, without what a reader of one asks next; see `ask`."""
         for first in range(0, len(questions), MAX_EMBED_TEXTS):
-            some = [parse_one_of_many(one, repr(one[:NAMED])) for one in questions[first : first + MAX_EMBED_TEXTS]]
+            some = [parse_question(one) for one in questions[first : first + MAX_EMBED_TEXTS]]
             vectors = self._vectors(some, options.rank)
             for at, asked in enumerate(some):
                 mask = mask_of(self.index, self.collection, options, asked)

@@ -8,7 +8,6 @@ checksum is wrong counts as absent. Calls keep to what the model allows a minute
 """
 
 import contextlib
-import functools
 import hashlib
 import json
 import zlib
@@ -32,7 +31,6 @@ from sqlalchemy import (
     Text,
     delete,
     func,
-    insert,
     inspect,
     select,
 )
@@ -45,8 +43,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.embed import embed_locally, frame_text
 from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS, Usage, estimate_tokens, usage_cost
 from pipeline.gemini.pace import SharedPace
-from pipeline.index.manifest import ascii_json
-from pipeline.store.database import PAGE, Store, among, change_among, pages, run_many, streamed
+from pipeline.store.database import PAGE, Store, among, change_among, insert_new, pages, streamed
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -63,18 +60,8 @@ END = 1000  # characters of a text's end that are kept where its middle is cut
 
 
 def vector_key(text: str, *, model: str, dim: int, task_type: str) -> bytes:
-    """Return the 32 bytes (SHA-256) under which the vector of `text` is cached; any difference gives another key.
-
-    It is the hash of the JSON list of model, width, task type and text, of which all but the text is hashed once.
-    """
-    digest = _begun(model, dim, task_type).copy()
-    digest.update(ascii_json(text) + b"]")
-    return digest.digest()
-
-
-@functools.cache
-def _begun(model: str, dim: int, task_type: str) -> "hashlib._Hash":
-    return hashlib.sha256(f"{json.dumps([model, dim, task_type])[:-1]}, ".encode("ascii"))
+    """Return the 32 bytes (SHA-256) under which the vector of `text` is cached; any difference gives another key."""
+    return hashlib.sha256(json.dumps([model, dim, task_type, text]).encode("ascii")).digest()
 
 
 def check_unit_rows(vectors: Vectors, *, what: str, tolerance: float = UNIT_TOLERANCE) -> None:
@@ -115,7 +102,12 @@ class VectorCache:
     def missing(self, keys: Sequence[bytes]) -> list[int]:
         """Return the positions in `keys`, ascending, whose vector is not there; of equal keys only the first."""
         with self.reading() as tx:
-            return self._missing(tx, keys)
+            known = {one.key for one in self._of(tx, select(self.key), keys)}
+        first: dict[bytes, int] = {}
+        for position, key in enumerate(keys):
+            if key not in known:
+                first.setdefault(key, position)
+        return list(first.values())
 
     def add(self, keys: Sequence[bytes], vectors: Vectors) -> None:
         """Keep the vectors, float32 (len(keys), dim), whose key is not there yet; durable when this returns."""
@@ -127,9 +119,9 @@ class VectorCache:
         check_unit_rows(rows, what=f"what {self.model!r} returned")
         with self.store.write() as tx:
             self.table.create(tx, checkfirst=True)
-            new = [(keys[at], bytes(rows[at])) for at in self._missing(tx, keys)]
+            new = {key: bytes(row) for key, row in zip(keys, rows, strict=True)}.items()
             values = [{"key": key, "model": self.model, "vector": raw, "crc": _crc(key, raw)} for key, raw in new]
-            run_many(tx, insert(self.table), values)
+            insert_new(tx, self.table, values)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of `keys`, float32 (len(keys), dim), in their order."""
@@ -174,14 +166,6 @@ class VectorCache:
         except InconsistentError as error:
             hint = f"move the file away and run `{Step('index')}`: it embeds again what is needed"
             raise InconsistentError(error.message, hint=hint if self.store.path else error.hint) from error
-
-    def _missing(self, tx: Connection | None, keys: Sequence[bytes]) -> list[int]:
-        known = {one.key for one in self._of(tx, select(self.key), keys)}
-        first: dict[bytes, int] = {}
-        for position, key in enumerate(keys):
-            if key not in known:
-                first.setdefault(key, position)
-        return list(first.values())
 
     def _of(self, tx: Connection | None, query: Select[Any], keys: Sequence[bytes]) -> Iterator[Any]:
         return iter(()) if tx is None else among(tx, query, self.key, keys)
