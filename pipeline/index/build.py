@@ -18,7 +18,7 @@ from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import LOCK, Builds, recorded_builds
 from pipeline.index.evaluate import check_not_worse, check_recall
-from pipeline.index.vectors import Embedder, MissingVectorError
+from pipeline.index.vectors import Embedder
 from pipeline.index.write import nonsense, verify_build, write_build
 from pipeline.store import workspace
 from pipeline.store.database import pages
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 
-LOOKS = 3  # for a vector: where the cache is damaged, what takes one out may lose another
 SHARE_BESIDE_GEMINI = 0.3  # of words in a score, until `eval` on own questions says otherwise
 
 
@@ -169,16 +168,12 @@ class _Building:
         cache, done = self._embedder.cache, 0
         for page in pages(entries):
             keys = self._embedder.keys(page)
-            for left in reversed(range(LOOKS)):
-                try:
-                    yield page, keys, cache.fetch(keys)
-                    break
-                except MissingVectorError:
-                    if not left:
-                        raise
-                    self._embedded += self._embedder.embed_missing(page, bar=NoProgress())
+            yield page, keys, cache.filled(keys, partial(self._embed, page))
             done += len(page)
             bar.show(done)
+
+    def _embed(self, page: "Sequence[Entry]", _missing: Sequence[int]) -> None:
+        self._embedded += self._embedder.embed_missing(page, bar=NoProgress())
 
     def _position(self, tx: "Connection") -> int:
         """Return the position of the database, which may be none before that of the build in service."""

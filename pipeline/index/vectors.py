@@ -56,6 +56,7 @@ OF_QUESTIONS = "RETRIEVAL_QUERY"
 ASKED = 12 * MAX_EMBED_TEXTS  # entries that are looked for at once where they are embedded: whole calls
 CALLS = {"local": 2, "gemini": 4}  # at once
 BLOCK = 100 * MAX_EMBED_TEXTS  # entries that one process embeds while others embed the others
+LOOKS = 2  # for vectors: where the cache is damaged, what takes one out may lose another
 END = 1000  # characters of a text's end that are kept where its middle is cut
 
 
@@ -138,6 +139,15 @@ class VectorCache:
                 )
         return np.frombuffer(b"".join(found[key][0] for key in keys), "<f4").reshape(len(keys), self.dim)
 
+    def filled(self, keys: Sequence[bytes], make: Callable[[list[int]], object]) -> Vectors:
+        """Return the vectors of `keys`, as `fetch`, once `make` has added those that are not there, by positions."""
+        for _ in range(LOOKS):
+            if missing := self.missing(keys):
+                make(missing)
+            with contextlib.suppress(MissingVectorError):
+                return self.fetch(keys)
+        return self.fetch(keys)
+
     def damaged(self) -> list[bytes]:
         """Return the keys of vectors that have another checksum than when they were written; all are read."""
         with self.reading() as tx:
@@ -214,9 +224,12 @@ def question_vectors(ws: OpenWorkspace, texts: Sequence[str], cache: VectorCache
     if cache is None or ws.backend == "local":
         return np.concatenate([made(texts=page) for page in pages(texts, MAX_EMBED_TEXTS)])
     keys = question_keys(cache, texts)
-    for page in pages(cache.missing(keys), MAX_EMBED_TEXTS):
-        cache.add([keys[at] for at in page], made(texts=[texts[at] for at in page]))
-    return cache.fetch(keys)
+
+    def make(missing: list[int]) -> None:
+        for page in pages(missing, MAX_EMBED_TEXTS):
+            cache.add([keys[at] for at in page], made(texts=[texts[at] for at in page]))
+
+    return cache.filled(keys, make)
 
 
 class Embedder:

@@ -288,26 +288,30 @@ class Grid:
         states = self.table.counts(tx, *conditions)
         total, some = states.pop("total"), select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery()
         facets = [one for one in (self.tags, self.versions) if one is not None]
-        if not facets or tx.execute(select(func.count()).select_from(some)).scalar_one() > _COUNTED:
-            return ItemCounts(total, states, None, None)
-        until = math.inf if within_s is None else time.monotonic() + within_s
-        tallies, fields = [Counter[str]() for _ in facets], {name: _FieldTally(name) for name in self.fields}
-        query = select(*(one.cell for one in facets)).select_from(self.table.table).where(*conditions)
-        with contextlib.suppress(SlowError), within(tx, within_s):
-            for rows in streamed(tx, query, page=_PAGE).partitions():
-                for facet, tally, cells in zip(facets, tallies, zip(*rows, strict=True), strict=True):
-                    tally.update(chain.from_iterable(set(facet.words(cell)) for cell in cells))
-                said = [orjson.loads(row[0]) for row in rows if row[0] is not None] if fields else []
-                for name, found in fields.items():
-                    found.add([one.get(self.fields[name]) for one in said])
-                if time.monotonic() > until:
-                    break
-            else:
+        if facets and tx.execute(select(func.count()).select_from(some)).scalar_one() <= _COUNTED:
+            with contextlib.suppress(SlowError), within(tx, within_s):
+                query = select(*(one.cell for one in facets)).select_from(self.table.table).where(*conditions)
+                tallies, fields = self._tallied(streamed(tx, query, page=_PAGE).partitions(), facets, within_s)
                 often = (dict(sorted(one.items(), key=lambda each: (-each[1], each[0]))[:_MOST]) for one in tallies)
                 tags, versions = (next(often) if one is not None else None for one in (self.tags, self.versions))
-                counted = {name: each for name, one in fields.items() if (each := one.counts())}
-                return ItemCounts(total, states, tags, versions, counted)
+                return ItemCounts(total, states, tags, versions, fields)
         return ItemCounts(total, states, None, None)
+
+    def _tallied(
+        self, pages: Iterator[Sequence[Any]], facets: Sequence[GridFacet], within_s: float | None
+    ) -> tuple[list[Counter[str]], dict[str, list[FieldCount]]]:
+        """Return how often the words of facets, and the values of fields, stand in pages of rows, all within a time."""
+        until = math.inf if within_s is None else time.monotonic() + within_s
+        tallies, fields = [Counter[str]() for _ in facets], {name: _FieldTally() for name in self.fields}
+        for rows in pages:
+            for facet, tally, cells in zip(facets, tallies, zip(*rows, strict=True), strict=True):
+                tally.update(chain.from_iterable(set(facet.words(cell)) for cell in cells))
+            said = [orjson.loads(row[0]) for row in rows if row[0] is not None] if fields else []
+            for name, found in fields.items():
+                found.add([one.get(self.fields[name]) for one in said])
+            if time.monotonic() > until:
+                raise SlowError
+        return tallies, {name: told for name, one in fields.items() if (told := one.counts(name))}
 
     def _order(self, sort: str) -> list[ColumnElement[Any]]:
         """Return what rows are sorted by; the last is each row's own."""
@@ -329,36 +333,30 @@ class Grid:
 
 
 class _FieldTally:
-    """How often a field of answers has each of its values, where these are few."""
+    """How often a field of answers has each of its values, or those in its lists, where these are few and short."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         self.found, self.is_list, self.is_told = Counter[tuple[type, Any]](), False, True
-        self.name = name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""'))
 
     def add(self, values: Sequence[Any]) -> None:
-        """Count values, or the members of lists, each with its type; nothing is none."""
-        self.is_list = self.is_list or list in map(type, values)
+        """Count values, each with its type; nothing is none."""
+        self.is_list = self.is_list or any(isinstance(one, list) for one in values)
         if self.is_list and {*map(type, values)} <= {list, type(None)}:
             values = [*chain.from_iterable(one or () for one in values)]
-            self.is_told &= {*map(type, values)} <= {str}
-        else:
-            self.is_told &= not self.is_list and {*map(type, values)} <= _COUNTABLE
+        self.is_told &= {*map(type, values)} <= ({str} if self.is_list else _COUNTABLE)
         if self.is_told:
-            self.found.update(zip(map(type, values), values, strict=True))
-            self.is_told = self.is_list or len(self.found) <= _VALUES + 2
+            self.found.update((type(one), one) for one in values if one not in {None, ""})
+            self.is_told = self.is_list or len(self.found) <= _VALUES
 
-    def counts(self) -> list[FieldCount]:
-        """Return how many items have each value, the most common first."""
-        told = [(one, items) for (_, one), items in self.found.items() if one not in (None, "")]
-        short = [one for one in told if len(str(one[0])) <= _LONGEST]
-        if not self.is_told or (max(len(told) - len(short), len(told) - _VALUES) > 0 and not self.is_list):
+    def counts(self, name: str) -> list[FieldCount]:
+        """Return how many items have each value of the field of a name, the most common first."""
+        told = [(one, items) for (_, one), items in self.found.items() if len(str(one)) <= _LONGEST]
+        if not self.is_told or (len(told) < len(self.found) and not self.is_list):
             return []
-        short.sort(key=lambda one: (-one[1], str(one[0])))
-        found = list[FieldCount]()
-        for one, items in short[:_VALUES]:
-            plain = one if isinstance(one, str) else json.dumps(one)
-            literal = "'{}'".format(plain.replace("'", "''")) if plain is one else plain
-            found.append(FieldCount(plain, items, f"{self.name} = {literal}"))
+        name, found = name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""')), []
+        for one, items in sorted(told, key=lambda one: (-one[1], str(one[0])))[:_VALUES]:
+            literal = "'{}'".format(one.replace("'", "''")) if isinstance(one, str) else json.dumps(one)
+            found.append(FieldCount(one if isinstance(one, str) else literal, items, f"{name} = {literal}"))
         return found
 
 
