@@ -360,8 +360,8 @@ class DeclaredTask(Task):
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return each row with its answer of one extractor, or the members of a list that the answers hold."""
-        there = answers.standing_extractors(tx, self.name)
-        chosen = self.exported(tx, there, wanted)
+        counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name)}
+        chosen = self.exported(tx, list(counts), wanted)
         rows, kinds = answers_rows(
             tx,
             self.record,
@@ -370,8 +370,7 @@ class DeclaredTask(Task):
             field=wanted.rows,
             cost=wanted.cost,
         )
-        counts = ((one.extractor, one.items) for one in answers.version_counts(tx, self.name))
-        shares = [VersionShare(*one) for one in counts if one[0] in there and one[0] != answers.PERSON]
+        shares = [VersionShare(*one) for one in counts.items() if one[0] != answers.PERSON]
         shares.sort(key=lambda one: (one.extractor != chosen, one.extractor))
         return ExportRows(rows, partial(encoded, kinds=kinds), extractor=chosen, versions=shares)
 

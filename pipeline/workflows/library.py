@@ -488,7 +488,7 @@ def _chosen(ws: OpenWorkspace, extractor: str | None) -> str | None:
     own = None if task.fingerprint is None else task.label
     declared = extractor or ws.settings.version_of(task.name, task.label) or (None if prefer else own)
     with ws.store.read() as tx:
-        there = answers.standing_extractors(tx, task.name)
+        there = [one.extractor for one in answers.version_counts(tx, task.name)]
         among = [one for one in there if declared is None or answers.is_of(one, declared)]
         if extractor is not None and not among:
             listed = f"`{task.words.step('versions')}` lists whose answers there are"
