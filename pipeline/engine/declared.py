@@ -46,11 +46,20 @@ from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import compact_json, value_text
-from pipeline.tables.condition import Cell, listed_where, mentioned
 from pipeline.tables.export import answers_rows, encoded
 from pipeline.tables.fill import HASH, KEY, VALUES, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
-from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, tag_facet, version_facet
+from pipeline.tables.lists import (
+    CHANGED,
+    Cell,
+    Grid,
+    ItemStates,
+    ItemTable,
+    listed_where,
+    mentioned,
+    tag_facet,
+    version_facet,
+)
 from pipeline.tables.view import EXTRACTOR, JSON, make_views, row_cell, why_unstorable
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to, write_column
 

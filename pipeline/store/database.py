@@ -61,7 +61,7 @@ def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
 def among(tx: Connection, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]) -> Iterator[Any]:
     """Yield the rows of a SELECT in which a column has one of some values, however many those are."""
     for some in pages(values):
-        yield from tx.execute(query.where(column.in_(some)))
+        yield from tx.execute(query.where(column.in_(some))).all()
 
 
 def change_among(tx: Connection, change: Update | Delete, column: ColumnElement[Any], values: Sequence[Any]) -> int:
