@@ -31,7 +31,6 @@ from pipeline.batch.submit import Submitted
 from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.step import Step
 from pipeline.core.text import first_few, plural, usd
-from pipeline.engine.questions import check_any_items
 from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.workflows import preflight as estimates
@@ -64,7 +63,7 @@ def batch_submit(
         if would.plan.items:
             said = f"would submit {submit.priced(ws, would.plan)}; no batch was written or sent"
             return Report(document, said)
-        check_any_items(ws.store, ws.task)
+        ws.check_any_items()
         return Report(document, _submitted(would, words))
 
     rounds.begin(ws)

@@ -38,7 +38,7 @@ from pipeline.store.answers import LOST
 from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
-    from pipeline.engine.questions import PlannedRequest
+    from pipeline.engine.record import PlannedRequest
 
 LOOK_S = 1.0  # how often replies are synced, calls counted in the database, and others' calls looked at
 GRACE_S = 5.0  # what is under way has so long to end after the first Ctrl-C

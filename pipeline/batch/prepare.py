@@ -20,8 +20,7 @@ from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.core.states import Way
 from pipeline.core.text import plural
-from pipeline.engine.questions import PlannedRequest, RequestBuilder
-from pipeline.engine.record import Judgement, Known, Source, look_up, write_given
+from pipeline.engine.record import Judgement, Known, PlannedRequest, RequestBuilder, Source, look_up, write_given
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, usage_cost
 from pipeline.store import asks, batches

@@ -238,11 +238,6 @@ def fill_template(template: str, value_of: Callable[[str], str]) -> str:
     return _PLACE.sub(lambda found: value_of(found[1]), template)
 
 
-def split_template(template: str) -> list[str]:
-    """Return the text before the first `{column}` of a template, and after that each column and the text behind it."""
-    return _PLACE.split(template)
-
-
 def columns_in(template: str | None) -> tuple[str, ...]:
     """Return the columns that a template names, each once, in the order of their first place."""
     return tuple(dict.fromkeys(_PLACE.findall(template or "")))

@@ -132,8 +132,7 @@ def _seen(text: str) -> str:
     return "".join(char for char in text if unicodedata.category(char) != "Cf" and not BLANK.match(char))
 
 
-def has_letters(text: str) -> bool:
-    """Return whether there is a letter or a digit that shows in a text."""
+def _has_letters(text: str) -> bool:
     return _LETTER.search(text) is not None
 
 
@@ -222,7 +221,7 @@ class SearchableText:
 
     def locate(self, quote: str) -> list[Location]:
         """Return where a quotation stands first, in pieces where it leaves something out; none where one is missing."""
-        if not has_letters(quote):
+        if not _has_letters(quote):
             return []
         if found := self._alike(quote):
             return [found]
@@ -293,7 +292,7 @@ class SearchableText:
 
 
 def _pieces(quote: str) -> list[str]:
-    return [piece.strip() for piece in _LEFT_OUT.split(quote) if has_letters(piece)]
+    return [piece.strip() for piece in _LEFT_OUT.split(quote) if _has_letters(piece)]
 
 
 def _places(text: str, wanted: str) -> Iterator[int]:
@@ -308,15 +307,15 @@ def _boundaries(text: str, near: int, side: int) -> Iterator[int]:
     """Yield the nearest places where a word begins (side 0) or ends (side 1), six at most."""
     least, most = max(near - REACH, side), min(near + REACH, len(text) - 1 + side)
     around = sorted(range(least, most + 1), key=lambda at: abs(at - near))
-    return islice((at for at in around if has_letters(text[at - side]) and is_boundary(text, at)), NEAREST)
+    return islice((at for at in around if _has_letters(text[at - side]) and is_boundary(text, at)), NEAREST)
 
 
 def _bare(text: str) -> str:
     """Return a text without what is neither letter nor digit, nor the mark of one, at its ends."""
     start, end = 0, len(text)
-    while start < end and not has_letters(text[start]):
+    while start < end and not _has_letters(text[start]):
         start += 1
-    while end > start and not has_letters(text[end - 1]) and is_boundary(text, end - 1):
+    while end > start and not _has_letters(text[end - 1]) and is_boundary(text, end - 1):
         end -= 1
     return text[start:end]
 

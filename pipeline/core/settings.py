@@ -36,8 +36,7 @@ BUILT_IN = ("experts", "passages")  # tasks
 # misread limit costs money: a ValueError says what it must be.
 _BLANKS = "[,_ '\u00a0\u202f]"  # between thousands
 _NUMBER = rf"[+-]?(?:(?:\d{{1,3}}(?P<by>{_BLANKS})\d{{3}}(?:(?P=by)\d{{3}})*|\d+(?:_\d+)*)(?:\.\d*)?|\.\d+)"
-_PLAIN = re.compile(rf"{_NUMBER}(?:[eE][+-]?\d{{1,3}})?", re.ASCII)
-_WITH_WORD = re.compile(rf"(?P<number>{_NUMBER})\s*(?P<word>[a-zA-Z]*)", re.ASCII)
+_PIECE = re.compile(rf"(?P<number>{_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*(?P<unit>[a-z]*)\s*", re.ASCII)
 _THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _BYTES = {"": 1, "b": 1} | {
     f"{letter}{end}": base**power
@@ -51,48 +50,42 @@ _TIMES = {  # seconds
     **dict.fromkeys(("d", "day", "days"), 86_400),
     **dict.fromkeys(("w", "week", "weeks"), 604_800),
 }
-_PIECE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.ASCII)
 _MONEY = re.compile(r"(?:us\s?)?\$|\busd\b|(?<=[\d.])usd|usd(?=[\d.])", re.IGNORECASE)
+
+
+def _amount(text: str, units: Mapping[str, float], wanted: str, *, is_whole: bool = False) -> Decimal:
+    """Return the sum of numbers with their units, the larger unit first; only a single number may have none."""
+    text = text.strip().lower()
+    pieces = [(re.sub(_BLANKS, "", one["number"]), one["unit"]) for one in _PIECE.finditer(text)]
+    sizes = [units.get(unit, 0) if unit or len(pieces) == 1 else 0 for _, unit in pieces]
+    total = sum((Decimal(number) * Decimal(size) for (number, _), size in zip(pieces, sizes, strict=True)), Decimal())
+    falls = all(larger > smaller for larger, smaller in pairwise(sizes))
+    # decimals count only where the unit makes them whole
+    is_odd = is_whole and ("e" in text or total != total.to_integral_value())
+    if not pieces or 0 in sizes or not falls or is_odd or _PIECE.sub("", text):
+        raise ValueError(f"must be {wanted}")
+    return total
 
 
 def parse_count(text: str) -> int:
     """Return a whole number such as 1000, 1,000, 1_000 or 1k."""
-    return _whole(text, _THOUSANDS, wanted="a whole number, such as 50, 1,000 or 1k")
+    return int(_amount(text, _THOUSANDS, "a whole number, such as 50, 1,000 or 1k", is_whole=True))
 
 
 def parse_size(text: str) -> int:
     """Return the bytes of a size such as 200MB, 1.5 GiB or 1000000."""
-    return _whole(text, _BYTES, wanted="a size, such as 200MB or 1000000")
-
-
-def _whole(text: str, units: dict[str, int], *, wanted: str) -> int:
-    found = _WITH_WORD.fullmatch(text.strip())
-    size = units.get(found["word"].lower(), 0) if found else 0
-    number = Decimal(re.sub(_BLANKS, "", found["number"])) * size if found else Decimal()
-    if not size or number != number.to_integral_value():  # decimals count only where the unit makes them whole
-        raise ValueError(f"must be {wanted}")
-    return int(number)
+    return int(_amount(text, _BYTES, "a size, such as 200MB or 1000000", is_whole=True))
 
 
 def parse_duration(text: str, *, unit: float = 1) -> float:
     """Return a length of time such as 2h30m, 90 min or 1d in units of so many seconds; a bare number has that unit."""
-    text = text.strip()
-    if _PLAIN.fullmatch(text):
-        return float(re.sub(_BLANKS, "", text))
-    pieces = _PIECE.findall(text.lower())
-    sizes = [_TIMES.get(word, 0) for _, word in pieces]
-    falls = all(larger > smaller for larger, smaller in pairwise(sizes))
-    if not pieces or 0 in sizes or not falls or _PIECE.sub("", text.lower()):
-        raise ValueError("must be a length of time, such as 90s, 30m, 2h30m or 1d")
-    return sum(float(number) * size for (number, _), size in zip(pieces, sizes, strict=True)) / unit
+    wanted = "a length of time, such as 90s, 30m, 2h30m or 1d"
+    return float(_amount(text, {**_TIMES, "": unit}, wanted)) / unit
 
 
 def parse_money(text: str) -> float:
     """Return an amount of USD such as 5, $5, 5 USD or $1,000.50."""
-    bare = _MONEY.sub("", text, count=1).strip()
-    if not _PLAIN.fullmatch(bare):
-        raise ValueError("must be an amount of USD, such as 5, $5 or 0.50")
-    return float(re.sub(_BLANKS, "", bare))
+    return float(_amount(_MONEY.sub("", text, count=1), {"": 1}, "an amount of USD, such as 5, $5 or 0.50"))
 
 
 def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: str) -> Callable[[str], float]:

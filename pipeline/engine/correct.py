@@ -52,7 +52,38 @@ def correct(
     state any more.
     """
     with ws.store.write() as tx:
-        return _edited(tx, ws, name, change, who=who, of_state=of_state)
+        task, item_id = ws.task, ws.task.id_of(tx, name)
+        if asks.parked_reason(tx, task.name, item_id) == asks.BEING_FORGOTTEN:
+            raise InputError(f"{item_id!r} is being forgotten; {NOTHING}")
+        now, edits = _told(tx, task, item_id), by_hand.list_edits(tx, task.name, item_id)
+        if of_state not in {None, now["state"]}:
+            last = "".join(f", last by {one.who!r} (edit {one.number})" for one in edits[-1:])
+            raise ChangedMeanwhileError(
+                f"the answer was changed meanwhile{last}; {NOTHING}",
+                hint="look at what is there now, and say again what is to be changed",
+                now=now,
+            )
+        if not isinstance(change, int):
+            for field in change.keys() - task.answer.model_fields.keys():
+                raise _no_field(task, field)
+            said, undoes = {**now["answer"], **change}, None
+        elif 1 <= change <= len(edits):
+            said, undoes = _without(now["answer"], edits[change - 1]), change
+        else:
+            there = f"{len(edits)} were made, and count from 1"
+            raise InputError(f"there is no edit {change} of {item_id!r}; {NOTHING}", hint=there)
+        if (row := task.rows(tx, [item_id]).get(item_id)) is None:
+            raise InputError(f"the row of {item_id!r} is not there any more; {NOTHING}")
+        made = Edit(len(edits) + 1, name_of(who), ws.now(), now["answer"], said, undoes)
+        if stands := _in_force([*edits, made]):
+            made = made._replace(after=_valid(task, item_id, said, row))
+        if made.after == made.before:  # nothing is to be changed
+            return {**now, "edit": None}
+        by_hand.add_edit(tx, task.name, item_id, made, input_hash=task.input_hash(row), stands=stands)
+        task.show_corrected(tx, item_id, made, stands=stands)
+        asks.unpark(tx, task.name, own=task.own, ids=[item_id])
+        workspace.touch_revision(tx, task.name)
+        return {**_told(tx, task, item_id), "edit": made.number}
 
 
 def typed(task: "Task", text: str) -> Document:
@@ -93,44 +124,6 @@ def _told(tx: "Connection", task: "Task", item_id: str) -> Document:
     state = hashlib.sha256(json.dumps([item_id, len(edits), answer]).encode()).hexdigest()[:STATE]
     shown = [{**one._asdict(), "changes": _changes(one)} for one in edits]
     return {"item": item_id, "answer": answer, "state": state, "edits": shown}
-
-
-def _edited(
-    tx: "Connection", ws: "OpenWorkspace", item: str, change: Mapping[str, Any] | int, *, who: str, of_state: str | None
-) -> Document:
-    task, item_id = ws.task, ws.task.id_of(tx, item)
-    if asks.parked_reason(tx, task.name, item_id) == asks.BEING_FORGOTTEN:
-        raise InputError(f"{item_id!r} is being forgotten; {NOTHING}")
-    now, edits = _told(tx, task, item_id), by_hand.list_edits(tx, task.name, item_id)
-    if of_state not in {None, now["state"]}:
-        last = "".join(f", last by {one.who!r} (edit {one.number})" for one in edits[-1:])
-        raise ChangedMeanwhileError(
-            f"the answer was changed meanwhile{last}; {NOTHING}",
-            hint="look at what is there now, and say again what is to be changed",
-            now=now,
-        )
-    if not isinstance(change, int):
-        for name in change:
-            if name not in task.answer.model_fields:
-                raise _no_field(task, name)
-        said, undoes = {**now["answer"], **change}, None
-    elif 1 <= change <= len(edits):
-        said, undoes = _without(now["answer"], edits[change - 1]), change
-    else:
-        there = f"{len(edits)} were made, and count from 1"
-        raise InputError(f"there is no edit {change} of {item_id!r}; {NOTHING}", hint=there)
-    if (row := task.rows(tx, [item_id]).get(item_id)) is None:
-        raise InputError(f"the row of {item_id!r} is not there any more; {NOTHING}")
-    made = Edit(len(edits) + 1, name_of(who), ws.now(), now["answer"], said, undoes)
-    if stands := _in_force([*edits, made]):
-        made = made._replace(after=_valid(task, item_id, said, row))
-    if made.after == made.before:  # nothing is to be changed
-        return {**now, "edit": None}
-    by_hand.add_edit(tx, task.name, item_id, made, input_hash=task.input_hash(row), stands=stands)
-    task.show_corrected(tx, item_id, made, stands=stands)
-    asks.unpark(tx, task.name, own=task.own, ids=[item_id])
-    workspace.touch_revision(tx, task.name)
-    return {**_told(tx, task, item_id), "edit": made.number}
 
 
 def _valid(task: "Task", item_id: str, answer: Document, row: Mapping[str, Any]) -> Document:

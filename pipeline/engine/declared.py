@@ -23,7 +23,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.step import Hint, Step
 from pipeline.engine import task_file
 from pipeline.engine.pictures import RowImages
-from pipeline.engine.questions import Question
+from pipeline.engine.record import Question
 from pipeline.engine.task import (
     Answered,
     ExportRows,

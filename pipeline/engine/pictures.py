@@ -63,8 +63,6 @@ _HEIC = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
 NEEDS_HEIC = "it is HEIC, which is opened with an extra alone (make setup EXTRAS=heic, or pip install -e '.[heic]')"
 _ORIENTATION, _CHANGED, _EXIF, _TAKEN, _OFFSET = 0x0112, 0x0132, 0x8769, 0x9003, 0x9011  # tags of EXIF
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # orientations of EXIF, as Pillow's Transpose
-_LYING = (5, 6, 7, 8)  # orientations that exchange width and height
-_TIME = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)")
 
 
 Stamp = tuple[int, int, int]  # tells that a file is the one that was read: size, when it and its entry changed, in ns
@@ -83,7 +81,7 @@ class ChangedError(PictureError):
 
 
 class Picture(NamedTuple):
-    """What an image really is: MIME type, width and height in pixels as it is seen, when it was taken, how many bytes.
+    """What an image really is: MIME type, width and height in pixels as it is seen, and when it was taken.
 
     `taken_at` is as the camera wrote it: without a zone where it named none, None where it said nothing.
     """
@@ -92,11 +90,9 @@ class Picture(NamedTuple):
     width: int
     height: int
     taken_at: datetime | None
-    size: int
 
 
-def stamp_of(found: os.stat_result) -> Stamp:
-    """Return the stamp that a look at a file gives."""
+def _stamp_of(found: os.stat_result) -> Stamp:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
@@ -114,12 +110,12 @@ def read_file(
     changed meanwhile, OSError where it cannot be read, or is a link.
     """
     with open(path, "rb", opener=_without_waiting) as file:
-        before = stamp_of(os.fstat(file.fileno()))
+        before = _stamp_of(os.fstat(file.fileno()))
         data = file.read(_START)
         if not is_wanted(data):
             return None
         data += file.read(MAX_BYTES + 1 - len(data))
-        after = stamp_of(os.fstat(file.fileno()))
+        after = _stamp_of(os.fstat(file.fileno()))
     if before != after or len(data) != min(after[0], MAX_BYTES + 1):
         raise ChangedError("it changed while it was read")
     return data, after
@@ -140,9 +136,9 @@ def probe(data: bytes) -> Picture:
         mime_type, (width, height), exif = _TYPES[str(image.format)], image.size, _exif_of(image)
         image.draft(None, (1, 1))
         image.load()
-    if exif.get(_ORIENTATION) in _LYING:
+    if exif.get(_ORIENTATION) in (5, 6, 7, 8):
         width, height = height, width
-    return Picture(mime_type, width, height, _taken_at(exif), len(data))
+    return Picture(mime_type, width, height, _taken_at(exif))
 
 
 def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> bytes:
@@ -248,13 +244,10 @@ def _exif_of(image: "Image") -> dict[int, Any]:
 
 
 def _taken_at(exif: dict[int, Any]) -> datetime | None:
-    found = _TIME.match(str(exif.get(_TAKEN) or exif.get(_CHANGED) or ""))
-    if found is None:
-        return None
-    year, month, day, clock = found.groups()
-    for offset in (str(exif.get(_OFFSET) or ""), ""):
+    taken, offset = str(exif.get(_TAKEN) or exif.get(_CHANGED) or "")[:19], str(exif.get(_OFFSET) or "")
+    for text in (f"{taken}{offset}", taken):
         with suppress(ValueError):
-            return datetime.fromisoformat(f"{year}-{month}-{day}T{clock}{offset}")
+            return datetime.fromisoformat(text.replace(":", "-", 2))
     return None
 
 
@@ -426,7 +419,7 @@ class RowImages:
             is_address, stamp = named.startswith(ADDRESSES), told.get("stamp")
             if told.get("sha256") and is_address and not self.refetches:
                 return dict(told)
-            if stamp and not is_address and stamp_of(self._place(named).stat()) == tuple(stamp):
+            if stamp and not is_address and _stamp_of(self._place(named).stat()) == tuple(stamp):
                 return dict(told)
             data, seen["stamp"] = self._bytes(named)
             seen["sha256"] = hashlib.sha256(data).hexdigest()

@@ -30,7 +30,7 @@ from pipeline.tables.lists import ItemTable
 if TYPE_CHECKING:  # which load when they are used
     from pydantic import BaseModel
 
-    from pipeline.engine.questions import Question
+    from pipeline.engine.record import Question
     from pipeline.gemini.requests import Prompt
     from pipeline.tables.lists import Grid
 

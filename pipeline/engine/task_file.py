@@ -44,8 +44,7 @@ given_rows: dict[Path, "ItemsRows"] = {}  # that were handed over last, by the p
 Fault = tuple[str, str, str]  # what is wrong with a task's file: its place, what, and what mends it
 
 
-def not_asked(said: str, hint: str) -> InputError:
-    """Return the error of a wrong declaration, before anything was asked."""
+def _not_asked(said: str, hint: str) -> InputError:
     return InputError(f"{said}; nothing was asked", hint=hint)
 
 
@@ -65,8 +64,7 @@ class ItemsRows:
         return (SourceRow(number, row) for number, row in enumerate(self._rows, start=1))
 
 
-def given_task(place: Path) -> Declaration | None:
-    """Return the declaration that was handed over for a place, or is built in; None where neither."""
+def _given_task(place: Path) -> Declaration | None:
     return _tasks.get(place) or built_in(name_in_python(place))
 
 
@@ -107,12 +105,12 @@ def find_task_file(named: str, data: Path) -> Path | None:
     What Python code declares, and what is built in, has a place in the stead of a file. InputError of a path to none.
     """
     for place in (Path(named), place_in_python(named)):
-        if given_task(place) is not None:
+        if _given_task(place) is not None:
             return place
     if "/" in named or "\\" in named or named.endswith(ENDING):
         path = Path(named)
         if not path.is_file():
-            raise not_asked(f"{path}: there is no such file of a task", f"{Option('task')} takes its path")
+            raise _not_asked(f"{path}: there is no such file of a task", f"{Option('task')} takes its path")
         return path.resolve()
     places = (Path(FOLDER), data / FOLDER)
     return next((path.resolve() for place in places if (path := place / f"{named}{ENDING}").is_file()), None)
@@ -124,11 +122,11 @@ def load_declaration(path: Path) -> Declaration:
     A file is loaded once a process; see `look_again`. InputError, with file and line, where it cannot be read or run,
     or declares no task or a wrong one; or where it was declared in another process, and in no file.
     """
-    if (found := given_task(path)) is not None:
+    if (found := _given_task(path)) is not None:
         return found
     if name := name_in_python(path):
         said = f"the task {name} was declared in Python and stands in no file, so it can be asked and judged only there"
-        raise not_asked(said, f"hand its Task to findable in Python again, or save it as {FOLDER}/{name}{ENDING}")
+        raise _not_asked(said, f"hand its Task to findable in Python again, or save it as {FOLDER}/{name}{ENDING}")
     return _load(path)
 
 
@@ -138,7 +136,7 @@ def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None
     name = task.name or (file.stem if file else "")
     if not name:
         hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _"
-        raise not_asked("a task that is declared in Python, and not in a file, needs a name", hint)
+        raise _not_asked("a task that is declared in Python, and not in a file, needs a name", hint)
     place = file or place_in_python(name)
     declaration = _checked(task, name, place)
     if rows is not None:
@@ -178,7 +176,6 @@ def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
 
 
 def _checked(found: Declaration, name: str, path: Path) -> Declaration:
-    """Return a declaration under its name; InputError where that, or its answer or examples, have faults."""
     faults: list[Fault] = []
     if not found.name and (not NAME.fullmatch(name) or name in RESERVED):
         hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _; names of built-in tasks are taken"
@@ -203,7 +200,7 @@ def refuse(faults: Sequence[Fault], path: Path) -> None:
     if len(told) > 1:
         raise InputError("\n".join([f"{path} has {len(told)} faults; nothing was asked", *told]), hint=mend)
     if told:
-        raise not_asked(told[0], faults[0][2] or mend)
+        raise _not_asked(told[0], faults[0][2] or mend)
 
 
 def _run(path: Path, source: bytes) -> dict[str, Any]:
@@ -228,7 +225,7 @@ def _declared(names: dict[str, Any], path: Path) -> Declaration:
         found = [names["task"]]
     if len(found) != 1:
         what = f"declares {len(found)} tasks" if found else "declares no task"
-        raise not_asked(f"{path} {what}", "end it with `task = Task(answer=…, items=…, prompt=…)`")
+        raise _not_asked(f"{path} {what}", "end it with `task = Task(answer=…, items=…, prompt=…)`")
     return found[0]
 
 
@@ -237,18 +234,18 @@ def _naming_lines(path: Path) -> Iterator[None]:
     try:
         yield
     except SyntaxError as error:
-        raise not_asked(f"{error.filename or path}, line {error.lineno}: {error.msg}", f"mend {path}") from error
+        raise _not_asked(f"{error.filename or path}, line {error.lineno}: {error.msg}", f"mend {path}") from error
     except OSError as error:
-        raise not_asked(
+        raise _not_asked(
             f"{path} cannot be read: {error.strerror}", f"{Option('task')} takes the path where it is now"
         ) from error
     except FindableError as error:
         if (line := line_in(error, path)) is None:
             raise
-        raise not_asked(f"{path}, line {line}: {error.message}", error.hint) from error
+        raise _not_asked(f"{path}, line {line}: {error.message}", error.hint) from error
     except (Exception, SystemExit) as error:  # what ends a program ends its task alone
         said = f"{type(error).__name__}: {str(error).partition(LINE_END)[0]}"
-        raise not_asked(f"{at_line(path, line_in(error, path))}: {said}", f"mend {path}") from error
+        raise _not_asked(f"{at_line(path, line_in(error, path))}: {said}", f"mend {path}") from error
 
 
 def line_in(error: BaseException, path: Path) -> int | None:

@@ -76,33 +76,29 @@ def recorded_name(tx: "Connection", settings: Settings) -> str | None:
     return named if named in known else next(by_place, None)
 
 
-def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
+def _path_of(settings: Settings, recorded: Sequence[str] = ()) -> Path:
     named = settings.task
+    if (path := find_task_file(named, settings.data)) is not None:
+        return path
     places = (Path(task_file.FOLDER), settings.data / task_file.FOLDER)
     nearby = sorted({path.stem for place in places for path in place.glob(f"*{task_file.ENDING}")})
     ships = sorted(path.parent.name for path in task_file.ROOMS.glob("*/declaration.py"))
     known = list(dict.fromkeys([*BUILT_IN, *filter(task_file.built_in, ships), *recorded, *nearby]))
     near = [f"{named}.py"] if Path(f"{named}.py").is_file() else get_close_matches(named, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"{Option('task')} takes {', '.join(known)}, or the path of a file"
-    return ConfigurationError(
-        f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}", hint=hint
-    )
+    said = f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}"
+    raise ConfigurationError(said, hint=hint)
 
 
 def planned_views(settings: Settings) -> list[str]:
     """Return the names of the views that the first use of the task that TASK= names makes."""
-    path = find_task_file(settings.task, settings.data)
-    declared = None if path is None else load_declaration(path)
-    prefix = "" if declared is None else declared.table or declared.name
-    return [f"{prefix}_answers", f"{prefix}_answered"] if prefix else []
+    declared = load_declaration(_path_of(settings))
+    return [f"{declared.table or declared.name}_{what}" for what in ("answers", "answered")]
 
 
 def check_declarable(settings: Settings) -> bool:
     """Return whether the task that TASK= names brings its items, which are right, and asks no database of ours."""
-    path = find_task_file(settings.task, settings.data)
-    if path is None:
-        raise _unknown(settings, [])
-    declaration = load_declaration(path)
+    declaration = load_declaration(path := _path_of(settings))
     if brings_items := bool(not declaration.is_query or declaration.source):
         _record_of(declaration, path, _source(None, declaration, path).columns, at=datetime.now(UTC))
     return brings_items
@@ -111,14 +107,9 @@ def check_declarable(settings: Settings) -> bool:
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
     """Return the name of the task that TASK= names, which is recorded at its first use, with its views."""
     with store.read() as tx:
-        name = recorded_name(tx, settings)
-        record = None if name is None else workspace.get_task(tx, name)
-        others = [] if record else [one.name for one in workspace.list_tasks(tx)]
-    if record is not None:
-        return record.name
-    path = find_task_file(settings.task, settings.data)
-    if path is None:
-        raise _unknown(settings, others)
+        if (name := recorded_name(tx, settings)) is not None:
+            return name
+        path = _path_of(settings, [one.name for one in workspace.list_tasks(tx)])
     if not may_write:
         few, every = Step("try", task=settings.task), Step("tag", task=settings.task)
         raise never_used(settings, f"`{few}` asks about a few rows, `{every}` about all")
@@ -179,7 +170,6 @@ class GivenRows(DeclaredTask):
 
 
 def _record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], *, at: datetime) -> TaskRecord:
-    """Return a declaration and its items as they are to be recorded; InputError where they do not fit."""
     found = (*_column_faults(declaration, columns), *_faults_of_kinds(declaration, columns))
     task_file.refuse([(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found], path)
     names = [MADE_KEY] if declaration.has_made_key else _meant(declaration.keys, columns)

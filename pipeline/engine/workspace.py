@@ -138,7 +138,7 @@ def _added(tx: Connection, settings: Settings, access: Access) -> tuple[list[str
     is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, settings)
     plan = [line for one in rooms_here for line in one.adoption_plan(tx, settings)]
     others = [] if is_ours else schema.other_tables(tx)
-    found = missing_tables(tx, settings) if is_ours or others else {}
+    found = _missing_tables(tx, settings) if is_ours or others else {}
     is_own = bool(is_ours or others) and access is not Access.READ and is_declared(settings)
     if is_own and (kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None):
         found |= dict.fromkeys(declared().planned_views(settings), "view")
@@ -155,8 +155,7 @@ def _tables_here(tx: Connection, settings: Settings) -> list[ModuleType]:
     return [tables_of(room) for room in rooms() if room.is_here(tx, settings)]
 
 
-def missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
-    """Return the tables and views that the subjects here would make, by name, each with what it is."""
+def _missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
     wanted = [one for room in _tables_here(tx, settings) for one in room.makes(tx, settings).items()]
     return {name: "table" if columns else "view" for name, columns in wanted if kind_of(tx, name) is None}
 
@@ -352,6 +351,12 @@ class OpenWorkspace:
         """Return the task of a batch, by the name its row has; the one in use where none has that name."""
         return next((one for one in self.tasks if one.name == name), self.task)
 
+    def check_any_items(self) -> None:
+        """Tell an empty workspace from one where no item is left to ask about."""
+        with self.store.read() as tx:
+            if not self.task.table(tx).total(tx):
+                raise InputError("there is nothing to ask about yet", hint=self.task.how_to_fill)
+
     def bring_items(self) -> None:
         """Bring the items of a declared task up to date with their file or query, once a command, before it asks."""
         if self._is_brought or not is_declared(self.settings):
@@ -535,7 +540,7 @@ def _rooms_of(
             raise never_used(settings, room.how_to_begin)
         tables = [tables_of(room) for room in here]
         is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, seen) for one in tables)
-        if access is Access.READ and not is_ready and (gone := missing_tables(tx, seen)):
+        if access is Access.READ and not is_ready and (gone := _missing_tables(tx, seen)):
             raise InconsistentError(
                 f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
                 hint=f"`{Step('restore')}` puts a backup back; a command that writes makes it, with no row",

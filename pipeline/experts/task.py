@@ -33,7 +33,7 @@ from pipeline.store.by_hand import Edit
 from pipeline.tables.cells import cell_words, list_of, number_of, text_hash, text_of
 
 if TYPE_CHECKING:
-    from pipeline.engine.questions import Question
+    from pipeline.engine.record import Question
     from pipeline.experts.declaration import Tags
     from pipeline.tables.lists import Grid, ItemTable
 
@@ -150,7 +150,7 @@ class ExpertsTask(Task):
     @cached_property
     def question(self) -> "Question":
         """Return the question."""
-        from pipeline.engine.questions import Question
+        from pipeline.engine.record import Question
         from pipeline.experts.declaration import PLACES, task
 
         return Question(task, PLACES, told="", text_of=_told)

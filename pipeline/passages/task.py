@@ -15,7 +15,7 @@ from pipeline.core.quotes import NONE_THERE
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.core.step import Hint, Option, Step
-from pipeline.engine.questions import Question
+from pipeline.engine.record import Question
 from pipeline.engine.task import Answered, ExportRows, ExportWanted, Indexed, RowFault, Task, Words, WriteResult
 from pipeline.passages import how_to_begin, table
 from pipeline.passages.table import ConceptRow, PassagesShape

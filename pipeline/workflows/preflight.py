@@ -19,7 +19,6 @@ from pipeline.batch.service import FLEX_CALL_S, calls_at_once
 from pipeline.core.states import Way
 from pipeline.core.step import Option
 from pipeline.core.text import usd
-from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits, usage_cost
 from pipeline.gemini.pace import WINDOW_S
@@ -213,7 +212,7 @@ def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None) -> Pr
     ingest.end_dead(ws)
     estimated = estimate(ws, limit=limit, deadline_s=deadline_s)
     if not estimated.plan.items:
-        questions.check_any_items(ws.store, ws.task)
+        ws.check_any_items()
     return estimated
 
 

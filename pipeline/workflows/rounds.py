@@ -20,7 +20,6 @@ from pipeline.core.errors import FindableError, InputError, RemoteError
 from pipeline.core.states import OPEN, BatchState, RemoteState, Way, remote_state
 from pipeline.core.step import Hint, Option
 from pipeline.core.text import usd
-from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.report import QualityReport, sweep_reports
@@ -195,7 +194,7 @@ def begin(ws: OpenWorkspace, *, may_be_empty: bool = False, fills: bool = True) 
     with ws.store.read() as tx:
         is_any_open = batches.batches_in_states(tx, *OPEN, task=ws.task.name)
     if not (may_be_empty or is_any_open):
-        questions.check_any_items(ws.store, ws.task)
+        ws.check_any_items()
 
 
 def _check_served(ws: OpenWorkspace, way: Way) -> None:
@@ -318,7 +317,7 @@ class Rounds:
         to_ask = askable if limit is None else min(askable, limit)
         report.skipped, report.live = total - to_ask, LiveReport()
         if not to_ask:
-            questions.check_any_items(ws.store, ws.task)
+            ws.check_any_items()
             return report.live
         _check_served(ws, way)
         ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written

@@ -18,9 +18,7 @@ from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Outcome
 from pipeline.core.step import Option
 from pipeline.core.text import one_line, plural, usd
-from pipeline.engine import questions
-from pipeline.engine.questions import RequestBuilder
-from pipeline.engine.record import Judgement, judge_reply
+from pipeline.engine.record import Judgement, RequestBuilder, judge_reply
 from pipeline.engine.task import Item, Task
 from pipeline.engine.workspace import OpenWorkspace, declared
 from pipeline.gemini import requests, responses
@@ -161,7 +159,7 @@ def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
         names = ws.task.table(tx).names(tx, list(planned))
         known = budget.calibration(tx, ws.extractor)
     if not planned:
-        questions.check_any_items(ws.store, ws.task)
+        ws.check_any_items()
         raise InputError(f"{words.all_done}; nothing was asked", hint=f"{Option('item')} tries any of them")
     tried = {key: TriedItem(key, names.get(key, key), requests.shown_object(one.data)) for key, one in planned.items()}
     cost = _cost(ws, known.applied(sum((one.usage for one in planned.values()), NO_USAGE), count=len(planned)))

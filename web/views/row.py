@@ -18,7 +18,7 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import is_quotation
 from pipeline.core.states import STANDARD, fate_of
 from pipeline.engine import correct
-from pipeline.engine.questions import RequestBuilder
+from pipeline.engine.record import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import usage_cost
 from pipeline.images import TASK as IMAGES
