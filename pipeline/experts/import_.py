@@ -28,7 +28,6 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import asks, workspace
-from pipeline.store import rows as kept
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, check_rows, fold, parse_map
 from pipeline.tables.findings import (
@@ -414,9 +413,8 @@ def _write_beside(
     new = [] if done.dry else [person for person in more if person.username not in known]
     rows = {**known, **(_known(tx, new) if new else {})}
     found = ((rows[one.username], one.beside) for one in more if one.username in rows)
-    changed = table.changed_beside(tx, [(str(row["id"]), text_of(row[USERNAME]), cells) for row, cells in found])
-    if not done.dry:
-        kept.put_rows(tx, table.TASK, changed)
+    cells_of = [(str(row["id"]), text_of(row[USERNAME]), cells) for row, cells in found]
+    changed = table.put_beside(tx, cells_of, dry=done.dry)
     return {name for name, row in known.items() if str(row["id"]) in changed}
 
 
