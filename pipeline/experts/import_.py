@@ -40,6 +40,7 @@ from pipeline.tables.findings import (
     all_or_nothing,
     excerpt,
     import_rows,
+    key_of,
     rejected,
 )
 from pipeline.tables.read import SourceRow, parse_json
@@ -112,9 +113,10 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
 
     A cell is text, or from a JSON document any JSON value; None and white space are empty.
     """
-    username, why = _username(cells.get(USERNAME))
+    cell = cells.get(USERNAME)
+    username, why = key_of(cell.strip() if isinstance(cell, str) else cell, most=MAX_USERNAME)
     if why:
-        return rejected(line, why, username or cells.get(USERNAME) or "", column=HEADERS[USERNAME])
+        return rejected(line, why, cell or "", column=HEADERS[USERNAME])
     changes: list[Finding] = []
     values: dict[str, str | float | None] = {}
     for column, cell in cells.items():
@@ -125,21 +127,6 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
     if not values.get("currency") and (beside := parse_rate(str(cells.get("hourly_rate") or ""))[1]):
         values["currency"] = beside
     return Person(username, values, line, tuple(changes))
-
-
-def _username(cell: object) -> tuple[str, str]:
-    if isinstance(cell, int) and not isinstance(cell, bool):
-        cell = str(cell)
-    if cell is not None and not isinstance(cell, str):
-        return "", f"{_kind_of(cell)}, not text"
-    text = (cell or "").strip()
-    if not any(character.isprintable() and not character.isspace() for character in text):
-        return text, "no username"
-    if len(text) > MAX_USERNAME:
-        return text, f"{len(text):,} characters, at most {MAX_USERNAME} are allowed"
-    if any(unicodedata.category(character) == "Cc" for character in text):
-        return text, "a control character"
-    return text, ""
 
 
 def _text(column: str, cell: object) -> tuple[str | None, str]:
