@@ -23,7 +23,6 @@ from pipeline.engine.task import (
     Indexed,
     RowFault,
     Task,
-    VersionShare,
     Words,
     WriteResult,
 )
@@ -277,9 +276,8 @@ class ExpertsTask(Task):
         """Return every row, by id, with what came beside it; tags are what the table holds, of any version."""
         from pipeline.experts.show import encode_experts
 
-        told = [VersionShare(*row) for row in table.tagged_by(tx)]
         encode = partial(encode_experts, beside=table.names_beside(tx))
-        return ExportRows(table.all_with_beside(tx), encode, table.people(tx).total(tx), versions=told)
+        return ExportRows(table.all_with_beside(tx), encode, table.people(tx).total(tx), versions=table.tagged_by(tx))
 
     def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - it is the same everywhere
         """Return the table."""
