@@ -4,6 +4,10 @@ Each reply is written as a line of the result that is not sealed yet before its 
 loses none; the slots belong to the run, and the lines of the next batch start in those that are free. A line that fails
 for the service's sake is tried again for a while and holds no other back; then its row goes back uncharged. Who comes
 next ends what a dead process left: `end_dead` seals what is on disk, and the rest is open again.
+
+An item may be asked alone, in a batch that belongs to no run. Where that was in vain it is due: an open row whose last
+attempt was made alone, or that was noted as not asked yet. Two threads, or processes, never ask about one item at once:
+its claim is an INSERT.
 """
 
 import asyncio
@@ -14,10 +18,10 @@ import random
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.batch import budget, ingest
 from pipeline.batch.folder import OpenBatch, account_trial, part_path, seal
@@ -28,18 +32,17 @@ from pipeline.core import errors
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Way
 from pipeline.core.step import Option
+from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import usage_cost
 from pipeline.gemini.pace import WINDOW_S, StartedCall
 from pipeline.gemini.remote import next_midnight_pacific
-from pipeline.store import batches
+from pipeline.store import asks, batches
 from pipeline.store.answers import LOST
 from pipeline.store.locks import LockLostError
 
-if TYPE_CHECKING:
-    from pipeline.engine.questions import PlannedRequest
-
+PATIENCE_S = 60.0  # ours: where the limits leave no room for longer, what is due waits for the next command
 LOOK_S = 1.0  # how often replies are synced, calls counted in the database, and others' calls looked at
 GRACE_S = 5.0  # what is under way has so long to end after the first Ctrl-C
 HASTE_S = 1.0  # so long an interrupted run waits for another writer; who comes next does what is left
@@ -49,6 +52,15 @@ SAMPLES = 3
 SILENT = 2  # calls about a row in one run that got no reply, after which nothing more is paid for
 BAD_REQUEST = 400  # the least HTTP code of an error
 UNASKED, LATE = "not asked", "no reply came in time"
+
+
+class Tried(NamedTuple):
+    """What came of one row of a trial: the reply as it came, or why there is none; and its seconds."""
+
+    reply: Any
+    reason: str
+    seconds: float = 0.0
+    is_refused: bool = False  # by a clear no to this one request
 
 
 @dataclass
@@ -67,7 +79,8 @@ class LiveReport:
     at_once: int = 1
     run: int | None = None  # the number of the first batch that was ingested
     replies: int = 0  # that came, and rows that were given up
-    why_not: str = ""  # nothing was asked
+    why_not: str = ""  # nothing was asked alone
+    tried: dict[str, Tried] = field(default_factory=dict)  # of a trial, by item id
 
     @property
     def done(self) -> int:
@@ -83,7 +96,7 @@ class LiveReport:
 
 @dataclass
 class _Line:
-    request: "PlannedRequest"
+    request: PlannedRequest
     batch: OpenBatch
     failing_since: float = math.inf  # for the service's sake
     failures: int = 0
@@ -99,30 +112,43 @@ def ask_rows(
     *,
     way: Way = Way.LIVE,
     on_progress: OnProgress = lambda _: None,
+    is_alone: bool = False,
+    patience_s: float = math.inf,
+    deadline_s: float = math.inf,
 ) -> LiveReport:
-    """Ask every row that is wanted, batch after batch, each ingested as it is over."""
-    return _Asking(ws, wanted, way, on_progress=on_progress).carried_out()
+    """Ask every row that is wanted, batch after batch, each ingested as it is over; of a trial what it cost is kept.
 
-
-def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadline_s: float = math.inf) -> LiveReport:
-    """Ask and ingest one batch, unless a limit makes it wait for `patience_s`; wait for no reply after `deadline_s`."""
+    What `is_alone` goes in one batch, of no run. A limit may make it wait for `patience_s`; no reply is waited for
+    after `deadline_s`.
+    """
     deadline = ws.monotonic() + deadline_s
-    return _Asking(ws, Selection(), batch.way, alone=batch, patience_s=patience_s, deadline=deadline).carried_out()
+    how: dict[str, Any] = {"on_progress": on_progress, "is_alone": is_alone, "patience_s": patience_s}
+    return _Asking(ws, wanted, way, deadline=deadline, **how).carried_out()
 
 
-class Tried(NamedTuple):
-    """What came of one row of a trial: the reply as it came, or why there is none; and its seconds."""
+def ask_alone(
+    ws: OpenWorkspace,
+    ids: Sequence[str] | None = None,
+    *,
+    way: Way = Way.LIVE,
+    patience_s: float = PATIENCE_S,
+    deadline_s: float = math.inf,
+) -> LiveReport:
+    """Ask about those of some items that can be asked, alone, or all that are due; only an interrupt is raised.
 
-    reply: Any
-    reason: str
-    seconds: float
-    is_refused: bool = False  # by a clear no to this one request
-
-
-def ask_trial(ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress) -> tuple[LiveReport, dict[str, Tried]]:
-    """Ask some rows of which nothing is kept but what that costs; return what came of each, by item id."""
-    run = _Asking(ws, wanted, Way.TRIAL, on_progress=on_progress)
-    return run.carried_out(), run.tried
+    What fails again stays due, with its new reason.
+    """
+    if ids is None:
+        ingest.end_dead(ws)
+        with ws.store.read() as tx:
+            ids = asks.due_ids(tx, ws.task)
+        if not ids:
+            return LiveReport()
+    wanted = Selection(among=ids)
+    report = ask_rows(ws, wanted, way=way, is_alone=True, patience_s=patience_s, deadline_s=deadline_s)
+    if report.interrupted:
+        raise KeyboardInterrupt
+    return report
 
 
 @contextlib.contextmanager
@@ -146,7 +172,6 @@ class _Asking:
     """One run of our own calls, in an event loop; what reads or writes the database does so in threads.
 
     It asks batch after batch of what is wanted, each row once; those that failed for their own sake go first again.
-    With `alone` it asks that batch and no further one.
     """
 
     def __init__(
@@ -155,24 +180,25 @@ class _Asking:
         wanted: Selection,
         way: Way,
         *,
-        alone: Prepared | None = None,
-        on_progress: OnProgress = lambda _: None,
-        patience_s: float = math.inf,
-        deadline: float = math.inf,
+        on_progress: OnProgress,
+        is_alone: bool,
+        patience_s: float,
+        deadline: float,
     ) -> None:
-        self.report, self.tried = LiveReport(), dict[str, Tried]()
-        self._ws, self._way, self._on_progress, self._patience_s = ws, way, on_progress, patience_s
-        self._deadline = deadline
-        self._alone, self._silent = alone, SILENT if alone is None else 1  # one that is alone is asked again and again
+        self.report = LiveReport()
+        self._ws, self._way, self._on_progress, self._is_alone = ws, way, on_progress, is_alone
+        self._patience_s, self._deadline = patience_s, deadline
+        self._silent = 1 if is_alone else SILENT  # one that is alone is asked again and again
         self._invalid, self._ended = list[str](), set(wanted.without)
-        self._preparation = Preparation(ws, replace(wanted, without=self._ended), NoProgress(), way=way)
+        wanted = replace(wanted, without=self._ended)
+        self._preparation = Preparation(ws, wanted, NoProgress(), way=way, is_alone=is_alone)
         self._open: dict[int, OpenBatch] = {}
         self._ready: deque[_Line] = deque()
         self._later: set[asyncio.Task[None]] = set()  # pauses of lines that failed for the service's sake
         self._calls: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()  # batches that are sealed and ingested
         self._no_more: StopReason | None = None  # why no further batch is prepared
-        self._has_warned, self._is_alone = False, alone is not None
+        self._has_warned = False
         self._stop = asyncio.Event()
         self._broken: Exception | None = None
         self._service = Service(ws, self._end, way, hurries=not math.isinf(patience_s))
@@ -228,7 +254,7 @@ class _Asking:
                     await self._fetch()
                     continue
                 if not (self._ready or self._later or self._calls or self._ends):
-                    if self._no_more is StopReason.BUDGET:
+                    if self._no_more is StopReason.BUDGET and not self._is_alone:
                         with self._ws.store.read() as tx:
                             self._end(budget.budgets(self._ws).without_room(tx))
                     break
@@ -251,13 +277,11 @@ class _Asking:
             opened = OpenBatch(one.number, len(one.lines), one.lock, part_path(self._ws.data, one.number))
             self._open[one.number] = opened
             self._ready += [_Line(request, opened) for request in one.lines]
+            self._no_more = StopReason.DONE if self._is_alone else None
         else:
-            self._no_more = one
+            self._no_more, self.report.why_not = one, one.value if self._is_alone else ""
 
     def _next(self) -> Prepared | StopReason:
-        if self._is_alone:
-            alone, self._alone = self._alone, None
-            return alone or StopReason.DONE
         main, one = self._preparation, None
         if self._invalid:  # first, so that no row that asks the same is asked in their place
             again, self._invalid = Selection(among=self._invalid), []
@@ -341,7 +365,7 @@ class _Asking:
         opened.keep(requests.reply_line(line.request.data, response=reply))
         opened.seconds += took
         if self._way is Way.TRIAL:
-            self.tried[line.request.item.id] = Tried(reply, "", took)
+            self.report.tried[line.request.item.id] = Tried(reply, "", took)
         judged = responses.judge_response(reply)
         if judged.usage.prompt:
             self._pace.settle(call, judged.usage.prompt)
@@ -393,12 +417,12 @@ class _Asking:
         for line, error in refused:
             told = {"code": error.code or BAD_REQUEST, "message": error.message, "status": error.status}
             line.batch.keep(requests.reply_line(line.request.data, error=told))
-            self.tried[line.request.item.id] = Tried(None, error.message, 0.0, is_refused=True)
+            self.report.tried[line.request.item.id] = Tried(None, error.message, is_refused=True)
             self._line_over(line.batch)
 
     def _give_up(self, line: _Line, reason: str, *, is_lost: bool, is_refused: bool = False) -> None:
         line.batch.silent[line.request.item.id] = LOST * is_lost + reason
-        self.tried[line.request.item.id] = Tried(None, reason, 0.0, is_refused)
+        self.report.tried[line.request.item.id] = Tried(None, reason, is_refused=is_refused)
         self._line_over(line.batch)
 
     def _line_over(self, opened: OpenBatch) -> None:
@@ -409,7 +433,8 @@ class _Asking:
 
     async def _over(self, opened: OpenBatch) -> None:
         await asyncio.to_thread(self._seal, opened)
-        self._no_more = None  # what failed may be asked again, and money be free
+        if not self._is_alone:
+            self._no_more = None  # what failed may be asked again, and money be free
 
     def _seal(self, opened: OpenBatch) -> None:
         """Seal what came for a batch and ingest it; of a trial what it cost is kept, and its files go."""

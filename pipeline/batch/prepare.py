@@ -266,7 +266,6 @@ class Prepared(NamedTuple):
     last: str
     lines: Sequence[PlannedRequest] = ()
     lock: Lock | None = None
-    way: Way = Way.BATCH
 
 
 @dataclass
@@ -386,7 +385,7 @@ class Preparation:
             raise
         if file.path != path:
             files.rename(file, path)
-        return Prepared(number, len(draft.asks), draft.last, draft.lines, self._lock, self.way)
+        return Prepared(number, len(draft.asks), draft.last, draft.lines, self._lock)
 
     def _add(self, tx: "Connection", draft: _Draft, number: int, file: files.Sealed, name: str) -> None:
         ws, task, now = self.ws, self.ws.task, self.ws.now()

@@ -6,7 +6,7 @@ Each is due from the transaction on that stores the row: where the process dies,
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.batch import due
+from pipeline.batch.ask import ask_alone
 from pipeline.core.errors import InputError, TakenError
 from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
@@ -69,7 +69,7 @@ def run(ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, way: Way = W
     ws.display.say(f"Generating tags… {saved.username}")
     began = ws.monotonic()
     try:
-        asked = due.ask_alone(ws, [saved.item_id], way=way, patience_s=PATIENCE_S, deadline_s=ANSWERED_S)
+        asked = ask_alone(ws, [saved.item_id], way=way, patience_s=PATIENCE_S, deadline_s=ANSWERED_S)
     except KeyboardInterrupt:
         ws.display.warn(f"{saved.username} is saved {'with' if as_stored(ws, saved).tags else 'without'} tags")
         raise

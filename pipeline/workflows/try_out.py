@@ -15,7 +15,7 @@ from pipeline.batch import ask, budget, folder
 from pipeline.batch.ask import Tried
 from pipeline.batch.prepare import Selection
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
-from pipeline.core.states import STANDARD, Outcome
+from pipeline.core.states import STANDARD, Outcome, Way
 from pipeline.core.step import Option
 from pipeline.core.text import one_line, plural, usd
 from pipeline.engine import access, questions
@@ -169,9 +169,9 @@ def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
     ws.spend(cost, nothing="nothing was asked")
     with ws.display.bar("asking", len(tried)) as bar:
         wanted = Selection(among=list(tried), trial=True)
-        asked, came = ask.ask_trial(ws, wanted, on_progress=lambda report: bar.show(report.replies))
+        asked = ask.ask_rows(ws, wanted, way=Way.TRIAL, on_progress=lambda report: bar.show(report.replies))
     report = TryReport(ws.extractor, builder.schema, list(tried.values()), asked.stopped, asked.interrupted)
-    for key, told in came.items():
+    for key, told in asked.tried.items():
         try:
             _judge(ws, tried[key], planned[key].item, told)
         except FindableError as error:  # the task's own code cannot judge it

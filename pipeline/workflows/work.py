@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
 
-from pipeline.batch import budget, due
+from pipeline.batch import budget
+from pipeline.batch.ask import ask_alone
 from pipeline.batch.budget import AT_API
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN, BatchState, remote_state
@@ -90,9 +91,10 @@ class Pass:
     def retry(self) -> None:
         """Ask about items that are due."""
         with self.ws.store.read() as tx:
-            if "ask" not in self.units or not asks.due_ids(tx, self.ws.task):
-                return
-        asked = due.retry_due(self.ws)
+            due = asks.due_ids(tx, self.ws.task) if "ask" in self.units else []
+        if not due:
+            return
+        asked = ask_alone(self.ws, due)
         self.facts["retried"] = {"answered": asked.answered, "failed": asked.failed.total()}
         if asked.answered:
             self.did.append(f"{asked.answered:,} {self.ws.task.words.done} that were due")

@@ -52,7 +52,7 @@ async def add_person(request: Request) -> JSONResponse:
     desk, began = desk_of(request), time.monotonic()
     saved, stored = await desk.save(await request.body()), None
     if saved.is_due:
-        asking = asyncio.wrap_future(desk.tagger.ask(saved.item_id))
+        asking = asyncio.wrap_future(desk.tagger.ask([saved.item_id]))
         await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
         stored = await run_in_threadpool(_stored, desk, saved) if asking.done() else None
     told = {
