@@ -5,15 +5,14 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from pipeline.batch.ask import GRACE_S, ask_alone
-from pipeline.core.errors import FindableError
+from pipeline.batch.ask import GRACE_S, DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.access import Access as Opened
@@ -31,8 +30,6 @@ DUE = "added on the page, and not tagged yet"
 ANSWERED_S = 5.5  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
 SAVED_S = 6.0  # in which one is begun to be saved, or is refused
 HURRY_S = GRACE_S + 1.5  # so long what is under way may take to end in order, when it is told to
-THREADS = 8  # calls about new people under way at once; each may hang for as long as a call may take
-EVERY_S = 60.0  # between two looks at who is due
 LATEST_S = 1.0  # so long those that were begun may wait for another writer
 
 
@@ -48,46 +45,6 @@ class Act:
     only_looks: bool
     writes: Callable[[Mapping[str, str], str], bool]
     run: Callable[[OpenWorkspace, Mapping[str, str]], Any]
-
-
-class DueTagger:
-    """Threads that ask about people who are due, from `start` to `stop`; what becomes of it stands in the database."""
-
-    def __init__(self, opened: Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]) -> None:
-        """Take what opens the workspace to be written; nothing is begun yet."""
-        self._opened, self._over = opened, threading.Event()
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")
-        self.asking: set[Future[None]] = set()
-
-    def start(self) -> None:
-        """Look at who is due, at once and then again and again."""
-        threading.Thread(target=self._look_again, name="due-rounds", daemon=True).start()
-
-    def ask(self, ids: list[str] | None = None) -> Future[None]:
-        """Ask about these, or all who are due, as soon as a thread is free, but for after `stop`."""
-        try:
-            asking = self._pool.submit(self.look, ids)
-        except RuntimeError:  # it was shut down
-            asking = Future()
-            asking.set_result(None)
-        self.asking.add(asking)
-        asking.add_done_callback(self.asking.discard)
-        return asking
-
-    def look(self, ids: list[str] | None = None) -> None:
-        """Ask about these, or all who are due, and wait for what comes of it."""
-        with contextlib.suppress(FindableError, KeyboardInterrupt), self._opened() as ws:
-            ask_alone(ws, ids)
-
-    def stop(self) -> None:
-        """Begin nothing more."""
-        self._over.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _look_again(self) -> None:
-        while not self._over.is_set():
-            wait([self.ask()])
-            self._over.wait(EVERY_S)
 
 
 @dataclass

@@ -19,6 +19,7 @@ import signal
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -51,6 +52,8 @@ REFUSALS = 3  # clear refusals (400) before any answer, after which the request 
 SAMPLES = 3
 SILENT = 2  # calls about a row in one run that got no reply, after which nothing more is paid for
 BAD_REQUEST = 400  # the least HTTP code of an error
+THREADS = 8  # calls about single items under way at once; each may hang for as long as a call may take
+EVERY_S = 60.0  # between two looks at what is due
 UNASKED, LATE = "not asked", "no reply came in time"
 
 
@@ -551,3 +554,43 @@ def _spread(past: batches.PastCalls, since: datetime, now: datetime) -> Iterator
     step = (ended - past.began) / past.calls
     moments = (past.began + step * number for number in range(1, past.calls + 1))
     return (one for one in moments if one >= since)
+
+
+class DueTagger:
+    """Threads that ask about items that are due, from `start` to `stop`; what becomes of it stands in the database."""
+
+    def __init__(self, opened: Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]) -> None:
+        """Take what opens the workspace to be written; nothing is begun yet."""
+        self._opened, self._over = opened, threading.Event()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")
+        self.asking: set[Future[None]] = set()
+
+    def start(self) -> None:
+        """Look at what is due, at once and then again and again."""
+        threading.Thread(target=self._look_again, name="due-rounds", daemon=True).start()
+
+    def ask(self, ids: list[str] | None = None) -> Future[None]:
+        """Ask about these, or all that are due, as soon as a thread is free, but for after `stop`."""
+        try:
+            asking = self._pool.submit(self.look, ids)
+        except RuntimeError:  # it was shut down
+            asking = Future()
+            asking.set_result(None)
+        self.asking.add(asking)
+        asking.add_done_callback(self.asking.discard)
+        return asking
+
+    def look(self, ids: list[str] | None = None) -> None:
+        """Ask about these, or all that are due, and wait for what comes of it."""
+        with contextlib.suppress(errors.FindableError, KeyboardInterrupt), self._opened() as ws:
+            ask_alone(ws, ids)
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._over.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _look_again(self) -> None:
+        while not self._over.is_set():
+            wait([self.ask()])
+            self._over.wait(EVERY_S)
