@@ -26,7 +26,7 @@ from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import Selection
-from pipeline.batch.report import KEYS, Amounts, BatchSummary, list_batches
+from pipeline.batch.report import KEYS, Amounts, BatchSummary, list_batches, time_words
 from pipeline.batch.submit import Submitted
 from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.step import Step
@@ -37,7 +37,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.workflows import preflight as estimates
 from pipeline.workflows import rounds
 from pipeline.workflows import tag as tagging
-from pipeline.workflows.preflight import Preflight, format_duration
+from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Rounds
 
 OUTDATED = 10  # of what was answered for an earlier text, that are named
@@ -358,7 +358,7 @@ def _show_estimated(estimated: Preflight, words: Words) -> None:
     ways = {name: one for name, one in estimated.ways.items() if name == "batch" or not one.absent}
     kinds: dict[bool, tuple[str, ...]] = {True: ("batch", "batches"), False: ("call",)}
     cells = [
-        (name, usd(one.cost), format_duration(one.seconds), plural(one.count, *kinds[name == "batch"]))
+        (name, usd(one.cost), time_words(one.seconds), plural(one.count, *kinds[name == "batch"]))
         for name, one in ways.items()
     ]
     print_table(("way", "cost", "time", "sends"), cells)

@@ -56,7 +56,8 @@ class BatchSummary(NamedTuple):
     @property
     def age_words(self) -> str:
         """Return the age as people say it; of a batch that is over, how long it took, where no clock went back."""
-        return time_words(self.age)
+        seconds = self.age.total_seconds()
+        return "-" if seconds < 0 else time_words(seconds)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -96,17 +97,14 @@ class Amounts(NamedTuple):
         return Amounts._make(map(add, self, more))
 
 
-def time_words(time: timedelta) -> str:
-    """Return a length of time as people say it; `-` where a clock went back."""
-    seconds = time.total_seconds()
-    hours, minutes = divmod(int(seconds // 60), 60)
-    if seconds < 0:
-        return "-"
-    if time.days > 3:  # noqa: PLR2004 - longer than any batch takes
-        return f"{time.days} days"
-    if hours > 1:
-        return f"{hours} h {minutes} min"
-    return f"{hours * 60 + minutes} min" if hours or minutes else f"{seconds:.0f} s"
+def time_words(seconds: float | None) -> str:
+    """Return a length of time in words."""
+    if seconds is None:
+        return "an unknown time"
+    for unit, length, least in (("d", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1)):
+        if (amount := seconds / length) >= least:
+            return f"{amount:.{int(amount < 10)}f} {unit}".replace(".0 ", " ")  # noqa: PLR2004 - more has no decimals
+    return "a second"
 
 
 @dataclass(frozen=True)
