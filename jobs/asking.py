@@ -1,7 +1,8 @@
 """Ask about items: live, by batch or whichever fits; poll, ingest and cancel batches; what it will cost, and did."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 
@@ -26,7 +27,7 @@ from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import Selection
-from pipeline.batch.report import KEYS, Amounts, BatchSummary, list_batches, time_words
+from pipeline.batch.report import KEYS, BatchSummary, list_batches, time_words
 from pipeline.batch.submit import Submitted
 from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.step import Step
@@ -194,9 +195,8 @@ def batch_cancel(ws: OpenWorkspace, *, batch: Annotated[int, Taken("", COUNT)]) 
 
     A batch that the API does not show any more is given up after confirmation.
     """
-    report = cancel.run(ws, number=batch)
-    document = {"batch": report.number, "said": report.said, "next": str(report.next)}
-    return Report(document, f"batch {report.number}: {report.said}. Next: {report.next}")
+    said, after = cancel.run(ws, number=batch)
+    return Report({"batch": batch, "said": said, "next": str(after)}, f"batch {batch}: {said}. Next: {after}")
 
 
 def batches(ws: OpenWorkspace) -> Report:
@@ -234,20 +234,20 @@ def costs(
     A day is that of daily budgets. What was sent and ended unseen may have been paid for, and is told apart, as what is
     under way is, at estimates. Embeddings are not counted.
     """
-    report = accounts.costs(ws.store, ws.tasks, by=by)
+    found = accounts.costs(ws.store, ws.tasks, by=by)
 
     def show() -> None:
-        rows = [*report.rows.items(), ("all", report.total)]
         first = "day (US/Pacific)" if by == "day" else by
-        print_table((first, *SPENT), [(key, *_spent(amounts)) for key, amounts in rows])
+        rows = [*found["rows"], {by: "all"} | found["total"]]
+        print_table((first, *SPENT), [(one[by], *_spent(one)) for one in rows])
 
-    return Report(report.document, show if report.rows else f"nothing was sent yet. Next: {Step('tag', dry=True)}")
+    return Report(found, show if found["rows"] else f"nothing was sent yet. Next: {Step('tag', dry=True)}")
 
 
-def _spent(amounts: Amounts) -> tuple[str, ...]:
-    counts = (amounts.batches, amounts.calls, amounts.tokens_in, amounts.tokens_out)
-    lost, under_way = (f"~{usd(one)}" if one else "-" for one in (amounts.lost, amounts.under_way))
-    return (*(f"{one:,}" for one in counts), usd(amounts.cost), f"{amounts.lost_calls or '-'}", lost, under_way)
+def _spent(row: Mapping[str, Any]) -> tuple[str, ...]:
+    lost, under_way = (f"~{usd(row[name])}" if row[name] else "-" for name in ("lost", "under_way"))
+    counts = (f"{row[name]:,}" for name in ("batches", "calls", "tokens_in", "tokens_out"))
+    return (*counts, usd(row["cost"]), f"{row['lost_calls'] or '-'}", lost, under_way)
 
 
 def tag(
