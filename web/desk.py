@@ -19,7 +19,7 @@ from pipeline.engine.access import Access as Opened
 from pipeline.engine.access import check_access, is_free
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.workflows import add_expert
-from pipeline.workflows.add_expert import SavedExpert
+from pipeline.workflows.add_expert import AddedExpert
 from web.dropped import DroppedFiles
 from web.guard import Access
 from web.problem import Refused
@@ -161,7 +161,7 @@ class Desk:
         with self.to_read() as ws:
             return any(one.subject == task for one in ws.tasks)
 
-    async def save(self, body: bytes) -> SavedExpert:
+    async def save(self, body: bytes) -> AddedExpert:
         """Save a person, one at a time: a database has one writer.
 
         Raises:
@@ -178,7 +178,7 @@ class Desk:
         finally:
             self.saving.release()
 
-    def _save(self, body: bytes) -> SavedExpert:
+    def _save(self, body: bytes) -> AddedExpert:
         with self.to_write(PEOPLE) as ws:
             return add_expert.save(ws, body, name="the body", reason=DUE, as_given=True, patience_s=LATEST_S)
 

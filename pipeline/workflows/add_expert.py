@@ -3,8 +3,9 @@
 Each is due from the transaction on that stores the row: where the process dies, the next command asks about them.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from pipeline.batch.ask import ask_alone
 from pipeline.core.errors import InputError, TakenError
@@ -30,32 +31,22 @@ ANSWERED_S = 6.5  # ours: after so many the person is told how it stands, tagged
 
 @dataclass(frozen=True)
 class AddedExpert:
-    """One new person as stored; `problem` says why there are no tags, `took_s` how long a call took, if made.
+    """One new person as stored; `notes` say how the document was read: what was taken for columns, and what was not.
 
-    `parked` says why nothing more will be asked about them, where that is so; `is_due` whether they are asked again.
-    """
-
-    username: str
-    name: str
-    tags: list[str]
-    findability_score: float
-    problem: str = ""
-    took_s: float | None = None
-    parked: str = ""
-    is_due: bool = False
-
-
-class SavedExpert(NamedTuple):
-    """One new person in the table: the username, the item's id, the score, and whether a call about them is due.
-
-    `notes` say how the document was read: what names were taken for columns, and which were not read.
+    `problem` says why there are no tags, `took_s` how long a call took, if made; `parked` why nothing more will be
+    asked about them, where that is so, and `is_due` whether they are asked again.
     """
 
     username: str
     item_id: str
     findability_score: float
-    is_due: bool
-    notes: tuple[str, ...] = ()
+    name: str = ""
+    tags: Sequence[str] = ()
+    problem: str = ""
+    took_s: float | None = None
+    parked: str = ""
+    is_due: bool = False
+    notes: Sequence[str] = ()
 
 
 def run(ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, way: Way = Way.LIVE) -> AddedExpert:
@@ -90,7 +81,7 @@ def save(
     reason: str = DUE,
     as_given: bool = False,
     patience_s: float | None = None,
-) -> SavedExpert:
+) -> AddedExpert:
     """Add the person of a JSON document, without a call; one with a bio is due for a `reason`.
 
     Values are stored `as_given`, or it is told what becomes of one. `patience_s` is how long another writer is waited
@@ -120,18 +111,19 @@ def save(
         score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
         if is_due:
             asks.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
-    return SavedExpert(person.username, key, score, is_due, tuple(notes))
+    return AddedExpert(person.username, key, score, is_due=is_due, notes=notes)
 
 
-def as_stored(ws: OpenWorkspace, saved: SavedExpert, *, problem: str = "", took_s: float | None = None) -> AddedExpert:
+def as_stored(ws: OpenWorkspace, saved: AddedExpert, *, problem: str = "", took_s: float | None = None) -> AddedExpert:
     """Return a person as stored by now."""
     with ws.store.read() as tx:
         row = table.by_username(tx, saved.username)
         parked = asks.parked_reason(tx, ws.task.name, saved.item_id, own=ws.task.own) or ""
         is_due = saved.item_id in asks.due_ids(tx, ws.task)
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
-    score = number_of(row["findability_score"]) or 0.0
-    return AddedExpert(saved.username, name, list_of(row["tags"]) or [], score, problem, took_s, parked, is_due)
+    score, tags = number_of(row["findability_score"]) or 0.0, list_of(row["tags"]) or []
+    now = replace(saved, name=name, tags=tags, findability_score=score, parked=parked, is_due=is_due)
+    return replace(now, problem=problem, took_s=took_s)
 
 
 def _check_fits(person: Person, limit: int | None) -> None:
