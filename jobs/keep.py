@@ -203,7 +203,7 @@ def doctor(ws: OpenWorkspace) -> Report:
         if not report.contradictions:
             print_line(f"{plural(report.looked, 'check')} passed: nothing contradicts what is stored")
 
-    return Report(checking.document(report), show, report.check)
+    return Report(report.document, show, report.check)
 
 
 def clean(ws: OpenWorkspace, *, dry: Dry = False) -> Report:

@@ -15,9 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from pipeline.batch.ask import GRACE_S, DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
-from pipeline.engine.access import Access as Opened
-from pipeline.engine.access import check_access, is_free
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.engine.workspace import Access as Opened
+from pipeline.engine.workspace import OpenWorkspace, check_access, is_free, open_workspace
 from pipeline.workflows import add_expert
 from pipeline.workflows.add_expert import AddedExpert
 from web.dropped import DroppedFiles

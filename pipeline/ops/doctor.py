@@ -27,7 +27,6 @@ from pipeline.store import answers, asks, batches, erase, schema, workspace
 from pipeline.store.batches import Batch, name_prefix
 
 if TYPE_CHECKING:
-    from pipeline.index.manifest import Manifest
     from pipeline.store.database import Connection
 
 RESTORE = Hint("restore a backup ({})", Step("restore", from_="…"))
@@ -35,7 +34,7 @@ NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGES
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
 
 
-Found = Iterator[RowFault]
+notice = partial(RowFault, contradiction=False)  # what does no harm to data
 
 
 @dataclass
@@ -45,15 +44,27 @@ class DoctorReport:
     Of each subject `seen` has what was looked at row by row, in words and in figures, also where nothing is wrong.
     """
 
+    ws: OpenWorkspace
     looked: int = 0
     findings: list[tuple[str, RowFault]] = field(default_factory=list)
     seen: list[tuple[str, str, Mapping[str, int]]] = field(default_factory=list)
     failure: ConfigurationError | RemoteError | None = None  # the first reason why the backend could not be asked
+    unknown: set[int] = field(default_factory=set)  # the numbers of remote batches that are not known here
 
     @property
     def contradictions(self) -> list[RowFault]:
         """Return what contradicts what is stored."""
         return [one for _, one in self.findings if one.contradiction]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        return {
+            "healthy": not self.contradictions,
+            "checks": self.looked,
+            "rows": {subject: figures for subject, _, figures in self.seen},
+            "findings": [{**one._asdict(), "next": str(one.next), "check": name} for name, one in self.findings],
+        }
 
     def check(self) -> None:
         """Pass when nothing contradicts and the backend could be asked.
@@ -68,25 +79,17 @@ class DoctorReport:
             raise self.failure
 
 
-def document(report: DoctorReport) -> dict[str, Any]:
-    """Return the report for programs."""
-    return {
-        "healthy": not report.contradictions,
-        "checks": report.looked,
-        "rows": {subject: figures for subject, _, figures in report.seen},
-        "findings": [{**one._asdict(), "next": str(one.next), "check": name} for name, one in report.findings],
-    }
+Check = Callable[[DoctorReport], Iterator[RowFault]]
 
 
 def run(ws: OpenWorkspace) -> DoctorReport:
     """Run every check, one after the other; a check that cannot be carried out is a finding."""
-    report = DoctorReport()
-    look = _Look(ws, report.seen)
+    report = DoctorReport(ws)
     ws.tells_backend = False
     for name, check in CHECKS.items():
         report.looked += 1
         try:
-            for one in check(look):
+            for one in check(report):
                 report.findings.append((name, one))
         except FindableError as error:
             if is_remote := isinstance(error, ConfigurationError | RemoteError):
@@ -98,41 +101,25 @@ def run(ws: OpenWorkspace) -> DoctorReport:
     return report
 
 
-class _Look:
-    """The workspace, as all checks see it, with what one learns for another."""
-
-    def __init__(self, ws: OpenWorkspace, seen: list[tuple[str, str, Mapping[str, int]]]) -> None:
-        self.ws, self.store, self.data, self.tasks, self.seen = ws, ws.store, ws.data, ws.tasks, seen
-        self.unknown = set[int]()  # the numbers of remote batches that are not known here
-
-    @property
-    def batches(self) -> list[Batch]:
-        with self.store.read() as tx:
-            return _asked(tx)
-
-
 def _asked(tx: "Connection") -> list[Batch]:
     return [one for one in batches.batches_in_states(tx) if one.way is not Way.TRIAL]
 
 
-notice = partial(RowFault, contradiction=False)  # what does no harm to data
-
-
 def _lines(
     broken: "Callable[[Connection], Iterable[str]]", why: str, next_: object, *, contradiction: bool = True
-) -> Callable[[_Look], Found]:
+) -> Check:
     """Return a check that every line which a snapshot gives is a fault."""
 
-    def check(look: _Look) -> Found:
-        with look.store.read() as tx:
+    def check(report: DoctorReport) -> Iterator[RowFault]:
+        with report.ws.store.read() as tx:
             yield from [RowFault(said, why, next_, contradiction) for said in broken(tx)]
 
     return check
 
 
-def _batches(look: _Look) -> Found:
+def _batches(report: DoctorReport) -> Iterator[RowFault]:
     """Does each batch's row agree with its state, and with what is claimed and was written for it?"""
-    with look.store.read() as tx:  # one snapshot: a batch may end meanwhile
+    with report.ws.store.read() as tx:  # one snapshot: a batch may end meanwhile
         everyone, outcomes = _asked(tx), answers.count_outcomes(tx)
         taken_back = workspace.numbers_with_event(tx, answers.ROLLBACK)
     nothing: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
@@ -160,77 +147,76 @@ def _wrong_batch(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
                 yield f"counts {count} {outcome}, and {there[outcome]} are stored"
 
 
-def _sealed(look: _Look) -> Found:
+def _sealed(report: DoctorReport) -> Iterator[RowFault]:
     """Is each sealed file as it was sealed, and does each request file ask about exactly the items that are claimed?"""
-    with look.store.read() as tx:
-        cleaned, is_forgetting = erase.cleaned_batches(tx), bool(erase.open_erasures(tx))
-    for batch in look.batches:
-        step = look.ws.task_of(batch.task).words.step
+    data = report.ws.data
+    with report.ws.store.read() as tx:
+        everyone, cleaned, is_forgetting = _asked(tx), erase.cleaned_batches(tx), bool(erase.open_erasures(tx))
+    for batch in everyone:
         for name, sha256, what in clean.sealed_files(batch, cleaned):
-            wrong, is_request = "", name == batch.request_file
+            is_request = name == batch.request_file
             try:
-                files.verify(look.data / name, sha256=sha256, what=what)
-                if is_request and not batch.is_over:
-                    wrong = _other_items(look, batch)
+                files.verify(data / name, sha256=sha256, what=what)
+                wrong = _other_items(report.ws, batch) if is_request and not batch.is_over else ""
             except InconsistentError as error:
                 wrong = error.message
             if not wrong:
                 continue
-            why, next_ = (
-                "its answers are paid for and not ingested yet",
-                f"{step('batch-poll')}, which fetches it again",
-            )
+            step = report.ws.task_of(batch.task).words.step
             if batch.is_over:
                 why = "it is the proof of what was asked and answered; nothing else needs it any more"
-                next_ = str(RESTORE) if batch.number in cleaned else f"{RESTORE}; {Step('clean')} drops it in the end"
-                next_ = f"the same {Step('forget')} again" if is_forgetting else next_
+                next_ = f"the same {Step('forget')} again" if is_forgetting else str(RESTORE)
             elif is_request:
                 why = "it would ask, or has asked, something else than was claimed"
                 is_answered = batch.state is BatchState.DOWNLOADED  # so nothing needs the requests any more
                 next_ = str(step("batch-ingest") if is_answered else Step("batch-cancel", batch=batch.number))
+            else:
+                why, next_ = "its answers are paid for and not ingested yet", f"{step('batch-poll')} fetches it again"
             is_wrong = not (batch.is_over and is_forgetting)
             yield RowFault(f"batch {batch.number} ({batch.state}): {wrong}", why, next_, is_wrong)
 
 
-def _other_items(look: _Look, batch: Batch) -> str:
+def _other_items(ws: OpenWorkspace, batch: Batch) -> str:
     """Return that a request file asks about others than those who are claimed, or an empty text."""
-    with look.store.read() as tx:
-        items = {one.line or 0: one.item_id for one in asks.claimed(tx, batch.number)}
-    with contextlib.closing(files.read_lines(look.data / batch.request_file)) as lines:
+    with ws.store.read() as tx:
+        items = asks.claimed(tx, batch.number)
+    with contextlib.closing(files.read_lines(ws.data / batch.request_file)) as lines:
         asked = dict(enumerate((json.loads(line).get("key") for _, line in lines), 1))
-    if len(asked) == batch.requests and all(asked.get(line) == request_key(batch.task, items[line]) for line in items):
+    mine = all(asked.get(one.line or 0) == request_key(batch.task, one.item_id) for one in items)
+    if mine and len(asked) == batch.requests:
         return ""
     return f"its request file asks {len(asked)} times, and not about the {len(items)} items that are claimed"
 
 
-def _derived(look: _Look) -> Found:
+def _derived(report: DoctorReport) -> Iterator[RowFault]:
     """Do columns follow from their rows, and rows from the answers that were applied?"""
-    for subject in look.tasks:
-        with look.store.read() as tx:
-            found = subject.check_derived(tx, look.ws.display)
+    for subject in report.ws.tasks:
+        with report.ws.store.read() as tx:
+            found = subject.check_derived(tx, report.ws.display)
         yield from found
 
 
-def _rows(look: _Look) -> Found:
+def _rows(report: DoctorReport) -> Iterator[RowFault]:
     """Does every row that was written still say what it said, and does it agree with what it is about?"""
-    for subject in look.tasks:
-        with look.store.read() as tx:
+    for subject in report.ws.tasks:
+        with report.ws.store.read() as tx:
             found = subject.check(tx)
         if found is not None:
             said, figures, faults = found
-            look.seen.append((subject.subject, said, figures))
+            report.seen.append((subject.subject, said, figures))
             yield from faults
 
 
-def _tasks(look: _Look) -> Found:
+def _tasks(report: DoctorReport) -> Iterator[RowFault]:
     """Is every batch about a subject that this workspace has, and is the file of each declared task there?"""
-    strange = [batch for batch in look.batches if batch.task not in {one.name for one in look.tasks}]
+    with report.ws.store.read() as tx:
+        strange = [batch for batch in _asked(tx) if batch.task not in {one.name for one in report.ws.tasks}]
     for task in sorted({batch.task for batch in strange}):
         named = ", ".join(str(batch.number) for batch in strange if batch.task == task)
         said = f"nothing here is known of the task {task!r} of batch {named}"
         next_ = f"name its table as it was named before ({Option(passages_table='…')})"
         yield notice(said, "its answers go nowhere, and its items are not counted", next_)
-    for subject in look.tasks:
+    for subject in report.ws.tasks:
         place = subject.declared_in
         if place is not None and not place.is_file():
             said = f"the file of the task {subject.subject} is gone: {place}"
@@ -238,91 +224,85 @@ def _tasks(look: _Look) -> Found:
             yield notice(said, why, f"put it back, or name it where it is now: {Option(task=f'path/{place.name}')}")
 
 
-def _index(look: _Look) -> Found:
-    """Is each build in service whole, byte for byte, and do the stable names lead to it?"""
-    for collection in look.ws.collections:
-        builds, rebuild = Builds(look.data, collection.folder), look.ws.task_of(collection.task).words.step("index")
-        finding = partial(RowFault, why="search finds nothing, or the wrong entries", next=rebuild)
+def _index(report: DoctorReport) -> Iterator[RowFault]:
+    """Is each build in service whole, byte for byte, of the model that is set, and do the stable names lead to it?"""
+    model, dim, misled = report.ws.settings.embedding_model, report.ws.settings.dim, "other programs read another index"
+    for collection in report.ws.collections:
+        builds = Builds(report.ws.data, collection.folder)
+        rebuild = report.ws.task_of(collection.task).words.step("index")
         try:
             current = builds.current()
+            damage = builds.damage(current.number) if current else []
+            wrong = f"the build in service is damaged: {'; '.join(damage)}" if damage else ""
         except InconsistentError as error:
-            yield finding(error.message)
+            current, wrong = None, error.message
+        if wrong:
+            yield RowFault(wrong, "search finds nothing, or the wrong entries", rebuild)
+        if current is None or wrong:
             continue
-        if current is None:
-            continue
-        if damage := builds.damage(current.number):
-            yield finding(f"the build in service is damaged: {'; '.join(damage)}")
-            continue
-        if number := builds.decided(recorded_builds(look.store)):
+        if number := builds.decided(recorded_builds(report.ws.store)):
             said = f"build {number} is in service by the database, and index/current leads to {current.number}"
-            yield notice(said, "other programs read another index than search", rebuild)
+            yield notice(said, misled, rebuild)
         for name in builds.stray_links():
-            why = "other programs read another index than search"
-            yield RowFault(f"{name} does not lead to the index in service", why, rebuild)
-        yield from _recorded(look, current, rebuild)
+            yield RowFault(f"{name} does not lead to the index in service", misled, rebuild)
+        if (current.model, current.dim) != (model, dim):
+            said = f"the index is of {current.model}, {current.dim} wide; search would ask for {model}, {dim} wide"
+            yield notice(said, "search refuses until both agree", rebuild)
+        with report.ws.store.read() as tx:
+            position = workspace.get_workspace(tx).position
+        if current.position > position:
+            said = f"the build was read at database position {current.position}, and the database is at {position}"
+            ways = f"put the newer database back, or {rebuild} {Option(worse_ok=True)}"
+            yield RowFault(said, "the database is an older copy than the index", ways)
 
 
-def _recorded(look: _Look, current: "Manifest", rebuild: Step) -> Found:
-    """Is a sound build of the model that is set, recorded, and no newer than the database?"""
-    model, dim = look.ws.settings.embedding_model, look.ws.settings.dim
-    if (current.model, current.dim) != (model, dim):
-        said = f"the index is of {current.model}, {current.dim} wide; search would ask for {model}, {dim} wide"
-        yield notice(said, "search refuses until both agree", rebuild)
-    with look.store.read() as tx:
-        position = workspace.get_workspace(tx).position
-    if current.position > position:
-        said = f"the build was read at database position {current.position}, and the database is at {position}"
-        ways = f"put the newer database back, or {rebuild} {Option(worse_ok=True)}"
-        yield RowFault(said, "the database is an older copy than the index", ways)
-
-
-def _vectors(look: _Look) -> Found:
+def _vectors(report: DoctorReport) -> Iterator[RowFault]:
     """Are the cached vectors of the model in use sound, whatever they are of?"""
-    cache = vector_cache(look.ws)
+    cache = vector_cache(report.ws)
     if damaged := cache.damaged():
         said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
         yield notice(said, "they count as absent and are asked for again", f"{Step('index')}, which embeds them again")
 
 
-def _backend(look: _Look) -> Found:
+def _backend(report: DoctorReport) -> Iterator[RowFault]:
     """Does the backend know every batch of this workspace, under our names, and none that is not known here?"""
-    if look.ws.backend == "local" and not look.ws.is_bound:  # no engine is started for it
+    if report.ws.backend == "local" and not report.ws.is_bound:  # no engine is started for it
         return
-    listing = look.ws.client.list_batches()
-    everyone = look.batches  # after the list: whatever is in it was recorded before it was created
-    with look.store.read() as tx:
+    listing = report.ws.client.list_batches()
+    with report.ws.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
+        everyone = _asked(tx)
         ours = f"findable-{workspace.get_workspace(tx).workspace_id}-"
         cancelled = {twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]}
         prefixes = {batch.number: batches.name_prefixes(tx, batch.number) for batch in everyone}
     for batch in everyone:
         if batch.state is BatchState.SUBMITTED:
-            yield from _submitted(look, batch, prefixes[batch.number])
+            yield from _submitted(report, batch, prefixes[batch.number])
         elif batch.state is BatchState.SUBMITTING:
             found = "is" if prefixes[batch.number] & {name_prefix(one.display_name) for one in listing} else "is not"
             said = f"batch {batch.number} was being created when a run died, and {found} in the list"
-            submit = look.ws.task_of(batch.task).words.step("batch-submit")
+            submit = report.ws.task_of(batch.task).words.step("batch-submit")
             yield notice(said, "until it is clear its items are not asked again", submit)
     owners = {prefix: batch for batch in everyone for prefix in prefixes[batch.number]}
     for one in (remote for remote in listing if remote.display_name.startswith(ours)):
         owner = owners.get(name_prefix(one.display_name))
         if owner is None:
-            look.unknown |= {int(found[1]) for found in [NUMBER.search(name_prefix(one.display_name))] if found}
+            report.unknown |= {int(found[1]) for found in [NUMBER.search(name_prefix(one.display_name))] if found}
             said = f"{one.name} ({one.display_name}, {one.word}) is of this workspace, and no batch here knows it"
             why = "it is paid for, and its answers will not be fetched; perhaps the database is an older copy"
             yield RowFault(said, why, "restore a newer backup", not one.state.is_over)
         elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
             said = f"{one.name} is a second remote batch of batch {owner.number}"
-            poll = look.ws.task_of(owner.task).words.step("batch-poll")
+            poll = report.ws.task_of(owner.task).words.step("batch-poll")
             yield RowFault(said, "the same items are paid for twice", f"{poll}, which cancels it")
 
 
-def _submitted(look: _Look, batch: Batch, prefixes: frozenset[str]) -> Found:
+def _submitted(report: DoctorReport, batch: Batch, prefixes: frozenset[str]) -> Iterator[RowFault]:
     """Is a submitted batch there, under a name of ours?"""
     cancel = Step("batch-cancel", batch=batch.number)
     try:
-        remote = look.ws.client.get_batch(batch.remote_name or "")
+        remote = report.ws.client.get_batch(batch.remote_name or "")
     except MissingError as error:
-        left = send.hidden_for(batch, look.ws.settings, now=look.ws.now())
+        left = send.hidden_for(batch, report.ws.settings, now=report.ws.now())
         said = f"batch {batch.number} is not to be seen there any more ({error.message})"
         why = "its items stay claimed, and its result may never come"
         ways = f"wait {left:.0f} s, it may be shown late" if left else f"the key of its project, or {cancel}"
@@ -333,18 +313,18 @@ def _submitted(look: _Look, batch: Batch, prefixes: frozenset[str]) -> Found:
         yield RowFault(said, "its result would be another batch's", cancel)
 
 
-def _litter(look: _Look) -> Found:
+def _litter(report: DoctorReport) -> Iterator[RowFault]:
     """Is every file and build here of something that is known here?"""
-    for path in clean.unknown_sealed(look.store, look.data, look.unknown):
+    for path in clean.unknown_sealed(report.ws.store, report.ws.data, report.unknown):
         said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
         why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"
         next_ = f"put the newer database back, or restore a newer backup ({Step('restore', from_='…')})"
         yield RowFault(said, why, next_)
-    folders = [one.folder for one in look.ws.collections]
-    left = [*clean.litter(look.store, look.data, look.unknown), *left_folders(look.data, folders)]
+    folders = [one.folder for one in report.ws.collections]
+    left = [*clean.litter(report.ws.store, report.ws.data, report.unknown), *left_folders(report.ws.data, folders)]
     names = [path.name for path in left]
-    if look.ws.locks.is_free(LOCK):  # else what is staged now is the build that is being made
-        names += [path.name for one in folders for path in Builds(look.data, one).stale()]
+    if report.ws.locks.is_free(LOCK):  # else what is staged now is the build that is being made
+        names += [path.name for one in folders for path in Builds(report.ws.data, one).stale()]
     for name in names:
         yield notice(f"{name} belongs to nothing: a run died over it", "it takes room", Step("clean"))
 
@@ -353,7 +333,7 @@ def _begun(tx: "Connection") -> list[str]:
     return [f"item {one} was begun to be forgotten, and that is not over" for one in erase.open_erasures(tx)]
 
 
-CHECKS: Mapping[str, Callable[[_Look], Found]] = {
+CHECKS: Mapping[str, Check] = {
     "database": _lines(schema.damage, "rows may be lost or read wrongly", RESTORE),
     "states": _lines(batches.unknown_states, "no command knows what to do with it", RESTORE),
     "batches": _batches,

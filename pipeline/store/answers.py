@@ -229,11 +229,11 @@ def given_answers(
 
 
 def newest_answers(
-    tx: Connection, task: str, *, of: str | None, after: str = ""
+    tx: Connection, task: str, *, of: str | None, corrected: bool, after: str = ""
 ) -> list[tuple[str, str, str, datetime]]:
-    """Return (item id, extractor, JSON, when) of the answers that count `of` a version or any, by item id, a page."""
+    """Return (item id, extractor, JSON, when) of the answers that count, as `is_shown` has it, by item id, a page."""
     told = answers.c
-    query = select(told.item_id, told.extractor, told.answer, told.at).where(is_shown(task, of=of))
+    query = select(told.item_id, told.extractor, told.answer, told.at).where(is_shown(task, of=of, corrected=corrected))
     return [tuple(row) for row in tx.execute(query.where(told.item_id > after).order_by(told.item_id).limit(PAGE))]
 
 

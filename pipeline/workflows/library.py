@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,17 +23,15 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unp
 from pipeline.batch.report import BatchSummary, list_batches
 from pipeline.core.declaration import A_co, Declaration
 from pipeline.core.errors import InputError
-from pipeline.core.listed import ItemFilter
+from pipeline.core.listed import ItemFilter, ItemsWanted
 from pipeline.core.progress import Progress
-from pipeline.core.quotes import Quote
 from pipeline.core.settings import BUILT_IN, Settings, with_given
 from pipeline.core.text import cut
 from pipeline.engine import correct as by_hand
-from pipeline.engine.access import Access
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import ExportWanted
 from pipeline.engine.task_file import hand_over, look_again
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
 from pipeline.index import build
@@ -64,6 +63,7 @@ TaskLike = Declaration[Any] | str | PathLike[str]
 Mode = Literal["auto", "batch", "flex", "live"]
 PEOPLE = "experts"  # the task that is meant where none is named
 PAGE = 1_000  # rows of a list that are read at once
+PLAIN = frozenset({str, int, float, bool, date, datetime, Decimal})  # which a flat row has as they are
 _asking = threading.Lock()  # what a process holds in the database is signed with its name, whichever thread holds it
 
 
@@ -97,7 +97,10 @@ class Workspace:
             InputError: they cannot be read as people, or no row went in.
         """
         with TemporaryDirectory() as folder:
-            path = Path(people) if isinstance(people, str | PathLike) else _written(people, Path(folder))
+            path = Path(people) if isinstance(people, str | PathLike) else Path(folder) / "rows.jsonl"
+            if not isinstance(people, str | PathLike):
+                lines = (json.dumps(plain_value(row), ensure_ascii=False) + "\n" for row in rows_of(people))
+                path.write_text("".join(lines), encoding="utf-8")
 
             def work(ws: OpenWorkspace) -> PeopleImportReport:
                 done = import_people.run(ws, path, ImportOptions(mapping, "", strict, report))
@@ -238,15 +241,9 @@ class Workspace:
         wanted = ItemFilter(tuple(find.split()) if isinstance(find, str) else find, **which)
 
         def work(ws: OpenWorkspace) -> Table[dict[str, Any]]:
-            found, after = Table[dict[str, Any]](), None
-            while limit is None or len(found) < limit:
-                most = PAGE if limit is None else min(PAGE, limit - len(found))
-                page = listing.page(ws, wanted, limit=most, after=after, sort=sort, fields=fields)
-                found += page.document["items"]
-                after = page.after
-                if after is None:
-                    break
-            return found
+            with ws.store.read() as tx:
+                pages = ws.task.grid(tx).pages(tx, ItemsWanted(PAGE, wanted, None, sort, fields, within_s=None))
+                return Table(islice((one for page in pages for one in page.document["items"]), limit))
 
         return self._run(work, task)
 
@@ -304,8 +301,7 @@ class Workspace:
 
     def log(self, n: int = 10, task: TaskLike | None = None) -> Table[dict[str, Any]]:
         """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
-        work = partial(show.newest_requests, limit=n, every=task is None)
-        return self._run(lambda ws: Table(work(ws)), task or PEOPLE)
+        return self._run(lambda ws: Table(show.newest_requests(ws, limit=n, every=task is None)), task or PEOPLE)
 
     def index(self, task: TaskLike = PEOPLE, **settings: object) -> IndexReport:
         """Embed the changed texts of people, or of a task's answered rows, and build their index, as `findable index`.
@@ -397,14 +393,6 @@ def _refuse(ws: OpenWorkspace, _question: str) -> bool:
     raise InputError(said, hint="confirm_above=… takes a higher bound, and tag(…, budget=…) says what it may spend")
 
 
-def _written(people: Any, folder: Path) -> Path:
-    path = folder / "rows.jsonl"
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows_of(people):
-            file.write(json.dumps(plain_value(row), ensure_ascii=False) + "\n")
-    return path
-
-
 @dataclass(frozen=True, repr=False)
 class AnsweredRow(Generic[A_co]):
     """One answer: the item's key as commands take it, the model, its extractor, when, and the row that was asked about.
@@ -432,7 +420,7 @@ class AnsweredRow(Generic[A_co]):
         """
         as_json = self.answer.model_dump(mode="json")
         told = {name: getattr(self.answer, name) for name in as_json}
-        fields = {name: value if _is_plain(value) else as_json[name] for name, value in told.items()}
+        fields = {name: value if type(value) in PLAIN else as_json[name] for name, value in told.items()}
         named = {name: self.row[name] for name in self.key_columns if name in self.row} or {"key": self.key}
         return {**named, **fields, "extractor": self.extractor, "answered_at": self.answered_at}
 
@@ -462,39 +450,36 @@ class Answers(Rows, Generic[A_co]):
             ConfigurationError: there is no such task or workspace.
         """
         with self._workspace._opened(self._task) as ws:  # noqa: SLF001
-            task, after = ws.task, ""
-            keys = [name for name, _ in task.record.key] if isinstance(task, DeclaredTask) else ()
-            of = _chosen(ws, self._extractor)
+            task, after, is_chosen = ws.task, "", self._extractor is None
+            record = task.record if isinstance(task, DeclaredTask) else None
+            keys = [name for name, _ in record.key] if record else ()
+            with ws.store.read() as tx:
+                of = _chosen(ws, tx, self._extractor)
             while True:
                 with ws.store.read() as tx:
-                    found = answers.newest_answers(tx, task.name, of=of, after=after)
-                    rows = _source_rows(tx, task, [one[0] for one in found])
+                    found = answers.newest_answers(tx, task.name, of=of, corrected=is_chosen, after=after)
+                    rows = task.rows(tx, [one[0] for one in found]) if record else {}
                 for key, extractor, text, when in found:
-                    answer = _model_of(task, key, extractor, text)
-                    yield AnsweredRow(key, answer, extractor, when, rows.get(key, {}), keys)
+                    row = {name: rows[key][name] for name in record.columns} if record and key in rows else {}
+                    yield AnsweredRow(key, _model_of(task, key, extractor, text), extractor, when, row, keys)
                 if not found:
                     return
                 after = found[-1][0]
 
 
-def _chosen(ws: OpenWorkspace, extractor: str | None) -> str | None:
+def _chosen(ws: OpenWorkspace, tx: "Connection", extractor: str | None) -> str | None:
     """Return whose answers are read, as an export chooses; None where each item has one answer that counts, as people.
 
     Of a task that declares what was not asked yet those are none, for its model is another one than answers have.
     """
-    task, prefer = ws.task, ws.settings.prefer_versions
+    task, prefer = ws.task, ws.settings.prefer_versions or ()
     if extractor is None and "extractor" not in task.export_choices:
         return None
-    own = None if task.fingerprint is None else task.label
-    declared = extractor or ws.settings.version_of(task.name, task.label) or (None if prefer else own)
-    with ws.store.read() as tx:
-        there = answers.standing_extractors(tx, task.name)
-        among = [one for one in there if declared is None or answers.is_of(one, declared)]
-        if extractor is not None and not among:
-            listed = f"`{task.words.step('versions')}` lists whose answers there are"
-            raise InputError(f"there is no answer of {extractor!r}", hint=listed)
-        rank = answers.ranks(tx, task.name, prefer=prefer or (), label=own)
-        return min(among, key=rank, default=None) or declared or ""
+    there = answers.standing_extractors(tx, task.name)
+    own = ws.settings.version_of(task.name, task.label) or (task.fingerprint and not prefer and task.label)
+    if extractor is None and own and not any(answers.is_of(one, own) for one in there):
+        return own
+    return task.exported(tx, there, ExportWanted(extractor=extractor or own or None, prefer=prefer)) or ""
 
 
 def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:
@@ -506,14 +491,3 @@ def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:
             f"the answer to {key} of {extractor} is none of what {task.name} declares now: {said}",
             hint=f"{task.words.step('export', to='answers.jsonl')} writes answers as they are",
         ) from error
-
-
-def _source_rows(tx: "Connection", task: "Task", ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    if not isinstance(task, DeclaredTask):
-        return {}
-    names = list(task.record.columns)
-    return {key: {name: row[name] for name in names} for key, row in task.rows(tx, ids).items()}
-
-
-def _is_plain(value: Any) -> bool:
-    return type(value) in {str, int, float, bool, date, datetime, Decimal} and not isinstance(value, Quote)

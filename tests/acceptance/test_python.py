@@ -98,6 +98,9 @@ def test_a_task_without_a_file_is_asked_and_read_in_its_own_types(workspace: Wor
         left = asyncio.run(notebook())
         ws.tag(declared(name="later"), "batch", items=rows(2), wait=False)
         flat = ws.answers("reviews").to_dicts()
+        ws.correct("2", {"stars": 4}, task, who="ada")
+        assert [one.extractor for one in ws.answers(task) if one.answer.stars == 4 and one.key == "2"] == ["person"]
+        assert len(list(ws.answers(task, extractor="reviews@1"))) == 4
         print(json.dumps([[one.key for one in found], flat, left], default=str))
         """,
     )

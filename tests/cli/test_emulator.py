@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from tests.lab import ROOT, Workspace
 
@@ -22,33 +21,13 @@ ASKED = {
 }
 
 
-@pytest.mark.full
-def test_limits_are_given_at_the_start(tmp_path: Path) -> None:
-    """Options, or the values that make passes on, limit every model; the engine says where it serves, and ends well."""
-    command = [sys.executable, "-m", "jobs", "emulator", "--port", "0", "--rpm", "2"]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")}
-    environ = inherited | {"FINDABLE_RPD": "9", "FINDABLE_DATA": str(tmp_path)}
-    with subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as engine:
-        assert engine.stderr is not None
-        said = re.search(r"http://[0-9.:]+", engine.stderr.readline())
-        assert said is not None
-        with httpx2.Client(base_url=said[0], headers={"x-goog-api-key": "k"}, trust_env=False, timeout=20) as client:
-            replies = [client.post(GENERATE, json=ASKED) for _ in range(3)]
-        engine.send_signal(signal.SIGINT)
-        engine.stderr.read()
-    assert [reply.status_code for reply in replies] == [200, 200, 429]
-    assert replies[2].json()["error"]["details"][0]["violations"][0]["quotaId"].startswith("RequestsPerMinute")
-    assert engine.returncode == 0
-
-
 @contextlib.contextmanager
 def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """Run the engine as a command for the length of a block; give what it says first, and its process."""
-    command = [sys.executable, "-m", "jobs", "emulator", "--port", "0"]
+    """Run the engine with limits for the length of a block; give what it says first, and its process."""
+    command = [sys.executable, "-m", "jobs", "emulator", "--port", "0", "--rpm", "2"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=inherited | {"FINDABLE_DATA": str(data)}, stderr=subprocess.PIPE, text=True
-    ) as engine:
+    environ = inherited | {"FINDABLE_RPD": "9", "FINDABLE_DATA": str(data)}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True) as engine:
         assert engine.stderr is not None
         said = ""
         while "next: " not in said:
@@ -60,22 +39,25 @@ def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
 
 
 def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
-    """Time, method, path, status and milliseconds, on standard error; the key is in no line, wherever it stood."""
+    """Time, method, path, status and milliseconds; no key in any, wherever it stood; limits hold; it ends well."""
     key = "AIza-nobody-is-to-read-this"
     with running(tmp_path) as (said, engine):
         url = re.findall(r"http://[0-9.:]+", said)[0]
         with httpx2.Client(base_url=url, trust_env=False, timeout=20) as client:
-            assert client.post(f"{GENERATE}?key={key}", json=ASKED).status_code == 200
+            replies = [client.post(f"{GENERATE}?key={key}", json=ASKED) for _ in range(3)]
             assert client.get("/v1beta/batches/none", headers={"x-goog-api-key": key}).status_code == 404
             assert client.get("/v1beta/batches%0a/%1b[2J", headers={"x-goog-api-key": key}).status_code >= 400
         engine.send_signal(signal.SIGINT)
         assert engine.stderr is not None
         log = engine.stderr.read()
+    assert engine.returncode == 0
+    assert [reply.status_code for reply in replies] == [200, 200, 429]
+    assert replies[2].json()["error"]["details"][0]["violations"][0]["quotaId"].startswith("RequestsPerMinute")
     lines = [re.fullmatch(r"\d\d:\d\d:\d\d (\w+) (.*) (\d+|-) \d+ ms", line) for line in log.splitlines()]
     found = [line.groups() for line in lines if line is not None]
-    assert len(found) == len(lines) == 3
+    assert len(found) == len(lines) == 5
     assert found[0] == ("POST", GENERATE, "200")
-    assert found[1] == ("GET", "/v1beta/batches/none", "404")
+    assert found[3] == ("GET", "/v1beta/batches/none", "404")
     assert key not in log
     assert "\x1b" not in log
 

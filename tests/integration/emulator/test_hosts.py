@@ -1,6 +1,5 @@
-"""Several hosts on one state, hosts that die, and hosts that come back."""
+"""Hosts on one state that die, and the one that comes after them."""
 
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulator.server import Server
-from tests.integration.emulator.caller import CREATE, LONGEST_S, Caller, batch_of, by_key, request_file
+from tests.integration.emulator.caller import LONGEST_S, Caller, by_key, request_file
 from tests.lab import ROOT
 
 HOST = """
@@ -57,35 +56,6 @@ def test_a_batch_of_a_host_that_was_killed_is_answered_by_the_next(tmp_path: Pat
         state = caller.get(f"/v1/{operation['metadata']['inputConfig']['fileName']}")["name"].removeprefix("files/")
     left = {path.name for path in (tmp_path / "local-engine-files").iterdir()}
     assert left == {f"file-{state}", f"results-{name.removeprefix('batches/')}"}
-
-
-def test_a_file_is_gone_after_two_days(tmp_path: Path) -> None:
-    """It cannot be got or used any more, and the next host removes its bytes; a batch goes on without it."""
-    with Server(tmp_path) as server, Caller(server.url) as caller:
-        name = caller.upload(request_file(1))
-        batch = caller.create(request_file(1))
-        with sqlite3.connect(tmp_path / "local-engine.sqlite") as database:
-            database.execute("UPDATE files SET created_ns = created_ns - 48 * 3600 * 1000000000")
-        database.close()
-        assert caller.refused(f"/v1/{name}", method="GET")["code"] == 403
-        assert caller.refused(CREATE, batch_of(name))["code"] == 403
-        assert caller.results(caller.wait(batch))
-    Server(tmp_path).stop()
-    [left] = (tmp_path / "local-engine-files").iterdir()
-    assert left.name.startswith("results-")
-
-
-def test_a_host_in_the_foreground_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
-    """Terminated in the middle of a batch, it exits with 0, without a word on standard error."""
-    process, url = host_process(tmp_path)
-    try:
-        with Caller(url) as caller:
-            caller.create(request_file(20_000))
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=LONGEST_S)
-        assert (process.returncode, said) == (0, "")
-    finally:
-        process.kill()
 
 
 def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:

@@ -1,16 +1,13 @@
 """The engine over plain HTTP: live calls, files, batches, and what it refuses, in Google's words."""
 
 import base64
-import hashlib
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from emulator.server import Server
 from tests.integration.emulator.caller import (
     CREATE,
     GENERATE,
@@ -137,45 +134,6 @@ def test_a_key_is_required_but_for_chunks(caller: Caller) -> None:
         assert nobody.refused("/upload/v1/files", {})["code"] == 403
     for path in ("/v9/files", "/v1/nothing", "/_emu/faults", "/v1/models/a/b:c"):
         assert caller.refused(path, method="GET")["code"] == 404
-
-
-def test_a_file_says_all_that_the_api_says(caller: Caller) -> None:
-    """Type and name come back, times have nine digits; of two pieces size and digest are the whole's."""
-    data = bytes(range(256)) * (8 * MIB // 256) + b"x" * 5
-    session = caller.start_upload(len(data), display_name="people", mime_type="jsonl")
-    reply = caller.chunk(session, data[: 8 * MIB], command="upload")
-    assert (reply.headers["x-goog-upload-status"], reply.headers["x-goog-upload-size-received"]) == (
-        "active",
-        "8388608",
-    )
-    reply = caller.chunk(session, data[8 * MIB :], offset=8 * MIB)
-    assert reply.headers["x-goog-upload-status"] == "final"
-    name = reply.json()["file"]["name"]
-    file = caller.get(f"/v1/{name}")
-    assert file["sizeBytes"] == str(len(data))
-    assert base64.b64decode(file["sha256Hash"]).decode() == hashlib.sha256(data).hexdigest()
-    assert (file["name"], file["displayName"], file["mimeType"]) == (name, "people", "jsonl")
-    assert (file["state"], file["source"]) == ("ACTIVE", "UPLOADED")
-    assert file["uri"] == f"{caller.url}/v1/{name}"
-    assert len(file["createTime"].partition(".")[2]) == 10
-    assert file["createTime"] < file["expirationTime"]
-    assert caller.chunk(caller.start_upload(0), b"").json()["file"]["sizeBytes"] == "0"
-
-
-def test_lists_go_page_by_page_newest_first(tmp_path: Path) -> None:
-    """Five files and five batches come in three pages, newest first; without any the list is an empty object."""
-    with Server(tmp_path) as server, Caller(server.url) as caller:
-        assert caller.get("/v1/batches?pageSize=2") == {}
-        files = [caller.upload(request_file(1)) for _ in range(5)]
-        batches = [caller.post(CREATE, batch_of(file))["name"] for file in (files[0], *files[:4])]
-        for kind, member, names in (("files", "files", files), ("batches", "operations", batches)):
-            listed, token = [], ""
-            for _ in range(3):
-                page = caller.get(f"/v1/{kind}?pageSize=2&pageToken={token}")
-                listed += [one["name"] for one in page[member]]
-                token = page.get("nextPageToken", "")
-            assert (listed, token) == (names[::-1], "")
-        assert caller.refused("/v1/files?pageToken=x", method="GET")["code"] == 400
 
 
 def test_a_batch_answers_every_request_once(caller: Caller) -> None:
