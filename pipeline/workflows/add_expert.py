@@ -107,7 +107,7 @@ def save(
         ws.client  # noqa: B018 - a missing configuration is raised before the person is added
         _check_fits(person, ws.model.input_limit)
     with ws.store.write(patience_s=patience_s) as tx:
-        key = _inserted(ws, tx, person)
+        key = _inserted(tx, person)
         score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
         if is_due:
             asks.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
@@ -136,7 +136,7 @@ def _check_fits(person: Person, limit: int | None) -> None:
         )
 
 
-def _inserted(ws: OpenWorkspace, tx: "Connection", person: Person) -> str:
+def _inserted(tx: "Connection", person: Person) -> str:
     """Store a person; return the item's id."""
     if table.by_usernames(tx, [person.username]):
         hint = f"`{Step('show', expert=person.username)}`; `{Step('import')}` changes existing people"
@@ -144,5 +144,5 @@ def _inserted(ws: OpenWorkspace, tx: "Connection", person: Person) -> str:
         raise TakenError(said, hint=hint, field=USERNAME)
     key = table.insert_person(tx, person.username, person.values)
     kept.put_rows(tx, table.TASK, table.changed_beside(tx, [(key, person.username, person.beside)]))
-    workspace.touch_revision(tx, ws.task.name)
+    workspace.touch_revision(tx, table.TASK)
     return key

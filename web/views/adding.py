@@ -56,14 +56,9 @@ async def add_person(request: Request) -> JSONResponse:
         await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
         if asking.done():
             saved = await run_in_threadpool(_stored, desk, saved)
-    parked = [f"{fate_of(saved.parked)}: {saved.parked}"] if saved.parked else []
-    told = {
-        "tags": saved.tags or None,
-        "findability_score": saved.findability_score,
-        "retrying": saved.is_due,
-        "notes": [*saved.notes, *parked],
-    }
-    return JSONResponse({"ok": True, "username": saved.username, **told}, status_code=201)
+    parked = [f"{fate_of(saved.parked)}: {saved.parked}"] * bool(saved.parked)
+    told = {"findability_score": saved.findability_score, "retrying": saved.is_due, "notes": [*saved.notes, *parked]}
+    return JSONResponse({"ok": True, "username": saved.username, "tags": saved.tags or None, **told}, status_code=201)
 
 
 def _stored(desk: Desk, saved: add_expert.AddedExpert) -> add_expert.AddedExpert:
