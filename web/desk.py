@@ -18,7 +18,6 @@ from pipeline.core.settings import Settings
 from pipeline.engine.workspace import Access as Opened
 from pipeline.engine.workspace import OpenWorkspace, check_access, is_free, open_workspace
 from pipeline.workflows import add_expert
-from pipeline.workflows.add_expert import AddedExpert
 from web.dropped import DroppedFiles
 from web.guard import Access
 from web.problem import Refused
@@ -160,7 +159,7 @@ class Desk:
         with self.to_read() as ws:
             return any(one.subject == task for one in ws.tasks)
 
-    async def save(self, body: bytes) -> AddedExpert:
+    async def save(self, body: bytes) -> add_expert.AddedExpert:
         """Save a person, one at a time: a database has one writer.
 
         Raises:
@@ -177,7 +176,7 @@ class Desk:
         finally:
             self.saving.release()
 
-    def _save(self, body: bytes) -> AddedExpert:
+    def _save(self, body: bytes) -> add_expert.AddedExpert:
         with self.to_write(PEOPLE) as ws:
             return add_expert.save(ws, body, name="the body", reason=DUE, as_given=True, patience_s=LATEST_S)
 

@@ -54,8 +54,7 @@ async def add_person(request: Request) -> JSONResponse:
     if saved.is_due:
         asking = asyncio.wrap_future(desk.tagger.ask([saved.item_id]))
         await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
-        if asking.done():
-            saved = await run_in_threadpool(_stored, desk, saved)
+        saved = await run_in_threadpool(_stored, desk, saved) if asking.done() else saved
     parked = [f"{fate_of(saved.parked)}: {saved.parked}"] * bool(saved.parked)
     told = {"findability_score": saved.findability_score, "retrying": saved.is_due, "notes": [*saved.notes, *parked]}
     return JSONResponse({"ok": True, "username": saved.username, "tags": saved.tags or None, **told}, status_code=201)
