@@ -216,27 +216,22 @@ def _lines(
         yield some
 
 
-class Made(NamedTuple):
-    """What was prepared: the batches' numbers, why there are no more, and how many items share another's answer."""
+def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> tuple[list[int], StopReason, int]:
+    """Write and seal request files for the items that are wanted, within what budgets leave, and claim them.
 
-    numbers: list[int]
-    stop: StopReason
-    shared: int
-
-
-def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> Made:
-    """Write and seal request files for the items that are wanted, within what budgets leave, and claim them."""
-    preparation, made = Preparation(ws, wanted, bar), list[int]()
+    Return the batches' numbers, why there are no more, and how many items share another's answer.
+    """
+    preparation, numbers = Preparation(ws, wanted, bar), list[int]()
 
     def once() -> StopReason:
         with ws.lock(LOCK):
             _sweep_request_files(ws)
         while isinstance(one := preparation.next(), Prepared):
-            made.append(one.number)
+            numbers.append(one.number)
         return one
 
     stop = read_again(once, times=TRIES)
-    return Made(made, stop, preparation.given + len(preparation.passed))
+    return numbers, stop, preparation.given + len(preparation.passed)
 
 
 def _sweep_request_files(ws: OpenWorkspace) -> None:
