@@ -7,14 +7,14 @@ round over a few items that are drawn, whose answers are judged; a killed one re
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
-from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
+from pipeline.core.errors import GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN, Way
 from pipeline.core.step import Option
@@ -99,7 +99,7 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
     with ws.store.read() as tx:
         is_begun = options.pilot is not None and pilot.is_pilot_begun(tx, ws.extractor)
     if not (report.asked or is_waiting or is_begun):
-        return _ended(ws, going)
+        return going.end()
     report.mode, report.reason = _choose_mode(estimated, options, is_waiting=is_waiting)
     number = None
     if report.asked or not options.backfill:
@@ -112,7 +112,7 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
             pilot.waive_open_pilot(ws)
         number = _begin_run(ws, options, going, estimated)
     _ask(ws, options, going)
-    _ended(ws, going)
+    going.end()
     if number is not None and not options.backfill and _is_done(report, options):
         with ws.store.write() as tx:
             runs.end_run(tx, number, why=report.out_of_money or "nobody is left", at=ws.now())
@@ -131,13 +131,6 @@ def _announce(ws: OpenWorkspace, estimated: Preflight, report: Report) -> None:
         if done := sum(one.items for one in mine):
             paid = answers.paid_for_version(tx, ws.task.name, ws.extractor)
             ws.display.say(f"{done:,} answered before, not asked again (${paid:,.2f})")
-
-
-def _ended(ws: OpenWorkspace, going: Rounds) -> Report:
-    """End the rounds; a backfill that is over is reported on also where the process that ingested died before it."""
-    with ws.store.read() as tx:
-        found = runs.unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
-    return going.end(owes_report=found is not None and found.extractor == ws.extractor)
 
 
 def _choose_mode(estimated: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
@@ -286,26 +279,23 @@ def run_pilot(ws: OpenWorkspace, *, size: int | None, seed: int | None, agreed: 
 def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], *, agreed: bool) -> Report:
     """Go on in rounds until each of the sample is answered or parked, in whichever process's batch it stands."""
     going = Rounds(ws, among=ids, judges=False)
+    report, is_claimed = going.report, True
     going.submit(agreed=agreed, patient=True)
-    while True:
+    while is_claimed:
         going.advance(wait=True)
-        for stopped in _stopping(going, ws):
-            raise stopped
+        is_any_left = going.askable() > 0
+        stopped = report.errors(ws.task.words) if is_any_left or not report.is_down else []
+        if is_any_left and report.no_money is not None:
+            stopped.append(report.no_money)
+        if is_any_left and report.no_room:
+            said = "the quota of tokens that may wait at the API has no room for the pilot yet; nothing was lost"
+            stopped.append(RemoteError(said, hint="run it again later"))
+        for error in stopped:
+            raise error
         with ws.store.read() as tx:
-            if not asks.claimed_among(tx, ws.task.name, ids):  # by a process that has not sent it yet
-                return going.end()
-        ws.sleep(LOOK_S)
-
-
-def _stopping(going: Rounds, ws: OpenWorkspace) -> Iterator[FindableError]:
-    done, is_any_left = going.report, bool(going.askable())
-    if is_any_left or not done.is_down:
-        yield from done.errors(ws.task.words)
-    if is_any_left and done.no_money is not None:
-        yield done.no_money
-    if is_any_left and done.no_room:
-        said = "the quota of tokens that may wait at the API has no room for the pilot yet; nothing was lost"
-        yield RemoteError(said, hint="run it again later")
+            is_claimed = bool(asks.claimed_among(tx, ws.task.name, ids))  # by a process that has not sent it yet
+        ws.sleep(LOOK_S if is_claimed else 0.0)
+    return going.end()
 
 
 def _unanswered(ws: OpenWorkspace, ids: Sequence[str]) -> GateError:
