@@ -78,7 +78,6 @@ class LiveReport:
     cost: float = 0.0
     stopped: errors.FindableError | None = None
     interrupted: bool = False
-    is_down: bool = False  # the last call failed because of the service
     at_once: int = 1
     run: int | None = None  # the number of the first batch that was ingested
     replies: int = 0  # that came, and rows that were given up
@@ -97,10 +96,11 @@ class LiveReport:
             self.samples.append((item_id, reason))
 
 
-@dataclass
+@dataclass(eq=False)
 class _Line:
     request: PlannedRequest
     batch: OpenBatch
+    not_before: float = -math.inf  # it failed for the service's sake, and waits
     failing_since: float = math.inf  # for the service's sake
     failures: int = 0
     silent: int = 0  # of these, calls without a reply, each of which may have been paid for
@@ -197,7 +197,6 @@ class _Asking:
         self._preparation = Preparation(ws, wanted, NoProgress(), way=way, is_alone=is_alone)
         self._open: dict[int, OpenBatch] = {}
         self._ready: deque[_Line] = deque()
-        self._later: set[asyncio.Task[None]] = set()  # pauses of lines that failed for the service's sake
         self._calls: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()  # batches that are sealed and ingested
         self._no_more: StopReason | None = None  # why no further batch is prepared
@@ -222,6 +221,8 @@ class _Asking:
         if self.report.interrupted:
             for call in self._calls:
                 call.cancel()
+        else:
+            self._deadline = min(self._deadline, self._ws.monotonic() + GRACE_S)
         self.report.interrupted = True
         self._stop.set()
 
@@ -242,30 +243,30 @@ class _Asking:
                 await self._work()
                 await self._finish()
         finally:
-            for pause in (ticking, *self._later):
-                pause.cancel()
+            ticking.cancel()
             for one in self._open.values():
                 one.close()
                 one.lock.release()
-        self.report.is_down = self._service.down is not None
 
     async def _work(self) -> None:
         try:
             await asyncio.to_thread(self._count_others)
             while not self._stop.is_set():
-                if not self._ready and self._no_more is None:
+                now = self._ws.monotonic()
+                line = next((one for one in self._ready if one.not_before <= now), None)
+                if line is None and self._no_more is None:
                     await self._fetch()
                     continue
-                if not (self._ready or self._later or self._calls or self._ends):
+                if not (self._ready or self._calls or self._ends):
                     if self._no_more is StopReason.BUDGET and not self._is_alone:
                         with self._ws.store.read() as tx:
                             self._end(budget.budgets(self._ws).without_room(tx))
                     break
-                pause = self._pause()
-                if pause > 0:
+                pause = self._pause(line, now)
+                if pause > 0 or line is None:
                     await self._rest(pause)
-                elif not self._stop.is_set():
-                    line = self._ready.popleft()
+                elif not self._stop.is_set() and line in self._ready:
+                    self._ready.remove(line)
                     started = self._pace.start(line.request.usage.prompt, at=self._ws.monotonic())
                     self._warn_of_day()
                     self._spawn(self._ask(line, started), self._calls)
@@ -295,22 +296,21 @@ class _Asking:
             main.run = main.run or one.number
         return one
 
-    def _pause(self) -> float:
+    def _pause(self, line: _Line | None, now: float) -> float:
         """Return how long the next line waits, in seconds; 0.0 where it may be asked now."""
-        now = self._ws.monotonic()
         if now >= self._deadline:
             self._end(errors.UnavailableError(LATE, hint="run the same command again later"))
             return LOOK_S
         self.report.at_once = self._service.at_once(in_flight=len(self._calls))
-        if not self._ready or len(self._calls) >= self.report.at_once:
-            return min(LOOK_S, max(0.001, self._deadline - now))
-        line, most = self._ready[0], self._ws.limits.tpm
-        tokens = line.request.usage.prompt
+        if line is None or len(self._calls) >= self.report.at_once:
+            until = min(self._deadline, *(one.not_before for one in self._ready if one.not_before > now), math.inf)
+            return min(LOOK_S, max(0.001, until - now))
+        tokens, most = line.request.usage.prompt, self._ws.limits.tpm
         if most is not None and tokens > most:
-            self._ready.popleft()
+            self._ready.remove(line)
             why = f"a call of {tokens} tokens can never start under a limit of {most} tokens a minute"
             self._give_up(line, why, is_lost=False)
-            return 0.0 if self._ready else LOOK_S / 100
+            return 0.0
         pause = max(self._service.hold_until - now, self._pace.wait(tokens, at=now))
         if math.isinf(pause):
             if not self._calls:
@@ -328,7 +328,7 @@ class _Asking:
     async def _rest(self, seconds: float) -> None:
         others = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._ws.asleep(seconds))]
         try:
-            await asyncio.wait([*others, *self._calls, *self._ends, *self._later], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*others, *self._calls, *self._ends], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for one in others:
                 one.cancel()
@@ -406,13 +406,8 @@ class _Asking:
             return self._give_up(line, error.message, is_lost=is_silent)
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
         asked_s = (error.retry_after_s if isinstance(error, errors.UnavailableError) else None) or 0.0
-        pause = max(pause * random.uniform(0.5, 1), min(asked_s, LONGEST_PAUSE_S))  # noqa: S311 - no secret
-
-        async def again() -> None:
-            await self._ws.asleep(pause)
-            self._ready.append(line)
-
-        return self._spawn(again(), self._later)
+        line.not_before = now + max(pause * random.uniform(0.5, 1), min(asked_s, LONGEST_PAUSE_S))  # noqa: S311 - no secret
+        return self._ready.append(line)
 
     def _settle_refused(self) -> None:
         """Charge the rows whose requests were refused, now that others were answered."""
@@ -471,13 +466,8 @@ class _Asking:
 
     async def _finish(self) -> None:
         """Let what is under way end, five seconds after a Ctrl-C; then seal and ingest what came."""
-        left_s = math.inf
-        while self._calls and left_s > 0:
-            left_s = min(left_s, GRACE_S) if self.report.interrupted else left_s
-            left_s = min(left_s, max(0.0, self._deadline - self._ws.monotonic()))
-            pause = min(left_s, LOOK_S)
-            await asyncio.wait(list(self._calls), timeout=max(0.001, pause))
-            left_s -= pause
+        while self._calls and (left_s := self._deadline - self._ws.monotonic()) > 0:
+            await asyncio.wait(list(self._calls), timeout=min(left_s, LOOK_S))
         for call in self._calls:
             call.cancel()
         if self._calls:
