@@ -162,12 +162,11 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which askable items to take: `limit` at most, none `without`, `among` some; a `trial` takes them as they are."""
+    """Which askable items to take: `limit` at most, none `without`, `among` some; a trial takes them as they are."""
 
     limit: int | None = None
     without: Collection[str] = ()
     among: Sequence[str] | None = None
-    trial: bool = False
 
 
 def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPlan:
@@ -176,7 +175,7 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     with ws.store.read() as tx:
         known = budget.calibration(tx, ws.extractor)
         draft = _Draft(ws, Way.BATCH, known, wanted.limit)
-        for some in _lines(tx, ws, wanted):
+        for some in _lines(tx, ws, wanted, Way.BATCH):
             left, stop = some, None
             while left and stop is not StopReason.DONE:
                 before = draft.looked_at
@@ -196,13 +195,13 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
 
 
 def _lines(
-    tx: "Connection", ws: OpenWorkspace, wanted: Selection, *, after: str | None = None
+    tx: "Connection", ws: OpenWorkspace, wanted: Selection, way: Way, *, after: str | None = None
 ) -> Iterator[list[PlannedRequest]]:
     """Yield the requests of every item that is wanted, in the order of rows, or behind one; some at once, flat."""
     task, builder, some, size = ws.task, RequestBuilder(ws.task, ws.model), list[PlannedRequest](), 0
     found: Iterator[Rows] = asks.askable_rows(tx, task, after=after)
     if wanted.among is not None:
-        among = wanted.among if wanted.trial else asks.askable_among(tx, task, wanted.among)
+        among = wanted.among if way is Way.TRIAL else asks.askable_among(tx, task, wanted.among)
         found = (task.rows(tx, page) for page in pages(among))
     for rows in found:
         free = {key: row for key, row in rows.items() if key not in wanted.without} if wanted.without else rows
@@ -294,7 +293,7 @@ class Preparation:
                 one = self._prepare(after=None)
         if isinstance(one, Prepared):
             self._taken, self._last = self._taken + one.items, one.last
-            if self.wanted.trial and self.wanted.among is not None:  # nothing claims these
+            if self.way is Way.TRIAL and self.wanted.among is not None:  # nothing claims these
                 left = self.wanted.among[self.wanted.among.index(one.last) + 1 :]
                 self.wanted = replace(self.wanted, among=left)
         return one
@@ -334,7 +333,7 @@ class Preparation:
         stop, is_batch, draft = StopReason.DONE, self.way is Way.BATCH, self._draft(tx)
         part = request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}")
         with files.SealedWriter(part) if is_batch else contextlib.nullcontext() as writer:
-            for lines in _lines(tx, self.ws, self.wanted, after=after):
+            for lines in _lines(tx, self.ws, self.wanted, self.way, after=after):
                 new, full = draft.take(tx, lines)
                 if writer is None:
                     draft.lines += new

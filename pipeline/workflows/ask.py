@@ -19,7 +19,7 @@ from pipeline.engine.task_file import ENDING, FOLDER, ROWS, SOURCES, ItemsRows, 
 from pipeline.engine.task_record import task_of_rows
 from pipeline.engine.task_words import AnswerField, TaskDraft, parse_fields, task_text
 from pipeline.engine.workspace import OpenWorkspace, declared
-from pipeline.gemini.models import NO_USAGE, Usage
+from pipeline.gemini.models import Usage
 from pipeline.store.database import Store
 from pipeline.tables.cells import rows_of
 from pipeline.tables.findings import excerpt
@@ -154,7 +154,7 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int) -> AskReport:
         beside.tell_backend()
         ws.display.say(STAND_IN)
     tried = try_out.ask_about(beside, ids)
-    if all(one.judgement is None for one in tried.items):
+    if not any(one.is_judged for one in tried.items):
         tried.check()
     is_kept = bool(name) and not (tried.stopped or tried.interrupted)
     if is_kept:
@@ -207,11 +207,11 @@ def _check_text(draft: TaskDraft, asking: Asking) -> None:
 
 
 def _for_all(ws: OpenWorkspace, rows: int, tried: TryReport) -> Preflight | None:
-    used = [one.usage for one in tried.items if one.usage.prompt]
+    used = [one for one in tried.items if one.tokens_in]
     if not used:
         return None
-    each, settings = sum(used, NO_USAGE), ws.settings
-    tokens_in, tokens_out = (round(one * rows / len(used)) for one in (each.prompt, each.answer + each.thoughts))
+    sums, settings = [sum(getattr(one, name) for one in used) for name in ("tokens_in", "tokens_out")], ws.settings
+    tokens_in, tokens_out = (round(one * rows / len(used)) for one in sums)
     batches = math.ceil(max(rows / settings.batch_rows, tokens_in / settings.batch_tokens))
     usage = Usage(prompt=tokens_in, answer=tokens_out)
     return preflight.estimate_plan(ws, BatchPlan(rows, batches, rows, counted_in=tokens_in, usage=usage))

@@ -367,13 +367,10 @@ class Rounds:
             InconsistentError, ConfigurationError: see `batch.ingest.run`; the other batches were ingested.
         """
         before = len(self.report.ingested)
-
-        def note(one: IngestSummary) -> None:
-            self.report.ingested.append(one)
-            self._stale[one.batch.extractor] = None
-
         try:
-            ingest.run(self._ws, done=note, number=number)
+            for one in ingest.run(self._ws, number=number):
+                self.report.ingested.append(one)
+                self._stale[one.batch.extractor] = None
         except FindableError:
             self.judge(last=False)
             raise
