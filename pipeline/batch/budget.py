@@ -101,12 +101,6 @@ def budgets(ws: "OpenWorkspace", running: Budget | None = None) -> Budgets:
     return Budgets(tuple(found), now)
 
 
-def resume_budget(ws: "OpenWorkspace") -> None:
-    """Let the budget of a `tag` that is not over hold for this command, too; it counts from when that began."""
-    with ws.store.read() as tx:
-        ws.budget = running_budget(tx, ws.task) or ws.budget
-
-
 def running_budget(tx: "Connection", task: "Task") -> Budget | None:
     """Return the budget of a `tag` that is not over, whatever command goes on with it."""
     found = runs.unfinished_run(tx, task.name, mode=runs.TAG)

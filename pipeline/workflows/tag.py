@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
 from pipeline.core.errors import GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
@@ -151,11 +150,11 @@ def _resume_budget(ws: OpenWorkspace, options: TagOptions) -> datetime:
     with ws.store.read() as tx:
         found = runs.unfinished_run(tx, ws.task.name, mode=runs.TAG)
     began = found.started_at if found else ws.now()
-    if options.budget is not None:
-        ws.budget = Budget(options.budget, began, "BUDGET")
-    elif found is not None and found.budget is not None:
-        budget.resume_budget(ws)
-        ws.display.say(f"going on since {began:%Y-%m-%d %H:%M} UTC with {Option(budget=f'{found.budget:g}')}")
+    usd = options.budget if options.budget is not None or found is None else found.budget
+    if usd is not None:
+        ws.budget = Budget(usd, began, "BUDGET")
+        if options.budget is None:
+            ws.display.say(f"going on since {began:%Y-%m-%d %H:%M} UTC with {Option(budget=f'{usd:g}')}")
     return began
 
 

@@ -99,15 +99,6 @@ class Pass:
             self.did.append(f"{asked.answered:,} {self.ws.task.words.done} that were due")
         self.failures += [] if asked.stopped is None else [asked.stopped]
 
-    def score(self) -> None:
-        """Compute scores anew."""
-        if not self.ws.task.derives:
-            return
-        with self.ws.store.write() as tx:
-            changed = self.ws.task.refresh_derived(tx)
-        self.facts["scored"] = changed
-        self.did += [f"{changed:,} scored"] if changed else []
-
     def submit(self) -> None:
         """Prepare new items, unless a pilot is missing or failed, within the budget, and send what is prepared."""
         ws, going, done, sends = self.ws, self.going, self.going.report, "send" in self.units
@@ -169,10 +160,11 @@ class Pass:
 def once(ws: OpenWorkspace, units: Collection[str] = UNITS, *, number: int | None = None) -> Pass:
     """Do what is due of these units about the task in use, within budgets and what a person agreed to."""
     now = Pass(ws, units, number)
-    budget.resume_budget(ws)
+    with ws.store.read() as tx:
+        ws.budget = budget.running_budget(tx, ws.task) or ws.budget
     now.each(now.collect, now.embed)
     if ASKING & set(units) and now.each(lambda: rounds.begin(ws, may_be_empty=True, fills="fill" in units)):
-        now.each(now.retry, now.score, now.submit)
+        now.each(now.retry, now.submit)
     now.each(now.index)
     if number is None or "ingest" in units:
         now.each(now.going.end)
