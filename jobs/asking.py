@@ -325,13 +325,9 @@ def _show_live(report: rounds.Report, words: Words) -> None:
         print_line(f"nothing to ask: {words.all_done}")
         return
     parts = [f"{asked.answered:,} {words.done}"]
-    if report.skipped:
-        parts.append(f"{report.skipped:,} skipped")
     for reason, count in asked.failed.most_common():
         is_aside = reason.startswith(SUPPORTS_NONE)
         parts.append(f"{count:,} set aside: {reason}" if is_aside else f"{count:,} failed ({reason})")
-    if asked.elsewhere:
-        parts.append(f"{asked.elsewhere:,} answered or claimed elsewhere")
     if report.unasked:
         parts.append(f"{report.unasked:,} left")
     after = f". Next: {words.after}" if asked.answered else ""

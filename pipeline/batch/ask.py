@@ -72,7 +72,6 @@ class LiveReport:
 
     calls: int = 0
     answered: int = 0
-    elsewhere: int = 0  # claimed or removed by others meanwhile
     failed: Counter[str] = field(default_factory=Counter)  # by reason; recorded, and not asked again in this run
     samples: list[tuple[str, str]] = field(default_factory=list)  # (item id, reason) of the first
     cost: float = 0.0
@@ -87,7 +86,7 @@ class LiveReport:
     @property
     def done(self) -> int:
         """Return how many items need nothing more of this run."""
-        return self.answered + self.elsewhere + self.failed.total()
+        return self.answered + self.failed.total()
 
     def fail(self, item_id: str, reason: str) -> None:
         """Count an item that failed for good in this run."""

@@ -45,7 +45,7 @@ TOLD = (
     *("extractor", "mode", "reason", "asked", "submitted", "left", "no_room", "under_way", "parked"),
     *("held_back", "out_of_money", "is_over", "is_down", "spent", "overrun"),
 )
-LIVE = ("answered", "failed", "elsewhere", "calls", "cost", "run", "interrupted")
+LIVE = ("answered", "failed", "calls", "cost", "run", "interrupted")
 WAIVED = "Asked without a pilot that passed: a person wanted it so."
 
 
@@ -54,8 +54,8 @@ class Report:
     """What a command did in its rounds, and where the task stands then; costs in USD.
 
     `mode` is live, batch, or empty where nothing was to be asked, and `asked` how many items were. Of a pilot it says
-    which one `drawn` it is; `pilot` is the report of the one that went before. `live` is what became of our own calls:
-    `skipped` items were not to be asked, `unasked` are as they were. `submitted` are the numbers of the batches that
+    which one `drawn` it is; `pilot` is the report of the one that went before. `live` is what became of our own calls;
+    `unasked` items are as they were. `submitted` are the numbers of the batches that
     are at the API because of it, about so many `items`; `failed` is why batches gave nothing, or a part, there. `left`
     items can be asked still: `held_back` says what keeps them waiting, `no_room` of them wait until the API takes more,
     `short` for money, and if it `is_down`, or the answers are (`is_hopeless`), nothing more was sent. `under_way` are
@@ -71,7 +71,6 @@ class Report:
     drawn: "Pilot | None" = None
     pilot: "Report | None" = None
     live: LiveReport | None = None
-    skipped: int = 0
     unasked: int = 0
     submitted: list[int] = field(default_factory=list)
     items: int = 0
@@ -157,7 +156,6 @@ class Report:
         }
         asked = live and {
             **{name: getattr(live, name) for name in LIVE},
-            "skipped": self.skipped,
             "left": self.unasked,
             "samples": [{"username": name, "reason": reason} for name, reason in live.samples],
             "stopped": live.stopped.message if live.stopped else None,
@@ -302,9 +300,8 @@ class Rounds:
         """
         ws, report, limit = self._ws, self.report, self.left()
         with ws.store.read() as tx:
-            total, askable = ws.task.table(tx).total(tx), asks.count_askable(tx, ws.task)
-        to_ask = askable if limit is None else min(askable, limit)
-        report.skipped, report.live = total - to_ask, LiveReport()
+            askable = asks.count_askable(tx, ws.task)
+        to_ask, report.live = askable if limit is None else min(askable, limit), LiveReport()
         if not to_ask:
             questions.check_any_items(ws.store, ws.task)
             return report.live
@@ -316,11 +313,8 @@ class Rounds:
             shown = partial(_show_live, bar)
             live = report.live = ask.ask_rows(ws, Selection(limit), way=way, on_progress=shown)
         with ws.store.read() as tx:
-            rest = max(0, to_ask - live.done)
-            report.unasked = min(rest, asks.count_askable(tx, ws.task))
+            report.unasked = min(max(0, to_ask - live.done), asks.count_askable(tx, ws.task))
             names = ws.task.table(tx).names(tx, [item_id for item_id, _ in live.samples])
-        live.elsewhere = rest - report.unasked
-        report.skipped = min(report.skipped, max(0, total - live.done - report.unasked))  # answers are shared
         live.samples = [(names.get(item_id, item_id), reason) for item_id, reason in live.samples]
         if live.run is not None and not live.interrupted:
             self._stale[ws.extractor] = None
