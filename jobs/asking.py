@@ -86,7 +86,7 @@ def _submitted(sent: Submitted, words: Words) -> str:
     if not sent.sent:
         if sent.summary:
             return f"nothing was submitted: {sent.summary}. Next: {words.step('batch-poll')}"
-        return "nothing was left to submit: another process took it"
+        return "nothing was left to submit: it is under way already"
     after = words.step("batch-poll" if set(sent.sent.values()) != {"rebuilt"} else "status")
     return f"submitted {plural(sent.items, words.one, words.many)}: {sent.summary}. Next: {after}"
 

@@ -59,8 +59,8 @@ class _Draft:
     """A request file as it fills up, with at most `most` rows; of those that ask the same, unless it `asks_each`, one.
 
     A file holds so many rows, bytes and estimated prompt tokens at the most; one line alone may have more. All that is
-    written now may come to `room` in USD and `quota` tokens that wait at the API; None is no limit. `passed` are rows
-    that ask what is asked already, in a batch or a live call under way; `given` is what rows are told that ask what was
+    written now may come to `room` in USD and `quota` tokens that wait at the API; None is no limit. Rows that ask what
+    is asked already, in a batch or a live call under way, stay open; `given` is what rows are told that ask what was
     answered.
     """
 
@@ -75,7 +75,6 @@ class _Draft:
     file: files.Sealed | None = None  # of a batch
     asks: list[Ask] = field(default_factory=list)
     hashes: set[int] = field(default_factory=set)  # of the input hashes: a tenth of the room
-    passed: set[str] = field(default_factory=set)
     given: list[Judgement] = field(default_factory=list)
     looked_at: int = 0
     last: str = ""  # row that was looked at
@@ -100,11 +99,9 @@ class _Draft:
         new: list[PlannedRequest] = []
         for line in lines:
             item = line.item
-            if item.id in known.waiting:
-                self.passed.add(item.id)
-            elif item.id in known.given:
+            if item.id in known.given:
                 self.given.append(known.given[item.id])
-            elif self.asks_each or hash(item.input_hash) not in self.hashes:
+            elif self.asks_each or not (item.id in known.waiting or hash(item.input_hash) in self.hashes):
                 if self.most is not None and len(self.asks) >= self.most:
                     return new, StopReason.DONE
                 if (full := self._add(line)) is not None:
@@ -218,7 +215,7 @@ def _lines(
 def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> tuple[list[int], StopReason, int]:
     """Write and seal request files for the items that are wanted, within what budgets leave, and claim them.
 
-    Return the batches' numbers, why there are no more, and how many items share another's answer.
+    Return the batches' numbers, why there are no more, and how many items were given another's answer.
     """
     preparation, numbers = Preparation(ws, wanted, bar), list[int]()
 
@@ -230,7 +227,7 @@ def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> tupl
         return one
 
     stop = read_again(once, times=TRIES)
-    return numbers, stop, preparation.given + len(preparation.passed)
+    return numbers, stop, preparation.given
 
 
 def _sweep_request_files(ws: OpenWorkspace) -> None:
@@ -276,7 +273,6 @@ class Preparation:
     run: int | None = None
     is_alone: bool = False  # it belongs to no run, and waits for no other's preparing
     given: int = 0  # rows that were answered by what was asked before
-    passed: set[str] = field(default_factory=set)  # those that ask what is asked in a batch under way
     _taken: int = 0
     _last: str | None = None
     _lock: Lock | None = None  # of the batch that was claimed last
@@ -346,7 +342,6 @@ class Preparation:
                     stop = full
                     break
             self._write_given(draft)
-            self.passed |= draft.passed
             if draft.asks and writer is not None:
                 draft.file = writer.seal()
         return draft if draft.asks else stop

@@ -33,7 +33,7 @@ MAX_REBUILDS = 20  # batches refused for one line each, in one run, before a per
 class Submitted:
     """What was sent: the plan with what waited already, each batch with its fate, and how many items were not sent.
 
-    `shared` ask what was asked before and share that request or its answer; `held_back` had to wait for money, by
+    `shared` ask what was answered before and share that answer; `held_back` had to wait for money, by
     the budget of that name and amount, `no_room` for the quota of tokens that may wait at the API. `full` is the
     refusal of an API that takes no more for now, while batches are under way whose end makes room.
     """
@@ -57,7 +57,7 @@ class Submitted:
     def summary(self) -> str:
         """Return in words what became of each batch, and how many were held back by what."""
         parts = [", ".join(f"batch {number} {fate}" for number, fate in self.sent.items())]
-        parts += [f"{self.shared:,} ask what was asked already and share the answer"] * bool(self.shared)
+        parts += [f"{self.shared:,} ask what was answered already and share the answer"] * bool(self.shared)
         parts += [f"{self.held_back:,} held back by {self.budget}"] * bool(self.held_back)
         parts += [f"{self.no_room:,} held back by the quota of tokens that may wait at the API"] * bool(self.no_room)
         return "; ".join(part for part in parts if part)
