@@ -315,8 +315,6 @@ def _show_tagged(report: rounds.Report, words: Words) -> None:
     if report.no_room:
         waits = "waits" if report.no_room == 1 else "wait"
         Terminal().warn(f"{plural(report.no_room, words.one, words.many)} {waits} for room at the API")
-    if report.overrun > 0:
-        Terminal().warn(f"spent {usd(report.overrun)} more than the budget: an estimate was too low")
 
 
 def _show_live(report: rounds.Report, words: Words) -> None:

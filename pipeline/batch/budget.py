@@ -86,10 +86,6 @@ class Budgets:
             since = ""
         return BudgetError(f"{budget.name}={budget.usd:g}{since} {why}", hint=more)
 
-    def overrun(self, tx: "Connection") -> float:
-        """Return by how much what is known to be spent passes a budget, in USD; 0.0 where it does not."""
-        return max((0.0, *(money.sum_spent(tx, since=one.since).known - one.usd for one in self.every)))
-
 
 def budgets(ws: "OpenWorkspace", running: Budget | None = None) -> Budgets:
     """Return the budgets that hold for this command now; `running` is that of a `tag` that goes on."""

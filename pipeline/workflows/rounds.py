@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.batch import ask, budget, ingest, poll, submit
+from pipeline.batch import ask, ingest, poll, submit
 from pipeline.batch.ask import LiveReport
 from pipeline.batch.budget import AT_API, BudgetError
 from pipeline.batch.ingest import IngestSummary
@@ -43,7 +43,7 @@ FULL = "the API takes no more for now"
 DOWN = "batches fail at the API, and nothing more was sent"
 TOLD = (
     *("extractor", "mode", "reason", "asked", "submitted", "left", "no_room", "under_way", "parked"),
-    *("held_back", "out_of_money", "is_over", "is_down", "spent", "overrun"),
+    *("held_back", "out_of_money", "is_over", "is_down", "spent"),
 )
 LIVE = ("answered", "failed", "calls", "cost", "run", "interrupted")
 WAIVED = "Asked without a pilot that passed: a person wanted it so."
@@ -60,8 +60,7 @@ class Report:
     items can be asked still: `held_back` says what keeps them waiting, `no_room` of them wait until the API takes more,
     `short` for money, and if it `is_down`, or the answers are (`is_hopeless`), nothing more was sent. `under_way` are
     in open batches, `parked` were parked meanwhile.
-    `reports` are the newest on the answers of each extractor. `spent` is what is known to be spent since it began,
-    `overrun` by how much that exceeds a budget.
+    `reports` are the newest on the answers of each extractor. `spent` is what is known to be spent since it began.
     """
 
     extractor: str
@@ -86,7 +85,6 @@ class Report:
     is_down: bool = False
     is_hopeless: bool = False
     spent: float = 0.0
-    overrun: float = 0.0
     held_back: str = ""
     no_money: BudgetError | None = None
 
@@ -409,7 +407,6 @@ class Rounds:
         sweep_reports(ws.data, task.name)
         with ws.store.read() as tx:
             report.parked = max(0, asks.count_parked(tx, task.name, own=task.own) - self._parked)
-            report.overrun = budget.budgets(ws).overrun(tx)
             report.spent = money.sum_spent(tx, since=self.began).known
         if going and is_over:  # the next budget begins anew; a backfill under another version stays
             with ws.store.write() as tx:

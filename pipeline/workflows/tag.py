@@ -266,7 +266,8 @@ def run_pilot(ws: OpenWorkspace, *, size: int | None, seed: int | None, agreed: 
     notes = [f"Pilot {begun.number}: {len(ids)} {ws.task.words.many}, seed {begun.seed}."]
     quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes)
     if quality is None:
-        raise _unanswered(ws, ids)
+        said = "no reply came for any of the pilot, so there is nothing to judge"
+        raise GateError(said, hint=f"`{ws.task.words.step('parked')}` says why, where it is over; run it again")
     report.reports[ws.extractor] = quality
     verdict = PilotVerdict.PASSED if quality.passed else PilotVerdict.FAILED
     with ws.store.write() as tx:
@@ -284,24 +285,12 @@ def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], *, agreed: bool) -> Report
         going.advance(wait=True)
         is_any_left = going.askable() > 0
         stopped = report.errors(ws.task.words) if is_any_left or not report.is_down else []
-        if is_any_left and report.no_money is not None:
-            stopped.append(report.no_money)
-        if is_any_left and report.no_room:
-            said = "the quota of tokens that may wait at the API has no room for the pilot yet; nothing was lost"
-            stopped.append(RemoteError(said, hint="run it again later"))
+        if is_any_left and (report.no_money or report.no_room):
+            held = RemoteError(f"{report.held_back}; nothing was lost", hint="run it again later")
+            stopped.append(report.no_money or held)
         for error in stopped:
             raise error
         with ws.store.read() as tx:
             is_claimed = bool(asks.claimed_among(tx, ws.task.name, ids))  # by a process that has not sent it yet
         ws.sleep(LOOK_S if is_claimed else 0.0)
     return going.end()
-
-
-def _unanswered(ws: OpenWorkspace, ids: Sequence[str]) -> GateError:
-    said, mine = "no reply came for any of the pilot, so there is nothing to judge", set(ids)
-    with ws.store.read() as tx:
-        parked = asks.parked_rows(tx, ws.task.name, own=ws.task.own)
-    if why := next((why for one, why, _ in parked if one in mine), ""):
-        again = ws.task.words.step("unpark", all=True)
-        return GateError(f"{said}; parked: {why}", hint=f"`{again}` lets them be asked again")
-    return GateError(said, hint="run it again")
