@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.batch import folder
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core import files
 from pipeline.core.errors import InputError
@@ -117,7 +116,6 @@ def run(ws: OpenWorkspace, new: NewTask, *, size: int) -> AskReport:
     text = task_text(draft, question=new.question, fields=new.fields)
     declaration = declaration_in(text.encode(), name or new_task.UNNAMED, path)
     task = task_of_rows(declaration, path, draft.rows.columns, ws.settings, at=ws.now())
-    folder.seal_dead(ws)
     ids = task.take(draft.rows, store=ws.store, first=size, at=ws.now(), display=ws.display)
     if not ids:
         raise InputError(f"no row of {draft.what} holds a text to ask about; nothing was asked")

@@ -121,7 +121,6 @@ def run(ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int |
     """
     evaluate.gates_of(ws)
     ws, draft_of = _brought(ws)
-    folder.seal_dead(ws)
     with ws.store.read() as tx:
         ids = [ws.task.id_of(tx, name)] if name is not None else _drawn(tx, ws.task, ws.extractor, size, seed)
     report = ask_about(ws, ids)
@@ -131,6 +130,7 @@ def run(ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int |
 
 def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
     """Ask about some items of the task in use, as `run`."""
+    folder.seal_dead(ws)
     builder, words = RequestBuilder(ws.task, ws.model), ws.task.words
     with ws.store.read() as tx:
         planned = {one.item.id: one for one in builder.lines(tx, ws.task.rows(tx, ids))}
@@ -210,7 +210,6 @@ def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int)
     labels = {at: _label(ws.task, text) for at, text in enumerate(texts) if text != DRAFT}
     if DRAFT in texts:
         ws, _ = _brought(ws)
-        folder.seal_dead(ws)
     with ws.store.read() as tx:
         among = answers.items_of_versions(tx, ws.task.name, list(labels.values()))
         ids = pilot.draw_items(among, size=size, seed=seed)
