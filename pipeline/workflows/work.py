@@ -18,7 +18,6 @@ from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN, BatchState, remote_state
 from pipeline.core.text import plural
 from pipeline.engine.workspace import OpenWorkspace, is_declared
-from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.index import build, vectors
 from pipeline.index.builds import count_stale, settled_builds
 from pipeline.quality import pilot
@@ -231,9 +230,7 @@ def next_due(ws: OpenWorkspace, *, indexes: bool = True) -> Iterator[Due]:
             yield Due("ask", name)
         if asks.count_askable(tx, ws.task) and _is_cleared(tx, ws):
             is_full = budget.quota_left(tx, ws.model, tier=ws.settings.tier) == 0
-            has_money = budget.budgets(ws).room(tx, error=0.0) != 0
-            until_midnight = (next_midnight_pacific(ws.now()) - ws.now()).total_seconds()
-            yield Due("prepare", name, until_midnight if not has_money else pause if is_full else 0.0)
+            yield Due("prepare", name, pause if is_full or budget.budgets(ws).room(tx, error=0.0) == 0 else 0.0)
     if is_declared(ws.settings):
         yield Due("fill", name, pause)
     is_coming = any(one.state is BatchState.DOWNLOADED for one in open_)  # its answers are embedded with the others
