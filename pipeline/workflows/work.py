@@ -118,7 +118,6 @@ class Pass:
         if sends:
             self.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
         elif sent.prepared:
-            self.facts["prepared"] = sent.prepared
             self.did.append(f"{plural(len(sent.prepared), 'batch', 'batches')} prepared")
         if sent.items:
             self.did.append(f"{sent.items:,} submitted in {plural(len(done.submitted), 'batch', 'batches')}")
@@ -141,17 +140,13 @@ class Pass:
         if "promote" in self.units:
             settled_builds(self.ws)
         if "build" in self.units and (self._is_behind or _is_stale(self.ws, exact="embed" not in self.units)):
-            built = build.run(self.ws)
-            self.facts["index"] = {"build": built.number, "count": built.count, "embedded": built.embedded}
-            self.did.append(f"index of {built.count:,} built")
+            self.did.append(f"index of {build.run(self.ws).count:,} built")
 
     def tell(self) -> None:
         """Note what the rounds came to, as far as there is something, and warn of failed gates."""
         done = self.going.report
         found = vars(done.polled) | done.document()
         self.facts |= {name: found[name] for name in FACTS if found[name]}
-        if done.reports:
-            self.facts["reports"] = [{"report": str(one.path), "passed": one.passed} for one in done.reports.values()]
         self.did += [f"{done.parked:,} parked"] if done.parked else []
         self.each(lambda: done.check(self.ws.display))
 
