@@ -200,7 +200,7 @@ class Rounds:
         self._has_failed = self._has_succeeded = False  # batches at the API, since items were sent the last time
         with ws.store.read() as tx:
             self._newest = batches.next_number(tx) - 1
-            self._parked = asks.count_parked(tx, ws.task.name, own=ws.task.own)
+            self._parked = len(asks.parked_rows(tx, ws.task.name, own=ws.task.own))
 
     def batches(self, *states: BatchState) -> "list[Batch]":
         """Return the batches of the task in these states, oldest first."""
@@ -401,7 +401,7 @@ class Rounds:
         self.judge(last=True)
         sweep_reports(ws.data, task.name)
         with ws.store.read() as tx:
-            report.parked = max(0, asks.count_parked(tx, task.name, own=task.own) - self._parked)
+            report.parked = max(0, len(asks.parked_rows(tx, task.name, own=task.own)) - self._parked)
             report.spent = money.sum_spent(tx, since=self.began).known
         if going and is_over:  # the next budget begins anew; a backfill under another version stays
             with ws.store.write() as tx:
