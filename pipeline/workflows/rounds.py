@@ -24,6 +24,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.report import QualityReport, sweep_reports
 from pipeline.store import asks, batches, money, runs
+from pipeline.store.runs import PilotVerdict
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar, Progress
@@ -45,6 +46,7 @@ TOLD = (
     *("held_back", "out_of_money", "is_over", "is_down", "spent"),
 )
 LIVE = ("answered", "failed", "calls", "cost", "run", "interrupted")
+WAIVED = "Asked without a pilot that passed: a person wanted it so."
 
 
 @dataclass
@@ -373,7 +375,10 @@ class Rounds:
         if not (self.judges and self._stale) or (began < self._report_at and not last):
             return
         for extractor in self._stale:
-            quality = evaluate.write_report(ws, extractor=extractor)
+            with ws.store.read() as tx:
+                found = runs.newest_pilot(tx, extractor, over=True)
+            is_waived = ws.task.needs_pilot and (found is None or found.verdict is PilotVerdict.WAIVED)
+            quality = evaluate.write_report(ws, extractor=extractor, notes=[WAIVED] * is_waived)
             if quality is not None:
                 self.report.is_hopeless |= pilot.note_failed_pilot(ws, quality) and extractor == ws.extractor
                 self.report.reports[extractor] = quality
