@@ -15,9 +15,9 @@ from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.step import Step
 from pipeline.engine.task_file import ROWS, SOURCES, ItemsRows, declaration_in
-from pipeline.engine.task_record import task_of_rows
+from pipeline.engine.task_record import GivenRows, first_used
 from pipeline.engine.task_words import TaskDraft, parse_fields, task_text
-from pipeline.engine.workspace import OpenWorkspace, declared
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import Usage
 from pipeline.store.database import Store
 from pipeline.tables.cells import rows_of
@@ -115,7 +115,7 @@ def run(ws: OpenWorkspace, new: NewTask, *, size: int) -> AskReport:
         ws.display.say(note)
     text = task_text(draft, question=new.question, fields=new.fields)
     declaration = declaration_in(text.encode(), name or new_task.UNNAMED, path)
-    task = task_of_rows(declaration, path, draft.rows.columns, ws.settings, at=ws.now())
+    task = GivenRows(declaration, path, draft.rows.columns, ws.settings, at=ws.now())
     ids = task.take(draft.rows, store=ws.store, first=size, at=ws.now(), display=ws.display)
     if not ids:
         raise InputError(f"no row of {draft.what} holds a text to ask about; nothing was asked")
@@ -153,7 +153,7 @@ def keep(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
         writer.seal()
     new_task.write_new(draft.path, task_text(draft, question=new.question, fields=new.fields))
     try:
-        declared().first_used(ws.store, replace(ws.settings, task=name), at=ws.now(), display=ws.display)
+        first_used(ws.store, replace(ws.settings, task=name), at=ws.now(), display=ws.display)
     except BaseException:
         draft.path.unlink(missing_ok=True)
         raise
