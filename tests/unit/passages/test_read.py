@@ -20,7 +20,9 @@ from pipeline.tables.findings import Finding, FindingKind
 from tests.scratch import quick_folder
 
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-IDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).filter(str.strip)
+IDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).filter(
+    lambda key: any(one.isprintable() and not one.isspace() for one in key)
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(CHARACTERS),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(CHARACTERS), inner),
