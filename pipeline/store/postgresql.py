@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
@@ -75,9 +74,7 @@ class PostgresqlServer:
     """What the store needs to know of a database on a PostgreSQL server."""
 
     path: Path | None = None
-    for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType(
-        {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    )
+    for_reading: ClassVar[Mapping[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
     def __init__(self, url: URL) -> None:
         """Take the URL of a database; one with another driver, no database or unknown options is an error."""
@@ -128,6 +125,11 @@ class PostgresqlServer:
     def says(self, error: Exception) -> bool:
         """Return whether an error is the driver's own."""
         return hasattr(error, "sqlstate") and hasattr(error, "diag")
+
+    def is_of_query(self, error: BaseException) -> bool:
+        """Return whether an error is the fault of what was asked, and not of the server."""
+        state = str(getattr(error, "sqlstate", None) or "")
+        return not state.startswith(("08", "57P", "53", "XX")) and bool(state or type(error).__name__ in _OURS)
 
     def error(self, said: BaseException, patience_s: float) -> FindableError:
         """Return our error for the server's words, without what they quote of rows."""
