@@ -124,7 +124,7 @@ class Store:
         """Open a snapshot to read from; what others write meanwhile is not seen in it."""
         with (
             self._translated(BUSY_S),
-            self._open().connect().execution_options(**self._kind.for_reading) as tx,
+            self._open().connect().execution_options(findable_reads=True) as tx,
             tx.begin(),
             _closing_results(tx),
         ):
@@ -143,7 +143,7 @@ class Store:
                 return
             engine = self._kind.open_unchanged(resting(self._kind.path), busy_s=BUSY_S)
             try:
-                with engine.connect().execution_options(**self._kind.for_reading) as tx, tx.begin():
+                with engine.connect().execution_options(findable_reads=True) as tx, tx.begin():
                     yield tx
             finally:
                 engine.dispose()
@@ -161,7 +161,7 @@ class Store:
             engine = kind.open_unchanged(still, busy_s=BUSY_S)
         else:
             engine, query = self._open(), query.replace("\0", "\\0")  # behind a null character it would see nothing
-        with self._translated(BUSY_S), engine.connect().execution_options(**kind.for_reading) as tx:
+        with self._translated(BUSY_S), engine.connect().execution_options(findable_reads=True) as tx:
             tx.detach()  # what the query sets for its session is nothing to others
 
             def limited(step: Callable[[], T]) -> T:

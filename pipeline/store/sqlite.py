@@ -8,9 +8,9 @@ import operator
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, exc
@@ -30,8 +30,6 @@ SWITCHED = "findable_switched_to_wal"  # in a connection's `info`, where it was 
 
 class SqliteFile:
     """What the store needs to know of an SQLite file."""
-
-    for_reading: ClassVar[Mapping[str, Any]] = {}  # BEGIN alone reads one snapshot
 
     def __init__(self, url: URL, *, is_kept: bool) -> None:
         """Take the URL of a file, which `is_kept` open; that of another database, or of one in memory, is an error."""
