@@ -135,12 +135,8 @@ def answers_rows(
             values, given = orjson.loads(row["row"]), orjson.loads(row["answer"] or "{}")
             said = {name: _value(values.get(name), kind) for name, kind in sources.items()}
             cells = {name: _answered(given.get(name), kind) for name, kind in task.fields}
-            cells |= {
-                **dict.fromkeys(dict(task.key), row["item_id"]),
-                ANSWERED_AT: row["at"],
-                EXTRACTOR: row[EXTRACTOR],
-            }
-            cells |= {name: row[name] for name in (_COSTS if cost else ())}
+            cells |= dict.fromkeys(dict(task.key), row["item_id"]) | {ANSWERED_AT: row["at"]}
+            cells |= {name: row[name] for name in (EXTRACTOR, *(_COSTS if cost else ()))}
             yield said | {place: cells[name] for name, place in named.items()}
 
     kinds = {**sources, **{named[name]: kind for name, kind in kinds.items()}}
