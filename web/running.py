@@ -31,7 +31,6 @@ class Work:
     done: int = 0
     total: int | None = None
     note: str = ""
-    before: int = 0  # what was done when this part began
     part_began: float = field(default_factory=time.monotonic)
     lines: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)  # in the place of lines: what is said later does not hide them
@@ -50,10 +49,10 @@ class Work:
         self.warnings = [] if self.about else [*self.warnings[-LINES:], line]
 
     @contextlib.contextmanager
-    def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:  # noqa: ARG002 - a page shows it at once
+    def bar(self, label: str, total: int | None, *, late: bool = False) -> Iterator[Bar]:  # noqa: ARG002 - a page shows it at once
         """Keep how far one part of it has come."""
-        self.label, self.total, self.done, self.note = label, total, done, ""
-        self.before, self.part_began = done, time.monotonic()
+        self.label, self.total, self.done, self.note = label, total, 0, ""
+        self.part_began = time.monotonic()
         yield self
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
@@ -70,7 +69,7 @@ class Work:
         return {one: getattr(self, one) for one in names} | times | self._pace()
 
     def _pace(self) -> dict[str, float | None]:
-        took, made = time.monotonic() - self.part_began, self.done - self.before
+        took, made = time.monotonic() - self.part_began, self.done
         if self.state != "running" or made <= 0 or took <= 0:
             return {"rate": None, "eta_s": None}
         left = None if self.total is None else max(0, self.total - self.done) * took / made

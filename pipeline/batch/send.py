@@ -19,7 +19,7 @@ from pipeline.batch.folder import lock_of, read_again
 from pipeline.core import errors, files
 from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.core.step import Step
-from pipeline.engine.record import Judgement, Source, park_equals, write_judgements
+from pipeline.engine.record import Judgement, Source, tell_equals, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import responses
 from pipeline.store import asks, batches, workspace
@@ -256,7 +256,7 @@ def write_failures(
 ) -> "WriteResult":
     """Write what failed, and park what asks the same as what is parked."""
     kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
-    park_equals(tx, ws.task, judged, kept, source=source, at=ws.now())
+    tell_equals(tx, ws.task, judged, kept, None, source=source, at=ws.now())
     return kept
 
 
@@ -275,7 +275,7 @@ def reconcile(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch] |
     """
     began = ws.now()
     with ws.store.read() as tx:
-        prefixes = batches.name_prefixes(tx, batch.number)
+        prefixes = batches.numbers_by_prefix(tx, batch.number)
     remote = ws.client.list_batches() if listing is None else listing
     ours = (one for one in remote if batches.name_prefix(one.display_name) in prefixes)
     # those that may give answers first, then the oldest; those without a time come last
@@ -326,7 +326,7 @@ def cancel_duplicates(ws: OpenWorkspace, number: int, listing: "Iterable[RemoteB
 
 
 def _record_duplicates(tx: "Connection", batch: Batch, listing: "Iterable[RemoteBatch]", *, at: datetime) -> None:
-    prefixes = batches.name_prefixes(tx, batch.number)
+    prefixes = batches.numbers_by_prefix(tx, batch.number)
     for one in listing:
         if batches.name_prefix(one.display_name) in prefixes and one.name != batch.remote_name:
             batches.add_duplicate(tx, batch, remote_name=one.name, display_name=one.display_name, at=at)

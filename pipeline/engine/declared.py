@@ -33,7 +33,6 @@ from pipeline.engine.task import (
     RowFault,
     Rows,
     Task,
-    VersionShare,
     Words,
     WriteResult,
 )
@@ -46,11 +45,20 @@ from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import compact_json, value_text
-from pipeline.tables.condition import Cell, listed_where, mentioned
 from pipeline.tables.export import answers_rows, encoded
 from pipeline.tables.fill import HASH, KEY, VALUES, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
-from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, tag_facet, version_facet
+from pipeline.tables.lists import (
+    CHANGED,
+    Cell,
+    Grid,
+    ItemStates,
+    ItemTable,
+    listed_where,
+    mentioned,
+    tag_facet,
+    version_facet,
+)
 from pipeline.tables.view import EXTRACTOR, JSON, make_views, row_cell, why_unstorable
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to, write_column
 
@@ -299,7 +307,7 @@ class DeclaredTask(Task):
             GivenAnswer(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
         ]
         if self.row_target is not None:
-            self.row_target.write(tx, ready)
+            self.row_target.bring(tx, [one.item_id for one in ready], more=ready)
         elif self.record.words.get("write_to"):
             spoken_for = spoken_for_among(tx, self.name, [one.item_id for one in ready])
             write_column(tx, self.record, [one for one in ready if one.item_id not in spoken_for])
@@ -308,7 +316,7 @@ class DeclaredTask(Task):
     def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:  # noqa: ARG002
         """Bring the row or the column of another program's table to what counts now, whatever stands there."""
         if self.row_target is not None:
-            self.row_target.follow(tx, item_id)
+            self.row_target.bring(tx, [item_id], over=True)
         elif self.record.words.get("write_to"):
             now = GivenAnswer(item_id, "", json.dumps(self.standing(tx, item_id)), edit.at)
             write_column(tx, self.record, [now], over=True)
@@ -316,7 +324,7 @@ class DeclaredTask(Task):
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take what other programs were given of the answers about these rows back; return how many rows those are."""
         if self.row_target is not None:
-            self.row_target.remove(tx, ids, extractor=extractor)
+            self.row_target.bring(tx, ids, without=extractor or "")
         return len(ids)
 
     def _is_answered(self, *, of_input: bool, of_few: bool = False, of_models: bool = False) -> ColumnElement[bool]:
@@ -360,8 +368,8 @@ class DeclaredTask(Task):
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return each row with its answer of one extractor, or the members of a list that the answers hold."""
-        there = answers.standing_extractors(tx, self.name)
-        chosen = self.exported(tx, there, wanted)
+        counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name)}
+        chosen = self.exported(tx, list(counts), wanted)
         rows, kinds = answers_rows(
             tx,
             self.record,
@@ -370,9 +378,7 @@ class DeclaredTask(Task):
             field=wanted.rows,
             cost=wanted.cost,
         )
-        counts = ((one.extractor, one.items) for one in answers.version_counts(tx, self.name))
-        shares = [VersionShare(*one) for one in counts if one[0] in there and one[0] != answers.PERSON]
-        shares.sort(key=lambda one: (one.extractor != chosen, one.extractor))
+        shares = {one: items for one, items in counts.items() if one != answers.PERSON}
         return ExportRows(rows, partial(encoded, kinds=kinds), extractor=chosen, versions=shares)
 
 

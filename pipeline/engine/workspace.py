@@ -30,7 +30,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings
 from pipeline.core.step import Hint, Option, Step
 from pipeline.core.text import BAD_TEXT, first_few
-from pipeline.store import asked, schema, workspace
+from pipeline.store import answers, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
 from pipeline.tables.adopt import columns_of, kind_of
@@ -145,7 +145,7 @@ def _added(tx: Connection, settings: Settings, access: Access) -> tuple[list[str
     by_kind = {kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")}
     made = [f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}" for kind, some in by_kind.items() if some]
     if is_ours and made:
-        wanted = [one for room in rooms_here for one in room.makes(settings).items()]
+        wanted = [one for room in rooms_here for one in room.makes(tx, settings).items()]
         ours = {name for name, columns in wanted if tuple(columns_of(tx, name)) == tuple(columns)}
         others = [name for name in schema.other_tables(tx) if name not in ours]
     return others, made, plan
@@ -157,7 +157,7 @@ def _tables_here(tx: Connection, settings: Settings) -> list[ModuleType]:
 
 def missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
     """Return the tables and views that the subjects here would make, by name, each with what it is."""
-    wanted = [one for room in _tables_here(tx, settings) for one in room.makes(settings).items()]
+    wanted = [one for room in _tables_here(tx, settings) for one in room.makes(tx, settings).items()]
     return {name: "table" if columns else "view" for name, columns in wanted if kind_of(tx, name) is None}
 
 
@@ -168,14 +168,13 @@ def never_used(settings: Settings, hint: str) -> ConfigurationError:
 
 
 def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_begin: object) -> ConfigurationError:
+    where, left = str(settings.data), "made"
     if others:
-        return ConfigurationError(
-            f"there is no workspace in {store.shown}, which holds tables of another program "
-            f"({first_few(others, SHOWN)}); nothing was changed",
-            hint=f"`{Step('import')}`, `{Step('score')}` or `{Step('tag')}` says what it would add there, and asks",
-        )
-    where = str(settings.data) if settings.database_url is None else f"{store.shown} ({Option(data=settings.data)})"
-    return ConfigurationError(f"there is no workspace in {where}; nothing was made", hint=to_begin)
+        where, left = f"{store.shown}, which holds tables of another program ({first_few(others, SHOWN)})", "changed"
+        to_begin = f"`{Step('import')}`, `{Step('score')}` or `{Step('tag')}` says what it would add there, and asks"
+    elif settings.database_url is not None:
+        where = f"{store.shown} ({Option(data=settings.data)})"
+    return ConfigurationError(f"there is no workspace in {where}; nothing was {left}", hint=to_begin)
 
 
 def _agreed(agrees: Callable[[str], bool], question: str, said: str, hint: str) -> None:
@@ -421,7 +420,7 @@ class OpenWorkspace:
         if self.backend == "local" or (self.is_bound and not self.task.sends_images):
             return ""
         with self.store.read() as tx:
-            if self.is_bound and asked.is_anything_sent(tx, self.task.name):
+            if self.is_bound and answers.is_anything_sent(tx, self.task.name):
                 return ""
         where = f"Gemini at {at}" if (at := self.settings.base_url) else "Google's Gemini"
         return f"from here on {self.task.words.inputs} leave this machine: {where} does the work"
@@ -559,10 +558,8 @@ def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str
         with store.read_unchanged() as tx:
             is_new = tx is None or not (schema.is_workspace(tx) or schema.other_tables(tx))
             is_new = is_new and is_free(settings.data)
-        if not is_new:
-            check_access(people if is_own else settings, store, Access.READ, agrees)
-        elif is_own:
-            check_access(settings, store, Access.WRITE, agrees)
+        if is_own:
+            check_access(settings if is_new else people, store, Access.WRITE if is_new else Access.READ, agrees)
     if not is_new:
         opens, access = (settings, Access.WRITE) if is_own else (people, Access.READ)
         with open_workspace(opens, display, access=access, agrees=agrees) as ws:

@@ -71,9 +71,6 @@ def rank_entries(
 
     Fewer where there are fewer; by words alone those that have some; with a mask, bool (entries,), those that pass.
     Equal ones are in vector order.
-
-    Raises:
-        InconsistentError: the vector is of another width than the build, or the words are of another version's terms.
     """
     if terms is None and vector is not None:
         similarities, rows = index.nearest(vector, k, mask)
@@ -106,57 +103,45 @@ def _normalised(scores: Scores) -> Scores:
     return (scores - float(scores.mean())) / deviation if deviation > 0 else np.zeros_like(scores)
 
 
-def found_hits(index: "Index", collection: "Indexed", ranked: Ranked, terms: Sequence[str] | None = None) -> list[Hit]:
+def found_hits(
+    index: "Index",
+    collection: "Indexed",
+    ranked: Ranked,
+    terms: Sequence[str] | None = None,
+    words: Mapping[str, str] | None = None,
+) -> list[Hit]:
     """Return ranked entries with what the build holds of them, and of the terms of a question whether each is weak.
 
-    One that has what was asked for its tag is not. Words count where vectors alone rank, too: they cost nothing.
+    One that has what was asked for its tag is not. Words count where vectors alone rank, too: they cost nothing. With
+    `words`, by their terms, each has why it was found, and the sentence and the tags in which they stand.
     """
-    rows, scores = ranked.rows.tolist(), ranked.scores.tolist()
-    similarities = [None] * len(rows) if ranked.similarities is None else ranked.similarities.tolist()
-    hits = [
-        Hit(rank, similarity, index.metadata_at(row), score)
-        for rank, (row, score, similarity) in enumerate(zip(rows, scores, similarities, strict=True), start=1)
-    ]
-    floor = index.manifest.floor
-    if terms is None or floor is None:
-        return hits
-    given = index.word_scores(terms) if ranked.words is None else dict(zip(rows, ranked.words.tolist(), strict=True))
-    told, asked = index.told(terms), set(terms)
-    return [
-        replace(
-            hit,
-            is_weak=floor.is_weak(hit.similarity, given.get(row, 0.0), told)
-            and not any(asked == set(kept_terms(tag)) for tag in collection.tags(hit.metadata)),
-        )
-        for hit, row in zip(hits, rows, strict=True)
-    ]
-
-
-def described_hits(
-    index: "Index", collection: "Indexed", ranked: Ranked, hits: Sequence[Hit], words: Mapping[str, str]
-) -> list[Hit]:
-    """Return hits with why they were found, and the sentence and the tags in which words stand, by their terms."""
-    weights, rows, floor = {term: index.idf(term) for term in words}, ranked.rows.tolist(), index.manifest.floor
-    held = {term: index.holding([term], rows) for term in words}
+    rows, floor, asked = ranked.rows.tolist(), index.manifest.floor, list(dict.fromkeys(terms or ()))
+    scored = index.word_scores(asked) if ranked.words is None else dict(zip(rows, ranked.words.tolist(), strict=True))
+    told, weights = index.told(asked), {term: index.idf(term) for term in words or ()}
+    held = {term: index.holding([term], rows) for term in weights}
 
     def places(text: str) -> Iterator[Place]:
         return itertools.starmap(Place, spans_of(text, weights.keys()))
 
-    def why(hit: Hit, row: int) -> str:
+    def hit(at: int, row: int) -> Hit:
+        similarity = None if ranked.similarities is None else float(ranked.similarities[at])
+        metadata, is_weak = index.metadata_at(row), None
+        tags = {tag: set(kept_terms(tag)) for tag in collection.tags(metadata)}
+        if terms is not None and floor is not None:
+            is_weak = floor.is_weak(similarity, scored.get(row, 0.0), told) and set(asked) not in tags.values()
+        found = Hit(at + 1, similarity, metadata, float(ranked.scores[at]), is_weak=is_weak)
+        if words is None:
+            return found
         said = dict.fromkeys(word for term, word in words.items() if row in held[term])
-        is_close = hit.similarity is not None and not hit.is_weak and (floor is None or hit.similarity >= floor.cosine)
-        near = ["close in meaning"] if is_close or not (said or hit.is_weak) else []
-        return "; ".join([*(["weak"] if hit.is_weak else []), *([f"words: {', '.join(said)}"] if said else []), *near])
+        is_close = similarity is not None and not is_weak and (floor is None or similarity >= floor.cosine)
+        why = ["weak"] if is_weak else []
+        why += [f"words: {', '.join(said)}"] if said else []
+        why += ["close in meaning"] if is_close or not why else []
+        snippet = best_snippet(collection.texts(metadata), weights, places)
+        matching = tuple(tag for tag, own in tags.items() if not weights.keys().isdisjoint(own))
+        return replace(found, why="; ".join(why), snippet=snippet, tags=matching)
 
-    return [
-        replace(
-            hit,
-            why=why(hit, row),
-            snippet=best_snippet(collection.texts(hit.metadata), weights, places),
-            tags=tuple(tag for tag in collection.tags(hit.metadata) if not weights.keys().isdisjoint(kept_terms(tag))),
-        )
-        for hit, row in zip(hits, rows, strict=True)
-    ]
+    return [hit(at, row) for at, row in enumerate(rows)]
 
 
 def best_snippet(
@@ -180,11 +165,14 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Snippet:
-    begin = 0
-    if len(line) > LONGEST:
-        heaviest = max(places, key=lambda place: weights[place.word], default=None)
-        begin = _begin(line, heaviest.start) if heaviest else 0
-    end = _last(line, begin + LONGEST)
+    begin, end = 0, len(line)
+    if end > LONGEST:  # from a blank a little before the heaviest word, to one that is near
+        start = max(places, key=lambda place: weights[place.word]).start if places else 0
+        if wanted := max(0, min(start - _LEAD, end - LONGEST)):
+            begin = min(line.find(" ", wanted, start) + 1 or start, start)
+        if (most := begin + LONGEST) < end:
+            blank = line.rfind(" ", most - _LEAD, most + 1)
+            end = most if blank < 0 else blank
     ahead = CUT if begin else ""
     marks = [
         (max(place.start, begin), min(place.end, end)) for place in places if begin < place.end and place.start < end
@@ -192,20 +180,6 @@ def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Sn
     shift = len(ahead) - begin
     shown = f"{ahead}{line[begin:end]}{CUT if end < len(line) else ''}"
     return Snippet(shown, tuple((start + shift, stop + shift) for start, stop in _joined(marks)))
-
-
-def _begin(line: str, start: int) -> int:
-    """Return where a piece begins in which a word stands at `start`: behind a blank, a little before it."""
-    wanted = max(0, min(start - _LEAD, len(line) - LONGEST))
-    return min(line.find(" ", wanted, start) + 1 or start, start) if wanted else 0
-
-
-def _last(line: str, end: int) -> int:
-    """Return where a piece ends that may have `end` characters: before a blank, where one is near."""
-    if end >= len(line):
-        return len(line)
-    blank = line.rfind(" ", end - _LEAD, end + 1)
-    return end if blank < 0 else blank
 
 
 def _joined(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

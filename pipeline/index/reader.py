@@ -71,12 +71,7 @@ class Index(AbstractContextManager["Index"]):
     """
 
     def __init__(self, directory: Path, found: Manifest) -> None:
-        """Open the files of the build in `directory`, by its manifest.
-
-        Raises:
-            InconsistentError: the directory is no whole build, or its words are not made as this version makes them.
-            FileNotFoundError: the build was removed while it was opened.
-        """
+        """Open the files of the build in `directory`, by its manifest."""
         if (made := found.words.get("terms")) != terms.NAME:
             said = f"the index has words made by {made}, and this version makes {terms.NAME}"
             raise InconsistentError(said, hint=f"run `{Step('index')}`")
@@ -98,8 +93,6 @@ class Index(AbstractContextManager["Index"]):
         """Close the files."""
         self.close()
 
-    # ---- vectors
-
     @cached_property
     def faiss(self) -> Any:
         """The index, mapped; faiss is imported here, so that counting needs none of it."""
@@ -113,9 +106,6 @@ class Index(AbstractContextManager["Index"]):
         """Return similarities and rows of the `k` entries most like `vector`, shape (dim,), or of those that pass.
 
         Most similar first, equal ones in vector order.
-
-        Raises:
-            InconsistentError: the vector is of another width than the build, or not finite.
         """
         import numpy as np
 
@@ -129,8 +119,6 @@ class Index(AbstractContextManager["Index"]):
                 hint=f"run `{Step('index')}` with the model and width that the query uses",
             )
         return vector_file.nearest(self.faiss, query, max(0, k), mask)
-
-    # ---- words
 
     def telling(self, question: Iterable[str]) -> list[str]:
         """Return the terms of a question that at most half of the entries have, or all where there are no others."""
@@ -169,8 +157,6 @@ class Index(AbstractContextManager["Index"]):
         self.entries.execute(_VOCABULARY)
         return self.entries
 
-    # ---- entries
-
     def entry_of(self, entry_id: str) -> tuple[int, str] | None:
         """Return the row of an entry, counted from 0, and its hash; None where the build does not have it."""
         one = "SELECT row, content FROM entries WHERE id = ?"
@@ -178,11 +164,7 @@ class Index(AbstractContextManager["Index"]):
         return found
 
     def metadata_at(self, row: int) -> Mapping[str, Any]:
-        """Return the metadata of one row, counted from 0.
-
-        Raises:
-            InconsistentError: there is no such row.
-        """
+        """Return the metadata of one row, counted from 0."""
         found = self.entries.execute("SELECT metadata FROM entries WHERE row = ?", (row,)).fetchone()
         if found is None:
             raise InconsistentError(

@@ -273,7 +273,7 @@ def _backend(report: DoctorReport) -> Iterator[RowFault]:
         everyone = _asked(tx)
         ours = f"findable-{workspace.get_workspace(tx).workspace_id}-"
         cancelled = {twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]}
-        prefixes = {batch.number: batches.name_prefixes(tx, batch.number) for batch in everyone}
+        prefixes = {one.number: frozenset(batches.numbers_by_prefix(tx, one.number)) for one in everyone}
     for batch in everyone:
         if batch.state is BatchState.SUBMITTED:
             yield from _submitted(report, batch, prefixes[batch.number])

@@ -4,13 +4,14 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.progress import Progress
 from pipeline.core.step import Option
 from pipeline.core.text import one_line, plural
-from pipeline.engine.task import ExportRows, ExportWanted, Task, VersionShare, Words
+from pipeline.engine.task import ExportRows, ExportWanted, Task, Words
 from pipeline.engine.workspace import OpenWorkspace
 
 EVERY = ExportWanted()
@@ -29,7 +30,7 @@ class ExportReport:
     count: int = 0
     word: str = "item"
     extractor: str | None = None
-    versions: Sequence[VersionShare] = ()
+    versions: Sequence[Mapping[str, Any]] = ()
 
     __repr__ = one_line
 
@@ -69,7 +70,9 @@ def run(
     prefer = ws.settings.prefer_versions or ()
     with ws.store.read() as tx:
         found = task.export_rows(tx, wanted._replace(extractor=wanted.extractor or set_, prefer=prefer))
-        report.extractor, report.versions = found.extractor, found.versions
+        report.extractor = found.extractor
+        chosen_first = sorted(found.versions, key=lambda one: (one != found.extractor, one))
+        report.versions = [{"extractor": one, "items": found.versions[one]} for one in chosen_first]
         pieces = found.encode(_counted(found, report, ws.display), report.format)
         if path is not None:
             write_file(path, pieces)
@@ -82,7 +85,7 @@ def run(
 
 
 def _said(report: ExportReport, words: Words) -> list[str]:
-    shares = {one.extractor or NO_ANSWER: one.items for one in report.versions}
+    shares = {one["extractor"] or NO_ANSWER: one["items"] for one in report.versions}
     if not shares:
         return [f"no {words.one} is {words.done} yet"]
     if report.extractor is None and len(shares) == 1:

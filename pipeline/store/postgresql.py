@@ -5,15 +5,12 @@ a read is one snapshot (REPEATABLE READ). A lost connection ends its transaction
 """
 
 import contextlib
-import os
 import re
 import sys
 import threading
-import weakref
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError
@@ -77,9 +74,6 @@ class PostgresqlServer:
     """What the store needs to know of a database on a PostgreSQL server."""
 
     path: Path | None = None
-    for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType(
-        {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    )
 
     def __init__(self, url: URL) -> None:
         """Take the URL of a database; one with another driver, no database or unknown options is an error."""
@@ -112,7 +106,6 @@ class PostgresqlServer:
         event.listen(engine, "do_connect", self._give_passwords)
         event.listen(engine, "connect", self._prepare_connection)
         event.listen(engine, "begin", _begin)
-        event.listen(engine, "checkin", _as_it_came)
         return engine
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
@@ -130,6 +123,11 @@ class PostgresqlServer:
     def says(self, error: Exception) -> bool:
         """Return whether an error is the driver's own."""
         return hasattr(error, "sqlstate") and hasattr(error, "diag")
+
+    def is_of_query(self, error: BaseException) -> bool:
+        """Return whether an error is the fault of what was asked, and not of the server."""
+        state = str(getattr(error, "sqlstate", None) or "")
+        return not state.startswith(("08", "57P", "53", "XX")) and bool(state or type(error).__name__ in _OURS)
 
     def error(self, said: BaseException, patience_s: float) -> FindableError:
         """Return our error for the server's words, without what they quote of rows."""
@@ -180,9 +178,7 @@ class PostgresqlServer:
 
 
 class Session:
-    """A connection beside the pool, whose locks end with it. A forked child has none of them, and leaves them alone."""
-
-    every: ClassVar["weakref.WeakSet[Session]"] = weakref.WeakSet()
+    """A connection beside the pool, whose locks end with it."""
 
     def __init__(self, server: "PostgresqlServer", engine: Engine, name: str) -> None:
         """Connect under a name that others see; refuse a pooler that gives each transaction another session."""
@@ -191,9 +187,8 @@ class Session:
         pooled.detach()
         connection.autocommit = True
         self.connection = connection
-        self._server, self._process, self._mutex = server, os.getpid(), threading.RLock()
+        self._server, self._mutex = server, threading.RLock()
         self._held = set[int]()  # a session would get what it has a second time
-        self.every.add(self)
         self.ask("SELECT set_config('application_name', %s, false)", name)
         self.ask("SELECT max(set_config(name, '0', false)) FROM pg_settings WHERE name = 'idle_session_timeout'")
         self._pid = self.ask(_PID)
@@ -218,9 +213,9 @@ class Session:
             raise self._server.error(error, 0) from error
 
     def goes_on(self) -> bool:
-        """Return whether it is there still, and this process the one that began it."""
+        """Return whether it is there still."""
         with contextlib.suppress(FindableError):
-            return self._process == os.getpid() and bool(self.ask(_PID) == self._pid)
+            return bool(self.ask(_PID) == self._pid)
         return False
 
     def lock(self, key: int) -> bool:
@@ -238,29 +233,16 @@ class Session:
     def unlock(self, key: int) -> None:
         """Let a key go; of a session that has ended nothing is left to let go."""
         self._held.discard(key)
-        if self._process == os.getpid():
-            with contextlib.suppress(FindableError):
-                self.ask("SELECT pg_advisory_unlock(%s)", key)
+        with contextlib.suppress(FindableError):
+            self.ask("SELECT pg_advisory_unlock(%s)", key)
 
     def locked_by(self, key: int) -> str:
         """Return the name of the session that has locked a key; empty where none has, or its name is not for us."""
         return str(self.ask(_LOCKED_BY, key) or "")
 
     def close(self) -> None:
-        """End it, but for a forked child."""
-        if self._process == os.getpid():
-            self.connection.close()
-
-
-def _leave_to_parent() -> None:
-    """Close a child's copies of its parent's connections: they would keep the locks of a parent that died."""
-    for one in Session.every:
-        with contextlib.suppress(Exception):
-            os.close(one.connection.fileno())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+        """End it."""
+        self.connection.close()
 
 
 def _check_address(url: URL) -> None:
@@ -279,17 +261,12 @@ def _check_address(url: URL) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    patience = connection.get_execution_options().get("findable_patience")
-    if patience is not None:
+    options = connection.get_execution_options()
+    if (patience := options.get("findable_patience")) is not None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(patience)}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
-
-
-def _as_it_came(connection: Any, record: Any) -> None:  # noqa: ARG001 - the shape of the event
-    """Let the next transaction begin as the session has it: SQLAlchemy would say READ WRITE, which a user may not."""
-    if connection is not None and connection.info.transaction_status == 0:  # idle, and not lost
-        connection.read_only = None
-        connection.isolation_level = None
+    elif options.get("findable_reads"):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ A report of all findings as CSV is sealed whole, right before the commit.
 import contextlib
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +18,8 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.progress import Progress
-from pipeline.core.text import csv_line
+from pipeline.core.quotes import leaves
+from pipeline.core.text import UNSOUND, csv_line
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
 
@@ -56,6 +58,36 @@ class Finding(NamedTuple):
 def rejected(line: int, reason: str, value: object, *, column: str = "", key: str | None = None) -> Finding:
     """Return the finding that keeps a row out."""
     return Finding(line, column, reason, excerpt(value), FindingKind.REJECTED, key)
+
+
+def unsound(line: int, values: Mapping[str, Any], labels: Mapping[str, str], *, key: Any = None) -> Finding | None:
+    """Return why a row cannot be kept: text in it, at any depth, holds NUL, or bytes that are no UTF-8.
+
+    A column is called as `labels` have it.
+    """
+    for name, cell in values.items():
+        inner = [cell] if isinstance(cell, str) else [one for path, value in leaves(cell) for one in (*path, value)]
+        for one in (name, *inner):
+            if isinstance(one, str) and (bad := UNSOUND.search(one)):
+                why, shown = "a NUL character" if bad[0] == "\0" else "not valid UTF-8", one[max(0, bad.start() - 20) :]
+                known = key if isinstance(key, str) and not UNSOUND.search(key) else None
+                return rejected(line, why, shown, column=labels.get(name, excerpt(name)), key=known)
+    return None
+
+
+def key_of(cell: object, *, most: int) -> tuple[str, str]:
+    """Return a key as text, and why it is none; it stands in requests, in addresses and on screens."""
+    if cell is None:
+        return "", "missing"
+    if isinstance(cell, bool) or not isinstance(cell, str | int):
+        return "", "neither text nor a whole number"
+    key = str(cell)
+    if not any(one.isprintable() and not one.isspace() for one in key):
+        return "", "empty"
+    if len(key) > most:
+        return "", f"longer than {most} characters"
+    is_broken = any(unicodedata.category(one) in {"Cc", "Zl", "Zp", "Cs"} for one in key)
+    return ("", "holds control characters") if is_broken else (key, "")
 
 
 def excerpt(value: object) -> str:
@@ -233,10 +265,6 @@ def _rejects_report(done: ImportReport) -> Iterator[SealedWriter | None]:
         yield writer
 
 
-class _NotWritten(Exception):  # noqa: N818 - rolls the transaction back, and is caught in `import_rows`
-    """`--strict` refused the file, or nothing was to be written; the transaction ends without a trace."""
-
-
 @contextlib.contextmanager
 def all_or_nothing() -> Iterator[None]:
     """Let an interrupt of a block, before anything is committed, say that nothing was imported."""
@@ -263,11 +291,7 @@ def import_rows(
     happened also where nothing went in. Nothing is changed where the file cannot be read to its end, or the report not
     be written.
     """
-    with (
-        contextlib.suppress(_NotWritten),
-        _rejects_report(done) as rejects,
-        store.read() if done.dry else store.write() as tx,
-    ):
+    with _rejects_report(done) as rejects, store.read() if done.dry else store.write() as tx:
         with all_or_nothing(), display.bar("reading" if done.dry else "importing", None) as bar:
             for some in in_blocks(rows, most=block, size=lambda one: 0 if isinstance(one, Finding) else size(one)):
                 findings = [one for one in some if isinstance(one, Finding)]
@@ -277,9 +301,9 @@ def import_rows(
             if rejects is not None:
                 rejects.seal()
         done.refused = done.strict and bool(done.counts[FindingKind.REJECTED] + done.counts[FindingKind.CHANGED])
-        if done.refused or done.dry:
-            raise _NotWritten
-        if done.changes:
+        if done.refused:
+            tx.rollback()
+        elif done.changes and not done.dry:
             name = Path(done.path).name
             workspace.record_event(tx, "import", name, old=None, new=done.summary, why="import", at=at)
 

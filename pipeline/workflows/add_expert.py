@@ -12,11 +12,10 @@ from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.import_ import Person, check_as_given, read_person_documents
+from pipeline.experts.import_ import Person, check_as_given, read_person
 from pipeline.experts.table import USERNAME
 from pipeline.gemini.models import estimate_tokens
 from pipeline.store import asks, workspace
-from pipeline.store import rows as kept
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import parse_map
 
@@ -101,13 +100,9 @@ def save(
         ConfigurationError: there is a bio to ask about, and no key or no such model is set.
         UnavailableError: another process writes for longer.
     """
-    people, notes = read_person_documents(data, parse_map(mapping), name=name)
-    if len(people) > 1:
-        said = f"{name} is a list of {len(people)}; one person at a time is added here, and none was"
-        raise InputError(said, hint=f"`{Step('import')}` adds many")
-    person = people[0]
+    person, notes = read_person(data, parse_map(mapping), name=name)
     if as_given:
-        check_as_given(people, name=name)
+        check_as_given(person, name=name)
     for note in notes:
         ws.display.say(note)
     for change in person.changes:
@@ -151,6 +146,6 @@ def _inserted(ws: OpenWorkspace, tx: "Connection", person: Person) -> str:
         said = f"the username {person.username!r} exists already; no person was added"
         raise TakenError(said, hint=hint, field=USERNAME)
     key = table.insert_person(tx, person.username, person.values)
-    kept.put_rows(tx, table.TASK, table.changed_beside(tx, [(key, person.username, person.beside)]))
+    table.put_beside(tx, [(key, person.username, person.beside)])
     workspace.touch_revision(tx, ws.task.name)
     return key
