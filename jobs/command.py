@@ -11,7 +11,7 @@ import click
 
 from jobs.commands import EVERY, Command
 from jobs.options import Report
-from jobs.output import Terminal, print_json, print_line
+from jobs.output import Terminal, print_all, print_json
 from jobs.variables import KEPT, begin_form, check_variables, given_option, nearest, read_settings, typed_variable
 from pipeline.core.errors import InputError
 from pipeline.core.settings import BUILT_IN, PREFIX, Settings, read_dotenv
@@ -65,10 +65,8 @@ class ClickCommand(click.Command):
             return
         if wants_json():
             print_json(report.document)
-        elif isinstance(report.shown, str):
-            print_line(report.shown)
         else:
-            report.shown()
+            print_all(report.shown)
         if report.check is not None:
             report.check()
         if report.hint:

@@ -9,9 +9,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import click
 
@@ -149,12 +149,41 @@ def print_marked(*pieces: str, indent: int = 0) -> None:
     Console(highlight=False).print(Padding(line, (0, 0, 0, indent), expand=False))
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+class Listed(NamedTuple):
+    """A table: the names of its columns, and its rows."""
+
+    headers: Sequence[str]
+    rows: Iterable[Sequence[object]]
+
+
+Shown = str | Listed | Callable[[], object] | list[Any]  # a line, a table, what prints, or several of these
+
+
+def print_all(shown: Shown) -> None:
+    """Print a result: lines and tables, one below the other."""
+    if isinstance(shown, str):
+        print_line(shown)
+    elif isinstance(shown, Listed):
+        print_table(*shown)
+    elif isinstance(shown, list):
+        for one in shown:
+            print_all(one)
+    else:
+        shown()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return "-" if value is None else f"{value:,}" if type(value) is int else printable(str(value))
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on standard output: drawn for a terminal, as TSV with a line of headers for a pipe.
 
-    A cell holds no tab and no line end.
+    A cell holds no tab and no line end; a time has its minute, a number its thousands, and nothing is a hyphen.
     """
-    headers, *cells = ([printable(str(cell)) for cell in row] for row in (headers, *rows))
+    cells = [[_cell(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _draw(cells, [(header, header == COPIED) for header in headers])
         return

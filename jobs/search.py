@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from jobs.options import NAME, PATH, Count, MinScore, Report, Tag, Taken, Where
-from jobs.output import print_line, print_marked, print_table, print_text
+from jobs.output import Listed, print_marked, print_text
 from jobs.variables import nearest
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
@@ -75,18 +76,15 @@ def measure(
     """
     rows = evaluate.run(ws, queries, qrels)
 
-    def show() -> None:
-        told = "{:.3f} [{:.3f}, {:.3f}]".format
-        cells = [
-            (
-                *(row["system"], row["type"], row["queries"], *(told(*row["figures"][name]) for name in MEASURES)),
-                "" if row["weak"] is None else f"{row['weak']:.1%}",
-            )
-            for row in rows
-        ]
-        print_table(("system", "type", "queries", *MEASURES, "weak"), cells)
-
-    return Report(rows, show)
+    told = "{:.3f} [{:.3f}, {:.3f}]".format
+    cells = [
+        (
+            *(row["system"], row["type"], row["queries"], *(told(*row["figures"][name]) for name in MEASURES)),
+            "" if row["weak"] is None else f"{row['weak']:.1%}",
+        )
+        for row in rows
+    ]
+    return Report(rows, Listed(("system", "type", "queries", *MEASURES, "weak"), cells))
 
 
 def search(
@@ -122,16 +120,15 @@ def search(
     if tag and not hits:
         _tell_unknown_tags(ws, options.tags)
 
-    def show() -> None:
-        if not hits:
-            print_line(f"no {collection.word} was found")
-        elif sys.stdout.isatty():
-            for hit in hits:
-                _show(collection, hit)
-        else:
-            _print_rows(collection, hits)
-
-    return Report(document, show)
+    if not hits:
+        return Report(document, f"no {collection.word} was found")
+    if sys.stdout.isatty():
+        return Report(document, [partial(_show, collection, hit) for hit in hits])
+    rows = [
+        (*(_cell(found[name]) for name in collection.columns.values()), hit.why, _plainly_marked(hit.snippet))
+        for hit, found in zip(hits, document, strict=True)
+    ]
+    return Report(document, Listed((*collection.columns, "why", "matched"), rows))
 
 
 def _tell_unknown_tags(ws: OpenWorkspace, tags: Sequence[str]) -> None:
@@ -155,15 +152,6 @@ def _told(report: "SearchReport", words: "Words") -> Iterator[str]:
         yield f"no entry has {' and '.join(map(repr, report.lacking))}; closest results without it:"
     elif report.is_weak:
         yield "no good match; closest results:"
-
-
-def _print_rows(collection: "Indexed", hits: Sequence["Hit"]) -> None:
-    documents = [(hit, hit_document(collection, hit)) for hit in hits]
-    rows = [
-        (*(_cell(found[name]) for name in collection.columns.values()), hit.why, _plainly_marked(hit.snippet))
-        for hit, found in documents
-    ]
-    print_table((*collection.columns, "why", "matched"), rows)
 
 
 def _show(collection: "Indexed", hit: "Hit") -> None:

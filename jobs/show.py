@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from jobs.options import COUNT, NAME, Expert, Item, Raw, Report, Seed, Taken
-from jobs.output import print_fields, print_line, print_table, print_text
+from jobs.output import Listed, print_fields, print_line, print_text
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation, leaves, likeness_told, shown_value
 from pipeline.core.states import fate_of
@@ -109,18 +110,15 @@ def _request_line(one: Mapping[str, Any]) -> str:
     return f"{one['at']:{MINUTE}} {how}, {model}, {ended}{why}, {tokens_in} + {tokens_out} tokens, {cost}"
 
 
-def _print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
-    if not requests:
-        print_line("(no request of its own: it was not asked, or shares that of another that asks the same)")
+def _wire(requests: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = list[str]()
     for one in requests:
         text = one["wire"]
-        print_line(f"--- {one['item']}: {_request_line(one)}")
-        if not (text["request"] or text["replies"]) and text["no_request"] == text["no_reply"]:
-            print_line(f"({text['no_reply']})")
-            continue
-        print_line("request: " + (text["request"] or f"({text['no_request']})"))
-        for reply in text["replies"] or (f"({text['no_reply']})",):
-            print_line(f"reply: {reply}")
+        lines.append(f"--- {one['item']}: {_request_line(one)}")
+        if text["request"] or text["replies"] or text["no_request"] != text["no_reply"]:
+            lines.append("request: " + (text["request"] or f"({text['no_request']})"))
+        lines += [f"reply: {reply}" for reply in text["replies"]] or [f"({text['no_reply']})"]
+    return lines or ["(no request of its own: it was not asked, or shares that of another that asks the same)"]
 
 
 def show(
@@ -139,22 +137,13 @@ def show(
     """
     if expert is None and item is None:
         found = any_item.newest_requests(ws, limit=n, every=all_, raw=raw)
-        return Report(found, (lambda: _show_requests(found, every=all_, raw=raw)) if found else "nothing was asked yet")
+        headers = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
+        listed = [Listed(headers, [_request_cells(one, every=all_) for one in found]), *(_wire(found) if raw else ())]
+        return Report(found, listed if found else "nothing was asked yet")
     document = any_item.run(ws, item or expert or "", raw=raw)
-
-    def shown() -> None:
-        print_fields(_item_fields(document))
-        if raw:
-            _print_wire(document["requests"])
-
-    return Report(document, shown)
-
-
-def _show_requests(found: Sequence[Mapping[str, Any]], *, every: bool, raw: bool) -> None:
-    headers = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
-    print_table(headers, [_request_cells(one, every=every) for one in found])
-    if raw:
-        _print_wire(found)
+    return Report(
+        document, [partial(print_fields, _item_fields(document)), *(_wire(document["requests"]) if raw else ())]
+    )
 
 
 def _request_cells(one: Mapping[str, Any], *, every: bool) -> tuple[str, ...]:
@@ -197,7 +186,7 @@ def try_(
         drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
         return _two_ways(try_out.run_pair(ws, (a, b), **drawn))
     report = try_out.run(ws, n or try_out.FEW, item, seed)
-    return Report(report.document, lambda: _show_tried(report, words), report.check)
+    return Report(report.document, partial(_show_tried, report, words), report.check)
 
 
 def _show_tried(report: TryReport, words: Words) -> None:

@@ -4,7 +4,7 @@ That is one transaction: all of a version goes, or nothing. Versions whose rows 
 back too. Once nothing is left of what the local engine answered, the workspace is bound to no backend any more.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +12,7 @@ from pipeline.batch import ingest
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.step import Step
+from pipeline.core.text import usd
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
@@ -78,10 +79,8 @@ def every_version(ws: OpenWorkspace) -> list[VersionSummary]:
         return [one for each in ws.tasks if each is ws.task or not only for one in _summaries(tx, each)]
 
 
-def roll_back(ws: OpenWorkspace, name: str, *, announce: Callable[[VersionSummary, str], None]) -> RollbackReport:
-    """Roll back a label with all its models, or with one (label/model).
-
-    `announce` gets each version that would go, with the word for its items, before a person is asked.
+def roll_back(ws: OpenWorkspace, name: str) -> RollbackReport:
+    """Roll back a label with all its models, or with one (label/model); what would go is said before a person is asked.
 
     Raises:
         InputError: something of it is under way, or it was not confirmed; nothing was changed.
@@ -95,7 +94,8 @@ def roll_back(ws: OpenWorkspace, name: str, *, announce: Callable[[VersionSummar
     if found and ws.indexes(subject):
         report.next = subject.words.step("index")
     for one in found:
-        announce(one, subject.words.many)
+        counts = f"{one.counts.rows:,} rows of {one.counts.items:,} {subject.words.many}"
+        ws.display.say(f"{one.counts.extractor}: {counts}, {usd(one.paid)} paid")
     if found:
         ws.agree(QUESTION)
     with ws.lock(LOCK):
