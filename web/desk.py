@@ -73,17 +73,13 @@ class Desk:
         Raises:
             Refused: the workspace has no such task.
         """
-        return self._opened(task, Opened.READ, NoProgress())
+        return self._opened(task, Opened.READ)
 
     def to_write(
         self, task: str | None = None, display: Progress | None = None
     ) -> contextlib.AbstractContextManager[OpenWorkspace]:
-        """Open the workspace to be written; `display` gets what a command would print.
-
-        Raises:
-            Refused: the workspace has no such task.
-        """
-        return self._opened(task, Opened.WRITE, display or NoProgress())
+        """Open the workspace to be written; `display` gets what a command would print. Refused as `to_read`."""
+        return self._opened(task, Opened.WRITE, display)
 
     def act(self, command: str) -> Act:
         """Return a command of the table; Refused where the page carries none out that is called so."""
@@ -100,7 +96,7 @@ class Desk:
             InputError: an option is wrong, or the estimate is more by now than `cost`; nothing was sent.
             FindableError: what the command raises; a GateError after it did all.
         """
-        with self.to_write(task, display) if act.writes(form, task) else self._opened(task, Opened.READ, display) as ws:
+        with self._opened(task, Opened.WRITE if act.writes(form, task) else Opened.READ, display) as ws:
             ws.agreed = cost
             return act.run(ws, form)
 
@@ -138,21 +134,17 @@ class Desk:
         return open_workspace(replace(self.settings, task=task), display, access=Opened.WRITE)
 
     @contextlib.contextmanager
-    def _opened(self, task: str | None, access: Opened, display: Progress) -> Iterator[OpenWorkspace]:
+    def _opened(self, task: str | None, access: Opened, display: Progress | None = None) -> Iterator[OpenWorkspace]:
         """Open the workspace; no file of a task is loaded, so a request can name only what was used here."""
         if task and task != self.settings.task:
             self.check_there(task)
         settings = replace(self.settings, task=task or self.settings.task)
-        with open_workspace(settings, display, access=access, whole=True) as ws:
+        with open_workspace(settings, display or NoProgress(), access=access, whole=True) as ws:
             ws.stopping = self.stopping
             yield ws
 
     def check_there(self, task: str) -> None:
-        """Refuse a task that the workspace has not: it would be made where it is opened by that name.
-
-        Raises:
-            Refused: the workspace has no such task.
-        """
+        """Refuse a task that the workspace has not: it would be made where it is opened by that name."""
         if not self.has(task):
             raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
 

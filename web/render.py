@@ -29,7 +29,6 @@ CENT = 0.01  # USD; less is told with more decimals
 _ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 _PIECE = re.compile(r"\s+\S{0,20}$")  # of a word, at the end of a text that is cut
 _BATCH = re.compile(r"batch (\d+)(?=:)")
-METHODS = ("GET ", "PUT ", "POST ", "PATCH ", "DELETE ")  # begin a hint that no reader of a page can follow
 STATES = {  # others are plain words, or several
     "no_bio": "without a bio",
     "unusable": "cannot be opened",
@@ -99,8 +98,6 @@ def show_page(request: Request, template: str, ws: OpenWorkspace, here: str = ""
 def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
     """Return a page that says what went wrong, with the way to every place."""
     desk = desk_of(request)
-    if problem["hint"].startswith(METHODS):
-        problem = {**problem, "hint": ""}  # is for programs; what there is stands beside it
     known: dict[str, Any] = {"task": desk.settings.task, "workspace": str(desk.settings.data), "backend": ""}
     known |= {"here": "", "tasks": [], "places": list(PLACES.items()), "called": "findable", "problem": problem}
     found = _filled(request, "problem.html", known)
