@@ -147,11 +147,10 @@ def show(
 
 
 def _request_cells(one: Mapping[str, Any], *, every: bool) -> tuple[str, ...]:
+    said = one["reason"] or ("no answer is kept" if one["outcome"] == "answered" else "")
     if one["forgotten"]:
         said = FORGOTTEN
-    elif one["answer"] is None:
-        said = one["reason"] or ("no answer is kept" if one["outcome"] == "answered" else "")
-    else:
+    elif one["answer"] is not None:
         told = leaves(one["answer"])
         said = ", ".join(f"{'.'.join(map(str, path))}: {shown_value(value)}" for path, value in told)
     item = f"{one['task']} {one['name']}" if every else one["name"]
@@ -211,30 +210,17 @@ def _show_tried(report: TryReport, words: Words) -> None:
 
 
 def _two_ways(report: try_out.PairReport) -> Report:
-    cost = report.asked.cost if report.asked else 0.0
-
-    def show() -> None:
-        for one in report.pairs:
-            print_text(f"\n{one['name']}{' ≠' if one['a'] != one['b'] else ''}")
-            for letter, said in (("A", one["a"]), ("B", one["b"])):
-                print_text(f"{letter}: {said}" if isinstance(said, str) else f"{letter}:", indent=INDENT)
-                if not isinstance(said, str):
-                    _print_values(said, INDENT * 2)
-        print_text("")
-        for name, count in report.agreement.items():
-            print_text(f"{name}: the same in {count} of {report.compared}", indent=INDENT)
-        alike = sum(one["a"] == one["b"] for one in report.pairs)
-        print_line(f"A is {report.sides[0]}, B {report.sides[1]}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
-
-    told = {"a": report.sides[0], "b": report.sides[1], "items": report.pairs, "cost": cost}
+    (a, b), cost, lines = report.sides, report.asked.cost if report.asked else 0.0, list[str]()
+    for one in report.pairs:
+        lines += ["", f"{one['name']}{' ≠' if one['a'] != one['b'] else ''}"]
+        for letter, said in (("A", one["a"]), ("B", one["b"])):
+            lines += [f"{INDENT}{letter}: {said}"] if isinstance(said, str) else _value_lines(letter, said, INDENT)
+    lines += ["", *(f"{INDENT}{name}: the same in {n} of {report.compared}" for name, n in report.agreement.items())]
+    alike = sum(one["a"] == one["b"] for one in report.pairs)
+    lines.append(f"A is {a}, B {b}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
+    told = {"a": a, "b": b, "items": report.pairs, "cost": cost}
     told |= {"agreement": report.agreement, "compared": report.compared}
-    return Report(told, show, report.asked.check if report.asked else None)
-
-
-def _print_values(answer: Mapping[str, Any], indent: str) -> None:
-    for name, value in answer.items():
-        for line in _value_lines(name, value, indent):
-            print_text(line)
+    return Report(told, lines, report.asked.check if report.asked else None)
 
 
 def _show_end(one: TriedItem) -> None:
@@ -243,6 +229,8 @@ def _show_end(one: TriedItem) -> None:
     used = f" in {one.seconds:.1f} s{calls}; {one.usage.prompt:,} tokens in, {out:,} out, {usd(one.cost)}"
     print_text(f"{one.outcome}{used if one.calls else ''}" + (f": {one.reason}" if one.reason else ""))
     if one.answer is not None:
-        _print_values(one.answer, INDENT)
+        for name, value in one.answer.items():
+            for line in _value_lines(name, value, INDENT):
+                print_text(line)
     elif one.reply:
         print_text(_cut(one.reply), indent=INDENT)

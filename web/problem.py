@@ -46,7 +46,7 @@ def document(status: int, title: str, detail: str, *, hint: str = "", **more: An
     return {"type": "about:blank", "title": title, "status": status, "detail": detail, "hint": hint, **known}
 
 
-def of(error: Exception) -> dict[str, Any]:
+def of(error: BaseException) -> dict[str, Any]:
     """Return the problem that an error is: of a command, of a request that was refused, or of one that is malformed."""
     if isinstance(error, ChangedMeanwhileError):
         return document(412, "Refused", error.message, hint=error.hint, now=jsonable_encoder(error.now))
@@ -64,9 +64,8 @@ def of(error: Exception) -> dict[str, Any]:
     if isinstance(error, HTTPException):
         said = "there is nothing at this address" if error.status_code == 404 else error.detail  # noqa: PLR2004 - HTTP's own number
         return document(error.status_code, "Refused", said)
-    return document(
-        500, "Stopped", f"a bug in findable: {type(error).__name__}; look at what is stored before you try again"
-    )
+    said = "interrupted" if isinstance(error, KeyboardInterrupt) else f"a bug in findable: {type(error).__name__}"
+    return document(500, "Stopped", f"{said}; look at what is stored before you try again")
 
 
 def line_of(error: FindableError | Refused) -> str:

@@ -153,13 +153,14 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
 
 def _heading(known: Mapping[str, Any], task: str, columns: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Return how a row is called: `title`, `beside` what else names it, and `picture`, the address of an image."""
-    name = known["name"]
+    name, picture = known["name"], ""
     if task == IMAGES:
         address = f"/api/images/thumbnail?{urlencode({'key': known['item'], 'side': SIDE})}"
         return {"title": PurePath(name).name, "beside": "", "picture": "" if known["state"] == UNUSABLE else address}
-    full = dict(columns).get("name", "") if task == PEOPLE else ""
-    beside = name if full else "" if task == PEOPLE or name == known["item"] else known["item"]
-    return {"title": full or name, "beside": beside, "picture": ""}
+    if task == PEOPLE:
+        full = dict(columns).get("name", "")
+        return {"title": full or name, "beside": name if full else "", "picture": picture}
+    return {"title": name, "beside": "" if name == known["item"] else known["item"], "picture": picture}
 
 
 def coloured(answer: Any) -> tuple[Any, list[Mark]]:
@@ -228,8 +229,7 @@ def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | N
 
 def _ask(desk: Desk, task: str, ids: Sequence[str], *, about: str = "") -> Work:
     kind = ASKING.format(task)
-    under_way = desk.running.newest(kind, about=about)
-    if under_way is not None and under_way.state == "running":
+    if (under_way := desk.running.newest(kind, about=about)) and under_way.state == "running":
         return under_way
     with desk.to_write(task) as ws:
         ws.bring_items()
@@ -244,9 +244,6 @@ def _ask(desk: Desk, task: str, ids: Sequence[str], *, about: str = "") -> Work:
         with desk.to_write(task, display) as ws:
             ws.bring_items()
             done = ask_alone(ws, open_ids)
-        if about:
-            with desk.to_read(task) as ws:
-                return {"state": show.run(ws, about)["state"]}
         return {"answered": done.answered, "asked": len(open_ids)}
 
     return desk.running.begin(kind, work, about=about)
