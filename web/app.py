@@ -13,7 +13,6 @@ from pipeline.core.errors import FindableError
 from web import problem
 from web.desk import Desk
 from web.guard import Guard
-from web.problem import Refused
 from web.render import problem_page
 from web.views import ROUTERS
 
@@ -28,7 +27,7 @@ def application(desk: Desk) -> Guard:
         app.include_router(router)
     files = StaticFiles(directory=HERE / "static")
     app.mount("/static", GZipMiddleware(files))  # these alone: a page holds what its reader may not give away
-    for kind in (FindableError, Refused, RequestValidationError, HTTPException, Exception):
+    for kind in (FindableError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer)
     return Guard(app, access=desk.access)
 

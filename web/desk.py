@@ -16,8 +16,8 @@ from pipeline.batch.due import DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.access import Access as Opened
-from pipeline.engine.access import check_access, is_free
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.engine.access import is_free
+from pipeline.engine.workspace import OpenWorkspace, open_to_look, open_workspace
 from pipeline.workflows import add_expert
 from pipeline.workflows.add_expert import SavedExpert
 from web.dropped import DroppedFiles
@@ -110,20 +110,9 @@ class Desk:
             with open_workspace(replace(settings, task=PEOPLE), display):
                 pass
 
-    @contextlib.contextmanager
-    def to_look(self, task: str, display: Progress) -> Iterator[OpenWorkspace]:
-        """Open the workspace to see what an import of a built-in task would do; no table is made for it.
-
-        Where the task was never used here, people are what the workspace is opened with.
-
-        Raises:
-            ConfigurationError: the import would add to another program's database what was not agreed to.
-        """
-        is_there = self.has(task)
-        with self._opened(task if is_there else PEOPLE, Opened.READ, display) as ws:
-            if not is_there:
-                check_access(replace(ws.settings, task=task), ws.store, Opened.WRITE, lambda _question: False)
-            yield ws
+    def to_look(self, task: str, display: Progress) -> contextlib.AbstractContextManager[OpenWorkspace]:
+        """Open the workspace to see what an import of a built-in task would do; no table is made for it."""
+        return open_to_look(replace(self.settings, task=task), display, agrees=lambda _question: False)
 
     def to_import(self, task: str, display: Progress) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace to import items of a built-in task, whose tables are made where there are none yet.

@@ -123,18 +123,19 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise InputError(f"{path}: there is no folder {path.parent}; nothing was written", hint=f"mkdir -p {made}")
 
 
-def write_file(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write the pieces to a file that appears under its name when it is whole.
+def write_file(path: Path, pieces: Iterable[bytes]) -> int:
+    """Write the pieces to a file that appears under its name when it is whole; return how many they are.
 
     Raises:
         InputError: it cannot be written; an old file there is as it was.
     """
-    target = target_of(path)
+    target, count = target_of(path), 0
     try:
         sweep_parts(target)
         with SealedWriter(target) as writer:
-            for piece in pieces:
+            for count, piece in enumerate(pieces, start=1):  # noqa: B007 - it is returned
                 writer.write(piece)
             writer.seal()
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}; an old file there is as it was") from error
+    return count

@@ -102,17 +102,13 @@ class Workspace:
             if not isinstance(people, str | PathLike):
                 lines = (json.dumps(plain_value(row), ensure_ascii=False) + "\n" for row in rows_of(people))
                 path.write_text("".join(lines), encoding="utf-8")
-
-            def work(ws: OpenWorkspace) -> PeopleImportReport:
-                done = import_people.run(ws, path, ImportOptions(mapping, "", strict, report))
-                for group in done.groups.values():
-                    if group.kind is FindingKind.REJECTED:
-                        lines = ", ".join(str(one.line) for one in group.examples)
-                        ws.display.warn(f"{group.count:,} rejected, such as of row {lines}: {group.reason}")
-                done.check()
-                return done
-
-            return self._run(work, access=Access.CREATE)
+            options = ImportOptions(mapping, "", strict, report)
+            done = self._run(partial(import_people.run, path=path, options=options), access=Access.CREATE)
+        for group in (one for one in done.groups.values() if one.kind is FindingKind.REJECTED):
+            named = ", ".join(str(one.line) for one in group.examples)
+            self.display.warn(f"{group.count:,} rejected, such as of row {named}: {group.reason}")
+        done.check()
+        return done
 
     def preflight(
         self, task: TaskLike, *, items: Any = None, limit: int | None = None, **settings: object
@@ -138,13 +134,10 @@ class Workspace:
             ConfigurationError: a key is missing, or a budget has no room.
         """
         asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data)
-
-        def work(ws: OpenWorkspace) -> AskReport:
-            report = ask.run(ws, asking, size=n)
-            report.tried.check()
-            return report
-
-        return self._run(work, PEOPLE, None, settings, access=Access.CREATE, alone=True)
+        work = partial(ask.run, asking=asking, size=n)
+        report = self._run(work, PEOPLE, None, settings, access=Access.CREATE, alone=True)
+        report.tried.check()
+        return report
 
     def try_(
         self,
@@ -164,13 +157,10 @@ class Workspace:
             InputError: there is no such item, or none to try; nothing was asked.
             ConfigurationError: a key is missing, or a budget has no room.
         """
-
-        def work(ws: OpenWorkspace) -> TryReport:
-            report = try_out.run(ws, n, item, seed)
-            report.check()
-            return report
-
-        return self._run(work, task, items, settings, access=Access.WRITE, alone=True)
+        work = partial(try_out.run, size=n, name=item, seed=seed)
+        report = self._run(work, task, items, settings, access=Access.WRITE, alone=True)
+        report.check()
+        return report
 
     def tag(
         self,

@@ -153,7 +153,7 @@ def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
             _keep(desk, dropped, name)
         else:
             _import(desk, dropped)
-    except (Refused, FindableError) as error:
+    except FindableError as error:
         return _part(request, number, refused=line_of(error))
     return _part(request, number)
 

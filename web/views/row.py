@@ -77,7 +77,7 @@ def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
             with desk.to_read(task) as ws, ws.store.read() as tx:
                 item_id = ws.task.id_of(tx, key)
             _ask(desk, task, [item_id], about=key)
-    except (FindableError, Refused) as error:
+    except FindableError as error:
         return _part(request, task, key, refused=line_of(error))
     return _part(request, task, key)
 
