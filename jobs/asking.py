@@ -29,6 +29,7 @@ from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import Selection
 from pipeline.batch.report import KEYS, list_batches
 from pipeline.batch.submit import Submitted
+from pipeline.core.progress import Progress
 from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.step import Step
 from pipeline.core.text import first_few, plural, usd
@@ -132,9 +133,9 @@ def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
 
     def check() -> None:
         for one in report.ingested:
-            _warn_of(one, words)
+            _warn_of(one, words, ws.display)
         raise_all(failures)
-        report.finish(words, Terminal(), strict=strict)
+        report.finish(words, ws.display, strict=strict)
 
     shown = [[_accounted(one.batch), *_odd(one)] for one in report.ingested] + [after] * (not failures)
     return Report([_account_document(one) for one in report.ingested], shown, check)
@@ -155,17 +156,19 @@ def _odd(account: IngestSummary) -> list[Listed]:
     return [Listed(("outcome", "count", "reason", "examples"), rows)] if rows else []
 
 
-def _warn_of(account: IngestSummary, words: Words) -> None:
-    batch, terminal = account.batch, Terminal()
+def _warn_of(account: IngestSummary, words: Words, display: Progress) -> None:
+    batch, told = account.batch, list[str]()
     if batch.not_applied:
-        terminal.warn(
+        told.append(
             f"{plural(batch.not_applied, 'answer')} not applied ({first_few(account.unapplied)}): the {words.one} was "
             f"removed or answered meanwhile, or is parked: `{words.step('parked')}` says why"
         )
     if account.outdated:
-        terminal.warn(f"answered for an earlier {words.input}: {first_few(account.outdated, OUTDATED)}")
+        told.append(f"answered for an earlier {words.input}: {first_few(account.outdated, OUTDATED)}")
     if account.other_versions:
-        terminal.warn(f"asked {batch.model}, answered by {', '.join(account.other_versions)}")
+        told.append(f"asked {batch.model}, answered by {', '.join(account.other_versions)}")
+    for line in told:
+        display.warn(f"batch {batch.number}: {line}")
 
 
 def _account_document(account: IngestSummary) -> dict[str, object]:
@@ -262,8 +265,14 @@ def tag(
     if backfill and report.quality is not None:
         ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
     go_on = Step("passages-backfill", wait=True) if backfill else words.step("tag WAIT=1")
-    shown = [partial(_show_tagged, report, words, go_on), partial(_warn_tagged, report, words)]
-    return Report(report.document(), shown, lambda: report.finish(words, Terminal(), strict=strict))
+
+    def check() -> None:
+        for one in report.ingested:
+            _warn_of(one, words, ws.display)
+        _warn_tagged(report, words, ws.display)
+        report.finish(words, ws.display, strict=strict)
+
+    return Report(report.document(), partial(_show_tagged, report, words, go_on), check)
 
 
 def _show_tagged(report: rounds.Report, words: Words, go_on: Step) -> None:
@@ -292,8 +301,8 @@ def _show_tagged(report: rounds.Report, words: Words, go_on: Step) -> None:
         print_line(line)
 
 
-def _warn_tagged(report: rounds.Report, words: Words) -> None:
-    warn = Terminal().warn
+def _warn_tagged(report: rounds.Report, words: Words, display: Progress) -> None:
+    warn = display.warn
     for name, reason in report.live.samples if report.live else ():
         warn(f"{name}: {reason}")
     if report.out_of_money:

@@ -135,7 +135,7 @@ class Desk:
     def check_there(self, task: str) -> None:
         """Refuse a task that the workspace has not: it would be made where it is opened by that name."""
         if not self.has(task):
-            raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
+            raise Refused(404, f"there is no task {task!r} here", hint="`/api/tasks` lists them")
 
     def has(self, task: str) -> bool:
         """Return whether the workspace has a task."""

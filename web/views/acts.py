@@ -1,6 +1,6 @@
 """Where a task stands, what comes next as a button with its price, and how far long work is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -41,7 +41,6 @@ LABELS = {  # what the button of a step says; other steps lead to a place
 }
 ENDS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}  # a button's work goes on to the end
 INDEX = "index"
-WRONG = ("refused", "invalid", "missing", "not_applied")
 
 
 @router.get("/api/tasks")
@@ -88,24 +87,9 @@ def begin(desk: Desk, command: str, form: Mapping[str, str], task: str, cost: fl
             with desk.to_read(task) as ws:
                 ws.agreed = cost
                 ws.spend(embedding(ws)["cost"], nothing="nothing was embedded")
-        done = desk.carry_out(act, form, task, display, cost=cost)
-        for line in went_wrong(done):
-            display.warn(line)
-        return done
+        return desk.carry_out(act, form, task, display, cost=cost)
 
     return desk.running.begin(f"{command} {task}", work)
-
-
-def went_wrong(document: Any) -> Iterator[str]:
-    """Yield a line of each batch in a command's document of which something was refused, invalid or not applied."""
-    if isinstance(document, dict):
-        wrong = [f"{document[one]:,} {one.replace('_', ' ')}" for one in WRONG if document.get(one)]
-        if wrong and "batch" in document:
-            yield f"batch {document['batch']}: {', '.join(wrong)}"
-        document = list(document.values())
-    if isinstance(document, list):
-        for one in document:
-            yield from went_wrong(one)
 
 
 def command_of(step: Step | None) -> str:

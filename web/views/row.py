@@ -116,15 +116,12 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
 def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) -> dict[str, Any]:
     known = show.run(ws, key, raw=raw)
     task = known["task"] = ws.settings.task
-    beside = {"tags"} if task == PEOPLE else set()  # which stand among the answers
-    columns = [(name, as_text(value)) for name, value in known.pop("columns").items() if name not in beside]
+    columns = [(name, as_text(value)) for name, value in known.pop("columns").items()]
+    columns = [one for one in columns if one[0] != "tags" or task != PEOPLE]  # which stand among the answers
     stands = correct.history(ws, key)
     given = [one for one in known["answers"] if one["applied"] and not one["forgotten"]]
     answer, marks = coloured(stands["answer"])
-    concepts = []
-    if task == PASSAGES and columns:
-        passage = marked_passage(quoted_passage(ws, known["item"]))
-        marks, concepts = passage["marks"], passage["concepts"]
+    passage = marked_passage(quoted_passage(ws, known["item"])) if task == PASSAGES and columns else {"concepts": []}
     works = [desk_of(request).running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
     return {
         **known,
@@ -139,8 +136,8 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
         "stands": stands["state"],
         "typed": {name: _as_typed(value) for name, value in ws.task.as_given(stands["answer"]).items()},
         "who": unquote(request.cookies.get(WHO, "")),
-        "marks": marks,
-        "concepts": concepts,
+        "marks": passage.get("marks", marks),
+        "concepts": passage["concepts"],
         "fate": fate_of(known["parked"]) if known["parked"] else "",
         "cost": _cost(ws, [known["item"]]),
         "spent": known["cost"],
