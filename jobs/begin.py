@@ -19,7 +19,7 @@ from pipeline.core.quotes import shown_value
 from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
 from pipeline.core.text import plural, usd
-from pipeline.engine.access import is_free
+from pipeline.engine.workspace import is_free
 from pipeline.images import import_ as images
 from pipeline.ops import status
 from pipeline.workflows import add_expert as adding

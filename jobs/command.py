@@ -128,8 +128,7 @@ def opened(
 
     To look is to see what would be written, in a temporary workspace where there is none; see `open_to_look`.
     """
-    from pipeline.engine.access import Access
-    from pipeline.engine.workspace import open_to_look, open_workspace
+    from pipeline.engine.workspace import Access, open_to_look, open_workspace
 
     settings, display = settings or read_settings(), Terminal()
     settings = replace(settings, task=task or settings.task)

@@ -13,7 +13,7 @@ from jobs.options import Count, Taken
 from jobs.output import Terminal, print_line, print_request
 from jobs.variables import read_settings
 from pipeline.core.step import Step
-from pipeline.engine.access import check_links, make_directory
+from pipeline.engine.workspace import check_links, make_directory
 
 Port = Annotated[int, Taken("0: any.", click.IntRange(0, 65535))]
 

@@ -15,9 +15,8 @@ from pipeline.batch.ask import GRACE_S
 from pipeline.batch.due import DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
-from pipeline.engine.access import Access as Opened
-from pipeline.engine.access import is_free
-from pipeline.engine.workspace import OpenWorkspace, open_to_look, open_workspace
+from pipeline.engine.workspace import Access as Opened
+from pipeline.engine.workspace import OpenWorkspace, is_free, open_to_look, open_workspace
 from pipeline.workflows import add_expert
 from pipeline.workflows.add_expert import SavedExpert
 from web.dropped import DroppedFiles

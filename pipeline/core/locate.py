@@ -13,9 +13,9 @@ names cannot be told from other words; one with a slip in it is another name.
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, cached_property
-from itertools import islice
+from itertools import islice, starmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,27 +36,20 @@ NEAREST = 6  # beginnings, and ends, that are tried
 
 _LEFT_OUT = re.compile(r"[\[(]\s*+(?:\.{3,}+|\u2026)\s*+[\])]|\.{3,}+|\.(?:\s\.){2,}+|\u2026")
 
+BY_LOOK = "by white space and case"
 NUMBER, NEGATION, NAME = "number", "negation", "name"
 SAME = 0.8  # share of characters in common (Indel) from which on two words are one, but for a slip
 FEWEST_LEFT = 3  # characters of a word without its negative prefix or suffix
 
 _KINDS = {
-    **dict.fromkeys("'", "'"),
     **dict.fromkeys(".,:\u066b\u066c", "."),
-    "-": "-",
+    **dict.fromkeys("-'", None),
     **dict.fromkeys("<>\u2264\u2265\u2260\u00b1%\u2030", "s"),  # signs that a number has another meaning without
-    **dict.fromkeys('!?\u00a1\u00bf"()[]\u2022\n\u2029', "!"),
 }
-# of kinds: a number with its sign, a word, a character of a script without blanks, another sign
-_TOKEN = re.compile(r"(?:(?<![dlu])-)?d+(?:[.']d+)*|l+(?:'l+)*|u|s")
-_CUT_NUMBER = re.compile(r"(?:(?<!\w)[-\u2212\u2013])?(?:\d[.,'\u2019]?)+$")
-_CUT_WORD = re.compile(r"[^\W\d_]+[-'\u2010\u2011\u2019]$")
-_NUMBER_ON = re.compile(r"(?:[.,'\u2019]?\d)+")
+# of kinds: a number with its sign, a word or compound, a character of a script without blanks, another sign
+_TOKEN = re.compile(r"(?:(?<![dlu])-)?d+(?:[.']d+)*|l+(?:['-]l+)*|u|s")
 _LAST_WORDS = re.compile(r"(?:[^\s.!?]+[^\S\n]+){0,2}$")  # of the same sentence
 _FIRST_WORDS = re.compile(r"(?:[^\S\n]+[^\s.!?]+){0,2}")
-_WORD_ON = re.compile(r"[-'\u2010\u2011\u2019][^\W\d_]+")
-
-
 _WORDS = {
     name: words.split() for name, words in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items()
 }
@@ -72,7 +65,7 @@ class Location(NamedTuple):
     start: int
     end: int
     likeness: float
-    how: str  # "", "by white space and case", "by likeness 0.93"
+    how: str  # "", BY_LOOK, "by likeness 0.93"
 
     @property
     def mark(self) -> float | None:
@@ -94,7 +87,7 @@ class SearchableText:
         """Return where a quotation stands first, in pieces where it leaves something out; none where one is missing."""
         if not has_letters(quote):
             return []
-        if found := self._verbatim(quote) or self._folded_alike(quote):
+        if found := self._alike(quote):
             return [found]
         pieces = _pieces(quote)
         if len(pieces) > MAX_PIECES:
@@ -118,21 +111,15 @@ class SearchableText:
             if is_boundary(self.text, start) and is_boundary(self.text, end):
                 yield start, end
 
-    def _verbatim(self, quote: str) -> Location | None:
-        """Return where a quotation stands as it is, without white space at its ends."""
-        places = list(_places(self.text, quote))
-        if not places:
-            return None
-        front, size = len(quote) - len(quote.lstrip()), len(quote.strip())
-        spans = [(at + front, at + front + size) for at in places]
-        return self._chosen(spans, "", must_be_whole=len(quote) < MIN_PART)
-
-    def _folded_alike(self, quote: str) -> Location | None:
-        """Return where a quotation stands but for its look; at last without the punctuation at its ends."""
-        wanted = Folded(quote).text
-        if spans := list(self._looks(wanted)):
-            return self._chosen(spans, "by white space and case", must_be_whole=len(wanted) < MIN_PART)
-        return self._chosen(list(self._looks(_bare(wanted))), "by white space and case", must_be_whole=True)
+    def _alike(self, quote: str) -> Location | None:
+        """Return where a quotation stands as it is, or but for its look; at last without punctuation at its ends."""
+        plain, folded = quote.strip(), Folded(quote).text
+        as_it_is = ((at, at + len(plain)) for at in _places(self.text, plain))
+        return (
+            self._chosen(as_it_is, "", must_be_whole=len(quote) < MIN_PART)
+            or self._chosen(self._looks(folded), BY_LOOK, must_be_whole=len(folded) < MIN_PART)
+            or self._chosen(self._looks(_bare(folded)), BY_LOOK, must_be_whole=True)
+        )
 
     def _looks(self, wanted: str) -> Iterator[tuple[int, int]]:
         for at in _places(self._text.text, wanted):
@@ -160,11 +147,11 @@ class SearchableText:
         told = int(likeness * 100) / 100
         return Location(begins, stops, told, f"by likeness {told:.2f}")
 
-    def _chosen(self, spans: list[tuple[int, int]], how: str, *, must_be_whole: bool) -> Location | None:
+    def _chosen(self, found: Iterable[tuple[int, int]], how: str, *, must_be_whole: bool) -> Location | None:
         """Return the first of some slices that is of whole words, else the first."""
-        if len(spans) > 1 or must_be_whole:
-            whole = [one for one in spans if is_boundary(self.text, one[0]) and is_boundary(self.text, one[1])]
-            spans = whole or ([] if must_be_whole else spans)
+        spans = list(found)
+        whole = [one for one in spans if is_boundary(self.text, one[0]) and is_boundary(self.text, one[1])]
+        spans = whole if whole or must_be_whole else spans
         return Location(*spans[0], 1.0, how) if spans else None
 
 
@@ -198,54 +185,47 @@ def _bare(text: str) -> str:
 
 
 class _Word(NamedTuple):
-    """A token: its folded form, and what it is: a number, a negation, a name, or nothing of these."""
+    """A word or number, as it is compared, what it states (a number, a negation, a name, or nothing), and where."""
 
     form: str
     kind: str
+    start: int
+    end: int
 
 
 def _difference(quote: str, text: str, start: int, end: int) -> str:
     """Return what a quotation has another one of than the slice text[start:end]: NEGATION, NUMBER, NAME or nothing."""
-    said = _words(quote, has_capitals=not quote.isupper() or text[start:end].isupper())
-    first, last = _widened(text, start, end)
-    there = _words(text[first:last])
+    before, slice_ = shown(text[max(0, start - REACH) : start]), shown(text[start:end])
+    around, plain = before + slice_ + shown(text[end : end + REACH]), shown(quote)
+    # where a quotation is in capitals as a whole, and the text is not, these say nothing
+    said = list(_words(plain.lower() if quote.isupper() and not slice_.isupper() else plain))
+    words, first, last = list(_words(around)), len(before), len(before) + len(slice_)
+    there = [one for one in words if one.end > first and one.start < last]  # of which it may have a part alone
     if blocks := _matching(said, there)[:-1]:  # where the slice lacks words of the quotation's ends: what is there?
-        before, behind = text[max(0, first - REACH) : first], text[last : last + REACH]
-        first -= _size(_LAST_WORDS.search(before)) if blocks[0].a > blocks[0].b else 0
-        last += _size(_FIRST_WORDS.match(behind)) if len(said) - blocks[-1].a > len(there) - blocks[-1].b else 0
-        there = _words(text[first:last])
+        first, last = min(first, there[0].start), max(last, there[-1].end)
+        first -= len(_LAST_WORDS.findall(around[:first])[0]) if blocks[0].a > blocks[0].b else 0
+        is_short = len(said) - blocks[-1].a > len(there) - blocks[-1].b
+        last += len(_FIRST_WORDS.findall(around[last:])[0]) if is_short else 0
+        there = [one for one in words if one.end > first and one.start < last]
     found = {kind for one, other in _regions(said, there) for kind in _differences(one, other)}
     return next((kind for kind in (NEGATION, NUMBER, NAME) if kind in found), "")
 
 
-def _widened(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return a slice with all of the numbers and compounds at its ends, of which it may have a part alone."""
-    before = (_CUT_NUMBER if text[start].isdecimal() else _CUT_WORD).search(text[max(0, start - REACH) : start])
-    after = (_NUMBER_ON if text[end - 1].isdecimal() else _WORD_ON).match(text[end : end + REACH])
-    return start - _size(before), end + _size(after)
-
-
-def _size(match: re.Match[str] | None) -> int:
-    return 0 if match is None else len(match[0])
-
-
-def _words(text: str, *, has_capitals: bool = True) -> list[_Word]:
-    """Return the words of a text; where it is in capitals as a whole, and the other is not, these say nothing."""
-    plain = shown(text)
-    plain = plain if has_capitals else plain.lower()
+def _words(plain: str) -> Iterator[_Word]:
+    """Yield the words of a text as it shows, those of a compound apart, each with where all of that stands."""
     kinds = "".join(map(_kind, plain))
-    return [_word(plain[at:end], kinds[at]) for at, end in (match.span() for match in _TOKEN.finditer(kinds))]
-
-
-def _word(written: str, kind: str) -> _Word:
-    """Return a token as it is compared; `kind` is that of its first character."""
-    if kind in "d-s":
-        return _Word(written, NUMBER)
-    form = unicodedata.normalize("NFKC", written.casefold())
-    if form.endswith("n't") or form.startswith("n'"):  # as in "isn't" and "n'est"
-        return _Word(form, NEGATION)
-    is_name = written.lower() == written.upper() or written != written.lower()
-    return _Word(form.removesuffix("'s"), _STATED.get(form) or (NAME if is_name else ""))
+    for match in _TOKEN.finditer(kinds):
+        written, is_number = plain[slice(*match.span())], kinds[match.start()] in "d-s"
+        for part in [written] if is_number else written.split("-"):
+            form = part if is_number else unicodedata.normalize("NFKC", part.casefold())
+            if is_number:
+                kind = NUMBER
+            elif form.endswith("n't") or form.startswith("n'"):  # as in "isn't" and "n'est"
+                kind = NEGATION
+            else:
+                is_name = part.lower() == part.upper() or part != part.lower()
+                kind, form = _STATED.get(form) or (NAME if is_name else ""), form.removesuffix("'s")
+            yield _Word(form, kind, *match.span())
 
 
 @cache
@@ -255,7 +235,7 @@ def _kind(char: str) -> str:
         return "d"
     if unicodedata.category(char)[0] in "LMN":
         return "u" if is_unspaced(char) else "l"
-    return "s" if unicodedata.category(char) == "Sc" else _KINDS.get(char, " ")
+    return "s" if unicodedata.category(char) == "Sc" else _KINDS.get(char, " ") or char
 
 
 def _matching(one: Sequence[_Word], other: Sequence[_Word]) -> list[MatchingBlock]:
@@ -273,16 +253,18 @@ def _regions(one: Sequence[_Word], other: Sequence[_Word]) -> Iterator[tuple[Seq
 
 def _differences(said: Sequence[_Word], there: Sequence[_Word]) -> Iterator[str]:
     """Yield in what a stretch of a quotation states something else than that of the text."""
-    numbers = [[word.form for word in side if word.kind == NUMBER] for side in (said, there)]
+    numbers, negations, names = (
+        [[word.form for word in side if word.kind == kind] for side in (said, there)]
+        for kind in (NUMBER, NEGATION, NAME)
+    )
     letters = ["".join(word.form for word in side) for side in (said, there)]
     if not any(numbers) and letters[0] == letters[1]:  # with blanks elsewhere
         return
     if numbers[0] != numbers[1]:
         yield NUMBER
-    negations = [sum(word.kind == NEGATION for word in side) for side in (said, there)]
-    if negations[0] != negations[1] or any(_is_negated(one.form, other.form) for one in said for other in there):
+    pairs = ((one.form, other.form) for one in said for other in there)
+    if len(negations[0]) != len(negations[1]) or any(starmap(_is_negated, pairs)):
         yield NEGATION
-    names = [[word.form for word in side if word.kind == NAME] for side in (said, there)]
     if names[0] != names[1]:
         yield NAME
 

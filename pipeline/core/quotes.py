@@ -10,7 +10,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, cast, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 from pipeline.core.text import escape_invisible
 
@@ -128,47 +128,24 @@ def _stored(value: Any) -> Any:
 def has_quotes(answer_model: "type[BaseModel]") -> bool:
     """Return whether a quotation can stand anywhere in an answer of this model.
 
-    TypeError where a quotation has a pattern, or is to be changed, and would be stored as a text; the message names it.
+    TypeError where one has a pattern, or is to be changed, and would be stored as a text.
     """
-    read, written = _fields(answer_model, "validation"), _fields(answer_model, "serialization")
-    quoted = {name: formats for name, formats in read.items() if formats & {FORMAT, OPTIONAL}}
-    for name, formats in quoted.items():
-        if formats != written.get(name):
-            raise TypeError(f"{name}: a Quote is a slice of the row's text, and can have no pattern and no other case")
-    return bool(quoted)
-
-
-def _fields(answer_model: "type[BaseModel]", mode: Literal["validation", "serialization"]) -> dict[str, frozenset[str]]:
-    document = answer_model.model_json_schema(mode=mode, by_alias=False)
-    models = document.get("$defs", {})
-    each = {answer_model.__name__: document, **models}.items()
-    fields = ((f"{model}.{name}", one) for model, node in each for name, one in node.get("properties", {}).items())
-    return {name: _formats(one, models) for name, one in fields}
+    marks = [f'"format": "{name}"' for name in (FORMAT, OPTIONAL)]
+    schemas = [json.dumps(answer_model.model_json_schema(mode=mode)) for mode in ("validation", "serialization")]
+    read, written = ([schema.count(mark) for mark in marks] for schema in schemas)
+    if read != written:
+        said = "a Quote is a slice of the row's text, and can have no pattern and no other case"
+        raise TypeError(f"{answer_model.__name__}: {said}")
+    return any(read)
 
 
 def must_quote(answer_model: "type[BaseModel]") -> bool:
-    """Return whether no answer of this model is valid without a quotation that stands in the text."""
-    document = answer_model.model_json_schema()
-    return _requires_quote(document, document.get("$defs", {}))
-
-
-def _requires_quote(schema: Mapping[str, Any], models: Mapping[str, Any]) -> bool:
-    if "$ref" in schema:
-        return _requires_quote(models[schema["$ref"].rpartition("/")[2]], models)
-    if choices := schema.get("anyOf") or schema.get("oneOf"):
-        return all(_requires_quote(one, models) for one in choices)
-    inner = [schema["properties"][name] for name in schema.get("required", ())]
-    inner += [schema["items"]] if schema.get("minItems") else []
-    return schema.get("format") == FORMAT or any(_requires_quote(one, models) for one in inner)
+    """Return whether an answer of this model has a field that is a quotation, and no other value."""
+    return any(one.annotation is Quote and one.is_required() for one in answer_model.model_fields.values())
 
 
 class _MissingError(Exception):
     """A quotation that must stand in the text does not; the message is the reason, on one line."""
-
-    def __init__(self, path: str, quote: str, why: str) -> None:
-        told = escape_invisible(quote[: 2 * MAX_TOLD], most=MAX_TOLD)
-        but = f", which has another {why}" if why else ""
-        super().__init__(f'{escape_invisible(path, most=MAX_PATH)} {NOT_THERE}{but}: "{told}"')
 
 
 def located(answer: "BaseModel", text: str) -> "tuple[BaseModel | None, str]":
@@ -216,7 +193,9 @@ def _slice_of(quote: str, path: str, text: "SearchableText", *, is_optional: boo
         before = quote.likeness if isinstance(quote, Quote) else None  # of what the model wrote
         return Quote(text.text[start:end], start=start, end=end, likeness=before or found[0].mark)
     if not is_optional:
-        raise _MissingError(path, quote, text.why_not(str(quote)))
+        why, told = text.why_not(str(quote)), escape_invisible(quote[: 2 * MAX_TOLD], most=MAX_TOLD)
+        but = f", which has another {why}" if why else ""
+        raise _MissingError(f'{escape_invisible(path, most=MAX_PATH)} {NOT_THERE}{but}: "{told}"')
     return None
 
 

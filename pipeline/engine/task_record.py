@@ -20,10 +20,10 @@ from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.step import Hint, Option, Step
 from pipeline.engine import task_file
-from pipeline.engine.access import never_used
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import Rows, Task
 from pipeline.engine.task_file import ROWS, digest, find_task_file, fingerprint_of, load_declaration
+from pipeline.engine.workspace import never_used
 from pipeline.gemini.models import answer_size
 from pipeline.store import asks, workspace
 from pipeline.store.workspace import TaskRecord

@@ -1,10 +1,15 @@
 """Open a workspace for a command: a session with its store, settings, clock and client, and the tasks it has.
 
-First `access` decides whether the command may use the folder and database that the settings name. A folder in which a
-link leads to what lies elsewhere is refused.
+First it is decided whether the command may use the folder and database that the settings name. A reading command
+changes nothing that is not a workspace yet, and makes none where a name was mistyped. The first writing command in
+another program's database says what it will add, and asks. A folder in which a link leads elsewhere is refused.
+
+A subject is a room of the pipeline that has a module `import_`; no room below names one.
 """
 
 import contextlib
+import os
+import re
 import sqlite3
 import tempfile
 import threading
@@ -12,30 +17,215 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from enum import Enum
+from functools import cache, cached_property, partial
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
 from pipeline.core.progress import Progress
-from pipeline.core.settings import Budget, Settings
-from pipeline.core.step import Option, Step
-from pipeline.engine import access as allowed
-from pipeline.engine.access import Access, check_access, declared, is_declared, of_people
+from pipeline.core.settings import BUILT_IN, Budget, Settings
+from pipeline.core.step import Hint, Option, Step
+from pipeline.core.text import BAD_TEXT, first_few
 from pipeline.store import asked, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
+from pipeline.tables.adopt import columns_of, kind_of
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Indexed, Task
     from pipeline.gemini.client import Client
     from pipeline.gemini.models import Kind, Model, RateLimits
 
-
+TO_BEGIN = Hint("`{}` makes one from a file, and `{}` shows how all of it works", Step("import"), Step("demo"))
+OF_QUERY = Hint("`{}` makes one from a folder; a query needs the database that it reads", Step("import-images"))
+SHOWN = 5  # names of tables in a message
 LOCAL_KEY = "key-of-the-local-engine"  # it takes any; this one says whose it is, and is no word of an error
 ROUNDED = 1e-6  # USD that a cost which was shown may differ by
+
+
+@cache
+def rooms() -> tuple[ModuleType, ...]:
+    """Return the package of every subject, by their names: the rooms that import.
+
+    Each says `how_to_begin`, whether the subject `is_here`, and `task_of` returns its task, None where that comes with
+    the declared ones. Its module `table` says whether the tables are adopted (`is_adopted`), what adopting would add to
+    those of another program (`adoption_plan`), which ones it makes (`makes`), and does it (`adopt`).
+    """
+    found = sorted(path.parent.name for path in Path(__file__).parents[1].glob("*/import_.py"))
+    return tuple(import_module(f"pipeline.{name}") for name in found)
+
+
+def tables_of(room: ModuleType) -> ModuleType:
+    """Return the module `table` of a subject's room."""
+    return import_module(f"{room.__package__}.table")
+
+
+def declared() -> Any:
+    """Return the module that carries out declared tasks."""
+    return import_module("pipeline.engine.task_record")
+
+
+def is_declared(settings: Settings) -> bool:
+    """Return whether TASK= names a task of a user's own."""
+    return settings.task not in BUILT_IN
+
+
+def of_people(settings: Settings) -> Settings:
+    """Return the settings with people in the place of their task."""
+    return replace(settings, task=BUILT_IN[0])
+
+
+def declared_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":
+    """Return the tasks that users declared here."""
+    return declared().declared_tasks(tx, settings) if workspace.list_tasks(tx) else ()
+
+
+# ---- whether it may be opened, and by whom
+
+
+class Access(Enum):
+    """What a command does to a workspace: reads it, writes to one that is there, or makes one where there is none."""
+
+    READ = "read"
+    WRITE = "write"
+    CREATE = "create"
+
+
+def check_access(settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool]) -> str:
+    """Return a line that says which workspace will be made, empty where there is one; nothing is written."""
+    if any(one.is_file() for one in (settings.data, *settings.data.parents)):
+        return ""  # it cannot be a folder, which opening it says
+    with store.read_unchanged() as tx:
+        is_ours = tx is not None and schema.is_workspace(tx)
+        others, made, plan = ([], [], []) if tx is None else _added(tx, settings, access)
+    if not is_ours and tx is None and access is not Access.CREATE and workspace.holds_sealed_files(settings.data):
+        return ""  # whose database is missing: refused by what the folder's marker says
+    has_file = False
+    if not is_ours and is_declared(settings):
+        has_file = declared().check_declarable(settings)
+        access = Access.CREATE if access is Access.WRITE and has_file else access  # its items come with it
+    is_there = is_ours or (access is Access.WRITE and tx is not None)
+    if access is not Access.CREATE and not is_there:
+        own = f"`{Step('try', task=settings.task)}` makes one, and asks about a few rows" if has_file else OF_QUERY
+        raise _no_workspace(settings, store, others, to_begin=own if is_declared(settings) else TO_BEGIN)
+    if access is Access.READ:
+        if not settings.data.is_dir():
+            said = f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not"
+            hint = f"set {Option('data')} to the folder that belongs to that database"
+            raise ConfigurationError(f"{said}; nothing was made", hint=hint)
+        if plan:
+            said = f"a table in {store.shown} is another program's, and was never used by findable; nothing was changed"
+            hint = f"a command that writes asks whether it may add {'; '.join([*made, *plan])}"
+            raise ConfigurationError(said, hint=hint)
+    elif others or plan:
+        engine = [] if is_ours else [f"tables of its own ({', '.join(sorted(schema.metadata.tables))})"]
+        added, several = "; ".join([*engine, *made, *plan]), f"tables of another program ({first_few(others, SHOWN)})"
+        whose = f"{store.shown} holds {several if others else 'a table of another program'}"
+        hint = f"{Option(yes=True)} agrees; or set {Option('database_url')} to a database of its own"
+        _agreed(agrees, f"{whose}. Add {added}?", f"{whose}; findable would add {added}; nothing was written", hint)
+    elif is_ours and not settings.data.is_dir():
+        lost = f"the workspace in {store.shown} has its files in another folder, or lost them: {settings.data} is not"
+        hint = f"set {Option('data')} to the folder that belongs to that database; {Option(yes=True)} makes a new one"
+        _agreed(agrees, f"{lost} there. Go on in a new folder, without them?", f"{lost} there; nothing was made", hint)
+    return "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
+
+
+def _added(tx: Connection, settings: Settings, access: Access) -> tuple[list[str], list[str], list[str]]:
+    is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, settings)
+    plan = [line for one in rooms_here for line in one.adoption_plan(tx, settings)]
+    others = [] if is_ours else schema.other_tables(tx)
+    found = missing_tables(tx, settings) if is_ours or others else {}
+    is_own = bool(is_ours or others) and access is not Access.READ and is_declared(settings)
+    if is_own and (kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None):
+        found |= dict.fromkeys(declared().planned_views(settings), "view")
+    by_kind = {kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")}
+    made = [f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}" for kind, some in by_kind.items() if some]
+    if is_ours and made:
+        wanted = [one for room in rooms_here for one in room.makes(settings).items()]
+        ours = {name for name, columns in wanted if tuple(columns_of(tx, name)) == tuple(columns)}
+        others = [name for name in schema.other_tables(tx) if name not in ours]
+    return others, made, plan
+
+
+def _tables_here(tx: Connection, settings: Settings) -> list[ModuleType]:
+    return [tables_of(room) for room in rooms() if room.is_here(tx, settings)]
+
+
+def missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
+    """Return the tables and views that the subjects here would make, by name, each with what it is."""
+    wanted = [one for room in _tables_here(tx, settings) for one in room.makes(settings).items()]
+    return {name: "table" if columns else "view" for name, columns in wanted if kind_of(tx, name) is None}
+
+
+def never_used(settings: Settings, hint: str) -> ConfigurationError:
+    """Return the error for a command that reads, where nothing was brought in for a task, and so nothing asked."""
+    said = f"the task {settings.task} was never used in {settings.data}; nothing was made"
+    return ConfigurationError(said, hint=hint)
+
+
+def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_begin: object) -> ConfigurationError:
+    if others:
+        return ConfigurationError(
+            f"there is no workspace in {store.shown}, which holds tables of another program "
+            f"({first_few(others, SHOWN)}); nothing was changed",
+            hint=f"`{Step('import')}`, `{Step('score')}` or `{Step('tag')}` says what it would add there, and asks",
+        )
+    where = str(settings.data) if settings.database_url is None else f"{store.shown} ({Option(data=settings.data)})"
+    return ConfigurationError(f"there is no workspace in {where}; nothing was made", hint=to_begin)
+
+
+def _agreed(agrees: Callable[[str], bool], question: str, said: str, hint: str) -> None:
+    if not agrees(question):
+        raise ConfigurationError(said, hint=hint)
+
+
+# ---- its folder
+
+# Where commands write: a link that leads out is refused. A user's own files may stand beside and be what they like
+_WRITTEN = re.compile(r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*")
+
+
+def make_directory(data: Path) -> None:
+    """Make the workspace's directory where it is not there. ConfigurationError where there can be none."""
+    with _refusing(data):
+        data.mkdir(parents=True, exist_ok=True)
+
+
+def is_free(data: Path) -> bool:
+    """Return whether a workspace can begin in a folder without standing beside what is there: it is new, or empty."""
+    return not data.exists() or (data.is_dir() and not any(data.iterdir()))
+
+
+def check_links(data: Path) -> None:
+    """Pass where no link in the workspace's directory leads out of it, so that writing would change other files."""
+    with _refusing(data):
+        if BAD_TEXT.search(str(data.absolute())):
+            said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"
+            raise ConfigurationError(said, hint=f"set {Option('data')} to a directory whose name is")
+        home = Path(os.path.realpath(data))
+        ours = (one for one in home.glob("*") if _WRITTEN.fullmatch(one.name))
+        links = (one for top in ours for one in chain([top], top.rglob("*")) if one.is_symlink())
+        link = next((one for one in links if not Path(os.path.realpath(one)).is_relative_to(home)), None)
+    if link is not None:
+        said = f"{data / link.relative_to(home)} is a link that leads out of the workspace, to {os.path.realpath(link)}"
+        hint = f"put a real file or folder there, or set {Option('data')} to the place that the link leads to"
+        raise ConfigurationError(f"{said}; nothing was changed", hint=hint)
+
+
+@contextlib.contextmanager
+def _refusing(data: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        found = "it is a file" if data.is_file() else error.strerror
+        raise ConfigurationError(
+            f"{data} cannot be the workspace: {found}; nothing was changed",
+            hint=f"set {Option('data')} to a directory that can be written",
+        ) from error
 
 
 # ---- the session
@@ -63,7 +253,6 @@ class OpenWorkspace:
     tells_backend: bool = True  # whether `tell_backend` has anything to say; false for a command that only checks it
     _models: "dict[tuple[str, Kind], Model]" = field(default_factory=dict)  # those that were looked up
     _is_brought: bool = False  # the items of a declared task are up to date
-    _begins_index: bool = False  # of the task in use, which is indexed from its first build on
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -138,9 +327,7 @@ class OpenWorkspace:
     def indexes(self, task: "Task") -> bool:
         """Return whether what a task answers goes into an index: some do so only once that was asked for."""
         index = task.index
-        if index is None or not index.when_asked or (self._begins_index and task.name == self.task.name):
-            return index is not None
-        return (self.data / "index" / index.folder).is_dir()
+        return index is not None and (not index.when_asked or (self.data / "index" / index.folder).is_dir())
 
     @property
     def is_indexed(self) -> bool:
@@ -172,7 +359,7 @@ class OpenWorkspace:
             return
         declared().bring_items(self.store, self.task, self.settings, at=self.now(), display=self.display)
         with self.store.read() as tx:
-            found = allowed.declared_tasks(tx, self.settings)
+            found = declared_tasks(tx, self.settings)
         others = (one for one in self.tasks if one.name != self.task.name)
         self.task = next(one for one in found if one.name == self.task.name)
         self.tasks, self._is_brought = (*others, self.task), True
@@ -180,15 +367,13 @@ class OpenWorkspace:
             self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
 
     def bring_index(self) -> None:
-        """Bring the items of a declared task up to date where that can be, before they are indexed.
-
-        Items that are indexed once that is asked for are so for this command, and from their first build on.
-        """
+        """Bring the items of a declared task up to date where that can be; from here on they are indexed."""
         try:
             self.bring_items()
         except FindableError as error:
             self.display.warn(f"{error.message}; what was read before is indexed")
-        self._begins_index = True
+        if self.task.index is not None:
+            (self.data / "index" / self.task.index.folder).mkdir(parents=True, exist_ok=True)
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""
@@ -276,7 +461,7 @@ def open_workspace(
     the workspace is bound to another backend than the one asked for, or its files belong to another database than the
     one that is set.
     """
-    allowed.check_links(settings.data)
+    check_links(settings.data)
     with contextlib.closing(Store(settings.url.reveal())) as store:
         if line := check_access(of_people(settings) if whole else settings, store, access, agrees):
             display.say(line)
@@ -286,20 +471,21 @@ def open_workspace(
 
 
 def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
-    allowed.make_directory(settings.data)
+    make_directory(settings.data)
     found = workspace.find_marker(settings.data)
     here = _rooms_of(settings, store, found, display, access, whole=whole)
     if whole:
         with store.read() as tx:
             name = declared().recorded_name(tx, settings) if is_declared(settings) else None
-        settings = settings if name or allowed.room_in_use(settings) in here else of_people(settings)
+        is_here = any(one.__package__ == f"pipeline.{settings.task}" for one in here)
+        settings = settings if name or is_here else of_people(settings)
     if is_declared(settings):
         name = declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
         settings = replace(settings, task=name)
     with store.read() as tx:
         row, lag, now = workspace.get_workspace(tx), workspace.list_lag(tx), store.clock(tx)
         made = [room.task_of(tx, settings) for room in here]
-        tasks = (*filter(None, made), *allowed.declared_tasks(tx, settings))
+        tasks = (*filter(None, made), *declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         where = store.address if settings.database_url or store.path is None else store.path.name
         workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, where))
@@ -344,13 +530,13 @@ def _rooms_of(
     with store.read() as tx:
         if sealed_by is not None:
             workspace.check_marker(settings.data, sealed_by, tx, shown=store.shown)
-        here = [one for one in allowed.rooms() if one.is_here(tx, seen)]
-        room = allowed.room_in_use(settings)
+        here = [one for one in rooms() if one.is_here(tx, seen)]
+        room = next((one for one in rooms() if one.__package__ == f"pipeline.{settings.task}"), None)
         if not (makes_tables or whole or room is None or room in here):
-            raise allowed.never_used(settings, room.how_to_begin)
-        tables = [allowed.tables_of(room) for room in here]
+            raise never_used(settings, room.how_to_begin)
+        tables = [tables_of(room) for room in here]
         is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, seen) for one in tables)
-        if access is Access.READ and not is_ready and (gone := allowed.missing_tables(tx, seen)):
+        if access is Access.READ and not is_ready and (gone := missing_tables(tx, seen)):
             raise InconsistentError(
                 f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
                 hint=f"`{Step('restore')}` puts a backup back; a command that writes makes it, with no row",
@@ -372,7 +558,7 @@ def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str
     with contextlib.closing(Store(settings.url.reveal())) as store:
         with store.read_unchanged() as tx:
             is_new = tx is None or not (schema.is_workspace(tx) or schema.other_tables(tx))
-            is_new = is_new and allowed.is_free(settings.data)
+            is_new = is_new and is_free(settings.data)
         if not is_new:
             check_access(people if is_own else settings, store, Access.READ, agrees)
         elif is_own:

@@ -31,9 +31,8 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
 from pipeline.core.step import Step
 from pipeline.core.text import first_few
-from pipeline.engine.access import Access, is_free
 from pipeline.engine.task_file import FOLDER, SOURCES
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.engine.workspace import Access, OpenWorkspace, is_free, open_workspace
 from pipeline.index.vectors import VectorCache, vector_cache, vector_store
 from pipeline.ops import clean
 from pipeline.quality import report

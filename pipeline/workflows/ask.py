@@ -15,11 +15,10 @@ from pipeline.batch.prepare import BatchPlan
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.step import Step
-from pipeline.engine.access import declared
 from pipeline.engine.task_file import ENDING, FOLDER, ROWS, SOURCES, ItemsRows, declaration_in, place_in_python
 from pipeline.engine.task_record import task_of_rows
 from pipeline.engine.task_words import AnswerField, TaskDraft, parse_fields, task_text
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import OpenWorkspace, declared
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.store.database import Store
 from pipeline.tables.cells import rows_of

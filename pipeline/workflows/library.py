@@ -28,11 +28,10 @@ from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings, with_given
 from pipeline.core.text import cut
 from pipeline.engine import correct as by_hand
-from pipeline.engine.access import Access
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import ExportWanted
 from pipeline.engine.task_file import hand_over, look_again
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
 from pipeline.index import build

@@ -18,11 +18,11 @@ from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Outcome
 from pipeline.core.step import Option
 from pipeline.core.text import one_line, plural, usd
-from pipeline.engine import access, questions
+from pipeline.engine import questions
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.record import Judgement, judge_reply
 from pipeline.engine.task import Item, Task
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import OpenWorkspace, declared
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import NO_USAGE, Usage, usage_cost
 from pipeline.quality import evaluate, pilot
@@ -201,7 +201,7 @@ def _brought(ws: OpenWorkspace) -> tuple[OpenWorkspace, str]:
     try:
         ws.bring_items()
     except QuestionChangedError:
-        other = replace(ws, task=access.declared().task_beside(ws.task, at=ws.now()))
+        other = replace(ws, task=declared().task_beside(ws.task, at=ws.now()))
         other.client = ws.client
         return other, ws.task.label
     return ws, ""

@@ -12,9 +12,8 @@ from typing import Any
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import Way
 from pipeline.core.text import usd
-from pipeline.engine.access import Access
 from pipeline.engine.task_file import declaration_in, hand_over, place_in_python
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
 from pipeline.index import build
 from pipeline.store import batches, money, workspace
 from pipeline.workflows import preflight, rounds

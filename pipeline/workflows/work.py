@@ -16,8 +16,7 @@ from pipeline.batch.budget import AT_API
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN, BatchState, remote_state
 from pipeline.core.text import plural
-from pipeline.engine.access import is_declared
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import OpenWorkspace, is_declared
 from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.index import build, vectors
 from pipeline.index.builds import count_stale, settled_builds

@@ -25,8 +25,7 @@ from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.step import Step
-from pipeline.engine.access import Access
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
 from pipeline.ops import health
 from pipeline.store import schema
 from pipeline.workflows import work
