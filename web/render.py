@@ -1,7 +1,6 @@
 """Make pages of templates: what stands around each, and how values are shown."""
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -201,7 +200,6 @@ def as_spanned(text: str, spans: Sequence[Sequence[int]]) -> Markup:
 _templates.tests["quotation"] = is_quotation
 _templates.globals["icon"] = _templates.get_template("parts/icon.html").module.icon  # type: ignore[attr-defined]
 _templates.filters |= {
-    "indented": partial(json.dumps, ensure_ascii=False, indent=1),
     "likeness_told": likeness_told,
     "marked": as_marked,
     "begun": lambda text: text[:1].upper() + text[1:],

@@ -316,12 +316,12 @@ def _submitted(ws: OpenWorkspace, batch: Batch, prefixes: frozenset[str]) -> Ite
 def _litter(report: DoctorReport) -> Iterator[RowFault]:
     """Is every file and build here of something that is known here?"""
     ws, folders = report.ws, [one.folder for one in report.ws.collections]
-    for path in clean.unknown_sealed(ws.store, ws.data, report.unknown):
+    for path in clean.unknown_sealed(ws, report.unknown):
         said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
         why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"
         next_ = f"put the newer database back, or restore a newer backup ({Step('restore', from_='…')})"
         yield RowFault(said, why, next_)
-    left = [*clean.litter(ws.store, ws.data, report.unknown), *left_folders(ws.data, folders)]
+    left = [*clean.litter(ws, report.unknown), *left_folders(ws.data, folders)]
     if ws.locks.is_free(LOCK):  # else what is staged now is the build that is being made
         left += [path for one in folders for path in Builds(ws.data, one).stale()]
     for path in left:

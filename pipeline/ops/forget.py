@@ -78,7 +78,7 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
     with ws.lock(prepare.LOCK):
         for name in engine:
             files.remove_link(ws.data / name)
-        for path in clean.litter(ws.store, ws.data) + clean.unknown_sealed(ws.store, ws.data):
+        for path in clean.litter(ws) + clean.unknown_sealed(ws):
             path.unlink(missing_ok=True)
         done = {name: lost for batch in mine for name, lost in _drop_lines(ws, batch, ids, cleaned).items() if lost}
         report.files, report.lines = list(done), sum(done.values())

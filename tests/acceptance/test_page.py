@@ -344,7 +344,7 @@ def test_a_batch_is_cancelled_here_and_what_went_wrong_in_one_is_told(workspace:
         done = over(client, client.post(NEXT, params={"step": client.get(NEXT).json()["next"]}))
         assert (done["state"], done["warnings"][0].partition(" (")[0]) == ("done", "batch 1: 1 answer not applied")
         shown = client.get("/parts/state?task=experts").text
-        assert '<a href="/batch?number=1">batch 1</a>: 1 not applied' in shown
+        assert '<a href="/batch?number=1">batch 1</a>: 1 answer not applied' in shown
         assert "1 answer is not applied" in client.get("/batch?number=1").text
         for which in ("requests", "results"):
             sealed = (workspace.data / "batches" / f"000001-{which}.jsonl").read_bytes()
