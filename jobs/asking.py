@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 
@@ -36,7 +36,6 @@ from pipeline.core.text import first_few, plural, usd
 from pipeline.engine.questions import check_any_items
 from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store.batches import Batch
 from pipeline.workflows import preflight as estimates
 from pipeline.workflows import rounds
 from pipeline.workflows import tag as tagging
@@ -137,23 +136,31 @@ def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
         raise_all(failures)
         report.finish(words, ws.display, strict=strict)
 
-    shown = [[_accounted(one.batch), *_odd(one)] for one in report.ingested] + [after] * (not failures)
-    return Report([_account_document(one) for one in report.ingested], shown, check)
+    shown = [_accounted(one) for one in report.ingested] + [after] * (not failures)
+    documents = [
+        {
+            "batch": one.batch.number,
+            **{name: getattr(one.batch, name) for name in COUNTS},
+            "reasons": [asdict(odd) for odd in one.anomalies],
+            **{name: getattr(one, name) for name in ("unapplied", "outdated", "other_versions")},
+        }
+        for one in report.ingested
+    ]
+    return Report(documents, shown, check)
 
 
-def _accounted(batch: Batch) -> str:
+def _accounted(account: IngestSummary) -> list[Any]:
+    """Return one line for a batch, and a table of what went wrong in it."""
+    batch = account.batch
     failed = {name: getattr(batch, name) for name in ("refused", "invalid", "missing") if getattr(batch, name)}
     rest = "".join(f", {count:,} {name}" for name, count in failed.items())
     used = f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}"
-    return f"batch {batch.number}: {plural(batch.answered or 0, 'answer')} of {batch.requests:,}{rest}; {used}"
-
-
-def _odd(account: IngestSummary) -> list[Listed]:
+    said = f"batch {batch.number}: {plural(batch.answered or 0, 'answer')} of {batch.requests:,}{rest}; {used}"
     rows = [
         (one.outcome, one.count, one.reason, "; ".join(f"{name} {text}".strip()[:60] for name, text in one.examples))
         for one in account.anomalies
     ]
-    return [Listed(("outcome", "count", "reason", "examples"), rows)] if rows else []
+    return [said, *([Listed(("outcome", "count", "reason", "examples"), rows)] if rows else [])]
 
 
 def _warn_of(account: IngestSummary, words: Words, display: Progress) -> None:
@@ -169,15 +176,6 @@ def _warn_of(account: IngestSummary, words: Words, display: Progress) -> None:
         told.append(f"asked {batch.model}, answered by {', '.join(account.other_versions)}")
     for line in told:
         display.warn(f"batch {batch.number}: {line}")
-
-
-def _account_document(account: IngestSummary) -> dict[str, object]:
-    return {
-        "batch": account.batch.number,
-        **{name: getattr(account.batch, name) for name in COUNTS},
-        "reasons": [asdict(one) for one in account.anomalies],
-        **{name: getattr(account, name) for name in ("unapplied", "outdated", "other_versions")},
-    }
 
 
 def batch_cancel(ws: OpenWorkspace, *, batch: Annotated[int, Taken("", COUNT)]) -> Report:

@@ -24,7 +24,6 @@ from pipeline.ops import items
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Indexed, Words
-    from pipeline.index.fusion import Snippet
     from pipeline.index.reader import Hit
     from pipeline.index.search import SearchReport
 
@@ -125,7 +124,10 @@ def search(
     if sys.stdout.isatty():
         return Report(document, [partial(_show, collection, hit) for hit in hits])
     rows = [
-        (*(_cell(found[name]) for name in collection.columns.values()), hit.why, _plainly_marked(hit.snippet))
+        (
+            *(_cell(found[name]) for name in collection.columns.values()),
+            *(hit.why, MARK.join(hit.snippet.pieces) if hit.snippet else ""),  # every second piece is marked
+        )
         for hit, found in zip(hits, document, strict=True)
     ]
     return Report(document, Listed((*collection.columns, "why", "matched"), rows))
@@ -163,11 +165,6 @@ def _show(collection: "Indexed", hit: "Hit") -> None:
     for line in (f"tags: {', '.join(hit.tags)}" if hit.tags else "", hit.why):
         if line:
             print_text(line, indent=INDENT)
-
-
-def _plainly_marked(snippet: "Snippet | None") -> str:
-    pieces = snippet.pieces if snippet is not None else []
-    return "".join(f"{MARK}{piece}{MARK}" if number % 2 else piece for number, piece in enumerate(pieces))
 
 
 def _cell(value: Any) -> str:

@@ -1,20 +1,30 @@
-"""Serve the page on this machine until it is told to stop."""
+"""Serve the page on this machine until it is told to stop: the views behind their guard."""
 
 import contextlib
 import secrets
 import socket
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
-from web.app import application
+from web import problem
 from web.desk import Act, Desk
-from web.guard import Access
+from web.guard import Access, Guard
+from web.render import problem_page
+from web.views import ROUTERS
 
+HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
 REQUESTS_S, WORK_S = 10.0, 20.0  # so long requests, and then what runs, may go on after SIGTERM
 IDLE_S = 75.0  # longer than programs and browsers keep a connection, or it would end under a request
@@ -75,3 +85,23 @@ def _serve(desk: Desk, listening: socket.socket, ready: Callable[[], None]) -> N
         ready()
         uvicorn.Server(config).run(sockets=[listening])
     desk.stop(within_s=WORK_S)
+
+
+def application(desk: Desk) -> Guard:
+    """Return the application on a workspace, behind its guard."""
+    app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app.state.desk = desk
+    for router in ROUTERS:
+        app.include_router(router)
+    files = StaticFiles(directory=HERE / "static")
+    app.mount("/static", GZipMiddleware(files))  # these alone: a page holds what its reader may not give away
+    for kind in (FindableError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _answer)
+    return Guard(app, access=desk.access)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    found = problem.of(error)
+    if request.url.path.startswith("/api") or "hx-request" in request.headers:
+        return problem.response(found)
+    return problem_page(request, found)

@@ -63,12 +63,12 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
         parked, asked = asks.parked_rows(tx, ws.task.name, own=ws.task.own), answers.asked_tasks(tx)
-        stale, twins = ws.task.stale(tx), [_twin(one) for one in batches.all_duplicates(tx)]
+        stale, twins = ws.task.stale(tx), batches.all_duplicates(tx)
         document: dict[str, Any] = {
             ws.settings.task: ws.task.table(tx).counts(tx),
             "batches": _count_by_state(everyone),
             "index": _index(ws, tx, exact=exact) if ws.is_indexed else None,
-            **({"twins": twins} if twins else {}),
+            **({"twins": [_twin(one) for one in twins]} if twins else {}),
             **({} if stale is None else {"stale": {"count": stale[0], "since": stale[1] and stale[1].isoformat()}}),
             "parked": dict(Counter(reason for _, reason, _ in parked).most_common()),
             "spent": _spent(tx, everyone),
