@@ -35,6 +35,8 @@ _SIGN = re.compile(f"[{CJK}]")
 _SHORTEST = 3
 """Letters of the shortest word that a German compound begins or ends with."""
 _MARKS = "=~%"
+_WHO = {"ology": "ologist", "ography": "ographer", "onomy": "onomer", "ics": "icist", "ing": "er"}
+"""How who knows a domain is called, by how its name ends."""
 
 
 class _Way(NamedTuple):
@@ -81,6 +83,7 @@ class _Vocabulary:
             if written == bare and all(alias[1:].lower() != bare for alias in aliases if alias[0] in _MARKS):
                 self.plain.add(bare)
                 aliases.insert(0, bare)
+                aliases += [bare.removesuffix(end) + who for end, who in _WHO.items() if bare.endswith(end)]
             self.parents[bare] = parents
             for alias in aliases:
                 self._add(self._ways, alias, bare)
@@ -102,13 +105,10 @@ class _Vocabulary:
             self._most[first] = max(self._most.get(first, 0), len(words))
 
     def ancestors(self, name: str) -> list[str]:
-        found: dict[str, None] = {}
-        level = [name]
-        while level:
-            ups = dict.fromkeys(up for term in level for up in self.parents[term] if up in self.parents)
-            level = [up for up in ups if up != name and up not in found]
-            found.update(dict.fromkeys(level))
-        return list(found)
+        found = [up for up in self.parents[name] if up in self.parents]
+        for one in found:  # which grows meanwhile
+            found += [up for up in self.parents[one] if up in self.parents and up != name and up not in found]
+        return found
 
     @functools.cached_property
     def software(self) -> frozenset[str]:

@@ -275,7 +275,7 @@ def reconcile(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch] |
     """
     began = ws.now()
     with ws.store.read() as tx:
-        prefixes = batches.name_prefixes(tx, batch.number)
+        prefixes = batches.numbers_by_prefix(tx, batch.number)
     remote = ws.client.list_batches() if listing is None else listing
     ours = (one for one in remote if batches.name_prefix(one.display_name) in prefixes)
     # those that may give answers first, then the oldest; those without a time come last
@@ -326,7 +326,7 @@ def cancel_duplicates(ws: OpenWorkspace, number: int, listing: "Iterable[RemoteB
 
 
 def _record_duplicates(tx: "Connection", batch: Batch, listing: "Iterable[RemoteBatch]", *, at: datetime) -> None:
-    prefixes = batches.name_prefixes(tx, batch.number)
+    prefixes = batches.numbers_by_prefix(tx, batch.number)
     for one in listing:
         if batches.name_prefix(one.display_name) in prefixes and one.name != batch.remote_name:
             batches.add_duplicate(tx, batch, remote_name=one.name, display_name=one.display_name, at=at)

@@ -46,11 +46,20 @@ from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import compact_json, value_text
-from pipeline.tables.condition import Cell, listed_where, mentioned
 from pipeline.tables.export import answers_rows, encoded
 from pipeline.tables.fill import HASH, KEY, VALUES, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
-from pipeline.tables.lists import CHANGED, Grid, ItemStates, ItemTable, tag_facet, version_facet
+from pipeline.tables.lists import (
+    CHANGED,
+    Cell,
+    Grid,
+    ItemStates,
+    ItemTable,
+    listed_where,
+    mentioned,
+    tag_facet,
+    version_facet,
+)
 from pipeline.tables.view import EXTRACTOR, JSON, make_views, row_cell, why_unstorable
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to, write_column
 
@@ -360,8 +369,8 @@ class DeclaredTask(Task):
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return each row with its answer of one extractor, or the members of a list that the answers hold."""
-        there = answers.standing_extractors(tx, self.name)
-        chosen = self.exported(tx, there, wanted)
+        counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name)}
+        chosen = self.exported(tx, list(counts), wanted)
         rows, kinds = answers_rows(
             tx,
             self.record,
@@ -370,8 +379,7 @@ class DeclaredTask(Task):
             field=wanted.rows,
             cost=wanted.cost,
         )
-        counts = ((one.extractor, one.items) for one in answers.version_counts(tx, self.name))
-        shares = [VersionShare(*one) for one in counts if one[0] in there and one[0] != answers.PERSON]
+        shares = [VersionShare(*one) for one in counts.items() if one[0] != answers.PERSON]
         shares.sort(key=lambda one: (one.extractor != chosen, one.extractor))
         return ExportRows(rows, partial(encoded, kinds=kinds), extractor=chosen, versions=shares)
 

@@ -30,7 +30,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings
 from pipeline.core.step import Hint, Option, Step
 from pipeline.core.text import BAD_TEXT, first_few
-from pipeline.store import asked, schema, workspace
+from pipeline.store import answers, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
 from pipeline.tables.adopt import columns_of, kind_of
@@ -421,7 +421,7 @@ class OpenWorkspace:
         if self.backend == "local" or (self.is_bound and not self.task.sends_images):
             return ""
         with self.store.read() as tx:
-            if self.is_bound and asked.is_anything_sent(tx, self.task.name):
+            if self.is_bound and answers.is_anything_sent(tx, self.task.name):
                 return ""
         where = f"Gemini at {at}" if (at := self.settings.base_url) else "Google's Gemini"
         return f"from here on {self.task.words.inputs} leave this machine: {where} does the work"

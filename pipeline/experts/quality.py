@@ -67,7 +67,7 @@ def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  
     often = sorted(used.items(), key=lambda pair: (-pair[1], pair[0]))
     commonest = {tag for tag, _ in often[:COMMONEST]}
     carrying = sum(not commonest.isdisjoint(list_of(cell) or ()) for (cell,) in people.cells(tx, ("tags",), condition))
-    count, parked = lengths.total(), asks.count_parked(tx, table.TASK)
+    count, parked = lengths.total(), len(asks.parked_rows(tx, table.TASK))
     texts = _in_english(tx, list(read)) if count >= FEWEST else []
     unlike, judged = Counter(_unsupported(texts)), sum(len(tags) for _, tags in texts)
     values: dict[str, Value] = {

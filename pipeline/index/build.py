@@ -1,8 +1,7 @@
 """Build an index: embed what is missing, write all of it from one snapshot, verify, promote; or roll back.
 
 A search meanwhile has the old build or the new one, never a mixture. What is embedded lies in a cache by content, so
-that needs no lock, and no process that builds the index waits for another's network, but for a last few texts: those
-that came since. Where they are many, the build is given up and begun again.
+that needs no lock, and no process that builds the index waits for another's network, but for the texts that came since.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import LOCK, Builds, recorded_builds
 from pipeline.index.evaluate import check_not_worse, check_recall
-from pipeline.index.vectors import Embedder, MissingVectorError
+from pipeline.index.vectors import Embedder
 from pipeline.index.write import nonsense, verify_build, write_build
 from pipeline.store import workspace
 from pipeline.store.database import pages
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 
 
 SHARE_BESIDE_GEMINI = 0.3  # of words in a score, until `eval` on own questions says otherwise
-ROUNDS = 3  # of embedding and building; many entries that come meanwhile make another one
-FEW = 100  # texts that are embedded while the lock is held: a call
 
 
 @dataclass(frozen=True)
@@ -66,23 +63,12 @@ def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
 
     With `worse_ok` also where it does worse on judged questions than the one in service, or where the
     database was put back to an older copy than that one is of.
-
-    Raises:
-        InputError: there is no entry yet, or nothing of the task is indexed.
-        InconsistentError: the build did not verify, or the database is an older copy than the index; the one in service
-            stays.
-        GateError: it does worse on the judged questions, by more than chance; the one in service stays.
     """
     return _Building(ws, worse_ok=worse_ok).run()
 
 
 def roll_back_index(ws: OpenWorkspace) -> IndexReport:
-    """Put the previous build of the task in use back in service.
-
-    Raises:
-        InputError: there is none, or nothing of the task is indexed.
-        LockLostError: another process may have built meanwhile; which build is meant now is to be seen.
-    """
+    """Put the previous build of the task in use back in service."""
     builds = Builds(ws.data, ws.collection.folder)
     with ws.lock(LOCK) as lock:
         builds.follow(recorded_builds(ws.store))
@@ -116,7 +102,7 @@ class _Building:
         self._embedded = 0
 
     def run(self) -> IndexReport:
-        """Embed, write, verify and promote, anew where many entries came between."""
+        """Embed, write, verify and promote."""
         words = self._ws.task.words
         with self._ws.store.read() as tx:  # before anything is paid for
             self._position(tx)
@@ -125,18 +111,12 @@ class _Building:
                     f"no {words.one} is {words.done} yet, so there is nothing to index; the index in service stays",
                     hint=f"run `{words.step('tag')}` first",
                 )
-        for left in reversed(range(ROUNDS)):
-            self._embed_missing()
-            try:
-                floor: Vectors | None = None  # what it is learnt from, where that can be had
-                with suppress(RemoteError, ConfigurationError):
-                    floor = self._embedder.questions(nonsense())
-                with self._ws.lock(LOCK) as lock, self._builds.staging(number := self._builds.next_number()) as staging:
-                    return self._promoted(lock, floor, number, staging)
-            except MissingVectorError:
-                if not left:
-                    raise
-        raise AssertionError("the last round returns or raises")
+        self._embed_missing()
+        floor: Vectors | None = None  # what it is learnt from, where that can be had
+        with suppress(RemoteError, ConfigurationError):
+            floor = self._embedder.questions(nonsense())
+        with self._ws.lock(LOCK) as lock, self._builds.staging(number := self._builds.next_number()) as staging:
+            return self._promoted(lock, floor, number, staging)
 
     def _embed_missing(self) -> None:
         """Embed every text that is new, and say before what that costs, where it is a cent or more."""
@@ -184,25 +164,16 @@ class _Building:
         return replace(done, out_of=(states := [*counts.items()])[0][1], left_out=_left_out(states, count))
 
     def _pages(self, entries: "Iterable[Entry]", bar: "Bar") -> "Iterator[Page]":
-        """Yield entries with keys and vectors; embed the last few, which came since or whose vectors are damaged.
-
-        Raises:
-            MissingVectorError: they are many.
-        """
-        cache, done, late = self._embedder.cache, 0, 0
+        """Yield entries with keys and vectors; embed those that came since, or whose vectors are damaged."""
+        cache, done = self._embedder.cache, 0
         for page in pages(entries):
             keys = self._embedder.keys(page)
-            try:
-                vectors = cache.fetch(keys)
-            except MissingVectorError:
-                late += len(cache.missing(keys))
-                if late > FEW:
-                    raise
-                self._embedded += self._embedder.embed_missing(page, bar=NoProgress())
-                vectors = cache.fetch(keys)
-            yield page, keys, vectors
+            yield page, keys, cache.filled(keys, partial(self._embed, page))
             done += len(page)
             bar.show(done)
+
+    def _embed(self, page: "Sequence[Entry]", _missing: Sequence[int]) -> None:
+        self._embedded += self._embedder.embed_missing(page, bar=NoProgress())
 
     def _position(self, tx: "Connection") -> int:
         """Return the position of the database, which may be none before that of the build in service."""

@@ -82,21 +82,13 @@ class Builds:
     # ---- read
 
     def current(self) -> Manifest | None:
-        """Return the manifest of the build in service, or None before the first promotion.
-
-        Raises:
-            InconsistentError: `current` points at nothing, or at no whole build.
-        """
+        """Return the manifest of the build in service, or None before the first promotion."""
         return self._look(self._read)
 
     def open(self) -> Index:
         """Return the build in service, opened.
 
         `current` is resolved once, so vectors and metadata are of one build whatever is promoted afterwards.
-
-        Raises:
-            InputError: nothing was promoted yet.
-            InconsistentError: `current` points at nothing, or at no whole build.
         """
         index = self._look(lambda directory: Index(directory, self._read(directory)))
         if index is None:
@@ -179,10 +171,6 @@ class Builds:
         Return the names that foreign files were moved to, which stood where the links are.
 
         Afterwards there is this build and the one that was in service before; older ones are deleted.
-
-        Raises:
-            InconsistentError: the build was not verified.
-            OSError: it is gone, or another has its number: who wrote it lost the lock.
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
@@ -199,10 +187,6 @@ class Builds:
         """Put the build before the one in service back, by the flip alone; on disk when this returns.
 
         Its files are read in full first: a damaged one is passed over, and an older one takes its place.
-
-        Raises:
-            InputError: there is none.
-            InconsistentError: there are some, all of them damaged.
         """
         directory = self._resolve()
         older = [number for number in self.whole() if directory is None or number < int(directory.name)]

@@ -27,7 +27,7 @@ from pipeline.core.text import UNSOUND
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Staged
-from pipeline.index.question import SearchOptions, parse_one_of_many
+from pipeline.index.question import SearchOptions, parse_question
 from pipeline.index.reader import Index
 from pipeline.index.search import OpenSearch, check_embedding
 from pipeline.index.terms import words_of
@@ -108,10 +108,6 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
 
     A figure is its mean and the ends of its 95 % interval; `weak` is the share of questions whose first ten hits all
     are, None where that is not known.
-
-    Raises:
-        InputError: a file is missing or a line of it is wrong, no question is judged, or there is no index.
-        ConfigurationError: the index was built with another model than the questions would be embedded with.
     """
     judged, collection = judged_of_files(queries, qrels), ws.collection
     with Builds(ws.data, collection.folder).open() as index:
@@ -155,11 +151,7 @@ def gate_questions(data: Path, collections: "Iterable[Indexed]") -> list[str]:
 
 
 def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
-    """Measure a staged build beside the one in service where that can be, and keep the figures in its manifest.
-
-    Raises:
-        GateError: it is worse by more than chance, and `worse_ok` does not allow it; the one in service stays.
-    """
+    """Measure a staged build beside the one in service where that can be, and keep the figures in its manifest."""
     folder, builds, display = ws.data / FOLDER / ws.collection.folder, Builds(ws.data, ws.collection.folder), ws.display
     if not (folder / QUERIES).exists() or builds.current() is None:
         return
@@ -209,9 +201,6 @@ def check_recall(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
     Asked are some of its own vectors, and as many that it does not hold: the middle of two of its own each. The scan
     goes through the cache, at flat memory. An entry counts as found that is no farther than the tenth of the exact
     ones: of equal texts any is as good.
-
-    Raises:
-        GateError: it finds too little, and `worse_ok` does not allow it; the build in service stays.
     """
     import numpy as np
 
@@ -241,11 +230,7 @@ def check_recall(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
 
 
 def judged_of_files(queries: Path, qrels: Path) -> Judged:
-    """Return the judged questions of files.
-
-    Raises:
-        InputError: a file is missing or a line of it is wrong, or none of the questions is judged.
-    """
+    """Return the judged questions of files."""
     questions, grades = read_questions(queries), read_grades(qrels)
     found = [one for one in questions if any(grade > 0 for grade in grades.get(one.qid, {}).values())]
     if not found:
@@ -254,31 +239,26 @@ def judged_of_files(queries: Path, qrels: Path) -> Judged:
 
 
 def read_questions(path: Path) -> list[JudgedQuestion]:
-    """Return the questions of a JSON lines file.
-
-    Raises:
-        InputError: the file is missing, a line is no question or one that search refuses, or two have one id.
-    """
+    """Return the questions of a JSON lines file."""
     found: dict[str, JudgedQuestion] = {}
     for place, line in _lines(path):
+        document = files.parse_json_line(line, place)
         try:
-            question = JudgedQuestion.model_validate(files.parse_json_line(line, place))
+            question = JudgedQuestion.model_validate(document)
+            parse_question(question.text)
         except ValidationError as error:
             wrong = error.errors()[0]
             said = f"field {wrong['loc'][0]!r}: {wrong['msg']}" if wrong["loc"] else wrong["msg"]
             raise InputError(f"{place}: {said}", hint=QUESTION) from None
-        parse_one_of_many(question.text, f"{place}: field 'text'")
+        except InputError as error:
+            raise InputError(f"{place}: field 'text': {error.message}", hint=error.hint) from None
         if found.setdefault(question.qid, question) != question:
             raise InputError(f"{place}: field 'qid': {question.qid!r} stands for another question above", hint=QUESTION)
     return list(found.values())
 
 
 def read_grades(path: Path) -> dict[str, dict[str, int]]:
-    """Return the grades of names for each question that a TREC file judges.
-
-    Raises:
-        InputError: the file is missing, a line is no judgement, or one item has two grades for a question.
-    """
+    """Return the grades of names for each question that a TREC file judges."""
     found: dict[str, dict[str, int]] = {}
     for place, line in _lines(path):
         if line.lstrip().startswith("#"):
@@ -307,9 +287,6 @@ def measured(judged: Judged, rankings: Iterable[Sequence[str]]) -> "dict[str, ND
     """Return by measure its value for each judged question, float64 (questions,), of names, best first.
 
     A question without a ranking scores zero.
-
-    Raises:
-        ConfigurationError: there is no trec_eval for this machine.
     """
     import ir_measures
     import numpy as np

@@ -71,9 +71,6 @@ def rank_entries(
 
     Fewer where there are fewer; by words alone those that have some; with a mask, bool (entries,), those that pass.
     Equal ones are in vector order.
-
-    Raises:
-        InconsistentError: the vector is of another width than the build, or the words are of another version's terms.
     """
     if terms is None and vector is not None:
         similarities, rows = index.nearest(vector, k, mask)
@@ -106,57 +103,45 @@ def _normalised(scores: Scores) -> Scores:
     return (scores - float(scores.mean())) / deviation if deviation > 0 else np.zeros_like(scores)
 
 
-def found_hits(index: "Index", collection: "Indexed", ranked: Ranked, terms: Sequence[str] | None = None) -> list[Hit]:
+def found_hits(
+    index: "Index",
+    collection: "Indexed",
+    ranked: Ranked,
+    terms: Sequence[str] | None = None,
+    words: Mapping[str, str] | None = None,
+) -> list[Hit]:
     """Return ranked entries with what the build holds of them, and of the terms of a question whether each is weak.
 
-    One that has what was asked for its tag is not. Words count where vectors alone rank, too: they cost nothing.
+    One that has what was asked for its tag is not. Words count where vectors alone rank, too: they cost nothing. With
+    `words`, by their terms, each has why it was found, and the sentence and the tags in which they stand.
     """
-    rows, scores = ranked.rows.tolist(), ranked.scores.tolist()
-    similarities = [None] * len(rows) if ranked.similarities is None else ranked.similarities.tolist()
-    hits = [
-        Hit(rank, similarity, index.metadata_at(row), score)
-        for rank, (row, score, similarity) in enumerate(zip(rows, scores, similarities, strict=True), start=1)
-    ]
-    floor = index.manifest.floor
-    if terms is None or floor is None:
-        return hits
-    given = index.word_scores(terms) if ranked.words is None else dict(zip(rows, ranked.words.tolist(), strict=True))
-    told, asked = index.told(terms), set(terms)
-    return [
-        replace(
-            hit,
-            is_weak=floor.is_weak(hit.similarity, given.get(row, 0.0), told)
-            and not any(asked == set(kept_terms(tag)) for tag in collection.tags(hit.metadata)),
-        )
-        for hit, row in zip(hits, rows, strict=True)
-    ]
-
-
-def described_hits(
-    index: "Index", collection: "Indexed", ranked: Ranked, hits: Sequence[Hit], words: Mapping[str, str]
-) -> list[Hit]:
-    """Return hits with why they were found, and the sentence and the tags in which words stand, by their terms."""
-    weights, rows, floor = {term: index.idf(term) for term in words}, ranked.rows.tolist(), index.manifest.floor
-    held = {term: index.holding([term], rows) for term in words}
+    rows, floor, asked = ranked.rows.tolist(), index.manifest.floor, list(dict.fromkeys(terms or ()))
+    scored = index.word_scores(asked) if ranked.words is None else dict(zip(rows, ranked.words.tolist(), strict=True))
+    told, weights = index.told(asked), {term: index.idf(term) for term in words or ()}
+    held = {term: index.holding([term], rows) for term in weights}
 
     def places(text: str) -> Iterator[Place]:
         return itertools.starmap(Place, spans_of(text, weights.keys()))
 
-    def why(hit: Hit, row: int) -> str:
+    def hit(at: int, row: int) -> Hit:
+        similarity = None if ranked.similarities is None else float(ranked.similarities[at])
+        metadata, is_weak = index.metadata_at(row), None
+        tags = {tag: set(kept_terms(tag)) for tag in collection.tags(metadata)}
+        if terms is not None and floor is not None:
+            is_weak = floor.is_weak(similarity, scored.get(row, 0.0), told) and set(asked) not in tags.values()
+        found = Hit(at + 1, similarity, metadata, float(ranked.scores[at]), is_weak=is_weak)
+        if words is None:
+            return found
         said = dict.fromkeys(word for term, word in words.items() if row in held[term])
-        is_close = hit.similarity is not None and not hit.is_weak and (floor is None or hit.similarity >= floor.cosine)
-        near = ["close in meaning"] if is_close or not (said or hit.is_weak) else []
-        return "; ".join([*(["weak"] if hit.is_weak else []), *([f"words: {', '.join(said)}"] if said else []), *near])
+        is_close = similarity is not None and not is_weak and (floor is None or similarity >= floor.cosine)
+        why = ["weak"] if is_weak else []
+        why += [f"words: {', '.join(said)}"] if said else []
+        why += ["close in meaning"] if is_close or not why else []
+        snippet = best_snippet(collection.texts(metadata), weights, places)
+        matching = tuple(tag for tag, own in tags.items() if not weights.keys().isdisjoint(own))
+        return replace(found, why="; ".join(why), snippet=snippet, tags=matching)
 
-    return [
-        replace(
-            hit,
-            why=why(hit, row),
-            snippet=best_snippet(collection.texts(hit.metadata), weights, places),
-            tags=tuple(tag for tag in collection.tags(hit.metadata) if not weights.keys().isdisjoint(kept_terms(tag))),
-        )
-        for hit, row in zip(hits, rows, strict=True)
-    ]
+    return [hit(at, row) for at, row in enumerate(rows)]
 
 
 def best_snippet(

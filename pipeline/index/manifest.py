@@ -14,11 +14,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from itertools import chain
-from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core import files
@@ -105,18 +103,14 @@ class Staged:
 
 def content_hash(entry: Entry) -> str:
     """Return the SHA-256, as hex, of what makes an entry up to date: its text, its facts, and its fields."""
-    seen = b"[%b, %b]" % (ascii_json(entry.text), json.dumps(entry.facts).encode("ascii"))
+    seen = json.dumps([entry.text, entry.facts]).encode("ascii")
     if entry.fields:
         seen += "\0".join(chain.from_iterable(entry.fields.items())).encode("utf-8", "surrogatepass")
     return hashlib.sha256(seen).hexdigest()
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Return the manifest of the build in `directory`, whose files are there with the sizes it states.
-
-    Raises:
-        InconsistentError: the directory is no whole build; the message says why.
-    """
+    """Return the manifest of the build in `directory`, whose files are there with the sizes it states."""
     path = directory / MANIFEST
     try:
         found = Manifest.model_validate_json(path.read_bytes())
@@ -132,13 +126,3 @@ def read_manifest(directory: Path) -> Manifest:
         if size != found.sizes.get(name):
             raise InconsistentError(f"{part} has {size} bytes, expected {found.sizes.get(name)}")
     return found
-
-
-def ascii_json(text: str) -> bytes:
-    """Return a text as `json.dumps` writes it: keys and hashes are made of that, and earlier ones must stay good.
-
-    Most texts are ASCII, which orjson writes ten times as fast; DEL is the one such character that it does not escape.
-    """
-    if text.isascii() and "\x7f" not in text:
-        return orjson.dumps(text)
-    return encode_basestring_ascii(text).encode("ascii")

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
-MAX_MARKED = 50  # phrases and exclusions, for each of which texts are looked through
 _QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}  # what opens a phrase, and what closes it
 _OPENING = re.compile(rf"(?<!\S)(?P<without>-?)(?P<quote>[{''.join(_QUOTES)}])")
 _WITHOUT = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
@@ -54,10 +53,6 @@ def parse_question(given: str) -> Question:
 
     A phrase stands between quotation marks that begin a word; what is excluded has a hyphen before it. A hyphen inside
     of a word, or between blanks, is none.
-
-    Raises:
-        InputError: it is blank, too long, no text, has a quotation mark that is not closed or too many phrases, or says
-            only what is not wanted.
     """
     text = _checked(given)
     words, phrases, without = [], list[str](), list[str]()
@@ -78,23 +73,7 @@ def parse_question(given: str) -> Question:
     plain = " ".join(" ".join(words).split())
     if not plain:
         raise _empty("the question says only what is not wanted")
-    asked = Question(plain, tuple(dict.fromkeys(phrases)), tuple(dict.fromkeys(without)))
-    if (marked := len(asked.phrases) + len(asked.without)) > MAX_MARKED:
-        said = f"the question has {marked:,} phrases and words to leave out, the limit is {MAX_MARKED}"
-        raise InputError(said, hint="leave some of them out")
-    return asked
-
-
-def parse_one_of_many(given: str, place: str) -> Question:
-    """Return one of many questions.
-
-    Raises:
-        InputError: as for one; the message begins with its place.
-    """
-    try:
-        return parse_question(given)
-    except InputError as error:
-        raise InputError(f"{place}: {error.message}", hint=error.hint) from None
+    return Question(plain, tuple(dict.fromkeys(phrases)), tuple(dict.fromkeys(without)))
 
 
 def _split_words(text: str, without: list[str]) -> str:
@@ -142,11 +121,7 @@ class SearchOptions:
     where: str = ""
 
     def conditions(self, names: Iterable[str], score: str) -> Iterator[Expression]:
-        """Yield what must hold, all of it, of entries with columns of these names; `score` is that of scores.
-
-        Raises:
-            InputError: WHERE= cannot be read.
-        """
+        """Yield what must hold, all of it, of entries with columns of these names; `score` is that of scores."""
         tagged = [name for name in names if name in TAGS or name.startswith(ANSWER)] or [TAGS[0]]
         for tag in self.tags:
             named = tuple(Comparison(name, "=", (tag,), "TAG") for name in tagged)
@@ -160,11 +135,7 @@ class SearchOptions:
 def mask_of(
     index: "Index", collection: "Indexed", options: SearchOptions, question: Question | None = None
 ) -> "Mask | None":
-    """Return which entries pass, bool (entries,); None where all do, as nothing is asked of them.
-
-    Raises:
-        InputError: a filter names a column that there is not, or a phrase has no word.
-    """
+    """Return which entries pass, bool (entries,); None where all do, as nothing is asked of them."""
     import numpy as np
 
     masks, columns = [], paths_of(index.metadata_at(0))
@@ -189,11 +160,7 @@ def paths_of(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def passing(entries: "sqlite3.Connection", said: Expression, columns: Mapping[str, str]) -> Iterator[int]:
-    """Yield the rows of the entries of which it holds, by the places of columns in their JSON.
-
-    Raises:
-        InputError: there is no column of a name.
-    """
+    """Yield the rows of the entries of which it holds, by the places of columns in their JSON."""
     entries.create_function("folded", 1, _folded, deterministic=True)
     values: list[Scalar] = []
     condition = _condition(said, columns, values)
@@ -248,9 +215,6 @@ def phrase_pattern(phrase: str) -> re.Pattern[str]:
 
     Stems and stop words play no part: a phrase means what it says. Of a script without blanks, a word may stand next to
     it.
-
-    Raises:
-        InputError: it has no word.
     """
     words = re.findall(r"(?:[^\W_]|[\u0300-\u036f])+", terms.fold(phrase))
     if not words:

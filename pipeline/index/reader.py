@@ -71,12 +71,7 @@ class Index(AbstractContextManager["Index"]):
     """
 
     def __init__(self, directory: Path, found: Manifest) -> None:
-        """Open the files of the build in `directory`, by its manifest.
-
-        Raises:
-            InconsistentError: the directory is no whole build, or its words are not made as this version makes them.
-            FileNotFoundError: the build was removed while it was opened.
-        """
+        """Open the files of the build in `directory`, by its manifest."""
         if (made := found.words.get("terms")) != terms.NAME:
             said = f"the index has words made by {made}, and this version makes {terms.NAME}"
             raise InconsistentError(said, hint=f"run `{Step('index')}`")
@@ -113,9 +108,6 @@ class Index(AbstractContextManager["Index"]):
         """Return similarities and rows of the `k` entries most like `vector`, shape (dim,), or of those that pass.
 
         Most similar first, equal ones in vector order.
-
-        Raises:
-            InconsistentError: the vector is of another width than the build, or not finite.
         """
         import numpy as np
 
@@ -178,11 +170,7 @@ class Index(AbstractContextManager["Index"]):
         return found
 
     def metadata_at(self, row: int) -> Mapping[str, Any]:
-        """Return the metadata of one row, counted from 0.
-
-        Raises:
-            InconsistentError: there is no such row.
-        """
+        """Return the metadata of one row, counted from 0."""
         found = self.entries.execute("SELECT metadata FROM entries WHERE row = ?", (row,)).fetchone()
         if found is None:
             raise InconsistentError(

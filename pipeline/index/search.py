@@ -1,6 +1,6 @@
 """Find the entries that fit a question best in the build in service, or those that are like one of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
@@ -12,13 +12,13 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index.builds import count_stale, settled_builds
 from pipeline.index.manifest import Manifest
-from pipeline.index.question import Question, SearchOptions, mask_of, parse_one_of_many, parse_question
+from pipeline.index.question import Question, SearchOptions, mask_of, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import spans_of, terms_of, terms_of_question
 from pipeline.index.vectors import question_keys, question_vectors, vector_cache
 
 if TYPE_CHECKING:
-    from pipeline.index.fusion import Ranked, Scores
+    from pipeline.index.fusion import Scores
     from pipeline.index.question import Mask
     from pipeline.index.vectors import Vectors
 
@@ -35,11 +35,7 @@ class SearchWords(TypedDict, total=False):
 
 
 def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
-    """Return how to search, of the words for it.
-
-    Raises:
-        InputError: there is no such rank, or no hit is wanted.
-    """
+    """Return how to search, of the words for it."""
     tag, rank = how.get("tag", ()), how.get("rank", Rank.HYBRID)
     if strange := how.keys() - SearchWords.__optional_keys__:
         raise InputError(f"a search has no {strange.pop()}=", hint=f"it has {', '.join(SearchWords.__annotations__)}")
@@ -73,11 +69,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
     """A build, open for one question after the other."""
 
     def __init__(self, ws: OpenWorkspace, *, index: Index | None = None, keeps: bool = False) -> None:
-        """Open the build in service, or take one; vectors of questions are kept if said.
-
-        Raises:
-            InputError: there is no index yet, or the task has none.
-        """
+        """Open the build in service, or take one; vectors of questions are kept if said."""
         self._ws = ws
         self.collection, self.words = ws.collection, ws.task.words
         self.index = settled_builds(ws).open() if index is None else index
@@ -91,14 +83,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         """Return the `k` best entries, or all if there are fewer; by words alone, those that have some of its words.
 
         Where no entry has its phrases, the best are those without them.
-
-        Raises:
-            InputError: the question asks nothing, a filter cannot be read, or it is to be answered by words, and has
-                none.
-            ConfigurationError: the index was built with another model or width than questions would be embedded with.
         """
-        from pipeline.index.fusion import described_hits
-
         asked, index, collection = parse_question(question), self.index, self.collection
         told, lacking = self._told(asked), tuple[str, ...]()
         if options.rank is Rank.WORDS and not told:
@@ -108,11 +93,10 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         if asked.phrases and mask is not None and not mask.any():
             lacking, mask = asked.phrases, mask_of(index, collection, options, replace(asked, phrases=()))
         vectors = self._vectors([asked], options.rank)
-        ranked, hits = self._ranked(told, None if vectors is None else vectors[0], options, mask)
         words: dict[str, str] = {}
         for start, end, term in spans_of(asked.text, set(told)):
             words.setdefault(term, asked.text[start:end])
-        hits = described_hits(index, collection, ranked, hits, words)
+        hits = self._found(told, None if vectors is None else vectors[0], options, mask, words)
         with self._ws.store.read() as tx:
             is_whole = self._ws.task.table(tx).total(tx) <= len(index)
             known = {*words, *words.values()}
@@ -121,14 +105,10 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             return SearchReport(hits, count_stale(collection, tx, index), lacking, left_out)
 
     def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
-        """Return what is like one entry, which is left out, by its vector.
-
-        Raises:
-            InputError: there is none of that name, it is not in the index, or words are to rank.
-        """
+        """Return what is like one entry, which is left out, by its vector."""
         import numpy as np
 
-        from pipeline.index.fusion import described_hits, found_hits, rank_entries
+        from pipeline.index.fusion import found_hits, rank_entries
 
         if options.rank is Rank.WORDS:
             raise InputError("what is like an entry is found by its vector", hint=f"leave {Option(rank='words')} out")
@@ -142,26 +122,30 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         mask = np.ones(len(index), dtype=bool) if mask is None else mask
         mask[row := found[0]] = False
         ranked = rank_entries(index, terms=None, vector=index.faiss.reconstruct(row), k=options.k, mask=mask)
-        hits = described_hits(index, collection, ranked, found_hits(index, collection, ranked), {})
-        return SearchReport(hits, behind)
+        return SearchReport(found_hits(index, collection, ranked, words={}), behind)
 
     def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
         """Yield the hits of each of many questions, without what a reader of one asks next; see `ask`."""
         for first in range(0, len(questions), MAX_EMBED_TEXTS):
-            some = [parse_one_of_many(one, repr(one[:NAMED])) for one in questions[first : first + MAX_EMBED_TEXTS]]
+            some = [parse_question(one) for one in questions[first : first + MAX_EMBED_TEXTS]]
             vectors = self._vectors(some, options.rank)
             for at, asked in enumerate(some):
                 mask = mask_of(self.index, self.collection, options, asked)
-                yield self._ranked(self._told(asked), None if vectors is None else vectors[at], options, mask)[1]
+                yield self._found(self._told(asked), None if vectors is None else vectors[at], options, mask)
 
-    def _ranked(
-        self, terms: Sequence[str], vector: "Scores | None", options: SearchOptions, mask: "Mask | None"
-    ) -> "tuple[Ranked, list[Hit]]":
+    def _found(
+        self,
+        terms: Sequence[str],
+        vector: "Scores | None",
+        options: SearchOptions,
+        mask: "Mask | None",
+        words: Mapping[str, str] | None = None,
+    ) -> list[Hit]:
         from pipeline.index.fusion import found_hits, rank_entries
 
         by = None if options.rank is Rank.VECTORS else terms
         ranked = rank_entries(self.index, terms=by, vector=vector, k=options.k, mask=mask)
-        return ranked, found_hits(self.index, self.collection, ranked, terms)
+        return found_hits(self.index, self.collection, ranked, terms, words)
 
     def _told(self, asked: Question) -> list[str]:
         """Return the terms of a question."""
@@ -182,11 +166,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
 
 def check_embedding(ws: OpenWorkspace, built: Manifest) -> None:
-    """Pass when a build's vectors can be compared with those of a question.
-
-    Raises:
-        ConfigurationError: they are of another model or width; the numbers would look right and mean nothing.
-    """
+    """Pass when a build's vectors can be compared with those of a question."""
     model, dim = ws.embedding_model.name, ws.settings.dim
     if (built.model, built.dim) != (model, dim):
         raise ConfigurationError(

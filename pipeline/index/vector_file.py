@@ -65,11 +65,7 @@ def _seal(path: Path, empty: Any, blocks: Iterable[Vectors], count: int) -> file
 
 
 def open_vectors(handle: ReadHandle) -> Any:
-    """Return the faiss index in an open file, mapped and not read, so that opening costs nothing.
-
-    Raises:
-        InconsistentError: faiss cannot read it.
-    """
+    """Return the faiss index in an open file, mapped and not read, so that opening costs nothing."""
     try:
         return faiss.read_index(f"/dev/fd/{handle.descriptor}", faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:

@@ -8,7 +8,6 @@ checksum is wrong counts as absent. Calls keep to what the model allows a minute
 """
 
 import contextlib
-import functools
 import hashlib
 import json
 import zlib
@@ -32,7 +31,6 @@ from sqlalchemy import (
     Text,
     delete,
     func,
-    insert,
     inspect,
     select,
 )
@@ -45,8 +43,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.embed import embed_locally, frame_text
 from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS, Usage, estimate_tokens, usage_cost
 from pipeline.gemini.pace import SharedPace
-from pipeline.index.manifest import ascii_json
-from pipeline.store.database import PAGE, Store, among, change_among, pages, run_many, streamed
+from pipeline.store.database import PAGE, Store, among, change_among, insert_new, pages, streamed
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -59,30 +56,17 @@ OF_QUESTIONS = "RETRIEVAL_QUERY"
 ASKED = 12 * MAX_EMBED_TEXTS  # entries that are looked for at once where they are embedded: whole calls
 CALLS = {"local": 2, "gemini": 4}  # at once
 BLOCK = 100 * MAX_EMBED_TEXTS  # entries that one process embeds while others embed the others
+LOOKS = 2  # for vectors: where the cache is damaged, what takes one out may lose another
 END = 1000  # characters of a text's end that are kept where its middle is cut
 
 
 def vector_key(text: str, *, model: str, dim: int, task_type: str) -> bytes:
-    """Return the 32 bytes (SHA-256) under which the vector of `text` is cached; any difference gives another key.
-
-    It is the hash of the JSON list of model, width, task type and text, of which all but the text is hashed once.
-    """
-    digest = _begun(model, dim, task_type).copy()
-    digest.update(ascii_json(text) + b"]")
-    return digest.digest()
-
-
-@functools.cache
-def _begun(model: str, dim: int, task_type: str) -> "hashlib._Hash":
-    return hashlib.sha256(f"{json.dumps([model, dim, task_type])[:-1]}, ".encode("ascii"))
+    """Return the 32 bytes (SHA-256) under which the vector of `text` is cached; any difference gives another key."""
+    return hashlib.sha256(json.dumps([model, dim, task_type, text]).encode("ascii")).digest()
 
 
 def check_unit_rows(vectors: Vectors, *, what: str, tolerance: float = UNIT_TOLERANCE) -> None:
-    """Pass when every row of `vectors`, float32 (n, dim), is finite and of length 1.
-
-    Raises:
-        InconsistentError: a row is not; the message says how many and names the first, counted from 0.
-    """
+    """Pass when every row of `vectors`, float32 (n, dim), is finite and of length 1."""
     with np.errstate(over="ignore", invalid="ignore"):
         lengths: Vectors = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         wrong = np.flatnonzero(~(np.abs(lengths - 1.0) <= tolerance))
@@ -119,14 +103,15 @@ class VectorCache:
     def missing(self, keys: Sequence[bytes]) -> list[int]:
         """Return the positions in `keys`, ascending, whose vector is not there; of equal keys only the first."""
         with self.reading() as tx:
-            return self._missing(tx, keys)
+            known = {one.key for one in self._of(tx, select(self.key), keys)}
+        first: dict[bytes, int] = {}
+        for position, key in enumerate(keys):
+            if key not in known:
+                first.setdefault(key, position)
+        return list(first.values())
 
     def add(self, keys: Sequence[bytes], vectors: Vectors) -> None:
-        """Keep the vectors, float32 (len(keys), dim), whose key is not there yet; durable when this returns.
-
-        Raises:
-            InconsistentError: the width is wrong, or a row is not finite and of length 1; nothing was written.
-        """
+        """Keep the vectors, float32 (len(keys), dim), whose key is not there yet; durable when this returns."""
         rows = np.ascontiguousarray(vectors, dtype="<f4")
         if rows.shape != (len(keys), self.dim):
             raise InconsistentError(
@@ -135,16 +120,12 @@ class VectorCache:
         check_unit_rows(rows, what=f"what {self.model!r} returned")
         with self.store.write() as tx:
             self.table.create(tx, checkfirst=True)
-            new = [(keys[at], bytes(rows[at])) for at in self._missing(tx, keys)]
+            new = {key: bytes(row) for key, row in zip(keys, rows, strict=True)}.items()
             values = [{"key": key, "model": self.model, "vector": raw, "crc": _crc(key, raw)} for key, raw in new]
-            run_many(tx, insert(self.table), values)
+            insert_new(tx, self.table, values)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
-        """Return the vectors of `keys`, float32 (len(keys), dim), in their order.
-
-        Raises:
-            MissingVectorError: a vector is not there, or is damaged, and is dropped then.
-        """
+        """Return the vectors of `keys`, float32 (len(keys), dim), in their order."""
         with self.reading() as tx:
             found = {key: (raw, crc) for key, raw, crc in self._of(tx, self.record, keys)}
         if damaged := [key for key, (raw, crc) in found.items() if _crc(key, raw) != crc]:
@@ -157,6 +138,15 @@ class VectorCache:
                     hint=f"run `{Step('index')}` again: it embeds what is missing",
                 )
         return np.frombuffer(b"".join(found[key][0] for key in keys), "<f4").reshape(len(keys), self.dim)
+
+    def filled(self, keys: Sequence[bytes], make: Callable[[list[int]], object]) -> Vectors:
+        """Return the vectors of `keys`, as `fetch`, once `make` has added those that are not there, by positions."""
+        for _ in range(LOOKS):
+            if missing := self.missing(keys):
+                make(missing)
+            with contextlib.suppress(MissingVectorError):
+                return self.fetch(keys)
+        return self.fetch(keys)
 
     def damaged(self) -> list[bytes]:
         """Return the keys of vectors that have another checksum than when they were written; all are read."""
@@ -176,11 +166,7 @@ class VectorCache:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection | None]:
-        """Open a snapshot of all vectors for a block; None where nothing was ever added, and nothing is made.
-
-        Raises:
-            InconsistentError: the file is damaged.
-        """
+        """Open a snapshot of all vectors for a block; None where nothing was ever added, and nothing is made."""
         if self.store.path is not None and not self.store.path.exists():
             yield None
             return
@@ -190,14 +176,6 @@ class VectorCache:
         except InconsistentError as error:
             hint = f"move the file away and run `{Step('index')}`: it embeds again what is needed"
             raise InconsistentError(error.message, hint=hint if self.store.path else error.hint) from error
-
-    def _missing(self, tx: Connection | None, keys: Sequence[bytes]) -> list[int]:
-        known = {one.key for one in self._of(tx, select(self.key), keys)}
-        first: dict[bytes, int] = {}
-        for position, key in enumerate(keys):
-            if key not in known:
-                first.setdefault(key, position)
-        return list(first.values())
 
     def _of(self, tx: Connection | None, query: Select[Any], keys: Sequence[bytes]) -> Iterator[Any]:
         return iter(()) if tx is None else among(tx, query, self.key, keys)
@@ -246,9 +224,12 @@ def question_vectors(ws: OpenWorkspace, texts: Sequence[str], cache: VectorCache
     if cache is None or ws.backend == "local":
         return np.concatenate([made(texts=page) for page in pages(texts, MAX_EMBED_TEXTS)])
     keys = question_keys(cache, texts)
-    for page in pages(cache.missing(keys), MAX_EMBED_TEXTS):
-        cache.add([keys[at] for at in page], made(texts=[texts[at] for at in page]))
-    return cache.fetch(keys)
+
+    def make(missing: list[int]) -> None:
+        for page in pages(missing, MAX_EMBED_TEXTS):
+            cache.add([keys[at] for at in page], made(texts=[texts[at] for at in page]))
+
+    return cache.filled(keys, make)
 
 
 class Embedder:

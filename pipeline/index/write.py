@@ -64,10 +64,6 @@ def write_build(
 
     Without a ranking, words count as they do where nothing is said. The floor is learnt from the vectors of
     `nonsense`, in its order; without them there is none.
-
-    Raises:
-        InputError: there are no entries.
-        InconsistentError: an entry's metadata is no JSON.
     """
     ranking, path, done = ranking or Ranking(), directory / manifest.ENTRIES, 0
     groups = [f"g{number}" for number in range(len(ranking.groups))]
@@ -165,11 +161,7 @@ def learn_floor(index: Index, questions: Vectors) -> Floor:
 
 
 def verify_build(staged: Staged, *, count: int) -> None:
-    """Pass when the build on disk is whole, its parts agree, and it holds `count` entries.
-
-    Raises:
-        InconsistentError: it is not; the message says what differs.
-    """
+    """Pass when the build on disk is whole, its parts agree, and it holds `count` entries."""
     found, path = manifest.read_manifest(staged.directory), staged.directory / manifest.ENTRIES
     if found != staged.manifest:
         raise InconsistentError(f"{staged.directory / manifest.MANIFEST} changed after it was written")

@@ -274,7 +274,7 @@ def _backend(report: DoctorReport) -> Iterator[RowFault]:
     with ws.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
         everyone, ours = _asked(tx), f"findable-{workspace.get_workspace(tx).workspace_id}-"
         cancelled = {twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]}
-        prefixes = {batch.number: batches.name_prefixes(tx, batch.number) for batch in everyone}
+        prefixes = {one.number: frozenset(batches.numbers_by_prefix(tx, one.number)) for one in everyone}
     for batch in everyone:
         if batch.state is BatchState.SUBMITTED:
             yield from _submitted(ws, batch, prefixes[batch.number])

@@ -13,7 +13,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key, shown_line
 from pipeline.gemini.responses import ResultFile
 from pipeline.index.builds import place_of_entry
-from pipeline.store import answers, asked, asks, batches, erase
+from pipeline.store import answers, asks, batches, erase
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         if ws.is_indexed:
             entry = next(iter(ws.collection.entries(tx, [item_id])), None)
             index = place_of_entry(ws.data, ws.collection, item_id, entry)
-        requests = asked.requests_of_item(tx, ws.task.name, item_id)
+        requests = answers.requests_of_item(tx, ws.task.name, item_id)
         requests = _with_wire(tx, requests, ws.data) if raw else requests
     return {
         "task": ws.task.name,
@@ -73,7 +73,7 @@ def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: 
     read, however many there are.
     """
     with ws.store.read() as tx:
-        found = asked.newest_requests(tx, limit=limit, task=None if every else ws.task.name)
+        found = answers.newest_requests(tx, limit=limit, task=None if every else ws.task.name)
         names: dict[tuple[str, str], str] = {}
         for task in dict.fromkeys(one["task"] for one in found):
             ids = [one["item"] for one in found if one["task"] == task]

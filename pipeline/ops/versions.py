@@ -139,7 +139,7 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
 def _remove(tx: "Connection", task: Task, one: Version, report: RollbackReport, *, at: "datetime") -> None:
     rows = task.roll_back(tx, one.label, model=one.model)
     if rows is None:  # what is still as the version gave it goes
-        applied = answers.applied_ids(tx, task.name, one.extractor)
+        applied = list(tx.execute(answers.answered_ids(task.name, one.extractor)).scalars())
         rows = sum(task.take_back(tx, some, extractor=one.extractor) for some in pages(applied))
     gone, failed, let_go = answers.remove_version(tx, task.name, one.extractor, at=at)
     report.rows += rows

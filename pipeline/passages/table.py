@@ -53,7 +53,7 @@ from pipeline.engine.task import VersionShare
 from pipeline.passages import CONCEPTS, MARK
 from pipeline.store import answers
 from pipeline.store.answers import Version
-from pipeline.store.database import pages, run_many, streamed, update_rows
+from pipeline.store.database import among, pages, run_many, streamed, update_rows
 from pipeline.store.schema import NUMBER, AsTheColumn, BigId, IsoTime
 from pipeline.tables.adopt import (
     Columns,
@@ -70,7 +70,7 @@ from pipeline.tables.adopt import (
     unique_keys,
 )
 from pipeline.tables.cells import cell_words, loaded
-from pipeline.tables.lists import ItemStates, ItemTable, filled, has_words, refusals, rows_among, values_in_pages
+from pipeline.tables.lists import ItemStates, ItemTable, filled, has_words, refusals, values_in_pages
 from pipeline.tables.view import is_view_made, make_view
 
 TASK = "passage-concepts"
@@ -341,10 +341,9 @@ def with_concepts(
 def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the names of the concepts of these passages, by id, each once, in order."""
     concepts = shape.concepts.c
-    native = shape.concept_ids.native(ids)
     whose, name = concepts.passage_id, concepts.concept_name
-    found: dict[str, set[str]] = {}
-    for row in rows_among(tx, whose, native, [whose, name], name.is_not(None), counts_now(shape)):
+    query, found = select(whose, name).where(name.is_not(None), counts_now(shape)), dict[str, set[str]]()
+    for row in among(tx, query, whose, shape.concept_ids.native(ids)):
         found.setdefault(cell_words(row[0]), set()).add(cell_words(row[1]))
     return {key: sorted(names) for key, names in found.items()}
 

@@ -30,8 +30,8 @@ def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:
     tally = _Tally()
     for item_id, answer in answers.answers_by(tx, task.name, extractor):
         tally.add(item_id, answer)
-    replies, parked = answers.count_replies(tx, task.name, extractor), asks.count_parked(tx, task.name, own=task.own)
-    cut, count = answers.count_cut(tx, task.name, extractor), tally.count
+    replies, cut = answers.count_replies(tx, task.name, extractor), answers.count_cut(tx, task.name, extractor)
+    parked, count = len(asks.parked_rows(tx, task.name, own=task.own)), tally.count
     asked, places = count + parked, tally.quoted.total() + sum(tally.missing[path] for path in tally.quoted)
     values: dict[str, Value] = {
         "answered": (share(count, asked), asked),

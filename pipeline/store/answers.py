@@ -4,10 +4,12 @@ An attempt that failed for a reason of the item's own is `charged` to it; one th
 towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does not delete them.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -23,7 +25,9 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    intersect,
     literal,
+    null,
     or_,
     select,
     true,
@@ -31,9 +35,9 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.core.states import OVER, Outcome, Way
+from pipeline.core.states import OPEN, OVER, Outcome, Way
 from pipeline.store import workspace
-from pipeline.store.asks import CLAIMED, PARKED
+from pipeline.store.asks import CLAIMED, IS_CLAIMED, PARKED
 from pipeline.store.database import PAGE, among, change_among, run_many, streamed
 from pipeline.store.schema import answers, asks, attempts, batches, pilots, runs
 from pipeline.store.schema import events as journal
@@ -46,6 +50,7 @@ USED = ("tokens_in", "tokens_out", "cost")
 COST_DIGITS = 9  # of an account in USD: far below what one token costs, and above what rounding adds up to
 PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
+_OWN = ("task", "batch", "line", "outcome", "reason", "tokens_in", "tokens_out", "cost", "answer")  # of a request
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
@@ -153,11 +158,11 @@ def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any
 
 def failed_attempts(tx: Connection, batch: int) -> Iterator[tuple[str, str, int | None, str, str]]:
     """Yield (outcome, reason, code, item id, excerpt) of a batch's attempts, by item id, shorter ones first."""
-    columns = (attempts.c.outcome, attempts.c.reason, attempts.c.code, attempts.c.item_id, attempts.c.excerpt)
+    told = ("outcome", "reason", "code", "item_id")
+    columns = (*(attempts.c[name] for name in told), func.coalesce(attempts.c.excerpt, ""))
     query = select(*columns).where(attempts.c.batch == batch)
     query = query.order_by(func.length(attempts.c.item_id), attempts.c.item_id, attempts.c.id)
-    for row in streamed(tx, query, page=PAGE):
-        yield row.outcome, row.reason, row.code, row.item_id, row.excerpt or ""
+    yield from map(tuple, streamed(tx, query, page=PAGE))
 
 
 def unusual(tx: Connection, batch: int, *, model: str) -> tuple[list[str], list[str], list[str]]:
@@ -237,12 +242,6 @@ def newest_answers(
     return [tuple(row) for row in tx.execute(query.where(told.item_id > after).order_by(told.item_id).limit(PAGE))]
 
 
-def standing_extractors(tx: Connection, task: str) -> list[str]:
-    """Return whose answers stand, by name."""
-    told = answers.c.extractor
-    return list(tx.execute(select(told).where(_stands(task)).distinct().order_by(told)).scalars())
-
-
 def is_shown(task: str, *, of: str | None = None, each: bool = False, corrected: bool = False) -> ColumnElement[bool]:
     """Return the condition that an answer counts: of its item, of `each` extractor, `of` one, `corrected` by people."""
     newer = answers.alias("newer")
@@ -298,16 +297,10 @@ def is_by(column: ColumnElement[str], version: str | None) -> ColumnElement[bool
     return or_(column == version, column.startswith(f"{version}/", autoescape=True))
 
 
-def items_of_versions(tx: Connection, task: str, versions_: Sequence[str]) -> Iterator[str]:
+def items_of_versions(tx: Connection, task: str, versions: Sequence[str]) -> Iterator[str]:
     """Yield the items that have an answer of each of some versions, whether it was applied or not."""
-    first, *others = versions_
-    query = select(answers.c.item_id).where(_of_version(answers, task, first))
-    for one in others:
-        other = answers.alias()
-        query = query.where(
-            select(other.c.id).where(_of_version(other, task, one), other.c.item_id == answers.c.item_id).exists()
-        )
-    yield from streamed(tx, query.distinct(), page=PAGE).scalars()
+    each = (select(answers.c.item_id).where(_of_version(answers, task, one)) for one in versions)
+    yield from tx.execute(intersect(*each)).scalars()
 
 
 def newest_of_version(tx: Connection, task: str, version: str, ids: Sequence[str]) -> dict[str, str]:
@@ -447,12 +440,6 @@ def is_anything_asked(tx: Connection) -> bool:
     return any(tx.execute(query.limit(1)).first() is not None for query in going)
 
 
-def applied_ids(tx: Connection, task: str, extractor: str) -> Iterator[str]:
-    """Yield the items that an answer of an extractor was applied to."""
-    mine = (answers.c.task == task, answers.c.extractor == extractor, answers.c.applied)
-    yield from streamed(tx, select(answers.c.item_id).where(*mine).distinct(), page=PAGE).scalars()
-
-
 def remove_version(tx: Connection, task: str, extractor: str, *, at: datetime) -> tuple[int, int, int]:
     """Delete what is kept of a version, and mark its batches; return how many answers, attempts and parked items."""
     why = "its version was rolled back"
@@ -472,3 +459,53 @@ def remove_version(tx: Connection, task: str, extractor: str, *, at: datetime) -
 
 def _is_marked() -> ColumnElement[bool]:
     return cast(batches.c.number, Text).in_(select(journal.c.name).where(journal.c.kind == ROLLBACK))
+
+
+# Single requests: the answer to one, its attempt, or, while it is under way, its claim; what an equal row told is none
+
+
+def is_anything_sent(tx: Connection, task: str) -> bool:
+    """Return whether a request of a task ever went out, or may have."""
+    sent = select(batches.c.number).where(batches.c.task == task, batches.c.create_sent_at.is_not(None))
+    return tx.execute(sent.limit(1)).first() is not None
+
+
+def requests_of_item(tx: Connection, task: str, item_id: str) -> list[dict[str, Any]]:
+    """Return every request about one item as a document, newest first.
+
+    That is when it was asked (`at`, `task`, `item`), how and by whom (`purpose`, `batch` and its `state`, `line`,
+    `extractor`, `model`), and how it ended: `outcome` (None while it is under way), `reason`, `ended_at`, `tokens_in`,
+    `tokens_out`, `cost` (USD), `answer`, and whether that was `forgotten` with its item.
+    """
+    return _told(tx, (query.where(table.c.task == task, table.c.item_id == item_id) for table, query in _queries()))
+
+
+def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> list[dict[str, Any]]:
+    """Return the newest requests of a task, or of all; however many there are, only about so many are read."""
+    newest = list[Select[Any]]()
+    for table, query in _queries():
+        inside = table.c.line if table is asks else table.c.id
+        # a plain comparison would have the database sort all that is of the task
+        mine = query if task is None else query.where(func.coalesce(table.c.task, "") == task)
+        newest.append(mine.order_by(table.c.batch.desc(), inside.desc()).limit(limit))
+    return _told(tx, newest)[:limit]
+
+
+def _queries() -> Iterator[tuple[Table, Select[Any]]]:
+    for table in (answers, attempts, asks):
+        own: dict[str, ColumnElement[Any]] = {name: table.c[name] if name in table.c else null() for name in _OWN}
+        own |= {"item": table.c.item_id, "ended_at": null() if table is asks else table.c.at}
+        if table is answers:
+            own |= {"outcome": literal(Outcome.ANSWERED.value), "reason": literal("ok")}
+        own |= {"at": batches.c.created_at, "purpose": batches.c.way}
+        own |= {name: batches.c[name] for name in ("state", "extractor", "model")}
+        query = select(*(cell.label(name) for name, cell in own.items()))
+        query = query.select_from(table).join(batches, batches.c.number == table.c.batch)
+        yield table, query.where(IS_CLAIMED, batches.c.state.in_(OPEN)) if table is asks else query
+
+
+def _told(tx: Connection, queries: Iterable[Select[Any]]) -> list[dict[str, Any]]:
+    rows = [{**row, "line": row["line"] or 0} for query in queries for row in tx.execute(query).mappings()]
+    for row in rows:
+        row |= {"forgotten": row["answer"] == FORGOTTEN, "answer": json.loads(row["answer"] or "null")}
+    return sorted(rows, key=itemgetter("at", "batch", "line"), reverse=True)

@@ -323,12 +323,6 @@ def parked_reason(tx: Connection, task: str, item_id: str, *, own: str = "") -> 
     return tx.execute(query.order_by(asks.c.extractor, asks.c.at).limit(1)).scalar()
 
 
-def count_parked(tx: Connection, task: str, *, own: str = "") -> int:
-    """Return how many items are parked."""
-    query = select(func.count(asks.c.item_id.distinct())).where(asks.c.task == task, _is_parked(own))
-    return tx.execute(query).scalar_one()
-
-
 # What is due again: open rows that were asked alone in vain, or noted as not asked yet; nothing of it is kept but
 # attempts that are charged to nobody
 

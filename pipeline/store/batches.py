@@ -241,13 +241,8 @@ def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any)
     _move(tx, batch, BatchState.INGESTED, {"ended_at": at, **account}, why="accounted for", at=at)
 
 
-def name_prefixes(tx: Connection, number: int) -> frozenset[str]:
-    """Return the name prefixes of a batch's tries, by which a remote batch is known although its try is not."""
-    return frozenset(numbers_by_prefix(tx, number))
-
-
 def numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, int]:
-    """Return the batch that each name prefix of a try is of; of one alone where it is named."""
+    """Return the batch that each name prefix of a try is of, by which a remote batch is known; or those of one."""
     mine = true() if number is None else creates.c.batch == number
     found = tx.execute(select(creates.c.display_name, creates.c.batch).where(~_IS_DUPLICATE, mine))
     return {name_prefix(name): number for name, number in found}

@@ -32,6 +32,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.redact import PASSWORDS
@@ -60,7 +61,7 @@ def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
 def among(tx: Connection, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]) -> Iterator[Any]:
     """Yield the rows of a SELECT in which a column has one of some values, however many those are."""
     for some in pages(values):
-        yield from tx.execute(query.where(column.in_(some)))
+        yield from tx.execute(query.where(column.in_(some))).all()
 
 
 def change_among(tx: Connection, change: Update | Delete, column: ColumnElement[Any], values: Sequence[Any]) -> int:
@@ -263,6 +264,12 @@ def _closing_results(tx: Connection) -> Iterator[None]:
 def run_many(tx: Connection, statement: Insert | Update | Delete, rows: Sequence[Mapping[str, Any]]) -> int:
     """Run a statement once for each row of its parameters, and return how many rows of the database it met in all."""
     return tx.execute(statement, rows).rowcount if rows else 0  # without any, it would be run once, with none
+
+
+def insert_new(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert those of some rows whose key is not there yet, and return how many those are."""
+    kind: Any = sqlite if tx.dialect.name == "sqlite" else postgresql
+    return run_many(tx, kind.insert(table).on_conflict_do_nothing(), rows)
 
 
 def update_rows(

@@ -5,11 +5,9 @@ a read is one snapshot (REPEATABLE READ). A lost connection ends its transaction
 """
 
 import contextlib
-import os
 import re
 import sys
 import threading
-import weakref
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -180,9 +178,7 @@ class PostgresqlServer:
 
 
 class Session:
-    """A connection beside the pool, whose locks end with it. A forked child has none of them, and leaves them alone."""
-
-    every: ClassVar["weakref.WeakSet[Session]"] = weakref.WeakSet()
+    """A connection beside the pool, whose locks end with it."""
 
     def __init__(self, server: "PostgresqlServer", engine: Engine, name: str) -> None:
         """Connect under a name that others see; refuse a pooler that gives each transaction another session."""
@@ -191,9 +187,8 @@ class Session:
         pooled.detach()
         connection.autocommit = True
         self.connection = connection
-        self._server, self._process, self._mutex = server, os.getpid(), threading.RLock()
+        self._server, self._mutex = server, threading.RLock()
         self._held = set[int]()  # a session would get what it has a second time
-        self.every.add(self)
         self.ask("SELECT set_config('application_name', %s, false)", name)
         self.ask("SELECT max(set_config(name, '0', false)) FROM pg_settings WHERE name = 'idle_session_timeout'")
         self._pid = self.ask(_PID)
@@ -218,9 +213,9 @@ class Session:
             raise self._server.error(error, 0) from error
 
     def goes_on(self) -> bool:
-        """Return whether it is there still, and this process the one that began it."""
+        """Return whether it is there still."""
         with contextlib.suppress(FindableError):
-            return self._process == os.getpid() and bool(self.ask(_PID) == self._pid)
+            return bool(self.ask(_PID) == self._pid)
         return False
 
     def lock(self, key: int) -> bool:
@@ -238,29 +233,16 @@ class Session:
     def unlock(self, key: int) -> None:
         """Let a key go; of a session that has ended nothing is left to let go."""
         self._held.discard(key)
-        if self._process == os.getpid():
-            with contextlib.suppress(FindableError):
-                self.ask("SELECT pg_advisory_unlock(%s)", key)
+        with contextlib.suppress(FindableError):
+            self.ask("SELECT pg_advisory_unlock(%s)", key)
 
     def locked_by(self, key: int) -> str:
         """Return the name of the session that has locked a key; empty where none has, or its name is not for us."""
         return str(self.ask(_LOCKED_BY, key) or "")
 
     def close(self) -> None:
-        """End it, but for a forked child."""
-        if self._process == os.getpid():
-            self.connection.close()
-
-
-def _leave_to_parent() -> None:
-    """Close a child's copies of its parent's connections: they would keep the locks of a parent that died."""
-    for one in Session.every:
-        with contextlib.suppress(Exception):
-            os.close(one.connection.fileno())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+        """End it."""
+        self.connection.close()
 
 
 def _check_address(url: URL) -> None:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.store.database import PAGE, Store, among, run_many, streamed
+from pipeline.store.database import PAGE, Store, among, insert_new, run_many, streamed
 from pipeline.store.schema import rows
 
 MANY = 10_000  # new rows after which a server counts them, or it would plan for none
@@ -69,9 +69,8 @@ class Reading:
 
     def add(self, found: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int, bool]]:
         """Keep rows; return those whose id came before, with the line of the first and whether that says the same."""
-        kind: Any = sqlite if self._store.path is not None else postgresql
         with self._held.begin():
-            added = run_many(self._held, kind.insert(_read).on_conflict_do_nothing(), found)
+            added = insert_new(self._held, _read, found)
             return [] if added == len(found) else list(self._repeated(found))
 
     def _repeated(self, found: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], int, bool]]:

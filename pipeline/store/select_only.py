@@ -26,16 +26,12 @@ _STEPS = 10_000  # of SQLite's machine between two looks at the clock, a millise
 _NOT_ITS_FAULT = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}  # SQLite's names
 _OTHERS = ("08", "57P", "53", "XX")  # SQLSTATEs that say something of the server
 _BROKEN_OFF = "57014"
-# of PostgreSQL's types, by their numbers; what another type is, its values say
-_KINDS = {16: "boolean", 20: "integer", 21: "integer", 23: "integer", 700: "real", 701: "real", 25: "text",
-          1043: "text", 114: "json", 3802: "json"}  # fmt: skip
 
 
 class SelectedRows(NamedTuple):
-    """What a query gives: the names of its columns, what kinds the database says they are of, and its rows, once."""
+    """What a query gives: the names of its columns, and its rows, once."""
 
     names: list[str]
-    kinds: list[str | None]
     rows: Iterator[Sequence[Any]]
 
 
@@ -91,8 +87,7 @@ def of_file(path: Path, query: str, *, timeout_s: float, is_ours: bool = True) -
         connection.set_progress_handler(lambda: time.monotonic() >= until, _STEPS)
         with limits():
             cursor = connection.execute(query)
-        names = [one[0] for one in cursor.description or ()]
-        yield SelectedRows(names, [None] * len(names), _rows(cursor, 1, limits))
+        yield SelectedRows([one[0] for one in cursor.description or ()], _rows(cursor, 1, limits))
     if still is not None and resting(path) != still:
         said = f"{path} was used by another program while it was read; nothing was written"
         raise InputError(said, hint="try again")
@@ -129,7 +124,5 @@ def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[Selec
         with contextlib.closing(driver.cursor(name="findable_items")) as cursor:
             with limits():
                 cursor.execute(query.replace("\0", "\\0"))  # behind a null character the server would see nothing
-            columns = cursor.description or ()
-            names, kinds = [one.name for one in columns], [_KINDS.get(one.type_code) for one in columns]
-            yield SelectedRows(names, kinds, _rows(cursor, PAGE, limits))
+            yield SelectedRows([one.name for one in cursor.description or ()], _rows(cursor, PAGE, limits))
             driver.rollback()

@@ -37,12 +37,15 @@ from sqlalchemy import (
     tuple_,
 )
 
+from pipeline.core.declaration import column_named
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.core.listed import FieldCount, ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
 from pipeline.core.quotes import leaves
 from pipeline.core.step import Option, Step
+from pipeline.core.where import Comparison, Expression, Negation, Scalar, parse_where
 from pipeline.store import answers, asks
-from pipeline.store.database import SlowError, describe_error, pages, streamed, within
+from pipeline.store.database import SlowError, describe_error, streamed, within
+from pipeline.store.database import among as among_values
 from pipeline.tables.adopt import Ids, is_sqlite
 from pipeline.tables.cells import JSON_SPACE, NO_LIST
 
@@ -50,7 +53,6 @@ CELLS = 256  # rows read at a time where a row is only looked at: what fits into
 HASH, CHANGED = "findable_hash", "findable_changed_at"  # cells of tables that keep them
 _WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
 _MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
-_AT_ONCE = 2500  # rows of one SELECT, as many as one transaction writes
 _RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
 _GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
 _COUNTED = 100_000  # rows up to which they are counted by tags and versions, too
@@ -59,6 +61,13 @@ _PAGE = 2_000
 _VALUES = 12  # of a field that are told
 _LONGEST = 30  # characters of a value that is told; longer ones are sentences
 _COUNTABLE = frozenset({str, int, float, bool, type(None)})
+_NAMED = 12  # columns in a message
+_COMPARED: Mapping[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 _PLAIN_NAME = re.compile(r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*", re.IGNORECASE)
 
 
@@ -132,10 +141,20 @@ class ItemTable:
         return self.table.c[self.key].in_(self.ids.native(ids))
 
     def among(
-        self, tx: Connection, ids: Sequence[str], columns: Sequence[ColumnElement[Any]], *conditions: Any, **how: Any
+        self,
+        tx: Connection,
+        ids: Sequence[str],
+        columns: Sequence[ColumnElement[Any]],
+        *conditions: Any,
+        locked: bool = False,
     ) -> Iterator[Sequence[Any]]:
-        """Yield some columns of the rows with these ids of which all conditions hold; see `rows_among`."""
-        return rows_among(tx, self.table.c[self.key], self.ids.native(ids), columns, *conditions, **how)
+        """Yield some columns of the rows with these ids of which all conditions hold.
+
+        Rows that are `locked` are changed by no other transaction until this one ends.
+        """
+        query = select(*columns).where(*conditions)
+        query = query.with_for_update() if locked else query
+        return among_values(tx, query, self.table.c[self.key], self.ids.native(ids))
 
     def rows(
         self, tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
@@ -288,26 +307,30 @@ class Grid:
         states = self.table.counts(tx, *conditions)
         total, some = states.pop("total"), select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery()
         facets = [one for one in (self.tags, self.versions) if one is not None]
-        if not facets or tx.execute(select(func.count()).select_from(some)).scalar_one() > _COUNTED:
-            return ItemCounts(total, states, None, None)
-        until = math.inf if within_s is None else time.monotonic() + within_s
-        tallies, fields = [Counter[str]() for _ in facets], {name: _FieldTally(name) for name in self.fields}
-        query = select(*(one.cell for one in facets)).select_from(self.table.table).where(*conditions)
-        with contextlib.suppress(SlowError), within(tx, within_s):
-            for rows in streamed(tx, query, page=_PAGE).partitions():
-                for facet, tally, cells in zip(facets, tallies, zip(*rows, strict=True), strict=True):
-                    tally.update(chain.from_iterable(set(facet.words(cell)) for cell in cells))
-                said = [orjson.loads(row[0]) for row in rows if row[0] is not None] if fields else []
-                for name, found in fields.items():
-                    found.add([one.get(self.fields[name]) for one in said])
-                if time.monotonic() > until:
-                    break
-            else:
+        if facets and tx.execute(select(func.count()).select_from(some)).scalar_one() <= _COUNTED:
+            with contextlib.suppress(SlowError), within(tx, within_s):
+                query = select(*(one.cell for one in facets)).select_from(self.table.table).where(*conditions)
+                tallies, fields = self._tallied(streamed(tx, query, page=_PAGE).partitions(), facets, within_s)
                 often = (dict(sorted(one.items(), key=lambda each: (-each[1], each[0]))[:_MOST]) for one in tallies)
                 tags, versions = (next(often) if one is not None else None for one in (self.tags, self.versions))
-                counted = {name: each for name, one in fields.items() if (each := one.counts())}
-                return ItemCounts(total, states, tags, versions, counted)
+                return ItemCounts(total, states, tags, versions, fields)
         return ItemCounts(total, states, None, None)
+
+    def _tallied(
+        self, pages: Iterator[Sequence[Any]], facets: Sequence[GridFacet], within_s: float | None
+    ) -> tuple[list[Counter[str]], dict[str, list[FieldCount]]]:
+        """Return how often the words of facets, and the values of fields, stand in pages of rows, all within a time."""
+        until = math.inf if within_s is None else time.monotonic() + within_s
+        tallies, fields = [Counter[str]() for _ in facets], {name: _FieldTally() for name in self.fields}
+        for rows in pages:
+            for facet, tally, cells in zip(facets, tallies, zip(*rows, strict=True), strict=True):
+                tally.update(chain.from_iterable(set(facet.words(cell)) for cell in cells))
+            said = [orjson.loads(row[0]) for row in rows if row[0] is not None] if fields else []
+            for name, found in fields.items():
+                found.add([one.get(self.fields[name]) for one in said])
+            if time.monotonic() > until:
+                raise SlowError
+        return tallies, {name: told for name, one in fields.items() if (told := one.counts(name))}
 
     def _order(self, sort: str) -> list[ColumnElement[Any]]:
         """Return what rows are sorted by; the last is each row's own."""
@@ -329,36 +352,30 @@ class Grid:
 
 
 class _FieldTally:
-    """How often a field of answers has each of its values, where these are few."""
+    """How often a field of answers has each of its values, or those in its lists, where these are few and short."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         self.found, self.is_list, self.is_told = Counter[tuple[type, Any]](), False, True
-        self.name = name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""'))
 
     def add(self, values: Sequence[Any]) -> None:
-        """Count values, or the members of lists, each with its type; nothing is none."""
-        self.is_list = self.is_list or list in map(type, values)
+        """Count values, each with its type; nothing is none."""
+        self.is_list = self.is_list or any(isinstance(one, list) for one in values)
         if self.is_list and {*map(type, values)} <= {list, type(None)}:
             values = [*chain.from_iterable(one or () for one in values)]
-            self.is_told &= {*map(type, values)} <= {str}
-        else:
-            self.is_told &= not self.is_list and {*map(type, values)} <= _COUNTABLE
+        self.is_told &= {*map(type, values)} <= ({str} if self.is_list else _COUNTABLE)
         if self.is_told:
-            self.found.update(zip(map(type, values), values, strict=True))
-            self.is_told = self.is_list or len(self.found) <= _VALUES + 2
+            self.found.update((type(one), one) for one in values if one not in {None, ""})
+            self.is_told = self.is_list or len(self.found) <= _VALUES
 
-    def counts(self) -> list[FieldCount]:
-        """Return how many items have each value, the most common first."""
-        told = [(one, items) for (_, one), items in self.found.items() if one not in (None, "")]
-        short = [one for one in told if len(str(one[0])) <= _LONGEST]
-        if not self.is_told or (max(len(told) - len(short), len(told) - _VALUES) > 0 and not self.is_list):
+    def counts(self, name: str) -> list[FieldCount]:
+        """Return how many items have each value of the field of a name, the most common first."""
+        told = [(one, items) for (_, one), items in self.found.items() if len(str(one)) <= _LONGEST]
+        if not self.is_told or (len(told) < len(self.found) and not self.is_list):
             return []
-        short.sort(key=lambda one: (-one[1], str(one[0])))
-        found = list[FieldCount]()
-        for one, items in short[:_VALUES]:
-            plain = one if isinstance(one, str) else json.dumps(one)
-            literal = "'{}'".format(plain.replace("'", "''")) if plain is one else plain
-            found.append(FieldCount(plain, items, f"{self.name} = {literal}"))
+        name, found = name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""')), []
+        for one, items in sorted(told, key=lambda one: (-one[1], str(one[0])))[:_VALUES]:
+            literal = "'{}'".format(one.replace("'", "''")) if isinstance(one, str) else json.dumps(one)
+            found.append(FieldCount(one if isinstance(one, str) else literal, items, f"{name} = {literal}"))
         return found
 
 
@@ -384,23 +401,6 @@ def _members(cell: str | None) -> list[str]:
     """Return the texts in the lists of a document, at any depth."""
     values = leaves(orjson.loads(cell or "null"))
     return [one for path, one in values if isinstance(one, str) and path and isinstance(path[-1], int)]
-
-
-def rows_among(
-    tx: Connection,
-    key: ColumnElement[Any],
-    values: Sequence[Any],
-    columns: Iterable[ColumnElement[Any]],
-    *conditions: ColumnElement[bool],
-    locked: bool = False,
-) -> Iterator[Sequence[Any]]:
-    """Yield some columns of the rows whose key is one of any number of values, of which all conditions hold.
-
-    Rows that are `locked` are changed by no other transaction until this one ends.
-    """
-    for some in pages(values, _AT_ONCE):
-        query = select(*columns).where(key.in_(some), *conditions)
-        yield from tx.execute(query.with_for_update() if locked else query).all()
 
 
 def values_in_pages(
@@ -483,3 +483,67 @@ def is_refusal(error: exc.DBAPIError) -> bool:
 def filled(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
     """Return values with what stands for nothing where a column takes no NULL."""
     return {name: blanks.get(name) if value is None else value for name, value in values.items()}
+
+
+# What WHERE= says, of columns of a source and fields of the answers to it. It means what a search means by it: case is
+# not regarded, a list holds what any of its members is, and a comparison with an empty cell is neither true nor false.
+# Values are bound, and nothing that was typed is SQL
+
+
+class Cell(NamedTuple):
+    """A cell that may be named: `of` gives it as text, real or boolean; `holds` says where such a condition holds.
+
+    It `is_list` where it is the JSON of one, or of an object.
+    """
+
+    of: Callable[[str], ColumnElement[Any]]
+    holds: Callable[[ColumnElement[bool]], ColumnElement[bool]]
+    is_list: bool = False
+
+    @property
+    def text(self) -> ColumnElement[Any]:
+        """Return it as a text; NULL where it holds nothing."""
+        return func.nullif(func.nullif(self.of("text"), ""), "[]")
+
+
+def listed_where(tx: Connection, said: str, cells: Mapping[str, Cell]) -> ColumnElement[bool]:
+    """Return the condition that is said of cells, by the names of their columns."""
+    return _condition(tx, parse_where(said), cells, is_negated=False)
+
+
+def mentioned(tx: Connection, cells: Sequence[Cell], word: str) -> list[ColumnElement[bool]]:
+    """Return the conditions that a word stands in each of some cells, in any case."""
+    return [one.holds(mentions(tx, [one.of("text")], word)) for one in cells]
+
+
+def _condition(tx: Connection, said: Expression, cells: Mapping[str, Cell], *, is_negated: bool) -> ColumnElement[bool]:
+    if isinstance(said, Negation):
+        return _condition(tx, said.inner, cells, is_negated=not is_negated)
+    if not isinstance(said, Comparison):
+        parts = (_condition(tx, one, cells, is_negated=is_negated) for one in said.parts)
+        return and_(*parts) if said.is_every != is_negated else or_(*parts)
+    name = column_named(said.column, cells)
+    if name is None:
+        there = ", ".join(list(cells)[:_NAMED]) + (" …" if len(cells) > _NAMED else "")
+        raise InputError(f"{said.place}: there is no column {said.column!r}", hint=f"there are {there}")
+    cell = cells[name]
+    if said.operator == "null":
+        found = cell.holds(cell.text.is_not(None))
+        return found if is_negated else ~found
+    is_not = is_negated != (said.operator == "!=")
+    fits = or_(*(_fits(tx, cell, said.operator, value) for value in said.values))
+    return cell.holds(and_(cell.text.is_not(None), ~fits if is_not else fits))
+
+
+def _fits(tx: Connection, cell: Cell, sign: str, value: Scalar) -> ColumnElement[bool]:
+    """Return the condition that a cell fits a value; `!=` is where it is not equal, which the caller says."""
+    if not isinstance(value, str):
+        own = cell.of("boolean" if isinstance(value, bool) else "real")
+        wanted = literal(value, own.type)
+        return _COMPARED[sign](own, wanted) if sign in _COMPARED else own == wanted
+    if sign == "contains":
+        return mentions(tx, [cell.text], value)
+    if cell.is_list:
+        return says_text(tx, cell.text, value)
+    folded = func.lower(cell.text)
+    return _COMPARED[sign](folded, value.lower()) if sign in _COMPARED else folded.in_([*forms_of(value)])

@@ -114,9 +114,8 @@ class ItemsQuery:
                     said = f"a column of the query has no name: {excerpt(name)!r}; nothing was written"
                     raise InputError(said, hint=_RENAMED)
                 check_names(found.names, source="the query", hint=_RENAMED)
-                kinds = dict(zip(found.names, found.kinds, strict=True)) | (
-                    {name: kind for name, kind in cursor.known.items() if name in found.names} if cursor else {}
-                )
+                known = {} if cursor is None else cursor.known
+                kinds = {name: known.get(name) for name in found.names}
                 self.columns = kinds_of(self._kept(found.rows), kinds, source="the query")
                 self._rows.flush()
         except OSError as error:

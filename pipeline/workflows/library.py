@@ -465,7 +465,7 @@ def _chosen(ws: OpenWorkspace, tx: "Connection", extractor: str | None) -> str |
     task, prefer = ws.task, ws.settings.prefer_versions or ()
     if extractor is None and "extractor" not in task.export_choices:
         return None
-    there = answers.standing_extractors(tx, task.name)
+    there = [one.extractor for one in answers.version_counts(tx, task.name)]
     own = ws.settings.version_of(task.name, task.label) or (task.fingerprint and not prefer and task.label)
     if extractor is None and own and not any(answers.is_of(one, own) for one in there):
         return own

@@ -218,7 +218,7 @@ class Rounds:
         self._has_failed = self._has_succeeded = False  # batches at the API, since items were sent the last time
         with ws.store.read() as tx:
             self._newest = batches.next_number(tx) - 1
-            self._parked = asks.count_parked(tx, ws.task.name, own=ws.task.own)
+            self._parked = len(asks.parked_rows(tx, ws.task.name, own=ws.task.own))
 
     def batches(self, *states: BatchState) -> "list[Batch]":
         """Return the batches of the task in these states, oldest first."""
@@ -420,7 +420,7 @@ class Rounds:
         self.judge(last=True)
         sweep_reports(ws.data, ws.task.name)
         with ws.store.read() as tx:
-            report.parked = max(0, asks.count_parked(tx, ws.task.name, own=ws.task.own) - self._parked)
+            report.parked = max(0, len(asks.parked_rows(tx, ws.task.name, own=ws.task.own)) - self._parked)
             report.overrun = budget.budgets(ws).overrun(tx)
             report.spent = money.sum_spent(tx, since=self.began).known
         _close_runs(ws)
