@@ -29,7 +29,6 @@ class ClickCommand(click.Command):
     """A command of the table as click has it, with the options that all have."""
 
     def __init__(self, name: str, entry: Command) -> None:
-        """Make it of its entry."""
         self.entry = entry
         super().__init__(name, params=[*entry.params, *_of_all(has_json=entry.json)], help=entry.function.__doc__)
 

@@ -240,7 +240,6 @@ def _corrected(item: str, done: Document, ws: OpenWorkspace) -> list[Any]:
 
 
 def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return an edit as a line of a table: number, who, when, what."""
     undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
     told = list[str]()
     for name, (before, after) in edit["changes"].items():

@@ -222,7 +222,6 @@ _drawn: "list[Progress]" = []  # the outer before the inner; messages go above t
 
 
 def _above(line: str) -> bool:
-    """Print a line above the bar that is drawn; false where none is."""
     if not _drawn:
         return False
     _drawn[-1].console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -134,7 +134,6 @@ def search(
 
 
 def _tell_unknown_tags(ws: OpenWorkspace, tags: Sequence[str]) -> None:
-    """Say of tags that nothing has which may have been meant."""
     known = items.counts(ws).tags or {}
     for name in (name for name in tags if known and name not in known):
         meant = nearest(name, known)
@@ -142,7 +141,6 @@ def _tell_unknown_tags(ws: OpenWorkspace, tags: Sequence[str]) -> None:
 
 
 def _told(report: "SearchReport", words: "Words") -> Iterator[str]:
-    """Yield what is to be known of hits before they are shown."""
     if report.behind:
         behind = plural(report.behind, words.one, words.many)
         yield f"the index is behind the database by {behind}: `{words.step('index')}`"

@@ -62,7 +62,6 @@ class Desk:
     saving: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        """Make what works in the background; nothing is begun."""
         self.tagger = DueTagger(partial(self.to_write, PEOPLE))
         self.dropped = DroppedFiles(self.settings.data)
 

@@ -86,7 +86,6 @@ class DroppedFiles:
     """The files of one page."""
 
     def __init__(self, data: Path) -> None:
-        """Keep them below a workspace; nothing is made there yet."""
         self._folder = files.part_of(data / FOLDER / "page")
         # Begins anywhere: a tab that outlived a page that was served here before has the number of no file of this one.
         self._numbers = count(secrets.randbits(32))

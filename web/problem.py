@@ -35,7 +35,6 @@ class Refused(InputError):  # noqa: N818 - a request is refused, which is no fau
     """A request that is answered with a status and the reason, before any command's function is called."""
 
     def __init__(self, status: int, message: str, *, hint: str = "", field: str = "") -> None:
-        """Keep the HTTP status, why, what to do instead, and the field of the body that is meant."""
         super().__init__(message, hint=hint, field=field)
         self.status = status
 

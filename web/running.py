@@ -78,7 +78,6 @@ class Running:
     """The long work of this page."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._numbers, self._lock = count(1), threading.Lock()
         self._all: dict[int, Work] = {}
 

@@ -80,7 +80,6 @@ class Workspace:
     agrees: bool = False
 
     def __repr__(self) -> str:
-        """Return the folder alone."""
         return f"<findable workspace {self.data}>"
 
     @property
@@ -399,7 +398,6 @@ class AnsweredRow(Generic[A_co]):
     key_columns: Sequence[str] = ()
 
     def __repr__(self) -> str:
-        """Return key and answer in a line."""
         return cut(f"<{self.key}: {self.answer!r}>")
 
     @property
@@ -419,11 +417,9 @@ class Answers(Rows, Generic[A_co]):
     """The answers of a task, by key; each iteration reads them anew."""
 
     def __init__(self, workspace: Workspace, task: TaskLike, extractor: str | None) -> None:
-        """Take the workspace, and which answers are wanted; nothing is read yet."""
         self._workspace, self._task, self._extractor = workspace, task, extractor
 
     def __repr__(self) -> str:
-        """Return whose answers they are; how many is known once they are read."""
         name = self._task.name if isinstance(self._task, Declaration) else self._task
         return f"<answers of {' by '.join(filter(None, [str(name), self._extractor]))}>"
 
