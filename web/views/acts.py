@@ -68,8 +68,8 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
         now = status.run(ws).next
     if now is None or step != str(now) or not command_of(now):
         raise Refused(409, f"the next step is {now or 'none'}; nothing was begun", hint="look at it again")
-    form = {name: str(value) for name, value in now.options.items() if name != "task"}
-    return accepted(begin(desk, now.command, {**form, **ENDS.get(now.command, {})}, task, cost))
+    form = {name: str(value) for name, value in now.options.items() if name != "task"} | ENDS.get(now.command, {})
+    return accepted(begin(desk, now.command, form, task, cost))
 
 
 def begin(desk: Desk, command: str, form: Mapping[str, str], task: str, cost: float) -> Work:

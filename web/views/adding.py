@@ -146,16 +146,17 @@ def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
     dropped = desk.dropped.get(number)
     if dropped.state not in OPEN:
         return _part(request, number, refused=f"the file is {dropped.state} now; nothing was changed")
+    refused = ""
     try:
         if "question" in sent:
             _try(desk, dropped, {name: sent.get(name, "") for name in ("question", "fields")})
-        elif (name := sent.get("keep")) is not None:
-            _keep(desk, dropped, name)
+        elif "keep" in sent:
+            _keep(desk, dropped, sent["keep"])
         else:
             _import(desk, dropped)
     except FindableError as error:
-        return _part(request, number, refused=line_of(error))
-    return _part(request, number)
+        refused = line_of(error)
+    return _part(request, number, refused=refused)
 
 
 def _begin(desk: Desk, dropped: DroppedFile, step: str, do: Callable[[Work], Any]) -> None:

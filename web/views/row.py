@@ -62,30 +62,25 @@ def row_part(request: Request, key: Key, task: str) -> HTMLResponse:
 @router.post("/parts/row", include_in_schema=False)
 def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
     """Do what a button of the page says, and show what became of it."""
-    desk = desk_of(request)
+    desk, who, refused = desk_of(request), sent.get("who") or unquote(request.cookies.get(WHO, "")), ""
     try:
         if sent.get("act") == "forget":
             _forget(desk, task, key, sent.get("name", ""))
         elif sent.get("act") == "correct":
-            who = _who(request, sent.get("who"))
+            if not who:
+                raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit")
             with desk.to_write(task) as ws:
                 _correct(ws, key, sent, who)
-            found = _part(request, task, key)
-            found.set_cookie(WHO, quote(who, safe=""), max_age=KEPT_S, httponly=True, samesite="strict", path="/")
-            return found
         else:
             with desk.to_read(task) as ws, ws.store.read() as tx:
                 item_id = ws.task.id_of(tx, key)
             _ask(desk, task, [item_id], about=key)
     except FindableError as error:
-        return _part(request, task, key, refused=line_of(error))
-    return _part(request, task, key)
-
-
-def _who(request: Request, given: str | None) -> str:
-    if who := given or unquote(request.cookies.get(WHO, "")):
-        return who
-    raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit", field="who")
+        refused = line_of(error)
+    found = _part(request, task, key, refused=refused)
+    if sent.get("who") and not refused:
+        found.set_cookie(WHO, quote(who, safe=""), max_age=KEPT_S, httponly=True, samesite="strict", path="/")
+    return found
 
 
 def _correct(ws: OpenWorkspace, key: str, sent: Mapping[str, str], who: str) -> None:
