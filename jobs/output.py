@@ -66,7 +66,9 @@ def raise_all(errors: Sequence[FindableError]) -> None:
 
 def _message(line: str, colour: str | None) -> None:
     said = _time(sys.stderr) + printable(line)
-    if not _above(said):
+    if _drawn:
+        _drawn[-1].console.print(said, markup=False, highlight=False, soft_wrap=True)
+    else:
         _coloured(said, colour)
 
 
@@ -76,8 +78,6 @@ def _coloured(line: str, colour: str | None) -> None:
 
 
 _documents: list[int] = []  # one for each document that this command printed
-
-
 _timed: list[bool] = []  # one where the lines of this command begin with their times
 
 
@@ -219,13 +219,6 @@ SHOW_AFTER_S = 2.0  # work that ends sooner shows no progress
 PLAIN_EVERY_S = 5.0
 DRAWN_A_SECOND = 4  # each time takes a millisecond or more; moving a bar for every row would take longer than the row
 _drawn: "list[Progress]" = []  # the outer before the inner; messages go above the innermost
-
-
-def _above(line: str) -> bool:
-    if not _drawn:
-        return False
-    _drawn[-1].console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return True
 
 
 class ShownBar:
