@@ -308,7 +308,7 @@ class DeclaredTask(Task):
             GivenAnswer(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
         ]
         if self.row_target is not None:
-            self.row_target.write(tx, ready)
+            self.row_target.bring(tx, [one.item_id for one in ready], more=ready)
         elif self.record.words.get("write_to"):
             spoken_for = spoken_for_among(tx, self.name, [one.item_id for one in ready])
             write_column(tx, self.record, [one for one in ready if one.item_id not in spoken_for])
@@ -317,7 +317,7 @@ class DeclaredTask(Task):
     def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:  # noqa: ARG002
         """Bring the row or the column of another program's table to what counts now, whatever stands there."""
         if self.row_target is not None:
-            self.row_target.follow(tx, item_id)
+            self.row_target.bring(tx, [item_id], over=True)
         elif self.record.words.get("write_to"):
             now = GivenAnswer(item_id, "", json.dumps(self.standing(tx, item_id)), edit.at)
             write_column(tx, self.record, [now], over=True)
@@ -325,7 +325,7 @@ class DeclaredTask(Task):
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take what other programs were given of the answers about these rows back; return how many rows those are."""
         if self.row_target is not None:
-            self.row_target.remove(tx, ids, extractor=extractor)
+            self.row_target.bring(tx, ids, without=extractor or "")
         return len(ids)
 
     def _is_answered(self, *, of_input: bool, of_few: bool = False, of_models: bool = False) -> ColumnElement[bool]:

@@ -145,7 +145,7 @@ def _added(tx: Connection, settings: Settings, access: Access) -> tuple[list[str
     by_kind = {kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")}
     made = [f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}" for kind, some in by_kind.items() if some]
     if is_ours and made:
-        wanted = [one for room in rooms_here for one in room.makes(settings).items()]
+        wanted = [one for room in rooms_here for one in room.makes(tx, settings).items()]
         ours = {name for name, columns in wanted if tuple(columns_of(tx, name)) == tuple(columns)}
         others = [name for name in schema.other_tables(tx) if name not in ours]
     return others, made, plan
@@ -157,7 +157,7 @@ def _tables_here(tx: Connection, settings: Settings) -> list[ModuleType]:
 
 def missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
     """Return the tables and views that the subjects here would make, by name, each with what it is."""
-    wanted = [one for room in _tables_here(tx, settings) for one in room.makes(settings).items()]
+    wanted = [one for room in _tables_here(tx, settings) for one in room.makes(tx, settings).items()]
     return {name: "table" if columns else "view" for name, columns in wanted if kind_of(tx, name) is None}
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Step
-from pipeline.core.text import UNSOUND, first_few, restore_formula
+from pipeline.core.text import first_few, restore_formula
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.table import HEADERS, USERNAME
@@ -116,10 +116,6 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
     username, why = _username(cells.get(USERNAME))
     if why:
         return rejected(line, why, username or cells.get(USERNAME) or "", column=HEADERS[USERNAME])
-    for column, cell in cells.items():
-        if isinstance(cell, str) and (found := UNSOUND.search(cell)):
-            excerpt_of = cell[max(0, found.start() - 20) :]
-            return rejected(line, _bad(found[0]), excerpt_of, column=HEADERS[column], key=username)
     changes: list[Finding] = []
     values: dict[str, str | float | None] = {}
     for column, cell in cells.items():
@@ -138,8 +134,6 @@ def _username(cell: object) -> tuple[str, str]:
     if cell is not None and not isinstance(cell, str):
         return "", f"{_kind_of(cell)}, not text"
     text = (cell or "").strip()
-    if found := UNSOUND.search(text):
-        return text, _bad(found[0])
     if not any(character.isprintable() and not character.isspace() for character in text):
         return text, "no username"
     if len(text) > MAX_USERNAME:
@@ -147,10 +141,6 @@ def _username(cell: object) -> tuple[str, str]:
     if any(unicodedata.category(character) == "Cc" for character in text):
         return text, "a control character"
     return text, ""
-
-
-def _bad(character: str) -> str:  # bad bytes arrive as U+DC00 + byte
-    return "a NUL character" if character == "\x00" else "not valid UTF-8"
 
 
 def _text(column: str, cell: object) -> tuple[str | None, str]:
@@ -225,7 +215,13 @@ class People(MappedFile):
         """Yield each person, and a finding for each row that does not go in, in the order of the file."""
         with SeenIds() as seen:
             for row in self:
-                yield _person(row, seen, as_written=self.format == "csv")
+                one = _person(row, as_written=self.format == "csv")
+                key = "" if isinstance(one, Finding) else unicodedata.normalize("NFC", one.username).casefold()
+                if isinstance(one, Finding) or (line := seen.first(key, one.line)) is None:
+                    yield one
+                else:
+                    said = f"duplicate username: already on line {line}"
+                    yield rejected(one.line, said, one.username, column=HEADERS[USERNAME], key=one.username)
         self.notes += _not_read(self.mapping)
 
 
@@ -244,7 +240,7 @@ def _not_read(mapping: ColumnMapping) -> Iterator[str]:
         yield f"tags and scores are not imported: they come from answers, or from a person by `{edits}`"
 
 
-def _person(row: SourceRow | Finding, seen: SeenIds, *, as_written: bool = False) -> Person | Finding:
+def _person(row: SourceRow | Finding, *, as_written: bool = False) -> Person | Finding:
     """Return the person that a row describes, or why it does not go in; cells may be `as_written` for spreadsheets."""
     if isinstance(row, Finding):
         return row
@@ -254,29 +250,8 @@ def _person(row: SourceRow | Finding, seen: SeenIds, *, as_written: bool = False
         cells = {name: restore_formula(cell.strip()) for name, cell in cells.items()}
         beside = {name: restore_formula(cell) for name, cell in beside.items()}
     person = judge_row(_with_parts(cells), line=row.line)
-    if isinstance(person, Finding):
-        return person
-    person = _with_beside(person, beside)
-    line = seen.first(unicodedata.normalize("NFC", person.username).casefold(), person.line)
-    if line is None:
-        return person
-    said = f"duplicate username: already on line {line}"
-    return rejected(person.line, said, person.username, column=HEADERS[USERNAME], key=person.username)
-
-
-def _with_beside(person: Person, cells: Mapping[str, Any]) -> Person:
-    """Return a person with the cells of other columns; what is no text there is left out, and told."""
-    bad = {name: found for name, cell in cells.items() if isinstance(cell, str) and (found := UNSOUND.search(cell))}
-    said = [
-        Finding(person.line, excerpt(name), f"{_bad(one[0])}; not kept", "", FindingKind.CHANGED, person.username)
-        for name, one in bad.items()
-    ]
-    sound = {
-        name: cell
-        for name, cell in cells.items()
-        if name not in bad and not UNSOUND.search(name) and not _is_answered(name)
-    }
-    return person._replace(beside=sound, changes=(*person.changes, *said))
+    sound = {name: cell for name, cell in beside.items() if not _is_answered(name)}
+    return person if isinstance(person, Finding) else person._replace(beside=sound)
 
 
 def _with_parts(cells: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -308,43 +283,38 @@ def _split_name(name: str) -> tuple[str, str]:
     return " ".join(words[:at]), " ".join(words[at:])
 
 
-def read_person_documents(
+def read_person(
     data: bytes, given: Mapping[str, str] | None = None, *, name: str = "the document"
-) -> tuple[list[Person], list[str]]:
-    """Return the people in a JSON object or a list of them, and notes on how they were read.
+) -> tuple[Person, list[str]]:
+    """Return the person in a JSON object, or a list of one, and notes on how it was read.
 
-    `given` is what MAP= says, `name` what they stand in.
-
-    InputError where it is no JSON, or anything in it would be rejected; the message names person and field.
+    `given` is what MAP= says, `name` where the document stands. InputError where it is no JSON, not one person, or one
+    whom an import would reject; the message names the field.
     """
     said = "standard input" if name == "-" else name
     try:
-        value = parse_json(data.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise _refused(said, "no JSON: it is not valid UTF-8") from None
+        value = parse_json(data.decode("utf-8-sig", "surrogateescape"))
     except ValueError as error:
         raise _refused(said, str(error)) from None
-    elements = value if isinstance(value, list) else [value]
-    names = [one for element in elements if isinstance(element, dict) for one in element]
-    mapping, made = ColumnMapping(names, given or {}, layout=LAYOUT, path=Path(said)), list[Person]()
-    with SeenIds() as seen:
-        for number, element in enumerate(elements, start=1):
-            is_object = isinstance(element, dict)
-            row = mapping.row(SourceRow(number, element)) if is_object else rejected(number, "not an object", element)
-            one = _person(row, seen)
-            if isinstance(one, Finding):
-                where = f"person {number}, " if isinstance(value, list) else ""
-                found = f" (found {one.value!r})" if one.value else ""
-                why = f"{where}{one.column or 'the document'}: {one.reason}{found}"
-                raise _refused(said, why, field=_field(one.column))
-            made.append(one)
-    if not made:
-        raise _refused(said, "the list holds no person")
-    return made, [*mapping.notes, *_not_read(mapping)]
+    if isinstance(value, list):
+        if len(value) > 1:
+            said = f"{name} is a list of {len(value)}; one person at a time is added here, and none was"
+            raise InputError(said, hint=f"`{Step('import')}` adds many")
+        if not value:
+            raise _refused(said, "the list holds no person")
+        (value,) = value
+    if not isinstance(value, dict):
+        raise _refused(said, "not an object")
+    mapping = ColumnMapping(list(value), given or {}, layout=LAYOUT, path=Path(said))
+    person = _person(mapping.row(SourceRow(1, value)))
+    if isinstance(person, Finding):
+        found = f" (found {person.value!r})" if person.value else ""
+        raise _refused(said, f"{person.column}: {person.reason}{found}", field=_field(person.column))
+    return person, [*mapping.notes, *_not_read(mapping)]
 
 
 def _refused(said: str, why: str, *, field: str = "") -> InputError:
-    hint = f"give one JSON object, or a list of them, with the keys {EXPECTED}"
+    hint = f"give one JSON object with the keys {EXPECTED}"
     return InputError(f"{said}: {why}; nothing was stored", hint=hint, field=field)
 
 
@@ -352,9 +322,9 @@ def _field(label: str) -> str:
     return next((column for column, one in HEADERS.items() if one == label), "")
 
 
-def check_as_given(people: Sequence[Person], *, name: str) -> None:
-    """Pass where every value of some people would be stored as it is given."""
-    for change in (change for person in people for change in person.changes):
+def check_as_given(person: Person, *, name: str) -> None:
+    """Pass where every value of a person would be stored as it is given."""
+    for change in person.changes:
         reason = change.reason.removesuffix("; stored without a rate")
         raise InputError(
             f"{name}: {change.column}: {reason} ({change.value}); nothing was stored",

@@ -55,7 +55,7 @@ FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  # noqa: ARG001 - there is one
     """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags."""
-    condition = table.tagged()
+    condition = table.tagged
     if extractor is not None:
         condition = condition & table.item_id.in_(answers.answered_ids(table.TASK, extractor))
     people, lengths, used, read = table.people(tx), Counter[int](), Counter[str](), Choice[str](READ, seed=SEED)

@@ -5,11 +5,10 @@ sees text. Another program may go on using the table: rows that come later, with
 command.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import orjson
@@ -30,6 +29,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.types import TypeEngine
@@ -43,15 +43,18 @@ from pipeline.store.database import SlowError, describe_error, pages, update_row
 from pipeline.store.schema import NUMBER, AsTheColumn, has_index, is_workspace
 from pipeline.store.sqlite import SWITCHED
 from pipeline.tables.adopt import (
+    DEFAULTS,
     Holds,
     Ids,
+    Tables,
     TableSpec,
     columns_of,
     for_nothing,
     ids_in,
+    is_sqlite,
     new_ids,
 )
-from pipeline.tables.cells import compact_json, list_of, number_of, text_of
+from pipeline.tables.cells import compact_json, list_of, number_of, text_hash, text_of
 from pipeline.tables.lists import (
     ItemStates,
     ItemTable,
@@ -113,11 +116,9 @@ COLUMNS = tuple(experts.c.keys())
 SCORE = literal_column("coalesce(findability_score, -1)", NUMBER)  # as the index of scores has it
 SCORE_INDEX = "findable_experts_scores"  # by which a page of a million people is found at once
 SPEC = TableSpec(
-    experts,
+    made=experts,
     needs=(USERNAME,),
-    judged=dict.fromkeys(COLUMNS, Holds.TEXT)
-    | {"id": Holds.ID, USERNAME: Holds.NAME, "hourly_rate": Holds.NUMBER, "findability_score": Holds.REAL},
-    holds="tags",
+    holds={USERNAME: Holds.NAME, "hourly_rate": Holds.NUMBER, "findability_score": Holds.REAL},
     adds=True,
     found_by=("id", USERNAME),
     # finds rows without a score at once; where it is missing, all is still to do
@@ -127,6 +128,8 @@ item_id = SPEC.item_id
 untagged = holds_no_texts(experts.c.tags)
 _looks_foreign = looks_like_no_list(experts.c.tags)
 _has_bio = has_words(experts.c.bio)
+tagged = and_(~untagged, ~_looks_foreign)  # by a list that is not empty, and no text of another program's
+indexable = or_(tagged, _has_bio)  # tagged, or with a text by which they can be found
 _unscored = experts.c.findability_score.is_(None)
 
 
@@ -151,66 +154,42 @@ def shape_of(tx: Connection) -> _Shape:
     return known
 
 
-def hash_of(text: str) -> str:
-    """Return the SHA-256 of a text as hex."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-
-
 # ---- make or adopt the table
 
 
-def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
-    """Make the table, or add to an existing one what it lacks; return a line for each thing done to old rows.
+class _People(Tables):
+    """The table, and in each row a score."""
 
-    Afterwards every row has an id and a score. Doing it again changes nothing.
+    def adopt(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+        """Make the table, or add to an existing one what it lacks; afterwards every row has an id and a score."""
+        unscored = _unscored if SPEC.is_marked(tx) else None
+        lines = super().adopt(tx, settings)
+        tx.info.pop(_Shape, None)
+        tx.execute(text(f"CREATE INDEX IF NOT EXISTS {SCORE_INDEX} ON {experts.name} ({SCORE}, id)"))
+        if scored := refresh_scores(tx, unscored):
+            lines.append(f"scored {scored:,}")
+        if lines and tx.info.pop(SWITCHED, False):
+            lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")
+        return lines
 
-    ConfigurationError where what is called `experts` cannot be adopted; nothing was changed.
-    """
-    done = SPEC.adopt(tx, first=not SPEC.is_marked(tx))
-    tx.info.pop(_Shape, None)
-    tx.execute(text(f"CREATE INDEX IF NOT EXISTS {SCORE_INDEX} ON {experts.name} ({SCORE}, id)"))
-    if done.made:
-        return []
-    lines = list(done.lines)
-    if scored := refresh_scores(tx, None if done.first else _unscored):
-        lines.append(f"scored {scored:,}")
-    if lines and tx.info.pop(SWITCHED, False):
-        lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")
-    return lines
+    def adoption_plan(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+        """Return what would be added to a table of another program; nothing in a workspace, which has adopted it."""
+        plan = [] if is_workspace(tx) else super().adoption_plan(tx, settings)
+        return [*plan, "a score to each of its rows"] if plan else []
 
-
-def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
-    """Return what `adopt` would add to a table of another program; nothing in a workspace, which has adopted it."""
-    if is_workspace(tx) or not (plan := SPEC.planned(tx)):
-        return []
-    return [*plan, "a score to each of its rows"]
-
-
-def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # noqa: ARG001
-    """Return the table that `adopt` makes where there is none, with its columns."""
-    return {experts.name: COLUMNS}
+    def is_adopted(self, tx: Connection, settings: Settings = DEFAULTS) -> bool:
+        """Return whether every row has its id and score, too."""
+        if not (super().is_adopted(tx, settings) and has_index(tx, experts.name, SCORE_INDEX)):
+            return False
+        todo = (select(literal(1)).where(condition).limit(1) for condition in (_unscored, experts.c.id.is_(None)))
+        return all(tx.execute(query).first() is None for query in todo)
 
 
-def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
-    """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    has_index_of_scores = has_index(tx, experts.name, SCORE_INDEX)
-    if not SPEC.is_marked(tx) or SPEC.missing(columns_of(tx, experts.name)) or not has_index_of_scores:
-        return False
-    todo = (select(literal(1)).where(condition).limit(1) for condition in (_unscored, experts.c.id.is_(None)))
-    return all(tx.execute(query).first() is None for query in todo)
+PEOPLE = _People(lambda _tx, _settings: (SPEC,))
+adopt, adoption_plan, is_adopted, makes = PEOPLE.adopt, PEOPLE.adoption_plan, PEOPLE.is_adopted, PEOPLE.makes
 
 
 # ---- find people
-
-
-def tagged() -> ColumnElement[bool]:
-    """Return the condition that a person is tagged: a list that is not empty, and no text of another program's."""
-    return and_(~untagged, ~_looks_foreign)
-
-
-def indexable() -> ColumnElement[bool]:
-    """Return the condition that a person is tagged, or has a text by which they can be found."""
-    return tagged() | _has_bio
 
 
 def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
@@ -224,9 +203,7 @@ def untagged_texts(tx: Connection, words: Sequence[str]) -> list[str]:
         return []
 
 
-@cache
-def _states() -> ItemStates:
-    return ItemStates(("tagged", tagged()), ("untagged", _has_bio), "no_bio", others=(("foreign", _looks_foreign),))
+_STATES = ItemStates(("tagged", tagged), ("untagged", _has_bio), "no_bio", others=(("foreign", _looks_foreign),))
 
 
 def people(tx: Connection) -> ItemTable:
@@ -234,7 +211,7 @@ def people(tx: Connection) -> ItemTable:
     return ItemTable(
         TASK,
         experts,
-        _states(),
+        _STATES,
         untagged & _has_bio,
         shape_of(tx).ids,
         named=(USERNAME,),
@@ -283,8 +260,8 @@ def changed_beside(tx: Connection, people: Sequence[tuple[str, str, Mapping[str,
     known, changed = kept.kept_rows(tx, TASK, [key for key, _, _ in people]), dict[str, tuple[str, str]]()
     for key, username, cells in people:
         whose, old = known.get(key, ("", "{}"))
-        mine = orjson.loads(old) if whose == hash_of(username) else {}
-        now = hash_of(username), compact_json({**mine, **cells})
+        mine = orjson.loads(old) if whose == text_hash(username) else {}
+        now = text_hash(username), compact_json({**mine, **cells})
         if cells and now != (whose, old):
             changed[key] = now
     return changed
@@ -298,17 +275,10 @@ def names_beside(tx: Connection) -> list[str]:
 def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
     """Yield every row in the order of ids, and what is kept beside it, at flat memory."""
     for some in pages(all_experts(tx), PAGE):
-        yield from with_beside(tx, some)
-
-
-def with_beside(
-    tx: Connection, some: Sequence[Mapping[Any, Any]]
-) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
-    """Yield some rows, each with what is kept beside it."""
-    beside = kept.kept_rows(tx, TASK, [str(row["id"]) for row in some])
-    for row in some:
-        whose, cells = beside.get(str(row["id"]), ("", "{}"))
-        yield row, orjson.loads(cells) if whose == hash_of(text_of(row[USERNAME])) else {}
+        beside = kept.kept_rows(tx, TASK, [str(row["id"]) for row in some])
+        for row in some:
+            whose, cells = beside.get(str(row["id"]), ("", "{}"))
+            yield row, orjson.loads(cells) if whose == text_hash(text_of(row[USERNAME])) else {}
 
 
 def tagged_by(tx: Connection) -> list[tuple[str, int]]:
@@ -380,38 +350,27 @@ def as_json(tags: Sequence[str]) -> str:
 
 
 def write_tags(
-    tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]] | None = None
+    tx: Connection,
+    tags: Mapping[str, str | None],
+    *,
+    rows: Mapping[str, Mapping[Any, Any]] | None = None,
+    over: bool = False,
 ) -> set[str]:
-    """Write tags (JSON text by id) with their score, where there are none yet; return the ids whose rows took them.
+    """Write tags (JSON text by id, or None) with the score that follows, where there are none yet or `over` others.
 
     `rows` are what the caller read in this transaction already, of these and of others, with the columns of `WRITTEN`.
-    Tags are immutable: the WHERE clause holds, whatever was read before.
+    Return the ids whose rows hold them now: the WHERE clause holds, whatever was read before, and a trigger or a rule
+    of another program's may keep a row as it was.
     """
     rows = people(tx).rows(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
-    changes = {
-        key: (tags[key], score({**row, "tags": tags[key]}), row["id"])
-        for key, row in rows.items()
-        if key in tags and list_of(row["tags"]) == []
-    }
+    nothing = as_stored(tx, {"tags": None})["tags"]
+    changes = [
+        (tags[key] or nothing, score({**row, "tags": tags[key]}), row["id"]) for key, row in rows.items() if key in tags
+    ]
     with refusals(experts.name):
-        update_rows(tx, experts, ("tags", "findability_score"), list(changes.values()), untagged)
-    return changes.keys() - people(tx).ids_among(tx, list(changes), untagged)  # a trigger or a rule may have kept them
-
-
-def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]]) -> set[str]:
-    """Write other tags (JSON text by id) in the place of those of some `rows`; return the ids that took them."""
-    with refusals(experts.name):
-        update_rows(tx, experts, ("tags",), [(tags[key], rows[key]["id"]) for key in tags])
+        update_rows(tx, experts, ("tags", "findability_score"), changes, true() if over else untagged)
     found = people(tx).rows(tx, list(tags), ("tags",))
     return {key for key, row in found.items() if list_of(row["tags"]) == list_of(tags[key])}
-
-
-def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
-    """Take tags back, with the score that follows."""
-    for some in pages(shape_of(tx).ids.native(ids)):
-        with refusals(experts.name):
-            tx.execute(update(experts).where(experts.c.id.in_(some)).values(as_stored(tx, {"tags": None})))
-        refresh_scores(tx, experts.c.id.in_(some))
 
 
 def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
@@ -428,9 +387,6 @@ def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None)
     return written
 
 
-_BROKEN = text("SELECT count(*) FROM pragma_foreign_key_check")  # some are looked at only at the commit
-
-
 def remove_person(tx: Connection, item_id: str, *, so_far: str) -> None:
     """Delete the row of a person, if it is there, and what is kept beside. `so_far` is what an error says of all else.
 
@@ -439,21 +395,16 @@ def remove_person(tx: Connection, item_id: str, *, so_far: str) -> None:
     kept.remove_row(tx, TASK, item_id)
     if (name := people(tx).names(tx, [item_id]).get(item_id)) is None:
         return
-    hint = "remove what holds on to the row first, then run it again"
-    on_server = tx.dialect.name != "sqlite"
-    broken = None if on_server else tx.execute(_BROKEN).scalar()
     try:
-        tx.execute(delete(experts).where(experts.c.id.in_(people(tx).ids.native([item_id]))))
-        if on_server:
+        tx.execute(delete(experts).where(people(tx).is_among([item_id])))
+        if not is_sqlite(tx):
             tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
-        elif tx.execute(_BROKEN).scalar() != broken:
-            raise ConfigurationError(f"rows of another program refer to {name!r}; {so_far}", hint=hint)
+        if not people(tx).ids_among(tx, [item_id]):
+            return
+        why = "by a trigger or a rule"
     except exc.DBAPIError as error:
         if not is_refusal(error):
             raise
-        is_reference = "foreign key constraint" in str(error.orig).lower()
-        why = "rows of another program refer to" if is_reference else "the database keeps"
-        raise ConfigurationError(f"{why} {name!r}: {describe_error(error)}; {so_far}", hint=hint) from error
-    if people(tx).ids_among(tx, [item_id]):
-        said = f"a trigger or a rule of the database keeps the row of {name!r}, who cannot be forgotten so; {so_far}"
-        raise ConfigurationError(said, hint=hint)
+        why = describe_error(error)
+    said = f"the database keeps the row of {name!r}, who cannot be forgotten so: {why}; {so_far}"
+    raise ConfigurationError(said, hint="remove what holds on to the row first, then run it again")

@@ -58,7 +58,7 @@ def count_tags(store: "Store") -> Document:
     """Return all tags that people have, the most used first, each with how many have it and the first of them."""
     used, examples, people = Counter[str](), dict[str, list[str]](), 0
     with store.read() as tx:
-        for name, cell in table.people(tx).cells(tx, (table.USERNAME, "tags"), table.tagged()):
+        for name, cell in table.people(tx).cells(tx, (table.USERNAME, "tags"), table.tagged):
             people += 1
             for tag in set(list_of(cell) or ()):
                 used[tag] += 1
@@ -91,7 +91,7 @@ def merge(store: "Store", pairs: Sequence[tuple[str, str]], who: str, *, at: "da
         wanted = dict.fromkeys((checked_tag(old), checked_tag(new)) for old, new in pairs)
         same = [(old, new) for old, new in wanted if rules.get(old) == new]
         fresh = [pair for pair in wanted if pair not in same]
-        used = {tag for (cell,) in table.people(tx).cells(tx, ("tags",), table.tagged()) for tag in list_of(cell) or ()}
+        used = {tag for (cell,) in table.people(tx).cells(tx, ("tags",), table.tagged) for tag in list_of(cell) or ()}
         for old, new in fresh:
             if old in rules:
                 raise InputError(
@@ -128,9 +128,9 @@ def _rewritten(tx: "Connection", before: Mapping[str, str], numbers: Collection[
     Their tags follow from the last answer, where they did before; else from the tags as another program wrote them.
     """
     now, people, due, written = by_hand.rules_in_force(tx, table.TASK), table.people(tx), 0, 0
-    for page in pages([str(key) for (key,) in people.cells(tx, ("id",), table.tagged())] if numbers else []):
-        given, rows = answers.last_applied(tx, table.TASK, page), people.rows(tx, page, ("id", "tags"), locked=True)
-        others = dict[str, str]()
+    for page in pages([str(key) for (key,) in people.cells(tx, ("id",), table.tagged)] if numbers else []):
+        given, rows = answers.last_applied(tx, table.TASK, page), people.rows(tx, page, table.WRITTEN, locked=True)
+        others = dict[str, str | None]()
         for key, row in rows.items():
             tags = list_of(row["tags"]) or []
             said = json.loads(given[key][1]).get("tags", []) if key in given else tags
@@ -138,7 +138,7 @@ def _rewritten(tx: "Connection", before: Mapping[str, str], numbers: Collection[
             if wanted != tags:
                 others[key] = table.as_json(wanted)
         due += len(others)
-        written += len(table.replace_tags(tx, others, rows=rows))
+        written += len(table.write_tags(tx, others, rows=rows, over=True))
     if written:
         workspace.touch_revision(tx, table.TASK)
     done = [one._asdict() for one in by_hand.list_merges(tx, table.TASK) if one.number in numbers]

@@ -30,7 +30,7 @@ from pipeline.engine.task import (
 from pipeline.experts import how_to_begin, table
 from pipeline.store import answers, by_hand
 from pipeline.store.by_hand import Edit
-from pipeline.tables.cells import cell_words, list_of, number_of, text_of
+from pipeline.tables.cells import cell_words, list_of, number_of, text_hash, text_of
 
 if TYPE_CHECKING:
     from pipeline.engine.questions import Question
@@ -82,10 +82,8 @@ def _index_text(metadata: Mapping[str, Any]) -> str:
     return " ".join(filter(None, parts)) or metadata["username"]
 
 
-def _entries(
-    which: Callable[[], ColumnElement[bool]], tx: Connection, among: Sequence[str] | None = None
-) -> Iterator[Entry]:
-    return starmap(index_entry, table.people(tx).cells(tx, INDEXED, which(), among=among))
+def _entries(which: ColumnElement[bool], tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
+    return starmap(index_entry, table.people(tx).cells(tx, INDEXED, which, among=among))
 
 
 def _hit(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +106,7 @@ TAGGED = Indexed(  # every tagged expert
         (FieldGroup(("title", "company", "bio", "name", "tags")),),
         asking="expert experte experten expertin experto experts specialist specialists",
     ),
-    count=lambda tx: table.people(tx).total(tx, table.tagged()),
+    count=lambda tx: table.people(tx).total(tx, table.tagged),
     entries=partial(_entries, table.tagged),
     left_out=table.untagged_texts,
     key="username",
@@ -118,7 +116,7 @@ TAGGED = Indexed(  # every tagged expert
 )
 WITH_TEXT = replace(  # and everyone with a text
     TAGGED,
-    count=lambda tx: table.people(tx).total(tx, table.indexable()),
+    count=lambda tx: table.people(tx).total(tx, table.indexable),
     entries=partial(_entries, table.indexable),
     left_out=Indexed.left_out,
 )
@@ -173,8 +171,8 @@ class ExpertsTask(Task):
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
         """Return the hash of a question: of whom it is about, and of what it says."""
-        whose, text = table.hash_of(text_of(row["username"])), self.text(row) if said is None else said
-        return f"{whose[:_PERSON]}:{table.hash_of(text)}"
+        whose, text = text_hash(text_of(row["username"])), self.text(row) if said is None else said
+        return f"{whose[:_PERSON]}:{text_hash(text)}"
 
     def write(
         self,
@@ -220,7 +218,7 @@ class ExpertsTask(Task):
         tags = table.people(tx).rows(tx, list(mine), ("tags",))
         said = {key: by_hand.merged(json.loads(mine[key]).get("tags") or [], rules) for key in tags}
         ours = [key for key, row in tags.items() if list_of(row["tags"]) == said[key]]
-        table.clear_tags(tx, ours)
+        table.write_tags(tx, dict.fromkeys(ours), over=True)
         return len(ours)
 
     def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
@@ -234,17 +232,14 @@ class ExpertsTask(Task):
         who, before = text_of(rows[item_id][table.USERNAME]), list_of(rows[item_id]["tags"])
         if before is None:
             raise InputError(f"the tags of {who!r} are text of another program, no JSON list; {NOTHING}")
-        if wanted := by_hand.merged(edit.after["tags"], by_hand.rules_in_force(tx, table.TASK)):
-            table.replace_tags(tx, {item_id: table.as_json(wanted)}, rows=rows)
-            table.refresh_scores(tx, table.people(tx).is_among([item_id]))
-        elif before and stands and edit.undoes is None:
+        wanted = by_hand.merged(edit.after["tags"], by_hand.rules_in_force(tx, table.TASK))
+        if not wanted and before and stands and edit.undoes is None:
             raise InputError(
                 f"{who!r} would be left without tags, and be asked about again; {NOTHING}",
                 hint="add or rename one in the same edit",
             )
-        else:
-            table.clear_tags(tx, [item_id])
-        if self.standing(tx, item_id)["tags"] != wanted:
+        new = {item_id: table.as_json(wanted) if wanted else None}
+        if not table.write_tags(tx, new, rows=rows, over=True):
             raise ConfigurationError(f"a trigger or a rule of the database keeps {who!r} as it is; {NOTHING}")
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option
-from pipeline.core.text import BAD_TEXT, first_few
+from pipeline.core.text import first_few
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.table import OPTIONAL, PassagesShape, read_shape
@@ -52,7 +52,6 @@ LAYOUT = Layout(
     default="jsonl",
     max_line=MAX_LINE,
 )
-_NO_TEXT = "holds NUL, which PostgreSQL does not take"
 _REMEMBERED = 1000  # names of keys, for a note
 
 
@@ -72,27 +71,34 @@ class Passages(MappedFile):
 
     layout = LAYOUT
 
-    def passages(self) -> Iterator[Passage | Finding]:
-        """Yield each passage, and a finding for each row that holds none, in the order of the file."""
+    def passages(self, shape: PassagesShape | None = None) -> Iterator[Passage | Finding]:
+        """Yield each passage, and a finding for each row that holds none, in the order of the file.
+
+        Ids are as the table of a `shape` has them. InputError where one does not fit in.
+        """
         self._is_table = self.format in {"csv", "xlsx", "parquet"}
         self._others: dict[str, None] = {}  # names that went into the metadata
-        for row in self:
-            yield row if isinstance(row, Finding) else self._unsound(row) or self._passage(row)
+        with SeenIds() as seen:
+            for row in self:
+                one = row if isinstance(row, Finding) else self._passage(row)
+                if isinstance(one, Finding):
+                    yield one
+                    continue
+                key = one.id if shape is None else _key_there(shape, one)
+                line = seen.first(key, one.line)
+                said = f"duplicate id: already on line {line}"
+                yield one._replace(id=key) if line is None else rejected(one.line, said, key, column="id", key=key)
         if self._others:
             self.notes.append(f"taken into the metadata: {first_few([excerpt(one) for one in self._others], 10)}")
-
-    def _unsound(self, row: SourceRow) -> Finding | None:
-        for column, cell in row.values.items() if self._is_table else ():
-            if isinstance(cell, str) and (bad := BAD_TEXT.search(cell)):
-                return rejected(row.line, "not valid UTF-8", cell[max(0, bad.start() - 20) :], column=column)
-        return None
 
     def _passage(self, row: SourceRow) -> Passage | Finding:
         value = row.values
         key, why = _id_of(value)
-        if why or (wrong := _wrong_text(value)):
-            column, found = ("id", value.get("id", "")) if why else ("text", value.get("text") or "")
-            return rejected(row.line, why or wrong, found, column=column, key=key or None)
+        text = value.get("text")
+        if why or not isinstance(text, str):
+            column, found = ("id", value.get("id", "")) if why else ("text", text or "")
+            why = why or ("missing" if text is None else "no text")
+            return rejected(row.line, why, found, column=column, key=key or None)
         changes: list[Finding] = []
 
         def note(column: str, reason: str, found: object, kind: FindingKind = FindingKind.CHANGED) -> None:
@@ -101,7 +107,7 @@ class Passages(MappedFile):
         source, metadata = value.get("source"), value.get("metadata")
         if self._is_table and isinstance(metadata, str):  # a cell of text: an empty one says nothing
             metadata = _metadata_in(metadata)
-        if source is not None and (not isinstance(source, str) or "\0" in source):
+        if source is not None and not isinstance(source, str):
             note("source", "no text, dropped", source)
             source = None
         if metadata is not None and not isinstance(metadata, dict):
@@ -110,17 +116,14 @@ class Passages(MappedFile):
         if others := {name: one for name, one in value.items() if name not in OURS}:
             self._others |= dict.fromkeys(others) if len(self._others) < _REMEMBERED else {}
             metadata = {**others, **(metadata or {})}
-        if _holds_nul(metadata):
-            note("metadata", f"{_NO_TEXT}; dropped", "")
-            metadata = None
-        if not value["text"].strip():
+        if not text.strip():
             note("text", "empty: kept, and never asked about", "", FindingKind.NOTED)
-        return Passage(key, value["text"], source, metadata, row.line, tuple(changes))
+        return Passage(key, text, source, metadata, row.line, tuple(changes))
 
 
 def _metadata_in(cell: str) -> object:
     try:
-        return parse_json(cell) if cell.strip() else None
+        return cell if "\\u0000" in cell else parse_json(cell) if cell.strip() else None
     except ValueError:
         return cell
 
@@ -139,23 +142,6 @@ def _id_of(value: Mapping[str, Any]) -> tuple[str, str]:
     if any(unicodedata.category(one) in {"Cc", "Zl", "Zp", "Cs"} for one in key):
         return "", "holds control characters"
     return key, ""
-
-
-def _wrong_text(value: Mapping[str, Any]) -> str:
-    text = value.get("text")
-    if text is None:
-        return "missing"
-    if not isinstance(text, str):
-        return "no text"
-    return _NO_TEXT if "\0" in text else ""
-
-
-def _holds_nul(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_nul(one) for pair in value.items() for one in pair)
-    if isinstance(value, list):
-        return any(map(_holds_nul, value))
-    return isinstance(value, str) and "\0" in value
 
 
 class PassagesImportReport(ImportReport):
@@ -186,41 +172,30 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> Passag
         shape = read_shape(tx, passages=ws.settings.passages_table)
     done = PassagesImportReport.begun(path, options)
     done.columns, done.notes = file.mapping.listed, file.notes
-    with SeenIds() as seen:
-
-        def write(tx: "Connection", passages: list[Passage]) -> list[Finding]:
-            judged = [_first_occurrence(shape, seen, one) for one in passages]
-            again = [one for one in judged if isinstance(one, Finding)]
-            return [*again, *_write(tx, shape, [one for one in judged if isinstance(one, Passage)], done)]
-
-        import_rows(
-            ws.store,
-            ws.display,
-            file.passages(),
-            done,
-            write=write,
-            at=ws.now(),
-            block=BLOCK,
-            size=lambda one: len(one.text),
-        )
+    import_rows(
+        ws.store,
+        ws.display,
+        file.passages(shape),
+        done,
+        write=lambda tx, passages: _write(tx, shape, passages, done),
+        at=ws.now(),
+        block=BLOCK,
+        size=lambda one: len(one.text),
+    )
     if missing := [f"`{name}`" for name in OPTIONAL if not shape.has(name)]:
         done.notes.append(f"`{shape.passages.name}` has no column for {' and '.join(missing)}; not kept")
     return done
 
 
-def _first_occurrence(shape: PassagesShape, seen: SeenIds, one: Passage) -> Passage | Finding:
-    """Return a passage under its id as the table has it, or the finding that this came before."""
-    key = shape.ids.key(one.id)
-    if key is None:
-        most = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
-        raise InputError(
-            f"line {one.line}: the id {excerpt(one.id)!r} does not fit into the column `id` of "
-            f"`{shape.passages.name}`, which holds {shape.ids.kind}{most}; nothing was written",
-            hint=f"give every line an id of that kind, or name another table with {Option('passages_table')}",
-        )
-    if (line := seen.first(key, one.line)) is None:
-        return one._replace(id=key)
-    return rejected(one.line, f"duplicate id: already on line {line}", key, column="id", key=key)
+def _key_there(shape: PassagesShape, one: Passage) -> str:
+    if (key := shape.ids.key(one.id)) is not None:
+        return key
+    most = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
+    raise InputError(
+        f"line {one.line}: the id {excerpt(one.id)!r} does not fit into the column `id` of "
+        f"`{shape.passages.name}`, which holds {shape.ids.kind}{most}; nothing was written",
+        hint=f"give every line an id of that kind, or name another table with {Option('passages_table')}",
+    )
 
 
 def _write(
@@ -244,8 +219,7 @@ def _write(
     free = set(texts) - set(asks.claimed_among(tx, table.TASK, texts))
     done.released += len((asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=sorted(free)))
     if not done.dry:
-        table.insert_passages(tx, shape, new)
-        table.update_passages(tx, shape, changed)
+        table.put_passages(tx, shape, new, changed)
         if new or texts:
             workspace.touch_revision(tx, table.TASK)
     done.added += len(new)

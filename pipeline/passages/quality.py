@@ -20,7 +20,7 @@ from pipeline.core.step import Hint, Step
 from pipeline.engine.task import NAMED, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
-from pipeline.passages.table import PassagesShape
+from pipeline.passages.table import ConceptRow, PassagesShape
 from pipeline.quality.figures import (
     Choice,
     Quality,
@@ -178,51 +178,46 @@ def _notes(mine: Sequence[tuple[str, str]], others: Counter[str]) -> Iterator[st
 
 
 class _Read(NamedTuple):
-    """An answer that is read whole: its concepts, each (name, type, confidence, evidence), and the passage's text."""
+    """An answer that is read whole: the passage's id, its concepts, and the passage's text where it is there."""
 
-    answer: _Answer
-    concepts: Sequence[tuple[str, str, Any, Any]]
+    key: str
+    concepts: Sequence[ConceptRow]
     text: str | None
 
     def quotations(self) -> list[bool]:
         """Return of each quotation whether it is what the text says at its place; none where the passage is gone."""
-        quoted = (one for *_, evidence in self.concepts for one in quotations_of(evidence))
+        quoted = (one for concept in self.concepts for one in quotations_of(concept.evidence))
         return [] if self.text is None else [self.text[start:end] == quote for start, end, quote in quoted]
 
     def sample(self) -> Sample:
-        """Return one concept, drawn at random, of those with a quotation that was found by likeness where there are."""
-        drawn = Choice[tuple[str, str, Any, Any]](1, seed=SEED)
-        for number, one in enumerate(self.concepts):
-            drawn.offer(f"{self.answer.key} {number}", one, first=f'"{LIKENESS}":' in json.dumps(one[-1]))
-        return _sample(cell_words(self.answer.passage), *next(iter(drawn)), text=self.text)
+        """Return one concept: the part of the passage round its first quotation, which is marked.
+
+        It is drawn at random, of those with a quotation that was found by likeness where there are.
+        """
+        drawn = Choice[ConceptRow](1, seed=SEED)
+        for number, concept in enumerate(self.concepts):
+            is_like = f'"{LIKENESS}":' in json.dumps(concept.evidence)
+            drawn.offer(f"{self.key} {number}", concept, first=is_like)
+        (one,), text = drawn, self.text
+        told, spans = f"{one.concept_type or 'no type'}, {one.confidence}", sorted(quotations_of(one.evidence))
+        if text is None:
+            return Sample(self.key, one.concept_name, "", (), f"{told}; the passage is gone")
+        if not spans or any(text[start:end] != quote for start, end, quote in spans):
+            why = "ITS OFFSETS ARE WRONG" if spans else "without a quotation"
+            return Sample(self.key, one.concept_name, cut_part(text, 0, 2 * AROUND)[0], (), f"{told}; {why}")
+        start, end, _ = spans[0]
+        shown, moved = cut_part(text, start - AROUND, end + AROUND)
+        likeness = dict.fromkeys(map(likeness_told, one.evidence["support"]))
+        return Sample(self.key, one.concept_name, shown, [(start + moved, end + moved)], "".join((told, *likeness)))
 
 
 def _read(tx: "Connection", shape: PassagesShape, chosen: Sequence[_Answer]) -> list[_Read]:
-    concepts, found = shape.concepts.c, dict[tuple[str, tuple[str, str]], list[tuple[str, str, Any, Any]]]()
-    names = ("passage_id", "extractor_version", "extractor_model", "concept_name", "concept_type")
-    columns = [concepts[name] for name in (*names, "confidence", "evidence")]
-    for row in tx.execute(select(*columns).where(concepts.passage_id.in_([one.passage for one in chosen]))):
-        passage, label, model, name, kind = map(cell_words, row[:5])
-        found.setdefault((passage, (label, model)), []).append((name, kind, row[5], loaded(row[6])))
-    texts = table.passage_texts(tx, shape, [cell_words(one.passage) for one in chosen])
-    for some in found.values():
-        some.sort(key=lambda one: one[:2])
-    keys = [(cell_words(one.passage), one.version) for one in chosen]
-    return [_Read(one, found[key], texts.get(key[0])) for one, key in zip(chosen, keys, strict=True)]
-
-
-def _sample(passage: str, name: str, kind: str, confidence: Any, evidence: Any, *, text: str | None) -> Sample:
-    """Return a concept for a person to read: the part of the passage round its first quotation, which is marked."""
-    told, spans = f"{kind or 'no type'}, {confidence}", sorted(quotations_of(evidence))
-    if text is None:
-        return Sample(passage, name, "", (), f"{told}; the passage is gone")
-    if not spans or any(text[start:end] != quote for start, end, quote in spans):
-        why = "ITS OFFSETS ARE WRONG" if spans else "without a quotation"
-        return Sample(passage, name, cut_part(text, 0, 2 * AROUND)[0], (), f"{told}; {why}")
-    start, end, _ = spans[0]
-    shown, moved = cut_part(text, start - AROUND, end + AROUND)
-    likeness = dict.fromkeys(likeness_told(one) for one in evidence["support"])
-    return Sample(passage, name, shown, [(start + moved, end + moved)], "".join((told, *likeness)))
+    keys = [cell_words(one.passage) for one in chosen]
+    texts = table.passage_texts(tx, shape, keys)
+    return [
+        _Read(key, list(table.all_concepts(tx, shape, of=one.version, passage=key)), texts.get(key))
+        for key, one in zip(keys, chosen, strict=True)
+    ]
 
 
 # ---- check every row

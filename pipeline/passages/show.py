@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
@@ -14,31 +14,25 @@ from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, loaded, number_of
 from pipeline.tables.lists import Grid, GridFacet, ItemTable
 
-
-class QuotedPassage(NamedTuple):
-    """A passage, and what the version that wrote last found in it: (name, type, each (start, end, quotation))."""
-
-    id: str
-    source: str
-    text: str
-    extractor: str
-    concepts: list[tuple[str, str, list[tuple[int, int, str]]]]
+# source, text, and concepts, each (name, type, each (start, end, quotation))
+Passage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
 
 
-def quoted_passage(ws: OpenWorkspace, passage: str) -> QuotedPassage:
-    """Return a passage with what is quoted of it, whoever wrote it."""
+def quoted_passage(ws: OpenWorkspace, passage: str) -> Passage:
+    """Return source and text of a passage, and what the version that wrote last found in it, whoever that was."""
     from pipeline.passages.quality import quotations_of
 
-    found: dict[str, list[tuple[str, str, list[tuple[int, int, str]]]]] = {"": []}
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
         row = table.passage_rows(tx, shape, [ws.task.id_of(tx, passage)])[passage]
-        for one in sorted(table.all_concepts(tx, shape, passage=passage), key=lambda one: str(one.created_at or "")):
-            extractor = "/".join(filter(None, (cell_words(one.extractor_version), cell_words(one.extractor_model))))
-            concept = cell_words(one.concept_name), cell_words(one.concept_type), list(quotations_of(one.evidence))
-            found.setdefault(extractor, []).append(concept)
-    last = list(found)[-1]
-    return QuotedPassage(passage, cell_words(row.get("source")), cell_words(row["text"]), last, found[last])
+        found = sorted(table.all_concepts(tx, shape, passage=passage), key=lambda one: str(one.created_at or ""))
+    last = {(one.extractor_version, one.extractor_model) for one in found[-1:]}
+    concepts = [
+        (one.concept_name, one.concept_type, list(quotations_of(one.evidence)))
+        for one in found
+        if (one.extractor_version, one.extractor_model) in last
+    ]
+    return cell_words(row.get("source")), cell_words(row["text"]), concepts
 
 
 def passages_grid(tx: Connection, shape: PassagesShape, items: ItemTable) -> Grid:

@@ -38,14 +38,12 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
-    null,
     or_,
     select,
     true,
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.types import TypeEngine
 
 from pipeline.core.settings import Settings
 from pipeline.core.step import Hint, Option, Step
@@ -56,10 +54,11 @@ from pipeline.store.answers import Version
 from pipeline.store.database import among, pages, run_many, streamed, update_rows
 from pipeline.store.schema import NUMBER, AsTheColumn, BigId, IsoTime
 from pipeline.tables.adopt import (
+    DEFAULTS,
     Columns,
     Holds,
     Ids,
-    Pair,
+    Tables,
     TableSpec,
     check_demands,
     columns_of,
@@ -77,23 +76,28 @@ TASK = "passage-concepts"
 PASSAGES = "passages"
 OPTIONAL = ("source", "metadata")
 
-_JSON = Text().with_variant(JSONB(), "postgresql"), Holds.JSON
-_WORDS = Text(), Holds.TEXT
-# as which a column is made, and what it must hold in a table of another program
-_OF_PASSAGES: Mapping[str, tuple[TypeEngine[Any], Holds]] = {"text": _WORDS, "source": _WORDS, "metadata": _JSON}
-_OF_CONCEPTS: Mapping[str, tuple[TypeEngine[Any], Holds]] = {
-    "concept_name": _WORDS,
-    "concept_type": _WORDS,
-    "aliases": _JSON,
-    "confidence": (NUMBER, Holds.SHARE),
-    "extractor_model": _WORDS,
-    "extractor_version": _WORDS,
-    "evidence": _JSON,
-    "created_at": (IsoTime(), Holds.TIME),
-}
-_WRITTEN = ("passage_id", *_OF_CONCEPTS)
-_CONCEPT_COLUMNS = ("id", *_WRITTEN)
+_JSON = Text().with_variant(JSONB(), "postgresql")
 _OWN = ("passage_id", "concept_name", "extractor_version")  # of which each concept of ours has others
+
+
+class ConceptRow(NamedTuple):
+    """One concept of a passage: on its way into the table `aliases` and `evidence` are JSON text, the time is aware.
+
+    As it is read they are documents, evidence with its part of the passage, and anything may be the confidence.
+    """
+
+    passage_id: str
+    concept_name: str
+    concept_type: str
+    aliases: Any
+    confidence: Any
+    extractor_model: str
+    extractor_version: str
+    evidence: Any
+    created_at: datetime | None
+
+
+COLUMNS = ConceptRow._fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +140,11 @@ class PassagesShape:
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return how the tables of this database are; for tables that were made or adopted, or will be."""
     found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
-    fits = [name for name in OPTIONAL if name in found and not _OF_PASSAGES[name][1].misfit(tx, found[name])]
-    empty = {"source": "", "metadata": "{}"}
+    holds, empty = {"source": Holds.TEXT, "metadata": Holds.JSON}, {"source": "", "metadata": "{}"}
+    fits = [name for name in OPTIONAL if name in found and not holds[name].misfit(tx, found[name])]
     return PassagesShape(
         _as_there(passages, ("id", "text", *(fits if found else OPTIONAL))),
-        _as_there(CONCEPTS, _CONCEPT_COLUMNS),
+        _as_there(CONCEPTS, ("id", *COLUMNS)),
         ids=ids_in(tx, found.get("id")),
         concept_ids=ids_in(tx, concepts.get("passage_id")),
         own=concepts.get("id"),
@@ -149,47 +153,56 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     )
 
 
-def _passages_spec(name: str) -> TableSpec:
-    """Return what is needed of the table of passages: it is read in place, and nothing is added but an index."""
-    own = Column("id", Text, primary_key=True)
-    made = Table(name, MetaData(), own, *(_column(one, nullable=one != "text") for one in _OF_PASSAGES))
-    return TableSpec(
-        made,
+def _as_there(name: str, columns: Iterable[str]) -> Table:
+    kinds = {"created_at": IsoTime}
+    return Table(name, MetaData(), *(Column(one, kinds.get(one, AsTheColumn)) for one in columns))
+
+
+def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
+    """Return what is needed of both tables.
+
+    That of passages is read in place, and nothing is added but an index; the type of their ids is that of a concept's
+    `passage_id`.
+    """
+    name, words = settings.passages_table, (Column("text", Text, nullable=False), Column("source", Text))
+    own: Column[Any] = Column("id", Text, primary_key=True)
+    passages = TableSpec(
+        made=Table(name, MetaData(), own, *words, Column("metadata", _JSON)),
         needs=("id", "text"),
-        judged={"id": Holds.ID, "text": Holds.TEXT},
-        holds="passages",
         elsewhere=Hint("name another table with {}", Option("passages_table")),
         found_by=("id",),
     )
-
-
-def _concepts_spec(tx: Connection, passages_id: Column[Any]) -> TableSpec:
-    """Return what is needed of the table of concepts, whose `passage_id` is of the type that the passages' ids have."""
-    whose = Column("passage_id", passages_id.type, nullable=False)
-    own: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
-    return TableSpec(
-        Table(CONCEPTS, MetaData(), own, whose, *map(_column, _OF_CONCEPTS)),
+    whose = columns_of(tx, name).get("id", own)
+    kinds = {
+        "passage_id": whose.type,
+        **dict.fromkeys(("aliases", "evidence"), _JSON),
+        "confidence": NUMBER,
+        "created_at": IsoTime(),
+    }
+    own = Column("id", BigId, Identity(), primary_key=True)
+    columns = (Column(one, kinds.get(one, Text()), nullable=one != "passage_id") for one in COLUMNS)
+    concepts = TableSpec(
+        made=Table(CONCEPTS, MetaData(), own, *columns),
         needs=("id", "passage_id", "concept_name"),  # without these a table is one of other things
-        judged={"id": Holds.ID} | {name: one[1] for name, one in _OF_CONCEPTS.items()},
-        refers=("passage_id", ids_in(tx, passages_id)),
-        holds="concepts",
+        holds={
+            **dict.fromkeys(("aliases", "evidence"), Holds.JSON),
+            "confidence": Holds.SHARE,
+            "created_at": Holds.TIME,
+        },
+        refers=("passage_id", ids_in(tx, whose)),
         adds=True,
         mark=(MARK, "(passage_id, extractor_version)"),
         refuses=_check_rows_fit,
     )
-
-
-def tables_of(name: str) -> Pair:
-    """Return what is needed of both tables, that of passages by its name."""
-    return Pair(_passages_spec(name), _concepts_spec)
+    return passages, concepts
 
 
 def _check_rows_fit(tx: Connection, concepts: Columns) -> None:
     """Refuse a table of concepts that could not take every row that is written."""
-    check_demands(CONCEPTS, concepts, known=[name for name in _CONCEPT_COLUMNS if name != "evidence"])
+    check_demands(CONCEPTS, concepts, known={"id", *COLUMNS} - {"evidence"})
     table = concepts["id"].table
     for key in unique_keys(tx, table):
-        if key <= set(_WRITTEN) and not set(_OWN) <= key:
+        if key <= set(COLUMNS) and not set(_OWN) <= key:
             raise unfit(
                 CONCEPTS,
                 f"has a unique key that the concepts of several versions break: {', '.join(sorted(key))}",
@@ -197,76 +210,40 @@ def _check_rows_fit(tx: Connection, concepts: Columns) -> None:
             )
 
 
-def _column(name: str, *, nullable: bool = True) -> Column[Any]:
-    return Column(name, (_OF_PASSAGES.get(name) or _OF_CONCEPTS[name])[0], nullable=nullable)
+class _Passages(Tables):
+    """The two tables, and the view of the best concepts."""
+
+    def adopt(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+        """Make the tables and the view, or add what is missing."""
+        name = settings.passages_table
+        is_new = name != PASSAGES and not columns_of(tx, name)  # a name that was mistyped is seen at once
+        lines = [f"made the table {name}, which was not there"] if is_new else []
+        lines += super().adopt(tx, settings)
+        if settings.task == "passages" and not make_view(tx, VIEW, self._best(tx, settings), of=OF):
+            said = f"`{VIEW}` in this database is not ours and stays as it is"
+            lines.append(f"{said}; `{Step('best-concepts')}` does without it")
+        return lines
+
+    def is_adopted(self, tx: Connection, settings: Settings = DEFAULTS) -> bool:
+        """Return whether the view is as the settings say, too."""
+        is_here = super().is_adopted(tx, settings)
+        if not is_here or settings.task != "passages":
+            return is_here
+        return is_view_made(tx, VIEW, self._best(tx, settings), of=OF)
+
+    def makes(self, tx: Connection, settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
+        """Return the tables and the view."""
+        return {**super().makes(tx, settings), **({VIEW: ()} if settings.task == "passages" else {})}
+
+    def _best(self, tx: Connection, settings: Settings) -> Select[Any]:
+        return _best(tx, read_shape(tx, passages=settings.passages_table), settings)
 
 
-def _as_there(name: str, columns: Iterable[str]) -> Table:
-    kinds = {"created_at": IsoTime}
-    return Table(name, MetaData(), *(Column(one, kinds.get(one, AsTheColumn)) for one in columns))
-
-
-# ---- make or adopt the tables
-
-
-DEFAULTS = Settings()
-
-
-def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
-    """Make the tables, or add what is missing to existing ones; return a line for each thing done to old ones.
-
-    ConfigurationError where what is there under their names cannot be adopted; nothing was changed.
-    """
-    name = settings.passages_table
-    is_new = name != PASSAGES and not columns_of(tx, name)  # a name that was mistyped is seen at once
-    lines = [f"made the table {name}, which was not there"] if is_new else []
-    lines += tables_of(name).adopt(tx)
-    query = _best(tx, read_shape(tx, passages=name), settings)
-    if settings.task == "passages" and not make_view(tx, VIEW, query, of=OF):
-        lines.append(
-            f"`{VIEW}` in this database is not ours and stays as it is; `{Step('best-concepts')}` does without it"
-        )
-    return lines
-
-
-def adoption_plan(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
-    """Return what `adopt` would add to tables of another program, in words; nothing where they were adopted."""
-    return tables_of(settings.passages_table).adoption_plan(tx)
-
-
-def makes(settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
-    """Return each table that `adopt` makes where there is none, with its columns, and the view, which has none here."""
-    tables_made = {settings.passages_table: ("id", *_OF_PASSAGES), CONCEPTS: _CONCEPT_COLUMNS}
-    return {**tables_made, VIEW: ()} if settings.task == "passages" else tables_made
-
-
-def is_adopted(tx: Connection, settings: Settings = DEFAULTS) -> bool:
-    """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    name = settings.passages_table
-    is_here = tables_of(name).is_adopted(tx)
-    if not is_here or settings.task != "passages":
-        return is_here
-    return is_view_made(tx, VIEW, _best(tx, read_shape(tx, passages=name), settings), of=OF)
+TABLES = _Passages(_specs)
+adopt, adoption_plan, is_adopted, makes = TABLES.adopt, TABLES.adoption_plan, TABLES.is_adopted, TABLES.makes
 
 
 # ---- find and write rows
-
-
-class ConceptRow(NamedTuple):
-    """One concept of a passage: on its way into the table `aliases` and `evidence` are JSON text, the time is aware.
-
-    As it is read they are documents, evidence with its part of the passage, and anything may be the confidence.
-    """
-
-    passage_id: str
-    concept_name: str
-    concept_type: str
-    aliases: Any
-    confidence: Any
-    extractor_model: str
-    extractor_version: str
-    evidence: Any
-    created_at: datetime | None
 
 
 def of_extractors(shape: PassagesShape, extractors: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
@@ -348,17 +325,16 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
     return {key: sorted(names) for key, names in found.items()}
 
 
-def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[Mapping[str, Any]]) -> None:
-    """Add passages whose ids are not there: id, text, source, and metadata as JSON text."""
-    with _refusals(shape):
-        run_many(tx, insert(shape.passages), [_written(shape, one) for one in passages])
-
-
-def update_passages(tx: Connection, shape: PassagesShape, passages: Sequence[Mapping[str, Any]]) -> None:
-    """Write passages that are there: the text, and source and metadata where the table has them."""
-    ready = [_written(shape, one) for one in passages]
+def put_passages(
+    tx: Connection, shape: PassagesShape, new: Sequence[Mapping[str, Any]], changed: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Add passages, and write others that are there: id, text, and source and metadata (JSON text) if kept there."""
     names = [name for name in shape.passages.c.keys() if name != "id"]  # noqa: SIM118 - a collection of columns
+    added, ready = (
+        [filled({name: one[name] for name in ("id", *names)}, shape.blanks) for one in some] for some in (new, changed)
+    )
     with _refusals(shape):
+        run_many(tx, insert(shape.passages), added)
         update_rows(tx, shape.passages, names, [tuple(one[name] for name in (*names, "id")) for one in ready])
 
 
@@ -381,10 +357,6 @@ def remove_concepts(
         return tx.execute(mine).rowcount
     some = pages(shape.concept_ids.native(ids))
     return sum(tx.execute(mine.where(shape.concepts.c.passage_id.in_(page))).rowcount for page in some)
-
-
-def _written(shape: PassagesShape, row: Mapping[str, Any]) -> dict[str, Any]:
-    return filled({name: cell for name, cell in row.items() if shape.has(name)}, shape.blanks)
 
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
@@ -414,8 +386,6 @@ def shares(counts: Sequence[Version], *, chosen: str | None = None) -> list[Vers
 VIEW, OF = "best_concepts", "PREFER_VERSIONS and MIN_CONFIDENCE"
 PAGE = 500  # passages in one query, rows in one fetch
 MAX_SOURCE = 1200  # characters of the text that stand with a quotation
-_NUMERAL = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$"
-COLUMNS = ConceptRow._fields
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(COLUMNS, cell_words),
     **dict.fromkeys(("aliases", "evidence"), loaded),
@@ -497,14 +467,9 @@ def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[An
 
 
 def _confidence(tx: Connection, shape: PassagesShape) -> ColumnElement[float]:
-    """Return a concept's confidence as a number, NULL where it is none; `0.7` of a narrow column is 0.7."""
+    """Return a concept's confidence as a number; `0.7` of a narrow column is 0.7."""
     column = shape.concepts.c.confidence
-    if is_sqlite(tx):
-        return cast(column, Float)
-    if isinstance(columns_of(tx, CONCEPTS)["confidence"].type, Double):
-        return type_coerce(column, Double)
-    told = cast(column, Text)
-    return case((told.op("~", is_comparison=True)(_NUMERAL), cast(told, Double)), else_=null())
+    return cast(column, Float) if is_sqlite(tx) else cast(cast(column, Text), Double)
 
 
 def _with_source(tx: Connection, shape: PassagesShape, chosen: Select[Any]) -> Select[Any]:
@@ -514,47 +479,35 @@ def _with_source(tx: Connection, shape: PassagesShape, chosen: Select[Any]) -> S
     evidence: ColumnElement[Any] = rows.c.evidence
     text = cast(passages.text, Text)
     if is_sqlite(tx):
-        evidence = _with_part_on_sqlite(evidence, text)
+        evidence = case((func.json_valid(evidence) == 1, _with_part(tx, evidence, text)), else_=evidence)
     elif isinstance(columns_of(tx, CONCEPTS)["evidence"].type, JSONB):
-        evidence = _with_part_on_server(type_coerce(evidence, JSONB), text)
+        evidence = _with_part(tx, type_coerce(evidence, JSONB), text)
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]
     whole = select(*columns).select_from(rows.outerjoin(shape.passages, rows.c.passage_id == key))
     return whole.where(rows.c.place == literal_column("1")) if "place" in rows.c else whole
 
 
-def _with_part_on_sqlite(document: ColumnElement[Any], text: ColumnElement[str]) -> ColumnElement[Any]:
-    """Return a document with `source_text`; one of another shape, or with a source of its own, as it is."""
-    paths: list[ColumnElement[Any]] = [literal_column(f"'$.support[0].{name}'") for name in ("start", "end")]
-    start, end = (func.json_extract(document, path, type_=Integer) for path in paths)
-    is_like = and_(
-        *(func.json_type(document, path) == "integer" for path in paths),
-        start >= 0,
-        func.json_type(document, "$.source_text").is_(None),
-        text.is_not(None),
-    )
-    source = _part(text, start, end, least=func.min, most=func.max)
-    whole = case((is_like, func.json_set(document, "$.source_text", source)), else_=document)
-    return case((func.json_valid(document) == 1, whole), else_=document)
+def _with_part(tx: Connection, document: ColumnElement[Any], text: ColumnElement[str]) -> ColumnElement[Any]:
+    """Return a document with `source_text`, the text where it is short, else the part of it round the first quotation.
 
-
-def _with_part_on_server(document: ColumnElement[Any], text: ColumnElement[str]) -> ColumnElement[Any]:
-    """Return a document of JSONB with `source_text`; one of another shape, or with a source of its own, as it is."""
-    paths: list[Any] = [literal_column(f"'{{support,0,{name}}}'") for name in ("start", "end")]
-    first = [cast(document.op("#>")(path), Text) for path in paths]  # a text would have its quotation marks
-    here = [one.op("~", is_comparison=True)("^[0-9]{1,9}$") for one in first]
-    start, end = (cast(case((is_number, one), else_="0"), Integer) for is_number, one in zip(here, first, strict=True))
-    lacks = document.op("->")(literal_column("'source_text'")).is_(None)
-    is_like = and_(func.jsonb_typeof(document) == "object", *here, lacks, text.is_not(None))
-    source = _part(text, start, end, least=func.least, most=func.greatest)
-    added = document.op("||")(func.jsonb_build_object("source_text", source))
-    return case((is_like, added), else_=document)
-
-
-def _part(
-    text: ColumnElement[str], start: ColumnElement[int], end: ColumnElement[int], *, least: Any, most: Any
-) -> ColumnElement[str]:
-    """Return the text where it is short, of a long one the part round text[start:end]; `least(a, b)` is SQL."""
-    whole, room, none = func.length(text), literal_column(str(MAX_SOURCE), Integer), literal_column("0", Integer)
-    before = (room - least(most(end - start, none), room)) // literal_column("2", Integer)
-    first = most(least(start - before, whole - room), none)
-    return case((whole <= room, text), else_=func.substr(text, first + literal_column("1", Integer), room))
+    A document of another shape, or with a source of its own, stays as it is.
+    """
+    plain = literal_column
+    first = document.op("->")(plain("'support'")).op("->")(plain("0"))
+    told: list[ColumnElement[Any]] = [first.op("->>")(plain(f"'{name}'")) for name in ("start", "end")]
+    if not is_sqlite(tx):  # where a text would lose its quotation marks
+        told = [cast(first.op("->")(plain(f"'{name}'")), Text) for name in ("start", "end")]
+    start, end = (cast(one, Integer) for one in told)
+    whole, room, none = func.length(text), plain(str(MAX_SOURCE), Integer), plain("0", Integer)
+    least, most = (func.min, func.max) if is_sqlite(tx) else (func.least, func.greatest)
+    before = (room - least(most(end - start, none), room)) // plain("2", Integer)
+    at = most(least(start - before, whole - room), none)
+    source = case((whole <= room, text), else_=func.substr(text, at + plain("1", Integer), room))
+    if is_sqlite(tx):
+        is_like = and_(*(func.typeof(one) == plain("'integer'") for one in told), start >= none)
+        added: ColumnElement[Any] = func.json_set(document, plain("'$.source_text'"), source)
+    else:
+        is_like = and_(*(one.op("~", is_comparison=True)(plain("'^[0-9]{1,9}$'")) for one in told))
+        added = document.op("||")(func.jsonb_build_object(plain("'source_text'"), source))
+    lacks = document.op("->")(plain("'source_text'")).is_(None)
+    return case((and_(is_like, lacks, text.is_not(None)), added), else_=document)

@@ -1,6 +1,5 @@
 """The concepts task: which concepts does a passage speak of, which of its words prove each, and how are both found?"""
 
-import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,13 +18,14 @@ from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.questions import Question
 from pipeline.engine.task import Answered, ExportRows, ExportWanted, Indexed, RowFault, Task, Words, WriteResult
 from pipeline.passages import how_to_begin, table
-from pipeline.passages.table import DEFAULTS, ConceptRow, PassagesShape
+from pipeline.passages.table import ConceptRow, PassagesShape
 from pipeline.store import answers as versions
 from pipeline.store import runs
 from pipeline.store.answers import Version
 from pipeline.store.by_hand import Edit
 from pipeline.store.database import pages
-from pipeline.tables.cells import cell_words
+from pipeline.tables.adopt import DEFAULTS
+from pipeline.tables.cells import cell_words, text_hash
 from pipeline.tables.lists import ItemTable
 
 if TYPE_CHECKING:
@@ -43,11 +43,6 @@ CUT = "The passage is longer; only its beginning is shown. Quote from what is sh
 _SHOWN = 1_000  # characters of the text that a hit shows
 _PAGE = 500  # passages whose concepts are read at once
 _JSON = json.JSONEncoder(ensure_ascii=False)  # made once: `json.dumps` makes one for each call
-
-
-def _passage_hash(text: str) -> str:
-    """Return the SHA-256 of a whole text as hex: offsets are of the text as it stood, also beyond what was shown."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def _indexed_of(shape: PassagesShape) -> Indexed:
@@ -133,8 +128,8 @@ class ConceptsTask(Task):
         return f"{text}\n{CUT}" if len(cell_words(row["text"])) > MAX_ASKED else text
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:  # noqa: ARG002 - of all of it
-        """Return the hash of the text."""
-        return _passage_hash(cell_words(row["text"]))
+        """Return the hash of the whole text: offsets are of it as it stood, also beyond what was shown."""
+        return text_hash(cell_words(row["text"]))
 
     def table(self, tx: Connection) -> ItemTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages."""
@@ -157,7 +152,7 @@ class ConceptsTask(Task):
         (label, _, model), kept = extractor.partition("/"), self.kept_model
         asked = {one.item_id: one for one in answers}
         texts = table.passage_texts(tx, self.shape, list(asked), locked=True)
-        is_of = {key: asked[key].input_hash == _passage_hash(text) for key, text in texts.items()}
+        is_of = {key: asked[key].input_hash == text_hash(text) for key, text in texts.items()}
         outdated = {key for key, is_same in is_of.items() if not (is_same and isinstance(asked[key].answer, kept))}
         done = table.with_concepts(tx, self.shape, list(texts), versions=(label,))
         applied = [key for key in asked if key in texts and key not in outdated and key not in done]
@@ -246,7 +241,7 @@ class ConceptsTask(Task):
 
     def tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables."""
-        return table.tables_of(self.shape.passages.name).moved(tx)
+        return table.TABLES.moved(tx, self._settings)
 
     def make_tables(self, tx: Connection, there: Connection) -> None:
         """Make the two tables and the view of the best concepts."""

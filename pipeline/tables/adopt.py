@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -51,10 +51,12 @@ from sqlalchemy import Enum as OneOf
 from sqlalchemy.types import CHAR, NullType, TypeEngine
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.settings import Settings
 from pipeline.store.database import describe_error
 from pipeline.store.schema import has_index
 
 Columns = Mapping[str, Column[Any]]
+DEFAULTS = Settings()
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # names of SQLite know no case of these
 _QUIET = threading.Lock()  # what warnings are shown is one thing for all threads
 _SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
@@ -133,7 +135,7 @@ class Holds(Enum):
     NAME = "text that is not filled up with blanks, such as VARCHAR", (String,)
     TEXT = "text", (String,)
     NUMBER = "numbers or text", (Numeric, Float, Integer, String)
-    SHARE = f"numbers from 0 to 1 with {_PLACES} places or more, or text", (Numeric, Float, String)
+    SHARE = f"numbers from 0 to 1 with {_PLACES} places or more", (Numeric, Float)
     REAL = "double precision", (Double,)
     INTEGER = "whole numbers", (Integer,)
     JSON = "JSON or text", (JSON, String)
@@ -229,21 +231,20 @@ def for_nothing(tx: Connection, found: Columns, names: Iterable[str]) -> dict[st
     return {name: nothing(found[name]) for name in names if not found[name].nullable}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableSpec:
     """What a subject needs of a table.
 
     `made` is the table as findable makes it; its columns are added to one that lacks them where `adds`, but for those
-    that it `needs`. `judged` says what columns must hold; `refers` names one with the ids of another table. Indexes are
-    added for the columns in `found_by`; an id among them must tell rows apart, and be no empty text. `mark` is the name
-    and the rest of an index that is made last: where it is, the table was adopted. `refuses` raises where something
-    else stands against the table. `holds` and `elsewhere` are words for messages.
+    that it `needs`. `holds` says what columns must hold where that does not follow from their types; `refers` names one
+    with the ids of another table. Indexes are added for the columns in `found_by`; an id among them must tell rows
+    apart, and be no empty text. `mark` is the name and the rest of an index that is made last: where it is, the table
+    was adopted. `refuses` raises where something else stands against the table. `elsewhere` is a way out.
     """
 
     made: Table
     needs: tuple[str, ...]
-    judged: Mapping[str, Holds]
-    holds: str
+    holds: Mapping[str, Holds] = field(default_factory=dict)
     elsewhere: object = "use another database"
     adds: bool = False
     found_by: tuple[str, ...] = ()
@@ -261,9 +262,16 @@ class TableSpec:
         """Return a row's id as text."""
         return cast(self.made.c.id, Text)
 
-    def missing(self, found: Columns) -> list[str]:
-        """Return the columns that the table lacks."""
-        return [name for name in (self.made.c.keys() if self.adds else self.needs) if name not in found]
+    @property
+    def _wanted(self) -> Sequence[str]:
+        return self.made.c.keys() if self.adds else self.needs
+
+    def _missing(self, found: Columns) -> list[str]:
+        return [name for name in self._wanted if name not in found]
+
+    def _unfound(self, tx: Connection, found: Columns) -> list[str]:
+        """Return by which columns no row is found without reading the table."""
+        return [name for name in self.found_by if name not in found or not is_found_by(tx, found[name])]
 
     def _index(self, name: str) -> str:
         return f"findable_{self.name}_{name}"
@@ -272,32 +280,30 @@ class TableSpec:
         """Return whether a table with a mark was adopted."""
         return self.mark is not None and has_index(tx, self.name, self.mark[0])
 
-    def is_whole(self, tx: Connection, found: Columns) -> bool:
-        """Return whether a reflected table has all that was added, and the ids of the table it refers to."""
-        return bool(found) and not (self.missing(found) or self.unfound(tx, found) or self._strange_ids(tx, found))
+    def is_whole(self, tx: Connection) -> bool:
+        """Return whether the table has all that is added to it, and columns that hold what they must."""
+        found = columns_of(tx, self.name)
+        return bool(found) and not (self._missing(found) or self._unfound(tx, found) or self._misfits(tx, found))
 
-    def unfound(self, tx: Connection, found: Columns) -> list[str]:
-        """Return by which columns no row is found without reading the table."""
-        return [name for name in self.found_by if name not in found or not is_found_by(tx, found[name])]
-
-    def adopt(self, tx: Connection, *, first: bool) -> "Adopted":
+    def adopt(self, tx: Connection, *, first: bool) -> list[str]:
         """Make the table, or add to an existing one what it lacks; `first`: its ids were not looked at before.
 
-        Nothing is changed, and ConfigurationError says so, where what has its name cannot be adopted.
+        Return a line on what was done to one that is adopted. Nothing is changed, and ConfigurationError says so, where
+        what has its name cannot be.
         """
         found, table = self._judged(tx), quoted(tx, self.name)
-        added = self.missing(found)
-        changes = [f"ADD COLUMN {name} {self.made.c[name].type.compile(tx.dialect)}" for name in added]
+        added, unfound = (self._missing(found), self._unfound(tx, found)) if found else ([], [])
         if not found:
             self.made.create(tx)
         try:
-            for change in changes if found else ():
-                tx.execute(text(f"ALTER TABLE {table} {change}"))
-            if found and "id" in added:
+            for name in added:
+                kind = self.made.c[name].type.compile(tx.dialect)
+                tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {name} {kind}"))
+            if "id" in added:
                 tx.execute(text(f"CREATE UNIQUE INDEX {quoted(tx, self._index('own_id'))} ON {table} (id)"))
-            if found and "id" in self.found_by and (first or self.adds):
+            if found and "id" in self.found_by and (first or self.adds or unfound):
                 self._settle_ids(tx)
-            for name in self.unfound(tx, found) if found else ():
+            for name in unfound:
                 index = quoted(tx, self._index(name))
                 tx.execute(text(f"DROP INDEX IF EXISTS {index}"))  # of a table of this name before
                 tx.execute(text(f"CREATE INDEX {index} ON {table} ({name})"))
@@ -306,19 +312,19 @@ class TableSpec:
         except exc.DBAPIError as error:
             why = f"cannot be adopted: {describe_error(error)}"
             raise unfit(self.name, why, hint=f"make it a plain table, or {self.elsewhere}") from error
-        if not found or (not first and not added):
-            return Adopted(made=not found)
+        if not found or not (first or added):
+            return []
         count = tx.execute(select(func.count()).select_from(self.made)).scalar_one()
         said = f"adopted the {self.name} table ({count:,} {'row' if count == 1 else 'rows'})"
-        return Adopted(first=first, lines=(said + (f": added {', '.join(added)}" if added else ""),))
+        return [said + (f": added {', '.join(added)}" if added else "")]
 
     def planned(self, tx: Connection) -> list[str]:
         """Return what `adopt` would add to a table that another program made, and raise as it; nothing without one."""
         if not (found := self._judged(tx)):
             return []
-        missing = self.missing(found)
+        missing = self._missing(found)
         columns = f"the {'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}" if missing else ""
-        index = "an index" if self.mark is not None or self.unfound(tx, found) else ""
+        index = "an index" if self.mark is not None or self._unfound(tx, found) else ""
         added = " and ".join(filter(None, (columns, index)))
         return [f"{added} to `{self.name}`"] if added else []
 
@@ -340,32 +346,31 @@ class TableSpec:
 
     def _judged(self, tx: Connection) -> Columns:
         if (kind := kind_of(tx, self.name)) not in {None, "table"}:
-            whys = {
-                "view": f"is a view here, and a view cannot hold {self.holds}",
-                "virtual": "is a virtual table here",
-            }
-            why = whys.get(str(kind), "is kept by another server or a query")
+            why = f"is a {kind}{' table' * (kind == 'virtual')} here" if kind in {"view", "virtual"} else "is no table"
             raise unfit(self.name, why, hint=f"make it a table, or {self.elsewhere}")
-        found = columns_of(tx, self.name)
-        if not found:
+        if not (found := columns_of(tx, self.name)):
             return {}
         if lacking := next((name for name in self.needs if name not in found), None):
-            why = f"has no `{lacking}` column, without which it cannot hold {self.holds}"
-            raise unfit(self.name, why, hint=f"add it, or {self.elsewhere}")
-        judged = ((found[name], holds.misfit(tx, found[name])) for name, holds in self.judged.items() if name in found)
-        if wrong := [*(_mismatch(tx, one, why) for one, why in judged if why), *self._strange_ids(tx, found)]:
+            raise unfit(self.name, f"has no `{lacking}` column", hint=f"add it, or {self.elsewhere}")
+        if wrong := self._misfits(tx, found):
             mended = "make the table anew" if is_sqlite(tx) else "ALTER TABLE … TYPE …"
             why = f"has columns of other types: {', '.join(wrong)}"
             raise unfit(self.name, why, hint=f"{mended}, or {self.elsewhere}")
         self.refuses(tx, found)
         return found
 
-    def _strange_ids(self, tx: Connection, found: Columns) -> list[str]:
+    def _misfits(self, tx: Connection, found: Columns) -> list[str]:
+        """Return which of the columns hold something else, and what they must hold, in words."""
         name, ids = self.refers or ("", Ids())
-        if (one := found.get(name)) is None:
-            return []
-        fits = Holds.ID.misfit(tx, one) is None and ids_in(tx, one).kind in {ids.kind, "text"}
-        return [] if fits else [_mismatch(tx, one, ids.kind)]
+        wrong = {one: self._holds(one).misfit(tx, found[one]) for one in self._wanted if one in found and one != name}
+        if (own := found.get(name)) is not None:
+            fits = Holds.ID.misfit(tx, own) is None and ids_in(tx, own).kind in {ids.kind, "text"}
+            wrong[name] = None if fits else ids.kind
+        return [_mismatch(tx, found[one], must) for one, must in wrong.items() if must]
+
+    def _holds(self, name: str) -> Holds:
+        usual = Holds.INTEGER if isinstance(self.made.c[name].type, Integer) else Holds.TEXT
+        return self.holds.get(name, Holds.ID if name == "id" else usual)
 
     def _settle_ids(self, tx: Connection) -> None:
         """Number rows without an id where SQLite has ids of findable's; check that ids are unique and come back."""
@@ -391,53 +396,43 @@ class TableSpec:
         return tx.execute(select(literal(1)).select_from(self.made).where(condition).limit(1)).first() is not None
 
 
-class Adopted(NamedTuple):
-    """What was done to a table: `first` where it was there and not adopted before; `lines` say what was done."""
+class Tables:
+    """The tables of a subject, which are made, adopted and moved together.
 
-    made: bool = False
-    first: bool = False
-    lines: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A table of items and one of what is said of them, which are adopted together.
-
-    `said_of` returns what is needed of the second, whose rows name the items by their ids; its mark tells that both
-    were adopted.
+    `specs` says what is needed of them in a database; the last one's mark tells that all were adopted.
     """
 
-    items: TableSpec
-    said_of: Callable[[Connection, Column[Any]], TableSpec]
+    def __init__(self, specs: Callable[[Connection, Settings], Sequence[TableSpec]]) -> None:
+        self.specs = specs
 
-    def adopt(self, tx: Connection, settings: object = None) -> list[str]:  # noqa: ARG002 - as a subject's is asked
-        """Make the tables, or add what is missing; return a line for each thing done to old ones."""
-        found = columns_of(tx, self.items.name)
-        first = not self._said(tx, found).is_marked(tx)
-        items = self.items.adopt(tx, first=first or bool(self.items.unfound(tx, found)))
-        return [*items.lines, *self._said(tx, columns_of(tx, self.items.name)).adopt(tx, first=first).lines]
+    def adopt(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
+        """Make the tables, or add to existing ones what they lack; return a line for each thing done to old ones.
 
-    def adoption_plan(self, tx: Connection, settings: object = None) -> list[str]:  # noqa: ARG002
+        Doing it again changes nothing. ConfigurationError where what has the name of one cannot be adopted; nothing was
+        changed.
+        """
+        specs = self.specs(tx, settings)
+        first = not specs[-1].is_marked(tx)
+        return [line for one in specs for line in one.adopt(tx, first=first)]
+
+    def adoption_plan(self, tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
         """Return what would be added to tables of another program, in words; nothing where they were adopted."""
-        if self.is_adopted(tx):
+        if Tables.is_adopted(self, tx, settings):  # a view that is made anew is no other program's
             return []
-        found, plan = columns_of(tx, self.items.name), self.items.planned(tx)
-        return [*plan, *self._said(tx, found).planned(tx)] if found else plan
+        return [line for one in self.specs(tx, settings) for line in one.planned(tx)]
 
-    def is_adopted(self, tx: Connection, settings: object = None) -> bool:  # noqa: ARG002
-        """Return whether there is nothing to do; as quick for a million rows as for one."""
-        found = columns_of(tx, self.items.name)
-        if "id" not in found or Holds.ID.misfit(tx, found["id"]) or not self.items.is_whole(tx, found):
-            return False
-        said = self._said(tx, found)
-        return said.is_marked(tx) and said.is_whole(tx, columns_of(tx, said.name))
+    def is_adopted(self, tx: Connection, settings: Settings = DEFAULTS) -> bool:
+        """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
+        specs = self.specs(tx, settings)
+        return specs[-1].is_marked(tx) and all(one.is_whole(tx) for one in specs)
 
-    def moved(self, tx: Connection) -> list[Table]:
+    def makes(self, tx: Connection, settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
+        """Return each table that `adopt` makes where there is none, with its columns; a view has none here."""
+        return {one.name: tuple(one.made.c.keys()) for one in self.specs(tx, settings)}
+
+    def moved(self, tx: Connection, settings: Settings = DEFAULTS) -> list[Table]:
         """Return the tables of an SQLite file as they are to be on a server; see `TableSpec.as_moved`."""
-        return [one.as_moved(tx) for one in (self.items, self._said(tx, columns_of(tx, self.items.name)))]
-
-    def _said(self, tx: Connection, found: Columns) -> TableSpec:
-        return self.said_of(tx, found.get("id", self.items.made.c.id))
+        return [one.as_moved(tx) for one in self.specs(tx, settings)]
 
 
 def unfit(name: str, why: str, *, hint: str) -> ConfigurationError:

@@ -4,6 +4,7 @@ The kinds of columns are text, integer, real, boolean and json. pandas and pyarr
 read what another library made, where that tells its rows itself.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -36,6 +37,11 @@ def cell_words(cell: Any) -> str:
 def text_of(cell: Any) -> str:
     """Return a cell's text without surrounding white space."""
     return str.strip(cell) if cell.__class__ is str else cell_words(cell).strip()
+
+
+def text_hash(text: str) -> str:
+    """Return the SHA-256 of a text as hex."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def value_text(value: Any) -> str:

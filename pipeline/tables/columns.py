@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
-from pipeline.tables.findings import Finding, ImportOptions, all_or_nothing, excerpt, rejected
+from pipeline.tables.findings import Finding, ImportOptions, all_or_nothing, excerpt, rejected, unsound
 from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
 
 _NEAR = 80  # percent of letters in common from which a name looks like another
@@ -137,7 +137,8 @@ class ColumnMapping:
                     self.others[name] = None
             if column in self.layout.too and fold(name) not in self.layout.own:
                 values[name] = cell
-        return SourceRow(row.line, values)
+        key = values.get(self.layout.key)
+        return unsound(row.line, values, self.layout.columns, key=key) or SourceRow(row.line, values)
 
 
 class MappedFile(SourceFile):

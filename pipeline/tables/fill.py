@@ -18,14 +18,13 @@ from sqlalchemy import Subquery, select
 from pipeline.core.declaration import MADE_KEY
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
-from pipeline.core.text import UNSOUND
 from pipeline.store import asks, erase, workspace
 from pipeline.store import rows as kept
 from pipeline.store.database import Store, pages
 from pipeline.store.schema import TaskRecord
 from pipeline.store.schema import rows as stored
 from pipeline.tables.cells import LARGEST, compact_json
-from pipeline.tables.findings import SHOWN, Finding, excerpt, rejected
+from pipeline.tables.findings import SHOWN, Finding, excerpt, rejected, unsound
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import READ, check_names
 
@@ -221,11 +220,9 @@ class ItemsFill:
             data = orjson.dumps(values)
         except TypeError:  # half of a character
             data = b"\\u0000"
-        for name, value in values.items() if b"\\u0000" in data else ():
-            if isinstance(value, str) and (unsound := UNSOUND.search(value)):
-                why = "holds a NUL character" if unsound[0] == "\0" else "not valid UTF-8"
-                self._refuse(rejected(row.line, why, value, column=name))
-                return None
+        if b"\\u0000" in data and (bad := unsound(row.line, values, {})):
+            self._refuse(bad)
+            return None
         key, why, column = self._key_of(values)
         if why:
             self._refuse(rejected(row.line, why, values.get(column) or "", column=column))

@@ -6,7 +6,7 @@ A report of all findings as CSV is sealed whole, right before the commit.
 import contextlib
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +17,8 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.progress import Progress
-from pipeline.core.text import csv_line
+from pipeline.core.quotes import leaves
+from pipeline.core.text import UNSOUND, csv_line
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
 
@@ -56,6 +57,21 @@ class Finding(NamedTuple):
 def rejected(line: int, reason: str, value: object, *, column: str = "", key: str | None = None) -> Finding:
     """Return the finding that keeps a row out."""
     return Finding(line, column, reason, excerpt(value), FindingKind.REJECTED, key)
+
+
+def unsound(line: int, values: Mapping[str, Any], labels: Mapping[str, str], *, key: Any = None) -> Finding | None:
+    """Return why a row cannot be kept: text in it, at any depth, holds NUL, or bytes that are no UTF-8.
+
+    A column is called as `labels` have it.
+    """
+    for name, cell in values.items():
+        inner = [cell] if isinstance(cell, str) else [one for path, value in leaves(cell) for one in (*path, value)]
+        for one in (name, *inner):
+            if isinstance(one, str) and (bad := UNSOUND.search(one)):
+                why, shown = "a NUL character" if bad[0] == "\0" else "not valid UTF-8", one[max(0, bad.start() - 20) :]
+                known = key if isinstance(key, str) and not UNSOUND.search(key) else None
+                return rejected(line, why, shown, column=labels.get(name, excerpt(name)), key=known)
+    return None
 
 
 def excerpt(value: object) -> str:

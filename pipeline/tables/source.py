@@ -33,7 +33,6 @@ MAX_COLUMNS = 1_500  # a view of PostgreSQL has room for 1,600
 TIMEOUT_S = 300.0  # ours: a view over large tables may need minutes for its first row
 READ = "read"  # among a task's words: what was read of its query
 WEEK = timedelta(days=7)  # after which all is read, for what went, and for what came late with an older value
-_WORD = re.compile(r"[^\W\d][\w$]*")
 _RENAMED = "give it another name in the query, with AS"
 
 
@@ -110,9 +109,6 @@ class ItemsQuery:
         try:
             with store.selected(asked, timeout_s=timeout_s) as found:
                 self._names = found.names
-                if (name := next((one for one in found.names if _is_unnamed(one, query)), None)) is not None:
-                    said = f"a column of the query has no name: {excerpt(name)!r}; nothing was written"
-                    raise InputError(said, hint=_RENAMED)
                 check_names(found.names, source="the query", hint=_RENAMED)
                 known = {} if cursor is None else cursor.known
                 kinds = {name: known.get(name) for name in found.names}
@@ -156,12 +152,6 @@ def _newer(store: Store, query: str, cursor: Cursor, *, timeout_s: float) -> str
     if highest is not None:
         cursor.read["seen"] = plain_value(highest)
     return f"SELECT * {source}{newer}" if newer else query
-
-
-def _is_unnamed(name: str, query: str) -> bool:
-    """Return whether a query gave a column no name: then it is `?column?`, or on SQLite its own text in the query."""
-    is_quoted = any(f"{first}{name}{last}" in query for first, last in ('""', "``", "[]", "''"))
-    return not name.strip() or name == "?column?" or not (_WORD.fullmatch(name) or name not in query or is_quoted)
 
 
 @contextlib.contextmanager

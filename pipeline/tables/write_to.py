@@ -144,45 +144,25 @@ class RowTarget:
         columns = [Column(one, AsTheColumn()) for one in told]
         return Table(self.name, MetaData(), *columns, Column("created_at", IsoTime()))
 
-    def write(self, tx: Connection, rows: Sequence[GivenAnswer]) -> None:
-        """Bring the rows of some items to what their answers are with these, which are about to be kept."""
-        before = self._said(tx, [one.item_id for one in rows])
-        after = {key: dict(said) for key, said in before.items()}
-        for one in rows:
-            label, _, model = one.extractor.partition("/")
-            after.setdefault((one.item_id, model), {})[label] = self._values(one.answer_json, one.at)
-        self._bring(tx, before, after)
+    def bring(
+        self,
+        tx: Connection,
+        ids: Collection[str],
+        *,
+        more: Sequence[GivenAnswer] = (),
+        without: str | None = None,
+        over: bool = False,
+    ) -> None:
+        """Bring the rows of some items to the best of what their answers say, where they are ours.
 
-    def follow(self, tx: Connection, item_id: str) -> None:
-        """Bring the rows of an item to what its answers are now, whatever they say."""
-        self._bring(tx, None, {(item_id, record.PERSON): {}} | self._said(tx, [item_id]))
-
-    def remove(self, tx: Connection, ids: Collection[str], *, extractor: str | None = None) -> None:
-        """Bring the rows of some items to what their answers are without those of an extractor, or without any."""
-        before = self._said(tx, ids)
-        gone, _, by = (extractor or "").partition("/")
-        left = {
-            (item_id, model): {label: one for label, one in said.items() if extractor and (label, model) != (gone, by)}
-            for (item_id, model), said in before.items()
-        }
-        self._bring(tx, before, left)
-
-    def _said(self, tx: Connection, ids: Collection[str]) -> _SaidOf:
-        found: _SaidOf = {}
-        for item_id, extractor, answer, at in record.applied_answers(tx, self.task.name, sorted(ids)):
-            label, _, model = extractor.partition("/")
-            found.setdefault((item_id, model or label), {})[label] = self._values(answer, at)
-        return found
-
-    def _values(self, answer_json: str, at: datetime) -> _Said:
-        values = json.loads(answer_json)
-        return at, {name: stored_cell(kind, values.get(name)) for name, kind in self.task.fields}
-
-    def _bring(self, tx: Connection, before: _SaidOf | None, after: _SaidOf) -> None:
-        """Bring each row to the best of what is said now, if it is ours: if it says what was said `before`."""
+        That is with `more`, which are about to be kept, and `without` those of an extractor ("": of any), which go.
+        Ours is a row that says what one of the answers so far does; with `over` it is whatever it says.
+        """
+        applied = [GivenAnswer(*one) for one in record.applied_answers(tx, self.task.name, sorted(ids))]
+        left = [one for one in applied if without is None or (without and one.extractor != without)]
+        before, after = self._said(applied), self._said([*left, *more])
+        after = {key: {} for key in (*((one, record.PERSON) for one in ids if over), *before)} | after
         table, names = self.table, [record.PERSON, *self.preferred]
-        before, is_over = _corrected(before or {}), before is None
-        after = {key: {} for key in before} | _corrected(after)
         # a text tells whose it is: how JSON and numbers are spelled is the database's own
         told = [name for name, kind in self.task.fields if kind == "text"]
         for item_id, model in sorted(after):
@@ -191,7 +171,7 @@ class RowTarget:
             here = and_(*(table.c[name] == value for name, value in own.items()))
             row = tx.execute(select(*(table.c[name] for name in told or [self.key])).where(here)).first()
             ours = {tuple(values[name] for name in told) for _, values in was}
-            if row is not None and not is_over and tuple(row) not in ours:
+            if row is not None and not over and tuple(row) not in ours:
                 continue
             ranks = {one: -names.index(one) if one in names else -len(names) for one in said}
             best = max(said, key=lambda one: (ranks[one], said[one][0]), default="")
@@ -202,19 +182,22 @@ class RowTarget:
                 elif values:
                     tx.execute(insert(table).values(values | own))
 
+    def _said(self, some: Sequence[GivenAnswer]) -> _SaidOf:
+        """Return what each model said of an item, and a person beside; by itself where no model said anything."""
+        found: _SaidOf = {}
+        for one in some:
+            label, _, model = one.extractor.partition("/")
+            values = json.loads(one.answer_json)
+            cells = {name: stored_cell(kind, values.get(name)) for name, kind in self.task.fields}
+            found.setdefault((one.item_id, model), {})[label] = one.at, cells
+        asked = {item_id for item_id, model in found if model}
+        alone = {(item_id, record.PERSON): some for (item_id, model), some in found.items() if item_id not in asked}
+        return alone | {key: {**found.get((key[0], ""), {}), **some} for key, some in found.items() if key[1]}
+
     def has_row(self, item_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
         """Return the condition that an item, by its id as text, has a row of this provider and a model."""
         mine = (self.table.c.provider == self.provider) & (self.table.c.model == model)
         return cast(item_id, Text).in_(select(cast(self.table.c[self.key], Text)).where(mine))
-
-
-def _corrected(said: _SaidOf) -> _SaidOf:
-    """Return what a person said of an item beside what each model did; by itself where none said anything."""
-    models = {key for key, some in said.items() if key[1] != record.PERSON and some}
-    asked = {item_id for item_id, _ in models}
-    found = {key: {**said.get((key[0], record.PERSON), {}), **some} for key, some in said.items() if key in models}
-    alone = {key: some for key, some in said.items() if key not in models}
-    return found | {key: {} if key[0] in asked else some for key, some in alone.items()}
 
 
 def rows_written_to(write_to: str | None) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.import_ import Person, check_as_given, read_person_documents
+from pipeline.experts.import_ import Person, check_as_given, read_person
 from pipeline.experts.table import USERNAME
 from pipeline.gemini.models import estimate_tokens
 from pipeline.store import asks, workspace
@@ -101,13 +101,9 @@ def save(
         ConfigurationError: there is a bio to ask about, and no key or no such model is set.
         UnavailableError: another process writes for longer.
     """
-    people, notes = read_person_documents(data, parse_map(mapping), name=name)
-    if len(people) > 1:
-        said = f"{name} is a list of {len(people)}; one person at a time is added here, and none was"
-        raise InputError(said, hint=f"`{Step('import')}` adds many")
-    person = people[0]
+    person, notes = read_person(data, parse_map(mapping), name=name)
     if as_given:
-        check_as_given(people, name=name)
+        check_as_given(person, name=name)
     for note in notes:
         ws.display.say(note)
     for change in person.changes:

@@ -23,7 +23,7 @@ def put(ws: OpenWorkspace, passage: str, text: str, evidence: str | None, *, nam
     """Put one passage with one concept into a workspace."""
     with ws.store.write() as tx:
         if not table.item_table(shape(ws)).ids_among(tx, [passage]):
-            table.insert_passages(tx, shape(ws), [{"id": passage, "text": text, "source": None, "metadata": None}])
+            table.put_passages(tx, shape(ws), [{"id": passage, "text": text, "source": None, "metadata": None}])
     row = ConceptRow(passage, name, "other", '["b"]', 0.9, "m", LABEL, evidence, NOW)
     add_concepts(ws, [row])
 

@@ -109,7 +109,7 @@ ON_SQLITE_ALONE = [
 ON_POSTGRESQL_ALONE = [
     ("experts", 'id INT, "Username" TEXT', "no `username`"),
     ("experts", "id BYTEA, username TEXT", r"`id` \(bytea\), which must hold text, whole numbers or UUIDs"),
-    ("experts", "id CHAR(9), username TEXT", r"`id` \(character\(9\)\), which must hold text that is not filled up"),
+    ("experts", "id CHAR(9), username TEXT", r"`id` \(char\(9\)\), which must hold text, whole numbers or UUIDs"),
     ("experts", f"{EXPERTS}, tags JSONB", r"`tags` \(jsonb\), which must hold text"),
     ("experts", f"{EXPERTS}, findability_score REAL", "double precision"),
     ("experts", f"CREATE TYPE kind AS ENUM ('x'); CREATE TABLE experts ({EXPERTS}, category kind)", "`category`"),

@@ -70,7 +70,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
         here = shape(ws)
         with ws.store.write() as tx:
             told = {"text": "some text", "source": None, "metadata": None}
-            table.insert_passages(tx, here, [{"id": key, **told} for key in ("p", "q")])
+            table.put_passages(tx, here, [{"id": key, **told} for key in ("p", "q")])
         yield ws
 
 

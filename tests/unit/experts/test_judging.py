@@ -1,8 +1,10 @@
 """One row's cells: what goes in as it is, what is changed and told, what is rejected."""
 
+from pathlib import Path
+
 import pytest
 
-from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES, Person, judge_row
+from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES, People, Person, judge_row
 from pipeline.experts.table import HEADERS
 from pipeline.tables.findings import Finding, FindingKind
 
@@ -53,12 +55,15 @@ def test_a_row_that_cannot_be_told_apart_is_rejected(username: object, reason: s
     assert (row.line, row.column, row.reason, row.kind) == (3, "Username", reason, FindingKind.REJECTED)
 
 
-@pytest.mark.parametrize("bad", ["a\x00b", f"a{chr(0xDCE9)}b", f"a{chr(0xD83D)}b"])
-def test_what_no_database_holds_is_rejected_with_its_column(bad: str) -> None:
+@pytest.mark.parametrize("bad", [b"a\x00b", b"a\xe9b", b"a\xed\xa0\xbdb"])
+@pytest.mark.parametrize("column", ["Bio", "Hat"])
+def test_what_no_database_holds_is_rejected_with_its_column(tmp_path: Path, bad: bytes, column: str) -> None:
     """NUL, bad bytes and half surrogate pairs reject the row; the excerpt can be printed anywhere."""
-    row = judge_row({"username": "ann", "bio": "x" * 500 + bad}, line=3)
+    path = tmp_path / "people.csv"
+    path.write_bytes(f"Username,{column}\nann,".encode() + b"x" * 500 + bad + "\nÄda,é\nBö,é\n".encode())
+    row, *others = People(path).people()
     assert isinstance(row, Finding)
-    assert (row.column, row.key) == ("Bio", "ann")
+    assert (row.column, row.key, len(others)) == (column, "ann", 2)
     assert row.value.isprintable()
     assert "\\" in row.value
     row.value.encode("utf-8")

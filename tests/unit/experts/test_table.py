@@ -50,7 +50,7 @@ def test_tags_are_written_once(tx: Connection) -> None:
     assert table.write_tags(tx, {key: '["bees"]'}) == set()
     row = table.by_username(tx, "a")
     assert (row["tags"], row["findability_score"]) == ('["law"]', 65.0)
-    table.clear_tags(tx, [key])
+    table.write_tags(tx, {key: None}, over=True)
     row = table.by_username(tx, "a")
     assert (row["tags"], row["findability_score"]) == (None, 40.0)
     assert _open(tx) == [key]
