@@ -16,7 +16,7 @@ from pipeline.batch.due import DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import Access as Opened
-from pipeline.engine.workspace import OpenWorkspace, is_free, open_to_look, open_workspace
+from pipeline.engine.workspace import OpenWorkspace, is_free, open_workspace
 from pipeline.workflows import add_expert
 from pipeline.workflows.add_expert import SavedExpert
 from web.dropped import DroppedFiles
@@ -107,18 +107,6 @@ class Desk:
         if not self.access.readonly and settings.database_url is None and is_free(settings.data):
             with open_workspace(replace(settings, task=PEOPLE), display):
                 pass
-
-    def to_look(self, task: str, display: Progress) -> contextlib.AbstractContextManager[OpenWorkspace]:
-        """Open the workspace to see what an import of a built-in task would do; no table is made for it."""
-        return open_to_look(replace(self.settings, task=task), display, agrees=lambda _question: False)
-
-    def to_import(self, task: str, display: Progress) -> contextlib.AbstractContextManager[OpenWorkspace]:
-        """Open the workspace to import items of a built-in task, whose tables are made where there are none yet.
-
-        Raises:
-            ConfigurationError: that would add to another program's database what was not agreed to.
-        """
-        return open_workspace(replace(self.settings, task=task), display, access=Opened.WRITE)
 
     @contextlib.contextmanager
     def _opened(self, task: str | None, access: Opened, display: Progress | None = None) -> Iterator[OpenWorkspace]:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from starlette.responses import Response
 from pipeline.core.errors import FindableError
 from pipeline.core.states import fate_of
 from pipeline.engine.task_file import place_in_python
+from pipeline.engine.workspace import Access, open_to_look, open_workspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.findings import ImportOptions
@@ -171,7 +173,8 @@ def _read(desk: Desk, dropped: DroppedFile) -> None:
                 new = new_task.named("", str(dropped.path))
                 dropped.guess = new_task.drafted(ws.store, new, place_in_python(NEW)).guess
         else:
-            with desk.to_look(dropped.task, display) as ws:
+            meant = replace(desk.settings, task=dropped.task)  # of which no table is made for a look
+            with open_to_look(meant, display, agrees=lambda _question: False) as ws:
                 dropped.found = IMPORTS[dropped.task]["run"](ws, dropped.path, ImportOptions(dropped.mapping, dry=True))
         with suppress(FindableError):  # of a file that only an import reads
             rows = ItemsFile(dropped.path)
@@ -182,7 +185,7 @@ def _read(desk: Desk, dropped: DroppedFile) -> None:
 
 def _import(desk: Desk, dropped: DroppedFile) -> None:
     def work(display: Work) -> dict[str, Any]:
-        with desk.to_import(dropped.task, display) as ws:
+        with open_workspace(replace(desk.settings, task=dropped.task), display, access=Access.WRITE) as ws:
             done = IMPORTS[dropped.task]["run"](ws, dropped.path, ImportOptions(dropped.mapping))
         done.check()
         desk.dropped.settle(dropped, done)
