@@ -222,7 +222,7 @@ def correct(
     if set_ is not None:
         done = by_hand.correct(ws, item, by_hand.typed(ws.task, set_), who=who or _this_person())
     elif undo is not None:
-        done = by_hand.undo(ws, item, undo, who=who or _this_person())
+        done = by_hand.correct(ws, item, undo, who=who or _this_person())
     else:
         done = by_hand.history(ws, item)
     return Report(done, _corrected(item, done, ws))

@@ -47,12 +47,12 @@ class Terminal:
         click.echo(f"next: {printable(line)}", err=True)
 
     @contextlib.contextmanager
-    def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:
+    def bar(self, label: str, total: int | None, *, late: bool = False) -> Iterator[Bar]:
         """Show progress with rate and ETA for the length of a block; see `pipeline.core.progress`."""
         with contextlib.ExitStack() as shown:
             is_terminal = sys.stderr.isatty()
             after_s = SHOW_AFTER_S if late or not is_terminal else 0
-            yield ShownBar(label, total, shown if is_terminal else None, done=done, after_s=after_s)
+            yield ShownBar(label, total, shown if is_terminal else None, after_s=after_s)
 
 
 def raise_all(errors: Sequence[FindableError]) -> None:
@@ -224,13 +224,11 @@ _drawn: "list[Progress]" = []  # the outer before the inner; messages go above t
 class ShownBar:
     """Progress with rate and ETA: a moving bar on a terminal, drawn from a moment on, else a line of a log at times."""
 
-    def __init__(
-        self, label: str, total: int | None, shown: contextlib.ExitStack | None, *, done: int, after_s: float
-    ) -> None:
+    def __init__(self, label: str, total: int | None, shown: contextlib.ExitStack | None, *, after_s: float) -> None:
         """Begin to count time; on a terminal the bar is drawn until `shown` is closed."""
-        self._label, self._total, self._first, self._shown = label, total, done, shown
+        self._label, self._total, self._shown = label, total, shown
         self._began = time.monotonic()
-        self._next, self._drawn = self._began + after_s, None if shown is None or after_s else self._draw(shown, done)
+        self._next, self._drawn = self._began + after_s, None if shown is None or after_s else self._draw(shown, 0)
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
         """Move the bar, or write a line, unless that was done just now."""
@@ -238,7 +236,7 @@ class ShownBar:
         if now < self._next:
             return
         self._next = now + (PLAIN_EVERY_S if self._shown is None else 1 / DRAWN_A_SECOND)
-        rate = (done - self._first) / (now - self._began) if now > self._began else 0
+        rate = done / (now - self._began) if now > self._began else 0
         parts = [f"{done:,}/{self._total:,}" if self._total is not None else f"{done:,}"]
         if rate > 0:
             parts.append(f"{rate:.1f}/s")

@@ -30,7 +30,6 @@ class Work:
     done: int = 0
     total: int | None = None
     note: str = ""
-    before: int = 0  # what was done when this part began
     part_began: float = field(default_factory=time.monotonic)
     lines: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)  # in the place of lines: what is said later does not hide them
@@ -49,10 +48,10 @@ class Work:
         self.warnings = [] if self.about else [*self.warnings[-LINES:], line]
 
     @contextlib.contextmanager
-    def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:  # noqa: ARG002 - a page shows it at once
+    def bar(self, label: str, total: int | None, *, late: bool = False) -> Iterator[Bar]:  # noqa: ARG002 - a page shows it at once
         """Keep how far one part of it has come."""
-        self.label, self.total, self.done, self.note = label, total, done, ""
-        self.before, self.part_began = done, time.monotonic()
+        self.label, self.total, self.done, self.note = label, total, 0, ""
+        self.part_began = time.monotonic()
         yield self
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
@@ -66,7 +65,7 @@ class Work:
         names = ("number", "kind", "state", "label", "done", "total", "note", "lines", "warnings", "result", "error")
         now = time.monotonic()
         times = {"took_s": round((self.ended or now) - self.began, 2), "ended_s": round(now - (self.ended or now), 2)}
-        took, made = now - self.part_began, self.done - self.before
+        took, made = now - self.part_began, self.done
         pace: dict[str, float | None] = {"rate": None, "eta_s": None}
         if self.state == "running" and made > 0 and took > 0:
             left = None if self.total is None else round(max(0, self.total - self.done) * took / made, 1)

@@ -345,7 +345,7 @@ class Preparation:
                 if writer is None:
                     draft.lines += new
                 else:
-                    writer.write_lines([piece for one in new for piece in (one.data, b"\n")], len(new))
+                    writer.write(b"".join(one.data + b"\n" for one in new))
                 if len(draft.given) >= TOGETHER:
                     self._write_given(draft)
                 self.bar.show(self._taken + draft.looked_at)

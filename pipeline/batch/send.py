@@ -19,7 +19,7 @@ from pipeline.batch.folder import lock_of, read_again
 from pipeline.core import errors, files
 from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.core.step import Step
-from pipeline.engine.record import Judgement, Source, park_equals, write_judgements
+from pipeline.engine.record import Judgement, Source, tell_equals, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import responses
 from pipeline.store import asks, batches, workspace
@@ -256,7 +256,7 @@ def write_failures(
 ) -> "WriteResult":
     """Write what failed, and park what asks the same as what is parked."""
     kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
-    park_equals(tx, ws.task, judged, kept, source=source, at=ws.now())
+    tell_equals(tx, ws.task, judged, kept, None, source=source, at=ws.now())
     return kept
 
 

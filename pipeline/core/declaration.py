@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Generic, Self, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast, get_args, get_origin
 
 from typing_extensions import TypeVar
 
@@ -73,22 +73,18 @@ class Declaration(Generic[A_co]):
     image_side: int = 768  # pixels of the longer side, at the most
     media_resolution: str | None = None  # of `RESOLUTIONS`; None: what is usual with the model
 
+    _is_built_in: ClassVar[bool] = False
+
     def __new__(cls, **given: Any) -> Self:
         """Refuse members that are none, are missing, or of another kind, and names that no table can have; all at once.
 
         A DeclarationError says what is wrong; one that is read of a pickle was judged when it was made.
         """
-        if given:
-            cls._check(given)
-        return super().__new__(cls)
-
-    @classmethod
-    def _check(cls, given: Mapping[str, Any]) -> None:
-        faults, sound = list[InputError](), dict[str, Any]()
+        made, faults = super().__new__(cls), list[InputError]()
         for name in given.keys() - MEMBERS:
             near = get_close_matches(name, MEMBERS, n=1)
             faults.append(InputError(f"Task has no member {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")))
-        for one in fields(cls):
+        for one in fields(cls) if given else ():
             value, default = given.get(one.name, one.default), "-" if one.default is MISSING else one.default
             kinds: list[Any] = [get_origin(kind) or kind for kind in get_args(one.type) or [one.type]]
             takes = (*kinds, int) if float in kinds else tuple(kinds)
@@ -100,16 +96,11 @@ class Declaration(Generic[A_co]):
                 faults.append(InputError(f"{one.name}= must be {_KINDS[kinds[0]]}, not {shown}"))
             else:
                 default = value
-            sound[one.name] = default
-        declared = super().__new__(cls)
-        vars(declared).update(sound)
-        if faults := [*faults, *declared._faults()]:
-            raise DeclarationError(faults, declared)
-
-    def _faults(self) -> Iterator[InputError]:
-        for is_wrong, said, hint in chain(self._checks_of_names(), self._checks(), self._checks_of_parameters()):
-            if is_wrong:
-                yield InputError(said, hint=hint)
+            vars(made)[one.name] = default
+        checks = chain(made._checks(), made._checks_of_parameters()) if given else ()
+        if faults := [*faults, *(InputError(said, hint=hint) for is_wrong, said, hint in checks if is_wrong)]:
+            raise DeclarationError(faults)
+        return made
 
     def _checks(self) -> Iterator[tuple[Any, str, str]]:
         """Yield of each thing that may be wrong whether it is, what is said then, and what mends it."""
@@ -142,20 +133,20 @@ class Declaration(Generic[A_co]):
         yield is_key and len(set(keys)) < len(keys), f"key= names a column twice: {key!r}", ""
         is_check = self.check is None or callable(self.check)
         yield not is_check, f"check= must be a function of an answer and its row, not {self.check!r}", ""
-        is_pairs = isinstance(pairs, list | tuple) and all(map(_is_example, pairs))
+        is_pairs = isinstance(pairs, list | tuple) and all(
+            isinstance(one, list | tuple) and len(one) == len(("row", "answer")) and isinstance(one[0], Mapping)
+            for one in pairs
+        )
         yield not is_pairs, "examples= must be a list of pairs: a row ({column: value}) and its answer", ""
         is_columns = isinstance(images, list | tuple) and all(isinstance(one, str) and one for one in images)
         yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
 
-    def _checks_of_names(self) -> Iterator[tuple[Any, str, str]]:
-        for member in ("name", "table"):
-            value = getattr(self, member)
+    def _checks_of_parameters(self) -> Iterator[tuple[Any, str, str]]:
+        for member, value in () if self._is_built_in else (("name", self.name), ("table", self.table)):
             said = "must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
             yield value and not NAME.fullmatch(value), f"{member}={value!r} {said}", ""
             is_taken = value in RESERVED or value.startswith("findable_")
             yield is_taken, f"{member}={value!r} is the name of something that is built in", ""
-
-    def _checks_of_parameters(self) -> Iterator[tuple[Any, str, str]]:
         level, tokens, heat, thinking = self.media_resolution, self.max_output_tokens, self.temperature, self.thinking
         yield level not in (None, *RESOLUTIONS), f"media_resolution= is {level!r}", f"it takes {', '.join(RESOLUTIONS)}"
         yield tokens is not None and tokens < 1, f"max_output_tokens= must be 1 or more, and is {tokens}", ""
@@ -187,15 +178,6 @@ class Declaration(Generic[A_co]):
         """Return whether the items come from a query, and not from a file."""
         return isinstance(self.items, str) and is_query(self.items)
 
-    def valid_answer(self, answer: Any) -> "tuple[BaseModel | None, str]":
-        """Return a valid answer, or None and the first thing that is wrong with it."""
-        return valid_answer(self.answer.model_validate, answer)
-
-    @cached_property
-    def bounds(self) -> str:
-        """Return the bounds of gates as the setting GATES has them."""
-        return ",".join(f"{name}={bounds}" for name, bounds in (self.gates or {}).items())
-
     @cached_property
     def asked(self) -> tuple[str, ...]:
         """Return the columns that the prompt names, each once, in the order of their first place."""
@@ -206,20 +188,19 @@ MEMBERS = frozenset(one.name for one in fields(Declaration))
 
 
 class DeclarationError(InputError):
-    """A declaration is wrong: `faults` are all that is, each of a member, `declared` what it is without them."""
+    """A declaration is wrong: `faults` are all that is, each of a member."""
 
-    def __init__(self, faults: Sequence[InputError], declared: Declaration) -> None:
+    def __init__(self, faults: Sequence[InputError]) -> None:
         several = f"the task has {len(faults)} faults:\n" if len(faults) > 1 else ""
         super().__init__(several + "\n".join(one.message for one in faults), hint=faults[0].hint)
-        self.faults, self.declared = faults, declared
+        self.faults = faults
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltInDeclaration(Declaration[A_co]):
     """A declaration that comes with findable, under a name that no other task may have."""
 
-    def _checks_of_names(self) -> Iterator[tuple[Any, str, str]]:
-        return iter(())
+    _is_built_in = True
 
 
 def valid_answer(read: "Callable[[Any], BaseModel]", answer: Any) -> "tuple[BaseModel | None, str]":
@@ -245,10 +226,6 @@ def fitting(answer: "type[BaseModel]", field: str, readings: Sequence[Any]) -> A
             continue
         return one
     return readings[0]
-
-
-def _is_example(one: Any) -> bool:
-    return isinstance(one, list | tuple) and len(one) == len(("row", "answer")) and isinstance(one[0], Mapping)
 
 
 def is_query(items: str) -> bool:

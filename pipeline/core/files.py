@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -29,12 +29,11 @@ BESIDE = ".link-part"  # the ending of a link that has not taken its place yet; 
 
 @dataclass(frozen=True)
 class Sealed:
-    """A file that is whole on disk: where, its SHA-256 as hex, its size in bytes, and how many lines were written."""
+    """A file that is whole on disk: where, its SHA-256 as hex, and its size in bytes."""
 
     path: Path
     sha256: str
     size: int
-    lines: int
 
 
 class SealedWriter:
@@ -44,7 +43,6 @@ class SealedWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.size = 0
-        self.lines = 0
         self._part = part_of(path)
         self._hash = hashlib.sha256()
         try:
@@ -60,11 +58,6 @@ class SealedWriter:
         self._hash.update(data)
         self.size += len(data)
 
-    def write_lines(self, pieces: Sequence[bytes], count: int) -> None:
-        r"""Append so many lines, whose pieces these are, each with its `\n`."""
-        self.write(b"".join(pieces))
-        self.lines += count
-
     def seal(self) -> Sealed:
         """Make the file durable and final, on disk under its name when this returns."""
         self._file.flush()
@@ -73,7 +66,7 @@ class SealedWriter:
         self._part.replace(self.path)
         sync_directory(self.path.parent)
         self._sealed = True
-        return Sealed(self.path, self._hash.hexdigest(), self.size, self.lines)
+        return Sealed(self.path, self._hash.hexdigest(), self.size)
 
     def __enter__(self) -> Self:
         return self
@@ -136,21 +129,16 @@ def seal_bytes(path: Path, data: bytes) -> Sealed:
 
 def sync_part(part: Path) -> Sealed:
     """Make a file durable that another writer made, and measure it; it is sealed when `rename` gives it its name."""
-    digest, size, lines = hashlib.sha256(), 0, 0
     with part.open("rb+") as file:
         os.fsync(file.fileno())
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-            size += len(piece)
-            lines += piece.count(b"\n")
-    return Sealed(part, digest.hexdigest(), size, lines)
+    return Sealed(part, sha256_of(part), part.stat().st_size)
 
 
 def rename(sealed: Sealed, path: Path) -> Sealed:
     """Give a sealed file another name in its folder, durable when this returns; what stood there is replaced."""
     sealed.path.replace(path)
     sync_directory(path.parent)
-    return Sealed(path, sealed.sha256, sealed.size, sealed.lines)
+    return Sealed(path, sealed.sha256, sealed.size)
 
 
 def sync_directory(directory: Path) -> None:
@@ -264,18 +252,12 @@ def staging_of(path: Path) -> Iterator[Path]:
     What dead processes left there goes first.
     """
     sweep_parts(path)
-    with removed_on_error(part_of(path)) as staging:
+    staging = part_of(path)
+    try:
         staging.mkdir(parents=True)
         yield staging
-
-
-@contextlib.contextmanager
-def removed_on_error(directory: Path) -> Iterator[Path]:
-    """Remove `directory` when the block fails or is interrupted."""
-    try:
-        yield directory
     except BaseException:
-        remove_link(directory)
+        remove_link(staging)
         raise
 
 

@@ -21,13 +21,8 @@ class Progress(Protocol):
     def warn(self, line: str) -> None:
         """Print a warning."""
 
-    def bar(
-        self, label: str, total: int | None, *, done: int = 0, late: bool = False
-    ) -> contextlib.AbstractContextManager[Bar]:
-        """Show progress for the length of a block; without a total, only what is done.
-
-        What was `done` before counts towards the total and not the rate. A `late` bar appears after two seconds.
-        """
+    def bar(self, label: str, total: int | None, *, late: bool = False) -> contextlib.AbstractContextManager[Bar]:
+        """Show progress for the length of a block, of what is done alone without a total; after two seconds if late."""
 
 
 class NoProgress:

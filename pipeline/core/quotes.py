@@ -101,18 +101,13 @@ def _quoting(schema: "CoreSchema", name: str) -> "CoreSchema":
 
 
 def _read(value: Any, handler: Any) -> Quote:
-    if isinstance(value, Mapping) and is_stored_quotation(value):
-        return _read_stored(value)
     if isinstance(value, Quote):
         return Quote(handler(str(value)), start=value.start, end=value.end, likeness=value.likeness)
-    return Quote(handler(value))
-
-
-def _read_stored(value: Mapping[str, Any]) -> Quote:
-    quote, start, end = value["quote"], value["start"], value["end"]
+    if not is_stored_quotation(value):
+        return Quote(handler(value))
+    quote, start, end, likeness = value["quote"], value["start"], value["end"], value.get(LIKENESS)
     if not (type(quote) is str and type(start) is type(end) is int and 0 <= start < end == start + len(quote)):
         raise ValueError("start and end are no place of this quotation")
-    likeness = value.get("likeness")
     if not (likeness is None or (type(likeness) is float and 0 < likeness < 1)):
         raise ValueError("likeness is no share of characters")
     return Quote(quote, start=start, end=end, likeness=likeness)

@@ -105,17 +105,18 @@ def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: 
     return parse
 
 
-def _money(text: str) -> float:
-    return math.inf if text.strip().lower() == "inf" else parse_money(text)  # infinity: never ask
-
-
 _positive = _number(parse_count, least=1, most=math.inf, wanted="1 or more")
 _size = _number(parse_size, least=1, most=math.inf, wanted="1 or more")
 _seconds = _number(parse_duration, least=0, most=999_999_999, wanted="a number of seconds, 0 or more")
 _days = _number(  # calendars end
     partial(parse_duration, unit=86_400), least=0, most=100_000, wanted="a number of days, from 0 to 100,000"
 )
-_usd = _number(_money, least=0, most=math.inf, wanted="an amount of USD, 0 or more")
+_usd = _number(  # infinity: never ask
+    lambda text: math.inf if text.strip().lower() == "inf" else parse_money(text),
+    least=0,
+    most=math.inf,
+    wanted="an amount of USD, 0 or more",
+)
 _share = _number(float, least=0, most=1, wanted="a number from 0 to 1")
 
 

@@ -43,21 +43,16 @@ def history(ws: "OpenWorkspace", name: str) -> Document:
 
 
 def correct(
-    ws: "OpenWorkspace", name: str, fields: Mapping[str, Any], *, who: str, of_state: str | None = None
+    ws: "OpenWorkspace", name: str, change: Mapping[str, Any] | int, *, who: str, of_state: str | None = None
 ) -> Document:
-    """Put a person's values of some fields into the answer to the item of that name; what `history` tells, afterwards.
+    """Put a person's values of some fields into the answer to the item of that name, or undo the edit of a number.
 
-    `edit` is its number, None where nothing was to be changed. `of_state` is the state that the editor was shown.
-    ChangedMeanwhileError where the answer is not in that state any more.
+    That is an edit, too. Return what `history` tells, afterwards; `edit` is its number, None where nothing was to be
+    changed. `of_state` is the state that the editor was shown. ChangedMeanwhileError where the answer is not in that
+    state any more.
     """
     with ws.store.write() as tx:
-        return _edited(tx, ws, name, fields, who=who, of_state=of_state)
-
-
-def undo(ws: "OpenWorkspace", name: str, number: int, *, who: str, of_state: str | None = None) -> Document:
-    """Take back what an edit changed, as `correct` puts it in; that is an edit, too."""
-    with ws.store.write() as tx:
-        return _edited(tx, ws, name, number, who=who, of_state=of_state)
+        return _edited(tx, ws, name, change, who=who, of_state=of_state)
 
 
 def typed(task: "Task", text: str) -> Document:

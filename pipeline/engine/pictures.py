@@ -296,7 +296,7 @@ def fetch(
     for _ in range(REDIRECTS + 1):
         parts = _parts(url)
         host, port = str(parts.hostname), parts.port or PORT
-        address = _public_address(host, resolve, port)
+        address = _public_address(host, port, resolve)
         try:
             found = _answer(parts, connect(address, host, port, max(until - time.monotonic(), 0.001)), until=until)
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -322,26 +322,23 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
-def _public_address(host: str, resolve: Callable[[str, int], Sequence[str]], port: int) -> str:
+def _public_address(host: str, port: int, resolve: Callable[[str, int], Sequence[str]]) -> str:
+    """Return an address of a host, of which all are of the public network; those that wrap another one are not."""
     found: Sequence[str] = ()
     with suppress(OSError, UnicodeError):
         found = resolve(host, port)
     if not found:
         raise PictureError(f"the host {host} is not known")
-    if not all(map(_is_public, found)):
+    for one in found:
+        with suppress(ValueError):
+            known = ipaddress.ip_address(one.partition("%")[0])
+            is_wrapped = isinstance(known, ipaddress.IPv6Address) and (
+                known.ipv4_mapped or any(known in one for one in _WITHIN_V6)
+            )
+            if known.is_global and not known.is_multicast and not is_wrapped:
+                continue
         raise PictureError(f"the host {host} is in a private network, which is not asked")
     return found[0]
-
-
-def _is_public(address: str) -> bool:
-    """Return whether an address is one of the public network; those that wrap another address are not."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address) and (found.ipv4_mapped or any(found in one for one in _WITHIN_V6)):
-        return False
-    return found.is_global and not found.is_multicast
 
 
 def _answer(parts: SplitResult, connected: socket.socket, *, until: float) -> bytes | str:

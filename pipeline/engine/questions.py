@@ -121,11 +121,14 @@ class RequestBuilder:
     def lines(self, tx: "Connection", rows: "Rows") -> Iterator[PlannedRequest]:
         """Yield the requests about some rows, in their order."""
         task, fill = self.task, self._form.fill
-        cut, most = answers.count_cut_short(tx, task.name, list(rows)), self.model.output_limit or math.inf
+        cut, limit = answers.count_cut_short(tx, task.name, list(rows)), self.model.output_limit
         for item in task.items(rows):
             item_id, prompt, _, _ = item
-            if item_id in cut or prompt.max_output_tokens > most:
-                prompt = self._with_room(prompt, cut=cut.get(item_id, 0))
+            if item_id in cut or prompt.max_output_tokens > (limit or math.inf):
+                room = prompt.max_output_tokens
+                prompt = prompt._replace(
+                    max_output_tokens=min(room * ROOM ** cut.get(item_id, 0), limit or room * ROOM)
+                )
             try:
                 line, usage = fill(requests.request_key(task.name, item_id), prompt)
             except InputError as error:
@@ -138,10 +141,6 @@ class RequestBuilder:
     def _refused(self, tx: "Connection", item_id: str, why: str) -> InputError:
         name = self.task.table(tx).names(tx, [item_id]).get(item_id, item_id)
         return InputError(f"{name}: {why}; nothing was sent", hint="mend this row, then run again")
-
-    def _with_room(self, prompt: requests.Prompt, *, cut: int) -> requests.Prompt:
-        room, most = prompt.max_output_tokens, self.model.output_limit
-        return prompt._replace(max_output_tokens=min(room * ROOM**cut, most or room * ROOM))
 
 
 def check_any_items(store: "Store", task: "Task") -> None:

@@ -279,15 +279,17 @@ def tell_equals(
     task: Task,
     judged: Sequence[Judgement],
     kept: WriteResult,
-    equals: Equals,
+    equals: Equals | None,
     *,
     source: Source,
     at: datetime,
 ) -> set[str]:
     """Tell open rows what the rows that ask the same were answered, or park them with these; return which ones.
 
-    In the transaction in which `judged` were written.
+    In the transaction in which `judged` were written. Without `equals`, they are those of what is parked.
     """
+    if equals is None:
+        equals = task.equals(tx, [one.asked.input_hash for one in judged if one.asked.item_id in kept.parked])
     ended = [one for one in judged if one.asked.input_hash in equals]
     ended = [one for one in ended if one.answer is not None or one.asked.item_id in kept.parked]
     others = [key for one in ended for key in equals[one.asked.input_hash] if key != one.asked.item_id]
@@ -309,15 +311,6 @@ def tell_equals(
     write_judgements(tx, task, told, source=source, at=at)
     asks.add_ended(tx, task.name, source.extractor, asks.Ends((), parked, ()), at=at)
     return {one.asked.item_id for one in told} | {one.item_id for one in parked}
-
-
-def park_equals(
-    tx: "Connection", task: Task, judged: Sequence[Judgement], kept: WriteResult, *, source: Source, at: datetime
-) -> None:
-    """Park the open rows that ask the same as rows that were parked just now."""
-    if kept.parked:
-        equals = task.equals(tx, [one.asked.input_hash for one in judged if one.asked.item_id in kept.parked])
-        tell_equals(tx, task, judged, kept, equals, source=source, at=at)
 
 
 def _given(task: Task, item: Item, stored: "GivenAnswer", *, is_own: bool) -> Judgement | None:

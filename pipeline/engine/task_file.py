@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, column_named
+from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, column_named, valid_answer
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
 from pipeline.core.step import Option
@@ -38,7 +38,7 @@ ROWS = "<rows given in Python>"  # as `items` of a declaration
 ROOMS = Path(__file__).parents[1]
 _FRONT, _BACK = "<Python: ", ">"
 _tasks: dict[Path, Declaration] = {}  # by their places
-_rows: dict[Path, "ItemsRows"] = {}  # by the places of their tasks
+given_rows: dict[Path, "ItemsRows"] = {}  # that were handed over last, by the places of their tasks
 
 
 Fault = tuple[str, str, str]  # what is wrong with a task's file: its place, what, and what mends it
@@ -77,17 +77,6 @@ def built_in(name: str) -> Declaration | None:
         return None
     declared: Declaration | None = getattr(import_module(f"pipeline.{name}.declaration"), "task", None)
     return declared if declared and declared.name == name else None
-
-
-def built_in_names() -> list[str]:
-    """Return the names of the built-in tasks that are declared as a user's own are."""
-    rooms = sorted(path.parent.name for path in ROOMS.glob("*/declaration.py"))
-    return [name for name in rooms if built_in(name) is not None]
-
-
-def given_rows(place: Path) -> ItemsRows:
-    """Return the rows that were handed over last for the task at a place."""
-    return _rows[place]
 
 
 def place_in_python(name: str) -> Path:
@@ -129,11 +118,6 @@ def find_task_file(named: str, data: Path) -> Path | None:
     return next((path.resolve() for place in places if (path := place / f"{named}{ENDING}").is_file()), None)
 
 
-def tasks_nearby(data: Path) -> list[str]:
-    """Return the names of the files of tasks here and in the workspace; none is loaded."""
-    return sorted({path.stem for place in (Path(FOLDER), data / FOLDER) for path in place.glob(f"*{ENDING}")})
-
-
 def load_declaration(path: Path) -> Declaration:
     """Return what a file declares, under its own name where it gives none, or what Python code gave in its place.
 
@@ -158,7 +142,7 @@ def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None
     place = file or place_in_python(name)
     declaration = _checked(task, name, place)
     if rows is not None:
-        _rows[place] = ItemsRows(rows)
+        given_rows[place] = ItemsRows(rows)
         declaration = replace(declaration, items=ROWS)
     _tasks[place] = declaration
     return place
@@ -180,37 +164,34 @@ def _load(path: Path) -> Declaration:
 
 def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
     """Return what the text of a file declares, under a name where it gives none itself; see `load_declaration`."""
-    faults: list[Fault] = []
     with _naming_lines(path):
         try:
             found = _declared(_run(path, source), path)
         except DeclarationError as error:
             if (line := line_in(error, path)) is None:
                 raise
-            found = error.declared
-            for one in error.faults:
-                member = re.match(r"(?:Task has no member ')?(\w+)", one.message)
-                place = _keyword(path, member[1]) if member else None
-                faults.append((at_line(path, place.lineno if place else line), one.message, one.hint))
-    return _checked(found, found.name or name, path, faults)
+            members = [re.match(r"(?:Task has no member ')?(\w*)", one.message) for one in error.faults]
+            places = [at_member(path, one[1] if one else "", line=line) for one in members]
+            refuse([(place, one.message, one.hint) for place, one in zip(places, error.faults, strict=True)], path)
+            raise
+    return _checked(found, found.name or name, path)
 
 
-def _checked(found: Declaration, name: str, path: Path, faults: Sequence[Fault] = ()) -> Declaration:
-    """Return a declaration under its name; InputError where it has `faults`, or its name, answer or examples have."""
-    faults = [*faults]
+def _checked(found: Declaration, name: str, path: Path) -> Declaration:
+    """Return a declaration under its name; InputError where that, or its answer or examples, have faults."""
+    faults: list[Fault] = []
     if not found.name and (not NAME.fullmatch(name) or name in RESERVED):
         hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _; names of built-in tasks are taken"
         faults.append((str(path), f"a task cannot be called {name!r}", hint))
-    if hasattr(found.answer, "model_fields"):  # else it is told already
-        of_answer = list(_faults_of_answer(found, path))
-        for index, example in enumerate(() if of_answer else found.examples):
-            with _naming_lines(path):
-                if why := _wrong_example(found, example):
-                    faults.append((at_member(path, "examples", index=index), f"examples[{index}]: {why}", ""))
-        faults += of_answer
+    of_answer = list(_faults_of_answer(found, path))
+    for index, example in enumerate(() if of_answer else found.examples):
+        with _naming_lines(path):
+            if why := _wrong_example(found, example):
+                faults.append((at_member(path, "examples", index=index), f"examples[{index}]: {why}", ""))
+    faults += of_answer
     refuse(faults, path)
     if not isinstance(found.items, str):
-        _rows[path] = ItemsRows(found.items)
+        given_rows[path] = ItemsRows(found.items)
         found = replace(found, items=ROWS)
     return replace(found, name=name)
 
@@ -299,7 +280,7 @@ def _wrong_example(declaration: Declaration, example: tuple[Mapping[str, Any], A
     for one in declaration.asked:
         if column_named(one, row) is None:
             return f"its row has no {one!r}, which the prompt names"
-    valid, why = declaration.valid_answer(answer)
+    valid, why = valid_answer(declaration.answer.model_validate, answer)
     if valid is None:
         return f"its answer is not valid: {why}"
     column = declaration.quotes_in or (declaration.asked[0] if len(declaration.asked) == 1 else "text")
@@ -312,16 +293,15 @@ def at_line(path: Path, line: int | None) -> str:
     return f"{path}, line {line}" if line else str(path)
 
 
-def at_member(path: Path, member: str, *, index: int | None = None) -> str:
-    """Return how an error names the line in which a file gives a member of its task, or one of several within it."""
-    value = _keyword(path, member)
+def at_member(path: Path, member: str, *, index: int | None = None, line: int | None = None) -> str:
+    """Return how an error names the line in which a file gives a member of its task, or one of several within it.
+
+    Where none is found, it is the `line`.
+    """
+    value = next((one.value for one in _nodes(path, ast.keyword) if one.arg == member), None)
     if index is not None and isinstance(value, ast.List | ast.Tuple) and index < len(value.elts):
         value = value.elts[index]
-    return at_line(path, None if value is None else value.lineno)
-
-
-def _keyword(path: Path, name: str) -> ast.expr | None:
-    return next((one.value for one in _nodes(path, ast.keyword) if one.arg == name), None)
+    return at_line(path, value.lineno if value else line)
 
 
 def _nodes(path: Path, kind: type[ast.AST]) -> list[Any]:

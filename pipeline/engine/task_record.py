@@ -57,19 +57,15 @@ def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, 
     """Return every task that was recorded here; no file is loaded."""
     known = workspace.list_tasks(tx)
     backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
-    return tuple(_class_of(one.name)(_in_place(one, settings), settings, backend) for one in known)
-
-
-def _in_place(record: TaskRecord, settings: Settings) -> TaskRecord:
-    """Return a record with the path of its file here, where the workspace is a copy of the one that had it."""
-    here = settings.data.resolve() / task_file.FOLDER / f"{record.name}{task_file.ENDING}"
-    is_here = here.is_file() and not (task_file.name_in_python(Path(record.path)) or Path(record.path).is_file())
-    return replace(record, path=str(here)) if is_here else record
-
-
-def _class_of(name: str) -> type[DeclaredTask]:
-    ships = task_file.built_in(name) is not None
-    return cast(type[DeclaredTask], import_module(f"pipeline.{name}.task").task_class) if ships else DeclaredTask
+    found = list[DeclaredTask]()
+    for one in known:
+        here = settings.data.resolve() / task_file.FOLDER / f"{one.name}{task_file.ENDING}"
+        if here.is_file() and not (task_file.name_in_python(Path(one.path)) or Path(one.path).is_file()):
+            one = replace(one, path=str(here))  # noqa: PLW2901 - the workspace is a copy of the one that had its file
+        ships = task_file.built_in(one.name) is not None
+        kind = import_module(f"pipeline.{one.name}.task").task_class if ships else DeclaredTask
+        found.append(kind(one, settings, backend))
+    return tuple(found)
 
 
 def recorded_name(tx: "Connection", settings: Settings) -> str | None:
@@ -82,8 +78,10 @@ def recorded_name(tx: "Connection", settings: Settings) -> str | None:
 
 def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
     named = settings.task
-    nearby = task_file.tasks_nearby(settings.data)
-    known = list(dict.fromkeys([*BUILT_IN, *task_file.built_in_names(), *recorded, *nearby]))
+    places = (Path(task_file.FOLDER), settings.data / task_file.FOLDER)
+    nearby = sorted({path.stem for place in places for path in place.glob(f"*{task_file.ENDING}")})
+    ships = sorted(path.parent.name for path in task_file.ROOMS.glob("*/declaration.py"))
+    known = list(dict.fromkeys([*BUILT_IN, *filter(task_file.built_in, ships), *recorded, *nearby]))
     near = [f"{named}.py"] if Path(f"{named}.py").is_file() else get_close_matches(named, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"{Option('task')} takes {', '.join(known)}, or the path of a file"
     return ConfigurationError(
@@ -151,9 +149,13 @@ def task_beside(task: Task, *, at: datetime) -> Task:
 class GivenRows(DeclaredTask):
     """A task of which nothing is recorded, about some rows in memory, by their keys; `total` is how many there are."""
 
-    def __init__(self, record: TaskRecord, settings: Settings, declaration: Declaration) -> None:
-        """Make the task of a record; it has no row yet."""
-        super().__init__(record, settings)
+    def __init__(
+        self, declaration: Declaration, path: Path, columns: Mapping[str, str], settings: Settings, *, at: datetime
+    ) -> None:
+        """Make the task of a declaration; it has no row yet."""
+        super().__init__(_record_of(declaration, path, columns, at=at), settings)
+        if task_file.name_in_python(path):  # many questions have that name, and their answers are of different lengths
+            self.label = f"{self.name}@{self.record.fingerprint[:8]}"
         self.declaration = declaration
         self.total, self._given = 0, dict[str, Mapping[str, Any]]()
 
@@ -173,27 +175,22 @@ class GivenRows(DeclaredTask):
         return {one: self._given[one] for one in ids if one in self._given}
 
 
-def task_of_rows(
-    declaration: Declaration, path: Path, columns: Mapping[str, str], settings: Settings, *, at: datetime
-) -> GivenRows:
-    """Return a declared task about rows that are in memory alone; nothing is recorded."""
-    task = GivenRows(_record_of(declaration, path, columns, at=at), settings, declaration)
-    if task_file.name_in_python(path):  # many questions have that name, and their answers are of different lengths
-        task.label = f"{task.name}@{task.record.fingerprint[:8]}"
-    return task
-
-
 # ---- what is recorded of one
 
 
 def _record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], *, at: datetime) -> TaskRecord:
     """Return a declaration and its items as they are to be recorded; InputError where they do not fit."""
-    _check_columns(declaration, path, columns)
+    found = (*_column_faults(declaration, columns), *_faults_of_kinds(declaration, columns))
+    task_file.refuse([(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found], path)
     names = [MADE_KEY] if declaration.has_made_key else _meant(declaration.keys, columns)
     key = tuple((name, "text" if declaration.has_made_key else columns[name]) for name in names)
-    quotes_in = _quotes_column(declaration, columns)
+    texts = _texts_asked(declaration, columns) if has_quotes(declaration.answer) else []
+    quotes_in = "text" if "text" in texts else next(iter(texts), None)
+    if declaration.quotes_in is not None:
+        quotes_in = column_named(declaration.quotes_in, columns)
     told = {name: getattr(declaration, name) for name in ("model", "label", "index", "refresh", "write_to")}
-    told |= {"gates": declaration.bounds, "answer_tokens": answer_size(declaration.answer)}
+    bounds = ",".join(f"{name}={one}" for name, one in (declaration.gates or {}).items())  # as GATES= has them
+    told |= {"gates": bounds, "answer_tokens": answer_size(declaration.answer)}
     told |= {"asked": _meant(declaration.asked, columns), "quotes_in": quotes_in}
     # without a quotation of this column no answer is valid, so that it must hold a text
     told["quoted"] = [quotes_in] if quotes_in is not None and must_quote(declaration.answer) else []
@@ -227,12 +224,6 @@ def _items_place(declaration: Declaration, path: Path) -> str:
     return declaration.items if is_place else str((path.parent / declaration.items).resolve())
 
 
-def _check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:
-    """Raise InputError where a declaration names columns that the items have not, or not of such a kind."""
-    found = _column_faults(declaration, columns)
-    task_file.refuse([(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found], path)
-
-
 def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     for member in ("prompt", "index", "label"):
         for column, name in unread_places(getattr(declaration, member), columns).items():
@@ -258,7 +249,6 @@ def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iter
         if (kind := columns.get(name, "text")) not in KEY_KINDS:
             said = f"names the column {name!r}, which holds {kind} values; a key is text, whole numbers or UUIDs"
             yield "key", said, 'key= names other columns, and key="row" makes a key of each row'
-    yield from _faults_of_kinds(declaration, columns)
 
 
 def _faults_of_kinds(declaration: Declaration, columns: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -277,13 +267,6 @@ def _faults_of_kinds(declaration: Declaration, columns: Mapping[str, str]) -> It
 
 def _texts_asked(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:
     return [name for name in _meant(declaration.asked, columns) if columns.get(name) == "text"]
-
-
-def _quotes_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
-    if declaration.quotes_in is not None:
-        return column_named(declaration.quotes_in, columns)
-    texts = _texts_asked(declaration, columns) if has_quotes(declaration.answer) else []
-    return "text" if "text" in texts else next(iter(texts), None)
 
 
 # ---- how it changes
@@ -310,7 +293,10 @@ def _put(
     with store.write() as tx:
         if (old := workspace.get_task(tx, declared.name)) is not None:
             lines += _check_change(tx, old, declared, declaration, accepted=settings.accept_changed)
-        _check_prefix(tx, declared)
+        for one in workspace.list_tasks(tx):
+            if one.prefix == declared.prefix and one.name != declared.name:
+                said = f"the tables {one.prefix}_… belong to the task {one.name} ({one.path}); nothing was changed"
+                raise ConfigurationError(said, hint="table='…' in the task's file gives it others")
         new = _joined(old, declared)
         task = DeclaredTask(new)
         check_items(new)
@@ -330,13 +316,6 @@ def _put(
     for line in lines:
         display.say(line)
     return kept
-
-
-def _check_prefix(tx: "Connection", new: TaskRecord) -> None:
-    for one in workspace.list_tasks(tx):
-        if one.prefix == new.prefix and one.name != new.name:
-            said = f"the tables {new.prefix}_… belong to the task {one.name} ({one.path}); nothing was changed"
-            raise ConfigurationError(said, hint="table='…' in the task's file gives it others")
 
 
 def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
@@ -402,7 +381,11 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     if declaration.is_query or declaration.images or not is_same or new.items_sha256 is None:
         for note in source.notes:
             display.say(f"{new.name}: {note}")
-        _fill(store, new, source, settings, at=at, display=display)
+        task = DeclaredTask(new, settings)
+        assert store.locks is not None  # noqa: S101 - its workspace is open
+        with store.locks.wait(f"items-{new.name}", say=display.say, sleep=time.sleep):
+            fill = ItemsFill(store, new, at, look_at=task.row_images().look if task.images else None)
+            _tell(fill.run(source, display), new, display)
     with store.read() as tx:
         now = type(before)(workspace.get_task(tx, new.name) or new, settings, before.provider)
         if now.fingerprint != new.fingerprint:
@@ -411,16 +394,6 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
         stale, _ = now.stale(tx)
     if stale and not before.refreshes:
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
-
-
-def _fill(
-    store: "Store", record: TaskRecord, source: Any, settings: Settings, *, at: datetime, display: Progress
-) -> None:
-    task = DeclaredTask(record, settings)
-    assert store.locks is not None  # noqa: S101 - its workspace is open
-    with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
-        fill = ItemsFill(store, record, at, look_at=task.row_images().look if task.images else None)
-        _tell(fill.run(source, display), record, display)
 
 
 def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
@@ -444,5 +417,5 @@ def _source(store: "Store | None", declaration: Declaration, path: Path, cursor:
     if declaration.is_query and store is not None:
         return ItemsQuery(store, declaration.items, cursor)
     if declaration.items == ROWS:
-        return task_file.given_rows(path)
+        return task_file.given_rows[path]
     return ItemsFile(Path(_items_place(declaration, path)), declaration.sheet)

@@ -193,12 +193,15 @@ def task_text(draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequ
         taken = fold(guess.key)
         fields = [one._replace(name=f"answer_{one.name}") if fold(one.name) == taken else one for one in usual]
     classes, first, answer = _answer_text(fields, guess.text)
+    typing = ", ".join(one for one in ("Annotated", "Literal") if f": {one}[" in classes)
+    dated = "from datetime import date\n" if "[date | None" in classes else ""
+    known = f"{dated}from typing import {typing}\n\n" if typing else ""
     prompt = [*(f"{name}: {{{name}}}" for name in guess.names[:-1]), *(f"{{{name}}}" for name in guess.names[-1:])]
     is_made, has_quotes = guess.key == MADE_KEY, re.search(r"^    \w+: Quote\b", classes, re.MULTILINE)
     return _FILE.format(
         question="\n".join("".join(map(_escaped, line)) for line in inspect.cleandoc(question).split("\n")),
         what=excerpt(what),
-        imports=_imports(classes),
+        imports=f"{known}from pydantic import BaseModel{', Field' if 'Field(' in classes else ''}",
         imported="Quote, Task" if has_quotes else "Task",
         classes=classes,
         items=_literal(items),
@@ -215,13 +218,6 @@ def task_text(draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequ
         answer=answer,
         first=first,
     )
-
-
-def _imports(classes: str) -> str:
-    typing = ", ".join(one for one in ("Annotated", "Literal") if f": {one}[" in classes)
-    dated = "from datetime import date\n" if "[date | None" in classes else ""
-    known = f"{dated}from typing import {typing}\n\n" if typing else ""
-    return f"{known}from pydantic import BaseModel{', Field' if 'Field(' in classes else ''}"
 
 
 def _literal(text: str) -> str:

@@ -168,14 +168,13 @@ def never_used(settings: Settings, hint: str) -> ConfigurationError:
 
 
 def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_begin: object) -> ConfigurationError:
+    where, left = str(settings.data), "made"
     if others:
-        return ConfigurationError(
-            f"there is no workspace in {store.shown}, which holds tables of another program "
-            f"({first_few(others, SHOWN)}); nothing was changed",
-            hint=f"`{Step('import')}`, `{Step('score')}` or `{Step('tag')}` says what it would add there, and asks",
-        )
-    where = str(settings.data) if settings.database_url is None else f"{store.shown} ({Option(data=settings.data)})"
-    return ConfigurationError(f"there is no workspace in {where}; nothing was made", hint=to_begin)
+        where, left = f"{store.shown}, which holds tables of another program ({first_few(others, SHOWN)})", "changed"
+        to_begin = f"`{Step('import')}`, `{Step('score')}` or `{Step('tag')}` says what it would add there, and asks"
+    elif settings.database_url is not None:
+        where = f"{store.shown} ({Option(data=settings.data)})"
+    return ConfigurationError(f"there is no workspace in {where}; nothing was {left}", hint=to_begin)
 
 
 def _agreed(agrees: Callable[[str], bool], question: str, said: str, hint: str) -> None:
@@ -559,10 +558,8 @@ def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str
         with store.read_unchanged() as tx:
             is_new = tx is None or not (schema.is_workspace(tx) or schema.other_tables(tx))
             is_new = is_new and is_free(settings.data)
-        if not is_new:
-            check_access(people if is_own else settings, store, Access.READ, agrees)
-        elif is_own:
-            check_access(settings, store, Access.WRITE, agrees)
+        if is_own:
+            check_access(settings if is_new else people, store, Access.WRITE if is_new else Access.READ, agrees)
     if not is_new:
         opens, access = (settings, Access.WRITE) if is_own else (people, Access.READ)
         with open_workspace(opens, display, access=access, agrees=agrees) as ws:

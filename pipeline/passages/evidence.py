@@ -10,8 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.core.fold import context_of
-from pipeline.core.locate import Location, SearchableText
+from pipeline.core.locate import Location, SearchableText, context_of
 from pipeline.core.quotes import NONE_THERE, Quote
 from pipeline.core.text import escape_invisible
 from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts

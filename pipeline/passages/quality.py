@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, false, func, select
 
-from pipeline.core.fold import cut_part
+from pipeline.core.locate import cut_part
 from pipeline.core.quotes import LIKENESS, likeness_told
 from pipeline.core.step import Hint, Step
 from pipeline.engine.task import NAMED, RowFault, RowFaults

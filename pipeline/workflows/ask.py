@@ -16,9 +16,9 @@ from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.step import Step
 from pipeline.engine.task_file import ENDING, FOLDER, ROWS, SOURCES, ItemsRows, declaration_in, place_in_python
-from pipeline.engine.task_record import task_of_rows
+from pipeline.engine.task_record import GivenRows, first_used
 from pipeline.engine.task_words import AnswerField, TaskDraft, parse_fields, task_text
-from pipeline.engine.workspace import OpenWorkspace, declared
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import NO_USAGE, Usage
 from pipeline.store.database import Store
 from pipeline.tables.cells import rows_of
@@ -144,7 +144,7 @@ def run(ws: OpenWorkspace, asking: Asking, *, size: int) -> AskReport:
         ws.display.say(note)
     text = task_text(draft, question=asking.question, fields=asking.fields)
     declaration = declaration_in(text.encode(), name or UNNAMED, path)
-    task = task_of_rows(declaration, path, draft.rows.columns, ws.settings, at=ws.now())
+    task = GivenRows(declaration, path, draft.rows.columns, ws.settings, at=ws.now())
     folder.seal_dead(ws)
     ids = task.take(draft.rows, store=ws.store, first=size, at=ws.now(), display=ws.display)
     if not ids:
@@ -184,7 +184,7 @@ def keep(ws: OpenWorkspace, asking: Asking) -> TaskDraft:
         writer.seal()
     new_task.write_new(draft.path, task_text(draft, question=asking.question, fields=asking.fields))
     try:
-        declared().first_used(ws.store, replace(ws.settings, task=name), at=ws.now(), display=ws.display)
+        first_used(ws.store, replace(ws.settings, task=name), at=ws.now(), display=ws.display)
     except BaseException:
         draft.path.unlink(missing_ok=True)
         raise

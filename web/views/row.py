@@ -86,7 +86,7 @@ def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
 def _correct(ws: OpenWorkspace, key: str, sent: Mapping[str, str], who: str) -> None:
     """Carry out what a form says: the value of a field as it is to be, or the number of an edit to undo."""
     if (undo := sent.get("undo", "")).isdecimal() and len(undo) < LONGEST:
-        correct.undo(ws, key, int(undo), who=who, of_state=sent.get("state"))
+        correct.correct(ws, key, int(undo), who=who, of_state=sent.get("state"))
         return
     name, value = sent.get("field", ""), sent.get("value", "")
     now = correct.history(ws, key)["answer"].get(name)

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from pipeline.core.fold import Folded
-from pipeline.core.locate import SearchableText
+from pipeline.core.locate import Folded, SearchableText
 from tests.property.core.odd_texts import BLANKS, slices, texts, words
 
 

@@ -15,7 +15,7 @@ from pipeline.store.database import Connection, Store
 from tests.unit.store.facts import BATCH, NOW
 
 Move = Callable[[Connection, Batch], None]
-RESULT = Sealed(Path("batches/result"), "0", 0, 0)
+RESULT = Sealed(Path("batches/result"), "0", 0)
 
 MOVES: dict[BatchState, Move] = {  # a way into each state but the first
     BatchState.PREPARED: lambda tx, batch: batches.mark_refused(tx, batch, why="no", outcome="refused", at=NOW),
