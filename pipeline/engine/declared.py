@@ -33,7 +33,6 @@ from pipeline.engine.task import (
     RowFault,
     Rows,
     Task,
-    VersionShare,
     Words,
     WriteResult,
 )
@@ -379,8 +378,7 @@ class DeclaredTask(Task):
             field=wanted.rows,
             cost=wanted.cost,
         )
-        shares = [VersionShare(*one) for one in counts.items() if one[0] != answers.PERSON]
-        shares.sort(key=lambda one: (one.extractor != chosen, one.extractor))
+        shares = {one: items for one, items in counts.items() if one != answers.PERSON}
         return ExportRows(rows, partial(encoded, kinds=kinds), extractor=chosen, versions=shares)
 
 

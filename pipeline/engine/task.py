@@ -184,26 +184,19 @@ class ExportWanted(NamedTuple):
     prefer: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class VersionShare:
-    """How many items have answers of an extractor."""
-
-    extractor: str
-    items: int
-
-
 class ExportRows(NamedTuple):
     """Rows on their way into a file, what makes its bytes of them, and how many they are; None: not known before.
 
     `encode` takes rows and a format, and yields pieces that never split a row. It raises ConfigurationError where
     Parquet is wanted, and its library is not installed. All are of one `extractor`; None where each has its own.
+    `versions` tell how many items have answers of each extractor.
     """
 
     rows: Iterable[Any]
     encode: Callable[[Iterable[Any], str], Iterator[bytes]]
     total: int | None = None
     extractor: str | None = None
-    versions: Sequence[VersionShare] = ()
+    versions: Mapping[str, int] = MappingProxyType({})
 
 
 FORMATS = MappingProxyType(

@@ -28,7 +28,6 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import asks, workspace
-from pipeline.store import rows as kept
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, check_rows, fold, parse_map
 from pipeline.tables.findings import (
@@ -41,6 +40,7 @@ from pipeline.tables.findings import (
     all_or_nothing,
     excerpt,
     import_rows,
+    key_of,
     rejected,
 )
 from pipeline.tables.read import SourceRow, parse_json
@@ -113,9 +113,10 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
 
     A cell is text, or from a JSON document any JSON value; None and white space are empty.
     """
-    username, why = _username(cells.get(USERNAME))
+    cell = cells.get(USERNAME)
+    username, why = key_of(cell.strip() if isinstance(cell, str) else cell, most=MAX_USERNAME)
     if why:
-        return rejected(line, why, username or cells.get(USERNAME) or "", column=HEADERS[USERNAME])
+        return rejected(line, why, cell or "", column=HEADERS[USERNAME])
     changes: list[Finding] = []
     values: dict[str, str | float | None] = {}
     for column, cell in cells.items():
@@ -126,21 +127,6 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
     if not values.get("currency") and (beside := parse_rate(str(cells.get("hourly_rate") or ""))[1]):
         values["currency"] = beside
     return Person(username, values, line, tuple(changes))
-
-
-def _username(cell: object) -> tuple[str, str]:
-    if isinstance(cell, int) and not isinstance(cell, bool):
-        cell = str(cell)
-    if cell is not None and not isinstance(cell, str):
-        return "", f"{_kind_of(cell)}, not text"
-    text = (cell or "").strip()
-    if not any(character.isprintable() and not character.isspace() for character in text):
-        return text, "no username"
-    if len(text) > MAX_USERNAME:
-        return text, f"{len(text):,} characters, at most {MAX_USERNAME} are allowed"
-    if any(unicodedata.category(character) == "Cc" for character in text):
-        return text, "a control character"
-    return text, ""
 
 
 def _text(column: str, cell: object) -> tuple[str | None, str]:
@@ -414,9 +400,8 @@ def _write_beside(
     new = [] if done.dry else [person for person in more if person.username not in known]
     rows = {**known, **(_known(tx, new) if new else {})}
     found = ((rows[one.username], one.beside) for one in more if one.username in rows)
-    changed = table.changed_beside(tx, [(str(row["id"]), text_of(row[USERNAME]), cells) for row, cells in found])
-    if not done.dry:
-        kept.put_rows(tx, table.TASK, changed)
+    cells_of = [(str(row["id"]), text_of(row[USERNAME]), cells) for row, cells in found]
+    changed = table.put_beside(tx, cells_of, dry=done.dry)
     return {name for name, row in known.items() if str(row["id"]) in changed}
 
 

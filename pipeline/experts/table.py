@@ -21,8 +21,6 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
-    delete,
-    exc,
     func,
     literal,
     literal_column,
@@ -34,12 +32,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.step import Step
 from pipeline.store import answers, asks
 from pipeline.store import rows as kept
-from pipeline.store.database import SlowError, describe_error, pages, update_rows, within
+from pipeline.store.database import SlowError, pages, update_rows, within
 from pipeline.store.schema import NUMBER, AsTheColumn, has_index, is_workspace
 from pipeline.store.sqlite import SWITCHED
 from pipeline.tables.adopt import (
@@ -51,7 +49,6 @@ from pipeline.tables.adopt import (
     columns_of,
     for_nothing,
     ids_in,
-    is_sqlite,
     new_ids,
 )
 from pipeline.tables.cells import compact_json, list_of, number_of, text_hash, text_of
@@ -61,7 +58,6 @@ from pipeline.tables.lists import (
     filled,
     has_words,
     holds_no_texts,
-    is_refusal,
     looks_like_no_list,
     mentions,
     refusals,
@@ -252,8 +248,8 @@ def all_experts(tx: Connection) -> Iterator[dict[str, Any]]:
         yield dict(zip(COLUMNS, row, strict=True))
 
 
-def changed_beside(tx: Connection, people: Sequence[tuple[str, str, Mapping[str, Any]]]) -> dict[str, tuple[str, str]]:
-    """Return what is to be kept of people (id, username, cells beside the table's), where that differs.
+def put_beside(tx: Connection, people: Sequence[tuple[str, str, Mapping[str, Any]]], *, dry: bool = False) -> set[str]:
+    """Keep of people (id, username, cells) what is beside the table's columns; return the ids where that differs.
 
     Cells that only an earlier file had stay. Whose they are is kept with them, for a table may give an id again.
     """
@@ -264,7 +260,9 @@ def changed_beside(tx: Connection, people: Sequence[tuple[str, str, Mapping[str,
         now = text_hash(username), compact_json({**mine, **cells})
         if cells and now != (whose, old):
             changed[key] = now
-    return changed
+    if not dry:
+        kept.put_rows(tx, TASK, changed)
+    return set(changed)
 
 
 def names_beside(tx: Connection) -> list[str]:
@@ -281,12 +279,12 @@ def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping
             yield row, orjson.loads(cells) if whose == text_hash(text_of(row[USERNAME])) else {}
 
 
-def tagged_by(tx: Connection) -> list[tuple[str, int]]:
+def tagged_by(tx: Connection) -> dict[str, int]:
     """Return whose tags people have, and how many people each: the extractor, empty where no answer here gave them."""
     whose = func.coalesce(answers.last_of_item(TASK, item_id, "extractor"), "").label("whose")
     each = select(whose).select_from(experts).where(~untagged).subquery()
     query = select(each.c.whose, func.count()).group_by(each.c.whose).order_by(each.c.whose)
-    return [(row[0], row[1]) for row in tx.execute(query)]
+    return {row[0]: row[1] for row in tx.execute(query)}
 
 
 # ---- write people, their tags and scores
@@ -385,26 +383,3 @@ def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None)
         written += len(wrong)
         rows = tx.execute(query.where(own > rows[-1][0])).all()
     return written
-
-
-def remove_person(tx: Connection, item_id: str, *, so_far: str) -> None:
-    """Delete the row of a person, if it is there, and what is kept beside. `so_far` is what an error says of all else.
-
-    ConfigurationError where another program's rows hold on to it, or its trigger or rule does.
-    """
-    kept.remove_row(tx, TASK, item_id)
-    if (name := people(tx).names(tx, [item_id]).get(item_id)) is None:
-        return
-    try:
-        tx.execute(delete(experts).where(people(tx).is_among([item_id])))
-        if not is_sqlite(tx):
-            tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
-        if not people(tx).ids_among(tx, [item_id]):
-            return
-        why = "by a trigger or a rule"
-    except exc.DBAPIError as error:
-        if not is_refusal(error):
-            raise
-        why = describe_error(error)
-    said = f"the database keeps the row of {name!r}, who cannot be forgotten so: {why}; {so_far}"
-    raise ConfigurationError(said, hint="remove what holds on to the row first, then run it again")

@@ -9,7 +9,7 @@ from itertools import starmap
 from operator import call
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Table
+from sqlalchemy import ColumnElement, Connection, Table, delete, exc
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
@@ -23,14 +23,17 @@ from pipeline.engine.task import (
     Indexed,
     RowFault,
     Task,
-    VersionShare,
     Words,
     WriteResult,
 )
 from pipeline.experts import how_to_begin, table
 from pipeline.store import answers, by_hand
+from pipeline.store import rows as kept
 from pipeline.store.by_hand import Edit
+from pipeline.store.database import describe_error
+from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, list_of, number_of, text_hash, text_of
+from pipeline.tables.lists import is_refusal
 
 if TYPE_CHECKING:
     from pipeline.engine.questions import Question
@@ -190,21 +193,15 @@ class ExpertsTask(Task):
         asked = {one.item_id: one for one in answers}
         rules = by_hand.rules_in_force(tx, table.TASK)
         rows = table.people(tx).rows(tx, list(asked), table.WRITTEN, locked=True)
-        outdated, strangers = self._outdated(asked, rows)
+        hashes = {key: self.input_hash(row) for key, row in rows.items()}
+        outdated = {key for key, now in hashes.items() if now != asked[key].input_hash}
+        strangers = {key for key in outdated if _is_of_another(hashes[key], asked[key].input_hash)}
         said = {key: cast("Tags", asked[key].answer).tags for key in rows.keys() - strangers}
         tags = {key: table.as_json(by_hand.merged(one, rules) if rules else one) for key, one in said.items() if one}
         written = table.write_tags(tx, tags, rows=rows)
-        kept = table.people(tx).ids_among(tx, list(asked.keys() - strangers - written), table.untagged)
-        blocked = {key: _KEPT if key in tags else _SILENT for key in kept if key in tags or key not in outdated}
+        left = table.people(tx).ids_among(tx, list(asked.keys() - strangers - written), table.untagged)
+        blocked = {key: _KEPT if key in tags else _SILENT for key in left if key in tags or key not in outdated}
         return WriteResult(applied=written, outdated=outdated, blocked=blocked)
-
-    def _outdated(
-        self, asked: Mapping[str, Answered], rows: Mapping[str, Mapping[str, Any]]
-    ) -> tuple[set[str], set[str]]:
-        """Return whose rows say another thing than was asked, and who of these is another person."""
-        hashes = zip(rows, map(self.input_hash, rows.values()), strict=True)
-        outdated = {key: now for key, now in hashes if now != asked[key].input_hash}
-        return set(outdated), {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
 
     def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take tags back where they are still those of the last applied answer, with the score that follows.
@@ -243,8 +240,27 @@ class ExpertsTask(Task):
             raise ConfigurationError(f"a trigger or a rule of the database keeps {who!r} as it is; {NOTHING}")
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:
-        """Delete a person's row, and what is kept beside it."""
-        table.remove_person(tx, item_id, so_far=so_far)
+        """Delete a person's row, and what is kept beside it.
+
+        ConfigurationError where another program's rows hold on to it, or its trigger or rule does.
+        """
+        people = table.people(tx)
+        kept.remove_row(tx, table.TASK, item_id)
+        if (name := people.names(tx, [item_id]).get(item_id)) is None:
+            return
+        try:
+            tx.execute(delete(table.experts).where(people.is_among([item_id])))
+            if not is_sqlite(tx):
+                tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
+            if not people.ids_among(tx, [item_id]):
+                return
+            why = "by a trigger or a rule"
+        except exc.DBAPIError as error:
+            if not is_refusal(error):
+                raise
+            why = describe_error(error)
+        said = f"the database keeps the row of {name!r}, who cannot be forgotten so: {why}; {so_far}"
+        raise ConfigurationError(said, hint="remove what holds on to the row first, then run it again")
 
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:
         """Compare scores with their rows, and tags with the answers that were applied."""
@@ -260,9 +276,8 @@ class ExpertsTask(Task):
         """Return every row, by id, with what came beside it; tags are what the table holds, of any version."""
         from pipeline.experts.show import encode_experts
 
-        told = [VersionShare(*row) for row in table.tagged_by(tx)]
         encode = partial(encode_experts, beside=table.names_beside(tx))
-        return ExportRows(table.all_with_beside(tx), encode, table.people(tx).total(tx), versions=told)
+        return ExportRows(table.all_with_beside(tx), encode, table.people(tx).total(tx), versions=table.tagged_by(tx))
 
     def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - it is the same everywhere
         """Return the table."""

@@ -4,13 +4,14 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.progress import Progress
 from pipeline.core.step import Option
 from pipeline.core.text import one_line, plural
-from pipeline.engine.task import ExportRows, ExportWanted, Task, VersionShare, Words
+from pipeline.engine.task import ExportRows, ExportWanted, Task, Words
 from pipeline.engine.workspace import OpenWorkspace
 
 EVERY = ExportWanted()
@@ -29,7 +30,7 @@ class ExportReport:
     count: int = 0
     word: str = "item"
     extractor: str | None = None
-    versions: Sequence[VersionShare] = ()
+    versions: Sequence[Mapping[str, Any]] = ()
 
     __repr__ = one_line
 
@@ -68,7 +69,9 @@ def run(
     prefer = ws.settings.prefer_versions or ()
     with ws.store.read() as tx:
         found = task.export_rows(tx, wanted._replace(extractor=wanted.extractor or set_, prefer=prefer))
-        report.extractor, report.versions = found.extractor, found.versions
+        report.extractor = found.extractor
+        chosen_first = sorted(found.versions, key=lambda one: (one != found.extractor, one))
+        report.versions = [{"extractor": one, "items": found.versions[one]} for one in chosen_first]
         pieces = found.encode(_counted(found, report, ws.display), report.format)
         if path is not None:
             write_file(path, pieces)
@@ -84,9 +87,8 @@ def _said(report: ExportReport, words: Words) -> Iterator[str]:
     if not report.versions:
         yield f"no {words.one} is {words.done} yet"
     for one in report.versions:
-        name = one.extractor or NO_ANSWER
-        have = plural(one.items, f"{words.one} has", f"{words.many} have")
-        is_written = report.extractor in {None, one.extractor}
+        name, have = one["extractor"] or NO_ANSWER, plural(one["items"], f"{words.one} has", f"{words.many} have")
+        is_written = report.extractor in {None, one["extractor"]}
         yield f"wrote {name}, which {have}" if is_written else f"{have} {name}: {Option(extractor=name)} exports it"
 
 

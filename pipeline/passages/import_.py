@@ -5,7 +5,6 @@ A passage with concepts keeps its text, because their quotations are slices of i
 being asked about takes a new text, and the answer is not applied; a parked one with another text goes again.
 """
 
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from pipeline.tables.findings import (
     all_or_nothing,
     excerpt,
     import_rows,
+    key_of,
     rejected,
 )
 from pipeline.tables.read import SourceRow, parse_json
@@ -93,7 +93,7 @@ class Passages(MappedFile):
 
     def _passage(self, row: SourceRow) -> Passage | Finding:
         value = row.values
-        key, why = _id_of(value)
+        key, why = key_of(value.get("id"), most=MAX_ID)
         text = value.get("text")
         if why or not isinstance(text, str):
             column, found = ("id", value.get("id", "")) if why else ("text", text or "")
@@ -126,22 +126,6 @@ def _metadata_in(cell: str) -> object:
         return cell if "\\u0000" in cell else parse_json(cell) if cell.strip() else None
     except ValueError:
         return cell
-
-
-def _id_of(value: Mapping[str, Any]) -> tuple[str, str]:
-    found = value.get("id")
-    if found is None:
-        return "", "missing"
-    if isinstance(found, bool) or not isinstance(found, str | int):
-        return "", "neither text nor a whole number"
-    key = str(found)
-    if not key.strip():
-        return "", "empty"
-    if len(key) > MAX_ID:
-        return "", f"longer than {MAX_ID} characters"
-    if any(unicodedata.category(one) in {"Cc", "Zl", "Zp", "Cs"} for one in key):
-        return "", "holds control characters"
-    return key, ""
 
 
 class PassagesImportReport(ImportReport):

@@ -147,24 +147,21 @@ def measure(tx: "Connection", task: "ConceptsTask", extractor: str | None) -> Qu
         **reply_values(replies),
         "passages": (count, count),
     }
-    bars = histogram_bars("Concepts of a passage", "passages", lengths, most=LONGEST_BAR)
+    by_title = {"Types of concepts": types, "Types in other versions": other_types}
     return Quality(
         title="Quality of the concepts of passages",
         extractor=extractor or "all",
         items=count,
         figures=FIGURES,
         values=values,
-        distributions=[*bars, *_type_bars(types, other_types)],
+        distributions=[
+            *histogram_bars("Concepts of a passage", "passages", lengths, most=LONGEST_BAR),
+            *(Rows(title, ("", "concepts"), some.most_common(EXAMPLES)) for title, some in by_title.items() if some),
+        ],
         tables=[Rows("Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES))],
         samples=[one.sample() for one in read[:SAMPLES]],
         notes=list(_notes(mine, other_types)),
     )
-
-
-def _type_bars(types: Counter[str], others: Counter[str]) -> Iterator[Rows]:
-    for title, some in (("Types of concepts", types), ("Types in other versions", others)):
-        if some:
-            yield Rows(title, ("", "concepts"), some.most_common(EXAMPLES))
 
 
 def _notes(mine: Sequence[tuple[str, str]], others: Counter[str]) -> Iterator[str]:

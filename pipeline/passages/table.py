@@ -47,7 +47,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.settings import Settings
 from pipeline.core.step import Hint, Option, Step
-from pipeline.engine.task import VersionShare
 from pipeline.passages import CONCEPTS, MARK
 from pipeline.store import answers
 from pipeline.store.answers import Version
@@ -372,12 +371,6 @@ def concept_versions(tx: Connection, shape: PassagesShape) -> list[Version]:
     moments = (func.min(concepts.created_at), func.max(concepts.created_at))
     rows = tx.execute(select(*whose, *facts, *moments).group_by(*whose)).all()
     return sorted(Version(cell_words(label), cell_words(model), *counts) for label, model, *counts in rows)
-
-
-def shares(counts: Sequence[Version], *, chosen: str | None = None) -> list[VersionShare]:
-    """Return how many passages have concepts of each version, the chosen one first."""
-    found = [VersionShare(one.extractor, one.items) for one in counts]
-    return sorted(found, key=lambda one: (one.extractor != chosen, one.extractor))
 
 
 # ---- the best concepts

@@ -272,12 +272,13 @@ class ConceptsTask(Task):
                 hint=f"{Option('prefer_versions')} chooses",
             )
         found = table.concept_versions(tx, self.shape)
+        shares = {one.extractor: one.items for one in found}
         if wanted.best:
             best = table.best_concepts(tx, self.shape, self._settings)
-            return ExportRows(best, encode, versions=table.shares(found))
+            return ExportRows(best, encode, versions=shares)
         newest_first = sorted(found, key=lambda one: str(one.last or ""), reverse=True)  # another program's may be text
         there = {one.extractor: one for one in newest_first}
         chosen = self.exported(tx, list(there), wanted)
         is_any = chosen is None or wanted.extractor is None
         rows = table.all_concepts(tx, self.shape, of=there[chosen][:2] if chosen else None, corrected=is_any)
-        return ExportRows(rows, encode, extractor=chosen, versions=table.shares(found, chosen=chosen))
+        return ExportRows(rows, encode, extractor=chosen, versions=shares)

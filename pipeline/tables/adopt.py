@@ -366,7 +366,12 @@ class TableSpec:
         if (own := found.get(name)) is not None:
             fits = Holds.ID.misfit(tx, own) is None and ids_in(tx, own).kind in {ids.kind, "text"}
             wrong[name] = None if fits else ids.kind
-        return [_mismatch(tx, found[one], must) for one, must in wrong.items() if must]
+        kinds = {one: found[one].type for one, must in wrong.items() if must}
+        told = {
+            one: "" if isinstance(kind, NullType) else f" ({kind.compile(tx.dialect).lower()})"
+            for one, kind in kinds.items()
+        }
+        return [f"`{found[one].name}`{kind}, which must hold {wrong[one]}" for one, kind in told.items()]
 
     def _holds(self, name: str) -> Holds:
         usual = Holds.INTEGER if isinstance(self.made.c[name].type, Integer) else Holds.TEXT
@@ -446,8 +451,3 @@ def check_demands(name: str, found: Columns, *, known: Collection[str]) -> None:
     if unknown := [f"`{one.name}`" for one in demanding if one.server_default is None]:
         why = f"demands columns that are not ours: {', '.join(unknown)}"
         raise unfit(name, why, hint="give them defaults, or let them be NULL")
-
-
-def _mismatch(tx: Connection, one: Column[Any], wanted: str) -> str:
-    declared = one.type.compile(tx.dialect).lower() if not isinstance(one.type, NullType) else ""
-    return f"`{one.name}`{f' ({declared})' if declared else ''}, which must hold {wanted}"

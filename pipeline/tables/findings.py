@@ -6,6 +6,7 @@ A report of all findings as CSV is sealed whole, right before the commit.
 import contextlib
 import re
 import sqlite3
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,6 +73,21 @@ def unsound(line: int, values: Mapping[str, Any], labels: Mapping[str, str], *, 
                 known = key if isinstance(key, str) and not UNSOUND.search(key) else None
                 return rejected(line, why, shown, column=labels.get(name, excerpt(name)), key=known)
     return None
+
+
+def key_of(cell: object, *, most: int) -> tuple[str, str]:
+    """Return a key as text, and why it is none; it stands in requests, in addresses and on screens."""
+    if cell is None:
+        return "", "missing"
+    if isinstance(cell, bool) or not isinstance(cell, str | int):
+        return "", "neither text nor a whole number"
+    key = str(cell)
+    if not any(one.isprintable() and not one.isspace() for one in key):
+        return "", "empty"
+    if len(key) > most:
+        return "", f"longer than {most} characters"
+    is_broken = any(unicodedata.category(one) in {"Cc", "Zl", "Zp", "Cs"} for one in key)
+    return ("", "holds control characters") if is_broken else (key, "")
 
 
 def excerpt(value: object) -> str:

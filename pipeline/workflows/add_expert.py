@@ -16,7 +16,6 @@ from pipeline.experts.import_ import Person, check_as_given, read_person
 from pipeline.experts.table import USERNAME
 from pipeline.gemini.models import estimate_tokens
 from pipeline.store import asks, workspace
-from pipeline.store import rows as kept
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import parse_map
 
@@ -147,6 +146,6 @@ def _inserted(ws: OpenWorkspace, tx: "Connection", person: Person) -> str:
         said = f"the username {person.username!r} exists already; no person was added"
         raise TakenError(said, hint=hint, field=USERNAME)
     key = table.insert_person(tx, person.username, person.values)
-    kept.put_rows(tx, table.TASK, table.changed_beside(tx, [(key, person.username, person.beside)]))
+    table.put_beside(tx, [(key, person.username, person.beside)])
     workspace.touch_revision(tx, ws.task.name)
     return key

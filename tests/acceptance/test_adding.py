@@ -71,7 +71,7 @@ def test_what_cannot_be_added_leaves_all_as_it_was(workspace: Workspace, api: En
     for document, said in (
         (ADA, "'ada' exists already"),
         ([{"username": "b"}, {"username": "c"}], "a list of 2"),
-        ({"bio": "Who?"}, "username"),
+        ({"bio": "Who?"}, "Username: missing"),
         ([], "no person"),
         ('"text"', "not an object"),
         ([{"username": "bad\0"}], "Username"),

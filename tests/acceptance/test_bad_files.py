@@ -39,7 +39,7 @@ PEOPLE: dict[str, tuple[bytes, list[str], list[tuple[int, str, str]], str]] = {
         f"{HEAD},x\n  ,y\na,x\na,y\nA,z\n".encode(),
         ["a"],
         [(one, "Username", "rejected") for one in (2, 3, 5, 6)],
-        "no username",
+        "Username: empty",
     ),
     "NUL": (f"{HEAD}a,x\0y\nb,z\n".encode(), ["b"], [(2, "Bio", "rejected")], "a NUL character"),
     "mixed encodings": (

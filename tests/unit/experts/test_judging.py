@@ -37,15 +37,15 @@ def test_a_placeholder_is_empty_in_every_text_field() -> None:
 @pytest.mark.parametrize(
     ("username", "reason"),
     [
-        (None, "no username"),
-        ("", "no username"),
-        ("\u200b\ufeff", "no username"),
-        ("u" * 201, "201 characters, at most 200 are allowed"),
-        ("a\x07b", "a control character"),
-        ("a\nb", "a control character"),
-        (["a"], "a list, not text"),
-        (True, "true or false, not text"),
-        (1.5, "a number with decimals, not text"),
+        (None, "missing"),
+        ("", "empty"),
+        ("\u200b\ufeff", "empty"),
+        ("u" * 201, "longer than 200 characters"),
+        ("a\x07b", "holds control characters"),
+        ("a\nb", "holds control characters"),
+        (["a"], "neither text nor a whole number"),
+        (True, "neither text nor a whole number"),
+        (1.5, "neither text nor a whole number"),
     ],
 )
 def test_a_row_that_cannot_be_told_apart_is_rejected(username: object, reason: str) -> None:
