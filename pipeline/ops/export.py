@@ -1,7 +1,7 @@
 """Write the rows of a subject to a file, sealed, or to the caller in pieces; from one snapshot, by id."""
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
