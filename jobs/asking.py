@@ -27,7 +27,7 @@ from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import Selection
-from pipeline.batch.report import KEYS, list_batches
+from pipeline.batch.report import KEYS, list_batches, time_words
 from pipeline.batch.submit import Submitted
 from pipeline.core.progress import Progress
 from pipeline.core.states import SUPPORTS_NONE
@@ -39,7 +39,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.workflows import preflight as estimates
 from pipeline.workflows import rounds
 from pipeline.workflows import tag as tagging
-from pipeline.workflows.preflight import Preflight, format_duration
+from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Rounds
 
 OUTDATED = 10  # of what was answered for an earlier text, that are named
@@ -83,7 +83,7 @@ def _submitted(sent: Submitted, words: Words) -> str:
     if not sent.plan.items and not sent.sent:
         return f"nothing to submit: {words.all_done}"
     if not sent.sent:
-        return f"nothing was submitted: {sent.summary or 'another process took it'}. Next: {words.step('batch-poll')}"
+        return f"nothing was submitted: {sent.summary or 'it is under way already'}. Next: {words.step('batch-poll')}"
     after = words.step("batch-poll" if set(sent.sent.values()) != {"rebuilt"} else "status")
     return f"submitted {plural(sent.items, words.one, words.many)}: {sent.summary}. Next: {after}"
 
@@ -183,9 +183,8 @@ def batch_cancel(ws: OpenWorkspace, *, batch: Annotated[int, Taken("", COUNT)]) 
 
     A batch that the API does not show any more is given up after confirmation.
     """
-    report = cancel.run(ws, number=batch)
-    document = {"batch": report.number, "said": report.said, "next": str(report.next)}
-    return Report(document, f"batch {report.number}: {report.said}. Next: {report.next}")
+    said, after = cancel.run(ws, number=batch)
+    return Report({"batch": batch, "said": said, "next": str(after)}, f"batch {batch}: {said}. Next: {after}")
 
 
 def batches(ws: OpenWorkspace) -> Report:
@@ -215,16 +214,17 @@ def costs(
     A day is that of daily budgets. What was sent and ended unseen may have been paid for, and is told apart, as what is
     under way is, at estimates. Embeddings are not counted.
     """
-    report = accounts.costs(ws.store, ws.tasks, by=by)
+    found = accounts.costs(ws.store, ws.tasks, by=by)
+    counts = ("batches", "calls", "tokens_in", "tokens_out")
     rows = [
         (
-            *(key, one.batches, one.calls, one.tokens_in, one.tokens_out, usd(one.cost), one.lost_calls or None),
-            *(f"~{usd(about)}" if about else None for about in (one.lost, one.under_way)),
+            *(one[by], *(one[name] for name in counts), usd(one["cost"]), one["lost_calls"] or None),
+            *(f"~{usd(one[name])}" if one[name] else None for name in ("lost", "under_way")),
         )
-        for key, one in [*report.rows.items(), ("all", report.total)]
+        for one in [*found["rows"], {by: "all"} | found["total"]]
     ]
     listed = Listed(("day (US/Pacific)" if by == "day" else by, *SPENT), rows)
-    return Report(report.document, listed if report.rows else f"nothing was sent yet. Next: {Step('tag', dry=True)}")
+    return Report(found, listed if found["rows"] else f"nothing was sent yet. Next: {Step('tag', dry=True)}")
 
 
 def tag(
@@ -308,8 +308,6 @@ def _warn_tagged(report: rounds.Report, words: Words, display: Progress) -> None
     if report.no_room:
         waits = "waits" if report.no_room == 1 else "wait"
         warn(f"{plural(report.no_room, words.one, words.many)} {waits} for room at the API")
-    if report.overrun > 0:
-        warn(f"spent {usd(report.overrun)} more than the budget: an estimate was too low")
 
 
 def _live_line(report: rounds.Report, live: LiveReport, words: Words) -> str:
@@ -319,8 +317,7 @@ def _live_line(report: rounds.Report, live: LiveReport, words: Words) -> str:
     for reason, count in live.failed.most_common():
         is_aside = reason.startswith(SUPPORTS_NONE)
         parts.append(f"{count:,} set aside: {reason}" if is_aside else f"{count:,} failed ({reason})")
-    told = {"skipped": report.skipped, "answered or claimed elsewhere": live.elsewhere, "left": report.unasked}
-    parts += [f"{count:,} {said}" for said, count in told.items() if count]
+    parts += [f"{report.unasked:,} left"] * bool(report.unasked)
     return f"{', '.join(parts)}; {plural(live.calls, 'call')}, {usd(live.cost)}"
 
 
@@ -340,7 +337,7 @@ def _show_estimated(estimated: Preflight, words: Words) -> None:
     ways = {name: one for name, one in estimated.ways.items() if name == "batch" or not one.absent}
     kinds: dict[bool, tuple[str, ...]] = {True: ("batch", "batches"), False: ("call",)}
     cells = [
-        (name, usd(one.cost), format_duration(one.seconds), plural(one.count, *kinds[name == "batch"]))
+        (name, usd(one.cost), time_words(one.seconds), plural(one.count, *kinds[name == "batch"]))
         for name, one in ways.items()
     ]
     print_table(("way", "cost", "time", "sends"), cells)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import folder, report
@@ -106,10 +106,10 @@ def _of_calls(one: Batch, now: datetime, killed: Collection[int]) -> dict[str, A
 def _going(one: Batch, now: datetime) -> str:
     """Return a batch that is not over in words: how far it is, since when, and of our own calls what time is left."""
     if one.way is Way.BATCH:
-        took = report.time_words(now - one.created_at)
+        took = report.time_words((now - one.created_at).total_seconds())
         return f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {took}"
     run = _of_calls(one, now, ())
-    left = f", about {report.time_words(timedelta(seconds=run['eta_s']))} left" if run["done"] else ""
+    left = f", about {report.time_words(run['eta_s'])} left" if run["done"] else ""
     return f"live run {run['number']}, {run['done']:,} of {one.requests:,} rows asked{left}"
 
 

@@ -132,7 +132,7 @@ class Workspace:
             ConfigurationError: a key is missing, or a budget has no room.
         """
         asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data)
-        work = partial(ask.run, asking=asking, size=n)
+        work = partial(ask.run, new=asking, size=n)
         report = self._run(work, PEOPLE, None, settings, access=Access.CREATE, alone=True)
         report.tried.check()
         return report
