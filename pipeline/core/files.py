@@ -252,18 +252,12 @@ def staging_of(path: Path) -> Iterator[Path]:
     What dead processes left there goes first.
     """
     sweep_parts(path)
-    with removed_on_error(part_of(path)) as staging:
+    staging = part_of(path)
+    try:
         staging.mkdir(parents=True)
         yield staging
-
-
-@contextlib.contextmanager
-def removed_on_error(path: Path) -> Iterator[Path]:
-    """Remove what stands at `path` when the block fails or is interrupted."""
-    try:
-        yield path
     except BaseException:
-        remove_link(path)
+        remove_link(staging)
         raise
 
 
