@@ -368,8 +368,13 @@ def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> li
     updated = _write_beside(tx, people, known, done)
     asked_about: dict[str, tuple[Person, Mapping[Any, Any], dict[str, Any]]] = {}
     for person in people:
-        row = known.get(person.username)
-        if row is None or not (values := _differing(tx, row, person)):
+        row, wanted = known.get(person.username, {}), table.as_stored(tx, person.values)
+        values = {
+            name: value
+            for name, value in person.values.items()
+            if row and _seen(name, wanted[name]) != _seen(name, row[name])
+        }
+        if not values:
             continue
         if not done.dry:
             table.update_person(tx, row, values)
@@ -421,15 +426,6 @@ def _kept(person: Person, values: Mapping[str, Any], reason: str) -> Finding:
     column = next(column for column in (*ASKED_ABOUT, *values) if column in values)
     value = excerpt(str(values[column] or ""))
     return Finding(person.line, HEADERS[column], reason, value, FindingKind.KEPT, person.username)
-
-
-def _differing(tx: "Connection", row: Mapping[Any, Any], person: Person) -> dict[str, Any]:
-    wanted = table.as_stored(tx, person.values)
-    return {
-        column: value
-        for column, value in person.values.items()
-        if _seen(column, wanted[column]) != _seen(column, row[column])
-    }
 
 
 def _seen(column: str, cell: Any) -> str | float | None:
