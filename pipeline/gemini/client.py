@@ -39,6 +39,7 @@ from pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
+from pipeline.core.files import removed_on_error
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
 from pipeline.core.states import STANDARD, Way
 from pipeline.core.step import Hint, Step
@@ -256,7 +257,8 @@ class Client:
         async def fetch(sdk: "genai.Client") -> int:
             bound = _under_way.get().bound
             try:
-                with part.open("wb", buffering=1 << 20) as file:
+                # removed here, where it is opened: who waits for it may be interrupted before that
+                with removed_on_error(part), part.open("wb", buffering=1 << 20) as file:
 
                     def write(data: bytes) -> None:
                         file.write(data)
@@ -270,11 +272,7 @@ class Client:
                 message = f"cannot write {part}: {error.strerror}"
                 raise ConfigurationError(message, hint="make room, then run it again") from error
 
-        try:
-            return self._call(fetch, what=f"download {file_name}", seconds=self._transfer_s)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        return self._call(fetch, what=f"download {file_name}", seconds=self._transfer_s)
 
     async def generate(self, model: str, request: Mapping[str, Any], *, tier: str = STANDARD) -> dict[str, Any]:
         """Ask one question with the request object of a batch line, once, and return the raw reply document.

@@ -79,17 +79,12 @@ class Builds:
         self._builds = self._index / "builds"
         self._current = self._index / "current"
 
-    # ---- read
-
     def current(self) -> Manifest | None:
         """Return the manifest of the build in service, or None before the first promotion."""
         return self._look(self._read)
 
     def open(self) -> Index:
-        """Return the build in service, opened.
-
-        `current` is resolved once, so vectors and metadata are of one build whatever is promoted afterwards.
-        """
+        """Return the build in service, opened: vectors and metadata are of one, whatever is promoted afterwards."""
         index = self._look(lambda directory: Index(directory, self._read(directory)))
         if index is None:
             raise InputError(f"there is no index in {self._index} yet", hint=f"run `{self._make}` to build one")
@@ -136,8 +131,6 @@ class Builds:
             return []
         return [name for name in self._linked if not self._is_linked(name)]
 
-    # ---- change
-
     def _relink(self, name: str) -> str | None:
         """Make DATA/<name> a link through `current`; return the name that a foreign file was moved to, if any."""
         if self._is_linked(name):
@@ -153,10 +146,7 @@ class Builds:
 
     @contextlib.contextmanager
     def staging(self, number: int) -> Iterator[Path]:
-        """Make a new folder for build `number`, of which nothing remains after the block but what was promoted.
-
-        What killed runs left behind is removed first.
-        """
+        """Sweep, and make a folder for build `number`, of which nothing remains but what the block promoted."""
         self.sweep()
         directory = self._builds / f"{number}.{secrets.token_hex(4)}{STAGING}"
         try:
@@ -168,9 +158,8 @@ class Builds:
     def promote(self, staged: Staged, *, decide: Decide) -> tuple[str, ...]:
         """Put a verified build in service; on disk when this returns. `decide` is called before others see it.
 
-        Return the names that foreign files were moved to, which stood where the links are.
-
-        Afterwards there is this build and the one that was in service before; older ones are deleted.
+        Older builds than the one before are deleted. Return the names that foreign files were moved to, which stood
+        where the links are.
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
@@ -220,11 +209,8 @@ class Builds:
             files.remove_link(self._builds / str(number))
 
     def retire(self) -> None:
-        """Take the build in service away, with the stable paths to it and every build; afterwards there is no index.
-
-        First the builds, for what is left of them must not come back.
-        """
-        for number in self._numbers():
+        """Take the build in service away, with the stable paths to it and every build; afterwards there is no index."""
+        for number in self._numbers():  # first, for what is left of them must not come back
             files.remove_link(self._builds / str(number))
         for name in self._linked:
             if self._is_linked(name):
@@ -242,8 +228,6 @@ class Builds:
         kept = {number, before if before in others else max(others, default=number)}
         for other in self._numbers() - kept:
             files.remove_link(self._builds / str(other))  # half removed it is no build any more: a file is missing
-
-    # ---- on the disk
 
     def _resolve(self) -> Path | None:
         """Return the directory `current` points at, there or not, or None where there is no `current`."""

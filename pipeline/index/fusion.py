@@ -165,11 +165,14 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Snippet:
-    begin = 0
-    if len(line) > LONGEST:
-        heaviest = max(places, key=lambda place: weights[place.word], default=None)
-        begin = _begin(line, heaviest.start) if heaviest else 0
-    end = _last(line, begin + LONGEST)
+    begin, end = 0, len(line)
+    if end > LONGEST:  # from a blank a little before the heaviest word, to one that is near
+        start = max(places, key=lambda place: weights[place.word]).start if places else 0
+        if wanted := max(0, min(start - _LEAD, end - LONGEST)):
+            begin = min(line.find(" ", wanted, start) + 1 or start, start)
+        if (most := begin + LONGEST) < end:
+            blank = line.rfind(" ", most - _LEAD, most + 1)
+            end = most if blank < 0 else blank
     ahead = CUT if begin else ""
     marks = [
         (max(place.start, begin), min(place.end, end)) for place in places if begin < place.end and place.start < end
@@ -177,20 +180,6 @@ def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Sn
     shift = len(ahead) - begin
     shown = f"{ahead}{line[begin:end]}{CUT if end < len(line) else ''}"
     return Snippet(shown, tuple((start + shift, stop + shift) for start, stop in _joined(marks)))
-
-
-def _begin(line: str, start: int) -> int:
-    """Return where a piece begins in which a word stands at `start`: behind a blank, a little before it."""
-    wanted = max(0, min(start - _LEAD, len(line) - LONGEST))
-    return min(line.find(" ", wanted, start) + 1 or start, start) if wanted else 0
-
-
-def _last(line: str, end: int) -> int:
-    """Return where a piece ends that may have `end` characters: before a blank, where one is near."""
-    if end >= len(line):
-        return len(line)
-    blank = line.rfind(" ", end - _LEAD, end + 1)
-    return end if blank < 0 else blank
 
 
 def _joined(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

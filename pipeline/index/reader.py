@@ -93,8 +93,6 @@ class Index(AbstractContextManager["Index"]):
         """Close the files."""
         self.close()
 
-    # ---- vectors
-
     @cached_property
     def faiss(self) -> Any:
         """The index, mapped; faiss is imported here, so that counting needs none of it."""
@@ -121,8 +119,6 @@ class Index(AbstractContextManager["Index"]):
                 hint=f"run `{Step('index')}` with the model and width that the query uses",
             )
         return vector_file.nearest(self.faiss, query, max(0, k), mask)
-
-    # ---- words
 
     def telling(self, question: Iterable[str]) -> list[str]:
         """Return the terms of a question that at most half of the entries have, or all where there are no others."""
@@ -160,8 +156,6 @@ class Index(AbstractContextManager["Index"]):
     def _vocabulary(self) -> sqlite3.Connection:
         self.entries.execute(_VOCABULARY)
         return self.entries
-
-    # ---- entries
 
     def entry_of(self, entry_id: str) -> tuple[int, str] | None:
         """Return the row of an entry, counted from 0, and its hash; None where the build does not have it."""

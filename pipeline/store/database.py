@@ -6,12 +6,13 @@ for no other write of this workspace is under way; readers do not wait. `streame
 
 import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -34,11 +35,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import PASSWORDS
-from pipeline.store import select_only
 from pipeline.store.postgresql import PostgresqlServer, Session, first_line, interrupts_kept
-from pipeline.store.sqlite import SqliteFile
+from pipeline.store.sqlite import SqliteFile, resting
 
 if TYPE_CHECKING:
     from pipeline.store.locks import Locks
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Select", "Store"]
 
 PAGE = 500  # ids in one statement
+FETCHED = 1_000  # rows of a user's query that a server gives at once
+_MAY = "a query may only read"
 _OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 _NULL_HANDLER = logging.NullHandler()
@@ -87,6 +89,13 @@ def describe_error(error: exc.DBAPIError) -> str:
     return first_line(error.orig or error)
 
 
+class SelectedRows(NamedTuple):
+    """What a query gives: the names of its columns, and its rows, once."""
+
+    names: list[str]
+    rows: Iterator[Sequence[Any]]
+
+
 class Store:
     """The database behind one workspace. Connections are opened when used and closed by `close`."""
 
@@ -115,7 +124,7 @@ class Store:
         """Open a snapshot to read from; what others write meanwhile is not seen in it."""
         with (
             self._translated(BUSY_S),
-            self._open().connect().execution_options(**self._kind.for_reading) as tx,
+            self._open().connect().execution_options(findable_reads=True) as tx,
             tx.begin(),
             _closing_results(tx),
         ):
@@ -129,26 +138,63 @@ class Store:
                 yield tx
             return
         with self._translated(BUSY_S):
-            engine = self._kind.open_unchanged()
-            if engine is None:
+            if not self._kind.path.is_file():
                 yield None
                 return
+            engine = self._kind.open_unchanged(resting(self._kind.path), busy_s=BUSY_S)
             try:
-                with engine.connect().execution_options(**self._kind.for_reading) as tx, tx.begin():
+                with engine.connect().execution_options(findable_reads=True) as tx, tx.begin():
                     yield tx
             finally:
                 engine.dispose()
 
     @contextlib.contextmanager
-    def selected(self, query: str, *, timeout_s: float) -> Iterator[select_only.SelectedRows]:
-        """Run a user's own query where the database forbids to write; it gives a row each `timeout_s` or is refused."""
-        with self._translated(BUSY_S if self._is_ours else select_only.BUSY_S):
-            if self.path is not None:
-                asked = select_only.of_file(self.path, query, timeout_s=timeout_s, is_ours=self._is_ours)
-            else:
-                asked = select_only.of_server(self._open(), query, timeout_s=timeout_s)
-            with asked as found:
-                yield found
+    def selected(self, query: str, *, timeout_s: float) -> Iterator[SelectedRows]:
+        """Run a user's own query where the database forbids to write; it gives a row each `timeout_s` or is refused.
+
+        The text is never looked at: what it may do is the database's decision. Beside a file that is not ours none is
+        made, where its program has none open there.
+        """
+        kind, still = self._kind, None
+        if isinstance(kind, SqliteFile):
+            still = None if self._is_ours else resting(kind.path)
+            engine = kind.open_unchanged(still, busy_s=BUSY_S)
+        else:
+            engine, query = self._open(), query.replace("\0", "\\0")  # behind a null character it would see nothing
+        with self._translated(BUSY_S), engine.connect().execution_options(findable_reads=True) as tx:
+            tx.detach()  # what the query sets for its session is nothing to others
+
+            def limited(step: Callable[[], T]) -> T:
+                try:
+                    with within(tx, timeout_s):
+                        return step()
+                except SlowError:
+                    said = f"the query gave no row for {timeout_s:g} s and was broken off; nothing was written"
+                    raise InputError(said, hint="make it quicker, such as by an index") from None
+                except (exc.DBAPIError, sqlite3.Warning, ValueError) as error:
+                    found = getattr(error, "orig", None) or error
+                    if not kind.is_of_query(found):
+                        raise
+                    words = getattr(getattr(found, "diag", None), "message_primary", None) or first_line(found)
+                    is_name = "no such" in words or "does not exist" in words
+                    hint = "check its tables and columns, and which database it asks" if is_name else _MAY
+                    said = f"the database refuses the query: {words}; nothing was written"
+                    raise InputError(said, hint=hint) from None
+
+            how = {"no_parameters": True, "stream_results": True}
+            result = limited(lambda: tx.exec_driver_sql(query, execution_options=how))
+            size = FETCHED if self.path is None else 1
+
+            def rows() -> Iterator[Sequence[Any]]:
+                while result.returns_rows and (some := limited(lambda: result.fetchmany(size))):
+                    yield from some
+
+            columns = getattr(result.cursor, "description", None) or ()
+            yield SelectedRows([one[0] for one in columns], rows())
+            result.close()
+        if still is not None and self.path is not None and resting(self.path) != still:
+            said = f"{self.path} was used by another program while it was read; nothing was written"
+            raise InputError(said, hint="try again")
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Connection]:
@@ -230,7 +276,7 @@ def within(tx: Connection, seconds: float | None) -> Iterator[None]:
         yield
         return
     until = time.monotonic() + seconds
-    file = tx.connection.driver_connection if tx.dialect.name == "sqlite" else None
+    file: Any = tx.connection.dbapi_connection if tx.dialect.name == "sqlite" else None
     if file is not None:
         file.set_progress_handler(lambda: time.monotonic() > until, 1_000)
     try:
@@ -241,9 +287,11 @@ def within(tx: Connection, seconds: float | None) -> Iterator[None]:
             if file is None:
                 tx.exec_driver_sql("SET LOCAL statement_timeout = 0")
     except exc.DBAPIError as error:
-        if time.monotonic() < until:
-            raise
-        raise SlowError from error
+        if time.monotonic() >= until:
+            raise SlowError from error
+        if file is not None and "interrupted" in str(error.orig):  # Ctrl-C came while SQLite looked at the clock
+            raise KeyboardInterrupt from None
+        raise
     finally:
         if file is not None:
             file.set_progress_handler(None, 0)

@@ -40,10 +40,8 @@ def begin_erasure(tx: Connection, task: str, item_id: str, *, name: str, at: dat
 
 def open_erasures(tx: Connection, name: str | None = None) -> list[str]:
     """Return the ids of the items (those of a name) that were begun to be forgotten and are not done."""
-    query = select(journal.c.why).where(journal.c.kind == KIND, journal.c.new == BEGUN)
-    if name is not None:
-        query = query.where(journal.c.name == _digest(tx, name))
-    return list(tx.execute(query.order_by(journal.c.id)).scalars())
+    found = workspace.events_of(tx, KIND, name and _digest(tx, name))
+    return [one["why"] for one in found if one["new"] == BEGUN]
 
 
 def finish_erasure(tx: Connection, name: str) -> None:

@@ -8,10 +8,9 @@ import contextlib
 import re
 import sys
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError
@@ -75,9 +74,6 @@ class PostgresqlServer:
     """What the store needs to know of a database on a PostgreSQL server."""
 
     path: Path | None = None
-    for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType(
-        {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    )
 
     def __init__(self, url: URL) -> None:
         """Take the URL of a database; one with another driver, no database or unknown options is an error."""
@@ -110,7 +106,6 @@ class PostgresqlServer:
         event.listen(engine, "do_connect", self._give_passwords)
         event.listen(engine, "connect", self._prepare_connection)
         event.listen(engine, "begin", _begin)
-        event.listen(engine, "checkin", _as_it_came)
         return engine
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
@@ -128,6 +123,11 @@ class PostgresqlServer:
     def says(self, error: Exception) -> bool:
         """Return whether an error is the driver's own."""
         return hasattr(error, "sqlstate") and hasattr(error, "diag")
+
+    def is_of_query(self, error: BaseException) -> bool:
+        """Return whether an error is the fault of what was asked, and not of the server."""
+        state = str(getattr(error, "sqlstate", None) or "")
+        return not state.startswith(("08", "57P", "53", "XX")) and bool(state or type(error).__name__ in _OURS)
 
     def error(self, said: BaseException, patience_s: float) -> FindableError:
         """Return our error for the server's words, without what they quote of rows."""
@@ -261,17 +261,12 @@ def _check_address(url: URL) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    patience = connection.get_execution_options().get("findable_patience")
-    if patience is not None:
+    options = connection.get_execution_options()
+    if (patience := options.get("findable_patience")) is not None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(patience)}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
-
-
-def _as_it_came(connection: Any, record: Any) -> None:  # noqa: ARG001 - the shape of the event
-    """Let the next transaction begin as the session has it: SQLAlchemy would say READ WRITE, which a user may not."""
-    if connection is not None and connection.info.transaction_status == 0:  # idle, and not lost
-        connection.read_only = None
-        connection.isolation_level = None
+    elif options.get("findable_reads"):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 @contextlib.contextmanager

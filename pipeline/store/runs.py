@@ -3,7 +3,6 @@
 The budget of a run counts from its beginning, until nothing is left of it.
 """
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -51,7 +50,7 @@ def begin_pilot(tx: Connection, task: str, extractor: str, *, size: int, seed: i
     found = newest_pilot(tx, extractor)
     if found is not None and found.ended_at is None and (found.size, found.seed) == (size, seed):
         return found
-    return _add(tx, Pilot(next_value(tx, pilots.c.number), task, extractor, size, seed, at))
+    return _add(tx, task, extractor, size, seed, at)
 
 
 def end_pilot(tx: Connection, number: int, verdict: PilotVerdict, *, report: str | None, at: datetime) -> None:
@@ -62,17 +61,18 @@ def end_pilot(tx: Connection, number: int, verdict: PilotVerdict, *, report: str
 
 def waive_pilot(tx: Connection, task: str, extractor: str, *, at: datetime) -> None:
     """Keep that the pilot of this extractor is skipped."""
-    _add(tx, Pilot(next_value(tx, pilots.c.number), task, extractor, 0, 0, at, at, PilotVerdict.WAIVED))
+    _add(tx, task, extractor, 0, 0, at, at, PilotVerdict.WAIVED)
 
 
 def fail_pilot(tx: Connection, task: str, extractor: str, *, report: str, at: datetime) -> None:
     """Keep that a later report on the answers of this extractor failed; a pilot that goes on judges for itself."""
     found = newest_pilot(tx, extractor)
     if found is None or found.ended_at is not None:
-        _add(tx, Pilot(next_value(tx, pilots.c.number), task, extractor, 0, 0, at, at, PilotVerdict.FAILED, report))
+        _add(tx, task, extractor, 0, 0, at, at, PilotVerdict.FAILED, report)
 
 
-def _add(tx: Connection, pilot: Pilot) -> Pilot:
+def _add(tx: Connection, *facts: Any) -> Pilot:
+    pilot = Pilot(next_value(tx, pilots.c.number), *facts)
     tx.execute(insert(pilots).values(vars(pilot)))
     return pilot
 
@@ -90,5 +90,5 @@ def newest_pilot(tx: Connection, extractor: str, *, over: bool = False) -> Pilot
 
 def all_pilots(tx: Connection) -> list[Pilot]:
     """Return every pilot of every task, oldest first."""
-    found = [Pilot(**row) for row in tx.execute(select(pilots).order_by(pilots.c.number)).mappings()]
-    return [replace(one, verdict=None if one.verdict is None else PilotVerdict(one.verdict)) for one in found]
+    rows = tx.execute(select(pilots).order_by(pilots.c.number)).mappings()
+    return [Pilot(**{**row, "verdict": row["verdict"] and PilotVerdict(row["verdict"])}) for row in rows]

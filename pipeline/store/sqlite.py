@@ -4,13 +4,13 @@ A write begins with BEGIN IMMEDIATE, so that what it reads is what it changes; r
 """
 
 import contextlib
+import operator
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, exc
@@ -19,6 +19,7 @@ from pipeline.core.errors import ConfigurationError, FindableError, Inconsistent
 from pipeline.core.step import Option, Step
 
 GONE = "no such savepoint"
+MOST_BYTES = 64 << 20  # of one value, or row, of a file that is only read
 HEADER = 19  # bytes of a file, the last of which says how it is written
 STEP_MS = 100  # of a wait at a time: while SQLite waits, nothing else of this thread runs, an interrupt neither
 LOOK_MS = 10  # the same of a writer: SQLite looks ever more seldom, and another writer's turn is over in 40 ms
@@ -29,8 +30,6 @@ SWITCHED = "findable_switched_to_wal"  # in a connection's `info`, where it was 
 
 class SqliteFile:
     """What the store needs to know of an SQLite file."""
-
-    for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # BEGIN alone reads one snapshot
 
     def __init__(self, url: URL, *, is_kept: bool) -> None:
         """Take the URL of a file, which `is_kept` open; that of another database, or of one in memory, is an error."""
@@ -64,14 +63,22 @@ class SqliteFile:
         event.listen(engine, "invalidate", _let_go)
         return engine
 
-    def open_unchanged(self) -> Engine | None:
-        """Return an engine that changes neither the file nor what lies beside it; None where there is no file."""
-        if not self.path.is_file():
-            return None
-        address = read_only(self.path, still=resting(self.path))
-        return create_engine(
-            "sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool, hide_parameters=True
-        )
+    def open_unchanged(self, still: object, *, busy_s: float) -> Engine:
+        """Return an engine that changes neither the file nor, where it is `still`, what lies beside it."""
+        # beside one in write-ahead mode SQLite makes two files, unless it is told that nothing changes it
+        how = "mode=ro" if still is None else "immutable=1"
+        address = f"file:{quote(str(self.path.absolute()))}?{how}"
+
+        def connect() -> sqlite3.Connection:
+            made = sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_s, check_same_thread=False)
+            # what is no UTF-8 is found where it is kept
+            made.text_factory = operator.methodcaller("decode", "utf-8", "surrogateescape")
+            made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+            made.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+            made.execute("PRAGMA query_only = ON")
+            return made
+
+        return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
         """Write the file anew without what was deleted, and empty the journal beside it.
@@ -94,6 +101,11 @@ class SqliteFile:
     def says(self, error: Exception) -> bool:
         """Return whether an error is SQLite's own."""
         return isinstance(error, sqlite3.Error)
+
+    def is_of_query(self, error: BaseException) -> bool:
+        """Return whether an error is the fault of what was asked, and not of the file."""
+        name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
+        return name.partition("_")[0] not in {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}
 
     def error(self, said: BaseException, patience_s: float) -> FindableError:
         """Return our error for SQLite's words."""
@@ -132,11 +144,6 @@ def resting(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def read_only(path: Path, *, still: object) -> str:
-    """Return how a file is opened to be read; beside one in write-ahead mode SQLite makes two, unless it is `still`."""
-    return f"file:{quote(str(path.absolute()))}?{'mode=ro' if still is None else 'immutable=1'}"
-
-
 def _prepare_connection(connection: Any, record: Any) -> None:
     connection.text_factory = _text
     connection.isolation_level = None  # sqlite3 must not begin or commit by itself; DDL is part of our transactions
@@ -167,26 +174,20 @@ def _text(cell: bytes) -> str:
 
 
 def _begin(connection: Connection) -> None:
-    patience = connection.get_execution_options().get("findable_patience")
-    if patience is None:
+    options = connection.get_execution_options()
+    if (patience := options.get("findable_patience")) is None:
         connection.exec_driver_sql("BEGIN")
         return
-    until = time.monotonic() + patience
+    until, has_begun = time.monotonic() + patience, False
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOOK_MS}")
     try:
-        while not _has_begun(connection, last=time.monotonic() >= until):
-            pass
+        while not has_begun:
+            is_last = time.monotonic() >= until
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                has_begun = True
+            except exc.OperationalError as error:  # another one writes
+                if is_last or "locked" not in str(error.orig):
+                    raise
     finally:
-        busy_s = connection.get_execution_options()["findable_busy"]
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {busy_s * 1000:.0f}")
-
-
-def _has_begun(connection: Connection, *, last: bool) -> bool:
-    """Try for a moment to become the only writer; false where another is, and at the `last` time an error."""
-    try:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    except exc.OperationalError as error:
-        if last or "locked" not in str(error.orig):
-            raise
-        return False
-    return True
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {options['findable_busy'] * 1000:.0f}")

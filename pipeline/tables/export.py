@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, Text, cast, or_, select
+from sqlalchemy import Connection, or_, select
 
 from pipeline.core import text
 from pipeline.core.errors import InputError
@@ -22,7 +22,7 @@ from pipeline.store.database import PAGE, pages, streamed
 from pipeline.store.schema import TaskRecord, answers, rows, time_of
 from pipeline.tables import workbook
 from pipeline.tables.cells import common_kind, kind_of_value, loaded, number_of, pyarrow_for, value_text
-from pipeline.tables.view import ShownAnswers, beside, stored_cell
+from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, beside, stored_cell
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
 TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
@@ -120,19 +120,25 @@ def answers_rows(
     the source is left out then. All is read in the caller's transaction. With `field` each member of that list is a
     row, with `list.inner` each of the lists in its members; with `cost` what the whole answer took stands in each.
     """
-    shown, sources = ShownAnswers(tx, task, {}), task.columns
-    made = [name for name, _ in task.key if name not in sources]
-    columns: dict[str, ColumnElement[Any]] = dict.fromkeys(made, rows.c.item_id)
-    columns |= {name: one.element for name, one in shown.columns.items() if name not in dict(task.key)}
-    kinds = {name: shown.kinds[name] for name in columns} | (_COSTS if cost else {})
-    columns |= {name: answers.c[name] for name in (_COSTS if cost else ())}
+    sources = task.columns
+    kinds = {name: kind for name, kind in task.key if name not in sources} | dict(task.fields)
+    kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time"} | (_COSTS if cost else {})
     named = beside(sources, kinds, "answer_")
     asked = (answers.c.task == rows.c.task) & (answers.c.item_id == rows.c.item_id)
     is_mine = asked & is_shown(task.name, of=extractor, corrected=corrected)
-    cells = (cast(one, Text) if kinds[name] == "json" else one for name, one in columns.items())
-    query = select(rows.c.row, *cells).select_from(rows.outerjoin(answers, is_mine)).order_by(rows.c.n)
+    query = select(rows.c.row, rows.c.item_id, *(answers.c[name] for name in ("answer", "at", EXTRACTOR, *_COSTS)))
+    query = query.select_from(rows.outerjoin(answers, is_mine)).order_by(rows.c.n)
     query = query.where(rows.c.task == task.name, or_(rows.c.gone_at.is_(None), answers.c.id.is_not(None)))
-    found = partial(_read, tx, query, sources, {named[name]: kind for name, kind in kinds.items()})
+
+    def found() -> Iterator[_Row]:
+        for row in streamed(tx, query, page=PAGE).mappings():
+            values, given = orjson.loads(row["row"]), orjson.loads(row["answer"] or "{}")
+            said = {name: _value(values.get(name), kind) for name, kind in sources.items()}
+            cells = {name: _answered(given.get(name), kind) for name, kind in task.fields}
+            cells |= dict.fromkeys(dict(task.key), row["item_id"]) | {ANSWERED_AT: row["at"]}
+            cells |= {name: row[name] for name in (EXTRACTOR, *(_COSTS if cost else ()))}
+            yield said | {place: cells[name] for name, place in named.items()}
+
     kinds = {**sources, **{named[name]: kind for name, kind in kinds.items()}}
     if field is None:
         return found(), kinds
@@ -165,19 +171,16 @@ def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], fie
     return exploded(), whole
 
 
-def _read(tx: Connection, query: Select[Any], sources: Mapping[str, str], kinds: Mapping[str, str]) -> Iterator[_Row]:
-    for row in streamed(tx, query, page=PAGE):
-        values, cells = orjson.loads(row[0]), list[Any](row[1:])
-        said = {name: _value(values.get(name), kind) for name, kind in sources.items()}
-        yield said | {name: _value(one, kind) for (name, kind), one in zip(kinds.items(), cells, strict=True)}
-
-
 def _value(value: Any, kind: str) -> Any:
     if kind == "json":
         return loaded(value)
-    if kind == "date" and value is not None:
+    if kind == "date":
         return date.fromisoformat(told) if (told := stored_cell(kind, value)) else None
     return time_of(value) if kind == "time" and value is not None else value
+
+
+def _answered(value: Any, kind: str) -> Any:
+    return value if kind == "json" else _value(stored_cell(kind, value), kind)
 
 
 def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_Row]:

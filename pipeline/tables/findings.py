@@ -265,10 +265,6 @@ def _rejects_report(done: ImportReport) -> Iterator[SealedWriter | None]:
         yield writer
 
 
-class _NotWritten(Exception):  # noqa: N818 - rolls the transaction back, and is caught in `import_rows`
-    """`--strict` refused the file, or nothing was to be written; the transaction ends without a trace."""
-
-
 @contextlib.contextmanager
 def all_or_nothing() -> Iterator[None]:
     """Let an interrupt of a block, before anything is committed, say that nothing was imported."""
@@ -295,11 +291,7 @@ def import_rows(
     happened also where nothing went in. Nothing is changed where the file cannot be read to its end, or the report not
     be written.
     """
-    with (
-        contextlib.suppress(_NotWritten),
-        _rejects_report(done) as rejects,
-        store.read() if done.dry else store.write() as tx,
-    ):
+    with _rejects_report(done) as rejects, store.read() if done.dry else store.write() as tx:
         with all_or_nothing(), display.bar("reading" if done.dry else "importing", None) as bar:
             for some in in_blocks(rows, most=block, size=lambda one: 0 if isinstance(one, Finding) else size(one)):
                 findings = [one for one in some if isinstance(one, Finding)]
@@ -309,9 +301,9 @@ def import_rows(
             if rejects is not None:
                 rejects.seal()
         done.refused = done.strict and bool(done.counts[FindingKind.REJECTED] + done.counts[FindingKind.CHANGED])
-        if done.refused or done.dry:
-            raise _NotWritten
-        if done.changes:
+        if done.refused:
+            tx.rollback()
+        elif done.changes and not done.dry:
             name = Path(done.path).name
             workspace.record_event(tx, "import", name, old=None, new=done.summary, why="import", at=at)
 

@@ -21,7 +21,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
-    FromClause,
     Select,
     Text,
     exc,
@@ -36,7 +35,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import FORMAT, OPTIONAL, leaves
 from pipeline.core.text import UNSOUND
 from pipeline.store import answers as record
-from pipeline.store.schema import NUMBER, IsoTime, TaskRecord, answers, rows, time_of
+from pipeline.store.schema import NUMBER, TaskRecord, answers, rows, time_of
 from pipeline.tables.adopt import columns_of, is_sqlite, quoted, unfit
 from pipeline.tables.cells import LARGEST, compact_json, number_of
 
@@ -80,35 +79,24 @@ def check_columns(task: TaskRecord) -> None:
             raise InputError(f"{word} {why}; nothing was changed", hint="give it another name")
 
 
-class ShownAnswers:
-    """The answers of a task as a query may read them: `kinds` of the columns by name, `columns`, and where they stand.
-
-    The columns of the rows that were asked about stand beside those of the answers; `sources` are their kinds.
-    """
-
-    def __init__(self, tx: Connection, task: TaskRecord, sources: Mapping[str, str]) -> None:
-        cell = _file_cell if is_sqlite(tx) else _server_cell
-        own: dict[str, tuple[str, str]] = {}
-        for place, (name, kind) in enumerate(task.key):
-            own[name] = (_key_cell(kind, None if len(task.key) == 1 else place, sqlite=is_sqlite(tx)), kind)
-        own |= {name: (cell(kind, name, f"{answers.name}.answer"), kind) for name, kind in task.fields}
-        own[EXTRACTOR] = f"{answers.name}.extractor", "text"
-        own[ANSWERED_AT] = f"{answers.name}.at" + (" || '+00:00'" if is_sqlite(tx) else ""), "time"
-        self.kinds = {name: kind for name, (_, kind) in own.items()}
-        self.columns = {name: literal_column(sql, _TYPES[kind]).label(name) for name, (sql, kind) in own.items()}
-        self.columns[ANSWERED_AT] = literal_column(own[ANSWERED_AT][0], IsoTime()).label(ANSWERED_AT)
+def _shown(tx: Connection, task: TaskRecord, *, each: bool, after: Sequence[str]) -> Select[Any]:
+    """Return the SELECT of all answers, or of the newest of each row beside it; those of `after` keep their places."""
+    cell = _file_cell if is_sqlite(tx) else _server_cell
+    columns: dict[str, ColumnElement[Any]] = {}
+    for place, (name, kind) in enumerate(task.key):
+        columns[name] = literal_column(_key_cell(kind, None if len(task.key) == 1 else place, sqlite=is_sqlite(tx)))
+    columns |= {name: literal_column(cell(kind, name, f"{answers.name}.answer")) for name, kind in task.fields}
+    columns[EXTRACTOR] = answers.c.extractor
+    columns[ANSWERED_AT] = literal_column(f"{answers.name}.at" + (" || '+00:00'" if is_sqlite(tx) else ""))
+    query = select().select_from(answers).where(record.is_shown(task.name, each=each))
+    if not each:
         asked = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
-        self.from_: FromClause = answers.outerjoin(rows, asked) if sources else answers
-        named = beside(own, [one for one in sources if one not in dict(task.key)], "source_")
-        for original, name in named.items():
-            self.kinds[name] = sources[original]
-            self.columns[name] = row_cell(tx, rows.c.row, original, sources[original]).label(name)
-
-    def query(self, *conditions: ColumnElement[bool], after: Sequence[str] = ()) -> Select[Any]:
-        """Return the SELECT of every column where all conditions hold; those named in `after` keep their places."""
-        place = {name: number for number, name in enumerate(after)}
-        order = sorted(self.columns, key=lambda name: place.get(name, len(place)))
-        return select(*(self.columns[name] for name in order)).select_from(self.from_).where(*conditions)
+        query = query.select_from(answers.outerjoin(rows, asked))
+        sources = beside(columns, [one for one in task.columns if one not in dict(task.key)], "source_")
+        columns |= {name: row_cell(tx, rows.c.row, own, task.columns[own]) for own, name in sources.items()}
+    place_of = {name: number for number, name in enumerate(after)}
+    order = sorted(columns, key=lambda name: place_of.get(name, len(place_of)))
+    return query.add_columns(*(columns[name].label(name) for name in order))
 
 
 def make_views(tx: Connection, task: TaskRecord) -> list[str]:
@@ -124,8 +112,7 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
         names = list(columns_of(tx, name))
         if is_sqlite(tx):  # whose names are in lower case there
             names = list(tx.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name}).scalars())
-        shown = ShownAnswers(tx, task, {} if each else task.columns)
-        query = shown.query(record.is_shown(task.name, each=each), after=names)
+        query = _shown(tx, task, each=each, after=names)
         if not make_view(tx, name, query, of="the answers of a task"):
             hint = "table= in the task's file gives its tables another name"
             raise unfit(name, "is something that findable did not make", hint=hint)

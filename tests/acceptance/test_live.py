@@ -106,24 +106,3 @@ def test_who_is_added_is_told_how_it_stands_in_time(workspace: Workspace, api: E
     workspace.each("submit", "poll", "ingest")
     assert workspace.states() == {"tagged": 4}
     assert [one["outcome"] for one in workspace.status()["due"]] == ["tagged"]
-
-
-def test_a_trial_costs_and_keeps_nothing_else(workspace: Workspace, api: Engine) -> None:
-    """It is booked before its first call and has a budget; the next command accounts for one that was killed."""
-    workspace.people(4)
-    first = workspace.read("try", N=2)
-    cost = workspace.spent()["actual"]
-    assert cost == pytest.approx(first["cost"], abs=1e-6)
-    assert cost > 0
-    assert (workspace.states(), workspace.batches(), workspace.asked()) == ({"untagged": 4}, [], [])
-    assert "has no room" in workspace.do("try", N=2, BUDGET_PER_DAY=f"{cost * 1.01:.9f}", code=3).err
-    assert calls(api) == 2
-    api.fault("hang", nth=2, times=99, path=LIVE, args=HANGS)
-    killed(workspace, api, "try", after=4, N=3, CONCURRENCY=1)
-    assert workspace.spent()["estimated"] > 0
-    api.clear_faults()
-    workspace.do("tag_live", limit=1)
-    spent = workspace.spent()
-    assert spent["actual"] > cost
-    assert spent["lost"] == spent["estimated"]
-    assert not list((workspace.data / "batches").glob("*.asked"))

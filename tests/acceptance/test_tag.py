@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import LONGEST_S
-from tests.acceptance.product import BATCH_PRICE, MODEL, PASSAGES, Workspace, declaration
+from tests.acceptance.product import BATCH_PRICE, MODEL, PASSAGES, Workspace
 
 LIVE, CREATE, COUNT = ":generateContent", ":batchGenerateContent", ":countTokens"
 FULL = {"code": 429, "message": "Resource exhausted"}
@@ -292,37 +292,6 @@ def test_a_trial_keeps_nothing_but_what_it_cost(workspace: Workspace, api: Engin
     )
     workspace.do("import_passages", "texts.jsonl")
     assert len(workspace.read("try", TASK=PASSAGES)["items"]) == 1  # no pilot stands in the way
-
-
-def test_a_task_of_ones_own_is_tried_and_a_broken_file_told_by_its_line(workspace: Workspace, api: Engine) -> None:
-    """Its rows come in with the first trial, quotations have their places; a check that fails stops the rest."""
-    workspace.task = "mine"
-    workspace.put("t.csv", "id,text\n" + "".join(f"{one},The kettle boils well {one}\n" for one in range(5)))
-    file: dict[str, Any] = {
-        "fields": {"verdict": "str", "quote": "Quote"},
-        "prompt": "Next: make clean\n{text}",
-        "items": "../t.csv",
-    }
-    text = declaration(**file)
-    path = workspace.put("tasks/mine.py", text)
-    done = workspace.do("try", item=3)
-    assert "rows: 5 new" in done.err
-    assert "\n    <text>The kettle boils well 3</text>\nanswered in " in done.out
-    assert done.out.endswith("no answer was stored. Next: findable tag --task mine\n")
-    quote = workspace.read("try", item=3)["items"][0]["answer"]["quote"]
-    assert "The kettle boils well 3"[quote["start"] : quote["end"]] == quote["quote"]
-    asked = posts(api, LIVE)
-    path.write_text(f"{text}\nx = 1 +\n")
-    line = text.count("\n") + 2
-    assert f"tasks/mine.py, line {line}: invalid syntax; nothing was asked" in workspace.do("try", code=2).err
-    assert posts(api, LIVE) == asked
-    path.write_text(
-        text.replace(
-            "\ntask = Task(", "\ndef check(answer, row):\n    return answer.nothing\n\n\ntask = Task(check=check, "
-        )
-    )
-    assert "check() failed on" in workspace.do("try", code=3, CONCURRENCY=1).err
-    assert workspace.states() == {"open": 5}
 
 
 def test_two_models_are_compared_and_not_stored(workspace: Workspace, api: Engine) -> None:

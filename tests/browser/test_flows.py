@@ -1,6 +1,5 @@
 """What a person does on the page, from start to end, by click and by keyboard, in a browser."""
 
-import csv
 import re
 import signal
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from tests.lab import Api, Workspace
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.sampled(0)]
 BIO = "I keep bees and teach water law."
 LIVE = ":generateContent"
-LATE_S = 2.0
 ADDED = "/api/admin/experts"
 TAGS = "/api/items?fields=username,tags&find=ada"
 ADA = "/row?task=experts&key=ada"
@@ -36,33 +34,6 @@ def sample(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
 
     begun(prepare)
     return workspace
-
-
-def test_rows_are_narrowed_down_sorted_and_taken_along(sample: Workspace, tmp_path: Path) -> None:
-    """A count, an order, a part of a name; the address says it all, and the CSV has what is shown."""
-    with reading(sample) as (seen, tab, _):
-        tab.click("#facets a:has-text('tagged')")
-        tab.wait_for_url("**state=tagged**")
-        tab.click("#list thead a:has-text('score')")
-        tab.wait_for_url("**sort=-findability_score**")
-        tab.fill("#find", "e")
-        tab.wait_for_url("**find=e**")
-        shown = tab.evaluate(NAMES)
-        scores = [float(one) for one in tab.locator("#list tbody td.num").all_inner_texts()]
-        assert scores == sorted(scores, reverse=True)
-        tab.reload()
-        assert tab.evaluate(NAMES) == shown
-        with tab.expect_download() as taken:
-            tab.click("main > header [download]")
-        taken.value.save_as(tmp_path / "rows.csv")
-        with (tmp_path / "rows.csv").open(encoding="utf-8-sig", newline="") as file:
-            assert [row["username"] for row in csv.DictReader(file)] == shown
-        tab.keyboard.press("j")
-        tab.keyboard.press("j")
-        tab.keyboard.press("Enter")
-        seen.wait_for("main header", shown[1])
-        tab.keyboard.press("Escape")
-        tab.wait_for_url("**find=e**")
 
 
 def test_a_person_added_while_gemini_is_down_is_tagged_indexed_and_found(workspace: Workspace, api: Api) -> None:
@@ -90,26 +61,6 @@ def test_a_person_added_while_gemini_is_down_is_tagged_indexed_and_found(workspa
         tab.fill("[name=q]", "water law")
         tab.press("[name=q]", "Enter")
         seen.wait_for(".hits", "ada")
-
-
-def test_a_spinner_turns_while_the_tags_are_made(workspace: Workspace, api: Api) -> None:
-    """It is there until the reply is, a second press adds no person, and the next one can be added at once."""
-    workspace.begin()
-    with reading(workspace) as (seen, tab, client):
-        seen.go("/add")
-        api.fault("slow_reply", path=LIVE, args={"seconds": LATE_S})
-        tab.fill("[name=username]", "ada")
-        tab.fill("[name=bio]", BIO)
-        tab.focus("#add button")
-        tab.keyboard.press("Enter")
-        seen.wait_for(".busy", "Saving")
-        tab.keyboard.press("Enter")
-        seen.wait_for("#added", "ada is saved")
-        seen.until("document.querySelector('.busy').textContent === ''")
-        assert tab.input_value("[name=username]") == ""
-        tab.click("#added a")
-        seen.wait_for("main header", "ada")
-        assert client.get("/api/status").json()["experts"]["total"] == 1
 
 
 def test_tags_are_corrected_and_undone_by_keyboard_alone(workspace: Workspace) -> None:

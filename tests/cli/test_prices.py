@@ -37,18 +37,3 @@ def test_programs_get_every_model_with_prices_sources_and_limits(workspace: Work
     assert found["use"] == "answers"
     assert models[Settings.embedding_model]["use"] == "embeds"
     assert models["gemini-2.5-flash"]["shutdown"] == "2026-12-01"
-
-
-def test_a_models_file_is_shown_with_its_own_source(workspace: Workspace, tmp_path: Path) -> None:
-    """A model of the user's own file stands in the table with the file's figures; no such file is exit code 3."""
-    extra = tmp_path / "my.toml"
-    extra.write_text(f'[models."gemini-3.5-flash"]\n{ENTRY}', encoding="utf-8")
-    found = _models(workspace, MODELS_FILE=str(extra))["gemini-3.5-flash"]
-    assert (found["live"], found["source"], found["priced_on"]) == (
-        {"in": 2.0, "out": 4.0},
-        "our contract",
-        "2026-01-01",
-    )
-    result = workspace.ran("prices", MODELS_FILE=str(tmp_path / "no.toml"), code=3)
-    assert result.stdout == ""
-    assert "no.toml" in result.stderr

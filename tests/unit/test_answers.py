@@ -1,16 +1,10 @@
 """The local engine's answers: what a text says comes out, as tags, concepts, values and vectors, and nothing else."""
 
-import hashlib
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emulator.answers import encoder
 from emulator.answers.tags import tags
 from emulator.catalogue import MODELS
 from emulator.generate import answer
@@ -100,19 +94,3 @@ def test_an_own_task_is_filled_from_the_row() -> None:
         "weight": None,
         "is_poisonous": False,
     }
-
-
-@pytest.mark.full
-def test_the_network_is_never_needed(tmp_path: Path) -> None:
-    """With dead proxies and an empty home the vectors and tags are there, the same in two processes."""
-    (home := tmp_path / "home").mkdir()
-    dead = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
-    run = (
-        "import hashlib; from emulator.answers import encoder, tags; assert tags.tags('Beekeeper') == ['beekeeping'];"
-        "print(hashlib.sha256(encoder.encode(['water law']).tobytes()).hexdigest(), end='')"
-    )
-    environ = {**os.environ, **dead, "HOME": str(home), "HF_HUB_OFFLINE": "1"}
-    root = Path(encoder.__file__).parents[2]
-    there = subprocess.run([sys.executable, "-c", run], env=environ, cwd=root, check=True, capture_output=True).stdout
-    assert there.decode() == hashlib.sha256(encoder.encode(["water law"]).tobytes()).hexdigest()
-    assert list(home.iterdir()) == []

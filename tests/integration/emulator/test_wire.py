@@ -19,7 +19,6 @@ from tests.integration.emulator.caller import (
     told,
 )
 
-MIB = 1024 * 1024
 LIST = {"type": "ARRAY", "items": {"type": "STRING"}}
 BATCH_TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
 

@@ -130,19 +130,3 @@ def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> N
     assert tagged.query("SELECT name, new FROM findable_events WHERE kind LIKE 'merge %'") == [
         ("school of …", "schools")
     ]
-
-
-def test_tags_of_one_person_are_added_and_removed(tagged: Workspace) -> None:
-    """As a correction by hand, which is undone by its number; what cannot be is named, and changes nothing."""
-    assert told(tagged, "--person", ONE, "--remove", "beekeeping", "--add", "Law; ml")["answer"]["tags"] == [
-        "ml",
-        "law",
-    ]
-    for words, why in (
-        ("--remove nope", "has no tag 'nope'"),
-        ("--add <b>", "cannot be a tag"),
-        ("--add law --undo 1", "exclude each other"),
-        ("--merge ml=law", "exclude each other"),
-    ):
-        assert why in tagged.ran("tags", "--expert", ONE, *words.split(), code=2).stderr
-    assert told(tagged, "--expert", ONE, "--undo", "1")["answer"]["tags"] == GIVEN[ONE]

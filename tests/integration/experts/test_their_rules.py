@@ -25,22 +25,6 @@ def theirs(workspace: Workspace) -> Workspace:
     return workspace.begin()
 
 
-def test_new_people_get_the_defaults_of_the_table(theirs: Workspace, tmp_path: Path) -> None:
-    """By import and add-expert, the score counts them, and the same file again changes nothing."""
-    people = tmp_path / "people.csv"
-    people.write_text("Username,Bio,Hourly Rate,Currency\nb,I keep bees.,,\nc,I sing.,80,USD\n")
-    ran(theirs, "import", str(people))
-    (tmp_path / "new.json").write_text(json.dumps({"username": "d", "bio": "I mend clocks."}))
-    ran(theirs, "add-expert", str(tmp_path / "new.json"))
-    found = theirs.query("SELECT username, hourly_rate, currency FROM experts ORDER BY id")
-    assert found[1:] == [("b", 50.0, "EUR: 1"), ("c", 80.0, "USD"), ("d", 50.0, "EUR: 1")]
-    assert theirs.query("SELECT tags, findability_score >= 10 FROM experts WHERE username = 'b'") == [("[]", True)]
-    assert "2 unchanged" in ran(theirs, "import", str(people))
-    people.write_text("Username,Bio,Hourly Rate,Currency\nc,I sing.,,\n")
-    ran(theirs, "import", str(people))
-    assert theirs.query("SELECT hourly_rate, currency FROM experts WHERE username = 'c'") == [(50.0, "EUR: 1")]
-
-
 SILENT = ["CREATE TRIGGER silent BEFORE UPDATE ON experts WHEN old.locked = 1 BEGIN SELECT RAISE(IGNORE); END"]
 if ON_POSTGRESQL:
     SILENT = [

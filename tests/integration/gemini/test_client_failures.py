@@ -97,19 +97,6 @@ def test_read_is_repeated(script: Script, client: Client, waits: list[float], na
     assert (len(script.calls), len(waits)) == (2, 1)
 
 
-def test_closed_port_sends_nothing(waits: list[float]) -> None:
-    """A refused connection is NotSentError: at once for a create, after retries within the bound for a read."""
-    client = Client(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=waits.append)
-    with pytest.raises(NotSentError):
-        client.create_batch("m", file_name="files/abc", display_name="w/1")
-    assert waits == []
-    with pytest.raises(NotSentError):
-        client.get_batch(BATCH)
-    client.close()
-    assert waits
-    assert sum(waits) <= 60
-
-
 def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
     """A request goes through the environment's proxy, with its credentials, but not to a host in NO_PROXY."""
     monkeypatch.setenv("HTTP_PROXY", script.url.replace("http://", "http://user:word@"))

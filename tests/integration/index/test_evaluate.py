@@ -5,8 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.lab import ROOT, Workspace
 
 SAMPLE = ROOT / "data" / "sample"
@@ -24,18 +22,6 @@ def figures(workspace: Workspace, folder: Path) -> dict[tuple[str, str], dict[st
     files = (str(folder / "queries.jsonl"), str(folder / "qrels.tsv"))
     rows = json.loads(workspace.run("eval", *files, "--json").stdout)
     return {(row["system"].split()[0], row["type"]): row["figures"] for row in rows}
-
-
-@pytest.mark.full
-def test_the_sample_is_measured_by_the_model_of_its_index_alone(workspace: Workspace) -> None:
-    """The search is told beside BM25; where questions are embedded otherwise, nothing is (exit 3)."""
-    chain(workspace, SAMPLE / "experts.csv")
-    found = figures(workspace, SAMPLE)
-    assert {system for system, _ in found} == {"hybrid", "words", "vectors", "bm25"}
-    assert found["hybrid", "all"]["nDCG@10"][0] >= 0.85 * found["bm25", "all"]["nDCG@10"][0]
-    files = (str(SAMPLE / "queries.jsonl"), str(SAMPLE / "qrels.tsv"))
-    result = workspace.ran("eval", *files, EMBEDDING_MODEL="findable-local-lexical-1", code=3)
-    assert "nothing was searched" in result.stderr
 
 
 COUNT = 60  # more judged questions than the gate needs

@@ -160,20 +160,6 @@ def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Pa
         assert tx.exec_driver_sql("SELECT count(*) FROM findable_vectors").scalar() == 5 + 60
 
 
-@pytest.mark.full
-def test_the_local_engine_forgets_as_well(tmp_path: Path) -> None:
-    """On the local backend nothing of the person is left in the engine's own files, with or without other batches."""
-    local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
-    people = tmp_path / "two.json"
-    people.write_text(json.dumps([{"username": "zq-77", **PERSON}, {"username": "other", "bio": "I keep bees."}]))
-    ran(local, "import", str(people))
-    local.ran_each(*CHAIN)
-    ran(local, "forget", "zq-77", "--yes")
-    assert holding(local.data) == []
-    assert ledger.findings(local) == []
-    assert ledger.status(local)["experts"]["tagged"] == 1
-
-
 def test_what_was_said_of_others_loses_their_name(chained: Workspace) -> None:
     """Reasons, notes and events that name the person keep all but the name."""
     chained.change("UPDATE findable_batches SET reason = 'line 3: zq-77 and zq-778 were refused'")

@@ -20,23 +20,6 @@ def _status(workspace: Workspace) -> dict[str, Any]:
     return document
 
 
-def test_an_empty_workspace_says_how_to_begin(workspace: Workspace) -> None:
-    """All keys are there from the first command on, and the next thing to type is the import; no score is no error."""
-    document = _status(workspace.begin())
-    assert set(document) >= {"experts", "batches", "index", "backend", "workspace", "next"}
-    assert document["experts"] == dict.fromkeys(EXPERTS, 0)
-    assert document["batches"] == dict.fromkeys(BATCHES, 0)
-    assert {key: document["index"][key] for key in ("count", "model", "dim", "behind")} == {
-        "count": 0,
-        "model": None,
-        "dim": None,
-        "behind": 0,
-    }
-    assert (document["backend"], document["workspace"]) == ("gemini", str(workspace.data))
-    assert document["next"] == "make import EXPERTS=people.csv"
-    assert workspace.ran("score").stdout.startswith("0 scores checked")
-
-
 def test_what_may_have_been_spent_is_not_told_as_under_way(
     workspace: Workspace, api: Api, people: Callable[..., list[str]]
 ) -> None:

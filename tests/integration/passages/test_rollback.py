@@ -84,18 +84,3 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     assert again.startswith(f"there are no answers of {ONE}/{MODEL}.")
     ran(passages, "rollback", ONE, "--yes")  # all its models
     assert set(versions(passages)) == {(TWO, MODEL), (THEIRS, "")}
-
-
-@pytest.mark.sampled(0)
-def test_what_is_under_way_stops_it(passages: Workspace) -> None:
-    """A batch is named, with what to type; another version can go."""
-    foreign(passages, "p1", label=TWO)
-    ran(passages, "tag-live", "--limit", "1", SKIP_VERSIONS="none")
-    for command, hint in (("batch-submit", "make batch-cancel BATCH=2"), ("batch-poll", "make status TASK=passages")):
-        ran(passages, command, SKIP_VERSIONS="none")
-        result = passages.ran("rollback", ONE, "--yes", code=2)
-        assert "batch 2 of" in result.output
-        assert hint in result.output
-    ran(passages, "rollback", TWO, "--yes")
-    ran(passages, "batch-ingest")
-    ran(passages, "rollback", ONE, "--yes")

@@ -1,7 +1,5 @@
 """Where a task stands, its runs and its index: they say what the commands say, and do what those do."""
 
-import pytest
-
 from pipeline.batch.folder import lock_of
 from tests.integration.many_passages import put
 from tests.lab import Workspace
@@ -16,32 +14,6 @@ def waiting(workspace: Workspace, *names: str) -> None:
     file = workspace.data.parent / "people.csv"
     file.write_text("\n".join(["username,bio", *(f"{name},{BIO}" for name in names), ""]))
     workspace.ran("import", str(file))
-
-
-@pytest.mark.sampled(0)
-def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspace) -> None:
-    """No button that could only fail; without a question the search is a page that leads on.
-
-    That texts leave the machine is said before the first of them is sent.
-    """
-    shown = page.get("/settings").text
-    assert [f'id="{one}"' in shown for one in ("rebuild", "rollback")] == [False] * 2
-    asked = page.get("/search")
-    assert (asked.status_code, "/settings?task=experts#index" in asked.text) == (200, True)
-    assert all("/add?task=experts" in page.get(one).text for one in ("/", "/parts/state?task=experts"))
-    assert "Nothing was asked yet" in page.get("/runs").text
-    assert "No report yet" in page.get("/quality").text
-    waiting(workspace, "bea")
-    plan = page.get("/parts/next", params={"task": "experts"}).text
-    assert "Ask the 1 open people" not in plan
-    assert "Ask the 1 open person" in plan
-    assert 0 < plan.index('id="begin"') < plan.index("From here on biographies leave this machine")
-    page.post(ADD, json={"username": "ada", "bio": BIO})
-    assert 'id="rebuild"' in page.get("/settings").text
-    assert page.post("/api/index", params={"cost": 1}, json={}).status_code == 202
-    page.settle()
-    shown = page.get("/settings").text
-    assert [f'id="{one}"' in shown for one in ("rebuild", "rollback")] == [True, False]
 
 
 def test_a_live_run_is_told_by_its_process(workspace: Workspace) -> None:

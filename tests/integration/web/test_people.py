@@ -1,7 +1,5 @@
 """`POST /api/admin/experts`: a person is saved at once, and tagged within seconds or later."""
 
-import json
-from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
@@ -51,25 +49,3 @@ def test_a_bio_that_no_request_can_hold_is_refused(workspace: Workspace, api: Ap
         assert "the model takes 200" in got.json()["detail"]
         assert page.post(ADD, json={"username": "ada", "bio": BIO}).status_code == 201
     assert len(api.seen("POST", LIVE)) == 1
-
-
-def asked_about(api: Api) -> list[int]:
-    """Return how often each was asked about, by what answered calls were told."""
-    told = Counter(json.dumps(one["json"]["contents"]) for one in api.seen("POST", LIVE) if one["status"] == 200)
-    return list(told.values())
-
-
-@pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.full)])
-@pytest.mark.sampled(0)
-def test_what_comes_late_is_kept_and_asked_for_once(page: Page, api: Api, count: int) -> None:
-    """While a call may still answer, neither the next look at what is due nor a command asks again."""
-    api.fault("slow_reply", times=10_000, path=LIVE, args={"seconds": 3.0})
-    page.desk.patience_s = 0.0
-    for number in range(count):
-        got = page.post(ADD, json={"username": f"p{number}", "bio": f"{BIO} Number {number}."})
-        assert (got.status_code, got.json()["tags"], got.json()["retrying"]) == (201, None, True)
-    page.desk.tagger.look()
-    page.desk.tagger._pool.shutdown()
-    page.desk.tagger.look()
-    assert page.get("/api/status").json()["experts"]["tagged"] == count
-    assert asked_about(api) == [1] * count

@@ -4,38 +4,30 @@ import csv
 import io
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core import text as core_text
 
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("=1+1", "+1+1", "+1 2", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n@x", "  =1", "--", "'=1", "''@x", "'\t=1"),
-        *(
-            "\uff1d1+1",
-            "\uff0b1",
-            "\uff0d1",
-            "\uff20x",
-            "\ufe66x",
-            "\ufe63x",
-            "\u22121",
-            "\u200b=1",
-            "\ufeff@x",
-            "\x00=1",
-        ),
-    ],
-)
-def test_formulas_are_written_as_text(text: str) -> None:
-    """An apostrophe stands before what a spreadsheet would run, and comes off again."""
-    assert core_text.neutralize_formula(text) == f"'{text}"
-    assert core_text.restore_formula(core_text.neutralize_formula(text)) == text
+RUN = [
+    "=1+1",
+    "-2+3",
+    "\t=1",
+    "\n@x",
+    "--",
+    "'=1",
+    "''@x",
+    "\uff1d1",
+    "\ufe66x",
+    "\u22121",
+    "\u200b=1",
+    "\ufeff@x",
+    "\x00=1",
+]
+CELLS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(RUN)
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=4))
+@given(st.lists(CELLS, min_size=2, max_size=4))
 def test_every_line_is_one_record_that_reads_back(cells: list[str]) -> None:
     """Whatever stands in the cells, a CSV reader finds one record whose cells are harmless and give the old texts."""
     rows = list(csv.reader(io.StringIO(core_text.csv_line(cells).decode("utf-8"), newline="")))

@@ -13,18 +13,6 @@ def _requests(rpm: int, *, rpd: int | None = None) -> Pace:
     return Pace(RateLimits(rpm=rpm, tpm=None, rpd=rpd), at=0.0)
 
 
-def test_a_call_may_count_as_many_requests() -> None:
-    """A call that embeds counts each of its texts: no window has more of them than the limit, and all are used."""
-    limiter, at, sent = _requests(300), 0.0, list[tuple[float, int]]()
-    for requests in [100, 70, 30] * 20:
-        at += limiter.wait(1, at=at, requests=requests)
-        limiter.start(1, at=at, requests=requests)
-        sent.append((at, requests))
-    windows = [sum(count for other, count in sent if until - 60.0 < other <= until) for until, _ in sent]
-    assert max(windows) <= 300
-    assert sum(windows[30:]) / 30 > 200
-
-
 def test_a_call_that_was_not_made_gives_its_room_back() -> None:
     """What was withdrawn counts towards no limit, nor do its tokens."""
     limiter = Pace(RateLimits(rpm=1, tpm=1000, rpd=2), at=0.0)

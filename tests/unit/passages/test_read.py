@@ -3,50 +3,21 @@
 import csv
 import json
 import sys
-import tempfile
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pyarrow import parquet
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.passages.import_ import Passage, Passages
 from pipeline.tables.findings import Finding, FindingKind
-from tests.scratch import quick_folder
-
-CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-IDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).filter(
-    lambda key: any(one.isprintable() and not one.isspace() for one in key)
-)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(CHARACTERS),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(CHARACTERS), inner),
-    max_leaves=5,
-)
 
 
 def _read(path: Path, data: bytes) -> list[Passage | Finding]:
     """Return what is read from a file with these bytes."""
     path.write_bytes(data)
     return list(Passages(path).passages())
-
-
-@given(st.lists(st.tuples(IDS, st.text(CHARACTERS), JSON, st.booleans()), unique_by=itemgetter(0)))
-def test_what_is_written_as_json_is_read_as_it_was(rows: list[tuple[str, str, Any, bool]]) -> None:
-    """Any text, escaped or not, comes back to the letter, and with it any metadata; so do numbers of any size."""
-    lines = [
-        json.dumps({"id": key, "text": text, "metadata": {"x": extra}}, ensure_ascii=escaped)
-        for key, text, extra, escaped in rows
-    ]
-    with tempfile.TemporaryDirectory(dir=quick_folder()) as folder:
-        found = _read(Path(folder) / "p.jsonl", "\n".join(["{}", *lines]).encode("utf-8"))[1:]
-    read = [(one.line, one.id, one.text, one.metadata) for one in found if isinstance(one, Passage)]
-    assert read == [(number, key, text, {"x": extra}) for number, (key, text, extra, _) in enumerate(rows, start=2)]
 
 
 @pytest.mark.parametrize(

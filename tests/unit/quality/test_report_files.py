@@ -1,7 +1,5 @@
 """The report: what it says, and its files, of which none looks whole that is not."""
 
-import json
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,20 +50,6 @@ def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
     assert "\u2068" not in text
     assert "`We study `**`water law`**` here.`" in text
     assert max(line.count("|") for line in text.splitlines()) <= 4
-
-
-def test_the_files_of_a_report_name_each_other(tmp_path: Path) -> None:
-    """The Markdown stands beside its JSON."""
-    path = written(tmp_path)
-    assert re.fullmatch(r"passage-concepts-20260304T050607Z-[0-9a-f]{6}\.md", path.name)
-    assert "| `method` | 30 |" in path.read_text(encoding="utf-8")
-    document = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    assert document["passed"] is False
-    passed = {one["name"]: one["passed"] for one in document["gates"]}
-    assert passed == {"coverage": True, "evidence": False, "divergence": None}
-    assert document["figures"]["evidence"]["value"] == 0.5
-    assert document["samples"][0]["text"] == "We study water law here."
-    assert document["settings"] == {"GATES": "", "seed": "7"}
 
 
 def test_old_reports_are_told_but_for_the_newest_whole_one(tmp_path: Path) -> None:

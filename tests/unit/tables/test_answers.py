@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert
 from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
 from pipeline.store.schema import TaskRecord, answers
-from pipeline.tables.view import fields_of, make_views, why_unstorable
+from pipeline.tables.view import fields_of, make_views
 from pipeline.tables.write_to import GivenAnswer, column_target, write_column
 from tests.delivery import workspace_at
 from tests.integration.tables.sources import record_of
@@ -116,24 +116,6 @@ def test_a_field_gets_the_column_that_its_type_says() -> None:
     assert [kind for _, kind in fields_of(model)] == ["integer", "text", "json", "date", "time"]
     quoted = model_of(a=Quote, b=Annotated[str, Quote(optional=True)], c=Quote | None, d=Annotated[Quote, limited])
     assert [kind for _, kind in fields_of(quoted)] == ["json"] * 4
-
-
-@pytest.mark.parametrize(
-    ("answer_json", "said"),
-    [
-        ('{"a": [{"b": "x\\u0000"}]}', "a text with NUL in `a[0].b`"),
-        ('{"a": {"x\\u0000": 1}}', "a text with NUL in `a`"),
-        ('{"a": "\\ud800"}', "a text with half a character (a lone surrogate) in `a`"),
-        ('{"a": [1, -9223372036854775809]}', "a whole number of more than 64 bits in `a[1]`"),
-        ('{"a": NaN}', "a number that is none (NaN or infinite) in `a`"),
-        ('{"a": 1e999}', "a number that is none (NaN or infinite) in `a`"),
-        ('{"a": "x", "b": [-9223372036854775808, true, null, 1e300]}', ""),
-        ("{", "it is no JSON that can be read"),
-    ],
-)
-def test_what_no_database_keeps_is_told(answer_json: str, said: str) -> None:
-    """The judge hears of it before anything is written."""
-    assert why_unstorable(answer_json) == said
 
 
 OWN = """CREATE TABLE own (id {id}, lang TEXT, said {text}, stars BIGINT, day DATE, seen {time}, doc {json},
