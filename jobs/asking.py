@@ -1,7 +1,8 @@
 """Ask about items: live, by batch or whichever fits; poll, ingest and cancel batches; what it will cost, and did."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 
@@ -26,7 +27,7 @@ from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import Selection
-from pipeline.batch.report import KEYS, Amounts, BatchSummary, list_batches
+from pipeline.batch.report import KEYS, BatchSummary, list_batches, time_words
 from pipeline.batch.submit import Submitted
 from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.step import Step
@@ -37,7 +38,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.workflows import preflight as estimates
 from pipeline.workflows import rounds
 from pipeline.workflows import tag as tagging
-from pipeline.workflows.preflight import Preflight, format_duration
+from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Rounds
 
 OUTDATED = 10  # of what was answered for an earlier text, that are named
@@ -85,7 +86,7 @@ def _submitted(sent: Submitted, words: Words) -> str:
     if not sent.sent:
         if sent.summary:
             return f"nothing was submitted: {sent.summary}. Next: {words.step('batch-poll')}"
-        return "nothing was left to submit: another process took it"
+        return "nothing was left to submit: it is under way already"
     after = words.step("batch-poll" if set(sent.sent.values()) != {"rebuilt"} else "status")
     return f"submitted {plural(sent.items, words.one, words.many)}: {sent.summary}. Next: {after}"
 
@@ -194,9 +195,8 @@ def batch_cancel(ws: OpenWorkspace, *, batch: Annotated[int, Taken("", COUNT)]) 
 
     A batch that the API does not show any more is given up after confirmation.
     """
-    report = cancel.run(ws, number=batch)
-    document = {"batch": report.number, "said": report.said, "next": str(report.next)}
-    return Report(document, f"batch {report.number}: {report.said}. Next: {report.next}")
+    said, after = cancel.run(ws, number=batch)
+    return Report({"batch": batch, "said": said, "next": str(after)}, f"batch {batch}: {said}. Next: {after}")
 
 
 def batches(ws: OpenWorkspace) -> Report:
@@ -234,20 +234,20 @@ def costs(
     A day is that of daily budgets. What was sent and ended unseen may have been paid for, and is told apart, as what is
     under way is, at estimates. Embeddings are not counted.
     """
-    report = accounts.costs(ws.store, ws.tasks, by=by)
+    found = accounts.costs(ws.store, ws.tasks, by=by)
 
     def show() -> None:
-        rows = [*report.rows.items(), ("all", report.total)]
         first = "day (US/Pacific)" if by == "day" else by
-        print_table((first, *SPENT), [(key, *_spent(amounts)) for key, amounts in rows])
+        rows = [*found["rows"], {by: "all"} | found["total"]]
+        print_table((first, *SPENT), [(one[by], *_spent(one)) for one in rows])
 
-    return Report(report.document, show if report.rows else f"nothing was sent yet. Next: {Step('tag', dry=True)}")
+    return Report(found, show if found["rows"] else f"nothing was sent yet. Next: {Step('tag', dry=True)}")
 
 
-def _spent(amounts: Amounts) -> tuple[str, ...]:
-    counts = (amounts.batches, amounts.calls, amounts.tokens_in, amounts.tokens_out)
-    lost, under_way = (f"~{usd(one)}" if one else "-" for one in (amounts.lost, amounts.under_way))
-    return (*(f"{one:,}" for one in counts), usd(amounts.cost), f"{amounts.lost_calls or '-'}", lost, under_way)
+def _spent(row: Mapping[str, Any]) -> tuple[str, ...]:
+    lost, under_way = (f"~{usd(row[name])}" if row[name] else "-" for name in ("lost", "under_way"))
+    counts = (f"{row[name]:,}" for name in ("batches", "calls", "tokens_in", "tokens_out"))
+    return (*counts, usd(row["cost"]), f"{row['lost_calls'] or '-'}", lost, under_way)
 
 
 def tag(
@@ -315,8 +315,6 @@ def _show_tagged(report: rounds.Report, words: Words) -> None:
     if report.no_room:
         waits = "waits" if report.no_room == 1 else "wait"
         Terminal().warn(f"{plural(report.no_room, words.one, words.many)} {waits} for room at the API")
-    if report.overrun > 0:
-        Terminal().warn(f"spent {usd(report.overrun)} more than the budget: an estimate was too low")
 
 
 def _show_live(report: rounds.Report, words: Words) -> None:
@@ -325,13 +323,9 @@ def _show_live(report: rounds.Report, words: Words) -> None:
         print_line(f"nothing to ask: {words.all_done}")
         return
     parts = [f"{asked.answered:,} {words.done}"]
-    if report.skipped:
-        parts.append(f"{report.skipped:,} skipped")
     for reason, count in asked.failed.most_common():
         is_aside = reason.startswith(SUPPORTS_NONE)
         parts.append(f"{count:,} set aside: {reason}" if is_aside else f"{count:,} failed ({reason})")
-    if asked.elsewhere:
-        parts.append(f"{asked.elsewhere:,} answered or claimed elsewhere")
     if report.unasked:
         parts.append(f"{report.unasked:,} left")
     after = f". Next: {words.after}" if asked.answered else ""
@@ -358,7 +352,7 @@ def _show_estimated(estimated: Preflight, words: Words) -> None:
     ways = {name: one for name, one in estimated.ways.items() if name == "batch" or not one.absent}
     kinds: dict[bool, tuple[str, ...]] = {True: ("batch", "batches"), False: ("call",)}
     cells = [
-        (name, usd(one.cost), format_duration(one.seconds), plural(one.count, *kinds[name == "batch"]))
+        (name, usd(one.cost), time_words(one.seconds), plural(one.count, *kinds[name == "batch"]))
         for name, one in ways.items()
     ]
     print_table(("way", "cost", "time", "sends"), cells)

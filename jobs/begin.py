@@ -12,6 +12,7 @@ from jobs.command import opened, wants_json
 from jobs.options import COUNT, FILE, NAME, PATH, STREAM, Dry, Map, Report, Sheet, Source, Taken
 from jobs.output import Terminal, print_line, print_table
 from jobs.variables import read_settings
+from pipeline.batch.report import time_words
 from pipeline.core.errors import InputError
 from pipeline.core.files import parts_of, why_not_readable
 from pipeline.core.quotes import shown_value
@@ -24,7 +25,6 @@ from pipeline.ops import status
 from pipeline.workflows import add_expert as adding
 from pipeline.workflows import ask as asking
 from pipeline.workflows import new_task as writing
-from pipeline.workflows.preflight import format_duration
 
 if TYPE_CHECKING:
     from pipeline.engine.workspace import OpenWorkspace
@@ -214,7 +214,7 @@ def _show_asked(report: "AskReport") -> None:
     print_table(names, [[shown_value(one.get(name)) for name in names] for one in found])
     if (both := report.estimate) is not None:
         ways = {name if name == "live" else f"by {name}": one for name, one in both.ways.items() if not one.absent}
-        told = (f"{usd(one.cost)} {way} in {format_duration(one.seconds)}" for way, one in ways.items())
+        told = (f"{usd(one.cost)} {way} in {time_words(one.seconds)}" for way, one in ways.items())
         print_line(f"all {plural(report.rows, 'row')} would cost about {', '.join(told)}")
         for way, warning in ((way, warning) for way, one in ways.items() for warning in one.warnings):
             Terminal().warn(f"{way}: {warning}")

@@ -249,9 +249,8 @@ def _print_values(answer: Mapping[str, Any], indent: str) -> None:
 
 
 def _show_end(one: TriedItem) -> None:
-    out = one.usage.answer + one.usage.thoughts
-    calls = f" and {one.calls} calls" if one.calls > 1 else ""
-    used = f" in {one.seconds:.1f} s{calls}; {one.usage.prompt:,} tokens in, {out:,} out, {usd(one.cost)}"
+    tokens = f"{one.tokens_in:,} tokens in, {one.tokens_out:,} out"
+    used = f" in {one.seconds:.1f} s; {tokens}, {usd(one.cost)}"
     print_text(f"{one.outcome}{used if one.calls else ''}" + (f": {one.reason}" if one.reason else ""))
     if one.answer is not None:
         _print_values(one.answer, INDENT)

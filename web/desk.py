@@ -5,20 +5,19 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from pipeline.batch.ask import GRACE_S
-from pipeline.batch.due import DueTagger
+from pipeline.batch.ask import GRACE_S, DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import Access as Opened
 from pipeline.engine.workspace import OpenWorkspace, check_access, is_free, open_workspace
 from pipeline.workflows import add_expert
-from pipeline.workflows.add_expert import SavedExpert
 from web.dropped import DroppedFiles
 from web.guard import Access
 from web.problem import Refused
@@ -160,7 +159,7 @@ class Desk:
         with self.to_read() as ws:
             return any(one.subject == task for one in ws.tasks)
 
-    async def save(self, body: bytes) -> SavedExpert:
+    async def save(self, body: bytes) -> add_expert.AddedExpert:
         """Save a person, one at a time: a database has one writer.
 
         Raises:
@@ -177,7 +176,7 @@ class Desk:
         finally:
             self.saving.release()
 
-    def _save(self, body: bytes) -> SavedExpert:
+    def _save(self, body: bytes) -> add_expert.AddedExpert:
         with self.to_write(PEOPLE) as ws:
             return add_expert.save(ws, body, name="the body", reason=DUE, as_given=True, patience_s=LATEST_S)
 
@@ -192,7 +191,8 @@ class Desk:
         until = time.monotonic() + within_s
         self.tagger.stop()
         for left_s in (HURRY_S, 0.0):
-            for thread in (*self.tagger.asking, *self.running.threads):
+            wait(self.tagger.asking.copy(), max(0.0, until - left_s - time.monotonic()))
+            for thread in self.running.threads:
                 thread.join(max(0.0, until - left_s - time.monotonic()))
             self.stopping.set()
 

@@ -6,6 +6,6 @@
 - `poll`: batches at the API are looked at until they are over, and their results are sealed on disk.
 - `ingest`: every request gets its outcome, and answers are stored.
 
-Our own calls go by `ask` in the place of `submit` to `poll`; `folder` keeps and seals what comes, `due` asks again
-about single items. Beside it: `cancel` gives a batch up, `report` tells of batches and what they cost.
+Our own calls go by `ask` in the place of `submit` to `poll`, and `folder` keeps and seals what comes. Beside it:
+`cancel` gives a batch up, `report` tells of batches and what they cost.
 """

@@ -4,6 +4,10 @@ Each reply is written as a line of the result that is not sealed yet before its 
 loses none; the slots belong to the run, and the lines of the next batch start in those that are free. A line that fails
 for the service's sake is tried again for a while and holds no other back; then its row goes back uncharged. Who comes
 next ends what a dead process left: `end_dead` seals what is on disk, and the rest is open again.
+
+An item may be asked alone, in a batch that belongs to no run. Where that was in vain it is due: an open row whose last
+attempt was made alone, or that was noted as not asked yet. Two threads, or processes, never ask about one item at once:
+its claim is an INSERT.
 """
 
 import asyncio
@@ -14,10 +18,11 @@ import random
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.batch import budget, ingest
 from pipeline.batch.folder import OpenBatch, account_trial, part_path, seal
@@ -28,18 +33,17 @@ from pipeline.core import errors
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Way
 from pipeline.core.step import Option
+from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import usage_cost
 from pipeline.gemini.pace import WINDOW_S, StartedCall
 from pipeline.gemini.remote import next_midnight_pacific
-from pipeline.store import batches
+from pipeline.store import asks, batches
 from pipeline.store.answers import LOST
 from pipeline.store.locks import LockLostError
 
-if TYPE_CHECKING:
-    from pipeline.engine.questions import PlannedRequest
-
+PATIENCE_S = 60.0  # ours: where the limits leave no room for longer, what is due waits for the next command
 LOOK_S = 1.0  # how often replies are synced, calls counted in the database, and others' calls looked at
 GRACE_S = 5.0  # what is under way has so long to end after the first Ctrl-C
 HASTE_S = 1.0  # so long an interrupted run waits for another writer; who comes next does what is left
@@ -48,7 +52,18 @@ REFUSALS = 3  # clear refusals (400) before any answer, after which the request 
 SAMPLES = 3
 SILENT = 2  # calls about a row in one run that got no reply, after which nothing more is paid for
 BAD_REQUEST = 400  # the least HTTP code of an error
+THREADS = 8  # calls about single items under way at once; each may hang for as long as a call may take
+EVERY_S = 60.0  # between two looks at what is due
 UNASKED, LATE = "not asked", "no reply came in time"
+
+
+class Tried(NamedTuple):
+    """What came of one row of a trial: the reply as it came, or why there is none; and its seconds."""
+
+    reply: Any
+    reason: str
+    seconds: float = 0.0
+    is_refused: bool = False  # by a clear no to this one request
 
 
 @dataclass
@@ -57,22 +72,21 @@ class LiveReport:
 
     calls: int = 0
     answered: int = 0
-    elsewhere: int = 0  # claimed or removed by others meanwhile
     failed: Counter[str] = field(default_factory=Counter)  # by reason; recorded, and not asked again in this run
     samples: list[tuple[str, str]] = field(default_factory=list)  # (item id, reason) of the first
     cost: float = 0.0
     stopped: errors.FindableError | None = None
     interrupted: bool = False
-    is_down: bool = False  # the last call failed because of the service
     at_once: int = 1
     run: int | None = None  # the number of the first batch that was ingested
     replies: int = 0  # that came, and rows that were given up
-    why_not: str = ""  # nothing was asked
+    why_not: str = ""  # nothing was asked alone
+    tried: dict[str, Tried] = field(default_factory=dict)  # of a trial, by item id
 
     @property
     def done(self) -> int:
         """Return how many items need nothing more of this run."""
-        return self.answered + self.elsewhere + self.failed.total()
+        return self.answered + self.failed.total()
 
     def fail(self, item_id: str, reason: str) -> None:
         """Count an item that failed for good in this run."""
@@ -81,10 +95,11 @@ class LiveReport:
             self.samples.append((item_id, reason))
 
 
-@dataclass
+@dataclass(eq=False)
 class _Line:
-    request: "PlannedRequest"
+    request: PlannedRequest
     batch: OpenBatch
+    not_before: float = -math.inf  # it failed for the service's sake, and waits
     failing_since: float = math.inf  # for the service's sake
     failures: int = 0
     silent: int = 0  # of these, calls without a reply, each of which may have been paid for
@@ -99,30 +114,43 @@ def ask_rows(
     *,
     way: Way = Way.LIVE,
     on_progress: OnProgress = lambda _: None,
+    is_alone: bool = False,
+    patience_s: float = math.inf,
+    deadline_s: float = math.inf,
 ) -> LiveReport:
-    """Ask every row that is wanted, batch after batch, each ingested as it is over."""
-    return _Asking(ws, wanted, way, on_progress=on_progress).carried_out()
+    """Ask every row that is wanted, batch after batch, each ingested as it is over; of a trial what it cost is kept.
 
-
-def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadline_s: float = math.inf) -> LiveReport:
-    """Ask and ingest one batch, unless a limit makes it wait for `patience_s`; wait for no reply after `deadline_s`."""
+    What `is_alone` goes in one batch, of no run. A limit may make it wait for `patience_s`; no reply is waited for
+    after `deadline_s`.
+    """
     deadline = ws.monotonic() + deadline_s
-    return _Asking(ws, Selection(), batch.way, alone=batch, patience_s=patience_s, deadline=deadline).carried_out()
+    how: dict[str, Any] = {"on_progress": on_progress, "is_alone": is_alone, "patience_s": patience_s}
+    return _Asking(ws, wanted, way, deadline=deadline, **how).carried_out()
 
 
-class Tried(NamedTuple):
-    """What came of one row of a trial: the reply as it came, or why there is none; and its seconds."""
+def ask_alone(
+    ws: OpenWorkspace,
+    ids: Sequence[str] | None = None,
+    *,
+    way: Way = Way.LIVE,
+    patience_s: float = PATIENCE_S,
+    deadline_s: float = math.inf,
+) -> LiveReport:
+    """Ask about those of some items that can be asked, alone, or all that are due; only an interrupt is raised.
 
-    reply: Any
-    reason: str
-    seconds: float
-    is_refused: bool = False  # by a clear no to this one request
-
-
-def ask_trial(ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress) -> tuple[LiveReport, dict[str, Tried]]:
-    """Ask some rows of which nothing is kept but what that costs; return what came of each, by item id."""
-    run = _Asking(ws, wanted, Way.TRIAL, on_progress=on_progress)
-    return run.carried_out(), run.tried
+    What fails again stays due, with its new reason.
+    """
+    if ids is None:
+        ingest.end_dead(ws)
+        with ws.store.read() as tx:
+            ids = asks.due_ids(tx, ws.task)
+        if not ids:
+            return LiveReport()
+    wanted = Selection(among=ids)
+    report = ask_rows(ws, wanted, way=way, is_alone=True, patience_s=patience_s, deadline_s=deadline_s)
+    if report.interrupted:
+        raise KeyboardInterrupt
+    return report
 
 
 @contextlib.contextmanager
@@ -146,7 +174,6 @@ class _Asking:
     """One run of our own calls, in an event loop; what reads or writes the database does so in threads.
 
     It asks batch after batch of what is wanted, each row once; those that failed for their own sake go first again.
-    With `alone` it asks that batch and no further one.
     """
 
     def __init__(
@@ -155,24 +182,24 @@ class _Asking:
         wanted: Selection,
         way: Way,
         *,
-        alone: Prepared | None = None,
-        on_progress: OnProgress = lambda _: None,
-        patience_s: float = math.inf,
-        deadline: float = math.inf,
+        on_progress: OnProgress,
+        is_alone: bool,
+        patience_s: float,
+        deadline: float,
     ) -> None:
-        self.report, self.tried = LiveReport(), dict[str, Tried]()
-        self._ws, self._way, self._on_progress, self._patience_s = ws, way, on_progress, patience_s
-        self._deadline = deadline
-        self._alone, self._silent = alone, SILENT if alone is None else 1  # one that is alone is asked again and again
+        self.report = LiveReport()
+        self._ws, self._way, self._on_progress, self._is_alone = ws, way, on_progress, is_alone
+        self._patience_s, self._deadline = patience_s, deadline
+        self._silent = 1 if is_alone else SILENT  # one that is alone is asked again and again
         self._invalid, self._ended = list[str](), set(wanted.without)
-        self._preparation = Preparation(ws, replace(wanted, without=self._ended), NoProgress(), way=way)
+        wanted = replace(wanted, without=self._ended)
+        self._preparation = Preparation(ws, wanted, NoProgress(), way=way, is_alone=is_alone)
         self._open: dict[int, OpenBatch] = {}
         self._ready: deque[_Line] = deque()
-        self._later: set[asyncio.Task[None]] = set()  # pauses of lines that failed for the service's sake
         self._calls: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()  # batches that are sealed and ingested
         self._no_more: StopReason | None = None  # why no further batch is prepared
-        self._has_warned, self._is_alone = False, alone is not None
+        self._has_warned = False
         self._stop = asyncio.Event()
         self._broken: Exception | None = None
         self._service = Service(ws, self._end, way, hurries=not math.isinf(patience_s))
@@ -193,6 +220,8 @@ class _Asking:
         if self.report.interrupted:
             for call in self._calls:
                 call.cancel()
+        else:
+            self._deadline = min(self._deadline, self._ws.monotonic() + GRACE_S)
         self.report.interrupted = True
         self._stop.set()
 
@@ -213,30 +242,30 @@ class _Asking:
                 await self._work()
                 await self._finish()
         finally:
-            for pause in (ticking, *self._later):
-                pause.cancel()
+            ticking.cancel()
             for one in self._open.values():
                 one.close()
                 one.lock.release()
-        self.report.is_down = self._service.down is not None
 
     async def _work(self) -> None:
         try:
             await asyncio.to_thread(self._count_others)
             while not self._stop.is_set():
-                if not self._ready and self._no_more is None:
+                now = self._ws.monotonic()
+                line = next((one for one in self._ready if one.not_before <= now), None)
+                if line is None and self._no_more is None:
                     await self._fetch()
                     continue
-                if not (self._ready or self._later or self._calls or self._ends):
-                    if self._no_more is StopReason.BUDGET:
+                if not (self._ready or self._calls or self._ends):
+                    if self._no_more is StopReason.BUDGET and not self._is_alone:
                         with self._ws.store.read() as tx:
                             self._end(budget.budgets(self._ws).without_room(tx))
                     break
-                pause = self._pause()
-                if pause > 0:
+                pause = self._pause(line, now)
+                if pause > 0 or line is None:
                     await self._rest(pause)
-                elif not self._stop.is_set():
-                    line = self._ready.popleft()
+                elif not self._stop.is_set() and line in self._ready:
+                    self._ready.remove(line)
                     started = self._pace.start(line.request.usage.prompt, at=self._ws.monotonic())
                     self._warn_of_day()
                     self._spawn(self._ask(line, started), self._calls)
@@ -251,13 +280,11 @@ class _Asking:
             opened = OpenBatch(one.number, len(one.lines), one.lock, part_path(self._ws.data, one.number))
             self._open[one.number] = opened
             self._ready += [_Line(request, opened) for request in one.lines]
+            self._no_more = StopReason.DONE if self._is_alone else None
         else:
-            self._no_more = one
+            self._no_more, self.report.why_not = one, one.value if self._is_alone else ""
 
     def _next(self) -> Prepared | StopReason:
-        if self._is_alone:
-            alone, self._alone = self._alone, None
-            return alone or StopReason.DONE
         main, one = self._preparation, None
         if self._invalid:  # first, so that no row that asks the same is asked in their place
             again, self._invalid = Selection(among=self._invalid), []
@@ -268,22 +295,21 @@ class _Asking:
             main.run = main.run or one.number
         return one
 
-    def _pause(self) -> float:
+    def _pause(self, line: _Line | None, now: float) -> float:
         """Return how long the next line waits, in seconds; 0.0 where it may be asked now."""
-        now = self._ws.monotonic()
         if now >= self._deadline:
             self._end(errors.UnavailableError(LATE, hint="run the same command again later"))
             return LOOK_S
         self.report.at_once = self._service.at_once(in_flight=len(self._calls))
-        if not self._ready or len(self._calls) >= self.report.at_once:
-            return min(LOOK_S, max(0.001, self._deadline - now))
-        line, most = self._ready[0], self._ws.limits.tpm
-        tokens = line.request.usage.prompt
+        if line is None or len(self._calls) >= self.report.at_once:
+            until = min(self._deadline, *(one.not_before for one in self._ready if one.not_before > now), math.inf)
+            return min(LOOK_S, max(0.001, until - now))
+        tokens, most = line.request.usage.prompt, self._ws.limits.tpm
         if most is not None and tokens > most:
-            self._ready.popleft()
+            self._ready.remove(line)
             why = f"a call of {tokens} tokens can never start under a limit of {most} tokens a minute"
             self._give_up(line, why, is_lost=False)
-            return 0.0 if self._ready else LOOK_S / 100
+            return 0.0
         pause = max(self._service.hold_until - now, self._pace.wait(tokens, at=now))
         if math.isinf(pause):
             if not self._calls:
@@ -301,7 +327,7 @@ class _Asking:
     async def _rest(self, seconds: float) -> None:
         others = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._ws.asleep(seconds))]
         try:
-            await asyncio.wait([*others, *self._calls, *self._ends, *self._later], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*others, *self._calls, *self._ends], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for one in others:
                 one.cancel()
@@ -341,7 +367,7 @@ class _Asking:
         opened.keep(requests.reply_line(line.request.data, response=reply))
         opened.seconds += took
         if self._way is Way.TRIAL:
-            self.tried[line.request.item.id] = Tried(reply, "", took)
+            self.report.tried[line.request.item.id] = Tried(reply, "", took)
         judged = responses.judge_response(reply)
         if judged.usage.prompt:
             self._pace.settle(call, judged.usage.prompt)
@@ -379,13 +405,8 @@ class _Asking:
             return self._give_up(line, error.message, is_lost=is_silent)
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
         asked_s = (error.retry_after_s if isinstance(error, errors.UnavailableError) else None) or 0.0
-        pause = max(pause * random.uniform(0.5, 1), min(asked_s, LONGEST_PAUSE_S))  # noqa: S311 - no secret
-
-        async def again() -> None:
-            await self._ws.asleep(pause)
-            self._ready.append(line)
-
-        return self._spawn(again(), self._later)
+        line.not_before = now + max(pause * random.uniform(0.5, 1), min(asked_s, LONGEST_PAUSE_S))  # noqa: S311 - no secret
+        return self._ready.append(line)
 
     def _settle_refused(self) -> None:
         """Charge the rows whose requests were refused, now that others were answered."""
@@ -393,12 +414,12 @@ class _Asking:
         for line, error in refused:
             told = {"code": error.code or BAD_REQUEST, "message": error.message, "status": error.status}
             line.batch.keep(requests.reply_line(line.request.data, error=told))
-            self.tried[line.request.item.id] = Tried(None, error.message, 0.0, is_refused=True)
+            self.report.tried[line.request.item.id] = Tried(None, error.message, is_refused=True)
             self._line_over(line.batch)
 
     def _give_up(self, line: _Line, reason: str, *, is_lost: bool, is_refused: bool = False) -> None:
         line.batch.silent[line.request.item.id] = LOST * is_lost + reason
-        self.tried[line.request.item.id] = Tried(None, reason, 0.0, is_refused)
+        self.report.tried[line.request.item.id] = Tried(None, reason, is_refused=is_refused)
         self._line_over(line.batch)
 
     def _line_over(self, opened: OpenBatch) -> None:
@@ -409,7 +430,8 @@ class _Asking:
 
     async def _over(self, opened: OpenBatch) -> None:
         await asyncio.to_thread(self._seal, opened)
-        self._no_more = None  # what failed may be asked again, and money be free
+        if not self._is_alone:
+            self._no_more = None  # what failed may be asked again, and money be free
 
     def _seal(self, opened: OpenBatch) -> None:
         """Seal what came for a batch and ingest it; of a trial what it cost is kept, and its files go."""
@@ -443,13 +465,8 @@ class _Asking:
 
     async def _finish(self) -> None:
         """Let what is under way end, five seconds after a Ctrl-C; then seal and ingest what came."""
-        left_s = math.inf
-        while self._calls and left_s > 0:
-            left_s = min(left_s, GRACE_S) if self.report.interrupted else left_s
-            left_s = min(left_s, max(0.0, self._deadline - self._ws.monotonic()))
-            pause = min(left_s, LOOK_S)
-            await asyncio.wait(list(self._calls), timeout=max(0.001, pause))
-            left_s -= pause
+        while self._calls and (left_s := self._deadline - self._ws.monotonic()) > 0:
+            await asyncio.wait(list(self._calls), timeout=min(left_s, LOOK_S))
         for call in self._calls:
             call.cancel()
         if self._calls:
@@ -526,3 +543,43 @@ def _spread(past: batches.PastCalls, since: datetime, now: datetime) -> Iterator
     step = (ended - past.began) / past.calls
     moments = (past.began + step * number for number in range(1, past.calls + 1))
     return (one for one in moments if one >= since)
+
+
+class DueTagger:
+    """Threads that ask about items that are due, from `start` to `stop`; what becomes of it stands in the database."""
+
+    def __init__(self, opened: Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]) -> None:
+        """Take what opens the workspace to be written; nothing is begun yet."""
+        self._opened, self._over = opened, threading.Event()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")
+        self.asking: set[Future[None]] = set()
+
+    def start(self) -> None:
+        """Look at what is due, at once and then again and again."""
+        threading.Thread(target=self._look_again, name="due-rounds", daemon=True).start()
+
+    def ask(self, ids: list[str] | None = None) -> Future[None]:
+        """Ask about these, or all that are due, as soon as a thread is free, but for after `stop`."""
+        try:
+            asking = self._pool.submit(self.look, ids)
+        except RuntimeError:  # it was shut down
+            asking = Future()
+            asking.set_result(None)
+        self.asking.add(asking)
+        asking.add_done_callback(self.asking.discard)
+        return asking
+
+    def look(self, ids: list[str] | None = None) -> None:
+        """Ask about these, or all that are due, and wait for what comes of it."""
+        with contextlib.suppress(errors.FindableError, KeyboardInterrupt), self._opened() as ws:
+            ask_alone(ws, ids)
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._over.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _look_again(self) -> None:
+        while not self._over.is_set():
+            wait([self.ask()])
+            self._over.wait(EVERY_S)

@@ -86,10 +86,6 @@ class Budgets:
             since = ""
         return BudgetError(f"{budget.name}={budget.usd:g}{since} {why}", hint=more)
 
-    def overrun(self, tx: "Connection") -> float:
-        """Return by how much what is known to be spent passes a budget, in USD; 0.0 where it does not."""
-        return max((0.0, *(money.sum_spent(tx, since=one.since).known - one.usd for one in self.every)))
-
 
 def budgets(ws: "OpenWorkspace", running: Budget | None = None) -> Budgets:
     """Return the budgets that hold for this command now; `running` is that of a `tag` that goes on."""
@@ -99,12 +95,6 @@ def budgets(ws: "OpenWorkspace", running: Budget | None = None) -> Budgets:
         began = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
         found.append(Budget(ws.settings.budget_per_day, began, "BUDGET_PER_DAY"))
     return Budgets(tuple(found), now)
-
-
-def resume_budget(ws: "OpenWorkspace") -> None:
-    """Let the budget of a `tag` that is not over hold for this command, too; it counts from when that began."""
-    with ws.store.read() as tx:
-        ws.budget = running_budget(tx, ws.task) or ws.budget
 
 
 def running_budget(tx: "Connection", task: "Task") -> Budget | None:

@@ -6,7 +6,8 @@ state.
 """
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 from pipeline.batch.folder import is_whole, lock_of, read_again
 from pipeline.batch.send import BEFORE_SENT, BY_HAND, drop_upload, give_up_batch, reconcile
@@ -20,17 +21,8 @@ from pipeline.store.batches import Batch
 TRIES = 3  # how often the batch is read again because another process moved it meanwhile
 
 
-@dataclass(frozen=True)
-class CancelReport:
-    """What happened to the batch, and what to type next."""
-
-    number: int
-    said: str
-    next: Step
-
-
-def run(ws: OpenWorkspace, *, number: int) -> CancelReport:
-    """Cancel one batch; a person is asked before one is given up that the API does not show any more.
+def run(ws: OpenWorkspace, *, number: int) -> tuple[str, Step]:
+    """Cancel one batch and return what happened, and what to type next; a person is asked before one is given up.
 
     Raises:
         InputError: there is no such batch, it is over, or giving it up was not confirmed.
@@ -38,92 +30,82 @@ def run(ws: OpenWorkspace, *, number: int) -> CancelReport:
     """
     with ws.store.read() as tx:
         task = batches.get_batch(tx, number).task
-    cancel = _Cancel(ws if task == ws.task.name else replace(ws, task=ws.task_of(task)), number)
-    return read_again(cancel.once, times=TRIES)
+    about = ws if task == ws.task.name else replace(ws, task=ws.task_of(task))
+    return read_again(partial(_once, about, number), times=TRIES)
 
 
-@dataclass(frozen=True)
-class _Cancel:
-    ws: OpenWorkspace
-    number: int
+def _once(ws: OpenWorkspace, number: int) -> tuple[str, Step]:
+    with ws.store.read() as tx:
+        batch = batches.get_batch(tx, number)
+    if batch.state is BatchState.SUBMITTING:
+        batch = _cleared_up(ws, number)
+    if batch.state is BatchState.PREPARED:
+        return _give_up(ws, batch, why=BEFORE_SENT)
+    again = "and let its items be asked again?"
+    if batch.state is BatchState.DOWNLOADED and not is_whole(ws.data, batch.result_file, batch.result_sha256):
+        lost = f"the result of batch {number} is lost or was changed, and `{Step('batch-poll')}` may have it"
+        ws.agree(f"{lost}. Give the batch up, {again}")
+        return _give_up(ws, batch, why="given up: its result was lost")
+    if batch.state is not BatchState.SUBMITTED:
+        said = f"batch {number} is {batch.state}, there is nothing to cancel"
+        raise InputError(said, hint=f"`{Step('batches')}` lists them")
+    try:
+        return _cancel(ws, batch)
+    except MissingError as error:
+        ws.agree(f"batch {number} is not to be seen at the API ({error.message}). Give it up, {again}")
+        with contextlib.suppress(RemoteError):  # should it be there all the same
+            ws.client.cancel_batch(batch.remote_name or "")
+        return _give_up(ws, batch, why=f"given up: {error.message}")
 
-    def once(self) -> CancelReport:
-        batch = self._batch()
-        if batch.state is BatchState.SUBMITTING:
-            batch = self._cleared_up()
-        if batch.state is BatchState.PREPARED:
-            return self._give_up(batch, why=BEFORE_SENT)
-        if batch.state is BatchState.DOWNLOADED and not is_whole(self.ws.data, batch.result_file, batch.result_sha256):
-            return self._give_up_lost(batch)
-        if batch.state is not BatchState.SUBMITTED:
-            said = f"batch {batch.number} is {batch.state}, there is nothing to cancel"
-            raise InputError(said, hint=f"`{Step('batches')}` lists them")
-        try:
-            return self._cancel(batch)
-        except MissingError as error:
-            where = f"batch {batch.number} is not to be seen at the API ({error.message})"
-            self.ws.agree(f"{where}. Give it up, and let its items be asked again?")
-            with contextlib.suppress(RemoteError):  # should it be there all the same
-                self.ws.client.cancel_batch(batch.remote_name or "")
-            return self._give_up(batch, why=f"given up: {error.message}")
 
-    def _give_up_lost(self, batch: Batch) -> CancelReport:
-        """Give up a batch whose result is lost, where a person says so."""
-        said = f"the result of batch {batch.number} is lost or was changed, and `{Step('batch-poll')}` may have it"
-        self.ws.agree(f"{said}. Give the batch up, and let its items be asked again?")
-        return self._give_up(batch, why="given up: its result was lost")
-
-    def _batch(self) -> Batch:
-        with self.ws.store.read() as tx:
-            return batches.get_batch(tx, self.number)
-
-    def _cleared_up(self) -> Batch:
-        """Find out what became of a create that is unclear: the batch comes back adopted, or as never created."""
-        ws, number = self.ws, self.number
-        with ws.locks.hold(lock_of(number)) as lock:
-            if lock is None:
-                said = f"batch {number} is being created, {ws.locks.holder(lock_of(number))}; nothing was changed"
-                raise RemoteError(said, hint="try again in a moment")
-            batch = self._batch()
-            if batch.state is not BatchState.SUBMITTING:
-                return batch
-            look = reconcile(ws, batch)
-            if not look.adopted and not look.absent:
-                said = f"batch {number} may or may not have been created; nothing was changed"
-                raise RemoteError(said, hint=f"try again in {look.wait_s:.0f} s")
-            with ws.store.write() as tx:
-                if look.absent:
-                    batches.mark_absent(tx, batch, at=ws.now())
-                return batches.get_batch(tx, number)
-
-    def _cancel(self, batch: Batch) -> CancelReport:
-        """Record that a person cancels this batch, then ask the API to.
-
-        In this order: a poll that sees it cancelled a moment later must know that a person did it, for the items of
-        such a batch are charged with nothing. One that is over is noted too: where its result cannot be had, poll may
-        give it up now.
-        """
-        ws, name = self.ws, batch.remote_name or ""
-        remote = ws.client.get_batch(name)
+def _cleared_up(ws: OpenWorkspace, number: int) -> Batch:
+    """Find out what became of a create that is unclear: the batch comes back adopted, or as never created."""
+    with ws.locks.hold(lock_of(number)) as lock:
+        if lock is None:
+            said = f"batch {number} is being created, {ws.locks.holder(lock_of(number))}; nothing was changed"
+            raise RemoteError(said, hint="try again in a moment")
+        with ws.store.read() as tx:
+            batch = batches.get_batch(tx, number)
+        if batch.state is not BatchState.SUBMITTING:
+            return batch
+        look = reconcile(ws, batch)
+        if not look.adopted and not look.absent:
+            said = f"batch {number} may or may not have been created; nothing was changed"
+            raise RemoteError(said, hint=f"try again in {look.wait_s:.0f} s")
         with ws.store.write() as tx:
-            batches.note_cancel(tx, batch, why=BY_HAND, at=ws.now())
-        try:
-            if not remote.state.is_over:
-                ws.client.cancel_batch(name)
-        except RemoteError as error:
-            with ws.store.write() as tx:
-                batches.unnote_cancel(tx, batch, why=f"not cancelled: {error.message}", at=ws.now())
-            raise
-        said = f"it is over already ({remote.state})" if remote.state.is_over else "asked the API to cancel it"
-        return CancelReport(batch.number, said, ws.task.words.step("batch-poll"))
+            if look.absent:
+                batches.mark_absent(tx, batch, at=ws.now())
+            return batches.get_batch(tx, number)
 
-    def _give_up(self, batch: Batch, *, why: str) -> CancelReport:
-        ws = self.ws
+
+def _cancel(ws: OpenWorkspace, batch: Batch) -> tuple[str, Step]:
+    """Record that a person cancels this batch, then ask the API to.
+
+    In this order: a poll that sees it cancelled a moment later must know that a person did it, for the items of such a
+    batch are charged with nothing. One that is over is noted too: where its result cannot be had, poll may give it up
+    now.
+    """
+    name = batch.remote_name or ""
+    remote = ws.client.get_batch(name)
+    with ws.store.write() as tx:
+        batches.note_cancel(tx, batch, why=BY_HAND, at=ws.now())
+    try:
+        if not remote.state.is_over:
+            ws.client.cancel_batch(name)
+    except RemoteError as error:
         with ws.store.write() as tx:
-            free = give_up_batch(tx, batch, why=why, at=ws.now())
-            pairs = ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256))
-            if not all(is_whole(ws.data, *pair) for pair in pairs if pair[0]):  # no check is to miss them later
-                erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
-        if batch.state is BatchState.PREPARED:
-            drop_upload(ws.client, batch.upload)
-        return CancelReport(batch.number, f"given up; {free} items can be asked again", ws.task.words.again)
+            batches.unnote_cancel(tx, batch, why=f"not cancelled: {error.message}", at=ws.now())
+        raise
+    said = f"it is over already ({remote.state})" if remote.state.is_over else "asked the API to cancel it"
+    return said, ws.task.words.step("batch-poll")
+
+
+def _give_up(ws: OpenWorkspace, batch: Batch, *, why: str) -> tuple[str, Step]:
+    with ws.store.write() as tx:
+        free = give_up_batch(tx, batch, why=why, at=ws.now())
+        pairs = ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256))
+        if not all(is_whole(ws.data, *pair) for pair in pairs if pair[0]):  # no check is to miss them later
+            erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
+    if batch.state is BatchState.PREPARED:
+        drop_upload(ws.client, batch.upload)
+    return f"given up; {free} items can be asked again", ws.task.words.again

@@ -6,7 +6,7 @@ it stopped.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,18 +81,11 @@ class Judged(NamedTuple):
     is_asked: bool = True
 
 
-def run(
-    ws: OpenWorkspace,
-    *,
-    done: Callable[[IngestSummary], None] = lambda _: None,
-    own: bool = False,
-    number: int | None = None,
-) -> list[IngestSummary]:
-    """Ingest every downloaded batch, or those of our `own` calls, or that `number`, and call `done` after each.
+def run(ws: OpenWorkspace, *, own: bool = False, number: int | None = None) -> Iterator[IngestSummary]:
+    """Ingest every downloaded batch, or those of our `own` calls, or that `number`, and yield each that is over.
 
     A batch that cannot be ingested stays as it was, and its error is raised when the others are done.
     """
-    summaries: list[IngestSummary] = []
     failures: dict[int, FindableError] = {}
     seal_dead(ws)
     for waits in (False,) if own else (False, True):  # what another process is at only when others are done
@@ -107,14 +100,12 @@ def run(
                 failures[one] = error
                 continue
             if summary is not None:
-                summaries.append(summary)
-                done(summary)
+                yield summary
     errors = list(failures.values())
     for other in errors[:-1]:
         ws.display.warn(other.message)
     if errors:
         raise errors[-1]
-    return summaries
 
 
 def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | None:
@@ -150,7 +141,8 @@ def end_dead(ws: OpenWorkspace) -> None:
     if stuck:
         with ws.store.write() as tx:
             asks.close_claims_of_ended(tx)
-    run(ws, own=True)
+    for _ in run(ws, own=True):
+        pass
 
 
 @dataclass

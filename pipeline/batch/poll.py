@@ -99,7 +99,7 @@ def run(
     if not poll.done:
         return poll.report
     label = f"batch {next(iter(poll.done))}" if len(poll.done) == 1 else f"{len(poll.done)} batches"
-    with ws.display.bar(label, poll.total) as shown:
+    with ws.display.bar(label, sum(poll.requests.values())) as shown:
         poll.follow(wait=wait, first=first, bar=shown)
     poll.sum_up()
     if poll.report.downloaded or poll.report.failed:
@@ -115,14 +115,9 @@ class _Poll:
     report: PollReport = field(default_factory=PollReport)
     requests: dict[int, int] = field(default_factory=dict)  # of each batch, by number
     done: dict[int, int] = field(default_factory=dict)  # of these
-    refused: dict[int, errors.RemoteError] = field(default_factory=dict)  # for good; looked at no more in this run
-    troubled: dict[int, errors.RemoteError] = field(default_factory=dict)  # the last look failed, the next one may not
+    troubled: dict[int, errors.RemoteError] = field(default_factory=dict)  # the last look failed, for now or for good
     silent_since: datetime | None = None  # when a look failed after which none succeeded
     odd_words: set[str] = field(default_factory=set)
-
-    @property
-    def total(self) -> int:
-        return sum(self.requests.values())
 
     def follow_new(self) -> None:
         for batch in self.in_state(BatchState.SUBMITTED):
@@ -130,17 +125,18 @@ class _Poll:
             self.done.setdefault(batch.number, 0)
 
     def _is_followed(self, number: int) -> bool:
-        return number in self.done and number not in self.report.gone and number not in self.refused
+        trouble = self.troubled.get(number)
+        return number not in self.report.gone and (trouble is None or isinstance(trouble, MAY_PASS))
 
     def follow(self, *, wait: bool, first: bool, bar: "Bar") -> None:
         """Look, wait longer and longer, and look again, until every batch, or the first, is over or `wait` is false."""
         ws, pause, began = self.ws, self.ws.settings.poll_first, self.ws.now()
         while True:
             self._look_at_all(bar)
-            at_api = [batch.number for batch in self.in_state(BatchState.SUBMITTED)]
+            at_api = [batch.number for batch in self.in_state(BatchState.SUBMITTED) if batch.number in self.done]
             waiting = [number for number in at_api if self._is_followed(number)]
             self.report.stopped = self._stopping(waiting, wait=wait)
-            if not waiting or self.report.stopped is not None or (first and not set(self.done) <= set(at_api)):
+            if not waiting or self.report.stopped is not None or (first and len(at_api) < len(self.done)):
                 return
             works = ws.backend == "local" and ws.now() - began < timedelta(seconds=LOCAL_LOOK_S)
             if not wait and not (works and self.fetches):
@@ -160,7 +156,7 @@ class _Poll:
                 note = self._look_patiently(batch)
                 if self.troubled and self._is_out_of_patience():
                     return
-            bar.show(sum(self.done.values()), total=self.total, note=note)
+            bar.show(sum(self.done.values()), total=sum(self.requests.values()), note=note)
 
     def _look_patiently(self, batch: Batch) -> str:
         try:
@@ -169,13 +165,12 @@ class _Poll:
             raise
         except errors.MissingError as error:
             self.report.gone[batch.number] = error.message
-        except MAY_PASS as error:
-            if batch.number not in self.troubled:
-                self.ws.display.warn(f"batch {batch.number}: {error.message}")
-            self.troubled[batch.number] = error
-            self.silent_since = self.silent_since or self.ws.now()
         except errors.RemoteError as error:
-            self.refused[batch.number] = error
+            if isinstance(error, MAY_PASS):
+                if batch.number not in self.troubled:
+                    self.ws.display.warn(f"batch {batch.number}: {error.message}")
+                self.silent_since = self.silent_since or self.ws.now()
+            self.troubled[batch.number] = error
         else:
             self.troubled.pop(batch.number, None)
             self.silent_since = None
@@ -215,7 +210,8 @@ class _Poll:
                 return error
         if troubles and (not wait or self._is_out_of_patience()):
             return troubles[-1]
-        return next(iter(self.refused.values()), None) if not waiting else None
+        lasting = (one for one in self.troubled.values() if not isinstance(one, MAY_PASS))
+        return next(lasting, None) if not waiting else None
 
     def _is_out_of_patience(self) -> bool:
         since, patience = self.silent_since, timedelta(seconds=self.ws.settings.poll_patience)

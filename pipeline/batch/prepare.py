@@ -59,8 +59,8 @@ class _Draft:
     """A request file as it fills up, with at most `most` rows; of those that ask the same, unless it `asks_each`, one.
 
     A file holds so many rows, bytes and estimated prompt tokens at the most; one line alone may have more. All that is
-    written now may come to `room` in USD and `quota` tokens that wait at the API; None is no limit. `passed` are rows
-    that ask what is asked already, in a batch or a live call under way; `given` is what rows are told that ask what was
+    written now may come to `room` in USD and `quota` tokens that wait at the API; None is no limit. Rows that ask what
+    is asked already, in a batch or a live call under way, stay open; `given` is what rows are told that ask what was
     answered.
     """
 
@@ -75,7 +75,6 @@ class _Draft:
     file: files.Sealed | None = None  # of a batch
     asks: list[Ask] = field(default_factory=list)
     hashes: set[int] = field(default_factory=set)  # of the input hashes: a tenth of the room
-    passed: set[str] = field(default_factory=set)
     given: list[Judgement] = field(default_factory=list)
     looked_at: int = 0
     last: str = ""  # row that was looked at
@@ -100,11 +99,9 @@ class _Draft:
         new: list[PlannedRequest] = []
         for line in lines:
             item = line.item
-            if item.id in known.waiting:
-                self.passed.add(item.id)
-            elif item.id in known.given:
+            if item.id in known.given:
                 self.given.append(known.given[item.id])
-            elif self.asks_each or hash(item.input_hash) not in self.hashes:
+            elif self.asks_each or not (item.id in known.waiting or hash(item.input_hash) in self.hashes):
                 if self.most is not None and len(self.asks) >= self.most:
                     return new, StopReason.DONE
                 if (full := self._add(line)) is not None:
@@ -162,12 +159,11 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which askable items to take: `limit` at most, none `without`, `among` some; a `trial` takes them as they are."""
+    """Which askable items to take: `limit` at most, none `without`, `among` some; a trial takes them as they are."""
 
     limit: int | None = None
     without: Collection[str] = ()
     among: Sequence[str] | None = None
-    trial: bool = False
 
 
 def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPlan:
@@ -176,7 +172,7 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     with ws.store.read() as tx:
         known = budget.calibration(tx, ws.extractor)
         draft = _Draft(ws, Way.BATCH, known, wanted.limit)
-        for some in _lines(tx, ws, wanted):
+        for some in _lines(tx, ws, wanted, Way.BATCH):
             left, stop = some, None
             while left and stop is not StopReason.DONE:
                 before = draft.looked_at
@@ -196,13 +192,13 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
 
 
 def _lines(
-    tx: "Connection", ws: OpenWorkspace, wanted: Selection, *, after: str | None = None
+    tx: "Connection", ws: OpenWorkspace, wanted: Selection, way: Way, *, after: str | None = None
 ) -> Iterator[list[PlannedRequest]]:
     """Yield the requests of every item that is wanted, in the order of rows, or behind one; some at once, flat."""
     task, builder, some, size = ws.task, RequestBuilder(ws.task, ws.model), list[PlannedRequest](), 0
     found: Iterator[Rows] = asks.askable_rows(tx, task, after=after)
     if wanted.among is not None:
-        among = wanted.among if wanted.trial else asks.askable_among(tx, task, wanted.among)
+        among = wanted.among if way is Way.TRIAL else asks.askable_among(tx, task, wanted.among)
         found = (task.rows(tx, page) for page in pages(among))
     for rows in found:
         free = {key: row for key, row in rows.items() if key not in wanted.without} if wanted.without else rows
@@ -216,27 +212,22 @@ def _lines(
         yield some
 
 
-class Made(NamedTuple):
-    """What was prepared: the batches' numbers, why there are no more, and how many items share another's answer."""
+def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> tuple[list[int], StopReason, int]:
+    """Write and seal request files for the items that are wanted, within what budgets leave, and claim them.
 
-    numbers: list[int]
-    stop: StopReason
-    shared: int
-
-
-def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> Made:
-    """Write and seal request files for the items that are wanted, within what budgets leave, and claim them."""
-    preparation, made = Preparation(ws, wanted, bar), list[int]()
+    Return the batches' numbers, why there are no more, and how many items were given another's answer.
+    """
+    preparation, numbers = Preparation(ws, wanted, bar), list[int]()
 
     def once() -> StopReason:
         with ws.lock(LOCK):
             _sweep_request_files(ws)
         while isinstance(one := preparation.next(), Prepared):
-            made.append(one.number)
+            numbers.append(one.number)
         return one
 
     stop = read_again(once, times=TRIES)
-    return Made(made, stop, preparation.given + len(preparation.passed))
+    return numbers, stop, preparation.given
 
 
 def _sweep_request_files(ws: OpenWorkspace) -> None:
@@ -266,7 +257,6 @@ class Prepared(NamedTuple):
     last: str
     lines: Sequence[PlannedRequest] = ()
     lock: Lock | None = None
-    way: Way = Way.BATCH
 
 
 @dataclass
@@ -283,7 +273,6 @@ class Preparation:
     run: int | None = None
     is_alone: bool = False  # it belongs to no run, and waits for no other's preparing
     given: int = 0  # rows that were answered by what was asked before
-    passed: set[str] = field(default_factory=set)  # those that ask what is asked in a batch under way
     _taken: int = 0
     _last: str | None = None
     _lock: Lock | None = None  # of the batch that was claimed last
@@ -300,7 +289,7 @@ class Preparation:
                 one = self._prepare(after=None)
         if isinstance(one, Prepared):
             self._taken, self._last = self._taken + one.items, one.last
-            if self.wanted.trial and self.wanted.among is not None:  # nothing claims these
+            if self.way is Way.TRIAL and self.wanted.among is not None:  # nothing claims these
                 left = self.wanted.among[self.wanted.among.index(one.last) + 1 :]
                 self.wanted = replace(self.wanted, among=left)
         return one
@@ -340,7 +329,7 @@ class Preparation:
         stop, is_batch, draft = StopReason.DONE, self.way is Way.BATCH, self._draft(tx)
         part = request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}")
         with files.SealedWriter(part) if is_batch else contextlib.nullcontext() as writer:
-            for lines in _lines(tx, self.ws, self.wanted, after=after):
+            for lines in _lines(tx, self.ws, self.wanted, self.way, after=after):
                 new, full = draft.take(tx, lines)
                 if writer is None:
                     draft.lines += new
@@ -353,7 +342,6 @@ class Preparation:
                     stop = full
                     break
             self._write_given(draft)
-            self.passed |= draft.passed
             if draft.asks and writer is not None:
                 draft.file = writer.seal()
         return draft if draft.asks else stop
@@ -386,7 +374,7 @@ class Preparation:
             raise
         if file.path != path:
             files.rename(file, path)
-        return Prepared(number, len(draft.asks), draft.last, draft.lines, self._lock, self.way)
+        return Prepared(number, len(draft.asks), draft.last, draft.lines, self._lock)
 
     def _add(self, tx: "Connection", draft: _Draft, number: int, file: files.Sealed, name: str) -> None:
         ws, task, now = self.ws, self.ws.task, self.ws.now()

@@ -5,11 +5,9 @@ began, a duplicate on that it was found. What ended unseen is told apart, at its
 Embeddings are not kept account of. Reads the database alone; sends nothing.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch.budget import today
@@ -56,7 +54,8 @@ class BatchSummary(NamedTuple):
     @property
     def age_words(self) -> str:
         """Return the age as people say it; of a batch that is over, how long it took, where no clock went back."""
-        return time_words(self.age)
+        seconds = self.age.total_seconds()
+        return "-" if seconds < 0 else time_words(seconds)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -79,71 +78,40 @@ def summary_of(batch: Batch, *, now: datetime) -> BatchSummary:
     return BatchSummary(batch, age, estimated if batch.cost is None else batch.cost, batch.cost is not None)
 
 
-class Amounts(NamedTuple):
-    """How many batches and live calls, what they used, and USD: known, perhaps lost, and under way."""
-
-    batches: int = 0
-    calls: int = 0
-    lost_calls: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    cost: float = 0.0
-    lost: float = 0.0
-    under_way: float = 0.0
-
-    def plus(self, more: "Amounts") -> "Amounts":
-        """Return the sums of both."""
-        return Amounts._make(map(add, self, more))
-
-
-def time_words(time: timedelta) -> str:
-    """Return a length of time as people say it; `-` where a clock went back."""
-    seconds = time.total_seconds()
-    hours, minutes = divmod(int(seconds // 60), 60)
-    if seconds < 0:
-        return "-"
-    if time.days > 3:  # noqa: PLR2004 - longer than any batch takes
-        return f"{time.days} days"
-    if hours > 1:
-        return f"{hours} h {minutes} min"
-    return f"{hours * 60 + minutes} min" if hours or minutes else f"{seconds:.0f} s"
-
-
-@dataclass(frozen=True)
-class CostReport:
-    """What was spent by one thing or another (`by`), in its order, and in all."""
-
-    by: str
-    rows: dict[str, Amounts]
-    total: Amounts
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the report for programs; money in USD."""
-        rows = [{self.by: key} | _document(amounts) for key, amounts in self.rows.items()]
-        return {"by": self.by, "rows": rows, "total": _document(self.total)}
+def time_words(seconds: float | None) -> str:
+    """Return a length of time in words."""
+    if seconds is None:
+        return "an unknown time"
+    for unit, length, least in (("d", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1)):
+        if (amount := seconds / length) >= least:
+            return f"{amount:.{int(amount < 10)}f} {unit}".replace(".0 ", " ")  # noqa: PLR2004 - more has no decimals
+    return "a second"
 
 
 KEYS = ("day", "task", "model", "batch")
+AMOUNTS = ("batches", "calls", "lost_calls", "tokens_in", "tokens_out", "cost", "lost", "under_way")
 
 
-def costs(store: "Store", tasks: "Sequence[Task]", *, by: str) -> CostReport:
-    """Return what was spent, from one snapshot; `by` is one of `KEYS`."""
+def costs(store: "Store", tasks: "Sequence[Task]", *, by: str) -> dict[str, Any]:
+    """Return for programs what was spent, in `rows` by one of `KEYS`, in its order, and in `total`, from one snapshot.
+
+    Each has how many batches and live calls, what they used, and USD: known, perhaps lost, and under way.
+    """
     names = {one.name: one.subject for one in tasks}  # as TASK= has them
-    rows, total = defaultdict[str, Amounts](Amounts), Amounts()
+    rows, total = defaultdict[str, Counter[str]](Counter), Counter[str]()
     with store.read() as tx:
         for keys, amounts in _entries(tx, names):
-            key = keys[KEYS.index(by)]
-            rows[key], total = rows[key].plus(amounts), total.plus(amounts)
+            for row in (rows[keys[KEYS.index(by)]], total):
+                row.update(dict(zip(AMOUNTS, amounts, strict=True)))
     ordered = sorted(rows, key=lambda key: (int(key), "") if key.isdecimal() else (1 << 62, key))
-    return CostReport(by, {key: rows[key] for key in ordered}, total)
+    return {"by": by, "rows": [{by: key} | _amounts(rows[key]) for key in ordered], "total": _amounts(total)}
 
 
-def _document(amounts: Amounts) -> dict[str, Any]:
-    return {name: round(one, 6) if isinstance(one, float) else one for name, one in amounts._asdict().items()}
+def _amounts(row: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(row.get(name, 0), 6) for name in AMOUNTS}
 
 
-def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[tuple[tuple[str, ...], Amounts]]:
+def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
     keys = {}
     for batch in batches.batches_in_states(tx):
         day = today(batch.create_sent_at or batch.created_at).isoformat()
@@ -151,11 +119,10 @@ def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[tuple[tuple[st
         name = TRIALS if batch.way is Way.TRIAL else str(batch.run or batch.number)
         keys[batch.number] = (day, names.get(batch.task, batch.task), batch.model, name)
         if batch.create_sent_at is not None and batch.state is not BatchState.PREPARED:
-            tokens = (batch.tokens_in or 0, batch.tokens_out or 0)
-            yield keys[batch.number], Amounts(*counts, *tokens, *money.batch_spent(batch))
+            yield keys[batch.number], (*counts, batch.tokens_in or 0, batch.tokens_out or 0, *money.batch_spent(batch))
     for one in batches.all_duplicates(tx):
         found_on = today(one["found_at"]).isoformat()
-        yield (found_on, *keys[one["batch"]][1:]), Amounts(lost=one["estimated_cost"])
+        yield (found_on, *keys[one["batch"]][1:]), (0, 0, 0, 0, 0, 0.0, one["estimated_cost"], 0.0)
 
 
 def prices(settings: "Settings", *, on: date) -> list[dict[str, Any]]:

@@ -213,9 +213,9 @@ class _Send(NamedTuple):
         that is named, or at the second time the batch.
         """
         ws, why, at = self.ws, error.message, self.ws.now()
-        facts: dict[str, object] = (
-            {} if isinstance(error, errors.ThrottledError) else {"upload": None, "uploaded_at": None}
-        )
+        facts: dict[str, object] = {"upload": None, "uploaded_at": None}
+        if isinstance(error, errors.ThrottledError):
+            facts = {}
         if isinstance(error, errors.ThrottledError | errors.KeyRefusedError | errors.MissingError):
             with ws.store.write() as tx:
                 batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)
@@ -237,12 +237,10 @@ class _Send(NamedTuple):
                 give_up_batch(tx, batch, why=f"refused {batch.refusals} times: {why}", at=at)
         drop_upload(ws.client, upload)
         if asked is None:
-            submit, became = ws.task.words.step("batch-submit"), ", and waits as prepared"
-            hint = f"run `{submit}` again; a second refusal gives the batch up"
-            if batch.refusals >= MAX_REFUSALS:
-                became = f" {batch.refusals} times and given up, its claims released"
-                hint = f"`{submit}` asks its items in a new batch; another FINDABLE_MODEL may help"
-            message = f"batch {batch.number} was refused{became}: {why}"
+            submit, is_over = ws.task.words.step("batch-submit"), batch.refusals >= MAX_REFUSALS
+            again = f" {batch.refusals} times and given up" if is_over else ""
+            hint = f"`{submit}` {'asks its items in a new batch' if is_over else 'sends it once more'}"
+            message = f"batch {batch.number} was refused{again}: {why}"
             raise errors.RefusedError(message, hint=hint, code=error.code, status=error.status)
         rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
         ws.display.warn(

@@ -5,7 +5,7 @@ about no item twice.
 """
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ MAX_REBUILDS = 20  # batches refused for one line each, in one run, before a per
 class Submitted:
     """What was sent: the plan with what waited already, each batch with its fate, and how many items were not sent.
 
-    `shared` ask what was asked before and share that request or its answer; `held_back` had to wait for money, by
+    `shared` ask what was answered before and share that answer; `held_back` had to wait for money, by
     the budget of that name and amount, `no_room` for the quota of tokens that may wait at the API. `full` is the
     refusal of an API that takes no more for now, while batches are under way whose end makes room.
     """
@@ -49,10 +49,15 @@ class Submitted:
     full: RemoteError | None = None
 
     @property
+    def at_api(self) -> list[int]:
+        """Return the numbers of the batches that are at the API because of it."""
+        return [one for one, fate in self.sent.items() if fate in {SendOutcome.CREATED, SendOutcome.ADOPTED}]
+
+    @property
     def summary(self) -> str:
         """Return in words what became of each batch, and how many were held back by what."""
         parts = [", ".join(f"batch {number} {fate}" for number, fate in self.sent.items())]
-        parts += [f"{self.shared:,} ask what was asked already and share the answer"] * bool(self.shared)
+        parts += [f"{self.shared:,} ask what was answered already and share the answer"] * bool(self.shared)
         parts += [f"{self.held_back:,} held back by {self.budget}"] * bool(self.held_back)
         parts += [f"{self.no_room:,} held back by the quota of tokens that may wait at the API"] * bool(self.no_room)
         return "; ".join(part for part in parts if part)
@@ -101,9 +106,9 @@ def run(
         left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
         waiting = with_prepared(tx, ws.task, BatchPlan())
     plan = replace(waiting, items=waiting.items + _count_new(ws, wanted)) if agreed else plan_all(ws, wanted)
-    submission = _Submission(ws, Submitted(plan), wanted, sends)
+    report = Submitted(plan)
     if not plan.items and not left:
-        return submission.report
+        return report
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     if not agreed:
         ws.display.say(f"{ws.model.name}, {priced(ws, plan) if plan.items else 'resuming an earlier run'}")
@@ -111,12 +116,20 @@ def run(
     new = plan.items - waiting.items
     most = new if agreed else plan.requests - waiting.requests
     old = [batch.number for batch in sorted(left, key=lambda one: one.state is BatchState.PREPARED)]
-    old = [one for one in old if number in (None, one)]
-    with submission.patiently() if patient else contextlib.nullcontext():
-        submission.send(old)
-        submission.send_new(most, items=new)
+    submission = _Submission(ws, report, sends=sends)
+    try:
+        submission.send(one for one in old if number in (None, one))
+        submission.send_new(wanted, most, is_any=bool(new))
+    except (ThrottledError, QuotaFullError) as error:  # while a batch is under way, its end makes room
+        is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
+        with ws.store.read() as tx:
+            at_api = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
+        if not patient or is_daily or not at_api:
+            raise
+        ws.display.say(f"the rest waits for a batch to end: {error.message}")
+        report.full = error
     submission.sum_up(most, set(old))
-    return submission.report
+    return report
 
 
 def priced(ws: OpenWorkspace, plan: BatchPlan) -> str:
@@ -156,59 +169,43 @@ class _Submission:
 
     ws: OpenWorkspace
     report: Submitted
-    wanted: Selection
-    sends: bool = True
+    sends: bool
     rebuild: list[int] = field(default_factory=list)  # refused for one line each; the rest is in no batch yet
     stops: set[StopReason] = field(default_factory=set)  # why no more was prepared
 
-    @contextlib.contextmanager
-    def patiently(self) -> Iterator[None]:
-        """Note the refusal of an API that takes no more for now in the report, while a batch is under way."""
-        try:
-            yield
-        except (ThrottledError, QuotaFullError) as error:
-            is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
-            with self.ws.store.read() as tx:
-                at_api = batches.batches_in_states(tx, BatchState.SUBMITTED, task=self.ws.task.name)
-            if is_daily or not at_api:
-                raise
-            self.ws.display.say(f"the rest waits for a batch to end: {error.message}")
-            self.report.full = error
-
     def send(self, numbers: Iterable[int]) -> None:
         for number in numbers if self.sends else ():
-            outcome = send.send_batch(self.ws, number)
-            self.report.sent[number] = outcome
-            if outcome is SendOutcome.REBUILD:
-                self.rebuild.append(number)
+            self.report.sent[number] = outcome = send.send_batch(self.ws, number)
+            self.rebuild += [number] * (outcome is SendOutcome.REBUILD)
 
-    def send_new(self, most: int, *, items: int) -> None:
+    def send_new(self, wanted: Selection, most: int, *, is_any: bool) -> None:
         """Prepare and send what was announced and no more; what stands beside a refused line goes into a new batch."""
-        refused = set[str]()
-        for is_again in (bool(one) for one in range(MAX_REBUILDS)):
+        ws, refused = self.ws, set[str]()
+        for turn in range(MAX_REBUILDS):
             rebuilt, self.rebuild = self.rebuild, []
-            again = self._refused_items(rebuilt)
+            with ws.store.read() as tx:
+                items = (answers.items_of_batch(tx, number, outcome=Outcome.REFUSED) for number in rebuilt)
+                again = {one for some in items for one in some}
             most += self._items(rebuilt) - len(again)
-            if most < 1 and (is_again or not items):  # rows may be given what was answered, and nothing is asked
+            if most < 1 and (turn or not is_any):  # rows may be given what was answered, and nothing is asked
                 return
             refused |= again
-            wanted, most = replace(self.wanted, limit=most, without=refused), 0
-            with self.ws.display.bar("writing requests", wanted.limit) as bar:
-                made = prepare.prepare_batches(self.ws, wanted, bar=bar)
-            self.stops.add(made.stop)
-            self.report.shared += made.shared
-            self.report.prepared += made.numbers
-            self.send(made.numbers)
+            wanted, most = replace(wanted, limit=most, without=refused), 0
+            with ws.display.bar("writing requests", wanted.limit) as bar:
+                numbers, stop, shared = prepare.prepare_batches(ws, wanted, bar=bar)
+            self.stops.add(stop)
+            self.report.shared += shared
+            self.report.prepared += numbers
+            self.send(numbers)
         raise RemoteError(
             f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
-            hint=f"`{self.ws.task.words.step('parked')}` and `{Step('batches')}` show the reasons",
+            hint=f"`{ws.task.words.step('parked')}` and `{Step('batches')}` show the reasons",
         )
 
     def sum_up(self, announced: int, old: set[int]) -> None:
         """Report how many items were sent, and how many were held back; batches `old` were there before this run."""
         ws, report = self.ws, self.report
-        at_api = {SendOutcome.CREATED, SendOutcome.ADOPTED}
-        report.items = self._items([number for number, fate in report.sent.items() if fate in at_api])
+        report.items = self._items(report.at_api)
         if not self.stops & {StopReason.BUDGET, StopReason.QUOTA}:
             return
         new = {number: outcome for number, outcome in report.sent.items() if number not in old}
@@ -218,18 +215,13 @@ class _Submission:
             unmet = max(0, min(unmet, asks.count_askable(tx, ws.task)))
             held = budget.budgets(ws)
             nearest = held.nearest(tx)
-        if StopReason.BUDGET not in self.stops:
-            report.no_room = unmet
-        elif nearest is not None and unmet:
-            if not (report.sent or report.prepared):
-                with ws.store.read() as tx:
+            if StopReason.BUDGET not in self.stops:
+                report.no_room = unmet
+            elif nearest is not None and unmet:
+                if not (report.sent or report.prepared):
                     raise held.without_room(tx)
-            report.held_back, report.budget = unmet, f"{nearest.name}={nearest.usd:g}"
+                report.held_back, report.budget = unmet, f"{nearest.name}={nearest.usd:g}"
 
     def _items(self, numbers: Collection[int]) -> int:
         with self.ws.store.read() as tx:
             return sum(batches.get_batch(tx, one).requests for one in numbers)
-
-    def _refused_items(self, numbers: Iterable[int]) -> set[str]:
-        with self.ws.store.read() as tx:
-            return {one for number in numbers for one in answers.items_of_batch(tx, number, outcome=Outcome.REFUSED)}

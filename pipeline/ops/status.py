@@ -94,13 +94,13 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
 
 def _going(one: Batch, now: datetime) -> str:
     """Return a batch that is not over in words: how far it is, since when, and of our own calls what time is left."""
-    took = now - one.created_at
+    took_s = (now - one.created_at).total_seconds()
     if one.way is Way.BATCH:
         return (
-            f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {report.time_words(took)}"
+            f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {report.time_words(took_s)}"
         )
     done = min(max(one.calls, one.replies), one.requests)
-    left = f", about {report.time_words(took * (one.requests - done) / done)} left" if done else ""
+    left = f", about {report.time_words(took_s * (one.requests - done) / done)} left" if done else ""
     return f"live run {one.run or one.number}, {done:,} of {one.requests:,} rows asked{left}"
 
 

@@ -3,10 +3,11 @@
 Each is due from the transaction on that stores the row: where the process dies, the next command asks about them.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from pipeline.batch import due
+from pipeline.batch.ask import ask_alone
 from pipeline.core.errors import InputError, TakenError
 from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
@@ -29,32 +30,22 @@ ANSWERED_S = 6.5  # ours: after so many the person is told how it stands, tagged
 
 @dataclass(frozen=True)
 class AddedExpert:
-    """One new person as stored; `problem` says why there are no tags, `took_s` how long a call took, if made.
+    """One new person as stored; `notes` say how the document was read: what was taken for columns, and what was not.
 
-    `parked` says why nothing more will be asked about them, where that is so; `is_due` whether they are asked again.
-    """
-
-    username: str
-    name: str
-    tags: list[str]
-    findability_score: float
-    problem: str = ""
-    took_s: float | None = None
-    parked: str = ""
-    is_due: bool = False
-
-
-class SavedExpert(NamedTuple):
-    """One new person in the table: the username, the item's id, the score, and whether a call about them is due.
-
-    `notes` say how the document was read: what names were taken for columns, and which were not read.
+    `problem` says why there are no tags, `took_s` how long a call took, if made; `parked` why nothing more will be
+    asked about them, where that is so, and `is_due` whether they are asked again.
     """
 
     username: str
     item_id: str
     findability_score: float
-    is_due: bool
-    notes: tuple[str, ...] = ()
+    name: str = ""
+    tags: Sequence[str] = ()
+    problem: str = ""
+    took_s: float | None = None
+    parked: str = ""
+    is_due: bool = False
+    notes: Sequence[str] = ()
 
 
 def run(ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, way: Way = Way.LIVE) -> AddedExpert:
@@ -68,7 +59,7 @@ def run(ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, way: Way = W
     ws.display.say(f"Generating tags… {saved.username}")
     began = ws.monotonic()
     try:
-        asked = due.ask_alone(ws, [saved.item_id], way=way, patience_s=PATIENCE_S, deadline_s=ANSWERED_S)
+        asked = ask_alone(ws, [saved.item_id], way=way, patience_s=PATIENCE_S, deadline_s=ANSWERED_S)
     except KeyboardInterrupt:
         ws.display.warn(f"{saved.username} is saved {'with' if as_stored(ws, saved).tags else 'without'} tags")
         raise
@@ -89,7 +80,7 @@ def save(
     reason: str = DUE,
     as_given: bool = False,
     patience_s: float | None = None,
-) -> SavedExpert:
+) -> AddedExpert:
     """Add the person of a JSON document, without a call; one with a bio is due for a `reason`.
 
     Values are stored `as_given`, or it is told what becomes of one. `patience_s` is how long another writer is waited
@@ -111,22 +102,23 @@ def save(
         ws.client  # noqa: B018 - a missing configuration is raised before the person is added
         _check_fits(person, ws.model.input_limit)
     with ws.store.write(patience_s=patience_s) as tx:
-        key = _inserted(ws, tx, person)
+        key = _inserted(tx, person)
         score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
         if is_due:
             asks.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
-    return SavedExpert(person.username, key, score, is_due, tuple(notes))
+    return AddedExpert(person.username, key, score, is_due=is_due, notes=notes)
 
 
-def as_stored(ws: OpenWorkspace, saved: SavedExpert, *, problem: str = "", took_s: float | None = None) -> AddedExpert:
+def as_stored(ws: OpenWorkspace, saved: AddedExpert, *, problem: str = "", took_s: float | None = None) -> AddedExpert:
     """Return a person as stored by now."""
     with ws.store.read() as tx:
         row = table.by_username(tx, saved.username)
         parked = asks.parked_reason(tx, ws.task.name, saved.item_id, own=ws.task.own) or ""
         is_due = saved.item_id in asks.due_ids(tx, ws.task)
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
-    score = number_of(row["findability_score"]) or 0.0
-    return AddedExpert(saved.username, name, list_of(row["tags"]) or [], score, problem, took_s, parked, is_due)
+    score, tags = number_of(row["findability_score"]) or 0.0, list_of(row["tags"]) or []
+    now = replace(saved, name=name, tags=tags, findability_score=score, parked=parked, is_due=is_due)
+    return replace(now, problem=problem, took_s=took_s)
 
 
 def _check_fits(person: Person, limit: int | None) -> None:
@@ -139,7 +131,7 @@ def _check_fits(person: Person, limit: int | None) -> None:
         )
 
 
-def _inserted(ws: OpenWorkspace, tx: "Connection", person: Person) -> str:
+def _inserted(tx: "Connection", person: Person) -> str:
     """Store a person; return the item's id."""
     if table.by_usernames(tx, [person.username]):
         hint = f"`{Step('show', expert=person.username)}`; `{Step('import')}` changes existing people"
@@ -147,5 +139,5 @@ def _inserted(ws: OpenWorkspace, tx: "Connection", person: Person) -> str:
         raise TakenError(said, hint=hint, field=USERNAME)
     key = table.insert_person(tx, person.username, person.values)
     table.put_beside(tx, [(key, person.username, person.beside)])
-    workspace.touch_revision(tx, ws.task.name)
+    workspace.touch_revision(tx, table.TASK)
     return key

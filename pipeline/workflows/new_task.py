@@ -18,8 +18,8 @@ from pipeline.core.declaration import MADE_KEY, NAME, RESERVED, column_named, co
 from pipeline.core.errors import InputError
 from pipeline.core.redact import without_password
 from pipeline.core.step import Option
-from pipeline.engine.task_file import ENDING, FOLDER, ItemsRows, find_task_file
-from pipeline.engine.task_words import TAKEN, TableGuess, TaskDraft, task_text
+from pipeline.engine.task_file import ENDING, FOLDER, ItemsRows, find_task_file, place_in_python
+from pipeline.engine.task_words import TAKEN, AnswerField, TableGuess, TaskDraft, task_text
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import workspace
 from pipeline.store.database import Store
@@ -30,6 +30,7 @@ from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
 
+UNNAMED = "ask"  # what a question is called in the accounts where it is not kept
 SAMPLED = 1_000  # rows whose texts are measured
 _LAST_KEYS = ("name", "slug", "url", "username", "email", "title")  # where none is called like a key
 _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
@@ -40,13 +41,22 @@ _NO_WORD, _NO_LETTERS = re.compile(r"\W+"), re.compile("[^a-z0-9_]+")
 class NewTask(NamedTuple):
     """What is to be written: the task's name, its items as they were given, and the rows of it, None for a query.
 
-    A query is of the workspace's database, or of the one whose address is the `source`, which holds no password.
+    A query is of the workspace's database, or of the one whose address is the `source`, which holds no password. Where
+    a question is asked, it is of `fields`; without a name it is not kept.
     """
 
     name: str
     items: str
     table: ItemsFile | ItemsRows | None
     source: str = ""
+    question: str = ""
+    fields: Sequence[AnswerField] = ()
+    draft: TaskDraft | None = None  # of what is not a query, which takes the workspace's database
+
+    @property
+    def path(self) -> Path:
+        """Return where the file of the task would stand."""
+        return Path(FOLDER) / f"{self.name}{ENDING}" if self.name else place_in_python(UNNAMED)
 
 
 def prepared(name: str, items: str, *, data: Path, sheet: str = "", source: str = "") -> NewTask:
@@ -94,7 +104,7 @@ def run(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
         InputError: a task of this name was used here, the items cannot be read, or the file cannot be written.
     """
     check_unused(ws.store, new.name)
-    draft = drafted(ws.store, new, Path(FOLDER) / f"{new.name}{ENDING}")
+    draft = drafted(ws.store, new, new.path)
     write_new(draft.path, task_text(draft))
     return draft
 

@@ -7,14 +7,14 @@ never guessed: a time that was not measured, a limit that is not published.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.batch import budget, ingest, submit
-from pipeline.batch.budget import AT_API, Calibration
+from pipeline.batch.budget import Calibration
 from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
+from pipeline.batch.report import time_words
 from pipeline.batch.service import FLEX_CALL_S, calls_at_once
 from pipeline.core.states import Way
 from pipeline.core.step import Option
@@ -28,13 +28,9 @@ from pipeline.quality import pilot
 from pipeline.quality.figures import percentile
 from pipeline.store import asks, batches, money
 
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
-
 DAY_S = 86_400.0
 P90 = 0.9
 CENT = 0.01  # USD; less than this more is not asked about
-TEN = 10  # from this on a length of time has no decimals
 BATCH_S = 24 * 3600.0  # within which a batch is over, as Google says (Batch API guide, read 2026-11)
 ENOUGH = 3  # ours: past batches from which on they tell how long the next takes
 CALL_S = 1.5  # ours: what a live call takes before any was measured; 1 to 2 s is the normal case
@@ -60,7 +56,7 @@ class ModeEstimate:
     @property
     def likely(self) -> str:
         """Return how long it is likely to take, in words."""
-        return format_duration(self.seconds) if self.seconds is None else f"about {format_duration(self.seconds)}"
+        return "an unknown time" if self.seconds is None else f"about {time_words(self.seconds)}"
 
     def document(self, counted: str) -> dict[str, Any]:
         """Return the estimate for programs; `counted` is what its count is of."""
@@ -85,7 +81,7 @@ def recommend(
     there = {name: one for name, one in there.items() if one.affordable} or there
     takes = {name: math.inf if one.seconds is None else one.seconds for name, one in there.items()}
     in_time = {name: one for name, one in there.items() if deadline_s is None or takes[name] <= deadline_s}
-    within = "" if deadline_s is None else f" within {format_duration(deadline_s)}"
+    within = "" if deadline_s is None else f" within {time_words(deadline_s)}"
     if not in_time:
         name = min(there, key=takes.__getitem__)
         return name, f"no way is known to end{within}; {name} is likely to end first ({there[name].likely})"
@@ -106,44 +102,12 @@ def live_seconds(
     `rate` is how many calls a second were measured, if any were. Calls beyond the day's requests are made after the
     reset in `until_reset_s` seconds.
     """
-    if not requests:
-        return 0.0
-    rates = [
-        rate,
-        limits.rpm and limits.rpm / WINDOW_S,
-        limits.tpm and tokens and limits.tpm / WINDOW_S * requests / tokens,
-    ]
-    slowest = min(filter(None, rates), default=None)
-    later = 0 if limits.rpd is None else requests - max(0, limits.rpd - used_today)
-    if limits.rpd is None or later <= 0:
-        return None if slowest is None else requests / slowest
-    days, last = divmod(later - 1, limits.rpd)
-    waited = until_reset_s + days * DAY_S
-    if slowest is None:
-        return waited
-    # if a day's requests take longer than a day, they go on through the next one
-    return max(waited + (last + 1) / slowest, until_reset_s + later / slowest, requests / slowest)
-
-
-def turns(batches: int, tokens: int, *, most_tokens: int | None, most_batches: int) -> int:
-    """Return in how many turns batches of so many tokens in all go out, if only so much may wait at the API."""
-    if not batches:
-        return 0
-    at_once = most_batches
-    if most_tokens is not None and tokens:
-        at_once = min(at_once, int(most_tokens * batches / tokens))
-    return math.ceil(batches / max(1, at_once))
-
-
-def format_duration(seconds: float | None) -> str:
-    """Return a length of time in words."""
-    if seconds is None:
-        return "an unknown time"
-    for unit, length in (("d", DAY_S), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):
-        amount = seconds / length
-        if amount >= (2 if unit == "d" else 1):
-            return f"{amount:.0f} {unit}" if amount >= TEN else f"{amount:.1f} {unit}".replace(".0 ", " ")
-    return "a second"
+    minutes = (limits.rpm, limits.tpm and tokens and limits.tpm * requests / tokens)
+    slowest = min(filter(None, (rate, *(one and one / WINDOW_S for one in minutes))), default=None)
+    taken = requests / slowest if slowest else None if requests else 0.0
+    if limits.rpd is not None and (later := requests - max(0, limits.rpd - used_today)) > 0:
+        taken = max(taken or 0.0, until_reset_s + (later - 1) // limits.rpd * DAY_S)
+    return taken
 
 
 @dataclass(frozen=True)
@@ -236,85 +200,48 @@ def estimate_plan(
     ws: OpenWorkspace, plan: BatchPlan, *, deadline_s: float | None = None, waives_pilot: bool = False
 ) -> Preflight:
     """Return what a plan would come to by each way."""
+    model, now, limits = ws.model, ws.now(), ws.limits
+    reset, today = next_midnight_pacific(now), budget.today(now).isoformat()
     with ws.store.read() as tx:
         known, waiting = budget.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
-        modes = _Modes(ws, tx, plan, known)
-        ways = {"batch": modes.batch(waives_pilot=waives_pilot)}
-        ways |= {way.value: modes.by_calls(way) for way in (Way.FLEX, Way.LIVE)}
-    recommended, reason = recommend(ways, items=plan.items, deadline_s=deadline_s)
-    model, prices = ws.model.name, f"{ws.model.source} ({ws.model.priced_on})"
-    return Preflight(plan, ways, recommended, reason, model, prices, ws.settings.tier, known, deadline_s, waiting)
+        room, used = budget.budgets(ws).room(tx, error=known.error), batches.calls_of_day(tx, model.name, day=today)
+        past = Counter(money.batch_seconds(tx, model.name))
+        times = {way: batches.call_seconds(tx, model.name, way) for way in (Way.FLEX, Way.LIVE)}
+        refused = "" if waives_pilot else pilot.why_not(tx, ws.extractor)
 
+    def priced(way: Way, *warnings: str, **told: Any) -> ModeEstimate:
+        cost = usage_cost(model, plan.usage, way.tier, on=now.date())
+        affordable = room is None or cost * (1 + known.error) <= room
+        short = () if affordable else (f"a budget has ${room or 0:,.4f} left: not all would be asked",)
+        return ModeEstimate(cost=cost, warnings=(*short, *filter(None, warnings)), affordable=affordable, **told)
 
-@dataclass(frozen=True)
-class _Modes:
-    ws: OpenWorkspace
-    tx: "Connection"
-    plan: BatchPlan
-    known: Calibration
-
-    def batch(self, *, waives_pilot: bool) -> ModeEstimate:
-        ws, plan, tokens = self.ws, self.plan, self.plan.usage.prompt
-        most = ws.model.enqueued(ws.settings.tier)
-        at_api = batches.batches_in_states(self.tx, *AT_API)
-        enqueued = sum(one.estimated_in for one in at_api if one.model == ws.model.name)
-        rounds = turns(plan.batches, tokens, most_tokens=most, most_batches=MAX_ACTIVE_BATCHES)
-        absent = "the free tier has no batches" if ws.settings.tier == FREE and not ws.model.local else ""
-        warnings = [f"{absent}; set {Option('tier')} to yours if it is another one"] * bool(absent)
-        if rounds > 1:
-            warnings.append(
-                f"{plan.batches} batches go out in {rounds} turns, for only so many tokens may wait at the API"
-            )
-        elif most is not None and enqueued and enqueued + tokens > most:
-            warnings.append(
-                f"{enqueued:,} tokens wait at the API already; the batches go out when some of them are over"
-            )
-        return replace(
-            self._priced(Way.BATCH, warnings=warnings),
-            seconds=self._batch_seconds(rounds),
-            count=plan.batches,
-            refused="" if waives_pilot else pilot.why_not(self.tx, ws.extractor),
-            absent=absent,
-        )
-
-    def by_calls(self, way: Way) -> ModeEstimate:
-        ws, count, tokens = self.ws, self.plan.requests, self.plan.usage.prompt
-        now, limits = ws.now(), ws.limits
-        used = batches.calls_of_day(self.tx, ws.model.name, day=budget.today(now).isoformat())
-        reset = next_midnight_pacific(now)
-        until_reset_s = (reset - now) / timedelta(seconds=1)
-        each = batches.call_seconds(self.tx, ws.model.name, way)
-        usual = FLEX_CALL_S if way is Way.FLEX else CALL_S
-        each = usual if each is None and not ws.model.local else each
-        at_once = calls_at_once(ws, each or 0.0)
-        rate = at_once / each if each else None
-        warnings = []
+    def by_calls(way: Way) -> ModeEstimate:
+        usual = None if model.local else FLEX_CALL_S if way is Way.FLEX else CALL_S
+        each, count, full = times[way] or usual, plan.requests, ""
         if limits.rpd is not None and used + count > limits.rpd:
             left = f"{max(0, limits.rpd - used):,} of the day's {limits.rpd:,} requests are left"
-            warnings.append(f"{left}; the rest waits for {reset:%Y-%m-%d %H:%M} UTC")
+            full = f"{left}; the rest waits for {reset:%Y-%m-%d %H:%M} UTC"
         elif limits.rpd is not None and used + count >= WARN_AT * limits.rpd:
-            warnings.append(f"{used + count:,} of the day's {limits.rpd:,} requests would be used")
-        taken = live_seconds(count, tokens, limits=limits, used_today=used, until_reset_s=until_reset_s, rate=rate)
-        return replace(
-            self._priced(way, warnings=warnings),
-            seconds=max(taken, each) if taken and each else taken,
-            count=count,
-            absent="" if way is Way.LIVE or ws.model.flex else f"{ws.model.name} is not served by flex",
-        )
+            full = f"{used + count:,} of the day's {limits.rpd:,} requests would be used"
+        rate, until_s = calls_at_once(ws, each) / each if each else None, (reset - now).total_seconds()
+        how: dict[str, Any] = {"limits": limits, "used_today": used, "until_reset_s": until_s, "rate": rate}
+        taken = live_seconds(count, plan.usage.prompt, **how)
+        absent = "" if way is Way.LIVE or model.flex else f"{model.name} is not served by flex"
+        return priced(way, full, seconds=max(taken, each) if taken and each else taken, count=count, absent=absent)
 
-    def _priced(self, way: Way, *, warnings: Sequence[str]) -> ModeEstimate:
-        model, day = self.ws.model, self.ws.now().date()
-        cost = usage_cost(model, self.plan.usage, way.tier, on=day)
-        left = budget.budgets(self.ws).room(self.tx, error=self.known.error)
-        affordable = left is None or cost * (1 + self.known.error) <= left
-        short = [] if affordable else [f"a budget has ${left or 0:,.4f} left: not all would be asked"]
-        return ModeEstimate(cost=cost, warnings=(*short, *warnings), affordable=affordable)
+    def by_batch() -> ModeEstimate:
+        most, tokens = model.enqueued(ws.settings.tier), plan.usage.prompt
+        together = int(most * plan.batches / tokens) if most is not None and tokens else MAX_ACTIVE_BATCHES
+        turns = math.ceil(plan.batches / max(1, min(MAX_ACTIVE_BATCHES, together)))
+        in_turns = f"{plan.batches} batches go out in {turns} turns, for only so many tokens may wait at the API"
+        absent = "the free tier has no batches" if ws.settings.tier == FREE and not model.local else ""
+        warnings = (absent and f"{absent}; set {Option('tier')} to yours if it is another one", in_turns * (turns > 1))
+        # as nine in ten of the model did before; where there were too few as Google says, and unknown on the engine
+        each = percentile(past, P90) if past.total() >= ENOUGH else None if model.local else BATCH_S
+        seconds = None if each is None else each * turns
+        return priced(Way.BATCH, *warnings, seconds=seconds, count=plan.batches, refused=refused, absent=absent)
 
-    def _batch_seconds(self, rounds: int) -> float | None:
-        """Return how long batches take that go out in some turns: as nine in ten of the model did before.
-
-        Where there were too few it is as Google says, and unknown on the local engine.
-        """
-        past = money.batch_seconds(self.tx, self.ws.model.name)
-        longest = percentile(Counter(past), P90) if len(past) >= ENOUGH else None if self.ws.model.local else BATCH_S
-        return None if longest is None else longest * rounds
+    ways = {"batch": by_batch(), **{way.value: by_calls(way) for way in times}}
+    recommended, reason = recommend(ways, items=plan.items, deadline_s=deadline_s)
+    prices = f"{model.source} ({model.priced_on})"
+    return Preflight(plan, ways, recommended, reason, model.name, prices, ws.settings.tier, known, deadline_s, waiting)

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.batch import ask, budget, ingest, poll, submit
+from pipeline.batch import ask, ingest, poll, submit
 from pipeline.batch.ask import LiveReport
 from pipeline.batch.budget import AT_API, BudgetError
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import Selection
-from pipeline.batch.send import SendOutcome
 from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, InputError, RemoteError
 from pipeline.core.states import OPEN, BatchState, RemoteState, Way, remote_state
@@ -44,9 +43,9 @@ FULL = "the API takes no more for now"
 DOWN = "batches fail at the API, and nothing more was sent"
 TOLD = (
     *("extractor", "mode", "reason", "asked", "submitted", "left", "no_room", "under_way", "parked"),
-    *("held_back", "out_of_money", "is_over", "is_down", "spent", "overrun"),
+    *("held_back", "out_of_money", "is_over", "is_down", "spent"),
 )
-LIVE = ("answered", "failed", "elsewhere", "calls", "cost", "run", "interrupted")
+LIVE = ("answered", "failed", "calls", "cost", "run", "interrupted")
 WAIVED = "Asked without a pilot that passed: a person wanted it so."
 
 
@@ -55,14 +54,13 @@ class Report:
     """What a command did in its rounds, and where the task stands then; costs in USD.
 
     `mode` is live, batch, or empty where nothing was to be asked, and `asked` how many items were. Of a pilot it says
-    which one `drawn` it is; `pilot` is the report of the one that went before. `live` is what became of our own calls:
-    `skipped` items were not to be asked, `unasked` are as they were. `sent` has each batch that went out with its
-    fate, about so many `items`; `failed` is why batches gave nothing, or a part, at the API. `left` items can be asked
-    still: `held_back` says what keeps them waiting, `no_room` of them wait until the API takes more, `short` for money,
-    and if it `is_down`, or the answers are (`is_hopeless`), nothing more was sent. `under_way` are in open batches,
-    `parked` were parked meanwhile.
-    `reports` are the newest on the answers of each extractor. `spent` is what is known to be spent since it began,
-    `overrun` by how much that exceeds a budget.
+    which one `drawn` it is; `pilot` is the report of the one that went before. `live` is what became of our own calls;
+    `unasked` items are as they were. `submitted` are the numbers of the batches that
+    are at the API because of it, about so many `items`; `failed` is why batches gave nothing, or a part, there. `left`
+    items can be asked still: `held_back` says what keeps them waiting, `no_room` of them wait until the API takes more,
+    `short` for money, and if it `is_down`, or the answers are (`is_hopeless`), nothing more was sent. `under_way` are
+    in open batches, `parked` were parked meanwhile.
+    `reports` are the newest on the answers of each extractor. `spent` is what is known to be spent since it began.
     """
 
     extractor: str
@@ -72,9 +70,8 @@ class Report:
     drawn: "Pilot | None" = None
     pilot: "Report | None" = None
     live: LiveReport | None = None
-    skipped: int = 0
     unasked: int = 0
-    sent: dict[int, SendOutcome] = field(default_factory=dict)
+    submitted: list[int] = field(default_factory=list)
     items: int = 0
     polled: PollReport = field(default_factory=PollReport)
     ingested: list[IngestSummary] = field(default_factory=list)
@@ -88,7 +85,6 @@ class Report:
     is_down: bool = False
     is_hopeless: bool = False
     spent: float = 0.0
-    overrun: float = 0.0
     held_back: str = ""
     no_money: BudgetError | None = None
 
@@ -96,11 +92,6 @@ class Report:
         """Return in a line what was asked, and what is left."""
         left = f"{self.left:,} left, {self.under_way:,} under way, {self.parked:,} parked"
         return f"<{self.extractor}: {self.asked:,} to ask {self.mode}, {left}; {usd(self.spent)}>"
-
-    @property
-    def submitted(self) -> list[int]:
-        """Return the numbers of the batches that are at the API because of this command."""
-        return [one for one, fate in self.sent.items() if fate in {SendOutcome.CREATED, SendOutcome.ADOPTED}]
 
     @property
     def is_over(self) -> bool:
@@ -163,7 +154,6 @@ class Report:
         }
         asked = live and {
             **{name: getattr(live, name) for name in LIVE},
-            "skipped": self.skipped,
             "left": self.unasked,
             "samples": [{"username": name, "reason": reason} for name, reason in live.samples],
             "stopped": live.stopped.message if live.stopped else None,
@@ -196,12 +186,6 @@ def begin(ws: OpenWorkspace, *, may_be_empty: bool = False, fills: bool = True) 
         is_any_open = batches.batches_in_states(tx, *OPEN, task=ws.task.name)
     if not (may_be_empty or is_any_open):
         questions.check_any_items(ws.store, ws.task)
-
-
-def _check_served(ws: OpenWorkspace, way: Way) -> None:
-    if way is Way.FLEX and not ws.model.flex:
-        said = f"{ws.model.name} is not served by flex; nothing was asked"
-        raise InputError(said, hint=f"{Option(mode='batch')} costs as little; or set {Option('model')} to one that is")
 
 
 class Rounds:
@@ -291,7 +275,7 @@ class Rounds:
         except BudgetError as error:
             report.held_back, report.no_money = error.message, error
             return Submitted()
-        report.sent |= sent.sent
+        report.submitted += [one for one in sent.at_api if one not in report.submitted]
         report.items += sent.items
         report.no_room, report.short = sent.no_room, sent.held_back
         if sent.held_back:
@@ -314,23 +298,21 @@ class Rounds:
         """
         ws, report, limit = self._ws, self.report, self.left()
         with ws.store.read() as tx:
-            total, askable = ws.task.table(tx).total(tx), asks.count_askable(tx, ws.task)
-        to_ask = askable if limit is None else min(askable, limit)
-        report.skipped, report.live = total - to_ask, LiveReport()
+            askable = asks.count_askable(tx, ws.task)
+        to_ask, report.live = askable if limit is None else min(askable, limit), LiveReport()
         if not to_ask:
             questions.check_any_items(ws.store, ws.task)
             return report.live
-        _check_served(ws, way)
+        if way is Way.FLEX and not ws.model.flex:
+            hint = f"{Option(mode='batch')} costs as little; or set {Option('model')} to one that is"
+            raise InputError(f"{ws.model.name} is not served by flex; nothing was asked", hint=hint)
         ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
         with ws.display.bar("asking", to_ask) as bar:
             shown = partial(_show_live, bar)
             live = report.live = ask.ask_rows(ws, Selection(limit), way=way, on_progress=shown)
         with ws.store.read() as tx:
-            rest = max(0, to_ask - live.done)
-            report.unasked = min(rest, asks.count_askable(tx, ws.task))
+            report.unasked = min(max(0, to_ask - live.done), asks.count_askable(tx, ws.task))
             names = ws.task.table(tx).names(tx, [item_id for item_id, _ in live.samples])
-        live.elsewhere = rest - report.unasked
-        report.skipped = min(report.skipped, max(0, total - live.done - report.unasked))  # answers are shared
         live.samples = [(names.get(item_id, item_id), reason) for item_id, reason in live.samples]
         if live.run is not None and not live.interrupted:
             self._stale[ws.extractor] = None
@@ -351,7 +333,7 @@ class Rounds:
         """Poll the batches at the API, with `wait` until the first one ends, and ingest; return how many were."""
         if self.batches(*AT_API):
             self.poll(wait=wait)
-        return len(self.ingest())
+        return self.ingest()
 
     def poll(self, *, wait: bool, number: int | None = None, fetches: bool = True) -> None:
         """Poll the batches at the API, or that `number`, with `wait` until the first one ends; see `poll.run`."""
@@ -368,25 +350,24 @@ class Rounds:
         self._has_failed = self._has_failed or bool(failed)
         self._has_succeeded = self._has_succeeded or bool(set(polled.downloaded) - set(failed))
 
-    def ingest(self, number: int | None = None) -> list[IngestSummary]:
+    def ingest(self, number: int | None = None) -> int:
         """Ingest every downloaded batch, or that `number`, and write reports on the new answers now and then.
+
+        Return how many were.
 
         Raises:
             InconsistentError, ConfigurationError: see `batch.ingest.run`; the other batches were ingested.
         """
-        new: list[IngestSummary] = []
-
-        failure: FindableError | None = None
+        before = len(self.report.ingested)
         try:
-            ingest.run(self._ws, done=new.append, number=number)
-        except FindableError as error:
-            failure = error
-        self.report.ingested += new
-        self._stale |= dict.fromkeys(one.batch.extractor for one in new)
+            for one in ingest.run(self._ws, number=number):
+                self.report.ingested.append(one)
+                self._stale[one.batch.extractor] = None
+        except FindableError:
+            self.judge(last=False)
+            raise
         self.judge(last=False)
-        if failure is not None:
-            raise failure
-        return new
+        return len(self.report.ingested) - before
 
     def judge(self, *, last: bool) -> None:
         """Report on new answers; before the `last` time only if enough time has passed since the one before."""
@@ -405,25 +386,32 @@ class Rounds:
         now = ws.monotonic()
         self._report_at = now + REPORT_EVERY * (now - began)
 
-    def end(self, *, owes_report: bool = False) -> Report:
+    def end(self) -> Report:
         """Say where the task stands, report on what is new, and end a `tag` or backfill that has nothing left to do.
 
-        If all is over it `owes_report` without new answers, too: the process that ingested them may have died before.
+        A backfill that is over is reported on without new answers, too: who ingested them may have died before.
         """
-        ws, report = self._ws, self.report
+        ws, report, task = self._ws, self.report, self._ws.task
         report.left, report.under_way = self.askable(), sum(one.requests for one in self.batches(*OPEN))
         unsent = report.left + sum(one.requests for one in self.batches(BatchState.PREPARED))
         report.no_room = min(report.no_room, unsent)
         report.held_back = report.held_back if unsent or report.is_down else ""
-        if owes_report and report.is_over and report.quality is None:
+        with ws.store.read() as tx:
+            found = [runs.unfinished_run(tx, task.name, mode=mode) for mode in (runs.TAG, runs.BACKFILL)]
+            going = [one for one in found if one and (one.mode == runs.TAG or one.extractor == ws.extractor)]
+            is_going = asks.count_askable(tx, task) or asks.is_any_open(tx, task.name)
+            is_over = not (is_going or batches.batches_in_states(tx, *OPEN, task=task.name))
+        if report.is_over and report.quality is None and any(one.mode == runs.BACKFILL for one in going):
             self._stale[ws.extractor] = None
         self.judge(last=True)
-        sweep_reports(ws.data, ws.task.name)
+        sweep_reports(ws.data, task.name)
         with ws.store.read() as tx:
-            report.parked = max(0, len(asks.parked_rows(tx, ws.task.name, own=ws.task.own)) - self._parked)
-            report.overrun = budget.budgets(ws).overrun(tx)
+            report.parked = max(0, len(asks.parked_rows(tx, task.name, own=task.own)) - self._parked)
             report.spent = money.sum_spent(tx, since=self.began).known
-        _close_runs(ws)
+        if going and is_over:  # the next budget begins anew; a backfill under another version stays
+            with ws.store.write() as tx:
+                for one in going:
+                    runs.end_run(tx, one.number, why="nobody is left", at=ws.now())
         return report
 
 
@@ -445,23 +433,6 @@ def _show_live(bar: "Bar", live: LiveReport) -> None:
     if live.cost >= LEAST:
         notes.append(f"${live.cost:.4f}")
     bar.show(live.replies, note=", ".join(notes))
-
-
-def _close_runs(ws: OpenWorkspace) -> None:
-    """End the runs that have nothing to go on with: no item to ask, none claimed, no batch under way.
-
-    The next budget begins anew; a backfill under another version stays.
-    """
-    store, task = ws.store, ws.task
-    with store.read() as tx:
-        found = [runs.unfinished_run(tx, task.name, mode=mode) for mode in (runs.TAG, runs.BACKFILL)]
-        ended = [one for one in found if one and (one.mode == runs.TAG or one.extractor == ws.extractor)]
-        is_over = not (asks.count_askable(tx, task) or asks.is_any_open(tx, task.name))
-        if not (ended and is_over) or batches.batches_in_states(tx, *OPEN, task=task.name):
-            return
-    with store.write() as tx:
-        for one in ended:
-            runs.end_run(tx, one.number, why="nobody is left", at=ws.now())
 
 
 def failed_error(number: int, why: str, words: "Words") -> RemoteError:

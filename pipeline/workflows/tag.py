@@ -7,14 +7,13 @@ round over a few items that are drawn, whose answers are judged; a killed one re
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
-from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
+from pipeline.core.errors import GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN, Way
 from pipeline.core.step import Option
@@ -99,7 +98,7 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
     with ws.store.read() as tx:
         is_begun = options.pilot is not None and pilot.is_pilot_begun(tx, ws.extractor)
     if not (report.asked or is_waiting or is_begun):
-        return _ended(ws, going)
+        return going.end()
     report.mode, report.reason = _choose_mode(estimated, options, is_waiting=is_waiting)
     number = None
     if report.asked or not options.backfill:
@@ -112,7 +111,7 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
             pilot.waive_open_pilot(ws)
         number = _begin_run(ws, options, going, estimated)
     _ask(ws, options, going)
-    _ended(ws, going)
+    going.end()
     if number is not None and not options.backfill and _is_done(report, options):
         with ws.store.write() as tx:
             runs.end_run(tx, number, why=report.out_of_money or "nobody is left", at=ws.now())
@@ -133,13 +132,6 @@ def _announce(ws: OpenWorkspace, estimated: Preflight, report: Report) -> None:
             ws.display.say(f"{done:,} answered before, not asked again (${paid:,.2f})")
 
 
-def _ended(ws: OpenWorkspace, going: Rounds) -> Report:
-    """End the rounds; a backfill that is over is reported on also where the process that ingested died before it."""
-    with ws.store.read() as tx:
-        found = runs.unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
-    return going.end(owes_report=found is not None and found.extractor == ws.extractor)
-
-
 def _choose_mode(estimated: Preflight, options: TagOptions, *, is_waiting: bool) -> tuple[str, str]:
     """Return the mode to take and why: the one asked for, else the recommended one, else that of batches under way."""
     if options.backfill:
@@ -158,11 +150,11 @@ def _resume_budget(ws: OpenWorkspace, options: TagOptions) -> datetime:
     with ws.store.read() as tx:
         found = runs.unfinished_run(tx, ws.task.name, mode=runs.TAG)
     began = found.started_at if found else ws.now()
-    if options.budget is not None:
-        ws.budget = Budget(options.budget, began, "BUDGET")
-    elif found is not None and found.budget is not None:
-        budget.resume_budget(ws)
-        ws.display.say(f"going on since {began:%Y-%m-%d %H:%M} UTC with {Option(budget=f'{found.budget:g}')}")
+    usd = options.budget if options.budget is not None or found is None else found.budget
+    if usd is not None:
+        ws.budget = Budget(usd, began, "BUDGET")
+        if options.budget is None:
+            ws.display.say(f"going on since {began:%Y-%m-%d %H:%M} UTC with {Option(budget=f'{usd:g}')}")
     return began
 
 
@@ -274,7 +266,8 @@ def run_pilot(ws: OpenWorkspace, *, size: int | None, seed: int | None, agreed: 
     notes = [f"Pilot {begun.number}: {len(ids)} {ws.task.words.many}, seed {begun.seed}."]
     quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes)
     if quality is None:
-        raise _unanswered(ws, ids)
+        said = "no reply came for any of the pilot, so there is nothing to judge"
+        raise GateError(said, hint=f"`{ws.task.words.step('parked')}` says why, where it is over; run it again")
     report.reports[ws.extractor] = quality
     verdict = PilotVerdict.PASSED if quality.passed else PilotVerdict.FAILED
     with ws.store.write() as tx:
@@ -286,33 +279,18 @@ def run_pilot(ws: OpenWorkspace, *, size: int | None, seed: int | None, agreed: 
 def _ask_drawn(ws: OpenWorkspace, ids: Sequence[str], *, agreed: bool) -> Report:
     """Go on in rounds until each of the sample is answered or parked, in whichever process's batch it stands."""
     going = Rounds(ws, among=ids, judges=False)
+    report, is_claimed = going.report, True
     going.submit(agreed=agreed, patient=True)
-    while True:
+    while is_claimed:
         going.advance(wait=True)
-        for stopped in _stopping(going, ws):
-            raise stopped
+        is_any_left = going.askable() > 0
+        stopped = report.errors(ws.task.words) if is_any_left or not report.is_down else []
+        if is_any_left and (report.no_money or report.no_room):
+            held = RemoteError(f"{report.held_back}; nothing was lost", hint="run it again later")
+            stopped.append(report.no_money or held)
+        for error in stopped:
+            raise error
         with ws.store.read() as tx:
-            if not asks.claimed_among(tx, ws.task.name, ids):  # by a process that has not sent it yet
-                return going.end()
-        ws.sleep(LOOK_S)
-
-
-def _stopping(going: Rounds, ws: OpenWorkspace) -> Iterator[FindableError]:
-    done, is_any_left = going.report, bool(going.askable())
-    if is_any_left or not done.is_down:
-        yield from done.errors(ws.task.words)
-    if is_any_left and done.no_money is not None:
-        yield done.no_money
-    if is_any_left and done.no_room:
-        said = "the quota of tokens that may wait at the API has no room for the pilot yet; nothing was lost"
-        yield RemoteError(said, hint="run it again later")
-
-
-def _unanswered(ws: OpenWorkspace, ids: Sequence[str]) -> GateError:
-    said, mine = "no reply came for any of the pilot, so there is nothing to judge", set(ids)
-    with ws.store.read() as tx:
-        parked = asks.parked_rows(tx, ws.task.name, own=ws.task.own)
-    if why := next((why for one, why, _ in parked if one in mine), ""):
-        again = ws.task.words.step("unpark", all=True)
-        return GateError(f"{said}; parked: {why}", hint=f"`{again}` lets them be asked again")
-    return GateError(said, hint="run it again")
+            is_claimed = bool(asks.claimed_among(tx, ws.task.name, ids))  # by a process that has not sent it yet
+        ws.sleep(LOOK_S if is_claimed else 0.0)
+    return going.end()

@@ -15,12 +15,12 @@ from pipeline.batch import ask, budget, folder
 from pipeline.batch.ask import Tried
 from pipeline.batch.prepare import Selection
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
-from pipeline.core.states import STANDARD, Outcome
+from pipeline.core.states import STANDARD, Outcome, Way
 from pipeline.core.step import Option
 from pipeline.core.text import one_line, plural, usd
 from pipeline.engine import questions
 from pipeline.engine.questions import RequestBuilder
-from pipeline.engine.record import Judgement, judge_reply
+from pipeline.engine.record import judge_reply
 from pipeline.engine.task import Item, Task
 from pipeline.engine.workspace import OpenWorkspace, declared
 from pipeline.gemini import requests, responses
@@ -34,62 +34,38 @@ if TYPE_CHECKING:
 
 
 FEW, SIZE = 3, 50  # how many are tried alone, and by two sides
+LOST, NOT_JUDGED = "lost", "not judged"
+UNJUDGED = ("not asked", LOST, NOT_JUDGED)  # how an item may end without a judgement
 DRAFT = "draft"  # as a side: what the task's file asks now
 
 
 @dataclass
 class TriedItem:
-    """One item: its id and name, what was sent, and what the reply is worth, None where there is no reply to judge.
+    """One item: its id and name, what was sent, how that ended in a word, and why there is no valid answer, if none is.
 
-    `failure` says why there is none; `usage`, `cost` (USD) and `seconds` are of the reply.
+    `answer` is as it would be stored, `reply` the text that came, or the beginning of what came in the place of one;
+    `cost` is in USD.
     """
 
     id: str
     name: str
     request: dict[str, Any]
-    judgement: Judgement | None = None
-    failure: str = ""
+    outcome: str = "not asked"
+    reason: str = ""
+    answer: dict[str, Any] | None = None
+    reply: str = ""
     calls: int = 0
-    usage: Usage = NO_USAGE
     cost: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
     seconds: float = 0.0
 
     __repr__ = one_line
 
     @property
-    def outcome(self) -> str:
-        """Return how it ended, in a word."""
-        if self.judgement is None:
-            return "lost" if self.failure else "not judged" if self.calls else "not asked"
-        return self.judgement.outcome.value
-
-    @property
-    def reason(self) -> str:
-        """Return why there is no valid answer, empty where there is one."""
-        if self.judgement is None:
-            return self.failure
-        return "" if self.judgement.answer is not None else self.judgement.reason
-
-    @property
-    def answer(self) -> dict[str, Any] | None:
-        """Return the answer as it would be stored, None where none is valid."""
-        if self.judgement is None or self.judgement.answer is None:
-            return None
-        found: dict[str, Any] = self.judgement.answer.model_dump(mode="json")
-        return found
-
-    @property
-    def reply(self) -> str:
-        """Return the text that came, or the beginning of what came in the place of one."""
-        reply = self.judgement.reply if self.judgement is not None else None
-        return "" if reply is None else reply.text or reply.excerpt
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return it for programs."""
-        names = ("id", "name", "request", "outcome", "reason", "answer", "reply", "calls", "cost")
-        tokens = {"tokens_in": self.usage.prompt, "tokens_out": self.usage.answer + self.usage.thoughts}
-        return {**{name: getattr(self, name) for name in names}, **tokens, "seconds": round(self.seconds, 3)}
+    def is_judged(self) -> bool:
+        """Return whether a reply came, and was judged."""
+        return self.outcome not in UNJUDGED
 
 
 @dataclass(repr=False)
@@ -118,7 +94,7 @@ class TryReport:
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
         told = {name: getattr(self, name) for name in ("extractor", "schema", "cost", "interrupted")}
-        items, stopped = [one.document for one in self.items], self.stopped.message if self.stopped else None
+        items, stopped = list(map(vars, self.items)), self.stopped.message if self.stopped else None
         return {**told, "draft_of": self.draft_of or None, "items": items, "stopped": stopped}
 
     def check(self) -> None:
@@ -145,7 +121,6 @@ def run(ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int |
     """
     evaluate.gates_of(ws)
     ws, draft_of = _brought(ws)
-    folder.seal_dead(ws)
     with ws.store.read() as tx:
         ids = [ws.task.id_of(tx, name)] if name is not None else _drawn(tx, ws.task, ws.extractor, size, seed)
     report = ask_about(ws, ids)
@@ -155,6 +130,7 @@ def run(ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int |
 
 def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
     """Ask about some items of the task in use, as `run`."""
+    folder.seal_dead(ws)
     builder, words = RequestBuilder(ws.task, ws.model), ws.task.words
     with ws.store.read() as tx:
         planned = {one.item.id: one for one in builder.lines(tx, ws.task.rows(tx, ids))}
@@ -168,10 +144,10 @@ def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
     ws.display.say(f"{ws.model.name}: {plural(len(tried), words.one, words.many)}, estimated {usd(cost)}")
     ws.spend(cost, nothing="nothing was asked")
     with ws.display.bar("asking", len(tried)) as bar:
-        wanted = Selection(among=list(tried), trial=True)
-        asked, came = ask.ask_trial(ws, wanted, on_progress=lambda report: bar.show(report.replies))
+        wanted = Selection(among=list(tried))
+        asked = ask.ask_rows(ws, wanted, way=Way.TRIAL, on_progress=lambda report: bar.show(report.replies))
     report = TryReport(ws.extractor, builder.schema, list(tried.values()), asked.stopped, asked.interrupted)
-    for key, told in came.items():
+    for key, told in asked.tried.items():
         try:
             _judge(ws, tried[key], planned[key].item, told)
         except FindableError as error:  # the task's own code cannot judge it
@@ -184,16 +160,15 @@ def _cost(ws: OpenWorkspace, usage: Usage) -> float:
 
 
 def _judge(ws: OpenWorkspace, one: TriedItem, item: Item, told: Tried) -> None:
-    one.calls, one.seconds = 1, told.seconds
-    asked = Ask(item.id, item.input_hash)
-    if told.is_refused:
-        one.judgement = Judgement(asked, Outcome.REFUSED, told.reason)
-    elif told.reply is None:
-        one.failure = told.reason
-    else:
+    one.calls, one.seconds, one.reason = 1, round(told.seconds, 3), told.reason
+    one.outcome = Outcome.REFUSED.value if told.is_refused else LOST
+    if told.reply is not None:
         reply = responses.judge_response(told.reply)
-        one.usage, one.cost = reply.usage, _cost(ws, reply.usage)
-        one.judgement = judge_reply(ws.task, asked, reply, context=item.context)
+        one.tokens_in, one.tokens_out = reply.usage.prompt, reply.usage.answer + reply.usage.thoughts
+        one.outcome, one.reply, one.cost = NOT_JUDGED, reply.text or reply.excerpt, _cost(ws, reply.usage)
+        judged = judge_reply(ws.task, Ask(item.id, item.input_hash), reply, context=item.context)
+        one.outcome, one.reason = judged.outcome.value, judged.reason if judged.answer is None else ""
+        one.answer = None if judged.answer is None else judged.answer.model_dump(mode="json")
 
 
 def _brought(ws: OpenWorkspace) -> tuple[OpenWorkspace, str]:
@@ -235,7 +210,6 @@ def run_pair(ws: OpenWorkspace, texts: tuple[str, str], *, size: int, seed: int)
     labels = {at: _label(ws.task, text) for at, text in enumerate(texts) if text != DRAFT}
     if DRAFT in texts:
         ws, _ = _brought(ws)
-        folder.seal_dead(ws)
     with ws.store.read() as tx:
         among = answers.items_of_versions(tx, ws.task.name, list(labels.values()))
         ids = pilot.draw_items(among, size=size, seed=seed)

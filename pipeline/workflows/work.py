@@ -11,13 +11,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
 
-from pipeline.batch import budget, due
+from pipeline.batch import budget
+from pipeline.batch.ask import ask_alone
 from pipeline.batch.budget import AT_API
 from pipeline.core.errors import FindableError
 from pipeline.core.states import OPEN, BatchState, remote_state
 from pipeline.core.text import plural
 from pipeline.engine.workspace import OpenWorkspace, is_declared
-from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.index import build, vectors
 from pipeline.index.builds import count_stale, settled_builds
 from pipeline.quality import pilot
@@ -89,22 +89,14 @@ class Pass:
     def retry(self) -> None:
         """Ask about items that are due."""
         with self.ws.store.read() as tx:
-            if "ask" not in self.units or not asks.due_ids(tx, self.ws.task):
-                return
-        asked = due.retry_due(self.ws)
+            due = asks.due_ids(tx, self.ws.task) if "ask" in self.units else []
+        if not due:
+            return
+        asked = ask_alone(self.ws, due)
         self.facts["retried"] = {"answered": asked.answered, "failed": asked.failed.total()}
         if asked.answered:
             self.did.append(f"{asked.answered:,} {self.ws.task.words.done} that were due")
         self.failures += [] if asked.stopped is None else [asked.stopped]
-
-    def score(self) -> None:
-        """Compute scores anew."""
-        if not self.ws.task.derives:
-            return
-        with self.ws.store.write() as tx:
-            changed = self.ws.task.refresh_derived(tx)
-        self.facts["scored"] = changed
-        self.did += [f"{changed:,} scored"] if changed else []
 
     def submit(self) -> None:
         """Prepare new items, unless a pilot is missing or failed, within the budget, and send what is prepared."""
@@ -126,7 +118,6 @@ class Pass:
         if sends:
             self.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
         elif sent.prepared:
-            self.facts["prepared"] = sent.prepared
             self.did.append(f"{plural(len(sent.prepared), 'batch', 'batches')} prepared")
         if sent.items:
             self.did.append(f"{sent.items:,} submitted in {plural(len(done.submitted), 'batch', 'batches')}")
@@ -149,17 +140,13 @@ class Pass:
         if "promote" in self.units:
             settled_builds(self.ws)
         if "build" in self.units and (self._is_behind or _is_stale(self.ws, exact="embed" not in self.units)):
-            built = build.run(self.ws)
-            self.facts["index"] = {"build": built.number, "count": built.count, "embedded": built.embedded}
-            self.did.append(f"index of {built.count:,} built")
+            self.did.append(f"index of {build.run(self.ws).count:,} built")
 
     def tell(self) -> None:
         """Note what the rounds came to, as far as there is something, and warn of failed gates."""
         done = self.going.report
         found = vars(done.polled) | done.document()
         self.facts |= {name: found[name] for name in FACTS if found[name]}
-        if done.reports:
-            self.facts["reports"] = [{"report": str(one.path), "passed": one.passed} for one in done.reports.values()]
         self.did += [f"{done.parked:,} parked"] if done.parked else []
         self.each(lambda: done.check(self.ws.display))
 
@@ -167,10 +154,11 @@ class Pass:
 def once(ws: OpenWorkspace, units: Collection[str] = UNITS, *, number: int | None = None) -> Pass:
     """Do what is due of these units about the task in use, within budgets and what a person agreed to."""
     now = Pass(ws, units, number)
-    budget.resume_budget(ws)
+    with ws.store.read() as tx:
+        ws.budget = budget.running_budget(tx, ws.task) or ws.budget
     now.each(now.collect, now.embed)
     if ASKING & set(units) and now.each(lambda: rounds.begin(ws, may_be_empty=True, fills="fill" in units)):
-        now.each(now.retry, now.score, now.submit)
+        now.each(now.retry, now.submit)
     now.each(now.index)
     if number is None or "ingest" in units:
         now.each(now.going.end)
@@ -237,9 +225,7 @@ def next_due(ws: OpenWorkspace, *, indexes: bool = True) -> Iterator[Due]:
             yield Due("ask", name)
         if asks.count_askable(tx, ws.task) and _is_cleared(tx, ws):
             is_full = budget.quota_left(tx, ws.model, tier=ws.settings.tier) == 0
-            has_money = budget.budgets(ws).room(tx, error=0.0) != 0
-            until_midnight = (next_midnight_pacific(ws.now()) - ws.now()).total_seconds()
-            yield Due("prepare", name, until_midnight if not has_money else pause if is_full else 0.0)
+            yield Due("prepare", name, pause if is_full or budget.budgets(ws).room(tx, error=0.0) == 0 else 0.0)
     if is_declared(ws.settings):
         yield Due("fill", name, pause)
     is_coming = any(one.state is BatchState.DOWNLOADED for one in open_)  # its answers are embedded with the others

@@ -50,21 +50,17 @@ async def add_person(request: Request) -> JSONResponse:
     time: this one was not.
     """
     desk, began = desk_of(request), time.monotonic()
-    saved, stored = await desk.save(await request.body()), None
+    saved = await desk.save(await request.body())
     if saved.is_due:
-        asking = asyncio.wrap_future(desk.tagger.ask(saved.item_id))
+        asking = asyncio.wrap_future(desk.tagger.ask([saved.item_id]))
         await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
-        stored = await run_in_threadpool(_stored, desk, saved) if asking.done() else None
-    told = {
-        "tags": stored.tags or None if stored else None,
-        "findability_score": stored.findability_score if stored else saved.findability_score,
-        "retrying": stored.is_due if stored else saved.is_due,
-        "notes": [*saved.notes, *([f"{fate_of(stored.parked)}: {stored.parked}"] if stored and stored.parked else [])],
-    }
-    return JSONResponse({"ok": True, "username": saved.username, **told}, status_code=201)
+        saved = await run_in_threadpool(_stored, desk, saved) if asking.done() else saved
+    parked = [f"{fate_of(saved.parked)}: {saved.parked}"] * bool(saved.parked)
+    told = {"findability_score": saved.findability_score, "retrying": saved.is_due, "notes": [*saved.notes, *parked]}
+    return JSONResponse({"ok": True, "username": saved.username, "tags": saved.tags or None, **told}, status_code=201)
 
 
-def _stored(desk: Desk, saved: add_expert.SavedExpert) -> add_expert.AddedExpert:
+def _stored(desk: Desk, saved: add_expert.AddedExpert) -> add_expert.AddedExpert:
     with desk.to_read(PEOPLE) as ws:
         return add_expert.as_stored(ws, saved)
 

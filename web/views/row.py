@@ -12,8 +12,8 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.batch import ingest
+from pipeline.batch.ask import ask_alone
 from pipeline.batch.budget import calibration
-from pipeline.batch.due import ask_alone
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import is_quotation
 from pipeline.core.states import STANDARD, fate_of

@@ -61,8 +61,8 @@ def runs_page(request: Request, task: str | None = None, by: By = "task") -> HTM
             {**_run(one.document, ws.data), "took": one.age_words, "live": going.get(one.batch.number)} for one in found
         ]
         days = batch_report.costs(ws.store, ws.tasks, by="day")
-        newest = list(days.rows.items())[-BARS:]
-        highest = max((one.cost + one.under_way for _, one in newest), default=0.0)
+        newest = [(one["day"], one) for one in days["rows"]][-BARS:]
+        highest = max((one["cost"] + one["under_way"] for _, one in newest), default=0.0)
         return show_page(
             request,
             "runs.html",
@@ -70,13 +70,13 @@ def runs_page(request: Request, task: str | None = None, by: By = "task") -> HTM
             "runs",
             runs=[one for one in runs[::-1] if one["way"] != Way.TRIAL][:SHOWN],
             names=names,
-            bars=[(day, one.cost, (one.cost + one.under_way) / highest) for day, one in newest] if highest else [],
+            bars=[(day, one["cost"], (one["cost"] + one["under_way"]) / highest) for day, one in newest if highest],
             days=newest,
-            total=days.total,
+            total=days["total"],
             budgets=budgets_of(ws),
             by=by,
             keys=KEYS,
-            costs=batch_report.costs(ws.store, ws.tasks, by=by).rows,
+            costs={one[by]: one for one in batch_report.costs(ws.store, ws.tasks, by=by)["rows"]},
         )
 
 

@@ -55,7 +55,7 @@ def test_a_merge_while_answers_are_judged_is_seen(offline: Workspace, monkeypatc
             by_hand.add_merge(tx, table.TASK, json.loads(WRITTEN)[0], "merged", who="a person", at=datetime.now(UTC))
 
     with offline.open() as ws, _meanwhile(ws, monkeypatch, merge):
-        assert len(batch_ingest.run(ws)) == 1
+        assert len([*batch_ingest.run(ws)]) == 1
     assert {json.loads(one[0])[0] for one in offline.query("SELECT tags FROM experts")} == {"merged"}
 
 
@@ -76,7 +76,7 @@ def test_what_changes_while_answers_are_judged_is_seen(
     put_people(offline, 3)
     deliver(offline, result(prepare(offline)))
     with offline.open() as ws, _meanwhile(ws, monkeypatch, lambda _: offline.change(f"{change} WHERE id = 1")):
-        assert len(batch_ingest.run(ws)) == 1
+        assert len([*batch_ingest.run(ws)]) == 1
     assert offline.query("SELECT applied, outdated FROM findable_answers ORDER BY item_id") == [told, (1, 0), (1, 0)]
     assert offline.query("SELECT tags FROM experts WHERE id = 1") == [(one,) for one in tags]
     cells = ", ".join(table.SCORED_BY)
