@@ -39,7 +39,6 @@ from pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from pipeline.core.files import removed_on_error
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
 from pipeline.core.states import STANDARD, Way
 from pipeline.core.step import Hint, Step
@@ -258,7 +257,7 @@ class Client:
             bound = _under_way.get().bound
             try:
                 # removed here, where it is opened: who waits for it may be interrupted before that
-                with removed_on_error(part), part.open("wb", buffering=1 << 20) as file:
+                with part.open("wb", buffering=1 << 20) as file:
 
                     def write(data: bytes) -> None:
                         file.write(data)
@@ -270,7 +269,11 @@ class Client:
                     return file.tell()
             except OSError as error:  # of the disk: those of the network have other names
                 message = f"cannot write {part}: {error.strerror}"
+                part.unlink(missing_ok=True)
                 raise ConfigurationError(message, hint="make room, then run it again") from error
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
 
         return self._call(fetch, what=f"download {file_name}", seconds=self._transfer_s)
 
