@@ -41,7 +41,6 @@ from pipeline.tables.lists import values_in_pages
 
 if TYPE_CHECKING:
     from pipeline.passages.task import ConceptsTask
-    from pipeline.store.database import Connection
 
 PAGE = 2000  # rows in one fetch
 
@@ -94,7 +93,7 @@ MOST = 14  # concepts of a passage that the question asks for at most
 FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
-def measure(tx: "Connection", task: "ConceptsTask", extractor: str | None) -> Quality:
+def measure(tx: Connection, task: "ConceptsTask", extractor: str | None) -> Quality:
     """Return what the concepts of an extractor are like: label/model, a label with all its models, or None for all."""
     shape = task.shape
     by_version, proven = _tallied(tx, shape)
@@ -108,7 +107,8 @@ def measure(tx: "Connection", task: "ConceptsTask", extractor: str | None) -> Qu
         one = cell_words(passage), (cell_words(label), cell_words(model))
         chosen.offer(json.dumps(one), one, first=bool(is_like))
     is_long = table.of_extractors(shape, mine) & (func.length(cast(name, Text)) > MAX_NAME)
-    long: Counter[str] = Counter(dict(tx.execute(select(name, func.count()).where(is_long).group_by(name)).tuples()))
+    names = tx.execute(select(name, func.count()).where(is_long).group_by(name))
+    long = Counter({row[0]: row[1] for row in names})
     types, other_types = (sum((by_version[one] for one in some), Counter[str]()) for some in (mine, others))
     read = _read(tx, shape, list(chosen))
     are_there = [is_there for one in read for is_there in one.quotations()]
@@ -194,7 +194,7 @@ class _Read(NamedTuple):
         return Sample(self.key, one.concept_name, shown, [(start + moved, end + moved)], "".join((told, *likeness)))
 
 
-def _read(tx: "Connection", shape: PassagesShape, chosen: Sequence[_Answer]) -> list[_Read]:
+def _read(tx: Connection, shape: PassagesShape, chosen: Sequence[_Answer]) -> list[_Read]:
     texts = table.passage_texts(tx, shape, [key for key, _ in chosen])
     return [
         _Read(key, list(table.all_concepts(tx, shape, of=version, passage=key)), texts.get(key))
