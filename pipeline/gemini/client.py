@@ -39,6 +39,7 @@ from pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
+from pipeline.core.files import remove_link
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
 from pipeline.core.states import STANDARD, Way
 from pipeline.core.step import Hint, Step
@@ -269,10 +270,10 @@ class Client:
                     return file.tell()
             except OSError as error:  # of the disk: those of the network have other names
                 message = f"cannot write {part}: {error.strerror}"
-                part.unlink(missing_ok=True)
+                remove_link(part)
                 raise ConfigurationError(message, hint="make room, then run it again") from error
             except BaseException:
-                part.unlink(missing_ok=True)
+                remove_link(part)
                 raise
 
         return self._call(fetch, what=f"download {file_name}", seconds=self._transfer_s)
