@@ -9,8 +9,8 @@ English, so only texts in English are looked at.
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pipeline.engine.task import Task
 from pipeline.experts import table
 from pipeline.gemini import models
 from pipeline.gemini.embed import embed_locally
@@ -32,10 +32,6 @@ from pipeline.store import answers, asks
 from pipeline.store.database import Connection
 from pipeline.tables.cells import list_of, text_of
 
-if TYPE_CHECKING:
-    from pipeline.engine.task import Task
-
-
 ENCODER, WIDTH = "findable-local-embedding-1", 768
 ALIKE = 0.6  # of the longer of two terms: what they begin with in common, where they are of one root
 LEAST = 4  # letters of a term that stands within another: `keep` in `beekeep`
@@ -53,7 +49,7 @@ FEWEST = 50  # people: of fewer no text is read
 FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
-def measure(tx: Connection, task: "Task", extractor: str | None) -> Quality:  # noqa: ARG001 - there is one
+def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:  # noqa: ARG001 - there is one
     """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags."""
     condition = table.tagged
     if extractor is not None:

@@ -33,12 +33,11 @@ from pipeline.store.by_hand import Edit
 from pipeline.store.database import describe_error
 from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, compact_json, list_of, number_of, text_hash, text_of
-from pipeline.tables.lists import is_refusal
+from pipeline.tables.lists import Grid, ItemTable, is_refusal
 
 if TYPE_CHECKING:
     from pipeline.engine.questions import Question
     from pipeline.experts.declaration import Tags
-    from pipeline.tables.lists import Grid, ItemTable
 
 
 NOTHING = "nothing was changed"
@@ -158,7 +157,7 @@ class ExpertsTask(Task):
 
         return Question(task, PLACES, told="", text_of=_told)
 
-    def table(self, tx: Connection) -> "ItemTable":
+    def table(self, tx: Connection) -> ItemTable:
         """Return the table of people."""
         return table.people(tx)
 
@@ -166,7 +165,7 @@ class ExpertsTask(Task):
         """Return the id of the person of that username."""
         return str(table.by_username(tx, name)["id"])
 
-    def grid(self, tx: Connection) -> "Grid":
+    def grid(self, tx: Connection) -> Grid:
         """Return what lists people."""
         from pipeline.experts.show import people_grid
 
