@@ -97,7 +97,7 @@ def _lag(beside: OpenWorkspace, sent: dict[int, Any]) -> float | None:
     with beside.store.read() as tx:
         names = {batches.get_batch(tx, number).remote_name for number in sent} - {None}
     lag = 0.0
-    while not names <= {one.name for one in beside.client.list_batches()}:
+    while names and not names <= {one.name for one in beside.client.list_batches()}:
         if beside.monotonic() - began > LONGEST_LAG_S:
             raise RemoteError(f"a new batch is not listed after {LONGEST_LAG_S:.0f} s", hint="run it again later")
         beside.sleep(beside.settings.poll_first)
