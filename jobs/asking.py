@@ -1,6 +1,6 @@
 """Ask about items: live, by batch or whichever fits; poll, ingest and cancel batches; what it will cost, and did."""
 
-from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
@@ -21,14 +21,15 @@ from jobs.options import (
     Taken,
     Wait,
 )
-from jobs.output import Terminal, print_line, print_table, raise_all
+from jobs.output import Listed, Terminal, print_line, print_table, raise_all
 from pipeline.batch import cancel, poll, submit
 from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import Selection
-from pipeline.batch.report import KEYS, BatchSummary, list_batches, time_words
+from pipeline.batch.report import KEYS, list_batches, time_words
 from pipeline.batch.submit import Submitted
+from pipeline.core.progress import Progress
 from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.step import Step
 from pipeline.core.text import first_few, plural, usd
@@ -61,12 +62,10 @@ def batch_submit(
     if dry:
         ws.bring_items()
         would = Submitted(submit.plan_all(ws, Selection(limit)))
-        document = would.document(ws.model, dry=True)
-        if would.plan.items:
-            said = f"would submit {submit.priced(ws, would.plan)}; no batch was written or sent"
-            return Report(document, said)
-        check_any_items(ws.store, ws.task)
-        return Report(document, _submitted(would, words))
+        if not would.plan.items:
+            check_any_items(ws.store, ws.task)
+        said = f"would submit {submit.priced(ws, would.plan)}; no batch was written or sent"
+        return Report(would.document(ws.model, dry=True), said if would.plan.items else _submitted(would, words))
 
     rounds.begin(ws)
     going = Rounds(ws, limit=limit, judges=False)
@@ -84,9 +83,7 @@ def _submitted(sent: Submitted, words: Words) -> str:
     if not sent.plan.items and not sent.sent:
         return f"nothing to submit: {words.all_done}"
     if not sent.sent:
-        if sent.summary:
-            return f"nothing was submitted: {sent.summary}. Next: {words.step('batch-poll')}"
-        return "nothing was left to submit: it is under way already"
+        return f"nothing was submitted: {sent.summary or 'it is under way already'}. Next: {words.step('batch-poll')}"
     after = words.step("batch-poll" if set(sent.sent.values()) != {"rebuilt"} else "status")
     return f"submitted {plural(sent.items, words.one, words.many)}: {sent.summary}. Next: {after}"
 
@@ -131,63 +128,54 @@ def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
         ws.display.say(f"quality: {quality.line} ({quality.path})")
     is_any_failed = any(one.batch.refused or one.batch.invalid or one.batch.missing for one in report.ingested)
     after = f"Next: {words.after}{f', and {words.again} for what failed' if is_any_failed else ''}"
-
-    def show() -> None:
-        for account in report.ingested:
-            _show_account(account, words)
-        if not failures:
-            print_line(after if report.ingested else "nothing to ingest: no batch is downloaded")
+    after = after if report.ingested else "nothing to ingest: no batch is downloaded"
 
     def check() -> None:
+        for one in report.ingested:
+            _warn_of(one, words, ws.display)
         raise_all(failures)
-        report.finish(words, Terminal(), strict=strict)
+        report.finish(words, ws.display, strict=strict)
 
-    return Report([_account_document(one) for one in report.ingested], show, check)
+    shown = [_accounted(one) for one in report.ingested] + [after] * (not failures)
+    documents = [
+        {
+            "batch": one.batch.number,
+            **{name: getattr(one.batch, name) for name in COUNTS},
+            "reasons": [asdict(odd) for odd in one.anomalies],
+            **{name: getattr(one, name) for name in ("unapplied", "outdated", "other_versions")},
+        }
+        for one in report.ingested
+    ]
+    return Report(documents, shown, check)
 
 
-def _show_account(account: IngestSummary, words: Words) -> None:
-    """Print one line for a batch, and a table of what went wrong in it; what comes next is the command's to say."""
-    batch, terminal = account.batch, Terminal()
+def _accounted(account: IngestSummary) -> list[Any]:
+    """Return one line for a batch, and a table of what went wrong in it."""
+    batch = account.batch
     failed = {name: getattr(batch, name) for name in ("refused", "invalid", "missing") if getattr(batch, name)}
     rest = "".join(f", {count:,} {name}" for name, count in failed.items())
-    answered = plural(batch.answered or 0, "answer")
-    print_line(
-        f"batch {batch.number}: {answered} of {batch.requests:,}{rest}; "
-        f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}"
-    )
-    if account.anomalies:
-        rows = [
-            (
-                odd.outcome,
-                odd.count,
-                odd.reason,
-                "; ".join(f"{name} {text}".strip()[:60] for name, text in odd.examples),
-            )
-            for odd in account.anomalies
-        ]
-        print_table(("outcome", "count", "reason", "examples"), rows)
+    used = f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}"
+    said = f"batch {batch.number}: {plural(batch.answered or 0, 'answer')} of {batch.requests:,}{rest}; {used}"
+    rows = [
+        (one.outcome, one.count, one.reason, "; ".join(f"{name} {text}".strip()[:60] for name, text in one.examples))
+        for one in account.anomalies
+    ]
+    return [said, *([Listed(("outcome", "count", "reason", "examples"), rows)] if rows else [])]
+
+
+def _warn_of(account: IngestSummary, words: Words, display: Progress) -> None:
+    batch, told = account.batch, list[str]()
     if batch.not_applied:
-        terminal.warn(
+        told.append(
             f"{plural(batch.not_applied, 'answer')} not applied ({first_few(account.unapplied)}): the {words.one} was "
             f"removed or answered meanwhile, or is parked: `{words.step('parked')}` says why"
         )
     if account.outdated:
-        terminal.warn(f"answered for an earlier {words.input}: {first_few(account.outdated, OUTDATED)}")
+        told.append(f"answered for an earlier {words.input}: {first_few(account.outdated, OUTDATED)}")
     if account.other_versions:
-        terminal.warn(f"asked {batch.model}, answered by {', '.join(account.other_versions)}")
-
-
-def _account_document(account: IngestSummary) -> dict[str, object]:
-    batch = account.batch
-    return {
-        "batch": batch.number,
-        **{name: getattr(batch, name) for name in COUNTS},
-        "reasons": [
-            {"outcome": odd.outcome, "reason": odd.reason, "count": odd.count, "examples": odd.examples}
-            for odd in account.anomalies
-        ],
-        **{name: getattr(account, name) for name in ("unapplied", "outdated", "other_versions")},
-    }
+        told.append(f"asked {batch.model}, answered by {', '.join(account.other_versions)}")
+    for line in told:
+        display.warn(f"batch {batch.number}: {line}")
 
 
 def batch_cancel(ws: OpenWorkspace, *, batch: Annotated[int, Taken("", COUNT)]) -> Report:
@@ -201,26 +189,18 @@ def batch_cancel(ws: OpenWorkspace, *, batch: Annotated[int, Taken("", COUNT)]) 
 
 def batches(ws: OpenWorkspace) -> Report:
     """List every batch of every task: number, state, remote name, rows, cost, when it began (UTC), what it took."""
-    rows, words = list_batches(ws.store, now=ws.now()), ws.task.words
-
-    def show() -> None:
-        headers = ("batch", "task", "state", "remote", "rows", "done", "cost", "begun", "took", "reason")
-        several = len({row.batch.task for row in rows}) > 1
-        shown = [at for at, name in enumerate(headers) if several or name != "task"]
-        print_table([headers[at] for at in shown], [[_batch_cells(row)[at] for at in shown] for row in rows])
-
-    none = f"no batches yet. Next: {words.step('batch-submit')}"
-    return Report([row.document for row in rows], show if rows else none)
-
-
-def _batch_cells(row: BatchSummary) -> tuple[object, ...]:
-    """Return one batch as a line of the table; estimated costs are marked, and times of batches that are not over."""
-    cost, batch = usd(row.cost) if row.is_actual else f"~{usd(row.cost)}", row.batch
-    took = row.age_words if batch.is_over else f"{row.age_words} …"
-    return (
-        *(batch.number, batch.task, batch.state.value, batch.remote_name or "-", batch.requests),
-        *(row.done, cost, f"{batch.created_at:%Y-%m-%d %H:%M}", took, batch.reason or ""),
-    )
+    found = list_batches(ws.store, now=ws.now())
+    headers = ("batch", "task", "state", "remote", "rows", "done", "cost", "begun", "took", "reason")
+    rows = [
+        (
+            *(str(one.batch.number), one.batch.task, one.batch.state.value, one.batch.remote_name, one.batch.requests),
+            *(one.done, f"{'' if one.is_actual else '~'}{usd(one.cost)}", one.batch.created_at),
+            *(f"{one.age_words}{'' if one.batch.is_over else ' …'}", one.batch.reason or ""),
+        )
+        for one in found
+    ]
+    none = f"no batches yet. Next: {ws.task.words.step('batch-submit')}"
+    return Report([one.document for one in found], Listed(headers, rows) if rows else none)
 
 
 SPENT = ("batches", "live calls", "tokens in", "tokens out", "cost", "lost calls", "perhaps lost", "under way")
@@ -235,19 +215,16 @@ def costs(
     under way is, at estimates. Embeddings are not counted.
     """
     found = accounts.costs(ws.store, ws.tasks, by=by)
-
-    def show() -> None:
-        first = "day (US/Pacific)" if by == "day" else by
-        rows = [*found["rows"], {by: "all"} | found["total"]]
-        print_table((first, *SPENT), [(one[by], *_spent(one)) for one in rows])
-
-    return Report(found, show if found["rows"] else f"nothing was sent yet. Next: {Step('tag', dry=True)}")
-
-
-def _spent(row: Mapping[str, Any]) -> tuple[str, ...]:
-    lost, under_way = (f"~{usd(row[name])}" if row[name] else "-" for name in ("lost", "under_way"))
-    counts = (f"{row[name]:,}" for name in ("batches", "calls", "tokens_in", "tokens_out"))
-    return (*counts, usd(row["cost"]), f"{row['lost_calls'] or '-'}", lost, under_way)
+    counts = ("batches", "calls", "tokens_in", "tokens_out")
+    rows = [
+        (
+            *(one[by], *(one[name] for name in counts), usd(one["cost"]), one["lost_calls"] or None),
+            *(f"~{usd(one[name])}" if one[name] else None for name in ("lost", "under_way")),
+        )
+        for one in [*found["rows"], {by: "all"} | found["total"]]
+    ]
+    listed = Listed(("day (US/Pacific)" if by == "day" else by, *SPENT), rows)
+    return Report(found, listed if found["rows"] else f"nothing was sent yet. Next: {Step('tag', dry=True)}")
 
 
 def tag(
@@ -278,60 +255,70 @@ def tag(
     words = ws.task.words
     if dry:
         estimated = estimates.run(ws, limit=limit, deadline_s=deadline)
-        return Report(estimated.document(), lambda: _show_estimated(estimated, words))
+        return Report(estimated.document(), partial(_show_estimated, estimated, words))
     if no_resume:
         tagging.choose_new_version(ws)
     wanted = tagging.TagOptions(mode, limit, budget, deadline, wait, pilot, skip_pilot, backfill)
     report = tagging.run(ws, wanted)
     if backfill and report.quality is not None:
         ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
-    shown = _backfilled(report, words) if backfill else partial(_show_tagged, report, words)
-    return Report(report.document(), shown, lambda: report.finish(words, Terminal(), strict=strict))
+    go_on = Step("passages-backfill", wait=True) if backfill else words.step("tag WAIT=1")
+
+    def check() -> None:
+        for one in report.ingested:
+            _warn_of(one, words, ws.display)
+        _warn_tagged(report, words, ws.display)
+        report.finish(words, ws.display, strict=strict)
+
+    return Report(report.document(), partial(_show_tagged, report, words, go_on), check)
 
 
-def _show_tagged(report: rounds.Report, words: Words) -> None:
+def _show_tagged(report: rounds.Report, words: Words, go_on: Step) -> None:
+    """Print what was done, and what is under way; each a line, the last with what comes next."""
     if report.pilot is not None:
         Terminal().say(_pilot_line(report.pilot))
-    parked = f", {report.parked:,} parked" if report.parked else ""
-    waiting = f"{plural(report.under_way, words.one, words.many)} in batches that are not over"
-    later = f"Next: {words.step('tag WAIT=1')}, or {words.step('work', once=True)} now and then"
     if not report.mode:
         print_line(f"nothing to tag: {words.all_done}")
-    elif report.ingested:
-        answered = sum(one.batch.taken for one in report.ingested)
-        came = plural(len(report.ingested), "batch", "batches")
-        after = f"; {waiting}. {later}" if report.under_way else "" if report.is_down else f". Next: {words.after}"
-        after = "" if report.live else after  # live calls say it
-        print_line(f"{answered:,} {words.done} in {came}{parked}, {usd(report.spent)} spent{after}")
-    elif report.live is None and not report.under_way:
-        print_line(f"0 {words.done}{parked}, no batch is under way")
-    elif report.live is None:
-        sent = 0 if report.is_down else report.items
-        print_line(f"{plural(sent, words.one, words.many)} submitted. {later}" if sent else f"{waiting}. {later}")
-    if report.live is not None:
-        _show_live(report, words)
+        return
+    live, lines, answered = report.live, list[str](), sum(one.batch.taken for one in report.ingested)
+    if report.ingested or not (live or report.under_way):
+        came = f" in {plural(len(report.ingested), 'batch', 'batches')}" if report.ingested else ""
+        parked = f", {report.parked:,} parked" if report.parked else ""
+        lines.append(f"{answered:,} {words.done}{came}{parked}, {usd(report.spent)} spent")
+    if live is not None:
+        answered += live.answered
+        lines.append(_live_line(report, live, words))
+    elif report.under_way:
+        sent = report.items and not report.is_down and not report.ingested
+        count = plural(report.items if sent else report.under_way, words.one, words.many)
+        lines.append(f"{count} {'submitted' if sent else 'in batches that are not over'}")
+    waits = f"{go_on}, or {words.step('work', once=True)} now and then"
+    after = waits if report.under_way and live is None else words.after if answered and not report.is_down else ""
+    lines[-1] += f". Next: {after}" if after else ""
+    for line in lines:
+        print_line(line)
+
+
+def _warn_tagged(report: rounds.Report, words: Words, display: Progress) -> None:
+    warn = display.warn
+    for name, reason in report.live.samples if report.live else ():
+        warn(f"{name}: {reason}")
     if report.out_of_money:
-        Terminal().warn(f"{report.out_of_money}; {plural(report.left, f'{words.one} is', f'{words.many} are')} left")
+        warn(f"{report.out_of_money}; {plural(report.left, f'{words.one} is', f'{words.many} are')} left")
     if report.no_room:
         waits = "waits" if report.no_room == 1 else "wait"
-        Terminal().warn(f"{plural(report.no_room, words.one, words.many)} {waits} for room at the API")
+        warn(f"{plural(report.no_room, words.one, words.many)} {waits} for room at the API")
 
 
-def _show_live(report: rounds.Report, words: Words) -> None:
-    asked = report.live or LiveReport()
-    if not (asked.done or report.unasked):
-        print_line(f"nothing to ask: {words.all_done}")
-        return
-    parts = [f"{asked.answered:,} {words.done}"]
-    for reason, count in asked.failed.most_common():
+def _live_line(report: rounds.Report, live: LiveReport, words: Words) -> str:
+    if not (live.done or report.unasked):
+        return f"nothing to ask: {words.all_done}"
+    parts = [f"{live.answered:,} {words.done}"]
+    for reason, count in live.failed.most_common():
         is_aside = reason.startswith(SUPPORTS_NONE)
         parts.append(f"{count:,} set aside: {reason}" if is_aside else f"{count:,} failed ({reason})")
-    if report.unasked:
-        parts.append(f"{report.unasked:,} left")
-    after = f". Next: {words.after}" if asked.answered else ""
-    print_line(f"{', '.join(parts)}; {plural(asked.calls, 'call')}, {usd(asked.cost)}{after}")
-    for name, reason in asked.samples:
-        Terminal().warn(f"{name}: {reason}")
+    parts += [f"{report.unasked:,} left"] * bool(report.unasked)
+    return f"{', '.join(parts)}; {plural(live.calls, 'call')}, {usd(live.cost)}"
 
 
 def _show_estimated(estimated: Preflight, words: Words) -> None:
@@ -341,13 +328,11 @@ def _show_estimated(estimated: Preflight, words: Words) -> None:
     if not estimated.plan.items:
         print_line(f"nothing to ask: {words.all_done}")
         return
-    used = estimated.plan.usage
-    items = estimated.plan.about(words)
-    answers = estimated.known.answers
+    used, answers = estimated.plan.usage, estimated.known.answers
     known = f"learned from {answers:,} answers" if answers else "from the texts alone"
     print_line(
-        f"{estimated.model}: {items}, about {used.prompt:,} tokens in and {used.answer + used.thoughts:,} out "
-        f"({known}; ±{estimated.known.error:.0%})"
+        f"{estimated.model}: {estimated.plan.about(words)}, about {used.prompt:,} tokens in and "
+        f"{used.answer + used.thoughts:,} out ({known}; ±{estimated.known.error:.0%})"
     )
     ways = {name: one for name, one in estimated.ways.items() if name == "batch" or not one.absent}
     kinds: dict[bool, tuple[str, ...]] = {True: ("batch", "batches"), False: ("call",)}
@@ -356,9 +341,8 @@ def _show_estimated(estimated: Preflight, words: Words) -> None:
         for name, one in ways.items()
     ]
     print_table(("way", "cost", "time", "sends"), cells)
-    for name, mode in ways.items():
-        for warning in mode.warnings:
-            Terminal().warn(f"{name}: {warning}")
+    for name, warning in ((name, warning) for name, one in ways.items() for warning in one.warnings):
+        Terminal().warn(f"{name}: {warning}")
     print_line(f"recommended: {estimated.recommended or 'nothing yet'}, because {estimated.reason}")
 
 
@@ -388,12 +372,3 @@ def _pilot_line(done: rounds.Report) -> str:
     quality, drawn = done.quality, done.drawn
     assert quality is not None and drawn is not None  # noqa: S101, PT018 - a pilot without one is an error
     return f"pilot {drawn.number} of {drawn.extractor}: {quality.line}. Report: {quality.path}"
-
-
-def _backfilled(report: rounds.Report, words: Words) -> str:
-    if report.is_over:
-        parked = f" ({report.parked:,} just now)" if report.parked else ""
-        return f"{report.extractor}: {words.all_done}{parked}. Next: {words.after}"
-    held = f"; {report.held_back}" if report.held_back else ""
-    after = f"{Step('passages-backfill', wait=True)}, or {words.step('work', once=True)} now and then"
-    return f"{report.extractor}: {report.under_way:,} {words.many} under way, {report.left:,} left{held}. Next: {after}"

@@ -2,15 +2,16 @@
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from jobs.command import opened, wants_json
 from jobs.options import COUNT, FILE, NAME, PATH, STREAM, Dry, Map, Report, Sheet, Source, Taken
-from jobs.output import Terminal, print_line, print_table
+from jobs.output import Listed, Terminal, print_line
 from jobs.variables import read_settings
 from pipeline.batch.report import time_words
 from pipeline.core.errors import InputError
@@ -27,9 +28,7 @@ from pipeline.workflows import ask as asking
 from pipeline.workflows import new_task as writing
 
 if TYPE_CHECKING:
-    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.tables.findings import Finding, FindingGroup, ImportReport
-    from pipeline.workflows.ask import AskReport
 
 SUBJECTS = {
     "experts": ("person", "people", "with a new biography"),
@@ -74,11 +73,8 @@ def import_rows(
         subject.check_file(file, options)
     with opened("look" if dry else "create", task=task) as ws:
         done = subject.run(ws, file, options)
-        return Report(done.document, lambda: _show_import(done, task), done.check, None if dry else _after(ws))
-
-
-def _after(ws: "OpenWorkspace") -> Step | None:
-    return None if wants_json() else status.run(ws).next
+        after = None if dry or wants_json() else status.run(ws).next
+        return Report(done.document, partial(_show_import, done, task), done.check, after)
 
 
 def _check_there(file: Path, what: str) -> None:
@@ -116,11 +112,9 @@ def _group_line(group: "FindingGroup") -> str:
     return f"{group.kind.value}: {group.count:,} times{column}: {group.reason}: {', '.join(shown)}{more}"
 
 
-def _finding_line(finding: "Finding") -> str:
-    where = f"line {finding.line}" + (f", {finding.column}" if finding.column else "")
-    whose = f" [{finding.key}]" if finding.key else ""
-    value = f" ({finding.value})" if finding.value else ""
-    return f"{finding.kind.value}: {where}: {finding.reason}{value}{whose}"
+def _finding_line(one: "Finding") -> str:
+    column, whose = f", {one.column}" if one.column else "", f" [{one.key}]" if one.key else ""
+    return f"{one.kind.value}: line {one.line}{column}: {one.reason}{f' ({one.value})' if one.value else ''}{whose}"
 
 
 def _import_images(folder: Path) -> Report:
@@ -128,20 +122,16 @@ def _import_images(folder: Path) -> Report:
     with opened("create", task="images") as ws:
         done = images.run(ws, folder)
         ws.bring_items()
-        return Report(done.document, lambda: _show_images(done), done.check, _after(ws))
-
-
-def _show_images(done: images.ImagesImportReport) -> None:
-    terminal = Terminal()
-    if done.gone:
-        terminal.say(f"note: {plural(done.gone, 'image is', 'images are')} not there any more, and not asked about")
-    for why, count in done.left_out.items():
-        terminal.say(f"note: {count:,} left out: {why}")
+        after = None if wants_json() else status.run(ws).next
+    notes = [f"{plural(done.gone, 'image is', 'images are')} not there any more, and not asked about"] * bool(done.gone)
+    notes += [f"{count:,} left out: {why}" for why, count in done.left_out.items()]
+    shown: list[Any] = [partial(Terminal().say, f"note: {one}") for one in notes]
     if done.total:
         counts = f"{done.added:,} added, {done.updated:,} changed, {done.moved:,} moved, {done.unchanged:,} unchanged"
-        print_line(f"{plural(done.total, 'image')} in: {counts}{f'; {done.broken:,} broken' * bool(done.broken)}")
+        shown.append(f"{plural(done.total, 'image')} in: {counts}{f'; {done.broken:,} broken' * bool(done.broken)}")
     if done.released:
-        print_line(f"{plural(done.released, 'image')} unparked, to be asked again with other bytes")
+        shown.append(f"{plural(done.released, 'image')} unparked, to be asked again with other bytes")
+    return Report(done.document, shown, done.check, after)
 
 
 def add_expert(
@@ -163,22 +153,17 @@ def add_expert(
     data = sys.stdin.buffer.read() if str(expert) == "-" else expert.read_bytes()
     with opened("create", task="experts") as ws:
         added = adding.run(ws, data, name=str(expert), mapping=map_, way=Way(mode))
-    return Report(asdict(added), lambda: _show_added(added))
-
-
-def _show_added(one: adding.AddedExpert) -> None:
-    cells = (one.username, one.name, ", ".join(one.tags) or "-", one.findability_score)
-    print_table(("username", "name", "tags", "score"), [cells])
-    if one.parked:
-        Terminal().warn(f"{one.username} is saved without tags and parked: {one.parked}")
-    elif one.problem:
-        Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: `{Step('tag')}`")
-    elif one.took_s is not None:
-        Terminal().say(f"{one.username} tagged in {one.took_s:.1f} s")
-    if one.tags:
-        print_line(f"Not searchable until the next build. Next: {Step('index')}")
-    else:
-        print_line(f"People without tags cannot be searched. Next: {Step('status')}")
+    cells = (added.username, added.name, ", ".join(added.tags) or None, added.findability_score)
+    shown: list[Any] = [Listed(("username", "name", "tags", "score"), [cells])]
+    if added.parked or added.problem:
+        due = f"({added.problem}) and is due again: `{Step('tag')}`"
+        why = f"and parked: {added.parked}" if added.parked else due
+        shown.append(partial(Terminal().warn, f"{added.username} is saved without tags {why}"))
+    elif added.took_s is not None:
+        shown.append(partial(Terminal().say, f"{added.username} tagged in {added.took_s:.1f} s"))
+    searchable = f"Not searchable until the next build. Next: {Step('index')}"
+    shown.append(searchable if added.tags else f"People without tags cannot be searched. Next: {Step('status')}")
+    return Report(asdict(added), shown)
 
 
 def ask(
@@ -205,21 +190,18 @@ def ask(
     given = {"from": from_, "sheet": sheet, "source": source, "q": q, "fields": fields}
     again = {name: value for name, value in given.items() if value} | {"name": writing.name_for(from_)}
     after = Step("tag", task=name) if report.is_kept else Step("ask", **again)
-    return Report(report.document, lambda: _show_asked(report), report.tried.check, after)
-
-
-def _show_asked(report: "AskReport") -> None:
     found = report.answers
     names = list(dict.fromkeys([report.draft.guess.key, *report.fields, *(name for one in found for name in one)]))
-    print_table(names, [[shown_value(one.get(name)) for name in names] for one in found])
+    shown: list[Any] = [Listed(names, [[shown_value(one.get(name)) for name in names] for one in found])]
     if (both := report.estimate) is not None:
         ways = {name if name == "live" else f"by {name}": one for name, one in both.ways.items() if not one.absent}
         told = (f"{usd(one.cost)} {way} in {time_words(one.seconds)}" for way, one in ways.items())
-        print_line(f"all {plural(report.rows, 'row')} would cost about {', '.join(told)}")
-        for way, warning in ((way, warning) for way, one in ways.items() for warning in one.warnings):
-            Terminal().warn(f"{way}: {warning}")
+        shown.append(f"all {plural(report.rows, 'row')} would cost about {', '.join(told)}")
+        warnings = [f"{way}: {warning}" for way, one in ways.items() for warning in one.warnings]
+        shown += [partial(Terminal().warn, one) for one in warnings]
     kept = f"{report.draft.path} is written: all in it is yours to change" if report.is_kept else "no answer was stored"
-    print_line(f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {kept}")
+    shown.append(f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {kept}")
+    return Report(report.document, shown, report.tried.check, after)
 
 
 def new_task(
@@ -243,10 +225,5 @@ def new_task(
     new = writing.prepared(name, from_, data=read_settings().data, sheet=sheet, source=source)
     with opened("create", task="experts") as ws:
         written = writing.run(ws, new)
-
-    def show() -> None:
-        for note in written.guess.notes:
-            print_line(note)
-        print_line(f"{written.path} is written: the question, the answer and the prompt are yours to change")
-
-    return Report(written.document, show, hint=Step("try", task=name))
+    said = f"{written.path} is written: the question, the answer and the prompt are yours to change"
+    return Report(written.document, [*written.guess.notes, said], hint=Step("try", task=name))

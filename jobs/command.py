@@ -11,7 +11,7 @@ import click
 
 from jobs.commands import EVERY, Command
 from jobs.options import Report
-from jobs.output import Terminal, print_json, print_line
+from jobs.output import Terminal, print_all, print_json
 from jobs.variables import KEPT, begin_form, check_variables, given_option, nearest, read_settings, typed_variable
 from pipeline.core.errors import InputError
 from pipeline.core.settings import BUILT_IN, PREFIX, Settings, read_dotenv
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from web.desk import Act
 
 WENT_ON = "findable_went_on"  # in a context: whether a question was answered with yes
-HIDDEN: dict[str, Any] = {"expose_value": False}
 DUMMY = click.Context(click.Command("page"))  # in which values of a form are read
 
 
@@ -30,7 +29,6 @@ class ClickCommand(click.Command):
     """A command of the table as click has it, with the options that all have."""
 
     def __init__(self, name: str, entry: Command) -> None:
-        """Make it of its entry."""
         self.entry = entry
         super().__init__(name, params=[*entry.params, *_of_all(has_json=entry.json)], help=entry.function.__doc__)
 
@@ -51,10 +49,6 @@ class ClickCommand(click.Command):
                 raise
             said = f"With make: {error.param.envvar.removeprefix(PREFIX)}=…"
             raise click.MissingParameter(said, ctx=error.ctx, param=error.param) from None
-        except click.NoSuchOption as error:
-            shown = {name for one in self.get_params(ctx) if not getattr(one, "hidden", False) for name in one.opts}
-            meant = [one for one in error.possibilities or () if one in shown]
-            raise click.NoSuchOption(error.option_name, possibilities=meant, ctx=error.ctx) from None
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command, and print what it ends with."""
@@ -65,10 +59,8 @@ class ClickCommand(click.Command):
             return
         if wants_json():
             print_json(report.document)
-        elif isinstance(report.shown, str):
-            print_line(report.shown)
         else:
-            report.shown()
+            print_all(report.shown)
         if report.check is not None:
             report.check()
         if report.hint:
@@ -76,19 +68,24 @@ class ClickCommand(click.Command):
 
 
 def _of_all(*, has_json: bool) -> list[click.Parameter]:
-    told = ["Print one JSON document, and nothing else.", "Answer yes to every question.", "Show tracebacks."]
-    flags = [
-        click.Option([f"--{name}"], is_flag=True, envvar=PREFIX + name.upper(), help=said, callback=_keep, **HIDDEN)
-        for name, said in zip(("json", "yes", "debug"), told, strict=True)
-    ]
-    places = [
-        click.Option([f"--{name}"], metavar=metavar, help=said, callback=_keep, **HIDDEN)
-        for name, metavar, said in (
-            ("data", "FOLDER", "The workspace."),
-            ("task", "NAME", "passages, images, or your own."),
+    known: dict[str, dict[str, Any]] = {
+        "json": {"is_flag": True, "help": "Print one JSON document, and nothing else."},
+        "yes": {"is_flag": True, "help": "Answer yes to every question."},
+        "debug": {"is_flag": True, "help": "Show tracebacks."},
+        "data": {"metavar": "FOLDER", "help": "The workspace."},
+        "task": {"metavar": "NAME", "help": "passages, images, or your own."},
+    }
+    return [
+        click.Option(
+            [f"--{name}"],
+            callback=_keep,
+            expose_value=False,
+            envvar=PREFIX + name.upper() if "is_flag" in given else None,  # the others are settings, which say it
+            **given,
         )
+        for name, given in known.items()
+        if has_json or name != "json"
     ]
-    return [*flags[0 if has_json else 1 :], *places]
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -99,27 +96,21 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 
 def carry_out(entry: Command, options: Mapping[str, Any]) -> Report | None:
-    """Run a command with its options, on the workspace that the settings name."""
+    """Run a command with its options, on the workspace that the settings name.
+
+    Raises:
+        InputError: a task was typed that is not the one that the command is about.
+    """
     given = {**options, **entry.fixed}
     if not entry.opens:
         return entry.function(**given)  # type: ignore[no-any-return]
-    _check_task(entry, given)
     task = entry.task if not entry.task_if or given.get(entry.task_if) is not None else None
+    typed = given_option("task") or (typed_variable("TASK") and os.environ.get(f"{PREFIX}TASK"))
+    if task and typed and typed != task:
+        how = f"{Option('item')} names one of {typed}" if entry.task_if else f"leave out {Option('task')}"
+        raise InputError(f"this is about {task}, and not about {typed}; nothing was done", hint=how)
     with opened(_access(entry, given), task=task, whole=entry.whole) as ws:
         return entry.function(ws, **given)  # type: ignore[no-any-return]
-
-
-def _check_task(entry: Command, given: Mapping[str, Any]) -> None:
-    """Refuse a task that was typed and is not the one that a command is about.
-
-    Raises:
-        InputError: that is so.
-    """
-    typed = given_option("task") or (typed_variable("TASK") and os.environ.get(f"{PREFIX}TASK"))
-    is_fixed = entry.task and (not entry.task_if or given.get(entry.task_if) is not None)
-    if is_fixed and typed and typed != entry.task:
-        how = f"{Option('item')} names one of {typed}" if entry.task_if else f"leave out {Option('task')}"
-        raise InputError(f"this is about {entry.task}, and not about {typed}; nothing was done", hint=how)
 
 
 def _access(entry: Command, given: Mapping[str, Any]) -> str:
@@ -139,8 +130,8 @@ def opened(
     from pipeline.engine.workspace import Access, open_to_look, open_workspace
 
     settings, display = settings or read_settings(), Terminal()
-    is_own = (task or settings.task) not in BUILT_IN
     settings = replace(settings, task=task or settings.task)
+    is_own = settings.task not in BUILT_IN
     if access == "look" and (task or is_own):
         with open_to_look(settings, display, agrees=confirmed) as ws:
             yield ws
@@ -182,7 +173,7 @@ def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         InputError: one is unknown, missing, or not what it should be; `field` names it.
     """
-    known = {variable.lower(): one for variable, one in _public(entry)}
+    known = {name: one for variable, one in entry.variables.items() if (name := variable.lower()) not in entry.private}
     values = {str(one.name): None if one.required else one.get_default(DUMMY) for one in entry.params}
     for name, text in form.items():
         if name not in known:
@@ -199,10 +190,6 @@ def options_from(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
     if lacking := [name for name, one in known.items() if one.required and values[str(one.name)] is None]:
         raise InputError(f"{lacking[0]} is missing; nothing was done", field=lacking[0])
     return {name: value for name, value in values.items() if name not in entry.fixed}
-
-
-def _public(entry: Command) -> list[tuple[str, click.Parameter]]:
-    return [(name, one) for name, one in entry.variables.items() if name.lower() not in entry.private]
 
 
 def acts() -> "dict[str, Act]":

@@ -53,18 +53,25 @@ def exit_on_error(words: Sequence[str]) -> Iterator[None]:
         with contextlib.suppress(BrokenPipeError):
             flush()
         sys.exit(0)
-    except click.UsageError as error:
-        fail(error.format_message(), _help_of(error), error.exit_code)
     except click.exceptions.Exit:
         raise
     except click.ClickException as error:
-        fail(error.format_message(), "check the path", error.exit_code)
-    except (OSError, MemoryError) as error:
-        fail(*_os_words(error), _os_code(error))
+        hint = _help_of(error) if isinstance(error, click.UsageError) else "check the path"
+        fail(error.format_message(), hint, error.exit_code)
+    except MemoryError:
+        fail(*NO_MEMORY, CONFIGURATION)
+    except OSError as error:
+        is_input = isinstance(error, FileNotFoundError | IsADirectoryError)
+        said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        hint = "check the path" if is_input else "check the disk and its permissions, then run it again"
+        fail(f"{said}; what was finished is kept", hint, INPUT if is_input else CONFIGURATION)
     except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
         if _signals:  # some libraries in C raise an error of their own where a signal strikes them
             fail(*STOPPED, INTERRUPTED)
-        fail(_bug(error), f"{Option(debug=True)} shows the traceback; what was finished is kept", BUG)
+        last = traceback.extract_tb(error.__traceback__)[-1]  # without the error's text, which may hold users' data
+        said = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+        hint = f"{Option(debug=True)} shows the traceback; what was finished is kept"
+        fail(f"this is a bug in findable: {said}", hint, BUG)
 
 
 @contextlib.contextmanager
@@ -145,26 +152,6 @@ def _dropped(what: "sys.UnraisableHookArgs") -> None:
             os.kill(os.getpid(), number)
 
     threading.Timer(AGAIN_S, again, (_signals[-1],)).start()
-
-
-def _bug(error: Exception) -> str:
-    """Return where a bug was raised, without the error's text, which may hold users' data."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"this is a bug in findable: {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
-
-
-def _os_code(error: OSError | MemoryError) -> int:
-    """Return the exit code for an error of the system: input if a file is missing, else configuration."""
-    return INPUT if isinstance(error, FileNotFoundError | IsADirectoryError) else CONFIGURATION
-
-
-def _os_words(error: OSError | MemoryError) -> tuple[str, str]:
-    if isinstance(error, MemoryError):
-        return NO_MEMORY
-    said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-    is_input = _os_code(error) == INPUT
-    hint = "check the path" if is_input else "check the disk and its permissions, then run it again"
-    return f"{said}; what was finished is kept", hint
 
 
 def _help_of(error: click.UsageError) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +30,7 @@ from jobs.options import (
     Version,
     Where,
 )
-from jobs.output import Terminal, print_fields, print_line, print_table, raw_writer
+from jobs.output import Listed, Terminal, print_fields, raw_writer
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemFilter
 from pipeline.core.quotes import shown_value
@@ -93,20 +94,15 @@ def items(
         return Report(asdict(done), f"{plural(done.count, done.word)} written to {done.path}")
     if counts:
         counted = listing.counts(ws, which, within_s=None)
-        rows = [("all", "", f"{counted.total:,}")]
+        rows = [("all", "", counted.total)]
         for name in ("states", "tags", "versions"):
-            found = (getattr(counted, name) or {}).items()
-            rows += [(name.removesuffix("s"), value, f"{count:,}") for value, count in found]
-        return Report(counted.document, lambda: print_table(("by", "what", "items"), rows))
+            rows += [(name.removesuffix("s"), *one) for one in (getattr(counted, name) or {}).items()]
+        return Report(counted.document, Listed(("by", "what", "items"), rows))
     page = listing.page(ws, which, limit=limit, after=after, within_s=None, **told)
-
-    def show() -> None:
-        headers = [SHORTER.get(name, name) for name in (*page.names, "state")]
-        print_table(headers, [[*map(_cell, one.values.values()), one.state] for one in page.items])
-        if page.after is not None:
-            Terminal().say(f"there are more: the same with {Option(after=page.after)}")
-
-    return Report(page.document, show if page.items else f"no {ws.task.words.one} was found")
+    more = [] if page.after is None else [lambda: Terminal().say(f"more: the same with {Option(after=page.after)}")]
+    headers = [SHORTER.get(name, name) for name in (*page.names, "state")]
+    listed = Listed(headers, [[*map(_cell, one.values.values()), one.state] for one in page.items])
+    return Report(page.document, [listed, *more] if page.items else f"no {ws.task.words.one} was found")
 
 
 def _cell(value: object) -> str:
@@ -188,7 +184,7 @@ def tags(
         now = by_hand.history(ws, expert)
         tags_now = editing.edited(expert, now["answer"].get("tags", []), add or "", remove or "")
         found = by_hand.correct(ws, expert, {"tags": tags_now}, who=who or _this_person(), of_state=now["state"])
-        return Report(found, lambda: _show_corrected(expert, found, ws))
+        return Report(found, _corrected(expert, found, ws))
     if expert is not None:
         return correct(ws, expert, undo=undo, who=who)
     if merge is not None:
@@ -197,7 +193,15 @@ def tags(
         done = editing.undo_merge(ws.store, undo, who or _this_person(), at=ws.now())
     else:
         return _all_tags(editing.count_tags(ws.store), find, k)
-    return Report(done, lambda: _show_merged(done))
+    shown: list[Any] = [partial(Terminal().say, f"{old!r} goes into {new!r} already") for old, new in done["same"]]
+    for one in done["merges"]:
+        undone = ", undone" if one["undone_at"] else ""
+        shown.append(f"merge {one['number']}: {one['old']!r} into {one['new']!r}{undone}")
+    if done["kept"]:
+        said = f"{plural(done['kept'], 'row')} did not take other tags: a trigger or a rule of the database"
+        shown.append(partial(Terminal().warn, said))
+    shown.append(f"{plural(done['people'], 'person', 'people')} with other tags now. Next: {Step('index')}")
+    return Report(done, shown)
 
 
 def correct(
@@ -221,21 +225,21 @@ def correct(
         done = by_hand.correct(ws, item, undo, who=who or _this_person())
     else:
         done = by_hand.history(ws, item)
-    return Report(done, lambda: _show_corrected(item, done, ws))
+    return Report(done, _corrected(item, done, ws))
 
 
-def _show_corrected(item: str, done: Document, ws: OpenWorkspace) -> None:
+def _corrected(item: str, done: Document, ws: OpenWorkspace) -> list[Any]:
+    shown: list[Any] = [partial(print_fields, [(name, shown_value(value)) for name, value in done["answer"].items()])]
     if "edit" in done:
         said = "there is nothing to change" if done["edit"] is None else f"edit {done['edit']} is kept"
         again = f". Next: {Step('index', task=ws.task.subject)}" if done["edit"] and ws.is_indexed else ""
-        print_line(f"{item}: {said}{again}")
-    print_fields([(name, shown_value(value)) for name, value in done["answer"].items()])
+        shown.insert(0, f"{item}: {said}{again}")
     if done["edits"]:
-        print_table(("edit", "who", "when", "what"), [_edit_cells(one) for one in done["edits"]])
+        shown.append(Listed(("edit", "who", "when", "what"), [_edit_cells(one) for one in done["edits"]]))
+    return shown
 
 
-def _edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return an edit as a line of a table: number, who, when, what."""
+def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
     undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
     told = list[str]()
     for name, (before, after) in edit["changes"].items():
@@ -245,7 +249,7 @@ def _edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
             told += [f"{sign}{shown_value(one)}" for sign, one in some]
         else:
             told.append(f"{name}: {shown_value(before)} → {shown_value(after)}")
-    return (str(edit["number"]), edit["who"], f"{edit['at']:%Y-%m-%d %H:%M}", ", ".join(told) + undone)
+    return (edit["number"], edit["who"], edit["at"], ", ".join(told) + undone)
 
 
 def _this_person() -> str:
@@ -257,33 +261,16 @@ def _this_person() -> str:
 def _all_tags(report: Document, find: str, most: int) -> Report:
     found = [one for one in report["tags"] if find.lower() in one["tag"].lower()]
 
-    def show() -> None:
-        different, once = plural(report["different"], "different tag"), plural(report["used_once"], "tag")
-        print_line(f"{plural(report['people'], 'person', 'people')} with {different}; {once} of one person alone")
-        rows = [(one["tag"], f"{one['people']:,}", ", ".join(one["examples"])) for one in found[:most]]
-        print_table(("tag", "people", "such as"), rows)
-        if report["merges"]:
-            cells = [
-                (
-                    *(str(one["number"]), one["old"], one["new"], one["who"], f"{one['at']:%Y-%m-%d %H:%M}"),
-                    "" if one["undone_at"] is None else f"{one['undone_at']:%Y-%m-%d %H:%M} {one['undone_by']}",
-                )
-                for one in report["merges"][-FEW:]
-            ]
-            print_table(("merge", "from", "into", "who", "when", "undone"), cells)
-
-    return Report({**report, "tags": found}, show)
-
-
-def _show_merged(done: Document) -> None:
-    for old, new in done["same"]:
-        Terminal().say(f"{old!r} goes into {new!r} already")
-    for one in done["merges"]:
-        undone = ", undone" if one["undone_at"] else ""
-        print_line(f"merge {one['number']}: {one['old']!r} into {one['new']!r}{undone}")
-    if done["kept"]:
-        Terminal().warn(f"{plural(done['kept'], 'row')} did not take other tags: a trigger or a rule of the database")
-    print_line(f"{plural(done['people'], 'person', 'people')} with other tags now. Next: {Step('index')}")
+    different, once = plural(report["different"], "different tag"), plural(report["used_once"], "tag")
+    said = f"{plural(report['people'], 'person', 'people')} with {different}; {once} of one person alone"
+    rows = [(one["tag"], one["people"], ", ".join(one["examples"])) for one in found[:most]]
+    merges = [
+        (one["number"], one["old"], one["new"], one["who"], one["at"], one["undone_at"], one["undone_by"])
+        for one in report["merges"][-FEW:]
+    ]
+    headers = ("merge", "from", "into", "who", "when", "undone", "by")
+    shown = [said, Listed(("tag", "people", "such as"), rows), *([Listed(headers, merges)] if merges else [])]
+    return Report({**report, "tags": found}, shown)
 
 
 def score(ws: OpenWorkspace) -> Report:
@@ -310,13 +297,13 @@ def status(
     and `run`. A large table of another program is counted now and then, with the time shown.
     """
     report = standing.run(ws, exact=exact)
-    return Report(report.document, lambda: _show_status(report, more=more))
+    return Report(report.document, [f"{name:<11}{said}" for name, said in _standing(report, more=more)])
 
 
-def _show_status(report: standing.StatusReport, *, more: bool) -> None:
+def _standing(report: standing.StatusReport, *, more: bool) -> list[tuple[str, Any]]:
     document: dict[str, Any] = report.document
     engine = "local engine" if document["backend"] == "local" else document["model"]
-    lines = [
+    lines: list[tuple[str, Any]] = [
         ("workspace", f"{document['workspace']}, {engine}"),
         (report.subject, _counted(document[report.subject], document.get("stale"), document["parked"])),
         *(("under way", one) for one in report.under_way),
@@ -330,8 +317,7 @@ def _show_status(report: standing.StatusReport, *, more: bool) -> None:
         lines.append(("twice", f"{one['remote_name']} was a second remote batch of batch {one['batch']}, {how}"))
     if others := document["others"]:
         lines.append(("others", f"{', '.join(others)}: `{Step('status', task=others[0])}`"))
-    for name, said in (*lines, ("next", document["next"] or "nothing to do")):
-        print_line(f"{name:<11}{said}")
+    return [*lines, ("next", document["next"] or "nothing to do")]
 
 
 def _behind_it(document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from jobs.command import opened, says_yes, wants_json
 from jobs.ends import bound
 from jobs.options import PATH, VERSION, Count, Dry, Expert, Item, Passage, Report, Taken, Version
-from jobs.output import Terminal, log_times, print_fields, print_line, print_table, raise_all
+from jobs.output import Listed, Terminal, log_times, print_fields, print_line, raise_all
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
@@ -23,7 +24,6 @@ from pipeline.ops import doctor as checking
 from pipeline.ops import forget as forgetting
 from pipeline.ops import items
 from pipeline.ops import versions as version_list
-from pipeline.ops.versions import VersionSummary
 from pipeline.quality import evaluate
 from pipeline.workflows import verify
 from pipeline.workflows import work as units
@@ -112,12 +112,8 @@ def verify_gemini(ws: OpenWorkspace) -> Report:
     where it was killed, the next run goes on.
     """
     found = verify.run(ws)
-
-    def show() -> None:
-        print_fields([*found["facts"].items()])
-        print_line(f"{usd(found['cost'])} spent; all rows were answered. Next: {Step('status')}")
-
-    return Report(found, show)
+    said = f"{usd(found['cost'])} spent; all rows were answered. Next: {Step('status')}"
+    return Report(found, [partial(print_fields, [*found["facts"].items()]), said])
 
 
 def backup(ws: OpenWorkspace, *, to: Annotated[Path, Taken("", PATH)]) -> Report:
@@ -127,15 +123,9 @@ def backup(ws: OpenWorkspace, *, to: Annotated[Path, Taken("", PATH)]) -> Report
     TO is complete or does not exist. Of a database on PostgreSQL it prints what to type instead.
     """
     report = copying.run(ws, to)
-
-    def show() -> None:
-        if not report.typed:
-            print_line(f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}. Each hash was checked")
-            return
-        for line in ("The database is on a server, whose own programs copy it. Type, in this order:", *report.typed):
-            print_line(line)
-
-    return Report(asdict(report), show)
+    said = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}. Each hash was checked"
+    typed = ["The database is on a server, whose own programs copy it. Type, in this order:", *report.typed]
+    return Report(asdict(report), typed if report.typed else said)
 
 
 def restore(*, from_: Annotated[Path, Taken("", PATH)]) -> Report:
@@ -145,15 +135,11 @@ def restore(*, from_: Annotated[Path, Taken("", PATH)]) -> Report:
     Batches that were prepared when the backup was made are looked for at the API before anything is sent again.
     """
     report = copying.restore(read_settings(), from_)
-
-    def show() -> None:
-        if report.rows:
-            rows = plural(sum(report.rows.values()), "row")
-            said = f"{rows} of {len(report.rows)} tables are in {report.database}"
-            print_line(f"{said}; tables of other programs, and columns that they added, are in the backup alone")
-        print_line(f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: {Step('doctor')}")
-
-    return Report(asdict(report), show)
+    shown = [f"{plural(report.files, 'file')} of {report.made_at} are in {report.path}. Next: {Step('doctor')}"]
+    if report.rows:
+        said = f"{plural(sum(report.rows.values()), 'row')} of {len(report.rows)} tables are in {report.database}"
+        shown.insert(0, f"{said}; tables of other programs, and columns that they added, are in the backup alone")
+    return Report(asdict(report), shown)
 
 
 def forget(ws: OpenWorkspace, *, expert: Expert = None, item: Item = None) -> Report:
@@ -170,18 +156,13 @@ def forget(ws: OpenWorkspace, *, expert: Expert = None, item: Item = None) -> Re
         raise InputError(f"{said}; nothing was changed")
     name, words = item or expert or "", ws.task.words
     report = forgetting.run(ws, name)
-
-    def show() -> None:
-        lines = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
-        print_line(f"{name} is forgotten: {lines}, {plural(report.vectors, 'vector')}, and every row")
-        if report.went_on:
-            print_line("Its row was gone before; what was left of it went now")
-        if report.reports:
-            gone = f"{plural(report.reports, 'file')} of reports that named them went too"
-            print_line(f"{gone}. Next: {words.step('qc')}")
-        print_line(f"Out of reach: {report.out_of_reach}")
-
-    return Report(asdict(report), show)
+    lines = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
+    shown = [f"{name} is forgotten: {lines}, {plural(report.vectors, 'vector')}, and every row"]
+    shown += ["Its row was gone before; what was left of it went now"] * report.went_on
+    if report.reports:
+        gone = f"{plural(report.reports, 'file')} of reports that named them went too"
+        shown.append(f"{gone}. Next: {words.step('qc')}")
+    return Report(asdict(report), [*shown, f"Out of reach: {report.out_of_reach}"])
 
 
 def doctor(ws: OpenWorkspace) -> Report:
@@ -191,19 +172,13 @@ def doctor(ws: OpenWorkspace) -> Report:
     cannot be reached; 5 if the stored data is inconsistent.
     """
     report = checking.run(ws)
-
-    def show() -> None:
-        terminal = Terminal()
-        for subject, said, _ in report.seen:
-            print_line(f"{subject}: {said}")
-        for name, found in report.findings:
-            line = f"{name}: {found.said}: {found.why}"
-            line += f". To repair it: {found.next}" if found.next else ""
-            terminal.warn(line) if found.contradiction else print_line(line)
-        if not report.contradictions:
-            print_line(f"{plural(report.looked, 'check')} passed: nothing contradicts what is stored")
-
-    return Report(report.document, show, report.check)
+    shown: list[Any] = [f"{subject}: {said}" for subject, said, _ in report.seen]
+    for name, found in report.findings:
+        line = f"{name}: {found.said}: {found.why}" + (f". To repair it: {found.next}" if found.next else "")
+        shown.append(partial(Terminal().warn, line) if found.contradiction else line)
+    if not report.contradictions:
+        shown.append(f"{plural(report.looked, 'check')} passed: nothing contradicts what is stored")
+    return Report(report.document, shown, report.check)
 
 
 def clean(ws: OpenWorkspace, *, dry: Dry = False) -> Report:
@@ -231,19 +206,9 @@ def versions(ws: OpenWorkspace) -> Report:
     Lists experts and passages; with TASK=passages, or your own task, those alone.
     """
     found = version_list.every_version(ws)
-
-    def show() -> None:
-        headers = ("task", "version", "model", "rows", "items", "first", "last", "cost")
-        first = 0 if len({one.subject for one in found}) > 1 else 1  # a single task needs no column
-        print_table(headers[first:], [_version_cells(one)[first:] for one in found])
-
-    return Report([one.document for one in found], show if found else "no versions yet")
-
-
-def _version_cells(one: VersionSummary) -> tuple[object, ...]:
-    label, model, rows, items, *moments = one.counts
-    days = ["-" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
-    return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid))
+    headers = ("task", "version", "model", "rows", "items", "first", "last", "cost")
+    rows = [(one.subject, *one.counts._replace(model=one.counts.model or "-"), usd(one.paid)) for one in found]
+    return Report([one.document for one in found], Listed(headers, rows) if rows else "no versions yet")
 
 
 def rollback(*, extractor: Annotated[str, Taken("", VERSION)]) -> Report:
@@ -254,26 +219,16 @@ def rollback(*, extractor: Annotated[str, Taken("", VERSION)]) -> Report:
     """
     settings = replace(read_settings(), backend=None)  # BACKEND=gemini may be set already
     with opened("write", settings=settings) as ws:
-
-        def announce(one: VersionSummary, many: str) -> None:
-            counts = f"{one.counts.rows:,} rows of {one.counts.items:,} {many}"
-            ws.display.say(f"{one.counts.extractor}: {counts}, {usd(one.paid)} paid")
-
-        report = version_list.roll_back(ws, extractor, announce=announce)
-
-    def show() -> None:
-        if not report.found:
-            print_line(f"there are no answers of {extractor}. Next: {Step('versions')}, which lists all")
-        else:
-            done = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')} of {extractor} taken back"
-            done += f", {plural(report.let_go, 'item')} parked no more" if report.let_go else ""
-            print_line(f"{done}. Next: {report.next}")
-        if report.unbound:
-            print_line("nothing of the local engine is left: with GEMINI_API_KEY set, this workspace uses Gemini")
-
+        report = version_list.roll_back(ws, extractor)
+    done = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')} of {extractor} taken back"
+    done += f", {plural(report.let_go, 'item')} parked no more" if report.let_go else ""
+    none = f"there are no answers of {extractor}. Next: {Step('versions')}, which lists all"
+    shown = [f"{done}. Next: {report.next}" if report.found else none]
+    if report.unbound:
+        shown.append("nothing of the local engine is left: with GEMINI_API_KEY set, this workspace uses Gemini")
     counts = {name: getattr(report, name) for name in ("rows", "answers", "attempts", "let_go", "unbound")}
     found = [one.document for one in report.found]
-    return Report({"task": report.subject, "extractor": extractor, "found": found, **counts}, show)
+    return Report({"task": report.subject, "extractor": extractor, "found": found, **counts}, shown)
 
 
 def qc(ws: OpenWorkspace, *, extractor: Version = None) -> Report:
@@ -290,27 +245,20 @@ def qc(ws: OpenWorkspace, *, extractor: Version = None) -> Report:
         said = f"no answers about {words.many} under {label} yet: nothing to measure. Next: {words.step('tag')}"
         return Report(None, said)
 
-    def show() -> None:
-        words = {True: "pass", False: "FAIL", None: ""}
-        cells = [
-            (f"{one.figure.name} {one.shown}", one.why_not or words[one.passed], one.figure.wanted, f"{one.items:,}")
-            for one in report.gates
-        ]
-        print_table(("gate", "verdict", "wanted", "items"), cells)
-        print_line(f"{report.line}; the report is {report.path}")
-
-    return Report(report.document, show, report.check)
+    told = {True: "pass", False: "FAIL", None: ""}
+    cells = [
+        (f"{one.figure.name} {one.shown}", one.why_not or told[one.passed], one.figure.wanted, one.items)
+        for one in report.gates
+    ]
+    gates = Listed(("gate", "verdict", "wanted", "items"), cells)
+    return Report(report.document, [gates, f"{report.line}; the report is {report.path}"], report.check)
 
 
 def parked(ws: OpenWorkspace) -> Report:
     """List all people who failed for good and are not asked again, with the reason."""
     rows, words = items.list_parked(ws.store, ws.task), ws.task.words
-
-    def show() -> None:
-        cells = [(row.name, row.reason, f"{row.since:%Y-%m-%d %H:%M}") for row in rows]
-        print_table((words.one, "reason", "since"), cells)
-
-    return Report([row.__dict__ for row in rows], show if rows else f"no {words.one} is parked")
+    listed = Listed((words.one, "reason", "since"), [(row.name, row.reason, row.since) for row in rows])
+    return Report([row.__dict__ for row in rows], listed if rows else f"no {words.one} is parked")
 
 
 def unpark(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 import click
 
+from jobs.output import Shown
 from pipeline.core.settings import PREFIX, parse_count, parse_duration, parse_money
 from pipeline.core.step import Step
 from pipeline.core.text import BAD_TEXT
@@ -17,13 +18,13 @@ LARGEST = 10**15  # more than any table holds, and well below what a database ta
 
 
 class Report(NamedTuple):
-    """What a command ends with: a document for programs, else a line, or what prints it; then an error, if it is one.
+    """What a command ends with: a document for programs, else what is shown; then an error, if it is one.
 
     `hint` is what to type next, where the line does not say it.
     """
 
     document: Any
-    shown: str | Callable[[], object]
+    shown: Shown
     check: Callable[[], object] | None = None
     hint: Step | None = None
 

@@ -9,9 +9,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import click
 
@@ -66,7 +66,9 @@ def raise_all(errors: Sequence[FindableError]) -> None:
 
 def _message(line: str, colour: str | None) -> None:
     said = _time(sys.stderr) + printable(line)
-    if not _above(said):
+    if _drawn:
+        _drawn[-1].console.print(said, markup=False, highlight=False, soft_wrap=True)
+    else:
         _coloured(said, colour)
 
 
@@ -76,8 +78,6 @@ def _coloured(line: str, colour: str | None) -> None:
 
 
 _documents: list[int] = []  # one for each document that this command printed
-
-
 _timed: list[bool] = []  # one where the lines of this command begin with their times
 
 
@@ -149,12 +149,41 @@ def print_marked(*pieces: str, indent: int = 0) -> None:
     Console(highlight=False).print(Padding(line, (0, 0, 0, indent), expand=False))
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+class Listed(NamedTuple):
+    """A table: the names of its columns, and its rows."""
+
+    headers: Sequence[str]
+    rows: Iterable[Sequence[object]]
+
+
+Shown = str | Listed | Callable[[], object] | list[Any]  # a line, a table, what prints, or several of these
+
+
+def print_all(shown: Shown) -> None:
+    """Print a result: lines and tables, one below the other."""
+    if isinstance(shown, str):
+        print_line(shown)
+    elif isinstance(shown, Listed):
+        print_table(*shown)
+    elif isinstance(shown, list):
+        for one in shown:
+            print_all(one)
+    else:
+        shown()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return "-" if value is None else f"{value:,}" if type(value) is int else printable(str(value))
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on standard output: drawn for a terminal, as TSV with a line of headers for a pipe.
 
-    A cell holds no tab and no line end.
+    A cell holds no tab and no line end; a time has its minute, a number its thousands, and nothing is a hyphen.
     """
-    headers, *cells = ([printable(str(cell)) for cell in row] for row in (headers, *rows))
+    cells = [[_cell(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _draw(cells, [(header, header == COPIED) for header in headers])
         return
@@ -190,14 +219,6 @@ SHOW_AFTER_S = 2.0  # work that ends sooner shows no progress
 PLAIN_EVERY_S = 5.0
 DRAWN_A_SECOND = 4  # each time takes a millisecond or more; moving a bar for every row would take longer than the row
 _drawn: "list[Progress]" = []  # the outer before the inner; messages go above the innermost
-
-
-def _above(line: str) -> bool:
-    """Print a line above the bar that is drawn; false where none is."""
-    if not _drawn:
-        return False
-    _drawn[-1].console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return True
 
 
 class ShownBar:

@@ -1,10 +1,11 @@
 """List what the models cost, and the settings."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from jobs.options import Report, Taken
-from jobs.output import Terminal, print_table
+from jobs.output import Listed, Terminal
 from jobs.variables import read_settings
 from pipeline.core.settings import settings_rows, with_unit
 from pipeline.core.step import Step
@@ -25,16 +26,15 @@ def prices() -> Report:
         *("tokens/min", "requests/day", "tokens enqueued", "last day", "price from"),
     )
     document = [row | {"unit": "USD per 1M tokens"} for row in rows]
-    return Report(document, lambda: print_table(headers, [_priced(row) for row in rows]))
+    return Report(document, Listed(headers, [_priced(row) for row in rows]))
 
 
 def _priced(row: dict[str, Any]) -> tuple[object, ...]:
     limits = row["limits"]
     amounts = (f"{row[way][name]:g}" for way in ("live", "batch") for name in ("in", "out"))
-    figures = ("none" if limits[name] is None else f"{limits[name]:,}" for name in ("rpm", "tpm", "rpd"))
-    enqueued = "-" if limits["enqueued_tokens"] is None else f"{limits['enqueued_tokens']:,}"
+    figures = ("none" if limits[name] is None else limits[name] for name in ("rpm", "tpm", "rpd"))
     origin = f"{row['source']} ({row['priced_on']})"
-    return (row["model"], row["use"] or "-", *amounts, *figures, enqueued, row["shutdown"] or "-", origin)
+    return (row["model"], row["use"], *amounts, *figures, limits["enqueued_tokens"], row["shutdown"], origin)
 
 
 def settings(*, all_: Annotated[bool, Taken("Those with their default value, too.")] = False) -> Report:
@@ -45,11 +45,9 @@ def settings(*, all_: Annotated[bool, Taken("Those with their default value, too
     found = settings_rows(read_settings())
     shown = [one for one in found if all_ or one.source != "default"]
 
-    def show() -> None:
-        cells = [(one.name, with_unit(one.value, one.unit), one.source, one.help) for one in shown]
-        if shown:
-            print_table(("setting", "value", "from", "what it is"), cells)
-        if left := len(found) - len(shown):
-            Terminal().say(f"{left} {'others ' if shown else ''}have their defaults: `{Step('settings', all=True)}`")
-
-    return Report([one._asdict() for one in found], show)
+    cells = [(one.name, with_unit(one.value, one.unit), one.source, one.help) for one in shown]
+    listed: list[Any] = [Listed(("setting", "value", "from", "what it is"), cells)] if shown else []
+    if left := len(found) - len(shown):
+        said = f"{left} {'others ' if shown else ''}have their defaults: `{Step('settings', all=True)}`"
+        listed.append(partial(Terminal().say, said))
+    return Report([one._asdict() for one in found], listed)

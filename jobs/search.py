@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from jobs.options import NAME, PATH, Count, MinScore, Report, Tag, Taken, Where
-from jobs.output import print_line, print_marked, print_table, print_text
+from jobs.output import Listed, print_marked, print_text
 from jobs.variables import nearest
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
@@ -23,7 +24,6 @@ from pipeline.ops import items
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Indexed, Words
-    from pipeline.index.fusion import Snippet
     from pipeline.index.reader import Hit
     from pipeline.index.search import SearchReport
 
@@ -75,18 +75,15 @@ def measure(
     """
     rows = evaluate.run(ws, queries, qrels)
 
-    def show() -> None:
-        told = "{:.3f} [{:.3f}, {:.3f}]".format
-        cells = [
-            (
-                *(row["system"], row["type"], row["queries"], *(told(*row["figures"][name]) for name in MEASURES)),
-                "" if row["weak"] is None else f"{row['weak']:.1%}",
-            )
-            for row in rows
-        ]
-        print_table(("system", "type", "queries", *MEASURES, "weak"), cells)
-
-    return Report(rows, show)
+    told = "{:.3f} [{:.3f}, {:.3f}]".format
+    cells = [
+        (
+            *(row["system"], row["type"], row["queries"], *(told(*row["figures"][name]) for name in MEASURES)),
+            "" if row["weak"] is None else f"{row['weak']:.1%}",
+        )
+        for row in rows
+    ]
+    return Report(rows, Listed(("system", "type", "queries", *MEASURES, "weak"), cells))
 
 
 def search(
@@ -122,20 +119,21 @@ def search(
     if tag and not hits:
         _tell_unknown_tags(ws, options.tags)
 
-    def show() -> None:
-        if not hits:
-            print_line(f"no {collection.word} was found")
-        elif sys.stdout.isatty():
-            for hit in hits:
-                _show(collection, hit)
-        else:
-            _print_rows(collection, hits)
-
-    return Report(document, show)
+    if not hits:
+        return Report(document, f"no {collection.word} was found")
+    if sys.stdout.isatty():
+        return Report(document, [partial(_show, collection, hit) for hit in hits])
+    rows = [
+        (
+            *(_cell(found[name]) for name in collection.columns.values()),
+            *(hit.why, MARK.join(hit.snippet.pieces) if hit.snippet else ""),  # every second piece is marked
+        )
+        for hit, found in zip(hits, document, strict=True)
+    ]
+    return Report(document, Listed((*collection.columns, "why", "matched"), rows))
 
 
 def _tell_unknown_tags(ws: OpenWorkspace, tags: Sequence[str]) -> None:
-    """Say of tags that nothing has which may have been meant."""
     known = items.counts(ws).tags or {}
     for name in (name for name in tags if known and name not in known):
         meant = nearest(name, known)
@@ -143,7 +141,6 @@ def _tell_unknown_tags(ws: OpenWorkspace, tags: Sequence[str]) -> None:
 
 
 def _told(report: "SearchReport", words: "Words") -> Iterator[str]:
-    """Yield what is to be known of hits before they are shown."""
     if report.behind:
         behind = plural(report.behind, words.one, words.many)
         yield f"the index is behind the database by {behind}: `{words.step('index')}`"
@@ -157,15 +154,6 @@ def _told(report: "SearchReport", words: "Words") -> Iterator[str]:
         yield "no good match; closest results:"
 
 
-def _print_rows(collection: "Indexed", hits: Sequence["Hit"]) -> None:
-    documents = [(hit, hit_document(collection, hit)) for hit in hits]
-    rows = [
-        (*(_cell(found[name]) for name in collection.columns.values()), hit.why, _plainly_marked(hit.snippet))
-        for hit, found in documents
-    ]
-    print_table((*collection.columns, "why", "matched"), rows)
-
-
 def _show(collection: "Indexed", hit: "Hit") -> None:
     """Print one hit on a terminal: what it is, the sentence with its words in bold, the tags that match, and why."""
     name, beside = heading(collection, hit)
@@ -175,11 +163,6 @@ def _show(collection: "Indexed", hit: "Hit") -> None:
     for line in (f"tags: {', '.join(hit.tags)}" if hit.tags else "", hit.why):
         if line:
             print_text(line, indent=INDENT)
-
-
-def _plainly_marked(snippet: "Snippet | None") -> str:
-    pieces = snippet.pieces if snippet is not None else []
-    return "".join(f"{MARK}{piece}{MARK}" if number % 2 else piece for number, piece in enumerate(pieces))
 
 
 def _cell(value: Any) -> str:

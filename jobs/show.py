@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from jobs.options import COUNT, NAME, Expert, Item, Raw, Report, Seed, Taken
-from jobs.output import print_fields, print_line, print_table, print_text
+from jobs.output import Listed, print_fields, print_line, print_text
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation, leaves, likeness_told, shown_value
 from pipeline.core.states import fate_of
@@ -109,18 +110,15 @@ def _request_line(one: Mapping[str, Any]) -> str:
     return f"{one['at']:{MINUTE}} {how}, {model}, {ended}{why}, {tokens_in} + {tokens_out} tokens, {cost}"
 
 
-def _print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
-    if not requests:
-        print_line("(no request of its own: it was not asked, or shares that of another that asks the same)")
+def _wire(requests: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = list[str]()
     for one in requests:
         text = one["wire"]
-        print_line(f"--- {one['item']}: {_request_line(one)}")
-        if not (text["request"] or text["replies"]) and text["no_request"] == text["no_reply"]:
-            print_line(f"({text['no_reply']})")
-            continue
-        print_line("request: " + (text["request"] or f"({text['no_request']})"))
-        for reply in text["replies"] or (f"({text['no_reply']})",):
-            print_line(f"reply: {reply}")
+        lines.append(f"--- {one['item']}: {_request_line(one)}")
+        if text["request"] or text["replies"] or text["no_request"] != text["no_reply"]:
+            lines.append("request: " + (text["request"] or f"({text['no_request']})"))
+        lines += [f"reply: {reply}" for reply in text["replies"]] or [f"({text['no_reply']})"]
+    return lines or ["(no request of its own: it was not asked, or shares that of another that asks the same)"]
 
 
 def show(
@@ -139,30 +137,20 @@ def show(
     """
     if expert is None and item is None:
         found = any_item.newest_requests(ws, limit=n, every=all_, raw=raw)
-        return Report(found, (lambda: _show_requests(found, every=all_, raw=raw)) if found else "nothing was asked yet")
+        headers = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
+        listed = [Listed(headers, [_request_cells(one, every=all_) for one in found]), *(_wire(found) if raw else ())]
+        return Report(found, listed if found else "nothing was asked yet")
     document = any_item.run(ws, item or expert or "", raw=raw)
-
-    def shown() -> None:
-        print_fields(_item_fields(document))
-        if raw:
-            _print_wire(document["requests"])
-
-    return Report(document, shown)
-
-
-def _show_requests(found: Sequence[Mapping[str, Any]], *, every: bool, raw: bool) -> None:
-    headers = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
-    print_table(headers, [_request_cells(one, every=every) for one in found])
-    if raw:
-        _print_wire(found)
+    return Report(
+        document, [partial(print_fields, _item_fields(document)), *(_wire(document["requests"]) if raw else ())]
+    )
 
 
 def _request_cells(one: Mapping[str, Any], *, every: bool) -> tuple[str, ...]:
+    said = one["reason"] or ("no answer is kept" if one["outcome"] == "answered" else "")
     if one["forgotten"]:
         said = FORGOTTEN
-    elif one["answer"] is None:
-        said = one["reason"] or ("no answer is kept" if one["outcome"] == "answered" else "")
-    else:
+    elif one["answer"] is not None:
         told = leaves(one["answer"])
         said = ", ".join(f"{'.'.join(map(str, path))}: {shown_value(value)}" for path, value in told)
     item = f"{one['task']} {one['name']}" if every else one["name"]
@@ -197,7 +185,7 @@ def try_(
         drawn = {"size": n or SIZE, "seed": pilot.SEED if seed is None else seed}
         return _two_ways(try_out.run_pair(ws, (a, b), **drawn))
     report = try_out.run(ws, n or try_out.FEW, item, seed)
-    return Report(report.document, lambda: _show_tried(report, words), report.check)
+    return Report(report.document, partial(_show_tried, report, words), report.check)
 
 
 def _show_tried(report: TryReport, words: Words) -> None:
@@ -222,30 +210,17 @@ def _show_tried(report: TryReport, words: Words) -> None:
 
 
 def _two_ways(report: try_out.PairReport) -> Report:
-    cost = report.asked.cost if report.asked else 0.0
-
-    def show() -> None:
-        for one in report.pairs:
-            print_text(f"\n{one['name']}{' ≠' if one['a'] != one['b'] else ''}")
-            for letter, said in (("A", one["a"]), ("B", one["b"])):
-                print_text(f"{letter}: {said}" if isinstance(said, str) else f"{letter}:", indent=INDENT)
-                if not isinstance(said, str):
-                    _print_values(said, INDENT * 2)
-        print_text("")
-        for name, count in report.agreement.items():
-            print_text(f"{name}: the same in {count} of {report.compared}", indent=INDENT)
-        alike = sum(one["a"] == one["b"] for one in report.pairs)
-        print_line(f"A is {report.sides[0]}, B {report.sides[1]}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
-
-    told = {"a": report.sides[0], "b": report.sides[1], "items": report.pairs, "cost": cost}
+    (a, b), cost, lines = report.sides, report.asked.cost if report.asked else 0.0, list[str]()
+    for one in report.pairs:
+        lines += ["", f"{one['name']}{' ≠' if one['a'] != one['b'] else ''}"]
+        for letter, said in (("A", one["a"]), ("B", one["b"])):
+            lines += [f"{INDENT}{letter}: {said}"] if isinstance(said, str) else _value_lines(letter, said, INDENT)
+    lines += ["", *(f"{INDENT}{name}: the same in {n} of {report.compared}" for name, n in report.agreement.items())]
+    alike = sum(one["a"] == one["b"] for one in report.pairs)
+    lines.append(f"A is {a}, B {b}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
+    told = {"a": a, "b": b, "items": report.pairs, "cost": cost}
     told |= {"agreement": report.agreement, "compared": report.compared}
-    return Report(told, show, report.asked.check if report.asked else None)
-
-
-def _print_values(answer: Mapping[str, Any], indent: str) -> None:
-    for name, value in answer.items():
-        for line in _value_lines(name, value, indent):
-            print_text(line)
+    return Report(told, lines, report.asked.check if report.asked else None)
 
 
 def _show_end(one: TriedItem) -> None:
@@ -253,6 +228,8 @@ def _show_end(one: TriedItem) -> None:
     used = f" in {one.seconds:.1f} s; {tokens}, {usd(one.cost)}"
     print_text(f"{one.outcome}{used if one.calls else ''}" + (f": {one.reason}" if one.reason else ""))
     if one.answer is not None:
-        _print_values(one.answer, INDENT)
+        for name, value in one.answer.items():
+            for line in _value_lines(name, value, INDENT):
+                print_text(line)
     elif one.reply:
         print_text(_cut(one.reply), indent=INDENT)

@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 from jobs.command import acts
 from pipeline.core import settings
 from tests.lab import Workspace
-from web.app import application
 from web.desk import Desk
 from web.guard import Access
+from web.serve import application
 
 HOST = "127.0.0.1:8765"
 TOKEN = "token-that-must-never-be-seen-anywhere"  # noqa: S105 - of tests

@@ -16,7 +16,7 @@ from pipeline.batch.ask import GRACE_S, DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import Access as Opened
-from pipeline.engine.workspace import OpenWorkspace, check_access, is_free, open_workspace
+from pipeline.engine.workspace import OpenWorkspace, is_free, open_workspace
 from pipeline.workflows import add_expert
 from web.dropped import DroppedFiles
 from web.guard import Access
@@ -61,7 +61,6 @@ class Desk:
     saving: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        """Make what works in the background; nothing is begun."""
         self.tagger = DueTagger(partial(self.to_write, PEOPLE))
         self.dropped = DroppedFiles(self.settings.data)
 
@@ -71,17 +70,13 @@ class Desk:
         Raises:
             Refused: the workspace has no such task.
         """
-        return self._opened(task, Opened.READ, NoProgress())
+        return self._opened(task, Opened.READ)
 
     def to_write(
         self, task: str | None = None, display: Progress | None = None
     ) -> contextlib.AbstractContextManager[OpenWorkspace]:
-        """Open the workspace to be written; `display` gets what a command would print.
-
-        Raises:
-            Refused: the workspace has no such task.
-        """
-        return self._opened(task, Opened.WRITE, display or NoProgress())
+        """Open the workspace to be written; `display` gets what a command would print. Refused as `to_read`."""
+        return self._opened(task, Opened.WRITE, display)
 
     def act(self, command: str) -> Act:
         """Return a command of the table; Refused where the page carries none out that is called so."""
@@ -98,7 +93,7 @@ class Desk:
             InputError: an option is wrong, or the estimate is more by now than `cost`; nothing was sent.
             FindableError: what the command raises; a GateError after it did all.
         """
-        with self.to_write(task, display) if act.writes(form, task) else self._opened(task, Opened.READ, display) as ws:
+        with self._opened(task, Opened.WRITE if act.writes(form, task) else Opened.READ, display) as ws:
             ws.agreed = cost
             return act.run(ws, form)
 
@@ -113,46 +108,19 @@ class Desk:
                 pass
 
     @contextlib.contextmanager
-    def to_look(self, task: str, display: Progress) -> Iterator[OpenWorkspace]:
-        """Open the workspace to see what an import of a built-in task would do; no table is made for it.
-
-        Where the task was never used here, people are what the workspace is opened with.
-
-        Raises:
-            ConfigurationError: the import would add to another program's database what was not agreed to.
-        """
-        is_there = self.has(task)
-        with self._opened(task if is_there else PEOPLE, Opened.READ, display) as ws:
-            if not is_there:
-                check_access(replace(ws.settings, task=task), ws.store, Opened.WRITE, lambda _question: False)
-            yield ws
-
-    def to_import(self, task: str, display: Progress) -> contextlib.AbstractContextManager[OpenWorkspace]:
-        """Open the workspace to import items of a built-in task, whose tables are made where there are none yet.
-
-        Raises:
-            ConfigurationError: that would add to another program's database what was not agreed to.
-        """
-        return open_workspace(replace(self.settings, task=task), display, access=Opened.WRITE)
-
-    @contextlib.contextmanager
-    def _opened(self, task: str | None, access: Opened, display: Progress) -> Iterator[OpenWorkspace]:
+    def _opened(self, task: str | None, access: Opened, display: Progress | None = None) -> Iterator[OpenWorkspace]:
         """Open the workspace; no file of a task is loaded, so a request can name only what was used here."""
         if task and task != self.settings.task:
             self.check_there(task)
         settings = replace(self.settings, task=task or self.settings.task)
-        with open_workspace(settings, display, access=access, whole=True) as ws:
+        with open_workspace(settings, display or NoProgress(), access=access, whole=True) as ws:
             ws.stopping = self.stopping
             yield ws
 
     def check_there(self, task: str) -> None:
-        """Refuse a task that the workspace has not: it would be made where it is opened by that name.
-
-        Raises:
-            Refused: the workspace has no such task.
-        """
+        """Refuse a task that the workspace has not: it would be made where it is opened by that name."""
         if not self.has(task):
-            raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
+            raise Refused(404, f"there is no task {task!r} here", hint="`/api/tasks` lists them")
 
     def has(self, task: str) -> bool:
         """Return whether the workspace has a task."""

@@ -65,22 +65,27 @@ class DroppedFile:
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs; all paths are the file's name."""
-        told = {"number": self.number, "task": self.task, "name": self.path.name, "state": self.state}
+        told: dict[str, Any] = {one: getattr(self, one) for one in ("number", "task", "state", "first")}
+        told |= {"name": self.path.name, "made": self.made or None, "found": None, "done": None}
         for name, report in (("found", self.found), ("done", self.done)):
-            more = report and {"path": self.path.name, "rows_in": report.rows_in, "notes": report.notes}
-            told[name] = {**report.document, **more} if report and more else None
-        said = (self.work.error or {} if self.work else {}).items()
-        plain = {one: text.replace(str(self.path), self.path.name) for one, text in said if isinstance(text, str)}
-        told["error"] = {**dict(said), **plain} or None
-        told["columns"] = list(self.found.columns) if self.found else []
-        return {**told, "first": self.first, "made": self.made or None}
+            if report:
+                told[name] = report.document | {
+                    "path": self.path.name,
+                    "rows_in": report.rows_in,
+                    "notes": report.notes,
+                }
+        error = (self.work.error if self.work else None) or {}
+        said = {
+            one: text.replace(str(self.path), self.path.name) if isinstance(text, str) else text
+            for one, text in error.items()
+        }
+        return told | {"error": said or None, "columns": list(self.found.columns) if self.found else []}
 
 
 class DroppedFiles:
     """The files of one page."""
 
     def __init__(self, data: Path) -> None:
-        """Keep them below a workspace; nothing is made there yet."""
         self._folder = files.part_of(data / FOLDER / "page")
         # Begins anywhere: a tab that outlived a page that was served here before has the number of no file of this one.
         self._numbers = count(secrets.randbits(32))

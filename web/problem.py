@@ -31,13 +31,12 @@ _STATUS: tuple[tuple[type[FindableError], int], ...] = (
 )
 
 
-class Refused(Exception):  # noqa: N818 - a request is refused, which is no fault of ours
+class Refused(InputError):  # noqa: N818 - a request is refused, which is no fault of ours
     """A request that is answered with a status and the reason, before any command's function is called."""
 
-    def __init__(self, status: int, detail: str, *, hint: str = "", field: str | None = None) -> None:
-        """Keep the HTTP status, why, what to do instead, and the field of the body that is meant."""
-        super().__init__(detail)
-        self.status, self.detail, self.hint, self.field = status, detail, hint, field
+    def __init__(self, status: int, message: str, *, hint: str = "", field: str = "") -> None:
+        super().__init__(message, hint=hint, field=field)
+        self.status = status
 
 
 def document(status: int, title: str, detail: str, *, hint: str = "", **more: Any) -> dict[str, Any]:
@@ -46,16 +45,16 @@ def document(status: int, title: str, detail: str, *, hint: str = "", **more: An
     return {"type": "about:blank", "title": title, "status": status, "detail": detail, "hint": hint, **known}
 
 
-def of(error: Exception) -> dict[str, Any]:
+def of(error: BaseException) -> dict[str, Any]:
     """Return the problem that an error is: of a command, of a request that was refused, or of one that is malformed."""
     if isinstance(error, ChangedMeanwhileError):
         return document(412, "Refused", error.message, hint=error.hint, now=jsonable_encoder(error.now))
+    if isinstance(error, Refused):
+        return document(error.status, "Refused", error.message, hint=error.hint, field=error.field or None)
     if isinstance(error, FindableError):
         status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
         known = {"exit_code": error.exit_code, "field": getattr(error, "field", "") or None}
         return document(status, type(error).__name__, error.message, hint=error.hint, **known)
-    if isinstance(error, Refused):
-        return document(error.status, "Refused", error.detail, hint=error.hint, field=error.field)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         place = first["loc"]  # of what part of the request, its name there, and what is wrong within that
@@ -64,14 +63,13 @@ def of(error: Exception) -> dict[str, Any]:
     if isinstance(error, HTTPException):
         said = "there is nothing at this address" if error.status_code == 404 else error.detail  # noqa: PLR2004 - HTTP's own number
         return document(error.status_code, "Refused", said)
-    return document(
-        500, "Stopped", f"a bug in findable: {type(error).__name__}; look at what is stored before you try again"
-    )
+    said = "interrupted" if isinstance(error, KeyboardInterrupt) else f"a bug in findable: {type(error).__name__}"
+    return document(500, "Stopped", f"{said}; look at what is stored before you try again")
 
 
-def line_of(error: FindableError | Refused) -> str:
+def line_of(error: FindableError) -> str:
     """Return what was refused, and what to do, as one line of a page."""
-    return f"{error.detail}: {error.hint}" if isinstance(error, Refused) else f"{error.message}. {error.hint}"
+    return f"{error.message}: {error.hint}"
 
 
 def response(found: dict[str, Any]) -> Response:

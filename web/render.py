@@ -1,7 +1,6 @@
 """Make pages of templates: what stands around each, and how values are shown."""
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -29,7 +28,6 @@ CENT = 0.01  # USD; less is told with more decimals
 _ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 _PIECE = re.compile(r"\s+\S{0,20}$")  # of a word, at the end of a text that is cut
 _BATCH = re.compile(r"batch (\d+)(?=:)")
-METHODS = ("GET ", "PUT ", "POST ", "PATCH ", "DELETE ")  # begin a hint that no reader of a page can follow
 STATES = {  # others are plain words, or several
     "no_bio": "without a bio",
     "unusable": "cannot be opened",
@@ -99,8 +97,6 @@ def show_page(request: Request, template: str, ws: OpenWorkspace, here: str = ""
 def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
     """Return a page that says what went wrong, with the way to every place."""
     desk = desk_of(request)
-    if problem["hint"].startswith(METHODS):
-        problem = {**problem, "hint": ""}  # is for programs; what there is stands beside it
     known: dict[str, Any] = {"task": desk.settings.task, "workspace": str(desk.settings.data), "backend": ""}
     known |= {"here": "", "tasks": [], "places": list(PLACES.items()), "called": "findable", "problem": problem}
     found = _filled(request, "problem.html", known)
@@ -121,10 +117,7 @@ def called(task: Task) -> str:
 
 def as_coded(text: object) -> Markup:
     """Return a line of a command, where what is typed stands between backticks, as HTML."""
-    pieces = str(text).split("`")
-    is_even = len(pieces) % 2 == 1
-    coded = (Markup("<code>{}</code>").format(one) if at % 2 else escape(one) for at, one in enumerate(pieces))
-    return Markup("").join(coded) if is_even else escape(str(text))
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(str(text)))))  # noqa: S704 - it is escaped
 
 
 def as_stated(state: str | None) -> str:
@@ -204,7 +197,6 @@ def as_spanned(text: str, spans: Sequence[Sequence[int]]) -> Markup:
 _templates.tests["quotation"] = is_quotation
 _templates.globals["icon"] = _templates.get_template("parts/icon.html").module.icon  # type: ignore[attr-defined]
 _templates.filters |= {
-    "indented": partial(json.dumps, ensure_ascii=False, indent=1),
     "likeness_told": likeness_told,
     "marked": as_marked,
     "begun": lambda text: text[:1].upper() + text[1:],

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from pipeline.core.errors import FindableError
 from pipeline.core.progress import Bar
 from web import problem
 
@@ -66,21 +65,18 @@ class Work:
         names = ("number", "kind", "state", "label", "done", "total", "note", "lines", "warnings", "result", "error")
         now = time.monotonic()
         times = {"took_s": round((self.ended or now) - self.began, 2), "ended_s": round(now - (self.ended or now), 2)}
-        return {one: getattr(self, one) for one in names} | times | self._pace()
-
-    def _pace(self) -> dict[str, float | None]:
-        took, made = time.monotonic() - self.part_began, self.done
-        if self.state != "running" or made <= 0 or took <= 0:
-            return {"rate": None, "eta_s": None}
-        left = None if self.total is None else max(0, self.total - self.done) * took / made
-        return {"rate": round(made / took, 2), "eta_s": left and round(left, 1)}
+        took, made = now - self.part_began, self.done
+        pace: dict[str, float | None] = {"rate": None, "eta_s": None}
+        if self.state == "running" and made > 0 and took > 0:
+            left = None if self.total is None else round(max(0, self.total - self.done) * took / made, 1)
+            pace = {"rate": round(made / took, 2), "eta_s": left}
+        return {one: getattr(self, one) for one in names} | times | pace
 
 
 class Running:
     """The long work of this page."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._numbers, self._lock = count(1), threading.Lock()
         self._all: dict[int, Work] = {}
 
@@ -129,11 +125,7 @@ class Running:
 def _carried_out(work: Work, do: Callable[[Work], Any]) -> None:
     try:
         work.result = do(work)
-        work.state = "done"
-    except FindableError as error:
-        work.error, work.state = problem.of(error), "failed"
     except BaseException as error:  # noqa: BLE001 - a thread's last words
-        said = "interrupted" if isinstance(error, KeyboardInterrupt) else f"a bug in findable: {type(error).__name__}"
-        work.error, work.state = problem.document(500, "Stopped", said), "failed"
-    finally:
-        work.ended = time.monotonic()
+        work.error = problem.of(error)
+    work.state = "failed" if work.error else "done"
+    work.ended = time.monotonic()

@@ -1,26 +1,32 @@
-"""Serve the page on this machine until it is told to stop."""
+"""Serve the page on this machine until it is told to stop: the views behind their guard."""
 
 import contextlib
 import secrets
-import signal
 import socket
-import threading
-import time
 from collections.abc import Callable, Mapping
-from types import FrameType, MappingProxyType
+from pathlib import Path
+from types import MappingProxyType
 
 import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
-from web.app import application
+from web import problem
 from web.desk import Act, Desk
-from web.guard import Access
+from web.guard import Access, Guard
+from web.render import problem_page
+from web.views import ROUTERS
 
+HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
-GRACE_S = 30.0  # so long what runs may finish after SIGTERM
-LOOK_S = 1.0  # between looks whether it is to end
+REQUESTS_S, WORK_S = 10.0, 20.0  # so long requests, and then what runs, may go on after SIGTERM
 IDLE_S = 75.0  # longer than programs and browsers keep a connection, or it would end under a request
 SHORTEST = 20  # characters of a token that is set
 
@@ -61,43 +67,41 @@ def run(
 
 
 def _serve(desk: Desk, listening: socket.socket, ready: Callable[[], None]) -> None:
-    over = threading.Event()
-
-    def finish(_signal: int, _frame: FrameType | None) -> None:
-        over.set()
-
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(each, finish) for each in wanted]
-    server = _server(application(desk))
-    serving = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="page", daemon=True)
-    try:
-        serving.start()
+    """Serve until a signal comes; requests end first, then the work in the background."""
+    config = uvicorn.Config(
+        application(desk),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",  # and no access log: an address holds the token
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # who sent a request is not what it says
+        timeout_graceful_shutdown=int(REQUESTS_S),
+        timeout_keep_alive=int(IDLE_S),
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # a signal comes again once the server has ended
         desk.start()
         ready()
-        while not over.wait(LOOK_S):
-            pass  # a signal that another thread took is seen when this one runs again
-    finally:
-        until = time.monotonic() + GRACE_S
-        server.should_exit = True
-        desk.stop(within_s=GRACE_S)
-        serving.join(max(1.0, until - time.monotonic()))
-        for each, handler in zip(wanted, before, strict=True):
-            signal.signal(each, handler)
+        uvicorn.Server(config).run(sockets=[listening])
+    desk.stop(within_s=WORK_S)
 
 
-def _server(app: object) -> uvicorn.Server:
-    """Return a server that logs nothing: an address holds the token."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,  # type: ignore[arg-type]  # an ASGI application
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # who sent a request is not what it says
-            timeout_graceful_shutdown=int(GRACE_S),
-            timeout_keep_alive=int(IDLE_S),
-        )
-    )
+def application(desk: Desk) -> Guard:
+    """Return the application on a workspace, behind its guard."""
+    app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app.state.desk = desk
+    for router in ROUTERS:
+        app.include_router(router)
+    files = StaticFiles(directory=HERE / "static")
+    app.mount("/static", GZipMiddleware(files))  # these alone: a page holds what its reader may not give away
+    for kind in (FindableError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _answer)
+    return Guard(app, access=desk.access)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    found = problem.of(error)
+    if request.url.path.startswith("/api") or "hx-request" in request.headers:
+        return problem.response(found)
+    return problem_page(request, found)

@@ -29,7 +29,7 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
-from pipeline.core.step import Option, Step
+from pipeline.core.step import Step
 from pipeline.core.text import first_few
 from pipeline.engine.task_file import FOLDER, SOURCES
 from pipeline.engine.workspace import Access, OpenWorkspace, is_free, open_workspace
@@ -84,8 +84,11 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
     target = Path(target).absolute()
     if os.path.lexists(target):
         raise InputError(f"{target} is there already; nothing was written", hint="name a folder that is not there yet")
-    if ws.store.path is None:
-        return BackupReport(str(target), typed=_typed_lines(ws, target))
+    if ws.store.path is None:  # the database is copied first, for it names the files
+        url = ws.store.address.replace("postgresql+psycopg:", "postgresql:", 1)
+        dump = ("pg_dump", "--format=custom", f"--file={target / 'findable.dump'}", url)
+        lines = (("mkdir", target), dump, ("cp", "-a", ws.data.absolute(), target / "data"))
+        return BackupReport(str(target), typed=tuple(shlex.join(map(str, line)) for line in lines))
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.staging_of(target) as staging:
         found, made_at = _copied(ws, staging), ws.now().isoformat(timespec="seconds")
@@ -93,17 +96,6 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
         files.seal_bytes(staging / MANIFEST, json.dumps(document, indent=1).encode("ascii") + b"\n")
         _rename(staging, target)
     return BackupReport(str(target), len(found), sum((target / name).stat().st_size for name in found))
-
-
-def _typed_lines(ws: OpenWorkspace, target: Path) -> tuple[str, ...]:
-    """Return what to type for a copy of a workspace on a server: the database first, for it names the files."""
-    url = ws.store.address.replace("postgresql+psycopg:", "postgresql:", 1)
-    words = (
-        ("mkdir", target),
-        ("pg_dump", "--format=custom", f"--file={target / 'findable.dump'}", url),
-        ("cp", "-a", ws.data.absolute(), target / "data"),
-    )
-    return tuple(shlex.join(map(str, line)) for line in words)
 
 
 def _rename(staging: Path, folder: Path) -> None:
@@ -162,16 +154,15 @@ def _copy_database(source: Any, target: Path) -> str:
 
 def _sealed(ws: OpenWorkspace, staging: Path, name: str, sha256: str, *, is_needed: bool) -> str:
     """Copy one sealed file; one that nothing needs and that was damaged is copied as it is, with a warning."""
+    copied, said = "", f"{name} was changed after it was sealed"
     try:
         copied = _copy_file(ws.data / name, staging / name)
-    except FileNotFoundError as error:
-        raise InconsistentError(f"{name} is gone; no backup was made", hint=f"run `{Step('doctor')}`") from error
-    if copied != sha256 and is_needed:
-        raise InconsistentError(
-            f"{name} was changed after it was sealed; no backup was made", hint=f"run `{Step('doctor')}`"
-        )
+    except FileNotFoundError:
+        said = f"{name} is gone"
+    if not copied or (copied != sha256 and is_needed):
+        raise InconsistentError(f"{said}; no backup was made", hint=f"run `{Step('doctor')}`")
     if copied != sha256:
-        ws.display.warn(f"{name} was changed after it was sealed; it is in the backup as it is")
+        ws.display.warn(f"{said}; it is in the backup as it is")
     return copied
 
 
@@ -196,16 +187,13 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
     source, data = (Path(os.path.realpath(path)) for path in (source, settings.data))
     made_at, hashes = _read_manifest(source)
     report = RestoreReport(str(data), made_at, len(hashes))
-    if data.is_relative_to(source):
-        raise InputError(
-            f"{data} is in the backup itself; nothing was changed", hint=f"set {Option('data')} to another folder"
+    free = source.with_name(f"{data.name}-restored") if data.is_relative_to(source) else f"{data}-restored"
+    if data.is_relative_to(source) or not is_free(data):
+        why = (
+            "in the backup itself" if data.is_relative_to(source) else "not empty, and a restore goes into a new folder"
         )
-    if not is_free(data):
-        free = data.with_name(f"{data.name}-restored")
-        raise InputError(
-            f"{data} is not empty, and a restore goes into a new folder; nothing was changed",
-            hint=f"take a new folder: {Step('restore', from_=source, data=free)}",
-        )
+        hint = f"take a new folder: {Step('restore', from_=source, data=free)}"
+        raise InputError(f"{data} is {why}; nothing was changed", hint=hint)
     data.parent.mkdir(parents=True, exist_ok=True)
     with _server(settings) as server, files.staging_of(data) as staging:
         if wrong := [name for name, sha256 in hashes.items() if _copied_wrong(source, staging, name, sha256)]:
@@ -267,18 +255,18 @@ def _server(settings: Settings) -> Iterator[Store | None]:
         yield None
         return
     with closing(Store(settings.url.reveal())) as store:
-        if store.path is not None:
+        found = list[str]()
+        if store.path is None:
+            with store.read() as tx:
+                found = [*schema.our_tables(tx, {"experts"})]
+        if found or store.path is not None:
+            why = "a backup is restored into a folder, or into an empty PostgreSQL database"
+            if found:
+                why = (
+                    f"{store.shown} has tables of findable already ({first_few(found)}), and a restore overwrites none"
+                )
             raise ConfigurationError(
-                "a backup is restored into a folder, or into an empty PostgreSQL database; nothing was changed",
-                hint="leave DATABASE_URL out, or name a database that createdb made",
-            )
-        with store.read() as tx:
-            found = schema.our_tables(tx, {"experts"})
-        if found:
-            raise ConfigurationError(
-                f"{store.shown} has tables of findable already ({first_few(found)}), and a restore overwrites none; "
-                "nothing was changed",
-                hint="make an empty database with createdb and name it",
+                f"{why}; nothing was changed", hint="leave DATABASE_URL out, or name an empty one that createdb made"
             )
         yield store
 

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,6 @@ from pipeline.index.builds import LOCK, Builds, left_folders
 from pipeline.quality import report as reports
 from pipeline.store import batches, erase, runs
 from pipeline.store.batches import Batch
-from pipeline.store.database import Store
 
 OURS = re.compile(r"(\d{6,})-(requests|results|hashes)\.(?:jsonl(\..+)?|asked)")
 
@@ -54,12 +53,11 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
     report = CleanReport(ws.settings.keep_days, dry)
     oldest = ws.now() - timedelta(days=ws.settings.keep_days)
     with contextlib.nullcontext() if dry else ws.lock(prepare.LOCK):
-        _clean_batches(ws.store, ws.data, oldest=oldest, now=ws.now(), report=report)
-        left = litter(ws.store, ws.data)
-        report.litter += [path.name for path in left]
-        for path in () if dry else left:
-            files.remove_link(path)
-    _clean_builds(ws, oldest, report=report)
+        _clean_batches(ws, oldest, report)
+        _removed(litter(ws), report)
+    if (ws.data / "index").is_dir():
+        with contextlib.nullcontext() if dry else ws.lock(LOCK):
+            _clean_builds(ws, oldest, report)
     with ws.store.read() as tx:
         named = {Path(one.report).stem for one in runs.all_pilots(tx) if one.report is not None}
     for task in ws.tasks:
@@ -70,13 +68,20 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
     return report
 
 
-def _clean_batches(store: Store, data: Path, *, oldest: datetime, now: datetime, report: CleanReport) -> None:
+def _removed(paths: Iterable[Path], report: CleanReport) -> None:
+    for path in paths:
+        report.litter.append(path.name)
+        if not report.dry:
+            files.remove_link(path)
+
+
+def _clean_batches(ws: OpenWorkspace, oldest: datetime, report: CleanReport) -> None:
     """Remove the sealed files of batches that were over before `oldest`, each after a line in the journal."""
-    with store.read() as tx:
+    with ws.store.read() as tx:
         everyone, known = batches.batches_in_states(tx), erase.cleaned_batches(tx)
     for batch in everyone:
         names = filter(None, (batch.request_file, batch.result_file))
-        paths = [data / name for name in names if (data / name).is_file()]
+        paths = [path for name in names if (path := ws.data / name).is_file()]
         is_known = batch.number in known  # files that were lost are recorded as removed, too
         if not batch.is_over or (batch.ended_at or batch.created_at) >= oldest or (is_known and not paths):
             continue
@@ -86,9 +91,9 @@ def _clean_batches(store: Store, data: Path, *, oldest: datetime, now: datetime,
         if report.dry:
             continue
         if not is_known:
-            hashes, why = _seal_hashes(data, batch), f"older than {report.keep_days:g} days"
-            with store.write() as tx:
-                erase.note_cleaned(tx, batch.number, why=why, at=now, hashes=hashes)
+            hashes, why = _seal_hashes(ws.data, batch), f"older than {report.keep_days:g} days"
+            with ws.store.write() as tx:
+                erase.note_cleaned(tx, batch.number, why=why, at=ws.now(), hashes=hashes)
         for path in paths:
             path.unlink(missing_ok=True)
 
@@ -117,55 +122,46 @@ def _seal_hashes(data: Path, batch: Batch) -> str | None:
         return writer.seal().sha256 if count else None
 
 
-def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -> None:
+def _clean_builds(ws: OpenWorkspace, oldest: datetime, report: CleanReport) -> None:
     """Remove builds that are not in service and were made before `oldest`, and what killed runs left of others."""
-    if not (ws.data / "index").is_dir():
-        return
     folders = [one.folder for one in ws.collections]
-    with contextlib.nullcontext() if report.dry else ws.lock(LOCK):
-        for builds in (Builds(ws.data, folder) for folder in folders):
-            report.litter += [path.name for path in builds.stale()]
-            whole = builds.whole()
-            old = [one for one in builds.others() if one not in whole or whole[one].built_at < oldest]
-            report.builds += old
-            if not report.dry:
-                builds.sweep()
-                builds.delete(old)
-        left = left_folders(ws.data, folders)
-        report.litter += [path.name for path in left]
-        for path in () if report.dry else left:
-            files.remove_link(path)
+    for builds in (Builds(ws.data, folder) for folder in folders):
+        report.litter += [path.name for path in builds.stale()]
+        whole = builds.whole()
+        old = [one for one in builds.others() if one not in whole or whole[one].built_at < oldest]
+        report.builds += old
+        if not report.dry:
+            builds.sweep()
+            builds.delete(old)
+    _removed(left_folders(ws.data, folders), report)
 
 
-def unknown_sealed(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
+def unknown_sealed(ws: OpenWorkspace, borne: Collection[int] = ()) -> list[Path]:
     """Return the files of batches that were sent and that the database does not know, as an older copy of it does not.
 
     A batch is in the database before it has a result, so no killed run leaves a result without one. A request file
     alone may be what a run left that died before it claimed; not where a remote batch has its number, as those `borne`.
     """
-    found = [(path, ours) for path in sorted((data / FOLDER).glob("*")) if (ours := OURS.fullmatch(path.name))]
-    with store.read() as tx:  # after the look: whatever was seen there was recorded before
+    found = [(path, ours) for path in sorted((ws.data / FOLDER).glob("*")) if (ours := OURS.fullmatch(path.name))]
+    with ws.store.read() as tx:  # after the look: whatever was seen there was recorded before
         known = {batch.number for batch in batches.batches_in_states(tx)}
     sent = {int(ours[1]) for _, ours in found if ours[2] == "results" and ours[3] is None} | set(borne)
     return [path for path, ours in found if ours[3] is None and int(ours[1]) in sent - known]
 
 
-def litter(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
+def litter(ws: OpenWorkspace, borne: Collection[int] = ()) -> list[Path]:
     """Return our own kind of files that nothing needs, but none that a process may be writing, nor sealed ones."""
-    with store.read() as tx:
-        everyone = batches.batches_in_states(tx)
-        cleaned = erase.cleaned_batches(tx)
-    known = {data / one[0] for batch in everyone for which in ({}, cleaned) for one in sealed_files(batch, which)}
+    with ws.store.read() as tx:
+        everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
+    known = {ws.data / one[0] for batch in everyone for which in ({}, cleaned) for one in sealed_files(batch, which)}
+    known |= {*unknown_sealed(ws, borne)}
     coming = {batch.number for batch in everyone if batch.state in {BatchState.SUBMITTED, BatchState.ASKING}}
-    parts = (path for folder in (data, data / reports.FOLDER) for path in sorted(folder.glob(f"*{files.PART}")))
-    abandoned = [path for path in parts if files.is_abandoned(path)]
-    kept = known.union(unknown_sealed(store, data, borne))
-    return abandoned + [path for path in sorted((data / FOLDER).glob("*")) if _is_litter(path, kept, coming)]
-
-
-def _is_litter(path: Path, known: set[Path], coming: set[int]) -> bool:
-    """Return whether a file in the folder of batches is ours and of no batch; `coming` have results on their way."""
-    ours = OURS.fullmatch(path.name)
-    if ours is None or path in known or (ours[2] == "results" and int(ours[1]) in coming):
-        return False
-    return ours[3] is None or files.is_abandoned(path) or path.name.endswith(f"l{files.PART}")
+    parts = (path for folder in (ws.data, ws.data / reports.FOLDER) for path in sorted(folder.glob(f"*{files.PART}")))
+    found = [path for path in parts if files.is_abandoned(path)]
+    for path in sorted((ws.data / FOLDER).glob("*")):
+        ours = OURS.fullmatch(path.name)
+        if ours is None or path in known or (ours[2] == "results" and int(ours[1]) in coming):
+            continue
+        if ours[3] is None or files.is_abandoned(path) or path.name.endswith(f"l{files.PART}"):
+            found.append(path)
+    return found

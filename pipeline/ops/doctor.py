@@ -209,11 +209,12 @@ def _rows(report: DoctorReport) -> Iterator[RowFault]:
 
 def _tasks(report: DoctorReport) -> Iterator[RowFault]:
     """Is every batch about a subject that this workspace has, and is the file of each declared task there?"""
+    known, strange = {one.name for one in report.ws.tasks}, dict[str, list[str]]()
     with report.ws.store.read() as tx:
-        strange = [batch for batch in _asked(tx) if batch.task not in {one.name for one in report.ws.tasks}]
-    for task in sorted({batch.task for batch in strange}):
-        named = ", ".join(str(batch.number) for batch in strange if batch.task == task)
-        said = f"nothing here is known of the task {task!r} of batch {named}"
+        for batch in (one for one in _asked(tx) if one.task not in known):
+            strange.setdefault(batch.task, []).append(str(batch.number))
+    for task, numbers in strange.items():
+        said = f"nothing here is known of the task {task!r} of batch {', '.join(numbers)}"
         next_ = f"name its table as it was named before ({Option(passages_table='…')})"
         yield notice(said, "its answers go nowhere, and its items are not counted", next_)
     for subject in report.ws.tasks:
@@ -266,47 +267,46 @@ def _vectors(report: DoctorReport) -> Iterator[RowFault]:
 
 def _backend(report: DoctorReport) -> Iterator[RowFault]:
     """Does the backend know every batch of this workspace, under our names, and none that is not known here?"""
-    if report.ws.backend == "local" and not report.ws.is_bound:  # no engine is started for it
+    ws = report.ws
+    if ws.backend == "local" and not ws.is_bound:  # no engine is started for it
         return
-    listing = report.ws.client.list_batches()
-    with report.ws.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
-        everyone = _asked(tx)
-        ours = f"findable-{workspace.get_workspace(tx).workspace_id}-"
+    listing = [(name_prefix(one.display_name), one) for one in ws.client.list_batches()]
+    with ws.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
+        everyone, ours = _asked(tx), f"findable-{workspace.get_workspace(tx).workspace_id}-"
         cancelled = {twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]}
         prefixes = {one.number: frozenset(batches.numbers_by_prefix(tx, one.number)) for one in everyone}
     for batch in everyone:
         if batch.state is BatchState.SUBMITTED:
-            yield from _submitted(report, batch, prefixes[batch.number])
+            yield from _submitted(ws, batch, prefixes[batch.number])
         elif batch.state is BatchState.SUBMITTING:
-            found = "is" if prefixes[batch.number] & {name_prefix(one.display_name) for one in listing} else "is not"
+            found = "is" if any(prefix in prefixes[batch.number] for prefix, _ in listing) else "is not"
             said = f"batch {batch.number} was being created when a run died, and {found} in the list"
-            submit = report.ws.task_of(batch.task).words.step("batch-submit")
+            submit = ws.task_of(batch.task).words.step("batch-submit")
             yield notice(said, "until it is clear its items are not asked again", submit)
     owners = {prefix: batch for batch in everyone for prefix in prefixes[batch.number]}
-    for one in (remote for remote in listing if remote.display_name.startswith(ours)):
-        owner = owners.get(name_prefix(one.display_name))
+    for prefix, one in ((prefix, one) for prefix, one in listing if one.display_name.startswith(ours)):
+        owner = owners.get(prefix)
         if owner is None:
-            report.unknown |= {int(found[1]) for found in [NUMBER.search(name_prefix(one.display_name))] if found}
+            report.unknown |= {int(found[1]) for found in [NUMBER.search(prefix)] if found}
             said = f"{one.name} ({one.display_name}, {one.word}) is of this workspace, and no batch here knows it"
             why = "it is paid for, and its answers will not be fetched; perhaps the database is an older copy"
             yield RowFault(said, why, "restore a newer backup", not one.state.is_over)
         elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
+            poll = ws.task_of(owner.task).words.step("batch-poll")
             said = f"{one.name} is a second remote batch of batch {owner.number}"
-            poll = report.ws.task_of(owner.task).words.step("batch-poll")
             yield RowFault(said, "the same items are paid for twice", f"{poll}, which cancels it")
 
 
-def _submitted(report: DoctorReport, batch: Batch, prefixes: frozenset[str]) -> Iterator[RowFault]:
+def _submitted(ws: OpenWorkspace, batch: Batch, prefixes: frozenset[str]) -> Iterator[RowFault]:
     """Is a submitted batch there, under a name of ours?"""
     cancel = Step("batch-cancel", batch=batch.number)
     try:
-        remote = report.ws.client.get_batch(batch.remote_name or "")
+        remote = ws.client.get_batch(batch.remote_name or "")
     except MissingError as error:
-        left = send.hidden_for(batch, report.ws.settings, now=report.ws.now())
+        left = send.hidden_for(batch, ws.settings, now=ws.now())
         said = f"batch {batch.number} is not to be seen there any more ({error.message})"
-        why = "its items stay claimed, and its result may never come"
         ways = f"wait {left:.0f} s, it may be shown late" if left else f"the key of its project, or {cancel}"
-        yield RowFault(said, why, ways)
+        yield RowFault(said, "its items stay claimed, and its result may never come", ways)
         return
     if remote.display_name and name_prefix(remote.display_name) not in prefixes:
         said = f"batch {batch.number} is recorded as {remote.name}, which is called {remote.display_name!r} there"
@@ -315,18 +315,17 @@ def _submitted(report: DoctorReport, batch: Batch, prefixes: frozenset[str]) -> 
 
 def _litter(report: DoctorReport) -> Iterator[RowFault]:
     """Is every file and build here of something that is known here?"""
-    for path in clean.unknown_sealed(report.ws.store, report.ws.data, report.unknown):
+    ws, folders = report.ws, [one.folder for one in report.ws.collections]
+    for path in clean.unknown_sealed(ws, report.unknown):
         said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
         why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"
         next_ = f"put the newer database back, or restore a newer backup ({Step('restore', from_='…')})"
         yield RowFault(said, why, next_)
-    folders = [one.folder for one in report.ws.collections]
-    left = [*clean.litter(report.ws.store, report.ws.data, report.unknown), *left_folders(report.ws.data, folders)]
-    names = [path.name for path in left]
-    if report.ws.locks.is_free(LOCK):  # else what is staged now is the build that is being made
-        names += [path.name for one in folders for path in Builds(report.ws.data, one).stale()]
-    for name in names:
-        yield notice(f"{name} belongs to nothing: a run died over it", "it takes room", Step("clean"))
+    left = [*clean.litter(ws, report.unknown), *left_folders(ws.data, folders)]
+    if ws.locks.is_free(LOCK):  # else what is staged now is the build that is being made
+        left += [path for one in folders for path in Builds(ws.data, one).stale()]
+    for path in left:
+        yield notice(f"{path.name} belongs to nothing: a run died over it", "it takes room", Step("clean"))
 
 
 def _begun(tx: "Connection") -> list[str]:

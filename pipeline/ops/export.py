@@ -55,13 +55,12 @@ def run(
         ConfigurationError: Parquet is wanted, and its library is not installed.
     """
     task, formats = ws.task, ws.task.export_formats
+    format_ = format_ or (formats.get(path.suffix.lower(), "") if path else next(iter(formats.values())))
     word = "row" if wanted.rows else task.export_word
-    report = ExportReport(str(path) if path else None, format_ or _format_of(path, formats), word=word)
-    if report.format not in formats.values():
-        raise InputError(
-            f"{report.word}s are not written as {report.format}; nothing was written",
-            hint=f"use one of {', '.join(formats)}",
-        )
+    if format_ not in formats.values():
+        said = f"{word}s are not written as {format_}" if format_ else f"{path}: the ending says no format"
+        raise InputError(f"{said}; nothing was written", hint=f"use one of {', '.join(formats)}")
+    report = ExportReport(str(path) if path else None, format_, word=word)
     _check_choices(task, wanted)
     if path is not None:
         check_target(path, overwrite=overwrite)
@@ -84,27 +83,20 @@ def run(
     return report
 
 
-def _said(report: ExportReport, words: Words) -> list[str]:
-    shares = {one["extractor"] or NO_ANSWER: one["items"] for one in report.versions}
-    if not shares:
-        return [f"no {words.one} is {words.done} yet"]
-    if report.extractor is None and len(shares) == 1:
-        return [f"{report.word}s with answers of {next(iter(shares))} were written"]
-    if report.extractor is None:
-        each = (f"{plural(items, words.one, words.many)} of {name}" for name, items in shares.items())
-        return [f"{report.word}s of several versions were written: {', '.join(each)}"]
-    have = {name: plural(items, f"{words.one} has", f"{words.many} have") for name, items in shares.items()}
-    mine, *others = have
-    rest = (f"{have[one]} {one}: {Option(extractor=one)} exports it" for one in others)
-    return [f"wrote {mine}, which {have[mine]}", *rest]
+def _said(report: ExportReport, words: Words) -> Iterator[str]:
+    if not report.versions:
+        yield f"no {words.one} is {words.done} yet"
+    for one in report.versions:
+        name, have = one["extractor"] or NO_ANSWER, plural(one["items"], f"{words.one} has", f"{words.many} have")
+        is_written = report.extractor in {None, one["extractor"]}
+        yield f"wrote {name}, which {have}" if is_written else f"{have} {name}: {Option(extractor=name)} exports it"
 
 
 def _check_choices(task: Task, wanted: ExportWanted) -> None:
-    choices = task.export_choices
-    refused = [name for name, value in wanted._asdict().items() if value and name not in choices]
+    refused = [name for name, value in wanted._asdict().items() if value and name not in task.export_choices]
     if refused:
         said = " and ".join(f"{name.upper()}=" for name in refused)
-        takes = ", ".join(f"{name.upper()}=" for name in sorted(choices)) or "no choice of rows"
+        takes = ", ".join(f"{name.upper()}=" for name in sorted(task.export_choices)) or "no choice of rows"
         raise InputError(
             f"{said} is not for an export of {task.words.many}; nothing was written",
             hint=f"with {Option(task=task.name)} it takes {takes}",
@@ -133,28 +125,19 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise InputError(f"{path}: there is no folder {path.parent}; nothing was written", hint=f"mkdir -p {made}")
 
 
-def write_file(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write the pieces to a file that appears under its name when it is whole.
+def write_file(path: Path, pieces: Iterable[bytes]) -> int:
+    """Write the pieces to a file that appears under its name when it is whole; return how many they are.
 
     Raises:
         InputError: it cannot be written; an old file there is as it was.
     """
-    target = target_of(path)
+    target, count = target_of(path), 0
     try:
         sweep_parts(target)
         with SealedWriter(target) as writer:
-            for piece in pieces:
+            for count, piece in enumerate(pieces, start=1):  # noqa: B007 - it is returned
                 writer.write(piece)
             writer.seal()
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}; an old file there is as it was") from error
-
-
-def _format_of(path: Path | None, formats: Mapping[str, str]) -> str:
-    if path is None:
-        return next(iter(formats.values()))
-    found = formats.get(path.suffix.lower())
-    if found is None:
-        endings = ", ".join(formats)
-        raise InputError(f"{path}: the ending says no format; nothing was written", hint=f"use one of {endings}")
-    return found
+    return count

@@ -24,7 +24,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import key_of_line
 from pipeline.index import build
-from pipeline.index.builds import LOCK, Builds, left_folders, settled_builds
+from pipeline.index.builds import LOCK, left_folders, settled_builds
 from pipeline.index.evaluate import gate_questions
 from pipeline.index.vectors import TASK_TYPE, caches, question_keys, vector_key, vector_store
 from pipeline.index.write import nonsense
@@ -67,16 +67,18 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
     ids, report.went_on = _begin(ws, username)
     with ws.store.read() as tx:
         numbers = {number for one in ids for number in erase.batches_of(tx, task.name, one)}
-        mine = [batch for batch in batches.batches_in_states(tx) if batch.number in numbers]
-        cleaned = erase.cleaned_batches(tx)
-        is_under_way = any(not batch.is_over for batch in batches.batches_in_states(tx))
-    for batch in mine if ws.backend == "local" and is_under_way else ():  # else its state goes as a whole
-        if batch.remote_name:
-            ws.client.delete(batch.remote_name)
+        everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
+    mine = [batch for batch in everyone if batch.number in numbers]
+    if ws.backend == "local" and any(not batch.is_over for batch in everyone):  # else its state goes as a whole
+        for name in (batch.remote_name for batch in mine if batch.remote_name):
+            ws.client.delete(name)
+        engine: tuple[str, ...] = ()
+    else:
+        engine = ENGINE if ws.backend == "local" else ()
     with ws.lock(prepare.LOCK):
-        for name in ENGINE if ws.backend == "local" and not is_under_way else ():
+        for name in engine:
             files.remove_link(ws.data / name)
-        for path in clean.litter(ws.store, ws.data) + clean.unknown_sealed(ws.store, ws.data):
+        for path in clean.litter(ws) + clean.unknown_sealed(ws):
             path.unlink(missing_ok=True)
         done = {name: lost for batch in mine for name, lost in _drop_lines(ws, batch, ids, cleaned).items() if lost}
         report.files, report.lines = list(done), sum(done.values())
@@ -194,31 +196,26 @@ def _shows(paths: Sequence[Path], ids: Collection[str]) -> bool:
 
 def _rebuild(ws: OpenWorkspace, ids: Collection[str], report: ForgetReport) -> None:
     """Build the index anew where the one in service holds one of these items, and remove every other build."""
-    builds, collection = settled_builds(ws), ws.collection
+    builds, is_there = settled_builds(ws), True
     with ws.store.read() as tx:
-        left = collection.count(tx)
+        left = ws.collection.count(tx)
+    with contextlib.suppress(FindableError):  # one that cannot be read may hold it
+        is_there = builds.current() is not None
+        if is_there:
+            with builds.open() as index:
+                is_there = not index.content_hashes().keys().isdisjoint(ids)
     try:
-        if _is_indexed(builds, ids) and left:
+        if is_there and left:
             report.build = build.run(ws, worse_ok=True).number  # what was forgotten is out, whatever it was worth
     except RemoteError as error:
         said = f"{report.username!r} is out of the database and the sealed files, but not yet out of the index"
         hint = "run the same command again; it goes on from here"
         raise RemoteError(f"{said}: {error.message}", hint=hint, code=error.code) from error
     with ws.lock(LOCK):
-        if not left and _is_indexed(builds, ids):
+        if is_there and not left:
             builds.retire()
         builds.sweep()
         builds.delete(builds.others())
-
-
-def _is_indexed(builds: Builds, ids: Collection[str]) -> bool:
-    try:
-        if builds.current() is None:
-            return False
-        with builds.open() as index:
-            return not index.content_hashes().keys().isdisjoint(ids)
-    except FindableError:
-        return True
 
 
 def _drop_vectors(ws: OpenWorkspace) -> int:

@@ -40,15 +40,8 @@ def counts(ws: OpenWorkspace, which: ItemFilter = ALL, *, within_s: float | None
 def write_csv(ws: OpenWorkspace, path: Path, which: ItemFilter = ALL, *, overwrite: bool, **how: Any) -> ExportReport:
     """Write what `csv` yields to a file that appears when it is whole; InputError where `check_target` refuses."""
     check_target(path, overwrite=overwrite)
-    report = ExportReport(str(path), "csv", -1, ws.task.words.one)  # the header is a line, too
-
-    def counted() -> Iterator[bytes]:
-        for line in csv(ws, which, **how):
-            report.count += 1
-            yield line
-
-    write_file(path, counted())
-    return report
+    lines = write_file(path, csv(ws, which, **how))
+    return ExportReport(str(path), "csv", lines - 1, ws.task.words.one)  # the header is a line, too
 
 
 def csv(ws: OpenWorkspace, which: ItemFilter = ALL, **how: Any) -> Iterator[bytes]:

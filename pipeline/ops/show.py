@@ -97,24 +97,23 @@ def _is_stale(listed: ListedItem | None, given: Sequence[dict[str, Any]]) -> boo
 
 def _wire(data: Path, batch: Batch, item_id: str, cleaned: Collection[int]) -> dict[str, Any]:
     """Return what a batch's sealed files hold of an item, or why nothing; of those `cleaned` the files were removed."""
-    key, is_cleaned = request_key(batch.task, item_id), batch.number in cleaned
-    asked, no_request = _lines(data, batch.request_file, batch.request_sha256, key, is_cleaned=is_cleaned)
+
+    def lines(name: str, sha256: str | None) -> tuple[tuple[str, ...], str]:
+        if batch.number in cleaned and not (data / name).is_file():
+            return (), str(CLEANED)
+        try:
+            path = files.verify(data / name, sha256=sha256 or "", what=name)
+        except FindableError as error:
+            return (), error.message
+        with ResultFile(path) as found:
+            found_lines = found.lines_of([request_key(batch.task, item_id)])[0]
+        told = tuple(line.decode("utf-8", "replace") for line in found_lines)
+        return told, "" if told else f"{name} has no line of it"
+
+    asked, no_request = lines(batch.request_file, batch.request_sha256)
     request = next((shown_line(one.encode()).decode() for one in asked), None)
-    replies: tuple[str, ...] = ()
-    told = "it ended without a result" if batch.is_over else "no result has come yet"
-    no_reply = f"the batch is {batch.state}: {told}"
+    ended = "it ended without a result" if batch.is_over else "no result has come yet"
+    replies: tuple[tuple[str, ...], str] = ((), f"the batch is {batch.state}: {ended}")
     if batch.result_file is not None:
-        replies, no_reply = _lines(data, batch.result_file, batch.result_sha256 or "", key, is_cleaned=is_cleaned)
-    return {"request": request, "replies": replies, "no_request": no_request, "no_reply": no_reply}
-
-
-def _lines(data: Path, name: str, sha256: str, key: str, *, is_cleaned: bool) -> tuple[tuple[str, ...], str]:
-    if is_cleaned and not (data / name).is_file():
-        return (), str(CLEANED)
-    try:
-        path = files.verify(data / name, sha256=sha256, what=name)
-    except FindableError as error:
-        return (), error.message
-    with ResultFile(path) as found:
-        lines = tuple(line.decode("utf-8", "replace") for line in found.lines_of([key])[0])
-    return lines, "" if lines else f"{name} has no line of it"
+        replies = lines(batch.result_file, batch.result_sha256)
+    return {"request": request, "replies": replies[0], "no_request": no_request, "no_reply": replies[1]}

@@ -1,7 +1,7 @@
 """Say where everything stands, and what to type next; from the database and the files alone."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,13 +36,15 @@ class StatusCounts(NamedTuple):
 class StatusReport:
     """The state of the workspace; `document` is what `--json` prints, `entry` what one entry of the index is called.
 
-    `under_way` says what goes on, in words; `next` is what to type next, None where there is nothing to do.
+    `under_way` says what goes on, in words; `runs` are those of our own calls among it, of whichever process, with how
+    far each is. `next` is what to type next, None where there is nothing to do.
     """
 
     subject: str
     document: dict[str, Any]
     open_batches: list[Batch]
     under_way: list[str]
+    runs: list[dict[str, Any]]
     entry: str
     next: Step | None
 
@@ -61,12 +63,12 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
         parked, asked = asks.parked_rows(tx, ws.task.name, own=ws.task.own), answers.asked_tasks(tx)
-        stale, twins = ws.task.stale(tx), [_twin(one) for one in batches.all_duplicates(tx)]
+        stale, twins = ws.task.stale(tx), batches.all_duplicates(tx)
         document: dict[str, Any] = {
             ws.settings.task: ws.task.table(tx).counts(tx),
             "batches": _count_by_state(everyone),
             "index": _index(ws, tx, exact=exact) if ws.is_indexed else None,
-            **({"twins": twins} if twins else {}),
+            **({"twins": [_twin(one) for one in twins]} if twins else {}),
             **({} if stale is None else {"stale": {"count": stale[0], "since": stale[1] and stale[1].isoformat()}}),
             "parked": dict(Counter(reason for _, reason, _ in parked).most_common()),
             "spent": _spent(tx, everyone),
@@ -81,27 +83,34 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         }
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
+    dead, now = folder.dead_batches(ws), ws.now()
     waiting = Counter(one.state.value for one in mine)
-    waiting["downloaded"] += sum(
-        one.task == ws.task.name and one.way is not Way.TRIAL for one in folder.dead_batches(ws)
-    )
+    waiting["downloaded"] += sum(one.task == ws.task.name and one.way is not Way.TRIAL for one in dead)
     step = _next(document, ws, waiting, wants_room=wants_room)
     document["next"] = str(step or "")
     entry = ws.collection.word if ws.is_indexed else ""
     going = [one for one in batches.by_run(everyone) if not one.is_over]
-    return StatusReport(ws.settings.task, document, going, [_going(one, ws.now()) for one in going], entry, step)
+    killed = {one.run or one.number for one in dead}
+    runs = [_of_calls(one, now, killed) for one in going if one.way not in (Way.BATCH, Way.TRIAL)]
+    told = [_going(one, now) for one in going]
+    return StatusReport(ws.settings.task, document, going, told, runs, entry, step)
+
+
+def _of_calls(one: Batch, now: datetime, killed: Collection[int]) -> dict[str, Any]:
+    done, number = min(max(one.calls, one.replies), one.requests), one.run or one.number
+    eta_s = (one.requests - done) * (now - one.created_at).total_seconds() / done if done else None
+    state = "killed" if number in killed else "under way"
+    return {"number": number, "items": one.requests, "done": done, "eta_s": eta_s, "state": state}
 
 
 def _going(one: Batch, now: datetime) -> str:
     """Return a batch that is not over in words: how far it is, since when, and of our own calls what time is left."""
-    took_s = (now - one.created_at).total_seconds()
     if one.way is Way.BATCH:
-        return (
-            f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {report.time_words(took_s)}"
-        )
-    done = min(max(one.calls, one.replies), one.requests)
-    left = f", about {report.time_words(took_s * (one.requests - done) / done)} left" if done else ""
-    return f"live run {one.run or one.number}, {done:,} of {one.requests:,} rows asked{left}"
+        took = report.time_words((now - one.created_at).total_seconds())
+        return f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {took}"
+    run = _of_calls(one, now, ())
+    left = f", about {report.time_words(run['eta_s'])} left" if run["done"] else ""
+    return f"live run {run['number']}, {run['done']:,} of {one.requests:,} rows asked{left}"
 
 
 def _twin(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,26 +120,18 @@ def _twin(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any]:
     """Return {count, model, dim, behind, build, built_at}; a broken index says so and counts as none."""
-    problem = {}
     builds = Builds(ws.data, ws.collection.folder)
+    found: dict[str, Any] = {"count": 0, **dict.fromkeys(("model", "dim", "build", "built_at"))}
     try:
-        built = builds.current()
-        if built is not None:
+        if (built := builds.current()) is not None:
             with builds.open() as index:
                 behind = count_stale(ws.collection, tx, index, exact=exact)
-            return {
-                "count": built.count,
-                "model": built.model,
-                "dim": built.dim,
-                "behind": behind,
-                "build": built.number,
-                "built_at": built.built_at.isoformat(),
-            }
+            when = built.built_at.isoformat()
+            known = {"count": built.count, "model": built.model, "dim": built.dim, "behind": behind}
+            return {**known, "build": built.number, "built_at": when}
     except FindableError as error:
-        problem = {"problem": error.message}
-    behind = count_stale(ws.collection, tx, None)
-    none = dict.fromkeys(("model", "dim", "build", "built_at"))
-    return {"count": 0, "behind": behind, **none, **problem}
+        found["problem"] = error.message
+    return {**found, "behind": count_stale(ws.collection, tx, None)}
 
 
 def _count_by_state(everyone: list[Batch]) -> dict[str, int]:

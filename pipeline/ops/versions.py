@@ -4,14 +4,16 @@ That is one transaction: all of a version goes, or nothing. Versions whose rows 
 back too. Once nothing is left of what the local engine answered, the workspace is bound to no backend any more.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch import ingest
 from pipeline.core import files
 from pipeline.core.errors import InputError
+from pipeline.core.states import OPEN
 from pipeline.core.step import Step
+from pipeline.core.text import usd
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
@@ -39,18 +41,10 @@ class VersionSummary(NamedTuple):
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
-        label, model, rows, items, first, last = self.counts
-        return {
-            "task": self.subject,
-            "version": label,
-            "model": model or None,
-            "extractor": self.counts.extractor,
-            "rows": rows,
-            "items": items,
-            "first": None if first is None else first.isoformat(),
-            "last": None if last is None else last.isoformat(),
-            "cost": round(self.paid, 6),
-        }
+        label, model, rows, items, *times = self.counts
+        first, last = (None if at is None else at.isoformat() for at in times)
+        named = {"task": self.subject, "version": label, "model": model or None, "extractor": self.counts.extractor}
+        return {**named, "rows": rows, "items": items, "first": first, "last": last, "cost": round(self.paid, 6)}
 
 
 @dataclass
@@ -78,10 +72,8 @@ def every_version(ws: OpenWorkspace) -> list[VersionSummary]:
         return [one for each in ws.tasks if each is ws.task or not only for one in _summaries(tx, each)]
 
 
-def roll_back(ws: OpenWorkspace, name: str, *, announce: Callable[[VersionSummary, str], None]) -> RollbackReport:
-    """Roll back a label with all its models, or with one (label/model).
-
-    `announce` gets each version that would go, with the word for its items, before a person is asked.
+def roll_back(ws: OpenWorkspace, name: str) -> RollbackReport:
+    """Roll back a label with all its models, or with one (label/model); what would go is said before a person is asked.
 
     Raises:
         InputError: something of it is under way, or it was not confirmed; nothing was changed.
@@ -95,7 +87,8 @@ def roll_back(ws: OpenWorkspace, name: str, *, announce: Callable[[VersionSummar
     if found and ws.indexes(subject):
         report.next = subject.words.step("index")
     for one in found:
-        announce(one, subject.words.many)
+        counts = f"{one.counts.rows:,} rows of {one.counts.items:,} {subject.words.many}"
+        ws.display.say(f"{one.counts.extractor}: {counts}, {usd(one.paid)} paid")
     if found:
         ws.agree(QUESTION)
     with ws.lock(LOCK):
@@ -128,24 +121,19 @@ def _find(tx: "Connection", name: str, ws: OpenWorkspace) -> tuple[Task, list[Ve
 
 def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -> None:
     """Refuse while something may still come in under a version, and what has no version at all."""
+    said = hint = ""
     if any(not one.counts.label.strip() for one in going):
-        raise InputError(
-            "rows without a version are another program's; nothing was changed",
-            hint=f"{Step('versions')} lists the versions that are here",
-        )
+        said, hint = "rows without a version are another program's", f"{Step('versions')} lists those that are here"
     if any(one.counts.label == answers.PERSON for one in going):
-        raise InputError(
-            "what people said by hand is no version of a model; nothing was changed",
-            hint=f"an edit is undone by its number: {Step('correct', item='username', undo=1)}",
-        )
+        said = "what people said by hand is no version of a model"
+        hint = f"an edit is undone by its number: {Step('correct', item='username', undo=1)}"
     names = {one.counts.extractor for one in going}
-    for batch in batches.batches_in_states(tx, task=task.name):
-        if batch.extractor in names and not batch.is_over:
-            raise InputError(
-                f"batch {batch.number} of {batch.extractor} is {batch.state}, not over; nothing was changed",
-                hint=f"`{task.words.step('status')}` says how to finish it, "
-                f"`{Step('batch-cancel', batch=batch.number)}` gives it up",
-            )
+    for one in (one for one in batches.batches_in_states(tx, *OPEN, task=task.name) if one.extractor in names):
+        said = f"batch {one.number} of {one.extractor} is {one.state}, not over"
+        ways = task.words.step("status"), Step("batch-cancel", batch=one.number)
+        hint = "`{}` says how to finish it, `{}` gives it up".format(*ways)
+    if said:
+        raise InputError(f"{said}; nothing was changed", hint=hint)
 
 
 def _remove(tx: "Connection", task: Task, one: Version, report: RollbackReport, *, at: "datetime") -> None:

@@ -80,7 +80,6 @@ class Workspace:
     agrees: bool = False
 
     def __repr__(self) -> str:
-        """Return the folder alone."""
         return f"<findable workspace {self.data}>"
 
     @property
@@ -101,17 +100,13 @@ class Workspace:
             if not isinstance(people, str | PathLike):
                 lines = (json.dumps(plain_value(row), ensure_ascii=False) + "\n" for row in rows_of(people))
                 path.write_text("".join(lines), encoding="utf-8")
-
-            def work(ws: OpenWorkspace) -> PeopleImportReport:
-                done = import_people.run(ws, path, ImportOptions(mapping, "", strict, report))
-                for group in done.groups.values():
-                    if group.kind is FindingKind.REJECTED:
-                        lines = ", ".join(str(one.line) for one in group.examples)
-                        ws.display.warn(f"{group.count:,} rejected, such as of row {lines}: {group.reason}")
-                done.check()
-                return done
-
-            return self._run(work, access=Access.CREATE)
+            options = ImportOptions(mapping, "", strict, report)
+            done = self._run(partial(import_people.run, path=path, options=options), access=Access.CREATE)
+        for group in (one for one in done.groups.values() if one.kind is FindingKind.REJECTED):
+            named = ", ".join(str(one.line) for one in group.examples)
+            self.display.warn(f"{group.count:,} rejected, such as of row {named}: {group.reason}")
+        done.check()
+        return done
 
     def preflight(
         self, task: TaskLike, *, items: Any = None, limit: int | None = None, **settings: object
@@ -137,13 +132,10 @@ class Workspace:
             ConfigurationError: a key is missing, or a budget has no room.
         """
         asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data)
-
-        def work(ws: OpenWorkspace) -> AskReport:
-            report = ask.run(ws, asking, size=n)
-            report.tried.check()
-            return report
-
-        return self._run(work, PEOPLE, None, settings, access=Access.CREATE, alone=True)
+        work = partial(ask.run, new=asking, size=n)
+        report = self._run(work, PEOPLE, None, settings, access=Access.CREATE, alone=True)
+        report.tried.check()
+        return report
 
     def try_(
         self,
@@ -163,13 +155,10 @@ class Workspace:
             InputError: there is no such item, or none to try; nothing was asked.
             ConfigurationError: a key is missing, or a budget has no room.
         """
-
-        def work(ws: OpenWorkspace) -> TryReport:
-            report = try_out.run(ws, n, item, seed)
-            report.check()
-            return report
-
-        return self._run(work, task, items, settings, access=Access.WRITE, alone=True)
+        work = partial(try_out.run, size=n, name=item, seed=seed)
+        report = self._run(work, task, items, settings, access=Access.WRITE, alone=True)
+        report.check()
+        return report
 
     def tag(
         self,
@@ -409,7 +398,6 @@ class AnsweredRow(Generic[A_co]):
     key_columns: Sequence[str] = ()
 
     def __repr__(self) -> str:
-        """Return key and answer in a line."""
         return cut(f"<{self.key}: {self.answer!r}>")
 
     @property
@@ -429,11 +417,9 @@ class Answers(Rows, Generic[A_co]):
     """The answers of a task, by key; each iteration reads them anew."""
 
     def __init__(self, workspace: Workspace, task: TaskLike, extractor: str | None) -> None:
-        """Take the workspace, and which answers are wanted; nothing is read yet."""
         self._workspace, self._task, self._extractor = workspace, task, extractor
 
     def __repr__(self) -> str:
-        """Return whose answers they are; how many is known once they are read."""
         name = self._task.name if isinstance(self._task, Declaration) else self._task
         return f"<answers of {' by '.join(filter(None, [str(name), self._extractor]))}>"
 

@@ -183,7 +183,7 @@ def test_an_error_is_a_problem(workspace: Workspace) -> None:
         assert problem["detail"] in (said := workspace.do("search", "bees", code=problem["exit_code"]).err), said
         assert problem["detail"] in client.get("/search", params={"q": "bees"}).text
         moon = "/api/tasks/moon/next"
-        assert client.get(moon).json()["hint"].startswith("GET /api")
+        assert "/api/tasks" in client.get(moon).json()["hint"]
         gone = client.get("/", params={"task": "moon"}).text
         assert ("GET /api" not in gone, all(f'href="/{one}"' in gone for one in ("runs", "settings"))) == (True, True)
         refused = {
@@ -327,7 +327,7 @@ def test_a_person_is_saved_while_gemini_is_down_and_tagged_once_by_the_next_page
             time.sleep(0.02)
         if client.get(SHOW, params={"item": "cy"}).json()["state"] != "tagged":
             acted(client, "cy", act="ask")
-            assert settled(client)[-1]["result"]["state"] == "tagged"
+            assert settled(client)[-1]["result"] == {"answered": 1, "asked": 1}
         assert "nothing to be asked about" in acted(client, "person-0000", act="ask")
     answered = [one["json"] for one in api.journal() if LIVE in one["path"] and one["status"] == 200]
     assert [sum(f"I am {name}." in str(one) for one in answered) for name in people] == [1, 1, 1]
@@ -342,9 +342,9 @@ def test_a_batch_is_cancelled_here_and_what_went_wrong_in_one_is_told(workspace:
     sql(workspace, "DELETE FROM experts WHERE username = 'person-0000'")
     with workspace.page() as client:
         done = over(client, client.post(NEXT, params={"step": client.get(NEXT).json()["next"]}))
-        assert (done["state"], done["warnings"]) == ("done", ["batch 1: 1 not applied"])
+        assert (done["state"], done["warnings"][0].partition(" (")[0]) == ("done", "batch 1: 1 answer not applied")
         shown = client.get("/parts/state?task=experts").text
-        assert '<a href="/batch?number=1">batch 1</a>: 1 not applied' in shown
+        assert '<a href="/batch?number=1">batch 1</a>: 1 answer not applied' in shown
         assert "1 answer is not applied" in client.get("/batch?number=1").text
         for which in ("requests", "results"):
             sealed = (workspace.data / "batches" / f"000001-{which}.jsonl").read_bytes()

@@ -1,6 +1,6 @@
 """Where a task stands, what comes next as a button with its price, and how far long work is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -9,7 +9,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import RootModel
 
-from pipeline.batch import budget, folder, submit
+from pipeline.batch import budget, submit
 from pipeline.batch.prepare import Selection
 from pipeline.batch.submit import Submitted
 from pipeline.core.progress import NoProgress
@@ -19,7 +19,6 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.vectors import Embedder
 from pipeline.ops import status
 from pipeline.quality.pilot import next_pilot
-from pipeline.store.batches import Batch
 from pipeline.workflows import preflight
 from web.desk import Desk
 from web.problem import Refused
@@ -42,7 +41,6 @@ LABELS = {  # what the button of a step says; other steps lead to a place
 }
 ENDS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}  # a button's work goes on to the end
 INDEX = "index"
-WRONG = ("refused", "invalid", "missing", "not_applied")
 
 
 @router.get("/api/tasks")
@@ -70,8 +68,8 @@ def begin_next(request: Request, task: str, step: str, cost: Usd = 0.0) -> JSONR
         now = status.run(ws).next
     if now is None or step != str(now) or not command_of(now):
         raise Refused(409, f"the next step is {now or 'none'}; nothing was begun", hint="look at it again")
-    form = {name: str(value) for name, value in now.options.items() if name != "task"}
-    return accepted(begin(desk, now.command, {**form, **ENDS.get(now.command, {})}, task, cost))
+    form = {name: str(value) for name, value in now.options.items() if name != "task"} | ENDS.get(now.command, {})
+    return accepted(begin(desk, now.command, form, task, cost))
 
 
 def begin(desk: Desk, command: str, form: Mapping[str, str], task: str, cost: float) -> Work:
@@ -89,24 +87,9 @@ def begin(desk: Desk, command: str, form: Mapping[str, str], task: str, cost: fl
             with desk.to_read(task) as ws:
                 ws.agreed = cost
                 ws.spend(embedding(ws)["cost"], nothing="nothing was embedded")
-        done = desk.carry_out(act, form, task, display, cost=cost)
-        for line in went_wrong(done):
-            display.warn(line)
-        return done
+        return desk.carry_out(act, form, task, display, cost=cost)
 
     return desk.running.begin(f"{command} {task}", work)
-
-
-def went_wrong(document: Any) -> Iterator[str]:
-    """Yield a line of each batch in a command's document of which something was refused, invalid or not applied."""
-    if isinstance(document, dict):
-        wrong = [f"{document[one]:,} {one.replace('_', ' ')}" for one in WRONG if document.get(one)]
-        if wrong and "batch" in document:
-            yield f"batch {document['batch']}: {', '.join(wrong)}"
-        document = list(document.values())
-    if isinstance(document, list):
-        for one in document:
-            yield from went_wrong(one)
 
 
 def command_of(step: Step | None) -> str:
@@ -122,13 +105,13 @@ def plan_of(ws: OpenWorkspace, command: str) -> dict[str, Any] | None:
         if command != "tag":  # a backfill goes by batch, whatever is recommended
             found |= {"recommended": "batch", "reason": "it may take days"}
         return {**found, "cost": round(estimated.going_out(found["recommended"] or "batch")[1], 6)}
-    if command in {"batch-submit", "passages-pilot"}:
-        with ws.store.read() as tx:
-            among = next_pilot(tx, ws.task, ws.extractor)[2] if command == "passages-pilot" else None
-        ws.bring_items()
-        dry = Submitted(submit.plan_all(ws, Selection(among=among))).document(ws.model, dry=True)
-        return {**dry, "cost": dry["estimated_cost"], "recommended": "batch"}
-    return embedding(ws) if command == INDEX else None
+    if command not in {"batch-submit", "passages-pilot"}:
+        return embedding(ws) if command == INDEX else None
+    with ws.store.read() as tx:
+        among = next_pilot(tx, ws.task, ws.extractor)[2] if command == "passages-pilot" else None
+    ws.bring_items()
+    dry = Submitted(submit.plan_all(ws, Selection(among=among))).document(ws.model, dry=True)
+    return {**dry, "cost": dry["estimated_cost"], "recommended": "batch"}
 
 
 def embedding(ws: OpenWorkspace) -> dict[str, Any]:
@@ -148,8 +131,7 @@ def state_part(request: Request, task: str) -> HTMLResponse:
     desk = desk_of(request)
     with desk.to_read(task) as ws:
         report = status.run(ws)
-        document = report.document
-        runs = live_runs(ws, report.open_batches)
+        document, works = report.document, shown_works(desk.running)
         return show_page(
             request,
             "parts/state.html",
@@ -157,14 +139,14 @@ def state_part(request: Request, task: str) -> HTMLResponse:
             "rows",
             counts=report.counts,
             states=list(document[report.subject])[1:],
-            eta_s=next((one["eta_s"] for one in runs), None),
+            eta_s=next((one["eta_s"] for one in report.runs), None),
             waits=sum(one.way is Way.BATCH for one in report.open_batches),
             spent=document["spent"],
             budgets=budgets_of(ws),
             stale=document.get("stale") or {"count": 0},
             next=document["next"],
             command=command_of(report.next),
-            works=(works := shown_works(desk.running)),
+            works=works,
             is_busy=any(one["state"] == "running" for one in works),
             many_open=MANY,
         )
@@ -175,11 +157,11 @@ def next_part(request: Request, task: str) -> HTMLResponse:
     """Show the button of the next step, with what it costs."""
     with desk_of(request).to_read(task) as ws:
         report, words = status.run(ws), ws.task.words
-        found, counts = _next(ws, report.next), report.counts
+        found, is_open = _next(ws, report.next), report.counts.open
         if not found["command"]:
             return HTMLResponse("")  # there is nothing to begin by now
-        many = words.one if counts.open == 1 else words.many
-        label = LABELS[found["command"]].format(open=f"{counts.open:,}", many=many)
+        many = words.one if is_open == 1 else words.many
+        label = LABELS[found["command"]].format(open=f"{is_open:,}", many=many)
         cost = found["plan"]["cost"] if found["plan"] else 0.0
         begin = f"/api/tasks/{ws.settings.task}/next?" + urlencode({"step": found["next"], "cost": repr(cost)})
         known = {"label": label, "begin": begin, "cost": cost, "leaving": ws.leaving}
@@ -204,18 +186,6 @@ def budgets_of(ws: OpenWorkspace) -> list[dict[str, Any]]:
         {"name": one.name, "usd": one.usd, "since": one.since.isoformat(), "left": round(max(0.0, left), 6)}
         for one, left in found
     ]
-
-
-def live_runs(ws: OpenWorkspace, going: list[Batch]) -> list[dict[str, Any]]:
-    """Return the runs of our own calls that go on, whichever process they are of, with how far and how quick."""
-    dead, now, found = {one.run or one.number for one in folder.dead_batches(ws)}, ws.now(), []
-    for one in (one for one in going if one.way not in (Way.BATCH, Way.TRIAL)):
-        done, took = max(one.calls, one.replies), max((now - one.created_at).total_seconds(), 1.0)
-        pace = {"rate": done / took, "eta_s": (one.requests - done) * took / done} if done else {}
-        state = "killed" if (one.run or one.number) in dead else "under way"
-        told = {"number": one.number, "items": one.requests, "done": min(done, one.requests), "state": state}
-        found.append({"rate": None, "eta_s": None, "estimated": one.estimated_cost, **told, **pace})
-    return found
 
 
 @router.get("/api/work")

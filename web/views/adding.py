@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -16,9 +17,10 @@ from starlette.responses import Response
 from pipeline.core.errors import FindableError
 from pipeline.core.states import fate_of
 from pipeline.engine.task_file import place_in_python
+from pipeline.engine.workspace import Access, open_to_look, open_workspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
-from pipeline.tables.findings import ImportOptions, ImportReport
+from pipeline.tables.findings import ImportOptions
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import ItemsFile
 from pipeline.workflows import add_expert, ask, new_task
@@ -65,15 +67,11 @@ def _stored(desk: Desk, saved: add_expert.AddedExpert) -> add_expert.AddedExpert
         return add_expert.as_stored(ws, saved)
 
 
-class Importer(NamedTuple):
-    """What imports a file of a task, and what one and many of its items are called; it need not be used here yet."""
-
-    run: Callable[..., ImportReport]
-    one: str
-    many: str
-
-
-IMPORTS = {PEOPLE: Importer(people.run, "person", "people"), "passages": Importer(passages.run, "passage", "passages")}
+# what imports a file of a task, which need not be used here yet, and what one and many of its items are called
+IMPORTS: dict[str, dict[str, Any]] = {
+    PEOPLE: {"run": people.run, "one": "person", "many": "people"},
+    "passages": {"run": passages.run, "one": "passage", "many": "passages"},
+}
 NEW = "new"  # in the place of a task: one is to be made of the file
 TRIED = 5  # rows that a new question is tried on
 TRIAL_USD = 0.05  # which that may cost at most
@@ -127,8 +125,7 @@ def add_page(request: Request, task: str | None = None, number: int | None = Non
     with desk.to_read(task if task and desk.has(task) else None) as ws:
         dropped = _shown(desk.dropped.get(number)) if number is not None else {"dropped": None}
         into = task if task in IMPORTS else NEW if ws.tasks and task else PEOPLE
-        known = {"into": into, "importers": IMPORTS, "most": MAX_FILE, "fields": FIELDS}
-        return show_page(request, "add.html", ws, **{**known, "items_from": ws.task.items_from, **dropped})
+        return show_page(request, "add.html", ws, **{"into": into, "most": MAX_FILE, "fields": FIELDS, **dropped})
 
 
 @router.get("/parts/import", include_in_schema=False)
@@ -147,16 +144,17 @@ def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
     dropped = desk.dropped.get(number)
     if dropped.state not in OPEN:
         return _part(request, number, refused=f"the file is {dropped.state} now; nothing was changed")
+    refused = ""
     try:
         if "question" in sent:
             _try(desk, dropped, {name: sent.get(name, "") for name in ("question", "fields")})
-        elif (name := sent.get("keep")) is not None:
-            _keep(desk, dropped, name)
+        elif "keep" in sent:
+            _keep(desk, dropped, sent["keep"])
         else:
             _import(desk, dropped)
-    except (Refused, FindableError) as error:
-        return _part(request, number, refused=line_of(error))
-    return _part(request, number)
+    except FindableError as error:
+        refused = line_of(error)
+    return _part(request, number, refused=refused)
 
 
 def _begin(desk: Desk, dropped: DroppedFile, step: str, do: Callable[[Work], Any]) -> None:
@@ -171,8 +169,9 @@ def _read(desk: Desk, dropped: DroppedFile) -> None:
                 new = new_task.named("", str(dropped.path))
                 dropped.guess = new_task.drafted(ws.store, new, place_in_python(NEW)).guess
         else:
-            with desk.to_look(dropped.task, display) as ws:
-                dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, ImportOptions(dropped.mapping, dry=True))
+            meant = replace(desk.settings, task=dropped.task)  # of which no table is made for a look
+            with open_to_look(meant, display, agrees=lambda _question: False) as ws:
+                dropped.found = IMPORTS[dropped.task]["run"](ws, dropped.path, ImportOptions(dropped.mapping, dry=True))
         with suppress(FindableError):  # of a file that only an import reads
             rows = ItemsFile(dropped.path)
             dropped.first = [dict(one.values) for one in islice((x for x in rows if isinstance(x, SourceRow)), FIRST)]
@@ -182,8 +181,8 @@ def _read(desk: Desk, dropped: DroppedFile) -> None:
 
 def _import(desk: Desk, dropped: DroppedFile) -> None:
     def work(display: Work) -> dict[str, Any]:
-        with desk.to_import(dropped.task, display) as ws:
-            done = IMPORTS[dropped.task].run(ws, dropped.path, ImportOptions(dropped.mapping))
+        with open_workspace(replace(desk.settings, task=dropped.task), display, access=Access.WRITE) as ws:
+            done = IMPORTS[dropped.task]["run"](ws, dropped.path, ImportOptions(dropped.mapping))
         done.check()
         desk.dropped.settle(dropped, done)
         return {"summary": done.summary}

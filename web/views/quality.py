@@ -1,5 +1,6 @@
 """Quality: how the newest answers are judged, samples to read, what was set aside, tags, and how well search does."""
 
+import contextlib
 import json
 from pathlib import PurePath
 from typing import Annotated, Any
@@ -52,26 +53,17 @@ def quality_page(request: Request, task: str | None = None) -> HTMLResponse:
 
 
 def _said(text: str) -> str:
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        return text
-    return (
-        " · ".join(f"{name}: {shown_value(one)}" for name, one in answer.items()) if isinstance(answer, dict) else text
-    )
+    with contextlib.suppress(ValueError, AttributeError):  # that is no document
+        return " · ".join(f"{name}: {shown_value(one)}" for name, one in json.loads(text).items())
+    return text
 
 
 def _gate(report: dict[str, Any], gate: dict[str, Any]) -> dict[str, Any]:
     """Return a gate of a report with what it measures in plain words, its value as it is read, and what is wanted."""
-    figure = report["figures"].get(gate["name"], {})
-    unit = figure.get("unit", "mean")
-    value = shown(gate["value"], unit)
-    bounds = [shown(one, unit) for one in (gate["low"], gate["high"]) if one is not None]
-    wanted = (
-        " to ".join(bounds) if len(bounds) > 1 else f"at {'least' if gate['low'] is not None else 'most'} {bounds[0]}"
-    )
-    about = figure.get("told", gate["name"])
-    return {**gate, "about": about, "shown": value, "wanted": wanted if bounds else ""}
+    figure = {"unit": "mean", "told": gate["name"], **report["figures"].get(gate["name"], {})}
+    low, high = (None if one is None else shown(one, figure["unit"]) for one in (gate["low"], gate["high"]))
+    wanted = f"{low} to {high}" if low and high else f"at least {low}" if low else f"at most {high}" if high else ""
+    return {**gate, "about": figure["told"], "shown": shown(gate["value"], figure["unit"]), "wanted": wanted}
 
 
 def _parked(ws: OpenWorkspace) -> list[tuple[str, list[str], int]]:

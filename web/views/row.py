@@ -62,30 +62,25 @@ def row_part(request: Request, key: Key, task: str) -> HTMLResponse:
 @router.post("/parts/row", include_in_schema=False)
 def act_part(request: Request, key: Key, task: str, sent: Sent) -> HTMLResponse:
     """Do what a button of the page says, and show what became of it."""
-    desk = desk_of(request)
+    desk, who, refused = desk_of(request), sent.get("who") or unquote(request.cookies.get(WHO, "")), ""
     try:
         if sent.get("act") == "forget":
             _forget(desk, task, key, sent.get("name", ""))
         elif sent.get("act") == "correct":
-            who = _who(request, sent.get("who"))
+            if not who:
+                raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit")
             with desk.to_write(task) as ws:
                 _correct(ws, key, sent, who)
-            found = _part(request, task, key)
-            found.set_cookie(WHO, quote(who, safe=""), max_age=KEPT_S, httponly=True, samesite="strict", path="/")
-            return found
         else:
             with desk.to_read(task) as ws, ws.store.read() as tx:
                 item_id = ws.task.id_of(tx, key)
             _ask(desk, task, [item_id], about=key)
-    except (FindableError, Refused) as error:
-        return _part(request, task, key, refused=line_of(error))
-    return _part(request, task, key)
-
-
-def _who(request: Request, given: str | None) -> str:
-    if who := given or unquote(request.cookies.get(WHO, "")):
-        return who
-    raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit", field="who")
+    except FindableError as error:
+        refused = line_of(error)
+    found = _part(request, task, key, refused=refused)
+    if sent.get("who") and not refused:
+        found.set_cookie(WHO, quote(who, safe=""), max_age=KEPT_S, httponly=True, samesite="strict", path="/")
+    return found
 
 
 def _correct(ws: OpenWorkspace, key: str, sent: Mapping[str, str], who: str) -> None:
@@ -116,15 +111,12 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
 def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) -> dict[str, Any]:
     known = show.run(ws, key, raw=raw)
     task = known["task"] = ws.settings.task
-    beside = {"tags"} if task == PEOPLE else set()  # which stand among the answers
-    columns = [(name, as_text(value)) for name, value in known.pop("columns").items() if name not in beside]
+    columns = [(name, as_text(value)) for name, value in known.pop("columns").items()]
+    columns = [one for one in columns if one[0] != "tags" or task != PEOPLE]  # which stand among the answers
     stands = correct.history(ws, key)
     given = [one for one in known["answers"] if one["applied"] and not one["forgotten"]]
     answer, marks = coloured(stands["answer"])
-    concepts = []
-    if task == PASSAGES and columns:
-        passage = marked_passage(quoted_passage(ws, known["item"]))
-        marks, concepts = passage["marks"], passage["concepts"]
+    passage = marked_passage(quoted_passage(ws, known["item"])) if task == PASSAGES and columns else {"concepts": []}
     works = [desk_of(request).running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
     return {
         **known,
@@ -139,8 +131,8 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
         "stands": stands["state"],
         "typed": {name: _as_typed(value) for name, value in ws.task.as_given(stands["answer"]).items()},
         "who": unquote(request.cookies.get(WHO, "")),
-        "marks": marks,
-        "concepts": concepts,
+        "marks": passage.get("marks", marks),
+        "concepts": passage["concepts"],
         "fate": fate_of(known["parked"]) if known["parked"] else "",
         "cost": _cost(ws, [known["item"]]),
         "spent": known["cost"],
@@ -153,13 +145,14 @@ def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) 
 
 def _heading(known: Mapping[str, Any], task: str, columns: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Return how a row is called: `title`, `beside` what else names it, and `picture`, the address of an image."""
-    name = known["name"]
+    name, picture = known["name"], ""
     if task == IMAGES:
         address = f"/api/images/thumbnail?{urlencode({'key': known['item'], 'side': SIDE})}"
         return {"title": PurePath(name).name, "beside": "", "picture": "" if known["state"] == UNUSABLE else address}
-    full = dict(columns).get("name", "") if task == PEOPLE else ""
-    beside = name if full else "" if task == PEOPLE or name == known["item"] else known["item"]
-    return {"title": full or name, "beside": beside, "picture": ""}
+    if task == PEOPLE:
+        full = dict(columns).get("name", "")
+        return {"title": full or name, "beside": name if full else "", "picture": picture}
+    return {"title": name, "beside": "" if name == known["item"] else known["item"], "picture": picture}
 
 
 def coloured(answer: Any) -> tuple[Any, list[Mark]]:
@@ -228,8 +221,7 @@ def cost_items(request: Request, task: str, body: Chosen) -> dict[str, float | N
 
 def _ask(desk: Desk, task: str, ids: Sequence[str], *, about: str = "") -> Work:
     kind = ASKING.format(task)
-    under_way = desk.running.newest(kind, about=about)
-    if under_way is not None and under_way.state == "running":
+    if (under_way := desk.running.newest(kind, about=about)) and under_way.state == "running":
         return under_way
     with desk.to_write(task) as ws:
         ws.bring_items()
@@ -244,9 +236,6 @@ def _ask(desk: Desk, task: str, ids: Sequence[str], *, about: str = "") -> Work:
         with desk.to_write(task, display) as ws:
             ws.bring_items()
             done = ask_alone(ws, open_ids)
-        if about:
-            with desk.to_read(task) as ws:
-                return {"state": show.run(ws, about)["state"]}
         return {"answered": done.answered, "asked": len(open_ids)}
 
     return desk.running.begin(kind, work, about=about)

@@ -98,38 +98,36 @@ class Choice(NamedTuple):
 
 def choices_of(found: ItemCounts, asked: Asked, task: str) -> dict[str, list[Choice]]:
     """Return by what rows can be told apart, with what is chosen, whatever was found: fields first, versions last."""
-    kinds: dict[str, list[Choice]] = {}
-    for name, counted in found.fields.items():
-        values = [(one.value, one.where, one.items) for one in counted]
-        kinds[name] = _choices("only", asked.only, values, asked, task)
+
+    def choices(name: str, chosen: Sequence[str], values: Sequence[tuple[str, str, int]]) -> list[Choice]:
+        given, several = (
+            [one for one in chosen if one],
+            name in {"tag", "only"},
+        )  # these narrow; of others one is chosen
+        missing = [(one, one, 0) for one in given if one not in {value for _, value, _ in values} and name != "only"]
+        made = []
+        for label, value, count in (*missing, *values):
+            rest = [one for one in given if one != value] if several or value in given else []
+            address = asked.address("/", task, **{name: rest if value in given else [*rest, value]})
+            made.append(Choice(label, count, address, value in given))
+        return made
+
+    kinds = {
+        name: choices("only", asked.only, [(one.value, one.where, one.items) for one in counted])
+        for name, counted in found.fields.items()
+    }
     known = {one.where for counted in found.fields.values() for one in counted}
     if others := [(one, one, 0) for one in asked.only if one not in known]:
-        kinds["chosen"] = _choices("only", asked.only, others, asked, task)
+        kinds["chosen"] = choices("only", asked.only, others)
     for kind, name, chosen, counts in (
         ("tags", "tag", asked.tag, {} if found.fields else found.tags or {}),  # which are of the fields, too
         ("states", "state", [asked.state], {one: count for one, count in found.states.items() if count}),
         ("versions", "extractor", [asked.extractor], found.versions or {}),
     ):
-        given = [one for one in chosen if one]
-        both = {**dict.fromkeys(given, 0), **counts}
-        if both and (name != "extractor" or len(both) > 1 or given):
-            kinds[kind] = _choices(name, given, [(one, one, count) for one, count in both.items()], asked, task)
+        both = choices(name, chosen, [(one, one, count) for one, count in counts.items()])
+        if both and (name != "extractor" or len(both) > 1 or any(chosen)):
+            kinds[kind] = both
     return kinds
-
-
-def _choices(
-    name: str, given: Sequence[str], values: Sequence[tuple[str, str, int]], asked: Asked, task: str
-) -> list[Choice]:
-    several = name in {"tag", "only"}  # which narrow; of others one at a time can be chosen
-
-    def anew(value: str) -> list[str]:
-        others = [one for one in given if one and one != value]
-        return others if value in given else [*(others if several else ()), value]
-
-    return [
-        Choice(label, count, asked.address("/", task, **{name: anew(value)}), value in given)
-        for label, value, count in values
-    ]
 
 
 @router.get("/items.csv", include_in_schema=False)
@@ -181,16 +179,6 @@ def _csv(desk: Desk, asked: Asked) -> Iterator[bytes]:
         lines = items.csv(ws, asked.which, **asked.how)
         while some := b"".join(islice(lines, LINES)):
             yield some
-
-
-class _Header(NamedTuple):
-    """The head of a column: its name, label, the address that sorts by it, and how it is sorted, as ARIA says it."""
-
-    name: str
-    label: str
-    href: str | None
-    order: str
-    is_number: bool
 
 
 def _shown(ws: OpenWorkspace, asked: Asked) -> dict[str, Any]:
@@ -263,8 +251,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _header(asked: Asked, task: str, name: str, sorts: Sequence[str], *, is_number: bool) -> _Header:
+def _header(asked: Asked, task: str, name: str, sorts: Sequence[str], *, is_number: bool) -> dict[str, Any]:
+    """Return the head of a column, with the address that sorts by it, and how it is sorted, as ARIA says it."""
     order = {name: "ascending", f"-{name}": "descending"}.get(asked.sort, "none")
     anew = f"-{name}" if order == "ascending" or (is_number and order == "none") else name
     href = asked.address("/", task, sort=[anew]) if name in sorts else None
-    return _Header(name, LABELS.get(name, name.replace("_", " ")), href, order, is_number)
+    label = LABELS.get(name, name.replace("_", " "))
+    return {"name": name, "label": label, "href": href, "order": order, "is_number": is_number}

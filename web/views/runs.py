@@ -18,7 +18,7 @@ from pipeline.ops import status
 from pipeline.store import answers, batches, workspace
 from web.problem import Refused
 from web.render import called, desk_of, show_page
-from web.views.acts import budgets_of, live_runs
+from web.views.acts import budgets_of
 
 router = APIRouter()
 
@@ -55,10 +55,10 @@ def runs_page(request: Request, task: str | None = None, by: By = "task") -> HTM
     """Show every run, the newest first, under what was spent by day."""
     with desk_of(request).to_read(task) as ws:
         names = {one.name: called(one) for one in ws.tasks}
-        going = {one["number"]: one for one in live_runs(ws, status.run(ws).open_batches)}
-        found = list_batches(ws.store, now=ws.now())
+        going = {one["number"]: one for one in status.run(ws).runs}
         runs = [
-            {**_run(one.document, ws.data), "took": one.age_words, "live": going.get(one.batch.number)} for one in found
+            {**_run(one.document, ws.data), "took": one.age_words, "live": going.get(one.batch.number)}
+            for one in list_batches(ws.store, now=ws.now())
         ]
         days = batch_report.costs(ws.store, ws.tasks, by="day")
         newest = [(one["day"], one) for one in days["rows"]][-BARS:]
@@ -84,7 +84,7 @@ def runs_page(request: Request, task: str | None = None, by: By = "task") -> HTM
 def batch_page(request: Request, number: Annotated[int, Query(ge=1, le=MOST)]) -> HTMLResponse:
     """Show one batch."""
     with desk_of(request).to_read() as ws:
-        found = {**_batch(ws, number), **_run(_batch(ws, number), ws.data)}
+        found = _run(_batch(ws, number), ws.data)
         task = ws.task_of(found["task"])
         with ws.store.read() as tx:
             ids = list(dict.fromkeys(answers.items_of_batch(tx, number, claimed=True)))
@@ -106,13 +106,12 @@ def _batch(ws: OpenWorkspace, number: int) -> dict[str, Any]:
 
 
 def _run(batch: dict[str, Any], data: FilePath) -> dict[str, Any]:
-    number, state = batch["number"], batch["state"]
+    state, done = batch["state"], sum(batch[name] or 0 for name in LINES)
     is_cancelled = state == BatchState.FAILED and (batch["reason"] or "").startswith(CANCELLED)
-    done = sum(batch[name] or 0 for name in LINES)
-    files = [which for which in ("requests", "results") if _file(data, number, which).is_file()]
-    word = "cancelled" if is_cancelled else str(state)
+    files = [which for which in ("requests", "results") if _file(data, batch["number"], which).is_file()]
     share = 1.0 if state in OVER else done / (batch["requests"] or 1)
-    return {**batch, "word": word, "done": done, "share": share, "files": files, "is_over": state in OVER}
+    told = {"done": done, "share": share, "files": files, "is_over": state in OVER}
+    return {**batch, **told, "word": "cancelled" if is_cancelled else str(state)}
 
 
 def _file(data: FilePath, number: int, which: str) -> FilePath:

@@ -34,11 +34,8 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
         report = status.run(ws)
         builds = _builds(Builds(ws.data, ws.collection.folder)) if ws.is_indexed else []
         in_service = next((one["number"] for one in builds if one["in_service"]), None)
-        before = max(
-            (one["number"] for one in builds if in_service is None or one["number"] < in_service), default=None
-        )
-        names = ("index", "doctor")
-        works = {name: desk.running.newest(f"{name} {report.subject}") for name in names}
+        older = (one["number"] for one in builds if in_service is None or one["number"] < in_service)
+        works = {name: desk.running.newest(f"{name} {report.subject}") for name in ("index", "doctor")}
         rows = settings_rows(desk.settings)
         shown = [one for one in rows if one.source != "default" or one.name.removeprefix("FINDABLE_") in FIRST]
         return show_page(
@@ -54,7 +51,7 @@ def _page(request: Request, template: str, task: str | None) -> HTMLResponse:
             can_build=bool(report.counts.done),
             how=ws.task.how_to_index,
             builds=builds,
-            before=before,
+            before=max(older, default=None),
             cost=embedding(ws)["cost"],
             works={name: one.document for name, one in works.items() if one is not None},
         )
