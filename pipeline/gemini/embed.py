@@ -44,9 +44,7 @@ def unit_rows(vectors: Sequence[Any], *, count: int, dim: int) -> "np.ndarray[tu
     if not (largest > 0).all():
         raise ValueError("a vector is zero")
     rows = rows / largest  # first to about one, so that squares of very large or small numbers stay finite
-    unit: np.ndarray[tuple[int, int], np.dtype[np.float32]]
-    unit = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    return unit
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
 def embed_locally(

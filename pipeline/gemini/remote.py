@@ -84,10 +84,8 @@ def read_operation(document: Any) -> RemoteBatch:
 def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
     """Return (batches, token of the next page or "") of one page of the list; `{}` is the last one.
 
-    Raises:
-        UnreadableError: the document is no page, or one that says itself that something is missing. A batch that
-            cannot be read spoils the page, for it may be the one that is looked for; and what has other members and no
-            list is another document, which must not pass for an empty list.
+    A batch that cannot be read spoils the page, for it may be the one that is looked for; what has other members and no
+    list is another document, which must not pass for an empty list.
     """
     if not isinstance(document, dict):
         raise UnreadableError("the answer is no JSON object")

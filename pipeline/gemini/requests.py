@@ -165,10 +165,6 @@ def response_schema(answer: "type[BaseModel]", *, tells_limits: bool = False) ->
     References are inlined, `X | None` becomes `nullable`, a `Literal` becomes an enum of texts, a mapping a list of
     pairs; descriptions of fields go out, docstrings of classes do not, for those are written for us. With
     `tells_limits` descriptions also say what the dialect leaves out and validation holds, such as a greatest length.
-
-    Raises:
-        TypeError: the model holds something the dialect cannot say: recursion, a tuple, `Any`, or is nested too deep;
-            the message has a line for each field.
     """
     document = answer.model_json_schema(mode="validation")
     schema = _Converter(document.get("$defs", {}), tells_limits=tells_limits).converted(document, answer.__name__)

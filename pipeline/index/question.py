@@ -6,7 +6,7 @@ empty list) is neither true nor false, as in SQL, so that NOT does not make it t
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -120,17 +120,6 @@ class SearchOptions:
     min_score: float | None = None
     where: str = ""
 
-    def conditions(self, names: Iterable[str], score: str) -> Iterator[Expression]:
-        """Yield what must hold, all of it, of entries with columns of these names; `score` is that of scores."""
-        tagged = [name for name in names if name in TAGS or name.startswith(ANSWER)] or [TAGS[0]]
-        for tag in self.tags:
-            named = tuple(Comparison(name, "=", (tag,), "TAG") for name in tagged)
-            yield Junction(is_every=False, parts=named)
-        if self.min_score is not None:
-            yield Comparison(score, ">=", (self.min_score,), "MIN_SCORE")
-        if self.where.strip():
-            yield parse_where(self.where)
-
 
 def mask_of(
     index: "Index", collection: "Indexed", options: SearchOptions, question: Question | None = None
@@ -138,8 +127,16 @@ def mask_of(
     """Return which entries pass, bool (entries,); None where all do, as nothing is asked of them."""
     import numpy as np
 
-    masks, columns = [], paths_of(index.metadata_at(0))
-    if wanted := [*options.conditions(columns, collection.columns.get("score", "score"))]:
+    masks, columns, wanted = [], paths_of(index.metadata_at(0)), list[Expression]()
+    tagged = [name for name in columns if name in TAGS or name.startswith(ANSWER)] or [TAGS[0]]
+    for tag in options.tags:
+        wanted.append(Junction(is_every=False, parts=tuple(Comparison(name, "=", (tag,), "TAG") for name in tagged)))
+    if options.min_score is not None:
+        score = collection.columns.get("score", "score")
+        wanted.append(Comparison(score, ">=", (options.min_score,), "MIN_SCORE"))
+    if options.where.strip():
+        wanted.append(parse_where(options.where))
+    if wanted:
         masks.append(np.zeros(len(index), dtype=bool))
         masks[0][[*passing(index.entries, Junction(is_every=True, parts=tuple(wanted)), columns)]] = True
     if question:

@@ -22,9 +22,6 @@ def gates_of(ws: OpenWorkspace) -> dict[str, Figure | None]:
     """Return the gates of the task with the bounds that its file and GATES set, None where one is off.
 
     GATES may stand in `.env`, so that it may name gates of other tasks.
-
-    Raises:
-        ConfigurationError: a gate is named that there is not, or a bound that is none.
     """
     texts = {f"gates= of the task {ws.task.name}": ws.task.gates, "GATES": ws.settings.gates or ""}
     others = {one.name for task in ws.tasks for one in _figures_of(task)} if ws.settings.gates else ()
@@ -40,9 +37,6 @@ def write_report(ws: OpenWorkspace, *, extractor: str | None = None, notes: Sequ
     """Write the report on an extractor's answers (those of the label in use where none is named), and return it.
 
     None where there is nothing to tell: neither an answer nor a reply. `notes` are shown on top of it.
-
-    Raises:
-        ConfigurationError: see `gates_of`; nothing was written.
     """
     with ws.store.read() as tx:
         chosen = extractor or (ws.task.label if ws.settings.version else _answered_label(tx, ws.task))

@@ -295,9 +295,6 @@ def gates_in_force(
     """Return the gates by name, with the bounds that some texts set, by where these stand; None where one is off.
 
     A text stands above those before it; gates that are the `others` are passed over.
-
-    Raises:
-        ConfigurationError: a text names a gate that there is not, or a bound that is none.
     """
     gates = {one.name: one for one in figures if one.is_gate}
     found: dict[str, Figure | None] = {**gates}

@@ -97,11 +97,7 @@ def note_failed_pilot(ws: "OpenWorkspace", quality: "QualityReport") -> bool:
 
 
 def check_pilot(tx: "Connection", task: "Task", extractor: str, *, compulsory: bool = False) -> None:
-    """Make sure that all items may be asked.
-
-    Raises:
-        GateError: a pilot of this extractor failed, is not over or, where `compulsory`, never was; nothing was asked.
-    """
+    """Raise GateError where a pilot of an extractor failed, is not over or, where `compulsory`, never was."""
     why = why_not(tx, extractor, compulsory=compulsory)
     if not why:
         return

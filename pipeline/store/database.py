@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Select", "Store"]
 
 PAGE = 500  # ids in one statement
-FETCHED = 1_000  # rows of a user's query that a server gives at once
+FETCHED = {True: 1_000, False: 20}  # rows of a user's query that a server, or a file, gives at once
 _MAY = "a query may only read"
 _OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
@@ -183,7 +183,7 @@ class Store:
 
             how = {"no_parameters": True, "stream_results": True}
             result = limited(lambda: tx.exec_driver_sql(query, execution_options=how))
-            size = FETCHED if self.path is None else 1
+            size = FETCHED[self.path is None]
 
             def rows() -> Iterator[Sequence[Any]]:
                 while result.returns_rows and (some := limited(lambda: result.fetchmany(size))):
