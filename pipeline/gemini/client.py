@@ -39,7 +39,7 @@ from pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from pipeline.core.files import remove_link
+from pipeline.core.files import removed_on_error
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
 from pipeline.core.states import STANDARD, Way
 from pipeline.core.step import Hint, Step
@@ -258,7 +258,7 @@ class Client:
             bound = _under_way.get().bound
             try:
                 # removed here, where it is opened: who waits for it may be interrupted before that
-                with part.open("wb", buffering=1 << 20) as file:
+                with removed_on_error(part), part.open("wb", buffering=1 << 20) as file:
 
                     def write(data: bytes) -> None:
                         file.write(data)
@@ -270,11 +270,7 @@ class Client:
                     return file.tell()
             except OSError as error:  # of the disk: those of the network have other names
                 message = f"cannot write {part}: {error.strerror}"
-                remove_link(part)
                 raise ConfigurationError(message, hint="make room, then run it again") from error
-            except BaseException:
-                remove_link(part)
-                raise
 
         return self._call(fetch, what=f"download {file_name}", seconds=self._transfer_s)
 
