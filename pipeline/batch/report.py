@@ -148,20 +148,15 @@ def due_items(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
     found, waiting = list(asks.asked_in_vain(tx, task.name)), set(asks.due_ids(tx, task))
     names = task.table(tx).names(tx, [one.item_id for one in found])
 
-    def outcome(key: str) -> str | None:
-        if key in waiting:
-            return None
-        if key not in names:
-            return "removed"
-        return "tagged" if asks.parked_reason(tx, task.name, key, own=task.own) is None else "parked"
-
+    parked = {row[0] for row in asks.parked_rows(tx, task.name, own=task.own)} if found else set()
+    ends = {key: "parked" if key in parked else "tagged" for key in names} | dict.fromkeys(waiting)
     return [
         {
             "name": names.get(one.item_id, one.item_id),
             "since": one.since.isoformat(),
             "reason": one.reason,
             "tries": one.tries,
-            "outcome": outcome(one.item_id),
+            "outcome": ends.get(one.item_id, "removed"),
         }
         for one in found
     ]

@@ -252,12 +252,18 @@ def staging_of(path: Path) -> Iterator[Path]:
     What dead processes left there goes first.
     """
     sweep_parts(path)
-    staging = part_of(path)
-    try:
+    with removed_on_error(part_of(path)) as staging:
         staging.mkdir(parents=True)
         yield staging
+
+
+@contextlib.contextmanager
+def removed_on_error(path: Path) -> Iterator[Path]:
+    """Remove what stands at `path` when the block fails or is interrupted."""
+    try:
+        yield path
     except BaseException:
-        remove_link(staging)
+        remove_link(path)
         raise
 
 

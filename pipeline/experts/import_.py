@@ -19,7 +19,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Step
@@ -28,6 +28,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import asks, workspace
+from pipeline.store.database import Connection
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, check_rows, fold, parse_map
 from pipeline.tables.findings import (
@@ -44,9 +45,6 @@ from pipeline.tables.findings import (
     rejected,
 )
 from pipeline.tables.read import SourceRow, parse_json
-
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
 
 BLOCK = 500  # people written at a time
 ASKED_ABOUT = ("bio", "job_title")  # what tags are made from, besides the username
@@ -358,7 +356,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> People
     return done
 
 
-def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> list[Finding]:
+def _write(tx: Connection, people: Sequence[Person], done: ImportReport) -> list[Finding]:
     """Write some people, and count them; return what is to be told of each. Of a `dry` import nothing is written."""
     told = [change for person in people for change in person.changes]
     known = _known(tx, people)
@@ -368,8 +366,13 @@ def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> li
     updated = _write_beside(tx, people, known, done)
     asked_about: dict[str, tuple[Person, Mapping[Any, Any], dict[str, Any]]] = {}
     for person in people:
-        row = known.get(person.username)
-        if row is None or not (values := _differing(tx, row, person)):
+        row, wanted = known.get(person.username, {}), table.as_stored(tx, person.values)
+        values = {
+            name: value
+            for name, value in person.values.items()
+            if row and _seen(name, wanted[name]) != _seen(name, row[name])
+        }
+        if not values:
             continue
         if not done.dry:
             table.update_person(tx, row, values)
@@ -393,7 +396,7 @@ def _write(tx: "Connection", people: Sequence[Person], done: ImportReport) -> li
 
 
 def _write_beside(
-    tx: "Connection", people: Sequence[Person], known: Mapping[str, Mapping[Any, Any]], done: ImportReport
+    tx: Connection, people: Sequence[Person], known: Mapping[str, Mapping[Any, Any]], done: ImportReport
 ) -> set[str]:
     """Write what a file says of people beside the table's columns; return which of those that were known it changes."""
     more = [person for person in people if person.beside]
@@ -405,7 +408,7 @@ def _write_beside(
     return {name for name, row in known.items() if str(row["id"]) in changed}
 
 
-def _known(tx: "Connection", people: Sequence[Person]) -> dict[str, Mapping[Any, Any]]:
+def _known(tx: Connection, people: Sequence[Person]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of people who are there, by the username in the file.
 
     A column of an adopted table may compare without case; then its answer holds, or the row could not be written.
@@ -421,15 +424,6 @@ def _kept(person: Person, values: Mapping[str, Any], reason: str) -> Finding:
     column = next(column for column in (*ASKED_ABOUT, *values) if column in values)
     value = excerpt(str(values[column] or ""))
     return Finding(person.line, HEADERS[column], reason, value, FindingKind.KEPT, person.username)
-
-
-def _differing(tx: "Connection", row: Mapping[Any, Any], person: Person) -> dict[str, Any]:
-    wanted = table.as_stored(tx, person.values)
-    return {
-        column: value
-        for column, value in person.values.items()
-        if _seen(column, wanted[column]) != _seen(column, row[column])
-    }
 
 
 def _seen(column: str, cell: Any) -> str | float | None:

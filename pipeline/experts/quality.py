@@ -9,8 +9,8 @@ English, so only texts in English are looked at.
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pipeline.engine.task import Task
 from pipeline.experts import table
 from pipeline.gemini import models
 from pipeline.gemini.embed import embed_locally
@@ -29,12 +29,8 @@ from pipeline.quality.figures import (
 )
 from pipeline.quality.measure import cut_text
 from pipeline.store import answers, asks
+from pipeline.store.database import Connection
 from pipeline.tables.cells import list_of, text_of
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import Task
-    from pipeline.store.database import Connection
-
 
 ENCODER, WIDTH = "findable-local-embedding-1", 768
 ALIKE = 0.6  # of the longer of two terms: what they begin with in common, where they are of one root
@@ -53,7 +49,7 @@ FEWEST = 50  # people: of fewer no text is read
 FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
-def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  # noqa: ARG001 - there is one
+def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:  # noqa: ARG001 - there is one
     """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags."""
     condition = table.tagged
     if extractor is not None:
@@ -100,7 +96,7 @@ def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  
     )
 
 
-def _samples(tx: "Connection", ids: list[str]) -> Iterator[Sample]:
+def _samples(tx: Connection, ids: list[str]) -> Iterator[Sample]:
     rows = table.people(tx).rows(tx, ids, (table.USERNAME, "bio", "tags"))
     for key in ids:
         if key in rows:
@@ -108,7 +104,7 @@ def _samples(tx: "Connection", ids: list[str]) -> Iterator[Sample]:
             yield Sample(key, name, cut_text(bio), (), ", ".join(list_of(rows[key]["tags"]) or []))
 
 
-def _in_english(tx: "Connection", ids: list[str]) -> list[tuple[str, Sequence[str]]]:
+def _in_english(tx: Connection, ids: list[str]) -> list[tuple[str, Sequence[str]]]:
     """Return what was asked about people with their tags, where the text is in English, as its small words tell."""
     rows = table.people(tx).rows(tx, ids, ("job_title", "bio", "tags")).values()
     found = [(f"{text_of(row['job_title'])} {text_of(row['bio'])}", list_of(row["tags"]) or ()) for row in rows]

@@ -342,11 +342,6 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
         tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes))
 
 
-def as_json(tags: Sequence[str]) -> str:
-    """Return tags as the JSON list that the table keeps."""
-    return orjson.dumps(tags).decode()
-
-
 def write_tags(
     tx: Connection,
     tags: Mapping[str, str | None],

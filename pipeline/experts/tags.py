@@ -6,7 +6,8 @@ Those of one person are corrected as any answer is, see `pipeline.engine.correct
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
@@ -14,13 +15,8 @@ from pipeline.engine import correct
 from pipeline.engine.correct import NOTHING
 from pipeline.experts import table
 from pipeline.store import answers, by_hand, workspace
-from pipeline.store.database import pages
-from pipeline.tables.cells import list_of, text_of
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from pipeline.store.database import Connection, Store
+from pipeline.store.database import Connection, Store, pages
+from pipeline.tables.cells import compact_json, list_of, text_of
 
 EXAMPLES = 3  # usernames of a tag
 
@@ -54,7 +50,7 @@ def edited(name: str, now: Sequence[str], add: str, remove: str) -> list[str]:
     return list(dict.fromkeys([*left, *map(checked_tag, more)]))
 
 
-def count_tags(store: "Store") -> Document:
+def count_tags(store: Store) -> Document:
     """Return all tags that people have, the most used first, each with how many have it and the first of them."""
     used, examples, people = Counter[str](), dict[str, list[str]](), 0
     with store.read() as tx:
@@ -75,7 +71,7 @@ def count_tags(store: "Store") -> Document:
     }
 
 
-def merge(store: "Store", pairs: Sequence[tuple[str, str]], who: str, *, at: "datetime") -> Document:
+def merge(store: Store, pairs: Sequence[tuple[str, str]], who: str, *, at: datetime) -> Document:
     """Merge tags into others, for all people who have them and for answers to come, all or nothing.
 
     Returns the `merges`, how many `people` have other tags now, how many rows `kept` theirs, and which merges are in
@@ -110,7 +106,7 @@ def merge(store: "Store", pairs: Sequence[tuple[str, str]], who: str, *, at: "da
         return {**_rewritten(tx, before, numbers), "same": same}
 
 
-def undo_merge(store: "Store", number: int, who: str, *, at: "datetime") -> Document:
+def undo_merge(store: Store, number: int, who: str, *, at: datetime) -> Document:
     """Undo a merge by its number: people have again what was answered about them; all or nothing.
 
     Tags that another program wrote stay merged, for what they were is not known.
@@ -122,7 +118,7 @@ def undo_merge(store: "Store", number: int, who: str, *, at: "datetime") -> Docu
         return {**_rewritten(tx, before, {number}), "same": []}
 
 
-def _rewritten(tx: "Connection", before: Mapping[str, str], numbers: Collection[int]) -> Document:
+def _rewritten(tx: Connection, before: Mapping[str, str], numbers: Collection[int]) -> Document:
     """Write what follows for people from the rules of now, where those of before held.
 
     Their tags follow from the last answer, where they did before; else from the tags as another program wrote them.
@@ -136,7 +132,7 @@ def _rewritten(tx: "Connection", before: Mapping[str, str], numbers: Collection[
             said = json.loads(given[key][1]).get("tags", []) if key in given else tags
             wanted = by_hand.merged(said if by_hand.merged(said, before) == tags else tags, now)
             if wanted != tags:
-                others[key] = table.as_json(wanted)
+                others[key] = compact_json(wanted)
         due += len(others)
         written += len(table.write_tags(tx, others, rows=rows, over=True))
     if written:

@@ -32,13 +32,12 @@ from pipeline.store import rows as kept
 from pipeline.store.by_hand import Edit
 from pipeline.store.database import describe_error
 from pipeline.tables.adopt import is_sqlite
-from pipeline.tables.cells import cell_words, list_of, number_of, text_hash, text_of
-from pipeline.tables.lists import is_refusal
+from pipeline.tables.cells import cell_words, compact_json, list_of, number_of, text_hash, text_of
+from pipeline.tables.lists import Grid, ItemTable, is_refusal
 
 if TYPE_CHECKING:
     from pipeline.engine.record import Question
     from pipeline.experts.declaration import Tags
-    from pipeline.tables.lists import Grid, ItemTable
 
 
 NOTHING = "nothing was changed"
@@ -158,7 +157,7 @@ class ExpertsTask(Task):
 
         return Question(task, PLACES, told="", text_of=_told)
 
-    def table(self, tx: Connection) -> "ItemTable":
+    def table(self, tx: Connection) -> ItemTable:
         """Return the table of people."""
         return table.people(tx)
 
@@ -166,7 +165,7 @@ class ExpertsTask(Task):
         """Return the id of the person of that username."""
         return str(table.by_username(tx, name)["id"])
 
-    def grid(self, tx: Connection) -> "Grid":
+    def grid(self, tx: Connection) -> Grid:
         """Return what lists people."""
         from pipeline.experts.show import people_grid
 
@@ -197,7 +196,7 @@ class ExpertsTask(Task):
         outdated = {key for key, now in hashes.items() if now != asked[key].input_hash}
         strangers = {key for key in outdated if _is_of_another(hashes[key], asked[key].input_hash)}
         said = {key: cast("Tags", asked[key].answer).tags for key in rows.keys() - strangers}
-        tags = {key: table.as_json(by_hand.merged(one, rules) if rules else one) for key, one in said.items() if one}
+        tags = {key: compact_json(by_hand.merged(one, rules) if rules else one) for key, one in said.items() if one}
         written = table.write_tags(tx, tags, rows=rows)
         left = table.people(tx).ids_among(tx, list(asked.keys() - strangers - written), table.untagged)
         blocked = {key: _KEPT if key in tags else _SILENT for key in left if key in tags or key not in outdated}
@@ -235,7 +234,7 @@ class ExpertsTask(Task):
                 f"{who!r} would be left without tags, and be asked about again; {NOTHING}",
                 hint="add or rename one in the same edit",
             )
-        new = {item_id: table.as_json(wanted) if wanted else None}
+        new = {item_id: compact_json(wanted) if wanted else None}
         if not table.write_tags(tx, new, rows=rows, over=True):
             raise ConfigurationError(f"a trigger or a rule of the database keeps {who!r} as it is; {NOTHING}")
 

@@ -39,7 +39,7 @@ from pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from pipeline.core.files import remove_link
+from pipeline.core.files import removed_on_error
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
 from pipeline.core.states import STANDARD, Way
 from pipeline.core.step import Hint, Step
@@ -257,7 +257,8 @@ class Client:
         async def fetch(sdk: "genai.Client") -> int:
             bound = _under_way.get().bound
             try:
-                with part.open("wb", buffering=1 << 20) as file:
+                # removed here, where it is opened: who waits for it may be interrupted before that
+                with removed_on_error(part), part.open("wb", buffering=1 << 20) as file:
 
                     def write(data: bytes) -> None:
                         file.write(data)
@@ -267,13 +268,9 @@ class Client:
                     config: Any = _options(self._transfer_s)
                     await sdk.aio.files.download(file=file_name, destination=target, config=config)
                     return file.tell()
-            except BaseException as error:
-                remove_link(part)  # here: who waits for it may be interrupted before that
-                if isinstance(error, OSError):  # of the disk: those of the network have other names
-                    raise ConfigurationError(
-                        f"cannot write {part}: {error.strerror}", hint="make room, then run it again"
-                    ) from error
-                raise
+            except OSError as error:  # of the disk: those of the network have other names
+                message = f"cannot write {part}: {error.strerror}"
+                raise ConfigurationError(message, hint="make room, then run it again") from error
 
         return self._call(fetch, what=f"download {file_name}", seconds=self._transfer_s)
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import insert, or_, select, update
 
@@ -35,12 +35,9 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK
 from pipeline.images.table import assets
 from pipeline.store import asks, workspace
-from pipeline.store.database import PAGE, pages, streamed
+from pipeline.store.database import PAGE, Connection, pages, streamed
 from pipeline.tables.findings import in_blocks
 from pipeline.tables.lists import refusals
-
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
 
 BLOCK, BLOCK_BYTES = 200, 64 * 2**20  # files and their bytes that are in memory at a time, and one file more
 SHOWN = 1_000  # broken files that a report names
@@ -168,7 +165,7 @@ def _read(path: str) -> _File | str:
     return OTHERS if read is None else _File(path, read[0], hashlib.sha256(read[0]).hexdigest())
 
 
-def _rows(tx: "Connection", some: Sequence[_File]) -> list[Row | None]:
+def _rows(tx: Connection, some: Sequence[_File]) -> list[Row | None]:
     """Return the row of each file that is its own, or was before it moved."""
     mine = {row["path"]: row for row in _known(tx, assets.c.path, [one.path for one in some])}
     left: dict[str, list[Row]] = {}  # equal files may have moved together
@@ -178,7 +175,7 @@ def _rows(tx: "Connection", some: Sequence[_File]) -> list[Row | None]:
     return [mine.get(one.path) or (left[one.sha256].pop(0) if left.get(one.sha256) else None) for one in some]
 
 
-def _known(tx: "Connection", column: Any, values: Sequence[str]) -> list[Row]:
+def _known(tx: Connection, column: Any, values: Sequence[str]) -> list[Row]:
     wanted = select(column.table).where(column.in_(values)).order_by(column.table.c.id)
     return [dict(row) for row in tx.execute(wanted).mappings()]
 
@@ -204,7 +201,7 @@ def _facts(found: _File) -> dict[str, Any]:
 
 
 def _write(
-    tx: "Connection", looked: Sequence[tuple[_File, Row | None, dict[str, Any] | None]], done: ImagesImportReport
+    tx: Connection, looked: Sequence[tuple[_File, Row | None, dict[str, Any] | None]], done: ImagesImportReport
 ) -> None:
     changed = list[str]()
     for one, row, facts in looked:
@@ -226,7 +223,7 @@ def _write(
     done.released += len(asks.unpark(tx, TASK, ids=sorted(free)))
 
 
-def _mark_gone(tx: "Connection", folder: str) -> int:
+def _mark_gone(tx: Connection, folder: str) -> int:
     below = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
     there = select(assets.c.id, assets.c.path).where(below, or_(assets.c.problem.is_(None), assets.c.problem != GONE))
     gone = [row.id for row in streamed(tx, there, page=PAGE) if not os.path.lexists(row.path)]

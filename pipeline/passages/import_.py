@@ -8,7 +8,7 @@ being asked about takes a new text, and the answer is not applied; a parked one 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option
@@ -17,6 +17,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.table import OPTIONAL, PassagesShape, read_shape
 from pipeline.store import asks, workspace
+from pipeline.store.database import Connection
 from pipeline.tables.cells import cell_words, compact_json, loaded
 from pipeline.tables.columns import Layout, MappedFile, check_rows, parse_map
 from pipeline.tables.findings import (
@@ -33,9 +34,6 @@ from pipeline.tables.findings import (
     rejected,
 )
 from pipeline.tables.read import SourceRow, parse_json
-
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
 
 ANSWERED = "has concepts, and another text here; the one that is stored stays"
 BLOCK = 2000  # passages written at a time
@@ -183,7 +181,7 @@ def _key_there(shape: PassagesShape, one: Passage) -> str:
 
 
 def _write(
-    tx: "Connection", shape: PassagesShape, passages: Sequence[Passage], done: PassagesImportReport
+    tx: Connection, shape: PassagesShape, passages: Sequence[Passage], done: PassagesImportReport
 ) -> list[Finding]:
     """Write some passages, and count them; return what is to be told of each. Of a `dry` import nothing is written."""
     known = {} if shape.passages.name in shape.missing else table.passage_rows(tx, shape, [one.id for one in passages])

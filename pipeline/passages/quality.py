@@ -7,12 +7,10 @@ added up by the database, or read as it comes.
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, false, func, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false, func, select
 
 from pipeline.core.locate import cut_part
 from pipeline.core.quotes import LIKENESS, likeness_told
@@ -43,25 +41,11 @@ from pipeline.tables.lists import values_in_pages
 
 if TYPE_CHECKING:
     from pipeline.passages.task import ConceptsTask
-    from pipeline.store.database import Connection
 
 PAGE = 2000  # rows in one fetch
 
 
-class _Answer(NamedTuple):
-    """The names of all concepts that a version, (label, model), has of a passage, by its id as the table has it."""
-
-    passage: Any
-    version: tuple[str, str]
-    names: Sequence[str]
-    is_like: bool  # a quotation of it was found by likeness alone
-
-    @property
-    def key(self) -> str:
-        """Return what no other answer has, as text."""
-        return json.dumps([cell_words(self.passage), *self.version])
-
-
+_Answer = tuple[str, tuple[str, str]]  # the id of a passage, and whose concepts of it: label and model
 Types = dict[tuple[str, str], Counter[str]]  # how many concepts of each type each version has
 
 
@@ -77,16 +61,15 @@ def _tallied(tx: Connection, shape: PassagesShape) -> tuple[Types, Counter[tuple
     return types, proven
 
 
-def _answers(tx: Connection, shape: PassagesShape, mine: Collection[tuple[str, str]]) -> Iterator[_Answer]:
+def _answers(tx: Connection, shape: PassagesShape, mine: Collection[tuple[str, str]]) -> Iterator[Any]:
+    """Yield of each answer the passage, label and model, how many concepts and different names, and if by likeness."""
     concepts = shape.concepts.c
-    columns = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
-    is_like = cast(concepts.evidence, Text).contains(f'"{LIKENESS}":')
-    query = select(*columns, concepts.concept_name, is_like).where(table.of_extractors(shape, mine)).order_by(*columns)
-    rows: Iterator[Any] = (row for page in streamed(tx, query, page=PAGE).partitions() for row in page)
-    for (passage, label, model), group in groupby(rows, key=itemgetter(0, 1, 2)):
-        some = list(group)
-        names, is_one_like = [cell_words(row[3]) for row in some], any(row[4] for row in some)
-        yield _Answer(passage, (cell_words(label), cell_words(model)), names, is_one_like)
+    by = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
+    is_like = case((cast(concepts.evidence, Text).contains(f'"{LIKENESS}":'), 1), else_=0)
+    names = func.lower(cast(concepts.concept_name, Text)).distinct()
+    query = select(*by, func.count(), func.count(names), func.max(is_like)).group_by(*by).order_by(*by)
+    for page in streamed(tx, query.where(table.of_extractors(shape, mine)), page=PAGE).partitions():
+        yield from page
 
 
 def quotations_of(evidence: Any) -> Iterator[tuple[int, int, str]]:
@@ -110,19 +93,22 @@ MOST = 14  # concepts of a passage that the question asks for at most
 FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
-def measure(tx: "Connection", task: "ConceptsTask", extractor: str | None) -> Quality:
+def measure(tx: Connection, task: "ConceptsTask", extractor: str | None) -> Quality:
     """Return what the concepts of an extractor are like: label/model, a label with all its models, or None for all."""
     shape = task.shape
     by_version, proven = _tallied(tx, shape)
     mine = [one for one in sorted(by_version) if extractor in {None, one[0], "/".join(one)}]
     others = [one for one in sorted(by_version) if one not in mine]
     lengths, chosen = Counter[int](), Choice[_Answer](READ, seed=SEED + 1)
-    long, repeated = Counter[str](), 0
-    for answer in _answers(tx, shape, mine) if mine else ():
-        lengths[len(answer.names)] += 1
-        chosen.offer(answer.key, answer, first=answer.is_like)
-        repeated += len(answer.names) - len({" ".join(name.casefold().split()) for name in answer.names})
-        long.update(name for name in answer.names if len(name) > MAX_NAME)
+    repeated, name = 0, shape.concepts.c.concept_name
+    for passage, label, model, size, different, is_like in _answers(tx, shape, mine):
+        lengths[size] += 1
+        repeated += size - different
+        one = cell_words(passage), (cell_words(label), cell_words(model))
+        chosen.offer(json.dumps(one), one, first=bool(is_like))
+    is_long = table.of_extractors(shape, mine) & (func.length(cast(name, Text)) > MAX_NAME)
+    names = tx.execute(select(name, func.count()).where(is_long).group_by(name))
+    long = Counter({row[0]: row[1] for row in names})
     types, other_types = (sum((by_version[one] for one in some), Counter[str]()) for some in (mine, others))
     read = _read(tx, shape, list(chosen))
     are_there = [is_there for one in read for is_there in one.quotations()]
@@ -208,12 +194,11 @@ class _Read(NamedTuple):
         return Sample(self.key, one.concept_name, shown, [(start + moved, end + moved)], "".join((told, *likeness)))
 
 
-def _read(tx: "Connection", shape: PassagesShape, chosen: Sequence[_Answer]) -> list[_Read]:
-    keys = [cell_words(one.passage) for one in chosen]
-    texts = table.passage_texts(tx, shape, keys)
+def _read(tx: Connection, shape: PassagesShape, chosen: Sequence[_Answer]) -> list[_Read]:
+    texts = table.passage_texts(tx, shape, [key for key, _ in chosen])
     return [
-        _Read(key, list(table.all_concepts(tx, shape, of=one.version, passage=key)), texts.get(key))
-        for key, one in zip(keys, chosen, strict=True)
+        _Read(key, list(table.all_concepts(tx, shape, of=version, passage=key)), texts.get(key))
+        for key, version in chosen
     ]
 
 

@@ -26,14 +26,13 @@ from pipeline.store.by_hand import Edit
 from pipeline.store.database import pages
 from pipeline.tables.adopt import DEFAULTS
 from pipeline.tables.cells import cell_words, text_hash
-from pipeline.tables.lists import ItemTable
+from pipeline.tables.lists import Grid, ItemTable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.passages.declaration import PassageConcepts
     from pipeline.passages.evidence import GroundedConcepts
-    from pipeline.tables.lists import Grid
 
 
 LABEL = f"{table.TASK}@1"
@@ -200,7 +199,7 @@ class ConceptsTask(Task):
         mine = (one for one in versions.list_versions(tx, table.TASK) if extractor in {None, one.extractor})
         return sum(table.remove_concepts(tx, self.shape, ids=ids, version=one.label, model=one.model) for one in mine)
 
-    def grid(self, tx: Connection) -> "Grid":
+    def grid(self, tx: Connection) -> Grid:
         """Return what lists passages."""
         from pipeline.passages.show import passages_grid
 

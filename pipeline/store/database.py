@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -47,7 +48,6 @@ __all__ = ["Connection", "Select", "Store"]
 
 PAGE = 500  # ids in one statement
 FETCHED = {True: 1_000, False: 20}  # rows of a user's query that a server, or a file, gives at once
-_MAY = "a query may only read"
 _OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 _NULL_HANDLER = logging.NullHandler()
@@ -164,24 +164,8 @@ class Store:
         with self._translated(BUSY_S), engine.connect().execution_options(findable_reads=True) as tx:
             tx.detach()  # what the query sets for its session is nothing to others
 
-            def limited(step: Callable[[], T]) -> T:
-                try:
-                    with within(tx, timeout_s):
-                        return step()
-                except SlowError:
-                    said = f"the query gave no row for {timeout_s:g} s and was broken off; nothing was written"
-                    raise InputError(said, hint="make it quicker, such as by an index") from None
-                except (exc.DBAPIError, sqlite3.Warning, ValueError) as error:
-                    found = getattr(error, "orig", None) or error
-                    if not kind.is_of_query(found):
-                        raise
-                    words = getattr(getattr(found, "diag", None), "message_primary", None) or first_line(found)
-                    is_name = "no such" in words or "does not exist" in words
-                    hint = "check its tables and columns, and which database it asks" if is_name else _MAY
-                    said = f"the database refuses the query: {words}; nothing was written"
-                    raise InputError(said, hint=hint) from None
-
             how = {"no_parameters": True, "stream_results": True}
+            limited = partial(self._limited, tx, timeout_s)
             result = limited(lambda: tx.exec_driver_sql(query, execution_options=how))
             size = FETCHED[self.path is None]
 
@@ -195,6 +179,23 @@ class Store:
         if still is not None and self.path is not None and resting(self.path) != still:
             said = f"{self.path} was used by another program while it was read; nothing was written"
             raise InputError(said, hint="try again")
+
+    def _limited(self, tx: Connection, timeout_s: float, step: Callable[[], T]) -> T:
+        """Run a step of a user's query within its time, and refuse the query where the fault is its own."""
+        try:
+            with within(tx, timeout_s):
+                return step()
+        except SlowError:
+            said = f"the query gave no row for {timeout_s:g} s and was broken off; nothing was written"
+            raise InputError(said, hint="make it quicker, such as by an index") from None
+        except (exc.DBAPIError, sqlite3.Warning, ValueError) as error:
+            found = getattr(error, "orig", None) or error
+            if not self._kind.is_of_query(found):
+                raise
+            words = getattr(getattr(found, "diag", None), "message_primary", None) or first_line(found)
+            is_name = "no such" in words or "does not exist" in words
+            hint = "check its tables and columns, and which database it asks" if is_name else "a query may only read"
+            raise InputError(f"the database refuses the query: {words}; nothing was written", hint=hint) from None
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Connection]:

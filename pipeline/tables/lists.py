@@ -44,7 +44,7 @@ from pipeline.core.quotes import leaves
 from pipeline.core.step import Option, Step
 from pipeline.core.where import Comparison, Expression, Negation, Scalar, parse_where
 from pipeline.store import answers, asks
-from pipeline.store.database import SlowError, describe_error, streamed, within
+from pipeline.store.database import SlowError, describe_error, pages, streamed, within
 from pipeline.store.database import among as among_values
 from pipeline.tables.adopt import Ids, is_sqlite
 from pipeline.tables.cells import JSON_SPACE, NO_LIST
@@ -406,12 +406,9 @@ def _members(cell: str | None) -> list[str]:
 def values_in_pages(
     tx: Connection, column: ColumnElement[Any], *conditions: ColumnElement[bool], size: int
 ) -> Iterator[list[Any]]:
-    """Yield the values of a column that an index has in order, each once, so many at a time."""
-    first = select(column).where(column.is_not(None), *conditions).distinct().order_by(column).limit(size)
-    query = first
-    while values := list(tx.execute(query).scalars()):
-        yield values
-        query = first.where(column > values[-1])
+    """Return the values of a column that an index has in order, each once, so many at a time."""
+    query = select(column).where(column.is_not(None), *conditions).distinct().order_by(column)
+    return pages(streamed(tx, query, page=size).scalars(), size)
 
 
 def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -5,7 +5,6 @@ Each is due from the transaction on that stores the row: where the process dies,
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from pipeline.batch.ask import ask_alone
 from pipeline.core.errors import InputError, TakenError
@@ -17,11 +16,9 @@ from pipeline.experts.import_ import Person, check_as_given, read_person
 from pipeline.experts.table import USERNAME
 from pipeline.gemini.models import estimate_tokens
 from pipeline.store import asks, workspace
+from pipeline.store.database import Connection
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import parse_map
-
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
 
 PATIENCE_S = 5.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
 DUE = "saved, and not asked about yet"
@@ -131,7 +128,7 @@ def _check_fits(person: Person, limit: int | None) -> None:
         )
 
 
-def _inserted(tx: "Connection", person: Person) -> str:
+def _inserted(tx: Connection, person: Person) -> str:
     """Store a person; return the item's id."""
     if table.by_usernames(tx, [person.username]):
         hint = f"`{Step('show', expert=person.username)}`; `{Step('import')}` changes existing people"

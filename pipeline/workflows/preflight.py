@@ -18,7 +18,7 @@ from pipeline.batch.report import time_words
 from pipeline.batch.service import FLEX_CALL_S, calls_at_once
 from pipeline.core.states import Way
 from pipeline.core.step import Option
-from pipeline.core.text import usd
+from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits, usage_cost
 from pipeline.gemini.pace import WINDOW_S
@@ -109,7 +109,7 @@ def live_seconds(
     return taken
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Preflight:
     """The ways, by name, and what they are worked out from; `plan` holds the items, batches, and likely tokens.
 
@@ -128,10 +128,7 @@ class Preflight:
     deadline_s: float | None = None
     waiting: BatchPlan = field(default_factory=BatchPlan)
 
-    def __repr__(self) -> str:
-        """Return in a line about how many items, and what each way costs."""
-        ways = ", ".join(f"{name} {usd(one.cost)}" for name, one in self.ways.items() if not one.absent)
-        return f"<{self.plan.items:,} items with {self.model}: {ways}>"
+    __repr__ = one_line
 
     def document(self) -> dict[str, Any]:
         """Return the estimate for programs: tokens, USD, seconds; unknown values are null."""

@@ -18,7 +18,7 @@ from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, InputError, RemoteError
 from pipeline.core.states import OPEN, BatchState, RemoteState, Way, remote_state
 from pipeline.core.step import Hint, Option
-from pipeline.core.text import usd
+from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.report import QualityReport, sweep_reports
@@ -48,7 +48,7 @@ LIVE = ("answered", "failed", "calls", "cost", "run", "interrupted")
 WAIVED = "Asked without a pilot that passed: a person wanted it so."
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
     """What a command did in its rounds, and where the task stands then; costs in USD.
 
@@ -87,10 +87,7 @@ class Report:
     held_back: str = ""
     no_money: BudgetError | None = None
 
-    def __repr__(self) -> str:
-        """Return in a line what was asked, and what is left."""
-        left = f"{self.left:,} left, {self.under_way:,} under way, {self.parked:,} parked"
-        return f"<{self.extractor}: {self.asked:,} to ask {self.mode}, {left}; {usd(self.spent)}>"
+    __repr__ = one_line
 
     @property
     def is_over(self) -> bool:
@@ -426,11 +423,8 @@ def ingest_all(ws: OpenWorkspace) -> tuple[Report, list[FindableError]]:
 
 def _show_live(bar: "Bar", live: LiveReport) -> None:
     notes = [f"{live.at_once} at once"]
-    if live.failed:
-        reasons = "; ".join(dict.fromkeys(reason[:60] for _, reason in live.samples))
-        notes.append(f"{live.failed.total()} failed ({reasons})")
-    if live.cost >= LEAST:
-        notes.append(f"${live.cost:.4f}")
+    notes += [f"{live.failed.total()} failed ({live.samples[-1][1][:60]})"] if live.failed else []
+    notes += [f"${live.cost:.4f}"] if live.cost >= LEAST else []
     bar.show(live.replies, note=", ".join(notes))
 
 

@@ -96,12 +96,10 @@ def _lag(beside: OpenWorkspace, sent: dict[int, Any]) -> float | None:
     began = beside.monotonic()
     with beside.store.read() as tx:
         names = {batches.get_batch(tx, number).remote_name for number in sent} - {None}
-    if not names:
-        return None
-    if names <= {one.name for one in beside.client.list_batches()}:
-        return 0.0
-    while not names <= {one.name for one in beside.client.list_batches()}:
+    lag = 0.0
+    while names and not names <= {one.name for one in beside.client.list_batches()}:
         if beside.monotonic() - began > LONGEST_LAG_S:
             raise RemoteError(f"a new batch is not listed after {LONGEST_LAG_S:.0f} s", hint="run it again later")
         beside.sleep(beside.settings.poll_first)
-    return beside.monotonic() - began
+        lag = beside.monotonic() - began
+    return lag if names else None

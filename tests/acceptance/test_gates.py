@@ -101,7 +101,6 @@ def test_answers_on_wrong_rows_fail_a_gate(tmp_path: Path, task: str, gate: str)
         ("ingest", GATE_FAILED, {"strict": True}),
         ("tag", 0, {"mode": "live"}),
         ("tag", GATE_FAILED, {"mode": "live", "strict": True}),
-        ("tag_live", 0, {}),
         ("run", 0, {}),
     ],
 )

@@ -17,7 +17,7 @@ from tests.acceptance.steps import Fate
 from tests.acceptance.sweep import Misfortune, Sweep, dice_of, drawn_days, meet, sample
 from tests.acceptance.trails import broken
 
-EACH = 20  # lives of a day
+EACH = 12  # lives of a day
 READ_NOTHING, INTERRUPTED = 3, 130
 READ_ONLY = 2  # commands of each day on a disk that cannot be written
 NO_ROOM = (0, 2, 3)  # of who finds none: done without it, or told so, or told that this is not a name for a file

@@ -314,10 +314,6 @@ def _other(text: str) -> str:
     return json.dumps({name: one[::-1] for name, one in said.items()} if isinstance(said, dict) else said[::-1])
 
 
-def _blocked(response: Document, _args: Args) -> Document:
-    return {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, **without(response, "candidates")}
-
-
 LINE: dict[str, tuple[str, str, Callable[..., list[Any]]]] = {
     "missing_line": ("POST", CREATE, lambda _line, _args: []),
     "duplicate_equal": ("POST", CREATE, lambda line, _: [line, line]),
@@ -330,7 +326,6 @@ LINE: dict[str, tuple[str, str, Callable[..., list[Any]]]] = {
     "answer_text": ("POST", GENERATE, _said(lambda _text, args: str(args.get("text", "")))),
     "max_tokens": ("POST", GENERATE, _finished("MAX_TOKENS", share=0.5)),
     "max_tokens_empty": ("POST", GENERATE, _finished("MAX_TOKENS", thoughts=512)),
-    "prompt_blocked": ("POST", GENERATE, _answered(_blocked)),
     "safety": ("POST", GENERATE, _finished("SAFETY")),
     "schema_mismatch": ("POST", GENERATE, _said(lambda _text, args: args.get("text", '{"labels":"law, water"}'))),
     "other_model": ("POST", GENERATE, _answered(lambda it, args: {**it, "modelVersion": args.get("version", "other")})),

@@ -113,16 +113,6 @@ def test_no_minute_with_work_waiting_is_wasted(rpm: int, late: list[float], begi
 
 
 @minutes_long
-@given(tpm=st.integers(400, 10**6), sizes=st.lists(st.floats(0.0002, 0.05), min_size=1, max_size=30))
-def test_no_minute_of_tokens_is_wasted(tpm: int, sizes: list[float]) -> None:
-    """No call above a twentieth of the limit: nine tenths start in each minute of the run, in any other to one call."""
-    limiter = Pace(RateLimits(None, tpm, None), at=0.0)
-    calls = _work(limiter, [max(1, int(tpm * size)) for size in sizes], begin=0.0, until=250.0, late=[0.0])
-    assert all(_within(calls, minute * MINUTE_S)[1] >= 0.9 * tpm for minute in range(4))
-    assert all(_within(calls, start)[1] >= 0.9 * tpm - max(sizes) * tpm for start in _some(calls, until=180.0))
-
-
-@minutes_long
 @given(rpm=LIMIT, tpm=st.integers(10, 10**6), data=st.data())
 def test_a_wait_that_was_kept_is_over(rpm: int, tpm: int, data: st.DataObject) -> None:
     """A call that waits as long as was said may start then, or after a moment more; none is sent round in circles."""
