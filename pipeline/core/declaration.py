@@ -99,7 +99,7 @@ class Declaration(Generic[A_co]):
             vars(made)[one.name] = default
         checks = chain(made._checks(), made._checks_of_parameters()) if given else ()
         if faults := [*faults, *(InputError(said, hint=hint) for is_wrong, said, hint in checks if is_wrong)]:
-            raise DeclarationError(faults)
+            raise DeclarationError(faults, made)
         return made
 
     def _checks(self) -> Iterator[tuple[Any, str, str]]:
@@ -188,12 +188,12 @@ MEMBERS = frozenset(one.name for one in fields(Declaration))
 
 
 class DeclarationError(InputError):
-    """A declaration is wrong: `faults` are all that is, each of a member."""
+    """A declaration is wrong: `faults` are all that is, each of a member, `declared` what it is without them."""
 
-    def __init__(self, faults: Sequence[InputError]) -> None:
+    def __init__(self, faults: Sequence[InputError], declared: Declaration) -> None:
         several = f"the task has {len(faults)} faults:\n" if len(faults) > 1 else ""
         super().__init__(several + "\n".join(one.message for one in faults), hint=faults[0].hint)
-        self.faults = faults
+        self.faults, self.declared = faults, declared
 
 
 @dataclass(frozen=True, kw_only=True)

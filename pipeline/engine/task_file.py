@@ -162,6 +162,7 @@ def _load(path: Path) -> Declaration:
 
 def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
     """Return what the text of a file declares, under a name where it gives none itself; see `load_declaration`."""
+    faults = list[Fault]()
     with _naming_lines(path):
         try:
             found = _declared(_run(path, source), path)
@@ -170,18 +171,19 @@ def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
                 raise
             members = [re.match(r"(?:Task has no member ')?(\w*)", one.message) for one in error.faults]
             places = [at_member(path, one[1] if one else "", line=line) for one in members]
-            refuse([(place, one.message, one.hint) for place, one in zip(places, error.faults, strict=True)], path)
-            raise
-    return _checked(found, found.name or name, path)
+            faults = [(place, one.message, one.hint) for place, one in zip(places, error.faults, strict=True)]
+            found = error.declared
+    return _checked(found, found.name or name, path, faults)
 
 
-def _checked(found: Declaration, name: str, path: Path) -> Declaration:
-    faults: list[Fault] = []
+def _checked(found: Declaration, name: str, path: Path, told: Sequence[Fault] = ()) -> Declaration:
+    faults = [*told]
     if not found.name and (not NAME.fullmatch(name) or name in RESERVED):
         hint = "give it name='…': a letter, then at most 40 of a-z, 0-9 and _; names of built-in tasks are taken"
         faults.append((str(path), f"a task cannot be called {name!r}", hint))
-    of_answer = list(_faults_of_answer(found, path))
-    for index, example in enumerate(() if of_answer else found.examples):
+    is_model = hasattr(found.answer, "model_fields")  # else it is told already
+    of_answer = list(_faults_of_answer(found, path)) if is_model else []
+    for index, example in enumerate(() if of_answer or not is_model else found.examples):
         with _naming_lines(path):
             if why := _wrong_example(found, example):
                 faults.append((at_member(path, "examples", index=index), f"examples[{index}]: {why}", ""))
