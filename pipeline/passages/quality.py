@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pipeline.passages.task import ConceptsTask
 
 PAGE = 2000  # rows in one fetch
+BETWEEN = "\x1f"  # names; Unicode's unit separator, which no name has
 
 
 _Answer = tuple[str, tuple[str, str]]  # the id of a passage, and whose concepts of it: label and model
@@ -62,12 +63,12 @@ def _tallied(tx: Connection, shape: PassagesShape) -> tuple[Types, Counter[tuple
 
 
 def _answers(tx: Connection, shape: PassagesShape, mine: Collection[tuple[str, str]]) -> Iterator[Any]:
-    """Yield of each answer the passage, label and model, how many concepts and different names, and if by likeness."""
+    """Yield of each answer the passage, label and model, how many concepts, their names, and if one is by likeness."""
     concepts = shape.concepts.c
     by = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
     is_like = case((cast(concepts.evidence, Text).contains(f'"{LIKENESS}":'), 1), else_=0)
-    names = func.lower(cast(concepts.concept_name, Text)).distinct()
-    query = select(*by, func.count(), func.count(names), func.max(is_like)).group_by(*by).order_by(*by)
+    names = func.aggregate_strings(cast(concepts.concept_name, Text), BETWEEN)
+    query = select(*by, func.count(), names, func.max(is_like)).group_by(*by).order_by(*by)
     for page in streamed(tx, query.where(table.of_extractors(shape, mine)), page=PAGE).partitions():
         yield from page
 
@@ -101,14 +102,13 @@ def measure(tx: Connection, task: "ConceptsTask", extractor: str | None) -> Qual
     others = [one for one in sorted(by_version) if one not in mine]
     lengths, chosen = Counter[int](), Choice[_Answer](READ, seed=SEED + 1)
     repeated, name = 0, shape.concepts.c.concept_name
-    for passage, label, model, size, different, is_like in _answers(tx, shape, mine):
+    for passage, label, model, size, names, is_like in _answers(tx, shape, mine):
         lengths[size] += 1
-        repeated += size - different
+        repeated += size - len({" ".join(one.casefold().split()) for one in names.split(BETWEEN)})
         one = cell_words(passage), (cell_words(label), cell_words(model))
         chosen.offer(json.dumps(one), one, first=bool(is_like))
     is_long = table.of_extractors(shape, mine) & (func.length(cast(name, Text)) > MAX_NAME)
-    names = tx.execute(select(name, func.count()).where(is_long).group_by(name))
-    long = Counter({row[0]: row[1] for row in names})
+    long = Counter(dict(map(tuple, tx.execute(select(name, func.count()).where(is_long).group_by(name)))))
     types, other_types = (sum((by_version[one] for one in some), Counter[str]()) for some in (mine, others))
     read = _read(tx, shape, list(chosen))
     are_there = [is_there for one in read for is_there in one.quotations()]

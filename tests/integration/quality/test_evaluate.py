@@ -103,7 +103,7 @@ def verdict(found: Quality, name: str) -> Measured:
 def test_figures_are_what_is_stored(workspace: Workspace) -> None:
     """Mean, percentiles, evidence, duplicates and garbage of a few known answers are right to the last digit."""
     ready(workspace)
-    put(workspace, "a", ["law", "Law", "tax", "the law is old"])
+    put(workspace, "a", ["Öl law", "öl  Law", "tax", "the law is old"])
     put(workspace, "b", ["neural network", "neural networks"], evidence=None)
     put(workspace, "c", ["bees", "x" * 61, "123"], concept_type="domain")
     put(workspace, "c", ["bees"], extractor_version="other@1")
