@@ -42,7 +42,7 @@ LIBRARY_workers := \(asgiref\|croniter\|procrastinate\|prometheus-client\|psycop
 
 .PHONY: setup
 setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql workers parquet heic" adds their libraries; commands do it by themselves
-	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql, workers, parquet and heic))/,/[^\\]$$/p;)' \
+	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql, workers, parquet and heic))/,/[^\\]$$/{p;d;};)' \
 	  requirements-dev.lock | $(LOCKED) -r /dev/stdin)
 
 $(READY): requirements.lock pyproject.toml

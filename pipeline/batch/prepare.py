@@ -100,7 +100,7 @@ class _Draft:
             item = line.item
             if item.id in known.given:
                 self.given.append(known.given[item.id])
-            elif self.asks_each or not (item.id in known.waiting or hash(item.input_hash) in self.hashes):
+            elif item.id not in known.waiting and (self.asks_each or hash(item.input_hash) not in self.hashes):
                 if self.most is not None and len(self.asks) >= self.most:
                     return new, StopReason.DONE
                 if (full := self._add(line)) is not None:

@@ -4,6 +4,7 @@ A declaration that changed under a version that was used is refused until the ve
 accepted: else answers to two questions would stand under one name. A draft of it may be tried meanwhile.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in, unread_places
-from pipeline.core.errors import ConfigurationError, QuestionChangedError
+from pipeline.core.errors import ConfigurationError, FindableError, QuestionChangedError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.core.settings import BUILT_IN, Settings
@@ -72,8 +73,13 @@ def recorded_name(tx: "Connection", settings: Settings) -> str | None:
     """Return the name under which the task that TASK= names is recorded here, None where it is not yet."""
     named, path = settings.task, Path(settings.task).resolve()
     known = {one.name: one.path for one in workspace.list_tasks(tx)}
-    by_place = (name for name, place in known.items() if place == named or Path(place) == path)
-    return named if named in known else next(by_place, None)
+    by_place = [name for name, place in known.items() if place == named or Path(place) == path]
+    if named in known or not by_place:
+        return named if named in known else None
+    with contextlib.suppress(FindableError):  # one that is broken now is still the file of what it declared
+        now = load_declaration(Path(known[by_place[0]])).name
+        return now if now in by_place else None
+    return by_place[0]
 
 
 def _path_of(settings: Settings, recorded: Sequence[str] = ()) -> Path:
@@ -361,6 +367,9 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     """Record what changed in a task's file, and import its items where they changed."""
     before = cast(DeclaredTask, task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
+    if declaration.name != record.name:
+        said = f"{path} declares {declaration.name!r} now, and {record.name} is what it was before; nothing was changed"
+        raise ConfigurationError(said, hint=f"{Option(task=path)} asks what it declares now")
     of = digest({"items": declaration.items, "source": declaration.source, "asked": fingerprint_of(declaration)})
     cursor = Cursor(declaration.cursor, record, of=of, at=at, is_whole=settings.full) if declaration.cursor else None
     source = _source(store, declaration, path, cursor)

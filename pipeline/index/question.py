@@ -34,6 +34,7 @@ _QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}  # what opens a 
 _OPENING = re.compile(rf"(?<!\S)(?P<without>-?)(?P<quote>[{''.join(_QUOTES)}])")
 _WITHOUT = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
 TAGS, ANSWER = ("tags", "concepts"), "answer."  # columns of tags, and before the names of an answer's fields
+_NUMBER = re.compile(r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?")  # as in the views of a task
 LARGEST = 1 << 63  # whole numbers of SQLite are less
 _NUMBERS = ("'integer'", "'real'")
 _KINDS = {str: ("'text'",), bool: ("'true'", "'false'"), int: _NUMBERS, float: _NUMBERS}  # of JSON
@@ -159,6 +160,7 @@ def paths_of(metadata: Mapping[str, Any]) -> dict[str, str]:
 def passing(entries: "sqlite3.Connection", said: Expression, columns: Mapping[str, str]) -> Iterator[int]:
     """Yield the rows of the entries of which it holds, by the places of columns in their JSON."""
     entries.create_function("folded", 1, _folded, deterministic=True)
+    entries.create_function("number", 1, lambda text: float(text) if _NUMBER.fullmatch(text) else None)
     values: list[Scalar] = []
     condition = _condition(said, columns, values)
     yield from (row for (row,) in entries.execute(f"SELECT row FROM entries WHERE {condition}", values))  # noqa: S608
@@ -182,12 +184,15 @@ def _condition(said: Expression, columns: Mapping[str, str], values: list[Scalar
         values.append(columns[name])
         return "NOT EXISTS (SELECT 1 FROM json_tree(metadata, ?) WHERE atom <> '')"
     values += [*map(_folded, said.values), columns[name]]
-    kinds = ", ".join({kind for value in said.values for kind in _KINDS[type(value)]})
+    kinds = {kind for value in said.values for kind in _KINDS[type(value)]}
+    atom = "folded(atom)"
+    if kinds == {*_NUMBERS}:  # the cells of a CSV file are texts, and those that are numbers compare as such
+        kinds, atom = {*kinds, "'text'"}, "CASE type WHEN 'text' THEN number(atom) ELSE folded(atom) END"
     marks = f"({', '.join('?' * len(said.values))})"
     sign = {"=": "IN", "!=": "NOT IN"}.get(said.operator, said.operator)
-    fits = f"instr(folded(atom), {marks}) > 0" if sign == "contains" else f"folded(atom) {sign} {marks}"
+    fits = f"instr({atom}, {marks}) > 0" if sign == "contains" else f"{atom} {sign} {marks}"
     best = f"min({fits})" if sign == "NOT IN" else f"max({fits})"
-    return f"(SELECT {best} FROM json_tree(metadata, ?) WHERE type IN ({kinds}) AND atom <> '')"  # noqa: S608
+    return f"(SELECT {best} FROM json_tree(metadata, ?) WHERE type IN ({', '.join(kinds)}) AND atom <> '')"  # noqa: S608
 
 
 def _folded(value: Scalar) -> Scalar:

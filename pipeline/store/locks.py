@@ -94,11 +94,13 @@ class Locks:
         return f"held by pid {pid}{f' on {host}' * (host != _HOST)}, {command}{f', {how}' * bool(how)}"
 
     def is_free(self, name: str) -> bool:
-        """Return whether nobody holds a name, such as one of a process that died."""
+        """Return whether nobody holds a name, such as one of a process that died; nothing is changed."""
         if self._store.path is not None and not self._file(name).exists():
             return True
-        with contextlib.suppress(ConfigurationError), self.hold(name) as lock:
-            return lock is not None
+        with contextlib.suppress(ConfigurationError):
+            if (lock := self.take(name, signs=False)) is not None:
+                lock.release()
+                return True
         return False
 
     def close(self) -> None:
@@ -107,10 +109,10 @@ class Locks:
             self._session.close()
         self._session = None
 
-    def take(self, name: str) -> Lock | None:
+    def take(self, name: str, *, signs: bool = True) -> Lock | None:
         """Return a name in hand, to be released; None where another process, or thread, holds it."""
         if self._store.path is not None:
-            return _locked_file(self._file(name), name)
+            return _locked_file(self._file(name), name, signs=signs)
         key = self._key(name)
         for _ in range(ENDING):
             if (session := self._server()).lock(key):
@@ -140,7 +142,7 @@ class Locks:
             return self._session
 
 
-def _locked_file(path: Path, name: str) -> Lock | None:
+def _locked_file(path: Path, name: str, *, signs: bool) -> Lock | None:
     """Lock a file; in a forked child the lock is not held, for filelock closes its copy of the file there."""
     from filelock import FileLock
 
@@ -150,7 +152,8 @@ def _locked_file(path: Path, name: str) -> Lock | None:
         found = os.fstat(file)
         inode[:] = found.st_dev, found.st_ino
         with contextlib.suppress(OSError):  # a full disk keeps nobody from working
-            os.ftruncate(file, os.write(file, _signature().encode()))
+            if signs:
+                os.ftruncate(file, os.write(file, _signature().encode()))
 
     def is_held() -> bool:
         with contextlib.suppress(FileNotFoundError):

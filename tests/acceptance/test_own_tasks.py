@@ -415,7 +415,7 @@ def test_rows_that_share_are_told_apart_where_they_must_be(own: Workspace, api: 
     rows(own, A, A)
     own.do("submit")
     rows(own, A, A, A)
-    assert "2 ask what was asked already" in own.do("submit").said
+    assert "under way already" in own.do("submit").said
     for _ in "12":
         own.each("poll", "ingest", "submit")
     assert (own.states(), posts(api)) == ({"answered": 2, "parked": 1}, 2)
@@ -424,6 +424,20 @@ def test_rows_that_share_are_told_apart_where_they_must_be(own: Workspace, api: 
     rows(own, A, A, A, B, B)
     own.do("tag_live")
     assert (own.states(), posts(api)) == ({"answered": 3, "parked": 1}, 3)  # who is forgotten is not asked again
+
+
+def test_a_file_that_is_named_anew_is_another_task(own: Workspace, api: Engine) -> None:
+    """Its path follows the name; the old name asks nothing more, and still shows what it has."""
+    declare(own)
+    rows(own, A)
+    own.do("tag_live")
+    declare(own, 'name="anew"')
+    assert "declares 'anew' now" in own.do("submit", code=3).said
+    for _ in "12":
+        own.do("tag_live", TASK="tasks/notes.py")
+    own.seen.discard("tasks/notes.py")
+    assert (posts(api), own.states()) == (2, {"answered": 1})
+    assert len(own.exported()) == 1
 
 
 ROOMS: dict[str, tuple[str, str, list[Any], list[Any]]] = {  # the column, the answer's type, texts, what is written

@@ -25,7 +25,8 @@ CELLS: dict[str, st.SearchStrategy[Any]] = {
 }
 MOODS: st.SearchStrategy[Any] = st.lists(st.lists(TEXTS, max_size=2), max_size=2)
 CELLS["mood"] = TEXTS | MOODS
-KINDS = {"rate": NUMBERS, "Hourly Currency": TEXTS, "tags": TEXTS, "mood": TEXTS}
+CELLS["price"] = st.none() | st.integers(-3, 3).map(str)
+KINDS = {"rate": NUMBERS, "price": st.integers(-3, 3), "Hourly Currency": TEXTS, "tags": TEXTS, "mood": TEXTS}
 NAMES = {"Hourly Currency": ["Hourly Currency", "hourly_currency", "HOURLY-CURRENCY"], "mood": ["answer.mood", "Mood"]}
 BIOS = st.lists(st.sampled_from(["rate", '"', "\\", ":", "5", ",", "[", "}"]), max_size=7).map("".join)
 ROWS = st.tuples(st.fixed_dictionaries(CELLS), BIOS)
@@ -47,7 +48,7 @@ def compared(draw: st.DrawFn) -> Comparison:
     sign = draw(st.sampled_from([*PLAIN, "null"]))
     if sign == "null":
         return Comparison(name, "null")
-    if sign == "contains" and name == "rate":
+    if sign == "contains" and name in {"rate", "price"}:
         sign = "="
     values = draw(st.lists(KINDS[name], min_size=1, max_size=3 if sign == "=" else 1))
     return Comparison(name, sign, tuple(values))  # type: ignore[arg-type]
@@ -86,6 +87,7 @@ def plainly(one: Expression, row: dict[str, Any]) -> bool | None:
         found = [plainly(part, row) for part in one.parts]
         return (not one.is_every) if (not one.is_every) in found else None if None in found else one.is_every
     cell = row[one.column]
+    cell = int(cell) if one.column == "price" and cell else cell
     members = [each for each in flat(cell) if each not in (None, "")]
     if one.operator == "null":
         return not members
@@ -116,7 +118,7 @@ def test_an_expression_is_what_plain_python_says(
     stored = [{"id": 1, **row, "Bio": bio, "answer": {"mood": row["mood"], "Bio": None}} for row, bio in rows]
     for row in stored:
         del row["mood"]
-    columns = paths_of({"rate": 1, "Hourly Currency": "x", "tags": [], "answer": {"mood": "x"}})
+    columns = paths_of({"rate": 1, "price": "1", "Hourly Currency": "x", "tags": [], "answer": {"mood": "x"}})
     with closing(sqlite3.connect(":memory:")) as entries:
         entries.execute("CREATE TABLE entries (row, metadata)")
         documents = [orjson.dumps(one).decode() for one in stored]
