@@ -18,7 +18,7 @@ class Commands(click.Group):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run as a program: start no threads for products of large matrices."""
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts one for each core, and they spin
-        return super().__call__(*args, **kwargs)
+        return super().__call__(*args, **{"prog_name": "findable", **kwargs})
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of the table."""

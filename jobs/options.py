@@ -88,20 +88,22 @@ class Count(click.IntRange):
         return super().convert(number, param, ctx)
 
 
-def _text(value: str) -> str:
+def text(value: str) -> str:
     """Return a text; raise BadParameter if it is not valid UTF-8, which reaches a program as lone surrogates."""
     if BAD_TEXT.search(value):
         raise click.BadParameter("it is not valid UTF-8")
     return value.strip() or value
 
 
-def _version(value: str) -> str:
-    if not _text(value).partition("/")[0].strip():
+def version(value: str) -> str:
+    """Return a version, or version/model; raise BadParameter if it names none."""
+    if not text(value).partition("/")[0].strip():
         raise click.BadParameter(f"it names no version; `{Step('versions')}` lists all")
     return value
 
 
-def _number(value: str) -> float:
+def number(value: str) -> float:
+    """Return a finite number; raise BadParameter if it is none."""
     try:
         found = float(value)
     except ValueError:
@@ -114,7 +116,7 @@ def _number(value: str) -> float:
 def _bounded(parse: Callable[[str], float], wanted: str) -> Callable[[str], float]:
     """Return what reads a value from 0 to `LARGEST`; another is a BadParameter."""
 
-    def read(value: str) -> float:
+    def amount(value: str) -> float:
         try:
             number = parse(value)
         except ValueError as error:
@@ -123,14 +125,14 @@ def _bounded(parse: Callable[[str], float], wanted: str) -> Callable[[str], floa
             raise click.BadParameter(f"{value!r} must be {wanted}")
         return number
 
-    return read
+    return amount
 
 
 COUNT = Count(1, LARGEST)
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 STREAM = click.Path(path_type=Path, allow_dash=True)
-NAME, VERSION, NUMBER = _text, _version, _number  # how texts are read
+NAME, VERSION, NUMBER = text, version, number  # how texts are read
 MONEY = _bounded(parse_money, "an amount of USD, 0 or more")
 DURATION = _bounded(parse_duration, "a length of time that a person can wait")
 

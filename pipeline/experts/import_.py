@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.core.step import Step
+from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few, restore_formula
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
@@ -294,7 +294,8 @@ def read_person(
     if isinstance(person, Finding):
         found = f" (found {person.value!r})" if person.value else ""
         raise _refused(said, f"{person.column}: {person.reason}{found}", field=_field(person.column))
-    return person, [*mapping.notes, *_not_read(mapping)]
+    mends = [f"who is stored already is mended by `{Step('import')}` with that {Option('map')}"] * bool(mapping.near)
+    return person, [*mapping.notes, *mends, *_not_read(mapping)]
 
 
 def _refused(said: str, why: str, *, field: str = "") -> InputError:

@@ -84,8 +84,6 @@ def roll_back(ws: OpenWorkspace, name: str) -> RollbackReport:
     with ws.store.read() as tx:
         _check_free(tx, subject, found)
     report = RollbackReport(subject.subject, found)
-    if found and ws.indexes(subject):
-        report.next = subject.words.step("index")
     for one in found:
         counts = f"{one.counts.rows:,} rows of {one.counts.items:,} {subject.words.many}"
         ws.display.say(f"{one.counts.extractor}: {counts}, {usd(one.paid)} paid")
@@ -96,7 +94,10 @@ def roll_back(ws: OpenWorkspace, name: str) -> RollbackReport:
             _check_free(tx, subject, found)
             for one in found:
                 _remove(tx, subject, one.counts, report, at=ws.now())
+            is_any_left = subject.index is not None and subject.index.count(tx) > 0
         report.unbound = _unbound(ws)
+    if found and ws.indexes(subject):  # an index is built of one answer at least
+        report.next = subject.words.step("index" if is_any_left else "tag")
     return report
 
 

@@ -65,6 +65,7 @@ def run(ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, way: Way = W
         problem = problem or f"not asked, because {asked.why_not}"
         with ws.store.write() as tx:
             asks.note_due(tx, ws.task.name, ws.extractor, saved.item_id, reason=asked.why_not, at=ws.now())
+    problem = "" if asked.answered else problem  # the reply may come just when it is waited for no more
     return as_stored(ws, saved, problem=problem, took_s=ws.monotonic() - began)
 
 

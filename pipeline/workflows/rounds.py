@@ -390,7 +390,7 @@ class Rounds:
         ws, report, task = self._ws, self.report, self._ws.task
         report.left, report.under_way = self.askable(), sum(one.requests for one in self.batches(*OPEN))
         unsent = report.left + sum(one.requests for one in self.batches(BatchState.PREPARED))
-        report.no_room = min(report.no_room, unsent)
+        report.no_room, report.unasked = min(report.no_room, unsent), min(report.unasked, report.left)
         report.held_back = report.held_back if unsent or report.is_down else ""
         with ws.store.read() as tx:
             found = [runs.unfinished_run(tx, task.name, mode=mode) for mode in (runs.TAG, runs.BACKFILL)]

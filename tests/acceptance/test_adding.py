@@ -61,6 +61,8 @@ def test_a_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api:
     assert "Firma → Company" in said.err
     assert "kept for an export: Hat" in said.err
     assert workspace.exported()[-1]["Last Name"] == "Berg"
+    said = workspace.do("add", workspace.put("cy.json", json.dumps({"username": "cy", "Biography text": "Knots."})))
+    assert "is mended by `" in said.err
     workspace.do("index")
     assert set(workspace.found("bees")) == {"ada", "p0", "p2"}
 

@@ -102,3 +102,7 @@ def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> Non
     [answered] = [int(count) for count in re.findall(r"(\d+) answered", said)]
     assert answered > 4
     assert workspace.states("kettles") == {"answered": answered, "open": 12 - answered}
+    workspace.do("ask", file, q="Blame?", name="again")
+    workspace.do("submit", task="again")
+    said = workspace.do("tag", task="again", mode="live", wait=True).out
+    assert (" left" in said, "Next: " in said) == (False, True), said

@@ -180,7 +180,7 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
     assert workspace.status()["index"]["behind"] == 1
     version = workspace.read("versions")
     [model] = {one["version"] for one in version} - {"person"}
-    workspace.do("rollback", model, yes=True)
+    assert "Next: findable index" in workspace.do("rollback", model, yes=True).out
     tags = workspace.tags()
     assert {name: tags[name] for name in tags if tags[name]} == {
         ONE: ["beekeeping", "machine learning"],

@@ -206,6 +206,9 @@ def test_make_hands_on_what_is_typed_and_takes_nothing_else(workspace: Workspace
     wanted = {"DIM": "256", "MODEL": "gemini-2.5-flash", "CONCURRENCY": "3", "DATA": str(workspace.data)}
     assert {name: found[f"FINDABLE_{name}"] for name in wanted} == wanted
     assert "theirs" not in done.stdout
+    told = make(workspace, "correct", "HELP=1").stdout
+    assert "Usage: findable correct" in told
+    assert not re.search(r" _[A-Z]+", told)
     everyday = re.findall(r"^  ([a-z-]+) +\S", make(workspace, "help").stdout, re.MULTILINE)
     assert {"import", "tag", "status", "search"} <= set(everyday)
     assert len(everyday) <= 20

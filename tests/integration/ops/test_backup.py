@@ -240,6 +240,7 @@ def test_what_is_left_of_the_local_engine_leaves_with_its_versions(tmp_path: Pat
     (version,) = json.loads(ran(local, "versions", "--json"))
     said = ran(local, "rollback", version["extractor"], "--yes", BACKEND="gemini")
     assert "nothing of the local engine is left" in said
+    assert "index" not in said
     assert not list(local.data.glob("local-engine*"))
     key = {"GEMINI_API_KEY": "some-key", "GOOGLE_GEMINI_BASE_URL": api.url, "FINDABLE_LIST_LAG": "0"}
     gemini = Workspace(local.data, local.environ | key)
