@@ -361,7 +361,7 @@ def passages_pilot(
     if no_resume:
         tagging.choose_new_version(ws)
     done = tagging.run_pilot(ws, size=n, seed=seed)
-    after = Step("passages-backfill", version=None if ws.task.label == plain else ws.task.label, yes=True)
+    after = Step("passages-backfill", version=None if ws.task.label == plain else ws.task.label)
     is_passed = done.quality is not None and done.quality.passed
     said = _pilot_line(done) + (f". Next: {after}" if is_passed else "")
     return Report(done.document(), said, lambda: done.check(Terminal(), strict=True))

@@ -109,7 +109,7 @@ def test_nothing_is_sent_before_a_pilot_that_passed_and_a_yes(texts: Workspace, 
     assert texts.states() == {"with_concepts": 20, "open": 10}
     first = sent(texts)
     assert (len(first), len(api.creates())) == (20, 1)
-    assert "passages-backfill --yes" in texts.do("pilot", N=20, seed=3, yes=True).out
+    assert "passages-backfill" in texts.do("pilot", N=20, seed=3, yes=True).out
     assert sent(texts) == first
     assert texts.next() == ["passages-backfill"]
     asks = texts.do("backfill", wait=True, code=2)
