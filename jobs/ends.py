@@ -25,7 +25,7 @@ from pipeline.core.step import Option, Step
 
 NO_MEMORY = ("there is not enough memory; what was finished is kept", "end other programs, then run it again")
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
-AGAIN_S = 0.01
+AGAIN_S = 0.01  # until a signal whose error was dropped comes again, out of what dropped it
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BUG = 1
 INPUT = 2
