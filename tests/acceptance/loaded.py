@@ -27,14 +27,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.util import LRUCache
+
 from tests.acceptance.steps import Fate, Steps
 from tests.acceptance.watching import watch
 
 NOT_PERMITTED = 77  # exit code of a child that may not do what its order asks of the machine
 STREAMS = 3
+WARMING = {  # files that the first commands read
+    "people.csv": "Username,Bio\nada,I keep bees and teach water law.\n",
+    "passages.jsonl": '{"id": "p-1", "text": "Old bees keep longer than new bees."}\n',
+}
 SERVING = ("fastapi", "jinja2", "uvicorn")  # libraries of a page, which no command loads that ends by itself
 BETWEEN = "\x1e\n"  # printed between what two commands of one order print
 LONGEST_ORDER = 1 << 20  # bytes
+MOST_STATEMENTS = 5000
 ENDING_S = 60.0  # so long the threads of the first commands may take to end
 NEW_MOUNTS, NEW_USER = 0x00020000, 0x10000000  # CLONE_NEWNS; CLONE_NEWUSER: who is not root may do so among themselves
 PRIVATE, BIND, REMOUNT, READ_ONLY = 1 << 18 | 1 << 14, 1 << 12, 1 << 5, 1
@@ -69,7 +78,8 @@ def warm(main: Callable[[], object], commands: Sequence[Sequence[str]]) -> None:
         for name in SERVING:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
-        Path("people.csv").write_text("Username,Bio\nada,I keep bees and teach water law.\n", encoding="utf-8")
+        for name, text in WARMING.items():
+            Path(name).write_text(text, encoding="utf-8")
         for words in commands:
             code = called(main, words)
             assert code == 0, f"{words} ended with {code}"
@@ -82,6 +92,21 @@ def warm(main: Callable[[], object], commands: Sequence[Sequence[str]]) -> None:
         assert time.monotonic() < until, f"{threads} threads: a process with more than one must not fork"
         time.sleep(0.01)
     gc.collect()
+
+
+def share_compiled() -> None:
+    """Let all connections of this process, and of its forks, know the statements that one of them has compiled.
+
+    Each command connects anew, and would compile them all again.
+    """
+    shared = LRUCache[Any, Any](MOST_STATEMENTS)
+    Engine._compiled_cache = property(lambda _: shared, lambda *_: None)  # type: ignore[assignment]
+    DefaultDialect.__hash__ = lambda one: hash(type(one))  # type: ignore[assignment,method-assign]
+    DefaultDialect.__eq__ = _is_same_dialect  # type: ignore[assignment,method-assign]
+
+
+def _is_same_dialect(one: DefaultDialect, other: object) -> bool:
+    return type(one) is type(other) and one.server_version_info == other.server_version_info
 
 
 def run(main: Callable[[], object], order: dict[str, Any], files: Sequence[int]) -> NoReturn:
@@ -218,6 +243,7 @@ def listen(folder: Path, owner: int, product: Path, commands: Sequence[Sequence[
     """Load all, then serve; why that failed is left in the folder, where those look who wait for it."""
     sys.path[0] = str(product)
     try:
+        share_compiled()
         main = entry(product)
         warm(main, commands)
         listener = Listener(folder, main)

@@ -49,6 +49,9 @@ WARM = (  # a day in which a process loads what commands need, so that a fork of
         ("items",),
         ("show", "ada"),
     ),
+    *(("import-passages", "passages.jsonl"), ("tag", "--task", "passages"), ("status", "--json", "--task", "passages")),
+    *(("log", "--json", "--task", "passages"), ("export", "-", "--format", "jsonl", "--task", "passages")),
+    *(("parked", "--json"), ("costs", "--json"), ("export", "-", "--format", "jsonl")),
 )
 WAITS = {
     "LIST_LAG": "0",

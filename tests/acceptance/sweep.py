@@ -56,6 +56,13 @@ class AtRest(Workspace):
             known[asked] = super().do(verb, *arguments, code=code, **how)
         return known[asked]
 
+    def outputs(self, *commands: Sequence[str]) -> list[str]:
+        """Return what several commands print that end well, or printed before."""
+        known: dict[tuple[str, ...], str] = self.__dict__.setdefault("printed", {})
+        new = [tuple(words) for words in commands if tuple(words) not in known]
+        known.update(zip(new, super().outputs(*new) if new else (), strict=True))
+        return [known[tuple(words)] for words in commands]
+
 
 def looked_at(here: Workspace) -> AtRest:
     """Return a workspace as one that is at rest."""
@@ -314,7 +321,7 @@ def sample(sweep: Sweep, dice: random.Random, count: int) -> list[Misfortune]:
     return drawn[:count] + dice.sample(every, min(len(every), max(0, count - len(drawn))))
 
 
-def everything(sweep: Sweep, dice: random.Random, most: int = 60) -> list[Misfortune]:
+def everything(sweep: Sweep, dice: random.Random, most: int = 24) -> list[Misfortune]:
     """Return all that is tried of a day: every death, and no more than so many of each rare kind."""
     rare = [one for kind in RARE for every in [list(kind(sweep))] for one in dice.sample(every, min(len(every), most))]
     every = [*deaths_once(sweep), *rare]
