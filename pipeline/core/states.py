@@ -73,7 +73,9 @@ REMOTE_STATES: dict[str, RemoteState] = {
         ("UNSPECIFIED", "QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UPDATING"), RemoteState.WAITING
     ),
     **dict.fromkeys(("SUCCEEDED", "PARTIALLY_SUCCEEDED"), RemoteState.SUCCEEDED),  # lines without an answer are missing
-    **{name: RemoteState[name] for name in ("FAILED", "CANCELLED", "EXPIRED")},
+    "FAILED": RemoteState.FAILED,
+    "CANCELLED": RemoteState.CANCELLED,
+    "EXPIRED": RemoteState.EXPIRED,
 }
 
 

@@ -398,10 +398,10 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
 def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
     if report.summary:
         display.say(f"{record.name}: {report.summary}")
-    for key, why in report.unusable_rows[:EXAMPLES]:
-        display.warn(f"{record.name} {key}: {why}; the row is not asked about")
-    if (more := report.unusable - EXAMPLES) > 0:
-        display.warn(f"{more:,} more: `{Step('items', task=record.name, state='unusable')}` lists them all")
+    if report.unusable:
+        key, why = report.an_unusable
+        listed = f"`{Step('items', task=record.name, state='unusable')}` says why"
+        display.warn(f"{report.unusable:,} rows of {record.name} are not asked about ({key}: {why}); {listed}")
     for finding in report.findings[:EXAMPLES]:
         place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
         display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     JSON,
@@ -58,6 +59,7 @@ from pipeline.store.schema import has_index
 Columns = Mapping[str, Column[Any]]
 DEFAULTS = Settings()
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # names of SQLite know no case of these
+_KNOWN = WeakKeyDictionary[Connection, dict[str, dict[str, Column[Any]]]]()  # columns by snapshot and table
 _QUIET = threading.Lock()  # what warnings are shown is one thing for all threads
 _SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
 _KIND_HERE = text("SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)")
@@ -92,7 +94,19 @@ def kind_of(tx: Connection, table: str) -> str | None:
 
 
 def columns_of(tx: Connection, table: str) -> dict[str, Column[Any]]:
-    """Return the columns of a table by name, in their order; SQLite's in lower case. Empty where there is none."""
+    """Return the columns of a table by name, in their order; SQLite's in lower case. Empty where there is none.
+
+    A snapshot is asked for them once: a server answers ten queries for each table.
+    """
+    if not tx.get_execution_options().get("findable_reads"):
+        return _reflected(tx, table)
+    known = _KNOWN.setdefault(tx, {})
+    if table not in known:
+        known[table] = _reflected(tx, table)
+    return known[table]
+
+
+def _reflected(tx: Connection, table: str) -> dict[str, Column[Any]]:
     name = tx.execute(_MADE, {"table": table}).scalar() if is_sqlite(tx) else table
     if name is None:
         return {}

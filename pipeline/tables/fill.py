@@ -78,9 +78,8 @@ class ItemsReport:
 
     `changed` are rows whose hash of what is asked about is another one; `back` of them and of the same were gone.
     `merged` rows equal one that came before, `empty` ones have nothing to ask about, `forgotten` ones are left out, and
-    `gone` ones are marked now. `unusable` ones have an image that cannot be asked about; `unusable_rows` are keys and
-    reasons of the first thousand of them.
-    `findings` are the first thousand refused rows, `refused` counts all by reason.
+    `gone` ones are marked now. `unusable` ones have an image that cannot be asked about; `an_unusable` is the
+    key of one, and why. `findings` are the first thousand refused rows, `refused` counts all by reason.
     """
 
     new: int = 0
@@ -92,7 +91,7 @@ class ItemsReport:
     empty: int = 0
     forgotten: int = 0
     unusable: int = 0
-    unusable_rows: list[tuple[str, str]] = field(default_factory=list)
+    an_unusable: tuple[str, str] = "", ""
     findings: list[Finding] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
@@ -189,7 +188,7 @@ class ItemsFill:
                 report.empty += row["is_empty"]
                 if one.look is not None and one.look.unusable is not None:
                     report.unusable += 1
-                    report.unusable_rows += [(one.key, one.look.unusable)][: SHOWN - len(report.unusable_rows)]
+                    report.an_unusable = one.key, one.look.unusable
             elif is_same:
                 report.merged += 1
             else:

@@ -1,6 +1,6 @@
 """A program that has the product loaded, and forks a process of its own for each command that is ordered.
 
-`python -m tests.acceptance.loaded FOLDER OWNER PRODUCT COMMANDS` imports the product that lies at PRODUCT by running
+`python -m tests.acceptance.loaded FOLDER OWNER PRODUCT COMMANDS URL` imports the product that lies at PRODUCT by running
 COMMANDS (a JSON list of lists of words) once in a workspace that is gone then, and listens at FOLDER/socket as long as
 the process OWNER lives. Each connection is one command: one JSON line with the files it reads from and writes to is
 answered by one line with its number, and by one with its exit code (negative: the signal that ended it). What hangs up
@@ -68,13 +68,17 @@ def called(main: Callable[[], object], words: Sequence[str]) -> int:
     return 0
 
 
-def warm(main: Callable[[], object], commands: Sequence[Sequence[str]]) -> None:
-    """Run commands in a workspace that is gone then, so that a fork has all that they load when they run."""
+def warm(main: Callable[[], object], commands: Sequence[Sequence[str]], url: str) -> None:
+    """Run commands in a workspace that is gone then, so that a fork has all that they load when they run.
+
+    `url` is that of an empty database; where it is empty, an SQLite file is made.
+    """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     environ = os.environ.copy()
     ssl.SSLContext.load_verify_locations = lambda *_arguments, **_options: None  # type: ignore[method-assign]  # no TLS here
     with tempfile.TemporaryDirectory(prefix="findable-warm-") as folder, contextlib.chdir(folder):
         os.environ.update({"FINDABLE_DATA": f"{folder}/data", "FINDABLE_BACKEND": "local"})
+        os.environ.update({"FINDABLE_DATABASE_URL": url} if url else {})
         for name in SERVING:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
@@ -239,13 +243,13 @@ class Listener:
                 connection.close()
 
 
-def listen(folder: Path, owner: int, product: Path, commands: Sequence[Sequence[str]]) -> None:
+def listen(folder: Path, owner: int, product: Path, commands: Sequence[Sequence[str]], url: str) -> None:
     """Load all, then serve; why that failed is left in the folder, where those look who wait for it."""
     sys.path[0] = str(product)
     try:
         share_compiled()
         main = entry(product)
-        warm(main, commands)
+        warm(main, commands, url)
         listener = Listener(folder, main)
     except BaseException:
         (folder / "failed").write_text(traceback.format_exc(), encoding="utf-8")
@@ -263,4 +267,4 @@ def be_silent(log: Path) -> None:
 
 if __name__ == "__main__" and not os.fork():  # who called goes on
     be_silent(Path(sys.argv[1]) / "log")
-    listen(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]))
+    listen(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]), sys.argv[5])

@@ -19,7 +19,7 @@ import httpx2
 
 from tests import postgresql
 from tests.acceptance.loaded import BETWEEN
-from tests.acceptance.process import LIVES, LONGEST_S, PRODUCT, Done, Running, json_lines, loaded, quickly
+from tests.acceptance.process import LIVES, LONGEST_S, PRODUCT, Done, Running, json_lines, loaded, quickly, run_folder
 from tests.acceptance.steps import Fate
 
 ON_POSTGRESQL = os.environ.get("FINDABLE_TEST_DATABASE") == "postgresql"
@@ -72,7 +72,8 @@ MOST = 1_000_000
 
 def product() -> Path:
     """Return the folder of the process that has the product loaded."""
-    return loaded("product", ["-m tests.acceptance.loaded", PRODUCT, json.dumps(WARM)])
+    url = postgresql.database_of(run_folder() / "warm") if ON_POSTGRESQL else ""
+    return loaded("product", ["-m tests.acceptance.loaded", PRODUCT, json.dumps(WARM), url])
 
 
 @dataclass
