@@ -167,12 +167,12 @@ class Sweep:
 
     def _meet(self, here: Workspace, lived: Lived) -> None:
         for fate in lived.fates:
-            codes = _codes(lived.command, fate)
+            codes, there = _codes(lived.command, fate), _half_written(here.home)
             done = type_in(here, self.day, self.stage.engine, lived.command, codes=codes, fate=fate)
             lived.ended.append(done)
             give_back_numbers(here)
             lived.faults += index_is_of_one_build(Look(here))
-            left = sorted(path.name for path in here.home.rglob("*") if path.name.endswith(HALF))
+            left = sorted(_half_written(here.home) - there)
             lived.faults += [f"left behind by who ended by itself: {left}"] if left and done.code >= 0 else []
 
     def _go_on(self, here: Workspace, number: int, lived: Lived, *, short: bool) -> None:
@@ -212,6 +212,10 @@ def give_back_numbers(here: Workspace) -> None:
             continue
         newest = f"coalesce((SELECT max(id) FROM {table}), 0) + 1"  # noqa: S608 - our names
         sql(here, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {newest}, false)")
+
+
+def _half_written(folder: Path) -> set[str]:
+    return {str(path) for path in folder.rglob("*") if path.name.endswith(HALF)}
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
