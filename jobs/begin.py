@@ -57,6 +57,9 @@ def import_rows(
     kept with the reason.
     """
     file, task = (from_, read_settings().task) if experts is None else (experts, "experts")
+    if experts is not None and (meant := read_settings().task) in {"passages", "images"}:
+        hint = f"`{Step('import', task=meant, **{'from': experts})}`, or {Option(task='experts')}"
+        raise InputError(f"{experts} is named as a file of people, and the task is {meant}; nothing was imported", hint=hint)
     if file is None:
         raise click.UsageError("name what to import. With make: EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl")
     if task == "images":

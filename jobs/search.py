@@ -38,7 +38,9 @@ def index(
     rollback: Annotated[bool, Taken("Put the previous build back in service.")] = False,
     worse_ok: Annotated[
         bool,
-        Taken("Promote it also where judged questions do worse, or over a build of a newer database than this copy."),
+        Taken(
+            "Promote it also where judged questions do worse, it holds nothing, or this copy of the database is older."
+        ),
     ] = False,
 ) -> Report:
     """Rebuild the search index from all tagged people, or that of TASK from its answered rows.
@@ -54,7 +56,9 @@ def index(
         ws.display.warn(f"a file stood where the index has its links; it is now {name}")
     count = plural(report.count, collection.word)
     said = f"build {report.number} is in service{' again' * report.rolled_back}: {count}"
-    if not report.rolled_back:
+    if not report.count:
+        said = f"nothing is to be found: build {report.number} was taken away"
+    elif not report.rolled_back:
         said += f", {report.embedded:,} embedded, {report.cached:,} cached"
         if report.left_out:
             why = ", ".join(f"{held:,} {name.replace('_', ' ')}" for name, held in report.left_out.items())

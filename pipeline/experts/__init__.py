@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.step import Hint, Option, Step
+from pipeline.store.workspace import takes_untagged
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -18,14 +19,15 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - e
     return True
 
 
-def task_of(tx: "Connection", settings: "Settings") -> "Task":  # noqa: ARG001 - the same for every database
+def task_of(tx: "Connection", settings: "Settings") -> "Task":
     """Return the task.
 
     ConfigurationError where VERSION= is another version of the question about people than there is.
     """
     from pipeline.experts.task import TAGGED, WITH_TEXT, ExpertsTask
 
-    task = ExpertsTask(WITH_TEXT if settings.index_untagged else TAGGED)
+    takes = settings.index_untagged if settings.index_untagged is not None else takes_untagged(tx)
+    task = ExpertsTask(WITH_TEXT if takes else TAGGED)
     label = settings.version or task.label
     if label != task.label and label.partition("@")[0] == task.name:
         raise ConfigurationError(f"{Option(version=label)}: people are asked about under {task.label}")

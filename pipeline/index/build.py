@@ -7,7 +7,6 @@ that needs no lock, and no process that builds the index waits for another's net
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +29,10 @@ if TYPE_CHECKING:
     from pipeline.index.manifest import Manifest
     from pipeline.index.vectors import Vectors
     from pipeline.index.write import Page
-    from pipeline.store.database import Connection, Store
+    from pipeline.store.database import Connection
 
 
+FACTS = ("number", "count", "model", "dim", "position")  # of a build that the database keeps
 SHARE_BESIDE_GEMINI = 0.3  # of words in a score, until `eval` on own questions says otherwise
 
 
@@ -40,8 +40,8 @@ SHARE_BESIDE_GEMINI = 0.3  # of words in a score, until `eval` on own questions 
 class IndexReport:
     """What is in service now: build number, entries, how many texts were embedded and how many came from the cache.
 
-    It is a new build, or with `rolled_back` the one before. A new one has `count` entries `out_of` so many items, and
-    lacks those of the states in `left_out`.
+    It is a new build, or with `rolled_back` the one before; of no entry where that was taken away. A new one has
+    `count` entries `out_of` so many items, and lacks those of the states in `left_out`.
     """
 
     number: int
@@ -62,7 +62,7 @@ def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
     """Build and promote an index of every entry of the collection of the task in use.
 
     With `worse_ok` also where it does worse on judged questions than the one in service, or where the
-    database was put back to an older copy than that one is of.
+    database was put back to an older copy than that one is of; where there is no entry, that one is taken away.
     """
     return _Building(ws, worse_ok=worse_ok).run()
 
@@ -72,15 +72,17 @@ def roll_back_index(ws: OpenWorkspace) -> IndexReport:
     builds = Builds(ws.data, ws.collection.folder)
     with ws.lock(LOCK) as lock:
         builds.follow(recorded_builds(ws.store))
-        manifest = builds.rollback(decide=partial(_record, ws.store, lock, "rolled back", ws.now()))
+        manifest = builds.rollback(decide=partial(_record, ws, lock, "rolled back"))
     return IndexReport(manifest.number, manifest.count, 0, 0, manifest.model, manifest.dim, rolled_back=True)
 
 
-def _record(store: "Store", lock: Lock, why: str, at: datetime, found: "Manifest") -> None:
-    """Make the database tell that a build is in service, where the lock is held still."""
+def _record(ws: OpenWorkspace, lock: Lock, why: str, found: "Manifest") -> None:
+    """Make the database tell that a build is in service, and who was to be in it, where the lock is held still."""
     lock.check()
-    facts = {name: getattr(found, name) for name in ("number", "count", "model", "dim", "position")}
-    with store.write() as tx:
+    facts, at, takes = {name: getattr(found, name) for name in FACTS}, ws.now(), ws.settings.index_untagged
+    with ws.store.write() as tx:
+        if takes is not None:
+            workspace.record_event(tx, workspace.UNTAGGED, found.number, old=None, new=f"{takes:d}", why="asked", at=at)
         workspace.add_build(tx, facts, why=why, at=at)
 
 
@@ -106,11 +108,17 @@ class _Building:
         words = self._ws.task.words
         with self._ws.store.read() as tx:  # before anything is paid for
             self._position(tx)
-            if not self._ws.collection.count(tx):
-                raise InputError(
-                    f"no {words.one} is {words.done} yet, so there is nothing to index; the index in service stays",
-                    hint=f"run `{words.step('tag')}` first",
-                )
+            is_any = self._ws.collection.count(tx) > 0
+        if not is_any:
+            if self._worse_ok and (current := self._builds.in_service()):
+                with self._ws.lock(LOCK):
+                    self._builds.retire()
+                return IndexReport(current.number, 0, 0, 0, current.model, current.dim)
+            gone = words.step("index", worse_ok=True)
+            raise InputError(
+                f"no {words.one} is {words.done}, so there is nothing to index; the index in service stays",
+                hint=f"run `{words.step('tag')}` first; `{gone}` takes what is in service away",
+            )
         self._embed_missing()
         floor: Vectors | None = None  # what it is learnt from, where that can be had
         with suppress(RemoteError, ConfigurationError):
@@ -157,7 +165,7 @@ class _Building:
         verify_build(staged, count=count)
         check_recall(ws, staged, worse_ok=self._worse_ok)
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
-        decide = partial(_record, ws.store, lock, f"promoted with {count} entries", ws.now())
+        decide = partial(_record, ws, lock, f"promoted with {count} entries")
         moved = builds.promote(staged, decide=decide)
         embedded, cached = self._embedded, max(0, count - self._embedded)
         done = IndexReport(number, count, embedded, cached, cache.model, cache.dim, moved)

@@ -111,13 +111,7 @@ class Builds:
 
     def damage(self, number: int) -> list[str]:
         """Return what is wrong with the files of a build, read in full; an empty list when nothing is."""
-        directory = self._builds / str(number)
-        try:
-            found = manifest.read_manifest(directory)
-        except InconsistentError as error:
-            return [error.message]
-        wrong = [name for name in found.hashes if files.sha256_of(directory / name) != found.hashes[name]]
-        return [f"{directory / name} has other bytes than the build was made with" for name in wrong]
+        return manifest.damage(self._builds / str(number))
 
     def stale(self) -> list[Path]:
         """Return what killed runs left behind; a living run's staging is among it."""
@@ -193,8 +187,9 @@ class Builds:
 
         An older copy of the database, which does not know where the link leads, decides nothing.
         """
-        directory, there = self._resolve(), self._numbers() & rows.keys()
-        linked = None if directory is None else int(directory.name)
+        linked, there = None, self._numbers() & rows.keys()
+        with contextlib.suppress(InconsistentError):  # what stands there is no link, as in a copy that followed links
+            linked = None if (directory := self._resolve()) is None else int(directory.name)
         last = max(there, key=lambda number: rows[number]["promoted_at"], default=linked)
         return None if last == linked or (linked is not None and linked not in rows) else last
 

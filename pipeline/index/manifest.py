@@ -126,3 +126,13 @@ def read_manifest(directory: Path) -> Manifest:
         if size != found.sizes.get(name):
             raise InconsistentError(f"{part} has {size} bytes, expected {found.sizes.get(name)}")
     return found
+
+
+def damage(directory: Path) -> list[str]:
+    """Return what is wrong with the files of a build, read in full; an empty list when nothing is."""
+    try:
+        found = read_manifest(directory)
+    except InconsistentError as error:
+        return [error.message]
+    wrong = [name for name in found.hashes if files.sha256_of(directory / name) != found.hashes[name]]
+    return [f"{directory / name} has other bytes than the build was made with" for name in wrong]

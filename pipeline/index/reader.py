@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pipeline.core.errors import InconsistentError
+from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.files import ReadHandle
 from pipeline.core.ranking import ranking_from_json
 from pipeline.core.step import Step
@@ -75,6 +75,7 @@ class Index(AbstractContextManager["Index"]):
         if (made := found.words.get("terms")) != terms.NAME:
             said = f"the index has words made by {made}, and this version makes {terms.NAME}"
             raise InconsistentError(said, hint=f"run `{Step('index')}`")
+        self._directory = directory
         self.manifest, self.ranking = found, ranking_from_json(found.words)
         self._bm25 = f"bm25({', '.join(str(group.weight) for group in self.ranking.groups)})"
         self._vectors = ReadHandle(directory / manifest.INDEX)
@@ -89,9 +90,12 @@ class Index(AbstractContextManager["Index"]):
         self._vectors.close()
         self.entries.close()
 
-    def __exit__(self, *failure: object) -> None:
-        """Close the files."""
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Close the files. What failed is told as damage where they have other bytes than the build was made with."""
         self.close()
+        if isinstance(error, Exception) and not isinstance(error, FindableError):
+            for said in manifest.damage(self._directory):
+                raise InconsistentError(said, hint=f"run `{Step('index')}`") from error
 
     @cached_property
     def faiss(self) -> Any:
@@ -188,7 +192,7 @@ def _read_entries(path: Path) -> sqlite3.Connection:
     try:
         db = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
         db.execute("SELECT 1 FROM entries, words LIMIT 0")  # or it would be opened once it is first asked
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second of a name that is no text any more
         if not path.exists():
             raise FileNotFoundError(path) from None
         raise InconsistentError(f"{path} cannot be read as entries: {error}", hint=f"run `{Step('index')}`") from None

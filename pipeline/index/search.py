@@ -77,7 +77,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
     def __exit__(self, *failure: object) -> None:
         """Close the files."""
-        self.index.close()
+        self.index.__exit__(*failure)
 
     def ask(self, question: str, options: SearchOptions) -> SearchReport:
         """Return the `k` best entries, or all if there are fewer; by words alone, those that have some of its words.

@@ -49,6 +49,7 @@ def numbers_with_event(tx: Connection, kind: str) -> set[int]:
     return {int(one["name"]) for one in events_of(tx, kind) if one["name"].isdecimal()}
 
 
+UNTAGGED = "index_untagged"  # of those on whether people without a tag are in the index
 LAG = "list_lag"  # the kind of the journal's lines on how late the API was seen to list a new batch
 LAGS = 2  # ours: what was seen once may be longer another time
 
@@ -56,6 +57,11 @@ LAGS = 2  # ours: what was seen once may be longer another time
 def list_lag(tx: Connection) -> float:
     """Return how late a new batch may be listed by what was ever seen, in seconds; 0.0 where none was late."""
     return LAGS * max((float(one["new"]) for one in events_of(tx, LAG)), default=0.0)
+
+
+def takes_untagged(tx: Connection) -> bool:
+    """Return whether people without a tag were to be in the index when it was last built where that was said."""
+    return [one["new"] for one in events_of(tx, UNTAGGED)][-1:] == ["1"]
 
 
 @dataclass(frozen=True)

@@ -264,6 +264,18 @@ def test_each_file_damaged_in_service(rebuilt: Workspace) -> None:
     assert sorted(rebuilt.found("water", k=99)) == people
 
 
+def test_any_byte_of_the_entries_damaged_in_service(rebuilt: Workspace) -> None:
+    """A search finds as before, or says so with 5."""
+    path, people = folder(rebuilt) / "entries.sqlite", sorted(held(rebuilt))
+    whole = path.read_bytes()
+    for at in range(7, len(whole), len(whole) // 60):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 128]) + whole[at + 1 :])
+        searched = rebuilt.run("search", "water", k=99, json=True)
+        assert searched.code in {0, WRONG}, (at, searched)
+        assert searched.code or sorted(one["username"] for one in searched.json) == people, at
+    path.write_bytes(whole)
+
+
 @pytest.mark.skipif(ON_POSTGRESQL, reason="a server keeps its files sound by itself")
 def test_a_damaged_vector_is_embedded_again(rebuilt: Workspace, api: Engine) -> None:
     """One that is kept for the next build and rotted meanwhile is in none: the text is sent again."""
