@@ -59,7 +59,8 @@ def import_rows(
     file, task = (from_, read_settings().task) if experts is None else (experts, "experts")
     if experts is not None and (meant := read_settings().task) in {"passages", "images"}:
         hint = f"`{Step('import', task=meant, **{'from': experts})}`, or {Option(task='experts')}"
-        raise InputError(f"{experts} is named as a file of people, and the task is {meant}; nothing was imported", hint=hint)
+        said = f"{experts} is named as a file of people, and the task is {meant}; nothing was imported"
+        raise InputError(said, hint=hint)
     if file is None:
         raise click.UsageError("name what to import. With make: EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl")
     if task == "images":

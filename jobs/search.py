@@ -1,7 +1,7 @@
 """Build the index, find in it the experts who fit a question, or rows of a task of one's own, and measure that."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -120,9 +120,11 @@ def search(
         for line in _told(report, words):
             ws.display.warn(line)
         document = [hit_document(collection, hit) for hit in hits]
-    if tag and not hits:
-        _tell_unknown_tags(ws, options.tags)
-
+        absent = [] if hits else [one for one in options.tags if not opened.has_tag(one)]
+    known = (items.counts(ws).tags or {}) if absent else {}
+    for name in absent:
+        meant = nearest(name, known)
+        ws.display.warn(f"nothing in the index has the tag {name!r}" + (f"; did you mean {meant}?" if meant else ""))
     if not hits:
         return Report(document, f"no {collection.word} was found")
     if sys.stdout.isatty():
@@ -137,13 +139,6 @@ def search(
     return Report(document, Listed((*collection.columns, "why", "matched"), rows))
 
 
-def _tell_unknown_tags(ws: OpenWorkspace, tags: Sequence[str]) -> None:
-    known = items.counts(ws).tags or {}
-    for name in (name for name in tags if known and name not in known):
-        meant = nearest(name, known)
-        ws.display.warn(f"nothing has the tag {name!r}" + (f"; did you mean {meant}?" if meant else ""))
-
-
 def _told(report: "SearchReport", words: "Words") -> Iterator[str]:
     if report.behind:
         behind = plural(report.behind, words.one, words.many)
@@ -153,7 +148,7 @@ def _told(report: "SearchReport", words: "Words") -> Iterator[str]:
         taken = f"`{words.step('index')}` with {Option(index_untagged=1)} takes them in"
         yield f"left out: {found} with words of this question and without a tag; {taken}"
     if report.lacking:
-        yield f"no entry has {' and '.join(map(repr, report.lacking))}; closest results without it:"
+        yield f"no entry that passes has {' and '.join(map(repr, report.lacking))}; closest results without it:"
     elif report.is_weak:
         yield "no good match; closest results:"
 

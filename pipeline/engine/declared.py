@@ -411,13 +411,12 @@ def _is_in(task: DeclaredTask) -> ColumnElement[bool]:
 
 def _entries(task: DeclaredTask, template: str, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
     places = {name: column_named(name, task.record.columns) for name in columns_in(template)}
-    fields = [name for name, kind in task.record.fields if kind != JSON]
     for rows in pages(task.table(tx).cells(tx, (KEY, VALUES), _is_in(task), among=among), PAGE):
         given = answers.last_applied(tx, task.name, [row[0] for row in rows])
         for key, values in rows:
             answer = json.loads(given[key][1])
-            row, told = task.read({KEY: key, VALUES: values}), {name: answer.get(name) for name in fields}
-            label = task.label_of(row)
+            row = task.read({KEY: key, VALUES: values})
+            label, told = task.label_of(row), {name: answer.get(name) for name, _ in task.record.fields}
             by_place = {
                 name: value_text(row[place]) if place is not None else ", ".join(_words(answer.get(name)))
                 for name, place in places.items()

@@ -110,14 +110,16 @@ class _Building:
             self._position(tx)
             is_any = self._ws.collection.count(tx) > 0
         if not is_any:
-            if self._worse_ok and (current := self._builds.in_service()):
+            is_there = (current := self._builds.in_service()) is not None
+            if self._worse_ok and current is not None:
                 with self._ws.lock(LOCK):
                     self._builds.retire()
                 return IndexReport(current.number, 0, 0, 0, current.model, current.dim)
             gone = words.step("index", worse_ok=True)
             raise InputError(
-                f"no {words.one} is {words.done}, so there is nothing to index; the index in service stays",
-                hint=f"run `{words.step('tag')}` first; `{gone}` takes what is in service away",
+                f"no {words.one} is {words.done}, so there is nothing to index"
+                + "; the index in service stays" * is_there,
+                hint=f"run `{words.step('tag')}` first" + f"; `{gone}` takes what is in service away" * is_there,
             )
         self._embed_missing()
         floor: Vectors | None = None  # what it is learnt from, where that can be had

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.declaration import column_named
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
-from pipeline.core.step import Step
+from pipeline.core.step import Option, Step
 from pipeline.core.text import UNSOUND
 from pipeline.core.where import Comparison, Expression, Junction, Negation, Scalar, parse_where
 from pipeline.index import terms
@@ -133,7 +133,8 @@ def mask_of(
     for tag in options.tags:
         wanted.append(Junction(is_every=False, parts=tuple(Comparison(name, "=", (tag,), "TAG") for name in tagged)))
     if options.min_score is not None:
-        score = collection.columns.get("score", "score")
+        if (score := collection.columns.get("score")) is None:
+            raise InputError(f"of a {collection.word} there is no score", hint=f"{Option('where')} compares any number")
         wanted.append(Comparison(score, ">=", (options.min_score,), "MIN_SCORE"))
     if options.where.strip():
         wanted.append(parse_where(options.where))

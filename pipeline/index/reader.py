@@ -79,7 +79,7 @@ class Index(AbstractContextManager["Index"]):
         self.manifest, self.ranking = found, ranking_from_json(found.words)
         self._bm25 = f"bm25({', '.join(str(group.weight) for group in self.ranking.groups)})"
         self._vectors = ReadHandle(directory / manifest.INDEX)
-        self.entries = _read_entries(directory / manifest.ENTRIES)
+        self.entries = _read_entries(directory / manifest.ENTRIES, found.number)
 
     def __len__(self) -> int:
         """Return how many entries the build holds."""
@@ -186,16 +186,19 @@ def _quoted(term: str) -> str:
     return '"' + term.replace('"', '""') + '"'
 
 
-def _read_entries(path: Path) -> sqlite3.Connection:
+def _read_entries(path: Path, number: int) -> sqlite3.Connection:
     """Return the entries of a build; the file stays open if it is removed."""
     address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     try:
         db = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
         db.execute("SELECT 1 FROM entries, words LIMIT 0")  # or it would be opened once it is first asked
+        (made,) = db.execute("PRAGMA user_version").fetchone()
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second of a name that is no text any more
         if not path.exists():
             raise FileNotFoundError(path) from None
         raise InconsistentError(f"{path} cannot be read as entries: {error}", hint=f"run `{Step('index')}`") from None
+    if made not in {0, number}:  # 0: of a version that did not write it
+        raise InconsistentError(f"{path} is of build {made}, and not of {number}", hint=f"run `{Step('index')}`")
     return db
 
 

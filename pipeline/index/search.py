@@ -75,9 +75,9 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         self.index = settled_builds(ws).open() if index is None else index
         self._cache = vector_cache(ws) if keeps and ws.backend != "local" else None
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Close the files."""
-        self.index.__exit__(*failure)
+        self.index.__exit__(kind, error, traceback)
 
     def ask(self, question: str, options: SearchOptions) -> SearchReport:
         """Return the `k` best entries, or all if there are fewer; by words alone, those that have some of its words.
@@ -103,6 +103,11 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             texts = collection.left_out(tx, sorted(known)) if words and not (is_whole or options.tags) else ()
             left_out = sum(not words.keys().isdisjoint(terms_of(text)) for text in texts)
             return SearchReport(hits, count_stale(collection, tx, index), lacking, left_out)
+
+    def has_tag(self, tag: str) -> bool:
+        """Return whether an entry has a tag."""
+        mask = mask_of(self.index, self.collection, SearchOptions(tags=(tag,)))
+        return mask is not None and bool(mask.any())
 
     def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
         """Return what is like one entry, which is left out, by its vector."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.files import ReadHandle
+from pipeline.core.step import Step
 
 Vectors = NDArray[np.float32]
 LARGE = 200_000  # rows, beyond which exact ones would take too much memory (docs/decisions.md, 7)
@@ -69,7 +70,9 @@ def open_vectors(handle: ReadHandle) -> Any:
     try:
         return faiss.read_index(f"/dev/fd/{handle.descriptor}", faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
-        raise InconsistentError(f"{handle.path} is no index that faiss can read: {error}") from None
+        raise InconsistentError(
+            f"{handle.path} is no index that faiss can read: {error}", hint=f"run `{Step('index')}`"
+        ) from None
 
 
 def nearest(index: Any, query: Vectors, k: int, mask: NDArray[np.bool_] | None) -> tuple[Vectors, NDArray[np.int64]]:

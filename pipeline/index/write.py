@@ -72,7 +72,12 @@ def write_build(
         closing(sqlite3.connect(path, isolation_level=None)) as db,
         files.SealedWriter(directory / manifest.METADATA) as metadata,
     ):
-        for begin in ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", _ENTRIES):
+        for begin in (
+            f"PRAGMA user_version = {number}",
+            "PRAGMA journal_mode = OFF",
+            "PRAGMA synchronous = OFF",
+            _ENTRIES,
+        ):
             db.execute(begin)
         db.execute(_WORDS.format(", ".join(groups)))
         db.execute("BEGIN")

@@ -99,7 +99,7 @@ def _check_choices(task: Task, wanted: ExportWanted) -> None:
         takes = ", ".join(f"{name.upper()}=" for name in sorted(task.export_choices)) or "no choice of rows"
         raise InputError(
             f"{said} is not for an export of {task.words.many}; nothing was written",
-            hint=f"with {Option(task=task.name)} it takes {takes}",
+            hint=f"with {Option(task=task.subject)} it takes {takes}",
         )
 
 

@@ -25,7 +25,7 @@ from pipeline.store.answers import Version
 from pipeline.store.by_hand import Edit
 from pipeline.store.database import pages
 from pipeline.tables.adopt import DEFAULTS
-from pipeline.tables.cells import cell_words, text_hash
+from pipeline.tables.cells import cell_words, loaded, text_hash
 from pipeline.tables.lists import Grid, ItemTable
 
 if TYPE_CHECKING:
@@ -62,14 +62,17 @@ def _indexed_of(shape: PassagesShape) -> Indexed:
 
 def _entries(shape: PassagesShape, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
     items, found = table.item_table(shape), table.has_concepts(shape, None)
-    for some in pages(items.cells(tx, ("id", "text"), found, among=among), _PAGE):
-        page = {cell_words(row[0]): cell_words(row[1]) for row in some}
+    beside = [name for name in table.OPTIONAL if shape.has(name)]  # which WHERE= of a search may name
+    for some in pages(items.cells(tx, ("id", "text", *beside), found, among=among), _PAGE):
+        page = {cell_words(row[0]): row[1:] for row in some}
         named = table.concept_names(tx, shape, list(page))
-        for key, text in page.items():
-            concepts = named.get(key, [])
+        for key, cells in page.items():
+            concepts, text = named.get(key, []), cell_words(cells[0])
+            told = {name: loaded(cell) for name, cell in zip(beside, cells[1:], strict=True)}
             whole = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
             words = {"text": text, "concepts": "\n".join(concepts)}
-            yield Entry(key, whole, {"id": key, "text": text, "concepts": concepts}, concepts, words)
+            metadata = {"id": key, "text": text, "concepts": concepts, **told}
+            yield Entry(key, whole, metadata, [concepts, told], words)
 
 
 class ConceptsTask(Task):

@@ -83,7 +83,7 @@ def test_a_phrase_that_no_entry_has_is_said(indexed: Workspace) -> None:
         result = indexed.ran("search", "--json", "--", question, WHERE="currency = 'EUR'")
         found = {hit["username"] for hit in json.loads(result.stdout)}
         assert found == ({"bob", "李"} if "-bees" in question else {"ada", "bob", "李"})
-        assert f"no entry has {question.split(chr(34))[1]!r}" in result.stderr
+        assert f"no entry that passes has {question.split(chr(34))[1]!r}" in result.stderr
 
 
 def test_the_sentence_tags_and_scores_of_a_hit_are_shown(indexed: Workspace) -> None:
