@@ -261,7 +261,7 @@ def tag(
     report = tagging.run(ws, wanted)
     if backfill and report.quality is not None:
         ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
-    go_on = Step("passages-backfill", wait=True) if backfill else words.step("tag WAIT=1")
+    go_on = Step("passages-backfill", wait=True) if backfill else words.step("tag", wait=True)
 
     def check() -> None:
         for one in report.ingested:

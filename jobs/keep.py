@@ -274,7 +274,7 @@ def unpark(
     another program wrote as text stay as they are.
     """
     words = ws.task.words
-    ask = Step(f"{words.many}-backfill") if ws.task.needs_pilot else words.step("batch-submit")
+    ask = Step(f"{words.many}-backfill") if ws.task.needs_pilot else words.step("tag")
     names = items.unpark_items(ws, name=expert or passage, everyone=all_)
     freed = f"{plural(len(names), words.one, words.many)} can be asked again. Next: {ask}"
     return Report({"unparked": names}, freed if names else f"no {words.one} to unpark")

@@ -42,6 +42,7 @@ GROWTH = 1.5  # from one wait to the next
 MAY_PASS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
 DOWNLOADS = 3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is
 HEAD = 65_536  # bytes of a result in which a name that its lines have must show up; it begins with one
+LATEST = timedelta(days=2)  # ours: so long after a create whose reply was lost a batch of it is looked for
 CREATED = (BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED, BatchState.FAILED)
 
 
@@ -379,7 +380,12 @@ class _Poll:
         for batch in (created[number] for number in sorted(created.keys() & (suspects | late))):
             cancel_duplicates(self.ws, batch.number, listing)
             with self.ws.store.write() as tx:
-                if batch.state is not BatchState.SUBMITTED and not batches.open_duplicates(tx, batch.number):
+                is_late = self.ws.now() - (batch.create_sent_at or self.ws.now()) > LATEST
+                if (
+                    is_late
+                    and batch.state is not BatchState.SUBMITTED
+                    and not batches.open_duplicates(tx, batch.number)
+                ):
                     batches.note(tx, batch.number, twins_checked=True)
 
 

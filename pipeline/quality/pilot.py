@@ -103,7 +103,8 @@ def check_pilot(tx: "Connection", task: "Task", extractor: str, *, compulsory: b
         return
     newest = runs.newest_pilot(tx, extractor)
     size = newest.size if newest is not None and newest.size else SIZE
+    has_failed = newest is not None and newest.verdict is PilotVerdict.FAILED
     again = Step(f"{task.words.many}-pilot", version=task.label) if task.needs_pilot else Step("tag", pilot=size)
-    raise GateError(
-        f"{why}; nothing was prepared or sent", hint=f"run `{again}`, or {Option(skip_pilot=True)} to do without"
-    )
+    free = f"`{task.words.step('unpark', all=True)}` frees rows that failed for the API's sake; " if has_failed else ""
+    hint = f"{free}run `{again}`, or {Option(skip_pilot=True)} to do without"
+    raise GateError(f"{why}; nothing was prepared or sent", hint=hint)

@@ -265,14 +265,18 @@ def run_pilot(ws: OpenWorkspace, *, size: int | None, seed: int | None, agreed: 
     report.drawn, report.asked = begun, len(ids)
     notes = [f"Pilot {begun.number}: {len(ids)} {ws.task.words.many}, seed {begun.seed}."]
     quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes)
+    why = f"`{ws.task.words.step('parked')}` says why"
     if quality is None:
         said = "no reply came for any of the pilot, so there is nothing to judge"
-        raise GateError(said, hint=f"`{ws.task.words.step('parked')}` says why, where it is over; run it again")
+        raise GateError(said, hint=f"{why}, where it is over; run it again")
     report.reports[ws.extractor] = quality
-    verdict = PilotVerdict.PASSED if quality.passed else PilotVerdict.FAILED
     with ws.store.write() as tx:
+        is_any = answers.count_answered(tx, ws.task.name, ws.extractor) > 0
+        verdict = PilotVerdict.PASSED if quality.passed and is_any else PilotVerdict.FAILED
         path = str(quality.path.relative_to(ws.data))
         runs.end_pilot(tx, begun.number, verdict, report=path, at=ws.now())
+    if quality.passed and not is_any:  # of so few no gate is judged
+        raise GateError(f"none of the {len(ids)} {ws.task.words.many} of the pilot was answered", hint=why)
     return report
 
 

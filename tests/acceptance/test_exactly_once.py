@@ -245,6 +245,20 @@ def test_rows_that_others_were_taken_without_are_parked_however_many_they_are(
 
 
 @pytest.mark.excused("batches_are_made_once")
+def test_a_twin_that_shows_after_all_was_ingested_is_counted(workspace: Workspace, api: Engine) -> None:
+    """It was paid for; the list was empty of it when it was looked for while the batch was under way."""
+    workspace.people(2)
+    fail_creates(api, "create_lost_reply")
+    api.fault("list_lag", args={"seconds": 600})
+    workspace.each("submit", "poll", "ingest", "poll")
+    assert (workspace.states(), workspace.spent()["lost"]) == ({"tagged": 2}, 0)
+    api.advance(601)
+    workspace.do("poll")
+    assert workspace.spent()["lost"] > 0
+    workspace.do("doctor")
+
+
+@pytest.mark.excused("batches_are_made_once")
 def test_a_twin_that_shows_late_is_cancelled_and_counted(workspace: Workspace, api: Engine) -> None:
     """A create that came to light after a second one is cancelled by the next poll; what it may cost counts as lost.
 

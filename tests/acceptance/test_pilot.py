@@ -252,6 +252,20 @@ def test_people_have_a_pilot_where_it_is_asked_for(workspace: Workspace, api: En
     assert workspace.states() == {"tagged": 28}
 
 
+def test_a_pilot_that_failed_for_the_apis_sake_passes_anew(workspace: Workspace, api: Engine) -> None:
+    """What failed twice is parked, and freed; the same pilot asks it again, and is judged by that alone."""
+    workspace.people(28)
+    how: dict[str, Any] = {"mode": "batch", "wait": True}
+    api.fault("error_line", times=1000, args={"fraction": 1.0, "code": 13})
+    assert "none of the 3 people" in workspace.do("tag", pilot=3, code=6, **how).err  # of whom no gate is judged
+    workspace.do("tag", pilot=20, code=6, **how)
+    api.clear_faults()
+    assert "unpark --all" in workspace.do("submit", code=6).err
+    workspace.do("unpark", all=True, yes=True)
+    workspace.do("tag", pilot=20, **how)
+    assert workspace.states() == {"tagged": 28}
+
+
 def test_two_at_once_run_one_pilot(workspace: Workspace, api: Engine) -> None:
     """The second command goes on with the same batch: each person stands in one; what passed stands for the next."""
     workspace.people(9)
