@@ -230,7 +230,7 @@ class DeclaredTask(Task):
         mine = self.items_table.c
         told = (func.count(mine.findable_key), func.min(mine.findable_changed_at))
         old = self._is_answered(of_input=False) & ~self._is_answered(of_input=True)
-        rows, since = tx.execute(select(*told).where(mine.findable_gone_at.is_(None), old)).one()
+        rows, since = tx.execute(select(*told).where(mine.findable_gone_at.is_(None), ~mine.findable_empty, old)).one()
         return rows, since
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:  # noqa: ARG002 - it goes

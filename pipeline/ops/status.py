@@ -167,12 +167,13 @@ def _next(document: dict[str, Any], ws: OpenWorkspace, waiting: Mapping[str, int
     items = StatusCounts(*list(document[task.subject].values())[:6])
     index = document["index"] or {"count": 0, "behind": 0}
     asked = ws.collection.question if ws.is_indexed else ""
+    others = [Step("status", task=one) for one in document["others"]]
     steps = (
         (waiting["downloaded"], _going_on(document, task, "batch-ingest")),
         (wants_room, _going_on(document, task, "batch-poll")),
         (waiting["submitting"] or waiting["prepared"], _going_on(document, task, "batch-submit")),
         (waiting["submitted"], _going_on(document, task, "batch-poll")),
-        (items.total == 0, task.how_to_fill.step),
+        (items.total == 0, [*others, task.how_to_fill.step][0]),
         (items.open, _asking(document, task)),
         (items.done and index["behind"], task.words.step("index")),
         (items.parked, task.words.step("parked")),

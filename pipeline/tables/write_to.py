@@ -77,7 +77,7 @@ def column_target(tx: Connection, task: TaskRecord) -> _Target:
     if table.startswith("findable_") or table in views_of(task):
         raise wrong(f": `{table}` is findable's own", "name a table of your own")
     if kind_of(tx, table) != "table":
-        raise wrong(f": this database has no table `{table}`")
+        raise wrong(f": this database has no table `{table}`" + ", and a schema is not named" * ("." in table))
     found, own = columns_of(tx, table), [key for key, _ in task.key]
     if lacking := next((one for one in (name, *own) if folded(tx, one) not in found), None):
         raise wrong(f": `{table}` has no column `{lacking}`")

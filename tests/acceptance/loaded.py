@@ -1,10 +1,11 @@
 """A program that has the product loaded, and forks a process of its own for each command that is ordered.
 
-`python -m tests.acceptance.loaded FOLDER OWNER PRODUCT COMMANDS URL` imports the product that lies at PRODUCT by running
-COMMANDS (a JSON list of lists of words) once in a workspace that is gone then, and listens at FOLDER/socket as long as
-the process OWNER lives. Each connection is one command: one JSON line with the files it reads from and writes to is
-answered by one line with its number, and by one with its exit code (negative: the signal that ended it). What hangs up
-before that has its command killed. To import the product takes seconds; a fork of what has it takes milliseconds.
+`python -m tests.acceptance.loaded FOLDER OWNER PRODUCT COMMANDS URL` imports the product that lies at PRODUCT by
+running COMMANDS (a JSON list of lists of words) once in a workspace that is gone then, and listens at FOLDER/socket as
+long as the process OWNER lives. Each connection is one command: one JSON line with the files it reads from and writes
+to is answered by one line with its number, and by one with its exit code (negative: the signal that ended it). What
+hangs up before that has its command killed. To import the product takes seconds; a fork of what has it takes
+milliseconds.
 """
 
 import contextlib
