@@ -6,22 +6,17 @@ its estimate and the error that was measured of estimates. It is looked at in th
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError, RemoteError
-from pipeline.core.settings import Budget
+from pipeline.core.settings import Budget, Settings
 from pipeline.core.states import BatchState
+from pipeline.engine.task import Task
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_ACTIVE_BATCHES, Model, Usage, load_models
 from pipeline.gemini.remote import PACIFIC, next_midnight_pacific
 from pipeline.store import batches, money, runs
-
-if TYPE_CHECKING:
-    from pipeline.core.settings import Settings
-    from pipeline.engine.task import Task
-    from pipeline.engine.workspace import OpenWorkspace
-    from pipeline.store.batches import Batch
-    from pipeline.store.database import Connection
-
+from pipeline.store.batches import Batch
+from pipeline.store.database import Connection
 
 UNMEASURED = 0.10  # ours: how far off an estimate may be that nothing was measured of yet
 ENOUGH = 5  # answers from which on they tell more than the count of characters; a comparison has so many
@@ -49,7 +44,7 @@ class Budgets:
     every: tuple[Budget, ...]
     now: datetime
 
-    def left(self, tx: "Connection", *, error: float = 0.0, but: int | None = None) -> list[tuple[Budget, float]]:
+    def left(self, tx: Connection, *, error: float = 0.0, but: int | None = None) -> list[tuple[Budget, float]]:
         """Return each budget with what may still be started of it, in USD, without batch `but` and those behind it."""
         left = []
         for one in self.every:  # what is under way counts with the error of estimates
@@ -58,22 +53,22 @@ class Budgets:
             left.append((one, one.usd - used))
         return left
 
-    def room(self, tx: "Connection", *, error: float) -> float | None:
+    def room(self, tx: Connection, *, error: float) -> float | None:
         """Return how much more may be started, in USD, at least 0; None where no budget is set."""
         return min((max(0.0, left) for _, left in self.left(tx, error=error)), default=None)
 
-    def check(self, tx: "Connection", batch: "Batch") -> None:
+    def check(self, tx: Connection, batch: Batch) -> None:
         """Make sure that a prepared batch may start; it was cut to fit with the error that was known then."""
         for budget, left in self.left(tx, but=batch.number):
             if batch.estimated_cost > left:
                 said = f"${max(0.0, left):.4f} of it is left, and the next needs about ${batch.estimated_cost:.4f}"
                 raise self._error(budget, f"would be passed: {said}; nothing more was started")
 
-    def nearest(self, tx: "Connection") -> Budget | None:
+    def nearest(self, tx: Connection) -> Budget | None:
         """Return the budget of which the least is left, or that is passed by most; None where none is set."""
         return min(self.left(tx), key=lambda pair: pair[1], default=(None, 0.0))[0]
 
-    def without_room(self, tx: "Connection") -> BudgetError:
+    def without_room(self, tx: Connection) -> BudgetError:
         """Return the error for the budget that has no room for another item."""
         nearest = self.nearest(tx)
         assert nearest is not None  # noqa: S101 - it has no room
@@ -87,7 +82,7 @@ class Budgets:
         return BudgetError(f"{budget.name}={budget.usd:g}{since} {why}", hint=more)
 
 
-def budgets(ws: "OpenWorkspace", running: Budget | None = None) -> Budgets:
+def budgets(ws: OpenWorkspace, running: Budget | None = None) -> Budgets:
     """Return the budgets that hold for this command now; `running` is that of a `tag` that goes on."""
     found, now = [one for one in (running or ws.budget,) if one is not None], ws.now()
     if ws.settings.budget_per_day is not None:
@@ -97,7 +92,7 @@ def budgets(ws: "OpenWorkspace", running: Budget | None = None) -> Budgets:
     return Budgets(tuple(found), now)
 
 
-def running_budget(tx: "Connection", task: "Task") -> Budget | None:
+def running_budget(tx: Connection, task: Task) -> Budget | None:
     """Return the budget of a `tag` that is not over, whatever command goes on with it."""
     found = runs.unfinished_run(tx, task.name, mode=runs.TAG)
     if found is None or found.budget is None:
@@ -125,7 +120,7 @@ class Calibration:
         return Usage(prompt=round(usage.prompt * self.prompt), answer=round(self.answer * count))
 
 
-def calibration(tx: "Connection", extractor: str) -> Calibration:
+def calibration(tx: Connection, extractor: str) -> Calibration:
     """Return what past answers of an extractor say of its estimates."""
     counted, answers, tokens_in, tokens_out = 0.0, 0, 0, 0
     costs, tokens = list[tuple[float, float]](), list[tuple[float, float]]()  # (estimated, actual)
@@ -143,7 +138,7 @@ def calibration(tx: "Connection", extractor: str) -> Calibration:
     return Calibration(tokens_in / counted, tokens_out / answers, error, answers)
 
 
-def quota_left(tx: "Connection", model: Model, *, tier: str) -> int | None:
+def quota_left(tx: Connection, model: Model, *, tier: str) -> int | None:
     """Return how many more prompt tokens may be put into a batch now; None without a limit, or where nothing waits."""
     most = model.enqueued(tier)
     if most is None:
@@ -152,7 +147,7 @@ def quota_left(tx: "Connection", model: Model, *, tier: str) -> int | None:
     return max(0, most - sum(waiting)) if waiting else None
 
 
-def quota_shortfall(tx: "Connection", batch: "Batch", settings: "Settings") -> str:
+def quota_shortfall(tx: Connection, batch: Batch, settings: Settings) -> str:
     """Return why the API would refuse a batch for what is there already: batches, or their tokens; else ""."""
     active = [one for one in batches.batches_in_states(tx, *AT_API) if one.number != batch.number]
     model = load_models(settings.models_file).get(batch.model)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.batch.folder import lock_of, read_again, seal_dead
 from pipeline.core import files
@@ -26,17 +26,14 @@ from pipeline.engine.record import (
     tell_equals,
     write_judgements,
 )
+from pipeline.engine.task import Task, WriteResult
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import ResultFile
 from pipeline.store import answers, asks, batches
 from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import Task, WriteResult
-    from pipeline.store.database import Connection
-
+from pipeline.store.database import Connection
 
 CHUNK = 2500  # requests in one transaction, which keeps other writers waiting for some 40 ms
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
@@ -205,7 +202,7 @@ class _BatchIngest:
                 self.told += self._judged_rows(tx, judged, kept, equals, others)
 
     def _judged_rows(
-        self, tx: "Connection", judged: Sequence[Judgement], kept: "WriteResult", equals: Equals, others: set[str]
+        self, tx: Connection, judged: Sequence[Judgement], kept: WriteResult, equals: Equals, others: set[str]
     ) -> Iterator[Judged]:
         waiting = set(asks.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others]))
         stopped = dict[str, str]()
@@ -249,7 +246,7 @@ class _BatchIngest:
 
 
 def batch_account(
-    tx: "Connection", task: "Task", number: int, *, examples: Mapping[str, Sequence[tuple[int, str]]] | None = None
+    tx: Connection, task: Task, number: int, *, examples: Mapping[str, Sequence[tuple[int, str]]] | None = None
 ) -> IngestSummary:
     """Return what went wrong in a batch, by reason, with `examples` of lines that belong to no request, by kind."""
     batch = batches.get_batch(tx, number)

@@ -10,7 +10,6 @@ import contextlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.batch.folder import is_whole, lock_of, result_path
 from pipeline.batch.send import (
@@ -21,21 +20,18 @@ from pipeline.batch.send import (
     write_failures,
 )
 from pipeline.core import errors, files
+from pipeline.core.progress import Bar
 from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state
 from pipeline.core.step import Step
 from pipeline.engine.record import Judgement, source_of
+from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.responses import ResultFile
 from pipeline.store import asks, batches
 from pipeline.store.batches import Batch
 from pipeline.store.database import PAGE
 from pipeline.store.locks import LockLostError
-
-if TYPE_CHECKING:
-    from pipeline.core.progress import Bar
-    from pipeline.engine.task import Words
-    from pipeline.gemini.remote import RemoteBatch
-
 
 LOCAL_LOOK_S = 5.0  # how long a single look lets the local engine work
 GROWTH = 1.5  # from one wait to the next
@@ -60,7 +56,7 @@ class PollReport:
     unclear: list[int] = field(default_factory=list)
     stopped: errors.RemoteError | None = None
 
-    def errors(self, words: "Words") -> list[errors.FindableError]:
+    def errors(self, words: Words) -> list[errors.FindableError]:
         """Return what needs a person or another time: batches that are gone or unclear, an API that was not reached."""
         gone = [
             errors.ConfigurationError(
@@ -129,7 +125,7 @@ class _Poll:
         trouble = self.troubled.get(number)
         return number not in self.report.gone and (trouble is None or isinstance(trouble, MAY_PASS))
 
-    def follow(self, *, wait: bool, first: bool, bar: "Bar") -> None:
+    def follow(self, *, wait: bool, first: bool, bar: Bar) -> None:
         """Look, wait longer and longer, and look again, until every batch, or the first, is over or `wait` is false."""
         ws, pause, began = self.ws, self.ws.settings.poll_first, self.ws.now()
         while True:
@@ -146,7 +142,7 @@ class _Poll:
             pause = min(pause * GROWTH, ws.settings.poll_most)
             self.follow_new()
 
-    def _look_at_all(self, bar: "Bar") -> None:
+    def _look_at_all(self, bar: Bar) -> None:
         for number in list(self.done):
             with self.ws.store.read() as tx:
                 batch = batches.get_batch(tx, number)
@@ -193,7 +189,7 @@ class _Poll:
         said = (remote.word or "no state").lower().rpartition("state_")[2]
         return said if len(self.done) == 1 else f"batch {number}: {said}"
 
-    def _may_get_its_file(self, batch: Batch, remote: "RemoteBatch") -> bool:
+    def _may_get_its_file(self, batch: Batch, remote: RemoteBatch) -> bool:
         """Return whether a batch that succeeded without naming its result may still name it; when it began is kept."""
         if remote.state is not RemoteState.SUCCEEDED or remote.result_file:
             return False
@@ -237,7 +233,7 @@ class _Poll:
             found = batches.batches_in_states(tx, state, task=self.ws.task.name)
         return [one for one in found if self.only in (None, one.number)]
 
-    def _download_result(self, number: int, remote: "RemoteBatch") -> None:
+    def _download_result(self, number: int, remote: RemoteBatch) -> None:
         """Seal the result of a batch that is over, or fail it; nothing where another process is at it or was first."""
         upload, path = None, result_path(self.ws.data, number)
         with contextlib.suppress(LockLostError, errors.StateConflictError), self.ws.locks.hold(lock_of(number)) as lock:
@@ -259,7 +255,7 @@ class _Poll:
                 upload = batch.upload
         drop_upload(self.ws.client, upload, warn=self.ws.display.warn)
 
-    def _keep(self, batch: Batch, remote: "RemoteBatch", draft: files.Sealed) -> None:
+    def _keep(self, batch: Batch, remote: RemoteBatch, draft: files.Sealed) -> None:
         """Record a result and give it its name; how the batch ended is kept as its reason where it did not succeed.
 
         The name is given inside the transaction that moves the state: a process that was overtaken cannot put other
@@ -271,7 +267,7 @@ class _Poll:
             batches.mark_downloaded(tx, batch, path, draft, why=ending, at=self.ws.now(), **facts)
             files.rename(draft, path)
 
-    def _fail(self, batch: Batch, remote: "RemoteBatch") -> None:
+    def _fail(self, batch: Batch, remote: RemoteBatch) -> None:
         """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
         forgiven = batch.cancel_asked_at is not None
         why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
@@ -283,7 +279,7 @@ class _Poll:
                 write_failures(tx, self.ws, judged, source=source)
             give_up_batch(tx, batch, why=why, at=self.ws.now())
 
-    def _fetch(self, batch: Batch, remote: "RemoteBatch", *, part: Path, best: Path) -> bool:
+    def _fetch(self, batch: Batch, remote: RemoteBatch, *, part: Path, best: Path) -> bool:
         """Fetch the result to the one path, keep the fullest at the other; false where it is not there or not wanted.
 
         Fewer keys than the API counted, or without its counts than were asked for, are fetched again: a body that was
@@ -398,7 +394,7 @@ def _is_result(part: Path, *, expected: int) -> bool:
     return not head.startswith(b"<") and any(member in head for member in (b'"key"', b'"response"', b'"error"'))
 
 
-def _ending(remote: "RemoteBatch", *, had: bool = True) -> str:
+def _ending(remote: RemoteBatch, *, had: bool = True) -> str:
     """Return how a batch ended, in words, with what the API said of it; `had` is false where its result was not."""
     ending = str(remote.state)
     if remote.state is RemoteState.SUCCEEDED and not had:

@@ -11,27 +11,24 @@ import secrets
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.budget import Calibration
 from pipeline.batch.folder import FOLDER, lock_of, read_again, request_path, result_path
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
+from pipeline.core.progress import Bar
 from pipeline.core.states import Way
 from pipeline.core.text import plural
 from pipeline.engine.record import Judgement, Known, PlannedRequest, RequestBuilder, Source, look_up, write_given
+from pipeline.engine.task import Rows, Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_FILE_BYTES, NO_USAGE, Usage, usage_cost
 from pipeline.store import asks, batches
 from pipeline.store.asks import Ask
 from pipeline.store.database import Connection, pages
 from pipeline.store.locks import Lock
-
-if TYPE_CHECKING:
-    from pipeline.core.progress import Bar
-    from pipeline.engine.task import Rows, Words
-
 
 SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
 LOCK = "prepare"
@@ -145,12 +142,12 @@ class BatchPlan:
     usage: Usage = NO_USAGE
     cost: float = 0.0
 
-    def about(self, words: "Words") -> str:
+    def about(self, words: Words) -> str:
         """Return how many items it is about and, where some ask the same, how many questions they are."""
         items = plural(self.items, words.one, words.many)
         return items if self.requests == self.items else f"{items}, {plural(self.requests, 'question')}"
 
-    def sentence(self, words: "Words") -> str:
+    def sentence(self, words: Words) -> str:
         """Return in words what would be sent, but for its price."""
         tokens = f"about {self.usage.prompt:,} tokens in and {self.usage.answer + self.usage.thoughts:,} out"
         return f"{self.about(words)} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
@@ -165,7 +162,7 @@ class Selection:
     among: Sequence[str] | None = None
 
 
-def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPlan:
+def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: Bar) -> BatchPlan:
     """Return what the next submit would write, whatever budgets and quotas say; nothing is written."""
     made, size, usage = 0, 0, NO_USAGE
     with ws.store.read() as tx:
@@ -211,7 +208,7 @@ def _lines(
         yield some
 
 
-def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> tuple[list[int], StopReason, int]:
+def prepare_batches(ws: OpenWorkspace, wanted: Selection, *, bar: Bar) -> tuple[list[int], StopReason, int]:
     """Write and seal request files for the items that are wanted, within what budgets leave, and claim them.
 
     Return the batches' numbers, why there are no more, and how many items were given another's answer.
@@ -267,7 +264,7 @@ class Preparation:
 
     ws: OpenWorkspace
     wanted: Selection
-    bar: "Bar"
+    bar: Bar
     way: Way = Way.BATCH
     run: int | None = None
     is_alone: bool = False  # it belongs to no run, and waits for no other's preparing

@@ -8,20 +8,17 @@ Embeddings are not kept account of. Reads the database alone; sends nothing.
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.batch.budget import today
+from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Way
 from pipeline.core.text import usd
+from pipeline.engine.task import Task
 from pipeline.gemini.models import load_models
 from pipeline.store import asks, batches, money, runs
 from pipeline.store.batches import Batch
-
-if TYPE_CHECKING:
-    from pipeline.core.settings import Settings
-    from pipeline.engine.task import Task
-    from pipeline.store.database import Connection, Store
-
+from pipeline.store.database import Connection, Store
 
 SHOWN = (
     *("number", "way", "task", "extractor", "model", "reason", "created_at", "submitted_at", "ended_at"),
@@ -64,7 +61,7 @@ class BatchSummary(NamedTuple):
         return {name: getattr(self.batch, name) for name in SHOWN} | {"state": self.batch.state.value} | figures
 
 
-def list_batches(store: "Store", *, now: datetime) -> list[BatchSummary]:
+def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
     """Return every batch, oldest first; those of one run of our own calls as one."""
     with store.read() as tx:
         return [summary_of(one, now=now) for one in batches.by_run(batches.batches_in_states(tx))]
@@ -92,7 +89,7 @@ KEYS = ("day", "task", "model", "batch")
 AMOUNTS = ("batches", "calls", "lost_calls", "tokens_in", "tokens_out", "cost", "lost", "under_way")
 
 
-def costs(store: "Store", tasks: "Sequence[Task]", *, by: str) -> dict[str, Any]:
+def costs(store: Store, tasks: Sequence[Task], *, by: str) -> dict[str, Any]:
     """Return for programs what was spent, in `rows` by one of `KEYS`, in its order, and in `total`, from one snapshot.
 
     Each has how many batches and live calls, what they used, and USD: known, perhaps lost, and under way.
@@ -111,7 +108,7 @@ def _amounts(row: Mapping[str, float]) -> dict[str, float]:
     return {name: round(row.get(name, 0), 6) for name in AMOUNTS}
 
 
-def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+def _entries(tx: Connection, names: dict[str, str]) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
     keys = {}
     for batch in batches.batches_in_states(tx):
         day = today(batch.create_sent_at or batch.created_at).isoformat()
@@ -125,7 +122,7 @@ def _entries(tx: "Connection", names: dict[str, str]) -> Iterator[tuple[tuple[st
         yield (found_on, *keys[one["batch"]][1:]), (0, 0, 0, 0, 0, 0.0, one["estimated_cost"], 0.0)
 
 
-def prices(settings: "Settings", *, on: date) -> list[dict[str, Any]]:
+def prices(settings: Settings, *, on: date) -> list[dict[str, Any]]:
     """Return every model of the catalogue with the prices of a day in USD per 1 M tokens, and its limits in force."""
     settings = settings.for_backend(settings.wanted_backend)
     uses = {settings.model: "answers", settings.embedding_model: "embeds"}
@@ -143,7 +140,7 @@ def prices(settings: "Settings", *, on: date) -> list[dict[str, Any]]:
     return found
 
 
-def due_items(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
+def due_items(tx: Connection, task: Task) -> list[dict[str, Any]]:
     """Return the items asked alone in vain that are due again, or were, by the names users know, oldest first."""
     found, waiting = list(asks.asked_in_vain(tx, task.name)), set(asks.due_ids(tx, task))
     names = task.table(tx).names(tx, [one.item_id for one in found])
@@ -162,7 +159,7 @@ def due_items(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
     ]
 
 
-def versions_of(tx: "Connection", task: "Task", model: str) -> dict[str, Any]:
+def versions_of(tx: Connection, task: Task, model: str) -> dict[str, Any]:
     """Return the `extractor` of a model, its newest `pilot`, and the `backfill` that is not over, if any."""
     extractor = f"{task.label}/{model.removeprefix('models/')}"  # not looked up: an unknown model must not stop this
     pilot = runs.newest_pilot(tx, extractor)

@@ -9,32 +9,27 @@ of a whole file gives the batch up.
 
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.folder import lock_of, read_again
 from pipeline.core import errors, files
+from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.core.step import Step
 from pipeline.engine.record import Judgement, Source, tell_equals, write_judgements
+from pipeline.engine.task import WriteResult
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import responses
+from pipeline.gemini.client import Client
+from pipeline.gemini.remote import RemoteBatch
 from pipeline.store import asks, batches, workspace
 from pipeline.store.batches import Batch
+from pipeline.store.database import Connection
 from pipeline.store.locks import Lock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pipeline.core.settings import Settings
-    from pipeline.engine.task import WriteResult
-    from pipeline.gemini.client import Client
-    from pipeline.gemini.remote import RemoteBatch
-    from pipeline.store.database import Connection
-
 
 UPLOAD_KEPT = timedelta(hours=40)  # for which an upload is used again; the API keeps it 48
 MAX_UNCLEAR = 3  # creates of one batch in one run that nothing is known of, before a person should look
@@ -157,7 +152,7 @@ class _Send(NamedTuple):
         ws.display.say(f"batch {number}: created as {remote.name}, {batch.requests:,} requests")
         return SendOutcome.CREATED
 
-    def _made_elsewhere(self, name: str) -> "list[RemoteBatch]":
+    def _made_elsewhere(self, name: str) -> list[RemoteBatch]:
         """Return what the API has of a batch that is only prepared here, to be adopted by an older copy."""
         try:
             listing = self.ws.client.list_batches()
@@ -187,7 +182,7 @@ class _Send(NamedTuple):
             batches.mark_submitting(tx, batch, display_name=name, at=ws.now())
             return batches.get_batch(tx, batch.number)
 
-    def _check_room(self, tx: "Connection") -> None:
+    def _check_room(self, tx: Connection) -> None:
         reason, words = budget.quota_shortfall(tx, self.batch, self.ws.settings), self.ws.task.words
         if reason:
             raise budget.QuotaFullError(
@@ -249,22 +244,20 @@ class _Send(NamedTuple):
         return SendOutcome.REBUILD
 
 
-def write_failures(
-    tx: "Connection", ws: OpenWorkspace, judged: Sequence[Judgement], *, source: Source
-) -> "WriteResult":
+def write_failures(tx: Connection, ws: OpenWorkspace, judged: Sequence[Judgement], *, source: Source) -> WriteResult:
     """Write what failed, and park what asks the same as what is parked."""
     kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
     tell_equals(tx, ws.task, judged, kept, None, source=source, at=ws.now())
     return kept
 
 
-def give_up_batch(tx: "Connection", batch: "Batch", *, why: str, at: datetime) -> int:
+def give_up_batch(tx: Connection, batch: "Batch", *, why: str, at: datetime) -> int:
     """End a batch and let its items go, uncharged; return how many can be asked again."""
     batches.mark_failed(tx, batch, why=why, at=at)
     return asks.release_claims(tx, batch.number)
 
 
-def reconcile(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch] | None" = None) -> Look:
+def reconcile(ws: OpenWorkspace, batch: Batch, listing: Sequence[RemoteBatch] | None = None) -> Look:
     """Look for any try of a *submitting* batch in the whole remote list, and adopt the oldest that is found.
 
     The look counts as the last one only when it begins after the list can lag no more: counted from the end of the
@@ -293,13 +286,13 @@ def reconcile(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch] |
     return Look(wait_s=max(LEAST_WAIT_S, (due - ws.now()).total_seconds() + 0.01))
 
 
-def hidden_for(batch: Batch, settings: "Settings", *, now: datetime) -> float:
+def hidden_for(batch: Batch, settings: Settings, *, now: datetime) -> float:
     """Return for how many seconds more the API may not show a batch that it has made; 0 where it must show it."""
     made = batch.submitted_at or now
     return max(0.0, (made + timedelta(seconds=settings.list_lag) - now).total_seconds())
 
 
-def cancel_duplicates(ws: OpenWorkspace, number: int, listing: "Iterable[RemoteBatch]" = ()) -> None:
+def cancel_duplicates(ws: OpenWorkspace, number: int, listing: Iterable[RemoteBatch] = ()) -> None:
     """Record every remote batch of ours that is not the adopted one, and cancel those that are not known to be over.
 
     One that cannot be reached now is tried again at the next look. While a create of the batch is unclear its remote
@@ -323,7 +316,7 @@ def cancel_duplicates(ws: OpenWorkspace, number: int, listing: "Iterable[RemoteB
         ws.display.warn(f"batch {number}: a second remote batch, {name}, was cancelled and recorded")
 
 
-def _record_duplicates(tx: "Connection", batch: Batch, listing: "Iterable[RemoteBatch]", *, at: datetime) -> None:
+def _record_duplicates(tx: Connection, batch: Batch, listing: Iterable[RemoteBatch], *, at: datetime) -> None:
     prefixes = batches.numbers_by_prefix(tx, batch.number)
     for one in listing:
         if batches.name_prefix(one.display_name) in prefixes and one.name != batch.remote_name:
@@ -332,7 +325,7 @@ def _record_duplicates(tx: "Connection", batch: Batch, listing: "Iterable[Remote
                 batches.duplicate_cancelled(tx, one.name, at=at)
 
 
-def drop_upload(client: "Client", upload: str | None, *, warn: "Callable[[str], None]" = lambda _: None) -> None:
+def drop_upload(client: Client, upload: str | None, *, warn: Callable[[str], None] = lambda _: None) -> None:
     """Delete an upload that is not needed any more; where it cannot be reached, the API forgets it after 48 h."""
     try:
         if upload:

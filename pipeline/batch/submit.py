@@ -7,7 +7,6 @@ about no item twice.
 import contextlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from pipeline.batch import budget, prepare, send
 from pipeline.batch.budget import QuotaFullError
@@ -17,14 +16,11 @@ from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.states import BatchState, Outcome
 from pipeline.core.step import Step
 from pipeline.core.text import usd
+from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.models import Usage
+from pipeline.gemini.models import Model, Usage
 from pipeline.store import answers, asks, batches
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import Task
-    from pipeline.gemini.models import Model
-    from pipeline.store.database import Connection
+from pipeline.store.database import Connection
 
 MAX_REBUILDS = 20  # batches refused for one line each, in one run, before a person should look
 
@@ -62,7 +58,7 @@ class Submitted:
         parts += [f"{self.no_room:,} held back by the quota of tokens that may wait at the API"] * bool(self.no_room)
         return "; ".join(part for part in parts if part)
 
-    def document(self, model: "Model", *, dry: bool = False) -> dict[str, object]:
+    def document(self, model: Model, *, dry: bool = False) -> dict[str, object]:
         """Return the report for programs; after a `dry` run it is about what would be sent."""
         plan = self.plan
         return {
@@ -154,7 +150,7 @@ def let_go_changed(ws: OpenWorkspace) -> None:
             ws.display.say(f"batch {batch.number} was not sent, for the declaration changed: {free} items are free")
 
 
-def with_prepared(tx: "Connection", task: "Task", new: BatchPlan) -> BatchPlan:
+def with_prepared(tx: Connection, task: Task, new: BatchPlan) -> BatchPlan:
     """Return what a run may spend: what is new, and what an earlier run left in *prepared*."""
     for one in batches.batches_in_states(tx, BatchState.PREPARED, task=task.name):
         counts = (new.items + one.requests, new.batches + 1, new.requests + one.requests, new.size + one.request_size)

@@ -11,19 +11,17 @@ import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.core.declaration import fitting, valid_answer
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
 from pipeline.core.step import Option
 from pipeline.core.text import MAX_RAW
+from pipeline.engine.task import Task
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import asks, by_hand, workspace
 from pipeline.store.by_hand import Edit
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import Task
-    from pipeline.engine.workspace import OpenWorkspace
-    from pipeline.store.database import Connection
+from pipeline.store.database import Connection
 
 STATE = 16  # hex digits of the hash of a state
 NOTHING = "nothing was changed"
@@ -31,7 +29,7 @@ NOTHING = "nothing was changed"
 Document = dict[str, Any]
 
 
-def history(ws: "OpenWorkspace", name: str) -> Document:
+def history(ws: OpenWorkspace, name: str) -> Document:
     """Return the answer to the item of that name that counts, and every edit by hand.
 
     Its keys: `item` (id), `answer` (by field, empty where there is none), `state` (from which it can be edited) and
@@ -43,7 +41,7 @@ def history(ws: "OpenWorkspace", name: str) -> Document:
 
 
 def correct(
-    ws: "OpenWorkspace", name: str, change: Mapping[str, Any] | int, *, who: str, of_state: str | None = None
+    ws: OpenWorkspace, name: str, change: Mapping[str, Any] | int, *, who: str, of_state: str | None = None
 ) -> Document:
     """Put a person's values of some fields into the answer to the item of that name, or undo the edit of a number.
 
@@ -86,7 +84,7 @@ def correct(
         return {**_told(tx, task, item_id), "edit": made.number}
 
 
-def typed(task: "Task", text: str) -> Document:
+def typed(task: Task, text: str) -> Document:
     """Return the fields of `tone=praise; topics=price, delivery; stars=4` with their values.
 
     A value that begins with a quotation mark or a bracket is JSON; else a number, true, false or null is one where the
@@ -119,14 +117,14 @@ def typed(task: "Task", text: str) -> Document:
     return found
 
 
-def _told(tx: "Connection", task: "Task", item_id: str) -> Document:
+def _told(tx: Connection, task: Task, item_id: str) -> Document:
     answer, edits = task.standing(tx, item_id), by_hand.list_edits(tx, task.name, item_id)
     state = hashlib.sha256(json.dumps([item_id, len(edits), answer]).encode()).hexdigest()[:STATE]
     shown = [{**one._asdict(), "changes": _changes(one)} for one in edits]
     return {"item": item_id, "answer": answer, "state": state, "edits": shown}
 
 
-def _valid(task: "Task", item_id: str, answer: Document, row: Mapping[str, Any]) -> Document:
+def _valid(task: Task, item_id: str, answer: Document, row: Mapping[str, Any]) -> Document:
     said = {name: value for name, value in task.as_given(answer).items() if name in task.answer.model_fields}
     try:
         read = partial(task.answer.model_validate_json, by_alias=True, by_name=True)
@@ -152,7 +150,7 @@ def name_of(name: str) -> str:
     return who
 
 
-def _no_field(task: "Task", name: str) -> InputError:
+def _no_field(task: Task, name: str) -> InputError:
     there = list(task.answer.model_fields)
     near = get_close_matches(name, there, n=1)
     return InputError(

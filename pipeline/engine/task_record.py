@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in, unread_places
 from pipeline.core.errors import ConfigurationError, FindableError, QuestionChangedError
@@ -27,15 +27,13 @@ from pipeline.engine.task_file import ROWS, digest, find_task_file, fingerprint_
 from pipeline.engine.workspace import never_used
 from pipeline.gemini.models import answer_size
 from pipeline.store import asks, workspace
+from pipeline.store.database import Connection, Store
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
 from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport, check_items
 from pipeline.tables.source import READ, Cursor, ItemsFile, ItemsQuery, other_database
 from pipeline.tables.view import check_columns, fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
-
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection, Store
 
 EXAMPLES = 3  # refused rows in a message
 SHOWN = 12  # names of columns in a message
@@ -54,7 +52,7 @@ HINTS = {
 # ---- which tasks there are
 
 
-def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, ...]:
+def declared_tasks(tx: Connection, settings: Settings) -> tuple[DeclaredTask, ...]:
     """Return every task that was recorded here; no file is loaded."""
     known = workspace.list_tasks(tx)
     backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
@@ -69,7 +67,7 @@ def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, 
     return tuple(found)
 
 
-def recorded_name(tx: "Connection", settings: Settings) -> str | None:
+def recorded_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task that TASK= names is recorded here, None where it is not yet."""
     named, path = settings.task, Path(settings.task).resolve()
     known = {one.name: one.path for one in workspace.list_tasks(tx)}
@@ -110,7 +108,7 @@ def check_declarable(settings: Settings) -> bool:
     return brings_items
 
 
-def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
+def recorded(store: Store, settings: Settings, *, may_write: bool, display: Progress) -> str:
     """Return the name of the task that TASK= names, which is recorded at its first use, with its views."""
     with store.read() as tx:
         if (name := recorded_name(tx, settings)) is not None:
@@ -124,7 +122,7 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
 
-def first_used(store: "Store", settings: Settings, *, at: datetime, display: Progress) -> None:
+def first_used(store: Store, settings: Settings, *, at: datetime, display: Progress) -> None:
     """Record the task that TASK= names, and bring its rows in."""
     name = recorded(store, settings, may_write=True, display=display)
     with store.read() as tx:
@@ -156,7 +154,7 @@ class GivenRows(DeclaredTask):
         self.declaration = declaration
         self.total, self._given = 0, dict[str, Mapping[str, Any]]()
 
-    def take(self, source: Any, *, store: "Store", first: int, at: datetime, display: Progress) -> Sequence[str]:
+    def take(self, source: Any, *, store: Store, first: int, at: datetime, display: Progress) -> Sequence[str]:
         """Read a source to its end, keep its `first` rows that hold something, and return their keys."""
         fill = ItemsFill(store, self.record, at)
         for one in fill.rows(source):
@@ -167,7 +165,7 @@ class GivenRows(DeclaredTask):
         _tell(fill.report, self.record, display)
         return list(self._given)
 
-    def rows(self, tx: "Connection", ids: Sequence[str]) -> Rows:  # noqa: ARG002 - they are in memory
+    def rows(self, tx: Connection, ids: Sequence[str]) -> Rows:  # noqa: ARG002 - they are in memory
         """Return those of some rows that were kept."""
         return {one: self._given[one] for one in ids if one in self._given}
 
@@ -269,7 +267,7 @@ def _texts_asked(declaration: Declaration, columns: Mapping[str, str]) -> list[s
 
 
 def _put(
-    store: "Store",
+    store: Store,
     declaration: Declaration,
     path: Path,
     columns: Mapping[str, str],
@@ -327,7 +325,7 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
 
 
 def _check_change(
-    tx: "Connection", old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool
+    tx: Connection, old: TaskRecord, new: TaskRecord, declaration: Declaration, *, accepted: bool
 ) -> list[str]:
     """Refuse a change under one version that was not accepted, or a second file of one name; return what to say."""
     anew, why, hint = "give it another name='…' to begin anew", "", ""
@@ -363,7 +361,7 @@ def _check_change(
 # ---- its rows
 
 
-def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime, display: Progress) -> None:
+def bring_items(store: Store, task: Task, settings: Settings, *, at: datetime, display: Progress) -> None:
     """Record what changed in a task's file, and import its items where they changed."""
     before = cast(DeclaredTask, task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
@@ -409,7 +407,7 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
         display.warn(f"{record.items}: {more:,} more rows were refused; mend these, and the next ones are told")
 
 
-def _source(store: "Store | None", declaration: Declaration, path: Path, cursor: Cursor | None = None) -> Any:
+def _source(store: Store | None, declaration: Declaration, path: Path, cursor: Cursor | None = None) -> Any:
     if declaration.source:
         with other_database(declaration.source, path.parent) as other:
             return ItemsQuery(other, declaration.items, cursor)

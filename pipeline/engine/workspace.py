@@ -23,22 +23,20 @@ from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings
 from pipeline.core.step import Hint, Option, Step
 from pipeline.core.text import BAD_TEXT, first_few
+from pipeline.engine.task import Indexed, Task
+from pipeline.gemini.client import Client
+from pipeline.gemini.models import Kind, Model, RateLimits
 from pipeline.store import answers, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
 from pipeline.tables.adopt import columns_of, kind_of
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import Indexed, Task
-    from pipeline.gemini.client import Client
-    from pipeline.gemini.models import Kind, Model, RateLimits
 
 TO_BEGIN = Hint("`{}` makes one from a file, and `{}` shows how all of it works", Step("import"), Step("demo"))
 OF_QUERY = Hint("`{}` makes one from a folder; a query needs the database that it reads", Step("import-images"))
@@ -79,7 +77,7 @@ def of_people(settings: Settings) -> Settings:
     return replace(settings, task=BUILT_IN[0])
 
 
-def declared_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":
+def declared_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return the tasks that users declared here."""
     return declared().declared_tasks(tx, settings) if workspace.list_tasks(tx) else ()
 
@@ -237,8 +235,8 @@ class OpenWorkspace:
     store: "Store"
     backend: str
     display: Progress
-    task: "Task"
-    tasks: "tuple[Task, ...]" = ()  # all that this workspace has, whichever is worked on
+    task: Task
+    tasks: tuple[Task, ...] = ()  # all that this workspace has, whichever is worked on
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -249,7 +247,7 @@ class OpenWorkspace:
     agreed: float | None = None  # USD that a person agreed to before; None: asked above CONFIRM_ABOVE
     is_bound: bool = False
     tells_backend: bool = True  # whether `tell_backend` has anything to say; false for a command that only checks it
-    _models: "dict[tuple[str, Kind], Model]" = field(default_factory=dict)  # those that were looked up
+    _models: dict[tuple[str, Kind], Model] = field(default_factory=dict)  # those that were looked up
     _is_brought: bool = False  # the items of a declared task are up to date
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -265,7 +263,7 @@ class OpenWorkspace:
         return self.settings.data
 
     @cached_property
-    def client(self) -> "Client":
+    def client(self) -> Client:
         """Return the client of the backend; on the local backend the engine is started first, inside this process."""
         from pipeline.gemini.client import Client
 
@@ -299,20 +297,20 @@ class OpenWorkspace:
         return client
 
     @property
-    def model(self) -> "Model":
+    def model(self) -> Model:
         """Return the model that answers."""
         own = self.task.model if self.backend != "local" and "model" not in self.settings.sources else None
         return self._model(own or self.settings.model, kind="generate")
 
     @property
-    def embedding_model(self) -> "Model":
+    def embedding_model(self) -> Model:
         """Return the model that embeds, which gives vectors of the width that is set."""
         model = self._model(self.settings.embedding_model, kind="embed")
         model.check_dim(self.settings.dim)
         return model
 
     @property
-    def limits(self) -> "RateLimits":
+    def limits(self) -> RateLimits:
         """Return what may be asked live of the model that answers, a minute and a day."""
         set_here = {"rpm": self.settings.rpm, "tpm": self.settings.tpm, "rpd": self.settings.rpd}
         return self.model.limits(self.settings.tier, **set_here)
@@ -322,7 +320,7 @@ class OpenWorkspace:
         """Return what an answer is attributed to: the version of prompt and schema, and the model."""
         return f"{self.task.label}/{self.model.name}"
 
-    def indexes(self, task: "Task") -> bool:
+    def indexes(self, task: Task) -> bool:
         """Return whether what a task answers goes into an index: some do so only once that was asked for."""
         index = task.index
         return index is not None and (not index.when_asked or (self.data / "index" / index.folder).is_dir())
@@ -333,7 +331,7 @@ class OpenWorkspace:
         return self.indexes(self.task)
 
     @property
-    def collection(self) -> "Indexed":
+    def collection(self) -> Indexed:
         """Return what of the task in use is indexed."""
         words, index = self.task.words, self.task.index
         if index is None or not self.is_indexed:
@@ -343,11 +341,11 @@ class OpenWorkspace:
         return index
 
     @property
-    def collections(self) -> "list[Indexed]":
+    def collections(self) -> list[Indexed]:
         """Return what is indexed of all tasks, whichever is worked on."""
         return [one.index for one in self.tasks if one.index is not None and self.indexes(one)]
 
-    def task_of(self, name: str) -> "Task":
+    def task_of(self, name: str) -> Task:
         """Return the task of a batch, by the name its row has; the one in use where none has that name."""
         return next((one for one in self.tasks if one.name == name), self.task)
 
@@ -430,7 +428,7 @@ class OpenWorkspace:
         where = f"Gemini at {at}" if (at := self.settings.base_url) else "Google's Gemini"
         return f"from here on {self.task.words.inputs} leave this machine: {where} does the work"
 
-    def _model(self, name: str, *, kind: "Kind") -> "Model":
+    def _model(self, name: str, *, kind: Kind) -> Model:
         from pipeline.gemini.models import find_model
 
         if found := self._models.get((name, kind)):

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cached_property, partial
 from itertools import starmap
 from operator import call
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, exc
 
@@ -16,6 +16,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.step import Step
+from pipeline.engine.record import Question
 from pipeline.engine.task import (
     Answered,
     ExportRows,
@@ -27,6 +28,7 @@ from pipeline.engine.task import (
     WriteResult,
 )
 from pipeline.experts import how_to_begin, table
+from pipeline.experts.declaration import Tags
 from pipeline.store import answers, by_hand
 from pipeline.store import rows as kept
 from pipeline.store.by_hand import Edit
@@ -34,11 +36,6 @@ from pipeline.store.database import describe_error
 from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, compact_json, list_of, number_of, text_hash, text_of
 from pipeline.tables.lists import Grid, ItemTable, is_refusal
-
-if TYPE_CHECKING:
-    from pipeline.engine.record import Question
-    from pipeline.experts.declaration import Tags
-
 
 NOTHING = "nothing was changed"
 _PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
@@ -150,7 +147,7 @@ class ExpertsTask(Task):
         self.index = index
 
     @cached_property
-    def question(self) -> "Question":
+    def question(self) -> Question:
         """Return the question."""
         from pipeline.engine.record import Question
         from pipeline.experts.declaration import PLACES, task

@@ -9,28 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
-from pipeline.core.progress import NoProgress
+from pipeline.core.progress import Bar, NoProgress
+from pipeline.core.ranking import Entry
 from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import LOCK, Builds, recorded_builds
 from pipeline.index.evaluate import check_not_worse, check_recall
-from pipeline.index.vectors import Embedder
-from pipeline.index.write import nonsense, verify_build, write_build
+from pipeline.index.manifest import Manifest
+from pipeline.index.vectors import Embedder, Vectors
+from pipeline.index.write import Page, nonsense, verify_build, write_build
 from pipeline.store import workspace
-from pipeline.store.database import pages
+from pipeline.store.database import Connection, pages
 from pipeline.store.locks import Lock
-
-if TYPE_CHECKING:
-    from pipeline.core.progress import Bar
-    from pipeline.core.ranking import Entry
-    from pipeline.index.manifest import Manifest
-    from pipeline.index.vectors import Vectors
-    from pipeline.index.write import Page
-    from pipeline.store.database import Connection
-
 
 FACTS = ("number", "count", "model", "dim", "position")  # of a build that the database keeps
 SHARE_BESIDE_GEMINI = 0.3  # of words in a score, until `eval` on own questions says otherwise
@@ -76,7 +68,7 @@ def roll_back_index(ws: OpenWorkspace) -> IndexReport:
     return IndexReport(manifest.number, manifest.count, 0, 0, manifest.model, manifest.dim, rolled_back=True)
 
 
-def _record(ws: OpenWorkspace, lock: Lock, why: str, found: "Manifest") -> None:
+def _record(ws: OpenWorkspace, lock: Lock, why: str, found: Manifest) -> None:
     """Make the database tell that a build is in service, and who was to be in it, where the lock is held still."""
     lock.check()
     facts, at, takes = {name: getattr(found, name) for name in FACTS}, ws.now(), ws.settings.index_untagged
@@ -143,7 +135,7 @@ class _Building:
                 with ws.display.bar("embedding", count) as bar:
                     self._embedded += embedder.embed_missing(entries(tx), bar=bar)
 
-    def _promoted(self, lock: Lock, floor: "Vectors | None", number: int, staging: Path) -> IndexReport:
+    def _promoted(self, lock: Lock, floor: Vectors | None, number: int, staging: Path) -> IndexReport:
         ws, builds, collection, cache = self._ws, self._builds, self._ws.collection, self._embedder.cache
         builds.follow(recorded_builds(ws.store))
         ranking = collection.ranking
@@ -173,7 +165,7 @@ class _Building:
         done = IndexReport(number, count, embedded, cached, cache.model, cache.dim, moved)
         return replace(done, out_of=(states := [*counts.items()])[0][1], left_out=_left_out(states, count))
 
-    def _pages(self, entries: "Iterable[Entry]", bar: "Bar") -> "Iterator[Page]":
+    def _pages(self, entries: Iterable[Entry], bar: Bar) -> Iterator[Page]:
         """Yield entries with keys and vectors; embed those that came since, or whose vectors are damaged."""
         cache, done = self._embedder.cache, 0
         for page in pages(entries):
@@ -182,10 +174,10 @@ class _Building:
             done += len(page)
             bar.show(done)
 
-    def _embed(self, page: "Sequence[Entry]", _missing: Sequence[int]) -> None:
+    def _embed(self, page: Sequence[Entry], _missing: Sequence[int]) -> None:
         self._embedded += self._embedder.embed_missing(page, bar=NoProgress())
 
-    def _position(self, tx: "Connection") -> int:
+    def _position(self, tx: Connection) -> int:
         """Return the position of the database, which may be none before that of the build in service."""
         current = self._builds.in_service()  # first: a position never goes back but with the whole database
         position = workspace.get_workspace(tx).position

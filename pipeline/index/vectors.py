@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import InconsistentError
+from pipeline.core.progress import Bar
 from pipeline.core.ranking import Entry
 from pipeline.core.states import STANDARD
 from pipeline.core.step import Step
@@ -44,9 +45,6 @@ from pipeline.gemini.embed import embed_locally, frame_text
 from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS, Usage, estimate_tokens, usage_cost
 from pipeline.gemini.pace import SharedPace
 from pipeline.store.database import PAGE, Store, among, change_among, insert_new, pages, streamed
-
-if TYPE_CHECKING:
-    from pipeline.core.progress import Bar
 
 Vectors = NDArray[np.float32]
 Call = tuple[list[int], list[str], int]  # places in a page, texts, and about how many tokens they have
@@ -259,7 +257,7 @@ class Embedder:
         """Return whether embedding costs anything."""
         return self._ws.backend != "local" and self._model.prices(STANDARD, on=self._ws.now().date())[0] > 0
 
-    def cost(self, entries: Iterable[Entry], *, bar: "Bar") -> tuple[int, int, float]:
+    def cost(self, entries: Iterable[Entry], *, bar: Bar) -> tuple[int, int, float]:
         """Return how many texts are not in the cache, about how many tokens they have, and what those cost, in USD."""
         texts, tokens, seen = 0, 0, 0
         for page in pages(entries, ASKED):
@@ -270,7 +268,7 @@ class Embedder:
             bar.show(seen)
         return texts, tokens, usage_cost(self._model, Usage(prompt=tokens), STANDARD, on=self._ws.now().date())
 
-    def embed_missing(self, entries: Iterable[Entry], *, bar: "Bar") -> int:
+    def embed_missing(self, entries: Iterable[Entry], *, bar: Bar) -> int:
         """Embed every entry whose vector is not in the cache, several calls at once; return how many.
 
         The vectors of each call are on disk as it ends: a run that is killed keeps what it has paid for, but for the

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.batch import send
 from pipeline.core import files
@@ -25,9 +25,7 @@ from pipeline.index.vectors import vector_cache
 from pipeline.ops import clean
 from pipeline.store import answers, asks, batches, erase, schema, workspace
 from pipeline.store.batches import Batch, name_prefix
-
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
+from pipeline.store.database import Connection
 
 RESTORE = Hint("restore a backup ({})", Step("restore", from_="…"))
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
@@ -101,12 +99,12 @@ def run(ws: OpenWorkspace) -> DoctorReport:
     return report
 
 
-def _asked(tx: "Connection") -> list[Batch]:
+def _asked(tx: Connection) -> list[Batch]:
     return [one for one in batches.batches_in_states(tx) if one.way is not Way.TRIAL]
 
 
 def _lines(
-    broken: "Callable[[Connection], Iterable[str]]", why: str, next_: object, *, contradiction: bool = True
+    broken: Callable[[Connection], Iterable[str]], why: str, next_: object, *, contradiction: bool = True
 ) -> Check:
     """Return a check that every line which a snapshot gives is a fault."""
 
@@ -328,7 +326,7 @@ def _litter(report: DoctorReport) -> Iterator[RowFault]:
         yield notice(f"{path.name} belongs to nothing: a run died over it", "it takes room", Step("clean"))
 
 
-def _begun(tx: "Connection") -> list[str]:
+def _begun(tx: Connection) -> list[str]:
     return [f"item {one} was begun to be forgotten, and that is not over" for one in erase.open_erasures(tx)]
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.batch import prepare
 from pipeline.core import files
@@ -31,10 +30,8 @@ from pipeline.index.write import nonsense
 from pipeline.ops import clean
 from pipeline.quality import report as reports
 from pipeline.store import batches, erase, workspace
-
-if TYPE_CHECKING:
-    from pipeline.store.batches import Batch
-    from pipeline.store.database import Connection
+from pipeline.store.batches import Batch
+from pipeline.store.database import Connection
 
 ENGINE = ("local-engine.sqlite", "local-engine.sqlite-wal", "local-engine.sqlite-shm", "local-engine-files")
 OUT_OF_REACH = "your own files, exports and backups; what Gemini keeps for two days; words about them in others' rows"
@@ -133,7 +130,7 @@ def _begin(ws: OpenWorkspace, name: str) -> tuple[list[str], bool]:
         return erase.open_erasures(tx, mark), not is_there
 
 
-def _check_free(tx: "Connection", task: str, item_id: str, name: str) -> None:
+def _check_free(tx: Connection, task: str, item_id: str, name: str) -> None:
     """Refuse while the person is being asked about, in a batch that is not over."""
     for number in erase.batches_of(tx, task, item_id):
         batch = batches.get_batch(tx, number)
@@ -144,7 +141,7 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str) -> None:
             )
 
 
-def _drop_lines(ws: OpenWorkspace, batch: "Batch", ids: Collection[str], cleaned: Mapping[int, str]) -> dict[str, int]:
+def _drop_lines(ws: OpenWorkspace, batch: Batch, ids: Collection[str], cleaned: Mapping[int, str]) -> dict[str, int]:
     """Seal the files of a batch anew without the lines about these items; return how many lines each lost.
 
     A line that cannot be read goes too: it may be about them, and answers nothing.
@@ -174,7 +171,7 @@ def _drop_lines(ws: OpenWorkspace, batch: "Batch", ids: Collection[str], cleaned
     return done
 
 
-def _erase(tx: "Connection", task: Task, ids: Sequence[str], *, words: Sequence[str], now: datetime) -> None:
+def _erase(tx: Connection, task: Task, ids: Sequence[str], *, words: Sequence[str], now: datetime) -> None:
     is_brought = task.brings_items
     for item_id, name in task.table(tx).names(tx, ids).items():
         _check_free(tx, task.name, item_id, name)

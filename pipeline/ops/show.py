@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.core import files
 from pipeline.core.errors import FindableError
@@ -15,9 +15,7 @@ from pipeline.gemini.responses import ResultFile
 from pipeline.index.builds import place_of_entry
 from pipeline.store import answers, asks, batches, erase
 from pipeline.store.batches import Batch
-
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
+from pipeline.store.database import Connection
 
 CLEANED = Hint("the batch's files were removed by `{}`", Step("clean"))
 
@@ -82,7 +80,7 @@ def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: 
     return [{**one, "name": names.get((one["task"], one["item"]), one["item"])} for one in found]
 
 
-def _with_wire(tx: "Connection", found: list[dict[str, Any]], data: Path) -> list[dict[str, Any]]:
+def _with_wire(tx: Connection, found: list[dict[str, Any]], data: Path) -> list[dict[str, Any]]:
     cleaned = erase.cleaned_batches(tx)
     return [{**one, "wire": _wire(data, batches.get_batch(tx, one["batch"]), one["item"], cleaned)} for one in found]
 

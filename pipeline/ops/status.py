@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.batch import folder, report
 from pipeline.core.errors import FindableError
@@ -16,9 +16,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import Builds, count_stale
 from pipeline.store import answers, asks, batches, money, workspace
 from pipeline.store.batches import Batch
-
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
+from pipeline.store.database import Connection
 
 
 class StatusCounts(NamedTuple):
@@ -118,7 +116,7 @@ def _twin(one: Mapping[str, Any]) -> dict[str, Any]:
     return {**told, "is_over": one["cancelled_at"] is not None}
 
 
-def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any]:
+def _index(ws: OpenWorkspace, tx: Connection, *, exact: bool) -> dict[str, Any]:
     """Return {count, model, dim, behind, build, built_at}; a broken index says so and counts as none."""
     builds = Builds(ws.data, ws.collection.folder)
     found: dict[str, Any] = {"count": 0, **dict.fromkeys(("model", "dim", "build", "built_at"))}
@@ -140,7 +138,7 @@ def _count_by_state(everyone: list[Batch]) -> dict[str, int]:
     return {state.value: counted[state] for state in shown}
 
 
-def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
+def _spent(tx: Connection, everyone: list[Batch]) -> dict[str, float]:
     actual = sum((batch.cost or 0.0 for batch in everyone), 0.0)
     found = money.sum_spent(tx)
     not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
@@ -148,7 +146,7 @@ def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
     return {"actual": round(actual, 6), "estimated": round(estimated, 6), "lost": round(found.lost, 6)}
 
 
-def _wants_room(tx: "Connection", mine: list[Batch], settings: Settings) -> bool:
+def _wants_room(tx: Connection, mine: list[Batch], settings: Settings) -> bool:
     """Return whether a batch was put off, by the API or by our count, while others of its task under way make room."""
     states = {one.state for one in mine}
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:

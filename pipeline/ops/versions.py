@@ -6,7 +6,8 @@ back too. Once nothing is left of what the local engine answered, the workspace 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from pipeline.batch import ingest
 from pipeline.core import files
@@ -19,13 +20,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
 from pipeline.store import answers, batches, workspace
 from pipeline.store.answers import Version
-from pipeline.store.database import pages
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from pipeline.store.database import Connection
-
+from pipeline.store.database import Connection, pages
 
 LOCK, NEXT = "rollback", Step("versions")
 QUESTION = "Take this back for good? What it cost is spent all the same; other versions stay."
@@ -101,7 +96,7 @@ def roll_back(ws: OpenWorkspace, name: str) -> RollbackReport:
     return report
 
 
-def _summaries(tx: "Connection", task: Task) -> list[VersionSummary]:
+def _summaries(tx: Connection, task: Task) -> list[VersionSummary]:
     """Return every version of a task that has rows, answers or a beginning here; others' first, then by age."""
     known = {one.extractor: one for one in answers.list_versions(tx, task.name)}
     told = task.versions(tx)
@@ -111,7 +106,7 @@ def _summaries(tx: "Connection", task: Task) -> list[VersionSummary]:
     return [VersionSummary(task.subject, found[one], answers.paid_for_version(tx, task.name, one)) for one in ordered]
 
 
-def _find(tx: "Connection", name: str, ws: OpenWorkspace) -> tuple[Task, list[VersionSummary]]:
+def _find(tx: Connection, name: str, ws: OpenWorkspace) -> tuple[Task, list[VersionSummary]]:
     named = [one for one in ws.tasks if one.name == name.partition("@")[0]]
     named = [ws.task] if "task" in ws.settings.sources else named
     for one in named or ws.tasks:
@@ -120,7 +115,7 @@ def _find(tx: "Connection", name: str, ws: OpenWorkspace) -> tuple[Task, list[Ve
     return next(iter(named), ws.task), []
 
 
-def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -> None:
+def _check_free(tx: Connection, task: Task, going: Sequence[VersionSummary]) -> None:
     """Refuse while something may still come in under a version, and what has no version at all."""
     said = hint = ""
     if any(not one.counts.label.strip() for one in going):
@@ -137,7 +132,7 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
         raise InputError(f"{said}; nothing was changed", hint=hint)
 
 
-def _remove(tx: "Connection", task: Task, one: Version, report: RollbackReport, *, at: "datetime") -> None:
+def _remove(tx: Connection, task: Task, one: Version, report: RollbackReport, *, at: datetime) -> None:
     rows = task.roll_back(tx, one.label, model=one.model)
     if rows is None:  # what is still as the version gave it goes
         applied = list(tx.execute(answers.answered_ids(task.name, one.extractor)).scalars())

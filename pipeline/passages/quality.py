@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false, func, select
 
@@ -19,6 +19,7 @@ from pipeline.engine.task import NAMED, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
 from pipeline.passages.table import ConceptRow, PassagesShape
+from pipeline.passages.task import ConceptsTask
 from pipeline.quality.figures import (
     Choice,
     Quality,
@@ -38,9 +39,6 @@ from pipeline.store.database import streamed
 from pipeline.store.schema import answers as given
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.lists import values_in_pages
-
-if TYPE_CHECKING:
-    from pipeline.passages.task import ConceptsTask
 
 PAGE = 2000  # rows in one fetch
 BETWEEN = "\x1f"  # names; Unicode's unit separator, which no name has
@@ -94,7 +92,7 @@ MOST = 14  # concepts of a passage that the question asks for at most
 FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
-def measure(tx: Connection, task: "ConceptsTask", extractor: str | None) -> Quality:
+def measure(tx: Connection, task: ConceptsTask, extractor: str | None) -> Quality:
     """Return what the concepts of an extractor are like: label/model, a label with all its models, or None for all."""
     shape = task.shape
     by_version, proven = _tallied(tx, shape)

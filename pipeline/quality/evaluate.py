@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import figures
 from pipeline.quality.figures import Figure, Quality
 from pipeline.quality.report import QualityReport
 from pipeline.store import answers
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import Task
-    from pipeline.store.database import Connection
+from pipeline.store.database import Connection
 
 OF_ANY_TASK = "pipeline.quality.measure"
 BY_CONSTRUCTION = "the local engine quotes where it took an answer from: its evidence is true by construction"
@@ -28,7 +25,7 @@ def gates_of(ws: OpenWorkspace) -> dict[str, Figure | None]:
     return figures.gates_in_force(_figures_of(ws.task), texts, others=others)
 
 
-def _figures_of(task: "Task") -> Sequence[Figure]:
+def _figures_of(task: Task) -> Sequence[Figure]:
     found: Sequence[Figure] = import_module(task.measured_by or OF_ANY_TASK).FIGURES
     return found
 
@@ -52,7 +49,7 @@ def write_report(ws: OpenWorkspace, *, extractor: str | None = None, notes: Sequ
     return found.sealed(ws.data, ws.task.name, again=ws.task.words.step("qc"))
 
 
-def _answered_label(tx: "Connection", task: "Task") -> str:
+def _answered_label(tx: Connection, task: Task) -> str:
     """Return the task's label; while there is no answer of it, and older ones count, the last that has answers."""
     begun = [] if task.own else answers.list_versions(tx, task.name)
     answered = [one.label for one in begun if answers.count_answered(tx, task.name, one.extractor)]

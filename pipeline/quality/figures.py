@@ -11,13 +11,11 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import Generic, Literal, NamedTuple, TypeVar, cast
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.step import Hint, Option
-
-if TYPE_CHECKING:
-    from pipeline.store.answers import ReplyCounts
+from pipeline.store.answers import ReplyCounts
 
 T = TypeVar("T")
 Number = TypeVar("Number", int, float)
@@ -140,7 +138,7 @@ USAGE = (
 )
 
 
-def reply_values(replies: "ReplyCounts") -> dict[str, Value]:
+def reply_values(replies: ReplyCounts) -> dict[str, Value]:
     """Return what of the replies failed, and what an answer cost, with what was paid for replies that were none."""
     paid = replies.answered
     return {

@@ -8,15 +8,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.core.quotes import LIKENESS, is_stored_quotation
+from pipeline.engine.task import Task
 from pipeline.quality.figures import Choice, Figure, Quality, Rows, Sample, Value, listed, reply_values, share
 from pipeline.store import answers, asks
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import Task
-    from pipeline.store.database import Connection
+from pipeline.store.database import Connection
 
 SEED = 7
 SAMPLES = 20  # for a person to read
@@ -25,7 +23,7 @@ MOST_VALUES = 24  # different values of a field that has bars
 FIGURES = listed(Path(__file__).with_name("figures.tsv"))
 
 
-def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:
+def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:
     """Return what the answers of an extractor are like: label/model, a label with all its models, or None for all."""
     tally = _Tally()
     for item_id, answer in answers.answers_by(tx, task.name, extractor):
@@ -105,7 +103,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _samples(tx: "Connection", task: "Task", shown: Sequence[tuple[str, str]]) -> Iterator[Sample]:
+def _samples(tx: Connection, task: Task, shown: Sequence[tuple[str, str]]) -> Iterator[Sample]:
     """Yield the chosen answers beside the names and texts of their rows."""
     ids = [item_id for item_id, _ in shown]
     names, texts = task.table(tx).names(tx, ids), task.asked_texts(tx, ids)

@@ -7,19 +7,15 @@ import hashlib
 import heapq
 from collections.abc import Iterable
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from pipeline.core.errors import GateError
 from pipeline.core.step import Option, Step
+from pipeline.engine.task import Task
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.quality.report import QualityReport
 from pipeline.store import answers, runs
 from pipeline.store.database import Connection, streamed
 from pipeline.store.runs import PilotVerdict
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import Task
-    from pipeline.engine.workspace import OpenWorkspace
-    from pipeline.quality.report import QualityReport
-
 
 SIZE = 200  # items, where a share of 1 % that fails is two of them
 SEED = 1
@@ -27,7 +23,7 @@ PAGE = 5000
 
 
 def next_pilot(
-    tx: "Connection", task: "Task", extractor: str, *, size: int | None = None, seed: int | None = None
+    tx: "Connection", task: Task, extractor: str, *, size: int | None = None, seed: int | None = None
 ) -> tuple[int, int, list[str]]:
     """Return the next pilot's size, seed and items: one that is not over goes on, unless another of these is given."""
     before = runs.newest_pilot(tx, extractor)
@@ -37,7 +33,7 @@ def next_pilot(
     return size, seed, draw_pilot(tx, task, extractor, size=size, seed=seed)
 
 
-def draw_pilot(tx: "Connection", task: "Task", extractor: str, *, size: int, seed: int) -> list[str]:
+def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed: int) -> list[str]:
     """Return the ids of the pilot's items, in the order in which they were drawn; at flat memory.
 
     Drawn from those that are open or were answered under this extractor, so that the sample stays as it is while its
@@ -75,14 +71,14 @@ def why_not(tx: "Connection", extractor: str, *, compulsory: bool = False) -> st
     return ""
 
 
-def waive_open_pilot(ws: "OpenWorkspace") -> None:
+def waive_open_pilot(ws: OpenWorkspace) -> None:
     """Let all items be asked without a pilot of the extractor in use; nothing where they may be already."""
     with ws.store.write() as tx:
         if why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot):
             runs.waive_pilot(tx, ws.task.name, ws.extractor, at=ws.now())
 
 
-def note_failed_pilot(ws: "OpenWorkspace", quality: "QualityReport") -> bool:
+def note_failed_pilot(ws: OpenWorkspace, quality: QualityReport) -> bool:
     """Keep that answers are hopeless after all, so that no item is asked until a user has looked; return whether.
 
     A gate that is missed by a little is a warning, and stops nothing. A pilot that passes or is waived opens the way
@@ -96,7 +92,7 @@ def note_failed_pilot(ws: "OpenWorkspace", quality: "QualityReport") -> bool:
     return True
 
 
-def check_pilot(tx: "Connection", task: "Task", extractor: str, *, compulsory: bool = False) -> None:
+def check_pilot(tx: "Connection", task: Task, extractor: str, *, compulsory: bool = False) -> None:
     """Raise GateError where a pilot of an extractor failed, is not over or, where `compulsory`, never was."""
     why = why_not(tx, extractor, compulsory=compulsory)
     if not why:

@@ -14,13 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError
 from pipeline.store.database import Store
-
-if TYPE_CHECKING:
-    from pipeline.store.postgresql import Session
+from pipeline.store.postgresql import Session
 
 LOOK_S = 0.2  # how often who waits looks whether a name is free
 ENDING = 100  # looks, of 20 ms, at the session of a process that is gone: its server has to notice
@@ -135,7 +133,7 @@ class Locks:
     def _key(self, name: str) -> int:
         return int.from_bytes(hashlib.sha256(f"{self._id}/{name}".encode()).digest()[:8], signed=True)
 
-    def _server(self) -> "Session":
+    def _server(self) -> Session:
         with self._mutex:
             if self._session is None or not self._session.goes_on():
                 self._session = self._store.session(f"findable {_signature()}")

@@ -18,7 +18,7 @@ from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from pipeline.batch.report import BatchSummary, list_batches
 from pipeline.core.declaration import A_co, Declaration
@@ -29,7 +29,7 @@ from pipeline.core.settings import BUILT_IN, Settings, with_given
 from pipeline.core.text import cut
 from pipeline.engine import correct as by_hand
 from pipeline.engine.declared import DeclaredTask
-from pipeline.engine.task import ExportWanted
+from pipeline.engine.task import ExportWanted, Task
 from pipeline.engine.task_file import hand_over, look_again
 from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
 from pipeline.experts import import_ as import_people
@@ -43,6 +43,7 @@ from pipeline.ops import items as listing
 from pipeline.ops.export import ExportReport
 from pipeline.ops.items import ParkedItem
 from pipeline.store import answers
+from pipeline.store.database import Connection
 from pipeline.tables.cells import plain_value, rows_of
 from pipeline.tables.findings import FindingKind, ImportOptions
 from pipeline.tables.shown import Document, Rows, Table
@@ -52,10 +53,6 @@ from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report as TagReport
 from pipeline.workflows.tag import TagOptions
 from pipeline.workflows.try_out import TryReport
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import Task
-    from pipeline.store.database import Connection
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -453,7 +450,7 @@ class Answers(Rows, Generic[A_co]):
                 after = found[-1][0]
 
 
-def _chosen(ws: OpenWorkspace, tx: "Connection", extractor: str | None) -> str | None:
+def _chosen(ws: OpenWorkspace, tx: Connection, extractor: str | None) -> str | None:
     """Return whose answers are read, as an export chooses; None where each item has one answer that counts, as people.
 
     Of a task that declares what was not asked yet those are none, for its model is another one than answers have.
@@ -468,7 +465,7 @@ def _chosen(ws: OpenWorkspace, tx: "Connection", extractor: str | None) -> str |
     return task.exported(tx, there, ExportWanted(extractor=extractor or own or None, prefer=prefer)) or ""
 
 
-def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:
+def _model_of(task: Task, key: str, extractor: str, text: str) -> Any:
     try:
         return task.answer.model_validate_json(text)
     except Exception as error:  # a validator of the user's own may raise anything

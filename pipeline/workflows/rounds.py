@@ -6,7 +6,7 @@ A round may die at any moment: where it was stands in the database, and whicheve
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.batch import ask, ingest, poll, submit
 from pipeline.batch.ask import LiveReport
@@ -16,20 +16,17 @@ from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import Selection
 from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, InputError, RemoteError
+from pipeline.core.progress import Bar, Progress
 from pipeline.core.states import OPEN, BatchState, RemoteState, Way, remote_state
 from pipeline.core.step import Hint, Option
 from pipeline.core.text import one_line
+from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.report import QualityReport, sweep_reports
 from pipeline.store import asks, batches, money, runs
-from pipeline.store.runs import PilotVerdict
-
-if TYPE_CHECKING:
-    from pipeline.core.progress import Bar, Progress
-    from pipeline.engine.task import Words
-    from pipeline.store.batches import Batch
-    from pipeline.store.runs import Pilot
+from pipeline.store.batches import Batch
+from pipeline.store.runs import Pilot, PilotVerdict
 
 WITHOUT_SUCCESS = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 REPORT_EVERY = 20  # times as long as writing reports took must pass before the next ones, except the last
@@ -66,7 +63,7 @@ class Report:
     mode: str = ""
     reason: str = ""
     asked: int = 0
-    drawn: "Pilot | None" = None
+    drawn: Pilot | None = None
     pilot: "Report | None" = None
     live: LiveReport | None = None
     unasked: int = 0
@@ -104,13 +101,13 @@ class Report:
         """Return the newest report on the answers of the extractor in use."""
         return self.reports.get(self.extractor)
 
-    def errors(self, words: "Words") -> list[FindableError]:
+    def errors(self, words: Words) -> list[FindableError]:
         """Return what ended it early: our own calls, what polling met, and batches that failed where none succeeded."""
         stopped = [self.live.stopped] if self.live is not None and self.live.stopped is not None else []
         down = self.failed.items() if self.is_down else ()
         return [*stopped, *self.polled.errors(words), *(failed_error(number, why, words) for number, why in down)]
 
-    def finish(self, words: "Words", display: "Progress", *, strict: bool = False) -> None:
+    def finish(self, words: Words, display: Progress, *, strict: bool = False) -> None:
         """Warn of batches and of gates that failed, and raise what ended it early.
 
         Raises:
@@ -128,7 +125,7 @@ class Report:
             raise errors[0]
         self.check(display, strict=strict)
 
-    def check(self, display: "Progress", *, strict: bool = False) -> None:
+    def check(self, display: Progress, *, strict: bool = False) -> None:
         """Warn of the quality gates that failed; the answers are stored.
 
         Raises:
@@ -200,7 +197,7 @@ class Rounds:
             self._newest = batches.next_number(tx) - 1
             self._parked = len(asks.parked_rows(tx, ws.task.name, own=ws.task.own))
 
-    def batches(self, *states: BatchState) -> "list[Batch]":
+    def batches(self, *states: BatchState) -> list[Batch]:
         """Return the batches of the task in these states, oldest first."""
         with self._ws.store.read() as tx:
             return batches.batches_in_states(tx, *states, task=self._ws.task.name)
@@ -421,14 +418,14 @@ def ingest_all(ws: OpenWorkspace) -> tuple[Report, list[FindableError]]:
     return going.end(), failures
 
 
-def _show_live(bar: "Bar", live: LiveReport) -> None:
+def _show_live(bar: Bar, live: LiveReport) -> None:
     notes = [f"{live.at_once} at once"]
     notes += [f"{live.failed.total()} failed ({live.samples[-1][1][:60]})"] if live.failed else []
     notes += [f"${live.cost:.4f}"] if live.cost >= LEAST else []
     bar.show(live.replies, note=", ".join(notes))
 
 
-def failed_error(number: int, why: str, words: "Words") -> RemoteError:
+def failed_error(number: int, why: str, words: Words) -> RemoteError:
     """Return the error for a batch that failed at the API."""
     return RemoteError(
         f"batch {number} failed at the API ({why})",

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.batch import ask, budget, folder
 from pipeline.batch.ask import Tried
@@ -26,10 +26,7 @@ from pipeline.gemini.models import NO_USAGE, Usage, usage_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers, asks
 from pipeline.store.asks import Ask
-
-if TYPE_CHECKING:
-    from pipeline.store.database import Connection
-
+from pipeline.store.database import Connection
 
 FEW, SIZE = 3, 50  # how many are tried alone, and by two sides
 LOST, NOT_JUDGED = "lost", "not judged"
@@ -180,7 +177,7 @@ def _brought(ws: OpenWorkspace) -> tuple[OpenWorkspace, str]:
     return ws, ""
 
 
-def _drawn(tx: "Connection", task: Task, extractor: str, size: int, seed: int | None) -> Sequence[str]:
+def _drawn(tx: Connection, task: Task, extractor: str, size: int, seed: int | None) -> Sequence[str]:
     first = () if seed is not None else tx.execute(asks.askable(tx, task).limit(size)).scalars().all()
     return first or pilot.draw_pilot(tx, task, extractor, size=size, seed=pilot.SEED if seed is None else seed)
 
@@ -237,5 +234,5 @@ def _label(task: Task, text: str) -> str:
     return f"{task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
 
 
-def _stored(tx: "Connection", task: Task, label: str, ids: list[str]) -> dict[str, Any]:
+def _stored(tx: Connection, task: Task, label: str, ids: list[str]) -> dict[str, Any]:
     return {key: json.loads(one) for key, one in answers.newest_of_version(tx, task.name, label, ids).items()}
