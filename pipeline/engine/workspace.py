@@ -373,6 +373,8 @@ class OpenWorkspace:
         try:
             self.bring_items()
         except FindableError as error:
+            if self.task.index is None:  # nothing was read before that could be indexed
+                raise
             self.display.warn(f"{error.message}; what was read before is indexed")
         if self.task.index is not None:
             (self.data / "index" / self.task.index.folder).mkdir(parents=True, exist_ok=True)
