@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.step import Hint, Option, Step
-from pipeline.store.workspace import takes_untagged
+from pipeline.store.workspace import UNTAGGED, events_of
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -26,8 +26,8 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":
     """
     from pipeline.experts.task import TAGGED, WITH_TEXT, ExpertsTask
 
-    takes = settings.index_untagged if settings.index_untagged is not None else takes_untagged(tx)
-    task = ExpertsTask(WITH_TEXT if takes else TAGGED)
+    said = [settings.index_untagged, *(one["new"] == "1" for one in events_of(tx, UNTAGGED)[::-1])]  # the newest first
+    task = ExpertsTask(WITH_TEXT if next((one for one in said if one is not None), False) else TAGGED)
     label = settings.version or task.label
     if label != task.label and label.partition("@")[0] == task.name:
         raise ConfigurationError(f"{Option(version=label)}: people are asked about under {task.label}")

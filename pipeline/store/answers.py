@@ -325,9 +325,6 @@ def _stands(task: str, version: str | None = None, given: FromClause = answers) 
     return and_(given.c.applied, _of_version(given, task, version))
 
 
-FORGIVEN = "forgiven"
-
-
 class ReplyCounts(NamedTuple):
     """How many replies were answers, refused and invalid; tokens (prompt; answer and thoughts) and cost in USD."""
 
@@ -350,12 +347,9 @@ class ReplyCounts(NamedTuple):
 
 
 def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCounts:
-    """Count the replies to the questions of a version, or of all, and what they used; what a person said is none.
-
-    Failures that were forgiven, as `unpark` does, count as none: the row is asked anew.
-    """
+    """Count the replies to the questions of a version, or of all, and their use: no person's, no forgiven failures."""
     used, found = [], Counter[str]()
-    failed = case((attempts.c.forgiven, FORGIVEN), else_=attempts.c.outcome)  # its tokens and its cost count still
+    failed = case((attempts.c.forgiven, "forgiven"), else_=attempts.c.outcome)
     for table, how in ((answers, literal(Outcome.ANSWERED.value)), (attempts, failed)):
         mine = (table.c.task == task, table.c.extractor != PERSON, is_by(table.c.extractor, extractor))
         query = _used(table).add_columns(func.count(), how.label("how")).where(*mine).group_by("how")

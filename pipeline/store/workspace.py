@@ -59,11 +59,6 @@ def list_lag(tx: Connection) -> float:
     return LAGS * max((float(one["new"]) for one in events_of(tx, LAG)), default=0.0)
 
 
-def takes_untagged(tx: Connection) -> bool:
-    """Return whether people without a tag were to be in the index when it was last built where that was said."""
-    return [one["new"] for one in events_of(tx, UNTAGGED)][-1:] == ["1"]
-
-
 @dataclass(frozen=True)
 class WorkspaceRow:
     """The workspace's random id, the backend it is bound to (None before the first batch), and its position."""

@@ -59,7 +59,9 @@ from pipeline.store.schema import has_index
 Columns = Mapping[str, Column[Any]]
 DEFAULTS = Settings()
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # names of SQLite know no case of these
-_KNOWN = WeakKeyDictionary[Connection, dict[str, dict[str, Column[Any]]]]()  # columns by snapshot and table
+_KNOWN = WeakKeyDictionary[
+    Connection, dict[str, dict[str, Column[Any]]]
+]()  # by snapshot and table: a server answers ten queries for each
 _QUIET = threading.Lock()  # what warnings are shown is one thing for all threads
 _SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
 _KIND_HERE = text("SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)")
@@ -94,13 +96,8 @@ def kind_of(tx: Connection, table: str) -> str | None:
 
 
 def columns_of(tx: Connection, table: str) -> dict[str, Column[Any]]:
-    """Return the columns of a table by name, in their order; SQLite's in lower case. Empty where there is none.
-
-    A snapshot is asked for them once: a server answers ten queries for each table.
-    """
-    if not tx.get_execution_options().get("findable_reads"):
-        return _reflected(tx, table)
-    known = _KNOWN.setdefault(tx, {})
+    """Return the columns of a table by name, in their order; SQLite's in lower case. Empty where there is none."""
+    known = _KNOWN.setdefault(tx, {}) if tx.get_execution_options().get("findable_reads") else {}
     if table not in known:
         known[table] = _reflected(tx, table)
     return known[table]
