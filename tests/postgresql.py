@@ -193,7 +193,8 @@ def drop_below(folder: Path) -> None:
 def _make(name: str, data: Path, *, template: str | None = None) -> None:
     import psycopg
 
-    with contextlib.suppress(psycopg.errors.DuplicateDatabase):  # by another process of this test
+    # by another process of this test, maybe at this moment
+    with contextlib.suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
         shared().make(name, template=template)
     _made[name] = data
 
