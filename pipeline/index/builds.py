@@ -111,7 +111,11 @@ class Builds:
 
     def damage(self, number: int) -> list[str]:
         """Return what is wrong with the files of a build, read in full; an empty list when nothing is."""
-        return manifest.damage(self._builds / str(number))
+        directory = self._builds / str(number)
+        try:
+            return manifest.changed(directory, manifest.read_manifest(directory))
+        except InconsistentError as error:
+            return [error.message]
 
     def stale(self) -> list[Path]:
         """Return what killed runs left behind; a living run's staging is among it."""

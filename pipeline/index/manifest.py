@@ -128,11 +128,8 @@ def read_manifest(directory: Path) -> Manifest:
     return found
 
 
-def damage(directory: Path) -> list[str]:
-    """Return what is wrong with the files of a build, read in full; an empty list when nothing is."""
-    try:
-        found = read_manifest(directory)
-    except InconsistentError as error:
-        return [error.message]
-    wrong = [name for name in found.hashes if files.sha256_of(directory / name) != found.hashes[name]]
-    return [f"{directory / name} has other bytes than the build was made with" for name in wrong]
+def changed(directory: Path, found: Manifest) -> list[str]:
+    """Return which files of a build have other bytes than it was made with; those that are there are read in full."""
+    paths = {directory / name: sha256 for name, sha256 in found.hashes.items()}
+    wrong = [path for path, sha256 in paths.items() if path.exists() and files.sha256_of(path) != sha256]
+    return [f"{path} has other bytes than the build was made with" for path in wrong]

@@ -94,7 +94,7 @@ class Index(AbstractContextManager["Index"]):
         """Close the files. What failed is told as damage where they have other bytes than the build was made with."""
         self.close()
         if isinstance(error, Exception) and not isinstance(error, FindableError):
-            for said in manifest.damage(self._directory):
+            for said in manifest.changed(self._directory, self.manifest):
                 raise InconsistentError(said, hint=f"run `{Step('index')}`") from error
 
     @cached_property
