@@ -130,6 +130,6 @@ def read_manifest(directory: Path) -> Manifest:
 
 def changed(directory: Path, found: Manifest) -> list[str]:
     """Return which files of a build have other bytes than it was made with; those that are there are read in full."""
-    paths = {directory / name: sha256 for name, sha256 in found.hashes.items()}
-    wrong = [path for path, sha256 in paths.items() if path.exists() and files.sha256_of(path) != sha256]
+    there = (directory / name for name in found.hashes if (directory / name).exists())
+    wrong = (path for path in there if files.sha256_of(path) != found.hashes[path.name])
     return [f"{path} has other bytes than the build was made with" for path in wrong]
