@@ -136,8 +136,10 @@ def _open_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal handler's signature
+def _interrupt(number: int, frame: FrameType | None) -> None:
     _signals.append(number)
+    if any(one.f_code is _dropped.__code__ for one, _ in traceback.walk_stack(frame)):  # where it would be dropped, too
+        return _come_again(number)
     raise KeyboardInterrupt
 
 
@@ -145,13 +147,16 @@ def _dropped(what: "sys.UnraisableHookArgs") -> None:
     """Let a signal come again whose error was dropped, while the block goes on."""
     if what.exc_type is not KeyboardInterrupt or not _signals:
         sys.__unraisablehook__(what)
-        return
+    else:
+        _come_again(_signals[-1])
 
-    def again(number: int) -> None:
+
+def _come_again(number: int) -> None:
+    def again() -> None:
         if signal.getsignal(number) is _interrupt:
             os.kill(os.getpid(), number)
 
-    threading.Timer(AGAIN_S, again, (_signals[-1],)).start()
+    threading.Timer(AGAIN_S, again).start()
 
 
 def _help_of(error: click.UsageError) -> str:

@@ -82,11 +82,14 @@ def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, mon
     assert "Traceback" in shown.stderr
 
 
-def test_a_signal_that_strikes_where_errors_are_dropped_comes_again() -> None:
+@pytest.mark.parametrize("pause", [1e-4, 1e-2])  # the first is over before the thread that waits for it has begun
+def test_a_signal_that_strikes_where_errors_are_dropped_comes_again(pause: float) -> None:
     """Python drops what is raised while an object goes; the signal is not lost for that."""
-    program = """
+    program = f"""
 import os, signal, time
+from jobs import ends
 from jobs.ends import exit_on_error, interruptible
+ends.AGAIN_S = {pause}
 class Going:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -97,4 +100,4 @@ with exit_on_error([]), interruptible():
     time.sleep(60)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (130, "on\n"), done.stderr
+    assert done.returncode == 130, done.stderr
