@@ -100,4 +100,4 @@ with exit_on_error([]), interruptible():
     time.sleep(60)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 130, done.stderr
+    assert (done.returncode, done.stdout.strip()) == (130, "on"), done.stderr
