@@ -30,8 +30,8 @@ from pipeline.store import asks, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
-from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport, check_items
-from pipeline.tables.source import READ, Cursor, ItemsFile, ItemsQuery, other_database
+from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport
+from pipeline.tables.source import READ, Cursor, ItemsFile, ItemsQuery, check_names, other_database
 from pipeline.tables.view import check_columns, fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
 
@@ -293,7 +293,7 @@ def _put(
                 raise ConfigurationError(said, hint="table='…' in the task's file gives it others")
         new = _joined(old, declared)
         task = DeclaredTask(new)
-        check_items(new)
+        check_names(list(new.columns))
         lines += make_views(tx, new)
         if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
             workspace.touch_revision(tx, new.name)

@@ -6,7 +6,6 @@ address is no tag, and `_ill_formed` says why.
 """
 
 import re
-from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -55,9 +54,10 @@ class Tags(BaseModel):
         """Clean each tag, drop what is none and what stands twice, in order; refuse a list of which nothing is left."""
         if not tags:
             return []
-        clean, why = _cleaned_tags(tags)
+        reasons = {tag: _ill_formed(tag) for tag in map(clean_tag, tags)}
+        clean = [tag for tag, why in reasons.items() if not why]
         if not clean:
-            raise ValueError(f"no tag is left: {why}")
+            raise ValueError(f"no tag is left: {next(iter(reasons.values()))}")
         return clean
 
 
@@ -77,13 +77,6 @@ MAX_TAG = 60  # characters; a phrase of three words has half as many, and what i
 
 _MARKS = "*_~ "  # of emphasis, at the ends; not `#`, which ends the names of languages
 _LEFT_OVER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
-
-
-def _cleaned_tags(tags: Sequence[str]) -> tuple[list[str], str]:
-    """Return the tags cleaned, without what is no tag and what stands twice, in order; and why the first is none."""
-    clean = dict.fromkeys(clean_tag(tag) for tag in tags)
-    reasons = {tag: _ill_formed(tag) for tag in clean}
-    return [tag for tag, reason in reasons.items() if not reason], next(iter(reasons.values()), "there is none")
 
 
 def clean_tag(tag: str) -> str:

@@ -16,10 +16,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
@@ -30,15 +28,14 @@ from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import asks, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, check_rows, fold, parse_map
+from pipeline.tables.columns import ColumnMapping, Layout, MappedFile, fold
 from pipeline.tables.findings import (
     PLAIN,
     Finding,
     FindingKind,
     ImportOptions,
     ImportReport,
-    SeenIds,
-    all_or_nothing,
+    SoundRow,
     excerpt,
     import_rows,
     key_of,
@@ -91,25 +88,11 @@ _NUMBER = re.compile(  # a group for each place where the decimals stand
 # ---- judge one row's cells
 
 
-class Person(NamedTuple):
-    """One person as a file gives them, ready to be written.
-
-    `values` are by column, of those the file has, without the username; an empty cell is None, and a column that is not
-    there leaves an existing row's value alone. `changes` are the findings that do not keep the row out, `beside` the
-    cells of other columns, by their names in the file.
-    """
-
-    username: str
-    values: Mapping[str, str | float | None]
-    line: int
-    changes: tuple[Finding, ...] = ()
-    beside: Mapping[str, Any] = MappingProxyType({})
-
-
-def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
+def judge_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
     """Return the person that a row's cells, by table column, describe, or the finding that rejects it.
 
-    A cell is text, or from a JSON document any JSON value; None and white space are empty.
+    A cell is text, or from a JSON document any JSON value; None and white space are empty. The key is the username; of
+    the values an empty one is None, and one that is not there leaves that of an existing row alone.
     """
     cell = cells.get(USERNAME)
     username, why = key_of(cell.strip() if isinstance(cell, str) else cell, most=MAX_USERNAME)
@@ -124,7 +107,7 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
                 changes.append(Finding(line, HEADERS[column], why, excerpt(cell), FindingKind.CHANGED, username))
     if not values.get("currency") and (beside := parse_rate(str(cells.get("hourly_rate") or ""))[1]):
         values["currency"] = beside
-    return Person(username, values, line, tuple(changes))
+    return SoundRow(username, values, line, tuple(changes))
 
 
 def _text(column: str, cell: object) -> tuple[str | None, str]:
@@ -195,18 +178,17 @@ class People(MappedFile):
 
     layout = LAYOUT
 
-    def people(self) -> Iterator[Person | Finding]:
-        """Yield each person, and a finding for each row that does not go in, in the order of the file."""
-        with SeenIds() as seen:
-            for row in self:
-                one = _person(row, as_written=self.format == "csv")
-                key = "" if isinstance(one, Finding) else unicodedata.normalize("NFC", one.username).casefold()
-                if isinstance(one, Finding) or (line := seen.first(key, one.line)) is None:
-                    yield one
-                else:
-                    said = f"duplicate username: already on line {line}"
-                    yield rejected(one.line, said, one.username, column=HEADERS[USERNAME], key=one.username)
-        self.notes += _not_read(self.mapping)
+    def judged(self, row: SourceRow) -> SoundRow | Finding:
+        """Return the person that a row describes; cells of CSV are as spreadsheets take them."""
+        return _person(row, as_written=self.format == "csv")
+
+    def identity(self, one: SoundRow) -> str:
+        """Return a username without regard to case, and to the form of its accents."""
+        return unicodedata.normalize("NFC", one.key).casefold()
+
+    def last_notes(self) -> Iterator[str]:
+        """Yield which names are not read."""
+        yield from _not_read(self.mapping)
 
 
 def _is_answered(name: str) -> bool:
@@ -224,10 +206,8 @@ def _not_read(mapping: ColumnMapping) -> Iterator[str]:
         yield f"tags and scores are not imported: they come from answers, or from a person by `{edits}`"
 
 
-def _person(row: SourceRow | Finding, *, as_written: bool = False) -> Person | Finding:
+def _person(row: SourceRow, *, as_written: bool = False) -> SoundRow | Finding:
     """Return the person that a row describes, or why it does not go in; cells may be `as_written` for spreadsheets."""
-    if isinstance(row, Finding):
-        return row
     cells = {name: cell for name, cell in row.values.items() if name in LAYOUT.columns}
     beside = {name: cell for name, cell in row.values.items() if name not in cells}
     if as_written:
@@ -269,7 +249,7 @@ def _split_name(name: str) -> tuple[str, str]:
 
 def read_person(
     data: bytes, given: Mapping[str, str] | None = None, *, name: str = "the document"
-) -> tuple[Person, list[str]]:
+) -> tuple[SoundRow, list[str]]:
     """Return the person in a JSON object, or a list of one, and notes on how it was read.
 
     `given` is what MAP= says, `name` where the document stands. InputError where it is no JSON, not one person, or one
@@ -290,7 +270,8 @@ def read_person(
     if not isinstance(value, dict):
         raise _refused(said, "not an object")
     mapping = ColumnMapping(list(value), given or {}, layout=LAYOUT, path=Path(said))
-    person = _person(mapping.row(SourceRow(1, value)))
+    row = mapping.row(SourceRow(1, value))
+    person = row if isinstance(row, Finding) else _person(row)
     if isinstance(person, Finding):
         found = f" (found {person.value!r})" if person.value else ""
         raise _refused(said, f"{person.column}: {person.reason}{found}", field=_field(person.column))
@@ -307,7 +288,7 @@ def _field(label: str) -> str:
     return next((column for column, one in HEADERS.items() if one == label), "")
 
 
-def check_as_given(person: Person, *, name: str) -> None:
+def check_as_given(person: SoundRow, *, name: str) -> None:
     """Pass where every value of a person would be stored as it is given."""
     for change in person.changes:
         reason = change.reason.removesuffix("; stored without a rate")
@@ -330,7 +311,7 @@ class PeopleImportReport(ImportReport):
     NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")
 
 
-check_file = partial(check_rows, People)
+check_file = People.check
 
 
 def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> PeopleImportReport:
@@ -340,34 +321,23 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> People
 
     InputError where the file cannot be read as people, or the report cannot be written. Nothing was changed.
     """
-    with all_or_nothing():
-        file = People(path, parse_map(options.mapping), sheet=options.sheet)
-    done = PeopleImportReport.begun(path, options)
-    done.format, done.encoding, done.columns, done.notes = file.format, file.encoding, file.mapping.listed, file.notes
-    import_rows(
-        ws.store,
-        ws.display,
-        file.people(),
-        done,
-        write=lambda tx, people: _write(tx, people, done),
-        at=ws.now(),
-        block=BLOCK,
-        size=lambda person: len(str(person.values.get("bio"))),
-    )
+    file = People.opened(path, options)
+    done = file.begin(PeopleImportReport, options)
+    import_rows(ws.store, ws.display, file, done, write=_write, at=ws.now(), block=BLOCK, long="bio")
     return done
 
 
-def _write(tx: Connection, people: Sequence[Person], done: ImportReport) -> list[Finding]:
-    """Write some people, and count them; return what is to be told of each. Of a `dry` import nothing is written."""
-    told = [change for person in people for change in person.changes]
+def _write(tx: Connection, people: Sequence[SoundRow], done: ImportReport) -> list[Finding]:
+    """Write some people, and count them; return what else is to be told. Of a `dry` import nothing is written."""
+    told = list[Finding]()
     known = _known(tx, people)
-    new = [person for person in people if person.username not in known]
+    new = [person for person in people if person.key not in known]
     if not done.dry:
-        table.insert_people(tx, [(person.username, person.values) for person in new])
+        table.insert_people(tx, [(person.key, person.values) for person in new])
     updated = _write_beside(tx, people, known, done)
-    asked_about: dict[str, tuple[Person, Mapping[Any, Any], dict[str, Any]]] = {}
+    asked_about: dict[str, tuple[SoundRow, Mapping[Any, Any], dict[str, Any]]] = {}
     for person in people:
-        row, wanted = known.get(person.username, {}), table.as_stored(tx, person.values)
+        row, wanted = known.get(person.key, {}), table.as_stored(tx, person.values)
         values = {
             name: value
             for name, value in person.values.items()
@@ -377,7 +347,7 @@ def _write(tx: Connection, people: Sequence[Person], done: ImportReport) -> list
             continue
         if not done.dry:
             table.update_person(tx, row, values)
-        updated.add(person.username)
+        updated.add(person.key)
         if not values.keys().isdisjoint(ASKED_ABOUT):
             asked_about[str(row["id"])] = person, row, values
     if (new or updated) and not done.dry:
@@ -397,34 +367,34 @@ def _write(tx: Connection, people: Sequence[Person], done: ImportReport) -> list
 
 
 def _write_beside(
-    tx: Connection, people: Sequence[Person], known: Mapping[str, Mapping[Any, Any]], done: ImportReport
+    tx: Connection, people: Sequence[SoundRow], known: Mapping[str, Mapping[Any, Any]], done: ImportReport
 ) -> set[str]:
     """Write what a file says of people beside the table's columns; return which of those that were known it changes."""
     more = [person for person in people if person.beside]
-    new = [] if done.dry else [person for person in more if person.username not in known]
+    new = [] if done.dry else [person for person in more if person.key not in known]
     rows = {**known, **(_known(tx, new) if new else {})}
-    found = ((rows[one.username], one.beside) for one in more if one.username in rows)
+    found = ((rows[one.key], one.beside) for one in more if one.key in rows)
     cells_of = [(str(row["id"]), text_of(row[USERNAME]), cells) for row, cells in found]
     changed = table.put_beside(tx, cells_of, dry=done.dry)
     return {name for name, row in known.items() if str(row["id"]) in changed}
 
 
-def _known(tx: Connection, people: Sequence[Person]) -> dict[str, Mapping[Any, Any]]:
+def _known(tx: Connection, people: Sequence[SoundRow]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of people who are there, by the username in the file.
 
     A column of an adopted table may compare without case; then its answer holds, or the row could not be written.
     """
-    asked = {person.username for person in people}
+    asked = {person.key for person in people}
     found = table.by_usernames(tx, list(asked))
     others = {name.casefold(): row for name, row in found.items() if name not in asked}
     alike = {name: others[name.casefold()] for name in asked if name.casefold() in others}
     return {**alike, **{name: row for name, row in found.items() if name in asked}}
 
 
-def _kept(person: Person, values: Mapping[str, Any], reason: str) -> Finding:
+def _kept(person: SoundRow, values: Mapping[str, Any], reason: str) -> Finding:
     column = next(column for column in (*ASKED_ABOUT, *values) if column in values)
     value = excerpt(str(values[column] or ""))
-    return Finding(person.line, HEADERS[column], reason, value, FindingKind.KEPT, person.username)
+    return Finding(person.line, HEADERS[column], reason, value, FindingKind.KEPT, person.key)
 
 
 def _seen(column: str, cell: Any) -> str | float | None:

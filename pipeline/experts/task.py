@@ -28,7 +28,7 @@ from pipeline.engine.task import (
     WriteResult,
 )
 from pipeline.experts import how_to_begin, table
-from pipeline.experts.declaration import Tags
+from pipeline.experts.declaration import PLACES, Tags, task
 from pipeline.store import answers, by_hand
 from pipeline.store import rows as kept
 from pipeline.store.by_hand import Edit
@@ -149,9 +149,6 @@ class ExpertsTask(Task):
     @cached_property
     def question(self) -> Question:
         """Return the question."""
-        from pipeline.engine.record import Question
-        from pipeline.experts.declaration import PLACES, task
-
         return Question(task, PLACES, told="", text_of=_told)
 
     def table(self, tx: Connection) -> ItemTable:

@@ -8,7 +8,7 @@ being asked about takes a new text, and the answer is not applied; a parked one 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option
@@ -19,15 +19,14 @@ from pipeline.passages.table import OPTIONAL, PassagesShape, read_shape
 from pipeline.store import asks, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import cell_words, compact_json, loaded
-from pipeline.tables.columns import Layout, MappedFile, check_rows, parse_map
+from pipeline.tables.columns import Layout, MappedFile
 from pipeline.tables.findings import (
     PLAIN,
     Finding,
     FindingKind,
     ImportOptions,
     ImportReport,
-    SeenIds,
-    all_or_nothing,
+    SoundRow,
     excerpt,
     import_rows,
     key_of,
@@ -53,43 +52,27 @@ LAYOUT = Layout(
 _REMEMBERED = 1000  # names of keys, for a note
 
 
-class Passage(NamedTuple):
-    """One passage as a file gives it; a source or metadata that are None leave what is stored alone."""
-
-    id: str
-    text: str
-    source: str | None
-    metadata: Mapping[str, Any] | None
-    line: int
-    changes: tuple[Finding, ...] = ()
-
-
 class Passages(MappedFile):
-    """The passages of one file."""
+    """The passages of one file; ids are as the table of a `shape` has them, and InputError where one does not fit in.
+
+    A source or metadata that are None leave what is stored alone.
+    """
 
     layout = LAYOUT
+    shape: PassagesShape | None = None
 
-    def passages(self, shape: PassagesShape | None = None) -> Iterator[Passage | Finding]:
-        """Yield each passage, and a finding for each row that holds none, in the order of the file.
+    def __init__(self, *told: Any, **more: Any) -> None:
+        """Find out what the file is."""
+        super().__init__(*told, **more)
+        self.others = dict[str, None]()  # names that went into the metadata
 
-        Ids are as the table of a `shape` has them. InputError where one does not fit in.
-        """
-        self._is_table = self.format in {"csv", "xlsx", "parquet"}
-        self._others: dict[str, None] = {}  # names that went into the metadata
-        with SeenIds() as seen:
-            for row in self:
-                one = row if isinstance(row, Finding) else self._passage(row)
-                if isinstance(one, Finding):
-                    yield one
-                    continue
-                key = one.id if shape is None else _key_there(shape, one)
-                line = seen.first(key, one.line)
-                said = f"duplicate id: already on line {line}"
-                yield one._replace(id=key) if line is None else rejected(one.line, said, key, column="id", key=key)
-        if self._others:
-            self.notes.append(f"taken into the metadata: {first_few([excerpt(one) for one in self._others], 10)}")
+    def last_notes(self) -> Iterator[str]:
+        """Yield what went into the metadata."""
+        if self.others:
+            yield f"taken into the metadata: {first_few([excerpt(one) for one in self.others], 10)}"
 
-    def _passage(self, row: SourceRow) -> Passage | Finding:
+    def judged(self, row: SourceRow) -> SoundRow | Finding:
+        """Return the passage of a row, or why it holds none."""
         value = row.values
         key, why = key_of(value.get("id"), most=MAX_ID)
         text = value.get("text")
@@ -103,7 +86,7 @@ class Passages(MappedFile):
             changes.append(Finding(row.line, column, reason, excerpt(found), kind, key))
 
         source, metadata = value.get("source"), value.get("metadata")
-        if self._is_table and isinstance(metadata, str):  # a cell of text: an empty one says nothing
+        if isinstance(metadata, str) and self.format in {"csv", "xlsx", "parquet"}:  # an empty cell says nothing
             metadata = _metadata_in(metadata)
         if source is not None and not isinstance(source, str):
             note("source", "no text, dropped", source)
@@ -112,11 +95,12 @@ class Passages(MappedFile):
             note("metadata", "no object, dropped", metadata)
             metadata = None
         if others := {name: one for name, one in value.items() if name not in OURS}:
-            self._others |= dict.fromkeys(others) if len(self._others) < _REMEMBERED else {}
+            self.others |= dict.fromkeys(others) if len(self.others) < _REMEMBERED else {}
             metadata = {**others, **(metadata or {})}
         if not text.strip():
             note("text", "empty: kept, and never asked about", "", FindingKind.NOTED)
-        return Passage(key, text, source, metadata, row.line, tuple(changes))
+        there = key if self.shape is None else _key_there(self.shape, key, row.line)
+        return SoundRow(there, {"text": text, "source": source, "metadata": metadata}, row.line, tuple(changes))
 
 
 def _metadata_in(cell: str) -> object:
@@ -136,7 +120,7 @@ class PassagesImportReport(ImportReport):
     WORD = "passage"
 
 
-check_file = partial(check_rows, Passages)
+check_file = Passages.check
 
 
 def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> PassagesImportReport:
@@ -148,54 +132,41 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> Passag
     InputError where the file cannot be read, an id in it does not fit into the table,
     or the list cannot be written. Nothing was changed.
     """
-    with all_or_nothing():
-        file = Passages(path, parse_map(options.mapping), sheet=options.sheet)
+    file = Passages.opened(path, options)
+    done = file.begin(PassagesImportReport, options)
     with ws.store.read() as tx:
-        shape = read_shape(tx, passages=ws.settings.passages_table)
-    done = PassagesImportReport.begun(path, options)
-    done.columns, done.notes = file.mapping.listed, file.notes
-    import_rows(
-        ws.store,
-        ws.display,
-        file.passages(shape),
-        done,
-        write=lambda tx, passages: _write(tx, shape, passages, done),
-        at=ws.now(),
-        block=BLOCK,
-        size=lambda one: len(one.text),
-    )
+        file.shape = shape = read_shape(tx, passages=ws.settings.passages_table)
+    write = partial(_write, shape)
+    import_rows(ws.store, ws.display, file, done, write=write, at=ws.now(), block=BLOCK, long="text")
     if missing := [f"`{name}`" for name in OPTIONAL if not shape.has(name)]:
         done.notes.append(f"`{shape.passages.name}` has no column for {' and '.join(missing)}; not kept")
     return done
 
 
-def _key_there(shape: PassagesShape, one: Passage) -> str:
-    if (key := shape.ids.key(one.id)) is not None:
-        return key
+def _key_there(shape: PassagesShape, key: str, line: int) -> str:
+    if (there := shape.ids.key(key)) is not None:
+        return there
     most = f" of at most {shape.ids.length} characters" if shape.ids.length else ""
     raise InputError(
-        f"line {one.line}: the id {excerpt(one.id)!r} does not fit into the column `id` of "
+        f"line {line}: the id {excerpt(key)!r} does not fit into the column `id` of "
         f"`{shape.passages.name}`, which holds {shape.ids.kind}{most}; nothing was written",
         hint=f"give every line an id of that kind, or name another table with {Option('passages_table')}",
     )
 
 
 def _write(
-    tx: Connection, shape: PassagesShape, passages: Sequence[Passage], done: PassagesImportReport
+    shape: PassagesShape, tx: Connection, passages: Sequence[SoundRow], done: PassagesImportReport
 ) -> list[Finding]:
-    """Write some passages, and count them; return what is to be told of each. Of a `dry` import nothing is written."""
-    known = {} if shape.passages.name in shape.missing else table.passage_rows(tx, shape, [one.id for one in passages])
-    other = [one.id for one in passages if one.id in known and cell_words(known[one.id]["text"]) != one.text]
+    """Write some passages, and count them; return what else is to be told. Of a `dry` import nothing is written."""
+    known = {} if shape.passages.name in shape.missing else table.passage_rows(tx, shape, [one.key for one in passages])
+    there = [(one, known[one.key]) for one in passages if one.key in known]
+    other = [one.key for one, row in there if cell_words(row["text"]) != one.values["text"]]
     answered = set() if shape.concepts.name in shape.missing else table.with_concepts(tx, shape, other)
-    told = [change for one in passages for change in one.changes]
-    told += [
-        rejected(one.line, ANSWERED, one.text, column="text", key=one.id) for one in passages if one.id in answered
-    ]
-    new = [_row(one, {}) for one in passages if one.id not in known]
+    new = [_row(one, {}) for one in passages if one.key not in known]
     changed = [
-        _row(one, known[one.id])
-        for one in passages
-        if one.id in known and one.id not in answered and (one.id in other or _is_described(shape, one, known[one.id]))
+        _row(one, row)
+        for one, row in there
+        if one.key not in answered and (one.key in other or _is_described(shape, one, row))
     ]
     texts = [key for key in other if key not in answered]
     free = set(texts) - set(asks.claimed_among(tx, table.TASK, texts))
@@ -207,18 +178,21 @@ def _write(
     done.added += len(new)
     done.updated += len(changed)
     done.unchanged += len(passages) - len(new) - len(changed) - len(answered)
-    return told
+    kept = (one for one in passages if one.key in answered)
+    return [rejected(one.line, ANSWERED, one.values["text"], column="text", key=one.key) for one in kept]
 
 
-def _row(one: Passage, row: Mapping[str, Any]) -> dict[str, str | None]:
+def _row(one: SoundRow, row: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the cells of a passage, where there is a row of it already; what the file does not say stays."""
-    source = cell_words(row["source"]) if one.source is None and row.get("source") is not None else one.source
-    metadata = loaded(row.get("metadata")) if one.metadata is None else one.metadata
+    text, source, metadata = (one.values[name] for name in ("text", "source", "metadata"))
+    if source is None and row.get("source") is not None:
+        source = cell_words(row["source"])
+    metadata = loaded(row.get("metadata")) if metadata is None else metadata
     told = None if metadata is None else compact_json(metadata)
-    return {"id": one.id, "text": one.text, "source": source, "metadata": told}
+    return {"id": one.key, "text": text, "source": source, "metadata": told}
 
 
-def _is_described(shape: PassagesShape, one: Passage, row: Mapping[str, Any]) -> bool:
+def _is_described(shape: PassagesShape, one: SoundRow, row: Mapping[str, Any]) -> bool:
     """Return whether a passage has another source or other metadata than its row."""
-    source = shape.has("source") and one.source is not None and one.source != row["source"]
-    return source or (shape.has("metadata") and one.metadata is not None and one.metadata != loaded(row["metadata"]))
+    there = {"source": row.get("source"), "metadata": loaded(row.get("metadata"))}
+    return any(shape.has(name) and one.values[name] not in (None, there[name]) for name in OPTIONAL)

@@ -27,11 +27,9 @@ _INDEX = "__index_level_"  # how pandas calls an index among the columns of Arro
 
 def cell_words(cell: Any) -> str:
     """Return a cell as text: NULL is the empty text, bytes are read as UTF-8."""
-    if isinstance(cell, str):
-        return cell
-    if cell is None:
-        return ""
-    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "replace")
+    return "" if cell is None else str(cell)
 
 
 def text_of(cell: Any) -> str:

@@ -4,19 +4,21 @@ Names are compared by their letters. What only looks like a known name is never 
 type.
 """
 
+import contextlib
 import csv
 import io
+import sqlite3
 import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
-from pipeline.tables.findings import Finding, ImportOptions, all_or_nothing, excerpt, rejected, unsound
+from pipeline.tables.findings import Finding, ImportOptions, R, SoundRow, all_or_nothing, excerpt, rejected, unsound
 from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
 
 _NEAR = 80  # percent of letters in common from which a name looks like another
@@ -141,8 +143,15 @@ class ColumnMapping:
         return unsound(row.line, values, self.layout.columns, key=key) or SourceRow(row.line, values)
 
 
+# keys that came before, and on which line: on disk, at flat memory, about 60 bytes a key
+_SEEN = """
+PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
+CREATE TABLE seen (key TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID; BEGIN
+"""
+
+
 class MappedFile(SourceFile):
-    """The rows of one file by the columns of a subject's `layout`; each `iter` reads it anew."""
+    """What a subject makes of the rows of one file, by the columns of its `layout`; each `iter` reads it anew."""
 
     layout: ClassVar[Layout]
 
@@ -178,18 +187,56 @@ class MappedFile(SourceFile):
             said = f"{path} has the column {layout.columns.get(twice, twice)} more than once; nothing was imported"
             raise InputError(said, hint="remove one, or give it another name")
 
-    def __iter__(self) -> Iterator[SourceRow | Finding]:
-        """Yield each row, and a finding for each that is none, in the order of the file; raises as `SourceFile`."""
-        for row in self.rows():
-            yield row if isinstance(row, Finding) else self.mapping.row(row)
+    @classmethod
+    def opened(cls, path: Path, options: ImportOptions) -> Self:
+        """Return a file that is to be imported."""
+        with all_or_nothing():
+            return cls(path, parse_map(options.mapping), sheet=options.sheet)
 
+    @classmethod
+    def check(cls, path: Path, options: ImportOptions) -> None:
+        """Pass where a file can be read, and has a row, good or bad; InputError where it cannot, or has none."""
+        with all_or_nothing():
+            if next(iter(cls.opened(path, options)), None) is None:
+                said = f"{path}: no row could be imported; nothing was changed"
+                raise InputError(said, hint="the file holds a header, or nothing, and no rows")
 
-def check_rows(kind: type[MappedFile], path: Path, options: ImportOptions) -> None:
-    """Pass where a file can be read, and has a row, good or bad; InputError where it cannot, or has none."""
-    with all_or_nothing():
-        if next(iter(kind(path, parse_map(options.mapping), sheet=options.sheet)), None) is None:
-            said = f"{path}: no row could be imported; nothing was changed"
-            raise InputError(said, hint="the file holds a header, or nothing, and no rows")
+    def begin(self, kind: type[R], options: ImportOptions) -> R:
+        """Return the report of its import, which begins; it has the notes on the file, also those that are to come."""
+        report = str(options.report) if options.report else None
+        done = kind(str(self.path), report, options.dry, options.strict, self.mapping.listed)
+        done.format, done.encoding, done.notes = self.format, self.encoding, self.notes
+        return done
+
+    def judged(self, row: SourceRow) -> SoundRow | Finding:
+        """Return a row as it goes in, or why it does not."""
+        raise NotImplementedError
+
+    def identity(self, one: SoundRow) -> str:
+        """Return what no two rows of a file have in common."""
+        return one.key
+
+    def last_notes(self) -> Iterator[str]:
+        """Yield what is known of the file once all of it was read."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[SoundRow | Finding]:
+        """Yield each row as it goes in, and a finding for each that does not, in their order; raises as `SourceFile`.
+
+        Of rows that are the same one the first goes in.
+        """
+        key, first = self.layout.key, "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING"
+        with contextlib.closing(sqlite3.connect("", isolation_level=None)) as seen:
+            seen.executescript(_SEEN)
+            for row in self.rows():
+                found = row if isinstance(row, Finding) else self.mapping.row(row)
+                one = found if isinstance(found, Finding) else self.judged(found)
+                if isinstance(one, SoundRow) and not seen.execute(first, (self.identity(one), one.line)).rowcount:
+                    (line,) = seen.execute("SELECT line FROM seen WHERE key = ?", (self.identity(one),)).fetchone()
+                    said = f"duplicate {key}: already on line {line}"
+                    one = rejected(one.line, said, one.key, column=self.layout.columns[key], key=one.key)
+                yield one
+        self.notes += self.last_notes()
 
 
 def parse_map(text: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, or_, select
 
 from pipeline.core import text
 from pipeline.core.errors import InputError
+from pipeline.core.quotes import is_stored_quotation
 from pipeline.core.step import Option
 from pipeline.store.answers import is_shown
 from pipeline.store.database import PAGE, pages, streamed
@@ -26,6 +27,7 @@ from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, beside, stored_cell
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
 TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
+_READ: Mapping[str, Callable[[str], Any]] = {"date": date.fromisoformat, "time": time_of}
 _COSTS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}  # what an answer took, and the kinds of it
 _Row = dict[str, Any]
 _Rows = tuple[Iterator[_Row], dict[str, str]]  # by the names of their columns, and the kinds of these
@@ -61,7 +63,7 @@ def cell(value: Any, *, texts: bool) -> str | float:
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    if isinstance(value, dict) and {"quote", "start", "end"} <= value.keys() <= {"quote", "start", "end", "likeness"}:
+    if is_stored_quotation(value):
         return str(value["quote"])
     return "; ".join(value) if texts and isinstance(value, list) else _words_of(value)
 
@@ -133,7 +135,8 @@ def answers_rows(
     def found() -> Iterator[_Row]:
         for row in streamed(tx, query, page=PAGE).mappings():
             values, given = orjson.loads(row["row"]), orjson.loads(row["answer"] or "{}")
-            said = {name: _value(values.get(name), kind) for name, kind in sources.items()}
+            said = {name: values.get(name) for name in sources}
+            said |= {name: loaded(said[name]) for name, kind in sources.items() if kind == "json"}
             cells = {name: _answered(given.get(name), kind) for name, kind in task.fields}
             cells |= dict.fromkeys(dict(task.key), row["item_id"]) | {ANSWERED_AT: row["at"]}
             cells |= {name: row[name] for name in (EXTRACTOR, *(_COSTS if cost else ()))}
@@ -171,16 +174,9 @@ def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], fie
     return exploded(), whole
 
 
-def _value(value: Any, kind: str) -> Any:
-    if kind == "json":
-        return loaded(value)
-    if kind == "date":
-        return date.fromisoformat(told) if (told := stored_cell(kind, value)) else None
-    return time_of(value) if kind == "time" and value is not None else value
-
-
 def _answered(value: Any, kind: str) -> Any:
-    return value if kind == "json" else _value(stored_cell(kind, value), kind)
+    cell = value if kind == "json" else stored_cell(kind, value)
+    return _READ[kind](cell) if kind in _READ and cell is not None else cell
 
 
 def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_Row]:

@@ -24,9 +24,9 @@ from pipeline.store.database import Store, pages
 from pipeline.store.schema import TaskRecord
 from pipeline.store.schema import rows as stored
 from pipeline.tables.cells import LARGEST, compact_json
-from pipeline.tables.findings import SHOWN, Finding, excerpt, rejected, unsound
+from pipeline.tables.findings import SHOWN, Finding, rejected, unsound
 from pipeline.tables.read import SourceRow
-from pipeline.tables.source import READ, check_names
+from pipeline.tables.source import READ
 
 PAGE = 2_000  # rows in memory
 MAX_KEY = 2_000  # bytes of a key, which an index of PostgreSQL takes
@@ -42,23 +42,6 @@ _COLUMNS = {
     UNUSABLE: stored.c.unusable,
 }
 KEY_KINDS = frozenset({"text", "integer"})  # of columns that tell rows apart
-_WORDS = {"real": "a number", "boolean": "true or false", "json": "JSON"}
-
-
-def check_items(record: TaskRecord) -> None:
-    """Raise InputError where no view could show a column of a task's rows, or the key's are not there or no key."""
-    check_names(list(record.columns))
-    for name in (one for one, _ in record.key if one != MADE_KEY):
-        kind = record.columns.get(name)
-        if kind is None:
-            raise InputError(
-                f"the items have no column {name!r}, which is the key; nothing was changed. "
-                f"Found: {excerpt(', '.join(record.columns))}",
-                hint='name the key\'s column with key="…", or key="row" where there is none',
-            )
-        if kind not in KEY_KINDS:
-            said = f"the key's column {name!r} holds {_WORDS[kind]}, and a key is text or a whole number"
-            raise InputError(f"{said}; nothing was changed", hint='name another with key="…", or use key="row"')
 
 
 class Look(NamedTuple):

@@ -5,7 +5,6 @@ A report of all findings as CSV is sealed whole, right before the commit.
 
 import contextlib
 import re
-import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
@@ -28,7 +28,6 @@ SHOWN = 1000  # findings kept in memory to be shown; the report in a file has al
 BLOCK_SIZE = 4 << 20  # characters of text that are written at a time, so that long texts do not fill the memory
 EXAMPLES = 3  # findings of a group that are shown
 _VARIES = re.compile(r"'[^']*'|\d[\d,.]*")  # what differs in reasons that are one: a value, a number
-T = TypeVar("T")
 
 
 class FindingKind(StrEnum):
@@ -53,6 +52,19 @@ class Finding(NamedTuple):
     value: str
     kind: FindingKind
     key: str | None = None
+
+
+class SoundRow(NamedTuple):
+    """A row of a file as it goes in: its key, the other `values` by the columns of the subject that the file has.
+
+    `changes` are the findings that do not keep it out, `beside` the cells of other columns, by their names in the file.
+    """
+
+    key: str
+    values: Mapping[str, Any]
+    line: int
+    changes: tuple[Finding, ...] = ()
+    beside: Mapping[str, Any] = MappingProxyType({})
 
 
 def rejected(line: int, reason: str, value: object, *, column: str = "", key: str | None = None) -> Finding:
@@ -168,11 +180,6 @@ class ImportReport:
     format: str = ""
     encoding: str = ""
 
-    @classmethod
-    def begun(cls, path: Path, options: ImportOptions) -> Self:
-        """Return the report of an import that begins."""
-        return cls(str(path), str(options.report) if options.report else None, dry=options.dry, strict=options.strict)
-
     def __repr__(self) -> str:
         return f"<{self.path}: {self.summary}>"
 
@@ -227,24 +234,8 @@ class ImportReport:
             raise InputError(said, hint=why)
 
 
-class SeenIds(contextlib.AbstractContextManager["SeenIds"]):
-    """The keys of a file that came before, and on which line: on disk, at flat memory, about 60 bytes a key."""
-
-    def __init__(self) -> None:
-        self._file = sqlite3.connect("", isolation_level=None)
-        self._file.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
-            "CREATE TABLE seen (key TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID; BEGIN"
-        )
-
-    def first(self, key: str, line: int) -> int | None:
-        """Return the line where a key came first; None where this is the one."""
-        if self._file.execute("INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING", (key, line)).rowcount:
-            return None
-        return int(self._file.execute("SELECT line FROM seen WHERE key = ?", (key,)).fetchone()[0])
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+R = TypeVar("R", bound=ImportReport)
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -277,25 +268,31 @@ def all_or_nothing() -> Iterator[None]:
 def import_rows(
     store: Store,
     display: Progress,
-    rows: Iterable[T | Finding],
-    done: ImportReport,
+    rows: Iterable[SoundRow | Finding],
+    done: R,
     *,
-    write: Callable[[Connection, list[T]], Iterable[Finding]],
+    write: Callable[[Connection, list[SoundRow], R], Iterable[Finding]],
     at: datetime,
     block: int,
-    size: Callable[[T], int],
+    long: str,
 ) -> None:
     """Write what was made of the rows of a file, `block` of them at a time; `write` counts them, and returns findings.
 
-    `size` is how many characters one holds. Of a `dry` import `write` gets a snapshot to look at. A report says what
+    `long` is the column with long texts. Of a `dry` import `write` gets a snapshot to look at. A report says what
     happened also where nothing went in. Nothing is changed where the file cannot be read to its end, or the report not
     be written.
     """
+
+    def size(one: SoundRow | Finding) -> int:
+        return 0 if isinstance(one, Finding) else len(str(one.values.get(long)))
+
     with _rejects_report(done) as rejects, store.read() if done.dry else store.write() as tx:
         with all_or_nothing(), display.bar("reading" if done.dry else "importing", None) as bar:
-            for some in in_blocks(rows, most=block, size=lambda one: 0 if isinstance(one, Finding) else size(one)):
+            for some in in_blocks(rows, most=block, size=size):
                 findings = [one for one in some if isinstance(one, Finding)]
-                done.tell([*findings, *write(tx, [one for one in some if not isinstance(one, Finding)])], rejects)
+                sound = [one for one in some if not isinstance(one, Finding)]
+                changes = (change for one in sound for change in one.changes)
+                done.tell([*findings, *changes, *write(tx, sound, done)], rejects)
                 done.lines += len(some)
                 bar.show(done.lines)
             if rejects is not None:

@@ -234,11 +234,6 @@ class Grid:
     more: Sequence[str] = ()
     more_of: Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, Any]]] | None = None
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of all columns that can be shown."""
-        return (*self.columns, *self.more)
-
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
         """Return the items that are wanted, in their order, by few queries."""
         sort, fields, conditions = wanted.sort or "", self._fields(wanted), self.conditions(tx, wanted.which)
@@ -346,8 +341,9 @@ class Grid:
             return tuple(self.columns)
         if wanted.fields is None:
             return (*self.usual, *self.in_state.get(wanted.which.state or "", ()))
-        if unknown := next((name for name in wanted.fields if name not in self.names), None):
-            raise InputError(f"there is no column {unknown!r} to show", hint=f"there are {', '.join(self.names)}")
+        names = (*self.columns, *self.more)
+        if unknown := next((name for name in wanted.fields if name not in names), None):
+            raise InputError(f"there is no column {unknown!r} to show", hint=f"there are {', '.join(names)}")
         return tuple(dict.fromkeys(wanted.fields))
 
 

@@ -8,7 +8,6 @@ places. A view carries a mark, by which it is told from another program's.
 """
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,14 +47,11 @@ JSON = "json"
 _OURS = "findable"  # how the mark of a view of ours begins
 MOST_PREFIXES = 4  # before the name of a column that others have, too
 _IN_NO_PATH = re.compile(r'["\\\x00-\x1f]')  # of SQLite, which has no escapes there
-_TYPES: Mapping[str, TypeEngine[Any]] = {
+_TYPES: Mapping[str, TypeEngine[Any]] = {  # of the columns of a source
     "text": Text(),
     "integer": BigInteger(),
     "real": NUMBER,
     "boolean": Boolean(),
-    "date": Text(),
-    "time": Text(),
-    JSON: Text(),
 }
 _KINDS = {"string": "text", "integer": "integer", "number": "real", "boolean": "boolean"}  # by the types of JSON schema
 _FORMATS = {"date": "date", "date-time": "time", FORMAT: JSON, OPTIONAL: JSON}
@@ -300,11 +296,10 @@ _CELLS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def why_unstorable(answer: "str | BaseModel") -> str:
-    """Return why no database could keep an answer (JSON or a model) as it is; the empty text where both can."""
+def why_unstorable(answer: "BaseModel") -> str:
+    """Return why no database could keep an answer as it is; the empty text where both can."""
     try:
-        document = json.loads(answer) if isinstance(answer, str) else answer.model_dump(mode="json")
-        for path, value in leaves(document):
+        for path, value in leaves(answer.model_dump(mode="json")):
             said = [*path, *(value.values() if isinstance(value, dict) else [value])]
             if why := next(filter(None, map(_why_not, said)), ""):
                 sound = (one for one in path if not _why_not(one))

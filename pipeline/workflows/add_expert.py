@@ -12,13 +12,14 @@ from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.import_ import Person, check_as_given, read_person
+from pipeline.experts.import_ import check_as_given, read_person
 from pipeline.experts.table import USERNAME
 from pipeline.gemini.models import estimate_tokens
 from pipeline.store import asks, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.columns import parse_map
+from pipeline.tables.findings import SoundRow
 
 PATIENCE_S = 5.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
 DUE = "saved, and not asked about yet"
@@ -101,10 +102,10 @@ def save(
         _check_fits(person, ws.model.input_limit)
     with ws.store.write(patience_s=patience_s) as tx:
         key = _inserted(tx, person)
-        score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
+        score = number_of(table.by_username(tx, person.key)["findability_score"]) or 0.0
         if is_due:
             asks.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
-    return AddedExpert(person.username, key, score, is_due=is_due, notes=notes)
+    return AddedExpert(person.key, key, score, is_due=is_due, notes=notes)
 
 
 def as_stored(ws: OpenWorkspace, saved: AddedExpert, *, problem: str = "", took_s: float | None = None) -> AddedExpert:
@@ -119,7 +120,7 @@ def as_stored(ws: OpenWorkspace, saved: AddedExpert, *, problem: str = "", took_
     return replace(now, problem=problem, took_s=took_s)
 
 
-def _check_fits(person: Person, limit: int | None) -> None:
+def _check_fits(person: SoundRow, limit: int | None) -> None:
     tokens = estimate_tokens(text_of(person.values.get("bio")))
     if limit is not None and tokens > limit:
         raise InputError(
@@ -129,13 +130,13 @@ def _check_fits(person: Person, limit: int | None) -> None:
         )
 
 
-def _inserted(tx: Connection, person: Person) -> str:
+def _inserted(tx: Connection, person: SoundRow) -> str:
     """Store a person; return the item's id."""
-    if table.by_usernames(tx, [person.username]):
-        hint = f"`{Step('show', expert=person.username)}`; `{Step('import')}` changes existing people"
-        said = f"the username {person.username!r} exists already; no person was added"
+    if table.by_usernames(tx, [person.key]):
+        hint = f"`{Step('show', expert=person.key)}`; `{Step('import')}` changes existing people"
+        said = f"the username {person.key!r} exists already; no person was added"
         raise TakenError(said, hint=hint, field=USERNAME)
-    key = table.insert_person(tx, person.username, person.values)
-    table.put_beside(tx, [(key, person.username, person.beside)])
+    key = table.insert_person(tx, person.key, person.values)
+    table.put_beside(tx, [(key, person.key, person.beside)])
     workspace.touch_revision(tx, table.TASK)
     return key

@@ -13,8 +13,8 @@ from pipeline.store import schema
 from pipeline.store.database import Connection, Store
 from pipeline.store.schema import TaskRecord
 from pipeline.tables.cells import common_kind
-from pipeline.tables.fill import VALUES, ItemsFill, ItemsReport, check_items, items_table, values_in
-from pipeline.tables.source import ItemsFile
+from pipeline.tables.fill import VALUES, ItemsFill, ItemsReport, items_table, values_in
+from pipeline.tables.source import ItemsFile, check_names
 from tests.progress import NullProgress
 
 TASK = "reviews"
@@ -46,7 +46,7 @@ class Items:
         columns = {name: kind or "text" for name, kind in kinds.items()}
         keys, words = tuple((name, columns.get(name, "text")) for name in self.key), {"asked": self.asked, "quoted": []}
         self.spec = record_of(TASK, key=keys, columns=columns, words=words, is_query=source.sha256 is None)
-        check_items(self.spec)
+        check_names(list(self.spec.columns))
         return ItemsFill(self.store, self.spec, at, **options).run(source, NullProgress())
 
     def take_file(self, path: Path, **options: Any) -> ItemsReport:

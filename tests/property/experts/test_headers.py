@@ -11,9 +11,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.import_ import LAYOUT, WHOLE_NAME, People, Person
+from pipeline.experts.import_ import LAYOUT, WHOLE_NAME, People
 from pipeline.experts.table import HEADERS
 from pipeline.tables.columns import COLUMN_NAMES, fold
+from pipeline.tables.findings import SoundRow
 
 CELLS = {
     "username": ("ines", "olaf"),
@@ -54,9 +55,9 @@ def read(names: list[str], columns: list[str], kind: str) -> list[dict[str, Any]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("people.jsonl" if kind == "jsonl" else "people.csv")
         path.write_text(text, encoding="utf-8")
-        people = list(People(path).people())
-    assert all(isinstance(one, Person) and not one.changes for one in people), people
-    return [{"username": one.username, **one.values} for one in people if isinstance(one, Person)]
+        people = list(People(path))
+    assert all(isinstance(one, SoundRow) and not one.changes for one in people), people
+    return [{"username": one.key, **one.values} for one in people if isinstance(one, SoundRow)]
 
 
 WANTED = read([*HEADERS.values()], [*HEADERS], ",")

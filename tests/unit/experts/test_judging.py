@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES, People, Person, judge_row
+from pipeline.experts.import_ import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES, People, judge_row
 from pipeline.experts.table import HEADERS
-from pipeline.tables.findings import Finding, FindingKind
+from pipeline.tables.findings import Finding, FindingKind, SoundRow
 
 
-def person(**cells: object) -> Person:
+def person(**cells: object) -> SoundRow:
     """Return the person that these cells describe, who must not be rejected."""
     row = judge_row({"username": "ann", **cells}, line=7)
-    assert isinstance(row, Person), row
+    assert isinstance(row, SoundRow), row
     return row
 
 
-def told(row: Person) -> list[tuple[str, str]]:
+def told(row: SoundRow) -> list[tuple[str, str]]:
     """Return the column and reason of everything told about a person; what is kept as it is counts as no change."""
     assert all(change.line == row.line for change in row.changes)
     assert all((change.kind is FindingKind.NOTED) == ("kept" in change.reason) for change in row.changes)
@@ -61,7 +61,7 @@ def test_what_no_database_holds_is_rejected_with_its_column(tmp_path: Path, bad:
     """NUL, bad bytes and half surrogate pairs reject the row; the excerpt can be printed anywhere."""
     path = tmp_path / "people.csv"
     path.write_bytes(f"Username,{column}\nann,".encode() + b"x" * 500 + bad + "\nÄda,é\nBö,é\n".encode())
-    row, *others = People(path).people()
+    row, *others = People(path)
     assert isinstance(row, Finding)
     assert (row.column, row.key, len(others)) == (column, "ann", 2)
     assert row.value.isprintable()

@@ -10,14 +10,14 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.passages.import_ import Passage, Passages
-from pipeline.tables.findings import Finding, FindingKind
+from pipeline.passages.import_ import Passages
+from pipeline.tables.findings import Finding, FindingKind, SoundRow
 
 
-def _read(path: Path, data: bytes) -> list[Passage | Finding]:
+def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:
     """Return what is read from a file with these bytes."""
     path.write_bytes(data)
-    return list(Passages(path).passages())
+    return list(Passages(path))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_line_without_a_passage_is_told(tmp_path: Path, line: bytes, field: st
     assert isinstance(found, Finding)
     assert (found.line, found.column, found.kind) == (2, field, FindingKind.REJECTED)
     assert reason in found.reason
-    assert [one.id for one in (before, after) if isinstance(one, Passage)] == ["good", "fine"]
+    assert [one.key for one in (before, after) if isinstance(one, SoundRow)] == ["good", "fine"]
 
 
 def test_a_table_of_passages_is_read_as_json_lines_are(tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_a_table_of_passages_is_read_as_json_lines_are(tmp_path: Path) -> None:
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
     for name in ("p.csv", "p.json", "p.parquet"):
         passages = Passages(tmp_path / name)
-        (found,) = passages.passages()
-        assert isinstance(found, Passage), found
-        assert found[:4] == ("a", text, "s", {"more": "x", "n": 1})
+        (found,) = passages
+        assert isinstance(found, SoundRow), found
+        assert (found.key, *found.values.values()) == ("a", text, "s", {"more": "x", "n": 1})
         assert passages.notes == ["taken into the metadata: more"]
 
 
@@ -76,8 +76,8 @@ def test_parquet_that_cannot_be_read_is_one_clear_error(
     path = tmp_path / name
     path.write_bytes(b"PAR1 and nothing more")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
-        list(Passages(path).passages())
+        list(Passages(path))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigurationError, match="needs pyarrow") as caught:
-        list(Passages(path).passages())
+        list(Passages(path))
     assert ".[parquet]" in str(caught.value.hint)
