@@ -92,22 +92,15 @@ task = BuiltInDeclaration(
 
 MAX_NAME = 300  # characters; a name has a few words, and an index of another program's table takes 2,700 bytes
 
-_EMPHASIZED = re.compile(r"([*_~])(.*[^\s*_~])\1")  # whole; a mark at one end alone is a part of the name, as in A*
+_EMPHASIZED = re.compile(r"\A([*_~])(.*[^\s*_~])\1\Z")  # a mark at one end alone is a part of the name, as in A*
 
 
 def _cleaned(name: str) -> str:
     """Return a name with single blanks, without mark-up or invisible characters; "" where no usable name is left."""
-    text = name[: MAX_RAW + 1]
-    while (cleaner := _cleaned_once(text)) != text:
-        text = cleaner
+    text, before = name[: MAX_RAW + 1], None
+    while text != before:  # a layer of mark-up at a time, that round the whole of it too
+        before, text = text, _EMPHASIZED.sub(r"\2", without_markup(text))
     return text if len(text) <= MAX_NAME and any(char.isalnum() for char in text) else ""
-
-
-def _cleaned_once(text: str) -> str:
-    """Return a text with one layer of mark-up taken off, that round the whole of it too."""
-    text = without_markup(text)
-    whole = _EMPHASIZED.fullmatch(text)
-    return whole[2] if whole else text
 
 
 def _merged(same: list[NamedConcept]) -> NamedConcept:

@@ -96,14 +96,6 @@ class ItemsReport:
         return f"rows: {told}" if told else ""
 
 
-class _Read(NamedTuple):
-    line: int
-    key: str
-    values: Mapping[str, Any]
-    data: bytes
-    look: Look | None = None
-
-
 @dataclass(frozen=True)
 class ItemsFill:
     """One fill of the rows of a task.
@@ -145,8 +137,7 @@ class ItemsFill:
 
     def rows(self, source: Iterable[SourceRow | Finding]) -> Iterator[dict[str, Any]]:
         """Yield each row of a source as it would be kept; those that are refused are in the report."""
-        read = ((number, self._read(row)) for number, row in enumerate(source, start=1))
-        return (self._row(number, one) for number, one in read if one is not None)
+        return (one[0] for row in source if (one := self._read(row)) is not None)
 
     def _take(
         self,
@@ -157,26 +148,30 @@ class ItemsFill:
         first: int,
     ) -> None:
         report, read = self.report, [one for row in rows if (one := self._read(row)) is not None]
-        found = [one for one in read if not is_forgotten(one.key)]
+        found = [one for one in read if not is_forgotten(one[0]["item_id"])]
         report.forgotten += len(read) - len(found)
-        if self.look_at is not None and self.record.words.get("images"):
+        if self.look_at is not None and (images := self.record.words.get("images")):
             with self.store.read() as tx:
-                known = kept.seen_before(tx, self.record.name, [one.key for one in found])
-            found = [one._replace(look=self.look_at(one.values, known.get(one.key))) for one in found]
-        kept_rows = [self._row(number, one) for number, one in enumerate(found, start=first + 1)]
-        repeated = {one["n"]: others for one, *others in reading.add(kept_rows)}
-        for row, one in zip(kept_rows, found, strict=True):
-            line, is_same = repeated.get(row["n"], (None, False))
+                known = kept.seen_before(tx, self.record.name, [row["item_id"] for row, _ in found])
+            for row, values in found:
+                look = self.look_at(values, known.get(row["item_id"]))
+                hashed = hash_of({**values, **look.hashes}, [*self.record.words["asked"], *images])
+                row.update(input_hash=hashed, seen=look.seen, unusable=look.unusable)
+        for number, (row, _) in enumerate(found, start=first + 1):
+            row["n"] = number
+        repeated = {one["n"]: others for one, *others in reading.add([row for row, _ in found])}
+        for row, _ in found:
+            key, (line, is_same) = row["item_id"], repeated.get(row["n"], (None, False))
             if line is None:
                 report.empty += row["is_empty"]
-                if one.look is not None and one.look.unusable is not None:
+                if row.get("unusable") is not None:
                     report.unusable += 1
-                    report.an_unusable = one.key, one.look.unusable
+                    report.an_unusable = key, row["unusable"]
             elif is_same:
                 report.merged += 1
             else:
                 said = f"the key is on line {line}, too, with other values"
-                self._refuse(rejected(one.line, said, one.key, column=self.record.key[0][0], key=one.key))
+                self._refuse(rejected(row["line"], said, key, column=self.record.key[0][0], key=key))
 
     def _refuse(self, finding: Finding) -> None:
         if self.record.is_query:
@@ -188,7 +183,8 @@ class ItemsFill:
         self.report.refused[finding.reason] += 1
         self.report.findings += [finding][: SHOWN - len(self.report.findings)]
 
-    def _read(self, row: SourceRow | Finding) -> _Read | None:
+    def _read(self, row: SourceRow | Finding) -> tuple[dict[str, Any], Mapping[str, Any]] | None:
+        """Return a row as it is kept, but for its number, and its values by column; None where it is refused."""
         if isinstance(row, Finding):
             self._refuse(row)
             return None
@@ -209,7 +205,10 @@ class ItemsFill:
         if why:
             self._refuse(rejected(row.line, why, values.get(column) or "", column=column))
             return None
-        return _Read(row.line, key, values, data)
+        words = self.record.words
+        is_empty = _is_empty(values, words.get("images") or words["asked"]) or _is_empty(values, words["quoted"])
+        told = {"item_id": key, "line": row.line, "row": data.decode(), "is_empty": is_empty}
+        return {**told, "input_hash": hash_of(values, words["asked"])}, values
 
     def _key_of(self, values: Mapping[str, Any]) -> tuple[str, str, str]:
         """Return the id of a row by its values; or the empty text, why it has none, and the column that is meant.
@@ -217,7 +216,7 @@ class ItemsFill:
         One column: its text, a whole number in decimal. Several: a JSON array. A made key: half a hash of all values.
         """
         (first, _), *others = names = self.record.key
-        if names[0][0] == MADE_KEY:
+        if first == MADE_KEY:
             return hashlib.sha256(compact_json(values, sort=True).encode()).hexdigest()[:32], "", ""
         for name, _ in names:
             part = values.get(name)
@@ -227,23 +226,6 @@ class ItemsFill:
         key = compact_json(parts) if others else str(values[first])
         is_long = len(key) * 4 > MAX_KEY and len(key.encode()) > MAX_KEY
         return ("", f"the key is longer than {MAX_KEY:,} bytes", first) if is_long else (key, "", "")
-
-    def _row(self, number: int, one: _Read) -> dict[str, Any]:
-        words, values, look, seen = self.record.words, one.values, one.look, dict[str, Any]()
-        asked = words["asked"]
-        if look is not None:
-            values, asked = {**values, **look.hashes}, [*asked, *words["images"]]
-            seen = {"seen": look.seen, "unusable": look.unusable}
-        return {
-            "item_id": one.key,
-            "n": number,
-            "line": one.line,
-            "row": one.data.decode(),
-            "input_hash": hash_of(values, asked),
-            "is_empty": _is_empty(one.values, words.get("images") or words["asked"])
-            or _is_empty(one.values, words["quoted"]),
-            **seen,
-        }
 
 
 def items_table(task: str) -> Subquery:

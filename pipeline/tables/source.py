@@ -185,9 +185,7 @@ def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None],
     kinds = dict(first)
     for row in rows:
         for name, value in row.items():
-            kind = kinds.get(name)
-            if name not in kinds or kind != "json":
-                kinds[name] = common_kind(kind, kind_of_value(value))
+            kinds[name] = common_kind(kinds.get(name), kind_of_value(value))
         if len(kinds) > MAX_COLUMNS:
             break
     check_names(list(kinds), source=source)

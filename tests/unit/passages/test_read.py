@@ -61,8 +61,7 @@ def test_a_table_of_passages_is_read_as_json_lines_are(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps([{**rows[0], "metadata": {"n": 1}}]))
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
     for name in ("p.csv", "p.json", "p.parquet"):
-        passages = Passages(tmp_path / name)
-        (found,) = passages
+        (found,) = passages = Passages(tmp_path / name)
         assert isinstance(found, SoundRow), found
         assert (found.key, *found.values.values()) == ("a", text, "s", {"more": "x", "n": 1})
         assert passages.notes == ["taken into the metadata: more"]
