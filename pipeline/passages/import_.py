@@ -138,7 +138,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> Passag
         file.shape = shape = read_shape(tx, passages=ws.settings.passages_table)
     write = partial(_write, shape)
     import_rows(ws.store, ws.display, file, done, write=write, at=ws.now(), block=BLOCK, long="text")
-    if missing := [f"`{name}`" for name in OPTIONAL if not shape.has(name)]:
+    if missing := [f"`{name}`" for name in OPTIONAL if name not in shape.names]:
         done.notes.append(f"`{shape.passages.name}` has no column for {' and '.join(missing)}; not kept")
     return done
 
@@ -158,10 +158,12 @@ def _write(
     shape: PassagesShape, tx: Connection, passages: Sequence[SoundRow], done: PassagesImportReport
 ) -> list[Finding]:
     """Write some passages, and count them; return what else is to be told. Of a `dry` import nothing is written."""
-    known = {} if shape.passages.name in shape.missing else table.passage_rows(tx, shape, [one.key for one in passages])
+    items, ids = table.item_table(shape), [one.key for one in passages]
+    known = {} if shape.passages.name in shape.missing else items.rows(tx, ids, shape.names)
     there = [(one, known[one.key]) for one in passages if one.key in known]
     other = [one.key for one, row in there if cell_words(row["text"]) != one.values["text"]]
-    answered = set() if shape.concepts.name in shape.missing else table.with_concepts(tx, shape, other)
+    has_any = table.has_concepts(shape, None)
+    answered = set() if shape.concepts.name in shape.missing else items.ids_among(tx, other, has_any)
     new = [_row(one, {}) for one in passages if one.key not in known]
     changed = [
         _row(one, row)
@@ -195,4 +197,4 @@ def _row(one: SoundRow, row: Mapping[str, Any]) -> dict[str, str | None]:
 def _is_described(shape: PassagesShape, one: SoundRow, row: Mapping[str, Any]) -> bool:
     """Return whether a passage has another source or other metadata than its row."""
     there = {"source": row.get("source"), "metadata": loaded(row.get("metadata"))}
-    return any(shape.has(name) and one.values[name] not in (None, there[name]) for name in OPTIONAL)
+    return any(one.values[name] not in (None, there[name]) for name in OPTIONAL if name in shape.names)

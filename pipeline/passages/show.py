@@ -24,7 +24,7 @@ def quoted_passage(ws: OpenWorkspace, passage: str) -> Passage:
 
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
-        row = table.passage_rows(tx, shape, [ws.task.id_of(tx, passage)])[passage]
+        row = table.item_table(shape).rows(tx, [ws.task.id_of(tx, passage)], shape.names)[passage]
         found = sorted(table.all_concepts(tx, shape, passage=passage), key=lambda one: str(one.created_at or ""))
     last = {(one.extractor_version, one.extractor_model) for one in found[-1:]}
     concepts = [
@@ -37,7 +37,7 @@ def quoted_passage(ws: OpenWorkspace, passage: str) -> Passage:
 
 def passages_grid(tx: Connection, shape: PassagesShape, items: ItemTable) -> Grid:
     """Return what lists passages, looked for in id, source and text; their tags are the types of their concepts."""
-    names = ["id", *(name for name in ("source", "text") if shape.has(name))]
+    names = ["id", *(name for name in ("source", "text") if name in shape.names)]
     mine = shape.concepts.c
     version = cast(mine.extractor_version, Text) + func.coalesce("/" + cast(mine.extractor_model, Text), "")
     return Grid(

@@ -131,9 +131,10 @@ class PassagesShape:
         """Return the condition that a row of concepts is of a row of passages; both tables must stand in the query."""
         return self.concepts.c.passage_id == (self.passages.c.id if self.has_same_ids else self.item_id)
 
-    def has(self, name: str) -> bool:
-        """Return whether passages have a column of this name that is read and written."""
-        return name in self.passages.c
+    @property
+    def names(self) -> list[str]:
+        """Return the columns of passages that are read and written, without the id."""
+        return ["text", *(name for name in OPTIONAL if name in self.passages.c)]
 
 
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
@@ -301,19 +302,6 @@ def _may_lock(tx: Connection, shape: PassagesShape) -> bool:
     return bool(tx.execute(allowed).scalar())
 
 
-def passage_rows(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return every column but the id that is read of these passages, by id."""
-    names = [name for name in shape.passages.c.keys() if name != "id"]  # noqa: SIM118 - a collection of columns
-    return item_table(shape).rows(tx, ids, names)
-
-
-def with_concepts(
-    tx: Connection, shape: PassagesShape, ids: Sequence[str], *, versions: tuple[str, ...] | None = None
-) -> set[str]:
-    """Return which of these passages have concepts of some versions, or of any where None."""
-    return item_table(shape).ids_among(tx, ids, has_concepts(shape, versions))
-
-
 def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the names of the concepts of these passages, by id, each once, in order."""
     concepts = shape.concepts.c
@@ -328,13 +316,13 @@ def put_passages(
     tx: Connection, shape: PassagesShape, new: Sequence[Mapping[str, Any]], changed: Sequence[Mapping[str, Any]] = ()
 ) -> None:
     """Add passages, and write others that are there: id, text, and source and metadata (JSON text) if kept there."""
-    names = [name for name in shape.passages.c.keys() if name != "id"]  # noqa: SIM118 - a collection of columns
+    names = (*shape.names, "id")
     added, ready = (
-        [filled({name: one[name] for name in ("id", *names)}, shape.blanks) for one in some] for some in (new, changed)
+        [filled({name: one[name] for name in names}, shape.blanks) for one in some] for some in (new, changed)
     )
     with _refusals(shape):
         run_many(tx, insert(shape.passages), added)
-        update_rows(tx, shape.passages, names, [tuple(one[name] for name in (*names, "id")) for one in ready])
+        update_rows(tx, shape.passages, shape.names, [tuple(one.values()) for one in ready])
 
 
 def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[ConceptRow]) -> None:

@@ -62,7 +62,7 @@ def _indexed_of(shape: PassagesShape) -> Indexed:
 
 def _entries(shape: PassagesShape, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
     items, found = table.item_table(shape), table.has_concepts(shape, None)
-    beside = [name for name in table.OPTIONAL if shape.has(name)]  # which WHERE= of a search may name
+    _, *beside = shape.names  # which WHERE= of a search may name
     for some in pages(items.cells(tx, ("id", "text", *beside), found, among=among), _PAGE):
         page = {cell_words(row[0]): row[1:] for row in some}
         named = table.concept_names(tx, shape, list(page))
@@ -156,7 +156,7 @@ class ConceptsTask(Task):
         texts = table.passage_texts(tx, self.shape, list(asked), locked=True)
         is_of = {key: asked[key].input_hash == text_hash(text) for key, text in texts.items()}
         outdated = {key for key, is_same in is_of.items() if not (is_same and isinstance(asked[key].answer, kept))}
-        done = table.with_concepts(tx, self.shape, list(texts), versions=(label,))
+        done = table.item_table(self.shape).ids_among(tx, list(texts), table.has_concepts(self.shape, (label,)))
         applied = [key for key in asked if key in texts and key not in outdated and key not in done]
         self._add(tx, {key: cast("GroundedConcepts", asked[key].answer) for key in applied}, label, model, at=at)
         return WriteResult(applied=set(applied), outdated=outdated)
