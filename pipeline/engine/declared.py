@@ -55,7 +55,7 @@ from pipeline.tables.lists import (
     ItemStates,
     ItemTable,
     listed_where,
-    mentioned,
+    mentions,
     tag_facet,
     version_facet,
 )
@@ -476,7 +476,7 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
         usual=list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())])),
         in_state={UNUSABLE: [WHY]} if task.images else {},
         searched=(items.item_id, *(row_cell(tx, values, name, kind) for name, kind in record.columns.items())),
-        mentioned=partial(mentioned, tx, list(said.values())),
+        mentioned=lambda word: [one.holds(mentions(tx, [one.of("text")], word)) for one in said.values()],
         where=partial(listed_where, tx, cells=cells),
         slow_sorts=sorts | {one: sorting(mine.answer, of, kinds[of], is_field=True) for one, of in plain.items()},
         fields=fields,

@@ -247,9 +247,7 @@ def _split_name(name: str) -> tuple[str, str]:
     return " ".join(words[:at]), " ".join(words[at:])
 
 
-def read_person(
-    data: bytes, given: Mapping[str, str] | None = None, *, name: str = "the document"
-) -> tuple[SoundRow, list[str]]:
+def read_person(data: bytes, given: Mapping[str, str], *, name: str) -> tuple[SoundRow, list[str]]:
     """Return the person in a JSON object, or a list of one, and notes on how it was read.
 
     `given` is what MAP= says, `name` where the document stands. InputError where it is no JSON, not one person, or one
@@ -269,7 +267,7 @@ def read_person(
         (value,) = value
     if not isinstance(value, dict):
         raise _refused(said, "not an object")
-    mapping = ColumnMapping(list(value), given or {}, layout=LAYOUT, path=Path(said))
+    mapping = ColumnMapping(list(value), given, layout=LAYOUT, path=Path(said))
     row = mapping.row(SourceRow(1, value))
     person = row if isinstance(row, Finding) else _person(row)
     if isinstance(person, Finding):

@@ -7,7 +7,7 @@ English, so only texts in English are looked at.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.engine.task import Task
@@ -118,7 +118,7 @@ def _unsupported(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
         for place, (text, tags) in enumerate(texts)
         for terms in [set(terms_of(text))]
         for tag in tags
-        if not any(_stands_in(term, terms) for term in terms_of(tag))
+        if not any(term in terms or any(_are_alike(term, one) for one in terms) for term in terms_of(tag))
     ]
     if not strange:
         return []
@@ -131,10 +131,6 @@ def _unsupported(texts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     mine = likeness[range(len(strange)), [place for place, _ in strange]]
     nearer = (likeness > mine[:, None]).mean(axis=1)  # the share of texts that are nearer than a tag's own
     return [tag for (_, tag), others in zip(strange, nearer, strict=True) if others > NEARER]
-
-
-def _stands_in(term: str, terms: Collection[str]) -> bool:
-    return term in terms or any(_are_alike(term, other) for other in terms)
 
 
 def _are_alike(one: str, other: str) -> bool:

@@ -8,7 +8,7 @@ command.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    cast,
     func,
     literal,
     literal_column,
@@ -40,28 +41,9 @@ from pipeline.store import rows as kept
 from pipeline.store.database import SlowError, pages, update_rows, within
 from pipeline.store.schema import NUMBER, AsTheColumn, has_index, is_workspace
 from pipeline.store.sqlite import SWITCHED
-from pipeline.tables.adopt import (
-    DEFAULTS,
-    Holds,
-    Ids,
-    Tables,
-    TableSpec,
-    columns_of,
-    for_nothing,
-    ids_in,
-    new_ids,
-)
-from pipeline.tables.cells import compact_json, list_of, number_of, text_hash, text_of
-from pipeline.tables.lists import (
-    ItemStates,
-    ItemTable,
-    filled,
-    has_words,
-    holds_no_texts,
-    looks_like_no_list,
-    mentions,
-    refusals,
-)
+from pipeline.tables.adopt import DEFAULTS, Holds, Ids, Tables, TableSpec, columns_of, for_nothing, ids_in, new_ids
+from pipeline.tables.cells import JSON_SPACE, NO_LIST, compact_json, list_of, number_of, text_hash, text_of
+from pipeline.tables.lists import ItemStates, ItemTable, filled, has_words, mentions, refusals
 
 MOST_LOOKED_AT, LOOK_S = 1000, 0.05  # untagged people whose texts a search looks at, and for how long
 TASK = "expert-tags"
@@ -121,8 +103,13 @@ SPEC = TableSpec(
     mark=("findable_experts_unscored", "(id) WHERE findability_score IS NULL"),
 )
 item_id = SPEC.item_id
-untagged = holds_no_texts(experts.c.tags)
-_looks_foreign = looks_like_no_list(experts.c.tags)
+_tags = cast(experts.c.tags, Text)
+_squeezed: ColumnElement[str] = reduce(lambda text, char: func.replace(text, char, ""), JSON_SPACE, _tags)
+# NULL, or what says that there is no list or an empty one: by equalities and not IN, which cannot stand in an UPDATE of
+# many rows; what holds a string is not nothing, seen first because it is quick
+untagged = or_(experts.c.tags.is_(None), and_(~_tags.like('%"%'), or_(*(_squeezed == one for one in sorted(NO_LIST)))))
+# what does not begin and end as a list; one that does, as nearly all, is seen before anything is trimmed
+_looks_foreign = and_(~_tags.like("[%]"), ~untagged, ~func.trim(_tags, JSON_SPACE).like("[%]"))
 _has_bio = has_words(experts.c.bio)
 tagged = and_(~untagged, ~_looks_foreign)  # by a list that is not empty, and no text of another program's
 indexable = or_(tagged, _has_bio)  # tagged, or with a text by which they can be found
@@ -263,11 +250,6 @@ def put_beside(tx: Connection, people: Sequence[tuple[str, str, Mapping[str, Any
     if not dry:
         kept.put_rows(tx, TASK, changed)
     return set(changed)
-
-
-def names_beside(tx: Connection) -> list[str]:
-    """Return the names of the columns that files had beside the table's, in the order in which they came."""
-    return list(dict.fromkeys(name for row in kept.all_rows(tx, TASK) for name in orjson.loads(row)))
 
 
 def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:

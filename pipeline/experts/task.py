@@ -17,16 +17,7 @@ from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.states import SUPPORTS_NONE
 from pipeline.core.step import Step
 from pipeline.engine.record import Question
-from pipeline.engine.task import (
-    Answered,
-    ExportRows,
-    ExportWanted,
-    Indexed,
-    RowFault,
-    Task,
-    Words,
-    WriteResult,
-)
+from pipeline.engine.task import Answered, ExportRows, ExportWanted, Indexed, RowFault, Task, Words, WriteResult
 from pipeline.experts import how_to_begin, table
 from pipeline.experts.declaration import PLACES, Tags, task
 from pipeline.store import answers, by_hand
@@ -269,7 +260,8 @@ class ExpertsTask(Task):
         """Return every row, by id, with what came beside it; tags are what the table holds, of any version."""
         from pipeline.experts.show import encode_experts
 
-        encode = partial(encode_experts, beside=table.names_beside(tx))
+        names = dict.fromkeys(name for row in kept.all_rows(tx, table.TASK) for name in json.loads(row))
+        encode = partial(encode_experts, beside=list(names))  # in the order in which they came
         return ExportRows(table.all_with_beside(tx), encode, table.people(tx).total(tx), versions=table.tagged_by(tx))
 
     def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - it is the same everywhere

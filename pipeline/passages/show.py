@@ -1,6 +1,6 @@
 """Show the concepts of a passage, list passages, and write concepts to a file."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -49,7 +49,9 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: ItemTable) -> Gri
         tags=_facet(tx, shape, mine.concept_type, lambda word: mine.concept_type == word),
         versions=_facet(tx, shape, version, partial(_is_by, shape)),
         more=("concepts",),
-        more_of=partial(_concepts, shape=shape),
+        more_of=lambda tx, ids: {
+            key: {"concepts": names} for key, names in table.concept_names(tx, shape, ids).items()
+        },
     )
 
 
@@ -74,10 +76,6 @@ def _is_by(shape: PassagesShape, extractor: str) -> ColumnElement[bool]:
     label, slash, model = extractor.partition("/")
     is_named = table.is_named(shape.concepts.c.extractor_version, label)
     return table.of_extractors(shape, [(label, model)]) if slash else is_named
-
-
-def _concepts(tx: Connection, ids: Sequence[str], *, shape: PassagesShape) -> dict[str, dict[str, Any]]:
-    return {key: {"concepts": names} for key, names in table.concept_names(tx, shape, ids).items()}
 
 
 KINDS = {

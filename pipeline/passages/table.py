@@ -419,7 +419,9 @@ def _rows(
 def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[Any]:
     """Return the SELECT of the best concepts; a condition on `passage_id` goes all the way down."""
     concepts, begun = shape.concepts.c, answers.begun().subquery("begun")
-    sure, labels = _confidence(tx, shape), settings.prefer_versions or ()
+    number: ColumnElement[Any] = concepts.confidence if is_sqlite(tx) else cast(concepts.confidence, Text)
+    sure = cast(number, Float if is_sqlite(tx) else Double)  # `0.7` of a narrow column is 0.7
+    labels = settings.prefer_versions or ()
     moment: ColumnElement[Any] = concepts.created_at
     if is_sqlite(tx):  # where another program may have written it in another form
         moment = func.julianday(type_coerce(moment, Text))
@@ -445,12 +447,6 @@ def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[An
     return _with_source(
         tx, shape, chosen.where(there, counts_now(shape), sure >= literal(settings.min_confidence, Float))
     )
-
-
-def _confidence(tx: Connection, shape: PassagesShape) -> ColumnElement[float]:
-    """Return a concept's confidence as a number; `0.7` of a narrow column is 0.7."""
-    column = shape.concepts.c.confidence
-    return cast(column, Float) if is_sqlite(tx) else cast(cast(column, Text), Double)
 
 
 def _with_source(tx: Connection, shape: PassagesShape, chosen: Select[Any]) -> Select[Any]:

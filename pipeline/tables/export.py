@@ -107,13 +107,7 @@ def _typed(value: Any, kind: str) -> Any:
 
 
 def answers_rows(
-    tx: Connection,
-    task: TaskRecord,
-    *,
-    extractor: str,
-    corrected: bool = False,
-    field: str | None = None,
-    cost: bool = False,
+    tx: Connection, task: TaskRecord, *, extractor: str, corrected: bool, field: str | None, cost: bool
 ) -> _Rows:
     """Return the rows of a task with the answers of one extractor, to be written, and the kinds of their columns.
 

@@ -47,7 +47,6 @@ from pipeline.store import answers, asks
 from pipeline.store.database import SlowError, describe_error, pages, streamed, within
 from pipeline.store.database import among as among_values
 from pipeline.tables.adopt import Ids, is_sqlite
-from pipeline.tables.cells import JSON_SPACE, NO_LIST
 
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 HASH, CHANGED = "findable_hash", "findable_changed_at"  # cells of tables that keep them
@@ -435,23 +434,6 @@ def _holds(tx: Connection, texts: Iterable[ColumnElement[str]], forms: Iterable[
     return or_(*(place(text, form) > 0 for text in texts for form in forms))
 
 
-def holds_no_texts(column: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return the condition that a cell is NULL, or says that there is no list or an empty one."""
-    squeezed: ColumnElement[str] = cast(column, Text)
-    for char in JSON_SPACE:
-        squeezed = func.replace(squeezed, char, "")
-    # equalities and not IN, which cannot stand in an UPDATE of many rows; what holds a string is not nothing, seen
-    # first because it is quick
-    says_nothing = or_(*(squeezed == empty for empty in sorted(NO_LIST)))
-    return or_(column.is_(None), and_(~cast(column, Text).like('%"%'), says_nothing))
-
-
-def looks_like_no_list(column: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return the condition that a cell does not begin and end as a list; one that does may be none all the same."""
-    begins_and_ends = cast(column, Text).like("[%]")  # as nearly all do: seen before anything is trimmed
-    return and_(~begins_and_ends, ~holds_no_texts(column), ~func.trim(cast(column, Text), JSON_SPACE).like("[%]"))
-
-
 @contextlib.contextmanager
 def refusals(table: str) -> Iterator[None]:
     """Turn a row that a table of another program refuses into a RefusedRowError that says what can be done."""
@@ -502,11 +484,6 @@ class Cell(NamedTuple):
 def listed_where(tx: Connection, said: str, cells: Mapping[str, Cell]) -> ColumnElement[bool]:
     """Return the condition that is said of cells, by the names of their columns."""
     return _condition(tx, parse_where(said), cells, is_negated=False)
-
-
-def mentioned(tx: Connection, cells: Sequence[Cell], word: str) -> list[ColumnElement[bool]]:
-    """Return the conditions that a word stands in each of some cells, in any case."""
-    return [one.holds(mentions(tx, [one.of("text")], word)) for one in cells]
 
 
 def _condition(tx: Connection, said: Expression, cells: Mapping[str, Cell], *, is_negated: bool) -> ColumnElement[bool]:

@@ -15,18 +15,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, get_args
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    ColumnElement,
-    Connection,
-    Select,
-    Text,
-    exc,
-    literal_column,
-    select,
-    text,
-)
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Select, Text, exc, literal_column, select, text
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MAX_COLUMN
