@@ -319,8 +319,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> People
 
     InputError where the file cannot be read as people, or the report cannot be written. Nothing was changed.
     """
-    file = People.opened(path, options)
-    done = file.begin(PeopleImportReport, options)
+    file, done = People.begun(path, options, PeopleImportReport)
     import_rows(ws.store, ws.display, file, done, write=_write, at=ws.now(), block=BLOCK, long="bio")
     return done
 

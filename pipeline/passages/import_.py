@@ -40,15 +40,6 @@ HINT = 'one passage a line: {"id": "…", "text": "…", "source": "…", "metad
 MAX_ID = 500  # characters: below what an index of PostgreSQL takes (2,704 bytes), and of a key the API must carry back
 MAX_LINE = 16 << 20  # characters; a text of 100,000 characters has 1.2 million at the most, escaped as it may be
 OURS = ("id", "text", "source", "metadata")
-LAYOUT = Layout(
-    "id",
-    {name: name for name in OURS},
-    HINT,
-    "import-passages",
-    "passages",
-    default="jsonl",
-    max_line=MAX_LINE,
-)
 _REMEMBERED = 1000  # names of keys, for a note
 
 
@@ -58,7 +49,9 @@ class Passages(MappedFile):
     A source or metadata that are None leave what is stored alone.
     """
 
-    layout = LAYOUT
+    layout = Layout(
+        "id", {name: name for name in OURS}, HINT, "import-passages", "passages", default="jsonl", max_line=MAX_LINE
+    )
     shape: PassagesShape | None = None
 
     def __init__(self, *told: Any, **more: Any) -> None:
@@ -132,8 +125,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> Passag
     InputError where the file cannot be read, an id in it does not fit into the table,
     or the list cannot be written. Nothing was changed.
     """
-    file = Passages.opened(path, options)
-    done = file.begin(PassagesImportReport, options)
+    file, done = Passages.begun(path, options, PassagesImportReport)
     with ws.store.read() as tx:
         file.shape = shape = read_shape(tx, passages=ws.settings.passages_table)
     write = partial(_write, shape)

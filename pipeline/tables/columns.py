@@ -188,25 +188,22 @@ class MappedFile(SourceFile):
             raise InputError(said, hint="remove one, or give it another name")
 
     @classmethod
-    def opened(cls, path: Path, options: ImportOptions) -> Self:
-        """Return a file that is to be imported."""
-        with all_or_nothing():
-            return cls(path, parse_map(options.mapping), sheet=options.sheet)
-
-    @classmethod
     def check(cls, path: Path, options: ImportOptions) -> None:
         """Pass where a file can be read, and has a row, good or bad; InputError where it cannot, or has none."""
         with all_or_nothing():
-            if next(iter(cls.opened(path, options)), None) is None:
+            if next(iter(cls(path, parse_map(options.mapping), sheet=options.sheet)), None) is None:
                 said = f"{path}: no row could be imported; nothing was changed"
                 raise InputError(said, hint="the file holds a header, or nothing, and no rows")
 
-    def begin(self, kind: type[R], options: ImportOptions) -> R:
-        """Return the report of its import, which begins; it has the notes on the file, also those that are to come."""
+    @classmethod
+    def begun(cls, path: Path, options: ImportOptions, kind: type[R]) -> tuple[Self, R]:
+        """Return a file that is to be imported, and the report of that, with the notes on it, also those to come."""
+        with all_or_nothing():
+            file = cls(path, parse_map(options.mapping), sheet=options.sheet)
         report = str(options.report) if options.report else None
-        done = kind(str(self.path), report, options.dry, options.strict, self.mapping.listed)
-        done.format, done.encoding, done.notes = self.format, self.encoding, self.notes
-        return done
+        done = kind(str(path), report, options.dry, options.strict, file.mapping.listed)
+        done.format, done.encoding, done.notes = file.format, file.encoding, file.notes
+        return file, done
 
     def judged(self, row: SourceRow) -> SoundRow | Finding:
         """Return a row as it goes in, or why it does not."""
