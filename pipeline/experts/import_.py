@@ -11,7 +11,6 @@ Tags are never written. A parked person with another biography is asked again; o
 the old text, and a finding says so.
 """
 
-import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,20 +110,15 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
 
 
 def _text(column: str, cell: object) -> tuple[str | None, str]:
-    if isinstance(cell, (int, float)) and not isinstance(cell, bool) and math.isfinite(cell):
+    if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         return str(cell), "a number, stored as text"
     if cell is not None and not isinstance(cell, str):
-        return None, f"{_kind_of(cell)}, not text; left empty"
+        kind = "true or false" if isinstance(cell, bool) else "a list" if isinstance(cell, list) else "an object"
+        return None, f"{kind}, not text; left empty"
     text = (cell or "").strip()
     if is_placeholder(text, in_name=column in PARTS):
         return None, f"placeholder {text!r} read as empty"
     return text or None, ""
-
-
-def _kind_of(cell: object) -> str:
-    if isinstance(cell, bool):
-        return "true or false"
-    return {list: "a list", dict: "an object", float: "a number with decimals"}.get(type(cell), "a number")
 
 
 def is_placeholder(text: str, *, in_name: bool = False) -> bool:

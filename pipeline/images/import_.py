@@ -18,7 +18,7 @@ from sqlalchemy import insert, or_, select, update
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import check_named_in_utf8
-from pipeline.core.step import Option
+from pipeline.core.step import Hint, Option
 from pipeline.core.text import UNSOUND
 from pipeline.engine.pictures import (
     NEEDS_HEIC,
@@ -42,6 +42,7 @@ from pipeline.tables.lists import refusals
 BLOCK, BLOCK_BYTES = 200, 64 * 2**20  # files and their bytes that are in memory at a time, and one file more
 SHOWN = 1_000  # broken files that a report names
 LOCK = "import-images"
+HINT = Hint("{} names one with images", Option("folder"))
 GONE = "the file is not there any more"  # as the declaration leaves them out
 ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"),
@@ -86,9 +87,7 @@ class ImagesImportReport:
     def check(self) -> None:
         """Raise where the folder holds no image, and never held one."""
         if not self.total + self.gone:
-            raise InputError(
-                f"{self.folder} holds no image; none was imported", hint=f"{Option('folder')} names one with images"
-            )
+            raise InputError(f"{self.folder} holds no image; none was imported", hint=HINT)
 
 
 class _File(NamedTuple):  # that is, or is called, an image
@@ -104,9 +103,7 @@ def check_folder(folder: Path) -> None:
     """
     check_named_in_utf8(folder)
     if not folder.is_dir():
-        raise InputError(
-            f"{folder} is no folder; nothing was imported", hint=f"{Option('folder')} names one with images"
-        )
+        raise InputError(f"{folder} is no folder; nothing was imported", hint=HINT)
 
 
 def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:

@@ -59,9 +59,8 @@ from pipeline.store.schema import has_index
 Columns = Mapping[str, Column[Any]]
 DEFAULTS = Settings()
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # names of SQLite know no case of these
-_KNOWN = WeakKeyDictionary[
-    Connection, dict[str, dict[str, Column[Any]]]
-]()  # by snapshot and table: a server answers ten queries for each
+# by snapshot and table: a server answers ten queries for each
+_KNOWN = WeakKeyDictionary[Connection, dict[str, dict[str, Column[Any]]]]()
 _QUIET = threading.Lock()  # what warnings are shown is one thing for all threads
 _SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
 _KIND_HERE = text("SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)")

@@ -23,8 +23,8 @@ from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
 
 _NEAR = 80  # percent of letters in common from which a name looks like another
 _SHOWN = 12  # names in a message
-_KNOWN = tomllib.loads(Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8"))
-COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {said: tuple(names) for said, names in _KNOWN.items()}
+_NAMES = Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8")
+COLUMN_NAMES: Mapping[str, Sequence[str]] = tomllib.loads(_NAMES)
 # letters that do not decompose into one of ASCII with an accent; the last is a dotless i
 _LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i"})
 

@@ -5,7 +5,6 @@ query is run once; its rows go to a temporary file, and are read from there as o
 """
 
 import contextlib
-import hashlib
 import json
 import re
 import tempfile
@@ -23,7 +22,7 @@ from pipeline.core.step import Option
 from pipeline.core.text import UNSOUND
 from pipeline.store.database import Store
 from pipeline.store.schema import TaskRecord
-from pipeline.tables.cells import common_kind, kind_of_value, plain_row, plain_value
+from pipeline.tables.cells import common_kind, kind_of_value, plain_row, plain_value, text_hash
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceFile, SourceRow
 
@@ -67,7 +66,7 @@ class ItemsFile(SourceFile):
             if self.path.is_file():
                 return f"{sha256_of(self.path)}{self.sheet and ' '}{self.sheet}"
             parts = (f"{one.relative_to(self.path)} {sha256_of(one)}" for one in parts_of(self.path))
-            return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+            return text_hash("\n".join(parts))
 
 
 class Cursor:

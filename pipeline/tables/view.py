@@ -7,7 +7,6 @@ A column of the source whose name another column has is called `source_…`. Col
 places. A view carries a mark, by which it is told from another program's.
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ from pipeline.core.text import UNSOUND
 from pipeline.store import answers as record
 from pipeline.store.schema import NUMBER, TaskRecord, answers, rows, time_of
 from pipeline.tables.adopt import columns_of, is_sqlite, quoted, unfit
-from pipeline.tables.cells import LARGEST, compact_json, number_of
+from pipeline.tables.cells import LARGEST, compact_json, number_of, text_hash
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -161,7 +160,7 @@ def _run_sql(tx: Connection, statement: str) -> None:
 
 
 def _mark(of: str, sql: str) -> str:
-    return f"{_OURS}, of {of}: {hashlib.sha256(sql.encode()).hexdigest()}"
+    return f"{_OURS}, of {of}: {text_hash(sql)}"
 
 
 def _sql_of(tx: Connection, query: Select[Any]) -> str:
