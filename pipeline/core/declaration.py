@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast, get_args, get_origin
 
@@ -201,6 +201,34 @@ class BuiltInDeclaration(Declaration[A_co]):
     """A declaration that comes with findable, under a name that no other task may have."""
 
     _is_built_in = True
+
+
+@lru_cache(maxsize=1024)
+def json_schema(kind: type, *, by_alias: bool = True) -> Mapping[str, Any]:
+    """Return the JSON schema of an answer's model, with each model in the place of its `$ref`.
+
+    That of one inside of itself stays. Descriptions of fields stay; those of models, their docstrings, do not.
+    """
+    from pydantic import TypeAdapter
+
+    document = TypeAdapter(kind).json_schema(by_alias=by_alias)
+    models = document.pop("$defs", {})
+    for one in (document, *models.values()):
+        one.pop("description", None)
+
+    def whole(node: Any, within: tuple[str, ...]) -> Any:
+        if isinstance(node, list):
+            return [whole(one, within) for one in node]
+        if not isinstance(node, dict):
+            return node
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        if name not in models or name in within:
+            return {key: whole(one, within) for key, one in node.items()}
+        said = {"description": node["description"]} if "description" in node else {}
+        return whole(models[name], (*within, name)) | said
+
+    found: Mapping[str, Any] = whole(document, ())
+    return found
 
 
 def valid_answer(read: "Callable[[Any], BaseModel]", answer: Any) -> "tuple[BaseModel | None, str]":

@@ -15,7 +15,7 @@ from pipeline.index.manifest import Manifest
 from pipeline.index.question import Question, SearchOptions, mask_of, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import spans_of, terms_of, terms_of_question
-from pipeline.index.vectors import question_keys, question_vectors, vector_cache
+from pipeline.index.vectors import OF_QUESTIONS, question_vectors, vector_cache
 
 if TYPE_CHECKING:
     from pipeline.index.fusion import Scores
@@ -167,7 +167,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
     def is_free(self, questions: Sequence[str]) -> bool:
         """Return whether no service is asked for the vectors of these questions."""
         texts = [parse_question(one).text for one in questions]
-        return self._cache is None or not self._cache.missing(question_keys(self._cache, texts))
+        return self._cache is None or not self._cache.missing(self._cache.keys(texts, task_type=OF_QUESTIONS))
 
 
 def check_embedding(ws: OpenWorkspace, built: Manifest) -> None:
