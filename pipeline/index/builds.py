@@ -18,7 +18,7 @@ lost the lock writes into no other's.
 
 import contextlib
 import secrets
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,18 +51,12 @@ def left_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
     return [path for path in found if f"{FOLDER}/{path.name}" not in folders]
 
 
-def recorded_builds(store: Store) -> dict[int, Mapping[Any, Any]]:
-    """Return the rows of all builds that the database knows of, by number."""
-    with store.read() as tx:
-        return {row["number"]: row for row in tx.execute(select(schema.builds)).mappings()}
-
-
 def settled_builds(ws: OpenWorkspace) -> "Builds":
     """Return the builds of the collection in use, after the link has followed the database."""
     builds = Builds(ws.data, ws.collection.folder)
-    if builds.decided(recorded_builds(ws.store)) is not None:
+    if builds.decided(ws.store) is not None:
         with ws.lock(LOCK):
-            builds.follow(recorded_builds(ws.store))
+            builds.follow(ws.store)
     return builds
 
 
@@ -186,20 +180,22 @@ class Builds:
         self._flip(number)
         return found
 
-    def decided(self, rows: Mapping[int, Mapping[Any, Any]]) -> int | None:
-        """Return the build that the database's rows have in service, where the link does not lead to it.
+    def decided(self, store: Store) -> int | None:
+        """Return the build that the database has in service, where the link does not lead to it.
 
         An older copy of the database, which does not know where the link leads, decides nothing.
         """
-        linked, there = None, self._numbers() & rows.keys()
+        with store.read() as tx:
+            known = dict(tx.execute(select(schema.builds.c.number, schema.builds.c.promoted_at)).tuples())
+        linked, there = None, self._numbers() & known.keys()
         with contextlib.suppress(InconsistentError):  # what stands there is no link, as in a copy that followed links
             linked = None if (directory := self._resolve()) is None else int(directory.name)
-        last = max(there, key=lambda number: rows[number]["promoted_at"], default=linked)
-        return None if last == linked or (linked is not None and linked not in rows) else last
+        last = max(there, key=lambda number: known[number], default=linked)
+        return None if last == linked or (linked is not None and linked not in known) else last
 
-    def follow(self, rows: Mapping[int, Mapping[Any, Any]]) -> None:
+    def follow(self, store: Store) -> None:
         """Let the link follow the database, after a death between the two."""
-        if (number := self.decided(rows)) is not None:
+        if (number := self.decided(store)) is not None:
             self._flip(number)
 
     def delete(self, numbers: Iterable[int]) -> None:
