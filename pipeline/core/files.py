@@ -50,7 +50,6 @@ class SealedWriter:
         except BaseException:  # Ctrl-C at this moment: `__exit__` would not run
             self._part.unlink(missing_ok=True)
             raise
-        self._sealed = False
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes as they are; they are not on disk before `seal`."""
@@ -65,17 +64,15 @@ class SealedWriter:
         self._file.close()
         self._part.replace(self.path)
         sync_directory(self.path.parent)
-        self._sealed = True
         return Sealed(self.path, self._hash.hexdigest(), self.size)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._sealed:
-            with contextlib.suppress(OSError):  # a full disk is met again when the rest is flushed
-                self._file.close()
-            self._part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a full disk is met again when the rest is flushed
+            self._file.close()
+        self._part.unlink(missing_ok=True)  # which is gone once it is sealed
 
 
 def target_of(path: Path) -> Path:

@@ -290,18 +290,19 @@ class ResultFile(AbstractContextManager["ResultFile"]):
 
     def __init__(self, path: Path) -> None:
         """Read the file once and keep where each line begins."""
-        self.total = self.duplicates = self.unreadable_count = 0
+        self.total = self.unreadable_count = 0
         self._file = path.open("rb")
         self._places: dict[str, list[int]] = {}  # where the lines of each key begin
-        self._asked: set[str] = set()
-        self._odd: dict[str, list[tuple[int, str]]] = {"unknown": [], "duplicate": [], "unreadable": []}
+        self._asked: dict[str, None] = {}  # those of the keys that were asked for, in that order
+        self._unreadable: list[tuple[int, str]] = []  # the first few
         for offset, line in read_lines(path):
             self.total += 1
             if (key := key_of_line(line)) is not None:
                 self._places.setdefault(key, []).append(offset)
                 continue
             self.unreadable_count += 1
-            self._note("unreadable", offset, excerpt_of(line))
+            if self.unreadable_count <= EXAMPLES:
+                self._unreadable.append((offset, excerpt_of(line)))
 
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return for each key its raw lines in the order of the file."""
@@ -315,21 +316,19 @@ class ResultFile(AbstractContextManager["ResultFile"]):
     def _found(self, key: str) -> Sequence[int]:
         """Return where the lines of a key begin, and keep that they were asked for; "" is of those that are no text."""
         found = self._places.get(key, ()) if key else ()
-        if len(found) > 1 and key not in self._asked:
-            self.duplicates += len(found) - 1
-            self._note("duplicate", found[-1], key)
         if found:
-            self._asked.add(key)
+            self._asked[key] = None
         return found
-
-    def _note(self, kind: str, offset: int, shown: str) -> None:
-        if len(self._odd[kind]) < EXAMPLES:
-            self._odd[kind].append((offset, shown))
 
     @property
     def keys(self) -> int:
         """Return how many different keys the lines have; a line that was cut has none."""
         return len(self._places)
+
+    @property
+    def duplicates(self) -> int:
+        """Return how many lines have a key that was asked for and stands on another line, too."""
+        return sum(len(self._places[key]) - 1 for key in self._asked)
 
     @property
     def unknown(self) -> int:
@@ -339,10 +338,11 @@ class ResultFile(AbstractContextManager["ResultFile"]):
     def examples(self) -> dict[str, list[tuple[int, str]]]:
         """Return at most three of each kind of line that belongs to no request: (its number, its key or an excerpt)."""
         unasked = sorted((at, key) for key, found in self._places.items() if key not in self._asked for at in found)
-        unknown = [(at, excerpt_of(key or self._line(at))) for at, key in unasked[:EXAMPLES]]
+        twice = [(self._places[key][-1], key) for key in self._asked if len(self._places[key]) > 1]
+        found = {"unknown": unasked, "duplicate": twice, "unreadable": self._unreadable}
         return {
-            kind: [(self._line_number(offset), excerpt_of(shown)) for offset, shown in some]
-            for kind, some in {**self._odd, "unknown": unknown}.items()
+            kind: [(self._line_number(at), excerpt_of(shown or self._line(at))) for at, shown in some[:EXAMPLES]]
+            for kind, some in found.items()
         }
 
     def _line(self, offset: int) -> bytes:
