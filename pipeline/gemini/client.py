@@ -111,7 +111,6 @@ class Client:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self, api_key: str, base_url: str | None) -> None:
-        """Check the key."""
         key = api_key.strip()
         if not key or not (key.isascii() and key.isprintable()):
             raise ConfigurationError(

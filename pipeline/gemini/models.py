@@ -244,7 +244,6 @@ class Usage(NamedTuple):
     thoughts: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":  # type: ignore[override]  # of tuples it makes a longer one
-        """Return both together."""
         return Usage(*(one + more for one, more in zip(self, other, strict=True)))
 
 

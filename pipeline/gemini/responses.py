@@ -356,5 +356,4 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         return 1 + sum(self._file.read(min(_PIECE, offset - at)).count(b"\n") for at in range(0, offset, _PIECE))
 
     def __exit__(self, *_: object) -> None:
-        """Close the file."""
         self._file.close()

@@ -87,8 +87,6 @@ def _left_out(states: Sequence[tuple[str, int]], count: int) -> dict[str, int]:
 
 
 class _Building:
-    """One run that builds the index."""
-
     def __init__(self, ws: OpenWorkspace, *, worse_ok: bool) -> None:
         self._ws, self._worse_ok = ws, worse_ok
         self._builds = Builds(ws.data, ws.collection.folder)

@@ -250,7 +250,6 @@ class Builds:
         raise InconsistentError("the index was replaced each time it was opened", hint="run the same command again")
 
     def _read(self, directory: Path) -> Manifest:
-        """Return the manifest of a whole build."""
         try:
             found = manifest.read_manifest(directory)
         except InconsistentError as error:

@@ -83,7 +83,6 @@ def _split_words(text: str, without: list[str]) -> str:
 
 
 def _closing(text: str, opening: re.Match[str]) -> int:
-    """Return where a quotation mark is closed."""
     closing = re.compile(f"[{_QUOTES[opening['quote']]}]").search(text, opening.end())
     if closing is None:
         raise InputError(

@@ -82,7 +82,6 @@ class Index(AbstractContextManager["Index"]):
         self.entries = _read_entries(directory / manifest.ENTRIES, found.number)
 
     def __len__(self) -> int:
-        """Return how many entries the build holds."""
         return self.manifest.count
 
     def close(self) -> None:

@@ -76,7 +76,6 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         self._cache = vector_cache(ws) if keeps and ws.backend != "local" else None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Close the files."""
         self.index.__exit__(kind, error, traceback)
 
     def ask(self, question: str, options: SearchOptions) -> SearchReport:
@@ -153,7 +152,6 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         return found_hits(self.index, self.collection, ranked, terms, words)
 
     def _told(self, asked: Question) -> list[str]:
-        """Return the terms of a question."""
         return terms_of_question(asked.text, asking=self.collection.ranking.asking)
 
     def _vectors(self, asked: Sequence[Question], rank: Rank) -> "Vectors | None":

@@ -133,7 +133,6 @@ def write_build(
 
 
 def _json(entry: Entry) -> bytes:
-    """Return an entry's metadata as one line of JSON."""
     try:
         return orjson.dumps(entry.metadata if isinstance(entry.metadata, dict) else dict(entry.metadata))
     except TypeError as error:
@@ -216,7 +215,7 @@ def keys_at(index: Index, rows: Iterable[int]) -> list[bytes]:
 def _verify_vectors(index: Index, cache: VectorCache) -> None:
     """Pass when faiss reads all rows, each is of unit length, and each of a sample finds itself first.
 
-    What 8 bits a number find is held against an exact scan, see `pipeline.index.recall`.
+    What 8 bits a number find is held against an exact scan, see `pipeline.index.evaluate`.
     """
     count, dim, held = index.manifest.count, index.manifest.dim, index.faiss
     if (held.ntotal, held.d) != (count, dim):

@@ -317,8 +317,7 @@ def version_counts(tx: Connection, task: str) -> list[Version]:
     """Return each extractor of a task of which answers were applied, by name; its rows are its answers."""
     facts = (func.count(), func.count(answers.c.item_id.distinct()), func.min(answers.c.at), func.max(answers.c.at))
     query = select(answers.c.extractor, *facts).where(_stands(task)).group_by(answers.c.extractor)
-    rows = tx.execute(query.order_by(answers.c.extractor)).all()
-    return [Version.of(*row) for row in rows]
+    return [Version.of(*row) for row in tx.execute(query.order_by(answers.c.extractor))]
 
 
 def _stands(task: str, version: str | None = None, given: FromClause = answers) -> ColumnElement[bool]:
