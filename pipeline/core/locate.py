@@ -113,9 +113,9 @@ def is_boundary(text: str, at: int) -> bool:
     before, after = text[at - 1], text[at]
     if before.isascii() and after.isascii():  # as nearly all are
         return not (before.isalnum() and after.isalnum())
-    if unicodedata.category(after)[0] == "M" or _in_no_word(after) != _in_no_word(before):
-        return unicodedata.category(after)[0] != "M"
-    return _in_no_word(before) or bool(_UNSPACED.match(before) or _UNSPACED.match(after))
+    if unicodedata.category(after)[0] == "M":
+        return False
+    return _in_no_word(before) or _in_no_word(after) or is_unspaced(before) or is_unspaced(after)
 
 
 def is_unspaced(char: str) -> bool:

@@ -46,20 +46,12 @@ from pipeline.core.step import Hint, Step
 from pipeline.gemini import remote
 from pipeline.gemini.embed import embedding_request, unit_rows
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
-from pipeline.gemini.remote import (
-    BATCH_NAME,
-    FILE_NAME,
-    LATER,
-    UNREAD,
-    RemoteBatch,
-    UnreadableError,
-    failure,
-    refusal,
-)
+from pipeline.gemini.remote import BATCH_NAME, FILE_NAME, LATER, UNREAD, RemoteBatch, UnreadableError, failure, refusal
 
 if TYPE_CHECKING:
-    import numpy as np
     from google import genai
+
+    from pipeline.gemini.embed import Vectors
 
 
 GOOGLE = "https://generativelanguage.googleapis.com/"
@@ -295,16 +287,14 @@ class Client:
         call = self._attempt(ask, what=f"ask {model}", seconds=seconds)
         return await asyncio.wrap_future(self._begun(call))
 
-    def embed(
-        self, model: Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
-    ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+    def embed(self, model: Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False) -> "Vectors":
         """Return float32 (len(texts), dim), rows of unit length; where the caller `is_paced` no quota is waited for."""
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
         seconds = self.call_timeout_s if query else self._transfer_s  # a user waits for a query's
         body = {"requests": [embedding_request(text, model, dim=dim, query=query) for text in texts]}
 
-        async def ask(sdk: "genai.Client") -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+        async def ask(sdk: "genai.Client") -> "Vectors":
             config: Any = _options(seconds, body=body)
             document = await self._raw(sdk.aio.models.embed_content(model=model.name, contents="-", config=config))
             return unit_rows([one.get("values") for one in document["embeddings"]], count=len(texts), dim=dim)

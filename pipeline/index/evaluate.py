@@ -298,9 +298,7 @@ def measured(judged: Judged, rankings: Iterable[Sequence[str]]) -> "dict[str, ND
         )
     measures = {ir_measures.parse_measure("RR" if name == "MRR" else name): name for name in MEASURES}
     places = {one.qid: at for at, one in enumerate(judged.questions)}
-    run = {
-        qid: {name: -float(at) for at, name in enumerate(names)} for qid, names in zip(places, rankings, strict=True)
-    }
+    run = {qid: {name: -float(at) for at, name in enumerate(some)} for qid, some in zip(places, rankings, strict=True)}
     grades = {qid: dict(judged.grades[qid]) for qid in places}
     found = {name: np.zeros(len(places)) for name in MEASURES}
     for metric in ir_measures.iter_calc(list(measures), grades, run):

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 NAME = "words@1"
@@ -43,9 +43,7 @@ _UNSPACED = re.compile(  # Thai to Burmese, Khmer, kana, Han, Hangul, and Han be
 
 def terms_of(text: str) -> list[str]:
     """Return the terms of a text in order, each as often as it comes."""
-    return [
-        term for piece in text.encode("utf-8", "replace").translate(_CUT).split() for term in _terms_of_piece(piece)
-    ]
+    return [*chain.from_iterable(map(_terms_of_piece, text.encode("utf-8", "replace").translate(_CUT).split()))]
 
 
 @lru_cache(maxsize=1 << 17)

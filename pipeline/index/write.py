@@ -176,9 +176,8 @@ def verify_build(staged: Staged, *, count: int) -> None:
     try:
         with Index(staged.directory, found) as index:
             _verify_entries(index.entries, staged.directory / manifest.METADATA, count)
-            with closing(
-                sqlite3.connect(path, isolation_level=None)
-            ) as db:  # FTS5's own check is a command that writes
+            # FTS5's own check is a command that writes
+            with closing(sqlite3.connect(path, isolation_level=None)) as db:
                 db.execute("INSERT INTO words (words) VALUES ('integrity-check')")
             _verify_vectors(index, staged.cache)
     except sqlite3.DatabaseError as error:

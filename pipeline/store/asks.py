@@ -91,9 +91,7 @@ def askable(tx: Connection, task: Askable, *, names: Sequence[str] = (), after: 
     return query.where(~held(task.name, task.own).where(asks.c.item_id == item_id).exists())
 
 
-def askable_rows(
-    tx: Connection, task: Askable, *, after: str | None = None
-) -> Iterator[Mapping[str, Mapping[str, Any]]]:
+def askable_rows(tx: Connection, task: Askable, *, after: str | None) -> Iterator[Mapping[str, Mapping[str, Any]]]:
     """Yield pages of askable rows with what the task reads of them, in their order."""
     names = task.columns
     query = askable(tx, task, names=names, after=after)
@@ -247,10 +245,8 @@ def claimed_ids(task: str) -> Select[Any]:
 
 def highest_id(tx: Connection, task: str) -> int:
     """Return the highest number among the ids ever asked about or parked; 0 where there is none, or ids are text."""
-    highest_of = (
-        select(func.max(_number(tx, table.c.item_id))).where(table.c.task == task) for table in (asks, attempts)
-    )
-    return max(tx.execute(query).scalar() or 0 for query in highest_of)
+    every = (select(func.max(_number(tx, one.c.item_id))).where(one.c.task == task) for one in (asks, attempts))
+    return max(tx.execute(query).scalar() or 0 for query in every)
 
 
 def _number(tx: Connection, item_id: ColumnElement[str]) -> ColumnElement[Any]:

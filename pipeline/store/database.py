@@ -321,11 +321,7 @@ def insert_new(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) 
 
 
 def update_rows(
-    tx: Connection,
-    table: Table,
-    names: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    *conditions: ColumnElement[bool],
+    tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]], *conditions: ColumnElement[bool]
 ) -> int:
     """Write columns of rows by their `id`, the last value of each, where all conditions hold; return a count."""
     places = [*(f"new_{name}" for name in names), "row"]

@@ -15,12 +15,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.core.errors import (
-    ConfigurationError,
-    FindableError,
-    InconsistentError,
-    UnavailableError,
-)
+from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.core.redact import PASSWORDS, Secret
 from pipeline.core.step import Step
 from pipeline.store.sqlite import BUSY_S
