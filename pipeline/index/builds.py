@@ -186,7 +186,8 @@ class Builds:
         An older copy of the database, which does not know where the link leads, decides nothing.
         """
         with store.read() as tx:
-            known = dict(tx.execute(select(schema.builds.c.number, schema.builds.c.promoted_at)).tuples())
+            told = tx.execute(select(schema.builds.c.number, schema.builds.c.promoted_at))
+            known = {row[0]: row[1] for row in told}
         linked, there = None, self._numbers() & known.keys()
         with contextlib.suppress(InconsistentError):  # what stands there is no link, as in a copy that followed links
             linked = None if (directory := self._resolve()) is None else int(directory.name)

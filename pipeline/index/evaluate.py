@@ -240,12 +240,16 @@ def judged_of_files(queries: Path, qrels: Path) -> Judged:
 
 def read_questions(path: Path) -> list[JudgedQuestion]:
     """Return the questions of a JSON lines file."""
+    import jsonlines
+    import orjson
+
     found: dict[str, JudgedQuestion] = {}
     for place, line in _lines(path):
-        document = files.parse_json_line(line, place)
         try:
-            question = JudgedQuestion.model_validate(document)
+            question = JudgedQuestion.model_validate(jsonlines.Reader([line], loads=orjson.loads).read())
             parse_question(question.text)
+        except jsonlines.InvalidLineError as error:
+            raise InputError(f"{place}: no JSON: {error}", hint="one JSON document a line") from error
         except ValidationError as error:
             wrong = error.errors()[0]
             said = f"field {wrong['loc'][0]!r}: {wrong['msg']}" if wrong["loc"] else wrong["msg"]

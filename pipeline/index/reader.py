@@ -7,7 +7,9 @@ ours: what a text of several groups of fields is worth is FTS5's BM25, with the 
 """
 
 import math
+import os
 import sqlite3
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipeline.core.errors import FindableError, InconsistentError
-from pipeline.core.files import ReadHandle
 from pipeline.core.ranking import ranking_from_json
 from pipeline.core.step import Step
 from pipeline.core.text import one_line
@@ -78,7 +79,8 @@ class Index(AbstractContextManager["Index"]):
         self._directory = directory
         self.manifest, self.ranking = found, ranking_from_json(found.words)
         self._bm25 = f"bm25({', '.join(str(group.weight) for group in self.ranking.groups)})"
-        self._vectors = ReadHandle(directory / manifest.INDEX)
+        self._vectors = os.open(directory / manifest.INDEX, os.O_RDONLY)
+        self._close = weakref.finalize(self, os.close, self._vectors)  # once, and where nobody closes it
         self.entries = _read_entries(directory / manifest.ENTRIES, found.number)
 
     def __len__(self) -> int:
@@ -86,7 +88,7 @@ class Index(AbstractContextManager["Index"]):
 
     def close(self) -> None:
         """Give the files back to the system; nothing can be asked afterwards."""
-        self._vectors.close()
+        self._close()
         self.entries.close()
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -101,7 +103,7 @@ class Index(AbstractContextManager["Index"]):
         """The index, mapped; faiss is imported here, so that counting needs none of it."""
         from pipeline.index import vector_file
 
-        return vector_file.open_vectors(self._vectors)
+        return vector_file.open_vectors(self._directory / manifest.INDEX, self._vectors)
 
     def nearest(
         self, vector: "NDArray[np.float32]", k: int, mask: "Mask | None" = None

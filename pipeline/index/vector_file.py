@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
-from pipeline.core.files import ReadHandle
 from pipeline.core.step import Step
 
 Vectors = NDArray[np.float32]
@@ -65,13 +64,13 @@ def _seal(path: Path, empty: Any, blocks: Iterable[Vectors], count: int) -> file
         return writer.seal()
 
 
-def open_vectors(handle: ReadHandle) -> Any:
+def open_vectors(path: Path, descriptor: int) -> Any:
     """Return the faiss index in an open file, mapped and not read, so that opening costs nothing."""
     try:
-        return faiss.read_index(f"/dev/fd/{handle.descriptor}", faiss.IO_FLAG_MMAP_IFC)
+        return faiss.read_index(f"/dev/fd/{descriptor}", faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise InconsistentError(
-            f"{handle.path} is no index that faiss can read: {error}", hint=f"run `{Step('index')}`"
+            f"{path} is no index that faiss can read: {error}", hint=f"run `{Step('index')}`"
         ) from None
 
 
