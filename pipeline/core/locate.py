@@ -91,11 +91,8 @@ class Folded:
         pieces, self._starts, self._ends = list[str](), array("L"), array("L")
         for word in _RUN.finditer(text):
             if units := [one for one in _units(word[0], word.start()) if one[2]]:
-                if pieces:
-                    pieces.append(" ")
-                    self._starts.append(word.start())
-                    self._ends.append(word.start())
-                for starts, ends, folded in units:
+                blank = [word.start()], [word.start()], " "
+                for starts, ends, folded in [blank, *units] if pieces else units:
                     pieces.append(folded)
                     self._starts.extend(starts)
                     self._ends.extend(ends)

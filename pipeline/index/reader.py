@@ -116,14 +116,7 @@ class Index(AbstractContextManager["Index"]):
 
         from pipeline.index import vector_file
 
-        query = np.asarray(vector, dtype=np.float32).reshape(1, -1)
-        if query.shape[1] != self.manifest.dim or not np.isfinite(query).all():
-            raise InconsistentError(
-                f"the query's vector has {query.shape[1]} numbers, the index has {self.manifest.dim} per entry, "
-                "all of them finite",
-                hint=f"run `{Step('index')}` with the model and width that the query uses",
-            )
-        return vector_file.nearest(self.faiss, query, max(0, k), mask)
+        return vector_file.nearest(self.faiss, np.asarray(vector, dtype=np.float32).reshape(1, -1), k, mask)
 
     def telling(self, question: Iterable[str]) -> list[str]:
         """Return the terms of a question that at most half of the entries have, or all where there are no others."""
