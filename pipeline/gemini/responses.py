@@ -43,6 +43,7 @@ RPC = (
 RPC_OF_HTTP = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 409: 10, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4}
 FINAL_CODES = frozenset({3, 5, 7, 9})  # invalid argument, not found, permission denied, precondition
 MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
+COUNTED = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")  # what makes up a `Usage`
 MAX_TOKENS_SEEN = 2**30  # what is as large is no count; two below it add up to what an INTEGER column holds
 
 _SHORT = reprlib.Repr()  # looks at no more of a value than it shows, however large or deep it is
@@ -102,15 +103,16 @@ def judge_response(response: Any) -> Response:
     if not isinstance(response, dict):
         return Response(Outcome.INVALID, "unreadable", shown=response)
     outcome, reason, finish, text = _judge_candidate(response)
+    used = _object(response.get("usageMetadata"))
     return Response(
         outcome,
         reason,
         text if outcome is Outcome.ANSWERED else "",
         finish=finish,
-        usage=_usage(response.get("usageMetadata")),
+        usage=Usage(*(_number(used.get(name), below=MAX_TOKENS_SEEN) for name in COUNTED)),
         model_version=_word(response.get("modelVersion")),
         response_id=_word(response.get("responseId")),
-        tier=_tier(_object(response.get("usageMetadata"))),
+        tier=_tier(used),
         shown=text or finish or response.get("promptFeedback") or "",
     )
 
@@ -133,7 +135,9 @@ def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[Bas
         text = reply.text if declared == document else json.dumps(declared)
         return answer_model.model_validate_json(text), "ok"
     except ValidationError as error:
-        return None, _why(error)
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the answer"
+        return None, excerpt_of(f"does-not-validate: {place}: {first['msg']}")
     except (ValueError, RecursionError) as error:
         return None, excerpt_of(f"does-not-parse: {error}")
 
@@ -205,11 +209,6 @@ def _text(content: Any) -> str:
     return "".join(text for part in told if isinstance(text := part.get("text"), str))
 
 
-def _usage(metadata: Any) -> Usage:
-    names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
-    return Usage(*(_number(_object(metadata).get(name), below=MAX_TOKENS_SEEN) for name in names))
-
-
 def _tier(metadata: Mapping[str, Any]) -> str:
     """Return the tier that a reply tells, as `serviceTier`, else in its `trafficType`, such as ON_DEMAND_FLEX."""
     told = _word(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
@@ -250,12 +249,6 @@ def _check_texts(value: Any) -> None:
     inside = value.items() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     for one in inside:
         _check_texts(one)
-
-
-def _why(error: Any) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(step) for step in first["loc"]) or "the answer"
-    return excerpt_of(f"does-not-validate: {place}: {first['msg']}")
 
 
 EXAMPLES = 3  # how many lines are shown of each kind of anomaly

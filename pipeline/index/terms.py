@@ -10,7 +10,7 @@ come again and again, so what looks at many texts remembers the terms of each.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from functools import cache, lru_cache
 from itertools import chain, pairwise
@@ -138,10 +138,6 @@ def _stemmer(language: str) -> Any:
 def _stop_words() -> frozenset[str]:
     from bm25s import stopwords
 
-    listed = (getattr(stopwords, f"STOPWORDS_{language}") for language in LANGUAGES)
-    return frozenset(_folded(word for words in listed for word in words)) - set(KEPT.split())
-
-
-def _folded(words: Iterable[str]) -> Iterator[str]:
-    for piece in " ".join(words).encode().translate(_CUT).split():
-        yield from words_of(piece.decode("utf-8"))
+    listed = (word for language in LANGUAGES for word in getattr(stopwords, f"STOPWORDS_{language}"))
+    pieces = " ".join(listed).encode().translate(_CUT).split()
+    return frozenset(word for piece in pieces for word in words_of(piece.decode("utf-8"))).difference(KEPT.split())
