@@ -150,18 +150,21 @@ class Builds:
     def promote(self, staged: Staged, *, decide: Decide) -> tuple[str, ...]:
         """Put a verified build in service; on disk when this returns. `decide` is called before others see it.
 
-        Older builds than the one before are deleted. Return the names that foreign files were moved to, which stood
-        where the links are.
+        All others are deleted but the one before it, or else the newest whole one. Return the names that foreign files
+        were moved to, which stood where the links are.
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
-        before = self.in_service()
-        staged.directory.rename(self._builds / str(staged.manifest.number))
+        current, number = self.in_service(), staged.manifest.number
+        staged.directory.rename(self._builds / str(number))
         files.sync_directory(self._builds)
         moved = tuple(name for name in map(self._relink, self._linked) if name)
         decide(staged.manifest)
-        self._flip(staged.manifest.number)
-        self._drop_all_but(staged.manifest.number, before.number if before else None)
+        self._flip(number)
+        before, others = current and current.number, [other for other in self.whole() if other != number]
+        kept = {number, before if before in others else max(others, default=number)}
+        for other in self._numbers() - kept:
+            files.remove_link(self._builds / str(other))  # half removed it is no build any more: a file is missing
         return moved
 
     def rollback(self, *, decide: Decide) -> Manifest:
@@ -217,13 +220,6 @@ class Builds:
         if self._current.is_dir() and not self._current.is_symlink():
             files.move_aside(self._current)  # a copy that followed links; a rename cannot take a directory's place
         files.replace_link(self._current, Path(self._builds.name) / str(number))
-
-    def _drop_all_but(self, number: int, before: int | None) -> None:
-        """Remove every build but `number` and the one that was in service before it, or the newest whole other."""
-        others = [other for other in self.whole() if other != number]
-        kept = {number, before if before in others else max(others, default=number)}
-        for other in self._numbers() - kept:
-            files.remove_link(self._builds / str(other))  # half removed it is no build any more: a file is missing
 
     def _resolve(self) -> Path | None:
         """Return the directory `current` points at, there or not, or None where there is no `current`."""

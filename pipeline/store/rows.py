@@ -78,25 +78,22 @@ class Reading(NamedTuple):
     def written(self, task: str, *, at: datetime, is_part: bool = False) -> Iterator[tuple[Connection, Filled]]:
         """Make the rows of a task what was read, in a transaction that ends with the block; of a part none is gone."""
         with self.store.write(on=self.held) as tx:
-            yield tx, self._bring(tx, task, at, is_part=is_part)
-
-    def _bring(self, tx: Connection, task: str, at: datetime, *, is_part: bool) -> Filled:
-        is_server = tx.dialect.name != "sqlite"
-        if is_server:
-            tx.exec_driver_sql(f"ANALYZE {_read.name}")
-        is_changed = rows.c.input_hash != _read.c.input_hash
-        counts = (rows.c.item_id, case((is_changed, 1)), rows.c.gone_at)
-        query = select(func.count(), *map(func.count, counts)).select_from(_read.outerjoin(rows, _is_row_of(task)))
-        read, known, changed, back = tuple(tx.execute(query).one())
-        written = tx.execute(self._upsert(task, at, top=tx.execute(_top(task)).scalar() or 0)).rowcount
-        here = (rows.c.task == task) & rows.c.gone_at.is_(None)
-        gone = 0 if is_part else tx.execute(select(func.count()).select_from(rows).where(here)).scalar_one() - read
-        if gone:
-            left = ~select(_read.c.item_id).where(_read.c.item_id == rows.c.item_id).exists()
-            tx.execute(update(rows).where(here, left).values(gone_at=at))
-        if is_server and read - known > MANY:
-            tx.exec_driver_sql(f"ANALYZE {rows.name}")
-        return Filled(read - known, changed, known - changed, back, gone, written - (read - known) + gone)
+            is_server = tx.dialect.name != "sqlite"
+            if is_server:
+                tx.exec_driver_sql(f"ANALYZE {_read.name}")
+            is_changed = rows.c.input_hash != _read.c.input_hash
+            counts = (rows.c.item_id, case((is_changed, 1)), rows.c.gone_at)
+            query = select(func.count(), *map(func.count, counts)).select_from(_read.outerjoin(rows, _is_row_of(task)))
+            read, known, changed, back = tuple(tx.execute(query).one())
+            written = tx.execute(self._upsert(task, at, top=tx.execute(_top(task)).scalar() or 0)).rowcount
+            here = (rows.c.task == task) & rows.c.gone_at.is_(None)
+            gone = 0 if is_part else tx.execute(select(func.count()).select_from(rows).where(here)).scalar_one() - read
+            if gone:
+                left = ~select(_read.c.item_id).where(_read.c.item_id == rows.c.item_id).exists()
+                tx.execute(update(rows).where(here, left).values(gone_at=at))
+            if is_server and read - known > MANY:
+                tx.exec_driver_sql(f"ANALYZE {rows.name}")
+            yield tx, Filled(read - known, changed, known - changed, back, gone, written - (read - known) + gone)
 
     def _upsert(self, task: str, at: datetime, *, top: int) -> Any:
         """Return what writes the rows that are new or other ones; a server would lock all that it is given."""
