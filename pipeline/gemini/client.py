@@ -362,14 +362,15 @@ class Client:
             return asyncio.run_coroutine_threadsafe(call, self._loop)
 
     async def _attempt(self, ask: "Callable[[genai.Client], Awaitable[T]]", *, what: str, seconds: float) -> T:
-        sdk, key = self._opened(), self._key.reveal()
+        with self._opening:
+            sdk = self._sdk
         try:
             async with asyncio.timeout(seconds + CONNECT_S) as bound:
                 _under_way.set(_Call(bound))
                 return await ask(sdk)
         except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
-            text = str(self._address)
-            raise failure(error, what=what, key=key, now=self.now(), address=text, seconds=seconds) from None
+            key, address = self._key.reveal(), str(self._address)
+            raise failure(error, what=what, key=key, now=self.now(), address=address, seconds=seconds) from None
 
     async def _raw(self, call: Awaitable[object]) -> Any:
         """Make a call of the SDK and return the JSON of its reply, whose 200 the SDK may have no types for.
@@ -403,10 +404,6 @@ class Client:
         self._thread = threading.Thread(target=serve, name="gemini", daemon=True)
         self._thread.start()
         return loop
-
-    def _opened(self) -> "genai.Client":
-        with self._opening:
-            return self._sdk
 
     @cached_property
     def _sdk(self) -> "genai.Client":
