@@ -10,7 +10,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast, get_args, get_origin
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, get_args, get_origin
 
 from typing_extensions import TypeVar
 
@@ -104,9 +105,7 @@ class Declaration(Generic[A_co]):
 
     def _checks(self) -> Iterator[tuple[Any, str, str]]:
         """Yield of each thing that may be wrong whether it is, what is said then, and what mends it."""
-        answer, items, key, pairs, images = cast(
-            tuple[Any, ...], (self.answer, self.items, self.key, self.examples, self.images)
-        )
+        answer, items, key, pairs, images = attrgetter("answer", "items", "key", "examples", "images")(self)
         is_model = isinstance(answer, type) and "root" not in getattr(answer, "model_fields", ["root"])
         said = f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}"
         yield answer != "-" and not is_model, said, ""

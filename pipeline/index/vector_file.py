@@ -19,6 +19,7 @@ from pipeline.core.errors import InconsistentError
 from pipeline.core.step import Step
 
 Vectors = NDArray[np.float32]
+untyped: Any = faiss  # its types are those of C++, and its wrappers take arrays
 LARGE = 200_000  # rows, beyond which exact ones would take too much memory (docs/decisions.md, 7)
 BLOCK = 4096  # rows that are looked at at once
 _COUNT, _NUMBERS = slice(8, 16), slice(-8, None)  # of a header: rows, and the numbers that follow
@@ -31,7 +32,6 @@ def is_exact(count: int) -> bool:
 
 def write_vectors(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int) -> files.Sealed:
     """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all."""
-    untyped: Any = faiss  # its types are those of C++, and its wrappers take arrays
     if is_exact(count):
         return _seal(path, untyped.IndexFlatIP(dim), blocks, count)
     index = untyped.IndexScalarQuantizer(dim, untyped.ScalarQuantizer.QT_8bit, untyped.METRIC_INNER_PRODUCT)
@@ -53,7 +53,6 @@ def write_vectors(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int
 
 
 def _seal(path: Path, empty: Any, blocks: Iterable[Vectors], count: int) -> files.Sealed:
-    untyped: Any = faiss
     header = bytearray(untyped.serialize_index(empty))
     header[_COUNT], header[_NUMBERS] = count.to_bytes(8, "little"), (count * empty.d).to_bytes(8, "little")
     with files.SealedWriter(path) as writer:
@@ -80,7 +79,6 @@ def nearest(index: Any, query: Vectors, k: int, mask: NDArray[np.bool_] | None) 
     With a mask, bool (rows,), of those that pass. faiss may keep any of equally similar rows: where the last place is
     shared, all who share it are asked for.
     """
-    untyped: Any = faiss
     passing = index.ntotal if mask is None else int(np.count_nonzero(mask))
     k, among = min(k, passing), None
     if not k:
