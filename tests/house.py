@@ -29,7 +29,10 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
         "passages": "orjson pydantic sqlalchemy",
         "images": "pydantic sqlalchemy",
     },
-    {"quality": "jinja2", "index": "bm25s faiss ir_measures numpy orjson pydantic snowballstemmer sqlalchemy"},
+    {
+        "quality": "jinja2",
+        "index": "bm25s faiss ir_measures jsonlines numpy orjson pydantic snowballstemmer sqlalchemy",
+    },
     {"engine": "PIL pillow_heif sqlalchemy"},
     {"tables": "charset_normalizer orjson pandas pyarrow pydantic python_calamine rapidfuzz sqlalchemy xlsxwriter"},
     {
@@ -37,7 +40,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
         "gemini": "annotated_types google httpx2 numpy orjson pydantic tenacity",
     },
     {
-        "core": "dotenv jsonlines orjson pydantic pydantic_core rapidfuzz typing_extensions",
+        "core": "dotenv pydantic pydantic_core rapidfuzz typing_extensions",
         "emulator": "PIL numpy orjson snowballstemmer starlette tokenizers uvicorn",
     },
 )

@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast, get_args, get_origin
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, get_args, get_origin
 
 from typing_extensions import TypeVar
 
@@ -104,9 +105,7 @@ class Declaration(Generic[A_co]):
 
     def _checks(self) -> Iterator[tuple[Any, str, str]]:
         """Yield of each thing that may be wrong whether it is, what is said then, and what mends it."""
-        answer, items, key, pairs, images = cast(
-            tuple[Any, ...], (self.answer, self.items, self.key, self.examples, self.images)
-        )
+        answer, items, key, pairs, images = attrgetter("answer", "items", "key", "examples", "images")(self)
         is_model = isinstance(answer, type) and "root" not in getattr(answer, "model_fields", ["root"])
         said = f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}"
         yield answer != "-" and not is_model, said, ""
@@ -201,6 +200,34 @@ class BuiltInDeclaration(Declaration[A_co]):
     """A declaration that comes with findable, under a name that no other task may have."""
 
     _is_built_in = True
+
+
+@lru_cache(maxsize=1024)
+def json_schema(kind: type, *, by_alias: bool = True) -> Mapping[str, Any]:
+    """Return the JSON schema of an answer's model, with each model in the place of its `$ref`.
+
+    That of one inside of itself stays. Descriptions of fields stay; those of models, their docstrings, do not.
+    """
+    from pydantic import TypeAdapter
+
+    document = TypeAdapter(kind).json_schema(by_alias=by_alias)
+    models = document.pop("$defs", {})
+    for one in (document, *models.values()):
+        one.pop("description", None)
+
+    def whole(node: Any, within: tuple[str, ...]) -> Any:
+        if isinstance(node, list):
+            return [whole(one, within) for one in node]
+        if not isinstance(node, dict):
+            return node
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        if name not in models or name in within:
+            return {key: whole(one, within) for key, one in node.items()}
+        said = {"description": node["description"]} if "description" in node else {}
+        return whole(models[name], (*within, name)) | said
+
+    found: Mapping[str, Any] = whole(document, ())
+    return found
 
 
 def valid_answer(read: "Callable[[Any], BaseModel]", answer: Any) -> "tuple[BaseModel | None, str]":

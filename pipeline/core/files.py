@@ -1,9 +1,8 @@
-"""Seal files so that they survive a crash, verify and read them; replace links in one rename, hold files open.
+"""Seal files so that they survive a crash, verify and read them; replace links in one rename.
 
 To seal is to write beside the target, flush, fsync, rename, and fsync the directory: the target's name stands for all
 of it or none of it. The SHA-256 that comes back is what the caller records; `verify` holds a file against it. A link is
-replaced by renaming another one over it, so that it leads to the old target or to the new one. A file that was renamed
-or removed stays readable through its `ReadHandle`, so that a reader of one build sees that one.
+replaced by renaming another one over it, so that it leads to the old target or to the new one.
 """
 
 import contextlib
@@ -13,11 +12,10 @@ import os
 import re
 import secrets
 import shutil
-import weakref
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.step import Step
@@ -50,7 +48,6 @@ class SealedWriter:
         except BaseException:  # Ctrl-C at this moment: `__exit__` would not run
             self._part.unlink(missing_ok=True)
             raise
-        self._sealed = False
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes as they are; they are not on disk before `seal`."""
@@ -65,17 +62,15 @@ class SealedWriter:
         self._file.close()
         self._part.replace(self.path)
         sync_directory(self.path.parent)
-        self._sealed = True
         return Sealed(self.path, self._hash.hexdigest(), self.size)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._sealed:
-            with contextlib.suppress(OSError):  # a full disk is met again when the rest is flushed
-                self._file.close()
-            self._part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a full disk is met again when the rest is flushed
+            self._file.close()
+        self._part.unlink(missing_ok=True)  # which is gone once it is sealed
 
 
 def target_of(path: Path) -> Path:
@@ -203,17 +198,6 @@ def check_named_in_utf8(path: Path) -> None:
         raise InputError(f"{path.absolute()}: this name is not valid UTF-8; nothing was read", hint="rename it")
 
 
-def parse_json_line(line: str, place: str) -> Any:
-    """Return the document on a line of JSON lines, which is not blank; refuse what is none, with its place."""
-    import jsonlines
-    import orjson
-
-    try:
-        return jsonlines.Reader([line], loads=orjson.loads).read()
-    except jsonlines.InvalidLineError as error:
-        raise InputError(f"{place}: no JSON: {error}", hint="one JSON document a line") from error
-
-
 def replace_link(path: Path, target: Path) -> None:
     """Make `path` a link to `target` in one rename, on disk when this returns."""
     beside = path.with_name(f"{path.name}.{os.getpid()}{BESIDE}")
@@ -265,16 +249,3 @@ def removed_on_error(path: Path) -> Iterator[Path]:
     except BaseException:
         remove_link(path)
         raise
-
-
-class ReadHandle:
-    """One open file, which stays readable where another takes its place."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        self._close = weakref.finalize(self, os.close, self.descriptor)
-
-    def close(self) -> None:
-        """Close the file, which also happens when the handle is no longer used; twice is no harm."""
-        self._close()

@@ -91,11 +91,8 @@ class Folded:
         pieces, self._starts, self._ends = list[str](), array("L"), array("L")
         for word in _RUN.finditer(text):
             if units := [one for one in _units(word[0], word.start()) if one[2]]:
-                if pieces:
-                    pieces.append(" ")
-                    self._starts.append(word.start())
-                    self._ends.append(word.start())
-                for starts, ends, folded in units:
+                blank = [word.start()], [word.start()], " "
+                for starts, ends, folded in [blank, *units] if pieces else units:
                     pieces.append(folded)
                     self._starts.extend(starts)
                     self._ends.extend(ends)
@@ -113,9 +110,9 @@ def is_boundary(text: str, at: int) -> bool:
     before, after = text[at - 1], text[at]
     if before.isascii() and after.isascii():  # as nearly all are
         return not (before.isalnum() and after.isalnum())
-    if unicodedata.category(after)[0] == "M" or _in_no_word(after) != _in_no_word(before):
-        return unicodedata.category(after)[0] != "M"
-    return _in_no_word(before) or bool(_UNSPACED.match(before) or _UNSPACED.match(after))
+    if unicodedata.category(after)[0] == "M":
+        return False
+    return _in_no_word(before) or _in_no_word(after) or is_unspaced(before) or is_unspaced(after)
 
 
 def is_unspaced(char: str) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast, final
 
+from pipeline.core.declaration import json_schema
 from pipeline.core.text import escape_invisible
 
 if TYPE_CHECKING:
@@ -199,24 +200,18 @@ def _members(kind: type) -> dict[str, frozenset[str]]:
     """Return the fields of a model or a dataclass, each with the formats of the texts that can stand in it."""
     if not (hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind)):
         return {}
-    from pydantic import TypeAdapter
-
-    document = TypeAdapter(kind).json_schema(by_alias=False)
-    models = document.get("$defs", {})
-    model = models[document["$ref"].rpartition("/")[2]] if "$ref" in document else document
-    return {name: _formats(one, models) for name, one in model.get("properties", {"root": model}).items()}
+    model = json_schema(kind, by_alias=False)
+    return {name: _formats(one) for name, one in model.get("properties", {"root": model}).items()}
 
 
-def _formats(node: Mapping[str, Any], models: Mapping[str, Any]) -> frozenset[str]:
+def _formats(node: Mapping[str, Any]) -> frozenset[str]:
     """Return the formats of the texts in a JSON schema, "" for one without, but not in what models in it hold."""
-    if "$ref" in node:
-        node = models[node["$ref"].rpartition("/")[2]]
     if "properties" in node:
         return frozenset()
     inner = [one for name in ("anyOf", "oneOf", "prefixItems") for one in node.get(name, ())]
     inner += [node[name] for name in ("items", "additionalProperties") if isinstance(node.get(name), dict)]
     own = {node.get("format", "")} if node.get("type") == "string" else set[str]()
-    return frozenset(own.union(*(_formats(one, models) for one in inner)))
+    return frozenset(own.union(*map(_formats, inner)))
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

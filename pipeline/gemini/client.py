@@ -46,20 +46,12 @@ from pipeline.core.step import Hint, Step
 from pipeline.gemini import remote
 from pipeline.gemini.embed import embedding_request, unit_rows
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
-from pipeline.gemini.remote import (
-    BATCH_NAME,
-    FILE_NAME,
-    LATER,
-    UNREAD,
-    RemoteBatch,
-    UnreadableError,
-    failure,
-    refusal,
-)
+from pipeline.gemini.remote import BATCH_NAME, FILE_NAME, LATER, UNREAD, RemoteBatch, UnreadableError, failure, refusal
 
 if TYPE_CHECKING:
-    import numpy as np
     from google import genai
+
+    from pipeline.gemini.embed import Vectors
 
 
 GOOGLE = "https://generativelanguage.googleapis.com/"
@@ -111,7 +103,6 @@ class Client:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self, api_key: str, base_url: str | None) -> None:
-        """Check the key."""
         key = api_key.strip()
         if not key or not (key.isascii() and key.isprintable()):
             raise ConfigurationError(
@@ -296,16 +287,14 @@ class Client:
         call = self._attempt(ask, what=f"ask {model}", seconds=seconds)
         return await asyncio.wrap_future(self._begun(call))
 
-    def embed(
-        self, model: Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
-    ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+    def embed(self, model: Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False) -> "Vectors":
         """Return float32 (len(texts), dim), rows of unit length; where the caller `is_paced` no quota is waited for."""
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
         seconds = self.call_timeout_s if query else self._transfer_s  # a user waits for a query's
         body = {"requests": [embedding_request(text, model, dim=dim, query=query) for text in texts]}
 
-        async def ask(sdk: "genai.Client") -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+        async def ask(sdk: "genai.Client") -> "Vectors":
             config: Any = _options(seconds, body=body)
             document = await self._raw(sdk.aio.models.embed_content(model=model.name, contents="-", config=config))
             return unit_rows([one.get("values") for one in document["embeddings"]], count=len(texts), dim=dim)
@@ -373,14 +362,15 @@ class Client:
             return asyncio.run_coroutine_threadsafe(call, self._loop)
 
     async def _attempt(self, ask: "Callable[[genai.Client], Awaitable[T]]", *, what: str, seconds: float) -> T:
-        sdk, key = self._opened(), self._key.reveal()
+        with self._opening:
+            sdk = self._sdk
         try:
             async with asyncio.timeout(seconds + CONNECT_S) as bound:
                 _under_way.set(_Call(bound))
                 return await ask(sdk)
         except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
-            text = str(self._address)
-            raise failure(error, what=what, key=key, now=self.now(), address=text, seconds=seconds) from None
+            key, address = self._key.reveal(), str(self._address)
+            raise failure(error, what=what, key=key, now=self.now(), address=address, seconds=seconds) from None
 
     async def _raw(self, call: Awaitable[object]) -> Any:
         """Make a call of the SDK and return the JSON of its reply, whose 200 the SDK may have no types for.
@@ -414,10 +404,6 @@ class Client:
         self._thread = threading.Thread(target=serve, name="gemini", daemon=True)
         self._thread.start()
         return loop
-
-    def _opened(self) -> "genai.Client":
-        with self._opening:
-            return self._sdk
 
     @cached_property
     def _sdk(self) -> "genai.Client":

@@ -12,6 +12,9 @@ from pipeline.gemini.models import Model
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.float32]
 
 
 def frame_text(text: str, model: Model, *, query: bool) -> str:
@@ -28,7 +31,7 @@ def embedding_request(text: str, model: Model, *, dim: int, query: bool) -> dict
     return {"model": f"models/{model.name}", "content": content, "outputDimensionality": dim, **task}
 
 
-def unit_rows(vectors: Sequence[Any], *, count: int, dim: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+def unit_rows(vectors: Sequence[Any], *, count: int, dim: int) -> "Vectors":
     """Return float32 (count, dim) with rows of unit length in the order of `vectors`; ValueError if one is unusable."""
     import numpy as np
 
@@ -47,9 +50,7 @@ def unit_rows(vectors: Sequence[Any], *, count: int, dim: int) -> "np.ndarray[tu
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
-def embed_locally(
-    model: Model, texts: Sequence[str], *, dim: int, query: bool
-) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+def embed_locally(model: Model, texts: Sequence[str], *, dim: int, query: bool) -> "Vectors":
     """Return float32 (len(texts), dim), rows of unit length in the order of `texts`, by the local engine's encoder.
 
     A server and the SDK to talk to it would take ten times as long for one short text, and twice as long for a hundred.

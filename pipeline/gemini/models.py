@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Len
 
+from pipeline.core.declaration import json_schema
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.core.states import Way
@@ -243,7 +244,6 @@ class Usage(NamedTuple):
     thoughts: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":  # type: ignore[override]  # of tuples it makes a longer one
-        """Return both together."""
         return Usage(*(one + more for one, more in zip(self, other, strict=True)))
 
 
@@ -305,21 +305,19 @@ ROUND = 3  # tokens of quotes, colon and comma round a member, of brackets, or o
 
 def answer_size(answer: "type[BaseModel]") -> int:
     """Return about how many tokens an answer of a model has, written as JSON."""
-    document = answer.model_json_schema()
-    return _size(document, document.get("$defs", {}))
+    return _size(json_schema(answer))
 
 
-def _size(node: Mapping[str, Any], models: Mapping[str, Any]) -> int:
-    node = models[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+def _size(node: Mapping[str, Any]) -> int:
     if choices := node.get("anyOf") or node.get("oneOf"):
-        return max(_size(one, models) for one in choices)
+        return max(map(_size, choices))
     if "properties" in node:
         named = node["properties"].items()
-        return ROUND + sum(ROUND + estimate_tokens(name) + _size(inner, models) for name, inner in named)
+        return ROUND + sum(ROUND + estimate_tokens(name) + _size(inner) for name, inner in named)
     if isinstance(pairs := node.get("additionalProperties"), Mapping):
-        return ROUND + MEMBERS * (4 * ROUND + TEXT + _size(pairs, models))
+        return ROUND + MEMBERS * (4 * ROUND + TEXT + _size(pairs))
     if node.get("type") == "array":
-        return ROUND + MEMBERS * _size(node["items"], models)
+        return ROUND + MEMBERS * _size(node["items"])
     if values := node.get("enum") or ([node["const"]] if "const" in node else []):
         return ROUND + max(estimate_tokens(str(one)) for one in values)
     return ROUND + TEXT * (node.get("type") == "string")

@@ -18,11 +18,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from pipeline.core.declaration import json_schema
 from pipeline.core.errors import InputError
 from pipeline.gemini.models import ANSWER_TOKENS, PART_TOKENS, Usage, estimate_request
 
@@ -140,7 +141,7 @@ _KNOWN = {
     *_BOUNDS, "propertyNames",
     "type", "const", "enum", "items", "properties", "required", "format", "description", *_COPIED, "title", "default",
     "examples", "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
-    "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator", "$defs",
+    "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator",
 }  # fmt: skip
 _FORMATS = {
     "date": "a date, YYYY-MM-DD",
@@ -166,8 +167,7 @@ def response_schema(answer: "type[BaseModel]", *, tells_limits: bool = False) ->
     pairs; descriptions of fields go out, docstrings of classes do not, for those are written for us. With
     `tells_limits` descriptions also say what the dialect leaves out and validation holds, such as a greatest length.
     """
-    document = answer.model_json_schema(mode="validation")
-    schema = _Converter(document.get("$defs", {}), tells_limits=tells_limits).converted(document, answer.__name__)
+    schema = _Converter(tells_limits=tells_limits).converted(json_schema(answer), answer.__name__)
     if schema.get("type") != "OBJECT":
         raise TypeError(f"{answer.__name__} must be a model with fields, for an answer is an object")
     if _depth(schema) > MAX_DEPTH:
@@ -183,39 +183,33 @@ def _depth(schema: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class _Converter:
-    definitions: Mapping[str, Any]
     tells_limits: bool
 
-    def converted(self, node: Any, where: str, within: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Return a node of a JSON schema, which stands in the definitions `within`, in the dialect."""
+    def converted(self, node: Any, where: str) -> dict[str, Any]:
+        """Return a node of a JSON schema in the dialect."""
         if not isinstance(node, dict):
             raise TypeError(f"{where}: {_ANYTHING}")
         if "prefixItems" in node:
             raise TypeError(f"{where}: responseSchema cannot say a tuple; use a list or a model")
         if "$ref" in node:
             name = node["$ref"].removeprefix("#/$defs/")
-            if name in within or name not in self.definitions:
-                raise TypeError(f"{where}: {name} contains itself, and responseSchema cannot say that")
-            target = {member: value for member, value in self.definitions[name].items() if member != "description"}
-            schema = self.converted(target, where, (*within, name))
-        elif choices := node.get("anyOf") or node.get("oneOf"):
-            schema = self._choice(choices, where, within)
-        else:
-            schema = self._plain(node, where, within)
-        if isinstance(said := node.get("description"), str) and "properties" not in node:
+            raise TypeError(f"{where}: {name} contains itself, and responseSchema cannot say that")
+        choices = node.get("anyOf") or node.get("oneOf")
+        schema = self._choice(choices, where) if choices else self._plain(node, where)
+        if isinstance(said := node.get("description"), str):
             told = schema.get("description") if self.tells_limits else None
             schema["description"] = f"{said} ({told})" if told else said
         return schema
 
-    def _choice(self, choices: list[Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
-        inner = [self.converted(choice, where, within) for choice in choices if choice != {"type": "null"}]
+    def _choice(self, choices: list[Any], where: str) -> dict[str, Any]:
+        inner = [self.converted(choice, where) for choice in choices if choice != {"type": "null"}]
         if not inner:
             raise TypeError(f"{where}: it can only be null")
         schema = inner[0] if len(inner) == 1 else {"anyOf": inner}
         return schema | ({"nullable": True} if len(inner) < len(choices) else {})
 
-    def _plain(self, node: dict[str, Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
-        """Return a node that is neither a reference nor a choice; an enum without a type is one of texts."""
+    def _plain(self, node: dict[str, Any], where: str) -> dict[str, Any]:
+        """Return a node that is no choice; an enum without a type is one of texts."""
         if strange := node.keys() - _KNOWN:
             raise TypeError(f"{where}: responseSchema cannot say {min(strange)!r}")
         choices = [node["const"]] if "const" in node else node.get("enum")
@@ -230,10 +224,10 @@ class _Converter:
             schema["format"] = "date-time"
         schema |= {name: node[name] for name in _COPIED if name in node}
         if schema["type"] == "ARRAY":
-            schema["items"] = self.converted(node.get("items"), f"{where}[]", within)
+            schema["items"] = self.converted(node.get("items"), f"{where}[]")
         if schema["type"] == "OBJECT":
             made = self._pairs if _is_mapping(node) else self._properties
-            schema |= made(node, where, within)
+            schema |= made(node, where)
         return schema
 
     def _enum(self, node: dict[str, Any], choices: list[Any], where: str) -> dict[str, Any]:
@@ -244,20 +238,20 @@ class _Converter:
         shown = {"type": "STRING"} | ({"description": told} if told else {}) | {"enum": texts}
         return shown | ({"nullable": True} if None in choices else {})
 
-    def _pairs(self, node: dict[str, Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
-        key = self.converted(node.get("propertyNames", {"type": "string"}), f"{where}{{}}", within)
-        pair = {_KEY: key, _VALUE: self.converted(node["additionalProperties"], f"{where}{{}}", within)}
+    def _pairs(self, node: dict[str, Any], where: str) -> dict[str, Any]:
+        key = self.converted(node.get("propertyNames", {"type": "string"}), f"{where}{{}}")
+        pair = {_KEY: key, _VALUE: self.converted(node["additionalProperties"], f"{where}{{}}")}
         bounds = {_BOUNDS[name]: node[name] for name in _BOUNDS if name in node}
         items = {"type": "OBJECT", "properties": pair, "propertyOrdering": [*pair], "required": [*pair]}
         return {"type": "ARRAY", **bounds, "items": items}
 
-    def _properties(self, node: dict[str, Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
+    def _properties(self, node: dict[str, Any], where: str) -> dict[str, Any]:
         if not node.get("properties") or isinstance(node.get("additionalProperties"), dict):
             raise TypeError(f"{where}: responseSchema cannot say a free mapping; use a model with fields")
         inner, faults = dict[str, Any](), list[str]()
         for name, one in node["properties"].items():
             try:
-                inner[name] = self.converted(one, f"{where}.{name}", within)
+                inner[name] = self.converted(one, f"{where}.{name}")
             except TypeError as error:
                 faults.append(str(error))
         if faults:
@@ -284,54 +278,36 @@ def _texts_of(choices: Iterable[Any]) -> dict[str, Any]:
 
 def as_declared(reply: Any, answer: "type[BaseModel]") -> Any:
     """Return a reply, JSON, as the model of an answer declares it; a mapping with a key twice is a ValueError."""
-    document, models = _document(answer)
-    return _Turning(models, is_reply=True).turned(reply, document)
+    return _turned(reply, json_schema(answer), is_reply=True)
 
 
 def as_replied(answer: Any, model: "type[BaseModel]") -> Any:
     """Return an answer, a document of JSON, as it is to be replied: with texts for numbers, and pairs for mappings."""
-    document, models = _document(model)
-    return _Turning(models, is_reply=False).turned(answer, document)
+    return _turned(answer, json_schema(model), is_reply=False)
 
 
-@lru_cache(maxsize=64)
-def _document(answer: "type[BaseModel]") -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    document = answer.model_json_schema(mode="validation")
-    return document, document.get("$defs", {})
+def _turned(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
+    """Return a value in its other form, by its node of a JSON schema."""
+    turned = partial(_turned, is_reply=is_reply)
+    if choices := node.get("anyOf") or node.get("oneOf"):
+        return reduce(turned, choices, value)
+    if texts := _texts_of(node.get("enum", [node.get("const")])).items():
+        ours = (one for text, one in texts if text == value)
+        theirs = (text for text, one in texts if one == value and type(one) is type(value))
+        return next(ours if is_reply else theirs, value)
+    if _is_mapping(node):
+        inner = partial(turned, node=node["additionalProperties"])
+        return _mapping_of(value, inner) if is_reply else _pairs_of(value, inner)
+    if isinstance(value, list):
+        return [turned(one, node.get("items", {})) for one in value]
+    members = node.get("properties", {})
+    is_object = isinstance(value, dict)
+    return {name: turned(one, members.get(name, {})) for name, one in value.items()} if is_object else value
 
 
-@dataclass(frozen=True)
-class _Turning:
-    models: Mapping[str, Any]
-    is_reply: bool
-
-    def turned(self, value: Any, node: Mapping[str, Any]) -> Any:
-        """Return a value in its other form, by its node of a JSON schema."""
-        node = self.models[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
-        choices = node.get("anyOf") or node.get("oneOf") or ()
-        for one in choices:
-            value = self.turned(value, one)
-        values = [node["const"]] if "const" in node else node.get("enum")
-        if values is not None:
-            return self._member(value, _texts_of(values))
-        return self._inside(value, node) if isinstance(value, list | dict) and not choices else value
-
-    def _member(self, value: Any, texts: Mapping[str, Any]) -> Any:
-        if self.is_reply:
-            return texts.get(value, value) if isinstance(value, str) else value
-        return next((text for text, one in texts.items() if one == value and type(one) is type(value)), value)
-
-    def _inside(self, value: Any, node: Mapping[str, Any]) -> Any:
-        if _is_mapping(node):
-            turned = partial(self.turned, node=node["additionalProperties"])
-            if self.is_reply:
-                return _mapping_of(value, turned)
-            is_mapping = isinstance(value, dict)
-            return [{_KEY: key, _VALUE: turned(one)} for key, one in value.items()] if is_mapping else value
-        if isinstance(value, list):
-            return [self.turned(one, node.get("items", {})) for one in value]
-        inner = node.get("properties", {})
-        return {name: self.turned(one, inner.get(name, {})) for name, one in value.items()}
+def _pairs_of(mapping: Any, turned: Callable[[Any], Any]) -> Any:
+    is_mapping = isinstance(mapping, dict)
+    return [{_KEY: key, _VALUE: turned(one)} for key, one in mapping.items()] if is_mapping else mapping
 
 
 def _mapping_of(pairs: Any, turned: Callable[[Any], Any]) -> Any:

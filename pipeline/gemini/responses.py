@@ -43,6 +43,7 @@ RPC = (
 RPC_OF_HTTP = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 409: 10, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4}
 FINAL_CODES = frozenset({3, 5, 7, 9})  # invalid argument, not found, permission denied, precondition
 MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
+COUNTED = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")  # what makes up a `Usage`
 MAX_TOKENS_SEEN = 2**30  # what is as large is no count; two below it add up to what an INTEGER column holds
 
 _SHORT = reprlib.Repr()  # looks at no more of a value than it shows, however large or deep it is
@@ -102,15 +103,16 @@ def judge_response(response: Any) -> Response:
     if not isinstance(response, dict):
         return Response(Outcome.INVALID, "unreadable", shown=response)
     outcome, reason, finish, text = _judge_candidate(response)
+    used = _object(response.get("usageMetadata"))
     return Response(
         outcome,
         reason,
         text if outcome is Outcome.ANSWERED else "",
         finish=finish,
-        usage=_usage(response.get("usageMetadata")),
+        usage=Usage(*(_number(used.get(name), below=MAX_TOKENS_SEEN) for name in COUNTED)),
         model_version=_word(response.get("modelVersion")),
         response_id=_word(response.get("responseId")),
-        tier=_tier(_object(response.get("usageMetadata"))),
+        tier=_tier(used),
         shown=text or finish or response.get("promptFeedback") or "",
     )
 
@@ -133,7 +135,9 @@ def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[Bas
         text = reply.text if declared == document else json.dumps(declared)
         return answer_model.model_validate_json(text), "ok"
     except ValidationError as error:
-        return None, _why(error)
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the answer"
+        return None, excerpt_of(f"does-not-validate: {place}: {first['msg']}")
     except (ValueError, RecursionError) as error:
         return None, excerpt_of(f"does-not-parse: {error}")
 
@@ -205,11 +209,6 @@ def _text(content: Any) -> str:
     return "".join(text for part in told if isinstance(text := part.get("text"), str))
 
 
-def _usage(metadata: Any) -> Usage:
-    names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
-    return Usage(*(_number(_object(metadata).get(name), below=MAX_TOKENS_SEEN) for name in names))
-
-
 def _tier(metadata: Mapping[str, Any]) -> str:
     """Return the tier that a reply tells, as `serviceTier`, else in its `trafficType`, such as ON_DEMAND_FLEX."""
     told = _word(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
@@ -252,12 +251,6 @@ def _check_texts(value: Any) -> None:
         _check_texts(one)
 
 
-def _why(error: Any) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(step) for step in first["loc"]) or "the answer"
-    return excerpt_of(f"does-not-validate: {place}: {first['msg']}")
-
-
 EXAMPLES = 3  # how many lines are shown of each kind of anomaly
 BOM = b"\xef\xbb\xbf"
 _PIECE = 1 << 20  # bytes in which line ends are counted at once
@@ -290,18 +283,19 @@ class ResultFile(AbstractContextManager["ResultFile"]):
 
     def __init__(self, path: Path) -> None:
         """Read the file once and keep where each line begins."""
-        self.total = self.duplicates = self.unreadable_count = 0
+        self.total = self.unreadable_count = 0
         self._file = path.open("rb")
         self._places: dict[str, list[int]] = {}  # where the lines of each key begin
-        self._asked: set[str] = set()
-        self._odd: dict[str, list[tuple[int, str]]] = {"unknown": [], "duplicate": [], "unreadable": []}
+        self._asked: dict[str, None] = {}  # those of the keys that were asked for, in that order
+        self._unreadable: list[tuple[int, str]] = []  # the first few
         for offset, line in read_lines(path):
             self.total += 1
             if (key := key_of_line(line)) is not None:
                 self._places.setdefault(key, []).append(offset)
                 continue
             self.unreadable_count += 1
-            self._note("unreadable", offset, excerpt_of(line))
+            if self.unreadable_count <= EXAMPLES:
+                self._unreadable.append((offset, excerpt_of(line)))
 
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return for each key its raw lines in the order of the file."""
@@ -315,21 +309,19 @@ class ResultFile(AbstractContextManager["ResultFile"]):
     def _found(self, key: str) -> Sequence[int]:
         """Return where the lines of a key begin, and keep that they were asked for; "" is of those that are no text."""
         found = self._places.get(key, ()) if key else ()
-        if len(found) > 1 and key not in self._asked:
-            self.duplicates += len(found) - 1
-            self._note("duplicate", found[-1], key)
         if found:
-            self._asked.add(key)
+            self._asked[key] = None
         return found
-
-    def _note(self, kind: str, offset: int, shown: str) -> None:
-        if len(self._odd[kind]) < EXAMPLES:
-            self._odd[kind].append((offset, shown))
 
     @property
     def keys(self) -> int:
         """Return how many different keys the lines have; a line that was cut has none."""
         return len(self._places)
+
+    @property
+    def duplicates(self) -> int:
+        """Return how many lines have a key that was asked for and stands on another line, too."""
+        return sum(len(self._places[key]) - 1 for key in self._asked)
 
     @property
     def unknown(self) -> int:
@@ -339,10 +331,11 @@ class ResultFile(AbstractContextManager["ResultFile"]):
     def examples(self) -> dict[str, list[tuple[int, str]]]:
         """Return at most three of each kind of line that belongs to no request: (its number, its key or an excerpt)."""
         unasked = sorted((at, key) for key, found in self._places.items() if key not in self._asked for at in found)
-        unknown = [(at, excerpt_of(key or self._line(at))) for at, key in unasked[:EXAMPLES]]
+        twice = [(self._places[key][-1], key) for key in self._asked if len(self._places[key]) > 1]
+        found = {"unknown": unasked, "duplicate": twice, "unreadable": self._unreadable}
         return {
-            kind: [(self._line_number(offset), excerpt_of(shown)) for offset, shown in some]
-            for kind, some in {**self._odd, "unknown": unknown}.items()
+            kind: [(self._line_number(at), excerpt_of(shown or self._line(at))) for at, shown in some[:EXAMPLES]]
+            for kind, some in found.items()
         }
 
     def _line(self, offset: int) -> bytes:
@@ -356,5 +349,4 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         return 1 + sum(self._file.read(min(_PIECE, offset - at)).count(b"\n") for at in range(0, offset, _PIECE))
 
     def __exit__(self, *_: object) -> None:
-        """Close the file."""
         self._file.close()

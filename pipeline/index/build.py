@@ -15,7 +15,7 @@ from pipeline.core.progress import Bar, NoProgress
 from pipeline.core.ranking import Entry
 from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index.builds import LOCK, Builds, recorded_builds
+from pipeline.index.builds import LOCK, Builds
 from pipeline.index.evaluate import check_not_worse, check_recall
 from pipeline.index.manifest import Manifest
 from pipeline.index.vectors import Embedder, Vectors
@@ -63,7 +63,7 @@ def roll_back_index(ws: OpenWorkspace) -> IndexReport:
     """Put the previous build of the task in use back in service."""
     builds = Builds(ws.data, ws.collection.folder)
     with ws.lock(LOCK) as lock:
-        builds.follow(recorded_builds(ws.store))
+        builds.follow(ws.store)
         manifest = builds.rollback(decide=partial(_record, ws, lock, "rolled back"))
     return IndexReport(manifest.number, manifest.count, 0, 0, manifest.model, manifest.dim, rolled_back=True)
 
@@ -87,8 +87,6 @@ def _left_out(states: Sequence[tuple[str, int]], count: int) -> dict[str, int]:
 
 
 class _Building:
-    """One run that builds the index."""
-
     def __init__(self, ws: OpenWorkspace, *, worse_ok: bool) -> None:
         self._ws, self._worse_ok = ws, worse_ok
         self._builds = Builds(ws.data, ws.collection.folder)
@@ -137,7 +135,7 @@ class _Building:
 
     def _promoted(self, lock: Lock, floor: Vectors | None, number: int, staging: Path) -> IndexReport:
         ws, builds, collection, cache = self._ws, self._builds, self._ws.collection, self._embedder.cache
-        builds.follow(recorded_builds(ws.store))
+        builds.follow(ws.store)
         ranking = collection.ranking
         if not ws.embedding_model.local:
             ranking = replace(ranking, share=SHARE_BESIDE_GEMINI)

@@ -18,7 +18,7 @@ lost the lock writes into no other's.
 
 import contextlib
 import secrets
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,18 +51,12 @@ def left_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
     return [path for path in found if f"{FOLDER}/{path.name}" not in folders]
 
 
-def recorded_builds(store: Store) -> dict[int, Mapping[Any, Any]]:
-    """Return the rows of all builds that the database knows of, by number."""
-    with store.read() as tx:
-        return {row["number"]: row for row in tx.execute(select(schema.builds)).mappings()}
-
-
 def settled_builds(ws: OpenWorkspace) -> "Builds":
     """Return the builds of the collection in use, after the link has followed the database."""
     builds = Builds(ws.data, ws.collection.folder)
-    if builds.decided(recorded_builds(ws.store)) is not None:
+    if builds.decided(ws.store) is not None:
         with ws.lock(LOCK):
-            builds.follow(recorded_builds(ws.store))
+            builds.follow(ws.store)
     return builds
 
 
@@ -156,18 +150,21 @@ class Builds:
     def promote(self, staged: Staged, *, decide: Decide) -> tuple[str, ...]:
         """Put a verified build in service; on disk when this returns. `decide` is called before others see it.
 
-        Older builds than the one before are deleted. Return the names that foreign files were moved to, which stood
-        where the links are.
+        All others are deleted but the one before it, or else the newest whole one. Return the names that foreign files
+        were moved to, which stood where the links are.
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
-        before = self.in_service()
-        staged.directory.rename(self._builds / str(staged.manifest.number))
+        current, number = self.in_service(), staged.manifest.number
+        staged.directory.rename(self._builds / str(number))
         files.sync_directory(self._builds)
         moved = tuple(name for name in map(self._relink, self._linked) if name)
         decide(staged.manifest)
-        self._flip(staged.manifest.number)
-        self._drop_all_but(staged.manifest.number, before.number if before else None)
+        self._flip(number)
+        before, others = current and current.number, [other for other in self.whole() if other != number]
+        kept = {number, before if before in others else max(others, default=number)}
+        for other in self._numbers() - kept:
+            files.remove_link(self._builds / str(other))  # half removed it is no build any more: a file is missing
         return moved
 
     def rollback(self, *, decide: Decide) -> Manifest:
@@ -186,20 +183,23 @@ class Builds:
         self._flip(number)
         return found
 
-    def decided(self, rows: Mapping[int, Mapping[Any, Any]]) -> int | None:
-        """Return the build that the database's rows have in service, where the link does not lead to it.
+    def decided(self, store: Store) -> int | None:
+        """Return the build that the database has in service, where the link does not lead to it.
 
         An older copy of the database, which does not know where the link leads, decides nothing.
         """
-        linked, there = None, self._numbers() & rows.keys()
+        with store.read() as tx:
+            told = tx.execute(select(schema.builds.c.number, schema.builds.c.promoted_at))
+            known = {row[0]: row[1] for row in told}
+        linked, there = None, self._numbers() & known.keys()
         with contextlib.suppress(InconsistentError):  # what stands there is no link, as in a copy that followed links
             linked = None if (directory := self._resolve()) is None else int(directory.name)
-        last = max(there, key=lambda number: rows[number]["promoted_at"], default=linked)
-        return None if last == linked or (linked is not None and linked not in rows) else last
+        last = max(there, key=lambda number: known[number], default=linked)
+        return None if last == linked or (linked is not None and linked not in known) else last
 
-    def follow(self, rows: Mapping[int, Mapping[Any, Any]]) -> None:
+    def follow(self, store: Store) -> None:
         """Let the link follow the database, after a death between the two."""
-        if (number := self.decided(rows)) is not None:
+        if (number := self.decided(store)) is not None:
             self._flip(number)
 
     def delete(self, numbers: Iterable[int]) -> None:
@@ -220,13 +220,6 @@ class Builds:
         if self._current.is_dir() and not self._current.is_symlink():
             files.move_aside(self._current)  # a copy that followed links; a rename cannot take a directory's place
         files.replace_link(self._current, Path(self._builds.name) / str(number))
-
-    def _drop_all_but(self, number: int, before: int | None) -> None:
-        """Remove every build but `number` and the one that was in service before it, or the newest whole other."""
-        others = [other for other in self.whole() if other != number]
-        kept = {number, before if before in others else max(others, default=number)}
-        for other in self._numbers() - kept:
-            files.remove_link(self._builds / str(other))  # half removed it is no build any more: a file is missing
 
     def _resolve(self) -> Path | None:
         """Return the directory `current` points at, there or not, or None where there is no `current`."""
@@ -254,7 +247,6 @@ class Builds:
         raise InconsistentError("the index was replaced each time it was opened", hint="run the same command again")
 
     def _read(self, directory: Path) -> Manifest:
-        """Return the manifest of a whole build."""
         try:
             found = manifest.read_manifest(directory)
         except InconsistentError as error:

@@ -249,12 +249,16 @@ def judged_of_files(queries: Path, qrels: Path) -> Judged:
 
 def read_questions(path: Path) -> list[JudgedQuestion]:
     """Return the questions of a JSON lines file."""
+    import jsonlines
+    import orjson
+
     found: dict[str, JudgedQuestion] = {}
     for place, line in _lines(path):
-        document = files.parse_json_line(line, place)
         try:
-            question = JudgedQuestion.model_validate(document)
+            question = JudgedQuestion.model_validate(jsonlines.Reader([line], loads=orjson.loads).read())
             parse_question(question.text)
+        except jsonlines.InvalidLineError as error:
+            raise InputError(f"{place}: no JSON: {error}", hint="one JSON document a line") from error
         except ValidationError as error:
             wrong = error.errors()[0]
             said = f"field {wrong['loc'][0]!r}: {wrong['msg']}" if wrong["loc"] else wrong["msg"]
@@ -307,9 +311,7 @@ def measured(judged: Judged, rankings: Iterable[Sequence[str]]) -> "dict[str, ND
         )
     measures = {ir_measures.parse_measure("RR" if name == "MRR" else name): name for name in MEASURES}
     places = {one.qid: at for at, one in enumerate(judged.questions)}
-    run = {
-        qid: {name: -float(at) for at, name in enumerate(names)} for qid, names in zip(places, rankings, strict=True)
-    }
+    run = {qid: {name: -float(at) for at, name in enumerate(some)} for qid, some in zip(places, rankings, strict=True)}
     grades = {qid: dict(judged.grades[qid]) for qid in places}
     found = {name: np.zeros(len(places)) for name in MEASURES}
     for metric in ir_measures.iter_calc(list(measures), grades, run):

@@ -5,10 +5,10 @@ is any good. In a sentence a word counts with its weight, once; of equal sentenc
 is cut round its heaviest word, and says so with an ellipsis. Marks are offsets in what is shown, in characters.
 """
 
-import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,12 +34,7 @@ _CHINESE_END = re.compile("(?<=[\u3002\uff01\uff1f])")  # without a blank
 CUT = "…"
 
 
-class Place(NamedTuple):
-    """Where a word stands in a text, and how it counts: equal words of one stem have one name."""
-
-    start: int
-    end: int
-    word: str
+Place = tuple[int, int, str]  # where a word stands in a text, and its term
 
 
 class Snippet(NamedTuple):
@@ -52,7 +47,7 @@ class Snippet(NamedTuple):
     def pieces(self) -> list[str]:
         """Return the text in pieces, of which every second one is marked."""
         ends = [0, *(at for mark in self.marks for at in mark), len(self.text)]
-        return [self.text[start:end] for start, end in itertools.pairwise(ends)]
+        return [self.text[start:end] for start, end in pairwise(ends)]
 
 
 class Ranked(NamedTuple):
@@ -120,9 +115,6 @@ def found_hits(
     told, weights = index.told(asked), {term: index.idf(term) for term in words or ()}
     held = {term: index.holding([term], rows) for term in weights}
 
-    def places(text: str) -> Iterator[Place]:
-        return itertools.starmap(Place, spans_of(text, weights.keys()))
-
     def hit(at: int, row: int) -> Hit:
         similarity = None if ranked.similarities is None else float(ranked.similarities[at])
         metadata, is_weak = index.metadata_at(row), None
@@ -137,21 +129,19 @@ def found_hits(
         why = ["weak"] if is_weak else []
         why += [f"words: {', '.join(said)}"] if said else []
         why += ["close in meaning"] if is_close or not why else []
-        snippet = best_snippet(collection.texts(metadata), weights, places)
+        snippet = best_snippet(collection.texts(metadata), weights)
         matching = tuple(tag for tag, own in tags.items() if not weights.keys().isdisjoint(own))
         return replace(found, why="; ".join(why), snippet=snippet, tags=matching)
 
     return [hit(at, row) for at, row in enumerate(rows)]
 
 
-def best_snippet(
-    texts: Iterable[str], weights: Mapping[str, float], places: Callable[[str], Iterable[Place]]
-) -> Snippet:
-    """Return the sentence of some texts in which the words of a question weigh most; the first where none stands."""
+def best_snippet(texts: Iterable[str], weights: Mapping[str, float]) -> Snippet:
+    """Return the sentence of some texts in which the terms of a question weigh most; the first where none stands."""
     best, found, most = "", list[Place](), -1.0
     for sentence in (one for text in texts for one in _sentences(text)):
-        here = [place for place in places(sentence) if place.word in weights]
-        weight = sum(weights[word] for word in {place.word for place in here}) if here else 0.0
+        here = list(spans_of(sentence, weights.keys()))
+        weight = sum(weights[term] for term in {term for *_, term in here})
         if weight > most:
             best, found, most = sentence, here, weight
     return _cut(best, found, weights)
@@ -167,16 +157,14 @@ def _sentences(text: str) -> Iterator[str]:
 def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Snippet:
     begin, end = 0, len(line)
     if end > LONGEST:  # from a blank a little before the heaviest word, to one that is near
-        start = max(places, key=lambda place: weights[place.word]).start if places else 0
+        start = max(places, key=lambda place: weights[place[2]])[0] if places else 0
         if wanted := max(0, min(start - _LEAD, end - LONGEST)):
             begin = min(line.find(" ", wanted, start) + 1 or start, start)
         if (most := begin + LONGEST) < end:
             blank = line.rfind(" ", most - _LEAD, most + 1)
             end = most if blank < 0 else blank
     ahead = CUT if begin else ""
-    marks = [
-        (max(place.start, begin), min(place.end, end)) for place in places if begin < place.end and place.start < end
-    ]
+    marks = [(max(start, begin), min(stop, end)) for start, stop, _ in places if begin < stop and start < end]
     shift = len(ahead) - begin
     shown = f"{ahead}{line[begin:end]}{CUT if end < len(line) else ''}"
     return Snippet(shown, tuple((start + shift, stop + shift) for start, stop in _joined(marks)))

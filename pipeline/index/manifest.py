@@ -87,7 +87,7 @@ class Manifest(BaseModel):
 
 @dataclass
 class Staged:
-    """A build that is written but not in service; `verified` is set by `Builds.verify` alone."""
+    """A build that is written but not in service; `verified` is set by `verify_build` alone."""
 
     directory: Path
     manifest: Manifest

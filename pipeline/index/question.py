@@ -59,17 +59,23 @@ def parse_question(given: str) -> Question:
     words, phrases, without = [], list[str](), list[str]()
     at = 0
     while opening := _OPENING.search(text, at):
-        end = _closing(text, opening)
-        phrase = text[opening.end() : end].strip()
+        mark = opening.start("quote") + 1
+        closing = re.compile(f"[{_QUOTES[opening['quote']]}]").search(text, opening.end())
+        if closing is None:
+            raise InputError(
+                f"the quotation mark at character {mark} of the question is not closed",
+                hint="close it, or leave it out: a phrase between quotation marks must stand in the text as it is",
+            )
+        phrase = text[opening.end() : closing.start()].strip()
         if not any(map(str.isalnum, phrase)):
-            raise _empty(f"between the quotation marks at character {opening.start('quote') + 1} stands no word")
+            raise _empty(f"between the quotation marks at character {mark} stands no word")
         words.append(_split_words(text[at : opening.start()], without))
         if opening["without"]:
             without.append(phrase)
         else:
             phrases.append(phrase)
             words.append(phrase)
-        at = end + 1
+        at = closing.end()
     words.append(_split_words(text[at:], without))
     plain = " ".join(" ".join(words).split())
     if not plain:
@@ -80,17 +86,6 @@ def parse_question(given: str) -> Question:
 def _split_words(text: str, without: list[str]) -> str:
     without += [found["word"] for found in _WITHOUT.finditer(text)]
     return _WITHOUT.sub(" ", text)
-
-
-def _closing(text: str, opening: re.Match[str]) -> int:
-    """Return where a quotation mark is closed."""
-    closing = re.compile(f"[{_QUOTES[opening['quote']]}]").search(text, opening.end())
-    if closing is None:
-        raise InputError(
-            f"the quotation mark at character {opening.start('quote') + 1} of the question is not closed",
-            hint="close it, or leave it out: a phrase between quotation marks must stand in the text as it is",
-        )
-    return closing.start()
 
 
 def _empty(why: str = "") -> InputError:

@@ -7,7 +7,9 @@ ours: what a text of several groups of fields is worth is FTS5's BM25, with the 
 """
 
 import math
+import os
 import sqlite3
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipeline.core.errors import FindableError, InconsistentError
-from pipeline.core.files import ReadHandle
 from pipeline.core.ranking import ranking_from_json
 from pipeline.core.step import Step
 from pipeline.core.text import one_line
@@ -78,16 +79,16 @@ class Index(AbstractContextManager["Index"]):
         self._directory = directory
         self.manifest, self.ranking = found, ranking_from_json(found.words)
         self._bm25 = f"bm25({', '.join(str(group.weight) for group in self.ranking.groups)})"
-        self._vectors = ReadHandle(directory / manifest.INDEX)
+        self._vectors = os.open(directory / manifest.INDEX, os.O_RDONLY)
+        self._close = weakref.finalize(self, os.close, self._vectors)  # once, and where nobody closes it
         self.entries = _read_entries(directory / manifest.ENTRIES, found.number)
 
     def __len__(self) -> int:
-        """Return how many entries the build holds."""
         return self.manifest.count
 
     def close(self) -> None:
         """Give the files back to the system; nothing can be asked afterwards."""
-        self._vectors.close()
+        self._close()
         self.entries.close()
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -102,7 +103,7 @@ class Index(AbstractContextManager["Index"]):
         """The index, mapped; faiss is imported here, so that counting needs none of it."""
         from pipeline.index import vector_file
 
-        return vector_file.open_vectors(self._vectors)
+        return vector_file.open_vectors(self._directory / manifest.INDEX, self._vectors)
 
     def nearest(
         self, vector: "NDArray[np.float32]", k: int, mask: "Mask | None" = None
@@ -115,14 +116,7 @@ class Index(AbstractContextManager["Index"]):
 
         from pipeline.index import vector_file
 
-        query = np.asarray(vector, dtype=np.float32).reshape(1, -1)
-        if query.shape[1] != self.manifest.dim or not np.isfinite(query).all():
-            raise InconsistentError(
-                f"the query's vector has {query.shape[1]} numbers, the index has {self.manifest.dim} per entry, "
-                "all of them finite",
-                hint=f"run `{Step('index')}` with the model and width that the query uses",
-            )
-        return vector_file.nearest(self.faiss, query, max(0, k), mask)
+        return vector_file.nearest(self.faiss, np.asarray(vector, dtype=np.float32).reshape(1, -1), k, mask)
 
     def telling(self, question: Iterable[str]) -> list[str]:
         """Return the terms of a question that at most half of the entries have, or all where there are no others."""

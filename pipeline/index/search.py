@@ -15,7 +15,7 @@ from pipeline.index.manifest import Manifest
 from pipeline.index.question import Question, SearchOptions, mask_of, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import spans_of, terms_of, terms_of_question
-from pipeline.index.vectors import question_keys, question_vectors, vector_cache
+from pipeline.index.vectors import OF_QUESTIONS, question_vectors, vector_cache
 
 if TYPE_CHECKING:
     from pipeline.index.fusion import Scores
@@ -76,7 +76,6 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         self._cache = vector_cache(ws) if keeps and ws.backend != "local" else None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Close the files."""
         self.index.__exit__(kind, error, traceback)
 
     def ask(self, question: str, options: SearchOptions) -> SearchReport:
@@ -153,7 +152,6 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         return found_hits(self.index, self.collection, ranked, terms, words)
 
     def _told(self, asked: Question) -> list[str]:
-        """Return the terms of a question."""
         return terms_of_question(asked.text, asking=self.collection.ranking.asking)
 
     def _vectors(self, asked: Sequence[Question], rank: Rank) -> "Vectors | None":
@@ -167,7 +165,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
     def is_free(self, questions: Sequence[str]) -> bool:
         """Return whether no service is asked for the vectors of these questions."""
         texts = [parse_question(one).text for one in questions]
-        return self._cache is None or not self._cache.missing(question_keys(self._cache, texts))
+        return self._cache is None or not self._cache.missing(self._cache.keys(texts, task_type=OF_QUESTIONS))
 
 
 def check_embedding(ws: OpenWorkspace, built: Manifest) -> None:

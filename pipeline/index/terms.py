@@ -10,10 +10,10 @@ come again and again, so what looks at many texts remembers the terms of each.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 NAME = "words@1"
@@ -43,9 +43,7 @@ _UNSPACED = re.compile(  # Thai to Burmese, Khmer, kana, Han, Hangul, and Han be
 
 def terms_of(text: str) -> list[str]:
     """Return the terms of a text in order, each as often as it comes."""
-    return [
-        term for piece in text.encode("utf-8", "replace").translate(_CUT).split() for term in _terms_of_piece(piece)
-    ]
+    return [*chain.from_iterable(map(_terms_of_piece, text.encode("utf-8", "replace").translate(_CUT).split()))]
 
 
 @lru_cache(maxsize=1 << 17)
@@ -140,10 +138,6 @@ def _stemmer(language: str) -> Any:
 def _stop_words() -> frozenset[str]:
     from bm25s import stopwords
 
-    listed = (getattr(stopwords, f"STOPWORDS_{language}") for language in LANGUAGES)
-    return frozenset(_folded(word for words in listed for word in words)) - set(KEPT.split())
-
-
-def _folded(words: Iterable[str]) -> Iterator[str]:
-    for piece in " ".join(words).encode().translate(_CUT).split():
-        yield from words_of(piece.decode("utf-8"))
+    listed = (word for language in LANGUAGES for word in getattr(stopwords, f"STOPWORDS_{language}"))
+    pieces = " ".join(listed).encode().translate(_CUT).split()
+    return frozenset(word for piece in pieces for word in words_of(piece.decode("utf-8"))).difference(KEPT.split())

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
-from pipeline.core.files import ReadHandle
 from pipeline.core.step import Step
 
 Vectors = NDArray[np.float32]
+untyped: Any = faiss  # its types are those of C++, and its wrappers take arrays
 LARGE = 200_000  # rows, beyond which exact ones would take too much memory (docs/decisions.md, 7)
 BLOCK = 4096  # rows that are looked at at once
 _COUNT, _NUMBERS = slice(8, 16), slice(-8, None)  # of a header: rows, and the numbers that follow
@@ -32,7 +32,6 @@ def is_exact(count: int) -> bool:
 
 def write_vectors(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int) -> files.Sealed:
     """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all."""
-    untyped: Any = faiss  # its types are those of C++, and its wrappers take arrays
     if is_exact(count):
         return _seal(path, untyped.IndexFlatIP(dim), blocks, count)
     index = untyped.IndexScalarQuantizer(dim, untyped.ScalarQuantizer.QT_8bit, untyped.METRIC_INNER_PRODUCT)
@@ -54,7 +53,6 @@ def write_vectors(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int
 
 
 def _seal(path: Path, empty: Any, blocks: Iterable[Vectors], count: int) -> files.Sealed:
-    untyped: Any = faiss
     header = bytearray(untyped.serialize_index(empty))
     header[_COUNT], header[_NUMBERS] = count.to_bytes(8, "little"), (count * empty.d).to_bytes(8, "little")
     with files.SealedWriter(path) as writer:
@@ -65,13 +63,13 @@ def _seal(path: Path, empty: Any, blocks: Iterable[Vectors], count: int) -> file
         return writer.seal()
 
 
-def open_vectors(handle: ReadHandle) -> Any:
+def open_vectors(path: Path, descriptor: int) -> Any:
     """Return the faiss index in an open file, mapped and not read, so that opening costs nothing."""
     try:
-        return faiss.read_index(f"/dev/fd/{handle.descriptor}", faiss.IO_FLAG_MMAP_IFC)
+        return faiss.read_index(f"/dev/fd/{descriptor}", faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise InconsistentError(
-            f"{handle.path} is no index that faiss can read: {error}", hint=f"run `{Step('index')}`"
+            f"{path} is no index that faiss can read: {error}", hint=f"run `{Step('index')}`"
         ) from None
 
 
@@ -81,7 +79,6 @@ def nearest(index: Any, query: Vectors, k: int, mask: NDArray[np.bool_] | None) 
     With a mask, bool (rows,), of those that pass. faiss may keep any of equally similar rows: where the last place is
     shared, all who share it are asked for.
     """
-    untyped: Any = faiss
     passing = index.ntotal if mask is None else int(np.count_nonzero(mask))
     k, among = min(k, passing), None
     if not k:

@@ -58,11 +58,6 @@ LOOKS = 2  # for vectors: where the cache is damaged, what takes one out may los
 END = 1000  # characters of a text's end that are kept where its middle is cut
 
 
-def vector_key(text: str, *, model: str, dim: int, task_type: str) -> bytes:
-    """Return the 32 bytes (SHA-256) under which the vector of `text` is cached; any difference gives another key."""
-    return hashlib.sha256(json.dumps([model, dim, task_type, text]).encode("ascii")).digest()
-
-
 def check_unit_rows(vectors: Vectors, *, what: str, tolerance: float = UNIT_TOLERANCE) -> None:
     """Pass when every row of `vectors`, float32 (n, dim), is finite and of length 1."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -73,10 +68,6 @@ def check_unit_rows(vectors: Vectors, *, what: str, tolerance: float = UNIT_TOLE
             f"{what}: {len(wrong)} of {len(vectors)} vectors are not finite and of length 1, "
             f"first row {wrong[0]} (length {lengths[wrong[0]]:.6g})"
         )
-
-
-class MissingVectorError(InconsistentError):
-    """A vector is not in the cache."""
 
 
 class VectorCache:
@@ -97,6 +88,11 @@ class VectorCache:
     def __init__(self, store: Store, *, model: str, dim: int) -> None:
         """Take the database in which they are; nothing is read or made yet."""
         self.store, self.model, self.dim = store, model, dim
+
+    def keys(self, texts: Iterable[str], *, task_type: str = TASK_TYPE) -> list[bytes]:
+        """Return the 32 bytes (SHA-256) under which the vector of each text is; any difference gives another key."""
+        whole = (json.dumps([self.model, self.dim, task_type, text]) for text in texts)
+        return [hashlib.sha256(one.encode("ascii")).digest() for one in whole]
 
     def missing(self, keys: Sequence[bytes]) -> list[int]:
         """Return the positions in `keys`, ascending, whose vector is not there; of equal keys only the first."""
@@ -131,7 +127,7 @@ class VectorCache:
             found = {key: one for key, one in found.items() if key not in damaged}
         for position, key in enumerate(keys):
             if key not in found:
-                raise MissingVectorError(
+                raise InconsistentError(
                     f"no vector is cached under {key.hex()[:12]}… (position {position}) in {self.store.shown}",
                     hint=f"run `{Step('index')}` again: it embeds what is missing",
                 )
@@ -142,7 +138,7 @@ class VectorCache:
         for _ in range(LOOKS):
             if missing := self.missing(keys):
                 make(missing)
-            with contextlib.suppress(MissingVectorError):
+            with contextlib.suppress(InconsistentError):
                 return self.fetch(keys)
         return self.fetch(keys)
 
@@ -207,11 +203,6 @@ def caches(store: Store) -> list[VectorCache]:
     return [VectorCache(store, model=model, dim=int(dim)) for model, dim in sorted(found)]
 
 
-def question_keys(cache: VectorCache, texts: Iterable[str]) -> list[bytes]:
-    """Return the keys of questions in a cache."""
-    return [vector_key(text, model=cache.model, dim=cache.dim, task_type=OF_QUESTIONS) for text in texts]
-
-
 def question_vectors(ws: OpenWorkspace, texts: Sequence[str], cache: VectorCache | None = None) -> Vectors:
     """Return the vectors of questions, float32 (len(texts), dim): from a cache, or made now, paid for once, and kept.
 
@@ -221,7 +212,7 @@ def question_vectors(ws: OpenWorkspace, texts: Sequence[str], cache: VectorCache
     made = partial(embed, ws.embedding_model, dim=ws.settings.dim, query=True)
     if cache is None or ws.backend == "local":
         return np.concatenate([made(texts=page) for page in pages(texts, MAX_EMBED_TEXTS)])
-    keys = question_keys(cache, texts)
+    keys = cache.keys(texts, task_type=OF_QUESTIONS)
 
     def make(missing: list[int]) -> None:
         for page in pages(missing, MAX_EMBED_TEXTS):
@@ -243,8 +234,7 @@ class Embedder:
 
     def keys(self, entries: Iterable[Entry]) -> list[bytes]:
         """Return the cache's keys for some entries."""
-        name, dim = self._model.name, self._ws.settings.dim
-        return [vector_key(entry.text, model=name, dim=dim, task_type=TASK_TYPE) for entry in entries]
+        return self.cache.keys(entry.text for entry in entries)
 
     def questions(self, texts: Sequence[str]) -> Vectors:
         """Return the vectors of questions that are asked again and again."""

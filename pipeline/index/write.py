@@ -133,7 +133,6 @@ def write_build(
 
 
 def _json(entry: Entry) -> bytes:
-    """Return an entry's metadata as one line of JSON."""
     try:
         return orjson.dumps(entry.metadata if isinstance(entry.metadata, dict) else dict(entry.metadata))
     except TypeError as error:
@@ -177,9 +176,8 @@ def verify_build(staged: Staged, *, count: int) -> None:
     try:
         with Index(staged.directory, found) as index:
             _verify_entries(index.entries, staged.directory / manifest.METADATA, count)
-            with closing(
-                sqlite3.connect(path, isolation_level=None)
-            ) as db:  # FTS5's own check is a command that writes
+            # FTS5's own check is a command that writes
+            with closing(sqlite3.connect(path, isolation_level=None)) as db:
                 db.execute("INSERT INTO words (words) VALUES ('integrity-check')")
             _verify_vectors(index, staged.cache)
     except sqlite3.DatabaseError as error:
@@ -216,7 +214,7 @@ def keys_at(index: Index, rows: Iterable[int]) -> list[bytes]:
 def _verify_vectors(index: Index, cache: VectorCache) -> None:
     """Pass when faiss reads all rows, each is of unit length, and each of a sample finds itself first.
 
-    What 8 bits a number find is held against an exact scan, see `pipeline.index.recall`.
+    What 8 bits a number find is held against an exact scan, see `pipeline.index.evaluate`.
     """
     count, dim, held = index.manifest.count, index.manifest.dim, index.faiss
     if (held.ntotal, held.d) != (count, dim):

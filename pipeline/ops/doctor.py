@@ -20,7 +20,7 @@ from pipeline.core.step import Hint, Option, Step
 from pipeline.engine.task import RowFault
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
-from pipeline.index.builds import LOCK, Builds, left_folders, recorded_builds
+from pipeline.index.builds import LOCK, Builds, left_folders
 from pipeline.index.vectors import vector_cache
 from pipeline.ops import clean
 from pipeline.store import answers, asks, batches, erase, schema, workspace
@@ -239,7 +239,7 @@ def _index(report: DoctorReport) -> Iterator[RowFault]:
             yield RowFault(wrong, "search finds nothing, or the wrong entries", rebuild)
         if current is None or wrong:
             continue
-        if number := builds.decided(recorded_builds(report.ws.store)):
+        if number := builds.decided(report.ws.store):
             said = f"build {number} is in service by the database, and index/current leads to {current.number}"
             yield notice(said, misled, rebuild)
         for name in builds.stray_links():

@@ -11,7 +11,6 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 from pipeline.batch import prepare
@@ -25,7 +24,7 @@ from pipeline.gemini.responses import key_of_line
 from pipeline.index import build
 from pipeline.index.builds import LOCK, left_folders, settled_builds
 from pipeline.index.evaluate import gate_questions
-from pipeline.index.vectors import TASK_TYPE, caches, question_keys, vector_key, vector_store
+from pipeline.index.vectors import OF_QUESTIONS, caches, vector_store
 from pipeline.index.write import nonsense
 from pipeline.ops import clean
 from pipeline.quality import report as reports
@@ -221,8 +220,7 @@ def _drop_vectors(ws: OpenWorkspace) -> int:
     for cache in caches(vector_store(ws.store, ws.data)):
         with ws.store.read() as tx:
             entries = (entry for one in ws.collections for entry in one.entries(tx))
-            whole = partial(vector_key, model=cache.model, dim=cache.dim, task_type=TASK_TYPE)
-            needed = {whole(entry.text) for entry in entries}
+            needed = set(cache.keys(entry.text for entry in entries))
         questions = (*gate_questions(ws.data, ws.collections), *nonsense())
-        removed += cache.retain(needed | set(question_keys(cache, questions)))
+        removed += cache.retain(needed | set(cache.keys(questions, task_type=OF_QUESTIONS)))
     return removed

@@ -92,9 +92,7 @@ def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, 
     return _counted(tx, task, ids, attempts.c.reason.in_(CUT_SHORT))
 
 
-def service_failures(
-    tx: Connection, task: str, extractor: str, ids: Sequence[str], *, live: bool = False
-) -> dict[str, int]:
+def service_failures(tx: Connection, task: str, extractor: str, ids: Sequence[str], *, live: bool) -> dict[str, int]:
     """Return how many batches in a row, or `live` calls, failed each item under a version without a word on it."""
     later, is_lost = attempts.alias(), attempts.c.reason.startswith(LOST, autoescape=True)
     same = (later.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id"))
@@ -184,9 +182,7 @@ def unusual(tx: Connection, batch: int, *, model: str) -> tuple[list[str], list[
     )
 
 
-def applied_answers(
-    tx: Connection, task: str, ids: Sequence[str] | None = None
-) -> Iterator[tuple[str, str, str, datetime]]:
+def applied_answers(tx: Connection, task: str, ids: Sequence[str] | None) -> Iterator[tuple[str, str, str, datetime]]:
     """Yield (item id, extractor, answer as JSON, when) of all answers applied to these items, or any, oldest first."""
     told = (answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
     query = select(*told).where(_stands(task)).order_by(answers.c.id)
@@ -317,8 +313,7 @@ def version_counts(tx: Connection, task: str) -> list[Version]:
     """Return each extractor of a task of which answers were applied, by name; its rows are its answers."""
     facts = (func.count(), func.count(answers.c.item_id.distinct()), func.min(answers.c.at), func.max(answers.c.at))
     query = select(answers.c.extractor, *facts).where(_stands(task)).group_by(answers.c.extractor)
-    rows = tx.execute(query.order_by(answers.c.extractor)).all()
-    return [Version.of(*row) for row in rows]
+    return [Version.of(*row) for row in tx.execute(query.order_by(answers.c.extractor))]
 
 
 def _stands(task: str, version: str | None = None, given: FromClause = answers) -> ColumnElement[bool]:

@@ -38,11 +38,8 @@ from pipeline.store.schema import asks, attempts, batches
 
 PAGE = 2000
 ROWS = 500  # read at a time: what they hold is in memory
-MANY, SHARE = (
-    500,
-    10,
-)  # claims at once: where a server knows of fewer than so many times as many asks it counts them anew,
-# for else its planner takes each look at them for a scan
+MANY = 500  # claims at once, after which a server counts its asks anew, or its planner scans them for each look,
+SHARE = 10  # where it knows of fewer than so many times as many
 CLAIMED, ANSWERED, PARKED = "claimed", "answered", "parked"
 EVERY = ""  # the extractor of an ask that stands for every version
 BEING_FORGOTTEN = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
@@ -94,9 +91,7 @@ def askable(tx: Connection, task: Askable, *, names: Sequence[str] = (), after: 
     return query.where(~held(task.name, task.own).where(asks.c.item_id == item_id).exists())
 
 
-def askable_rows(
-    tx: Connection, task: Askable, *, after: str | None = None
-) -> Iterator[Mapping[str, Mapping[str, Any]]]:
+def askable_rows(tx: Connection, task: Askable, *, after: str | None) -> Iterator[Mapping[str, Mapping[str, Any]]]:
     """Yield pages of askable rows with what the task reads of them, in their order."""
     names = task.columns
     query = askable(tx, task, names=names, after=after)
@@ -250,10 +245,8 @@ def claimed_ids(task: str) -> Select[Any]:
 
 def highest_id(tx: Connection, task: str) -> int:
     """Return the highest number among the ids ever asked about or parked; 0 where there is none, or ids are text."""
-    highest_of = (
-        select(func.max(_number(tx, table.c.item_id))).where(table.c.task == task) for table in (asks, attempts)
-    )
-    return max(tx.execute(query).scalar() or 0 for query in highest_of)
+    every = (select(func.max(_number(tx, one.c.item_id))).where(one.c.task == task) for one in (asks, attempts))
+    return max(tx.execute(query).scalar() or 0 for query in every)
 
 
 def _number(tx: Connection, item_id: ColumnElement[str]) -> ColumnElement[Any]:

@@ -29,11 +29,7 @@ _TRY = re.compile(r"-t(\d{1,9})\Z")
 
 
 def batches_in_states(
-    tx: Connection,
-    *states: BatchState,
-    task: str | None = None,
-    own: bool = False,
-    since: datetime | None = None,
+    tx: Connection, *states: BatchState, task: str | None = None, own: bool = False, since: datetime | None = None
 ) -> list[Batch]:
     """Return the batches, oldest first: in these states, of a task, of our `own` calls, sent `since` or not over."""
     wanted: list[ColumnElement[bool]] = []

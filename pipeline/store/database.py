@@ -39,7 +39,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import PASSWORDS
 from pipeline.store.postgresql import PostgresqlServer, Session, first_line, interrupts_kept
-from pipeline.store.sqlite import SqliteFile, resting
+from pipeline.store.sqlite import BUSY_S, SqliteFile, resting
 
 if TYPE_CHECKING:
     from pipeline.store.locks import Locks
@@ -49,7 +49,6 @@ __all__ = ["Connection", "Select", "Store"]
 PAGE = 500  # ids in one statement
 FETCHED = {True: 1_000, False: 20}  # rows of a user's query that a server, or a file, gives at once
 _OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
-BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 _NULL_HANDLER = logging.NullHandler()
 T = TypeVar("T")
 
@@ -123,7 +122,7 @@ class Store:
     def read(self) -> Iterator[Connection]:
         """Open a snapshot to read from; what others write meanwhile is not seen in it."""
         with (
-            self._translated(BUSY_S),
+            self._translated(),
             self._open().connect().execution_options(findable_reads=True) as tx,
             tx.begin(),
             _closing_results(tx),
@@ -137,11 +136,11 @@ class Store:
             with self.read() as tx:
                 yield tx
             return
-        with self._translated(BUSY_S):
+        with self._translated():
             if not self._kind.path.is_file():
                 yield None
                 return
-            engine = self._kind.open_unchanged(resting(self._kind.path), busy_s=BUSY_S)
+            engine = self._kind.open_unchanged(resting(self._kind.path))
             try:
                 with engine.connect().execution_options(findable_reads=True) as tx, tx.begin():
                     yield tx
@@ -158,10 +157,10 @@ class Store:
         kind, still = self._kind, None
         if isinstance(kind, SqliteFile):
             still = None if self._is_ours else resting(kind.path)
-            engine = kind.open_unchanged(still, busy_s=BUSY_S)
+            engine = kind.open_unchanged(still)
         else:
             engine, query = self._open(), query.replace("\0", "\\0")  # behind a null character it would see nothing
-        with self._translated(BUSY_S), engine.connect().execution_options(findable_reads=True) as tx:
+        with self._translated(), engine.connect().execution_options(findable_reads=True) as tx:
             tx.detach()  # what the query sets for its session is nothing to others
 
             how = {"no_parameters": True, "stream_results": True}
@@ -200,7 +199,7 @@ class Store:
     @contextlib.contextmanager
     def held(self) -> Iterator[Connection]:
         """Keep one connection for a block: for a temporary table, which `write(on=…)` then reads, or for a copy."""
-        with self._translated(BUSY_S), self._open().connect() as connection:
+        with self._translated(), self._open().connect() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -227,13 +226,13 @@ class Store:
         """Return a session of a server beside the pool, under a name that others see."""
         if isinstance(self._kind, SqliteFile):
             raise TypeError(f"{self.shown} is no server")
-        with self._translated(BUSY_S):
+        with self._translated():
             return Session(self._kind, self._open(), name)
 
     def compact(self, *, besides: Collection[str]) -> bool:
         """Free the room of deleted rows, a server of our tables and those `besides`; false where that may not be."""
-        with self._translated(BUSY_S):
-            return self._kind.compact(self._open(), besides=besides, patience_s=BUSY_S)
+        with self._translated():
+            return self._kind.compact(self._open(), besides=besides)
 
     def close(self) -> None:
         """Close every connection."""
@@ -246,11 +245,11 @@ class Store:
             # or Python prints what they log of interrupted connections and refused statements
             for name in ("sqlalchemy", "psycopg"):
                 logging.getLogger(name).addHandler(_NULL_HANDLER)
-            self._engine = self._kind.open(busy_s=BUSY_S)
+            self._engine = self._kind.open()
         return self._engine
 
     @contextlib.contextmanager
-    def _translated(self, patience_s: float) -> Iterator[None]:
+    def _translated(self, patience_s: float = BUSY_S) -> Iterator[None]:
         try:
             with interrupts_kept():
                 yield
@@ -322,11 +321,7 @@ def insert_new(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) 
 
 
 def update_rows(
-    tx: Connection,
-    table: Table,
-    names: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    *conditions: ColumnElement[bool],
+    tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]], *conditions: ColumnElement[bool]
 ) -> int:
     """Write columns of rows by their `id`, the last value of each, where all conditions hold; return a count."""
     places = [*(f"new_{name}" for name in names), "row"]

@@ -61,10 +61,8 @@ def measured(tx: Connection, extractor: str) -> list[tuple[Batch, int]]:
     query = select(attempts.c.batch, func.count()).where(attempts.c.tokens_in == 0).group_by(attempts.c.batch)
     numbers = tx.execute(newest.limit(MEASURED)).scalars().all()
     silent = {row[0]: row[1] for row in tx.execute(query.where(attempts.c.batch.in_(numbers)))}
-    found = [get_batch(tx, number) for number in numbers]
-    return [
-        (one, one.requests - silent.get(one.number, 0)) for one in found if silent.get(one.number, 0) < one.requests
-    ]
+    found = ((get_batch(tx, number), silent.get(number, 0)) for number in numbers)
+    return [(one, one.requests - none) for one, none in found if none < one.requests]
 
 
 def batch_seconds(tx: Connection, model: str) -> list[float]:

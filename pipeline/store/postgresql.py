@@ -15,14 +15,10 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.core.errors import (
-    ConfigurationError,
-    FindableError,
-    InconsistentError,
-    UnavailableError,
-)
+from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.core.redact import PASSWORDS, Secret
 from pipeline.core.step import Step
+from pipeline.store.sqlite import BUSY_S
 
 DRIVER = "postgresql+psycopg"
 WRITING = 7298122611063778412  # the advisory lock of writers; random, and the same in every version
@@ -90,7 +86,7 @@ class PostgresqlServer:
         host = url.host or url.query.get("host") or "this machine"
         self.shown = f"the PostgreSQL database {url.database!r} at {host if isinstance(host, str) else ', '.join(host)}"
 
-    def open(self, *, busy_s: float) -> Engine:  # noqa: ARG002 - every write says for itself how long it waits
+    def open(self) -> Engine:
         """Return an engine; nothing is connected yet, but the driver must be installed."""
         own = {"client_encoding": "utf8", "fallback_application_name": "findable", **_PATIENCE}
         arguments = {name: value for name, value in own.items() if name not in self._url.query}
@@ -108,10 +104,10 @@ class PostgresqlServer:
         event.listen(engine, "begin", _begin)
         return engine
 
-    def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
+    def compact(self, engine: Engine, *, besides: Collection[str]) -> bool:
         """Have the server clear up our tables and those `besides`; always true."""
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(f"SET lock_timeout = {_milliseconds(patience_s)}")
+            connection.exec_driver_sql(f"SET lock_timeout = {_milliseconds(BUSY_S)}")
             try:
                 for name in inspect(connection).get_table_names():
                     if name.startswith("findable_") or name in besides:

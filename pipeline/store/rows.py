@@ -58,57 +58,46 @@ class Filled(NamedTuple):
     touched: int
 
 
-class Reading:
-    """Rows of a source on their way, in a temporary table of one connection."""
+class Reading(NamedTuple):
+    """Rows of a source on their way, in a temporary table of one connection, which is held."""
 
-    def __init__(self, store: Store, held: Connection) -> None:
-        """Begin with none."""
-        self._store, self._held = store, held
-        with held.begin():
-            _read.create(held)
+    store: Store
+    held: Connection
 
     def add(self, found: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int, bool]]:
         """Keep rows; return those whose id came before, with the line of the first and whether that says the same."""
-        with self._held.begin():
-            added = insert_new(self._held, _read, found)
-            return [] if added == len(found) else list(self._repeated(found))
-
-    def _repeated(self, found: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], int, bool]]:
-        query = select(_read.c.item_id, _read.c.n, _read.c.line, _read.c.row)
-        ids = [one["item_id"] for one in found]
-        first = {key: (number, line, row) for key, number, line, row in among(self._held, query, _read.c.item_id, ids)}
-        for one in found:
-            number, line, row = first[one["item_id"]]
-            if number != one["n"]:
-                yield one, line, row == one["row"]
+        with self.held.begin():
+            if insert_new(self.held, _read, found) == len(found):
+                return []
+            ids = [one["item_id"] for one in found]
+            first = {row.item_id: row for row in among(self.held, select(_read), _read.c.item_id, ids)}
+        pairs = ((one, first[one["item_id"]]) for one in found)
+        return [(one, before.line, before.row == one["row"]) for one, before in pairs if before.n != one["n"]]
 
     @contextlib.contextmanager
     def written(self, task: str, *, at: datetime, is_part: bool = False) -> Iterator[tuple[Connection, Filled]]:
         """Make the rows of a task what was read, in a transaction that ends with the block; of a part none is gone."""
-        with self._store.write(on=self._held) as tx:
-            yield tx, self._bring(tx, task, at, is_part=is_part)
-
-    def _bring(self, tx: Connection, task: str, at: datetime, *, is_part: bool) -> Filled:
-        is_server = tx.dialect.name != "sqlite"
-        if is_server:
-            tx.exec_driver_sql(f"ANALYZE {_read.name}")
-        is_changed = rows.c.input_hash != _read.c.input_hash
-        counts = (rows.c.item_id, case((is_changed, 1)), rows.c.gone_at)
-        query = select(func.count(), *map(func.count, counts)).select_from(_read.outerjoin(rows, _is_row_of(task)))
-        read, known, changed, back = tuple(tx.execute(query).one())
-        written = tx.execute(self._upsert(task, at, top=tx.execute(_top(task)).scalar() or 0)).rowcount
-        here = (rows.c.task == task) & rows.c.gone_at.is_(None)
-        gone = 0 if is_part else tx.execute(select(func.count()).select_from(rows).where(here)).scalar_one() - read
-        if gone:
-            left = ~select(_read.c.item_id).where(_read.c.item_id == rows.c.item_id).exists()
-            tx.execute(update(rows).where(here, left).values(gone_at=at))
-        if is_server and read - known > MANY:
-            tx.exec_driver_sql(f"ANALYZE {rows.name}")
-        return Filled(read - known, changed, known - changed, back, gone, written - (read - known) + gone)
+        with self.store.write(on=self.held) as tx:
+            is_server = tx.dialect.name != "sqlite"
+            if is_server:
+                tx.exec_driver_sql(f"ANALYZE {_read.name}")
+            is_changed = rows.c.input_hash != _read.c.input_hash
+            counts = (rows.c.item_id, case((is_changed, 1)), rows.c.gone_at)
+            query = select(func.count(), *map(func.count, counts)).select_from(_read.outerjoin(rows, _is_row_of(task)))
+            read, known, changed, back = tuple(tx.execute(query).one())
+            written = tx.execute(self._upsert(task, at, top=tx.execute(_top(task)).scalar() or 0)).rowcount
+            here = (rows.c.task == task) & rows.c.gone_at.is_(None)
+            gone = 0 if is_part else tx.execute(select(func.count()).select_from(rows).where(here)).scalar_one() - read
+            if gone:
+                left = ~select(_read.c.item_id).where(_read.c.item_id == rows.c.item_id).exists()
+                tx.execute(update(rows).where(here, left).values(gone_at=at))
+            if is_server and read - known > MANY:
+                tx.exec_driver_sql(f"ANALYZE {rows.name}")
+            yield tx, Filled(read - known, changed, known - changed, back, gone, written - (read - known) + gone)
 
     def _upsert(self, task: str, at: datetime, *, top: int) -> Any:
         """Return what writes the rows that are new or other ones; a server would lock all that it is given."""
-        kind: Any = sqlite if self._store.path is not None else postgresql
+        kind: Any = sqlite if self.store.path is not None else postgresql
         is_other = or_(rows.c.gone_at.is_not(None), *(rows.c[name].is_distinct_from(_read.c[name]) for name in READ))
         told = [literal(task), _read.c.item_id, _read.c.n + top, *(_read.c[name] for name in READ)]
         found = select(*told).select_from(_read.outerjoin(rows, _is_row_of(task))).order_by(_read.c.n)
@@ -129,9 +118,10 @@ def _is_row_of(task: str) -> ColumnElement[bool]:
 def reading(store: Store) -> Iterator[Reading]:
     """Take rows of a source for the length of a block; those that were not `written` then are forgotten."""
     with store.held() as held:
-        found = Reading(store, held)
+        with held.begin():
+            _read.create(held)
         try:
-            yield found
+            yield Reading(store, held)
         finally:
             with contextlib.suppress(Exception), held.begin():  # the connection may be lost, and the table with it
                 _read.drop(held)

@@ -429,20 +429,16 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
     """Make the schema where there is none, adopt other tables, and return a line for each change to these."""
     with store.write() as tx:
         if is_workspace(tx):
-            _upgrade(tx)
+            while not is_schema_current(tx):
+                number = str(tx.execute(select(workspace.c.schema)).scalar())
+                for statement in UPGRADES[number]:
+                    tx.execute(text(statement))
+                tx.execute(update(workspace).values(schema=f"{int(number) + 1:04}"))
         else:
             metadata.create_all(tx, checkfirst=False)
             row = {"one": 1, "schema": HEAD, "workspace_id": secrets.token_hex(8), "created_at": datetime.now(UTC)}
             tx.execute(insert(workspace).values(row))
         return [line for adopt in adoptions for line in adopt(tx)]
-
-
-def _upgrade(tx: Connection) -> None:
-    while not is_schema_current(tx):
-        number = str(tx.execute(select(workspace.c.schema)).scalar())
-        for statement in UPGRADES[number]:
-            tx.execute(text(statement))
-        tx.execute(update(workspace).values(schema=f"{int(number) + 1:04}"))
 
 
 def is_schema_current(tx: Connection) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engi
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.core.step import Option, Step
 
+BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 GONE = "no such savepoint"
 MOST_BYTES = 64 << 20  # of one value, or row, of a file that is only read
 HEADER = 19  # bytes of a file, the last of which says how it is written
@@ -42,8 +43,8 @@ class SqliteFile:
         self.path = Path(url.database.removeprefix("file:"))  # file:… is how SQLite takes options
         self.shown = str(self.path)
 
-    def open(self, *, busy_s: float) -> Engine:
-        """Return an engine whose connections wait for `busy_s` where another program writes; its folder is made."""
+    def open(self) -> Engine:
+        """Return an engine whose connections wait where another program writes; its folder is made."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -53,8 +54,7 @@ class SqliteFile:
             ) from error
         engine = create_engine(
             self._url,
-            connect_args={"timeout": busy_s, "check_same_thread": False},
-            execution_options={"findable_busy": busy_s},
+            connect_args={"timeout": BUSY_S, "check_same_thread": False},
             poolclass=self._pool,
             hide_parameters=True,  # what people wrote is shown in no traceback and no log
         )
@@ -63,14 +63,14 @@ class SqliteFile:
         event.listen(engine, "invalidate", _let_go)
         return engine
 
-    def open_unchanged(self, still: object, *, busy_s: float) -> Engine:
+    def open_unchanged(self, still: object) -> Engine:
         """Return an engine that changes neither the file nor, where it is `still`, what lies beside it."""
         # beside one in write-ahead mode SQLite makes two files, unless it is told that nothing changes it
         how = "mode=ro" if still is None else "immutable=1"
         address = f"file:{quote(str(self.path.absolute()))}?{how}"
 
         def connect() -> sqlite3.Connection:
-            made = sqlite3.connect(address, uri=True, isolation_level=None, timeout=busy_s, check_same_thread=False)
+            made = sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
             # what is no UTF-8 is found where it is kept
             made.text_factory = operator.methodcaller("decode", "utf-8", "surrogateescape")
             made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
@@ -80,7 +80,7 @@ class SqliteFile:
 
         return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
-    def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
+    def compact(self, engine: Engine, *, besides: Collection[str]) -> bool:
         """Write the file anew without what was deleted, and empty the journal beside it.
 
         False, and the journal alone, where it has another program's tables, which may count on hidden row numbers.
@@ -91,7 +91,7 @@ class SqliteFile:
             others = {one for one in names.difference(besides) if not one.startswith(("findable_", "sqlite_"))}
             if may := not others:
                 cursor.execute("VACUUM")
-            until = time.monotonic() + patience_s
+            until = time.monotonic() + BUSY_S
             while cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                 if time.monotonic() >= until:
                     raise sqlite3.OperationalError("database is locked")
@@ -174,8 +174,7 @@ def _text(cell: bytes) -> str:
 
 
 def _begin(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    if (patience := options.get("findable_patience")) is None:
+    if (patience := connection.get_execution_options().get("findable_patience")) is None:
         connection.exec_driver_sql("BEGIN")
         return
     until, has_begun = time.monotonic() + patience, False
@@ -190,4 +189,4 @@ def _begin(connection: Connection) -> None:
                 if is_last or "locked" not in str(error.orig):
                     raise
     finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {options['findable_busy'] * 1000:.0f}")
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")

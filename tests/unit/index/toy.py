@@ -12,7 +12,7 @@ from pipeline.core.ranking import Entry
 from pipeline.core.where import Comparison, Expression, Negation
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Staged
-from pipeline.index.vectors import TASK_TYPE, VectorCache, Vectors, vector_key
+from pipeline.index.vectors import VectorCache, Vectors
 from pipeline.index.write import write_build
 from pipeline.store.database import PAGE, Store
 
@@ -21,7 +21,7 @@ MODEL, DIM = "toy-embedding", 16
 
 def key_of(text: str) -> bytes:
     """Return the key under which the toy model's vector of a text is cached."""
-    return vector_key(text, model=MODEL, dim=DIM, task_type=TASK_TYPE)
+    return cache_in(Path()).keys([text])[0]
 
 
 def vectors_of(texts: Sequence[str]) -> Vectors:
