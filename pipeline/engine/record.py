@@ -11,7 +11,6 @@ later is not taken: then the row is asked itself.
 """
 
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -146,13 +145,10 @@ class RequestBuilder:
         cut, limit = answers.count_cut_short(tx, task.name, list(rows)), self.model.output_limit
         for item in task.items(rows):
             item_id, prompt, _, _ = item
-            if item_id in cut or prompt.max_output_tokens > (limit or math.inf):
-                room = prompt.max_output_tokens
-                prompt = prompt._replace(
-                    max_output_tokens=min(room * ROOM ** cut.get(item_id, 0), limit or room * ROOM)
-                )
+            room = prompt.max_output_tokens
+            most = min(room * ROOM ** cut.get(item_id, 0), limit or room * ROOM)
             try:
-                line, usage = fill(requests.request_key(task.name, item_id), prompt)
+                line, usage = fill(requests.request_key(task.name, item_id), prompt._replace(max_output_tokens=most))
             except InputError as error:
                 raise self._refused(tx, item_id, error.message) from error
             if len(line) >= MAX_FILE_BYTES:
@@ -253,16 +249,16 @@ def write_judgements(
     tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
 ) -> WriteResult:
     """Write judgements, in the caller's transaction; return what the task applied, and what is parked now."""
-    good = [(one, one.answer) for one in judgements if one.answer is not None]
-    bad = [one for one in judgements if one.answer is None]
-    told = [Answered(one.asked.item_id, answer, one.asked.input_hash) for one, answer in good]
+    told = [
+        Answered(one.asked.item_id, one.answer, one.asked.input_hash) for one in judgements if one.answer is not None
+    ]
     written = _written(tx, task, told, source=source, at=at) if told else WriteResult()
     if written.applied:
         workspace.touch_revision(tx, task.name)
-    of_task = {"task": task.name, "extractor": source.extractor, "at": at}
-    given = of_task | {"fingerprint": source.fingerprint}
-    answered = [given | _row(one, source, at) | _said(one, said, written) for one, said in good]
-    answers.keep(tx, answered, [of_task | _row(one, source, at) | _failure(one) for one in bad])
+    whose = {"task": task.name, "extractor": source.extractor, "at": at}
+    answered = [whose | _kept(one, source, at, written) for one in judgements if one.answer is not None]
+    bad = [one for one in judgements if one.answer is None]
+    answers.keep(tx, answered, [whose | _kept(one, source, at, written) for one in bad])
     written.parked = {**_why_parked(tx, task, bad, source=source), **written.blocked}
     asked, others = ([one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True))
     if source.batch is not None:
@@ -321,41 +317,37 @@ def _told(judgement: Judgement) -> str:
     return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
 
 
-def _row(one: Judgement, source: Source, at: datetime) -> dict[str, Any]:
-    """Return what is kept of any judgement; an equal row has no batch and no cost, so that these are its requests'."""
-    is_given = one.asked.is_given
-    reply = None if is_given else one.reply
-    usage = reply.usage if reply else models.NO_USAGE
-    return {
+def _kept(one: Judgement, source: Source, at: datetime, written: WriteResult) -> dict[str, Any]:
+    """Return what is kept of a judgement; an equal row has no batch and no cost, so that these are its requests'."""
+    (item_id, input_hash, line, is_given), reply = one.asked, one.reply
+    paid = None if is_given else reply
+    usage = paid.usage if paid else models.NO_USAGE
+    row = {
         "batch": None if is_given else source.batch,
-        "item_id": one.asked.item_id,
-        "line": one.asked.line,
+        "item_id": item_id,
+        "line": line,
         "tokens_in": usage.prompt,
         "tokens_out": usage.answer + usage.thoughts,
-        "cost": source.cost_of(reply, at) if reply else 0.0,
-        "tier": source.tier_of(reply) if reply else None,
+        "cost": source.cost_of(paid, at) if paid else 0.0,
+        "tier": source.tier_of(paid) if paid else None,
     }
-
-
-def _said(one: Judgement, answer: "BaseModel", written: WriteResult) -> dict[str, Any]:
-    return {
-        "input_hash": one.asked.input_hash,
-        "answer": answer.__pydantic_serializer__.to_json(answer).decode(),  # its own method takes twice as long
-        "applied": one.asked.item_id in written.applied,
-        "outdated": one.asked.item_id in written.outdated,
-        "model_version": one.reply.model_version if one.reply else "",
-        "response_id": one.reply.response_id if one.reply else "",
-    }
-
-
-def _failure(one: Judgement) -> dict[str, Any]:
-    return {
-        "charged": one.charged,
-        "forgiven": one.forgiven,
-        "outcome": one.outcome.value,
-        "reason": one.reason,
-        "code": one.reply.code if one.reply else None,
-        "excerpt": one.reply.excerpt if one.reply else None,
+    if one.answer is None:
+        return row | {
+            "charged": one.charged,
+            "forgiven": one.forgiven,
+            "outcome": one.outcome.value,
+            "reason": one.reason,
+            "code": reply.code if reply else None,
+            "excerpt": reply.excerpt if reply else None,
+        }
+    return row | {
+        "fingerprint": source.fingerprint,
+        "input_hash": input_hash,
+        "answer": one.answer.__pydantic_serializer__.to_json(one.answer).decode(),  # its own method takes twice as long
+        "applied": item_id in written.applied,
+        "outdated": item_id in written.outdated,
+        "model_version": reply.model_version if reply else "",
+        "response_id": reply.response_id if reply else "",
     }
 
 
