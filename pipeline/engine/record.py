@@ -30,13 +30,11 @@ from pipeline.gemini.requests import Prompt
 from pipeline.store import answers, asks, workspace
 from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
+from pipeline.store.database import Connection
 from pipeline.tables.cells import value_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
-    from pipeline.store.answers import GivenAnswer
-    from pipeline.store.database import Connection
 
 
 # What a person reads where an item is parked for good, by google.rpc code
@@ -139,7 +137,7 @@ class RequestBuilder:
             image_tokens=model.tokens_of_image(resolution),
         )
 
-    def lines(self, tx: "Connection", rows: Rows) -> Iterator[PlannedRequest]:
+    def lines(self, tx: Connection, rows: Rows) -> Iterator[PlannedRequest]:
         """Yield the requests about some rows, in their order."""
         task, fill = self.task, self._form.fill
         cut, limit = answers.count_cut_short(tx, task.name, list(rows)), self.model.output_limit
@@ -156,7 +154,7 @@ class RequestBuilder:
                 raise self._refused(tx, item_id, why)
             yield PlannedRequest(item, line, usage)
 
-    def _refused(self, tx: "Connection", item_id: str, why: str) -> InputError:
+    def _refused(self, tx: Connection, item_id: str, why: str) -> InputError:
         name = self.task.table(tx).names(tx, [item_id]).get(item_id, item_id)
         return InputError(f"{name}: {why}; nothing was sent", hint="mend this row, then run again")
 
@@ -246,7 +244,7 @@ def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: A
 
 
 def write_judgements(
-    tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
+    tx: Connection, task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
 ) -> WriteResult:
     """Write judgements, in the caller's transaction; return what the task applied, and what is parked now."""
     told = [
@@ -274,7 +272,7 @@ def _ends(judgements: Sequence[Judgement], parked: Mapping[str, str]) -> asks.En
     return asks.Ends(good, stopped, [one.asked for one in others if one.answer is None])
 
 
-def _written(tx: "Connection", task: Task, told: Sequence[Answered], *, source: Source, at: datetime) -> WriteResult:
+def _written(tx: Connection, task: Task, told: Sequence[Answered], *, source: Source, at: datetime) -> WriteResult:
     """Write answers; those whose rows the database refuses are found by halves, and blocked with what it says."""
     try:
         with tx.begin_nested():
@@ -287,7 +285,7 @@ def _written(tx: "Connection", task: Task, told: Sequence[Answered], *, source: 
     return one | other
 
 
-def _why_parked(tx: "Connection", task: Task, failed: Sequence[Judgement], *, source: Source) -> dict[str, str]:
+def _why_parked(tx: Connection, task: Task, failed: Sequence[Judgement], *, source: Source) -> dict[str, str]:
     ids = [one.asked.item_id for one in failed]
     if not ids:
         return {}
@@ -364,29 +362,25 @@ class Known(NamedTuple):
     given: Mapping[str, Judgement] = {}
 
 
-def look_up(tx: "Connection", task: Task, extractor: str, lines: Sequence[PlannedRequest]) -> Known:
+def look_up(tx: Connection, task: Task, extractor: str, lines: Sequence[PlannedRequest]) -> Known:
     """Return what is known of requests about to be made under a version."""
-    found = asks.equal_asks(tx, task.name, extractor, [one.item.input_hash for one in lines])
-    waiting, whose = set[str](), dict[str, tuple[str, str]]()
-    for item in (one.item for one in lines):
-        state, other = found.get(item.input_hash, ("", item.id))  # an item's own answer may stand in no row
-        if state == asks.CLAIMED:
-            waiting.add(item.id)
-        else:
-            whose[item.id] = other, item.id
-    ids = list(dict.fromkeys(key for some in whose.values() for key in some))
+    items, given = [one.item for one in lines], dict[str, Judgement]()
+    found = asks.equal_asks(tx, task.name, extractor, [one.input_hash for one in items])
+    equal = {one.id: found.get(one.input_hash, ("", one.id)) for one in items}
+    waiting = frozenset(key for key, (state, _) in equal.items() if state == asks.CLAIMED)
+    # an item's own answer may stand in no row
+    free = [(one, (equal[one.id][1], one.id)) for one in items if one.id not in waiting]
+    ids = list(dict.fromkeys(key for _, keys in free for key in keys))
     stored = answers.given_answers(tx, task.name, extractor, task.fingerprint, ids) if ids else {}
-    given = {}
-    for item in (one.item for one in lines if stored and one.item.id in whose):
-        for key in whose[item.id]:
-            kept = stored.get((key, item.input_hash))
-            if kept is not None and (judgement := _given(task, item, kept, is_own=key == item.id)) is not None:
-                given[item.id] = judgement
-                break
-    return Known(frozenset(waiting), given)
+    for item, keys in free:
+        kept = {key: stored[key, item.input_hash] for key in keys if (key, item.input_hash) in stored}
+        judged = (_given(task, item, one, is_own=key == item.id) for key, one in kept.items())
+        if (first := next(filter(None, judged), None)) is not None:
+            given[item.id] = first
+    return Known(waiting, given)
 
 
-def write_given(tx: "Connection", task: Task, judged: Sequence[Judgement], *, source: Source, at: datetime) -> int:
+def write_given(tx: Connection, task: Task, judged: Sequence[Judgement], *, source: Source, at: datetime) -> int:
     """Write what earlier answers are for items that can still be asked; return how many rows took theirs."""
     free = set(asks.askable_among(tx, task, [one.asked.item_id for one in judged]))
     ready = [one for one in judged if one.asked.item_id in free]
@@ -395,7 +389,7 @@ def write_given(tx: "Connection", task: Task, judged: Sequence[Judgement], *, so
 
 
 def tell_equals(
-    tx: "Connection",
+    tx: Connection,
     task: Task,
     judged: Sequence[Judgement],
     kept: WriteResult,
@@ -433,7 +427,7 @@ def tell_equals(
     return {one.asked.item_id for one in told} | {one.item_id for one in parked}
 
 
-def _given(task: Task, item: Item, stored: "GivenAnswer", *, is_own: bool) -> Judgement | None:
+def _given(task: Task, item: Item, stored: answers.GivenAnswer, *, is_own: bool) -> Judgement | None:
     """Return what an answer to the same question is for an item, None where it is not valid for it.
 
     Its own is one that its row did not take, and says something: what it took, or an empty answer, is asked for anew.

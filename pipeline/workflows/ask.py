@@ -34,7 +34,7 @@ from pipeline.engine.task_file import (
     find_task_file,
     place_in_python,
 )
-from pipeline.engine.task_record import GivenRows, first_used
+from pipeline.engine.task_record import GivenRows, bring_items, declared_tasks, recorded
 from pipeline.engine.task_words import TAKEN, AnswerField, TableGuess, TaskDraft, parse_fields, task_text
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import Usage
@@ -189,7 +189,7 @@ def run(ws: OpenWorkspace, new: NewTask, *, size: int) -> AskReport:
         beside.tell_backend()
         ws.display.say(STAND_IN)
     tried = try_out.ask_about(beside, ids)
-    if not any(one.is_judged for one in tried.items):
+    if all(one.outcome in try_out.UNJUDGED for one in tried.items):
         tried.check()
     is_kept = bool(new.name) and not (tried.stopped or tried.interrupted)
     if is_kept:
@@ -244,8 +244,12 @@ def keep(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
             writer.write(piece)
         writer.seal()
     _write_new(draft.path, task_text(draft, question=new.question, fields=new.fields))
+    settings = replace(ws.settings, task=name)
     try:
-        first_used(ws.store, replace(ws.settings, task=name), at=ws.now(), display=ws.display)
+        recorded(ws.store, settings, may_write=True, display=ws.display)
+        with ws.store.read() as tx:
+            task = next(one for one in declared_tasks(tx, settings) if one.name == name)
+        bring_items(ws.store, task, settings, at=ws.now(), display=ws.display)
     except BaseException:
         draft.path.unlink(missing_ok=True)
         raise
