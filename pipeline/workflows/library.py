@@ -18,7 +18,7 @@ from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 
 from pipeline.batch.report import BatchSummary, list_batches
 from pipeline.core.declaration import A_co, Declaration
@@ -55,7 +55,6 @@ from pipeline.workflows.tag import TagOptions
 from pipeline.workflows.try_out import TryReport
 
 T = TypeVar("T")
-P = ParamSpec("P")
 TaskLike = Declaration[Any] | str | PathLike[str]
 Mode = Literal["auto", "batch", "flex", "live"]
 PEOPLE = "experts"  # the task that is meant where none is named
