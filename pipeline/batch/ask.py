@@ -78,6 +78,7 @@ class LiveReport:
     stopped: errors.FindableError | None = None
     interrupted: bool = False
     at_once: int = 1
+    waits_s: float = 0.0  # so long, by now, until the limits or the service allow another call
     run: int | None = None  # the number of the first batch that was ingested
     replies: int = 0  # that came, and rows that were given up
     why_not: str = ""  # nothing was asked alone
@@ -303,6 +304,7 @@ class _Asking:
         self.report.at_once = self._service.at_once(in_flight=len(self._calls))
         if line is None or len(self._calls) >= self.report.at_once:
             until = min(self._deadline, *(one.not_before for one in self._ready if one.not_before > now), math.inf)
+            self.report.waits_s = 0.0 if self._calls else until - now
             return min(LOOK_S, max(0.001, until - now))
         tokens, most = line.request.usage.prompt, self._ws.limits.tpm
         if most is not None and tokens > most:
@@ -310,7 +312,7 @@ class _Asking:
             why = f"a call of {tokens} tokens can never start under a limit of {most} tokens a minute"
             self._give_up(line, why, is_lost=False)
             return 0.0
-        pause = max(self._service.hold_until - now, self._pace.wait(tokens, at=now))
+        pause = self.report.waits_s = max(0.0, self._service.hold_until - now, self._pace.wait(tokens, at=now))
         if math.isinf(pause):
             if not self._calls:
                 ws, resets_at = self._ws, next_midnight_pacific(self._ws.now())

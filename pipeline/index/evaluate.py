@@ -13,7 +13,7 @@ scan.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, FindableError, GateError, InputError
 from pipeline.core.ranking import K1, B, Rank
-from pipeline.core.text import UNSOUND
+from pipeline.core.text import UNSOUND, first_few, plural
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Staged
@@ -114,6 +114,7 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
         check_embedding(ws, index.manifest)
         documents = (index.metadata_at(row) for row in range(len(index)))
         texts = {collection.name_of(one): " ".join(collection.texts(one)) for one in documents}
+        _tell_unknown(ws, judged, texts)
         build, weak = _open_build(ws, index), dict[str, list[bool]]()
         ranked = {"bm25": plain_bm25(texts, judged.texts, DEPTH)}
         for rank in Rank:
@@ -137,6 +138,14 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
         for name, places in sorted(shown.items(), key=lambda pair: (pair[0] != ALL, pair[0]))
         for system, found in values.items()
     ]
+
+
+def _tell_unknown(ws: OpenWorkspace, judged: Judged, known: Collection[str]) -> None:
+    """Warn of names that are judged an answer and cannot be found: mistyped, or in no index."""
+    wanted = {name: None for grades in judged.grades.values() for name, grade in grades.items() if grade > 0}
+    if unknown := [name for name in wanted if name not in known]:
+        said = f"{len(unknown):,} of {plural(len(wanted), 'name')} that are judged an answer are not in the index"
+        ws.display.warn(f"{said}, and count as not found: {first_few(unknown)}")
 
 
 def gate_questions(data: Path, collections: "Iterable[Indexed]") -> list[str]:

@@ -3,6 +3,7 @@
 A round may die at any moment: where it was stands in the database, and whichever command comes next goes on.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +32,7 @@ from pipeline.store.runs import Pilot, PilotVerdict
 WITHOUT_SUCCESS = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 REPORT_EVERY = 20  # times as long as writing reports took must pass before the next ones, except the last
 LEAST = 0.00005  # USD; less than this is shown as nothing
+TOLD_S = 5.0  # a shorter wait for the API is the usual pace
 FAILED = Hint(
     "the answers fail a quality gate by far, and nothing more was sent; {} goes on all the same",
     Option(skip_pilot=True),
@@ -420,6 +422,7 @@ def ingest_all(ws: OpenWorkspace) -> tuple[Report, list[FindableError]]:
 
 def _show_live(bar: Bar, live: LiveReport) -> None:
     notes = [f"{live.at_once} at once"]
+    notes += [f"waits {live.waits_s:.0f} s for the API"] if TOLD_S <= live.waits_s < math.inf else []
     notes += [f"{live.failed.total()} failed ({live.samples[-1][1][:60]})"] if live.failed else []
     notes += [f"${live.cost:.4f}"] if live.cost >= LEAST else []
     bar.show(live.replies, note=", ".join(notes))

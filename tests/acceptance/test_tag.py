@@ -1,6 +1,7 @@
 """`tag`, `preflight` and `try`: what money and time are asked for before, and who is asked, each once."""
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -222,6 +223,18 @@ def test_live_answers_are_judged_before_batches_are_waited_for(workspace: Worksp
         assert workspace.states() == {"claimed": 1, "tagged": 3}
         running.signal(signal.SIGINT)
         running.wait()
+
+
+def test_a_wait_for_a_limit_is_said(workspace: Workspace) -> None:
+    """Where a minute's limit lets no further call begin, progress says for how long; what was answered stays."""
+    workspace.people(2)
+    with workspace.start("tag", mode="live", RPM=1) as running:
+        until = time.monotonic() + LONGEST_S
+        while not re.search(r"asking: 1/2, .*waits \d+ s for the API", running.so_far()):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        running.stop(signal.SIGINT)
+    assert workspace.states() == {"tagged": 1, "untagged": 1}
 
 
 def test_a_reply_without_usage_counts_at_its_estimate(workspace: Workspace, api: Engine) -> None:

@@ -42,7 +42,7 @@ def test_a_build_that_does_worse_is_not_promoted(workspace: Workspace, tagged: C
     workspace.change("UPDATE experts SET bio = 'Sings in a choir.', tags = '[\"songs\"]'")
     assert "embeds the judged questions" in workspace.ran("index").stderr
     workspace.ran("index", "--rollback")
-    workspace.ran("eval", *map(str, files))
+    assert "are not in the index" not in workspace.ran("eval", *map(str, files)).stderr
     refused = workspace.ran("index", code=6).stderr
     assert f"build 3 was not promoted: on {COUNT} judged questions nDCG@10 is" in refused
     assert built(workspace)["number"] == 1
@@ -51,7 +51,10 @@ def test_a_build_that_does_worse_is_not_promoted(workspace: Workspace, tagged: C
     assert built(workspace)["judged"]["before"]["number"] == 1
     assert built(workspace)["judged"]["difference"]["high"] < 0
     workspace.ran("doctor")
-    files[1].write_text("q01 0 p1 1\n")
+    files[1].write_text("q01 0 p1 1\nq01 0 p2 0\nq01 0 nobody 1\n")
+    assert (
+        "1 of 2 names that are judged an answer are not in the index" in workspace.ran("eval", *map(str, files)).stderr
+    )
     assert "judges 1 questions" in workspace.ran("index").stderr
 
 
