@@ -23,6 +23,7 @@ from pipeline.core import files
 from pipeline.core.declaration import MADE_KEY, NAME, RESERVED, column_named, columns_in, is_query
 from pipeline.core.errors import InputError
 from pipeline.core.redact import without_password
+from pipeline.core.settings import Settings
 from pipeline.core.step import Option, Step
 from pipeline.engine.task_file import (
     ENDING,
@@ -194,19 +195,20 @@ def run(ws: OpenWorkspace, new: NewTask, *, size: int) -> AskReport:
     is_kept = bool(new.name) and not (tried.stopped or tried.interrupted)
     if is_kept:
         _write_new(draft.path, text)
+    plan = _plan_of_all(ws.settings, task.total, tried)
     names = [one.name for one in new.fields]
-    return AskReport(draft, is_kept, names, task.total, tried, _for_all(beside, task.total, tried))
+    estimate = None if plan is None else preflight.estimate_plan(beside, plan)
+    return AskReport(draft, is_kept, names, task.total, tried, estimate)
 
 
-def _for_all(ws: OpenWorkspace, rows: int, tried: TryReport) -> Preflight | None:
+def _plan_of_all(settings: Settings, rows: int, tried: TryReport) -> BatchPlan | None:
     used = [one for one in tried.items if one.tokens_in]
     if not used:
         return None
-    sums, settings = [sum(getattr(one, name) for one in used) for name in ("tokens_in", "tokens_out")], ws.settings
+    sums = [sum(getattr(one, name) for one in used) for name in ("tokens_in", "tokens_out")]
     tokens_in, tokens_out = (round(one * rows / len(used)) for one in sums)
     batches = math.ceil(max(rows / settings.batch_rows, tokens_in / settings.batch_tokens))
-    usage = Usage(prompt=tokens_in, answer=tokens_out)
-    return preflight.estimate_plan(ws, BatchPlan(rows, batches, rows, counted_in=tokens_in, usage=usage))
+    return BatchPlan(rows, batches, rows, counted_in=tokens_in, usage=Usage(prompt=tokens_in, answer=tokens_out))
 
 
 # ---- the file of a task
