@@ -25,7 +25,6 @@ from pipeline.images import import_ as images
 from pipeline.ops import status
 from pipeline.workflows import add_expert as adding
 from pipeline.workflows import ask as asking
-from pipeline.workflows import new_task as writing
 
 if TYPE_CHECKING:
     from pipeline.tables.findings import Finding, FindingGroup, ImportReport
@@ -192,7 +191,7 @@ def ask(
     with opened("create", task="experts") as ws:
         report = asking.run(ws, wanted, size=n)
     given = {"from": from_, "sheet": sheet, "source": source, "q": q, "fields": fields}
-    again = {name: value for name, value in given.items() if value} | {"name": writing.name_for(from_)}
+    again = {name: value for name, value in given.items() if value} | {"name": asking.name_for(from_)}
     after = Step("tag", task=name) if report.is_kept else Step("ask", **again)
     found = report.answers
     names = list(dict.fromkeys([report.draft.guess.key, *report.fields, *(name for one in found for name in one)]))
@@ -226,8 +225,8 @@ def new_task(
     The columns of the key and of the text are guessed by their names and what stands in them, and the guess is told;
     edit the file where it is wrong. Nothing is overwritten. A workspace is made where there is none.
     """
-    new = writing.prepared(name, from_, data=read_settings().data, sheet=sheet, source=source)
+    new = asking.new_task(name, from_, data=read_settings().data, sheet=sheet, source=source)
     with opened("create", task="experts") as ws:
-        written = writing.run(ws, new)
+        written = asking.write(ws, new)
     said = f"{written.path} is written: the question, the answer and the prompt are yours to change"
     return Report(written.document, [*written.guess.notes, said], hint=Step("try", task=name))

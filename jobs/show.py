@@ -14,7 +14,7 @@ from pipeline.core.step import Option
 from pipeline.core.text import plural, usd
 from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.ops import show as any_item
+from pipeline.ops import items as listing
 from pipeline.quality import pilot
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import SIZE, TriedItem, TryReport
@@ -136,11 +136,11 @@ def show(
     either the newest requests are listed: when, how, by what model, what came of each.
     """
     if expert is None and item is None:
-        found = any_item.newest_requests(ws, limit=n, every=all_, raw=raw)
+        found = listing.newest_requests(ws, limit=n, every=all_, raw=raw)
         headers = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
         listed = [Listed(headers, [_request_cells(one, every=all_) for one in found]), *(_wire(found) if raw else ())]
         return Report(found, listed if found else "nothing was asked yet")
-    document = any_item.run(ws, item or expert or "", raw=raw)
+    document = listing.show(ws, item or expert or "", raw=raw)
     return Report(
         document, [partial(print_fields, _item_fields(document)), *(_wire(document["requests"]) if raw else ())]
     )

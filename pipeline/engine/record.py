@@ -11,7 +11,6 @@ later is not taken: then the row is asked itself.
 """
 
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,13 +30,11 @@ from pipeline.gemini.requests import Prompt
 from pipeline.store import answers, asks, workspace
 from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
+from pipeline.store.database import Connection
 from pipeline.tables.cells import value_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
-    from pipeline.store.answers import GivenAnswer
-    from pipeline.store.database import Connection
 
 
 # What a person reads where an item is parked for good, by google.rpc code
@@ -140,19 +137,16 @@ class RequestBuilder:
             image_tokens=model.tokens_of_image(resolution),
         )
 
-    def lines(self, tx: "Connection", rows: Rows) -> Iterator[PlannedRequest]:
+    def lines(self, tx: Connection, rows: Rows) -> Iterator[PlannedRequest]:
         """Yield the requests about some rows, in their order."""
         task, fill = self.task, self._form.fill
         cut, limit = answers.count_cut_short(tx, task.name, list(rows)), self.model.output_limit
         for item in task.items(rows):
             item_id, prompt, _, _ = item
-            if item_id in cut or prompt.max_output_tokens > (limit or math.inf):
-                room = prompt.max_output_tokens
-                prompt = prompt._replace(
-                    max_output_tokens=min(room * ROOM ** cut.get(item_id, 0), limit or room * ROOM)
-                )
+            room = prompt.max_output_tokens
+            most = min(room * ROOM ** cut.get(item_id, 0), limit or room * ROOM)
             try:
-                line, usage = fill(requests.request_key(task.name, item_id), prompt)
+                line, usage = fill(requests.request_key(task.name, item_id), prompt._replace(max_output_tokens=most))
             except InputError as error:
                 raise self._refused(tx, item_id, error.message) from error
             if len(line) >= MAX_FILE_BYTES:
@@ -160,7 +154,7 @@ class RequestBuilder:
                 raise self._refused(tx, item_id, why)
             yield PlannedRequest(item, line, usage)
 
-    def _refused(self, tx: "Connection", item_id: str, why: str) -> InputError:
+    def _refused(self, tx: Connection, item_id: str, why: str) -> InputError:
         name = self.task.table(tx).names(tx, [item_id]).get(item_id, item_id)
         return InputError(f"{name}: {why}; nothing was sent", hint="mend this row, then run again")
 
@@ -250,19 +244,19 @@ def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: A
 
 
 def write_judgements(
-    tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
+    tx: Connection, task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
 ) -> WriteResult:
     """Write judgements, in the caller's transaction; return what the task applied, and what is parked now."""
-    good = [(one, one.answer) for one in judgements if one.answer is not None]
-    bad = [one for one in judgements if one.answer is None]
-    told = [Answered(one.asked.item_id, answer, one.asked.input_hash) for one, answer in good]
+    told = [
+        Answered(one.asked.item_id, one.answer, one.asked.input_hash) for one in judgements if one.answer is not None
+    ]
     written = _written(tx, task, told, source=source, at=at) if told else WriteResult()
     if written.applied:
         workspace.touch_revision(tx, task.name)
-    of_task = {"task": task.name, "extractor": source.extractor, "at": at}
-    given = of_task | {"fingerprint": source.fingerprint}
-    answered = [given | _row(one, source, at) | _said(one, said, written) for one, said in good]
-    answers.keep(tx, answered, [of_task | _row(one, source, at) | _failure(one) for one in bad])
+    whose = {"task": task.name, "extractor": source.extractor, "at": at}
+    answered = [whose | _kept(one, source, at, written) for one in judgements if one.answer is not None]
+    bad = [one for one in judgements if one.answer is None]
+    answers.keep(tx, answered, [whose | _kept(one, source, at, written) for one in bad])
     written.parked = {**_why_parked(tx, task, bad, source=source), **written.blocked}
     asked, others = ([one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True))
     if source.batch is not None:
@@ -278,7 +272,7 @@ def _ends(judgements: Sequence[Judgement], parked: Mapping[str, str]) -> asks.En
     return asks.Ends(good, stopped, [one.asked for one in others if one.answer is None])
 
 
-def _written(tx: "Connection", task: Task, told: Sequence[Answered], *, source: Source, at: datetime) -> WriteResult:
+def _written(tx: Connection, task: Task, told: Sequence[Answered], *, source: Source, at: datetime) -> WriteResult:
     """Write answers; those whose rows the database refuses are found by halves, and blocked with what it says."""
     try:
         with tx.begin_nested():
@@ -291,7 +285,7 @@ def _written(tx: "Connection", task: Task, told: Sequence[Answered], *, source: 
     return one | other
 
 
-def _why_parked(tx: "Connection", task: Task, failed: Sequence[Judgement], *, source: Source) -> dict[str, str]:
+def _why_parked(tx: Connection, task: Task, failed: Sequence[Judgement], *, source: Source) -> dict[str, str]:
     ids = [one.asked.item_id for one in failed]
     if not ids:
         return {}
@@ -321,41 +315,37 @@ def _told(judgement: Judgement) -> str:
     return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
 
 
-def _row(one: Judgement, source: Source, at: datetime) -> dict[str, Any]:
-    """Return what is kept of any judgement; an equal row has no batch and no cost, so that these are its requests'."""
-    is_given = one.asked.is_given
-    reply = None if is_given else one.reply
-    usage = reply.usage if reply else models.NO_USAGE
-    return {
+def _kept(one: Judgement, source: Source, at: datetime, written: WriteResult) -> dict[str, Any]:
+    """Return what is kept of a judgement; an equal row has no batch and no cost, so that these are its requests'."""
+    (item_id, input_hash, line, is_given), reply = one.asked, one.reply
+    paid = None if is_given else reply
+    usage = paid.usage if paid else models.NO_USAGE
+    row = {
         "batch": None if is_given else source.batch,
-        "item_id": one.asked.item_id,
-        "line": one.asked.line,
+        "item_id": item_id,
+        "line": line,
         "tokens_in": usage.prompt,
         "tokens_out": usage.answer + usage.thoughts,
-        "cost": source.cost_of(reply, at) if reply else 0.0,
-        "tier": source.tier_of(reply) if reply else None,
+        "cost": source.cost_of(paid, at) if paid else 0.0,
+        "tier": source.tier_of(paid) if paid else None,
     }
-
-
-def _said(one: Judgement, answer: "BaseModel", written: WriteResult) -> dict[str, Any]:
-    return {
-        "input_hash": one.asked.input_hash,
-        "answer": answer.__pydantic_serializer__.to_json(answer).decode(),  # its own method takes twice as long
-        "applied": one.asked.item_id in written.applied,
-        "outdated": one.asked.item_id in written.outdated,
-        "model_version": one.reply.model_version if one.reply else "",
-        "response_id": one.reply.response_id if one.reply else "",
-    }
-
-
-def _failure(one: Judgement) -> dict[str, Any]:
-    return {
-        "charged": one.charged,
-        "forgiven": one.forgiven,
-        "outcome": one.outcome.value,
-        "reason": one.reason,
-        "code": one.reply.code if one.reply else None,
-        "excerpt": one.reply.excerpt if one.reply else None,
+    if one.answer is None:
+        return row | {
+            "charged": one.charged,
+            "forgiven": one.forgiven,
+            "outcome": one.outcome.value,
+            "reason": one.reason,
+            "code": reply.code if reply else None,
+            "excerpt": reply.excerpt if reply else None,
+        }
+    return row | {
+        "fingerprint": source.fingerprint,
+        "input_hash": input_hash,
+        "answer": one.answer.__pydantic_serializer__.to_json(one.answer).decode(),  # its own method takes twice as long
+        "applied": item_id in written.applied,
+        "outdated": item_id in written.outdated,
+        "model_version": reply.model_version if reply else "",
+        "response_id": reply.response_id if reply else "",
     }
 
 
@@ -372,29 +362,25 @@ class Known(NamedTuple):
     given: Mapping[str, Judgement] = {}
 
 
-def look_up(tx: "Connection", task: Task, extractor: str, lines: Sequence[PlannedRequest]) -> Known:
+def look_up(tx: Connection, task: Task, extractor: str, lines: Sequence[PlannedRequest]) -> Known:
     """Return what is known of requests about to be made under a version."""
-    found = asks.equal_asks(tx, task.name, extractor, [one.item.input_hash for one in lines])
-    waiting, whose = set[str](), dict[str, tuple[str, str]]()
-    for item in (one.item for one in lines):
-        state, other = found.get(item.input_hash, ("", item.id))  # an item's own answer may stand in no row
-        if state == asks.CLAIMED:
-            waiting.add(item.id)
-        else:
-            whose[item.id] = other, item.id
-    ids = list(dict.fromkeys(key for some in whose.values() for key in some))
+    items, given = [one.item for one in lines], dict[str, Judgement]()
+    found = asks.equal_asks(tx, task.name, extractor, [one.input_hash for one in items])
+    equal = {one.id: found.get(one.input_hash, ("", one.id)) for one in items}
+    waiting = frozenset(key for key, (state, _) in equal.items() if state == asks.CLAIMED)
+    # an item's own answer may stand in no row
+    free = [(one, (equal[one.id][1], one.id)) for one in items if one.id not in waiting]
+    ids = list(dict.fromkeys(key for _, keys in free for key in keys))
     stored = answers.given_answers(tx, task.name, extractor, task.fingerprint, ids) if ids else {}
-    given = {}
-    for item in (one.item for one in lines if stored and one.item.id in whose):
-        for key in whose[item.id]:
-            kept = stored.get((key, item.input_hash))
-            if kept is not None and (judgement := _given(task, item, kept, is_own=key == item.id)) is not None:
-                given[item.id] = judgement
-                break
-    return Known(frozenset(waiting), given)
+    for item, keys in free:
+        kept = {key: stored[key, item.input_hash] for key in keys if (key, item.input_hash) in stored}
+        judged = (_given(task, item, one, is_own=key == item.id) for key, one in kept.items())
+        if (first := next(filter(None, judged), None)) is not None:
+            given[item.id] = first
+    return Known(waiting, given)
 
 
-def write_given(tx: "Connection", task: Task, judged: Sequence[Judgement], *, source: Source, at: datetime) -> int:
+def write_given(tx: Connection, task: Task, judged: Sequence[Judgement], *, source: Source, at: datetime) -> int:
     """Write what earlier answers are for items that can still be asked; return how many rows took theirs."""
     free = set(asks.askable_among(tx, task, [one.asked.item_id for one in judged]))
     ready = [one for one in judged if one.asked.item_id in free]
@@ -403,7 +389,7 @@ def write_given(tx: "Connection", task: Task, judged: Sequence[Judgement], *, so
 
 
 def tell_equals(
-    tx: "Connection",
+    tx: Connection,
     task: Task,
     judged: Sequence[Judgement],
     kept: WriteResult,
@@ -441,7 +427,7 @@ def tell_equals(
     return {one.asked.item_id for one in told} | {one.item_id for one in parked}
 
 
-def _given(task: Task, item: Item, stored: "GivenAnswer", *, is_own: bool) -> Judgement | None:
+def _given(task: Task, item: Item, stored: answers.GivenAnswer, *, is_own: bool) -> Judgement | None:
     """Return what an answer to the same question is for an item, None where it is not valid for it.
 
     Its own is one that its row did not take, and says something: what it took, or an empty answer, is asked for anew.

@@ -219,9 +219,7 @@ class Task(ABC):
     declared_in: Path | None = None  # the user's own file, where it is declared in one
     fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
     model: str | None = None  # that the task itself asks; None: the one that is set
-    items_from: Hint | str = (
-        ""  # where its items stand, and what to change for others, where no file of them is imported
-    )
+    items_from: Hint | str = ""  # where its items stand, and what to change for others, where none are imported
     gates = ""  # bounds of gates that the task sets itself, as the setting GATES has them, which goes above them
     measured_by = ""  # the module with the gates and figures of its answers, where those of any task are not enough
     preferred: Sequence[str] = ()  # versions, the one whose answers count first
@@ -360,9 +358,7 @@ class Task(ABC):
         """Return an answer as it is kept, or in part, as a model gives one."""
         return answer
 
-    def show_corrected(  # noqa: B027 - not all show them elsewhere
-        self, tx: Connection, item_id: str, edit: Edit, *, stands: bool
-    ) -> None:
+    def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:  # noqa: B027
         """Bring what other programs are shown of an item to an edit that was kept; it no longer `stands` if undone."""
 
     @property

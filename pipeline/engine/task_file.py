@@ -318,13 +318,13 @@ LINE_END = "\n"
 def fingerprint_of(declaration: Declaration) -> dict[str, Any]:
     """Return the document that tells what a declaration asks: system, prompt, schema, examples and parameters."""
     examples = [[dict(row), _plain(answer)] for row, answer in declaration.examples]
+    names = (*PARAMETERS, *(OF_IMAGES if declaration.images else ()))
     return {
         "system": declaration.system,
         "prompt": declaration.prompt,
         "schema": declaration.answer.model_json_schema(),
         "examples": examples,
-        **{name: _plain(getattr(declaration, name)) for name in PARAMETERS},
-        **{name: _plain(getattr(declaration, name)) for name in (OF_IMAGES if declaration.images else ())},
+        **{name: _plain(getattr(declaration, name)) for name in names},
     }
 
 

@@ -122,14 +122,6 @@ def recorded(store: Store, settings: Settings, *, may_write: bool, display: Prog
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
 
-def first_used(store: Store, settings: Settings, *, at: datetime, display: Progress) -> None:
-    """Record the task that TASK= names, and bring its rows in."""
-    name = recorded(store, settings, may_write=True, display=display)
-    with store.read() as tx:
-        task = next(one for one in declared_tasks(tx, settings) if one.name == name)
-    bring_items(store, task, settings, at=at, display=display)
-
-
 def task_beside(task: Task, *, at: datetime) -> Task:
     """Return a task as its file declares it now, about the same rows; nothing is recorded."""
     before = cast(DeclaredTask, task)

@@ -1,6 +1,6 @@
 """The task images: what `images/declaration.py` declares, with `assets` and `asset_ai` kept for other programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -10,12 +10,11 @@ from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 from pipeline.core.errors import InputError
 from pipeline.core.step import Step
 from pipeline.engine.declared import DeclaredTask
-from pipeline.engine.pictures import PictureError, RowImages, thumbnail
+from pipeline.engine.pictures import PictureError, thumbnail
 from pipeline.engine.task import Words
 from pipeline.images import ASSET_AI, how_to_begin
 from pipeline.images.table import LIBRARY, adopt, asset_ai, assets
 from pipeline.store.database import Store
-from pipeline.tables.fill import Look
 from pipeline.tables.write_to import RowTarget
 
 WORDS = Words(
@@ -38,7 +37,7 @@ class ImagesTask(DeclaredTask):
         """Make the task of a record."""
         super().__init__(*told, **more)
         self.words, self.how_to_fill, self.items_from = WORDS, how_to_begin, how_to_begin
-        self.answer_tokens, self.sends_images = 220, True
+        self.answer_tokens = 220
         self.index = self.index and replace(self.index, word="image")
 
     @cached_property
@@ -61,22 +60,11 @@ class ImagesTask(DeclaredTask):
         known = select(key).where(or_(key == name, assets.c.path == name)).order_by(key != name, assets.c.id).limit(1)
         return super().id_of(tx, tx.execute(known).scalar() or name)
 
-    def row_images(self) -> RowImages:
-        """Return the images of rows, of which those with a problem are not opened again."""
-        return _Library(**vars(super().row_images()))
-
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:
         """Delete an image's rows; its file stays where it is."""
         super().remove_row(tx, item_id, so_far=so_far)
         for table, column in ((asset_ai, "asset_id"), (assets, "id")):
             tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
-
-
-class _Library(RowImages):
-    def look(self, values: Mapping[str, Any], seen: str | None) -> Look:
-        """Look at an image as `RowImages.look` does, where its import found nothing wrong with it."""
-        path, problem = values["path"], values.get("problem")
-        return super().look(values, seen) if problem is None else Look({}, seen or "{}", f"{path}: {problem}")
 
 
 task_class = ImagesTask

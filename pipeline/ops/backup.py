@@ -187,11 +187,11 @@ def restore(settings: Settings, source: Path) -> RestoreReport:
     source, data = (Path(os.path.realpath(path)) for path in (source, settings.data))
     made_at, hashes = _read_manifest(source)
     report = RestoreReport(str(data), made_at, len(hashes))
-    free = source.with_name(f"{data.name}-restored") if data.is_relative_to(source) else f"{data}-restored"
-    if data.is_relative_to(source) or not is_free(data):
-        why = (
-            "in the backup itself" if data.is_relative_to(source) else "not empty, and a restore goes into a new folder"
-        )
+    why = "" if is_free(data) else "not empty, and a restore goes into a new folder"
+    free = f"{data}-restored"
+    if data.is_relative_to(source):
+        why, free = "in the backup itself", str(source.with_name(f"{data.name}-restored"))
+    if why:
         hint = f"take a new folder: {Step('restore', from_=source, data=free)}"
         raise InputError(f"{data} is {why}; nothing was changed", hint=hint)
     data.parent.mkdir(parents=True, exist_ok=True)

@@ -65,12 +65,11 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
         numbers = {number for one in ids for number in erase.batches_of(tx, task.name, one)}
         everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
     mine = [batch for batch in everyone if batch.number in numbers]
-    if ws.backend == "local" and any(not batch.is_over for batch in everyone):  # else its state goes as a whole
+    engine = ENGINE if ws.backend == "local" else ()
+    if engine and any(not batch.is_over for batch in everyone):  # else its state goes as a whole
         for name in (batch.remote_name for batch in mine if batch.remote_name):
             ws.client.delete(name)
-        engine: tuple[str, ...] = ()
-    else:
-        engine = ENGINE if ws.backend == "local" else ()
+        engine = ()
     with ws.lock(prepare.LOCK):
         for name in engine:
             files.remove_link(ws.data / name)

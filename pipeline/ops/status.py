@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pipeline.batch import folder, report
+from pipeline.batch.budget import quota_shortfall
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Way
@@ -39,17 +40,13 @@ class StatusReport:
     """
 
     subject: str
+    counts: StatusCounts
     document: dict[str, Any]
     open_batches: list[Batch]
     under_way: list[str]
     runs: list[dict[str, Any]]
     entry: str
     next: Step | None
-
-    @property
-    def counts(self) -> StatusCounts:
-        """Return the counts of the task in use."""
-        return StatusCounts(*list(self.document[self.subject].values())[:6])
 
 
 def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
@@ -84,14 +81,15 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     dead, now = folder.dead_batches(ws), ws.now()
     waiting = Counter(one.state.value for one in mine)
     waiting["downloaded"] += sum(one.task == ws.task.name and one.way is not Way.TRIAL for one in dead)
-    step = _next(document, ws, waiting, wants_room=wants_room)
+    counts = StatusCounts(*list(document[ws.settings.task].values())[:6])
+    step = _next(document, counts, ws, waiting, wants_room=wants_room)
     document["next"] = str(step or "")
     entry = ws.collection.word if ws.is_indexed else ""
     going = [one for one in batches.by_run(everyone) if not one.is_over]
     killed = {one.run or one.number for one in dead}
     runs = [_of_calls(one, now, killed) for one in going if one.way not in (Way.BATCH, Way.TRIAL)]
     told = [_going(one, now) for one in going]
-    return StatusReport(ws.settings.task, document, going, told, runs, entry, step)
+    return StatusReport(ws.settings.task, counts, document, going, told, runs, entry, step)
 
 
 def _of_calls(one: Batch, now: datetime, killed: Collection[int]) -> dict[str, Any]:
@@ -151,18 +149,17 @@ def _wants_room(tx: Connection, mine: list[Batch], settings: Settings) -> bool:
     states = {one.state for one in mine}
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:
         return False
-    from pipeline.batch.budget import quota_shortfall
-
     ready = [one for one in mine if one.state is BatchState.PREPARED]
     return any(one.tries and one.upload for one in ready) or any(
         quota_shortfall(tx, one, settings) for one in ready[:1]
     )
 
 
-def _next(document: dict[str, Any], ws: OpenWorkspace, waiting: Mapping[str, int], *, wants_room: bool) -> Step | None:
+def _next(
+    document: dict[str, Any], items: StatusCounts, ws: OpenWorkspace, waiting: Mapping[str, int], *, wants_room: bool
+) -> Step | None:
     """Return what to type next, None when there is nothing to do; `waiting` are the task's batches."""
     task = ws.task
-    items = StatusCounts(*list(document[task.subject].values())[:6])
     index = document["index"] or {"count": 0, "behind": 0}
     asked = ws.collection.question if ws.is_indexed else ""
     others = [Step("status", task=one) for one in document["others"]]

@@ -18,7 +18,7 @@ from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 
 from pipeline.batch.report import BatchSummary, list_batches
 from pipeline.core.declaration import A_co, Declaration
@@ -38,7 +38,7 @@ from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.reader import Hit
 from pipeline.index.search import OpenSearch, SearchWords, search_options
-from pipeline.ops import export, show, status
+from pipeline.ops import export, status
 from pipeline.ops import items as listing
 from pipeline.ops.export import ExportReport
 from pipeline.ops.items import ParkedItem
@@ -55,7 +55,6 @@ from pipeline.workflows.tag import TagOptions
 from pipeline.workflows.try_out import TryReport
 
 T = TypeVar("T")
-P = ParamSpec("P")
 TaskLike = Declaration[Any] | str | PathLike[str]
 Mode = Literal["auto", "batch", "flex", "live"]
 PEOPLE = "experts"  # the task that is meant where none is named
@@ -245,7 +244,7 @@ class Workspace:
         Raises:
             InputError: there is no such row.
         """
-        return self._run(lambda ws: Document(show.run(ws, item, raw=raw)), task)
+        return self._run(lambda ws: Document(listing.show(ws, item, raw=raw)), task)
 
     def correct(self, item: str, fields: Mapping[str, Any], task: TaskLike = PEOPLE, *, who: str) -> Document:
         """Put what a person says into the answer to the row of that key or name, above every model's.
@@ -287,7 +286,7 @@ class Workspace:
 
     def log(self, n: int = 10, task: TaskLike | None = None) -> Table[dict[str, Any]]:
         """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
-        return self._run(lambda ws: Table(show.newest_requests(ws, limit=n, every=task is None)), task or PEOPLE)
+        return self._run(lambda ws: Table(listing.newest_requests(ws, limit=n, every=task is None)), task or PEOPLE)
 
     def index(self, task: TaskLike = PEOPLE, **settings: object) -> IndexReport:
         """Embed the changed texts of people, or of a task's answered rows, and build their index, as `findable index`.

@@ -57,11 +57,6 @@ class TriedItem:
 
     __repr__ = one_line
 
-    @property
-    def is_judged(self) -> bool:
-        """Return whether a reply came, and was judged."""
-        return self.outcome not in UNJUDGED
-
 
 @dataclass(repr=False)
 class TryReport:

@@ -16,14 +16,13 @@ from starlette.responses import Response
 
 from pipeline.core.errors import FindableError
 from pipeline.core.states import fate_of
-from pipeline.engine.task_file import place_in_python
 from pipeline.engine.workspace import Access, open_to_look, open_workspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.findings import ImportOptions
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import ItemsFile
-from pipeline.workflows import add_expert, ask, new_task
+from pipeline.workflows import add_expert, ask
 from web.desk import PEOPLE, Desk
 from web.dropped import DroppedFile
 from web.guard import MAX_FILE
@@ -166,8 +165,7 @@ def _read(desk: Desk, dropped: DroppedFile) -> None:
     def work(display: Work) -> None:
         if dropped.task == NEW:
             with desk.to_read() as ws:
-                new = new_task.named("", str(dropped.path))
-                dropped.guess = new_task.drafted(ws.store, new, place_in_python(NEW)).guess
+                dropped.guess = ask.drafted(ws.store, ask.new_task("", str(dropped.path), data=None)).guess
         else:
             meant = replace(desk.settings, task=dropped.task)  # of which no table is made for a look
             with open_to_look(meant, display, agrees=lambda _question: False) as ws:
@@ -247,7 +245,7 @@ def _shown(dropped: DroppedFile) -> dict[str, Any]:
         "work": dropped.work.document if dropped.work else None,
         "goes_to": {one["name"]: one["label"] for one in found.columns if one["name"]} if found else {},
         "trial_usd": TRIAL_USD,
-        "name": new_task.name_for(str(dropped.path)),
+        "name": ask.name_for(str(dropped.path)),
         "groups": sorted(found.groups.values(), key=lambda one: (one.kind != "rejected", -one.count)) if found else [],
         "findings": found.findings[:SHOWN] if found else [],
         "counts": dict(found.counts) if found else {},

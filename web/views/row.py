@@ -22,7 +22,7 @@ from pipeline.engine.record import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import usage_cost
 from pipeline.images import TASK as IMAGES
-from pipeline.ops import forget, items, show
+from pipeline.ops import forget, items
 from pipeline.passages.show import quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import asks
@@ -109,7 +109,7 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
 
 
 def _shown(request: Request, ws: OpenWorkspace, key: str, *, raw: bool = False) -> dict[str, Any]:
-    known = show.run(ws, key, raw=raw)
+    known = items.show(ws, key, raw=raw)
     task = known["task"] = ws.settings.task
     columns = [(name, as_text(value)) for name, value in known.pop("columns").items()]
     columns = [one for one in columns if one[0] != "tags" or task != PEOPLE]  # which stand among the answers
