@@ -130,8 +130,11 @@ def load_declaration(path: Path) -> Declaration:
     return _load(path)
 
 
-def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None) -> Path:
-    """Take a task from Python code, and maybe rows for its items; return what names it, as the path of a file does."""
+def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None, *, keeps: bool = False) -> Path:
+    """Take a task from Python code, and maybe rows for its items; return what names it, as the path of a file does.
+
+    Where it `keeps` one that is there, that stays.
+    """
     file = _file_of(task)
     name = task.name or (file.stem if file else "")
     if not name:
@@ -139,6 +142,8 @@ def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None
         raise _not_asked("a task that is declared in Python, and not in a file, needs a name", hint)
     place = file or place_in_python(name)
     declaration = _checked(task, name, place)
+    if keeps and place in _tasks:
+        return place
     if rows is not None:
         given_rows[place] = ItemsRows(rows)
         declaration = replace(declaration, items=ROWS)

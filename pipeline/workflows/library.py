@@ -61,6 +61,7 @@ PEOPLE = "experts"  # the task that is meant where none is named
 PAGE = 1_000  # rows of a list that are read at once
 PLAIN = frozenset({str, int, float, bool, date, datetime, Decimal})  # which a flat row has as they are
 _asking = threading.Lock()  # what a process holds in the database is signed with its name, whichever thread holds it
+_declaring = threading.Lock()  # what Python declared, and with which rows, is one thing for all threads
 
 
 @dataclass(frozen=True, repr=False)
@@ -323,13 +324,27 @@ class Workspace:
         return self._run(work, task)
 
     def _opened(
-        self, task: TaskLike, items: Any = None, given: Mapping[str, object] | None = None, access: Access = Access.READ
+        self,
+        task: TaskLike,
+        items: Any = None,
+        given: Mapping[str, object] | None = None,
+        access: Access = Access.READ,
+        *,
+        alone: bool = False,
     ) -> contextlib.AbstractContextManager[OpenWorkspace]:
-        """Open the workspace for one call, with a task that Python declared handed over to the engine."""
+        """Open the workspace for one call, with a task that Python declared handed over to the engine.
+
+        While another thread asks, what it declared stays as it is: it may read it, and its rows, at any moment.
+        """
         settings = with_given(self.settings, given or {})
-        look_again()
+        with _declaring:
+            keeps = _asking.locked() and not alone
+            if not keeps:
+                look_again()
+            if isinstance(task, Declaration):
+                place = hand_over(task, None if items is None else rows_of(items), keeps=keeps)
         if isinstance(task, Declaration):
-            settings = replace(settings, task=str(hand_over(task, None if items is None else rows_of(items))))
+            settings = replace(settings, task=str(place))
         elif items is not None:
             raise InputError("items= goes with a Task, and not with its name", hint="tag(task, items=rows)")
         else:
@@ -358,7 +373,7 @@ class Workspace:
 
         def call() -> T:
             one_by_one = _asking if alone else contextlib.nullcontext()
-            with one_by_one, self._opened(task, items, given, access) as ws:
+            with one_by_one, self._opened(task, items, given, access, alone=alone) as ws:
                 ws.stopping, ws.sleep, ws.agrees = stop, slept, partial(_refuse, ws)
                 return work(ws)
 

@@ -143,6 +143,34 @@ def test_a_task_of_a_file_is_one_for_python_and_for_commands(workspace: Workspac
     assert "findable needs its own package `pipeline`" in script(workspace, "", head="import findable\n", code=1)
 
 
+def test_a_look_from_another_thread_leaves_the_rows_that_are_asked(workspace: Workspace) -> None:
+    """Rows given in the place of a task's own are those that are asked, however often its state is looked at beside."""
+    workspace.put("reviews.csv", "id,text\n77,The file's own row.\n")
+    found = script(
+        workspace,
+        """
+        import threading
+
+        task, over = declared(), threading.Event()
+
+        def look():
+            while not over.is_set():
+                try:
+                    ws.status(task)
+                except findable.FindableError:  # nothing is there yet
+                    pass
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        tagged = [ws.tag(task, items=rows(count), mode="live") for count in (1, 2, 3)]
+        over.set()
+        looking.join()
+        print(json.dumps([one.key for one in ws.answers(task)]))
+        """,
+    )
+    assert found == ["1", "2", "3"]
+
+
 def test_what_is_returned_is_a_line(workspace: Workspace) -> None:
     """The words of the commands give rows, documents and a file."""
     found = script(
