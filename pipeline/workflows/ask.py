@@ -253,7 +253,8 @@ def keep(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
             task = next(one for one in declared_tasks(tx, settings) if one.name == name)
         bring_items(ws.store, task, settings, at=ws.now(), display=ws.display)
     except BaseException:
-        draft.path.unlink(missing_ok=True)
+        for made in (draft.path, ws.data / place):
+            made.unlink(missing_ok=True)
         raise
     return draft
 
