@@ -124,9 +124,15 @@ def ask_rows(
     What `is_alone` goes in one batch, of no run. A limit may make it wait for `patience_s`; no reply is waited for
     after `deadline_s`.
     """
-    deadline = ws.monotonic() + deadline_s
-    how: dict[str, Any] = {"on_progress": on_progress, "is_alone": is_alone, "patience_s": patience_s}
-    return _Asking(ws, wanted, way, deadline=deadline, **how).carried_out()
+    return _Asking(
+        ws,
+        wanted,
+        way,
+        on_progress=on_progress,
+        is_alone=is_alone,
+        patience_s=patience_s,
+        deadline=ws.monotonic() + deadline_s,
+    ).carried_out()
 
 
 def ask_alone(
@@ -147,8 +153,7 @@ def ask_alone(
             ids = asks.due_ids(tx, ws.task)
         if not ids:
             return LiveReport()
-    wanted = Selection(among=ids)
-    report = ask_rows(ws, wanted, way=way, is_alone=True, patience_s=patience_s, deadline_s=deadline_s)
+    report = ask_rows(ws, Selection(among=ids), way=way, is_alone=True, patience_s=patience_s, deadline_s=deadline_s)
     if report.interrupted:
         raise KeyboardInterrupt
     return report

@@ -17,15 +17,7 @@ from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Outcome, RemoteState, Way, remote_state
 from pipeline.core.step import Step
-from pipeline.engine.record import (
-    Equals,
-    Judgement,
-    Source,
-    judge_lines,
-    source_of,
-    tell_equals,
-    write_judgements,
-)
+from pipeline.engine.record import Equals, Judgement, Source, judge_lines, source_of, tell_equals, write_judgements
 from pipeline.engine.task import Task, WriteResult
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key

@@ -12,13 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipeline.batch.folder import is_whole, lock_of, result_path
-from pipeline.batch.send import (
-    BY_HAND,
-    cancel_duplicates,
-    drop_upload,
-    give_up_batch,
-    write_failures,
-)
+from pipeline.batch.send import BY_HAND, cancel_duplicates, drop_upload, give_up_batch, write_failures
 from pipeline.core import errors, files
 from pipeline.core.progress import Bar
 from pipeline.core.states import BatchState, Outcome, RemoteState, is_known_state

@@ -324,13 +324,7 @@ class Workspace:
         return self._run(work, task)
 
     def _opened(
-        self,
-        task: TaskLike,
-        items: Any = None,
-        given: Mapping[str, object] | None = None,
-        access: Access = Access.READ,
-        *,
-        alone: bool = False,
+        self, task: TaskLike, items: Any, given: Mapping[str, object] | None, access: Access, *, alone: bool
     ) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace for one call, with a task that Python declared handed over to the engine.
 
@@ -341,9 +335,9 @@ class Workspace:
             keeps = _asking.locked() and not alone
             if not keeps:
                 look_again()
-            if isinstance(task, Declaration):
-                place = hand_over(task, None if items is None else rows_of(items), keeps=keeps)
-        if isinstance(task, Declaration):
+            rows = None if items is None else rows_of(items)
+            place = hand_over(task, rows, keeps=keeps) if isinstance(task, Declaration) else None
+        if place is not None:
             settings = replace(settings, task=str(place))
         elif items is not None:
             raise InputError("items= goes with a Task, and not with its name", hint="tag(task, items=rows)")
@@ -446,7 +440,7 @@ class Answers(Rows, Generic[A_co]):
                 answer of the extractor that is named.
             ConfigurationError: there is no such task or workspace.
         """
-        with self._workspace._opened(self._task) as ws:  # noqa: SLF001
+        with self._workspace._opened(self._task, None, None, Access.READ, alone=False) as ws:  # noqa: SLF001
             task, after, is_chosen = ws.task, "", self._extractor is None
             record = task.record if isinstance(task, DeclaredTask) else None
             keys = [name for name, _ in record.key] if record else ()
