@@ -37,6 +37,11 @@ class Fault(NamedTuple):
     after: str
     survives: str = ""
 
+    @property
+    def line(self) -> str:
+        """Return what names its line, which may have several faults."""
+        return f"{self.file}: {self.before}"
+
 
 def listed() -> list[Fault]:
     """Return every fault of the list, in its order."""
@@ -115,9 +120,9 @@ def write(path: Path, text: str) -> None:
 
 
 def mark_all(copy: Path, faults: list[Fault], notes: Path) -> None:
-    """Let a copy write down, whenever it comes to the line of one of these faults, its name and where that was."""
+    """Let a copy write down, whenever it comes to the line of one of these faults, which, and where that was."""
     (copy / "_marks.py").write_text(MARKS.format(str(notes)), encoding="utf-8")
     for file in {one.file for one in faults}:
         text = (copy / file).read_text(encoding="utf-8")
-        names = {place(one, text.splitlines(keepends=True)): one.name for one in faults if one.file == file}
+        names = {place(one, text.splitlines(keepends=True)): one.line for one in faults if one.file == file}
         write(copy / file, marked(text, names))

@@ -28,6 +28,7 @@ from tests.scratch import quick_folder
 HERE = Path(__file__).parent
 NOTES = "MUTANTS_NOTES"  # file in which each test says where it was and how long it took
 WARM = "findable-warm-"  # in what each process runs once, before any test
+SEED = "7"  # the drawn tests of all runs are the same, whatever is committed meanwhile
 LIMIT = "1800"  # seconds of one run of the tests
 TESTS_FAILED = 1  # exit code of pytest where tests ran and some failed
 Covering = dict[str, list[str]]
@@ -64,7 +65,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def run(product: Path, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     """Run acceptance tests against a product."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FINDABLE_", "ACCEPTANCE_"))}
-    kept |= {"PRODUCT": str(product), "COLUMNS": "400"} | environ
+    kept |= {"PRODUCT": str(product), "COLUMNS": "400", "FINDABLE_SEED": SEED} | environ
     options = ("-q", "--tb=line", "-p", "no:cacheprovider", f"--rootdir={HERE}", f"--config-file={HERE / 'pytest.ini'}")
     command = ("timeout", LIMIT, sys.executable, "-m", "pytest", *options, *words)
     return subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=False)
@@ -91,10 +92,10 @@ def covering(faults: list[Fault], unchanged: Path, folder: Path, *, workers: int
         met[name].add(where)
     found: Covering = {}
     for fault in faults:
-        places = {Path(where) for where in met[fault.name] if WARM not in where}
+        places = {Path(where) for where in met[fault.line] if WARM not in where}
         tests = {test: where for test, where, _ in notes if where and any(one.is_relative_to(where) for one in places)}
         is_known = all(any(one.is_relative_to(where) for where in tests.values()) for one in places)
-        is_loaded = bool(met[fault.name]) and not places  # the line runs when the product is loaded, and never again
+        is_loaded = bool(met[fault.line]) and not places  # the line runs when the product is loaded, and never again
         found[fault.name] = [*tests, *(test for test, _, _ in notes if is_loaded or not is_known)]
     return found
 
