@@ -1,8 +1,9 @@
 """`make mutants`: plant each fault of `faults.toml` in a copy of the product, and see that an acceptance test finds it.
 
 The tests run once on a copy that writes down who comes to the lines of the faults; then those that do are run on each
-fault, the quickest first, until one fails. Exit code 1 where a fault is not found that has no word why (`survives`), or
-one is found that has, where a fault cannot be planted, and where a test fails without any.
+fault, the quickest first, until one fails. Faults that survive, as the list says, are planted by name alone (`--only`).
+Exit code 1 where a fault is not found that has no word why (`survives`), or one is found that has, where a fault cannot
+be planted, and where a test fails without any.
 """
 
 import argparse
@@ -125,7 +126,9 @@ def main() -> int:
     parser.add_argument("--only", metavar="NAME", action="append", help="faults whose name contains this; repeatable")
     parser.add_argument("-j", "--jobs", metavar="N", type=int, default=2, help="how many at once")
     asked = parser.parse_args()
-    faults = [one for one in listed() if not asked.only or any(word in one.name for word in asked.only)]
+    # on one that survives all tests that come to its line would be run
+    faults = [one for one in listed() if not (asked.only or one.survives)]
+    faults += [one for one in listed() if any(word in one.name for word in asked.only or ())]
     verdicts = [Verdict(one, "not planted", why, 0) for one in faults if (why := lost(one))]
     faults = [one for one in faults if not lost(one)]
     with tempfile.TemporaryDirectory(prefix="findable-mutants-", dir=quick_folder()) as name:
