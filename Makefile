@@ -126,7 +126,7 @@ audit: setup ## look up every locked dependency among known vulnerabilities (pip
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
 .PHONY: mutants
-mutants: $(TOOLS) ## put each of forty one-line faults into a copy, and see that an acceptance test fails
+mutants: $(TOOLS) ## put each of thirty one-line faults into a copy, and see that an acceptance test fails
 	@$(VENV)/bin/python -m tests.acceptance.mutants
 
 .PHONY: crash-sweep

@@ -126,9 +126,8 @@ def main() -> int:
     parser.add_argument("--only", metavar="NAME", action="append", help="faults whose name contains this; repeatable")
     parser.add_argument("-j", "--jobs", metavar="N", type=int, default=2, help="how many at once")
     asked = parser.parse_args()
-    # on one that survives all tests that come to its line would be run
-    faults = [one for one in listed() if not (asked.only or one.survives)]
-    faults += [one for one in listed() if any(word in one.name for word in asked.only or ())]
+    # without a name none that survives, for all tests that come to its line would be run on it
+    faults = [one for one in listed() if any(word in one.name for word in asked.only or [""] * (not one.survives))]
     verdicts = [Verdict(one, "not planted", why, 0) for one in faults if (why := lost(one))]
     faults = [one for one in faults if not lost(one)]
     with tempfile.TemporaryDirectory(prefix="findable-mutants-", dir=quick_folder()) as name:
