@@ -73,7 +73,7 @@ $(COMMANDS): setup
 # for developers: what stands below needs more than running does
 
 .PHONY: check
-check: $(TOOLS) ## format, lint, types, docs, and that the house is no larger
+check: $(TOOLS) ## format, lint, types, docs, and the limits of tests/ratchet.toml
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
@@ -115,7 +115,7 @@ test-full: $(TOOLS) $(NEWEST)/.ready ## every test with every case on both datab
 	@$(VENV)/bin/python -m tests.full
 
 .PHONY: house
-house: setup ## print rooms, floors, arrows and all that `make check` lets only fall; SET=1 writes down what fell
+house: setup ## print the size and shape of the code with their limits; SET=1 records what fell
 	@$(VENV)/bin/python -m tests.ratchet house $(if $(filter-out 0,$(SET)),set)
 
 .PHONY: audit

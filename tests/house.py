@@ -1,12 +1,12 @@
-"""`make house`: the rooms, floors and arrows of the product, and how long its modules and functions are.
+"""The modules of the product, what they import, and how many statements they have.
 
 A room is a folder below `pipeline/` (or a module that stands loose there), `jobs`, `web` and `emulator`. An arrow leads
 from a room to another one that it imports when it runs: imports inside functions count, those under `TYPE_CHECKING` do
-not. Floors are the rooms on the longest way down. `findable.py` stands above them all: it is no room and no floor, and
-its arrows count.
+not. `findable.py` is above them all: it is no room, and its arrows count.
 """
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,6 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 ABOVE = "findable"  # the module that Python code imports
 TOPS = ("pipeline", "jobs", "web", "emulator")
-WHOLE = "OpenWorkspace"
 FLOORS = (  # from the top: a room imports rooms of lower floors alone, and those libraries that stand behind it
     {ABOVE: ""},
     {"jobs": "click rich"},
@@ -51,10 +50,18 @@ Arrow = tuple[str, str]
 
 
 class Import(NamedTuple):
-    """One import that happens when a module runs: what is imported, and whether inside a function."""
+    """One import of a module: its dotted name, whether inside a function, and whether for type checkers alone."""
 
     name: str
     is_late: bool
+    is_for_types: bool
+
+
+class Function(NamedTuple):
+    """A function or method of a module, with the statements of its body; those of nested functions count."""
+
+    name: str
+    statements: int
 
 
 @dataclass(frozen=True)
@@ -69,28 +76,23 @@ class Module:
         """Return the room it stands in."""
         return room_of(self.name)
 
-    def lines(self) -> int:
-        """Return how many lines it has."""
-        return len(self.text.splitlines())
-
-    def functions(self) -> Iterator[int]:
-        """Yield of each of its functions how many lines it has."""
-        for node in self._functions():
-            yield (node.end_lineno or node.lineno) - node.lineno + 1
-
-    def takers(self) -> int:
-        """Return how many of its functions take the whole workspace, where most need a value or two of it."""
-        return sum(WHOLE in ast.unparse(node.args) for node in self._functions()) if WHOLE in self.text else 0
-
-    def _functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-        """Yield its functions, those of classes and within others among them."""
-        for node in ast.walk(parsed(self.text)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield node
-
     def imports(self) -> Iterator[Import]:
         """Yield what it imports when it runs."""
+        return (imported for imported in self.all_imports() if not imported.is_for_types)
+
+    def all_imports(self) -> Iterator[Import]:
+        """Yield what it imports, also for type checkers alone."""
         yield from _imported(self.text)
+
+    def statements(self) -> int:
+        """Return how many statements it has."""
+        return count_statements(parsed(self.text))
+
+    def functions(self) -> Iterator[Function]:
+        """Yield its functions, including methods and nested functions."""
+        for node in ast.walk(parsed(self.text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield Function(f"{self.name}.{node.name}", count_statements(node))
 
 
 @cache
@@ -100,25 +102,39 @@ def parsed(text: str) -> ast.Module:
 
 
 @cache
+def count_statements(tree: ast.AST) -> int:
+    """Count the statements below a node: no docstrings, and `a, b = x, y` as two."""
+    return sum(_weigh_statement(node) for node in ast.walk(tree) if node is not tree)
+
+
+def _weigh_statement(node: ast.AST) -> int:
+    """Return how many statements a node is for `count_statements`."""
+    if not isinstance(node, ast.stmt) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+        return 0
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+        return len(node.targets[0].elts)
+    return 1
+
+
+@cache
 def _imported(text: str) -> tuple[Import, ...]:
     """Return what the text of a module imports."""
-    return tuple(_imports(parsed(text), is_late=False))
+    return tuple(_imports(parsed(text), is_late=False, is_for_types=False))
 
 
-def _imports(node: ast.AST, *, is_late: bool) -> Iterator[Import]:
-    """Yield the absolute names that are imported below a node, those for the type checker apart."""
+def _imports(node: ast.AST, *, is_late: bool, is_for_types: bool) -> Iterator[Import]:
+    """Yield the imports below a node, with their absolute names."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.expr):
             continue
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            continue
         if isinstance(child, ast.Import):
-            yield from (Import(alias.name, is_late) for alias in child.names)
+            yield from (Import(alias.name, is_late, is_for_types) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
-            yield from (Import(f"{child.module}.{alias.name}", is_late) for alias in child.names)
+            yield from (Import(f"{child.module}.{alias.name}", is_late, is_for_types) for alias in child.names)
         else:
             is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
-            yield from _imports(child, is_late=is_late or is_function)
+            is_guard = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            yield from _imports(child, is_late=is_late or is_function, is_for_types=is_for_types or is_guard)
 
 
 def room_of(name: str) -> str:
@@ -158,75 +174,43 @@ def arrows(known: Mapping[str, Module]) -> set[Arrow]:
     return {(here, there) for here, there in found if there and there != here}
 
 
-def below(room: str, found: set[Arrow]) -> set[str]:
-    """Return the rooms that some way leads to from this one; itself among them where it stands in a circle."""
-    seen: set[str] = set()
-    ahead = {room}
-    while ahead:
-        ahead = {there for here, there in found if here in ahead} - seen
-        seen |= ahead
-    return seen
+def import_cycles(known: Mapping[str, Module]) -> set[frozenset[str]]:
+    """Return the groups of modules that import each other, also inside functions or for type checkers alone."""
+    return circles(
+        {
+            (module.name, imported_module)
+            for module in known.values()
+            for imported in module.all_imports()
+            if (imported_module := own(imported.name, known)) not in {"", module.name}
+        }
+    )
 
 
 def circles(found: set[Arrow]) -> set[frozenset[str]]:
-    """Return the groups of rooms each of which leads to all the others."""
-    reached = {room: below(room, found) for arrow in found for room in arrow}
+    """Return the groups of names each of which leads to all the others."""
+    targets: dict[str, set[str]] = defaultdict(set)
+    for source, target in found:
+        targets[source].add(target)
+    reached = {source: _reach(source, targets) for source in list(targets)}
     return {
-        frozenset(other for other in rooms if room in reached[other])
-        for room, rooms in reached.items()
-        if room in rooms
+        frozenset(other for other in names if source in reached.get(other, ()))
+        for source, names in reached.items()
+        if source in names
     }
 
 
-def floors(found: set[Arrow]) -> int:
-    """Return how many rooms the longest way down leads through; a circle counts as one."""
-    found = {arrow for arrow in found if arrow[0] != ABOVE}
-    rounds = circles(found)
-    group = {room: next((one for one in rounds if room in one), frozenset({room})) for arrow in found for room in arrow}
-
-    @cache
-    def depth(here: frozenset[str]) -> int:
-        """Return how many groups the longest way down from this one leads through, itself counted."""
-        lower = {group[below] for room, below in found if room in here} - {here}
-        return 1 + max((depth(one) for one in lower), default=0)
-
-    return max((depth(one) for one in group.values()), default=0)
+def _reach(source: str, targets: Mapping[str, set[str]]) -> set[str]:
+    """Return all names that arrows from this one lead to, over others too."""
+    reached: set[str] = set()
+    to_visit = [source]
+    while to_visit:
+        new_names = targets.get(to_visit.pop(), set()) - reached
+        reached |= new_names
+        to_visit += new_names
+    return reached
 
 
 def is_down(arrow: Arrow) -> bool:
     """Return whether an arrow leads to a lower floor."""
     here, there = arrow
     return here in FLOOR and there in FLOOR and FLOOR[here] < FLOOR[there]
-
-
-def share(numbers: Iterable[int], part: float) -> int:
-    """Return the number that this part of all is below."""
-    ordered = sorted(numbers)
-    return ordered[int(len(ordered) * part)]
-
-
-def report(root: Path = ROOT) -> Iterator[str]:
-    """Yield the lines of `make house`."""
-    known = modules(root)
-    found = arrows(known)
-    inside = [module for module in known.values() if module.room]
-    rooms = sorted({module.room for module in inside}, key=lambda room: (FLOOR.get(room, -1), room))
-    count = len({*rooms} - {ABOVE})
-    yield f"{count} rooms, {floors(found)} floors, {len(found)} arrows, {len(loose(root))} loose modules"
-    for room in rooms:
-        yield f"  {room:<12} {' '.join(sorted(there for here, there in found if here == room)) or '-'}"
-    yield _listed("arrows that do not lead down", (" -> ".join(arrow) for arrow in found if not is_down(arrow)))
-    yield _listed("circles", (" = ".join(sorted(one)) for one in circles(found)))
-    lines = {module.name: module.lines() for module in inside}
-    longest = max(lines, key=lambda name: lines[name])
-    yield f"{sum(lines.values()):,} lines in {len(lines)} modules, at the median {share(lines.values(), 0.5)}"
-    yield f"the longest is {longest} with {lines[longest]}"
-    functions = [length for module in inside for length in module.functions()]
-    median, most = share(functions, 0.5), share(functions, 0.9)
-    yield f"{len(functions):,} functions, at the median {median} lines, nine of ten of at most {most}"
-    yield f"{sum(module.takers() for module in inside)} of them take the whole workspace"
-
-
-def _listed(title: str, found: Iterable[str]) -> str:
-    """Return a title with what was found of it."""
-    return f"{title}: {', '.join(sorted(found)) or 'none'}"
