@@ -2,7 +2,7 @@
 
 Both databases are tested at the same time: a run on a server waits for it half of the time, which the other run uses.
 What the tests on SQLite print is seen at once, what those on PostgreSQL print when the others are over. Ctrl-C ends
-both. `make test-full` has all tests.
+both. `make test-full` has all tests. At the end it prints what took longest.
 """
 
 import os
@@ -13,9 +13,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 from tests import postgresql
+from tests.times import TIMES_FILE, describe_slowest
 
 ACCEPTANCE = ("tests/acceptance",)
 # what the database makes no difference to; `make test-full` has all on both
@@ -24,16 +26,32 @@ ALIKE = (
     *("flex", "gates", "hostile", "live", "loop", "next_steps", "outside", "page", "poll", "python", "stories"),
     *("submit", "trails", "trying_again", "verify", "words", "work"),
 )
-PYTEST = (sys.executable, "-m", "pytest", "-q", "--dist", "worksteal", "-n")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "tests.times", "--dist", "worksteal", "-n")
 ON_SQLITE, ON_POSTGRESQL = "3", "2"  # workers
 PATIENCE_S = 10.0  # in which a run that was interrupted by the terminal ends by itself
 INTERRUPTED = 130
+# A run that takes longer gets a warning.
+MAX_MINUTES = 6
 
 
 def main(words: Sequence[str]) -> int:
     """Run the acceptance tests, then the others, with the words for those on PostgreSQL; return a code."""
     others = [f"--ignore={ACCEPTANCE[0]}/test_{name}.py" for name in ALIKE]
-    return _both(ACCEPTANCE, (*ACCEPTANCE, *others)) or _both((), words)
+    started_at_s = time.monotonic()
+    with tempfile.NamedTemporaryFile(prefix="findable-times-") as times_file:
+        os.environ[TIMES_FILE] = times_file.name
+        code = _both(ACCEPTANCE, (*ACCEPTANCE, *others)) or _both((), words)
+        print_times(Path(times_file.name), time.monotonic() - started_at_s)
+    return code
+
+
+def print_times(times_file: Path, seconds: float) -> None:
+    """Print what took longest and how long all took, with a warning if that was too long."""
+    minutes, rest_s = divmod(round(seconds), 60)
+    lines = [*describe_slowest(times_file), f"all tests took {minutes} min {rest_s} s"]
+    if seconds > 60 * MAX_MINUTES:
+        lines.append(f"warning: that is longer than {MAX_MINUTES} minutes; see above which tests to make quicker")
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _both(on_sqlite: Sequence[str], on_postgresql: Sequence[str]) -> int:

@@ -32,6 +32,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.util import LRUCache
 
+from tests.acceptance.process import COMMAND_TIMES
 from tests.acceptance.steps import Fate, Steps
 from tests.acceptance.watching import watch
 
@@ -182,6 +183,8 @@ class Listener:
         """Listen from now on."""
         self._main = main
         self._running: dict[int, socket.socket] = {}
+        self._folders: dict[int, str] = {}
+        self._times = (folder.parent / COMMAND_TIMES).open("a", buffering=1, encoding="utf-8")
         self._selector = selectors.DefaultSelector()
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(folder / "part"))
@@ -223,6 +226,7 @@ class Listener:
         for file in files:
             os.close(file)
         self._running[pid] = connection
+        self._folders[pid] = json.loads(line)["below"]
         connection.sendall(f"{pid}\n".encode())
         self._selector.register(connection, selectors.EVENT_READ, lambda _: self._hung_up(pid))
 
@@ -235,13 +239,15 @@ class Listener:
     def _reap(self, woken: socket.socket) -> None:
         woken.recv(1024)
         with contextlib.suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            while (ended := os.wait4(-1, os.WNOHANG))[0]:
                 connection = self._running.pop(ended[0])
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(connection)
                 with contextlib.suppress(OSError):
                     connection.sendall(f"{os.waitstatus_to_exitcode(ended[1])}\n".encode())
                 connection.close()
+                usage = ended[2]
+                self._times.write(json.dumps([self._folders.pop(ended[0]), usage.ru_utime + usage.ru_stime]) + "\n")
 
 
 def listen(folder: Path, owner: int, product: Path, commands: Sequence[Sequence[str]], url: str) -> None:

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 PRODUCT = Path(os.environ.get("PRODUCT") or ROOT).resolve()
 PYTHON = os.environ.get("PRODUCT_PYTHON") or sys.executable
 RUN = "ACCEPTANCE_RUN"  # folder of what all processes of one run of the tests share
+COMMAND_TIMES = "command-times"  # file there: a JSON line [folder, seconds of processor time] for each command
 LONGEST_S = 300.0  # to end a hang, as every limit here
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that a loaded process may fork
 LIVES = Fate()
