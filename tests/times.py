@@ -64,13 +64,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
     command_times = read_command_times()
     database = os.environ.get("FINDABLE_TEST_DATABASE", "sqlite")
-    # Names of the acceptance tests begin at their own folder.
-    folder_of_tests = Path(__file__).parent
-    root = session.config.rootpath
+    tests_folder = Path(__file__).resolve().parent
     with Path(os.environ[TIMES_FILE]).open("a", encoding="utf-8") as file:
         for test, (folder, seconds) in _measured.items():
-            name = (root / test).relative_to(folder_of_tests)
-            file.write(json.dumps([f"{name} ({database})", seconds + command_times[folder]]) + "\n")
+            # Acceptance tests are named relative to their own folder.
+            path, separator, function = test.partition("::")
+            path = str((session.config.rootpath / path).relative_to(tests_folder))
+            name = f"{path}{separator}{function} ({database})"
+            file.write(json.dumps([name, seconds + command_times[folder]]) + "\n")
 
 
 def read_command_times() -> Counter[str]:
