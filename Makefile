@@ -92,11 +92,15 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,asks.py locks.py) \
   $(addprefix tests/integration/ops/test_,doctor.py forget.py::test_nothing_is_left_of_a_person_in_any_byte) \
   tests/property/passages/test_preferring.py
 # what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed
-test test-web test-full bench: export PYTHONDONTWRITEBYTECODE :=
+test test-quick test-web test-full bench: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: test
 test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled
 	@$(VENV)/bin/python -m tests.both $(ON_DATABASE)
+
+.PHONY: test-quick
+test-quick: $(TOOLS) ## after each change: unit tests, and the acceptance tests that find most faults; a minute, without PostgreSQL
+	@$(VENV)/bin/python -m tests.acceptance.quick
 
 # the newest SDK that pyproject.toml allows, beside the oldest, which is locked and which all other tests run with
 NEWEST := $(VENV)/newest-sdk
@@ -126,8 +130,8 @@ audit: setup ## look up every locked dependency among known vulnerabilities (pip
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
 .PHONY: mutants
-mutants: $(TOOLS) ## put each of thirty one-line faults into a copy, and see that an acceptance test fails
-	@$(VENV)/bin/python -m tests.acceptance.mutants
+mutants: $(TOOLS) ## put each of thirty one-line faults into a copy, and see that an acceptance test fails; QUICK=1 with those of test-quick
+	@$(VENV)/bin/python -m tests.acceptance.mutants $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: crash-sweep
 crash-sweep: $(TOOLS) ## kill each day of a user before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7

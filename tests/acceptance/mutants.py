@@ -4,6 +4,8 @@ The tests run once on a copy that writes down who comes to the lines of the faul
 fault, the quickest first, until one fails. Faults that survive, as the list says, are planted by name alone (`--only`).
 Exit code 1 where a fault is not found that has no word why (`survives`), or one is found that has, where a fault cannot
 be planted, and where a test fails without any.
+
+`--quick` runs only the acceptance tests of `make test-quick`. Exit code 1 if they find too few of the faults.
 """
 
 import argparse
@@ -16,13 +18,14 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.acceptance import quick
 from tests.acceptance.faults import ROOT, Fault, copied, listed, lost, mark_all, planted, write
 from tests.scratch import quick_folder
 
@@ -72,7 +75,9 @@ def run(product: Path, *words: str, **environ: str) -> "subprocess.CompletedProc
     return subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=False)
 
 
-def covering(faults: list[Fault], unchanged: Path, folder: Path, *, workers: int) -> Covering:
+def covering(
+    faults: list[Fault], unchanged: Path, folder: Path, *, workers: int, tests_to_run: Sequence[str] = (str(HERE),)
+) -> Covering:
     """Return which tests come to the line of each fault, the quickest first, all where that cannot be known.
 
     Raises:
@@ -81,7 +86,7 @@ def covering(faults: list[Fault], unchanged: Path, folder: Path, *, workers: int
     product = Path(shutil.copytree(unchanged, folder / "marked"))
     mark_all(product, faults, folder / "marks")
     (folder / "marks").touch()
-    words = ("-p", "tests.acceptance.mutants", "-n", str(workers), str(HERE))
+    words = ("-p", "tests.acceptance.mutants", "-n", str(workers), *tests_to_run)
     done = run(product, *words, **{NOTES: str(folder / "notes")})
     if done.returncode:
         raise SystemExit(f"{done.stdout}{done.stderr}a test fails without a fault; nothing can be said of the faults")
@@ -125,6 +130,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.acceptance.mutants", description=__doc__)
     parser.add_argument("--only", metavar="NAME", action="append", help="faults whose name contains this; repeatable")
     parser.add_argument("-j", "--jobs", metavar="N", type=int, default=2, help="how many at once")
+    parser.add_argument("--quick", action="store_true", help="only with the acceptance tests of `make test-quick`")
     asked = parser.parse_args()
     # without a name none that survives, for all tests that come to its line would be run on it
     faults = [one for one in listed() if any(word in one.name for word in asked.only or [""] * (not one.survives))]
@@ -134,12 +140,17 @@ def main() -> int:
         folder = Path(name).resolve()
         unchanged = copied(folder / "unchanged")
         subprocess.run([sys.executable, "-m", "compileall", "-q", str(unchanged)], check=True)
-        tests = covering(faults, unchanged, folder, workers=asked.jobs)
+        tests_to_run = [str(HERE / test) for test in quick.find_tests()] if asked.quick else [str(HERE)]
+        tests = covering(faults, unchanged, folder, workers=asked.jobs, tests_to_run=tests_to_run)
         with ThreadPoolExecutor(asked.jobs) as pool:
             for one in pool.map(lambda fault: verdict(fault, tests[fault.name], unchanged, folder), faults):
                 print(one, flush=True)  # noqa: T201
                 verdicts.append(one)
     killed = sum(one.word == "killed" for one in verdicts)
+    if asked.quick:
+        print(f"{killed} of {len(verdicts)} faults killed by the tests of `make test-quick`")  # noqa: T201
+        return int(killed < min(quick.MIN_KILLED, len(verdicts)))
+
     odd = [str(one) for one in verdicts if not one.is_as_listed]
     print(f"{killed} of {len(verdicts)} faults killed; otherwise than listed:", *(odd or ["none"]), sep="\n")  # noqa: T201
     return 1 if odd else 0

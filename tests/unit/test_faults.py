@@ -4,6 +4,7 @@ import ast
 
 import pytest
 
+from tests.acceptance import quick
 from tests.acceptance.faults import ROOT, listed, marked, planted
 
 
@@ -14,6 +15,14 @@ def test_every_fault_can_be_planted() -> None:
     for one in every:
         assert one.before != one.after, one.name
         compile(planted(one, (ROOT / one.file).read_text(encoding="utf-8")), one.file, "exec")
+
+
+def test_the_quick_tests_are_there_for_enough_faults() -> None:
+    """Each test of `make test-quick` is in one file, and together they name enough of the faults, each once."""
+    assert len(quick.find_tests()) == len(quick.TESTS)
+    names = [name for faults in quick.TESTS.values() for name in faults]
+    assert len(set(names)) == len(names) >= quick.MIN_KILLED
+    assert {*names} <= {fault.name for fault in listed()}
 
 
 @pytest.mark.parametrize(
