@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import click
 
+from jobs.command import wants_json
 from jobs.options import (
     COUNT,
     MONEY,
@@ -35,6 +36,7 @@ from pipeline.core.step import Step
 from pipeline.core.text import first_few, plural, usd
 from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.ops import status
 from pipeline.workflows import preflight as estimates
 from pipeline.workflows import rounds
 from pipeline.workflows import tag as tagging
@@ -208,12 +210,13 @@ SPENT = ("batches", "live calls", "tokens in", "tokens out", "cost", "lost calls
 def costs(
     ws: OpenWorkspace, *, by: Annotated[str, Taken("Add up by which of these.", click.Choice(KEYS))] = "day"
 ) -> Report:
-    """Add up what batches and live calls have cost, by day, task, model or batch.
+    """Add up what batches and live calls have cost, by day, task, model or batch; with TASK= of that task alone.
 
     A day is that of daily budgets. What was sent and ended unseen may have been paid for, and is told apart, as what is
     under way is, at estimates. Embeddings are not counted.
     """
-    found = accounts.costs(ws.store, ws.tasks, by=by)
+    only = ws.task.name if "task" in ws.settings.sources else None
+    found = accounts.costs(ws.store, ws.tasks, by=by, only=only)
     counts = ("batches", "calls", "tokens_in", "tokens_out")
     rows = [
         (
@@ -261,7 +264,7 @@ def tag(
     report = tagging.run(ws, wanted)
     if backfill and report.quality is not None:
         ws.display.say(f"quality: {report.quality.line} ({report.quality.path})")
-    go_on = Step("passages-backfill", wait=True) if backfill else words.step("tag", wait=True)
+    after = None if wants_json() else status.run(ws).next
 
     def check() -> None:
         for one in report.ingested:
@@ -269,15 +272,15 @@ def tag(
         _warn_tagged(report, words, ws.display)
         report.finish(words, ws.display, strict=strict)
 
-    return Report(report.document(), partial(_show_tagged, report, words, go_on), check)
+    return Report(report.document(), partial(_show_tagged, report, words, after), check)
 
 
-def _show_tagged(report: rounds.Report, words: Words, go_on: Step) -> None:
-    """Print what was done, and what is under way; each a line, the last with what comes next."""
+def _show_tagged(report: rounds.Report, words: Words, after: Step | None) -> None:
+    """Print what was done, and what is under way; each a line, the last with what comes next, as `status` says it."""
     if report.pilot is not None:
         Terminal().say(_pilot_line(report.pilot))
     if not report.mode:
-        print_line(f"nothing to tag: {words.all_done}")
+        print_line(f"nothing to tag: {words.all_done}" + (f". Next: {after}" if after else ""))
         return
     live, lines, answered = report.live, list[str](), sum(one.batch.taken for one in report.ingested)
     if report.ingested or not (live or report.under_way):
@@ -285,15 +288,14 @@ def _show_tagged(report: rounds.Report, words: Words, go_on: Step) -> None:
         parked = f", {report.parked:,} parked" if report.parked else ""
         lines.append(f"{answered:,} {words.done}{came}{parked}, {usd(report.spent)} spent")
     if live is not None:
-        answered += live.answered
         lines.append(_live_line(report, live, words))
     elif report.under_way:
         sent = report.items and not report.is_down and not report.ingested
         count = plural(report.items if sent else report.under_way, words.one, words.many)
         lines.append(f"{count} {'submitted' if sent else 'in batches that are not over'}")
-    waits = f"{go_on}, or {words.step('work', once=True)} now and then"
-    after = waits if report.under_way and live is None else words.after if answered and not report.is_down else ""
-    lines[-1] += f". Next: {after}" if after else ""
+    # What stopped the run early has a hint of its own.
+    is_stopped = report.is_down or bool(report.out_of_money) or bool(report.errors(words))
+    lines[-1] += f". Next: {after}" if after and not is_stopped else ""
     for line in lines:
         print_line(line)
 

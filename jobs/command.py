@@ -109,7 +109,8 @@ def carry_out(entry: Command, options: Mapping[str, Any]) -> Report | None:
     if task and typed and typed != task:
         how = f"{Option('item')} names one of {typed}" if entry.task_if else f"leave out {Option('task')}"
         raise InputError(f"this is about {task}, and not about {typed}; nothing was done", hint=how)
-    with opened(_access(entry, given), task=task, whole=entry.whole) as ws:
+    several = entry.whole or entry.of_several
+    with opened(_access(entry, given), task=task, whole=entry.whole, may_be_several=several) as ws:
         return entry.function(ws, **given)  # type: ignore[no-any-return]
 
 
@@ -121,16 +122,24 @@ def _access(entry: Command, given: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def opened(
-    access: str, *, settings: Settings | None = None, task: str | None = None, whole: bool = False
+    access: str,
+    *,
+    settings: Settings | None = None,
+    task: str | None = None,
+    whole: bool = False,
+    may_be_several: bool = False,
 ) -> "Iterator[OpenWorkspace]":
     """Open the workspace that the settings name, for the length of a block; see `Command` for `access`.
 
     To look is to see what would be written, in a temporary workspace where there is none; see `open_to_look`.
     """
-    from pipeline.engine.workspace import Access, open_to_look, open_workspace
+    from pipeline.engine.workspace import Access, open_to_look, open_workspace, with_default_task
 
     settings, display = settings or read_settings(), Terminal()
-    settings = replace(settings, task=task or settings.task)
+    if task:
+        settings = replace(settings, task=task)
+    elif access != "create":
+        settings = with_default_task(settings, may_be_several=may_be_several)
     is_own = settings.task not in BUILT_IN
     if access == "look" and (task or is_own):
         with open_to_look(settings, display, agrees=confirmed) as ws:

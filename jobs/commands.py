@@ -36,6 +36,8 @@ class Command:
     task: str | None = None
     task_if: str = ""
     whole: bool = False  # it is about the whole workspace, also where TASK was never used in it
+    # Without TASK, it is about several tasks if there are no people.
+    of_several: bool = False
     such: str = ""  # what may stand behind it after make
     json: bool = True
     api: str = ""  # what a page does with it: begin it, or look, which answers a GET with its document
@@ -85,7 +87,9 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
         fixed={"backfill": False, "no_resume": False},
     ),
     "status": Command(
-        *("items:status", "Show where everything stands, and what to type next.", (), "read"), api="look"
+        *("items:status", "Show where everything stands, and what to type next.", (), "read"),
+        of_several=True,
+        api="look",
     ),
     "index": Command("search:index", "Embed what changed, build, verify, put in service.", opens="write", api="begin"),
     "search": Command(
@@ -144,9 +148,9 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
     "batch-cancel": Command(
         "asking:batch_cancel", "Cancel a batch, or give it up.", ("batch",), "write", whole=True, api="begin"
     ),
-    "costs": Command("asking:costs", "Add up what was spent.", opens="read", whole=True, api="look"),
+    "costs": Command("asking:costs", "Add up what was spent.", opens="read", of_several=True, api="look"),
     "qc": Command("keep:qc", "Measure the answers, and write the report.", opens="read", api="begin"),
-    "versions": Command("keep:versions", "List every version of answers.", opens="read", api="look"),
+    "versions": Command("keep:versions", "List every version of answers.", opens="read", of_several=True, api="look"),
     "rollback": Command("keep:rollback", "Take back the answers of one version.", ("extractor",)),
     "eval": Command("search:measure", "Measure the search with judged questions.", ("queries", "qrels"), "read"),
     "forget": Command(

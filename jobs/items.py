@@ -4,7 +4,7 @@ import contextlib
 import getpass
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,10 @@ SHORTER = {"job_title": "title", "findability_score": "score"}  # as in the tabl
 PAGE = 20
 FEW = 10  # merges that are shown
 DUE = 5  # people that are shown; --json has more
+# The output of `status --more` fits one page: at most this many lines of open batches, of reasons, and of twins.
+MAX_OPEN_BATCH_LINES = 10
+MAX_REASON_LINES = 20
+MAX_TWIN_LINES = 5
 WORDS = {  # of counts, whose keys programs read
     "no_bio": "without a bio",
     "foreign": "whose tags are no JSON list",
@@ -306,24 +310,52 @@ def _standing(report: standing.StatusReport, *, more: bool) -> list[tuple[str, A
     lines: list[tuple[str, Any]] = [
         ("workspace", f"{document['workspace']}, {engine}"),
         (report.subject, _counted(document[report.subject], document.get("stale"), document["parked"])),
-        *(("under way", one) for one in report.under_way),
+        *_first_lines("under way", report.under_way, MAX_OPEN_BATCH_LINES, more=Step("batches")),
         ("spent", _spent(**document["spent"])),
     ]
     if document["index"] is not None:
         lines.append(("index", _index(document["index"], report.entry)))
     lines += _behind_it(document) if more else []
-    for one in document.get("twins", ()):
-        how = "cancelled or over" if one["is_over"] else f"not cancelled yet: `{Step('batch-poll')}` does"
-        lines.append(("twice", f"{one['remote_name']} was a second remote batch of batch {one['batch']}, {how}"))
+    lines += _first_lines("twice", [*map(_twin_line, document.get("twins", ()))], MAX_TWIN_LINES, more=Step("batches"))
     if others := document["others"]:
         lines.append(("others", f"{', '.join(others)}: `{Step('status', task=others[0])}`"))
+    if failures := document.get("failures"):
+        lines.append(("failed", _failed_line(failures)))
     return [*lines, ("next", document["next"] or "nothing to do")]
+
+
+def _first_lines(name: str, lines: Sequence[str], count: int, *, more: Step) -> list[tuple[str, str]]:
+    """Return at most `count` lines under a name, and if there are more, how many and what lists them."""
+    rest = [f"{len(lines) - count:,} more: `{more}`"] if len(lines) > count else []
+    return [(name, line) for line in (*lines[:count], *rest)]
+
+
+def _twin_line(twin: Mapping[str, Any]) -> str:
+    how = "cancelled or over" if twin["is_over"] else f"not cancelled yet: `{Step('batch-poll')}` does"
+    return f"{twin['remote_name']} was a second remote batch of batch {twin['batch']}, {how}"
+
+
+def _failed_line(failures: Mapping[str, Any]) -> str:
+    """Return in one line how many rows failed, the reason that most share, the gates that failed, and the report."""
+    parts = list[str]()
+    if failures["rows"]:
+        reason, count = next(iter(failures["reasons"].items()))
+        share = f", {count:,} of them" if count < failures["rows"] else ""
+        parts.append(f"{plural(failures['rows'], 'row')}{share}: {reason}")
+    if gates := failures["gates"]:
+        parts.append(f"{plural(len(gates), 'quality gate')}: {', '.join(gates)}")
+    if failures["report"]:
+        parts.append(f"report {failures['report']}")
+    return "; ".join(parts)
 
 
 def _behind_it(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what stands behind the state: reasons, batches, what is due, the model, and the version with its pilot."""
     bound = "" if document["bound"] else " (not bound yet)"
-    lines = [("parked", f"{fate_of(reason)} {count:,}: {reason}") for reason, count in document["parked"].items()]
+    reasons = [f"{count:,}: {reason}" for reason, count in document.get("failures", {}).get("reasons", {}).items()]
+    parked = document["parked"].items()
+    reasons += [f"{count:,} set aside: {reason}" for reason, count in parked if fate_of(reason) != "parked"]
+    lines = _first_lines("reason", reasons, MAX_REASON_LINES, more=Step("parked"))
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
     lines.append(("batches", batches or "none"))
     due = [one for one in document["due"] if one["outcome"] is None][-DUE:]

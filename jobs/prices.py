@@ -10,6 +10,8 @@ from jobs.variables import read_settings
 from pipeline.core.settings import settings_rows, with_unit
 from pipeline.core.step import Step
 
+UNITS = (("M", 1_000_000), ("k", 1_000))
+
 
 def prices() -> Report:
     """Print prices and limits of every model.
@@ -21,20 +23,29 @@ def prices() -> Report:
     from pipeline.batch import report  # with the database, which `settings` needs not
 
     rows = report.prices(read_settings(), on=datetime.now(UTC).date())
-    headers = (
-        *("model", "use", "live in $/1M", "live out $/1M", "batch in $/1M", "batch out $/1M", "requests/min"),
-        *("tokens/min", "requests/day", "tokens enqueued", "last day", "price from"),
-    )
+    headers = ("model", "use", "live", "batch", "RPM", "TPM", "RPD", "enqueued", "until")
     document = [row | {"unit": "USD per 1M tokens"} for row in rows]
-    return Report(document, Listed(headers, [_priced(row) for row in rows]))
+    explained = (
+        "live, batch: USD per 1M tokens in/out; RPM, RPD: requests a minute, a day; TPM: tokens a minute",
+        f"where each price is from: `{Step('prices', json=True)}`",
+    )
+    notes = [partial(Terminal().say, line) for line in explained]
+    return Report(document, [Listed(headers, [_priced(row) for row in rows]), *notes])
 
 
 def _priced(row: dict[str, Any]) -> tuple[object, ...]:
     limits = row["limits"]
-    amounts = (f"{row[way][name]:g}" for way in ("live", "batch") for name in ("in", "out"))
-    figures = ("none" if limits[name] is None else limits[name] for name in ("rpm", "tpm", "rpd"))
-    origin = f"{row['source']} ({row['priced_on']})"
-    return (row["model"], row["use"], *amounts, *figures, limits["enqueued_tokens"], row["shutdown"], origin)
+    amounts = [f"{row[way]['in']:g}/{row[way]['out']:g}" for way in ("live", "batch")]
+    figures = [_compact(limits[name]) or "none" for name in ("rpm", "tpm", "rpd")]
+    return (row["model"], row["use"], *amounts, *figures, _compact(limits["enqueued_tokens"]), row["shutdown"])
+
+
+def _compact(number: int | None) -> str | None:
+    """Return a number in few characters: 10M, 150k."""
+    if number is None:
+        return None
+    unit, size = next((one for one in UNITS if number >= one[1]), ("", 1))
+    return f"{number / size:g}{unit}"
 
 
 def settings(*, all_: Annotated[bool, Taken("Those with their default value, too.")] = False) -> Report:

@@ -16,7 +16,7 @@ from pipeline.batch.ask import GRACE_S, DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import Access as Opened
-from pipeline.engine.workspace import OpenWorkspace, is_free, open_workspace
+from pipeline.engine.workspace import OpenWorkspace, is_free, open_workspace, with_default_task
 from pipeline.workflows import add_expert
 from web.dropped import DroppedFiles
 from web.guard import Access
@@ -85,15 +85,24 @@ class Desk:
             raise Refused(404, f"the page carries out no command {command!r}", hint=hint)
         return self.acts[command]
 
+    def named_task(self, task: str | None) -> Settings:
+        """Return the settings with the task that a request names, or with the one that is meant without a name."""
+        if not task:
+            return with_default_task(self.settings, may_be_several=True)
+        return replace(self.settings, task=task, sources={**self.settings.sources, "task": "the page"})
+
     def carry_out(self, act: Act, form: Mapping[str, str], task: str, display: Progress, *, cost: float = 0.0) -> Any:
         """Carry out a command about a task, and return its document; no more than `cost` (USD) is spent, by estimate.
+
+        Without a `task` it is about the one that is meant without a name.
 
         Raises:
             Refused: the workspace has no such task.
             InputError: an option is wrong, or the estimate is more by now than `cost`; nothing was sent.
             FindableError: what the command raises; a GateError after it did all.
         """
-        with self._opened(task, Opened.WRITE if act.writes(form, task) else Opened.READ, display) as ws:
+        writes = act.writes(form, task or self.named_task(task).task)
+        with self._opened(task, Opened.WRITE if writes else Opened.READ, display) as ws:
             ws.agreed = cost
             return act.run(ws, form)
 
@@ -112,7 +121,7 @@ class Desk:
         """Open the workspace; no file of a task is loaded, so a request can name only what was used here."""
         if task and task != self.settings.task:
             self.check_there(task)
-        settings = replace(self.settings, task=task or self.settings.task)
+        settings = self.named_task(task)
         with open_workspace(settings, display or NoProgress(), access=access, whole=True) as ws:
             ws.stopping = self.stopping
             yield ws

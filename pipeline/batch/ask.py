@@ -80,7 +80,7 @@ class LiveReport:
     at_once: int = 1
     waits_s: float = 0.0  # so long, by now, until the limits or the service allow another call
     run: int | None = None  # the number of the first batch that was ingested
-    replies: int = 0  # that came, and rows that were given up
+    replies: int = 0  # that came, and rows that were given up; not those of rows that are asked again
     why_not: str = ""  # nothing was asked alone
     tried: dict[str, Tried] = field(default_factory=dict)  # of a trial, by item id
 
@@ -467,6 +467,8 @@ class _Asking:
             self._ended.add(one.item_id)
             if one.may_again and not self._is_alone:
                 self._invalid.append(one.item_id)
+                # The row is asked again: its next reply counts, and progress never exceeds its total.
+                self.report.replies -= one.is_asked
             elif one.is_asked:
                 self.report.fail(one.item_id, one.reason)
 

@@ -89,15 +89,15 @@ KEYS = ("day", "task", "model", "batch")
 AMOUNTS = ("batches", "calls", "lost_calls", "tokens_in", "tokens_out", "cost", "lost", "under_way")
 
 
-def costs(store: Store, tasks: Sequence[Task], *, by: str) -> dict[str, Any]:
+def costs(store: Store, tasks: Sequence[Task], *, by: str, only: str | None = None) -> dict[str, Any]:
     """Return for programs what was spent, in `rows` by one of `KEYS`, in its order, and in `total`, from one snapshot.
 
-    Each has how many batches and live calls, what they used, and USD: known, perhaps lost, and under way.
+    `only` names a task, of which alone it is. Each has how many batches and live calls, what they used, and USD: known, perhaps lost, and under way.
     """
     names = {one.name: one.subject for one in tasks}  # as TASK= has them
     rows, total = defaultdict[str, Counter[str]](Counter), Counter[str]()
     with store.read() as tx:
-        for keys, amounts in _entries(tx, names):
+        for keys, amounts in _entries(tx, names, only):
             for row in (rows[keys[KEYS.index(by)]], total):
                 row.update(dict(zip(AMOUNTS, amounts, strict=True)))
     ordered = sorted(rows, key=lambda key: (int(key), "") if key.isdecimal() else (1 << 62, key))
@@ -108,16 +108,16 @@ def _amounts(row: Mapping[str, float]) -> dict[str, float]:
     return {name: round(row.get(name, 0), 6) for name in AMOUNTS}
 
 
-def _entries(tx: Connection, names: dict[str, str]) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+def _entries(tx: Connection, names: dict[str, str], only: str | None) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
     keys = {}
-    for batch in batches.batches_in_states(tx):
+    for batch in batches.batches_in_states(tx, task=only):
         day = today(batch.create_sent_at or batch.created_at).isoformat()
         counts = (1, 0, 0) if batch.way is Way.BATCH else (0, batch.calls, money.lost_calls(batch))
         name = TRIALS if batch.way is Way.TRIAL else str(batch.run or batch.number)
         keys[batch.number] = (day, names.get(batch.task, batch.task), batch.model, name)
         if batch.create_sent_at is not None and batch.state is not BatchState.PREPARED:
             yield keys[batch.number], (*counts, batch.tokens_in or 0, batch.tokens_out or 0, *money.batch_spent(batch))
-    for one in batches.all_duplicates(tx):
+    for one in (one for one in batches.all_duplicates(tx) if one["batch"] in keys):
         found_on = today(one["found_at"]).isoformat()
         yield (found_on, *keys[one["batch"]][1:]), (0, 0, 0, 0, 0, 0.0, one["estimated_cost"], 0.0)
 

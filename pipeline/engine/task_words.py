@@ -122,12 +122,26 @@ def _field_name(part: str, before: Sequence[str]) -> str:
         near = _NO_WORD.sub("_", name).strip("_0123456789")
         said = f"{excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
         raise _wrong(said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
-    folded, is_long = name.casefold(), len(name.encode()) > MAX_COLUMN
-    is_taken = folded in TAKEN or folded.startswith((OWN, "model_")) or keyword.iskeyword(name) or name in _OF_MODELS
-    if folded in before or is_long or is_taken:
-        why = "is there twice" if folded in before else "is too long for a column" if is_long else "is taken"
-        raise _wrong(f"the name {excerpt(name)!r} {why}", "give the field another name")
+    folded = name.casefold()
+    reason = ""
+    if folded in before:
+        reason = "is there twice"
+    elif len(name.encode()) > MAX_COLUMN:
+        reason = "is too long for a column"
+    elif keyword.iskeyword(name):
+        reason = "is a keyword of Python, in which the task's file is written"
+    elif name in _OF_MODELS or folded.startswith("model_"):
+        reason = "is a name of Pydantic, which reads the answers"
+    elif folded in TAKEN or folded.startswith(OWN):
+        reason = "is a column of findable's own"
+    if reason:
+        raise _wrong(f"the name {excerpt(name)!r} {reason}", f"give the field another name, such as {_free_name(name)}")
     return name
+
+
+def _free_name(name: str) -> str:
+    """Return a name like one that cannot be that of a field: `class` becomes `answer_class`."""
+    return f"answer_{name}"[:MAX_COLUMN].rstrip("_")
 
 
 def _answer_text(fields: Sequence[AnswerField], text: str) -> tuple[str, str, str]:

@@ -77,6 +77,34 @@ def of_people(settings: Settings) -> Settings:
     return replace(settings, task=BUILT_IN[0])
 
 
+def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Settings:
+    """Return the settings with the task that is meant if TASK= is not given.
+
+    This is the only place that decides it, for commands, the page and Python. A workspace without people in which one
+    other task was used is about that task. Any other workspace is about people. Nothing is written.
+
+    Raises:
+        InputError: there are no people and several tasks, unless there `may_be_several`; the tasks are listed.
+    """
+    if "task" in settings.sources:
+        return settings
+    with contextlib.closing(Store(settings.url.reveal())) as store, store.read_unchanged() as tx:
+        if tx is None or not schema.is_schema_current(tx):
+            return settings
+        subjects = {str(room.__package__).rpartition(".")[2]: room for room in rooms() if room.is_here(tx, settings)}
+        people = subjects.pop(settings.task)
+        names = list(dict.fromkeys([*subjects, *(task.name for task in workspace.list_tasks(tx))]))
+        has_people = not _missing_tables(tx, settings) and people.task_of(tx, settings).table(tx).total(tx) > 0
+        if not names or has_people:
+            return settings
+    if len(names) == 1:
+        return replace(settings, task=names[0])
+    if may_be_several:
+        return settings
+    said = f"this workspace has no people, and several tasks: {', '.join(names)}; nothing was done"
+    raise InputError(said, hint=f"{Option(task=names[0])} names the one that is meant")
+
+
 def declared_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
     """Return the tasks that users declared here."""
     return declared().declared_tasks(tx, settings) if workspace.list_tasks(tx) else ()

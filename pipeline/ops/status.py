@@ -10,14 +10,18 @@ from pipeline.batch import folder, report
 from pipeline.batch.budget import quota_shortfall
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, Way
+from pipeline.core.states import BatchState, Way, fate_of
 from pipeline.core.step import Step
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import Builds, count_stale
+from pipeline.quality.report import FOLDER as REPORTS
+from pipeline.quality.report import report_documents
 from pipeline.store import answers, asks, batches, money, workspace
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection
+
+MAX_REASON_CHARACTERS = 200
 
 
 class StatusCounts(NamedTuple):
@@ -76,11 +80,13 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             **report.versions_of(tx, ws.task, ws.settings.model),
             "others": [one.subject for one in ws.tasks if one.name in asked and one.name != ws.task.name],
         }
+        failed_reasons = answers.failed_reasons(tx, ws.task.name, ws.task.own or None)
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
+    document |= _failures(ws, failed_reasons | {item_id: reason for item_id, reason, _ in parked})
     dead, now = folder.dead_batches(ws), ws.now()
     waiting = Counter(one.state.value for one in mine)
-    waiting["downloaded"] += sum(one.task == ws.task.name and one.way is not Way.TRIAL for one in dead)
+    waiting["stopped"] = sum(one.task == ws.task.name and one.way is not Way.TRIAL for one in dead)
     counts = StatusCounts(*list(document[ws.settings.task].values())[:6])
     step = _next(document, counts, ws, waiting, wants_room=wants_room)
     document["next"] = str(step or "")
@@ -88,25 +94,63 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     going = [one for one in batches.by_run(everyone) if not one.is_over]
     killed = {one.run or one.number for one in dead}
     runs = [_of_calls(one, now, killed) for one in going if one.way not in (Way.BATCH, Way.TRIAL)]
-    told = [_going(one, now) for one in going]
+    told = [_going(ws, one, killed, step) for one in going]
     return StatusReport(ws.settings.task, counts, document, going, told, runs, entry, step)
 
 
 def _of_calls(one: Batch, now: datetime, killed: Collection[int]) -> dict[str, Any]:
     done, number = min(max(one.calls, one.replies), one.requests), one.run or one.number
-    eta_s = (one.requests - done) * (now - one.created_at).total_seconds() / done if done else None
-    state = "killed" if number in killed else "under way"
+    is_killed = number in killed
+    eta_s = (one.requests - done) * (now - one.created_at).total_seconds() / done if done and not is_killed else None
+    state = "killed" if is_killed else "under way"
     return {"number": number, "items": one.requests, "done": done, "eta_s": eta_s, "state": state}
 
 
-def _going(one: Batch, now: datetime) -> str:
-    """Return a batch that is not over in words: how far it is, since when, and of our own calls what time is left."""
+def _going(ws: OpenWorkspace, one: Batch, killed: Collection[int], step: Step | None) -> str:
+    """Return a batch that is not over in words: how far it is, since when, and of our own calls what time is left.
+
+    A run whose process is gone has no time left; the command that continues it is named.
+    """
+    now = ws.now()
     if one.way is Way.BATCH:
         took = report.time_words((now - one.created_at).total_seconds())
         return f"batch {one.number}, {one.requests:,} rows, {one.remote_word or one.state} for {took}"
-    run = _of_calls(one, now, ())
+    run = _of_calls(one, now, killed)
+    asked = f"{run['done']:,} of {one.requests:,} rows asked"
+    if run["state"] == "killed":
+        continuing = step if one.task == ws.task.name else ws.task_of(one.task).words.step("tag")
+        return f"live run {run['number']} stopped, {asked}: `{continuing}` continues it"
     left = f", about {report.time_words(run['eta_s'])} left" if run["done"] else ""
-    return f"live run {run['number']}, {run['done']:,} of {one.requests:,} rows asked{left}"
+    return f"live run {run['number']}, {asked}{left}"
+
+
+def open_work(ws: OpenWorkspace) -> list[str]:
+    """Return in words each batch and each run of the task in use that is not over, the oldest first."""
+    killed = {one.run or one.number for one in folder.dead_batches(ws)}
+    with ws.store.read() as tx:
+        runs = batches.by_run(batches.batches_in_states(tx, task=ws.task.name))
+    return [_going(ws, one, killed, ws.task.words.step("tag")) for one in runs if not one.is_over]
+
+
+def _failures(ws: OpenWorkspace, reasons: Mapping[str, str]) -> dict[str, Any]:
+    """Return {"failures": …} if rows of the task failed or a gate of its newest report did, else nothing.
+
+    Args:
+        reasons: Why each row without an answer failed, or is parked, by its id.
+    """
+    failed = Counter(_kind_of(reason) for reason in reasons.values() if fate_of(reason) == "parked")
+    newest = next(iter(report_documents(ws.data, ws.task.name, limit=1)), None)
+    gates = [gate["name"] for gate in (newest or {}).get("gates", ()) if gate["passed"] is False]
+    if not failed and not gates:
+        return {}
+    path = newest and str(ws.data / REPORTS / f"{newest['name']}.md")
+    rows, grouped = failed.total(), dict(failed.most_common())
+    return {"failures": {"rows": rows, "reasons": grouped, "gates": gates, "report": path}}
+
+
+def _kind_of(reason: str) -> str:
+    """Return what a reason has in common with others: what stands before the part that is about its own row."""
+    return reason.partition(": ")[0][:MAX_REASON_CHARACTERS]
 
 
 def _twin(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,6 +208,7 @@ def _next(
     asked = ws.collection.question if ws.is_indexed else ""
     others = [Step("status", task=one) for one in document["others"]]
     steps = (
+        (waiting["stopped"], _asking(document, task)),
         (waiting["downloaded"], _going_on(document, task, "batch-ingest")),
         (wants_room, _going_on(document, task, "batch-poll")),
         (waiting["submitting"] or waiting["prepared"], _going_on(document, task, "batch-submit")),
@@ -173,6 +218,7 @@ def _next(
         (items.done and index["behind"], task.words.step("index")),
         (items.parked, task.words.step("parked")),
         (index["count"], task.words.step("search", q=asked)),
+        (items.done and task.words.after.command == "export", task.words.after),
     )
     return next((step for condition, step in steps if condition), None)
 

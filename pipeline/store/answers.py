@@ -368,6 +368,14 @@ def count_unanswered(tx: Connection, task: str, version: str | None) -> int:
     return tx.execute(query).scalar_one()
 
 
+def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, str]:
+    """Return the newest reason why each row failed that a version was charged with and has not answered, by its id."""
+    charged = and_(attempts.c.task == task, attempts.c.charged, ~attempts.c.forgiven)
+    failed = and_(charged, is_by(attempts.c.extractor, version), ~is_answered(task, attempts.c.item_id, version))
+    query = select(attempts.c.item_id, attempts.c.reason).where(failed).order_by(attempts.c.id)
+    return {row[0]: row[1] for row in tx.execute(query)}
+
+
 def count_cut(tx: Connection, task: str, version: str | None) -> int:
     """Return how many replies in batches of a version were cut by the token limit."""
     mine = and_(attempts.c.task == task, attempts.c.reason.in_(CUT_SHORT), attempts.c.batch.is_not(None))

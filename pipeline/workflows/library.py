@@ -31,7 +31,7 @@ from pipeline.engine import correct as by_hand
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import ExportWanted, Task
 from pipeline.engine.task_file import hand_over, look_again
-from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
+from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace, with_default_task
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
 from pipeline.index import build
@@ -57,7 +57,7 @@ from pipeline.workflows.try_out import TryReport
 T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]
 Mode = Literal["auto", "batch", "flex", "live"]
-PEOPLE = "experts"  # the task that is meant where none is named
+PEOPLE = "experts"
 PAGE = 1_000  # rows of a list that are read at once
 PLAIN = frozenset({str, int, float, bool, date, datetime, Decimal})  # which a flat row has as they are
 _asking = threading.Lock()  # what a process holds in the database is signed with its name, whichever thread holds it
@@ -68,7 +68,8 @@ _declaring = threading.Lock()  # what Python declared, and with which rows, is o
 class Workspace:
     """A workspace: its settings, where messages and progress go, and whether it may add to another program's database.
 
-    A `task` is a `Task`, the name of one, or the path of its file. Any setting may be given for one call that asks, by
+    A `task` is a `Task`, the name of one, or the path of its file. Without it, a workspace without people is about its
+    only task, and any other one about people. Any setting may be given for one call that asks, by
     its name in lower case. Every error is a `FindableError`.
     """
 
@@ -98,7 +99,7 @@ class Workspace:
                 lines = (json.dumps(plain_value(row), ensure_ascii=False) + "\n" for row in rows_of(people))
                 path.write_text("".join(lines), encoding="utf-8")
             options = ImportOptions(mapping, "", strict, report)
-            done = self._run(partial(import_people.run, path=path, options=options), access=Access.CREATE)
+            done = self._run(partial(import_people.run, path=path, options=options), PEOPLE, access=Access.CREATE)
         for group in (one for one in done.groups.values() if one.kind is FindingKind.REJECTED):
             named = ", ".join(str(one.line) for one in group.examples)
             self.display.warn(f"{group.count:,} rejected, such as of row {named}: {group.reason}")
@@ -106,7 +107,7 @@ class Workspace:
         return done
 
     def preflight(
-        self, task: TaskLike, *, items: Any = None, limit: int | None = None, **settings: object
+        self, task: TaskLike | None = None, *, items: Any = None, limit: int | None = None, **settings: object
     ) -> Preflight:
         """Estimate what asking about all open items would cost and take, as `findable tag --dry`; spends nothing.
 
@@ -136,7 +137,7 @@ class Workspace:
 
     def try_(
         self,
-        task: TaskLike,
+        task: TaskLike | None = None,
         n: int = try_out.FEW,
         *,
         item: str | None = None,
@@ -159,7 +160,7 @@ class Workspace:
 
     def tag(
         self,
-        task: TaskLike,
+        task: TaskLike | None = None,
         mode: Mode = "auto",
         *,
         wait: bool = True,
@@ -195,9 +196,9 @@ class Workspace:
     def answers(self, task: Declaration[A_co], *, extractor: str | None = None) -> "Answers[A_co]": ...
 
     @overload
-    def answers(self, task: str | PathLike[str], *, extractor: str | None = None) -> "Answers[Any]": ...
+    def answers(self, task: str | PathLike[str] | None = None, *, extractor: str | None = None) -> "Answers[Any]": ...
 
-    def answers(self, task: TaskLike, *, extractor: str | None = None) -> "Answers[Any]":
+    def answers(self, task: TaskLike | None = None, *, extractor: str | None = None) -> "Answers[Any]":
         """Return the answers that an export writes, of one version or of an `extractor`, each as its model.
 
         They are read when they are iterated over, anew each time, some hundred at a time.
@@ -206,7 +207,7 @@ class Workspace:
 
     def rows(
         self,
-        task: TaskLike = PEOPLE,
+        task: TaskLike | None = None,
         find: str | Sequence[str] = (),
         *,
         sort: str | None = None,
@@ -233,11 +234,11 @@ class Workspace:
 
         return self._run(work, task)
 
-    def status(self, task: TaskLike = PEOPLE) -> Document:
+    def status(self, task: TaskLike | None = None) -> Document:
         """Return where everything stands, as `findable status --json` has it; `next` is what to type next."""
         return self._run(lambda ws: Document(status.run(ws).document), task)
 
-    def show(self, item: str, task: TaskLike = PEOPLE, *, raw: bool = False) -> Document:
+    def show(self, item: str, task: TaskLike | None = None, *, raw: bool = False) -> Document:
         """Return all that is known of the row of that key or name: its answers, attempts, requests and cost.
 
         With `raw` each request has `wire`, as it went out and came back.
@@ -247,7 +248,7 @@ class Workspace:
         """
         return self._run(lambda ws: Document(listing.show(ws, item, raw=raw)), task)
 
-    def correct(self, item: str, fields: Mapping[str, Any], task: TaskLike = PEOPLE, *, who: str) -> Document:
+    def correct(self, item: str, fields: Mapping[str, Any], task: TaskLike | None = None, *, who: str) -> Document:
         """Put what a person says into the answer to the row of that key or name, above every model's.
 
         `fields` are the new values by their names. Returns the `answer` and all `edits`.
@@ -260,7 +261,7 @@ class Workspace:
     def export(
         self,
         to: str | PathLike[str],
-        task: TaskLike = PEOPLE,
+        task: TaskLike | None = None,
         *,
         extractor: str | None = None,
         rows: str | None = None,
@@ -277,19 +278,19 @@ class Workspace:
         wanted = ExportWanted(best, extractor, rows, cost, full)
         return self._run(lambda ws: export.run(ws, Path(to), wanted=wanted, overwrite=overwrite), task)
 
-    def parked(self, task: TaskLike = PEOPLE) -> Table[ParkedItem]:
+    def parked(self, task: TaskLike | None = None) -> Table[ParkedItem]:
         """Return the rows that failed for good, and why, longest first."""
         return self._run(lambda ws: Table(listing.list_parked(ws.store, ws.task)), task)
 
     def batches(self) -> Table[BatchSummary]:
         """Return every batch of every task, oldest first."""
-        return self._run(lambda ws: Table(list_batches(ws.store, now=ws.now())))
+        return self._run(lambda ws: Table(list_batches(ws.store, now=ws.now())), PEOPLE)
 
     def log(self, n: int = 10, task: TaskLike | None = None) -> Table[dict[str, Any]]:
         """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
         return self._run(lambda ws: Table(listing.newest_requests(ws, limit=n, every=task is None)), task or PEOPLE)
 
-    def index(self, task: TaskLike = PEOPLE, **settings: object) -> IndexReport:
+    def index(self, task: TaskLike | None = None, **settings: object) -> IndexReport:
         """Embed the changed texts of people, or of a task's answered rows, and build their index, as `findable index`.
 
         Raises:
@@ -303,7 +304,7 @@ class Workspace:
         return self._run(work, task, None, settings, access=Access.WRITE, alone=True)
 
     def search(
-        self, question: str = "", k: int = 10, task: TaskLike = PEOPLE, *, like: str = "", **how: Unpack[SearchWords]
+        self, question: str = "", k: int = 10, task: TaskLike | None = None, *, like: str = "", **how: Unpack[SearchWords]
     ) -> Table[Hit]:
         """Return the `k` best people, or rows of a task, in the index in service, best first, as `findable search`.
 
@@ -324,7 +325,7 @@ class Workspace:
         return self._run(work, task)
 
     def _opened(
-        self, task: TaskLike, items: Any, given: Mapping[str, object] | None, access: Access, *, alone: bool
+        self, task: TaskLike | None, items: Any, given: Mapping[str, object] | None, access: Access, *, alone: bool
     ) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace for one call, with a task that Python declared handed over to the engine.
 
@@ -341,6 +342,8 @@ class Workspace:
             settings = replace(settings, task=str(place))
         elif items is not None:
             raise InputError("items= goes with a Task, and not with its name", hint="tag(task, items=rows)")
+        elif task is None:
+            settings = with_default_task(settings)
         else:
             settings = with_given(settings, {"task": str(Path(task).resolve() if isinstance(task, PathLike) else task)})
         return open_workspace(settings, self.display, access=access, agrees=lambda _question: self.agrees)
@@ -348,7 +351,7 @@ class Workspace:
     def _run(
         self,
         work: Callable[[OpenWorkspace], T],
-        task: TaskLike = PEOPLE,
+        task: TaskLike | None = None,
         items: Any = None,
         given: Mapping[str, object] | None = None,
         *,
@@ -421,11 +424,11 @@ class AnsweredRow(Generic[A_co]):
 class Answers(Rows, Generic[A_co]):
     """The answers of a task, by key; each iteration reads them anew."""
 
-    def __init__(self, workspace: Workspace, task: TaskLike, extractor: str | None) -> None:
+    def __init__(self, workspace: Workspace, task: TaskLike | None, extractor: str | None) -> None:
         self._workspace, self._task, self._extractor = workspace, task, extractor
 
     def __repr__(self) -> str:
-        name = self._task.name if isinstance(self._task, Declaration) else self._task
+        name = self._task.name if isinstance(self._task, Declaration) else self._task or "the only task"
         return f"<answers of {' by '.join(filter(None, [str(name), self._extractor]))}>"
 
     def flat(self) -> Iterator[dict[str, Any]]:

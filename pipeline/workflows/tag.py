@@ -19,6 +19,7 @@ from pipeline.core.states import OPEN, Way
 from pipeline.core.step import Option
 from pipeline.core.text import usd
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.ops import status
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers, asks, runs
 from pipeline.store.runs import PilotVerdict
@@ -86,6 +87,7 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
         GateError: a pilot failed, is not over or is wanted and never was; the answers are stored.
         RemoteError, ConfigurationError: as the steps raise them; what was done is kept.
     """
+    open_work = status.open_work(ws)
     rounds.begin(ws)
     going = Rounds(ws, limit=options.limit)
     report = going.report
@@ -103,7 +105,7 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
     number = None
     if report.asked or not options.backfill:
         _, cost = estimated.going_out(report.mode)
-        _announce(ws, estimated, report)
+        _announce(ws, estimated, report, open_work)
         is_dear = options.mode == "auto" and estimated.is_dear
         also = f", and so does {Option(mode='live')}" * is_dear
         ws.spend(cost, nothing="nothing was started", always=options.backfill or is_dear, also=also)
@@ -118,11 +120,18 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
     return report
 
 
-def _announce(ws: OpenWorkspace, estimated: Preflight, report: Report) -> None:
-    """Say what goes out in which way, what it may cost, and what an earlier run that was killed spares this one."""
+def _announce(ws: OpenWorkspace, estimated: Preflight, report: Report, open_work: Sequence[str]) -> None:
+    """Say what is continued, what goes out in which way, what it may cost, and what an earlier run spares this one.
+
+    Args:
+        open_work: The batches and runs that were not over when the command began, in words.
+    """
+    for line in open_work:
+        ws.display.say(f"continuing {line}")
     plan, cost = estimated.going_out(report.mode)
-    said = f"{ws.model.name}: {plan.about(ws.task.words)} {report.mode}, estimated {usd(cost)}"
-    ws.display.say(f"{said}; {report.reason}")
+    if plan.items:
+        said = f"{ws.model.name}: {plan.about(ws.task.words)} {report.mode}, estimated {usd(cost)}"
+        ws.display.say(f"{said}; {report.reason}")
     for warning in estimated.ways[report.mode].warnings:
         ws.display.warn(warning)
     with ws.store.read() as tx:

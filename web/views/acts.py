@@ -9,7 +9,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import RootModel
 
-from pipeline.batch import budget, submit
+from pipeline.batch import budget, folder, submit
 from pipeline.batch.prepare import Selection
 from pipeline.batch.submit import Submitted
 from pipeline.core.progress import NoProgress
@@ -104,7 +104,9 @@ def plan_of(ws: OpenWorkspace, command: str) -> dict[str, Any] | None:
         found = estimated.document()
         if command != "tag":  # a backfill goes by batch, whatever is recommended
             found |= {"recommended": "batch", "reason": "it may take days"}
-        return {**found, "cost": round(estimated.going_out(found["recommended"] or "batch")[1], 6)}
+        # The rows of a stopped run are asked again, at most at the price that was estimated for them.
+        stopped = sum(one.estimated_cost for one in folder.dead_batches(ws) if one.task == ws.task.name)
+        return {**found, "cost": round(estimated.going_out(found["recommended"] or "batch")[1] + stopped, 6)}
     if command not in {"batch-submit", "passages-pilot"}:
         return embedding(ws) if command == INDEX else None
     with ws.store.read() as tx:
@@ -140,6 +142,7 @@ def state_part(request: Request, task: str) -> HTMLResponse:
             counts=report.counts,
             states=list(document[report.subject])[1:],
             eta_s=next((one["eta_s"] for one in report.runs), None),
+            is_stopped=any(one["state"] == "killed" for one in report.runs),
             waits=sum(one.way is Way.BATCH for one in report.open_batches),
             spent=document["spent"],
             budgets=budgets_of(ws),
@@ -157,7 +160,8 @@ def next_part(request: Request, task: str) -> HTMLResponse:
     """Show the button of the next step, with what it costs."""
     with desk_of(request).to_read(task) as ws:
         report, words = status.run(ws), ws.task.words
-        found, is_open = _next(ws, report.next), report.counts.open
+        # The rows of a stopped run are claimed until the next step, which asks them again.
+        found, is_open = _next(ws, report.next), report.counts.open or report.counts.claimed
         if not found["command"]:
             return HTMLResponse("")  # there is nothing to begin by now
         many = words.one if is_open == 1 else words.many
@@ -218,11 +222,11 @@ def read_command(request: Request, command: str, task: str = "") -> JSONResponse
     if not act.only_looks:
         raise Refused(405, f"{command} does more than look; nothing was begun", hint=f"POST /api/{command} begins it")
     form = {name: value for name, value in request.query_params.items() if name != "task"}
-    return JSONResponse(jsonable_encoder(desk.carry_out(act, form, task or desk.settings.task, NoProgress())))
+    return JSONResponse(jsonable_encoder(desk.carry_out(act, form, task, NoProgress())))
 
 
 @last.post("/api/{command}", status_code=202)
 def begin_command(request: Request, command: str, body: Options, task: str = "", cost: Usd = 0.0) -> JSONResponse:
     """Begin a command with its options, as it is typed; no more than `cost` (USD) is spent, by estimate."""
     desk = desk_of(request)
-    return accepted(begin(desk, command, body.root, task or desk.settings.task, cost))
+    return accepted(begin(desk, command, body.root, task or desk.named_task(task).task, cost))
