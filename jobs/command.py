@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.commands import EVERY, Command
-from jobs.options import Report
+from jobs.options import NamedArgument, Report
 from jobs.output import Terminal, print_all, print_json
-from jobs.variables import KEPT, begin_form, check_variables, given_option, nearest, read_settings, typed_variable
+from jobs.variables import (
+    KEPT,
+    SETTINGS,
+    begin_form,
+    check_variables,
+    given_option,
+    nearest,
+    read_settings,
+    typed_variable,
+)
 from pipeline.core.errors import InputError
-from pipeline.core.settings import BUILT_IN, PREFIX, Settings, read_dotenv
+from pipeline.core.settings import BUILT_IN, FLAGS, PREFIX, Settings, read_dotenv
 from pipeline.core.step import Option
 
 if TYPE_CHECKING:
@@ -30,7 +39,11 @@ class ClickCommand(click.Command):
 
     def __init__(self, name: str, entry: Command) -> None:
         self.entry = entry
-        super().__init__(name, params=[*entry.params, *_of_all(has_json=entry.json)], help=entry.function.__doc__)
+        params = [*entry.params, *_of_all(has_json=entry.json)]
+        params += [param.option for param in entry.params if isinstance(param, NamedArgument)]
+        taken = {option for param in params for option in param.opts} | {param.name for param in entry.params}
+        settings = (setting for setting in map(_setting_option, SETTINGS) if not taken & {setting.name, *setting.opts})
+        super().__init__(name, params=[*params, *settings], help=entry.function.__doc__)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the command line, `.env` beneath the environment; where a value is missing, say how make takes it.
@@ -86,6 +99,13 @@ def _of_all(*, has_json: bool) -> list[click.Parameter]:
         for name, given in known.items()
         if has_json or name != "json"
     ]
+
+
+def _setting_option(name: str) -> click.Option:
+    """Return the option that stands above a setting, which no help lists: docs/configuration.md does."""
+    value = "1" if name in FLAGS else None
+    names = [f"--{name.replace('_', '-')}", name]
+    return click.Option(names, flag_value=value, is_flag=bool(value), callback=_keep, expose_value=False, hidden=True)
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:

@@ -316,7 +316,9 @@ def _standing(report: standing.StatusReport, *, more: bool) -> list[tuple[str, A
     if document["index"] is not None:
         lines.append(("index", _index(document["index"], report.entry)))
     lines += _behind_it(document) if more else []
-    lines += _first_lines("twice", [*map(_twin_line, document.get("twins", ()))], MAX_TWIN_LINES, more=Step("batches"))
+    for one in document.get("twins", ())[-MAX_TWIN_LINES:]:
+        how = "cancelled or over" if one["is_over"] else f"not cancelled yet: `{Step('batch-poll')}` does"
+        lines.append(("twice", f"{one['remote_name']} was a second remote batch of batch {one['batch']}, {how}"))
     if others := document["others"]:
         lines.append(("others", f"{', '.join(others)}: `{Step('status', task=others[0])}`"))
     if failures := document.get("failures"):
@@ -330,23 +332,17 @@ def _first_lines(name: str, lines: Sequence[str], count: int, *, more: Step) -> 
     return [(name, line) for line in (*lines[:count], *rest)]
 
 
-def _twin_line(twin: Mapping[str, Any]) -> str:
-    how = "cancelled or over" if twin["is_over"] else f"not cancelled yet: `{Step('batch-poll')}` does"
-    return f"{twin['remote_name']} was a second remote batch of batch {twin['batch']}, {how}"
-
-
 def _failed_line(failures: Mapping[str, Any]) -> str:
     """Return in one line how many rows failed, the reason that most share, the gates that failed, and the report."""
-    parts = list[str]()
-    if failures["rows"]:
-        reason, count = next(iter(failures["reasons"].items()))
-        share = f", {count:,} of them" if count < failures["rows"] else ""
-        parts.append(f"{plural(failures['rows'], 'row')}{share}: {reason}")
-    if gates := failures["gates"]:
-        parts.append(f"{plural(len(gates), 'quality gate')}: {', '.join(gates)}")
-    if failures["report"]:
-        parts.append(f"report {failures['report']}")
-    return "; ".join(parts)
+    gates = failures["gates"]
+    reason, count = next(iter(failures["reasons"].items()), ("", 0))
+    share = f", {count:,} of them" if count < failures["rows"] else ""
+    parts = (
+        f"{plural(failures['rows'], 'row')}{share}: {reason}" if count else "",
+        f"{plural(len(gates), 'quality gate')}: {', '.join(gates)}" if gates else "",
+        f"report {failures['report']}" if failures["report"] else "",
+    )
+    return "; ".join(filter(None, parts))
 
 
 def _behind_it(document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
@@ -51,8 +51,8 @@ class Taken:
             known["default"] = default
         if is_argument:
             known["metavar"] = self.metavar or (shown.upper() if known["required"] else f"[{shown.upper()}]")
-            return click.Argument([name], nargs=-1 if default == () else 1, **known)
-        names = [f"-{shown}"] * (len(shown) == 1) + [f"--{shown.replace('_', '-')}"]
+            return NamedArgument([name], nargs=-1 if default == () else 1, **known)
+        names = option_names(shown)
         if default is False:
             known["is_flag"] = True
         elif self.kind is bool:
@@ -60,6 +60,35 @@ class Taken:
         names += [self.also] * bool(self.also)
         is_told = isinstance(default, str | int) and default not in {"", False}
         return click.Option([*names, name], help=self.help, hidden=self.hidden, show_default=is_told, **known)
+
+
+def option_names(name: str) -> list[str]:
+    """Return how an option is typed by its name: `--min-score`; one letter also as `-q`."""
+    dashed = f"--{name.replace('_', '-')}"
+    return [f"-{name}", dashed] if len(name) == 1 else [dashed]
+
+
+class NamedArgument(click.Argument):
+    """An argument that may also be typed as an option of its name: `export --to x.csv`."""
+
+    @property
+    def option(self) -> click.Option:
+        """Return the option, which no help lists."""
+        names = option_names(str(self.envvar).removeprefix(PREFIX).lower())
+        return click.Option([*names, f"{self.name}_option"], expose_value=False, hidden=True)
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> Any:
+        """Return the value and where it is from; the option takes the place of what stands without a name.
+
+        Raises:
+            UsageError: both are there.
+        """
+        named, bare = (opts.get(name) for name in (f"{self.name}_option", str(self.name)))
+        if not isinstance(named, str):
+            return super().consume_value(ctx, opts)
+        if isinstance(bare, str) or (isinstance(bare, tuple) and bare):
+            raise click.UsageError(f"{self.option.opts[0]} and {bare!r} are the same option; nothing was done", ctx)
+        return super().consume_value(ctx, {**opts, str(self.name): named if self.nargs == 1 else tuple(named.split())})
 
 
 def params_of(

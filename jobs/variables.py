@@ -21,7 +21,10 @@ from pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings, r
 from pipeline.core.step import Form, write_as
 
 GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
-KEPT = {name: f"findable_{name}" for name in ("data", "task", "json", "yes", "debug")}  # where a context keeps each
+# Settings that a command line takes: those with a name of ours; a key would be seen by all who list processes.
+SETTINGS = tuple(name for name, names in VARIABLES.items() if names == (f"{PREFIX}{name.upper()}",))
+# Where a context keeps the options that all commands have.
+KEPT = {name: f"findable_{name}" for name in (*SETTINGS, "json", "yes")}
 # of the Makefile itself, and of the targets for developers
 OF_MAKE = frozenset({"PYTHON", "VENV", "EXTRAS", "SHELL", "MAKEFLAGS", "ALL", "DEBUG", "CI", "JSON", "YES", "HELP"})
 OF_DEVELOPERS = frozenset(
@@ -44,7 +47,7 @@ def begin_form(command: str) -> None:
 
     given = os.environ.get(GIVEN, "").partition(":")[2].split()
     places = {name.lower(): os.environ.get(PREFIX + name) for name in ("DATA", "DATABASE_URL") if name in given}
-    places["data"] = given_option("data") or places.get("data")
+    places |= {name: value for name in ("data", "database_url") if (value := given_option(name))}
     form = Form(
         "" if GIVEN in os.environ else program(),
         {name: without_password(value) for name, value in places.items() if value},
@@ -71,7 +74,7 @@ def typed_variable(name: str) -> bool:
 
 
 def given_option(name: str) -> str | None:
-    """Return the value of `--data` or `--task`, where it was given."""
+    """Return the value of an option that is a setting, if it was given."""
     context = click.get_current_context(silent=True)
     return context.find_root().meta.get(KEPT[name]) if context else None
 
@@ -120,7 +123,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 def read_settings() -> Settings:
     """Return the settings of the environment and of `.env` in the current directory; options stand above both."""
-    given = {name: value for name in ("data", "task") if (value := given_option(name))}
-    environ = os.environ | {f"{PREFIX}{name.upper()}": value for name, value in given.items()}
+    given = {name: value for name in SETTINGS if (value := given_option(name))}
+    environ = os.environ | {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}
     settings = load_settings(environ, dotenv=read_dotenv())
-    return replace(settings, sources={**settings.sources, **{name: f"--{name}" for name in given}})
+    return replace(settings, sources={**settings.sources, **{name: f"--{name.replace('_', '-')}" for name in given}})

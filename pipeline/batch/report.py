@@ -92,7 +92,8 @@ AMOUNTS = ("batches", "calls", "lost_calls", "tokens_in", "tokens_out", "cost", 
 def costs(store: Store, tasks: Sequence[Task], *, by: str, only: str | None = None) -> dict[str, Any]:
     """Return for programs what was spent, in `rows` by one of `KEYS`, in its order, and in `total`, from one snapshot.
 
-    `only` names a task, of which alone it is. Each has how many batches and live calls, what they used, and USD: known, perhaps lost, and under way.
+    Each has how many batches and live calls, what they used, and USD: known, perhaps lost, and under way. Batches of
+    other tasks than `only` are left out.
     """
     names = {one.name: one.subject for one in tasks}  # as TASK= has them
     rows, total = defaultdict[str, Counter[str]](Counter), Counter[str]()
@@ -108,7 +109,9 @@ def _amounts(row: Mapping[str, float]) -> dict[str, float]:
     return {name: round(row.get(name, 0), 6) for name in AMOUNTS}
 
 
-def _entries(tx: Connection, names: dict[str, str], only: str | None) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+def _entries(
+    tx: Connection, names: dict[str, str], only: str | None
+) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
     keys = {}
     for batch in batches.batches_in_states(tx, task=only):
         day = today(batch.create_sent_at or batch.created_at).isoformat()

@@ -259,6 +259,7 @@ class Settings:
 
 _DECLARED = tuple(one for one in fields(Settings) if one.metadata)
 VARIABLES = {one.name: one.metadata["names"] or (PREFIX + one.name.upper(),) for one in _DECLARED}
+FLAGS = frozenset(one.name for one in _DECLARED if one.default is False)
 
 
 def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None] | None = None) -> Settings:

@@ -123,25 +123,17 @@ def _field_name(part: str, before: Sequence[str]) -> str:
         said = f"{excerpt(name)!r} is no name: letters, digits and _ are, from a letter on"
         raise _wrong(said, f"{near} is one" if near.isidentifier() else _SUCH_AS)
     folded = name.casefold()
-    reason = ""
-    if folded in before:
-        reason = "is there twice"
-    elif len(name.encode()) > MAX_COLUMN:
-        reason = "is too long for a column"
-    elif keyword.iskeyword(name):
-        reason = "is a keyword of Python, in which the task's file is written"
-    elif name in _OF_MODELS or folded.startswith("model_"):
-        reason = "is a name of Pydantic, which reads the answers"
-    elif folded in TAKEN or folded.startswith(OWN):
-        reason = "is a column of findable's own"
-    if reason:
-        raise _wrong(f"the name {excerpt(name)!r} {reason}", f"give the field another name, such as {_free_name(name)}")
+    reasons = {
+        "is there twice": folded in before,
+        "is too long for a column": len(name.encode()) > MAX_COLUMN,
+        "is a keyword of Python, in which the task's file is written": keyword.iskeyword(name),
+        "is a name of Pydantic, which reads the answers": name in _OF_MODELS or folded.startswith("model_"),
+        "is a column of findable's own": folded in TAKEN or folded.startswith(OWN),
+    }
+    if reason := next((reason for reason, is_so in reasons.items() if is_so), ""):
+        hint = f"give the field another name, such as answer_{name[:50]}"
+        raise _wrong(f"the name {excerpt(name)!r} {reason}", hint)
     return name
-
-
-def _free_name(name: str) -> str:
-    """Return a name like one that cannot be that of a field: `class` becomes `answer_class`."""
-    return f"answer_{name}"[:MAX_COLUMN].rstrip("_")
 
 
 def _answer_text(fields: Sequence[AnswerField], text: str) -> tuple[str, str, str]:

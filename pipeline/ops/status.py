@@ -120,8 +120,9 @@ def _going(ws: OpenWorkspace, one: Batch, killed: Collection[int], step: Step | 
     if run["state"] == "killed":
         continuing = step if one.task == ws.task.name else ws.task_of(one.task).words.step("tag")
         return f"live run {run['number']} stopped, {asked}: `{continuing}` continues it"
-    left = f", about {report.time_words(run['eta_s'])} left" if run["done"] else ""
-    return f"live run {run['number']}, {asked}{left}"
+    return f"live run {run['number']}, {asked}" + (
+        f", about {report.time_words(run['eta_s'])} left" if run["done"] else ""
+    )
 
 
 def open_work(ws: OpenWorkspace) -> list[str]:
@@ -135,22 +136,18 @@ def open_work(ws: OpenWorkspace) -> list[str]:
 def _failures(ws: OpenWorkspace, reasons: Mapping[str, str]) -> dict[str, Any]:
     """Return {"failures": …} if rows of the task failed or a gate of its newest report did, else nothing.
 
-    Args:
-        reasons: Why each row without an answer failed, or is parked, by its id.
+    `reasons` say why each row without an answer failed, or is parked, by its id.
     """
-    failed = Counter(_kind_of(reason) for reason in reasons.values() if fate_of(reason) == "parked")
+    # What stands behind a colon is about the row alone.
+    kinds = (reason.partition(": ")[0] for reason in reasons.values() if fate_of(reason) == "parked")
+    failed = Counter(kind[:MAX_REASON_CHARACTERS] for kind in kinds)
     newest = next(iter(report_documents(ws.data, ws.task.name, limit=1)), None)
     gates = [gate["name"] for gate in (newest or {}).get("gates", ()) if gate["passed"] is False]
     if not failed and not gates:
         return {}
     path = newest and str(ws.data / REPORTS / f"{newest['name']}.md")
-    rows, grouped = failed.total(), dict(failed.most_common())
-    return {"failures": {"rows": rows, "reasons": grouped, "gates": gates, "report": path}}
-
-
-def _kind_of(reason: str) -> str:
-    """Return what a reason has in common with others: what stands before the part that is about its own row."""
-    return reason.partition(": ")[0][:MAX_REASON_CHARACTERS]
+    told = {"rows": failed.total(), "reasons": dict(failed.most_common()), "gates": gates, "report": path}
+    return {"failures": told}
 
 
 def _twin(one: Mapping[str, Any]) -> dict[str, Any]:

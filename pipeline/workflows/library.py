@@ -304,7 +304,13 @@ class Workspace:
         return self._run(work, task, None, settings, access=Access.WRITE, alone=True)
 
     def search(
-        self, question: str = "", k: int = 10, task: TaskLike | None = None, *, like: str = "", **how: Unpack[SearchWords]
+        self,
+        question: str = "",
+        k: int = 10,
+        task: TaskLike | None = None,
+        *,
+        like: str = "",
+        **how: Unpack[SearchWords],
     ) -> Table[Hit]:
         """Return the `k` best people, or rows of a task, in the index in service, best first, as `findable search`.
 

@@ -123,8 +123,7 @@ def run(ws: OpenWorkspace, options: TagOptions) -> Report:
 def _announce(ws: OpenWorkspace, estimated: Preflight, report: Report, open_work: Sequence[str]) -> None:
     """Say what is continued, what goes out in which way, what it may cost, and what an earlier run spares this one.
 
-    Args:
-        open_work: The batches and runs that were not over when the command began, in words.
+    `open_work` are the batches and runs that were not over when the command began, in words.
     """
     for line in open_work:
         ws.display.say(f"continuing {line}")

@@ -68,7 +68,7 @@ class Look:
         tasks = sorted(self.workspace.seen | {PEOPLE})
         every: list[tuple[str, dict[str, int]]] = [("status", {}), ("log", {"n": MOST})]
         asked = [*product(every, tasks), (("batches", {}), ""), (("costs", {}), "")]
-        about: dict[str, dict[str, Any]] = {task: {"task": task} for task in tasks if task != PEOPLE}
+        about: dict[str, dict[str, Any]] = {task: {"task": task} for task in tasks}
         typed_in = [typed(verb, json=True, **how, **about.get(task, {})) for (verb, how), task in asked]
         told = self.workspace.outputs(*typed_in)
         return {(verb, task): json.loads(one) for ((verb, _), task), one in zip(asked, told, strict=True)}

@@ -282,7 +282,7 @@ def held(what: object, done: Done) -> Done:
 
 def of(task: str) -> dict[str, str]:
     """Return the setting that says what a command is about."""
-    return {"TASK": "" if task == PEOPLE else task}
+    return {"TASK": task}
 
 
 def declaration(fields: Mapping[str, str], *, prompt: str, items: str, more: Sequence[str] = ()) -> str:

@@ -17,7 +17,7 @@ import faiss
 
 from tests.acceptance.database import connected, names
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import MOST, OUTCOMES, PEOPLE, Workspace, typed
+from tests.acceptance.product import MOST, OUTCOMES, Workspace, typed
 
 ACCOUNT = ("number", "task", "state", "requests", *OUTCOMES, "tokens_in", "tokens_out", "cost", "extractor", "model")
 REQUEST = (
@@ -65,7 +65,7 @@ def seen(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:
 
 def looks(task: str) -> list[list[str]]:
     """Return the commands that tell all of a task: where it stands, what was asked, what is parked, what is there."""
-    about = {} if task == PEOPLE else {"task": task}
+    about = {"task": task}
     return [
         typed("status", json=True, **about),
         typed("log", json=True, n=MOST, **about),
