@@ -348,9 +348,11 @@ def _failed_line(failures: Mapping[str, Any]) -> str:
 def _behind_it(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what stands behind the state: reasons, batches, what is due, the model, and the version with its pilot."""
     bound = "" if document["bound"] else " (not bound yet)"
-    reasons = [f"{count:,}: {reason}" for reason, count in document.get("failures", {}).get("reasons", {}).items()]
+    reasons = [
+        f"failed {count:,}: {reason}" for reason, count in document.get("failures", {}).get("reasons", {}).items()
+    ]
     parked = document["parked"].items()
-    reasons += [f"{count:,} set aside: {reason}" for reason, count in parked if fate_of(reason) != "parked"]
+    reasons += [f"set aside {count:,}: {reason}" for reason, count in parked if fate_of(reason) != "parked"]
     lines = _first_lines("reason", reasons, MAX_REASON_LINES, more=Step("parked"))
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
     lines.append(("batches", batches or "none"))
