@@ -26,6 +26,7 @@ from jobs.output import Listed, Terminal, print_line, print_table, raise_all
 from pipeline.batch import cancel, poll, submit
 from pipeline.batch import report as accounts
 from pipeline.batch.ask import LiveReport
+from pipeline.batch.budget import ENOUGH
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import Selection
 from pipeline.batch.report import KEYS, list_batches, time_words
@@ -329,11 +330,25 @@ def _show_estimated(estimated: Preflight, words: Words) -> None:
     if not estimated.plan.items:
         print_line(f"nothing to ask: {words.all_done}")
         return
-    used, answers = estimated.plan.usage, estimated.known.answers
-    known = f"learned from {answers:,} answers" if answers else "from the texts alone"
+    if estimated.with_key is None:
+        measures = f"`{words.step('tag', pilot=ENOUGH, limit=ENOUGH)}` measures it"
+        _show_ways(estimated, words, unmeasured=f"output is guessed; {measures}")
+    else:
+        print_line(f"{estimated.model}: {estimated.plan.about(words)}, at no cost")
+        measures = f"with a key `{words.step('tag', pilot=ENOUGH, limit=ENOUGH)}` measures it"
+        _show_ways(estimated.with_key, words, unmeasured=f"output is guessed; {measures}")
+    print_line(f"recommended: {estimated.recommended or 'nothing yet'}, because {estimated.reason}")
+
+
+def _show_ways(estimated: Preflight, words: Words, *, unmeasured: str) -> None:
+    """Print tokens, cost and time of each way; `unmeasured` is said of tokens that no answer has measured."""
+    used, measured = estimated.plan.usage, estimated.known
+    known = f"learned from {measured.answers:,} answers" if measured.answers else unmeasured
+    if measured.error is not None:
+        known += f"; past estimates were off by {measured.error:.0%}"
     print_line(
         f"{estimated.model}: {estimated.plan.about(words)}, about {used.prompt:,} tokens in and "
-        f"{used.answer + used.thoughts:,} out ({known}; ±{estimated.known.error:.0%})"
+        f"{used.answer + used.thoughts:,} out ({known})"
     )
     ways = {name: one for name, one in estimated.ways.items() if name == "batch" or not one.absent}
     kinds: dict[bool, tuple[str, ...]] = {True: ("batch", "batches"), False: ("call",)}
@@ -344,7 +359,6 @@ def _show_estimated(estimated: Preflight, words: Words) -> None:
     print_table(("way", "cost", "time", "sends"), cells)
     for name, warning in ((name, warning) for name, one in ways.items() for warning in one.warnings):
         Terminal().warn(f"{name}: {warning}")
-    print_line(f"recommended: {estimated.recommended or 'nothing yet'}, because {estimated.reason}")
 
 
 def passages_pilot(

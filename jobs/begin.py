@@ -10,7 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from jobs.command import opened, wants_json
-from jobs.options import COUNT, FILE, NAME, PATH, STREAM, Dry, Map, Report, Sheet, Source, Taken
+from jobs.options import (
+    COUNT,
+    FILE,
+    NAME,
+    PATH,
+    STREAM,
+    Dry,
+    KeyColumn,
+    Map,
+    Report,
+    Sheet,
+    Source,
+    Taken,
+    TextColumn,
+    WithColumns,
+)
 from jobs.output import Listed, Terminal, print_line
 from jobs.variables import read_settings
 from pipeline.batch.report import time_words
@@ -20,6 +35,7 @@ from pipeline.core.quotes import shown_value
 from pipeline.core.states import Way
 from pipeline.core.step import Option, Step
 from pipeline.core.text import plural, usd
+from pipeline.engine.task_words import ColumnChoice
 from pipeline.engine.workspace import is_free
 from pipeline.images import import_ as images
 from pipeline.ops import status
@@ -28,6 +44,7 @@ from pipeline.workflows import ask as asking
 
 if TYPE_CHECKING:
     from pipeline.tables.findings import Finding, FindingGroup, ImportReport
+    from pipeline.workflows.preflight import Preflight
 
 SUBJECTS = {
     "experts": ("person", "people", "with a new biography"),
@@ -176,35 +193,61 @@ def ask(
     fields: Annotated[str, Taken("What an answer is of, such as 'tone: praise|blame; reason: quote; year: int'.")] = "",
     name: Annotated[str, Taken("Keep the question as tasks/NAME.py.")] = "",
     n: Annotated[int, Taken("How many rows are asked about.", COUNT)] = asking.FEW,
+    text: TextColumn = "",
+    key: KeyColumn = "",
+    with_: WithColumns = "",
     sheet: Sheet = "",
     source: Source = "",
 ) -> Report:
     """Ask about the first rows of FROM, a table of your own, and say what all of them would cost.
 
-    FROM is a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database. The columns of key and
-    text are found and told. An answer is one text, or has the fields that --fields lists: text, quote, number, int,
-    bool, date, list, or choices. Nothing is kept but what the calls cost; with --name the question is, as the file that
-    new-task would have written.
+    FROM is a CSV, .xlsx, JSON, JSON lines or Parquet file, or a SELECT on a database. Only the text column is sent,
+    and those of --with; which columns are sent is printed. The columns of key and text are found, unless --key and
+    --text name them; in --with a name that has a comma stands in double quotes. An answer is one text, or has the
+    fields that --fields lists: text, quote, number, int, bool, date, list, or choices.
+
+    Nothing is kept but what the calls cost. With --name the question is kept as the file that new-task would write, and
+    the answers are answers of its task; `tag` asks about the other rows. The same command again goes on.
     """
     data = read_settings().data
-    wanted = asking.prepared(from_, q, fields=fields, name=name, data=data, sheet=sheet, source=source)
-    with opened("create", task="experts") as ws:
-        report = asking.run(ws, wanted, size=n)
+    choice = ColumnChoice(text, key, with_)
+    wanted = asking.prepared(from_, q, fields=fields, name=name, data=data, sheet=sheet, source=source, choice=choice)
     given = {"from": from_, "sheet": sheet, "source": source, "q": q, "fields": fields}
+    given |= {"text": text, "key": key, "with": with_}
     again = {name: value for name, value in given.items() if value} | {"name": asking.name_for(from_)}
-    after = Step("tag", task=name) if report.is_kept else Step("ask", **again)
+    after: Step | None = Step("ask", **again)
+    with opened("create", task="experts") as ws:
+        if name:
+            kept = asking.keep_question(ws, wanted, size=n)
+        else:
+            report = asking.run(ws, wanted, size=n)
+    if name:
+        with opened("write", task=name) as ws:
+            report = asking.ask_kept(ws, kept, size=n)
+            after = status.run(ws).next
     found = report.answers
     names = list(dict.fromkeys([report.draft.guess.key, *report.fields, *(name for one in found for name in one)]))
     shown: list[Any] = [Listed(names, [[shown_value(one.get(name)) for name in names] for one in found])]
-    if (both := report.estimate) is not None:
-        ways = {name if name == "live" else f"by {name}": one for name, one in both.ways.items() if not one.absent}
-        told = (f"{usd(one.cost)} {way} in {time_words(one.seconds)}" for way, one in ways.items())
-        shown.append(f"all {plural(report.rows, 'row')} would cost about {', '.join(told)}")
-        warnings = [f"{way}: {warning}" for way, one in ways.items() for warning in one.warnings]
-        shown += [partial(Terminal().warn, one) for one in warnings]
-    kept = f"{report.draft.path} is written: all in it is yours to change" if report.is_kept else "no answer was stored"
-    shown.append(f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {kept}")
+    if report.estimate is not None:
+        shown += _cost_lines(report.estimate, report.rows)
+    stored = "no answer was stored"
+    if report.is_kept:
+        stored = f"{report.draft.path} is written, all in it is yours to change, and its answers are kept"
+    shown.append(f"{len(found):,} of {plural(report.rows, 'row')} asked, {usd(report.tried.cost)}; {stored}")
     return Report(report.document, shown, report.tried.check, after)
+
+
+def _cost_lines(estimated: "Preflight", rows: int) -> list[Any]:
+    """Return what all rows would cost by each way, by Gemini's model where the local engine answered, and warnings."""
+    priced = estimated.with_key or estimated
+    ways = {name if name == "live" else f"by {name}": one for name, one in priced.ways.items() if not one.absent}
+    told = ", ".join(f"{usd(one.cost)} {way} in {time_words(one.seconds)}" for way, one in ways.items())
+    said = f"all {plural(rows, 'row')} would cost about {told}"
+    if estimated.with_key is not None:
+        local = f"all {plural(rows, 'row')} cost nothing here; with a key {priced.model} would cost about {told}"
+        said = f"{local} (output is guessed; the same command with a key measures it)"
+    warnings = [f"{way}: {warning}" for way, one in ways.items() for warning in one.warnings]
+    return [said, *(partial(Terminal().warn, one) for one in warnings)]
 
 
 def new_task(
@@ -217,15 +260,20 @@ def new_task(
             metavar="TEXT",
         ),
     ],
+    text: TextColumn = "",
+    key: KeyColumn = "",
+    with_: WithColumns = "",
     sheet: Sheet = "",
     source: Source = "",
 ) -> Report:
     """Write `tasks/NAME.py`, which asks about the rows of a table of your own and runs as it is.
 
-    The columns of the key and of the text are guessed by their names and what stands in them, and the guess is told;
-    edit the file where it is wrong. Nothing is overwritten. A workspace is made where there is none.
+    The columns of the key and of the text are guessed by their names and what stands in them, unless --key and --text
+    name them. Only the text is sent, and the columns of --with. What was taken is printed; edit the file where it is
+    wrong. Nothing is overwritten. A workspace is made where there is none.
     """
-    new = asking.new_task(name, from_, data=read_settings().data, sheet=sheet, source=source)
+    choice = ColumnChoice(text, key, with_)
+    new = asking.new_task(name, from_, data=read_settings().data, sheet=sheet, source=source, choice=choice)
     with opened("create", task="experts") as ws:
         written = asking.write(ws, new)
     said = f"{written.path} is written: the question, the answer and the prompt are yours to change"

@@ -187,6 +187,11 @@ Where = Annotated[
 ]
 Sheet = Annotated[str, Taken("The sheet of an .xlsx file; else the first.", NAME)]
 Source = Annotated[str, Taken("The SELECT's database: its address, or $NAME of a variable; else the workspace's.")]
+TextColumn = Annotated[str, Taken("The column to ask about; else it is found.", NAME, metavar="COLUMN")]
+KeyColumn = Annotated[
+    str, Taken("The column that tells rows apart; 'row' is a hash of each row.", NAME, metavar="COLUMN")
+]
+WithColumns = Annotated[str, Taken("Other columns to send with the text.", NAME, metavar="COLUMN,…")]
 Overwrite = Annotated[bool, Taken("Replace the file TO, if it is there.")]
 Map = Annotated[
     str, Taken("What names in a file's header mean: bio=Kurzbiografie,username=Mail.", metavar="COLUMN=NAME,…")

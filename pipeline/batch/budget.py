@@ -18,7 +18,8 @@ from pipeline.store import batches, money, runs
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection
 
-UNMEASURED = 0.10  # ours: how far off an estimate may be that nothing was measured of yet
+# Ours: this share of an unmeasured estimate is kept free in a budget; it is never shown as an error of the estimate.
+UNMEASURED_RESERVE_SHARE = 0.10
 ENOUGH = 5  # answers from which on they tell more than the count of characters; a comparison has so many
 AT_API = (BatchState.SUBMITTING, BatchState.SUBMITTED)
 WAITING = (BatchState.PREPARED, *AT_API)  # at the API, or about to be
@@ -105,13 +106,18 @@ class Calibration:
     """What past answers say of estimates: tokens per counted prompt token, tokens per answer, and the error so far.
 
     `answer` (with thoughts) is None where nothing is known and the task's own figure stands. `error` is the mean
-    relative error of past estimates of the cost (of the tokens where they cost nothing), at least 0.
+    relative error of past estimates of the cost (of the tokens where they cost nothing), None where none was measured.
     """
 
     prompt: float = 1.0
     answer: float | None = None
-    error: float = UNMEASURED
+    error: float | None = None
     answers: int = 0
+
+    @property
+    def reserve(self) -> float:
+        """Return the share of an estimate by which a budget must exceed it: the measured error, else ours."""
+        return UNMEASURED_RESERVE_SHARE if self.error is None else self.error
 
     def applied(self, usage: Usage, *, count: int) -> Usage:
         """Return what `count` requests will use that were counted to use so much."""
@@ -134,7 +140,7 @@ def calibration(tx: Connection, extractor: str) -> Calibration:
         return Calibration()
     pairs = costs if any(estimated for estimated, _ in costs) else tokens
     whole = sum(estimated for estimated, _ in pairs)
-    error = sum(abs(actual - estimated) for estimated, actual in pairs) / whole if whole else UNMEASURED
+    error = sum(abs(actual - estimated) for estimated, actual in pairs) / whole if whole else None
     return Calibration(tokens_in / counted, tokens_out / answers, error, answers)
 
 

@@ -121,7 +121,7 @@ class _Draft:
 
     def stop_for(self, likely: Usage, *, slack: float = 0.0) -> StopReason | None:
         """Return why no file may be made that will use so much; the budget may be passed by this share of it."""
-        if self.room is not None and self.price(likely) * (1 + self.calibration.error) > self.room * (1 + slack):
+        if self.room is not None and self.price(likely) * (1 + self.calibration.reserve) > self.room * (1 + slack):
             return StopReason.BUDGET
         return StopReason.QUOTA if self.quota is not None and likely.prompt > self.quota else None
 
@@ -402,4 +402,4 @@ class Preparation:
         most = None if self.wanted.limit is None else self.wanted.limit - self._taken
         asks_each = self.way is Way.TRIAL or self.is_alone
         quota = budget.quota_left(tx, ws.model, tier=ws.settings.tier) if self.way is Way.BATCH else None
-        return _Draft(ws, self.way, known, most, asks_each, quota, budget.budgets(ws).room(tx, error=known.error))
+        return _Draft(ws, self.way, known, most, asks_each, quota, budget.budgets(ws).room(tx, error=known.reserve))

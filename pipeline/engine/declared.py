@@ -193,6 +193,13 @@ class DeclaredTask(Task):
             name_of=lambda row: self.label_of(self.read(row)),
         )
 
+    def first_rows(self, tx: Connection, count: int) -> tuple[list[str], int]:
+        """Return the ids of the first rows that can be asked about, whatever was asked, and how many rows can be."""
+        mine = self.items_table.c
+        conditions = (mine.findable_gone_at.is_(None), ~mine.findable_empty, mine.findable_unusable.is_(None))
+        first = select(mine.findable_key).where(*conditions).order_by(mine.findable_row).limit(count)
+        return list(tx.execute(first).scalars()), self.table(tx).total(tx, *conditions)
+
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a row with its values by column beside their JSON; those that are none are None."""
         return {**dict.fromkeys(self.record.columns), **row, **values_in(row[VALUES])}

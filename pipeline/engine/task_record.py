@@ -151,7 +151,8 @@ class GivenRows(DeclaredTask):
         fill = ItemsFill(store, self.record, at)
         for one in fill.rows(source):
             self.total += not one["is_empty"]
-            if not one["is_empty"] and len(self._given) < first:
+            is_first = one["item_id"] not in self._given
+            if not one["is_empty"] and is_first and len(self._given) < first:
                 told = {KEY: one["item_id"], HASH: one["input_hash"], VALUES: one["row"]}
                 self._given[one["item_id"]] = self.read(told)
         _tell(fill.report, self.record, display)

@@ -32,17 +32,31 @@ _OF_MODELS = frozenset(  # what pydantic's models have themselves, beside what b
 _NO_WORD = re.compile(r"\W+")
 
 
-class TableGuess(NamedTuple):
-    """The columns of a table: its key ("row" where none is one), its text, and `beside` it what says what a row is.
+class ColumnChoice(NamedTuple):
+    """The columns that a person named; what is empty is guessed, and `others` are in the prompt beside the text.
 
-    `names` are what a prompt calls the columns to ask about, the text last. `can_be_quoted` is whether the text is one,
-    and no number or other value. `notes` say why, a line each. `images` hold images; where there is nothing to ask
-    beside them, the text is empty.
+    `others` may be a text, in which commas separate the names; a name that has a comma stands in double quotes.
+    """
+
+    text: str = ""
+    key: str = ""
+    others: str | Sequence[str] = ()
+
+
+ALL_GUESSED = ColumnChoice()
+
+
+class TableGuess(NamedTuple):
+    """The columns of a table: its key ("row" where none is one), its text, and all that are sent, the text last.
+
+    `names` are what a prompt calls the texts among those `sent`. `can_be_quoted` is whether the text is one, and no
+    number or other value. `notes` say why, a line each. `images` are those of the sent that hold images; where nothing
+    is asked beside them, the text is empty.
     """
 
     key: str
     text: str
-    beside: str | None
+    sent: tuple[str, ...]
     names: tuple[str, ...]
     can_be_quoted: bool
     notes: tuple[str, ...]
@@ -66,7 +80,7 @@ class TaskDraft(NamedTuple):
     @property
     def document(self) -> dict[str, Any]:
         """Return what was written for programs."""
-        told = {name: getattr(self.guess, name) for name in ("key", "text", "beside", "images", "notes")}
+        told = {name: getattr(self.guess, name) for name in ("key", "text", "sent", "images", "notes")}
         return {"file": str(self.path), "items": self.items, **told}
 
 

@@ -1,30 +1,38 @@
 """Ask a question about the first rows of any table, or write the file of a task for it, which runs as it is.
 
-What is asked with is the text of the file that `NAME=` keeps, run as that file is: so the two cannot differ. Nothing is
-recorded of a question but a trial, and what that cost; its rows and answers are in memory alone.
+A question without a name is a trial: its file is run in memory, and only its cost is recorded. With a name its file is
+written first. Then its first rows are claimed and asked as those of any task, and their answers are kept.
 
-Nothing that is there is overwritten. Which columns are the key, the text to ask about, and what says what a row is, is
-told by their names in a dozen languages; a text that is not called so is the longest column. A key must be in every row
-and in none twice; where no column that is called so is, it is a hash of the row.
+No file is overwritten. Only the text column is sent, and the columns that a person named. The key and the text are
+known by their names in a dozen languages; else the text is the longest column. A key is in every row and in none twice,
+whatever it is called; if there is no such column, it is a hash of the row.
 """
 
+import csv
 import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from pipeline.batch import budget
+from pipeline.batch.budget import Calibration
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core import files
 from pipeline.core.declaration import MADE_KEY, NAME, RESERVED, column_named, columns_in, is_query
 from pipeline.core.errors import InputError
+from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.redact import without_password
 from pipeline.core.settings import Settings
 from pipeline.core.step import Option, Step
+from pipeline.core.text import first_few
+from pipeline.engine.declared import DeclaredTask
+from pipeline.engine.record import RequestBuilder
 from pipeline.engine.task_file import (
     ENDING,
     FOLDER,
@@ -36,7 +44,16 @@ from pipeline.engine.task_file import (
     place_in_python,
 )
 from pipeline.engine.task_record import GivenRows, bring_items, declared_tasks, recorded
-from pipeline.engine.task_words import TAKEN, AnswerField, TableGuess, TaskDraft, parse_fields, task_text
+from pipeline.engine.task_words import (
+    ALL_GUESSED,
+    TAKEN,
+    AnswerField,
+    ColumnChoice,
+    TableGuess,
+    TaskDraft,
+    parse_fields,
+    task_text,
+)
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import Usage
 from pipeline.store import workspace
@@ -48,7 +65,7 @@ from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceRow
 from pipeline.tables.shown import Table
 from pipeline.tables.source import ItemsFile, ItemsQuery, other_database
-from pipeline.workflows import preflight, try_out
+from pipeline.workflows import preflight, rounds, try_out
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.try_out import TryReport
 
@@ -57,6 +74,13 @@ PIECE = 1 << 20  # bytes of a file that are copied at once
 STAND_IN = "a stand-in answers here: it shows the way, and cannot judge a question or a prompt"
 UNNAMED = "ask"  # what a question is called in the accounts where it is not kept
 SAMPLED = 1_000  # rows whose texts are measured
+# Ours: rows with a key from which on one row without is refused, and does not make the key a hash.
+MIN_KEYS_BESIDE_BLANK = 3
+# Ours: a key may be blank in one of so many rows.
+ROWS_PER_BLANK_KEY = 10
+# Ours: longer texts are taken for no key, unless they are called like one.
+MAX_KEY_CHARS = 100
+MAX_COLUMNS_SHOWN = 12
 _LAST_KEYS = ("name", "slug", "url", "username", "email", "title")  # where none is called like a key
 _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr\.?|no\.?|code|number|nummer)$|(?<=[a-z])I[dD]$")
 _IMAGE = re.compile(r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
@@ -67,7 +91,7 @@ class NewTask(NamedTuple):
     """A task that is no file yet: its name, its items as they were given, and the rows of it, None for a query.
 
     A query is of the workspace's database, or of the one whose address is the `source`, which holds no password. Where
-    a question is asked, it is of `fields`; without a name it is not kept.
+    a question is asked, it is of `fields`; without a name it is not kept. `choice` has the columns that were named.
     """
 
     name: str
@@ -76,6 +100,7 @@ class NewTask(NamedTuple):
     source: str = ""
     question: str = ""
     fields: Sequence[AnswerField] = ()
+    choice: ColumnChoice = ALL_GUESSED
     draft: TaskDraft | None = None  # of what is not a query, which takes the workspace's database
 
     @property
@@ -123,7 +148,15 @@ class AskReport:
         }
 
 
-def new_task(name: str, items: str, *, data: Path | None, sheet: str = "", source: str = "") -> NewTask:
+def new_task(
+    name: str,
+    items: str,
+    *,
+    data: Path | None,
+    sheet: str = "",
+    source: str = "",
+    choice: ColumnChoice = ALL_GUESSED,
+) -> NewTask:
     """Return a task of a name for a file or a SELECT, where it can be; nothing is made.
 
     Raises:
@@ -131,7 +164,8 @@ def new_task(name: str, items: str, *, data: Path | None, sheet: str = "", sourc
             read; or the address of a database, which is to stand in the task's file, holds a password.
     """
     if data is not None:
-        _check_name(name, data)
+        _check_name(name)
+        _check_free(name, data)
     if without_password(source) != source:
         said = f"{Option('source')} holds a password, which would stand in the task's file; nothing was written"
         raise InputError(said, hint=f"write TABLE_URL=… with it into .env, and {Option(source='$TABLE_URL')}")
@@ -140,75 +174,187 @@ def new_task(name: str, items: str, *, data: Path | None, sheet: str = "", sourc
             f"{Option('source' if source else 'sheet')} needs {'a query' if source else 'a file'}; nothing was written"
         )
         raise InputError(said, hint=f"{Option('from')} names a file, or is a query that begins with SELECT or WITH")
-    return NewTask(name, items, None if is_query(items) else ItemsFile(Path(items), sheet), source)
+    table = None if is_query(items) else ItemsFile(Path(items), sheet)
+    return NewTask(name, items, table, source, choice=choice)
 
 
 def prepared(
-    items: Any, question: str, *, fields: str = "", name: str = "", data: Path, sheet: str = "", source: str = ""
+    items: Any,
+    question: str,
+    *,
+    fields: str = "",
+    name: str = "",
+    data: Path,
+    sheet: str = "",
+    source: str = "",
+    choice: ColumnChoice = ALL_GUESSED,
 ) -> NewTask:
     """Return what is to be asked, where it can be; nothing is made. `items` are a file, a SELECT, or rows of Python.
 
-    A file may have a `sheet`, a SELECT another database as its `source`, as `new_task` takes them.
+    A file may have a `sheet`, a SELECT another database as its `source`, as `new_task` takes them. The `choice` names
+    columns.
 
     Raises:
         InputError: the question says nothing, `fields` is no list of fields, the name is taken, or there is no such
-            file.
+            file or column.
     """
     if not any(map(str.isalnum, question)):
         raise InputError("Q= asks for nothing; nothing was asked", hint='Q="Praise or blame?" is a question')
     found = parse_fields(fields)
+    if name:
+        _check_name(name)
     if isinstance(items, str | Path):
-        new = new_task(name, str(items), data=data if name else None, sheet=sheet, source=source)
+        new = new_task(name, str(items), data=None, sheet=sheet, source=source)
     elif name:
         raise InputError("rows of Python stand in no file, which name= would keep", hint="write them to a file")
     else:
         new = NewTask(name, ROWS, ItemsRows(rows_of(items)))
-    new = new._replace(question=question, fields=found)
-    return new if new.table is None else new._replace(draft=_draft_to_ask(None, new))
+    new = new._replace(question=question, fields=found, choice=choice)
+    if new.table is None:
+        return new
+    new = new._replace(draft=_draft_to_ask(None, new))
+    if name and new.draft is not None:
+        _check_free(name, data, path=new.draft.path, text=task_text(new.draft, question=question, fields=found))
+    return new
 
 
 def run(ws: OpenWorkspace, new: NewTask, *, size: int) -> AskReport:
-    """Ask about the first rows that hold something; with a name write the file once they were asked.
+    """Ask about the first rows that hold something; nothing is kept but what the calls cost.
+
+    Raises:
+        InputError: there is no column of text or no row with one, or it was not confirmed.
+        ConfigurationError: no key, no such model, or a budget has no room.
+    """
+    draft = new.draft or _draft_to_ask(ws.store, new)
+    _tell_columns(ws, draft)
+    beside, ids = _rows_in_memory(ws, new, draft, size=size, display=ws.display)
+    _tell_stand_in(beside)
+    tried = try_out.ask_about(beside, ids)
+    _check_judged(tried)
+    total = cast(GivenRows, beside.task).total
+    names = [one.name for one in new.fields]
+    return AskReport(
+        draft, is_kept=False, fields=names, rows=total, tried=tried, estimate=_estimate_all(beside, ids, total, tried)
+    )
+
+
+class KeptQuestion(NamedTuple):
+    """A question whose file is written: its fields' names, and the cost in USD that was agreed to, None if none was."""
+
+    draft: TaskDraft
+    fields: Sequence[str]
+    agreed_usd: float | None
+
+
+def keep_question(ws: OpenWorkspace, new: NewTask, *, size: int) -> KeptQuestion:
+    """Write the file of a question, once its first rows are priced and that is agreed to; nothing is asked.
+
+    The file of the same question stays, so a command that was killed goes on.
 
     Raises:
         InputError: there is no column of text or no row with one, the name is taken, or it was not confirmed.
+        ConfigurationError: no such model, or a budget has no room.
+    """
+    draft = new.draft or _draft_to_ask(ws.store, new)
+    text = task_text(draft, question=new.question, fields=new.fields)
+    _check_free(new.name, ws.data, path=draft.path, text=text)
+    _tell_columns(ws, draft)
+    names = [one.name for one in new.fields]
+    if _is_file_of(draft.path, text):
+        return KeptQuestion(draft, names, None)
+
+    _check_unused(ws.store, new.name)
+    # refused rows are told when the task reads its rows
+    beside, ids = _rows_in_memory(ws, new, draft, size=size, display=NoProgress())
+    planned = try_out.plan_rows(beside, ids)
+    with ws.store.read() as tx:
+        budgets = budget.budgets(beside)
+        reserve = budget.calibration(tx, beside.extractor).reserve
+        room = budgets.room(tx, error=reserve)
+        if room is not None and planned.cost * (1 + reserve) > room:
+            raise budgets.without_room(tx)
+    ws.spend(planned.cost, nothing="nothing was asked")
+    _write_new(draft.path, text)
+    return KeptQuestion(draft, names, planned.cost)
+
+
+def ask_kept(ws: OpenWorkspace, kept: KeptQuestion, *, size: int) -> AskReport:
+    """Ask about the first rows of a question whose file is written; their answers are answers of its task.
+
+    Rows that were asked before are not asked again, and told with what came of them.
+
+    Raises:
+        InputError: there is no row to ask about, or it was not confirmed.
         ConfigurationError: no key, no such model, or a budget has no room.
     """
-    if new.name:
-        _check_unused(ws.store, new.name)
-    draft = new.draft or _draft_to_ask(ws.store, new)
-    for note in draft.guess.notes:
-        ws.display.say(note)
+    rounds.begin(ws)
+    ws.agreed = kept.agreed_usd
+    with ws.store.read() as tx:
+        ids, total = cast(DeclaredTask, ws.task).first_rows(tx, size)
+    _tell_stand_in(ws)
+    tried = try_out.ask_and_keep(ws, ids)
+    _check_judged(tried)
+    return AskReport(
+        kept.draft,
+        is_kept=True,
+        fields=kept.fields,
+        rows=total,
+        tried=tried,
+        estimate=_estimate_all(ws, ids, total, tried),
+    )
+
+
+def _rows_in_memory(
+    ws: OpenWorkspace, new: NewTask, draft: TaskDraft, *, size: int, display: Progress
+) -> tuple[OpenWorkspace, Sequence[str]]:
+    """Return the workspace with the draft's task over its first rows, which are in memory, and their ids."""
     text = task_text(draft, question=new.question, fields=new.fields)
     declaration = declaration_in(text.encode(), new.name or UNNAMED, draft.path)
     task = GivenRows(declaration, draft.path, draft.rows.columns, ws.settings, at=ws.now())
-    ids = task.take(draft.rows, store=ws.store, first=size, at=ws.now(), display=ws.display)
+    ids = task.take(draft.rows, store=ws.store, first=size, at=ws.now(), display=display)
     if not ids:
         raise InputError(f"no row of {draft.what} holds a text to ask about; nothing was asked")
-    beside = replace(ws, task=task)
+    return replace(ws, task=task), ids
+
+
+def _tell_columns(ws: OpenWorkspace, draft: TaskDraft) -> None:
+    for note in draft.guess.notes:
+        ws.display.say(note)
+
+
+def _tell_stand_in(ws: OpenWorkspace) -> None:
     if ws.backend == "local":
-        beside.tell_backend()
+        ws.tell_backend()
         ws.display.say(STAND_IN)
-    tried = try_out.ask_about(beside, ids)
+
+
+def _check_judged(tried: TryReport) -> None:
+    """Raise what ended the calls where no reply was judged."""
     if all(one.outcome in try_out.UNJUDGED for one in tried.items):
         tried.check()
-    is_kept = bool(new.name) and not (tried.stopped or tried.interrupted)
-    if is_kept:
-        _write_new(draft.path, text)
-    plan = _plan_of_all(ws.settings, task.total, tried)
-    names = [one.name for one in new.fields]
-    estimate = None if plan is None else preflight.estimate_plan(beside, plan)
-    return AskReport(draft, is_kept, names, task.total, tried, estimate)
 
 
-def _plan_of_all(settings: Settings, rows: int, tried: TryReport) -> BatchPlan | None:
-    used = [one for one in tried.items if one.tokens_in]
+def _estimate_all(ws: OpenWorkspace, ids: Sequence[str], rows: int, tried: TryReport) -> Preflight | None:
+    """Return what all rows would come to by the replies about the first ones; None where no reply came."""
+    used = [Usage(prompt=one.tokens_in, answer=one.tokens_out) for one in tried.items if one.tokens_in]
     if not used:
         return None
-    sums = [sum(getattr(one, name) for one in used) for name in ("tokens_in", "tokens_out")]
-    tokens_in, tokens_out = (round(one * rows / len(used)) for one in sums)
-    batches = math.ceil(max(rows / settings.batch_rows, tokens_in / settings.batch_tokens))
-    return BatchPlan(rows, batches, rows, counted_in=tokens_in, usage=Usage(prompt=tokens_in, answer=tokens_out))
+    estimated = preflight.estimate_plan(ws, _plan_of_all(ws.settings, rows, used))
+    estimated = replace(estimated, known=Calibration(answers=len(used)))
+    priced = preflight.with_gemini_model(ws)
+    if priced is None:
+        return estimated
+
+    with ws.store.read() as tx:
+        asked = [one.usage for one in RequestBuilder(ws.task, priced.model).lines(tx, ws.task.rows(tx, ids))]
+    return replace(estimated, with_key=preflight.estimate_plan(priced, _plan_of_all(ws.settings, rows, asked)))
+
+
+def _plan_of_all(settings: Settings, rows: int, some: Sequence[Usage]) -> BatchPlan:
+    """Return the plan for all rows, where some of them use so much."""
+    usage = Usage(*(round(sum(tokens) * rows / len(some)) for tokens in zip(*some, strict=True)))
+    batches = math.ceil(max(rows / settings.batch_rows, usage.prompt / settings.batch_tokens))
+    return BatchPlan(rows, batches, rows, counted_in=usage.prompt, usage=usage)
 
 
 # ---- the file of a task
@@ -236,7 +382,8 @@ def keep(ws: OpenWorkspace, new: NewTask) -> TaskDraft:
     name, draft = new.name, new.draft
     if draft is None or not isinstance(draft.rows, ItemsFile):
         raise InputError("only the rows of a file are kept with a question; nothing was written")
-    _check_name(name, ws.data)
+    _check_name(name)
+    _check_free(name, ws.data)
     _check_unused(ws.store, name)
     table = draft.rows.path
     place = Path(SOURCES, f"{name}{table.suffix}")
@@ -272,9 +419,9 @@ def drafted(store: Store | None, new: NewTask) -> TaskDraft:
         with other_database(source, folder) if source else nullcontext(store) as asked:
             assert asked is not None  # noqa: S101 - of a query it is given
             found = ItemsQuery(asked, new.items)
-        guess = _guess_columns(found.columns, found)
+        guess = _guess_columns(found.columns, found, new.choice)
         return TaskDraft(new.path, new.items.strip(), "the query", guess, found, {"source": source})
-    guess = _guess_columns(new.table.columns, new.table)
+    guess = _guess_columns(new.table.columns, new.table, new.choice)
     guess = guess._replace(notes=(*new.table.notes, *guess.notes))
     if isinstance(new.table, ItemsRows):
         return TaskDraft(new.path, new.items, "rows", guess, new.table)
@@ -285,10 +432,12 @@ def drafted(store: Store | None, new: NewTask) -> TaskDraft:
 def _draft_to_ask(store: Store | None, new: NewTask) -> TaskDraft:
     """Return the draft, where there is a text to ask about, or an image where nothing of a text is to be quoted."""
     draft = drafted(store, new)
-    guess, quotes = draft.guess, any(one.kind == "quote" for one in new.fields)
+    guess = draft.guess
+    quotes = any(one.kind == "quote" for one in new.fields)
     if not any(isinstance(one, SourceRow) for one in draft.rows):
         raise InputError(f"{draft.what} has no rows below its header; nothing was asked", hint="give it rows")
-    if not (guess.can_be_quoted or (guess.images and (guess.text or not quotes))):
+    is_asked = guess.can_be_quoted or guess.images or new.choice.text
+    if not is_asked or (quotes and not guess.text):
         there = excerpt(", ".join(draft.rows.columns))
         what = "a text to quote" if guess.images else "a text to ask about"
         made = Step("new-task", name=new.name or name_for(new.items), from_=new.items, source=new.source or None)
@@ -328,14 +477,25 @@ def name_for(source: str) -> str:
     return _near("" if is_query(source) else Path(source).stem) or "mine"
 
 
-def _check_name(name: str, data: Path) -> None:
-    """Refuse a name that no task can have, or one has here or in a workspace."""
+def _check_name(name: str) -> None:
+    """Refuse a name that no task can have."""
     if not _can_be(name):
         near = f": {near}" if (near := _near(name)) else ""
         hint = f"a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one{near}"
         raise InputError(f"a task cannot be called {name!r}; nothing was written", hint=hint)
-    if (there := find_task_file(name, data)) is not None:
-        raise _taken(there)
+
+
+def _check_free(name: str, data: Path, *, path: Path | None = None, text: str = "") -> None:
+    """Refuse a name that a task has here or in a workspace, unless that is the file at a path with this text."""
+    there = find_task_file(name, data)
+    if there is None or (path is not None and there == path.resolve() and _is_file_of(path, text)):
+        return
+    raise _taken(there)
+
+
+def _is_file_of(path: Path, text: str) -> bool:
+    """Return whether a file is there that holds this text and nothing else."""
+    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _check_unused(store: Store, name: str) -> None:
@@ -364,41 +524,104 @@ def _taken(what: object) -> InputError:
 # ---- what its columns are
 
 
-def _guess_columns(columns: Mapping[str, str], rows: Iterable[SourceRow | Finding]) -> TableGuess:
-    """Return what the columns of a table (with their kinds) seem to be; an InputError where a prompt can name none."""
+def _guess_columns(
+    columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], choice: ColumnChoice = ALL_GUESSED
+) -> TableGuess:
+    """Return what the columns of a table (with their kinds) are: as a person chose them, else what they seem to be.
+
+    One column is sent, and those that were named beside it.
+
+    Raises:
+        InputError: there is no column, none has a chosen name, or a prompt cannot name one that is sent.
+    """
     if not columns:
         raise InputError("there is no row to ask about, and no column; nothing was written")
-    may_be = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in TAKEN]
-    ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
-    keys = list(dict.fromkeys([*_called(may_be, COLUMN_NAMES["key"]), *ends, *_called(may_be, _LAST_KEYS)]))
+    chosen = _resolve_choice(choice, columns)
     cells: dict[str, list[str]] = {name: [] for name in columns}
-    key, note = _key_among(keys, rows, cells)
-    images = tuple(name for name in columns if name != key and columns[name] == "text" and _are_images(cells[name]))
-    notes = [note, *(f"images: {excerpt(name)!r}, whose cells are images, or name some" for name in images)]
-    there = [name for name in columns if (name != key or len(columns) == 1) and name not in images]
-    lettered = [name for name in there if any(map(str.isalpha, "".join(cells[name])))]
-    wordy = [name for name in lettered if columns[name] == "text"]
+    key, key_note = _guess_key(columns, rows, cells, chosen.key)
+    images = [name for name in columns if name != key and columns[name] == "text" and _are_images(cells[name])]
+    wordy = [name for name in columns if columns[name] == "text" and any(map(str.isalpha, "".join(cells[name])))]
+
+    if chosen.text:
+        main, why = chosen.text, f"as {Option('text')} says"
+    else:
+        free = [
+            name for name in columns if name not in {*images, *chosen.others} and (name != key or len(columns) == 1)
+        ]
+        main, why = _guess_text(free, [name for name in free if name in wordy], images, cells)
+    if key == MADE_KEY and not chosen.key:
+        key, key_note = _unnamed_key(columns, rows, cells, main) or (key, key_note)
+
+    sent = (*(name for name in chosen.others if name != main), main)
+    texts = [name for name in sent if name not in images]
+    text = "" if not texts else texts[-1]
+    roles = {main: f"is the text, {why},"}
+    names = [_prompt_name(name, columns, roles.get(name, f"is named by {Option('with')}")) for name in texts]
+    main_note = f"{'image' if main in images else 'text'}: {excerpt(main)!r}, {why}"
+    return TableGuess(
+        key=key,
+        text=text,
+        sent=sent,
+        names=tuple(names),
+        can_be_quoted=text in wordy and len(texts) == len(sent),
+        notes=(key_note, main_note, _sent_note(sent, columns, key)),
+        images=tuple(name for name in sent if name in images),
+    )
+
+
+def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoice:
+    """Return a choice with the names of columns as the table has them; InputError where it has no such column."""
+    others = choice.others
+    if isinstance(others, str):
+        # a name that has a comma may stand alone without quotes
+        is_name = bool(others) and column_named(others, columns) is not None
+        others = [others] if is_name else next(csv.reader([others], skipinitialspace=True), [])
+    key = choice.key
+    return ColumnChoice(
+        _column_called(choice.text, columns, "text") if choice.text else "",
+        _column_called(key, columns, "key") if key and key != MADE_KEY else key,
+        tuple(dict.fromkeys(_column_called(name, columns, "with") for name in others if name.strip())),
+    )
+
+
+def _column_called(name: str, columns: Iterable[str], option: str) -> str:
+    """Return the column that a name means; InputError with the nearest ones where none or several are called so."""
+    if (column := column_named(name.strip(), columns)) is not None:
+        return column
+    by_letters = {fold(one): one for one in columns}
+    near = [by_letters[one] for one in get_close_matches(fold(name), by_letters)]
+    known = first_few([repr(excerpt(one)) for one in columns], MAX_COLUMNS_SHOWN)
+    meant = " or ".join(repr(excerpt(one)) for one in near)
+    hint = f"did you mean {meant}?" if near else f"{Option(option)} takes one of these columns"
+    said = f"{Option(option)} names the column {excerpt(name)!r}, and there are {known}; nothing was asked"
+    raise InputError(said, hint=hint)
+
+
+def _guess_text(
+    free: Sequence[str], wordy: Sequence[str], images: Sequence[str], cells: Mapping[str, Sequence[str]]
+) -> tuple[str, str]:
+    """Return the column to ask about, and why: one that is called like a text, the longest text, else an image."""
     if images and not wordy:
-        return TableGuess(key, "", None, (), can_be_quoted=False, notes=tuple(notes), images=images)
-    text, why = next(iter(_called(wordy, ("text", *COLUMN_NAMES["any_text"]))), ""), "by its name"
-    if not text:
-        lengths = {name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in wordy or there}
-        text = max(lengths, key=lambda name: lengths[name])
-        why = f"the longest with {lengths[text]:,.0f} characters in the mean"
-    named = _name_in_prompt(text, columns)
-    if named is None:
-        raise InputError(
-            f"{excerpt(text)!r} is the text, {why}, and a prompt cannot name it, for there is no letter in it or "
-            "another column is called alike; nothing was written",
-            hint="give the column another name in the source (in a query with AS), then run it again",
-        )
-    notes.append(f"text: {excerpt(text)!r}, {why}")
-    titles = _called([one for one in lettered if one != text], COLUMN_NAMES["row_title"])
-    beside, titled = next(((one, name) for one in titles if (name := _name_in_prompt(one, columns))), (None, None))
-    if beside:
-        notes.append(f"beside it: {excerpt(beside)!r}, which by its name says what it is about")
-    names = (titled, named) if titled else (named,)
-    return TableGuess(key, text, beside, names, text in wordy and not images, tuple(notes), images)
+        return images[0], "whose cells are images, or name some"
+    called = _called(wordy, ("text", *COLUMN_NAMES["any_text"]))
+    if called:
+        return called[0], "by its name"
+    if not free:
+        raise InputError("no column is left to ask about; nothing was asked", hint=f"{Option('text')} names one")
+    lengths = {name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in wordy or free}
+    longest = max(lengths, key=lambda name: lengths[name])
+    return longest, f"the longest with {lengths[longest]:,.0f} characters in the mean"
+
+
+def _sent_note(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
+    """Return the line that says which columns leave this machine if Gemini is asked, and which do not."""
+    kept_back = [repr(excerpt(name)) for name in columns if name not in sent]
+    note = f"columns sent: {', '.join(repr(excerpt(name)) for name in sent)}"
+    if kept_back:
+        note += f"; not sent: {first_few(kept_back, MAX_COLUMNS_SHOWN)} ({Option('with')} adds columns)"
+    if key not in {MADE_KEY, *sent}:
+        note += f"; a batch names its requests by the key, {excerpt(key)!r}"
+    return note
 
 
 def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
@@ -406,31 +629,96 @@ def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
     return [by_name[one] for one in map(fold, known) if one in by_name]
 
 
-def _key_among(
-    keys: Sequence[str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]]
-) -> tuple[str, str]:
-    """Return the first of some columns that can be the key, and what says so; texts of the first rows go to `cells`."""
-    seen: dict[str, set[str]] = {name: set() for name in keys}
-    against: list[str] = []
+@dataclass
+class _KeyCheck:
+    """What the rows say of a column as their key."""
+
+    # Its values so far.
+    values: set[str] = field(default_factory=set)
+    blank_rows: int = 0
+    # Why it is none: it has a value twice.
+    twice: str = ""
+    # What is said of the first row in which it is blank.
+    blank: str = ""
+
+    def add(self, value: str, line: int) -> None:
+        """Take in its cell of one row."""
+        if not value.strip():
+            self.blank_rows += 1
+            self.blank = self.blank or f"is blank in row {line}"
+        elif value in self.values:
+            self.twice = self.twice or f"has {excerpt(value)!r} twice, again in row {line}"
+        else:
+            self.values.add(value)
+
+    def fault(self, *, may_be_blank: bool) -> str:
+        """Return why it is no key; empty where it is one. A few rows `may_be_blank`, which are refused then."""
+        allowed = max(1, len(self.values) // ROWS_PER_BLANK_KEY) if len(self.values) >= MIN_KEYS_BESIDE_BLANK else 0
+        is_filled = self.blank_rows <= (allowed if may_be_blank else 0)
+        return self.twice or ("" if is_filled else self.blank) or ("" if self.values else "has no value")
+
+
+def _check_keys(
+    names: Sequence[str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]]
+) -> dict[str, _KeyCheck]:
+    """Return what the rows say of some columns as keys; the texts of the first rows go to `cells`."""
+    checks = {name: _KeyCheck() for name in names}
     for number, row in enumerate((row for row in rows if isinstance(row, SourceRow)), start=1):
-        for name in list(seen):
-            value = value_text(row.values.get(name))
-            if value.strip() and value not in seen[name]:
-                seen[name].add(value)
-                continue
-            twice = f"has {excerpt(value)!r} twice, again in row {row.line}"
-            against.append(f"{excerpt(name)!r} {twice if value.strip() else f'is blank in row {row.line}'}")
-            del seen[name]
         if number <= SAMPLED:
             for name, texts in cells.items():
                 texts.append(value_text(row.values.get(name)))
-        elif not seen:
+        unique = {name: check for name, check in checks.items() if not check.twice}
+        if not unique and number >= (SAMPLED if cells else 1):
             break
-    for key, values in seen.items():
-        if values:
-            return key, f"key: {excerpt(key)!r}, which is in every row and in none twice"
-    why = "; ".join(against[:3]) or "no column is called like a key"
+        for name, check in unique.items():
+            check.add(value_text(row.values.get(name)), row.line)
+    return checks
+
+
+def _guess_key(
+    columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]], chosen: str
+) -> tuple[str, str]:
+    """Return the key, the chosen one or the first that is called like one and can be it, and what says so."""
+    if chosen and chosen != MADE_KEY and (columns[chosen] not in KEY_KINDS or chosen.casefold() in TAKEN):
+        said = f"{Option('key')} names {excerpt(chosen)!r}, which cannot be a key: it holds {columns[chosen]} values"
+        raise InputError(f"{said}, or its name is taken; nothing was asked", hint=f"{Option(key=MADE_KEY)} makes one")
+    may_be = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in TAKEN]
+    ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
+    keys = list(dict.fromkeys([*_called(may_be, COLUMN_NAMES["key"]), *ends, *_called(may_be, _LAST_KEYS)]))
+    if chosen:
+        keys = [] if chosen == MADE_KEY else [chosen]
+    # one row without a key refuses a query as a whole
+    may_be_blank = bool(chosen) or not isinstance(rows, ItemsQuery)
+    checks = _check_keys(keys, rows, cells)
+    faults = {name: check.fault(may_be_blank=may_be_blank) for name, check in checks.items()}
+    if chosen == MADE_KEY:
+        return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, as {Option("key")} says'
+    if chosen:
+        refused = f"; it {faults[chosen]}, and such rows are refused" if faults[chosen] else ""
+        return chosen, f"key: {excerpt(chosen)!r}, as {Option('key')} says{refused}"
+    for name, check in checks.items():
+        if not faults[name]:
+            where = "in every row" if not check.blank else f"in all rows but {check.blank_rows:,}, which are refused,"
+            return name, f"key: {excerpt(name)!r}, which is {where} and in none twice"
+    against = "; ".join(f"{excerpt(name)!r} {fault}" for name, fault in list(faults.items())[:3])
+    why = against or "no column is called like a key"
     return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {why}'
+
+
+def _unnamed_key(
+    columns: Mapping[str, str],
+    rows: Iterable[SourceRow | Finding],
+    cells: Mapping[str, Sequence[str]],
+    text: str,
+) -> tuple[str, str] | None:
+    """Return the first column that is in every row and in none twice, whatever it is called, and what says so."""
+    for name, texts in cells.items():
+        can_be = name != text and columns[name] in KEY_KINDS and name.casefold() not in TAKEN
+        is_unique = len(set(texts)) == len(texts) and max(map(len, texts), default=0) <= MAX_KEY_CHARS
+        # a pass over all rows for each, so that the values of one column are in memory
+        if can_be and is_unique and not _check_keys([name], rows, {})[name].fault(may_be_blank=False):
+            return name, f"key: {excerpt(name)!r}, which is in every row and in none twice"
+    return None
 
 
 def _are_images(texts: Iterable[str]) -> bool:
@@ -438,9 +726,14 @@ def _are_images(texts: Iterable[str]) -> bool:
     return sum(found) * 2 > len(found)
 
 
-def _name_in_prompt(column: str, columns: Iterable[str]) -> str | None:
-    """Return what a prompt calls a column, None where it cannot: `Review Text` is `Review_Text` there."""
+def _prompt_name(column: str, columns: Iterable[str], role: str) -> str:
+    """Return what a prompt calls a column: `Review Text` is `Review_Text` there; InputError where it cannot name it."""
     name = column if columns_in(f"{{{column}}}") else _NO_WORD.sub("_", column).strip("_")
     name = f"_{name}" if name[:1].isdecimal() else name
-    is_one = columns_in(f"{{{name}}}") == (name,) and column_named(name, columns) == column
-    return name if is_one else None
+    if columns_in(f"{{{name}}}") == (name,) and column_named(name, columns) == column:
+        return name
+    raise InputError(
+        f"{excerpt(column)!r} {role} and a prompt cannot name it, for there is no letter in it or "
+        "another column is called alike; nothing was written",
+        hint="give the column another name in the source (in a query with AS), then run it again",
+    )

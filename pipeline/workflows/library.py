@@ -31,6 +31,7 @@ from pipeline.engine import correct as by_hand
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import ExportWanted, Task
 from pipeline.engine.task_file import hand_over, look_again
+from pipeline.engine.task_words import ColumnChoice
 from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace, with_default_task
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
@@ -118,20 +119,39 @@ class Workspace:
         return self._run(work, task, items, settings, access=access)
 
     def ask(
-        self, rows: Any, question: str, *, fields: str = "", name: str = "", n: int = ask.FEW, **settings: object
+        self,
+        rows: Any,
+        question: str,
+        *,
+        fields: str = "",
+        name: str = "",
+        n: int = ask.FEW,
+        text: str = "",
+        key: str = "",
+        with_: str | Sequence[str] = (),
+        **settings: object,
     ) -> AskReport:
         """Ask about the first `n` rows of any table and say what all would cost, as `findable ask`.
 
-        `rows` is the path of a file, a SELECT, a list of dicts, a data frame or an Arrow table. Only the cost is kept;
-        with a `name` the file of a task is written.
+        `rows` is the path of a file, a SELECT, a list of dicts, a data frame or an Arrow table. Only the column `text`
+        is sent, which is found without it, and those of `with_`; `key` tells rows apart. Only the cost is kept; with a
+        `name` the file of a task is written, and the answers are kept as those of that task.
 
         Raises:
-            InputError: there is no text to ask about, or `fields` is no list of fields; nothing was asked.
+            InputError: there is no text to ask about, no such column, or `fields` is no list of fields; nothing was
+                asked.
             ConfigurationError: a key is missing, or a budget has no room.
         """
-        asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data)
-        work = partial(ask.run, new=asking, size=n)
-        report = self._run(work, PEOPLE, None, settings, access=Access.CREATE, alone=True)
+        choice = ColumnChoice(text, key, with_)
+        asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data, choice=choice)
+        if name:
+            keep = partial(ask.keep_question, new=asking, size=n)
+            kept = self._run(keep, PEOPLE, None, settings, access=Access.CREATE, alone=True)
+            work = partial(ask.ask_kept, kept=kept, size=n)
+            report = self._run(work, kept.draft.path, None, settings, access=Access.WRITE, alone=True)
+        else:
+            work = partial(ask.run, new=asking, size=n)
+            report = self._run(work, PEOPLE, None, settings, access=Access.CREATE, alone=True)
         report.tried.check()
         return report
 

@@ -16,6 +16,8 @@ from pipeline.batch.budget import Calibration
 from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
 from pipeline.batch.report import time_words
 from pipeline.batch.service import FLEX_CALL_S, calls_at_once
+from pipeline.core.errors import ConfigurationError
+from pipeline.core.settings import Settings
 from pipeline.core.states import Way
 from pipeline.core.step import Option
 from pipeline.core.text import one_line
@@ -114,7 +116,7 @@ class Preflight:
     """The ways, by name, and what they are worked out from; `plan` holds the items, batches, and likely tokens.
 
     `known` is what past answers say of estimates. `waiting` is what an earlier run left in prepared batches, which go
-    out with it.
+    out with it. `with_key` is the same estimate for Gemini's model, None where that is the model already.
     """
 
     plan: BatchPlan
@@ -127,6 +129,7 @@ class Preflight:
     known: Calibration
     deadline_s: float | None = None
     waiting: BatchPlan = field(default_factory=BatchPlan)
+    with_key: "Preflight | None" = None
 
     __repr__ = one_line
 
@@ -142,12 +145,13 @@ class Preflight:
             "tier": self.tier,
             "tokens_in": used.prompt,
             "tokens_out": used.answer + used.thoughts,
-            "estimate": {"error": round(known.error, 4), "answers": known.answers},
+            "estimate": {"error": None if known.error is None else round(known.error, 4), "answers": known.answers},
             "deadline_s": self.deadline_s,
             **ways,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
             "recommended": self.recommended,
             "reason": self.reason,
+            "with_key": None if self.with_key is None else self.with_key.document(),
         }
 
     @property
@@ -174,7 +178,24 @@ def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None) -> Pr
     estimated = estimate(ws, limit=limit, deadline_s=deadline_s)
     if not estimated.plan.items:
         ws.check_any_items()
-    return estimated
+        return estimated
+
+    priced = with_gemini_model(ws)
+    if priced is None:
+        return estimated
+
+    try:
+        return replace(estimated, with_key=estimate(priced, limit=limit, deadline_s=deadline_s))
+    except ConfigurationError as error:
+        ws.display.warn(f"with a key: {error.message}")
+        return estimated
+
+
+def with_gemini_model(ws: OpenWorkspace) -> OpenWorkspace | None:
+    """Return the workspace with the model that a key would use, to estimate with; None if it has Gemini's already."""
+    if not ws.model.local:
+        return None
+    return replace(ws, backend="gemini", settings=replace(ws.settings, model=Settings.model))
 
 
 def estimate(
@@ -200,14 +221,14 @@ def estimate_plan(
     reset, today = next_midnight_pacific(now), budget.today(now).isoformat()
     with ws.store.read() as tx:
         known, waiting = budget.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
-        room, used = budget.budgets(ws).room(tx, error=known.error), batches.calls_of_day(tx, model.name, day=today)
+        room, used = budget.budgets(ws).room(tx, error=known.reserve), batches.calls_of_day(tx, model.name, day=today)
         past = Counter(money.batch_seconds(tx, model.name))
         times = {way: batches.call_seconds(tx, model.name, way) for way in (Way.FLEX, Way.LIVE)}
         refused = "" if waives_pilot else pilot.why_not(tx, ws.extractor)
 
     def priced(way: Way, *warnings: str, **told: Any) -> ModeEstimate:
         cost = usage_cost(model, plan.usage, way.tier, on=now.date())
-        affordable = room is None or cost * (1 + known.error) <= room
+        affordable = room is None or cost * (1 + known.reserve) <= room
         short = () if affordable else (f"a budget has ${room or 0:,.4f} left: not all would be asked",)
         return ModeEstimate(cost=cost, warnings=(*short, *filter(None, warnings)), affordable=affordable, **told)
 

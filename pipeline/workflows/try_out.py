@@ -18,7 +18,7 @@ from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Outcome, Way
 from pipeline.core.step import Option
 from pipeline.core.text import one_line, plural, usd
-from pipeline.engine.record import RequestBuilder, judge_reply
+from pipeline.engine.record import PlannedRequest, RequestBuilder, judge_reply
 from pipeline.engine.task import Item, Task
 from pipeline.engine.workspace import OpenWorkspace, declared
 from pipeline.gemini import requests, responses
@@ -118,31 +118,101 @@ def run(ws: OpenWorkspace, size: int = FEW, name: str | None = None, seed: int |
     return report
 
 
-def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
-    """Ask about some items of the task in use, as `run`."""
-    folder.seal_dead(ws)
-    builder, words = RequestBuilder(ws.task, ws.model), ws.task.words
+class PlannedRows(NamedTuple):
+    """Some rows as they are asked: the schema of an answer, their requests and items by row id, and the cost in USD."""
+
+    schema: dict[str, Any]
+    requests: Mapping[str, PlannedRequest]
+    items: Mapping[str, TriedItem]
+    cost: float
+
+
+def plan_rows(ws: OpenWorkspace, ids: Sequence[str]) -> PlannedRows:
+    """Return some rows of the task in use as they are asked, in their order; nothing is asked.
+
+    Raises:
+        InputError: there is no row to ask about.
+    """
+    builder = RequestBuilder(ws.task, ws.model)
+    words = ws.task.words
     with ws.store.read() as tx:
-        planned = {one.item.id: one for one in builder.lines(tx, ws.task.rows(tx, ids))}
+        rows = ws.task.rows(tx, ids)
+        planned = {one.item.id: one for one in builder.lines(tx, {key: rows[key] for key in ids if key in rows})}
         names = ws.task.table(tx).names(tx, list(planned))
         known = budget.calibration(tx, ws.extractor)
     if not planned:
         ws.check_any_items()
         raise InputError(f"{words.all_done}; nothing was asked", hint=f"{Option('item')} tries any of them")
-    tried = {key: TriedItem(key, names.get(key, key), requests.shown_object(one.data)) for key, one in planned.items()}
-    cost = _cost(ws, known.applied(sum((one.usage for one in planned.values()), NO_USAGE), count=len(planned)))
-    ws.display.say(f"{ws.model.name}: {plural(len(tried), words.one, words.many)}, estimated {usd(cost)}")
-    ws.spend(cost, nothing="nothing was asked")
+    items = {key: TriedItem(key, names.get(key, key), requests.shown_object(one.data)) for key, one in planned.items()}
+    usage = known.applied(sum((one.usage for one in planned.values()), NO_USAGE), count=len(planned))
+    return PlannedRows(builder.schema, planned, items, _cost(ws, usage))
+
+
+def confirm_cost(ws: OpenWorkspace, planned: PlannedRows) -> None:
+    """Say how many rows are asked at which estimate; a person is asked above CONFIRM_ABOVE."""
+    words = ws.task.words
+    count = plural(len(planned.items), words.one, words.many)
+    ws.display.say(f"{ws.model.name}: {count}, estimated {usd(planned.cost)}")
+    ws.spend(planned.cost, nothing="nothing was asked")
+
+
+def ask_about(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
+    """Ask about some items of the task in use, as `run`."""
+    folder.seal_dead(ws)
+    planned = plan_rows(ws, ids)
+    confirm_cost(ws, planned)
+    tried = planned.items
     with ws.display.bar("asking", len(tried)) as bar:
         wanted = Selection(among=list(tried))
         asked = ask.ask_rows(ws, wanted, way=Way.TRIAL, on_progress=lambda report: bar.show(report.replies))
-    report = TryReport(ws.extractor, builder.schema, list(tried.values()), asked.stopped, asked.interrupted)
+    report = TryReport(ws.extractor, planned.schema, list(tried.values()), asked.stopped, asked.interrupted)
     for key, told in asked.tried.items():
         try:
-            _judge(ws, tried[key], planned[key].item, told)
+            _judge(ws, tried[key], planned.requests[key].item, told)
         except FindableError as error:  # the task's own code cannot judge it
             report.stopped = report.stopped or error
     return report
+
+
+def ask_and_keep(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
+    """Ask about those of some rows that are open, by live calls whose answers are kept, and return all of them.
+
+    The rows are claimed before the first call, so a killed call of this goes on with what is left.
+    """
+    planned = plan_rows(ws, ids)
+    with ws.store.read() as tx:
+        open_ids = asks.askable_among(tx, ws.task, ids)
+    live = ask.LiveReport()
+    if open_ids:
+        confirm_cost(ws, plan_rows(ws, open_ids))
+        with ws.display.bar("asking", len(open_ids)) as bar:
+            wanted = Selection(among=open_ids)
+            live = ask.ask_rows(ws, wanted, on_progress=lambda report: bar.show(report.replies))
+    with ws.store.read() as tx:
+        for item in planned.items.values():
+            _tell_stored(tx, ws.task, item)
+    return TryReport(ws.extractor, planned.schema, list(planned.items.values()), live.stopped, live.interrupted)
+
+
+def _tell_stored(tx: Connection, task: Task, item: TriedItem) -> None:
+    """Put into an item what is stored of its requests under the task's version: the newest outcome, and all cost."""
+    found = [
+        one for one in answers.requests_of_item(tx, task.name, item.id) if answers.is_of(one["extractor"], task.label)
+    ]
+    ended = [one for one in found if one["outcome"] is not None]
+    if len(ended) < len(found):
+        item.outcome = "claimed"
+        return
+    if not ended:
+        return
+    newest = ended[0]
+    item.outcome = LOST if newest["outcome"] == Outcome.MISSING else newest["outcome"]
+    item.reason = newest["reason"] or ""
+    item.answer = newest["answer"]
+    item.calls = sum(one["batch"] is not None for one in ended)
+    item.cost = sum(one["cost"] for one in ended)
+    item.tokens_in = newest["tokens_in"]
+    item.tokens_out = newest["tokens_out"]
 
 
 def _cost(ws: OpenWorkspace, usage: Usage) -> float:

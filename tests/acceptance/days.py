@@ -324,6 +324,19 @@ DAYS = (
         task="reviews",
         files={"tasks/reviews.csv": "own-changed.csv"},
     ),
+    # the rows that a question with a name asks are rows of its task, before it makes its first call
+    Day(
+        "asked",
+        (
+            line("ask", "{here}/letters.csv", q="Praise?", fields="why: quote", name="letters", n=3),
+            line("tag_live"),
+            EXPORT,
+        ),
+        settings=ONE_CALL,
+        same=LIVE,
+        task="letters",
+        files={"letters.csv": "own.csv"},
+    ),
     # rows that ask the same are asked about once, those that come later too
     Day("own-equal", (SUBMIT, *COLLECT), task="reviews", files=REVIEWS | {"tasks/reviews.csv": "own-equal.csv"}),
     Day(

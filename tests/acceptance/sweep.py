@@ -33,7 +33,13 @@ CODES = {  # with which a fate may end
     ROT: {5},
     CUT: {0, 4},
 }
-USERS_FILES = ("export", "import", "backup", "restore")  # what cannot be written there is the user's to name anew: 2
+USERS_FILES = (
+    "export",
+    "import",
+    "ask",
+    "backup",
+    "restore",
+)  # what cannot be written there is the user's to name anew: 2
 DATABASE = "postgresql" if ON_POSTGRESQL else "sqlite"
 HERE = tuple(day.name for day in DAYS if DATABASE in day.databases)
 HALF = (".part", ".staging", ".link-part")

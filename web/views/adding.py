@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from pipeline.core.errors import FindableError
 from pipeline.core.states import fate_of
+from pipeline.engine.task_words import ColumnChoice
 from pipeline.engine.workspace import Access, open_to_look, open_workspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
@@ -83,6 +84,7 @@ TO_DO = {  # what a finding means, and what to do
     "noted": "goes in as it is",
     "kept": "goes in; what was answered stays",
 }
+ASKED = ("question", "fields", "text", "key", "with")  # members of the form of a question
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
 Mapped = Annotated[str, Query(alias="map", max_length=4_000)]
 
@@ -146,7 +148,7 @@ def act_on_import(request: Request, number: int, sent: Sent) -> HTMLResponse:
     refused = ""
     try:
         if "question" in sent:
-            _try(desk, dropped, {name: sent.get(name, "") for name in ("question", "fields")})
+            _try(desk, dropped, {name: sent.get(name, "") for name in ASKED})
         elif "keep" in sent:
             _keep(desk, dropped, sent["keep"])
         else:
@@ -193,7 +195,7 @@ def _import(desk: Desk, dropped: DroppedFile) -> None:
 def _try(desk: Desk, dropped: DroppedFile, asked: dict[str, str]) -> None:
     if dropped.guess is None:
         raise Refused(409, "no task is made of this file; nothing was asked", hint="drop it as a new task")
-    asking = ask.prepared(dropped.path, **asked, data=desk.settings.data)
+    asking = _asking_of(desk, dropped, asked)
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(None, display) as ws:
@@ -204,12 +206,21 @@ def _try(desk: Desk, dropped: DroppedFile, asked: dict[str, str]) -> None:
 
     _begin(desk, dropped, "try", work)
     dropped.asked, dropped.tried = asked, None
+    if asking.draft is not None:
+        dropped.guess = asking.draft.guess
+
+
+def _asking_of(desk: Desk, dropped: DroppedFile, asked: Mapping[str, str], *, name: str = "") -> ask.NewTask:
+    """Return the question of the form about a dropped file, with the columns that it names."""
+    choice = ColumnChoice(asked["text"], asked["key"], asked["with"])
+    question, fields = asked["question"], asked["fields"]
+    return ask.prepared(dropped.path, question, fields=fields, name=name, data=desk.settings.data, choice=choice)
 
 
 def _keep(desk: Desk, dropped: DroppedFile, name: str) -> None:
     if dropped.tried is None:
         raise Refused(409, "no question was tried on the file; nothing was kept", hint="try one, then keep it")
-    asking = ask.prepared(dropped.path, **dropped.asked, name=name, data=desk.settings.data)
+    asking = _asking_of(desk, dropped, dropped.asked, name=name)
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(None, display) as ws:
