@@ -124,13 +124,12 @@ def test_who_is_being_tagged_when_it_ends_goes_out_with_the_next_batch(
 
 
 class Table(NamedTuple):
-    """A table as it comes, and what is to be found of it: its key, its text, and what is told beside."""
+    """A table as it comes, and what is to be found of it: its key, and its text, which alone is sent."""
 
     file: str
     rows: list[dict[str, Any]]
     key: str
     text: str
-    beside: str | None = None
 
     def write(self, home: Path) -> None:
         """Write it as JSON lines, or as CSV of a German spreadsheet."""
@@ -152,11 +151,10 @@ TABLES = (
         ],
         key="Bestell-Nr",
         text="Kommentar",
-        beside="Produkt",
     ),
     Table(
         "notes.csv",
-        [{"id": 7, "2. Review Text": LONG.format(one), "rating": one} for one in range(3)],
+        [{"id": 7, "2. Review Text": LONG.format(one), "rating": 4} for one in range(3)],
         "row",
         "2. Review Text",
     ),
@@ -187,7 +185,7 @@ def test_the_file_for_a_table_runs_as_it_is(workspace: Workspace, table: Table) 
     workspace.home.mkdir()
     table.write(workspace.home)
     new = workspace.do("new_task", "mine", json=True, **{"from": table.file})
-    assert (new.json["key"], new.json["text"], new.json["beside"]) == (table.key, table.text, table.beside)
+    assert (new.json["key"], new.json["text"], new.json["sent"]) == (table.key, table.text, [table.text])
     assert "a new workspace: " in new.err
     assert new.err.endswith("next: findable try --task mine\n")
     workspace.task = "mine"
@@ -216,7 +214,7 @@ def test_a_query_and_a_column_of_images_are_known_too(workspace: Workspace) -> N
     for name in "ab":
         Image.new("RGB", (40, 30), "navy").save(workspace.home / f"{name}.jpg")
     workspace.put("photos.csv", f'id,picture,note\na,a.jpg,"{LONG}"\nb,b.jpg,"{LONG}"\n')
-    found = workspace.read("new_task", "photos", **{"from": "photos.csv"})
+    found = workspace.read("new_task", "photos", **{"from": "photos.csv", "text": "note", "with": "picture"})
     assert (found["images"], found["text"]) == (["picture"], "note")
     tried = workspace.read("try", TASK="photos")["items"]
     assert [one["outcome"] for one in tried] == ["answered"] * 2
