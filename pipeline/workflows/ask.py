@@ -14,8 +14,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, cast
@@ -260,10 +261,11 @@ def keep_question(ws: OpenWorkspace, new: NewTask, *, size: int) -> KeptQuestion
     _check_free(new.name, ws.data, path=draft.path, text=text)
     _tell_columns(ws, draft)
     names = [one.name for one in new.fields]
-    if _is_file_of(draft.path, text):
+    is_written = _is_file_of(draft.path, text)
+    _check_unused(ws.store, new.name, path=draft.path.resolve() if is_written else None)
+    if is_written:
         return KeptQuestion(draft, names, None)
 
-    _check_unused(ws.store, new.name)
     # refused rows are told when the task reads its rows
     beside, ids = _rows_in_memory(ws, new, draft, size=size, display=NoProgress())
     planned = try_out.plan_rows(beside, ids)
@@ -273,7 +275,7 @@ def keep_question(ws: OpenWorkspace, new: NewTask, *, size: int) -> KeptQuestion
         room = budgets.room(tx, error=reserve)
         if room is not None and planned.cost * (1 + reserve) > room:
             raise budgets.without_room(tx)
-    ws.spend(planned.cost, nothing="nothing was asked")
+    try_out.confirm_cost(beside, planned)
     _write_new(draft.path, text)
     return KeptQuestion(draft, names, planned.cost)
 
@@ -498,10 +500,11 @@ def _is_file_of(path: Path, text: str) -> bool:
     return path.is_file() and path.read_bytes() == text.encode()
 
 
-def _check_unused(store: Store, name: str) -> None:
+def _check_unused(store: Store, name: str, *, path: Path | None = None) -> None:
+    """Refuse a name that a task had here, unless the file of that task is at this path."""
     with store.read() as tx:
         known = workspace.get_task(tx, name)
-    if known is not None:
+    if known is not None and known.path != str(path):
         raise _taken(known.path)
 
 
@@ -537,11 +540,19 @@ def _guess_columns(
     if not columns:
         raise InputError("there is no row to ask about, and no column; nothing was written")
     chosen = _resolve_choice(choice, columns)
-    cells: dict[str, list[str]] = {name: [] for name in columns}
-    key, key_note = _guess_key(columns, rows, cells, chosen.key)
+    sample = list(islice((row for row in rows if isinstance(row, SourceRow)), SAMPLED))
+    cells = {name: [value_text(row.values.get(name)) for row in sample] for name in columns}
+    can_be_key = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in TAKEN]
+    ends = [name for name in can_be_key if _ENDS_LIKE_KEY.search(name)]
+    named = dict.fromkeys([*_called(can_be_key, COLUMN_NAMES["key"]), *ends, *_called(can_be_key, _LAST_KEYS)])
+    if chosen.key:
+        key, key_note = chosen.key, _chosen_key_note(chosen.key, can_be_key, rows)
+    else:
+        # one row without a key refuses a query as a whole
+        key, key_note = _first_key(named, rows, may_be_blank=not isinstance(rows, ItemsQuery))
+
     images = [name for name in columns if name != key and columns[name] == "text" and _are_images(cells[name])]
     wordy = [name for name in columns if columns[name] == "text" and any(map(str.isalpha, "".join(cells[name])))]
-
     if chosen.text:
         main, why = chosen.text, f"as {Option('text')} says"
     else:
@@ -550,20 +561,20 @@ def _guess_columns(
         ]
         main, why = _guess_text(free, [name for name in free if name in wordy], images, cells)
     if key == MADE_KEY and not chosen.key:
-        key, key_note = _unnamed_key(columns, rows, cells, main) or (key, key_note)
+        unnamed = [name for name in can_be_key if name not in {*named, main} and _is_short_and_unique(cells[name])]
+        key, unnamed_note = _first_key(unnamed, rows, may_be_blank=False)
+        key_note = key_note if key == MADE_KEY else unnamed_note
 
     sent = (*(name for name in chosen.others if name != main), main)
     texts = [name for name in sent if name not in images]
-    text = "" if not texts else texts[-1]
     roles = {main: f"is the text, {why},"}
-    names = [_prompt_name(name, columns, roles.get(name, f"is named by {Option('with')}")) for name in texts]
     main_note = f"{'image' if main in images else 'text'}: {excerpt(main)!r}, {why}"
     return TableGuess(
         key=key,
-        text=text,
+        text=texts[-1] if texts else "",
         sent=sent,
-        names=tuple(names),
-        can_be_quoted=text in wordy and len(texts) == len(sent),
+        names=tuple(_prompt_name(one, columns, roles.get(one, f"is named by {Option('with')}")) for one in texts),
+        can_be_quoted=main in wordy and len(texts) == len(sent),
         notes=(key_note, main_note, _sent_note(sent, columns, key)),
         images=tuple(name for name in sent if name in images),
     )
@@ -629,96 +640,54 @@ def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
     return [by_name[one] for one in map(fold, known) if one in by_name]
 
 
-@dataclass
-class _KeyCheck:
-    """What the rows say of a column as their key."""
-
-    # Its values so far.
-    values: set[str] = field(default_factory=set)
-    blank_rows: int = 0
-    # Why it is none: it has a value twice.
-    twice: str = ""
-    # What is said of the first row in which it is blank.
-    blank: str = ""
-
-    def add(self, value: str, line: int) -> None:
-        """Take in its cell of one row."""
-        if not value.strip():
-            self.blank_rows += 1
-            self.blank = self.blank or f"is blank in row {line}"
-        elif value in self.values:
-            self.twice = self.twice or f"has {excerpt(value)!r} twice, again in row {line}"
-        else:
-            self.values.add(value)
-
-    def fault(self, *, may_be_blank: bool) -> str:
-        """Return why it is no key; empty where it is one. A few rows `may_be_blank`, which are refused then."""
-        allowed = max(1, len(self.values) // ROWS_PER_BLANK_KEY) if len(self.values) >= MIN_KEYS_BESIDE_BLANK else 0
-        is_filled = self.blank_rows <= (allowed if may_be_blank else 0)
-        return self.twice or ("" if is_filled else self.blank) or ("" if self.values else "has no value")
+def _chosen_key_note(key: str, can_be_key: Sequence[str], rows: Iterable[SourceRow | Finding]) -> str:
+    """Return the line about a key that a person chose; InputError where its column cannot be one."""
+    if key == MADE_KEY:
+        return f'key: "{MADE_KEY}", a hash of each row, as {Option("key")} says'
+    if key not in can_be_key:
+        said = f"{Option('key')} names {excerpt(key)!r}, which cannot be a key: a key is a text or a whole number"
+        raise InputError(f"{said}; nothing was asked", hint=f"{Option(key=MADE_KEY)} makes one of each row")
+    fault, _ = _key_fault(key, rows, may_be_blank=True)
+    return f"key: {excerpt(key)!r}, as {Option('key')} says" + (f"; it {fault}: such rows are refused" if fault else "")
 
 
-def _check_keys(
-    names: Sequence[str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]]
-) -> dict[str, _KeyCheck]:
-    """Return what the rows say of some columns as keys; the texts of the first rows go to `cells`."""
-    checks = {name: _KeyCheck() for name in names}
-    for number, row in enumerate((row for row in rows if isinstance(row, SourceRow)), start=1):
-        if number <= SAMPLED:
-            for name, texts in cells.items():
-                texts.append(value_text(row.values.get(name)))
-        unique = {name: check for name, check in checks.items() if not check.twice}
-        if not unique and number >= (SAMPLED if cells else 1):
-            break
-        for name, check in unique.items():
-            check.add(value_text(row.values.get(name)), row.line)
-    return checks
-
-
-def _guess_key(
-    columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]], chosen: str
-) -> tuple[str, str]:
-    """Return the key, the chosen one or the first that is called like one and can be it, and what says so."""
-    if chosen and chosen != MADE_KEY and (columns[chosen] not in KEY_KINDS or chosen.casefold() in TAKEN):
-        said = f"{Option('key')} names {excerpt(chosen)!r}, which cannot be a key: it holds {columns[chosen]} values"
-        raise InputError(f"{said}, or its name is taken; nothing was asked", hint=f"{Option(key=MADE_KEY)} makes one")
-    may_be = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in TAKEN]
-    ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
-    keys = list(dict.fromkeys([*_called(may_be, COLUMN_NAMES["key"]), *ends, *_called(may_be, _LAST_KEYS)]))
-    if chosen:
-        keys = [] if chosen == MADE_KEY else [chosen]
-    # one row without a key refuses a query as a whole
-    may_be_blank = bool(chosen) or not isinstance(rows, ItemsQuery)
-    checks = _check_keys(keys, rows, cells)
-    faults = {name: check.fault(may_be_blank=may_be_blank) for name, check in checks.items()}
-    if chosen == MADE_KEY:
-        return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, as {Option("key")} says'
-    if chosen:
-        refused = f"; it {faults[chosen]}, and such rows are refused" if faults[chosen] else ""
-        return chosen, f"key: {excerpt(chosen)!r}, as {Option('key')} says{refused}"
-    for name, check in checks.items():
-        if not faults[name]:
-            where = "in every row" if not check.blank else f"in all rows but {check.blank_rows:,}, which are refused,"
+def _first_key(names: Iterable[str], rows: Iterable[SourceRow | Finding], *, may_be_blank: bool) -> tuple[str, str]:
+    """Return the first of some columns that can be the key, else a hash, and the line that says why."""
+    faults = list[str]()
+    for name in names:
+        fault, blank_rows = _key_fault(name, rows, may_be_blank=may_be_blank)
+        if not fault:
+            where = f"in all rows but {blank_rows:,}, which are refused," if blank_rows else "in every row"
             return name, f"key: {excerpt(name)!r}, which is {where} and in none twice"
-    against = "; ".join(f"{excerpt(name)!r} {fault}" for name, fault in list(faults.items())[:3])
-    why = against or "no column is called like a key"
+        faults.append(f"{excerpt(name)!r} {fault}")
+    why = "; ".join(faults[:3]) or "no column is called like a key"
     return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {why}'
 
 
-def _unnamed_key(
-    columns: Mapping[str, str],
-    rows: Iterable[SourceRow | Finding],
-    cells: Mapping[str, Sequence[str]],
-    text: str,
-) -> tuple[str, str] | None:
-    """Return the first column that is in every row and in none twice, whatever it is called, and what says so."""
-    for name, texts in cells.items():
-        can_be = name != text and columns[name] in KEY_KINDS and name.casefold() not in TAKEN
-        is_unique = len(set(texts)) == len(texts) and max(map(len, texts), default=0) <= MAX_KEY_CHARS
-        # a pass over all rows for each, so that the values of one column are in memory
-        if can_be and is_unique and not _check_keys([name], rows, {})[name].fault(may_be_blank=False):
-            return name, f"key: {excerpt(name)!r}, which is in every row and in none twice"
-    return None
+def _key_fault(name: str, rows: Iterable[SourceRow | Finding], *, may_be_blank: bool) -> tuple[str, int]:
+    """Return why a column is no key, empty where it is one, and in how many rows it is blank, which are refused then.
+
+    It `may_be_blank` in a few rows beside several that have a key.
+    """
+    values = set[str]()
+    blank_lines = list[int]()
+    for row in (row for row in rows if isinstance(row, SourceRow)):
+        value = value_text(row.values.get(name))
+        if value in values:
+            return f"has {excerpt(value)!r} twice, again in row {row.line}", 0
+        if value.strip():
+            values.add(value)
+        else:
+            blank_lines.append(row.line)
+    is_refusable = may_be_blank and len(values) >= MIN_KEYS_BESIDE_BLANK
+    allowed = max(1, len(values) // ROWS_PER_BLANK_KEY) if is_refusable else 0
+    if len(blank_lines) > allowed:
+        return f"is blank in row {blank_lines[0]}", 0
+    return "" if values else "has no value", len(blank_lines)
+
+
+def _is_short_and_unique(texts: Sequence[str]) -> bool:
+    return len(set(texts)) == len(texts) and max(map(len, texts), default=0) <= MAX_KEY_CHARS
 
 
 def _are_images(texts: Iterable[str]) -> bool:

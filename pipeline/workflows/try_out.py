@@ -183,36 +183,35 @@ def ask_and_keep(ws: OpenWorkspace, ids: Sequence[str]) -> TryReport:
     with ws.store.read() as tx:
         open_ids = asks.askable_among(tx, ws.task, ids)
     live = ask.LiveReport()
-    if open_ids:
+    if open_ids and ws.agreed is None:
         confirm_cost(ws, plan_rows(ws, open_ids))
+    if open_ids:
         with ws.display.bar("asking", len(open_ids)) as bar:
             wanted = Selection(among=open_ids)
             live = ask.ask_rows(ws, wanted, on_progress=lambda report: bar.show(report.replies))
     with ws.store.read() as tx:
-        for item in planned.items.values():
-            _tell_stored(tx, ws.task, item)
-    return TryReport(ws.extractor, planned.schema, list(planned.items.values()), live.stopped, live.interrupted)
+        items = [_stored_item(tx, ws.task, item) for item in planned.items.values()]
+    return TryReport(ws.extractor, planned.schema, items, live.stopped, live.interrupted)
 
 
-def _tell_stored(tx: Connection, task: Task, item: TriedItem) -> None:
-    """Put into an item what is stored of its requests under the task's version: the newest outcome, and all cost."""
-    found = [
-        one for one in answers.requests_of_item(tx, task.name, item.id) if answers.is_of(one["extractor"], task.label)
-    ]
+def _stored_item(tx: Connection, task: Task, item: TriedItem) -> TriedItem:
+    """Return an item with what is stored of its requests under the task's version: the newest outcome, and all cost."""
+    requests_of_item = answers.requests_of_item(tx, task.name, item.id)
+    found = [one for one in requests_of_item if answers.is_of(one["extractor"], task.label)]
     ended = [one for one in found if one["outcome"] is not None]
-    if len(ended) < len(found):
-        item.outcome = "claimed"
-        return
-    if not ended:
-        return
+    if not ended or len(ended) < len(found):
+        return replace(item, outcome="claimed" if found else item.outcome)
     newest = ended[0]
-    item.outcome = LOST if newest["outcome"] == Outcome.MISSING else newest["outcome"]
-    item.reason = newest["reason"] or ""
-    item.answer = newest["answer"]
-    item.calls = sum(one["batch"] is not None for one in ended)
-    item.cost = sum(one["cost"] for one in ended)
-    item.tokens_in = newest["tokens_in"]
-    item.tokens_out = newest["tokens_out"]
+    return replace(
+        item,
+        outcome=LOST if newest["outcome"] == Outcome.MISSING else newest["outcome"],
+        reason=newest["reason"] or "",
+        answer=newest["answer"],
+        calls=sum(one["batch"] is not None for one in ended),
+        cost=sum(one["cost"] for one in ended),
+        tokens_in=newest["tokens_in"],
+        tokens_out=newest["tokens_out"],
+    )
 
 
 def _cost(ws: OpenWorkspace, usage: Usage) -> float:

@@ -112,7 +112,7 @@ def test_a_filled_and_unique_column_is_the_key(
         assert len(made["answers"][0]["row"]) == 32
         twice = put(workspace, "two.csv", ("id", "who", "text"), "12", "aa", NOTES[:2])
         doubled = workspace.do("ask", twice, q="Praise?", key="who")
-        assert "it has 'a' twice, again in row 3, and such rows are refused" in doubled.err
+        assert "it has 'a' twice, again in row 3: such rows are refused" in doubled.err
         assert "1 of 2 rows asked" in doubled.out
 
 

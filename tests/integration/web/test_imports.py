@@ -61,7 +61,7 @@ def test_a_new_question_is_tried_on_five_rows_of_a_file(page: Page, workspace: W
     rows = "".join(f"r{number},Kettle,It boils water in {number} minutes.\n" for number in range(7))
     number = drop(page, f"id,product,text\n{rows}", "new", "reviews.csv")["number"]
     shown = page.get("/add", params={"task": "new", "number": number}).text
-    assert all(one in shown for one in ("what tells rows apart", "the text", "boils water in 3"))
+    assert all(one in shown for one in ("what tells rows apart", "columns sent: ", "boils water in 3"))
     assert "FIELDS: a choice is expected" in act(page, number, question="Praise?", fields="tone: praise|")
     before = set(workspace.tables())
     act(page, number, question="Praise or blame?", fields="tone: praise|blame; why: quote")
@@ -71,6 +71,23 @@ def test_a_new_question_is_tried_on_five_rows_of_a_file(page: Page, workspace: W
     assert set(workspace.tables()) == before
     assert [one["name"] for one in page.get("/api/tasks").json()] == ["experts"]
     assert "nothing of the file would go in" in act(page, number)
+
+
+def test_a_new_question_names_its_columns(page: Page, workspace: Workspace) -> None:
+    """The form takes the text, the key and other columns to send; a wrong name is refused, a kept task has them."""
+    rows = "".join(f"r{number},Kettle {number},It boils in {number} minutes.\n" for number in range(7))
+    number = drop(page, f"id,product,text\n{rows}", "new", "reviews.csv")["number"]
+    how = {"question": "Praise or blame?", "fields": "tone: praise|blame", "text": "product", "key": "id"}
+    assert "did you mean 'product'?" in act(page, number, **how | {"text": "prodact"})
+    act(page, number, **how, **{"with": "text"})
+    page.settle()
+    shown = unescape(page.get("/parts/import", params={"number": number}).text)
+    assert "columns sent: 'text', 'product'; not sent: 'id'" in shown
+    assert 'value="product"' in shown
+    act(page, number, keep="kettles")
+    page.settle()
+    file = (workspace.data / "tasks/kettles.py").read_text(encoding="utf-8")
+    assert 'prompt="text: {text}\\n\\n{product}"' in file
 
 
 def test_what_was_tried_is_kept_as_a_task(page: Page, workspace: Workspace) -> None:
