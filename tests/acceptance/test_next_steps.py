@@ -97,12 +97,12 @@ def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> Non
     alike = "Boils fast and the handle stays cool all day."
     rows = [f"{at},{alike if at % 2 else f'Text number {at} about a kettle and its handle.'}" for at in range(12)]
     file = workspace.put("kettles.csv", "\n".join(["id,text", *rows, ""]))
-    workspace.do("ask", file, q="Praise?", name="kettles")
+    workspace.do("new_task", "kettles", **{"from": file.name})
     said = workspace.do("tag", task="kettles", mode="live", limit=4).out
     [answered] = [int(count) for count in re.findall(r"(\d+) answered", said)]
     assert answered > 4
     assert workspace.states("kettles") == {"answered": answered, "open": 12 - answered}
-    workspace.do("ask", file, q="Blame?", name="again")
+    workspace.do("new_task", "again", **{"from": file.name})
     workspace.do("submit", task="again")
     said = workspace.do("tag", task="again", mode="live", wait=True).out
     assert (" left" in said, "Next: " in said) == (False, True), said
