@@ -10,10 +10,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import partial, wraps
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     URL,
@@ -51,6 +52,29 @@ FETCHED = {True: 1_000, False: 20}  # rows of a user's query that a server, or a
 _OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
 _NULL_HANDLER = logging.NullHandler()
 T = TypeVar("T")
+P = ParamSpec("P")
+_SNAPSHOT_RESULTS = WeakKeyDictionary[Connection, dict[Any, Any]]()
+
+
+def cached_in_snapshot(look: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate[Connection, P], T]:
+    """Wrap a look at the database so that it is made once in each `Store.read`, which sees nothing new meanwhile.
+
+    In any other transaction each call looks anew. All further arguments must be hashable; what is returned must not be
+    changed.
+    """
+
+    @wraps(look)
+    def look_once(tx: Connection, *args: P.args, **kwargs: P.kwargs) -> T:
+        if not tx.get_execution_options().get("findable_reads"):
+            return look(tx, *args, **kwargs)
+
+        results = _SNAPSHOT_RESULTS.setdefault(tx, {})
+        key = (look, args, *kwargs.items())
+        if key not in results:
+            results[key] = look(tx, *args, **kwargs)
+        return results[key]  # type: ignore[no-any-return]
+
+    return look_once
 
 
 def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:

@@ -44,7 +44,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 from pipeline.core.errors import InconsistentError
 from pipeline.core.states import OVER, BatchState, Way
 from pipeline.core.step import Option, Step
-from pipeline.store.database import Store
+from pipeline.store.database import Store, cached_in_snapshot
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for INTEGER PRIMARY KEY
 NUMBER = Float().with_variant(REAL(), "sqlite")  # REAL is the one name that STRICT tables take
@@ -441,6 +441,7 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
         return [line for adopt in adoptions for line in adopt(tx)]
 
 
+@cached_in_snapshot
 def is_schema_current(tx: Connection) -> bool:
     """Return whether the engine's tables are there as they are now; those that cannot be brought to it are refused."""
     if not is_workspace(tx):
@@ -464,6 +465,7 @@ def is_schema_current(tx: Connection) -> bool:
     return number == HEAD
 
 
+@cached_in_snapshot
 def is_workspace(tx: Connection) -> bool:
     """Return whether a database holds a workspace, of any version of findable."""
     return any(map(inspect(tx).has_table, (workspace.name, BEFORE)))
@@ -479,6 +481,7 @@ def our_tables(tx: Connection, besides: Collection[str]) -> list[str]:
     return [name for name in inspect(tx).get_table_names() if name.startswith("findable_") or name in besides]
 
 
+@cached_in_snapshot
 def has_index(tx: Connection, table: str, name: str) -> bool:
     """Return whether a table has an index of that name; for every start, quicker than reflection."""
     found = "SELECT 1 FROM pragma_index_list(:table) WHERE name = :name"

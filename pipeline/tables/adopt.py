@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     JSON,
@@ -23,6 +22,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Computed,
     Connection,
     Date,
     DateTime,
@@ -37,30 +37,30 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
     Uuid,
     cast,
     distinct,
     exc,
     func,
+    inspect,
     literal,
     literal_column,
     select,
     text,
 )
 from sqlalchemy import Enum as OneOf
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.engine.reflection import Inspector
 from sqlalchemy.types import CHAR, NullType, TypeEngine
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
-from pipeline.store.database import describe_error
+from pipeline.store.database import cached_in_snapshot, describe_error
 from pipeline.store.schema import has_index
 
 Columns = Mapping[str, Column[Any]]
 DEFAULTS = Settings()
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # names of SQLite know no case of these
-# by snapshot and table: a server answers ten queries for each
-_KNOWN = WeakKeyDictionary[Connection, dict[str, dict[str, Column[Any]]]]()
 _QUIET = threading.Lock()  # what warnings are shown is one thing for all threads
 _SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
 _KIND_HERE = text("SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)")
@@ -86,6 +86,7 @@ def folded(tx: Connection, column: str) -> str:
     return column.translate(_LOWER) if is_sqlite(tx) else str(column)  # reflected, it may be a kind of its own
 
 
+@cached_in_snapshot
 def kind_of(tx: Connection, table: str) -> str | None:
     """Return "table", "view", "virtual", or another word for what is no table; None where there is nothing."""
     if is_sqlite(tx):
@@ -94,24 +95,41 @@ def kind_of(tx: Connection, table: str) -> str | None:
     return _SERVER_KINDS.get(str(kind), kind)
 
 
+@cached_in_snapshot
 def columns_of(tx: Connection, table: str) -> dict[str, Column[Any]]:
     """Return the columns of a table by name, in their order; SQLite's in lower case. Empty where there is none."""
-    known = _KNOWN.setdefault(tx, {}) if tx.get_execution_options().get("findable_reads") else {}
-    if table not in known:
-        known[table] = _reflected(tx, table)
-    return known[table]
-
-
-def _reflected(tx: Connection, table: str) -> dict[str, Column[Any]]:
     name = tx.execute(_MADE, {"table": table}).scalar() if is_sqlite(tx) else table
     if name is None:
         return {}
+
     try:
-        with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):  # of types not known to it, too
-            found = Table(name, MetaData(), autoload_with=tx, resolve_fks=False)
+        # warnings of types that SQLAlchemy does not know
+        with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
+            reflected_columns = _inspector(tx).get_columns(name)
     except exc.NoSuchTableError:
         return {}
-    return {folded(tx, column.name): column for column in found.columns}
+
+    # keys and indexes are read when somebody asks for them: a server answers several queries for these alone
+    table_here = Table(name, MetaData(), *map(_column_of, reflected_columns))
+    return {folded(tx, column.name): column for column in table_here.columns}
+
+
+@cached_in_snapshot
+def _inspector(tx: Connection) -> Inspector:
+    """Return what reads the catalogue, and knows what it has read."""
+    return inspect(tx)
+
+
+def _column_of(reflected: ReflectedColumn) -> Column[Any]:
+    """Return a column with its type, and with what the database puts into it where no value is given."""
+    sources: list[Any] = []
+    if reflected["default"] is not None:
+        sources.append(DefaultClause(text(reflected["default"])))
+    if "computed" in reflected:
+        sources.append(Computed(**reflected["computed"]))
+    if "identity" in reflected:
+        sources.append(Identity(**reflected["identity"]))
+    return Column(reflected["name"], reflected["type"], *sources, nullable=reflected["nullable"])
 
 
 def is_found_by(tx: Connection, column: Column[Any]) -> bool:
@@ -128,12 +146,19 @@ def unique_keys(tx: Connection, table: Table) -> list[set[str]]:
 
 
 def _keys(tx: Connection, table: Table, *, unique: bool) -> list[list[str]]:
-    constraints = [one for one in table.constraints if isinstance(one, UniqueConstraint)]
-    found = [[column.name for column in one.columns] for one in (table.primary_key, *constraints) if one.columns]
-    for index in table.indexes:
-        names = [one.name for one in index.expressions if isinstance(one, Column)]
-        is_whole = index.dialect_options[tx.dialect.name]["where"] is None and len(names) == len(index.expressions)
-        if is_whole and (index.unique or not unique):
+    inspector = _inspector(tx)
+    with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):  # of indexes of expressions
+        primary_key = inspector.get_pk_constraint(table.name)["constrained_columns"]
+        constraints = inspector.get_unique_constraints(table.name)
+        indexes = inspector.get_indexes(table.name)
+
+    found = [primary_key] if primary_key else []
+    found += [constraint["column_names"] for constraint in constraints]
+    for index in indexes:
+        names = [name for name in index["column_names"] if name is not None]
+        is_partial = f"{tx.dialect.name}_where" in index.get("dialect_options", {})
+        is_whole = not is_partial and len(names) == len(index["column_names"])
+        if is_whole and (index["unique"] or not unique):
             found.append(names)
     return found
 
