@@ -76,8 +76,10 @@ class Submitted:
 
 def plan_all(ws: OpenWorkspace, wanted: Selection) -> BatchPlan:
     """Return what a run may spend: what is new, its tokens counted, and what waits in *prepared*; it writes nothing."""
-    with ws.display.bar("counting tokens", _count_new(ws, wanted)) as bar:
-        new = prepare.plan_batches(ws, wanted, bar=bar)
+    new, new_rows = BatchPlan(), _count_new(ws, wanted)
+    if new_rows:
+        with ws.display.bar("counting tokens", new_rows) as bar:
+            new = prepare.plan_batches(ws, wanted, bar=bar)
     with ws.store.read() as tx:
         return with_prepared(tx, ws.task, new)
 

@@ -237,6 +237,9 @@ class DeclaredTask(Task):
         mine = self.items_table.c
         told = (func.count(mine.findable_key), func.min(mine.findable_changed_at))
         old = self._is_answered(of_input=False) & ~self._is_answered(of_input=True)
+        if not self.images:
+            # An image is read again when it is asked about; all other inputs are those that the row had.
+            old = mine.findable_changed_at.is_not(None) & old
         rows, since = tx.execute(select(*told).where(mine.findable_gone_at.is_(None), ~mine.findable_empty, old)).one()
         return rows, since
 

@@ -306,7 +306,9 @@ def reopen(tx: Connection, task: str, ids: Sequence[str]) -> None:
 def parked_rows(tx: Connection, task: str, *, own: str = "") -> list[tuple[str, str, datetime]]:
     """Return (item id, reason, since) of every parked item, oldest first."""
     query = select(asks.c.item_id, asks.c.reason, asks.c.at).where(asks.c.task == task, _is_parked(own))
-    rows = [(row[0], row[1], row[2]) for row in tx.execute(query.order_by(asks.c.at, asks.c.item_id))]
+    # In the order of the primary key, or SQLite takes the index of input hashes, by which it reads the table at random.
+    rows = [(row[0], row[1], row[2]) for row in tx.execute(query.order_by(asks.c.item_id))]
+    rows.sort(key=lambda row: (row[2], row[0]))
     return list({row[0]: row for row in reversed(rows)}.values())[::-1]  # of several versions the first
 
 

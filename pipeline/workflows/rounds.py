@@ -394,8 +394,12 @@ class Rounds:
         with ws.store.read() as tx:
             found = [runs.unfinished_run(tx, task.name, mode=mode) for mode in (runs.TAG, runs.BACKFILL)]
             going = [one for one in found if one and (one.mode == runs.TAG or one.extractor == ws.extractor)]
-            is_going = asks.count_askable(tx, task) or asks.is_any_open(tx, task.name)
-            is_over = not (is_going or batches.batches_in_states(tx, *OPEN, task=task.name))
+            # Rows are counted once more only if something can end: all of them are read for it.
+            is_over = bool(going) and not (
+                batches.batches_in_states(tx, *OPEN, task=task.name)
+                or asks.is_any_open(tx, task.name)
+                or asks.count_askable(tx, task)
+            )
         if report.is_over and report.quality is None and any(one.mode == runs.BACKFILL for one in going):
             self._stale[ws.extractor] = None
         self.judge(last=True)

@@ -238,11 +238,16 @@ def clear(
     if skip:
         pilot.waive_open_pilot(ws)
     with ws.store.read() as tx:
+        is_compulsory = compulsory and not skip if size is None else True
+        # Rows are counted only if a pilot is wanted: all of them are read for it.
+        if not pilot.why_not(tx, ws.extractor, compulsory=is_compulsory):
+            return None
         is_any = asks.count_askable(tx, ws.task) > 0
-        if size is None and is_any:
-            pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=compulsory and not skip)
-        is_any = is_any or pilot.is_pilot_begun(tx, ws.extractor)
-        if size is None or not (is_any and pilot.why_not(tx, ws.extractor, compulsory=True)):
+        if size is None:
+            if is_any:
+                pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=is_compulsory)
+            return None
+        if not (is_any or pilot.is_pilot_begun(tx, ws.extractor)):
             return None
     report = run_pilot(ws, size=min(size, limit or size), seed=None, agreed=agreed)
     report.check(ws.display, strict=True)
