@@ -23,7 +23,7 @@ from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
 from pipeline.core.progress import Progress
@@ -121,15 +121,25 @@ class Access(Enum):
     CREATE = "create"
 
 
-def check_access(settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool]) -> str:
-    """Return a line that says which workspace will be made, empty where there is one; nothing is written."""
+class AllowedAccess(NamedTuple):
+    """What `check_access` returns for a command that may go on."""
+
+    # Which workspace will be made; empty if there is one.
+    announcement: str = ""
+    # The rooms of the subjects that are here, if all their tables were found adopted; else None.
+    adopted_rooms: list[ModuleType] | None = None
+
+
+def check_access(settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool]) -> AllowedAccess:
+    """Refuse a command that may not use the workspace, or ask a person whether it may; nothing is written."""
     if any(one.is_file() for one in (settings.data, *settings.data.parents)):
-        return ""  # it cannot be a folder, which opening it says
+        return AllowedAccess()  # it cannot be a folder, which opening it says
     with store.read_unchanged() as tx:
         is_ours = tx is not None and schema.is_workspace(tx)
         others, made, plan = ([], [], []) if tx is None else _added(tx, settings, access)
+        adopted_rooms = None if tx is None else _adopted_rooms(tx, settings)
     if not is_ours and tx is None and access is not Access.CREATE and workspace.holds_sealed_files(settings.data):
-        return ""  # whose database is missing: refused by what the folder's marker says
+        return AllowedAccess()  # whose database is missing: refused by what the folder's marker says
     has_file = False
     if not is_ours and is_declared(settings):
         has_file = declared().check_declarable(settings)
@@ -157,7 +167,8 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         lost = f"the workspace in {store.shown} has its files in another folder, or lost them: {settings.data} is not"
         hint = f"set {Option('data')} to the folder that belongs to that database; {Option(yes=True)} makes a new one"
         _agreed(agrees, f"{lost} there. Go on in a new folder, without them?", f"{lost} there; nothing was made", hint)
-    return "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
+    announcement = "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
+    return AllowedAccess(announcement, adopted_rooms)
 
 
 def _added(tx: Connection, settings: Settings, access: Access) -> tuple[list[str], list[str], list[str]]:
@@ -177,8 +188,19 @@ def _added(tx: Connection, settings: Settings, access: Access) -> tuple[list[str
     return others, made, plan
 
 
+def _rooms_here(tx: Connection, settings: Settings) -> list[ModuleType]:
+    return [room for room in rooms() if room.is_here(tx, settings)]
+
+
+def _adopted_rooms(tx: Connection, settings: Settings) -> list[ModuleType] | None:
+    """Return the rooms of the subjects that are here; None if this is no workspace, or one has tables to adopt."""
+    here = _rooms_here(tx, settings) if schema.is_workspace(tx) else []
+    is_adopted = all(tables_of(room).is_adopted(tx, settings) for room in here)
+    return here if here and is_adopted else None
+
+
 def _tables_here(tx: Connection, settings: Settings) -> list[ModuleType]:
-    return [tables_of(room) for room in rooms() if room.is_here(tx, settings)]
+    return [tables_of(room) for room in _rooms_here(tx, settings)]
 
 
 def _missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
@@ -495,17 +517,27 @@ def open_workspace(
     """
     check_links(settings.data)
     with contextlib.closing(Store(settings.url.reveal())) as store:
-        if line := check_access(of_people(settings) if whole else settings, store, access, agrees):
-            display.say(line)
-        with contextlib.closing(_opened(settings, store, display, access, whole=whole)) as opened:
+        allowed = check_access(of_people(settings) if whole else settings, store, access, agrees)
+        if allowed.announcement:
+            display.say(allowed.announcement)
+        session = _opened(settings, store, display, access, whole=whole, adopted_rooms=allowed.adopted_rooms)
+        with contextlib.closing(session) as opened:
             opened.agrees = agrees
             yield opened
 
 
-def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
+def _opened(
+    settings: Settings,
+    store: Store,
+    display: Progress,
+    access: Access,
+    *,
+    whole: bool,
+    adopted_rooms: list[ModuleType] | None,
+) -> OpenWorkspace:
     make_directory(settings.data)
     found = workspace.find_marker(settings.data)
-    here = _rooms_of(settings, store, found, display, access, whole=whole)
+    here = _rooms_of(settings, store, found, display, access, whole=whole, adopted_rooms=adopted_rooms)
     if whole:
         with store.read() as tx:
             name = declared().recorded_name(tx, settings) if is_declared(settings) else None
@@ -549,10 +581,12 @@ def _rooms_of(
     access: Access,
     *,
     whole: bool,
+    adopted_rooms: list[ModuleType] | None,
 ) -> list[ModuleType]:
     """Return the rooms of the subjects that are here, the schema brought up to date and their tables adopted.
 
-    What reads, or is about the `whole`, makes no table or view of a subject.
+    What reads, or is about the `whole`, makes no table or view of a subject. Tables that were just found adopted are
+    not looked at once more.
     """
     makes_tables = access is not Access.READ and not whole
     seen = settings if makes_tables else of_people(settings)
@@ -562,12 +596,14 @@ def _rooms_of(
     with store.read() as tx:
         if sealed_by is not None:
             workspace.check_marker(settings.data, sealed_by, tx, shown=store.shown)
-        here = [one for one in rooms() if one.is_here(tx, seen)]
+        here = _rooms_here(tx, seen) if adopted_rooms is None else adopted_rooms
         room = next((one for one in rooms() if one.__package__ == f"pipeline.{settings.task}"), None)
         if not (makes_tables or whole or room is None or room in here):
             raise never_used(settings, room.how_to_begin)
         tables = [tables_of(room) for room in here]
-        is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, seen) for one in tables)
+        is_ready = schema.is_schema_current(tx) and (
+            adopted_rooms is not None or all(one.is_adopted(tx, seen) for one in tables)
+        )
         if access is Access.READ and not is_ready and (gone := _missing_tables(tx, seen)):
             raise InconsistentError(
                 f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, delete, func, insert, inspect, select, update
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, InconsistentError
 from pipeline.core.step import Option
+from pipeline.store.database import cached_in_snapshot
 from pipeline.store.schema import TaskRecord, builds, events, tasks, workspace
 
 __all__ = ["TaskRecord"]
@@ -68,6 +69,7 @@ class WorkspaceRow:
     position: int
 
 
+@cached_in_snapshot
 def get_workspace(tx: Connection) -> WorkspaceRow:
     """Return the workspace's row."""
     row = tx.execute(select(workspace.c.workspace_id, workspace.c.backend, workspace.c.position)).one()
@@ -175,6 +177,7 @@ def write_marker(data: Path, mark: FolderMarker) -> None:
 _AS_JSON = ("key", "columns", "fields", "words")
 
 
+@cached_in_snapshot
 def list_tasks(tx: Connection) -> list[TaskRecord]:
     """Return every task that was used here, by name."""
     query = select(*(tasks.c[one.name] for one in fields(TaskRecord))).order_by(tasks.c.name)

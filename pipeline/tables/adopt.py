@@ -10,7 +10,7 @@ import string
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -145,22 +145,24 @@ def unique_keys(tx: Connection, table: Table) -> list[set[str]]:
     return [{folded(tx, one) for one in key} for key in _keys(tx, table, unique=True)]
 
 
-def _keys(tx: Connection, table: Table, *, unique: bool) -> list[list[str]]:
+def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
+    """Yield the names of the columns of each key or index, of which the catalogue is asked when they are wanted."""
     inspector = _inspector(tx)
-    with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):  # of indexes of expressions
-        primary_key = inspector.get_pk_constraint(table.name)["constrained_columns"]
-        constraints = inspector.get_unique_constraints(table.name)
-        indexes = inspector.get_indexes(table.name)
+    primary_key = inspector.get_pk_constraint(table.name)["constrained_columns"]
+    if primary_key:
+        yield primary_key
+    for constraint in inspector.get_unique_constraints(table.name):
+        yield constraint["column_names"]
 
-    found = [primary_key] if primary_key else []
-    found += [constraint["column_names"] for constraint in constraints]
+    # warnings of indexes of expressions
+    with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
+        indexes = inspector.get_indexes(table.name)
     for index in indexes:
         names = [name for name in index["column_names"] if name is not None]
         is_partial = f"{tx.dialect.name}_where" in index.get("dialect_options", {})
         is_whole = not is_partial and len(names) == len(index["column_names"])
         if is_whole and (index["unique"] or not unique):
-            found.append(names)
-    return found
+            yield names
 
 
 class Holds(Enum):
