@@ -168,7 +168,7 @@ class _People(Tables):
         return all(tx.execute(query).first() is None for query in todo)
 
 
-PEOPLE = _People(lambda _tx, _settings: (SPEC,))
+PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
 adopt, adoption_plan, is_adopted, makes = PEOPLE.adopt, PEOPLE.adoption_plan, PEOPLE.is_adopted, PEOPLE.makes
 
 

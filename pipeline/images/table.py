@@ -77,5 +77,5 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
     )
 
 
-LIBRARY = Tables(_specs)
+LIBRARY = Tables(_specs, names=(ASSETS, ASSET_AI))
 adopt, adoption_plan, is_adopted, makes = LIBRARY.adopt, LIBRARY.adoption_plan, LIBRARY.is_adopted, LIBRARY.makes

@@ -239,7 +239,7 @@ class _Passages(Tables):
         return _best(tx, read_shape(tx, passages=settings.passages_table), settings)
 
 
-TABLES = _Passages(_specs)
+TABLES = _Passages(_specs, names=(PASSAGES, CONCEPTS))
 adopt, adoption_plan, is_adopted, makes = TABLES.adopt, TABLES.adoption_plan, TABLES.is_adopted, TABLES.makes
 
 

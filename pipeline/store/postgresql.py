@@ -93,7 +93,13 @@ class PostgresqlServer:
         try:
             # a connection of hours ago may be dead by now, which a look at it shows before anything is begun on it;
             # what people wrote is shown in no traceback and no log
-            engine = create_engine(self._url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
+            engine = create_engine(
+                self._url,
+                connect_args=arguments,
+                pool_pre_ping=True,
+                hide_parameters=True,
+                use_native_hstore=False,  # or each first connection asks whether the server has that type
+            )
         except ImportError as error:
             raise ConfigurationError(
                 f"PostgreSQL needs a driver that is not installed: {error}",
