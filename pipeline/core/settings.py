@@ -205,7 +205,7 @@ class Settings:
     call_timeout: float = _setting(60.0, _seconds, "how long any other call may take, a transfer ten times it")
     retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again")
     retry_wait: float = _setting(1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1)
-    poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.2)
+    poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.02)
     poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0)
     poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds")
     keep_days: float = _setting(30.0, _days, "days for which clean keeps files of batches that are over, and builds")

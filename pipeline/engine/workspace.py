@@ -23,7 +23,7 @@ from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
 from pipeline.core.progress import Progress
@@ -31,12 +31,14 @@ from pipeline.core.settings import BUILT_IN, Budget, Settings
 from pipeline.core.step import Hint, Option, Step
 from pipeline.core.text import BAD_TEXT, first_few
 from pipeline.engine.task import Indexed, Task
-from pipeline.gemini.client import Client
 from pipeline.gemini.models import Kind, Model, RateLimits
 from pipeline.store import answers, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
 from pipeline.tables.adopt import columns_of, kind_of
+
+if TYPE_CHECKING:
+    from pipeline.gemini.client import Client
 
 TO_BEGIN = Hint("`{}` makes one from a file, and `{}` shows how all of it works", Step("import"), Step("demo"))
 OF_QUERY = Hint("`{}` makes one from a folder; a query needs the database that it reads", Step("import-images"))
@@ -313,7 +315,7 @@ class OpenWorkspace:
         return self.settings.data
 
     @cached_property
-    def client(self) -> Client:
+    def client(self) -> "Client":
         """Return the client of the backend; on the local backend the engine is started first, inside this process."""
         from pipeline.gemini.client import Client
 

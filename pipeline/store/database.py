@@ -35,7 +35,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import PASSWORDS
@@ -64,7 +64,7 @@ def cached_in_snapshot(look: Callable[Concatenate[Connection, P], T]) -> Callabl
     """
 
     @wraps(look)
-    def look_once(tx: Connection, *args: P.args, **kwargs: P.kwargs) -> T:
+    def look_once(tx: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
         if not tx.get_execution_options().get("findable_reads"):
             return look(tx, *args, **kwargs)
 
@@ -340,8 +340,18 @@ def run_many(tx: Connection, statement: Insert | Update | Delete, rows: Sequence
 
 def insert_new(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert those of some rows whose key is not there yet, and return how many those are."""
-    kind: Any = sqlite if tx.dialect.name == "sqlite" else postgresql
-    return run_many(tx, kind.insert(table).on_conflict_do_nothing(), rows)
+    return run_many(tx, insert_into(table, tx.dialect.name).on_conflict_do_nothing(), rows)
+
+
+def insert_into(table: Table, dialect: str) -> Any:
+    """Return the INSERT of a dialect, which may say what becomes of rows whose key is there."""
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+
+    # Loaded only where there is a server: a command at an SQLite file would spend a tenth of its time on it.
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
 
 
 def update_rows(

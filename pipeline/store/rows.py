@@ -29,9 +29,8 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.store.database import PAGE, Store, among, insert_new, run_many, streamed
+from pipeline.store.database import PAGE, Store, among, insert_into, insert_new, run_many, streamed
 from pipeline.store.schema import rows
 
 MANY = 10_000  # new rows after which a server counts them, or it would plan for none
@@ -97,11 +96,11 @@ class Reading(NamedTuple):
 
     def _upsert(self, task: str, at: datetime, *, top: int) -> Any:
         """Return what writes the rows that are new or other ones; a server would lock all that it is given."""
-        kind: Any = sqlite if self.store.path is not None else postgresql
         is_other = or_(rows.c.gone_at.is_not(None), *(rows.c[name].is_distinct_from(_read.c[name]) for name in READ))
         told = [literal(task), _read.c.item_id, _read.c.n + top, *(_read.c[name] for name in READ)]
         found = select(*told).select_from(_read.outerjoin(rows, _is_row_of(task))).order_by(_read.c.n)
-        own = kind.insert(rows).from_select(["task", "item_id", "n", *READ], found.where(is_other))
+        own = insert_into(rows, self.held.dialect.name)
+        own = own.from_select(["task", "item_id", "n", *READ], found.where(is_other))
         new, now = own.excluded, literal(at, rows.c.changed_at.type)
         values = {name: new[name] for name in READ} | {
             "gone_at": None,
@@ -162,9 +161,8 @@ def ids_of(tx: Connection, task: str) -> set[str]:
 
 def put_rows(tx: Connection, task: str, found: Mapping[str, tuple[str, str]]) -> None:
     """Write (hash, JSON) of some rows by id, whether or not they were kept before."""
-    kind: Any = sqlite if tx.dialect.name == "sqlite" else postgresql
     top = tx.execute(_top(task)).scalar() or 0
-    own = kind.insert(rows)
+    own = insert_into(rows, tx.dialect.name)
     own = own.on_conflict_do_update(
         index_elements=["task", "item_id"], set_={name: own.excluded[name] for name in ("input_hash", "row")}
     )

@@ -166,12 +166,13 @@ def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
     primary_key = inspector.get_pk_constraint(table.name)["constrained_columns"]
     if primary_key:
         yield primary_key
-    for constraint in inspector.get_unique_constraints(table.name):
-        yield constraint["column_names"]
 
     # warnings of indexes of expressions
     with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
+        constraints = inspector.get_unique_constraints(table.name)
         indexes = inspector.get_indexes(table.name)
+    for constraint in constraints:
+        yield constraint["column_names"]
     for index in indexes:
         names = [name for name in index["column_names"] if name is not None]
         is_partial = f"{tx.dialect.name}_where" in index.get("dialect_options", {})
