@@ -17,6 +17,8 @@ from jobs.options import (
     PATH,
     STREAM,
     Dry,
+    Encoding,
+    Header,
     KeyColumn,
     Map,
     Report,
@@ -29,6 +31,7 @@ from jobs.options import (
 from jobs.output import Listed, Terminal, print_line
 from jobs.variables import read_settings
 from pipeline.batch.report import time_words
+from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.files import parts_of, why_not_readable
 from pipeline.core.quotes import shown_value
@@ -61,6 +64,8 @@ def import_rows(
     report: Annotated[Path | None, Taken("List every rejected row and changed value in this CSV file.", FILE)] = None,
     dry: Dry = False,
     sheet: Sheet = "",
+    encoding: Encoding = "",
+    header: Header = "",
 ) -> Report:
     """Import people from a file: CSV with a header, .xlsx, JSON, JSON lines, or Parquet; passages with TASK=passages.
 
@@ -87,7 +92,7 @@ def import_rows(
     if not parts_of(file):
         _check_there(file, "imported")
     subject = import_module(f"pipeline.{task}.import_")
-    options = subject.ImportOptions(map_, sheet, strict, report, dry)
+    options = subject.ImportOptions(map_, ReadOptions(sheet, encoding, header), strict, report, dry)
     # no workspace is made for a file that cannot be read
     if not dry and (file.is_file() or file.is_dir()) and is_free(read_settings().data):
         subject.check_file(file, options)
@@ -196,7 +201,10 @@ def ask(
     text: TextColumn = "",
     key: KeyColumn = "",
     with_: WithColumns = "",
+    refused: Annotated[bool, Taken("List every row that cannot be asked about, and not three.")] = False,
     sheet: Sheet = "",
+    encoding: Encoding = "",
+    header: Header = "",
     source: Source = "",
 ) -> Report:
     """Ask about the first rows of FROM, a table of your own, and say what all of them would cost.
@@ -210,17 +218,20 @@ def ask(
     the answers are answers of its task; `tag` asks about the other rows. The same command again goes on.
     """
     data = read_settings().data
+    reading = ReadOptions(sheet, encoding, header)
     choice = ColumnChoice(text, key, with_)
-    wanted = asking.prepared(from_, q, fields=fields, name=name, data=data, sheet=sheet, source=source, choice=choice)
-    given = {"from": from_, "sheet": sheet, "source": source, "q": q, "fields": fields}
+    wanted = asking.prepared(
+        from_, q, fields=fields, name=name, data=data, reading=reading, source=source, choice=choice
+    )
+    given = {"from": from_, **reading.given, "source": source, "q": q, "fields": fields}
     given |= {"text": text, "key": key, "with": with_}
     again = {name: value for name, value in given.items() if value} | {"name": asking.name_for(from_)}
     after: Step | None = Step("ask", **again)
     with opened("create", task="experts") as ws:
         if name:
-            kept = asking.keep_question(ws, wanted, size=n)
+            kept = asking.keep_question(ws, wanted, size=n, lists_refused=refused)
         else:
-            report = asking.run(ws, wanted, size=n)
+            report = asking.run(ws, wanted, size=n, lists_refused=refused)
     if name:
         with opened("write", task=name) as ws:
             report = asking.ask_kept(ws, kept, size=n)
@@ -264,6 +275,8 @@ def new_task(
     key: KeyColumn = "",
     with_: WithColumns = "",
     sheet: Sheet = "",
+    encoding: Encoding = "",
+    header: Header = "",
     source: Source = "",
 ) -> Report:
     """Write `tasks/NAME.py`, which asks about the rows of a table of your own and runs as it is.
@@ -272,8 +285,9 @@ def new_task(
     name them. Only the text is sent, and the columns of --with. What was taken is printed; edit the file where it is
     wrong. Nothing is overwritten. A workspace is made where there is none.
     """
+    reading = ReadOptions(sheet, encoding, header)
     choice = ColumnChoice(text, key, with_)
-    new = asking.new_task(name, from_, data=read_settings().data, sheet=sheet, source=source, choice=choice)
+    new = asking.new_task(name, from_, data=read_settings().data, reading=reading, source=source, choice=choice)
     with opened("create", task="experts") as ws:
         written = asking.write(ws, new)
     said = f"{written.path} is written: the question, the answer and the prompt are yours to change"

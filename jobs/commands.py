@@ -168,6 +168,7 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
 DAILY, STEPS = list(COMMANDS)[:12], ("batch-submit", "batch-poll", "batch-ingest", "index", "add-expert")
 
 NO_FILE = {"experts": None, "map_": "", "strict": False, "report": None, "dry": False, "sheet": ""}
+NO_FILE |= {"encoding": "", "header": ""}
 ALIASES = {  # other names for what the commands above do, which no help lists
     "import-images": replace(
         COMMANDS["import"], takes=("folder",), task="images", names={"from_": "folder"}, fixed=NO_FILE

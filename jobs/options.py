@@ -186,6 +186,8 @@ Where = Annotated[
     str, Taken("Only those of which it holds: stars < 3 AND NOT verdict = 'praise'.", metavar="CONDITION")
 ]
 Sheet = Annotated[str, Taken("The sheet of an .xlsx file; else the first.", NAME)]
+Encoding = Annotated[str, Taken("The encoding of a text file, such as cp1250; else it is found out.", NAME)]
+Header = Annotated[str, Taken("The line with the names of the columns, or none.", NAME, metavar="LINE")]
 Source = Annotated[str, Taken("The SELECT's database: its address, or $NAME of a variable; else the workspace's.")]
 TextColumn = Annotated[str, Taken("The column to ask about; else it is found.", NAME, metavar="COLUMN")]
 KeyColumn = Annotated[

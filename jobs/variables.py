@@ -36,7 +36,8 @@ SHARED = frozenset(
     {
         *("DATABASE_URL", "VERSION", "DEBUG", "MAP", "FIND", "STATE", "AFTER", "NAME", "ITEM", "RAW", "A", "B", "N"),
         *("ROWS", "COST", "RANK", "TAG", "SORT", "FIELDS", "COUNTS", "FORMAT", "WHERE", "LIKE", "ADD", "REMOVE"),
-        *("READONLY", "HOST", "SHEET", "SOURCE", "OVERWRITE", "MORE", "K", "Q", "TEXT", "KEY", "WITH"),
+        *("READONLY", "HOST", "SHEET", "ENCODING", "HEADER", "SOURCE", "OVERWRITE", "MORE", "K", "Q"),
+        *("TEXT", "KEY", "WITH"),
     }
 )
 

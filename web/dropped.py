@@ -15,6 +15,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.core import files
+from pipeline.core.declaration import AS_IT_IS, ReadOptions
 from pipeline.engine.task_words import TableGuess
 from pipeline.tables.findings import ImportReport
 from web.problem import Refused
@@ -35,7 +36,7 @@ STATES = {  # of a file, while a step is under way, and after it went well or fa
 
 @dataclass
 class DroppedFile:
-    """One file: for which task, where it is, what its columns are to mean (as MAP= says it), and what was made of it.
+    """One file: for which task, where it is, what its columns mean (as MAP= says), how it is read, what was made of it.
 
     `work` does the last `step`, `found` is what reading it told, `done` what its import did, `first` are its first
     rows. Of a new task `guess` says what its columns are, and `tried` is what came of what was `asked` about a few
@@ -46,6 +47,7 @@ class DroppedFile:
     task: str
     path: Path
     mapping: str = ""
+    reading: ReadOptions = AS_IT_IS
     step: str = "read"
     work: Work | None = field(default=None, repr=False)
     found: ImportReport | None = field(default=None, repr=False)
@@ -97,7 +99,9 @@ class DroppedFiles:
             if part.is_dir() and files.is_abandoned(part):
                 shutil.rmtree(part, ignore_errors=True)
 
-    async def keep(self, task: str, name: str, body: AsyncIterator[bytes], *, mapping: str) -> DroppedFile:
+    async def keep(
+        self, task: str, name: str, body: AsyncIterator[bytes], *, mapping: str, reading: ReadOptions
+    ) -> DroppedFile:
         """Write a file to the disk as it comes; of half a file nothing stays.
 
         Raises:
@@ -117,7 +121,7 @@ class DroppedFiles:
         finally:
             if not path.is_file():
                 shutil.rmtree(path.parent, ignore_errors=True)
-        found = self._all[number] = DroppedFile(number, task, path, mapping)
+        found = self._all[number] = DroppedFile(number, task, path, mapping, reading)
         return found
 
     def get(self, number: int) -> DroppedFile:

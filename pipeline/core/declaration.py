@@ -36,6 +36,26 @@ THINKING: Mapping[str, type] = {"thinkingBudget": int, "thinkingLevel": str, "in
 HOTTEST = 2.0  # the API takes temperatures from 0 to it
 
 
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a user wants a file to be read."""
+
+    # The sheet of an .xlsx file; empty: the first.
+    sheet: str = ""
+    # Python's name of a text's encoding; empty: it is found out.
+    encoding: str = ""
+    # The line of the header, from 1, or "none"; empty: the first row that is not blank.
+    header: int | str = ""
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Return what is not left to the file, by name."""
+        return {name: str(value) for name, value in vars(self).items() if value}
+
+
+AS_IT_IS = ReadOptions()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Declaration(Generic[A_co]):
     """What to ask about which rows, and what a valid answer is; `answer`, `items` and `prompt` are required.
@@ -52,6 +72,8 @@ class Declaration(Generic[A_co]):
     prompt: str
     source: str = field(default="", repr=False)  # it may hold a password
     sheet: str = ""  # of an .xlsx file; the first where it is empty
+    encoding: str = ""  # of a text file, as Python calls it; it is found out where it is empty
+    header: int | str = ""  # the line of the header, from 1, or "none"; the first row where it is empty
     cursor: str = ""  # a column of a query that grows with every change of a row; older rows are read once a week
     name: str = ""
     table: str = ""  # the prefix of its tables; the name where it is empty
@@ -125,7 +147,8 @@ class Declaration(Generic[A_co]):
         said = 'cursor= reads the rows that changed, and by key="row" a row that changed is another one'
         yield self.cursor and self.key == MADE_KEY, said, "name the column of its key"
         is_no_file = self.is_query or not isinstance(items, str)
-        yield self.sheet and is_no_file, "sheet= is of a file, and items= is none", "leave out either"
+        for name in ("sheet", "encoding", "header"):
+            yield getattr(self, name) and is_no_file, f"{name}= is of a file, and items= is none", "leave out either"
         keys = [key] if isinstance(key, str) else key
         is_key = isinstance(keys, list | tuple) and keys and all(isinstance(one, str) and one for one in keys)
         yield not is_key, f"key= must name a column or several, not {key!r}", ""

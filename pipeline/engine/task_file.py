@@ -27,7 +27,7 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
 from pipeline.core.step import Option
 from pipeline.gemini.requests import response_schema
-from pipeline.tables.cells import compact_json, plain_row, value_text
+from pipeline.tables.cells import bytes_note, compact_json, plain_row, value_text, without_bytes
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import kinds_of
 
@@ -51,10 +51,10 @@ def _not_asked(said: str, hint: str) -> InputError:
 class ItemsRows:
     """Rows in memory as a source of items; see `pipeline.tables.source.ItemsFile` for its members."""
 
-    notes: Sequence[str] = ()
-
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep the rows as plain values. InputError where no table can have their columns."""
+        rows, left_out = without_bytes(rows)
+        self.notes = list(filter(None, [bytes_note(left_out)]))
         self._rows = [plain_row(row) for row in rows]
         self.columns = kinds_of(self._rows, {}, source=ROWS)
         self.sha256 = hashlib.sha256(compact_json(self._rows).encode("utf-8", "surrogatepass")).hexdigest()

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in, unread_places
+from pipeline.core.declaration import MADE_KEY, Declaration, ReadOptions, column_named, columns_in, unread_places
 from pipeline.core.errors import ConfigurationError, FindableError, QuestionChangedError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
@@ -31,6 +31,7 @@ from pipeline.store.database import Connection, Store
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
 from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport
+from pipeline.tables.findings import Finding
 from pipeline.tables.source import READ, Cursor, ItemsFile, ItemsQuery, check_names, other_database
 from pipeline.tables.view import check_columns, fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
@@ -43,7 +44,7 @@ AGAIN = {
     False: Hint("refresh=True in the task's file, with {}, asks about them again", Option(refresh=True)),
 }
 HINTS = {
-    "prompt": "every other brace may stay as it is",
+    "prompt": "every other brace may stay as it is; a column of bytes that are no text is left out",
     "key": 'key="row" makes a key of each row',
     "index": "a name in it is a column, or a field of the answer",
 }
@@ -146,16 +147,27 @@ class GivenRows(DeclaredTask):
         self.declaration = declaration
         self.total, self._given = 0, dict[str, Mapping[str, Any]]()
 
-    def take(self, source: Any, *, store: Store, first: int, at: datetime, display: Progress) -> Sequence[str]:
-        """Read a source to its end, keep its `first` rows that hold something, and return their keys."""
-        fill = ItemsFill(store, self.record, at)
+    def take(
+        self, source: Any, *, store: Store, first: int, at: datetime, display: Progress, lists_refused: bool
+    ) -> Sequence[str]:
+        """Read a source to its end, keep its `first` rows that hold something, and return their keys.
+
+        Three of the refused rows are told, or with `lists_refused` each while it is read.
+        """
+
+        def tell_refused(finding: Finding) -> None:
+            display.warn(_refused_line(finding, self.record))
+
+        fill = ItemsFill(store, self.record, at, on_refused=tell_refused if lists_refused else None)
         for one in fill.rows(source):
             self.total += not one["is_empty"]
             is_first = one["item_id"] not in self._given
             if not one["is_empty"] and is_first and len(self._given) < first:
                 told = {KEY: one["item_id"], HASH: one["input_hash"], VALUES: one["row"]}
                 self._given[one["item_id"]] = self.read(told)
-        _tell(fill.report, self.record, display)
+        if lists_refused:
+            fill.report.findings.clear()
+        _tell(fill.report, self.record, display, listed=f"{Option(refused=True)} lists all")
         return list(self._given)
 
     def rows(self, tx: Connection, ids: Sequence[str]) -> Rows:  # noqa: ARG002 - they are in memory
@@ -375,7 +387,8 @@ def bring_items(store: Store, task: Task, settings: Settings, *, at: datetime, d
         assert store.locks is not None  # noqa: S101 - its workspace is open
         with store.locks.wait(f"items-{new.name}", say=display.say, sleep=time.sleep):
             fill = ItemsFill(store, new, at, look_at=task.row_images().look if task.images else None)
-            _tell(fill.run(source, display), new, display)
+            listed = f"`{Step('items', task=new.name, state='refused')}` lists all"
+            _tell(fill.run(source, display), new, display, listed=listed)
     with store.read() as tx:
         now = type(before)(workspace.get_task(tx, new.name) or new, settings, before.provider)
         if now.fingerprint != new.fingerprint:
@@ -386,18 +399,25 @@ def bring_items(store: Store, task: Task, settings: Settings, *, at: datetime, d
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
 
 
-def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
+def _tell(report: ItemsReport, record: TaskRecord, display: Progress, *, listed: str) -> None:
+    """Say what became of the rows of a source; of refused rows three, and what is `listed` if there are more."""
     if report.summary:
         display.say(f"{record.name}: {report.summary}")
     if report.unusable:
         key, why = report.an_unusable
-        listed = f"`{Step('items', task=record.name, state='unusable')}` says why"
-        display.warn(f"{report.unusable:,} rows of {record.name} are not asked about ({key}: {why}); {listed}")
+        says_why = f"`{Step('items', task=record.name, state='unusable')}` says why"
+        display.warn(f"{report.unusable:,} rows of {record.name} are not asked about ({key}: {why}); {says_why}")
     for finding in report.findings[:EXAMPLES]:
-        place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
-        display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")
-    if (more := report.refused.total() - EXAMPLES) > 0:
-        display.warn(f"{record.items}: {more:,} more rows were refused; mend these, and the next ones are told")
+        display.warn(_refused_line(finding, record))
+    count = report.refused.total()
+    if count > EXAMPLES:
+        display.warn(f"{record.items}: {count:,} rows are refused; {EXAMPLES} are shown, {listed}")
+
+
+def _refused_line(finding: Finding, record: TaskRecord) -> str:
+    """Return the line that says why a row is not asked about."""
+    place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
+    return f"{record.items}, {place}: {finding.reason}; the row is not asked about"
 
 
 def _source(store: Store | None, declaration: Declaration, path: Path, cursor: Cursor | None = None) -> Any:
@@ -408,4 +428,5 @@ def _source(store: Store | None, declaration: Declaration, path: Path, cursor: C
         return ItemsQuery(store, declaration.items, cursor)
     if declaration.items == ROWS:
         return task_file.given_rows[path]
-    return ItemsFile(Path(_items_place(declaration, path)), declaration.sheet)
+    reading = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
+    return ItemsFile(Path(_items_place(declaration, path)), reading)

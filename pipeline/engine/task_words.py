@@ -198,7 +198,12 @@ task = Task(
     # refresh=True,  # REFRESH=1 asks again about rows that changed
 )
 '''
-_WHERE = {"source": "the database of the query, which is only read", "sheet": "of the workbook"}
+_WHERE = {
+    "source": "the database of the query, which is only read",
+    "sheet": "of the workbook",
+    "encoding": "of the text",
+    "header": "the line with the names of the columns, or none",
+}
 _IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
 
 

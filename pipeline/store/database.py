@@ -186,6 +186,8 @@ class Store:
             engine, query = self._open(), query.replace("\0", "\\0")  # behind a null character it would see nothing
         with self._translated(), engine.connect().execution_options(findable_reads=True) as tx:
             tx.detach()  # what the query sets for its session is nothing to others
+            if not isinstance(kind, SqliteFile):
+                kind.read_any_time(tx)
 
             how = {"no_parameters": True, "stream_results": True}
             limited = partial(self._limited, tx, timeout_s)

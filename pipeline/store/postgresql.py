@@ -110,6 +110,25 @@ class PostgresqlServer:
         event.listen(engine, "begin", _begin)
         return engine
 
+    def read_any_time(self, connection: Connection) -> None:
+        """Let a connection return dates and times that Python does not have as their texts."""
+        import psycopg
+        from psycopg.types import datetime as types
+
+        def loader_of(base: Any) -> Any:
+            class OrText(base):  # type: ignore[misc]
+                def load(self, data: Any) -> Any:
+                    try:
+                        return super().load(data)
+                    except psycopg.DataError:
+                        return bytes(data).decode()
+
+            return OrText
+
+        adapters = connection.connection.dbapi_connection.adapters  # type: ignore[union-attr]
+        for name in ("Date", "Timestamp", "Timestamptz"):
+            adapters.register_loader(name.lower(), loader_of(getattr(types, f"{name}Loader")))
+
     def compact(self, engine: Engine, *, besides: Collection[str]) -> bool:
         """Have the server clear up our tables and those `besides`; always true."""
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -7,7 +7,8 @@ read what another library made, where that tells its rows itself.
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from importlib.util import find_spec
@@ -16,12 +17,15 @@ from typing import Any
 import orjson
 
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.text import UNSOUND
 
 JSON_SPACE = " \t\r\n"
 NO_LIST = frozenset({"", "[]", "null"})  # without JSON's white space; these say that there is none
 LARGEST = 2**63 - 1
 _NO_SPACE = dict.fromkeys(map(ord, JSON_SPACE))
 _JSON = [json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort) for sort in (False, True)]
+_NO_FRACTION = re.compile(r"\.0+(?!\d)")
+_ZONE = re.compile(r"([+-]\d\d)(\d\d)$")
 _INDEX = "__index_level_"  # how pandas calls an index among the columns of Arrow
 
 
@@ -126,6 +130,28 @@ def common_kind(one: str | None, other: str | None) -> str | None:
     return "real" if {one, other} == {"integer", "real"} else "json" if "json" in {one, other} else "text"
 
 
+def holds_bytes(value: Any) -> bool:
+    """Return whether a value of a driver or a library is bytes that are no text, or has some in it."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return UNSOUND.search(plain_value(value)) is not None
+    if isinstance(value, Mapping | list | tuple):
+        return any(map(holds_bytes, value.values() if isinstance(value, Mapping) else value))
+    return False
+
+
+def bytes_note(names: Iterable[str]) -> str:
+    """Return what to say of columns that are left out for their bytes; empty if there are none."""
+    shown = ", ".join(map(repr, names))
+    return f"left out, because they hold bytes and no text: {shown}" if shown else ""
+
+
+def without_bytes(rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
+    """Return rows without the columns that hold bytes and no text, and the names of these."""
+    names = dict.fromkeys(name for row in rows for name, value in row.items() if holds_bytes(value))
+    found = [name for name in names if not any(isinstance(row.get(name), str) for row in rows)]
+    return [{name: value for name, value in row.items() if name not in found} for row in rows], found
+
+
 def rows_of(data: Any) -> list[Mapping[str, Any]]:
     """Return the rows of a list of mappings, an Arrow table, or a frame of pandas, polars or such.
 
@@ -135,7 +161,7 @@ def rows_of(data: Any) -> list[Mapping[str, Any]]:
     if hasattr(data, "to_dicts"):  # of polars
         rows = data.to_dicts()
     elif hasattr(data, "__arrow_c_stream__") and find_spec("pyarrow"):  # of Arrow and pandas
-        rows = pyarrow_for("an Arrow table").table(data).to_pylist()
+        rows = arrow_rows(pyarrow_for("an Arrow table").table(data))
     elif hasattr(data, "to_dict"):  # of pandas
         rows = data.to_dict("records")
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
@@ -144,6 +170,43 @@ def rows_of(data: Any) -> list[Mapping[str, Any]]:
         said = f"rows are a list of dicts, a data frame or an Arrow table, not {type(data).__name__}; nothing was taken"
         raise InputError(said, hint="of other things make a list: [{'id': 1, 'text': '…'}, …]")
     return [{str(name): value for name, value in row.items() if not str(name).startswith(_INDEX)} for row in rows]
+
+
+def arrow_rows(batch: Any) -> list[dict[str, Any]]:
+    """Return the rows of an Arrow table or batch; a time that Python does not have is ISO text.
+
+    Python's times have microseconds, and years from 1 to 9999.
+    """
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (ValueError, OverflowError):
+        names = batch.schema.names
+        columns = [[_arrow_value(cell) for cell in column] for column in batch.columns]
+        rows = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    return rows
+
+
+def _arrow_value(cell: Any) -> Any:
+    """Return the value of an Arrow scalar."""
+    try:
+        return cell.as_py()
+    except (ValueError, OverflowError):
+        pa = pyarrow_for("an Arrow table")
+    kind = cell.type
+    if pa.types.is_struct(kind):
+        return {name: _arrow_value(cell[name]) for name in kind.names}
+    if pa.types.is_map(kind):
+        return [[_arrow_value(pair[0]), _arrow_value(pair[1])] for pair in cell.values]
+    if pa.types.is_nested(kind):
+        return [_arrow_value(one) for one in cell.values]
+    if pa.types.is_dictionary(kind):
+        return _arrow_value(cell.value)
+    text = str(cell.cast(pa.string()))
+    # Arrow writes no text for a time beyond some millennia.
+    is_number = pa.types.is_duration(kind) or text.startswith("<")
+    return (
+        f"{cell.value} {kind.unit}" if is_number else _ZONE.sub(r"\1:\2", _NO_FRACTION.sub("", text.replace(" ", "T")))
+    )
 
 
 def pyarrow_for(what: str) -> Any:

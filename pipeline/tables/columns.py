@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from pipeline.core.declaration import AS_IT_IS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
 from pipeline.tables.findings import Finding, ImportOptions, R, SoundRow, all_or_nothing, excerpt, rejected, unsound
@@ -155,7 +156,7 @@ class MappedFile(SourceFile):
 
     layout: ClassVar[Layout]
 
-    def __init__(self, path: Path, given: Mapping[str, str] | None = None, *, sheet: str = "") -> None:
+    def __init__(self, path: Path, given: Mapping[str, str] | None = None, options: ReadOptions = AS_IT_IS) -> None:
         """Find out what the file is, and which names in it mean which columns; `given` is what MAP= says.
 
         It is an InputError, too, where MAP= does not fit, or a table lacks the key or has a column twice.
@@ -166,7 +167,7 @@ class MappedFile(SourceFile):
             layout.hint,
             layout.default,
             max_line=layout.max_line,
-            sheet=sheet,
+            options=options,
             is_known=lambda name: fold(name) in layout.known,
         )
         self.mapping = mapping = ColumnMapping(self.names, given, layout=layout, path=path)
@@ -191,7 +192,7 @@ class MappedFile(SourceFile):
     def check(cls, path: Path, options: ImportOptions) -> None:
         """Pass where a file can be read, and has a row, good or bad; InputError where it cannot, or has none."""
         with all_or_nothing():
-            if next(iter(cls(path, parse_map(options.mapping), sheet=options.sheet)), None) is None:
+            if next(iter(cls(path, parse_map(options.mapping), options.reading)), None) is None:
                 said = f"{path}: no row could be imported; nothing was changed"
                 raise InputError(said, hint="the file holds a header, or nothing, and no rows")
 
@@ -199,7 +200,7 @@ class MappedFile(SourceFile):
     def begun(cls, path: Path, options: ImportOptions, kind: type[R]) -> tuple[Self, R]:
         """Return a file that is to be imported, and the report of that, with the notes on it, also those to come."""
         with all_or_nothing():
-            file = cls(path, parse_map(options.mapping), sheet=options.sheet)
+            file = cls(path, parse_map(options.mapping), options.reading)
         report = str(options.report) if options.report else None
         done = kind(str(path), report, options.dry, options.strict, file.mapping.listed)
         done.format, done.encoding, done.notes = file.format, file.encoding, file.notes

@@ -103,14 +103,15 @@ class ItemsFill:
     A row that is blank in all columns that are asked about, or in those that must be quoted, is empty.
     A row without a usable key, with the key of another row that differs, or with text that cannot be kept is refused;
     a query is refused with it. A row that was forgotten is left out. `look_at` looks at the images of a row where it
-    has some. What changes is written as of the moment `at`, with which source it was; rows that were parked before they
-    changed may be asked again.
+    has some, and `on_refused` is called for each refused row. What changes is written as of the moment `at`, with
+    which source it was; rows that were parked before they changed may be asked again.
     """
 
     store: Store
     record: TaskRecord
     at: datetime
     look_at: LookAt | None = None
+    on_refused: Callable[[Finding], None] | None = None
     report: ItemsReport = field(default_factory=ItemsReport, init=False)
 
     def run(self, source: Any, display: Progress) -> ItemsReport:
@@ -171,7 +172,8 @@ class ItemsFill:
                 report.merged += 1
             else:
                 said = f"the key is on line {line}, too, with other values"
-                self._refuse(rejected(row["line"], said, key, column=self.record.key[0][0], key=key))
+                cells = values_in(row["row"])
+                self._refuse(rejected(row["line"], said, key, column=self.record.key[0][0], key=key, cells=cells))
 
     def _refuse(self, finding: Finding) -> None:
         if self.record.is_query:
@@ -180,8 +182,10 @@ class ItemsFill:
             shown = f": {finding.value}" if finding.value else ""
             said = f"row {finding.line}{of}{key} for {self.record.name}: {finding.reason}{shown}; nothing was written"
             raise InputError(said, hint="mend the source, or leave the row out of it")
+        if self.on_refused is not None:
+            self.on_refused(finding)
         self.report.refused[finding.reason] += 1
-        self.report.findings += [finding][: SHOWN - len(self.report.findings)]
+        self.report.findings += [finding._replace(cells={})][: SHOWN - len(self.report.findings)]
 
     def _read(self, row: SourceRow | Finding) -> tuple[dict[str, Any], Mapping[str, Any]] | None:
         """Return a row as it is kept, but for its number, and its values by column; None where it is refused."""
@@ -199,11 +203,11 @@ class ItemsFill:
         except TypeError:  # half of a character
             data = b"\\u0000"
         if b"\\u0000" in data and (bad := unsound(row.line, values, {})):
-            self._refuse(bad)
+            self._refuse(bad._replace(cells=values))
             return None
         key, why, column = self._key_of(values)
         if why:
-            self._refuse(rejected(row.line, why, values.get(column) or "", column=column))
+            self._refuse(rejected(row.line, why, values.get(column) or "", column=column, cells=values))
             return None
         words = self.record.words
         is_empty = _is_empty(values, words.get("images") or words["asked"]) or _is_empty(values, words["quoted"])

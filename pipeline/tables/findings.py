@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+from pipeline.core.declaration import AS_IT_IS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.progress import Progress
@@ -44,6 +45,8 @@ class Finding(NamedTuple):
 
     `line` is the physical line where the row's bytes start, from 1 (in Parquet the row); `column` is empty when the
     whole row is meant; `value` is an excerpt that is safe to print; `key` is the row's username or id, if it has one.
+    A refused row of a source has its `cells` as they were read, by column; an over-long cell is cut and marked. They
+    are empty if the row has no cells that can be told apart, such as a line that is not JSON.
     """
 
     line: int
@@ -52,6 +55,7 @@ class Finding(NamedTuple):
     value: str
     kind: FindingKind
     key: str | None = None
+    cells: Mapping[str, Any] = MappingProxyType({})
 
 
 class SoundRow(NamedTuple):
@@ -67,9 +71,17 @@ class SoundRow(NamedTuple):
     beside: Mapping[str, Any] = MappingProxyType({})
 
 
-def rejected(line: int, reason: str, value: object, *, column: str = "", key: str | None = None) -> Finding:
+def rejected(
+    line: int,
+    reason: str,
+    value: object,
+    *,
+    column: str = "",
+    key: str | None = None,
+    cells: Mapping[str, Any] = MappingProxyType({}),
+) -> Finding:
     """Return the finding that keeps a row out."""
-    return Finding(line, column, reason, excerpt(value), FindingKind.REJECTED, key)
+    return Finding(line, column, reason, excerpt(value), FindingKind.REJECTED, key, cells)
 
 
 def unsound(line: int, values: Mapping[str, Any], labels: Mapping[str, str], *, key: Any = None) -> Finding | None:
@@ -121,13 +133,13 @@ def _escaped(character: str) -> str:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How a file is imported: what its names mean (MAP=), its sheet, whether all or none, a report of findings.
+    """How a file is imported: what its names mean (MAP=), how it is read, whether all or none, a report of findings.
 
     A `dry` import says what would become of each row.
     """
 
     mapping: str = ""
-    sheet: str = ""
+    reading: ReadOptions = AS_IT_IS
     strict: bool = False
     report: Path | None = None
     dry: bool = False
@@ -202,15 +214,15 @@ class ImportReport:
     def document(self) -> dict[str, Any]:
         """Return the report for programs."""
         by_kind = {kind.value: self.counts[kind] for kind in self.KINDS}
-        findings = [dict(zip(self.NAMES, (*one[:-1], one.key or self.NO_KEY), strict=True)) for one in self.findings]
+        findings = [dict(zip(self.NAMES, (*one[:5], one.key or self.NO_KEY), strict=True)) for one in self.findings]
         return {**{name: getattr(self, name) for name in self.FIELDS}, **by_kind, "findings": findings}
 
     def tell(self, findings: Iterable[Finding], report: SealedWriter | None) -> None:
         """Count findings, report them in the order of the file, and keep them to be shown while there is room."""
-        for finding in sorted(findings, key=lambda one: one.line):
+        for finding in sorted((one._replace(cells={}) for one in findings), key=lambda one: one.line):
             self.counts[finding.kind] += 1
             if report is not None:
-                report.write(csv_line([str(cell or "") for cell in finding]))
+                report.write(csv_line([str(cell or "") for cell in finding[: len(self.NAMES)]]))
             if len(self.findings) < SHOWN:
                 self.findings.append(finding)
             key = (finding.kind, finding.column, _VARIES.sub("…", finding.reason))
@@ -284,7 +296,7 @@ def import_rows(
     """
 
     def size(one: SoundRow | Finding) -> int:
-        return 0 if isinstance(one, Finding) else len(str(one.values.get(long)))
+        return len(str(one.cells)) if isinstance(one, Finding) else len(str(one.values.get(long)))
 
     with _rejects_report(done) as rejects, store.read() if done.dry else store.write() as tx:
         with all_or_nothing(), display.bar("reading" if done.dry else "importing", None) as bar:

@@ -11,8 +11,7 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -21,11 +20,23 @@ from urllib.parse import unquote
 import orjson
 
 from pipeline.core import files
+from pipeline.core.declaration import AS_IT_IS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option
 from pipeline.core.text import BAD_TEXT
-from pipeline.tables.cells import plain_row, pyarrow_for
+from pipeline.tables.cells import arrow_rows, bytes_note, holds_bytes, plain_row, pyarrow_for
+from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL, CsvLines
+from pipeline.tables.encodings import TextEncoding, check_encoding, find_encoding
 from pipeline.tables.findings import Finding, excerpt, rejected
+from pipeline.tables.headers import (
+    MAX_RECORDS,
+    SHOWN_LINES,
+    find_fault,
+    made_names,
+    parse_header,
+    records_of,
+    refuse,
+)
 from pipeline.tables.workbook import LOCKED, MARK, read_sheet
 
 MAX_LINE = 4 << 20  # characters of a line, or of a value; a file without line ends must not fill the memory
@@ -35,18 +46,17 @@ _ROWS = 200  # of Parquet in memory
 _NONE = "__HIVE_DEFAULT_PARTITION__"  # names a folder of rows without a value
 _HEADER_LINES = 50  # that a header takes at most
 _OPEN_QUOTE = "a quote is opened and not closed"
+_MEND_QUOTES = "mend the header's quotes"
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _DELIMITERS = (",", ";", "\t", "|")
 _BEFORE_HEADER = {"", *(f"sep={one}".strip() for one in _DELIMITERS)}  # spreadsheets announce their delimiter
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-# what spreadsheets write beside Unicode
-_CANDIDATES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "cp932",
-               "cp949", "gb18030", "big5"]  # fmt: skip
-_LOOKED_AT = 1000  # lines beyond ASCII that tell it
 _BAD = "findable-keep-bad-bytes"  # the name of our error handler for decoding
 _DECODER = json.JSONDecoder()
 _JSON = re.compile(r'\[\s*[{\]]|\{\s*["}]')  # begins no header of a table
 _SPACE = re.compile(r"[ \t\r\n]*+")
+_JSON_MARKS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
+_JSON_DEPTH = {"{": 1, "[": 1, "}": -1, "]": -1}
+_NO_NUMBER = re.compile("-?(?:NaN|Infinity|nan|inf)")
 _LONG_NUMBER = re.compile(r"[0-9]{19}")  # past what the quick parser keeps exactly
 csv.field_size_limit(32 << 20)  # so that a quote left open does not fill the memory; above any line that is read
 
@@ -76,15 +86,15 @@ class SourceFile:
         default: str = "csv",
         *,
         max_line: int = MAX_LINE,
-        sheet: str = "",
-        is_known: Callable[[str], bool] = bool,
+        options: ReadOptions = AS_IT_IS,
+        is_known: Callable[[str], bool] | None = None,
     ) -> None:
         """Find out what the file is, of a `default` format where its name does not say; `hint` says what it should be.
 
-        `is_known` tells which names of columns are known, by which a delimiter is told. Of a workbook one `sheet` is
-        read, without a name the first.
+        `is_known` tells which names of columns are known, by which a delimiter is told; a first row with one of them is
+        the header.
         """
-        self.path, self.hint, self.max_line, self.sheet = path, hint, max_line, sheet
+        self.path, self.hint, self.max_line, self.options = path, hint, max_line, options
         self._delimiter, self._skips, self._before_rows = ",", False, 0
         parts = files.parts_of(path)
         if not parts:
@@ -93,24 +103,28 @@ class SourceFile:
         with self._readable():
             with parts[0].open("rb") as file:
                 start = file.read(_PIECE)
-            self.encoding, note = _encoding_of(parts[0], start)
+            self.encoding, note = self._encoding_of(parts[0], start)
             ends = re.search("\r\n?|\n", start.decode(self.encoding, "ignore").lstrip())
             self._line_end = "\r" if ends is not None and ends[0] == "\r" else "\n"
             self.format = self._format_of(start, default)
             notes = [note] if note else []
-            if sheet and self.format != "xlsx":
-                hint = f"leave out {Option('sheet')}, in a task's file sheet="
-                raise self._refused(" is no .xlsx, and has no sheets", hint=hint)
+            self._check_options()
             if self.format == "parquet":
                 self.names, notes = list[str](), []
+                self._left_out = set[str]()
                 for part in parts:
                     with self._parquet(part) as (table, keys):
                         there = table.schema_arrow.names
                         self.names += [one for one in (*there, *keys) if one not in self.names or there.count(one) > 1]
+                        self._left_out |= _byte_columns(table)
+                self.names = [name for name in self.names if name not in self._left_out]
+                notes += filter(None, [bytes_note(sorted(self._left_out))])
             elif self.format == "xlsx":
-                self.names, self._sheet, notes = read_sheet(path, sheet)
+                self.names, self._sheet, notes = read_sheet(
+                    path, options.sheet, header=self._header_line, is_known=is_known
+                )
             elif self.format == "csv":
-                self.names = self._header(is_known)
+                self.names = self._header(is_known or bool, is_certain=is_known is not None)
             else:
                 values = (row.values for row in islice(self.rows(), _SAMPLED) if isinstance(row, SourceRow))
                 self.names = list(dict.fromkeys(chain.from_iterable(values)))
@@ -127,7 +141,9 @@ class SourceFile:
                 number = count(1)
                 for part in files.parts_of(self.path):
                     with self._parquet(part) as (table, keys):
-                        batches = (batch.to_pylist() for batch in table.iter_batches(batch_size=_ROWS))
+                        names = [one for one in table.schema_arrow.names if one not in self._left_out]
+                        read = table.iter_batches(batch_size=_ROWS, columns=names if self._left_out else None)
+                        batches = map(arrow_rows, read)
                         for values in chain.from_iterable(batches):
                             yield SourceRow(next(number), plain_row(values | keys))
                 return
@@ -145,19 +161,36 @@ class SourceFile:
         except OSError as error:
             raise InputError(f"{self.path} cannot be read: {error.strerror}; nothing was read") from None
 
+    def _encoding_of(self, part: Path, start: bytes) -> TextEncoding:
+        if not self.options.encoding or start.startswith((b"PAR1", MARK, LOCKED)):
+            return find_encoding(part, start)
+        return TextEncoding(check_encoding(part, self.options.encoding))
+
+    def _check_options(self) -> None:
+        """Refuse an option that this format does not have."""
+        self._header_line = parse_header(self.options.header)
+        faults = {
+            "sheet": self.options.sheet and self.format != "xlsx" and " is no .xlsx, and has no sheets",
+            "encoding": self.options.encoding and self.format in {"xlsx", "parquet"} and " is no text file",
+            "header": self._header_line is not None
+            and self.format not in {"csv", "xlsx"}
+            and f" is {self.format}, and has no header line",
+        }
+        for name, said in faults.items():
+            if said:
+                raise self._refused(said, hint=f"leave out {Option(name)}, in a task's file {name}=")
+
     def _refused(self, said: str, *, hint: str = "") -> InputError:
         return InputError(f"{self.path}{said}; nothing was read", hint=hint or self.hint)
 
     def _open(self) -> TextIO:
         return self.path.open(encoding=self.encoding, errors=_BAD, newline=self._line_end)
 
-    def _lines(self, file: TextIO, record: list[str] | None = None) -> Iterator[str]:
+    def _lines(self, file: TextIO) -> Iterator[str]:
         while text := file.readline(self.max_line):
             rest = text
             while len(rest) == self.max_line and not rest.endswith(self._line_end):
                 rest = file.readline(self.max_line)
-            if record is not None:
-                record.append(text)
             yield text
 
     def _format_of(self, start: bytes, default: str) -> str:
@@ -181,22 +214,34 @@ class SourceFile:
             raise self._refused(f" is no {word}: it starts with {excerpt(text[:20])!r}")
         return named
 
-    def _header(self, is_known: Callable[[str], bool]) -> list[str]:
-        """Return the names in the first record that is not blank.
+    def _header(self, is_known: Callable[[str], bool], *, is_certain: bool) -> list[str]:
+        """Return the names in the first record that is not blank, or in that of the line which `HEADER=` names.
 
-        The delimiter is the one by which most names are known, of those the one by which there are most.
+        The delimiter is the one by which most names are known, of those the one by which there are most. Without a
+        header it is the one by which the first records have equally many cells. `is_certain` is whether a known name
+        tells that the record is the header.
         """
+        before = max(0, (self._header_line or 1) - 1)
         with self._open() as file:
-            head = list(islice(self._lines(file), _HEADER_LINES))
-        lines = [line.strip().strip("\ufeff").casefold() for line in head]
-        at = next((number for number, line in enumerate(lines) if line not in _BEFORE_HEADER), -1)
+            lines = self._lines(file)
+            first_lines = list(islice(lines, SHOWN_LINES))
+            head = list(islice(chain(first_lines, lines), before, before + _HEADER_LINES))
+        texts = [line.strip().strip("\ufeff").casefold() for line in head]
+        at = next((number for number, text in enumerate(texts) if text not in _BEFORE_HEADER), -1)
+        if self._header_line and at:
+            said = f" has nothing on line {self._header_line}, which {Option('header')} names"
+            raise self._refused(said, hint="name the line with the names of the columns")
         if at < 0:
             raise self._refused(" is empty")
-        if head[at].startswith("SQLite format 3"):
+        head = head[at:]
+        if head[0].startswith("SQLite format 3"):
             raise self._refused(" is an SQLite database", hint=f"a SELECT with {Option(source='sqlite:///…')} reads it")
-        if "\0" in head[at] or BAD_TEXT.search(head[at]):
+        if "\0" in head[0] or BAD_TEXT.search(head[0]):
             raise self._refused(" is no text: save a spreadsheet as .xlsx or CSV first")
-        found = {one: _names_in(head[at:], one) for one in _DELIMITERS}
+        if self._header_line == 0:
+            self._before_rows = at
+            return self._unnamed(head)
+        found = {one: _names_in(head, one) for one in _DELIMITERS}
 
         def worth(delimiter: str) -> tuple[int, int, int]:
             names, _ = found[delimiter]
@@ -204,56 +249,99 @@ class SourceFile:
 
         self._delimiter = max(_DELIMITERS, key=worth)
         names, taken = found[self._delimiter]
-        if any(not some and (f'{one}"' in head[at] or not names) for one, (some, _) in found.items()):
-            said = f", line {at + 1}: {_OPEN_QUOTE}, or not at the end of a name"
-            raise self._refused(said, hint="mend the header's quotes")
+        line = before + at + 1
+        if any(not some and (f'{one}"' in head[0] or not names) for one, (some, _) in found.items()):
+            raise self._refused(f", line {line}: {_OPEN_QUOTE}, or not at the end of a name", hint=_MEND_QUOTES)
+        if self._header_line is None and not (is_certain and any(map(is_known, names))):
+            self._check_header(head, line, first_lines)
         # a blank before each name is the file's manner, before some it is theirs
-        _, *others = next(csv.reader(head[at : at + taken], delimiter=self._delimiter), [""])
-        self._skips, self._before_rows = bool(others) and all(one.startswith(" ") for one in others), at + taken
+        _, *others = next(csv.reader(head[:taken], delimiter=self._delimiter), [""])
+        self._skips = bool(others) and all(one.startswith(" ") for one in others)
+        self._before_rows = before + at + taken
         return names
 
+    def _check_header(self, head: Sequence[str], line: int, first_lines: Sequence[str]) -> None:
+        """Refuse a file whose first record, which starts on a line, is certainly no header."""
+        for delimiter in sorted(_DELIMITERS, key=lambda one: one != self._delimiter):
+            records = records_of(head, delimiter, first_line=line)
+            records = records[:-1] if len(head) > MAX_RECORDS else records
+            if fault := find_fault(records, is_certain_table=delimiter == self._delimiter):
+                raise refuse(self.path, fault, [text.strip() for text in first_lines])
+
+    def _unnamed(self, head: Sequence[str]) -> list[str]:
+        """Return the names that are made for a file without a header, by the delimiter that cuts its records evenly."""
+
+        def worth(delimiter: str) -> tuple[bool, int]:
+            width, *others = [len(one.cells) for one in records_of(head, delimiter, first_line=1)]
+            return width > 1 and all(one == width for one in others[:-1]), width
+
+        self._delimiter = max(_DELIMITERS, key=worth)
+        return made_names(worth(self._delimiter)[1])
+
     def _of_csv(self, file: TextIO) -> Iterator[SourceRow | Finding]:
-        record = list[str]()
-        lines = self._lines(file, record)
-        before = sum(1 for _ in islice(lines, self._before_rows))
+        before = sum(1 for _ in islice(self._lines(file), self._before_rows))
+        lines = CsvLines(
+            file,
+            delimiter=self._delimiter,
+            skips_space=self._skips,
+            line_end=self._line_end,
+            max_record=self.max_line,
+            first_line=before + 1,
+        )
         rows = csv.reader(lines, delimiter=self._delimiter, skipinitialspace=self._skips, strict=True)
         named = [(number, name) for number, name in enumerate(self.names) if name]
         while True:
-            line = before + rows.line_num + 1
-            record.clear()
+            lines.begin_record()
             try:
                 fields = next(rows, None)
             except csv.Error as error:
-                yield self._broken(line, record, str(error))
+                yield self._broken(lines, str(error))
                 continue
             if fields is None:
                 return
-            if len(fields) > 1 or any(map(str.strip, fields)):
-                why = self._why_not(line, fields, record)
-                yield why or SourceRow(line, {name: fields[number] for number, name in named})
+            if lines.is_long or len(fields) != len(self.names):
+                if len(fields) > 1 or any(map(str.strip, fields)):
+                    yield self._misfit(lines, fields)
+            elif len(fields) > 1 or any(map(str.strip, fields)):
+                yield SourceRow(lines.line, {name: fields[number] for number, name in named})
 
-    def _why_not(self, line: int, fields: list[str], record: list[str]) -> Finding | None:
-        """Return why fields are no row of this file: too many, too few, the header, or other rows within a quote."""
-        names, text = self.names, partial(self._delimiter.join, fields)
-        if any(len(one) >= self.max_line for one in record):
-            return rejected(line, f"longer than {self.max_line:,} characters", text())
-        if len(fields) != len(names):
-            column = excerpt(names[len(fields)]) if len(fields) < len(names) else ""
-            reason = f"wrong number of fields: found {len(fields)}, expected {len(names)}"
-            return rejected(line, reason, text(), column=column)
-        return None
+    def _misfit(self, lines: CsvLines, fields: list[str]) -> Finding:
+        """Return the finding for fields that are no row of this file: too long, too many, or too few."""
+        cells = self._cells_of(fields)
+        text = self._delimiter.join(fields)
+        if lines.is_long:
+            return rejected(lines.line, self._too_long(lines), text, cells=cells)
+        column = excerpt(self.names[len(fields)]) if len(fields) < len(self.names) else ""
+        reason = f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
+        return rejected(lines.line, reason, text, column=column, cells=cells)
 
-    def _broken(self, line: int, record: list[str], error: str) -> Finding:
-        """Return the finding for a record that is none."""
-        if any(len(one) >= self.max_line for one in record):
-            return rejected(line, f"longer than {self.max_line:,} characters", record[0])
+    def _broken(self, lines: CsvLines, error: str) -> Finding:
+        """Return the finding for a record that is none; an open quote is InputError, for nobody knows what is in it."""
         if "end of data" in error or "field limit" in error:
             hint = "close the quote, or double it where it is part of the text"
-            raise self._refused(f", line {line}: {_OPEN_QUOTE}, to the end of the file", hint=hint)
+            raise self._refused(f", line {lines.line}: {_OPEN_QUOTE}, to the end of the file", hint=hint)
         reason = "a line break outside quotes" if "new-line" in error else "text after a closing quote"
-        if len(record) > 1:
-            reason += f"; lines {line} to {line + len(record) - 1} are left out"
-        return rejected(line, reason, record[0].rstrip("\r\n"))
+        if lines.line_count > 1:
+            reason += f"; lines {lines.line} to {lines.line + lines.line_count - 1} are left out"
+        if lines.is_long:
+            reason = self._too_long(lines)
+        # Without strict rules the reader takes any text but a stray line break, so that the row can be shown.
+        texts = (one.rstrip("\r\n").replace("\r", " ") + "\n" for one in lines.lines)
+        fields = next(csv.reader(texts, delimiter=self._delimiter, skipinitialspace=self._skips), [])
+        return rejected(lines.line, reason, lines.lines[0].rstrip("\r\n"), cells=self._cells_of(fields))
+
+    def _too_long(self, lines: CsvLines) -> str:
+        last = f"; it ends on line {lines.line + lines.line_count - 1}" if lines.line_count > 1 else ""
+        return f"longer than {self.max_line:,} characters{last}"
+
+    def _cells_of(self, fields: Sequence[str]) -> dict[str, str]:
+        """Return the cells of a refused row by column; one beyond the header is called by its number."""
+        cells = dict[str, str]()
+        for number, field in enumerate(fields):
+            name = self.names[number] if number < len(self.names) else ""
+            is_cut = len(field) >= MAX_CUT_CELL
+            cells[name or f"column_{number + 1}"] = f"{field[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else field
+        return cells
 
     def _of_lines(self, file: TextIO) -> Iterator[SourceRow | Finding]:
         for number, text in enumerate(self._lines(file), start=1):
@@ -275,10 +363,19 @@ class SourceFile:
                 began, ends, then = _element(text, at)
             except (ValueError, RecursionError) as error:
                 more = file.read(_PIECE) if len(text) - at <= self.max_line else ""
-                if not more:
+                if more:
+                    text, at = text[at:] + more, 0
+                    continue
+                rest = self._after_long_element(file, text[at:]) if len(text) - at > self.max_line else None
+                if rest is None:
                     why = error.msg if isinstance(error, json.JSONDecodeError) else error
                     raise self._refused(f", line {line}: no JSON list: {why}", hint="mend the file") from None
-                text, at = text[at:] + more, 0
+                line += text.count("\n", at, _after_space(text, at))
+                yield rejected(line, f"longer than {self.max_line:,} characters", text[at:].lstrip())
+                line_count, text = rest
+                line += line_count
+                at = _after_space(text, 0) + 1
+                sign = text[at - 1 : at]
                 continue
             line += text.count("\n", at, began)
             if ends > began:
@@ -286,6 +383,32 @@ class SourceFile:
             line, at, sign = line + text.count("\n", began, then), then, text[then - 1]
         if f"{text[at:]}{file.read(_PIECE)}".strip():
             raise self._refused(f", line {line}: text after the end of the list", hint="mend the file")
+
+    def _after_long_element(self, file: TextIO, text: str) -> tuple[int, str] | None:
+        """Read to the end of an element above the limit; return its line breaks, and what follows it.
+
+        None if `text`, which begins with the element, is no object or list, or ends it below the limit.
+        """
+        depth = 0
+        is_string = False
+        is_long = False
+        line_count = -text.count("\n", 0, _after_space(text, 0))
+        while text:
+            # An escape that is cut in two would hide a quote.
+            while text.endswith("\\") and (more := file.read(1)):
+                text += more
+            for mark in _JSON_MARKS.finditer(text):
+                is_string ^= mark[0] == '"'
+                depth += 0 if is_string else _JSON_DEPTH.get(mark[0], 0)
+                if depth <= 0 and not is_string:
+                    is_long = is_long or mark.end() > self.max_line
+                    end = mark.end()
+                    rest = text[end:] + file.read(_PIECE)
+                    return (line_count + text.count("\n", 0, end), rest) if is_long else None
+            line_count += text.count("\n")
+            is_long = True
+            text = file.read(_PIECE)
+        return None
 
     @contextlib.contextmanager
     def _parquet(self, part: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
@@ -302,6 +425,19 @@ class SourceFile:
         except pa.ArrowException as error:
             said = f"cannot be read as Parquet; nothing was read: {excerpt(str(error))}"
             raise InputError(f"{part} {said}") from None
+
+
+def _byte_columns(table: Any) -> set[str]:
+    """Return the columns of a Parquet file that hold bytes which are no text."""
+    names = [field.name for field in table.schema_arrow if "binary" in str(field.type)]
+    found = set[str]()
+    for batch in table.iter_batches(batch_size=_ROWS, columns=names) if names else ():
+        found |= {
+            name for name, column in zip(names, batch.columns, strict=True) if any(map(holds_bytes, column.to_pylist()))
+        }
+        if len(found) == len(names):
+            break
+    return found
 
 
 def _names_in(lines: list[str], delimiter: str) -> tuple[list[str], int]:
@@ -337,6 +473,9 @@ def parse_json(text: str) -> object:
     except RecursionError:
         raise ValueError("no JSON: nested too deeply") from None
     except json.JSONDecodeError as error:
+        if named := _NO_NUMBER.match(text, error.pos - 1 if text.startswith("-", error.pos - 1) else error.pos):
+            said = f"no JSON: {named[0]} at character {named.start() + 1} is no number of JSON; write null"
+            raise ValueError(said) from None
         if bad := BAD_TEXT.search(text):
             raise ValueError(f"not UTF-8, from byte {len(text[: bad.start()].encode()) + 1} on") from None
         raise ValueError(f"no JSON: {error.msg}, at character {error.pos + 1}") from None
@@ -357,29 +496,3 @@ def _keep_bad_bytes(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(_BAD, _keep_bad_bytes)
-
-
-def _encoding_of(path: Path, start: bytes) -> tuple[str, str]:
-    """Return a file's codec, and what a user should know of it; nothing of plain UTF-8.
-
-    It is that of the byte order mark, else UTF-8, as of all JSON, or what most lines beyond ASCII need.
-    """
-    marked = next((codec for mark, codec in _MARKS.items() if start.startswith(mark)), "")
-    if marked:
-        return marked, "" if marked == "utf-8-sig" else f"read as {marked.upper()}, which its byte order mark says"
-    if b"\0" in start or start.lstrip()[:1] in b"[{":
-        return "utf-8", ""
-    with path.open("rb") as file:
-        pieces = iter(partial(file.readline, _PIECE), b"")
-        looked_at = list(islice((piece for piece in pieces if not piece.isascii()), _LOOKED_AT))
-    bad = [line for line in looked_at if BAD_TEXT.search(line.decode("utf-8", "surrogateescape"))]
-    if 2 * len(bad) <= len(looked_at):
-        return "utf-8", ""
-    from charset_normalizer import from_bytes
-
-    found = from_bytes(b"".join(bad), cp_isolation=_CANDIDATES).best()
-    if found is None:
-        return "utf-8", ""
-    western = "cp1252" in found.could_be_from_charset
-    codec, said = ("cp1252", "cp1252 (Windows-1252, Latin-1)") if western else (found.encoding, found.encoding)
-    return codec, f"read as {said}: most of its lines beyond ASCII are not valid UTF-8"

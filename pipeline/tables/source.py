@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.declaration import MAX_COLUMN, column_named
+from pipeline.core.declaration import AS_IT_IS, MAX_COLUMN, ReadOptions, column_named
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import check_named_in_utf8, parts_of, sha256_of
 from pipeline.core.settings import variable
@@ -22,7 +22,7 @@ from pipeline.core.step import Option
 from pipeline.core.text import UNSOUND
 from pipeline.store.database import Store
 from pipeline.store.schema import TaskRecord
-from pipeline.tables.cells import common_kind, kind_of_value, plain_row, plain_value, text_hash
+from pipeline.tables.cells import bytes_note, common_kind, holds_bytes, kind_of_value, plain_row, plain_value, text_hash
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceFile, SourceRow
 
@@ -38,16 +38,16 @@ _RENAMED = "give it another name in the query, with AS"
 class ItemsFile(SourceFile):
     """One file, or a folder of Parquet files; each `iter` reads it anew.
 
-    `sha256` is of its bytes, with the `sheet` where one is named, `columns` are its columns with their kinds (of CSV
-    all text).
+    `sha256` is of its bytes, with the options that were given, `columns` are its columns with their kinds (of CSV all
+    text).
     """
 
-    def __init__(self, path: Path, sheet: str = "") -> None:
+    def __init__(self, path: Path, options: ReadOptions = AS_IT_IS) -> None:
         """Read the file once, for its columns; it is an InputError, too, where no table can have these."""
         check_named_in_utf8(path)
-        self.path, self.sheet = path, sheet
+        self.path, self.options = path, options
         self.sha256 = self._digest() if parts_of(path) else ""
-        super().__init__(path, HINT, sheet=sheet)
+        super().__init__(path, HINT, options=options)
         names = list(filter(None, self.names))
         check_names(names, source=path)
         if self.format in {"csv", "xlsx"} and not names:
@@ -64,9 +64,13 @@ class ItemsFile(SourceFile):
     def _digest(self) -> str:
         with self._readable():
             if self.path.is_file():
-                return f"{sha256_of(self.path)}{self.sheet and ' '}{self.sheet}"
+                return " ".join([sha256_of(self.path), *self._marks()])
             parts = (f"{one.relative_to(self.path)} {sha256_of(one)}" for one in parts_of(self.path))
             return text_hash("\n".join(parts))
+
+    def _marks(self) -> list[str]:
+        """Return what tells one reading of the same bytes from another; a sheet has no name before it."""
+        return [value if name == "sheet" else f"{name}={value}" for name, value in self.options.given.items()]
 
 
 class Cursor:
@@ -103,6 +107,9 @@ class ItemsQuery:
             if self.is_part:
                 told = f"read are rows with {cursor.column} from {cursor.since} on"
                 self.notes = [f"{told}; {Option(full=True)} reads all"]
+        # Columns with bytes that are no text, and columns with a text: the former are left out, if they hold no text.
+        self._left_out = set[str]()
+        self._texts = set[str]()
         self._rows = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._rows.close)
         try:
@@ -113,6 +120,9 @@ class ItemsQuery:
                 kinds = {name: known.get(name) for name in found.names}
                 self.columns = kinds_of(self._kept(found.rows), kinds, source="the query")
                 self._rows.flush()
+            self._left_out -= self._texts
+            self.columns = {name: kind for name, kind in self.columns.items() if name not in self._left_out}
+            self.notes = [*self.notes, *filter(None, [bytes_note(sorted(self._left_out))])]
         except OSError as error:
             said = f"the items cannot be kept in {tempfile.gettempdir()} while they are read: {error}"
             hint = "free some room there, or set TMPDIR= to a folder that has some"
@@ -122,11 +132,20 @@ class ItemsQuery:
         """Yield the rows in the order of the query; `line` counts them from 1."""
         self._rows.seek(0)
         for number, line in enumerate(self._rows, start=1):
-            yield SourceRow(number, dict(zip(self._names, json.loads(line), strict=True)))
+            values = dict(zip(self._names, json.loads(line), strict=True))
+            for name in self._left_out:
+                del values[name]
+            yield SourceRow(number, values)
 
     def _kept(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Any]]:
         for row in rows:
-            values = plain_row(dict(zip(self._names, row, strict=True)))
+            values = dict(zip(self._names, row, strict=True))
+            for name, value in values.items():
+                if isinstance(value, str):
+                    self._texts.add(name)
+                elif name not in self._left_out and holds_bytes(value):
+                    self._left_out.add(name)
+            values = plain_row(values)
             self._rows.write(f"{json.dumps(list(values.values()))}\n")
             yield values
 

@@ -6,7 +6,7 @@ each of them.
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from pipeline.core.step import Option
 from pipeline.core.text import first_few
 from pipeline.tables.cells import plain_value
 from pipeline.tables.findings import excerpt
+from pipeline.tables.headers import MAX_RECORDS, SHOWN_LINES, Record, find_fault, made_names, refuse
 
 MARK = b"PK\x03\x04"  # begins such a file
 LOCKED = b"\xd0\xcf\x11\xe0"  # begins one with a password, and the older .xls
@@ -33,13 +34,25 @@ _NO_VALUE = re.compile(
     rb'<c r="([A-Z]+[0-9]+)"(?:[^>]* t="e"|[^>]*><f(?:[^>]*/|[^>]*>[^<]*</f)>(?:<v></v>|<v ?/>)?</c)'
 )
 
+_FORMAT = re.compile(rb'<numFmt numFmtId="([0-9]+)" formatCode="([^"]*)"')
+_OF_PERCENT_OR_MONEY = re.compile(r"%|\$(?!-)|€|£|¥".encode())  # `[$-409]` is a language
+_PERCENT_OR_MONEY = frozenset(b"%d" % number for number in (5, 6, 7, 8, 9, 10, 41, 42, 43, 44))  # those built in
+_STYLE = re.compile(rb'<xf [^>]*?numFmtId="([0-9]+)"')
+_STYLED = re.compile(rb'<c r="([A-Z]+[0-9]+)" s="([0-9]+)"(?: t="n")?><v>')
+
 
 # a sheet's header, the rows behind it with their numbers from 1, and notes; a cell is None, or as JSON has it
 Sheet = tuple[list[str], list[tuple[int, list[Any]]], list[str]]
 
 
-def read_sheet(path: Path, wanted: str) -> Sheet:
-    """Return what stands in a sheet of a file, the first visible one where none is `wanted`."""
+def read_sheet(
+    path: Path, wanted: str, *, header: int | None = None, is_known: Callable[[str], bool] | None = None
+) -> Sheet:
+    """Return what stands in a sheet of a file, the first visible one where none is `wanted`.
+
+    The `header` is in that row, from 1; 0 means that there is none, None that it is the first row that is not blank.
+    A first row with a name that `is_known` is the header.
+    """
     from zipfile import BadZipFile, ZipFile
 
     from python_calamine import CalamineError, SheetVisibleEnum, load_workbook
@@ -61,29 +74,69 @@ def read_sheet(path: Path, wanted: str) -> Sheet:
     except (CalamineError, BadZipFile, IndexError) as error:
         raise _refused(path, f"cannot be read as .xlsx: {excerpt(str(error))}", "save it anew, or as CSV") from None
     notes = [] if wanted or len(shown) <= 1 else [f"the sheet {name!r} is read, of {', '.join(map(repr, shown))}"]
-    at = next((number for number, row in enumerate(cells) if any(_plain(one) is not None for one in row)), None)
-    if at is None:
-        raise _refused(
-            path, f"has nothing in its sheet {name!r}", f"name another with {Option('sheet')}, in a task's file sheet="
-        )
-    if any(top <= at <= bottom for (top, _), (bottom, _) in merged):
-        said = f"has merged cells in its header, row {at + 1} of the sheet {name!r}"
-        raise _refused(path, said, "give each column its own name there, in the first row that is not blank")
+    at = _header_of(path, cells, name, merged, header=header, is_known=is_known)
     for (top, left), (bottom, right) in merged:
         for row in cells[top : bottom + 1]:
             row[left : right + 1] = [cells[top][left]] * len(row[left : right + 1])
     if merged:
         notes.append(f"merged cells: {len(merged):,}; their value is read in each of them")
+    if places := _shown_otherwise(path, data):
+        told = first_few(places, _SHOWN)
+        notes.append(f"read as plain numbers (0.075, not 7.5 %), though they are shown as percent or money: {told}")
     # the reader tells these from blank cells no more
     if places := [found[1].decode() for found in _NO_VALUE.finditer(data)]:
         told = first_few(places, _SHOWN)
         notes.append(f"read as blank, for they hold errors, or formulas that were never worked out: {told}")
-    return _as_table(cells, at, notes)
+    if header == 0:
+        return _as_table(made_names(len(cells[at])), cells, at, notes)
+    return _as_table(_texts(cells[at]), cells, at + 1, notes)
 
 
-def _as_table(cells: list[list[Any]], at: int, notes: list[str]) -> Sheet:
-    names = [" ".join(str(one if (one := _plain(cell)) is not None else "").split()) for cell in cells[at]]
-    rows = [(number, [_plain(one) for one in row]) for number, row in enumerate(cells[at + 1 :], start=at + 2)]
+def _header_of(
+    path: Path,
+    cells: list[list[Any]],
+    name: str,
+    merged: Sequence[Any],
+    *,
+    header: int | None,
+    is_known: Callable[[str], bool] | None,
+) -> int:
+    """Return the index of the row with the names; of a sheet without a header, that of its first row."""
+    first = next((number for number, row in enumerate(cells) if any(_plain(one) is not None for one in row)), None)
+    if first is None:
+        raise _refused(
+            path, f"has nothing in its sheet {name!r}", f"name another with {Option('sheet')}, in a task's file sheet="
+        )
+    if header is None:
+        _check_header(path, cells, first, is_known)
+    at = header - 1 if header else first
+    if at >= len(cells) or all(_plain(one) is None for one in cells[at]):
+        said = f"has nothing in row {header} of its sheet {name!r}, which {Option('header')} names"
+        raise _refused(path, said, "name the row of its header")
+    if header != 0 and any(top <= at <= bottom for (top, _), (bottom, _) in merged):
+        said = f"has merged cells in its header, row {at + 1} of the sheet {name!r}"
+        raise _refused(path, said, f"give each column its own name there, or name another row with {Option('header')}")
+    return at
+
+
+def _texts(cells: Sequence[Any]) -> list[str]:
+    """Return the cells of a row as texts on one line."""
+    return [" ".join(str(one if (one := _plain(cell)) is not None else "").split()) for cell in cells]
+
+
+def _check_header(path: Path, cells: list[list[Any]], at: int, is_known: Callable[[str], bool] | None) -> None:
+    """Refuse a sheet whose first row that is not blank, at this index, is certainly no header."""
+    if is_known is not None and any(map(is_known, _texts(cells[at]))):
+        return
+    rows = ((number, _texts(row)) for number, row in enumerate(cells[at : at + MAX_RECORDS], start=at + 1))
+    records = [Record(number, row) for number, row in rows if any(row)]
+    if fault := find_fault(records):
+        raise refuse(path, fault, [" | ".join(_texts(row)).strip(" |") for row in cells[:SHOWN_LINES]])
+
+
+def _as_table(names: list[str], cells: list[list[Any]], first: int, notes: list[str]) -> Sheet:
+    """Return a table whose rows begin at an index; blank ones are left out."""
+    rows = [(number, [_plain(one) for one in row]) for number, row in enumerate(cells[first:], start=first + 1)]
     rows = [one for one in rows if any(value is not None for value in one[1])]
     if unnamed := sum(not one and any(row[1][number] is not None for row in rows) for number, one in enumerate(names)):
         notes.append(f"columns without a name are not read: {unnamed}")
@@ -127,6 +180,20 @@ def _data_of(path: Path, name: str) -> bytes:
         target = re.search(rb'Target="/?(?:xl/)?([^"]*)"', next(links))
         return packed.read(f"xl/{target[1].decode()}") if target else b""
     return b""
+
+
+def _shown_otherwise(path: Path, data: bytes) -> list[str]:
+    """Return the cells of a sheet whose numbers are shown as percent or money."""
+    from zipfile import ZipFile
+
+    with suppress(KeyError), ZipFile(path) as packed:
+        styles = packed.read("xl/styles.xml")
+        formats = {number for number, code in _FORMAT.findall(styles) if _OF_PERCENT_OR_MONEY.search(code)}
+        _, _, cells = styles.partition(b"<cellXfs")
+        numbers = _STYLE.findall(cells.partition(b"</cellXfs>")[0])
+        shown = {b"%d" % index for index, number in enumerate(numbers) if number in formats | _PERCENT_OR_MONEY}
+        return [place.decode() for place, style in _STYLED.findall(data) if style in shown]
+    return []
 
 
 def written(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], text_of: Any) -> Iterator[bytes]:

@@ -25,7 +25,16 @@ from pipeline.batch import budget
 from pipeline.batch.budget import Calibration
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core import files
-from pipeline.core.declaration import MADE_KEY, NAME, RESERVED, column_named, columns_in, is_query
+from pipeline.core.declaration import (
+    AS_IT_IS,
+    MADE_KEY,
+    NAME,
+    RESERVED,
+    ReadOptions,
+    column_named,
+    columns_in,
+    is_query,
+)
 from pipeline.core.errors import InputError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.redact import without_password
@@ -154,7 +163,7 @@ def new_task(
     items: str,
     *,
     data: Path | None,
-    sheet: str = "",
+    reading: ReadOptions = AS_IT_IS,
     source: str = "",
     choice: ColumnChoice = ALL_GUESSED,
 ) -> NewTask:
@@ -170,12 +179,11 @@ def new_task(
     if without_password(source) != source:
         said = f"{Option('source')} holds a password, which would stand in the task's file; nothing was written"
         raise InputError(said, hint=f"write TABLE_URL=… with it into .env, and {Option(source='$TABLE_URL')}")
-    if (source and not is_query(items)) or (sheet and is_query(items)):
-        said = (
-            f"{Option('source' if source else 'sheet')} needs {'a query' if source else 'a file'}; nothing was written"
-        )
+    if (source and not is_query(items)) or (reading.given and is_query(items)):
+        option = Option("source" if source else next(iter(reading.given)))
+        said = f"{option} needs {'a query' if source else 'a file'}; nothing was written"
         raise InputError(said, hint=f"{Option('from')} names a file, or is a query that begins with SELECT or WITH")
-    table = None if is_query(items) else ItemsFile(Path(items), sheet)
+    table = None if is_query(items) else ItemsFile(Path(items), reading)
     return NewTask(name, items, table, source, choice=choice)
 
 
@@ -186,14 +194,14 @@ def prepared(
     fields: str = "",
     name: str = "",
     data: Path,
-    sheet: str = "",
+    reading: ReadOptions = AS_IT_IS,
     source: str = "",
     choice: ColumnChoice = ALL_GUESSED,
 ) -> NewTask:
     """Return what is to be asked, where it can be; nothing is made. `items` are a file, a SELECT, or rows of Python.
 
-    A file may have a `sheet`, a SELECT another database as its `source`, as `new_task` takes them. The `choice` names
-    columns.
+    `reading` says how a file is read, and a SELECT may have another database as its `source`, as `new_task` takes them.
+    The `choice` names columns.
 
     Raises:
         InputError: the question says nothing, `fields` is no list of fields, the name is taken, or there is no such
@@ -205,7 +213,10 @@ def prepared(
     if name:
         _check_name(name)
     if isinstance(items, str | Path):
-        new = new_task(name, str(items), data=None, sheet=sheet, source=source)
+        new = new_task(name, str(items), data=None, reading=reading, source=source)
+    elif reading.given:
+        option = Option(next(iter(reading.given)))
+        raise InputError(f"{option} is of a file, and these are rows; nothing was asked", hint="leave it out")
     elif name:
         raise InputError("rows of Python stand in no file, which name= would keep", hint="write them to a file")
     else:
@@ -219,8 +230,10 @@ def prepared(
     return new
 
 
-def run(ws: OpenWorkspace, new: NewTask, *, size: int) -> AskReport:
+def run(ws: OpenWorkspace, new: NewTask, *, size: int, lists_refused: bool = False) -> AskReport:
     """Ask about the first rows that hold something; nothing is kept but what the calls cost.
+
+    Three refused rows are told, or with `lists_refused` all of them.
 
     Raises:
         InputError: there is no column of text or no row with one, or it was not confirmed.
@@ -228,7 +241,7 @@ def run(ws: OpenWorkspace, new: NewTask, *, size: int) -> AskReport:
     """
     draft = new.draft or _draft_to_ask(ws.store, new)
     _tell_columns(ws, draft)
-    beside, ids = _rows_in_memory(ws, new, draft, size=size, display=ws.display)
+    beside, ids = _rows_in_memory(ws, new, draft, size=size, display=ws.display, lists_refused=lists_refused)
     _tell_stand_in(beside)
     tried = try_out.ask_about(beside, ids)
     _check_judged(tried)
@@ -247,10 +260,12 @@ class KeptQuestion(NamedTuple):
     agreed_usd: float | None
 
 
-def keep_question(ws: OpenWorkspace, new: NewTask, *, size: int) -> KeptQuestion:
+def keep_question(ws: OpenWorkspace, new: NewTask, *, size: int, lists_refused: bool = False) -> KeptQuestion:
     """Write the file of a question, once its first rows are priced and that is agreed to; nothing is asked.
 
     The file of the same question stays, so a command that was killed goes on.
+
+    With `lists_refused` all refused rows are told; else three are when the task reads its rows.
 
     Raises:
         InputError: there is no column of text or no row with one, the name is taken, or it was not confirmed.
@@ -266,8 +281,9 @@ def keep_question(ws: OpenWorkspace, new: NewTask, *, size: int) -> KeptQuestion
     if is_written:
         return KeptQuestion(draft, names, None)
 
-    # refused rows are told when the task reads its rows
-    beside, ids = _rows_in_memory(ws, new, draft, size=size, display=NoProgress())
+    # Three refused rows are told when the task reads its rows.
+    display = ws.display if lists_refused else NoProgress()
+    beside, ids = _rows_in_memory(ws, new, draft, size=size, display=display, lists_refused=lists_refused)
     planned = try_out.plan_rows(beside, ids)
     with ws.store.read() as tx:
         budgets = budget.budgets(beside)
@@ -307,13 +323,13 @@ def ask_kept(ws: OpenWorkspace, kept: KeptQuestion, *, size: int) -> AskReport:
 
 
 def _rows_in_memory(
-    ws: OpenWorkspace, new: NewTask, draft: TaskDraft, *, size: int, display: Progress
+    ws: OpenWorkspace, new: NewTask, draft: TaskDraft, *, size: int, display: Progress, lists_refused: bool
 ) -> tuple[OpenWorkspace, Sequence[str]]:
     """Return the workspace with the draft's task over its first rows, which are in memory, and their ids."""
     text = task_text(draft, question=new.question, fields=new.fields)
     declaration = declaration_in(text.encode(), new.name or UNNAMED, draft.path)
     task = GivenRows(declaration, draft.path, draft.rows.columns, ws.settings, at=ws.now())
-    ids = task.take(draft.rows, store=ws.store, first=size, at=ws.now(), display=display)
+    ids = task.take(draft.rows, store=ws.store, first=size, at=ws.now(), display=display, lists_refused=lists_refused)
     if not ids:
         raise InputError(f"no row of {draft.what} holds a text to ask about; nothing was asked")
     return replace(ws, task=task), ids
@@ -422,13 +438,14 @@ def drafted(store: Store | None, new: NewTask) -> TaskDraft:
             assert asked is not None  # noqa: S101 - of a query it is given
             found = ItemsQuery(asked, new.items)
         guess = _guess_columns(found.columns, found, new.choice)
+        guess = guess._replace(notes=(*found.notes, *guess.notes))
         return TaskDraft(new.path, new.items.strip(), "the query", guess, found, {"source": source})
     guess = _guess_columns(new.table.columns, new.table, new.choice)
     guess = guess._replace(notes=(*new.table.notes, *guess.notes))
     if isinstance(new.table, ItemsRows):
         return TaskDraft(new.path, new.items, "rows", guess, new.table)
     items = _below(folder, new.table.path)
-    return TaskDraft(new.path, items, new.table.path.name, guess, new.table, {"sheet": new.table.sheet})
+    return TaskDraft(new.path, items, new.table.path.name, guess, new.table, new.table.options.given)
 
 
 def _draft_to_ask(store: Store | None, new: NewTask) -> TaskDraft:

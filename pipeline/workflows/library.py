@@ -21,7 +21,7 @@ from threading import Event
 from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 
 from pipeline.batch.report import BatchSummary, list_batches
-from pipeline.core.declaration import A_co, Declaration
+from pipeline.core.declaration import A_co, Declaration, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemFilter, ItemsWanted
 from pipeline.core.progress import Progress
@@ -45,7 +45,7 @@ from pipeline.ops.export import ExportReport
 from pipeline.ops.items import ParkedItem
 from pipeline.store import answers
 from pipeline.store.database import Connection
-from pipeline.tables.cells import plain_value, rows_of
+from pipeline.tables.cells import bytes_note, plain_value, rows_of, without_bytes
 from pipeline.tables.findings import FindingKind, ImportOptions
 from pipeline.tables.shown import Document, Rows, Table
 from pipeline.workflows import ask, preflight, tag, try_out
@@ -87,9 +87,19 @@ class Workspace:
         return self.settings.data
 
     def add(
-        self, people: Any, *, mapping: str = "", strict: bool = False, report: Path | None = None
+        self,
+        people: Any,
+        *,
+        mapping: str = "",
+        strict: bool = False,
+        report: Path | None = None,
+        sheet: str = "",
+        encoding: str = "",
+        header: int | str = "",
     ) -> PeopleImportReport:
         """Import people: the path of a file, a list of dicts, a data frame or an Arrow table, as `findable import`.
+
+        `sheet`, `encoding` and `header` say how a file is read.
 
         Raises:
             InputError: they cannot be read as people, or no row went in.
@@ -97,9 +107,12 @@ class Workspace:
         with TemporaryDirectory() as folder:
             path = Path(people) if isinstance(people, str | PathLike) else Path(folder) / "rows.jsonl"
             if not isinstance(people, str | PathLike):
-                lines = (json.dumps(plain_value(row), ensure_ascii=False) + "\n" for row in rows_of(people))
+                rows, left_out = without_bytes(rows_of(people))
+                if left_out:
+                    self.display.say(bytes_note(left_out))
+                lines = (json.dumps(plain_value(row), ensure_ascii=False) + "\n" for row in rows)
                 path.write_text("".join(lines), encoding="utf-8")
-            options = ImportOptions(mapping, "", strict, report)
+            options = ImportOptions(mapping, ReadOptions(sheet, encoding, header), strict, report)
             done = self._run(partial(import_people.run, path=path, options=options), PEOPLE, access=Access.CREATE)
         for group in (one for one in done.groups.values() if one.kind is FindingKind.REJECTED):
             named = ", ".join(str(one.line) for one in group.examples)
@@ -129,13 +142,19 @@ class Workspace:
         text: str = "",
         key: str = "",
         with_: str | Sequence[str] = (),
+        sheet: str = "",
+        encoding: str = "",
+        header: int | str = "",
+        refused: bool = False,
         **settings: object,
     ) -> AskReport:
         """Ask about the first `n` rows of any table and say what all would cost, as `findable ask`.
 
         `rows` is the path of a file, a SELECT, a list of dicts, a data frame or an Arrow table. Only the column `text`
-        is sent, which is found without it, and those of `with_`; `key` tells rows apart. Only the cost is kept; with a
-        `name` the file of a task is written, and the answers are kept as those of that task.
+        is sent, which is found without it, and those of `with_`; `key` tells rows apart. `sheet`, `encoding` and
+        `header` say how a file is read; with `refused` a warning names every row that cannot be asked about, and not
+        three of them. Only the cost is kept; with a `name` the file of a task is written, and the answers are kept as
+        those of that task.
 
         Raises:
             InputError: there is no text to ask about, no such column, or `fields` is no list of fields; nothing was
@@ -143,14 +162,15 @@ class Workspace:
             ConfigurationError: a key is missing, or a budget has no room.
         """
         choice = ColumnChoice(text, key, with_)
-        asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data, choice=choice)
+        reading = ReadOptions(sheet, encoding, header)
+        asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data, reading=reading, choice=choice)
         if name:
-            keep = partial(ask.keep_question, new=asking, size=n)
+            keep = partial(ask.keep_question, new=asking, size=n, lists_refused=refused)
             kept = self._run(keep, PEOPLE, None, settings, access=Access.CREATE, alone=True)
             work = partial(ask.ask_kept, kept=kept, size=n)
             report = self._run(work, kept.draft.path, None, settings, access=Access.WRITE, alone=True)
         else:
-            work = partial(ask.run, new=asking, size=n)
+            work = partial(ask.run, new=asking, size=n, lists_refused=refused)
             report = self._run(work, PEOPLE, None, settings, access=Access.CREATE, alone=True)
         report.tried.check()
         return report

@@ -23,7 +23,14 @@ function send(file) {
     tell("warn", `${file.name} is longer than 1 GB; nothing was sent.`);
     return;
   }
-  const asked = new URLSearchParams({ task: drop.elements.task.value, name: file.name, map: drop.elements.map.value });
+  const { task, map, encoding, header } = drop.elements;
+  const asked = new URLSearchParams({
+    task: task.value,
+    name: file.name,
+    map: map.value,
+    encoding: encoding.value,
+    header: header.value,
+  });
   const request = new XMLHttpRequest();
   request.open("POST", `/api/imports?${asked}`);
   request.setRequestHeader("content-type", "application/octet-stream");

@@ -14,6 +14,7 @@ from markupsafe import escape
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError
 from pipeline.core.states import fate_of
 from pipeline.engine.task_words import ColumnChoice
@@ -86,21 +87,31 @@ TO_DO = {  # what a finding means, and what to do
 }
 ASKED = ("question", "fields", "text", "key", "with")  # members of the form of a question
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
+ShortText = Annotated[str, Query(max_length=100)]
 Mapped = Annotated[str, Query(alias="map", max_length=4_000)]
 
 
 @router.post("/api/imports", status_code=202)
-async def drop_file(request: Request, task: TaskName, name: FileName, mapping: Mapped = "") -> JSONResponse:
+async def drop_file(
+    request: Request,
+    *,
+    task: TaskName,
+    name: FileName,
+    mapping: Mapped = "",
+    encoding: ShortText = "",
+    header: ShortText = "",
+) -> JSONResponse:
     """Take a file, of at most 1 GB, as it comes, and begin to read it; nothing of it is imported yet.
 
-    `task` is `experts`, `passages`, or `new` for one that is to be made of the file; `map` is what `MAP=` says of its
-    columns. `GET` of the place that is named says what would go in.
+    `task` is `experts`, `passages`, or `new` for one that is to be made of the file; `map`, `encoding` and `header` are
+    what `MAP=`, `ENCODING=` and `HEADER=` say. `GET` of the place that is named says what would go in.
     """
     desk = desk_of(request)
     if task not in {NEW, *IMPORTS}:
         hint = await run_in_threadpool(_items_from, desk, task)
         raise Refused(422, f"no file is imported for {task!r}; nothing was kept", hint=hint, field="task")
-    dropped = await desk.dropped.keep(task, name, request.stream(), mapping=mapping)
+    reading = ReadOptions(encoding=encoding.strip(), header=header.strip())
+    dropped = await desk.dropped.keep(task, name, request.stream(), mapping=mapping, reading=reading)
     _read(desk, dropped)
     where = {"location": f"/api/imports/{dropped.number}"}
     return JSONResponse(dropped.document, status_code=202, headers=where)
@@ -167,13 +178,16 @@ def _read(desk: Desk, dropped: DroppedFile) -> None:
     def work(display: Work) -> None:
         if dropped.task == NEW:
             with desk.to_read() as ws:
-                dropped.guess = ask.drafted(ws.store, ask.new_task("", str(dropped.path), data=None)).guess
+                new = ask.new_task("", str(dropped.path), data=None, reading=dropped.reading)
+                dropped.guess = ask.drafted(ws.store, new).guess
         else:
             meant = replace(desk.settings, task=dropped.task)  # of which no table is made for a look
             with open_to_look(meant, display, agrees=lambda _question: False) as ws:
-                dropped.found = IMPORTS[dropped.task]["run"](ws, dropped.path, ImportOptions(dropped.mapping, dry=True))
+                dropped.found = IMPORTS[dropped.task]["run"](
+                    ws, dropped.path, ImportOptions(dropped.mapping, dropped.reading, dry=True)
+                )
         with suppress(FindableError):  # of a file that only an import reads
-            rows = ItemsFile(dropped.path)
+            rows = ItemsFile(dropped.path, dropped.reading)
             dropped.first = [dict(one.values) for one in islice((x for x in rows if isinstance(x, SourceRow)), FIRST)]
 
     _begin(desk, dropped, "read", work)
@@ -182,7 +196,7 @@ def _read(desk: Desk, dropped: DroppedFile) -> None:
 def _import(desk: Desk, dropped: DroppedFile) -> None:
     def work(display: Work) -> dict[str, Any]:
         with open_workspace(replace(desk.settings, task=dropped.task), display, access=Access.WRITE) as ws:
-            done = IMPORTS[dropped.task]["run"](ws, dropped.path, ImportOptions(dropped.mapping))
+            done = IMPORTS[dropped.task]["run"](ws, dropped.path, ImportOptions(dropped.mapping, dropped.reading))
         done.check()
         desk.dropped.settle(dropped, done)
         return {"summary": done.summary}
@@ -214,7 +228,15 @@ def _asking_of(desk: Desk, dropped: DroppedFile, asked: Mapping[str, str], *, na
     """Return the question of the form about a dropped file, with the columns that it names."""
     choice = ColumnChoice(asked["text"], asked["key"], asked["with"])
     question, fields = asked["question"], asked["fields"]
-    return ask.prepared(dropped.path, question, fields=fields, name=name, data=desk.settings.data, choice=choice)
+    return ask.prepared(
+        dropped.path,
+        question,
+        fields=fields,
+        name=name,
+        data=desk.settings.data,
+        reading=dropped.reading,
+        choice=choice,
+    )
 
 
 def _keep(desk: Desk, dropped: DroppedFile, name: str) -> None:

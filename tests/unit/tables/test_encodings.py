@@ -1,0 +1,88 @@
+"""A code page is guessed by the letters of a text, and cp1252 is taken if no other one is clearly better."""
+
+# ruff: noqa: RUF001 - the texts are in many alphabets
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import InputError
+from pipeline.tables.encodings import check_encoding, find_encoding
+
+TEXTS = {
+    "cp1252": (
+        "Café fermé à 18 h, très déçu",
+        "Nous avons attendu le bateau deux heures. Le garçon était désagréable, et où était l’hôtesse ?",
+        "Müller\nJürgen Groß",
+        "Die Fähre war zu spät, 25 m³ groß und 5½ Stunden unterwegs – für 20 €.",
+        "Åsa Öberg\nPer Sjöström",
+        "Båten var försenad igen, väldigt dåligt.",
+        "Søren Kjær\nBjørn Nygård",
+        "Det var en dårlig færge. Vi måtte vente længe på øen.",
+        "João Gonçalves\nInês Antão",
+        "Informação útil\nDescrição: ótimo serviço, mas não pontual",
+        "¿Qué pasó mañana?\n¡El niño comió!",
+        "Muñoz\nIbáñez\nNúñez",
+        "Þórður Guðmundsson veit það ekki",
+        "La città è più bella, perché così?",
+        "25 m³ of water on 3 km² for £50",
+        "It’s “great”, I’m sure – really…",
+        "Naïve café",
+    ),
+    "cp1250": (
+        "Łukasz Wałęsa\nPaweł Kowalski",
+        "Statek się spóźnił, obsługa była nieuprzejma.\nJedzenie było zimne, a łódź brudna.",
+        "Loď měla zpoždění. Jídlo bylo studené a zaměstnanci nepříjemní.",
+        "A hajó késett, az étel hideg volt és a személyzet udvariatlan, őszintén szörnyű.",
+    ),
+    "cp1251": (
+        "Кафе закрыто, очень жаль",
+        "Лодка опоздала, еда была холодной.\nПерсонал был грубым с моей матерью.",
+        "НЕ РАБОТАЕТ",
+        "Човен запізнився, їжа була холодна",
+    ),
+    "koi8_r": ("Кафе закрыто, очень жаль\nЛодка опоздала",),
+    "cp1253": ("Το πλοίο άργησε πάλι\nΤο φαγητό ήταν κρύο.", "Γιώργος Παπαδόπουλος"),
+    "cp1254": (
+        "Vapur yine geç kaldı, yemekler soğuktu.\nPersonel çok kabaydı, şikâyet ettim.",
+        "Ayşe Yıldız\nMehmet Öztürk\nİbrahim Çağlar",
+    ),
+    "cp1257": ("Laivas vėl vėlavo, maistas buvo šaltas, labai nusivylėme, ačiū",),
+}
+CASES = [(codec, text) for codec, texts in TEXTS.items() for text in texts]
+
+
+@pytest.mark.parametrize(("codec", "text"), CASES)
+def test_a_short_file_is_read_as_it_was_written(tmp_path: Path, codec: str, text: str) -> None:
+    """Two to five lines with a header are enough; the note shows a line of them."""
+    lines = ["id;text", *(f"{number};{line}" for number, line in enumerate(text.split("\n"), start=1)), ""]
+    path = tmp_path / "short.csv"
+    path.write_bytes("\r\n".join(lines).encode(codec))
+    found = find_encoding(path, path.read_bytes())
+    assert path.read_bytes().decode(found.codec) == "\r\n".join(lines)
+    shown = next(line for line in lines if not line.isascii())
+    assert shown[:20] in found.note
+    assert "ENCODING=" in found.note
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_unicode_is_no_guess(tmp_path: Path, codec: str) -> None:
+    """Also without a byte order mark, and if a character lies across the pieces in which the file is read."""
+    text = f"id,text\n1,{'x' * ((1 << 20) - 3)}é{'é' * (1 << 20)}\n"
+    path = tmp_path / "wide.csv"
+    path.write_bytes(text.encode(codec))
+    found = find_encoding(path, path.read_bytes()[: 1 << 20])
+    assert path.read_bytes().decode(found.codec) == text
+    assert "guess" not in found.note
+
+
+def test_an_encoding_that_a_file_does_not_have_is_named_with_its_place(tmp_path: Path) -> None:
+    """Also behind the first megabyte; a codec of bytes is no encoding."""
+    path = tmp_path / "late.csv"
+    path.write_bytes(b"id,text\n" + b"1,plain\n" * 200_000 + "2,caf\u00e9\n".encode("cp1252"))
+    with pytest.raises(InputError, match="line 200002: byte 1,600,014 is no text in utf-8"):
+        check_encoding(path, "utf-8")
+    assert check_encoding(path, "latin1") == "iso8859-1"
+    for name in ("klingon", "hex", "rot13", "\0"):
+        with pytest.raises(InputError, match="is no encoding"):
+            check_encoding(path, name)

@@ -1,0 +1,93 @@
+"""Only a first row that is certainly no header is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.declaration import ReadOptions
+from pipeline.core.errors import InputError
+from pipeline.tables.source import ItemsFile
+
+# Lines are separated by `|` here.
+ORDINARY = """
+id,text|1,foo|2,bar
+country,2019,2020|A,1,2|B,3,4
+country,2019|A,5|B,6
+Year,2019|2020,5|2021,6
+2019,2020,2021|1,2,3|4,5,6
+,0,1|0,a,b|1,c,d
+0,1|foo,bar|baz,qux
+1,2,3|2,4,6|3,6,9
+id,1,2,3|a,5,6,7|b,8,9,1
+1,text|foo,bar|baz,qux
+10,25,50,90|1,2,3,4|2,3,4,5
+wavelength,400.5,401.0|a,0.1,0.2|b,0.3,0.4
+project,2026-01,2026-02|x,1,2|y,3,4
+project,2026-01-01,2026-02-01|x,1,2|y,3,4
+Date,Open,Close|2026-01-01,1.5,2|2026-01-02,3,4
+text|Hello, world|Foo, bar
+text|Hello; world|Foo; bar|x; y
+tags|red; green; blue|x; y; z|a; b; c
+text|one|two|three
+key|1|2|3
+#,text|1,foo|2,bar
+#id,text|1,foo|2,bar
+# of employees,company|12,Acme|4,Foo
+# tag,name,age|red,unknown,n/a|blue,Ann,5
+name,city|Ann,Rome|Bob,Oslo
+,text|ann,foo|bob,bar
+id,text,|1,foo,|2,bar,
+id;text;city|1;Late, cold;Rome|2;x, y;Oslo
+Timestamp,How satisfied are you with the boat?,Why?|2026-01-01 10:00,5,It was fast|2026-01-02 11:00,4,No
+Q1,Q2,Q3|yes,no,yes|no,no,yes
+email,name|a@b.org,Ann|c@d.org,Bob
+"Review text","Stars (1-5)"|"x, y",3|"z",4
+id\ttext|1\tfoo, bar|2\tbaz, qux
+id,text,n|1,foo|2,bar
+year,text|2019,a|2020,b
+id,text|1,foo
+""".strip().split("\n")
+REFUSED = {
+    "Report of 2026-05-01||id,text,city|1,The boat was late,Rome|2,On time,Oslo": 3,
+    "# exported 2026|id,text|1,foo|2,bar": 2,
+    "# exported by Ann, on Monday|id,text|1,foo|2,bar": 2,
+    "#export|#by Ann|id,text|1,foo|2,bar": 3,
+    "Bericht Mai 2026|id;text;city|1;a;b|2;c;d": 2,
+    "Report,,|,,|id,text,city|1,a,b": 3,
+    "Report,,|id,text,city|a,b,c|d,e,f": 2,
+    "Complaints, May|id\ttext|1\tfoo|2\tbar": 2,
+    "Sales|country,2019,2020|A,1,2|B,3,4": 2,
+    "Title|Subtitle||name,text|Ann,foo|Bob,bar": 4,
+    "1,The boat was late|2,On time|3,Never came": 0,
+    "1;The boat was late, cold;a|2;On time;b|3;Never, came, again;c": 0,
+    "ann@x.org,Great boat|bob@y.org,Bad|c@d.org,x": 0,
+    "17,The boat was late again|23,It was on time here|40,Never came to the harbour": 0,
+}
+
+
+def written(folder: Path, table: str) -> Path:
+    """Write a table."""
+    path = folder / "table.csv"
+    path.write_text(table.replace("|", "\n") + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("table", ORDINARY)
+def test_an_ordinary_table_is_not_refused(tmp_path: Path, table: str) -> None:
+    """Years, numbers and blanks may be names of columns, and a text may hold any delimiter."""
+    assert ItemsFile(written(tmp_path, table)).names
+
+
+@pytest.mark.parametrize("table", REFUSED)
+def test_a_table_without_its_header_is_refused_and_read_as_named(tmp_path: Path, table: str) -> None:
+    """The message shows the first three lines, and what it says to type is taken."""
+    path, line = written(tmp_path, table), REFUSED[table]
+    with pytest.raises(InputError) as refused:
+        ItemsFile(path)
+    assert all(f"line {number} '" in refused.value.message for number in (1, 2, 3))
+    assert f"HEADER={line or 'none'} " in str(refused.value.hint)
+    found = ItemsFile(path, ReadOptions(header=line or "none"))
+    count = table.count("|") + 1
+    assert len(list(found)) == count - line
+    assert line or found.names == [f"column_{number}" for number in range(1, len(found.names) + 1)]
+    assert ItemsFile(path, ReadOptions(header="1")).names
