@@ -12,14 +12,18 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core import files
 from pipeline.core.errors import GateError
 from pipeline.core.step import Option, Step
 from pipeline.core.text import markdown_code
 from pipeline.quality.figures import FEWEST, Measured, Quality, Rows
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 FOLDER = "reports"
 MOST_CELL = 60  # characters of a text in a table
@@ -111,20 +115,9 @@ class QualityReport(NamedTuple):
 
     def markdown(self, *, again: object = Step("qc")) -> str:
         """Return it for people; `again` is what to type to judge the answers once more."""
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-        made = Environment(
-            loader=FileSystemLoader(Path(__file__).parent),
-            autoescape=False,  # noqa: S701 - it is Markdown, which its filters escape
-            undefined=StrictUndefined,
-            trim_blocks=True,
-        )
-        made.filters |= {"code": markdown_code, "cell": _cell, "aligned": _aligned, "holds": _holds}
         quality, told = self.quality, {"gates": self.gates, "failed": self.failed, "line": self.line, "words": WORDS}
         tables = [*quality.distributions, *quality.tables]
-        return made.get_template("report.md").render(
-            self._asdict() | told, tables=tables, again=again, option=Option, step=Step
-        )
+        return _template().render(self._asdict() | told, tables=tables, again=again, option=Option, step=Step)
 
     def sealed(self, data: Path, task: str, *, again: object = Step("qc")) -> "QualityReport":
         """Write it into a workspace, durable when this returns, and return it with the path of its Markdown."""
@@ -135,6 +128,21 @@ class QualityReport(NamedTuple):
         files.seal_bytes(path, self.markdown(again=again).encode("utf-8", "replace"))
         files.seal_bytes(path.with_suffix(".json"), whole.encode("utf-8", "replace") + b"\n")
         return self._replace(path=path)
+
+
+@cache
+def _template() -> "Template":
+    """Return the compiled template of a report; a process that writes several compiles it once."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # noqa: S701 - it is Markdown, which its filters escape
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {"code": markdown_code, "cell": _cell, "aligned": _aligned, "holds": _holds}
+    return environment.get_template("report.md")
 
 
 def _document(one: Measured, *names: str) -> dict[str, Any]:

@@ -54,18 +54,27 @@ class Memory:
 
 @dataclass
 class Look:
-    """One look at a workspace, and at what the server made (`creates`: name and lines of each batch)."""
+    """One look at a workspace, and at what the server made (`creates`: name and lines of each batch).
+
+    No look came before one that `is_only`, and none comes after it: it has nothing to compare with, nor to remember.
+    """
 
     workspace: Workspace
     remote: Sequence[Mapping[str, Any]] = ()
     creates: Sequence[Mapping[str, Any]] = ()
     memory: Memory = field(default_factory=Memory)
     is_settled: bool = False
+    is_only: bool = False
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Return the tasks that commands were about; people, where there were none."""
+        return sorted(self.workspace.seen) or [PEOPLE]
 
     @cached_property
     def documents(self) -> dict[tuple[str, str], Any]:
-        """Return what commands tell, by command and task: of all tasks that commands were about, and of people."""
-        tasks = sorted(self.workspace.seen | {PEOPLE})
+        """Return what commands tell, by command and task: of all tasks that commands were about."""
+        tasks = self.tasks
         every: list[tuple[str, dict[str, int]]] = [("status", {}), ("log", {"n": MOST})]
         asked = [*product(every, tasks), (("batches", {}), ""), (("costs", {}), "")]
         about: dict[str, dict[str, Any]] = {task: {"task": task} for task in tasks}
@@ -75,8 +84,8 @@ class Look:
 
     @property
     def status(self) -> dict[str, Any]:
-        """Return what `status` says."""
-        found: dict[str, Any] = self.documents["status", PEOPLE]
+        """Return what `status` says of a task, and of the whole workspace, which is alike for all tasks."""
+        found: dict[str, Any] = self.documents["status", self.tasks[0]]
         return found
 
     @cached_property
@@ -203,7 +212,7 @@ def accounts_are_final(here: Look) -> Iterator[str]:
 
 def tags_never_change(here: Look) -> Iterator[str]:
     """Tags that were seen once are the same for ever."""
-    if PEOPLE not in here.workspace.seen or not here.batches:
+    if here.is_only or PEOPLE not in here.workspace.seen or not here.batches:
         return
     tags = here.workspace.tags()
     for name, before in here.memory.tags.items():

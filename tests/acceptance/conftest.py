@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests import postgresql, scratch
-from tests.acceptance.checker import Look, Memory, check
+from tests.acceptance.checker import Look, check
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import RUN, end_sessions, run_folder
 from tests.acceptance.product import Workspace
 from tests.acceptance.sweep import SEED
 from tests.outside.server import Outside, serving
+
+LONGEST = ("test_sweep", "test_trails", "test_canary", "test_workers", "test_outside", "test_faults")
 
 
 def pytest_configure() -> None:
@@ -32,6 +34,11 @@ def pytest_unconfigure() -> None:
     """Remove what the processes of this run shared."""
     if os.environ.get(f"{RUN}_OWNER") == str(os.getpid()):
         shutil.rmtree(os.environ[RUN], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, so that no worker is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -77,7 +84,7 @@ def workspace(tmp_path: Path, api: Engine, request: pytest.FixtureRequest) -> It
     one = Workspace(tmp_path / "here", api.url)
     yield one
     marker = request.node.get_closest_marker("excused")
-    check(Look(one, api.batches(), api.creates(), Memory()), excused=marker.args if marker else ())
+    check(Look(one, api.batches(), api.creates(), is_only=True), excused=marker.args if marker else ())
 
 
 @pytest.fixture
@@ -86,4 +93,4 @@ def elsewhere(tmp_path: Path, outside: Outside, request: pytest.FixtureRequest) 
     one = Workspace(tmp_path / "elsewhere", outside.url)
     yield one
     marker = request.node.get_closest_marker("excused")
-    check(Look(one, outside.batches(), outside.creates(), Memory()), excused=marker.args if marker else ())
+    check(Look(one, outside.batches(), outside.creates(), is_only=True), excused=marker.args if marker else ())

@@ -14,6 +14,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import selectors
 import shutil
 import signal
@@ -38,6 +39,7 @@ from tests.acceptance.watching import watch
 
 NOT_PERMITTED = 77  # exit code of a child that may not do what its order asks of the machine
 STREAMS = 3
+SCRIPT = "a script of a user"  # in the place of a command: the path behind it is run as Python does
 WARMING = {  # files that the first commands read
     "people.csv": "Username,Bio\nada,I keep bees and teach water law.\n",
     "passages.jsonl": '{"id": "p-1", "text": "Old bees keep longer than new bees."}\n',
@@ -61,10 +63,14 @@ def entry(product: Path) -> Callable[[], object]:
 
 
 def called(main: Callable[[], object], words: Sequence[str]) -> int:
-    """Call it with the words of a command line; return its exit code."""
+    """Call it with the words of a command line, or run the script that they name; return the exit code."""
     sys.argv = ["findable", *words]
     try:
-        main()
+        if words[:1] == [SCRIPT]:
+            sys.path.insert(0, str(Path(words[1]).parent))
+            runpy.run_path(words[1], run_name="__main__")
+        else:
+            main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
@@ -97,7 +103,10 @@ def warm(main: Callable[[], object], commands: Sequence[Sequence[str]], url: str
     while (threads := len(list(Path("/proc/self/task").iterdir()))) > 1:
         assert time.monotonic() < until, f"{threads} threads: a process with more than one must not fork"
         time.sleep(0.01)
+    # A fork must not look through what is loaded: that takes time, and copies every page of it.
     gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 50)
 
 
 def share_compiled() -> None:

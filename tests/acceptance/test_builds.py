@@ -83,6 +83,7 @@ def first(trail: list[str], words: str) -> int:
     return next(number for number, step in enumerate(trail, start=1) if words in step)
 
 
+@pytest.mark.alike
 def test_what_readers_know_of_a_build(workspace: Workspace, api: Engine) -> None:
     """Both stable paths, vectors of length 1 in the order of the metadata; only texts that changed are embedded."""
     workspace.data.mkdir(parents=True)
@@ -132,6 +133,7 @@ def test_what_readers_know_of_a_build(workspace: Workspace, api: Engine) -> None
     assert behind(workspace) == 5  # those and two who came since
 
 
+@pytest.mark.alike
 def test_vectors_that_do_not_fit_are_in_no_build(workspace: Workspace, api: Engine) -> None:
     """Whatever the service sends: the command ends with 4, nothing of it is kept, and the index in service stays."""
     tagged(workspace, 3)
@@ -149,6 +151,7 @@ def test_vectors_that_do_not_fit_are_in_no_build(workspace: Workspace, api: Engi
     assert len(held(workspace)) == 5
 
 
+@pytest.mark.alike
 def test_another_encoder_than_the_questions_is_refused(workspace: Workspace) -> None:
     """Another model or width: code 3, what it was built with is said, and nothing is searched."""
     tagged(workspace, 3)
@@ -172,6 +175,7 @@ def rebuilt(workspace: Workspace) -> Workspace:
     return workspace
 
 
+@pytest.mark.alike
 def test_the_previous_build_is_kept_and_put_back(rebuilt: Workspace) -> None:
     """One step back; damaged it is refused with 5, and what is in service stays; what comes later has a new number."""
     before, served = folder(rebuilt).with_name("1"), folder(rebuilt)
@@ -202,6 +206,7 @@ def test_the_previous_build_is_kept_and_put_back(rebuilt: Workspace) -> None:
     assert builds(rebuilt) == ["3", "4"]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("how", "other"), [(ROT, ""), (SHORT, ""), (OTHER, "../../current/{}"), (OTHER, "metadata.json")]
 )
@@ -236,6 +241,7 @@ def damaged(path: Path, how: str, other: Path) -> Iterator[None]:
     path.write_bytes(kept)
 
 
+@pytest.mark.alike
 def test_each_file_damaged_in_service(rebuilt: Workspace) -> None:
     """Doctor says so with 5, a search finds as before or says so with 5; the next build puts it right."""
     rebuilt.each("score", "doctor")
@@ -264,6 +270,7 @@ def test_each_file_damaged_in_service(rebuilt: Workspace) -> None:
     assert sorted(rebuilt.found("water", k=99)) == people
 
 
+@pytest.mark.alike
 def test_any_byte_of_the_entries_damaged_in_service(rebuilt: Workspace) -> None:
     """A search finds as before, or says so with 5."""
     path, people = folder(rebuilt) / "entries.sqlite", sorted(held(rebuilt))
@@ -276,6 +283,7 @@ def test_any_byte_of_the_entries_damaged_in_service(rebuilt: Workspace) -> None:
     path.write_bytes(whole)
 
 
+@pytest.mark.alike
 @pytest.mark.skipif(ON_POSTGRESQL, reason="a server keeps its files sound by itself")
 def test_a_damaged_vector_is_embedded_again(rebuilt: Workspace, api: Engine) -> None:
     """One that is kept for the next build and rotted meanwhile is in none: the text is sent again."""
@@ -355,6 +363,7 @@ def copy(source: Path, target: Path) -> None:
         shutil.copy2(path, target / path.name)
 
 
+@pytest.mark.alike
 def test_what_a_killed_build_left_is_removed(rebuilt: Workspace) -> None:
     """Killed anywhere, the one in service answers; what was begun is gone after the next, and foreign files are not."""
     tagged(rebuilt, 1, first=20)

@@ -69,6 +69,7 @@ def test_a_correction_is_what_every_reader_sees(own: Workspace) -> None:
     assert sql(own, "SELECT extractor FROM notes_answered WHERE id = '1'")[0][0].startswith("notes@1")
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("said", "why"),
     [

@@ -89,7 +89,7 @@ def test_an_own_task_stores_slices_or_nothing(tmp_path: Path, mode: str) -> None
             workspace.do("tag", mode=mode, wait=True, yes=True)
         found = {one["id"]: [one["quote"]] for one in workspace.exported() if one["quote"]}
         hold(found, workspace.parked(), pieces=False)
-        check(Look(workspace))
+        check(Look(workspace, is_only=True))
 
 
 def test_passages_keep_concepts_with_evidence_alone(tmp_path: Path) -> None:
@@ -107,4 +107,4 @@ def test_passages_keep_concepts_with_evidence_alone(tmp_path: Path) -> None:
         workspace.do("backfill", wait=True, yes=True, skip_pilot=True, code="any")
         found = {one["passage_id"]: one["evidence"]["support"] for one in workspace.exported()}
         hold(found, workspace.parked(), pieces=True)
-        check(Look(workspace))
+        check(Look(workspace, is_only=True))

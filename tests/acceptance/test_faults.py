@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import Workspace
+from tests.acceptance.product import PEOPLE, Workspace
 
 ALWAYS = 10_000
 DEAD = "http://127.0.0.1:9"  # no server listens there
@@ -83,7 +83,8 @@ def bring(workspace: Workspace, api: Engine, stage: str) -> None:
 
 def standing(workspace: Workspace, api: Engine) -> tuple[object, ...]:
     """Return all that a failure may not change: rows, batches, what was created, the build in service."""
-    return workspace.states(), workspace.batch_states(), len(api.batches()), workspace.status()["index"]["count"]
+    status = workspace.status()
+    return status[PEOPLE], workspace.batch_states(), len(api.batches()), status["index"]["count"]
 
 
 @pytest.mark.parametrize("at", PLACES)

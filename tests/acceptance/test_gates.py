@@ -46,7 +46,7 @@ def test_lists_that_are_always_full_fail_their_gate(tmp_path: Path) -> None:
         assert any("bees" in one for one in reports)
         inline = [one.children or [] for text in reports for one in MarkdownIt("commonmark").parse(text)]
         assert not [one.content for children in inline for one in children if one.type == "html_inline"]
-        check(Look(workspace, server.batches(), server.creates()))
+        check(Look(workspace, server.batches(), server.creates(), is_only=True))
 
 
 def quoting(row: int) -> Json:

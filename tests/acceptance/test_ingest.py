@@ -225,6 +225,7 @@ def test_an_answer_is_taken_however_it_is_written(elsewhere: Workspace, outside:
         assert (tags[name][0], len(tags[name])) == ("water law", 3), kind
 
 
+@pytest.mark.alike
 def test_lines_nobody_asked_for_are_counted_shown_and_never_applied(elsewhere: Workspace, outside: Outside) -> None:
     """Unknown keys, second lines and lines without a key are shown with their place; an empty file is all missing."""
     elsewhere.people(2)
@@ -291,6 +292,7 @@ def test_usage_cost_and_where_it_comes_from_are_those_of_the_lines(elsewhere: Wo
     assert ("5 answers of 5" in done.out, done.out.count("\n")) == (True, 2)
 
 
+@pytest.mark.alike
 def test_a_result_that_is_not_what_was_sealed_stops_its_batch_alone(elsewhere: Workspace, outside: Outside) -> None:
     """A changed, cut or lost result is exit 5 with its batch as it was; other batches are ingested and told."""
     elsewhere.people(4)
@@ -343,6 +345,7 @@ files = st.tuples(
 )
 
 
+@pytest.mark.alike
 @settings(max_examples=2, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(drawn=st.lists(files, min_size=FILES, max_size=FILES), ending=st.sampled_from(["SUCCEEDED", "EXPIRED"]))
 def test_any_result_file_adds_up(tmp_path_factory: pytest.TempPathFactory, drawn: list[FileDrawn], ending: str) -> None:
@@ -376,7 +379,7 @@ def test_any_result_file_adds_up(tmp_path_factory: pytest.TempPathFactory, drawn
         parked = [name for name, kinds in zip(names, mine, strict=True) if _decides(kinds) == "final"]
         assert sorted(workspace.parked()) == parked
         assert workspace.read("ingest") == []
-        check(Look(workspace, outside.batches(), outside.creates()))
+        check(Look(workspace, outside.batches(), outside.creates(), is_only=True))
 
 
 def _by_person(lines: Sequence[tuple[int, str]]) -> Iterator[list[str]]:

@@ -119,7 +119,7 @@ def test_every_kind_of_row_is_answered_on_a_server_of_any_manner(tmp_path: Path,
             assert row["where"]["quote"] == row["text"][row["where"]["start"] : row["where"]["end"]] != ""
         outside.check_once()
         assert outside.kept.rows("SELECT id FROM files WHERE NOT generated") == [], "uploads are deleted"
-        check(Look(workspace, outside.batches(), outside.creates()))
+        check(Look(workspace, outside.batches(), outside.creates(), is_only=True))
 
 
 def _put_others(workspace: Workspace) -> None:

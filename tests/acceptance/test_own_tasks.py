@@ -146,6 +146,7 @@ def edited_meanwhile(own: Workspace, text: str) -> Answerer:
     return editing
 
 
+@pytest.mark.alike
 @pytest.mark.excused("nobody_is_answered_twice")
 def test_a_row_that_changes_while_it_is_asked_about(own: Workspace, outside: Outside) -> None:
     """Its answer is stale where it can be judged without the row; a quotation is never taken of another text."""
@@ -199,6 +200,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_needs_a_new_version_or_to_be_accepted(own: Workspace, change: str) -> None:
     """It is refused with what is another, and nothing is asked; raised, all are asked anew and the old ones are kept.
@@ -258,6 +260,7 @@ VALIDATOR = """    quote: Quote
 """
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("failing", ["check", "validator"])
 def test_code_of_a_file_that_fails_is_the_files_fault(own: Workspace, outside: Outside, failing: str) -> None:
     """The run stops and names file, line and row; its reply is paid for once, and is judged when the file is mended."""
@@ -296,6 +299,7 @@ def test_code_of_a_file_that_fails_is_the_files_fault(own: Workspace, outside: O
     assert {one["reason"] for one in own.asked() if one["outcome"] == "invalid"} == {"check: too short"}
 
 
+@pytest.mark.alike
 def test_a_file_that_is_edited_while_calls_run_asks_nothing_more_of_it(own: Workspace, outside: Outside) -> None:
     """Questions of the new file would go out under the old declaration: the run goes on as it began."""
     own.url, own.settings["CONCURRENCY"] = outside.url, "1"
@@ -334,6 +338,7 @@ ERRORS = {  # what is replaced in a file, by what, the code, and what is said
 }
 
 
+@pytest.mark.alike
 def test_what_is_wrong_with_a_file_is_told_by_its_line_before_anything_is_made(own: Workspace, api: Engine) -> None:
     """And harms no other command: other tasks go on, and all of its own that neither asks nor judges."""
     rows(own, *ROWS)
@@ -363,6 +368,7 @@ def test_what_is_wrong_with_a_file_is_told_by_its_line_before_anything_is_made(o
     own.seen.remove(other)
 
 
+@pytest.mark.alike
 def test_parameters_go_out_as_they_are_declared(own: Workspace) -> None:
     """Thinking and temperature for models that take them; a gate that there is not is told before asking."""
     rows(own, *ROWS)
@@ -380,7 +386,7 @@ def test_parameters_go_out_as_they_are_declared(own: Workspace) -> None:
     assert "there is no gate 'leek'" in own.do("tag_live", code=3).err
 
 
-@pytest.mark.parametrize("way", [ROUND, ("tag_live",)], ids=["batch", "live"])
+@pytest.mark.parametrize("way", [pytest.param(ROUND, marks=pytest.mark.alike), ("tag_live",)], ids=["batch", "live"])
 def test_of_equal_rows_one_asks_and_pays_and_the_others_share(
     own: Workspace, api: Engine, way: tuple[str, ...]
 ) -> None:
@@ -426,6 +432,7 @@ def test_rows_that_share_are_told_apart_where_they_must_be(own: Workspace, api: 
     assert (own.states(), posts(api)) == ({"answered": 3, "parked": 1}, 3)  # who is forgotten is not asked again
 
 
+@pytest.mark.alike
 def test_a_file_that_is_named_anew_is_another_task(own: Workspace, api: Engine) -> None:
     """Its path follows the name; the old name asks nothing more, and still shows what it has."""
     declare(own)
@@ -581,6 +588,7 @@ UNUSABLE = {
 }
 
 
+@pytest.mark.alike
 def test_images_go_out_inline_by_every_way_and_what_cannot_be_opened_is_listed(own: Workspace) -> None:
     """Scaled and before the text, none of their bytes is shown; a file whose bytes are others is asked again."""
     folder = own.home / "tasks"

@@ -121,6 +121,7 @@ def test_nothing_is_sent_before_a_pilot_that_passed_and_a_yes(texts: Workspace, 
     assert "has concepts" in texts.do("backfill", wait=True, yes=True).out
 
 
+@pytest.mark.alike
 def test_a_pilot_that_fails_keeps_its_answers_and_closes_the_backfill(texts: Workspace, api: Engine) -> None:
     """Exit code 6, what was answered is stored; the newest verdict counts; SKIP_PILOT=1 does without, and says so."""
     assert pilot(texts, code=6, N=24, GATES=STRICT)["passed"] is False
@@ -137,6 +138,7 @@ def test_a_pilot_that_fails_keeps_its_answers_and_closes_the_backfill(texts: Wor
     assert (texts.states(), set(sent(texts).values())) == ({"with_concepts": 30}, {1})
 
 
+@pytest.mark.alike
 def test_invented_quotations_are_charged_and_parked(texts: Workspace, api: Engine) -> None:
     """An answer without one true quotation is invalid: asked again in the pilot itself, and parked the second time."""
     api.fault("answer_text", times=1, key=r"/p-0001$", args={"text": INVENTED})
@@ -154,6 +156,7 @@ def test_invented_quotations_are_charged_and_parked(texts: Workspace, api: Engin
     assert (again["asked"], sent(texts)["p-0004"]) == (30, 4)
 
 
+@pytest.mark.alike
 def test_a_backfill_goes_on_in_its_window_where_it_was_stopped(texts: Workspace, api: Engine) -> None:
     """More batches than may wait at once, ended by Ctrl-C and SIGKILL: the same command goes on, none is asked twice.
 
@@ -188,6 +191,7 @@ def test_a_backfill_goes_on_in_its_window_where_it_was_stopped(texts: Workspace,
     assert (texts.states(), texts.exported()) == ({"open": 30}, [])
 
 
+@pytest.mark.alike
 def test_gates_and_money_hold_a_backfill_back(texts: Workspace, api: Engine) -> None:
     """A window without one valid answer is exit code 6, and the rest waits; a day's budget leaves the rest, with 0."""
     put(texts, 80)
@@ -228,6 +232,7 @@ def test_another_programs_versions_count_as_asked(texts: Workspace) -> None:
     assert set(sent(texts)) == {f"p-{number:04d}" for number in range(30)} - {"p-0000", "p-0002"}
 
 
+@pytest.mark.alike
 def test_people_have_a_pilot_where_it_is_asked_for(workspace: Workspace, api: Engine) -> None:
     """So many are asked and judged, then the rest; one that failed closes every command that asks all, for this model.
 
@@ -252,6 +257,7 @@ def test_people_have_a_pilot_where_it_is_asked_for(workspace: Workspace, api: En
     assert workspace.states() == {"tagged": 28}
 
 
+@pytest.mark.alike
 def test_a_pilot_that_failed_for_the_apis_sake_passes_anew(workspace: Workspace, api: Engine) -> None:
     """What failed twice is parked, and freed; the same pilot asks it again, and is judged by that alone."""
     workspace.people(28)

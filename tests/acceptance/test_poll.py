@@ -264,4 +264,4 @@ def test_a_single_look_lets_the_embedded_engine_work(tmp_path: Path) -> None:
     assert poll(workspace, no_wait=True)["downloaded"] == [1]
     workspace.do("ingest")
     assert workspace.states() == {"tagged": 3}
-    check(Look(workspace))
+    check(Look(workspace, is_only=True))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import PLAIN, PRODUCT, PYTHON
+from tests.acceptance.loaded import SCRIPT
+from tests.acceptance.process import PLAIN, PRODUCT, PYTHON, Running
 from tests.acceptance.product import KEY, Workspace
 
 TABLES = Path(__file__).parent / "tables"
@@ -53,10 +54,19 @@ ws = findable.open(quiet=True)
 """
 
 
-def script(workspace: Workspace, text: str, *, head: str = DECLARED, code: int = 0) -> Any:
-    """Run a script beside a workspace; return the last line that it prints as JSON, or what it says where it fails."""
+def script(workspace: Workspace, text: str, *, head: str = DECLARED, code: int = 0, is_fresh: bool = False) -> Any:
+    """Run a script beside a workspace; return the last line that it prints as JSON, or what it says where it fails.
+
+    It runs in a fork of what has the product loaded; one that `is_fresh` is run by an interpreter of its own, which
+    has nothing loaded and configured yet.
+    """
     workspace.home.mkdir(parents=True, exist_ok=True)
     path = workspace.put("script.py", head + textwrap.dedent(text))
+    if not is_fresh:
+        where: dict[str, Any] = {"cwd": workspace.home, "below": workspace.below}
+        ended = Running(workspace.version(), [[SCRIPT, str(path)]], environ=workspace.environ, **where).wait()
+        assert ended.code == code, ended
+        return json.loads(ended.out.splitlines()[-1]) if code == 0 else ended.err
     environ = {**PLAIN, **workspace.environ, "PYTHONPATH": str(PRODUCT)}
     command = [PYTHON, "-W", "ignore", str(path)]
     done = subprocess.run(
@@ -140,7 +150,9 @@ def test_a_task_of_a_file_is_one_for_python_and_for_commands(workspace: Workspac
     script(workspace, 'print(len(list(ws.answers("reviews"))))')
     (workspace.home / "pipeline").mkdir()
     (workspace.home / "pipeline" / "__init__.py").write_text("raise RuntimeError('not to be run')")
-    assert "findable needs its own package `pipeline`" in script(workspace, "", head="import findable\n", code=1)
+    assert "findable needs its own package `pipeline`" in script(
+        workspace, "", head="import findable\n", code=1, is_fresh=True
+    )
 
 
 def test_a_look_from_another_thread_leaves_the_rows_that_are_asked(workspace: Workspace) -> None:
@@ -279,6 +291,7 @@ def test_what_libraries_log_in_a_users_program_has_no_key(workspace: Workspace) 
         ws.tag(declared(), "live", items=rows(3))
         print(json.dumps(heard.getvalue()))
         """,
+        is_fresh=True,
     )
     assert "HTTP Request" in said, "the libraries' loggers were not heard"
     assert "upload_id=***" in said

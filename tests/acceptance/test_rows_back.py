@@ -119,6 +119,7 @@ def put_part(workspace: Workspace, path: str, rows: list[Any]) -> None:
     parquet.write_table(pa.Table.from_pylist(rows), workspace.home / path)
 
 
+@pytest.mark.alike
 def test_a_folder_of_parquet_files_is_read_as_one(workspace: Workspace) -> None:
     """What its folders are called are columns; a file more is read, and one that went takes its rows along."""
     put_part(workspace, "tickets/year=2024/team=a%20b/part-0.parquet", [{"id": 1, "text": "the kettle leaks"}])
@@ -175,6 +176,7 @@ def test_people_get_back_what_their_file_says_beside(workspace: Workspace) -> No
         assert b"ada-note" not in (workspace.data / "findable.db").read_bytes()
 
 
+@pytest.mark.alike
 def test_a_workbook_is_read_as_it_is_seen(workspace: Workspace) -> None:
     """One sheet, which is said; merged cells have their value in each, a formula without a value is named."""
     rows = [("Nr.", "Gruppe", "Bio"), *((f"p{n}", "", f"person {n} keeps bees") for n in range(3))]

@@ -1,7 +1,7 @@
 """Killed at any step of a day and run again, a workspace ends exactly where an undisturbed one does.
 
-Two days are drawn of all, and a sample of what may befall them: others with each commit, or by SEED. `make crash-sweep`
-takes all days and every step, see `whole_sweep`.
+Two days are drawn of all, one on PostgreSQL, and a sample of what may befall them: others with each commit, or by SEED.
+`make crash-sweep` takes all days and every step, see `whole_sweep`.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from tests.acceptance.steps import Fate
 from tests.acceptance.sweep import Misfortune, Sweep, dice_of, drawn_days, meet, sample
 from tests.acceptance.trails import broken
 
-EACH = 12  # lives of a day
+EACH = 10 if ON_POSTGRESQL else 12  # lives of a day
 READ_NOTHING, INTERRUPTED = 3, 130
 READ_ONLY = 2  # commands of each day on a disk that cannot be written
 NO_ROOM = (0, 2, 3)  # of who finds none: done without it, or told so, or told that this is not a name for a file
-DRAWN = 2
+DRAWN = 1 if ON_POSTGRESQL else 2
 
 
 @pytest.mark.parametrize("number", range(DRAWN))
@@ -44,6 +44,7 @@ def test_a_day_with_a_death_in_it_ends_as_one_in_peace(
                 assert done.code in NO_ROOM, (sweep.day.commands[one], done)
 
 
+@pytest.mark.alike
 def test_a_reply_that_came_is_never_asked_for_again(tmp_path: Path) -> None:
     """Killed at any further call, a live command goes on with that one: each reply is on disk before the next."""
     sweep = Sweep(tmp_path, DAY_OF["own-live"])

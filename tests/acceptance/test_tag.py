@@ -42,6 +42,7 @@ def one_costs(workspace: Workspace) -> float:
     return float(workspace.read("preflight", limit=1)["live"]["cost"])
 
 
+@pytest.mark.alike
 def test_both_ways_are_estimated_before_and_nothing_is_touched(workspace: Workspace, api: Engine) -> None:
     """A batch is half the price; as many batches as would be sent, in turns where few tokens may wait; DRY=1 agrees.
 
@@ -73,6 +74,7 @@ def test_both_ways_are_estimated_before_and_nothing_is_touched(workspace: Worksp
     assert "nothing to ask" in workspace.do("preflight").out
 
 
+@pytest.mark.alike
 def test_a_deadline_a_days_quota_and_a_budget_are_thought_of_before(workspace: Workspace) -> None:
     """The cheapest in time, by flex where a batch takes longer; the free tier has none; what does not fit is told."""
     assert "import" in workspace.do("preflight", code=3).err
@@ -94,6 +96,7 @@ def test_a_deadline_a_days_quota_and_a_budget_are_thought_of_before(workspace: W
     assert [found[way]["affordable"] for way in ("batch", "live")] == [False, False]
 
 
+@pytest.mark.alike
 def test_few_are_asked_by_flex_and_more_than_may_be_spent_unasked_is_asked_for(
     workspace: Workspace, api: Engine
 ) -> None:
@@ -113,6 +116,7 @@ def test_few_are_asked_by_flex_and_more_than_may_be_spent_unasked_is_asked_for(
     assert "nothing to tag" in workspace.do("tag").out
 
 
+@pytest.mark.alike
 def test_it_goes_on_with_what_is_under_way_and_asks_again_who_failed(workspace: Workspace, api: Engine) -> None:
     """Without waiting it returns; with it, the same batch comes home, a refused line goes out in the next one.
 
@@ -129,6 +133,7 @@ def test_it_goes_on_with_what_is_under_way_and_asks_again_who_failed(workspace: 
     assert workspace.states() == {"tagged": 7}
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("mode", ["live", "batch"])
 def test_a_budget_lets_as_many_through_as_it_pays_for(workspace: Workspace, mode: str) -> None:
     """What is spent stays within it, the rest is left and said; a larger one goes on."""
@@ -143,6 +148,7 @@ def test_a_budget_lets_as_many_through_as_it_pays_for(workspace: Workspace, mode
     assert workspace.states() == {"tagged": 12}
 
 
+@pytest.mark.alike
 def test_a_budget_holds_until_its_run_is_over(workspace: Workspace, api: Engine) -> None:
     """Who comes after `tag` within it is held by it, too: `run` sends nothing more, and says why; a larger one does."""
     workspace.people(12)
@@ -202,6 +208,7 @@ def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, api: 
     assert workspace.batch_states() == ["submitted", "submitted"]
 
 
+@pytest.mark.alike
 def test_a_budget_with_room_for_half_the_price_alone_is_spent_on_that(workspace: Workspace) -> None:
     """What costs half is taken where the whole does not fit into the money."""
     workspace.people(6)
@@ -210,6 +217,7 @@ def test_a_budget_with_room_for_half_the_price_alone_is_spent_on_that(workspace:
     assert (found["mode"], found["left"], found["out_of_money"]) == ("flex", 0, "")
 
 
+@pytest.mark.alike
 def test_live_answers_are_judged_before_batches_are_waited_for(workspace: Workspace, api: Engine) -> None:
     """The report is there while a batch that was sent before is under way, which may take a day."""
     workspace.people(4)
@@ -225,6 +233,7 @@ def test_live_answers_are_judged_before_batches_are_waited_for(workspace: Worksp
         running.wait()
 
 
+@pytest.mark.alike
 def test_a_wait_for_a_limit_is_said(workspace: Workspace) -> None:
     """Where a minute's limit lets no further call begin, progress says for how long; what was answered stays."""
     workspace.people(2)
@@ -237,6 +246,7 @@ def test_a_wait_for_a_limit_is_said(workspace: Workspace) -> None:
     assert workspace.states() == {"tagged": 1, "untagged": 1}
 
 
+@pytest.mark.alike
 def test_a_reply_without_usage_counts_at_its_estimate(workspace: Workspace, api: Engine) -> None:
     """An answer that does not say what it used is no free one: a budget sees what it was estimated at."""
     workspace.people(1)
@@ -250,6 +260,7 @@ def test_a_reply_without_usage_counts_at_its_estimate(workspace: Workspace, api:
     assert spent["actual"] + spent["estimated"] == pytest.approx(estimate, abs=2e-5)
 
 
+@pytest.mark.alike
 def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, api: Engine) -> None:
     """One try in one command, exit code 4 with the reason; three in a row park, and say so; `unpark` forgives."""
     workspace.people(4)
@@ -266,6 +277,7 @@ def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, api: Engine)
     assert tag(workspace, mode="batch", wait=True)["left"] == 0
 
 
+@pytest.mark.alike
 def test_it_waits_for_room_at_the_api(workspace: Workspace, api: Engine) -> None:
     """Where a 429 meets an own batch under way, that one is waited for, and the next is sent; LIMIT counts both."""
     workspace.people(9)
@@ -307,6 +319,7 @@ def test_a_trial_keeps_nothing_but_what_it_cost(workspace: Workspace, api: Engin
     assert len(workspace.read("try", TASK=PASSAGES)["items"]) == 1  # no pilot stands in the way
 
 
+@pytest.mark.alike
 def test_two_models_are_compared_and_not_stored(workspace: Workspace, api: Engine) -> None:
     """The stored answers of one beside what another says now, within every limit; nothing is stored but the cost."""
     workspace.people(3)
@@ -321,6 +334,7 @@ def test_two_models_are_compared_and_not_stored(workspace: Workspace, api: Engin
     assert posts(api, LIVE) == before + 2
 
 
+@pytest.mark.alike
 def test_report_files_stay_in_the_workspace(workspace: Workspace) -> None:
     """A run of twenty or more leaves a report that people can read."""
     workspace.people(21)

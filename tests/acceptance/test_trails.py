@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.days import DAY_OF, Day, live_on
-from tests.acceptance.process import LIVES
 from tests.acceptance.stage import Stage
 from tests.acceptance.sweep import HERE
 from tests.acceptance.trails import broken
@@ -16,7 +15,7 @@ DAYS = [DAY_OF[name] for name in HERE]
 
 def lived(day: Day, stage: Stage) -> Iterator[str]:
     """Live a day and all that begin after it; yield what is wrong with the steps of each command."""
-    for command, done in zip(day.commands, live_on(day, stage.home, stage.engine, fate=LIVES), strict=True):
+    for command, done in zip(day.commands, live_on(day, stage.home, stage.engine), strict=True):
         yield from (f"{day.name}: {command.verb}: {said}" for said in broken(done.trail))
     following = [one for one in DAYS if one.after == day.name]
     if following:

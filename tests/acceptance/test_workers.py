@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.acceptance.database import connected, names
+from tests.acceptance.database import connected, names, sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import LONGEST_S, ROOT, Running
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
@@ -80,7 +80,8 @@ def test_work_goes_on_until_it_is_stopped(workspace: Workspace, api: Engine) -> 
         assert running.stop(signal.SIGTERM).code == 130
     api.configure(paused=False)
     with workspace.start("work") as running:
-        until(lambda: workspace.status()["index"]["count"] == 2, running)
+        until((workspace.data / "index" / "current").exists, running)
+    assert workspace.status()["index"]["count"] == 2
     assert len(api.creates()) == 1
 
 
@@ -108,14 +109,20 @@ def test_workers_are_killed_and_every_row_is_answered_once(workspace: Workspace,
     """Three, one killed again and again; the next takes its place, and SIGTERM ends those that are left with 0."""
     workspace.people(40)
     workspace.do("worker", setup=True)
+
+    def are_tagged() -> bool:
+        return sql(workspace, "SELECT count(*) FROM experts WHERE tags IS NOT NULL") == [(40,)]
+
     how: dict[str, Any] = {"BATCH_ROWS": 4, "yes": True, "concurrency": 2}
     with ExitStack() as held:
         rest = [held.enter_context(workspace.start("worker", port=0, **how)) for _ in range(2)]
         for _ in range(6):
             with workspace.start("worker", **how) as one:
-                until(lambda one=one: '"seconds"' in one.so_far() or workspace.states() == {"tagged": 40}, one, *rest)
+                until(lambda one=one: '"seconds"' in one.so_far() or are_tagged(), one, *rest)
                 one.signal(signal.SIGKILL)
-        until(lambda: workspace.states() == {"tagged": 40} and workspace.status()["index"]["count"] == 40, *rest)
+        until(are_tagged, *rest)
+        until(lambda: workspace.status()["index"]["count"] == 40, *rest)
+        assert workspace.states() == {"tagged": 40}
         (port,) = re.findall(r"at port (\d+)", rest[0].so_far())
         seen = {
             path: httpx2.get(f"http://127.0.0.1:{port}/{path}", timeout=60) for path in ("healthz", "readyz", "metrics")

@@ -8,6 +8,7 @@ settings, clock, journal and batches.
 """
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -58,6 +59,8 @@ def listen(folder: Path, owner: int) -> None:
     """Load what answers need, then fork an engine for each who connects."""
     tags.tags("zither and quiet bees", at_least=3, at_most=3)
     encoder.encode(["bees"])
+    gc.collect()
+    gc.freeze()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(folder / "part"))
         listening.listen(64)
