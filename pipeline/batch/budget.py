@@ -84,7 +84,12 @@ class Budgets:
 
 
 def budgets(ws: OpenWorkspace, running: Budget | None = None) -> Budgets:
-    """Return the budgets that hold for this command now; `running` is that of a `tag` that goes on."""
+    """Return the budgets that hold for this command now; `running` is that of a `tag` that goes on.
+
+    Raises:
+        ConfigurationError: The price of the model is not known, so that no budget can hold.
+    """
+    ws.check_price(nothing="nothing was written or sent", has_budget=running is not None)
     found, now = [one for one in (running or ws.budget,) if one is not None], ws.now()
     if ws.settings.budget_per_day is not None:
         day = today(now)

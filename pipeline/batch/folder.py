@@ -120,7 +120,7 @@ def account_trial(ws: OpenWorkspace, number: int, *, patience_s: float | None = 
     spent, cost = [0, 0], 0.0
     with ws.store.read() as tx:
         asked = batches.get_batch(tx, number)
-    source, now = source_of(asked, models_file=ws.settings.models_file), ws.now()
+    source, now = source_of(asked, settings=ws.settings), ws.now()
     if part.exists():
         _cut_to_whole_lines(part)
         for _, line in files.read_lines(part):

@@ -150,7 +150,7 @@ class _BatchIngest:
         ws, batch = self.ws, self.batch
         ws.task.check_declared(batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed)
         path, what = ws.data / (batch.result_file or ""), f"the result of batch {batch.number}"
-        source = source_of(batch, models_file=ws.settings.models_file)
+        source = source_of(batch, settings=ws.settings)
         sealed = files.verify(path, sha256=batch.result_sha256 or "", what=what)
         with ws.store.read() as tx:
             known = answers.items_of_batch(tx, batch.number)  # where a run that was killed had got to

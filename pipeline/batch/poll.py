@@ -265,7 +265,7 @@ class _Poll:
         """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
         forgiven = batch.cancel_asked_at is not None
         why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
-        source = source_of(batch, models_file=self.ws.settings.models_file)
+        source = source_of(batch, settings=self.ws.settings)
         with self.ws.store.write() as tx:
             batches.note_submitted(tx, batch, remote_word=remote.word)
             while page := asks.claimed(tx, batch.number, limit=PAGE):

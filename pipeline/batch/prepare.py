@@ -392,7 +392,7 @@ class Preparation:
             estimated_in=draft.likely.prompt,
             estimated_out=draft.likely.answer + draft.likely.thoughts,
             estimated_cost=draft.price(draft.likely),
-            priced_on=ws.model.priced_on.isoformat(),
+            priced_on=ws.model.priced_on.isoformat() if ws.model.has_price else "",
         )
         if self.way is not Way.TRIAL:
             asks.claim(tx, task, ws.extractor, draft.asks, batch=number, asks_each=draft.asks_each, at=now)

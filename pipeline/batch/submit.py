@@ -13,13 +13,16 @@ from pipeline.batch.budget import QuotaFullError
 from pipeline.batch.prepare import BatchPlan, Selection, StopReason
 from pipeline.batch.send import SendOutcome, give_up_batch
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
+from pipeline.core.files import read_lines
 from pipeline.core.states import BatchState, Outcome
 from pipeline.core.step import Step
 from pipeline.core.text import usd
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.models import Model, Usage
+from pipeline.gemini.models import Model, Usage, load_models
+from pipeline.gemini.requests import object_of
 from pipeline.store import answers, asks, batches
+from pipeline.store.batches import Batch
 from pipeline.store.database import Connection
 
 MAX_REBUILDS = 20  # batches refused for one line each, in one run, before a person should look
@@ -143,13 +146,40 @@ def _count_new(ws: OpenWorkspace, wanted: Selection) -> int:
 
 
 def let_go_changed(ws: OpenWorkspace) -> None:
-    """Give up the prepared batches that ask with a declaration of the past, so that their items are asked anew."""
+    """Give up prepared batches that are outdated, so that their rows are asked anew.
+
+    A batch is outdated if the task's declaration changed, or if the model does not accept the thinking level in it.
+    """
     with ws.store.read() as tx:
         prepared = batches.batches_in_states(tx, BatchState.PREPARED, task=ws.task.name)
-    for batch in (one for one in prepared if one.fingerprint != ws.task.fingerprint):
+    for batch in prepared:
+        reason = ""
+        if batch.fingerprint != ws.task.fingerprint:
+            reason = "the task's declaration changed"
+        elif level := _refused_thinking_level(ws, batch):
+            reason = f"{batch.model} does not accept the thinking level {level}"
+        if not reason:
+            continue
+
         with contextlib.suppress(StateConflictError), ws.store.write() as tx:  # another process sends it
-            free = give_up_batch(tx, batch, why="the task's declaration changed before it was sent", at=ws.now())
-            ws.display.say(f"batch {batch.number} was not sent, for the declaration changed: {free} items are free")
+            free_rows = give_up_batch(tx, batch, why=f"{reason} before it was sent", at=ws.now())
+            ws.display.say(f"batch {batch.number} was not sent because {reason}; {free_rows:,} rows are asked anew")
+
+
+def _refused_thinking_level(ws: OpenWorkspace, batch: Batch) -> str:
+    """Return the thinking level of a batch's requests if its model does not accept it; else ""."""
+    model = load_models(ws.settings.models_file).get(batch.model)
+    path = ws.data / batch.request_file
+    if model is None or not path.is_file():
+        return ""
+
+    with contextlib.closing(read_lines(path)) as lines:
+        first_line = next((line for _, line in lines), b"")
+    try:
+        thinking = object_of(first_line)["generationConfig"].get("thinkingConfig") or {}
+    except (ValueError, LookupError, TypeError, AttributeError):  # a damaged file is refused where it is sent
+        return ""
+    return "" if model.accepts_thinking(thinking) else str(thinking["thinkingLevel"])
 
 
 def with_prepared(tx: Connection, task: Task, new: BatchPlan) -> BatchPlan:

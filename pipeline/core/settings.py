@@ -110,6 +110,19 @@ _usd = _number(  # infinity: never ask
     most=math.inf,
     wanted="an amount of USD, 0 or more",
 )
+
+
+def _model_prices(text: str) -> tuple[float, float]:
+    """Return (input, output) in USD per 1 M tokens, such as `0.30,2.50`."""
+    amounts = text.split(",")
+    if len(amounts) != 2:  # noqa: PLR2004 - a pair
+        raise ValueError("must be two amounts, such as 0.30,2.50")
+    price_in, price_out = map(_usd, amounts)
+    if math.inf in (price_in, price_out):
+        raise ValueError("must be two amounts, such as 0.30,2.50")
+    return price_in, price_out
+
+
 _share = _number(float, least=0, most=1, wanted="a number from 0 to 1")
 
 
@@ -190,6 +203,9 @@ class Settings:
     embedding_model: str = _setting("gemini-embedding-2", str, "what embeds texts", local="findable-local-embedding-1")
     dim: int = _setting(768, _positive, "width of the vectors", unit="numbers")
     models_file: Path | None = _setting(None, _path, "a TOML file that adds to the model catalogue or overrides it")
+    prices: tuple[float, float] | None = _setting(
+        None, _model_prices, "USD per 1M tokens in,out of a live call to a model that the table does not know"
+    )
     tier: str = _setting("1", _tier, "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`")
     rpm: int | None = _setting(None, _positive, "live requests a minute, over the tier's", unit="requests/min")
     tpm: int | None = _setting(None, _positive, "live prompt tokens a minute, over the tier's", unit="tokens/min")
@@ -338,7 +354,7 @@ def settings_rows(settings: Settings) -> list[SettingRow]:
     table = []
     for one in _DECLARED:
         value = getattr(shown, one.name)
-        text = "" if value is None else ",".join(value) if isinstance(value, tuple) else str(value)
+        text = "" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         source = settings.sources.get(one.name, "default")
         name = VARIABLES[one.name][-1]
         table.append(SettingRow(name, without_password(text), source, one.metadata["help"], one.metadata["unit"]))

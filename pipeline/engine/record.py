@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core import text
 from pipeline.core.declaration import Declaration, fill_template
 from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import NONE_THERE, NOT_THERE
+from pipeline.core.settings import Settings
 from pipeline.core.states import SUPPORTS_NONE, Outcome, Way
 from pipeline.engine.task import Answered, Item, Rows, Task, WriteResult
 from pipeline.gemini import models, requests, responses
@@ -201,9 +201,15 @@ class Source:
         return models.usage_cost(self.model, reply.usage, self.tier_of(reply), on=at.date())
 
 
-def source_of(batch: Batch, *, models_file: Path | None) -> Source:
-    """Return a batch as the source of judgements."""
-    model = models.load_models(models_file).get(batch.model)
+def source_of(batch: Batch, *, settings: Settings) -> Source:
+    """Return a batch as the source of judgements.
+
+    Raises:
+        ConfigurationError: The model had a price when the batch was made, and has none now.
+    """
+    model = models.load_models(settings.models_file).get(batch.model)
+    if model is None and (settings.prices or not batch.priced_on):
+        model = models.unlisted_model(batch.model, prices=settings.prices, today=batch.created_at.date())
     if model is None:
         said = f"batch {batch.number} was sent to {batch.model}, which is not in the table of models any more"
         raise ConfigurationError(f"{said}; nothing was changed", hint="describe it in the file of FINDABLE_MODELS_FILE")

@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
@@ -25,7 +26,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    InconsistentError,
+    InputError,
+    MissingError,
+    RefusedError,
+)
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings
 from pipeline.core.step import Hint, Option, Step
@@ -441,13 +449,35 @@ class OpenWorkspace:
             raise InputError(f"not confirmed; {nothing}", hint=f"{Option(yes=True)} answers yes")
 
     def spend(self, cost: float, *, nothing: str, always: bool = False, also: str = "") -> None:
-        """Pass where an estimate in USD was agreed to; a person is asked above CONFIRM_ABOVE, or `always`."""
+        """Pass where an estimate in USD was agreed to; a person is asked above CONFIRM_ABOVE, or `always`.
+
+        Raises:
+            ConfigurationError: The model's price is not known, and nobody at a terminal can say yes.
+            InputError: The person said no, or the estimate is more than was agreed to.
+        """
+        if not self.model.has_price:
+            self.check_price(nothing=nothing)
+            always = True
+            if not sys.stdin.isatty():
+                raise self._missing_price("nobody is here to agree", nothing=nothing)
         if self.agreed is not None:
             if cost > self.agreed + ROUNDED:
                 said = f"the estimate is ${cost:,.4f} by now, more than the ${self.agreed:,.4f} that was agreed to"
                 raise InputError(f"{said}; {nothing}", hint="look at the estimate again")
         elif (always or cost > self.settings.confirm_above) and not self.agrees("Go on?"):
             raise InputError(f"not confirmed; {nothing}", hint=f"{Option(yes=True)} answers yes{also}")
+
+    def check_price(self, *, nothing: str, has_budget: bool = False) -> None:
+        """Refuse to ask a model whose price is not known within a budget, or within an amount agreed to before."""
+        is_bounded = has_budget or self.agreed is not None or self.budget is not None
+        if not self.model.has_price and (is_bounded or self.settings.budget_per_day is not None):
+            raise self._missing_price("a budget needs it", nothing=nothing)
+
+    def _missing_price(self, reason: str, *, nothing: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the price of {self.model.name} is not known, and {reason}; {nothing}",
+            hint=f"{Option(prices='0.30,2.50')} gives it: USD per 1M tokens in,out",
+        )
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
         """Hold a lock for the length of a block, waiting for who has it and saying who that is."""
@@ -483,12 +513,17 @@ class OpenWorkspace:
         return f"from here on {self.task.words.inputs} leave this machine: {where} does the work"
 
     def _model(self, name: str, *, kind: Kind) -> Model:
-        from pipeline.gemini.models import find_model
+        from pipeline.gemini.models import UnknownModelError, find_model
 
         if found := self._models.get((name, kind)):
             return found
         today = self.now().date()
-        model = find_model(name, kind=kind, today=today, extra=self.settings.models_file)
+        try:
+            model = find_model(name, kind=kind, today=today, extra=self.settings.models_file)
+        except UnknownModelError as error:
+            if self.backend == "local" or kind == "embed":
+                raise
+            model = self._describe_model(name.strip().removeprefix("models/"), unknown=error)
         if model.local and self.backend != "local":
             said = f"{name} is a model of the local engine, and this workspace uses Gemini"
             raise ConfigurationError(said, hint=f"set one of Gemini's: `{Step('prices')}` lists them")
@@ -496,6 +531,29 @@ class OpenWorkspace:
             self.display.warn(warning)
         self._models[name, kind] = model
         return model
+
+    def _describe_model(self, name: str, *, unknown: ConfigurationError) -> Model:
+        """Return a model that the table does not know as the API describes it; raise `unknown` if it has none."""
+        from pipeline.gemini.models import unlisted_model
+
+        try:
+            description = self.client.get_model(name)
+        except (MissingError, RefusedError):
+            raise unknown from None
+        if "generateContent" not in (description.get("supportedGenerationMethods") or ()):
+            raise unknown
+
+        limits = {member: description.get(member) for member in ("inputTokenLimit", "outputTokenLimit")}
+        input_limit, output_limit = (
+            value if isinstance(value, int) and value > 0 else None for value in limits.values()
+        )
+        return unlisted_model(
+            name,
+            prices=self.settings.prices,
+            today=self.now().date(),
+            input_limit=input_limit,
+            output_limit=output_limit,
+        )
 
 
 # ---- opened

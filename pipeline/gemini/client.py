@@ -206,6 +206,22 @@ class Client:
 
         return self._call(look, what=f"read {name}")
 
+    def get_model(self, name: str) -> dict[str, Any]:
+        """Return what the API's `models.get` says of a model: limits in tokens and methods.
+
+        Raises:
+            MissingError: The API knows no model of that name.
+        """
+
+        async def look(sdk: "genai.Client") -> dict[str, Any]:
+            config: Any = _options(self.call_timeout_s)
+            document = await self._raw(sdk.aio.models.get(model=name, config=config))
+            if not isinstance(document, dict) or not isinstance(document.get("name"), str):
+                raise UnreadableError("the answer describes no model")
+            return document
+
+        return self._call(look, what=f"describe the model {name}")
+
     def list_batches(self) -> list[RemoteBatch]:
         """Return every batch the API lists, in its order (newest first), or raise; never a part of the list.
 

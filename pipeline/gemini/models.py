@@ -37,9 +37,15 @@ MAX_EMBED_TEXTS = 100  # texts in one embedding call (customary and refused abov
 Tier = Literal["free", "1", "2", "3"]  # as Google names them; a billing account makes a project one of tier 1
 Figure = Literal["rpm", "tpm", "rpd", "enqueued_tokens"]
 Resolution = Literal["low", "medium", "high", "usual"]
+ThinkingLevel = Literal["MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"]
 FREE = "free"
-# Of the price of a call that asks for no tier (pricing announcement of 2026-04); priority costs 1.75 to 2 times as much
-SHARES = {"batch": 0.5, "flex": 0.5, "priority": 2.0}
+# Share of the price of a call that asks for no tier. Batch and flex: pricing page, read 2026-10. Priority: 1.8 for all
+# models that genai-prices 0.2.3 and litellm 1.110.2 list with a priority price.
+SHARES = {"batch": 0.5, "flex": 0.5, "priority": 1.8}
+# The least thinking first, as the API writes the levels (thinking guide, read 2026-11).
+THINKING_LEVELS = ("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH")
+# USD that all projects of a billing account may spend in a month, by tier (billing page, read 2026-11-26).
+MONTHLY_SPENDING_CAPS: Mapping[str, float] = {"1": 250.0, "2": 2_000.0, "3": 20_000.0}
 WARN_BEFORE = timedelta(days=60)  # ours: time to tag what is left and to choose another model
 
 _BUNDLED = Path(__file__).with_name("models.toml")
@@ -74,7 +80,9 @@ class Model:
     A batch costs half where `batch_in` and `batch_out` say nothing else; so does a call of the tier flex, where `flex`
     serves the model. Up to and including the day `promotion_until` the prices are others. `tiers` has what is known of
     the limits of each; `enqueued_tokens` is that of batches where a tier says nothing. `image_tokens` are tokens of an
-    image by its resolution.
+    image by its resolution. `cached_in` is the price of a prompt token that came from the cache, `batch_cached_in` that
+    of one in a batch. `thinking_levels` are the levels that the model accepts, as `levels_source` says. `has_price` is
+    false for a model that the table does not know, whose price nobody said; see `unlisted_model`.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}
@@ -91,11 +99,18 @@ class Model:
     promotion_until: date | None = None
     promotion_in: Price = 0.0
     promotion_out: Price = 0.0
+    cached_in: Price | None = None
+    batch_cached_in: Price | None = None
+    promotion_cached_in: Price | None = None
     thinking: Mapping[str, Any] | None = None
+    thinking_levels: tuple[ThinkingLevel, ...] = ()
+    levels_source: str = ""
     input_limit: int | None = None
     output_limit: int | None = None
     shutdown: date | None = None
     successor: str = ""
+    is_deprecated: bool = False
+    has_price: bool = True
     enqueued_tokens: int | None = None
     dims: Annotated[list[int], Len(2, 2)] | None = None
     task_in_text: bool = False
@@ -105,12 +120,33 @@ class Model:
 
     def prices(self, tier: str, *, on: date) -> tuple[float, float]:
         """Return (input, output) in USD per 1 M tokens of a tier on that day, promotions included; see `Way.tier`."""
+        price_in, price_out = self.price_in, self.price_out
+        if self._is_promotion(on):
+            price_in, price_out = self.promotion_in, self.promotion_out
+        share_in = share_out = SHARES.get(tier, 1.0)
+
+        # The table gives the batch price of the time without a promotion; its share holds in a promotion, too.
+        if tier == Way.BATCH and self.batch_in is not None and self.price_in:
+            share_in = self.batch_in / self.price_in
+        if tier == Way.BATCH and self.batch_out is not None and self.price_out:
+            share_out = self.batch_out / self.price_out
+        return price_in * share_in, price_out * share_out
+
+    def cached_price(self, tier: str, *, on: date) -> float:
+        """Return USD per 1 M prompt tokens that came from the cache; the full price if the table has no other."""
+        full_price, _ = self.prices(tier, on=on)
+        if self.cached_in is None:
+            return full_price
+
+        is_promotion = self._is_promotion(on) and self.promotion_cached_in is not None
+        live_price = self.promotion_cached_in if is_promotion else self.cached_in
         share = SHARES.get(tier, 1.0)
-        if self.promotion_until is not None and on <= self.promotion_until:
-            return self.promotion_in * share, self.promotion_out * share
-        own = (self.batch_in, self.batch_out) if tier == Way.BATCH else (None, None)
-        usual = (self.price_in * share, self.price_out * share)
-        return usual[0] if own[0] is None else own[0], usual[1] if own[1] is None else own[1]
+        if tier == Way.BATCH and self.batch_cached_in is not None and self.cached_in:
+            share = self.batch_cached_in / self.cached_in
+        return min(full_price, (live_price or 0.0) * share)
+
+    def _is_promotion(self, day: date) -> bool:
+        return self.promotion_until is not None and day <= self.promotion_until
 
     def enqueued(self, tier: str) -> int | None:
         """Return how many tokens of batches may wait at once; a free project has no batches (read 2026-10)."""
@@ -138,24 +174,45 @@ class Model:
         word: Any = "usual" if resolution is None else resolution.rpartition("_")[2].lower()
         return self.image_tokens.get(word, IMAGE_TOKENS[word])
 
-    def checked_thinking(self, own: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """Return the `thinkingConfig` to send: a task's own, which must be of the table's kind, else the table's."""
-        if own is None or self.thinking is None or self.local:
-            return self.thinking if own is None else own
-        wrong = sorted(own.keys() - self.thinking.keys() - {"includeThoughts"})
-        if wrong:
+    def checked_thinking(self, declared: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Return the `thinkingConfig` to send: a task's own if it has one, else the table's.
+
+        Raises:
+            ConfigurationError: The model does not accept the task's own.
+        """
+        if declared is None or self.local:
+            return self.thinking if declared is None else declared
+
+        level = declared.get("thinkingLevel")
+        if level is not None and self.thinking_levels and str(level).upper() not in self.thinking_levels:
+            accepted_levels = ", ".join(self.thinking_levels)
             raise ConfigurationError(
-                f"thinking= says {wrong[0]}, and {self.name} takes {', '.join(self.thinking)}; nothing was asked",
+                f"thinking level {level} is not accepted by {self.name}, which accepts {accepted_levels}; "
+                "nothing was asked",
+                hint=f'set thinking={{"thinkingLevel": "{self.thinking_levels[0]}"}} in the task file',
+            )
+        unknown_members = sorted(declared.keys() - (self.thinking or declared).keys() - {"includeThoughts"})
+        if unknown_members:
+            raise ConfigurationError(
+                f"thinking= says {unknown_members[0]}, and {self.name} takes {', '.join(self.thinking or ())}; "
+                "nothing was asked",
                 hint="another model= or FINDABLE_MODEL, or thinking= as this model has it",
             )
-        return own
+        return declared
+
+    def accepts_thinking(self, thinking: Mapping[str, Any]) -> bool:
+        """Return whether a `thinkingConfig` of an older request has a level that the model still accepts."""
+        level = thinking.get("thinkingLevel")
+        return level is None or not self.thinking_levels or level in self.thinking_levels
 
     def is_gone(self, today: date) -> bool:
         """Return whether the model's last day has come."""
         return self.shutdown is not None and today >= self.shutdown
 
     def warning(self, today: date) -> str:
-        """Return one line when the model goes away within 60 days, with its successor; else an empty text."""
+        """Return one line if the model is deprecated or goes away within 60 days, with its successor; else ""."""
+        if self.is_deprecated:
+            return f"{self.name} is deprecated, and Gemini answers with {self.successor}; set {self.replacement}"
         if self.shutdown is None or self.is_gone(today) or self.shutdown - today > WARN_BEFORE:
             return ""
         return f"{self.name} is shut down on {self.shutdown}; afterwards use {self.replacement}"
@@ -175,6 +232,10 @@ class Model:
             )
 
 
+class UnknownModelError(ConfigurationError):
+    """The table has no model of that name."""
+
+
 def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None) -> Model:
     """Return the model of that name; refuse one that is unknown, of the other kind, or shut down by `today`."""
     table = load_models(extra)
@@ -183,7 +244,8 @@ def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None)
     if model is None or model.kind != kind:
         known = ", ".join(sorted(other.name for other in table.values() if other.kind == kind and not other.local))
         what = f"not a model that can {kind}" if model else "not a model findable knows"
-        raise ConfigurationError(
+        error_class = ConfigurationError if model else UnknownModelError
+        raise error_class(
             f"{bare!r} is {what}; known are {known}",
             hint=f"set FINDABLE_{_SETTING[kind]} to one of them, or describe it in the file of FINDABLE_MODELS_FILE",
         )
@@ -191,6 +253,41 @@ def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None)
         message = f"{bare} was shut down on {model.shutdown}; nothing was written or sent"
         raise ConfigurationError(message, hint=f"set {model.replacement}")
     return model
+
+
+def unlisted_model(
+    name: str,
+    *,
+    prices: tuple[float, float] | None,
+    today: date,
+    input_limit: int | None = None,
+    output_limit: int | None = None,
+) -> Model:
+    """Return a generating model that the table does not know, such as one that is a day old, or a `-latest` alias.
+
+    Every current model accepts the thinking level LOW, so that is what it is sent.
+
+    Args:
+        name: The name of the model, without `models/`.
+        prices: USD per 1 M tokens of a live call, (input, output); None if they are not known.
+        today: The day on which the prices hold.
+        input_limit: Tokens, as the API's `models.get` says.
+        output_limit: Likewise.
+    """
+    price_in, price_out = prices or (0.0, 0.0)
+    return Model(
+        name=name,
+        kind="generate",
+        price_in=price_in,
+        price_out=price_out,
+        priced_on=today,
+        source="PRICES=" if prices else "not known",
+        thinking={"thinkingLevel": "LOW"},
+        levels_source="not known; LOW is accepted by every model of the table that takes a level",
+        input_limit=input_limit,
+        output_limit=output_limit,
+        has_price=prices is not None,
+    )
 
 
 def load_models(extra: Path | None = None) -> dict[str, Model]:
@@ -237,11 +334,15 @@ THOUGHT_TOKENS = 829  # what a model left to itself thought about a short questi
 
 
 class Usage(NamedTuple):
-    """Tokens of one or many replies: the prompt (cached ones included), the answer, the thoughts; `+` adds two up."""
+    """Tokens of one or many replies: prompt, answer, thoughts, and those of the prompt that were `cached`.
+
+    `+` adds two up.
+    """
 
     prompt: int = 0
     answer: int = 0
     thoughts: int = 0
+    cached: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":  # type: ignore[override]  # of tuples it makes a longer one
         return Usage(*(one + more for one, more in zip(self, other, strict=True)))
@@ -251,9 +352,12 @@ NO_USAGE = Usage()
 
 
 def usage_cost(model: Model, usage: Usage, tier: str, *, on: date) -> float:
-    """Return USD: prompt x in + (answer + thoughts) x out, at the price of that day; cached tokens at full price."""
+    """Return the cost in USD at the prices of a day; cached prompt tokens count at the cached rate."""
     price_in, price_out = model.prices(tier, on=on)
-    return (usage.prompt * price_in + (usage.answer + usage.thoughts) * price_out) / 1_000_000
+    cached_tokens = min(usage.cached, usage.prompt)
+    input_cost = (usage.prompt - cached_tokens) * price_in + cached_tokens * model.cached_price(tier, on=on)
+    output_cost = (usage.answer + usage.thoughts) * price_out
+    return (input_cost + output_cost) / 1_000_000
 
 
 def estimate_tokens(text: str) -> int:

@@ -147,6 +147,11 @@ UNCLEAR = frozenset({408, 409, 499})  # of the 4xx, those that do not say that n
 KEY_REASONS = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")  # beginnings of ErrorInfo.reason
 UNREAD = (ValueError, LookupError, TypeError, AttributeError)  # what the SDK raises of a reply it has no types for
 MAX_QUOTED = 300  # characters of Google's own message
+THINKING_WORDS = re.compile(r"thinking[ _]?(level|budget)", re.IGNORECASE)  # in a refusal of a thinkingConfig
+THINKING_HINT = (
+    'set thinking={"thinkingLevel": "LOW"} in the task file, or `thinking` of the model in the file of '
+    "FINDABLE_MODELS_FILE, or another FINDABLE_MODEL"
+)
 LATER = "what came before is kept; run the same command again later"
 LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
 
@@ -198,6 +203,8 @@ def refusal(
         return UnavailableError(text, hint=LATER, code=code, status=status, retry_after_s=wish)
     if code == 401 or _is_about_key(code, error):  # noqa: PLR2004 - HTTP's own number
         return KeyRefusedError(message, hint="check GEMINI_API_KEY and its project", code=code, status=status)
+    if code == 400 and THINKING_WORDS.search(quoted):  # noqa: PLR2004 - HTTP's own number
+        return RefusedError(message, hint=THINKING_HINT, code=code, status=status)
     if code not in {403, 404}:
         return RefusedError(message, code=code, status=status)
     hint = "check the key's rights; or it is gone, or belongs to another key's project"

@@ -43,7 +43,8 @@ RPC = (
 RPC_OF_HTTP = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 409: 10, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4}
 FINAL_CODES = frozenset({3, 5, 7, 9})  # invalid argument, not found, permission denied, precondition
 MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
-COUNTED = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")  # what makes up a `Usage`
+# The members of `usageMetadata` that make up a `Usage`, in its order.
+COUNTED = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
 MAX_TOKENS_SEEN = 2**30  # what is as large is no count; two below it add up to what an INTEGER column holds
 
 _SHORT = reprlib.Repr()  # looks at no more of a value than it shows, however large or deep it is
