@@ -46,8 +46,8 @@ setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql worker
 	  requirements-dev.lock | $(LOCKED) -r /dev/stdin)
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
-	  { echo "findable needs Python 3.11, 3.12 or 3.13; name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' || \
+	  { echo "findable needs Python 3.11 to 3.14; name one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@echo "setting up $(VENV), once: installing the $$(grep -c == requirements.lock) packages that running needs (a minute)" >&2
 	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@$(LOCKED) -r requirements.lock
@@ -102,11 +102,18 @@ test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the data
 test-quick: $(TOOLS) ## after each change: unit tests, and the acceptance tests that find most faults; a minute, without PostgreSQL
 	@$(VENV)/bin/python -m tests.acceptance.quick
 
-# the newest SDK that pyproject.toml allows, beside the oldest, which is locked and which all other tests run with
+# The oldest and the newest SDK that pyproject.toml allows, beside the locked one, which all other tests run with.
+OLDEST := $(VENV)/oldest-sdk
 NEWEST := $(VENV)/newest-sdk
+SDK_RANGE = $(shell sed -n 's/^ *"\(google-genai[^"]*\)".*/\1/p' pyproject.toml)
+SDK_FLOOR = $(shell sed -n 's/^ *"google-genai>=\([0-9.]*\),.*/\1/p' pyproject.toml)
+ADD_SDK = @rm -rf $(@D) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+  --target $(@D)
 $(NEWEST)/.ready: pyproject.toml | $(READY)
-	@rm -rf $(NEWEST) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps \
-	  --target $(NEWEST) "$$(sed -n 's/^ *"\(google-genai[^"]*\)".*/\1/p' pyproject.toml)"
+	$(ADD_SDK) "$(SDK_RANGE)"
+	@touch $@
+$(OLDEST)/.ready: pyproject.toml | $(READY)
+	$(ADD_SDK) "google-genai~=$(SDK_FLOOR).0"
 	@touch $@
 
 .PHONY: test-web
@@ -115,7 +122,7 @@ test-web: $(TOOLS) ## the page in Debian's Chromium, from start to end; makes th
 	@FAULTS=all PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
 
 .PHONY: test-full
-test-full: $(TOOLS) $(NEWEST)/.ready ## every test with every case on both databases, a crowd, part of the crash sweep, mutants: an hour
+test-full: $(TOOLS) $(OLDEST)/.ready $(NEWEST)/.ready ## every test with every case on both databases, a crowd, part of the crash sweep, mutants: an hour
 	@$(VENV)/bin/python -m tests.full
 
 .PHONY: house
@@ -128,6 +135,13 @@ audit: setup ## look up every locked dependency among known vulnerabilities (pip
 	  && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'; } \
 	  || { echo "pip-audit cannot be installed here: nothing was looked up" >&2; exit 1; }
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
+
+PRICES_FOLDER := $(VENV)/price-packages
+.PHONY: check-prices
+check-prices: setup ## compare the table of models with the newest genai-prices and litellm from PyPI
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --upgrade \
+	  --target $(PRICES_FOLDER) genai-prices litellm
+	@$(VENV)/bin/python -m tests.check_prices $(PRICES_FOLDER)
 
 .PHONY: mutants
 mutants: $(TOOLS) ## put each of thirty one-line faults into a copy, and see that an acceptance test fails; QUICK=1 with those of test-quick

@@ -18,10 +18,10 @@ PARTS = {
     "acceptance": (*PYTEST, "tests/acceptance"),
     "sweep": (*PYTEST, "tests/acceptance/whole_sweep.py"),
 }
-NEWEST = ROOT / ".venv" / "newest-sdk"
 WIRE = ("tests/integration/gemini", "tests/unit/gemini")
 ALONE = {
-    "newest SDK": ("-m", "pytest", "-q", "-o", f"pythonpath={NEWEST}", *WIRE),
+    "oldest SDK": ("-m", "pytest", "-q", "-o", f"pythonpath={ROOT / '.venv' / 'oldest-sdk'}", *WIRE),
+    "newest SDK": ("-m", "pytest", "-q", "-o", f"pythonpath={ROOT / '.venv' / 'newest-sdk'}", *WIRE),
     "crowd": ("-m", "tests.acceptance.crowd"),
     "mutants": ("-m", "tests.acceptance.mutants"),
 }
