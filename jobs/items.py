@@ -36,7 +36,7 @@ from pipeline.core.listed import ItemFilter
 from pipeline.core.quotes import shown_value
 from pipeline.core.states import fate_of
 from pipeline.core.step import Option, Step
-from pipeline.core.text import plural, usd
+from pipeline.core.text import first_few, plural, usd
 from pipeline.engine import correct as by_hand
 from pipeline.engine.task import ExportWanted
 from pipeline.engine.workspace import OpenWorkspace
@@ -390,7 +390,11 @@ def _index(index: dict[str, Any], word: str) -> str:
         return f"broken: {index['problem']}"
     if not index["count"]:
         return "none"
-    return f"{plural(index['count'], word)}, " + (f"behind by {index['behind']:,}" if index["behind"] else "up to date")
+    state = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
+    refused_names = [refused["name"] for refused in index.get("refused", ())]
+    if refused_names:
+        state += f"; the embedding model refused the texts of {first_few(refused_names)}"
+    return f"{plural(index['count'], word)}, {state}"
 
 
 def _spent(*, actual: float, estimated: float, lost: float) -> str:

@@ -15,7 +15,7 @@ from jobs.variables import nearest
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
 from pipeline.core.step import Option
-from pipeline.core.text import plural
+from pipeline.core.text import first_few, plural
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, evaluate
 from pipeline.index.evaluate import MEASURES
@@ -55,6 +55,12 @@ def index(
     for name in report.moved_aside:
         ws.display.warn(f"a file stood where the index has its links; it is now {name}")
     count = plural(report.count, collection.word)
+    if report.refused:
+        with ws.store.read() as tx:
+            names = ws.task.table(tx).names(tx, list(report.refused))
+        shown_names = first_few([names.get(entry_id, entry_id) for entry_id in report.refused])
+        reason = next(iter(report.refused.values()))
+        ws.display.warn(f"{len(report.refused):,} texts are not in the index: {shown_names} ({reason})")
     said = f"build {report.number} is in service{' again' * report.rolled_back}: {count}"
     if not report.count:
         said = f"nothing is to be found: build {report.number} was taken away"

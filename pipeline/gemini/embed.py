@@ -5,6 +5,7 @@ three projects, 2026-06 to 2026-09), and a reply with fewer vectors than texts p
 of its own, and nothing is believed here before it is counted.
 """
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vectors = NDArray[np.float32]
+
+SEPARATOR_BYTES = 2  # between two requests of one body
 
 
 def frame_text(text: str, model: Model, *, query: bool) -> str:
@@ -29,6 +32,11 @@ def embedding_request(text: str, model: Model, *, dim: int, query: bool) -> dict
     task = {} if model.task_in_text else {"taskType": "RETRIEVAL_QUERY" if query else "RETRIEVAL_DOCUMENT"}
     content = {"role": "user", "parts": [{"text": frame_text(text, model, query=query)}]}
     return {"model": f"models/{model.name}", "content": content, "outputDimensionality": dim, **task}
+
+
+def embedding_bytes(text: str, model: Model, *, dim: int, query: bool) -> int:
+    """Return the most bytes that one text takes in the body of an embedding call, whose letters may be escaped."""
+    return len(json.dumps(embedding_request(text, model, dim=dim, query=query))) + SEPARATOR_BYTES
 
 
 def unit_rows(vectors: Sequence[Any], *, count: int, dim: int) -> "Vectors":

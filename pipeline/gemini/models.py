@@ -34,6 +34,8 @@ Count = Annotated[int, Gt(0)]
 MAX_FILE_BYTES = 2 * 1000**3  # one uploaded file, 2 GB (Files API guide, read 2026-11; decimal to be on the safe side)
 MAX_ACTIVE_BATCHES = 100  # of one project at the same time (rate limits page, copy of 2026-01)
 MAX_EMBED_TEXTS = 100  # texts in one embedding call (customary and refused above, read 2026-11)
+# Bytes of one embedding call: the API refuses more than 4,194,304 (its message, seen 2026-11). Ours is 5 % below.
+MAX_EMBED_BYTES = 4_000_000
 Tier = Literal["free", "1", "2", "3"]  # as Google names them; a billing account makes a project one of tier 1
 Figure = Literal["rpm", "tpm", "rpd", "enqueued_tokens"]
 Resolution = Literal["low", "medium", "high", "usual"]

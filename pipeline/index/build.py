@@ -17,7 +17,7 @@ from pipeline.core.text import one_line
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import LOCK, Builds
 from pipeline.index.evaluate import check_not_worse, check_recall
-from pipeline.index.manifest import Manifest
+from pipeline.index.manifest import Manifest, RefusedText, content_hash
 from pipeline.index.vectors import Embedder, Vectors
 from pipeline.index.write import Page, nonsense, verify_build, write_build
 from pipeline.store import workspace
@@ -46,6 +46,8 @@ class IndexReport:
     rolled_back: bool = False
     out_of: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    # Why the embedding model refused an entry's text, by the entry's id; such entries are not in the build.
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     __repr__ = one_line
 
@@ -111,6 +113,7 @@ class _Building:
                 + "; the index in service stays" * is_there,
                 hint=f"run `{words.step('tag')}` first" + f"; `{gone}` takes what is in service away" * is_there,
             )
+        self._embedder.cache.drop_refused()
         self._embed_missing()
         floor: Vectors | None = None  # what it is learnt from, where that can be had
         with suppress(RemoteError, ConfigurationError):
@@ -140,7 +143,9 @@ class _Building:
         if not ws.embedding_model.local:
             ranking = replace(ranking, share=SHARE_BESIDE_GEMINI)
         with ws.store.read() as tx:
-            position, count = self._position(tx), collection.count(tx)
+            position = self._position(tx)
+            refused = self._refused_entries(tx)
+            count = collection.count(tx) - len(refused)
             counts = ws.task.table(tx).counts(tx)
             with ws.display.bar("building", count) as bar:
                 staged = write_build(
@@ -153,6 +158,7 @@ class _Building:
                     built_at=ws.now(),
                     ranking=ranking,
                     nonsense=floor,
+                    refused=refused,
                 )
         verify_build(staged, count=count)
         check_recall(ws, staged, worse_ok=self._worse_ok)
@@ -160,20 +166,49 @@ class _Building:
         decide = partial(_record, ws, lock, f"promoted with {count} entries")
         moved = builds.promote(staged, decide=decide)
         embedded, cached = self._embedded, max(0, count - self._embedded)
-        done = IndexReport(number, count, embedded, cached, cache.model, cache.dim, moved)
+        reasons = {entry_id: refused_text.reason for entry_id, refused_text in refused.items()}
+        done = IndexReport(number, count, embedded, cached, cache.model, cache.dim, moved, refused=reasons)
         return replace(done, out_of=(states := [*counts.items()])[0][1], left_out=_left_out(states, count))
 
     def _pages(self, entries: Iterable[Entry], bar: Bar) -> Iterator[Page]:
         """Yield entries with keys and vectors; embed those that came since, or whose vectors are damaged."""
         cache, done = self._embedder.cache, 0
-        for page in pages(entries):
+        for all_entries in pages(entries):
+            page = self._without_refused(all_entries)
             keys = self._embedder.keys(page)
-            yield page, keys, cache.filled(keys, partial(self._embed, page))
-            done += len(page)
+            if page:
+                yield page, keys, cache.filled(keys, partial(self._embed, page))
+            done += len(all_entries)
             bar.show(done)
 
     def _embed(self, page: Sequence[Entry], _missing: Sequence[int]) -> None:
+        refused_before = len(self._embedder.refused)
         self._embedded += self._embedder.embed_missing(page, bar=NoProgress())
+        if len(self._embedder.refused) > refused_before:
+            raise RemoteError(
+                "the model refused a text that came while the index was built; the index in service stays",
+                hint=f"`{self._ws.task.words.step('index')}` builds it without that text",
+            )
+
+    def _without_refused(self, page: Sequence[Entry]) -> Sequence[Entry]:
+        """Return the entries of a page whose texts the model did not refuse."""
+        if not self._embedder.refused:
+            return page
+        keys = self._embedder.keys(page)
+        return [entry for entry, key in zip(page, keys, strict=True) if key not in self._embedder.refused]
+
+    def _refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
+        """Return the entries whose texts the model refused, by their ids."""
+        reasons, entries = self._embedder.refused, self._ws.collection.entries
+        if not reasons:
+            return {}
+
+        refused: dict[str, RefusedText] = {}
+        for page in pages(entries(tx)):
+            for entry, key in zip(page, self._embedder.keys(page), strict=True):
+                if key in reasons:
+                    refused[entry.id] = RefusedText(content=content_hash(entry), reason=reasons[key])
+        return refused
 
     def _position(self, tx: Connection) -> int:
         """Return the position of the database, which may be none before that of the build in service."""

@@ -283,9 +283,10 @@ def count_stale(collection: Indexed, tx: Connection, index: Index | None, *, exa
     build, position = index.manifest.number, index.manifest.position
     if not (exact or workspace.has_changed(tx, collection.task, build=build, position=position)):
         return 0
-    held = index.content_hashes()
-    outdated = sum(held.pop(entry.id, None) != content_hash(entry) for entry in collection.entries(tx))
-    return outdated + len(held)  # which the database has not
+    known_hashes = index.content_hashes()
+    known_hashes |= {entry_id: refused.content for entry_id, refused in index.manifest.refused.items()}
+    outdated = sum(known_hashes.pop(entry.id, None) != content_hash(entry) for entry in collection.entries(tx))
+    return outdated + len(known_hashes.keys() - index.manifest.refused.keys())  # which the database has not
 
 
 def place_of_entry(data: Path, collection: Indexed, item_id: str, entry: Entry | None) -> dict[str, Any]:

@@ -64,6 +64,15 @@ def come_to(words: float, told: float) -> float:
     return words * words / told if told else 0.0
 
 
+class RefusedText(BaseModel):
+    """An entry that is in no build because the embedding model refused its text."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    content: str  # SHA-256 of the entry, as `content_hash` makes it
+    reason: str  # the API's own words
+
+
 class Manifest(BaseModel):
     """What one build holds: how many vectors of which model, from which database position, and its files' hashes."""
 
@@ -82,6 +91,7 @@ class Manifest(BaseModel):
     floor: Floor | None = None  # below what a hit is weak; None where that is not known
     judged: dict[str, Any] | None = None  # what it reached on judged questions, and the build before it
     recall: dict[str, Any] | None = None  # of 8 bits a number beside an exact scan; None where it is exact
+    refused: dict[str, RefusedText] = {}  # by the entry's id
     format: Literal[2] = 2
 
 

@@ -15,13 +15,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     DateTime,
     LargeBinary,
@@ -35,19 +36,27 @@ from sqlalchemy import (
     select,
 )
 
-from pipeline.core.errors import InconsistentError
+from pipeline.core.errors import InconsistentError, RefusedError
 from pipeline.core.progress import Bar
 from pipeline.core.ranking import Entry
 from pipeline.core.states import STANDARD
 from pipeline.core.step import Step
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.embed import embed_locally, frame_text
-from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS, Usage, estimate_tokens, usage_cost
+from pipeline.gemini.embed import embed_locally, embedding_bytes, frame_text
+from pipeline.gemini.models import (
+    MAX_EMBED_BYTES,
+    MAX_EMBED_TEXTS,
+    NO_LIMITS,
+    Usage,
+    estimate_tokens,
+    usage_cost,
+)
 from pipeline.gemini.pace import SharedPace
 from pipeline.store.database import PAGE, Store, among, change_among, insert_new, pages, streamed
 
 Vectors = NDArray[np.float32]
-Call = tuple[list[int], list[str], int]  # places in a page, texts, and about how many tokens they have
+BAD_REQUEST = 400  # HTTP's code of a request that is at fault
+PLAIN_WORD = "word"  # which the API embeds, whatever it refuses
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a float32 vector may be; rounding alone stays below 1e-6
 TASK_TYPE = "RETRIEVAL_DOCUMENT"  # what the vectors of entries are for
 OF_QUESTIONS = "RETRIEVAL_QUERY"
@@ -56,6 +65,14 @@ CALLS = {"local": 2, "gemini": 4}  # at once
 BLOCK = 100 * MAX_EMBED_TEXTS  # entries that one process embeds while others embed the others
 LOOKS = 2  # for vectors: where the cache is damaged, what takes one out may lose another
 END = 1000  # characters of a text's end that are kept where its middle is cut
+
+
+class Call(NamedTuple):
+    """What goes out in one embedding call: places in a page, texts, and about how many tokens they have."""
+
+    places: list[int]
+    texts: list[str]
+    tokens: int
 
 
 def check_unit_rows(vectors: Vectors, *, what: str, tolerance: float = UNIT_TOLERANCE) -> None:
@@ -95,7 +112,10 @@ class VectorCache:
         return [hashlib.sha256(one.encode("ascii")).digest() for one in whole]
 
     def missing(self, keys: Sequence[bytes]) -> list[int]:
-        """Return the positions in `keys`, ascending, whose vector is not there; of equal keys only the first."""
+        """Return the positions in `keys`, ascending, whose text was not embedded yet; of equal keys only the first.
+
+        A text that the model refused is not asked again.
+        """
         with self.reading() as tx:
             known = {one.key for one in self._of(tx, select(self.key), keys)}
         first: dict[bytes, int] = {}
@@ -117,6 +137,28 @@ class VectorCache:
             new = {key: bytes(row) for key, row in zip(keys, rows, strict=True)}.items()
             values = [{"key": key, "model": self.model, "vector": raw, "crc": _crc(key, raw)} for key, raw in new]
             insert_new(tx, self.table, values)
+
+    def add_refused(self, keys: Sequence[bytes]) -> None:
+        """Note that the model refused the texts of these keys: an empty vector stands for each."""
+        with self.store.write() as tx:
+            self.table.create(tx, checkfirst=True)
+            empty = [{"key": key, "model": self.model, "vector": b"", "crc": _crc(key, b"")} for key in keys]
+            insert_new(tx, self.table, empty)
+
+    def refused(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Return which of these keys are of texts that the model refused."""
+        with self.reading() as tx:
+            return {row.key for row in self._of(tx, select(self.key).where(self._is_refused), keys)}
+
+    def drop_refused(self) -> int:
+        """Forget which texts the model refused, so that they are asked again; return how many those were."""
+        with self.reading() as tx:
+            refused_keys = [] if tx is None else tx.execute(select(self.key).where(self._is_refused)).scalars().all()
+        return self._drop(refused_keys) if refused_keys else 0
+
+    @property
+    def _is_refused(self) -> ColumnElement[bool]:
+        return (self.table.c.model == self.model) & (func.length(self.vector) == 0)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of `keys`, float32 (len(keys), dim), in their order."""
@@ -215,7 +257,7 @@ def question_vectors(ws: OpenWorkspace, texts: Sequence[str], cache: VectorCache
     keys = cache.keys(texts, task_type=OF_QUESTIONS)
 
     def make(missing: list[int]) -> None:
-        for page in pages(missing, MAX_EMBED_TEXTS):
+        for page in pages(missing, MAX_EMBED_TEXTS):  # questions are short, so that a hundred fit into a call
             cache.add([keys[at] for at in page], made(texts=[texts[at] for at in page]))
 
     return cache.filled(keys, make)
@@ -227,6 +269,8 @@ class Embedder:
     def __init__(self, ws: OpenWorkspace) -> None:
         """Open the cache; the calls of one object keep together to the limits, which the local engine has not."""
         self.cache = vector_cache(ws)
+        # Why the API refused a text, by the key of its vector.
+        self.refused: dict[bytes, str] = {}
         self._ws = ws
         self._model = ws.embedding_model
         limits = NO_LIMITS if ws.backend == "local" else self._model.limits(ws.settings.tier)
@@ -262,22 +306,27 @@ class Embedder:
         """Embed every entry whose vector is not in the cache, several calls at once; return how many.
 
         The vectors of each call are on disk as it ends: a run that is killed keeps what it has paid for, but for the
-        calls that were under way.
+        calls that were under way. A text that the API refuses gets no vector; `refused` has its reason.
         """
         embedded, seen = 0, 0
         for page in pages(entries, ASKED):
             keys = self.keys(page)
-            for places, vectors in self._answered([*self._together(page, self.cache.missing(keys))]):
+            for places, answer in self._answered([*self._together(page, self.cache.missing(keys))]):
                 self._bind()
-                self.cache.add([keys[at] for at in places], vectors)
+                if isinstance(answer, str):
+                    refused_keys = [keys[place] for place in places]
+                    self.cache.add_refused(refused_keys)
+                    self.refused |= dict.fromkeys(refused_keys, answer)
+                    continue
+                self.cache.add([keys[at] for at in places], answer)
                 embedded += len(places)
                 bar.show(seen, note=f"{embedded} embedded")
             seen += len(page)
             bar.show(seen, note=f"{embedded} embedded" if embedded else "")
         return embedded
 
-    def _answered(self, calls: Sequence[Call]) -> Iterator[tuple[list[int], Vectors]]:
-        """Yield the vectors of calls as they come, several at once.
+    def _answered(self, calls: Sequence[Call]) -> Iterator[tuple[list[int], Vectors | str]]:
+        """Yield the vectors of calls as they come, several at once; for a text that is refused, the reason.
 
         After one has failed no other is begun; its error is raised when those under way have ended.
         """
@@ -290,33 +339,50 @@ class Embedder:
         else:  # the client is made here, once: from Python 3.12 on, threads make several
             embed = partial(ws.client.embed, is_paced=True)
 
-        def ask(call: Call) -> tuple[list[int], Vectors | None]:
-            places, texts, tokens = call
-            once = partial(embed, self._model, texts, dim=ws.settings.dim, query=False)
+        def ask(call: Call) -> list[tuple[list[int], Vectors | str]]:
+            if failures:
+                return []
             try:
-                return places, None if failures else self._pacing.call(once, requests=len(texts), tokens=tokens)
+                return list(_embed_apart(call, partial(self._embed_texts, embed)))
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 failures.append(error)
-                return places, None
+                return []
 
         with ThreadPool(CALLS[ws.backend]) as pool:  # of daemons: an interrupt ends the caller at once
-            yield from ((places, rows) for places, rows in pool.imap_unordered(ask, calls) if rows is not None)
+            for answers in pool.imap_unordered(ask, calls):
+                yield from answers
         if failures:
             raise failures[0]
 
+    def _embed_texts(self, embed: Callable[..., Vectors], texts: Sequence[str], tokens: int) -> Vectors | RefusedError:
+        """Return the vectors of texts, or the refusal if a text is at fault; that must not end the other calls."""
+
+        def embed_once() -> Vectors | RefusedError:
+            try:
+                return embed(self._model, texts, dim=self._ws.settings.dim, query=False)
+            except RefusedError as error:
+                if error.code != BAD_REQUEST:
+                    raise
+                return error
+
+        return self._pacing.call(embed_once, requests=len(texts), tokens=tokens)
+
     def _together(self, page: list[Entry], missing: list[int]) -> Iterator[Call]:
         """Yield what goes out in one call: the places in the page, the texts, and about how many tokens they have."""
-        places, texts, tokens = list[int](), list[str](), 0
+        places, texts, tokens, size = list[int](), list[str](), 0, 0
         for at in missing:
             text, more = self._outgoing(page[at])
-            if len(texts) == MAX_EMBED_TEXTS or (texts and not self._pacing.fits(len(texts) + 1, tokens + more)):
-                yield places, texts, tokens
-                places, texts, tokens = [], [], 0
+            text_bytes = embedding_bytes(text, self._model, dim=self._ws.settings.dim, query=False)
+            is_full = len(texts) == MAX_EMBED_TEXTS or size + text_bytes > MAX_EMBED_BYTES
+            if texts and (is_full or not self._pacing.fits(len(texts) + 1, tokens + more)):
+                yield Call(places, texts, tokens)
+                places, texts, tokens, size = [], [], 0, 0
             places.append(at)
             texts.append(text)
             tokens += more
+            size += text_bytes
         if texts:
-            yield places, texts, tokens
+            yield Call(places, texts, tokens)
 
     def _outgoing(self, entry: Entry) -> tuple[str, int]:
         """Return an entry's text as it goes out, and about how many tokens it has."""
@@ -328,6 +394,36 @@ class Embedder:
             with self._ws.store.write() as tx:
                 self._ws.bind(tx)
             self._ws.is_bound = True
+
+
+def _embed_apart(
+    call: Call, embed_texts: Callable[[Sequence[str], int], Vectors | RefusedError]
+) -> Iterator[tuple[list[int], Vectors | str]]:
+    """Yield the vectors of a call; if the API refuses it, those of its halves, down to the texts that are at fault.
+
+    A refused call costs nothing.
+
+    Raises:
+        RefusedError: The API also refuses a plain word, so that no text is at fault.
+    """
+    answer = embed_texts(call.texts, call.tokens)
+    if not isinstance(answer, RefusedError):
+        yield call.places, answer
+        return
+
+    if isinstance(embed_texts([PLAIN_WORD], 1), RefusedError):
+        raise answer
+    if len(call.texts) == 1:
+        yield call.places, answer.message
+        return
+
+    middle = len(call.texts) // 2
+    share = call.tokens // 2
+    for half in (
+        Call(call.places[:middle], call.texts[:middle], share),
+        Call(call.places[middle:], call.texts[middle:], call.tokens - share),
+    ):
+        yield from _embed_apart(half, embed_texts)
 
 
 def embed_blocks(ws: OpenWorkspace, *, number: int | None = None) -> int:
@@ -342,7 +438,7 @@ def embed_blocks(ws: OpenWorkspace, *, number: int | None = None) -> int:
 
 
 def missing_blocks(ws: OpenWorkspace) -> list[int]:
-    """Return the numbers of the blocks of which a text has no vector yet."""
+    """Return the numbers of the blocks of which a text was not embedded yet."""
     embedder = Embedder(ws)
     with ws.store.read() as tx:
         blocks = enumerate(pages(ws.collection.entries(tx), BLOCK))

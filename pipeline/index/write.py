@@ -9,7 +9,7 @@ in memory when they were written.
 import functools
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from importlib import resources
@@ -24,7 +24,7 @@ from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.step import Step
 from pipeline.index import manifest, terms
-from pipeline.index.manifest import Floor, Manifest, Staged, come_to, content_hash
+from pipeline.index.manifest import Floor, Manifest, RefusedText, Staged, come_to, content_hash
 from pipeline.index.reader import Index
 from pipeline.index.vector_file import BLOCK, is_exact, write_vectors
 from pipeline.index.vectors import TASK_TYPE, UNIT_TOLERANCE, VectorCache, Vectors, check_unit_rows
@@ -59,11 +59,12 @@ def write_build(
     built_at: datetime,
     ranking: Ranking | None = None,
     nonsense: Vectors | None = None,
+    refused: Mapping[str, RefusedText] | None = None,
 ) -> Staged:
     """Write build `number` of `count` entries, whose vectors are in `cache`, on disk when this returns.
 
     Without a ranking, words count as they do where nothing is said. The floor is learnt from the vectors of
-    `nonsense`, in its order; without them there is none.
+    `nonsense`, in its order; without them there is none. `refused` are the entries that are left out, by their ids.
     """
     ranking, path, done = ranking or Ranking(), directory / manifest.ENTRIES, 0
     groups = [f"g{number}" for number in range(len(ranking.groups))]
@@ -122,6 +123,7 @@ def write_build(
         hashes={name: sealed[name].sha256 for name in manifest.PARTS},
         sizes={name: sealed[name].size for name in manifest.PARTS},
         words={"terms": terms.NAME, **ranking.as_json()},
+        refused=dict(refused or {}),
     )
     staged = Staged(directory, written, cache)
     if nonsense is None:

@@ -156,7 +156,10 @@ def _twin(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _index(ws: OpenWorkspace, tx: Connection, *, exact: bool) -> dict[str, Any]:
-    """Return {count, model, dim, behind, build, built_at}; a broken index says so and counts as none."""
+    """Return {count, model, dim, behind, build, built_at, refused}; a broken index says so and counts as none.
+
+    `refused` has the name of each row whose text the embedding model refused, and its reason.
+    """
     builds = Builds(ws.data, ws.collection.folder)
     found: dict[str, Any] = {"count": 0, **dict.fromkeys(("model", "dim", "build", "built_at"))}
     try:
@@ -165,7 +168,12 @@ def _index(ws: OpenWorkspace, tx: Connection, *, exact: bool) -> dict[str, Any]:
                 behind = count_stale(ws.collection, tx, index, exact=exact)
             when = built.built_at.isoformat()
             known = {"count": built.count, "model": built.model, "dim": built.dim, "behind": behind}
-            return {**known, "build": built.number, "built_at": when}
+            names = ws.task.table(tx).names(tx, list(built.refused))
+            refused = [
+                {"name": names.get(entry_id, entry_id), "reason": text.reason}
+                for entry_id, text in built.refused.items()
+            ]
+            return {**known, "build": built.number, "built_at": when, "refused": refused}
     except FindableError as error:
         found["problem"] = error.message
     return {**found, "behind": count_stale(ws.collection, tx, None)}

@@ -45,6 +45,7 @@ MOST_ON_A_PAGE = 3
 LONGEST_ID = 40
 GZIP_FROM = 300
 DROP = struct.pack("ii", 1, 0)  # SO_LINGER: what is closed is reset
+MAX_EMBED_BODY_BYTES = 4_194_304  # of one embedding call, as the API says where it refuses a larger one
 
 
 class Listener(ThreadingHTTPServer):
@@ -318,9 +319,14 @@ class Handler(BaseHTTPRequestHandler):
     def _embed_many(self, model: str) -> None:
         """Return a vector for each request; all parts of one are one text."""
         self._check_model(model)
+        if len(self._data) > MAX_EMBED_BODY_BYTES:
+            raise BadRequestError(f"Request payload size exceeds the limit: {MAX_EMBED_BODY_BYTES} bytes.")
         requests = self._document().get("requests", [])
         for one in requests:
             check(one, "Embed")
+        refused_text = self._outside.refused_text
+        if refused_text and any(refused_text in json.dumps(request, ensure_ascii=False) for request in requests):
+            raise BadRequestError("Request contains an invalid argument.")
         self._send({"embeddings": [{"values": vector_of(one), "shape": [1]} for one in requests]})
 
     def _check_model(self, name: str) -> None:
