@@ -14,10 +14,13 @@ answer into that form and back.
 """
 
 import base64
+import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -132,6 +135,12 @@ class Form:
 
 MAX_DEPTH = 10  # ours: the API refuses "over-deep" schemas without saying where its limit is
 
+# Formats of JSON schema that the API takes, each with the name by which a refused value is told of.
+TIME_FORMATS = {"date": "date", "date-time": "date and time", "time": "time", "duration": "duration"}
+_NUMERIC = re.compile(r"[+-]?\d+(\.\d*)?")
+_COMPACT_DATE = re.compile(r"\d{8}")
+_PYTHON_DURATION = re.compile(r"[+-]?\s*\d+(:| day)")  # what pydantic accepts beside ISO 8601
+
 _TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _COPIED = ("minItems", "maxItems", "minimum", "maximum")
 # what is left out only narrows a value, or says nothing about it
@@ -220,8 +229,8 @@ class _Converter:
             raise TypeError(f"{where}: {_ANYTHING}")
         if self.tells_limits and (told := "; ".join(_limits(node))):
             schema["description"] = told
-        if node.get("format") == "date-time":
-            schema["format"] = "date-time"
+        if node.get("format") in TIME_FORMATS:
+            schema["format"] = node["format"]
         schema |= {name: node[name] for name in _COPIED if name in node}
         if schema["type"] == "ARRAY":
             schema["items"] = self.converted(node.get("items"), f"{where}[]")
@@ -277,7 +286,11 @@ def _texts_of(choices: Iterable[Any]) -> dict[str, Any]:
 
 
 def as_declared(reply: Any, answer: "type[BaseModel]") -> Any:
-    """Return a reply, JSON, as the model of an answer declares it; a mapping with a key twice is a ValueError."""
+    """Return a reply, JSON, as the model of an answer declares it.
+
+    Raises:
+        ValueError: A mapping has a key twice, or a date, time or duration is not written as ISO 8601 has it.
+    """
     return _turned(reply, json_schema(answer), is_reply=True)
 
 
@@ -290,11 +303,14 @@ def _turned(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
     """Return a value in its other form, by its node of a JSON schema."""
     turned = partial(_turned, is_reply=is_reply)
     if choices := node.get("anyOf") or node.get("oneOf"):
-        return reduce(turned, choices, value)
-    if texts := _texts_of(node.get("enum", [node.get("const")])).items():
-        ours = (one for text, one in texts if text == value)
-        theirs = (text for text, one in texts if one == value and type(one) is type(value))
-        return next(ours if is_reply else theirs, value)
+        # Any text may stand where a plain text may, so it is not held to be a date.
+        takes_any_text = any(choice.get("type") == "string" and "format" not in choice for choice in choices)
+        relevant = [choice for choice in choices if not (takes_any_text and choice.get("format") in TIME_FORMATS)]
+        return reduce(turned, relevant, value)
+    if texts := _texts_of(node.get("enum", [node.get("const")])):
+        return _chosen(value, texts) if is_reply else _text_of_choice(value, texts)
+    if is_reply and not isinstance(value, list | dict):
+        return _scalar(value, node)
     if _is_mapping(node):
         inner = partial(turned, node=node["additionalProperties"])
         return _mapping_of(value, inner) if is_reply else _pairs_of(value, inner)
@@ -303,6 +319,44 @@ def _turned(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
     members = node.get("properties", {})
     is_object = isinstance(value, dict)
     return {name: turned(one, members.get(name, {})) for name, one in value.items()} if is_object else value
+
+
+def _chosen(value: Any, texts: Mapping[str, Any]) -> Any:
+    """Return the choice that a replied text stands for."""
+    booleans = [choice for choice in texts.values() if isinstance(choice, bool)]
+    if isinstance(value, bool) and value not in booleans:
+        return json.dumps(value)  # as a text it is refused; Python takes true for 1
+    return texts.get(value, value) if isinstance(value, str) else value
+
+
+def _text_of_choice(value: Any, texts: Mapping[str, Any]) -> Any:
+    """Return the text by which a choice is replied; a value that is no choice stays."""
+    same = (text for text, choice in texts.items() if choice == value and type(choice) is type(value))
+    return next(same, value)
+
+
+def _scalar(value: Any, node: Mapping[str, Any]) -> Any:
+    """Return a replied number or text as its type has it: 3.0 as a whole number, a date as ISO 8601 has it."""
+    if node.get("type") == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and node.get("format") in TIME_FORMATS:
+        return _iso_text(value, node["format"])
+    return value
+
+
+def _iso_text(text: str, form: str) -> str:
+    """Return a date or time as ISO 8601 has it; what is no such text is left to the answer's own validators.
+
+    Raises:
+        ValueError: It is a number, which would be read as seconds since 1970, or a duration in Python's words.
+    """
+    if form in {"date", "date-time"} and _COMPACT_DATE.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            day = date.fromisoformat(text).isoformat()
+            return day if form == "date" else f"{day}T00:00:00"
+    if _NUMERIC.fullmatch(text) or (form == "duration" and _PYTHON_DURATION.match(text)):
+        raise ValueError(f"{text!r} is not a {TIME_FORMATS[form]} as ISO 8601 has it")
+    return text
 
 
 def _pairs_of(mapping: Any, turned: Callable[[Any], Any]) -> Any:

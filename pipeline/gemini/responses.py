@@ -123,7 +123,8 @@ def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[Bas
 
     A reply that is no answer gives its own reason. Else the reason is `does-not-parse: …` or
     `does-not-validate: <field>: <why>`, at most 200 characters. Texts with NUL or half a surrogate pair, numbers that
-    are none, and objects with a member twice are refused: databases and later readers differ about them.
+    are none, and objects with a member twice are refused: databases and later readers differ about them. JSON types
+    count strictly: a text is no number, and true is not 1.
     """
     from pydantic import ValidationError
 
@@ -133,8 +134,10 @@ def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[Bas
         document = _DECODER.decode(reply.text)
         _check_texts(document)
         declared = as_declared(document, answer_model)
-        text = reply.text if declared == document else json.dumps(declared)
-        return answer_model.model_validate_json(text), "ok"
+        # Compared as JSON, for 3 and 3.0 are equal in Python. An unchanged text keeps its decimals as they are written.
+        declared_text = json.dumps(declared)
+        text = reply.text if declared_text == json.dumps(document) else declared_text
+        return answer_model.model_validate_json(text, strict=True), "ok"
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"])) or "the answer"
