@@ -1,0 +1,79 @@
+"""A reply is an answer only if its values have the JSON types of the task, and its dates are written as ISO 8601."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.acceptance.product import Workspace, declaration
+from tests.outside.answers import Json, user_text
+from tests.outside.server import Outside
+
+FIELDS = {
+    "day": "date",
+    "moment": "datetime",
+    "clock": "time",
+    "length": "timedelta",
+    "count": "int",
+    "share": "float",
+    "is_new": "bool",
+    "level": "Literal[1, 2]",
+}
+GOOD: dict[str, Any] = {
+    "day": "2024-01-31",
+    "moment": "2024-01-31T10:00:00Z",
+    "clock": "10:00:00",
+    "length": "PT90M",
+    "count": 3.0,
+    "share": 3,
+    "is_new": True,
+    "level": "1",
+}
+# What lax conversion would store as another value.
+WRONG: list[tuple[str, Any]] = [
+    ("day", "0"),
+    ("day", 20240101),
+    ("moment", "1700000000"),
+    ("moment", 20240101),
+    ("clock", "36000"),
+    ("length", "1 day"),
+    ("count", True),
+    ("count", "3"),
+    ("share", "0.5"),
+    ("is_new", "true"),
+    ("is_new", 1),
+    ("level", True),
+]
+
+
+@pytest.mark.parametrize("mode", ["batch", "live"])
+def test_values_of_another_type_are_invalid(elsewhere: Workspace, outside: Outside, mode: str) -> None:
+    """Each wrong value is invalid and named by its field; whole numbers as 3.0 and ISO dates are stored as they are."""
+    task_file = declaration(FIELDS, prompt="Dates of: {text}", items="rows.csv", more=["key='id'"])
+    elsewhere.put("tasks/dates.py", f"from datetime import date, datetime, time, timedelta\n{task_file}")
+    rows = [f"wrong-{number},row {number}\n" for number in range(len(WRONG))]
+    elsewhere.put("tasks/rows.csv", "id,text\n" + "".join(rows) + "good,row good\ncompact,row compact\n")
+    elsewhere.task = "dates"
+
+    def answer(request: Json) -> Json:
+        """Give each row its own reply, by the last word of its text."""
+        word = user_text(request).split()[-1].strip("<>/abcdefghijklmnopqrstuvwxyz_ ")
+        if not word.isdecimal():
+            return GOOD | ({"day": "20240131"} if "compact" in user_text(request) else {})
+        field, value = WRONG[int(word)]
+        return GOOD | {field: value}
+
+    outside.answerer = answer
+    elsewhere.do("tag", mode=mode, yes=True, wait=True)
+    asked = {request["item"]: request for request in elsewhere.asked() if request["outcome"] != "answered"}
+    assert sorted(asked) == sorted(f"wrong-{number}" for number in range(len(WRONG)))
+    for number, (field, _) in enumerate(WRONG):
+        request = asked[f"wrong-{number}"]
+        assert request["outcome"] == "invalid"
+        assert field in request["reason"] or "ISO 8601" in request["reason"], request
+
+    exported = {row["id"]: row for row in elsewhere.exported() if row["id"] in {"good", "compact"}}
+    for row in exported.values():
+        assert (row["day"], row["count"], row["share"], row["level"]) == ("2024-01-31", 3, 3.0, 1)
+    schema = json.dumps(elsewhere.requests(1)[0]["request"]["generationConfig"]["responseSchema"])
+    assert all(f'"format": "{form}"' in schema for form in ("date", "date-time", "time", "duration"))
