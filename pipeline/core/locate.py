@@ -80,6 +80,34 @@ _UNSPACED = re.compile(
 )
 
 
+# ---- mark-up, which a quotation leaves out: HTML tags, and the `> ` before each line of a quoted message
+
+# Inside a word or a sentence. Superscript and subscript are missing: 10<sup>2</sup> without them is another number.
+_INLINE_TAGS = "a abbr b big cite code del em font i ins kbd mark q s small span strike strong tt u"
+_BLOCK_TAGS = "blockquote br center div h1 h2 h3 h4 h5 h6 hr li ol p pre table tbody td th thead tr ul"
+_ATTRIBUTES = r"""(?:\s+[A-Za-z-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+))*\s*/?"""
+
+
+def _tag_pattern(names: str) -> re.Pattern[str]:
+    return re.compile(rf"</?(?:{names.replace(' ', '|')}){_ATTRIBUTES}>", re.IGNORECASE)
+
+
+_INLINE_TAG = _tag_pattern(_INLINE_TAGS)
+_BLOCK_TAG = _tag_pattern(_BLOCK_TAGS)
+# Not before a number, where `> 5` may mean more than five.
+_LINE_PREFIX = re.compile(r"^[^\S\n]*(?:>[^\S\n]*)+(?<=\s)(?![\s\d.,<>$\u20ac\u00a3\u00b1-])", re.MULTILINE)
+_PLACEHOLDER = "\u2060"  # the word joiner, which shows nothing; it stands for a tag inside a word
+
+
+def _hide_markup(text: str) -> str:
+    """Return a text of the same length in which mark-up shows nothing: placeholders inside a word, else blanks."""
+    if "<" not in text and ">" not in text:
+        return text
+    text = _INLINE_TAG.sub(lambda tag: _PLACEHOLDER * len(tag[0]), text)
+    text = _BLOCK_TAG.sub(lambda tag: " " * len(tag[0]), text)
+    return _LINE_PREFIX.sub(lambda prefix: " " * len(prefix[0]), text)
+
+
 class Folded:
     """A folded text: single blanks, no case, one form for each character; `real` leads back to the text.
 
@@ -89,10 +117,12 @@ class Folded:
 
     def __init__(self, text: str) -> None:
         pieces, self._starts, self._ends = list[str](), array("L"), array("L")
-        for word in _RUN.finditer(text):
+        for word in _RUN.finditer(_hide_markup(text)):
             if units := [one for one in _units(word[0], word.start()) if one[2]]:
                 blank = [word.start()], [word.start()], " "
-                for starts, ends, folded in [blank, *units] if pieces else units:
+                # A line break inside Chinese or Thai parts no words.
+                has_blank = bool(pieces) and not (is_unspaced(pieces[-1][-1]) and is_unspaced(units[0][2][0]))
+                for starts, ends, folded in [blank, *units] if has_blank else units:
                     pieces.append(folded)
                     self._starts.extend(starts)
                     self._ends.extend(ends)
@@ -144,8 +174,10 @@ def _units(word: str, at: int) -> Iterator[tuple[Iterable[int], Iterable[int], s
         return
     cuts = [place for place, char in enumerate(word) if not place or not _joins(char)] + [len(word)]
     for start, end in pairwise(cuts):
-        folded = _folded(word[start:end])
-        yield [at + start] * len(folded), [at + end] * len(folded), folded
+        unit = word[start:end]
+        folded = _folded(unit)
+        shown_end = start + len(unit.rstrip(_PLACEHOLDER))
+        yield [at + start] * len(folded), [at + shown_end] * len(folded), folded
 
 
 @lru_cache(maxsize=65_536)
@@ -213,14 +245,24 @@ class SearchableText:
         self.text = text
 
     @cached_property
+    def _plain_text(self) -> str:
+        """The text, of the same length, without mark-up."""
+        return _hide_markup(self.text)
+
+    @cached_property
     def _text(self) -> Folded:
         return Folded(self.text)
 
-    def locate(self, quote: str) -> list[Location]:
-        """Return where a quotation stands first, in pieces where it leaves something out; none where one is missing."""
+    def locate(self, quote: str, *, occurrence: int = 0) -> list[Location]:
+        """Return where a quotation stands, in pieces where it leaves something out; none where one is missing.
+
+        Args:
+            quote: What the model wrote.
+            occurrence: Which of the places counts, from 0; the last one if there are not so many.
+        """
         if not _has_letters(quote):
             return []
-        if found := self._alike(quote):
+        if found := self._alike(quote, occurrence=occurrence):
             return [found]
         pieces = _pieces(quote)
         if len(pieces) > MAX_PIECES:
@@ -229,13 +271,13 @@ class SearchableText:
             each = [self.locate(piece) for piece in pieces]
             return [one for found in each for one in found] if all(each) else []
         found = self._likest(quote)
-        return [found] if found and not _difference(quote, self.text, found.start, found.end) else []
+        return [found] if found and not _difference(quote, self._plain_text, found.start, found.end) else []
 
     def why_not(self, quote: str) -> str:
         """Return what a quotation that is not found has another one of than what is most like it: "number", …, ""."""
         for piece in _pieces(quote):
             if not self.locate(piece) and (found := self._likest(piece)):
-                return _difference(piece, self.text, found.start, found.end)
+                return _difference(piece, self._plain_text, found.start, found.end)
         return ""
 
     def spans(self, phrase: str) -> Iterator[tuple[int, int]]:
@@ -244,14 +286,14 @@ class SearchableText:
             if is_boundary(self.text, start) and is_boundary(self.text, end):
                 yield start, end
 
-    def _alike(self, quote: str) -> Location | None:
+    def _alike(self, quote: str, *, occurrence: int) -> Location | None:
         """Return where a quotation stands as it is, or but for its look; at last without punctuation at its ends."""
         plain, folded = quote.strip(), Folded(quote).text
         as_it_is = ((at, at + len(plain)) for at in _places(self.text, plain))
         return (
-            self._chosen(as_it_is, "", must_be_whole=len(quote) < MIN_PART)
-            or self._chosen(self._looks(folded), BY_LOOK, must_be_whole=len(folded) < MIN_PART)
-            or self._chosen(self._looks(_bare(folded)), BY_LOOK, must_be_whole=True)
+            self._chosen(as_it_is, "", occurrence, must_be_whole=len(quote) < MIN_PART)
+            or self._chosen(self._looks(folded), BY_LOOK, occurrence, must_be_whole=len(folded) < MIN_PART)
+            or self._chosen(self._looks(_bare(folded)), BY_LOOK, occurrence, must_be_whole=True)
         )
 
     def _looks(self, wanted: str) -> Iterator[tuple[int, int]]:
@@ -261,8 +303,10 @@ class SearchableText:
     def _likest(self, quote: str) -> Location | None:
         """Return the words that are most like a quotation, where they are like enough."""
         text, wanted = self._text.text, _bare(Folded(quote).text)
-        if not MIN_LIKE <= len(wanted) <= min(MAX_LIKE, len(text)):
+        if not MIN_LIKE <= len(wanted) <= MAX_LIKE:
             return None
+        if len(wanted) > len(text):
+            return self._whole_if_like(wanted)
         around = fuzz.partial_ratio_alignment(wanted, text, score_cutoff=100 * (LIKENESS - SLACK))
         if around is None:
             return None
@@ -280,12 +324,26 @@ class SearchableText:
         told = int(likeness * 100) / 100
         return Location(begins, stops, told, f"by likeness {told:.2f}")
 
-    def _chosen(self, found: Iterable[tuple[int, int]], how: str, *, must_be_whole: bool) -> Location | None:
-        """Return the first of some slices that is of whole words, else the first."""
+    def _whole_if_like(self, wanted: str) -> Location | None:
+        """Return the whole text if a folded quotation, which is longer than it, is like enough."""
+        text = self._text.text
+        bare = _bare(text)
+        likeness = Indel.normalized_similarity(wanted, bare)
+        if not bare or likeness < LIKENESS:
+            return None
+        first = text.index(bare)
+        start, end = self._text.real(first, first + len(bare))
+        rounded = int(likeness * 100) / 100
+        return Location(start, end, rounded, f"by likeness {rounded:.2f}")
+
+    def _chosen(
+        self, found: Iterable[tuple[int, int]], how: str, occurrence: int, *, must_be_whole: bool
+    ) -> Location | None:
+        """Return that occurrence of some slices that are of whole words, else of all; the last if there are fewer."""
         spans = list(found)
         whole = [one for one in spans if is_boundary(self.text, one[0]) and is_boundary(self.text, one[1])]
         spans = whole if whole or must_be_whole else spans
-        return Location(*spans[0], 1.0, how) if spans else None
+        return Location(*spans[min(occurrence, len(spans) - 1)], 1.0, how) if spans else None
 
 
 def _pieces(quote: str) -> list[str]:
@@ -329,7 +387,7 @@ class _Word(NamedTuple):
 def _difference(quote: str, text: str, start: int, end: int) -> str:
     """Return what a quotation has another one of than the slice text[start:end]: NEGATION, NUMBER, NAME or nothing."""
     before, slice_ = shown(text[max(0, start - REACH) : start]), shown(text[start:end])
-    around, plain = before + slice_ + shown(text[end : end + REACH]), shown(quote)
+    around, plain = before + slice_ + shown(text[end : end + REACH]), shown(_hide_markup(quote))
     # where a quotation is in capitals as a whole, and the text is not, these say nothing
     said = list(_words(plain.lower() if quote.isupper() and not slice_.isupper() else plain))
     words, first, last = list(_words(around)), len(before), len(before) + len(slice_)

@@ -7,7 +7,8 @@ several pieces is none, for it has no one slice. `leaves` takes an answer apart 
 
 import dataclasses
 import json
-from collections import deque
+import re
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast, final
@@ -29,6 +30,7 @@ FORMAT = "quotation"  # of the text in a JSON schema
 OPTIONAL = "optional quotation"  # of one that may be missing from the text
 _QUOTE = {"quote", "start", "end"}
 LIKENESS = "likeness"  # of a quotation that was found by likeness alone
+_LIST_PLACE = re.compile(r"\[\d+\]")  # of a member, in the path of a value
 Path = tuple[str | int, ...]  # names of fields, and places in lists from 0
 
 
@@ -153,12 +155,27 @@ def located(answer: "BaseModel", text: str) -> "tuple[BaseModel | None, str]":
     from pipeline.core.locate import SearchableText
 
     try:
-        return _located(answer, "", SearchableText(text), frozenset()), ""
+        return _located(answer, "", _Source(SearchableText(text)), frozenset()), ""
     except _MissingError as missing:
         return None, str(missing)
 
 
-def _located(value: Any, path: str, text: "SearchableText", formats: frozenset[str]) -> Any:
+@dataclasses.dataclass
+class _Source:
+    """The text that an answer quotes, and how often the members of a list quoted the same before."""
+
+    text: "SearchableText"
+    quoted: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
+
+    def next_occurrence(self, path: str, quote: str) -> int:
+        """Return how many members of the same list have this quotation already, and count it."""
+        list_path = _LIST_PLACE.sub("[]", path)
+        key = (list_path, " ".join(quote.split()).casefold())
+        self.quoted[key] += 1
+        return self.quoted[key] - 1
+
+
+def _located(value: Any, path: str, text: _Source, formats: frozenset[str]) -> Any:
     """Return a value with the quotations in it located; itself where there are none.
 
     `formats` are those of the texts that its field can hold. A plain text is a quotation where none of them is one of a
@@ -182,8 +199,9 @@ def _located(value: Any, path: str, text: "SearchableText", formats: frozenset[s
     return value.model_copy(update=changed) if hasattr(value, "model_copy") else dataclasses.replace(value, **changed)
 
 
-def _slice_of(quote: str, path: str, text: "SearchableText", *, is_optional: bool) -> Quote | None:
-    found = text.locate(str(quote))
+def _slice_of(quote: str, path: str, source: _Source, *, is_optional: bool) -> Quote | None:
+    text = source.text
+    found = text.locate(str(quote), occurrence=source.next_occurrence(path, str(quote)))
     if len(found) == 1:
         start, end = found[0].start, found[0].end
         before = quote.likeness if isinstance(quote, Quote) else None  # of what the model wrote

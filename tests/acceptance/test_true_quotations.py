@@ -1,0 +1,48 @@
+"""A quotation of what a text shows is accepted: without mark-up, over a line break in Chinese, with one letter more."""
+
+import csv
+import io
+
+from tests.acceptance.product import Workspace, declaration
+from tests.outside.answers import Json, user_text
+from tests.outside.server import Outside
+
+# Text of the row, quotations of the model, and the slices of the text that are stored; None: the answer is invalid.
+QUOTATIONS: list[tuple[str, list[str], list[str] | None]] = [
+    ("The <b>ferry</b> was full again today.", ["The ferry was full"], ["The <b>ferry</b> was full"]),
+    ("It rained.<br>The guide<br>was kind.", ["The guide was kind"], ["The guide<br>was kind"]),
+    ("> The ferry was full\n> and we waited", ["ferry was full and we waited"], ["ferry was full\n> and we waited"]),
+    ("the ferry was ful again", ["the ferry was full again"], ["the ferry was ful again"]),
+    ("渡船今天又\n满了。我们等了很久", ["渡船今天又满了"], ["渡船今天又\n满了"]),
+    ("Slow queue. Cold soup. Slow queue.", ["Slow queue.", "Slow queue."], ["Slow queue.", "Slow queue."]),
+    ("Over 10<sup>2</sup> guests came to see the ferry.", ["Over 102 guests came to see the ferry."], None),
+    ("It took > 5 hours to reach the other side.", ["It took 5 hours to reach the other side."], None),
+    ("The ferry was never late on the way home.", ["The ferry was ever late on the way home."], None),
+]
+
+
+def test_what_a_text_shows_can_be_quoted(elsewhere: Workspace, outside: Outside) -> None:
+    """Each slice is of the text as it is, repeated ones follow each other, and numbers and negations still count."""
+    table = io.StringIO()
+    rows = csv.writer(table)
+    rows.writerow(["id", "text"])
+    rows.writerows((number, text) for number, (text, _, _) in enumerate(QUOTATIONS))
+    elsewhere.put("tasks/rows.csv", table.getvalue())
+    elsewhere.put("tasks/quotes.py", declaration({"quotes": "list[Quote]"}, prompt="{text}", items="rows.csv"))
+    elsewhere.task = "quotes"
+
+    def answer(request: Json) -> Json:
+        """Quote the row's text as the table says."""
+        shown_text = user_text(request)
+        return {"quotes": next(quotes for text, quotes, _ in QUOTATIONS if text in shown_text)}
+
+    outside.answerer = answer
+    elsewhere.do("tag", mode="live", yes=True)
+    stored = {int(row["id"]): row["quotes"] for row in elsewhere.exported()}
+    for number, (text, _, slices) in enumerate(QUOTATIONS):
+        quotes = stored[number]
+        assert (quotes and [quote["quote"] for quote in quotes]) == slices, (text, quotes)
+        for quote in quotes or []:
+            assert text[quote["start"] : quote["end"]] == quote["quote"]
+    repeated = stored[5]
+    assert [quote["start"] for quote in repeated] == [0, QUOTATIONS[5][0].rindex("Slow")]
