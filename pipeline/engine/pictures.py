@@ -51,9 +51,16 @@ MAX_PIXELS = 8_192 * 6_144  # ours; the most that phones take, 400 MB where a pi
 MAX_SENT = 4_000_000  # ours; bytes of an image within a request; what has more is scaled further
 SENT_TYPE = "image/jpeg"
 QUALITY, OF_SMALL = 90, 80  # letters on a screenshot stay sharp, with colours at full resolution
+MAX_FRAMES = 50  # ours; of an animation, in which the first ones may be blank
+WHITE = 255
+BLANK_LEVELS = 2  # ours; of 255, by which white may differ after it was scaled
+NARROW_SHARE = 1 / 64  # ours; of the range of 16 bits, below which nothing is seen of 8
+LEAST_SIDE = 640  # pixels; of an image that is looked at for anything to be seen
+BLANK = "it is blank: white or black as a whole"
 SIDES = (160, 320, 640)  # pixels of the longer side of thumbnails
 UNPRINTED = "its name holds a line end or another character that is not printed"
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # not what cameras and systems name files with, as U+202F
+MAX_16_BITS = 65_535.0
 _START = 16  # bytes in which a file says that it may be an image
 _MAKING = threading.Lock()  # thumbnails are made one at a time: a large image takes 400 MB while it is scaled
 # What is opened, by Pillow's names; every other decoder stays out, for some run programs or have met few hostile files
@@ -131,11 +138,20 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def probe(data: bytes) -> Picture:
-    """Return what the bytes of an image are, after a look at all of them; PictureError where they are none."""
+    """Return what the bytes of an image are, after a look at all of them.
+
+    Raises:
+        PictureError: They are no image, or nothing can be seen on it.
+    """
     with _opened(data) as image:
-        mime_type, (width, height), exif = _TYPES[str(image.format)], image.size, _exif_of(image)
+        mime_type = _TYPES[str(image.format)]
+        width, height = image.size
         image.draft(None, (1, 1))
         image.load()
+        exif = _exif_of(image)  # after loading, for Pillow turns a TIFF then
+        may_be_blank = _is_blank(_on_background(_eight_bits(image), "white"))
+    if may_be_blank:
+        prepare(data, side=LEAST_SIDE)
     if exif.get(_ORIENTATION) in (5, 6, 7, 8):
         width, height = height, width
     return Picture(mime_type, width, height, _taken_at(exif))
@@ -144,26 +160,63 @@ def probe(data: bytes) -> Picture:
 def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> bytes:
     """Return an image as it is sent, its longer side at most `side` pixels; a smaller one is not enlarged.
 
-    One that would not go into a request is scaled further. PictureError where the bytes are no image.
+    One that would not go into a request is scaled further.
+
+    Raises:
+        PictureError: The bytes are no image, or nothing can be seen on it.
     """
-    import PIL.Image
     from PIL.Image import Resampling, Transpose
 
     with _opened(data) as image:
-        turn = _TURNS.get(_exif_of(image).get(_ORIENTATION, 1))
         image.draft(None, (3 * side, 3 * side))  # a large JPEG is decoded at a part of its size
-        small = _eight_bits(image)
-        small.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
-        seen = small
-        if seen.mode == "RGBA":
-            seen = PIL.Image.alpha_composite(PIL.Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+        seen = _first_visible(image, side)
+        turn = _TURNS.get(_exif_of(image).get(_ORIENTATION, 1))  # after loading, for Pillow turns a TIFF then
         if turn is not None:
             seen = seen.transpose(Transpose(turn))
+        seen.info.clear()  # else a comment of the file goes into the JPEG
         while True:
             seen.save(out := io.BytesIO(), "JPEG", quality=quality, subsampling=0)
             if len(sent := out.getvalue()) <= MAX_SENT:
                 return sent
             seen.thumbnail((max(seen.size) * 3 // 4,) * 2, Resampling.LANCZOS)
+
+
+def _first_visible(image: "Image", side: int) -> "Image":
+    """Return the first frame on which anything can be seen, in RGB and at most `side` pixels wide and high.
+
+    Raises:
+        PictureError: Each frame is white or black as a whole, on a white and on a black background.
+    """
+    from PIL.Image import Resampling
+
+    for number in range(min(getattr(image, "n_frames", 1), MAX_FRAMES)):
+        if number:
+            image.seek(number)
+        frame = _eight_bits(image)
+        frame.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
+        for background in ("white", "black"):
+            seen = _on_background(frame, background)
+            if not _is_blank(seen):
+                return seen
+    raise PictureError(BLANK)
+
+
+def _on_background(frame: "Image", colour: str) -> "Image":
+    """Return a frame in RGB, on a background where it is transparent."""
+    import PIL.Image
+
+    if frame.mode != "RGBA":
+        return frame
+    background = PIL.Image.new("RGBA", frame.size, colour)
+    return PIL.Image.alpha_composite(background, frame).convert("RGB")
+
+
+def _is_blank(seen: "Image") -> bool:
+    """Return whether an image in RGB is white or black as a whole; one of another colour may be asked about."""
+    extrema: Any = seen.getextrema()
+    darkest = min(low for low, _ in extrema)
+    brightest = max(high for _, high in extrema)
+    return bool(brightest <= BLANK_LEVELS or darkest >= WHITE - BLANK_LEVELS)
 
 
 @lru_cache(maxsize=1_000)  # of about 10 KB; one that is kept waits for none that is being made
@@ -187,7 +240,7 @@ def thumbnail(path: str, digest: str, *, side: int) -> bytes:
 
 @contextlib.contextmanager
 def _opened(data: bytes) -> Iterator["Image"]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
     if not data:
         raise PictureError("it is empty (0 bytes)")
@@ -195,6 +248,7 @@ def _opened(data: bytes) -> Iterator["Image"]:
         raise PictureError(f"it has {len(data):,} bytes, and {MAX_BYTES:,} are the most that is read")
     if _HEIC.match(data) and not knows_heic():
         raise PictureError(NEEDS_HEIC)
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_BYTES  # Pillow's own bound, 1 MB, refuses whole images for a colour profile
     Image.MAX_IMAGE_PIXELS = None  # ours is the bound below, which warns of nothing
     Image.init()
     known = [one for one in _TYPES if one in Image.OPEN]
@@ -229,9 +283,13 @@ def knows_heic() -> bool:
 def _eight_bits(image: "Image") -> "Image":
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         wide = image.convert("F")
-        low, high = (0, 65_535) if image.mode.startswith("I;16") else wide.getextrema()
-        scale = 255 / max(float(high) - float(low), 1.0)  # type: ignore[arg-type]
-        return wide.point(lambda value: value * scale - float(low) * scale).convert("RGB")  # type: ignore[arg-type]
+        extrema: Any = wide.getextrema()
+        low, high = map(float, extrema)
+        is_narrow = high - low < NARROW_SHARE * MAX_16_BITS
+        if image.mode.startswith("I;16") and not (is_narrow and high > low):
+            low, high = 0.0, MAX_16_BITS
+        scale = 255 / max(high - low, 1.0)
+        return wide.point(lambda value: value * scale - low * scale).convert("RGB")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
