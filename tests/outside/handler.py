@@ -40,7 +40,9 @@ MODELS = (
         "gemini-3.5-flash-lite",
     ),
     *("gemini-3.6-flash", "gemini-3.8-flash", "gemini-embedding-001", "gemini-embedding-2"),
+    "gemini-9-flash",  # so new that no price list has it
 )
+REFUSES_MINIMAL = ("gemini-3.8-flash", "gemini-9-flash")
 MOST_ON_A_PAGE = 3
 LONGEST_ID = 40
 GZIP_FROM = 300
@@ -299,13 +301,21 @@ class Handler(BaseHTTPRequestHandler):
         check(
             {name: value for name, value in request.items() if name not in {"serviceTier", "service_tier"}}, "Request"
         )
+        thinking = member(member(request, "generationConfig"), "thinkingConfig")
+        if model in REFUSES_MINIMAL and member(thinking, "thinkingLevel") == "MINIMAL":
+            allowed_levels = "Allowed values are: medium, low, high"
+            raise BadRequestError(f"Thinking level MINIMAL is not supported for this model. {allowed_levels}")
         try:
             document = self._outside.answerer(request)
         except RefusedLine as refused:
             raise OutsideError(500, refused.message) from refused
         served = self._tier(request)
         self._kept.note_answer("", question(request), "")
-        self._send(reply(request, document, model=model), {"x-gemini-service-tier": served} if served else None)
+        answer = reply(request, document, model=model)
+        if self._outside.cached_share:
+            usage = answer["usageMetadata"]
+            usage["cachedContentTokenCount"] = round(usage["promptTokenCount"] * self._outside.cached_share)
+        self._send(answer, {"x-gemini-service-tier": served} if served else None)
 
     def _tier(self, request: Json) -> str:
         """Return which tier serves a call that asks for one; flex is shed, or served as another."""
@@ -328,6 +338,12 @@ class Handler(BaseHTTPRequestHandler):
         if refused_text and any(refused_text in json.dumps(request, ensure_ascii=False) for request in requests):
             raise BadRequestError("Request contains an invalid argument.")
         self._send({"embeddings": [{"values": vector_of(one), "shape": [1]} for one in requests]})
+
+    def _describe_model(self, name: str) -> None:
+        """Return what the API says of a model."""
+        self._check_model(name)
+        limits = {"inputTokenLimit": 1_048_576, "outputTokenLimit": 65_536}
+        self._send({"name": f"models/{name}", "supportedGenerationMethods": ["generateContent"], **limits})
 
     def _check_model(self, name: str) -> None:
         """Refuse a model that there is none of."""
@@ -402,6 +418,7 @@ _ROUTES = (
     ("POST", rf"/{VERSIONS}/batches/([^/:]+):cancel", "_cancel"),
     ("DELETE", rf"/{VERSIONS}/batches/([^/:]+)", "_delete_batch"),
     ("POST", rf"{_MODEL}:generateContent", "_generate"),
+    ("GET", _MODEL, "_describe_model"),
     ("POST", rf"{_MODEL}:batchEmbedContents", "_embed_many"),
 )
 

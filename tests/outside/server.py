@@ -67,6 +67,7 @@ class Outside:
     results: Results | None = None  # of each batch whose time comes from now on, in the place of answers
     manner: Manner = field(default_factory=Manner)
     troubles: Troubles = field(default_factory=Troubles)
+    cached_share: float = 0.0  # of the prompt of each live call
     refused_text: str = ""  # a text with these words in it is not embedded
     tiers: list[tuple[Json, str]] = field(default_factory=list)  # of live calls with a tier: what was asked, who served
     calls: list[str] = field(default_factory=list)  # since it last came back: "METHOD path"

@@ -1,0 +1,89 @@
+"""Each model is sent a thinking level that it accepts, and one that no price list has works on its first day."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.product import Workspace, declaration
+from tests.outside.server import Outside
+
+NEW_MODEL = "gemini-9-flash"  # which the API knows, and the table of models does not
+# The entry that a file of models had before it was known that the model refuses MINIMAL.
+OLD_ENTRY = """
+[models."gemini-3.8-flash"]
+kind = "generate"
+price_in = 1.5
+price_out = 7.5
+priced_on = 2026-10-07
+source = "an older table"
+thinking = { thinkingLevel = "MINIMAL" }
+thinking_levels = ["MINIMAL", "LOW"]
+"""
+
+
+def sent_levels(workspace: Workspace, number: int) -> set[str]:
+    """Return the thinking levels in the request lines of a batch."""
+    lines = workspace.requests(number)
+    return {line["request"]["generationConfig"]["thinkingConfig"]["thinkingLevel"] for line in lines}
+
+
+def test_a_prepared_batch_with_a_refused_level_is_made_anew(elsewhere: Workspace, tmp_path: Path) -> None:
+    """It is not sent; its rows are asked in another batch with a level that the model accepts."""
+    elsewhere.people(3)
+    elsewhere.settings["MODEL"] = "gemini-3.8-flash"
+    models_file = tmp_path / "models.toml"
+    models_file.write_text(OLD_ENTRY, encoding="utf-8")
+    address, elsewhere.url = elsewhere.url, "http://127.0.0.1:9"  # where nothing listens
+    elsewhere.do("submit", yes=True, MODELS_FILE=models_file, code=4)
+    assert sent_levels(elsewhere, 1) == {"MINIMAL"}
+
+    elsewhere.url = address
+    assert "MINIMAL" in elsewhere.do("tag", yes=True, wait=True).err
+    assert [batch["state"] for batch in elsewhere.batches()] == ["failed", "ingested"]
+    assert sent_levels(elsewhere, 2) == {"LOW"}
+    assert elsewhere.states() == {"tagged": 3}
+
+
+def test_a_refused_level_names_the_setting_that_changes_it(elsewhere: Workspace, tmp_path: Path) -> None:
+    """Before anything is sent where the table knows it, else with the refusal of the API."""
+    elsewhere.put("tasks/rows.csv", "id,text\n1,bees\n")
+    minimal = """thinking={"thinkingLevel": "MINIMAL"}"""
+    elsewhere.put("tasks/notes.py", declaration({"note": "str"}, prompt="{text}", items="rows.csv", more=[minimal]))
+    elsewhere.task, elsewhere.settings["MODEL"] = "notes", "gemini-3.8-flash"
+    known = elsewhere.do("tag", mode="live", yes=True, code=3).err
+    assert "LOW, MEDIUM, HIGH" in known
+    assert "thinking=" in known
+
+    models_file = tmp_path / "models.toml"
+    models_file.write_text(OLD_ENTRY, encoding="utf-8")
+    refused = elsewhere.run("tag", mode="live", yes=True, MODELS_FILE=models_file)
+    assert "Allowed values are: medium, low, high" in refused.said
+    assert "thinking=" in refused.said
+
+
+def test_a_model_without_a_price_is_asked_once_it_has_one(elsewhere: Workspace) -> None:
+    """Unattended it needs PRICES; its cost is by them, and a name that the API does not know is refused."""
+    elsewhere.people(2)
+    elsewhere.settings["MODEL"] = "gemini-0-flash"
+    assert "gemini-0-flash" in elsewhere.do("tag", mode="live", yes=True, code=3).err
+
+    elsewhere.settings["MODEL"] = NEW_MODEL
+    for settings in ({}, {"BUDGET_PER_DAY": "5"}):
+        refused = elsewhere.do("tag", mode="live", yes=True, code=3, **settings).err
+        assert "price" in refused
+        assert "prices" in refused.splitlines()[-1]
+    assert elsewhere.read("tag", dry=True)["live"]["cost"] is None
+    elsewhere.do("tag", mode="live", yes=True, PRICES="1,2")
+    assert elsewhere.states() == {"tagged": 2}
+    (batch,) = elsewhere.batches()
+    assert batch["cost"] == pytest.approx((batch["tokens_in"] + 2 * batch["tokens_out"]) / 1e6)
+    assert sent_levels(elsewhere, 1) == {"LOW"}
+
+
+def test_cached_tokens_cost_what_cached_tokens_cost(elsewhere: Workspace, outside: Outside) -> None:
+    """The cost of a live call counts the part of its prompt that the API had cached at the cached price."""
+    elsewhere.people(1)
+    outside.cached_share = 1.0
+    elsewhere.do("tag", mode="live", yes=True)
+    (batch,) = elsewhere.batches()
+    assert batch["cost"] == pytest.approx((0.03 * batch["tokens_in"] + 2.50 * batch["tokens_out"]) / 1e6)
