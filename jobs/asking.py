@@ -353,7 +353,7 @@ def _show_ways(estimated: Preflight, words: Words, *, unmeasured: str) -> None:
     ways = {name: one for name, one in estimated.ways.items() if name == "batch" or not one.absent}
     kinds: dict[bool, tuple[str, ...]] = {True: ("batch", "batches"), False: ("call",)}
     cells = [
-        (name, usd(one.cost), time_words(one.seconds), plural(one.count, *kinds[name == "batch"]))
+        (name, one.shown_cost, time_words(one.seconds), plural(one.count, *kinds[name == "batch"]))
         for name, one in ways.items()
     ]
     print_table(("way", "cost", "time", "sends"), cells)

@@ -252,7 +252,7 @@ def _cost_lines(estimated: "Preflight", rows: int) -> list[Any]:
     """Return what all rows would cost by each way, by Gemini's model where the local engine answered, and warnings."""
     priced = estimated.with_key or estimated
     ways = {name if name == "live" else f"by {name}": one for name, one in priced.ways.items() if not one.absent}
-    told = ", ".join(f"{usd(one.cost)} {way} in {time_words(one.seconds)}" for way, one in ways.items())
+    told = ", ".join(f"{one.shown_cost} {way} in {time_words(one.seconds)}" for way, one in ways.items())
     said = f"all {plural(rows, 'row')} would cost about {told}"
     if estimated.with_key is not None:
         local = f"all {plural(rows, 'row')} cost nothing here; with a key {priced.model} would cost about {told}"

@@ -311,7 +311,7 @@ def _standing(report: standing.StatusReport, *, more: bool) -> list[tuple[str, A
         ("workspace", f"{document['workspace']}, {engine}"),
         (report.subject, _counted(document[report.subject], document.get("stale"), document["parked"])),
         *_first_lines("under way", report.under_way, MAX_OPEN_BATCH_LINES, more=Step("batches")),
-        ("spent", _spent(**document["spent"])),
+        ("spent", _spent(**document["spent"], unpriced=document.get("unpriced", {}))),
     ]
     if document["index"] is not None:
         lines.append(("index", _index(document["index"], report.entry)))
@@ -397,7 +397,11 @@ def _index(index: dict[str, Any], word: str) -> str:
     return f"{plural(index['count'], word)}, {state}"
 
 
-def _spent(*, actual: float, estimated: float, lost: float) -> str:
+def _spent(*, actual: float, estimated: float, lost: float, unpriced: Mapping[str, int]) -> str:
     under_way = max(0.0, estimated - lost)
     spent = usd(actual) + (f", and about {usd(under_way)} under way" if under_way else "")
-    return f"{spent}; about {usd(lost)} more may have been spent on lost replies" if lost else spent
+    if lost:
+        spent += f"; about {usd(lost)} more may have been spent on lost replies"
+    for model, requests in unpriced.items():
+        spent += f"; the cost of {plural(requests, 'request')} to {model} is unknown"
+    return spent

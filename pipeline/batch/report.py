@@ -6,7 +6,7 @@ Embeddings are not kept account of. Reads the database alone; sends nothing.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -87,6 +87,15 @@ def time_words(seconds: float | None) -> str:
 
 KEYS = ("day", "task", "model", "batch")
 AMOUNTS = ("batches", "calls", "lost_calls", "tokens_in", "tokens_out", "cost", "lost", "under_way")
+
+
+def unpriced_models(everyone: Iterable[Batch]) -> dict[str, int]:
+    """Return how many requests were sent to each model whose price nobody knew when they were prepared."""
+    counts = Counter[str]()
+    for batch in everyone:
+        if not batch.priced_on and batch.create_sent_at is not None:
+            counts[batch.model] += batch.requests
+    return dict(counts)
 
 
 def costs(store: Store, tasks: Sequence[Task], *, by: str, only: str | None = None) -> dict[str, Any]:

@@ -234,7 +234,7 @@ class _Send(NamedTuple):
         if asked is None:
             submit, is_over = ws.task.words.step("batch-submit"), batch.refusals >= MAX_REFUSALS
             again = f" {batch.refusals} times and given up" if is_over else ""
-            hint = error.hint or f"`{submit}` {'asks its items in a new batch' if is_over else 'sends it once more'}"
+            hint = f"`{submit}` {'asks its items in a new batch' if is_over else 'sends it once more'}"
             message = f"batch {batch.number} was refused{again}: {why}"
             raise errors.RefusedError(message, hint=hint, code=error.code, status=error.status)
         rest = "; the rest goes into a new batch" if batch.requests > 1 else ""

@@ -16,10 +16,9 @@ from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.files import read_lines
 from pipeline.core.states import BatchState, Outcome
 from pipeline.core.step import Step
-from pipeline.core.text import usd
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.models import Model, Usage, load_models
+from pipeline.gemini.models import Model, Usage, describe_cost, load_models
 from pipeline.gemini.requests import object_of
 from pipeline.store import answers, asks, batches
 from pipeline.store.batches import Batch
@@ -135,7 +134,9 @@ def run(
 
 def priced(ws: OpenWorkspace, plan: BatchPlan) -> str:
     """Return in words what a plan would send, and its price."""
-    return f"{plan.sentence(ws.task.words)}, estimated {usd(plan.cost)} (prices of {ws.model.priced_on})"
+    cost = describe_cost(ws.model, plan.cost, tier=ws.settings.tier)
+    priced_on = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
+    return f"{plan.sentence(ws.task.words)}, {cost}{priced_on}"
 
 
 def _count_new(ws: OpenWorkspace, wanted: Selection) -> int:

@@ -23,6 +23,7 @@ from pipeline.core.declaration import json_schema
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.core.states import Way
+from pipeline.core.text import usd
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -360,6 +361,16 @@ def usage_cost(model: Model, usage: Usage, tier: str, *, on: date) -> float:
     input_cost = (usage.prompt - cached_tokens) * price_in + cached_tokens * model.cached_price(tier, on=on)
     output_cost = (usage.answer + usage.thoughts) * price_out
     return (input_cost + output_cost) / 1_000_000
+
+
+def describe_cost(model: Model, cost: float, *, tier: str) -> str:
+    """Return an estimated cost in words, with the month's spending cap of a usage tier if the cost exceeds it."""
+    if not model.has_price:
+        return "cost unknown"
+    cap = MONTHLY_SPENDING_CAPS.get(tier)
+    if cap is None or cost <= cap:
+        return f"estimated {usd(cost)}"
+    return f"estimated {usd(cost)} (tier {tier} may spend {usd(cap)} a month)"
 
 
 def estimate_tokens(text: str) -> int:

@@ -149,8 +149,8 @@ UNREAD = (ValueError, LookupError, TypeError, AttributeError)  # what the SDK ra
 MAX_QUOTED = 300  # characters of Google's own message
 THINKING_WORDS = re.compile(r"thinking[ _]?(level|budget)", re.IGNORECASE)  # in a refusal of a thinkingConfig
 THINKING_HINT = (
-    'set thinking={"thinkingLevel": "LOW"} in the task file, or `thinking` of the model in the file of '
-    "FINDABLE_MODELS_FILE, or another FINDABLE_MODEL"
+    'thinking={"thinkingLevel": "LOW"} in the task file changes it, or `thinking` of the model in the file of '
+    "FINDABLE_MODELS_FILE"
 )
 LATER = "what came before is kept; run the same command again later"
 LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
@@ -204,7 +204,7 @@ def refusal(
     if code == 401 or _is_about_key(code, error):  # noqa: PLR2004 - HTTP's own number
         return KeyRefusedError(message, hint="check GEMINI_API_KEY and its project", code=code, status=status)
     if code == 400 and THINKING_WORDS.search(quoted):  # noqa: PLR2004 - HTTP's own number
-        return RefusedError(message, hint=THINKING_HINT, code=code, status=status)
+        return RefusedError(f"{message} ({THINKING_HINT})", code=code, status=status)
     if code not in {403, 404}:
         return RefusedError(message, code=code, status=status)
     hint = "check the key's rights; or it is gone, or belongs to another key's project"

@@ -71,6 +71,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             **({} if stale is None else {"stale": {"count": stale[0], "since": stale[1] and stale[1].isoformat()}}),
             "parked": dict(Counter(reason for _, reason, _ in parked).most_common()),
             "spent": _spent(tx, everyone),
+            **({"unpriced": unpriced} if (unpriced := report.unpriced_models(everyone)) else {}),
             "backend": here.backend or ws.backend,
             "bound": here.backend is not None,
             "model": ws.settings.model,

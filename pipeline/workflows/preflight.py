@@ -20,9 +20,16 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.core.states import Way
 from pipeline.core.step import Option
-from pipeline.core.text import one_line
+from pipeline.core.text import one_line, usd
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits, usage_cost
+from pipeline.gemini.models import (
+    FREE,
+    MAX_ACTIVE_BATCHES,
+    MONTHLY_SPENDING_CAPS,
+    SHARES,
+    RateLimits,
+    usage_cost,
+)
 from pipeline.gemini.pace import WINDOW_S
 from pipeline.gemini.remote import next_midnight_pacific
 from pipeline.quality import pilot
@@ -53,6 +60,13 @@ class ModeEstimate:
     affordable: bool = True
     refused: str = ""
     absent: str = ""
+    # Of the price of a live call, if the price itself is not known; else 0.
+    unpriced_share: float = 0.0
+
+    @property
+    def shown_cost(self) -> str:
+        """Return the cost in words."""
+        return "unknown" if self.unpriced_share else usd(self.cost)
 
     @property
     def likely(self) -> str:
@@ -63,7 +77,8 @@ class ModeEstimate:
         """Return the estimate for programs; `counted` is what its count is of."""
         seconds = None if self.seconds is None else round(self.seconds, 1)
         told = {"affordable": self.affordable, "warnings": self.warnings, "refused": self.refused or None}
-        return {"cost": round(self.cost, 6), "seconds": seconds, counted: self.count, **told}
+        cost = None if self.unpriced_share else round(self.cost, 6)
+        return {"cost": cost, "seconds": seconds, counted: self.count, **told}
 
 
 def recommend(
@@ -86,7 +101,7 @@ def recommend(
     if not in_time:
         name = min(there, key=takes.__getitem__)
         return name, f"no way is known to end{within}; {name} is likely to end first ({there[name].likely})"
-    name = min(in_time, key=lambda one: (round(in_time[one].cost, 6), takes[one]))
+    name = min(in_time, key=lambda one: (round(in_time[one].cost, 6), in_time[one].unpriced_share, takes[one]))
     others = [f"{one} costs ${way.cost:,.4f} and takes {way.likely}" for one, way in there.items() if one != name]
     least = f"of what should be over{within} it costs least" if within else "it costs least"
     time = "how long it takes is not known yet" if there[name].seconds is None else f"it takes {there[name].likely}"
@@ -228,6 +243,10 @@ def estimate_plan(
 
     def priced(way: Way, *warnings: str, **told: Any) -> ModeEstimate:
         cost = usage_cost(model, plan.usage, way.tier, on=now.date())
+        told |= {} if model.has_price else {"unpriced_share": SHARES.get(way.tier, 1.0)}
+        cap = MONTHLY_SPENDING_CAPS.get(ws.settings.tier, math.inf)
+        if cost > cap:
+            warnings += (f"tier {ws.settings.tier} may spend {usd(cap)} a month",)
         affordable = room is None or cost * (1 + known.reserve) <= room
         short = () if affordable else (f"a budget has ${room or 0:,.4f} left: not all would be asked",)
         return ModeEstimate(cost=cost, warnings=(*short, *filter(None, warnings)), affordable=affordable, **told)

@@ -17,8 +17,8 @@ from pipeline.core.errors import GateError, InputError, RemoteError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN, Way
 from pipeline.core.step import Option
-from pipeline.core.text import usd
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.models import describe_cost
 from pipeline.ops import status
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers, asks, runs
@@ -129,7 +129,8 @@ def _announce(ws: OpenWorkspace, estimated: Preflight, report: Report, open_work
         ws.display.say(f"continuing {line}")
     plan, cost = estimated.going_out(report.mode)
     if plan.items:
-        said = f"{ws.model.name}: {plan.about(ws.task.words)} {report.mode}, estimated {usd(cost)}"
+        cost_words = describe_cost(ws.model, cost, tier=ws.settings.tier)
+        said = f"{ws.model.name}: {plan.about(ws.task.words)} {report.mode}, {cost_words}"
         ws.display.say(f"{said}; {report.reason}")
     for warning in estimated.ways[report.mode].warnings:
         ws.display.warn(warning)

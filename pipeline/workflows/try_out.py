@@ -17,12 +17,12 @@ from pipeline.batch.prepare import Selection
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
 from pipeline.core.states import STANDARD, Outcome, Way
 from pipeline.core.step import Option
-from pipeline.core.text import one_line, plural, usd
+from pipeline.core.text import one_line, plural
 from pipeline.engine.record import PlannedRequest, RequestBuilder, judge_reply
 from pipeline.engine.task import Item, Task
 from pipeline.engine.workspace import OpenWorkspace, declared
 from pipeline.gemini import requests, responses
-from pipeline.gemini.models import NO_USAGE, Usage, usage_cost
+from pipeline.gemini.models import NO_USAGE, Usage, describe_cost, usage_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers, asks
 from pipeline.store.asks import Ask
@@ -152,7 +152,7 @@ def confirm_cost(ws: OpenWorkspace, planned: PlannedRows) -> None:
     """Say how many rows are asked at which estimate; a person is asked above CONFIRM_ABOVE."""
     words = ws.task.words
     count = plural(len(planned.items), words.one, words.many)
-    ws.display.say(f"{ws.model.name}: {count}, estimated {usd(planned.cost)}")
+    ws.display.say(f"{ws.model.name}: {count}, {describe_cost(ws.model, planned.cost, tier=ws.settings.tier)}")
     ws.spend(planned.cost, nothing="nothing was asked")
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import Way
-from pipeline.core.text import usd
 from pipeline.engine.task_file import declaration_in, hand_over, place_in_python
 from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace
+from pipeline.gemini.models import describe_cost
 from pipeline.index import build
 from pipeline.store import batches, money, workspace
 from pipeline.workflows import preflight, rounds
@@ -62,7 +62,9 @@ def _met(ws: OpenWorkspace, beside: OpenWorkspace) -> dict[str, Any]:
     rounds.begin(beside)
     going = Rounds(beside, limit=len(ROWS) - 1, judges=False)
     cost = preflight.estimate(beside, limit=None, deadline_s=None).ways["live"].cost
-    ws.display.say(f"{ws.model.name}: {len(ROWS)} invented rows, estimated {usd(cost)}")
+    ws.display.say(
+        f"{ws.model.name}: {len(ROWS)} invented rows, {describe_cost(ws.model, cost, tier=ws.settings.tier)}"
+    )
     beside.spend(cost, nothing="nothing was sent", always=cost > 0)
     lag = _lag(beside, going.submit(patient=False).sent)
     if lag is not None:
