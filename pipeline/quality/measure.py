@@ -16,6 +16,7 @@ from pipeline.quality.figures import Choice, Figure, Quality, Rows, Sample, Valu
 from pipeline.store import answers, asks
 from pipeline.store.database import Connection
 
+NULL_WORD = "null"  # what models write as a text where they mean that there is nothing
 SEED = 7
 SAMPLES = 20  # for a person to read
 MOST_SHOWN = 300  # characters of an answer in a sample
@@ -37,6 +38,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:
         "cut": (share(cut, replies.total), replies.total),
         "same": (share(max(tally.whole.values(), default=0), count), count),
         "evidence": (share(tally.quoted.total(), places), places),
+        "null-texts": (share(tally.null_answers, count), count),
         "answers": (count, count),
         **{f"mean-{path}": (total / times, times) for path, (times, total) in tally.numbers.items()},
         **reply_values(replies),
@@ -50,6 +52,7 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:
         values=values,
         distributions=list(tally.bars()),
         samples=list(_samples(tx, task, list(tally.shown))),
+        notes=[f'{path}: the text "null" in {times:,} answers' for path, times in tally.null_texts.items()],
     )
 
 
@@ -59,6 +62,9 @@ class _Tally:
     def __init__(self) -> None:
         self.count, self.whole, self.shown = 0, Counter[int](), Choice[tuple[str, str]](SAMPLES, seed=SEED)
         self.values, self.numbers = dict[str, Counter[str]](), dict[str, tuple[int, float]]()
+        # Answers with a text that is the word "null", and how often it is there by field.
+        self.null_answers = 0
+        self.null_texts = Counter[str]()
         self.quoted, self.missing = Counter[str](), Counter[str]()  # missing: where another answer may quote
 
     def add(self, item_id: str, said: str) -> None:
@@ -67,8 +73,13 @@ class _Tally:
         self.count += 1
         self.whole[hash(json.dumps(answer, sort_keys=True))] += 1
         self.shown.offer(item_id, (item_id, said), first=f'"{LIKENESS}":' in said)
+        null_paths = set[str]()
         for path, value in _leaves(answer):
             self._count(path, value)
+            if isinstance(value, str) and value.strip().lower() == NULL_WORD:
+                null_paths.add(path)
+        self.null_texts.update(null_paths)
+        self.null_answers += bool(null_paths)
 
     def _count(self, path: str, value: Any) -> None:
         if isinstance(value, dict):

@@ -77,3 +77,16 @@ def test_values_of_another_type_are_invalid(elsewhere: Workspace, outside: Outsi
         assert (row["day"], row["count"], row["share"], row["level"]) == ("2024-01-31", 3, 3.0, 1)
     schema = json.dumps(elsewhere.requests(1)[0]["request"]["generationConfig"]["responseSchema"])
     assert all(f'"format": "{form}"' in schema for form in ("date", "date-time", "time", "duration"))
+
+
+def test_the_text_null_is_counted_in_the_quality_report(elsewhere: Workspace, outside: Outside) -> None:
+    """It is an answer like any other text, and the report says in how many rows and in which field it is."""
+    elsewhere.put("tasks/rows.csv", "id,text\n1,bees\n2,water\n3,law\n4,wax\n")
+    elsewhere.put("tasks/notes.py", declaration({"note": "str", "why": "str"}, prompt="{text}", items="rows.csv"))
+    elsewhere.task = "notes"
+    outside.answerer = lambda request: {"note": "null" if "bees" in user_text(request) else "a note", "why": "because"}
+    elsewhere.do("tag", mode="live", yes=True)
+    (report_file,) = sorted((elsewhere.data / "reports").glob("notes-*.md"))[-1:]
+    report = report_file.read_text(encoding="utf-8")
+    assert 'note: the text "null" in 1 answers' in report
+    assert "answers in which a text is the word null" in report
