@@ -118,7 +118,8 @@ def _show_import(done: "ImportReport", task: str) -> None:
         terminal.warn(_group_line(group) if group.count > 1 else _finding_line(group.examples[0]))
     if done.report is None and any(group.count > len(group.examples) for group in done.groups.values()):
         terminal.say(f"note: {Option(report='rejects.csv')} lists all of them")
-    for note in done.notes if done.changes or done.dry or done.groups else ():  # else they were said before
+    is_news = done.changes or done.dry or done.groups or done.missing
+    for note in done.notes if is_news else ():  # else they were said before
         terminal.say(f"note: {note}")
     if done.rows_in:
         found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.counts.items() if count)

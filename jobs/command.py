@@ -124,7 +124,7 @@ def carry_out(entry: Command, options: Mapping[str, Any]) -> Report | None:
     given = {**options, **entry.fixed}
     if not entry.opens:
         return entry.function(**given)  # type: ignore[no-any-return]
-    task = entry.task if not entry.task_if or given.get(entry.task_if) is not None else None
+    task = entry.task if not entry.task_if or given.get(entry.task_if) else None
     typed = given_option("task") or (typed_variable("TASK") and os.environ.get(f"{PREFIX}TASK"))
     if task and typed and typed != task:
         how = f"{Option('item')} names one of {typed}" if entry.task_if else f"leave out {Option('task')}"
@@ -157,7 +157,7 @@ def opened(
 
     settings, display = settings or read_settings(), Terminal()
     if task:
-        settings = replace(settings, task=task)
+        settings = replace(settings, task=task, sources={**settings.sources, "task": "the command"})
     elif access != "create":
         settings = with_default_task(settings, may_be_several=may_be_several)
     is_own = settings.task not in BUILT_IN

@@ -154,13 +154,14 @@ COMMANDS = {  # sorted by use: what a day needs, the other steps of a batch, and
     "rollback": Command("keep:rollback", "Take back the answers of one version.", ("extractor",)),
     "eval": Command("search:measure", "Measure the search with judged questions.", ("queries", "qrels"), "read"),
     "forget": Command(
-        "keep:forget", "Remove one person or row everywhere.", ("expert",), "write", task="experts", task_if="expert"
+        "keep:forget", "Remove people or rows everywhere.", ("expert",), "write", task="experts", task_if="expert"
     ),
     "backup": Command("keep:backup", "Copy the whole workspace.", ("to",), "read", whole=True),
     "restore": Command("keep:restore", "Put a backup into a new folder, or into PostgreSQL.", ("from",)),
     "clean": Command(
         "keep:clean", "Remove old files and builds that nothing needs.", (), "write", "read", whole=True, api="begin"
     ),
+    "remove-tables": Command("keep:remove_tables", "Remove our tables from a database.", opens="read", whole=True),
     "emulator": Command("serve:emulator", "Serve Gemini's protocol from the local engine.", json=False),
     "prices": Command("prices:prices", "List prices and limits of the models."),
     "settings": Command("prices:settings", "List settings, their values, and where from."),

@@ -309,7 +309,8 @@ def _standing(report: standing.StatusReport, *, more: bool) -> list[tuple[str, A
     engine = "local engine" if document["backend"] == "local" else document["model"]
     lines: list[tuple[str, Any]] = [
         ("workspace", f"{document['workspace']}, {engine}"),
-        (report.subject, _counted(document[report.subject], document.get("stale"), document["parked"])),
+        (report.subject, _counted(document[report.subject], document["parked"])),
+        *_stale(document.get("stale")),
         *_first_lines("under way", report.under_way, MAX_OPEN_BATCH_LINES, more=Step("batches")),
         ("spent", _spent(**document["spent"], unpriced=document.get("unpriced", {}))),
     ]
@@ -374,7 +375,14 @@ def _behind_it(document: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _counted(counts: dict[str, int], stale: dict[str, Any] | None, reasons: dict[str, int]) -> str:
+def _stale(stale: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return a line on rows that changed since they were answered, with what asks about them again."""
+    if not stale or not stale["count"]:
+        return []
+    return [("stale", f"{stale['count']:,} changed since they were answered; {stale['hint']}")]
+
+
+def _counted(counts: dict[str, int], reasons: dict[str, int]) -> str:
     (_, total), (done, answered), *parts = counts.items()
     words = WORDS | {"open": "without concepts"} if "with_concepts" in counts else WORDS
     found = [(done, answered), *((name, count) for name, count in parts if count and name != "parked")]
@@ -382,7 +390,7 @@ def _counted(counts: dict[str, int], stale: dict[str, Any] | None, reasons: dict
     for reason, count in reasons.items():
         fates[fate_of(reason)] += count
     said = ", ".join(f"{count:,} {words.get(name, name)}" for name, count in (*found, *fates.items()))
-    return f"{total:,}: {said}" + (f"; {stale['count']:,} changed since" if stale and stale["count"] else "")
+    return f"{total:,}: {said}"
 
 
 def _index(index: dict[str, Any], word: str) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from jobs.command import opened, says_yes, wants_json
 from jobs.ends import bound
-from jobs.options import PATH, VERSION, Count, Dry, Expert, Item, Passage, Report, Taken, Version
+from jobs.options import PATH, VERSION, Count, Dry, Expert, Experts, Item, Passage, Report, Taken, Version
 from jobs.output import Listed, Terminal, log_times, print_fields, print_line, raise_all
 from jobs.variables import read_settings
 from pipeline.core.errors import InputError
@@ -23,6 +23,7 @@ from pipeline.ops import clean as cleaning
 from pipeline.ops import doctor as checking
 from pipeline.ops import forget as forgetting
 from pipeline.ops import items
+from pipeline.ops import remove_tables as removing
 from pipeline.ops import versions as version_list
 from pipeline.quality import evaluate
 from pipeline.workflows import verify
@@ -142,23 +143,38 @@ def restore(*, from_: Annotated[Path, Taken("", PATH)]) -> Report:
     return Report(asdict(report), shown)
 
 
-def forget(ws: OpenWorkspace, *, expert: Expert = None, item: Item = None) -> Report:
-    """Remove one person everywhere: row, answers, lines in sealed files, vectors, older builds.
+def forget(
+    ws: OpenWorkspace,
+    *,
+    expert: Experts = (),
+    item: Item = None,
+    file: Annotated[
+        Path | None, Taken("A file of names, a line each, or a CSV file with a column of them.", PATH)
+    ] = None,
+) -> Report:
+    """Remove people everywhere: row, answers, lines in sealed files, vectors, older builds.
 
-    With --item one item of a task of your own, which its source does not bring back: a digest of its key is kept. An id
-    does where another program deleted the row.
+    Takes several usernames, or a FILE of them: a name a line, a CSV file with a Username column, or what REPORT= of an
+    import says is missing. With --item one item of a task of your own, or with TASK= and FILE= several, which their
+    source does not bring back: a digest of each key is kept. An id does where another program deleted the row.
 
-    Asks first. The account of each batch stays, without anything of the person. If it was killed, the same command
-    resumes. It says what is out of its reach.
+    Asks first, and begins with none if one is unknown or in an open batch. The index is built once, at the end. The
+    account of each batch stays, without anything of the people. If it was killed, the same command resumes. It says
+    what is out of its reach.
     """
-    if (item is None) == (expert is None):
-        said = f"name one: {Option(expert='…')}, or {Option(task='…')} {Option(item='…')}"
+    if [bool(expert), item is not None, file is not None].count(True) != 1:
+        said = f"name some: {Option(expert='…')}, {Option(file='…')}, or {Option(task='…')} {Option(item='…')}"
         raise InputError(f"{said}; nothing was changed")
-    name, words = item or expert or "", ws.task.words
-    report = forgetting.run(ws, name)
+    words = ws.task.words
+    names = [item] if item is not None else forgetting.split_names(ws, expert)
+    if file is not None:
+        names = forgetting.names_in(ws, file)
+    report = forgetting.run(ws, names)
     lines = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
-    shown = [f"{name} is forgotten: {lines}, {plural(report.vectors, 'vector')}, and every row"]
-    shown += ["Its row was gone before; what was left of it went now"] * report.went_on
+    whose = f"{names[0]} is" if len(names) == 1 else f"{len(names):,} {words.many} are"
+    shown = [f"{whose} forgotten: {lines}, {plural(report.vectors, 'vector')}, and every row"]
+    if report.went_on:
+        shown.append("A row was gone before; what was left of it went now")
     if report.reports:
         gone = f"{plural(report.reports, 'file')} of reports that named them went too"
         shown.append(f"{gone}. Next: {words.step('qc')}")
@@ -198,6 +214,22 @@ def clean(ws: OpenWorkspace, *, dry: Dry = False) -> Report:
         plural(len(report.litter), "left-over"),
     )
     return Report(asdict(report), f"{'would remove' if dry else 'removed'} {', '.join(took)}")
+
+
+def remove_tables(
+    ws: OpenWorkspace,
+    *,
+    give_up: Annotated[bool, Taken("Also while batches are under way; what they bring is lost.")] = False,
+) -> Report:
+    """Remove findable's own tables, views and indexes from the database, after a question.
+
+    All of it goes, or nothing. Tables of another program stay, with every column and value in them, also those that
+    answers were written to. People, passages and images go if findable made their table. The workspace's folder stays.
+    """
+    removed = removing.run(ws, gives_up_batches=give_up)
+    counts = f"{len(removed.tables)} tables, {len(removed.views)} views and {len(removed.indexes)} indexes"
+    stay = f"; {', '.join(removed.left)} stay as they are" if removed.left else ""
+    return Report(asdict(removed), f"{counts} were removed from {ws.store.shown}{stay}")
 
 
 def versions(ws: OpenWorkspace) -> Report:

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
@@ -117,6 +117,20 @@ class Count(click.IntRange):
         return super().convert(number, param, ctx)
 
 
+class Names(click.ParamType[str]):
+    """Names of a command line; of a variable its whole text, for names may hold blanks."""
+
+    name = "text"
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Return the text of a variable, in a list."""
+        return [rv] if rv.strip() else []
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002 - click's
+        """Return a name; a BadParameter if it is not valid UTF-8."""
+        return text(value)
+
+
 def text(value: str) -> str:
     """Return a text; raise BadParameter if it is not valid UTF-8, which reaches a program as lone surrogates."""
     if BAD_TEXT.search(value):
@@ -162,6 +176,7 @@ PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 STREAM = click.Path(path_type=Path, allow_dash=True)
 NAME, VERSION, NUMBER = text, version, number  # how texts are read
+NAMES = Names()
 MONEY = _bounded(parse_money, "an amount of USD, 0 or more")
 DURATION = _bounded(parse_duration, "a length of time that a person can wait")
 
@@ -176,6 +191,7 @@ Wait = Annotated[bool | None, Taken("Go on until all is done.", bool)]
 Raw = Annotated[bool, Taken("Requests and replies as they went over the wire.")]
 Seed = Annotated[int | None, Taken("Draw them by this.", Count(0, 2**63 - 1))]
 Expert = Annotated[str | None, Taken("A person, by username.", NAME)]
+Experts = Annotated[tuple[str, ...], Taken("People, by username; several with commas between them.", NAMES)]
 Item = Annotated[str | None, Taken("An item of the task TASK=, by its key.", NAME)]
 Passage = Annotated[str | None, Taken("A passage, by its id.", NAME)]
 Version = Annotated[str | None, Taken("A version, or version/model; default: the task's own.", VERSION)]

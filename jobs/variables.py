@@ -37,7 +37,7 @@ SHARED = frozenset(
         *("DATABASE_URL", "VERSION", "DEBUG", "MAP", "FIND", "STATE", "AFTER", "NAME", "ITEM", "RAW", "A", "B", "N"),
         *("ROWS", "COST", "RANK", "TAG", "SORT", "FIELDS", "COUNTS", "FORMAT", "WHERE", "LIKE", "ADD", "REMOVE"),
         *("READONLY", "HOST", "SHEET", "ENCODING", "HEADER", "SOURCE", "OVERWRITE", "MORE", "K", "Q"),
-        *("TEXT", "KEY", "WITH"),
+        *("TEXT", "KEY", "WITH", "FILE"),
     }
 )
 

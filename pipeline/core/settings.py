@@ -228,7 +228,9 @@ class Settings:
     task: str = _setting("experts", _task, "experts, passages, or a task of your own by its name or file")
     accept_changed: bool = _flag("go on under the same version of a task whose declaration changed")
     index_untagged: bool | None = _setting(None, _truth, "1: index untagged people, too, 0: no more; else as it was")
-    refresh: bool = _flag("ask again about rows that changed since they were answered, in tasks that say refresh=True")
+    refresh: bool = _flag(
+        "ask again about rows that changed since they were answered: people, and tasks that say refresh=True"
+    )
     full: bool = _flag("read all rows of a query, and not those alone that its task's cursor= says are new")
     version: str | None = _setting(None, _label, "what people or passages are asked under; else what is in use")
     skip_versions: tuple[str, ...] | None = _setting(

@@ -5,6 +5,7 @@ that is in its source and answered, by any version. Its text is a template, whic
 of the newest answer to it. When a row was looked at or changed is no part of it.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -38,15 +39,15 @@ from pipeline.engine.task import (
 )
 from pipeline.engine.task_file import ROWS, name_in_python
 from pipeline.store import answers
-from pipeline.store.answers import spoken_for_among
+from pipeline.store.answers import answers_to_other_inputs, spoken_for_among
 from pipeline.store.by_hand import Edit
-from pipeline.store.database import PAGE, pages
+from pipeline.store.database import PAGE, Store, pages
 from pipeline.store.rows import remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import compact_json, value_text
 from pipeline.tables.export import answers_rows, encoded
-from pipeline.tables.fill import HASH, KEY, VALUES, items_table, values_in
+from pipeline.tables.fill import HASH, KEY, VALUES, changed_in_source, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
 from pipeline.tables.lists import (
     CHANGED,
@@ -222,6 +223,11 @@ class DeclaredTask(Task):
         named = fill_template(template, lambda name: value_text(row.get(column_named(name, row) or name)))
         return " ".join(named.split())[:NAMED] or str(row[KEY])
 
+    @property
+    def name_columns(self) -> Sequence[str]:
+        """Return the key column; the values of several are in no one column."""
+        return [name for name, _ in self.record.key] if len(self.record.key) == 1 else ()
+
     def grid(self, tx: Connection) -> "Grid":
         """Return what lists rows, looked for in all their columns."""
         return _rows_grid(tx, self)
@@ -232,7 +238,7 @@ class DeclaredTask(Task):
         found = self.rows(tx, ids).items()
         return {one: "\n".join(value_text(row[name]) for name in asked) for one, row in found}
 
-    def stale(self, tx: Connection) -> tuple[int, datetime | None]:
+    def stale(self, tx: Connection, *, within_s: float | None = None) -> tuple[int, datetime | None]:  # noqa: ARG002 - one query
         """Return how many rows changed since they were answered, and since when the first of them."""
         mine = self.items_table.c
         told = (func.count(mine.findable_key), func.min(mine.findable_changed_at))
@@ -242,6 +248,14 @@ class DeclaredTask(Task):
             old = mine.findable_changed_at.is_not(None) & old
         rows, since = tx.execute(select(*told).where(mine.findable_gone_at.is_(None), ~mine.findable_empty, old)).one()
         return rows, since
+
+    @property
+    def how_to_refresh(self) -> Hint:
+        """Return what asks about those again; a task must permit it."""
+        if self.record.words.get("refresh"):
+            return super().how_to_refresh
+        step = self.words.step("tag", refresh=True)
+        return Hint("with refresh=True in the task's file, `{}` asks about them again", step)
 
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:  # noqa: ARG002 - it goes
         """Delete a row, and what other programs were given of its answers."""
@@ -276,8 +290,10 @@ class DeclaredTask(Task):
     @cached_property
     def row_target(self) -> RowTarget | None:
         """Return the table of another program that gets a row of each answer; None where `write_to=` names none."""
-        where = rows_written_to(self.record.words.get("write_to"))
-        return where and RowTarget(self.record, *where, self.provider, self.preferred)
+        target = rows_written_to(self.record.words.get("write_to"))
+        if target is None:
+            return None
+        return RowTarget(self.record, target.table, target.column, self.provider, self.preferred, schema=target.schema)
 
     def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
         """Return what `Task.judged` does, and None of an answer that no database keeps."""
@@ -305,23 +321,41 @@ class DeclaredTask(Task):
     def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
         """Write answers where this version has none yet, or to a row as it was before.
 
-        An answer to a row that has changed is not applied where only the row could tell whether it is valid.
+        An answer to a row that has changed is not applied where only the row could tell whether it is valid, and not
+        written into a table of another program. There a new answer replaces one about an older text of the row.
         """
         asked, table = {one.item_id: one for one in answers}, self.table(tx)
-        hashes = {key: row[HASH] for key, row in table.rows(tx, list(asked), [HASH], locked=True).items()}
-        outdated = {key for key, hash_ in hashes.items() if hash_ != asked[key].input_hash}
+        kept_rows = table.rows(tx, list(asked), [HASH, VALUES], locked=True)
+        outdated = {key for key, row in kept_rows.items() if row[HASH] != asked[key].input_hash}
         is_done = self._is_answered(of_input=bool(self.record.words.get("refresh")), of_few=True, of_models=True)
-        done = table.ids_among(tx, list(hashes), is_done) | (outdated if self.needs_row else set())
-        applied = hashes.keys() - done
+        done = table.ids_among(tx, list(kept_rows), is_done) | (outdated if self.needs_row else set())
+        applied = kept_rows.keys() - done
+        if self.record.words.get("write_to"):
+            outdated |= self._changed_in_source({key: kept_rows[key][VALUES] for key in applied - outdated})
         ready = [
             GivenAnswer(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
         ]
+        current = [one for one in ready if one.item_id not in outdated]
         if self.row_target is not None:
-            self.row_target.bring(tx, [one.item_id for one in ready], more=ready)
+            self.row_target.bring(tx, [one.item_id for one in current], more=current)
         elif self.record.words.get("write_to"):
-            spoken_for = spoken_for_among(tx, self.name, [one.item_id for one in ready])
-            write_column(tx, self.record, [one for one in ready if one.item_id not in spoken_for])
+            spoken_for = spoken_for_among(tx, self.name, [one.item_id for one in current])
+            hashes = {one.item_id: asked[one.item_id].input_hash for one in current}
+            former_answers = answers_to_other_inputs(tx, self.name, hashes)
+            written = [one for one in current if one.item_id not in spoken_for]
+            write_column(tx, self.record, written, former_answers=former_answers)
         return WriteResult(applied=applied, outdated=outdated)
+
+    def _changed_in_source(self, kept_rows: Mapping[str, str]) -> set[str]:
+        """Return which of some rows the task's query gives otherwise by now; only in the workspace's own database.
+
+        The rows are read beside the transaction that writes, for a user's query may never write.
+        """
+        if not (kept_rows and self.record.is_query) or self.declaration.source:
+            return set()
+        kept_values = {key: values_in(row) for key, row in kept_rows.items()}
+        with contextlib.closing(Store(self.settings.url.reveal())) as store:
+            return changed_in_source(store, self.record, kept_values)
 
     def show_corrected(self, tx: Connection, item_id: str, edit: Edit, *, stands: bool) -> None:  # noqa: ARG002
         """Bring the row or the column of another program's table to what counts now, whatever stands there."""

@@ -270,13 +270,31 @@ class Task(ABC):
             raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
         return name
 
+    @property
+    def name_columns(self) -> Sequence[str]:
+        """Return how the column of names is called in a file that lists items: any of these."""
+        return ("id",)
+
     @abstractmethod
     def grid(self, tx: Connection) -> "Grid":
         """Return what lists the items."""
 
-    def stale(self, tx: Connection) -> tuple[int, datetime | None] | None:  # noqa: ARG002 - few tell
-        """Return how many items changed since they were answered, and since when; None where a task does not tell."""
+    def stale(
+        self,
+        tx: Connection,  # noqa: ARG002 - few tell
+        *,
+        within_s: float | None = None,  # noqa: ARG002 - few need long
+    ) -> tuple[int, datetime | None] | None:
+        """Return how many items changed since they were answered, and since when.
+
+        None if a task does not tell, or would need longer than `within_s`.
+        """
         return None
+
+    @property
+    def how_to_refresh(self) -> Hint:
+        """Return what asks about those again."""
+        return Hint("`{}` asks about them again", self.words.step("tag", refresh=True))
 
     @abstractmethod
     def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.core.declaration import MADE_KEY, Declaration, ReadOptions, column_named, columns_in, unread_places
-from pipeline.core.errors import ConfigurationError, FindableError, QuestionChangedError
+from pipeline.core.errors import ConfigurationError, FindableError, InputError, QuestionChangedError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.core.settings import BUILT_IN, Settings
@@ -33,7 +33,7 @@ from pipeline.tables.cells import common_kind
 from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport
 from pipeline.tables.findings import Finding
 from pipeline.tables.source import READ, Cursor, ItemsFile, ItemsQuery, check_names, other_database
-from pipeline.tables.view import check_columns, fields_of, make_views
+from pipeline.tables.view import check_columns, check_views, fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
 
 EXAMPLES = 3  # refused rows in a message
@@ -101,12 +101,39 @@ def planned_views(settings: Settings) -> list[str]:
     return [f"{declared.table or declared.name}_{what}" for what in ("answers", "answered")]
 
 
-def check_declarable(settings: Settings) -> bool:
-    """Return whether the task that TASK= names brings its items, which are right, and asks no database of ours."""
+def check_declarable(settings: Settings, store: Store) -> bool:
+    """Return whether the task that TASK= names brings its items, and asks no database of ours.
+
+    Raises:
+        InputError, ConfigurationError: Its first use would be refused; nothing was added to the database.
+    """
     declaration = load_declaration(path := _path_of(settings))
-    if brings_items := bool(not declaration.is_query or declaration.source):
-        _record_of(declaration, path, _source(None, declaration, path).columns, at=datetime.now(UTC))
+    brings_items = bool(not declaration.is_query or declaration.source)
+    with store.read_unchanged() as tx:
+        is_there = tx is not None
+    # A task that ships asks about tables that are adopted first.
+    if not (brings_items or is_there) or task_file.built_in(declaration.name) is not None:
+        return brings_items
+
+    with contextlib.closing(Store(settings.url.reveal(), is_ours=False)) as unchanged:
+        columns = _source(unchanged, declaration, path).columns
+    record = _record_of(declaration, path, columns, at=datetime.now(UTC))
+    check_names(list(columns))
+    if not is_there and record.words["write_to"] is not None:
+        said = f"write_to={record.words['write_to']!r}: {store.shown} is not there, and has no table"
+        raise InputError(said, hint=f"{Option('database_url')} names the database of that table")
+    with store.read_unchanged() as tx:
+        if tx is not None:
+            check_views(tx, record)
+            _check_target(tx, DeclaredTask(record))
     return brings_items
+
+
+def _check_target(tx: Connection, task: DeclaredTask) -> None:
+    if task.row_target is not None:
+        check_target(tx, task.row_target)
+    elif task.record.words["write_to"] is not None:
+        column_target(tx, task.record)
 
 
 def recorded(store: Store, settings: Settings, *, may_write: bool, display: Progress) -> str:
@@ -302,10 +329,7 @@ def _put(
         lines += make_views(tx, new)
         if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
             workspace.touch_revision(tx, new.name)
-        if task.row_target is not None:
-            check_target(tx, task.row_target)
-        elif declaration.write_to is not None:
-            column_target(tx, new)
+        _check_target(tx, task)
         workspace.put_task(tx, new)
         document = fingerprint_of(declaration)
         workspace.keep_fingerprint(

@@ -140,19 +140,24 @@ class AllowedAccess(NamedTuple):
     adopted_rooms: list[ModuleType] | None = None
 
 
-def check_access(settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool]) -> AllowedAccess:
-    """Refuse a command that may not use the workspace, or ask a person whether it may; nothing is written."""
+def check_access(
+    settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool], *, whole: bool = False
+) -> AllowedAccess:
+    """Refuse a command that may not use the workspace, or ask a person whether it may; nothing is written.
+
+    What is about the `whole` of a workspace adds no table of a subject.
+    """
     if any(one.is_file() for one in (settings.data, *settings.data.parents)):
         return AllowedAccess()  # it cannot be a folder, which opening it says
     with store.read_unchanged() as tx:
         is_ours = tx is not None and schema.is_workspace(tx)
-        others, made, plan = ([], [], []) if tx is None else _added(tx, settings, access)
-        adopted_rooms = None if tx is None else _adopted_rooms(tx, settings)
+        others, made, plan = ([], [], []) if tx is None else _added(tx, settings, access, whole=whole)
+        adopted_rooms = None if tx is None else _adopted_rooms(tx, settings, access, whole=whole)
     if not is_ours and tx is None and access is not Access.CREATE and workspace.holds_sealed_files(settings.data):
         return AllowedAccess()  # whose database is missing: refused by what the folder's marker says
     has_file = False
     if not is_ours and is_declared(settings):
-        has_file = declared().check_declarable(settings)
+        has_file = declared().check_declarable(settings, store)
         access = Access.CREATE if access is Access.WRITE and has_file else access  # its items come with it
     is_there = is_ours or (access is Access.WRITE and tx is not None)
     if access is not Access.CREATE and not is_there:
@@ -181,18 +186,28 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
     return AllowedAccess(announcement, adopted_rooms)
 
 
-def _added(tx: Connection, settings: Settings, access: Access) -> tuple[list[str], list[str], list[str]]:
-    is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, settings)
-    plan = [line for one in rooms_here for line in one.adoption_plan(tx, settings)]
+def _seen(tx: Connection, settings: Settings, *, makes_tables: bool) -> Settings:
+    """Return the settings that tell which subjects are here: without a task, no table is missing for one."""
+    if makes_tables:
+        return settings
+    return replace(settings, task="") if schema.is_workspace(tx) else of_people(settings)
+
+
+def _added(
+    tx: Connection, settings: Settings, access: Access, *, whole: bool
+) -> tuple[list[str], list[str], list[str]]:
+    seen = _seen(tx, settings, makes_tables=access is not Access.READ and not whole)
+    is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, seen)
+    plan = [line for one in rooms_here for line in one.adoption_plan(tx, seen)]
     others = [] if is_ours else schema.other_tables(tx)
-    found = _missing_tables(tx, settings) if is_ours or others else {}
+    found = _missing_tables(tx, seen) if is_ours or others else {}
     is_own = bool(is_ours or others) and access is not Access.READ and is_declared(settings)
     if is_own and (kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None):
         found |= dict.fromkeys(declared().planned_views(settings), "view")
     by_kind = {kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")}
     made = [f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}" for kind, some in by_kind.items() if some]
     if is_ours and made:
-        wanted = [one for room in rooms_here for one in room.makes(tx, settings).items()]
+        wanted = [one for room in rooms_here for one in room.makes(tx, seen).items()]
         ours = {name for name, columns in wanted if tuple(columns_of(tx, name)) == tuple(columns)}
         others = [name for name in schema.other_tables(tx) if name not in ours]
     return others, made, plan
@@ -202,10 +217,11 @@ def _rooms_here(tx: Connection, settings: Settings) -> list[ModuleType]:
     return [room for room in rooms() if room.is_here(tx, settings)]
 
 
-def _adopted_rooms(tx: Connection, settings: Settings) -> list[ModuleType] | None:
+def _adopted_rooms(tx: Connection, settings: Settings, access: Access, *, whole: bool) -> list[ModuleType] | None:
     """Return the rooms of the subjects that are here; None if this is no workspace, or one has tables to adopt."""
-    here = _rooms_here(tx, settings) if schema.is_workspace(tx) else []
-    is_adopted = all(tables_of(room).is_adopted(tx, settings) for room in here)
+    seen = _seen(tx, settings, makes_tables=access is not Access.READ and not whole)
+    here = _rooms_here(tx, seen) if schema.is_workspace(tx) else []
+    is_adopted = all(tables_of(room).is_adopted(tx, seen) for room in here)
     return here if here and is_adopted else None
 
 
@@ -577,7 +593,8 @@ def open_workspace(
     """
     check_links(settings.data)
     with contextlib.closing(Store(settings.url.reveal())) as store:
-        allowed = check_access(of_people(settings) if whole else settings, store, access, agrees)
+        settings_of_access = of_people(settings) if whole else settings
+        allowed = check_access(settings_of_access, store, access, agrees, whole=whole)
         if allowed.announcement:
             display.say(allowed.announcement)
         session = _opened(settings, store, display, access, whole=whole, adopted_rooms=allowed.adopted_rooms)
@@ -597,6 +614,8 @@ def _opened(
 ) -> OpenWorkspace:
     make_directory(settings.data)
     found = workspace.find_marker(settings.data)
+    if access is Access.READ or whole:
+        settings = _with_task_here(settings, store)
     here = _rooms_of(settings, store, found, display, access, whole=whole, adopted_rooms=adopted_rooms)
     if whole:
         with store.read() as tx:
@@ -633,6 +652,21 @@ def _opened(
     )
 
 
+def _with_task_here(settings: Settings, store: Store) -> Settings:
+    """Return the settings with the first task that is here, if none was named and people were never brought in."""
+    is_named = "task" in settings.sources or settings.task != BUILT_IN[0]
+    if is_named or not (store.path is None or store.path.exists()):
+        return settings
+    with store.read() as tx:
+        if not schema.is_schema_current(tx):
+            return settings
+        seen = _seen(tx, settings, makes_tables=False)
+        subjects = [str(room.__package__).rpartition(".")[2] for room in rooms() if room.is_here(tx, seen)]
+        tasks = [*subjects, *(one.name for one in workspace.list_tasks(tx))]
+    is_there = settings.task in tasks or not tasks
+    return settings if is_there else replace(settings, task=tasks[0])
+
+
 def _rooms_of(
     settings: Settings,
     store: Store,
@@ -649,14 +683,17 @@ def _rooms_of(
     not looked at once more.
     """
     makes_tables = access is not Access.READ and not whole
-    seen = settings if makes_tables else of_people(settings)
     sealed_by = found if workspace.holds_sealed_files(settings.data) else None
     if sealed_by is not None and store.path is not None and not store.path.exists():  # opening it would make it
         workspace.refuse_folder(settings.data, sealed_by, f"{store.shown} is not there")
     with store.read() as tx:
         if sealed_by is not None:
             workspace.check_marker(settings.data, sealed_by, tx, shown=store.shown)
+        seen = _seen(tx, settings, makes_tables=makes_tables)
         here = _rooms_here(tx, seen) if adopted_rooms is None else adopted_rooms
+        if not (makes_tables or here or (schema.is_workspace(tx) and workspace.list_tasks(tx))):
+            seen = of_people(settings)
+            here = _rooms_here(tx, seen)
         room = next((one for one in rooms() if one.__package__ == f"pipeline.{settings.task}"), None)
         if not (makes_tables or whole or room is None or room in here):
             raise never_used(settings, room.how_to_begin)

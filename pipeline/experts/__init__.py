@@ -1,9 +1,10 @@
-"""The subject experts: people, their tags and their score. Its table and its task are in every workspace."""
+"""The subject experts: people, their tags and their score."""
 
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.step import Hint, Option, Step
+from pipeline.store import schema
 from pipeline.store.workspace import UNTAGGED, events_of
 
 if TYPE_CHECKING:
@@ -14,9 +15,15 @@ if TYPE_CHECKING:
 how_to_begin = Hint("`{}` brings people in", Step("import", experts="people.csv"))
 
 
-def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - every workspace has experts
-    """Return whether this workspace has the subject."""
-    return True
+EXPERTS = "experts"
+MARK = "findable_experts_unscored"  # its index that is made last: where it is, the table was adopted
+
+
+def is_here(tx: "Connection", settings: "Settings") -> bool:
+    """Return whether this workspace has people, or is about to get some; one in a database of its own has the table."""
+    if settings.task == EXPERTS or schema.has_index(tx, EXPERTS, MARK):
+        return True
+    return not (schema.is_workspace(tx) or schema.other_tables(tx))
 
 
 def task_of(tx: "Connection", settings: "Settings") -> "Task":
@@ -27,7 +34,8 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":
     from pipeline.experts.task import TAGGED, WITH_TEXT, ExpertsTask
 
     said = [settings.index_untagged, *(one["new"] == "1" for one in events_of(tx, UNTAGGED)[::-1])]  # the newest first
-    task = ExpertsTask(WITH_TEXT if next((one for one in said if one is not None), False) else TAGGED)
+    index = WITH_TEXT if next((one for one in said if one is not None), False) else TAGGED
+    task = ExpertsTask(index, refreshes=settings.refresh)
     label = settings.version or task.label
     if label != task.label and label.partition("@")[0] == task.name:
         raise ConfigurationError(f"{Option(version=label)}: people are asked about under {task.label}")

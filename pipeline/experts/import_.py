@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,6 +44,7 @@ from pipeline.tables.findings import (
 from pipeline.tables.read import SourceRow, parse_json
 
 BLOCK = 500  # people written at a time
+TYPED = 10  # names that a command is shown with
 ASKED_ABOUT = ("bio", "job_title")  # what tags are made from, besides the username
 MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
 MAX_RATE = 10_000_000  # an hour in the currencies with the smallest units (VND, IDR) stays below
@@ -176,9 +178,9 @@ class People(MappedFile):
         """Return the person that a row describes; cells of CSV are as spreadsheets take them."""
         return _person(row, as_written=self.format == "csv")
 
-    def identity(self, one: SoundRow) -> str:
+    def identity(self, key: str) -> str:
         """Return a username without regard to case, and to the form of its accents."""
-        return unicodedata.normalize("NFC", one.key).casefold()
+        return unicodedata.normalize("NFC", key).casefold()
 
     def last_notes(self) -> Iterator[str]:
         """Yield which names are not read."""
@@ -298,7 +300,8 @@ class PeopleImportReport(ImportReport):
     """What an import of people did, and how the file was read."""
 
     FIELDS: ClassVar = (
-        "path", "format", "encoding", "dry", "added", "updated", "unchanged", "released", "refused", "notes", "report",
+        "path", "format", "encoding", "dry", "added", "updated", "unchanged", "missing", "released", "refused", "notes",
+        "report",
     )  # fmt: skip
     NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")
 
@@ -314,8 +317,32 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> People
     InputError where the file cannot be read as people, or the report cannot be written. Nothing was changed.
     """
     file, done = People.begun(path, options, PeopleImportReport)
-    import_rows(ws.store, ws.display, file, done, write=_write, at=ws.now(), block=BLOCK, long="bio")
+    missing = partial(_missing, file)
+    import_rows(ws.store, ws.display, file, done, write=_write, at=ws.now(), block=BLOCK, long="bio", missing=missing)
+    if done.missing:
+        done.notes.append(_missing_note(path, done.missing, done.missing_keys, options.report))
     return done
+
+
+def _missing(file: People, tx: Connection, done: PeopleImportReport) -> Iterator[str]:
+    """Yield the usernames of people whom a file does not have; none if nobody in it was here before."""
+    known = done.updated + done.unchanged
+    if not known or table.people(tx).total(tx) == known + (0 if done.dry else done.added):
+        return
+    for (cell,) in table.people(tx).cells(tx, (USERNAME,)):
+        if not file.has_key(name := text_of(cell)):
+            yield name
+
+
+def _missing_note(path: Path, count: int, names: Sequence[str], report: Path | None) -> str:
+    """Return how many people are missing in a file, and what forgets them."""
+    said = f"{count:,} people of earlier files are not in {path}, and stay: {first_few(names)}"
+    if count <= TYPED and len(names) == count and not any("," in name for name in names):
+        return f"{said}; to remove them: {Step('forget', expert=','.join(names))}"
+    listed = report or "missing.csv"
+    step = Step("import", experts=path, dry=True, report=listed)
+    written = "" if report else f"{step} lists them, then "
+    return f"{said}; to remove them: {written}{Step('forget', file=listed)}"
 
 
 def _write(tx: Connection, people: Sequence[SoundRow], done: ImportReport) -> list[Finding]:
@@ -351,7 +378,8 @@ def _write(tx: Connection, people: Sequence[SoundRow], done: ImportReport) -> li
     done.released += len((asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=new_bios))
     for key, (person, row, values) in asked_about.items():
         if list_of(row["tags"]) != []:
-            told.append(_kept(person, values, "changed, and the tags stay as they are"))
+            again = f"; {Step('tag', refresh=True)} asks again" if "bio" in values else ""
+            told.append(_kept(person, values, f"changed, and the tags stay as they are{again}"))
         elif key in claimed:
             told.append(_kept(person, values, "changed while being asked; the answer to the old text will be kept"))
     return told

@@ -1,7 +1,8 @@
 """Ask about people, write their tags with the score that follows, and say how people are indexed and exported."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -9,7 +10,7 @@ from itertools import starmap
 from operator import call
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, exc
+from sqlalchemy import ColumnElement, Connection, Table, delete, exc, select
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
@@ -20,16 +21,17 @@ from pipeline.engine.record import Question
 from pipeline.engine.task import Answered, ExportRows, ExportWanted, Indexed, RowFault, Task, Words, WriteResult
 from pipeline.experts import how_to_begin, table
 from pipeline.experts.declaration import PLACES, Tags, task
-from pipeline.store import answers, by_hand
+from pipeline.store import answers, asks, by_hand
 from pipeline.store import rows as kept
 from pipeline.store.by_hand import Edit
-from pipeline.store.database import describe_error
+from pipeline.store.database import SlowError, describe_error, is_one_of, pages, streamed
 from pipeline.tables.adopt import is_sqlite
 from pipeline.tables.cells import cell_words, compact_json, list_of, number_of, text_hash, text_of
 from pipeline.tables.lists import Grid, ItemTable, is_refusal
 
 NOTHING = "nothing was changed"
 _PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
+_BIOGRAPHY = 16  # and behind these, of the biography alone
 _KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
 _SILENT = f"{SUPPORTS_NONE} tag"
 
@@ -133,9 +135,15 @@ class ExpertsTask(Task):
     export_word = "expert"
     columns = table.ASKED
 
-    def __init__(self, index: Indexed) -> None:
-        """Make the task, of which so many are indexed."""
+    def __init__(self, index: Indexed, *, refreshes: bool = False) -> None:
+        """Make the task, of which so many are indexed.
+
+        With `refreshes`, tagged people whose biography changed are open, too.
+        """
         self.index = index
+        self.refreshes = refreshes
+        # The ids of people to refresh, and the newest answer at that moment; found once, at the first look.
+        self._to_refresh: tuple[list[str], int] | None = None
 
     @cached_property
     def question(self) -> Question:
@@ -144,11 +152,74 @@ class ExpertsTask(Task):
 
     def table(self, tx: Connection) -> ItemTable:
         """Return the table of people."""
-        return table.people(tx)
+        people = table.people(tx)
+        if not self.refreshes:
+            return people
+
+        if self._to_refresh is None:
+            self._to_refresh = list(self._changed(tx)), answers.newest_id(tx)
+        changed_ids, newest_answer = self._to_refresh
+        # Whoever was answered since is not asked again by the same command, whatever became of the answer.
+        is_changed = is_one_of(tx, people.item_id, changed_ids)
+        is_answered = answers.has_answer_after(table.TASK, people.item_id, newest_answer)
+        return replace(people, is_open=people.is_open | (is_changed & ~is_answered))
+
+    def stale(self, tx: Connection, *, within_s: float | None = None) -> tuple[int, datetime | None] | None:
+        """Return how many people have tags about another biography than theirs is now; not since when."""
+        try:
+            return sum(1 for _ in self._changed(tx, within_s=within_s)), None
+        except SlowError:
+            return None
+
+    def _changed(
+        self, tx: Connection, ids: Sequence[str] | None = None, *, within_s: float | None = None
+    ) -> Iterator[str]:
+        """Yield the ids of people whose tags are a model's, as it gave them, about another biography; all, or of some.
+
+        Tags of a person or of another program are not among them, nor are people who are parked. SlowError if it takes
+        longer than `within_s`.
+        """
+        began = time.monotonic()
+        people = table.people(tx)
+        asked = answers.last_asked(table.TASK, people.item_id)
+        columns = [people.item_id, asked, *(table.experts.c[name] for name in table.ASKED)]
+        is_changeable = table.tagged & table.has_bio & people.item_id.not_in(asks.parked(table.TASK))
+        rows: Iterable[Sequence[Any]]
+        if ids is None:
+            rows = streamed(tx, select(*columns).where(is_changeable), page=table.PAGE)
+        else:
+            rows = people.among(tx, ids, columns, is_changeable)
+
+        for page in pages(rows, table.PAGE):
+            changed_ids = [
+                item_id
+                for item_id, last_asked, *cells in page
+                if last_asked and self._is_biography_new(dict(zip(table.ASKED, cells, strict=True)), last_asked)
+            ]
+            yield from self._with_own_tags(tx, changed_ids)
+            if within_s is not None and time.monotonic() - began > within_s:
+                raise SlowError
+
+    def _is_biography_new(self, row: Mapping[str, Any], last_asked: str) -> bool:
+        """Return whether a row has another biography than its person was asked with; see `answers.last_asked`."""
+        extractor, _, asked_hash = last_asked.rpartition(" ")
+        _, text, biography = (*asked_hash.split(":"), "", "")[:3]
+        # The biography comes first: this is looked at of every person, and nearly all have the same.
+        if extractor == answers.PERSON or biography == text_hash(text_of(row["bio"]))[:_BIOGRAPHY]:
+            return False
+        now = self.input_hash(row)
+        # A hash of before had no part of the biography, and tells only the question.
+        is_other = bool(biography) or now.split(":")[1] != (text or asked_hash)
+        return is_other and not _is_of_another(now, asked_hash)
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the person of that username."""
         return str(table.by_username(tx, name)["id"])
+
+    @property
+    def name_columns(self) -> Sequence[str]:
+        """Return the column of usernames."""
+        return (table.USERNAME,)
 
     def grid(self, tx: Connection) -> Grid:
         """Return what lists people."""
@@ -157,9 +228,10 @@ class ExpertsTask(Task):
         return people_grid(tx)
 
     def input_hash(self, row: Mapping[str, Any], said: str | None = None) -> str:
-        """Return the hash of a question: of whom it is about, and of what it says."""
+        """Return the hash of a question: of whom it is about, of what it says, and of the biography in it."""
         whose, text = text_hash(text_of(row["username"])), self.text(row) if said is None else said
-        return f"{whose[:_PERSON]}:{text_hash(text)}"
+        biography = text_hash(text_of(row["bio"]))
+        return f"{whose[:_PERSON]}:{text_hash(text)}:{biography[:_BIOGRAPHY]}"
 
     def write(
         self,
@@ -169,21 +241,29 @@ class ExpertsTask(Task):
         extractor: str,  # noqa: ARG002 - a row of tags does not tell whose they are
         at: datetime,  # noqa: ARG002 - nor since when
     ) -> WriteResult:
-        """Write tags and the scores they give, where there are no tags yet and the row is still the same person's.
+        """Write tags and the scores they give, where the row is still the same person's and has none, or outdated ones.
 
-        A person whose row did not take them, though the database said nothing, is blocked; so is one whose text, as it
-        still is, supports none.
+        Outdated are tags as a model gave them about another biography. They stay if the new answer names none, or is
+        about an older text itself. A person whose row did not take them, though the database said nothing, is blocked;
+        so is one whose text, as it still is, supports none.
         """
         asked = {one.item_id: one for one in answers}
         rules = by_hand.rules_in_force(tx, table.TASK)
         rows = table.people(tx).rows(tx, list(asked), table.WRITTEN, locked=True)
         hashes = {key: self.input_hash(row) for key, row in rows.items()}
-        outdated = {key for key, now in hashes.items() if now != asked[key].input_hash}
+        # A hash of before had no part of the biography.
+        outdated = {key for key, now in hashes.items() if not now.startswith(asked[key].input_hash)}
         strangers = {key for key in outdated if _is_of_another(hashes[key], asked[key].input_hash)}
         said = {key: cast("Tags", asked[key].answer).tags for key in rows.keys() - strangers}
         tags = {key: compact_json(by_hand.merged(one, rules) if rules else one) for key, one in said.items() if one}
-        written = table.write_tags(tx, tags, rows=rows)
+
+        tagged_ids = [key for key, row in rows.items() if row["tags"] is not None and key not in outdated]
+        changed_ids = set(self._changed(tx, tagged_ids))
+        new_tags = {key: one for key, one in tags.items() if key in changed_ids}
+        written = table.write_tags(tx, tags, rows=rows) | table.write_tags(tx, new_tags, rows=rows, over=True)
+
         left = table.people(tx).ids_among(tx, list(asked.keys() - strangers - written), table.untagged)
+        left |= changed_ids - written
         blocked = {key: _KEPT if key in tags else _SILENT for key in left if key in tags or key not in outdated}
         return WriteResult(applied=written, outdated=outdated, blocked=blocked)
 
@@ -192,15 +272,19 @@ class ExpertsTask(Task):
 
         Also where a person merged some of them; those of a person who was edited by hand stay.
         """
+        ours = self._with_own_tags(tx, ids, extractor=extractor)
+        table.write_tags(tx, dict.fromkeys(ours), over=True)
+        return len(ours)
+
+    def _with_own_tags(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> list[str]:
+        """Return those of some people whose tags are the last applied answer, merged, of one extractor or any model."""
         given = answers.last_applied(tx, table.TASK, ids)
         of_models = {key: one for key, one in given.items() if one[0] != answers.PERSON}
         mine = {key: answer for key, (whose, answer) in of_models.items() if extractor in {None, whose}}
         rules = by_hand.rules_in_force(tx, table.TASK)
         tags = table.people(tx).rows(tx, list(mine), ("tags",))
         said = {key: by_hand.merged(json.loads(mine[key]).get("tags") or [], rules) for key in tags}
-        ours = [key for key, row in tags.items() if list_of(row["tags"]) == said[key]]
-        table.write_tags(tx, dict.fromkeys(ours), over=True)
-        return len(ours)
+        return [key for key, row in tags.items() if list_of(row["tags"]) == said[key]]
 
     def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
         """Return the tags that a row of a person holds, whoever wrote them."""

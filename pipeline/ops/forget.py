@@ -1,4 +1,4 @@
-"""Remove one person or item everywhere that findable writes: rows, answers, vectors, texts, lines of sealed files.
+"""Remove people or items everywhere that findable writes: rows, answers, vectors, texts, lines of sealed files.
 
 Each part is safe to do twice. After a killed run the same command goes on, also where the row itself is deleted by
 then. A sealed file is written anew beside the old one, its new hash is committed, and then it takes the old one's
@@ -7,6 +7,7 @@ of the user's own, backups, what Gemini keeps for a time, and words about the pe
 """
 
 import contextlib
+import csv
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from pathlib import Path
 from pipeline.batch import prepare
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
+from pipeline.core.files import check_named_in_utf8
 from pipeline.core.step import Step
+from pipeline.core.text import first_few, restore_formula
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
@@ -31,9 +34,12 @@ from pipeline.quality import report as reports
 from pipeline.store import batches, erase, workspace
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection
+from pipeline.tables.columns import fold
+from pipeline.tables.findings import MISSING
 
 ENGINE = ("local-engine.sqlite", "local-engine.sqlite-wal", "local-engine.sqlite-shm", "local-engine-files")
 OUT_OF_REACH = "your own files, exports and backups; what Gemini keeps for two days; words about them in others' rows"
+SHOWN = 5  # names in a message
 SHORT = 4  # a name with fewer letters stands in too many words to be cut out of reasons and notes
 
 
@@ -41,7 +47,9 @@ SHORT = 4  # a name with fewer letters stands in too many words to be cut out of
 class ForgetReport:
     """What was removed: lines of sealed files, vectors, files of reports; and the build that was made."""
 
+    # The names, with commas between them, and each by itself.
     username: str
+    usernames: list[str] = field(default_factory=list)
     went_on: bool = False  # an earlier run, or another program, had removed the row
     lines: int = 0
     files: list[str] = field(default_factory=list)
@@ -51,16 +59,52 @@ class ForgetReport:
     out_of_reach: str = OUT_OF_REACH
 
 
-def run(ws: OpenWorkspace, username: str) -> ForgetReport:
-    """Forget one person, or by its name one item of the task in use, once a person agrees.
+def split_names(ws: OpenWorkspace, texts: Sequence[str]) -> list[str]:
+    """Return the names that a person typed: a text with commas is several names, unless it is one itself."""
+    with ws.store.read() as tx:
+        whole = {text for text in texts if "," not in text or _is_known(tx, ws.task, text)}
+    parts = (part for text in texts for part in ([text] if text in whole else text.split(",")))
+    return [part.strip() for part in parts if part.strip()]
+
+
+def names_in(ws: OpenWorkspace, path: Path) -> list[str]:
+    """Return the names in a file: of a CSV file with a column of them that column, else each line.
+
+    Of the report of an import they are those that it lists as missing.
+    """
+    check_named_in_utf8(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"{path} cannot be read as a file of names: {error}; nothing was changed") from None
+    columns = {fold(one) for one in ws.task.name_columns}
+    rows = list(csv.reader(lines))
+    header = [fold(cell) for cell in rows[0]] if rows else []
+    named = next((number for number, cell in enumerate(header) if cell in columns), None)
+    if named is not None:
+        kind = header.index("kind") if {"kind", "reason"} <= set(header) else None
+        lines = [
+            restore_formula(row[named])
+            for row in rows[1:]
+            if len(row) > named and (kind is None or row[kind] == MISSING)
+        ]
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise InputError(f"{path} names nobody; nothing was changed", hint="a name a line, or a Username column")
+    return names
+
+
+def run(ws: OpenWorkspace, names: Sequence[str]) -> ForgetReport:
+    """Forget people, or by their names items of the task in use, once a person agrees.
 
     Raises:
-        InputError: there is no such person, they stand in a batch that is not over, or it was not confirmed.
-        ConfigurationError: the database does not let go of the row; nothing was changed.
-        RemoteError: the API is needed and cannot be reached; what was done is kept, and the next run goes on.
+        InputError: One is not there, or stands in a batch that is not over, or it was not confirmed.
+        ConfigurationError: The database does not let go of a row; nothing was changed.
+        RemoteError: The API is needed and cannot be reached; what was done is kept, and the next run goes on.
     """
-    task, report = ws.task, ForgetReport(username)
-    ids, report.went_on = _begin(ws, username)
+    names = list(dict.fromkeys(names))
+    task, report = ws.task, ForgetReport(", ".join(names), names)
+    ids, report.went_on = _begin(ws, names)
     with ws.store.read() as tx:
         numbers = {number for one in ids for number in erase.batches_of(tx, task.name, one)}
         everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
@@ -78,7 +122,7 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
         done = {name: lost for batch in mine for name, lost in _drop_lines(ws, batch, ids, cleaned).items() if lost}
         report.files, report.lines = list(done), sum(done.values())
         with ws.lock(LOCK), ws.store.write() as tx:
-            _erase(tx, task, ids, words=[username] if len(username) >= SHORT else [], now=ws.now())
+            _erase(tx, task, ids, words=[one for one in names if len(one) >= SHORT], now=ws.now())
     report.reports = reports.remove_reports(ws.data, task.name, is_named=lambda one: _shows(one, ids))
     with ws.lock(LOCK):
         for path in left_folders(ws.data, [one.folder for one in ws.collections]):  # of tasks that are indexed no more
@@ -91,7 +135,8 @@ def run(ws: OpenWorkspace, username: str) -> ForgetReport:
     if not ws.store.compact(besides=held):
         ws.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
     with ws.store.write() as tx:
-        erase.finish_erasure(tx, _mark(task, username))
+        for name in names:
+            erase.finish_erasure(tx, _mark(task, name))
     return report
 
 
@@ -100,32 +145,48 @@ def _mark(task: Task, name: str) -> str:
     return f"{task.subject} {name}" if task.brings_items else name
 
 
-def _begin(ws: OpenWorkspace, name: str) -> tuple[list[str], bool]:
-    """Mark that a person is being forgotten; return the ids to forget, and whether the row was gone before."""
-    task, mark = ws.task, _mark(ws.task, name)
-    is_there, item_id = True, ""
+def _is_known(tx: Connection, task: Task, name: str) -> bool:
+    """Return whether there is an item of that name, or something is kept of one, or it was begun to be forgotten."""
+    with contextlib.suppress(InputError):
+        return bool(task.id_of(tx, name))
+    return bool(erase.open_erasures(tx, _mark(task, name))) or erase.is_kept(tx, task.name, name)
+
+
+def _begin(ws: OpenWorkspace, names: Sequence[str]) -> tuple[list[str], bool]:
+    """Mark what is being forgotten, all or nothing; return the ids to forget, and whether a row was gone before."""
+    task = ws.task
+    # The id of each name, empty if only a mark is left of it, and whether its row is there.
+    begun: dict[str, tuple[str, bool]] = {}
     with ws.store.read() as tx:
-        is_begun = bool(erase.open_erasures(tx, mark))
-        try:
-            item_id = task.id_of(tx, name)
-        except InputError:  # a killed run may have gone on, or another program deleted the row of this id
-            if not (is_begun or erase.is_kept(tx, task.name, name)):
-                raise
-            item_id, is_there = "" if is_begun else name, False
-        if item_id:
-            _check_free(tx, task.name, item_id, name)
-    question = f"Forget {name!r} for good: row, answers, lines in sealed files, vectors, and older builds?"
-    if not is_begun:
-        ws.agree(question)
+        if len(names) > 1 and (unknown := [name for name in names if not _is_known(tx, task, name)]):
+            said = f"{first_few(unknown, SHOWN)}: there is no {task.words.one} of that name; nothing was changed"
+            raise InputError(said, hint="leave them out, or correct the names")
+        for name in names:
+            is_begun = bool(erase.open_erasures(tx, _mark(task, name)))
+            try:
+                begun[name] = task.id_of(tx, name), True
+            except InputError:  # a killed run may have gone on, or another program deleted the row of this id
+                if not _is_known(tx, task, name):
+                    raise
+                begun[name] = "" if is_begun else name, False
+            if begun[name][0]:
+                _check_free(tx, task.name, begun[name][0], name)
+        is_new = any(not erase.open_erasures(tx, _mark(task, name)) for name in names)
+    if is_new:
+        whose = repr(names[0]) if len(names) == 1 else f"{len(names):,} {task.words.many} ({first_few(names, SHOWN)})"
+        ws.agree(f"Forget {whose} for good: row, answers, lines in sealed files, vectors, and older builds?")
     with ws.store.write() as tx:
-        if item_id:
+        for name, (item_id, is_there) in begun.items():
+            if not item_id:
+                continue
             _check_free(tx, task.name, item_id, name)
             if is_there:
                 part = tx.begin_nested()  # which shows whether the database lets go of the row
                 task.remove_row(tx, item_id, so_far="nothing was changed")
                 part.rollback()
-            erase.begin_erasure(tx, task.name, item_id, name=mark, at=ws.now())
-        return erase.open_erasures(tx, mark), not is_there
+            erase.begin_erasure(tx, task.name, item_id, name=_mark(task, name), at=ws.now())
+        ids = [item_id for name in names for item_id in erase.open_erasures(tx, _mark(task, name))]
+    return list(dict.fromkeys(ids)), any(not is_there for _, is_there in begun.values())
 
 
 def _check_free(tx: Connection, task: str, item_id: str, name: str) -> None:
@@ -203,7 +264,8 @@ def _rebuild(ws: OpenWorkspace, ids: Collection[str], report: ForgetReport) -> N
         if is_there and left:
             report.build = build.run(ws, worse_ok=True).number  # what was forgotten is out, whatever it was worth
     except RemoteError as error:
-        said = f"{report.username!r} is out of the database and the sealed files, but not yet out of the index"
+        whose = first_few(report.usernames, SHOWN)
+        said = f"{whose} is out of the database and the sealed files, but not yet out of the index"
         hint = "run the same command again; it goes on from here"
         raise RemoteError(f"{said}: {error.message}", hint=hint, code=error.code) from error
     with ws.lock(LOCK):

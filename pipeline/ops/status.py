@@ -22,6 +22,7 @@ from pipeline.store.batches import Batch
 from pipeline.store.database import Connection
 
 MAX_REASON_CHARACTERS = 200
+LOOK_S = 3.0  # for which rows that changed are counted; some 200,000 biographies
 
 
 class StatusCounts(NamedTuple):
@@ -62,13 +63,14 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
         parked, asked = asks.parked_rows(tx, ws.task.name, own=ws.task.own), answers.asked_tasks(tx)
-        stale, twins = ws.task.stale(tx), batches.all_duplicates(tx)
+        stale = ws.task.stale(tx, within_s=None if exact else LOOK_S)
+        twins = batches.all_duplicates(tx)
         document: dict[str, Any] = {
             ws.settings.task: ws.task.table(tx).counts(tx),
             "batches": _count_by_state(everyone),
             "index": _index(ws, tx, exact=exact) if ws.is_indexed else None,
             **({"twins": [_twin(one) for one in twins]} if twins else {}),
-            **({} if stale is None else {"stale": {"count": stale[0], "since": stale[1] and stale[1].isoformat()}}),
+            **({} if stale is None else {"stale": _stale(ws.task, *stale)}),
             "parked": dict(Counter(reason for _, reason, _ in parked).most_common()),
             "spent": _spent(tx, everyone),
             **({"unpriced": unpriced} if (unpriced := report.unpriced_models(everyone)) else {}),
@@ -149,6 +151,10 @@ def _failures(ws: OpenWorkspace, reasons: Mapping[str, str]) -> dict[str, Any]:
     path = newest and str(ws.data / REPORTS / f"{newest['name']}.md")
     told = {"rows": failed.total(), "reasons": dict(failed.most_common()), "gates": gates, "report": path}
     return {"failures": told}
+
+
+def _stale(task: Task, count: int, since: datetime | None) -> dict[str, Any]:
+    return {"count": count, "since": since and since.isoformat(), "hint": str(task.how_to_refresh)}
 
 
 def _twin(one: Mapping[str, Any]) -> dict[str, Any]:

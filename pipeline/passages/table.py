@@ -144,13 +144,18 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     fits = [name for name in OPTIONAL if name in found and not holds[name].misfit(tx, found[name])]
     return PassagesShape(
         _as_there(passages, ("id", "text", *(fits if found else OPTIONAL))),
-        _as_there(CONCEPTS, ("id", *COLUMNS)),
+        _as_there(CONCEPTS, (*_own_id(concepts), *COLUMNS)),
         ids=ids_in(tx, found.get("id")),
         concept_ids=ids_in(tx, concepts.get("passage_id")),
         own=concepts.get("id"),
         blanks={name: empty[name] for name in fits if not found[name].nullable},
         missing=frozenset(name for name, columns in ((passages, found), (CONCEPTS, concepts)) if not columns),
     )
+
+
+def _own_id(found: Columns) -> tuple[str, ...]:
+    """Return the column with the id of a concept; another program's table may have none."""
+    return ("id",) if not found or "id" in found else ()
 
 
 def _as_there(name: str, columns: Iterable[str]) -> Table:
@@ -179,11 +184,11 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
         "confidence": NUMBER,
         "created_at": IsoTime(),
     }
-    own = Column("id", BigId, Identity(), primary_key=True)
+    own_id = [Column(one, BigId, Identity(), primary_key=True) for one in _own_id(columns_of(tx, CONCEPTS))]
     columns = (Column(one, kinds.get(one, Text()), nullable=one != "passage_id") for one in COLUMNS)
     concepts = TableSpec(
-        made=Table(CONCEPTS, MetaData(), own, *columns),
-        needs=("id", "passage_id", "concept_name"),  # without these a table is one of other things
+        made=Table(CONCEPTS, MetaData(), *own_id, *columns),
+        needs=("passage_id", "concept_name"),  # without these a table is one of other things
         holds={
             **dict.fromkeys(("aliases", "evidence"), Holds.JSON),
             "confidence": Holds.SHARE,
@@ -200,7 +205,7 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
 def _check_rows_fit(tx: Connection, concepts: Columns) -> None:
     """Refuse a table of concepts that could not take every row that is written."""
     check_demands(CONCEPTS, concepts, known={"id", *COLUMNS} - {"evidence"})
-    table = concepts["id"].table
+    table = concepts["passage_id"].table
     for key in unique_keys(tx, table):
         if key <= set(COLUMNS) and not set(_OWN) <= key:
             raise unfit(
@@ -434,7 +439,7 @@ def _best(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[An
         begun.c.began_at.desc().nulls_last(),
         moment.desc().nulls_last(),
         sure.desc(),
-        concepts.id,
+        concepts.id if "id" in concepts else concepts.concept_name,
     ]
     place = func.row_number().over(
         partition_by=[concepts.passage_id, func.lower(concepts.concept_name)], order_by=order

@@ -201,6 +201,17 @@ def last_applied(
     return found
 
 
+def answers_to_other_inputs(tx: Connection, task: str, hashes: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the answers (JSON) of models that were applied to some items about another input than a hash of each."""
+    query = select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
+    query = query.where(_stands(task), answers.c.extractor != PERSON).order_by(answers.c.id)
+    former_answers: dict[str, list[str]] = {}
+    for item_id, input_hash, answer in among(tx, query, answers.c.item_id, list(hashes)):
+        if input_hash != hashes[item_id]:
+            former_answers.setdefault(item_id, []).append(answer)
+    return former_answers
+
+
 def _is_of_model(extractor: str) -> bool:
     return extractor != PERSON
 
@@ -284,6 +295,22 @@ def last_of_item(task: str, key: ColumnElement[str], what: str | ColumnElement[A
     )
     by_person = case((answers.c.extractor == PERSON, 1), else_=0)
     return query.order_by(by_person.desc(), answers.c.id.desc()).limit(1).scalar_subquery()
+
+
+def newest_id(tx: Connection) -> int:
+    """Return the number of the newest answer to anything; 0 where there is none."""
+    return tx.execute(select(func.max(answers.c.id))).scalar() or 0
+
+
+def has_answer_after(task: str, key: ColumnElement[str], answer_id: int) -> ColumnElement[bool]:
+    """Return the condition that the item of a key has an answer newer than one of that number, applied or not."""
+    newer = select(answers.c.id).where(answers.c.task == task, answers.c.item_id == key, answers.c.id > answer_id)
+    return newer.correlate_except(answers).exists()
+
+
+def last_asked(task: str, key: ColumnElement[str]) -> ColumnElement[str]:
+    """Return a column of the extractor and the input hash of what `last_of_item` takes, with a blank between them."""
+    return last_of_item(task, key, answers.c.extractor + literal(" ") + answers.c.input_hash)
 
 
 def is_by(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:

@@ -5,6 +5,7 @@ for no other write of this workspace is under way; readers do not wait. `streame
 """
 
 import contextlib
+import json
 import logging
 import sqlite3
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeV
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
+    JSON,
     URL,
     Column,
     ColumnElement,
@@ -27,10 +29,13 @@ from sqlalchemy import (
     Insert,
     Select,
     Table,
+    Text,
     Update,
     bindparam,
+    cast,
     exc,
     func,
+    literal,
     make_url,
     select,
     update,
@@ -87,6 +92,14 @@ def among(tx: Connection, query: Select[Any], column: ColumnElement[Any], values
     """Yield the rows of a SELECT in which a column has one of some values, however many those are."""
     for some in pages(values):
         yield from tx.execute(query.where(column.in_(some))).all()
+
+
+def is_one_of(tx: Connection, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that a text is one of many values, which go to the database as one JSON list."""
+    given = literal(json.dumps(list(values)), Text)
+    if tx.dialect.name == "sqlite":
+        return column.in_(select(func.json_each(given).table_valued("value").c.value))
+    return column.in_(select(func.json_array_elements_text(cast(given, JSON)).column_valued("value")))
 
 
 def change_among(tx: Connection, change: Update | Delete, column: ColumnElement[Any], values: Sequence[Any]) -> int:

@@ -403,7 +403,7 @@ events = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     Column("at", UtcTime, nullable=False),
-    *_cells("kind name old? new? why?"),  # batch, build, workspace, import, columns, merge, …
+    *_cells("kind name old? new? why?"),  # batch, build, workspace, import, table, columns, merge, …
 )
 
 runs = _table_of("findable_runs", Run)  # a budget counts since its run began, and a backfill goes on over days
@@ -419,6 +419,8 @@ HEAD = "0023"  # one more whenever a table changes; `0001` to `0021` are of the 
 UPGRADES = {  # what makes the next one of a schema
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
 }
+TABLE_MADE = "table"  # of the journal's lines about tables of subjects that were made, and not adopted
+WORKER_SCHEMA = "findable_worker"  # of PostgreSQL, with the tables of jobs
 BEFORE = "findable_version"  # the table that has the number, up to `0021`
 # the last commit each
 OPENED_BY = {"0017": "c9e9ce54", "0018": "2fef5f7a", "0019": "b92ccecb", "0020": "983e53b3", "0021": "b565137c"}
@@ -438,7 +440,12 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
             metadata.create_all(tx, checkfirst=False)
             row = {"one": 1, "schema": HEAD, "workspace_id": secrets.token_hex(8), "created_at": datetime.now(UTC)}
             tx.execute(insert(workspace).values(row))
-        return [line for adopt in adoptions for line in adopt(tx)]
+        before = other_tables(tx)
+        lines = [line for adopt in adoptions for line in adopt(tx)]
+        for name in set(other_tables(tx)).difference(before):
+            made = {"at": datetime.now(UTC), "kind": TABLE_MADE, "name": name, "new": "made"}
+            tx.execute(insert(events).values(made))
+        return lines
 
 
 @cached_in_snapshot

@@ -16,23 +16,16 @@ from enum import Enum
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     NUMERIC,
     BigInteger,
-    Boolean,
     Column,
     ColumnElement,
     Computed,
     Connection,
-    Date,
-    DateTime,
     DefaultClause,
-    Double,
-    Float,
     Identity,
     Integer,
     MetaData,
-    Numeric,
     SmallInteger,
     String,
     Table,
@@ -44,14 +37,12 @@ from sqlalchemy import (
     func,
     inspect,
     literal,
-    literal_column,
     select,
     text,
 )
-from sqlalchemy import Enum as OneOf
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.engine.reflection import Inspector, ObjectKind, ObjectScope
-from sqlalchemy.types import CHAR, NullType, TypeEngine
+from sqlalchemy.types import NullType
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
@@ -89,16 +80,17 @@ def folded(tx: Connection, column: str) -> str:
 
 
 @cached_in_snapshot
-def kind_of(tx: Connection, table: str) -> str | None:
+def kind_of(tx: Connection, table: str, schema: str | None = None) -> str | None:
     """Return "table", "view", "virtual", or another word for what is no table; None where there is nothing."""
     if is_sqlite(tx):
-        return tx.execute(_KIND_HERE, {"table": table}).scalar()
-    kind: str | None = tx.execute(_KIND_THERE, {"table": quoted(tx, table)}).scalar()
+        return None if schema else tx.execute(_KIND_HERE, {"table": table}).scalar()
+    name = ".".join(quoted(tx, part) for part in (schema, table) if part)
+    kind: str | None = tx.execute(_KIND_THERE, {"table": name}).scalar()
     return _SERVER_KINDS.get(str(kind), kind)
 
 
 @cached_in_snapshot
-def columns_of(tx: Connection, table: str) -> dict[str, Column[Any]]:
+def columns_of(tx: Connection, table: str, schema: str | None = None) -> dict[str, Column[Any]]:
     """Return the columns of a table by name, in their order; SQLite's in lower case. Empty where there is none."""
     name = tx.execute(_MADE, {"table": table}).scalar() if is_sqlite(tx) else table
     if name is None:
@@ -110,21 +102,22 @@ def columns_of(tx: Connection, table: str) -> dict[str, Column[Any]]:
             if is_sqlite(tx):
                 reflected_columns = _inspector(tx).get_columns(name)
             else:
-                together = frozenset(_SUBJECT_TABLES) if name in _SUBJECT_TABLES else frozenset({name})
-                reflected_columns = _server_columns(tx, together).get(name, [])
+                is_subject = schema is None and name in _SUBJECT_TABLES
+                together = frozenset(_SUBJECT_TABLES) if is_subject else frozenset({name})
+                reflected_columns = _server_columns(tx, together, schema).get(name, [])
     except exc.NoSuchTableError:
         return {}
 
     # keys and indexes are read when somebody asks for them: a server answers several queries for these alone
-    table_here = Table(name, MetaData(), *map(_column_of, reflected_columns))
+    table_here = Table(name, MetaData(), *map(_column_of, reflected_columns), schema=schema)
     return {folded(tx, column.name): column for column in table_here.columns}
 
 
 @cached_in_snapshot
-def _server_columns(tx: Connection, tables: frozenset[str]) -> dict[str, list[ReflectedColumn]]:
+def _server_columns(tx: Connection, tables: frozenset[str], schema: str | None) -> dict[str, list[ReflectedColumn]]:
     """Return the columns of those of some tables or views of a server that are there, by its name."""
     reflected = _inspector(tx).get_multi_columns(
-        filter_names=sorted(tables), kind=ObjectKind.ANY, scope=ObjectScope.ANY
+        schema=schema, filter_names=sorted(tables), kind=ObjectKind.ANY, scope=ObjectScope.ANY
     )
     return {name: columns for (_, name), columns in reflected.items()}
 
@@ -163,14 +156,14 @@ def unique_keys(tx: Connection, table: Table) -> list[set[str]]:
 def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
     """Yield the names of the columns of each key or index, of which the catalogue is asked when they are wanted."""
     inspector = _inspector(tx)
-    primary_key = inspector.get_pk_constraint(table.name)["constrained_columns"]
+    primary_key = inspector.get_pk_constraint(table.name, table.schema)["constrained_columns"]
     if primary_key:
         yield primary_key
 
     # warnings of indexes of expressions
     with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
-        constraints = inspector.get_unique_constraints(table.name)
-        indexes = inspector.get_indexes(table.name)
+        constraints = inspector.get_unique_constraints(table.name, table.schema)
+        indexes = inspector.get_indexes(table.name, table.schema)
     for constraint in constraints:
         yield constraint["column_names"]
     for index in indexes:
@@ -181,20 +174,26 @@ def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
             yield names
 
 
-class Holds(Enum):
-    """What a column must be able to hold, in words, and the types of a server that do; SQLite's take all but ids."""
+_TEXTS, _WHOLES, _REALS = ("TEXT", "VARCHAR"), ("SMALLINT", "INTEGER", "BIGINT"), ("REAL", "DOUBLE_PRECISION")
 
-    ID = "text, whole numbers or UUIDs", (String, Integer, Uuid)
-    NAME = "text that is not filled up with blanks, such as VARCHAR", (String,)
-    TEXT = "text", (String,)
-    NUMBER = "numbers or text", (Numeric, Float, Integer, String)
-    SHARE = f"numbers from 0 to 1 with {_PLACES} places or more", (Numeric, Float)
-    REAL = "double precision", (Double,)
-    INTEGER = "whole numbers", (Integer,)
-    JSON = "JSON or text", (JSON, String)
-    TIME = "times or text", (DateTime, String)
-    DATE = "dates or text", (Date, String)
-    BOOLEAN = "true and false", (Boolean,)
+
+class Holds(Enum):
+    """What a column must be able to hold, in words, and the types of a server that do; SQLite's take all but ids.
+
+    Every other type of a server is refused: domains, enums, arrays, and what fills texts up with blanks.
+    """
+
+    ID = "text, whole numbers or UUIDs", (*_TEXTS, *_WHOLES, "UUID")
+    NAME = "text that is not filled up with blanks, such as VARCHAR", _TEXTS
+    TEXT = "text", (*_TEXTS, "CHAR")
+    NUMBER = "numbers or text", ("NUMERIC", *_REALS, *_WHOLES, *_TEXTS)
+    SHARE = f"numbers from 0 to 1 with {_PLACES} places or more", ("NUMERIC", *_REALS)
+    REAL = "double precision", ("DOUBLE_PRECISION",)
+    INTEGER = "whole numbers", _WHOLES
+    JSON = "JSON or text", ("JSON", "JSONB", *_TEXTS)
+    TIME = "times or text", ("TIMESTAMP", *_TEXTS)
+    DATE = "dates or text", ("DATE", *_TEXTS)
+    BOOLEAN = "true and false", ("BOOLEAN",)
 
     def misfit(self, tx: Connection, one: Column[Any]) -> str | None:
         """Return what a reflected column would have to hold instead; None where a value comes back from it the same."""
@@ -203,17 +202,11 @@ class Holds(Enum):
         if is_sqlite(tx):
             takes = self is not Holds.ID or isinstance(one.type, String | Integer | NUMERIC)
         else:
-            takes = self._takes(getattr(one.type, "data_type", one.type))  # that of a domain
+            takes = one.type.__visit_name__ in self.value[1]
+        if takes and self is Holds.SHARE and not is_sqlite(tx):
+            places = getattr(one.type, "scale", None)
+            takes = places is None or _PLACES <= places < (getattr(one.type, "precision", None) or 0)
         return None if takes else str(self.value[0])
-
-    def _takes(self, kind: TypeEngine[Any]) -> bool:
-        if type(kind) is String or isinstance(kind, OneOf):  # what holds some names alone, or cuts them
-            return False
-        if self in {Holds.ID, Holds.NAME} and isinstance(kind, CHAR):
-            return False
-        if self is Holds.SHARE and isinstance(kind, Numeric) and (places := kind.scale) is not None:
-            return _PLACES <= places < (kind.precision or 0)
-        return isinstance(kind, self.value[1])
 
 
 @dataclass(frozen=True)
@@ -273,15 +266,9 @@ def new_ids(
     return range(first, first + wanted)
 
 
-def for_nothing(tx: Connection, found: Columns, names: Iterable[str]) -> dict[str, Any]:
-    """Return what stands for nothing in those of some columns that take no NULL: their defaults, the empty text, 0."""
-
-    def nothing(one: Column[Any]) -> Any:
-        if isinstance(one.server_default, DefaultClause):
-            return tx.execute(select(literal_column(str(one.server_default.arg)))).scalar()
-        return "" if isinstance(one.type, String) else 0
-
-    return {name: nothing(found[name]) for name in names if not found[name].nullable}
+def for_nothing(found: Columns, names: Iterable[str]) -> dict[str, Any]:
+    """Return what stands for nothing in those of some columns that take no NULL: the empty text, or 0."""
+    return {name: "" if isinstance(found[name].type, String) else 0 for name in names if not found[name].nullable}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,12 @@ Names are compared by their letters. What only looks like a known name is never 
 type.
 """
 
-import contextlib
 import csv
 import io
 import sqlite3
 import tomllib
 import unicodedata
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -145,6 +145,7 @@ class ColumnMapping:
 
 
 # keys that came before, and on which line: on disk, at flat memory, about 60 bytes a key
+_REJECTED = "\0"  # before the key of a row that did not go in: no key has it
 _SEEN = """
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
 CREATE TABLE seen (key TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID; BEGIN
@@ -210,9 +211,9 @@ class MappedFile(SourceFile):
         """Return a row as it goes in, or why it does not."""
         raise NotImplementedError
 
-    def identity(self, one: SoundRow) -> str:
-        """Return what no two rows of a file have in common."""
-        return one.key
+    def identity(self, key: str) -> str:
+        """Return what no two rows of a file have in common, of a row's key."""
+        return key
 
     def last_notes(self) -> Iterator[str]:
         """Yield what is known of the file once all of it was read."""
@@ -224,17 +225,25 @@ class MappedFile(SourceFile):
         Of rows that are the same one the first goes in.
         """
         key, first = self.layout.key, "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING"
-        with contextlib.closing(sqlite3.connect("", isolation_level=None)) as seen:
-            seen.executescript(_SEEN)
-            for row in self.rows():
-                found = row if isinstance(row, Finding) else self.mapping.row(row)
-                one = found if isinstance(found, Finding) else self.judged(found)
-                if isinstance(one, SoundRow) and not seen.execute(first, (self.identity(one), one.line)).rowcount:
-                    (line,) = seen.execute("SELECT line FROM seen WHERE key = ?", (self.identity(one),)).fetchone()
-                    said = f"duplicate {key}: already on line {line}"
-                    one = rejected(one.line, said, one.key, column=self.layout.columns[key], key=one.key)
-                yield one
+        self._seen = seen = sqlite3.connect("", isolation_level=None)
+        weakref.finalize(self, seen.close)
+        seen.executescript(_SEEN)
+        for row in self.rows():
+            found = row if isinstance(row, Finding) else self.mapping.row(row)
+            one = found if isinstance(found, Finding) else self.judged(found)
+            if isinstance(one, SoundRow) and not seen.execute(first, (self.identity(one.key), one.line)).rowcount:
+                (line,) = seen.execute("SELECT line FROM seen WHERE key = ?", (self.identity(one.key),)).fetchone()
+                said = f"duplicate {key}: already on line {line}"
+                one = rejected(one.line, said, one.key, column=self.layout.columns[key], key=one.key)
+            elif isinstance(one, Finding) and one.key:
+                seen.execute(first, (_REJECTED + self.identity(one.key), one.line))
+            yield one
         self.notes += self.last_notes()
+
+    def has_key(self, key: str) -> bool:
+        """Return whether a row of that key was read, whether or not it went in."""
+        keys = (self.identity(key), _REJECTED + self.identity(key))
+        return self._seen.execute("SELECT 1 FROM seen WHERE key IN (?, ?)", keys).fetchone() is not None
 
 
 def parse_map(text: str) -> dict[str, str]:

@@ -26,9 +26,10 @@ from pipeline.store.schema import rows as stored
 from pipeline.tables.cells import LARGEST, compact_json
 from pipeline.tables.findings import SHOWN, Finding, rejected, unsound
 from pipeline.tables.read import SourceRow
-from pipeline.tables.source import READ
+from pipeline.tables.source import READ, TIMEOUT_S, selected_rows
 
 PAGE = 2_000  # rows in memory
+KEYS = 200  # of rows that are looked up in a query at once; SQLite nests no more than 1,000 conditions
 MAX_KEY = 2_000  # bytes of a key, which an index of PostgreSQL takes
 KEY, HASH, VALUES, UNUSABLE = "findable_key", "findable_hash", "findable_values", "findable_unusable"
 _COLUMNS = {
@@ -230,6 +231,25 @@ class ItemsFill:
         key = compact_json(parts) if others else str(values[first])
         is_long = len(key) * 4 > MAX_KEY and len(key.encode()) > MAX_KEY
         return ("", f"the key is longer than {MAX_KEY:,} bytes", first) if is_long else (key, "", "")
+
+
+def changed_in_source(store: Store, record: TaskRecord, kept: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the ids of rows that a task's query does not give any more, or gives with other values to ask about.
+
+    `kept` are the values of each row as they were last read, by id.
+    """
+    asked = [*record.words["asked"], *record.words.get("images", ())]
+    fill = ItemsFill(store, record, record.at)
+    changed_ids = set(kept)
+    # A second look finds keys that the database holds with another type than their text has.
+    for as_text in (False, True):
+        for page in pages(sorted(changed_ids), KEYS):
+            rows = selected_rows(store, record, page, as_text=as_text, timeout_s=TIMEOUT_S)
+            for row in fill.rows(rows):
+                values, before = values_in(row["row"]), kept.get(row["item_id"], {})
+                if all(values.get(name) == before.get(name) for name in asked):
+                    changed_ids.discard(row["item_id"])
+    return changed_ids
 
 
 def items_table(task: str) -> Subquery:

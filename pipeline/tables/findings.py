@@ -28,6 +28,7 @@ EXCERPT = 80  # characters of a value that a finding shows
 SHOWN = 1000  # findings kept in memory to be shown; the report in a file has all of them
 BLOCK_SIZE = 4 << 20  # characters of text that are written at a time, so that long texts do not fill the memory
 EXAMPLES = 3  # findings of a group that are shown
+MISSING = "missing"  # in the place of a kind, in the report in a file: the row is there, and not in the file
 _VARIES = re.compile(r"'[^']*'|\d[\d,.]*")  # what differs in reasons that are one: a value, a number
 
 
@@ -189,6 +190,9 @@ class ImportReport:
     findings: list[Finding] = field(default_factory=list)
     groups: dict[tuple[FindingKind, str, str], FindingGroup] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    # Rows that are there and not in the file, and the keys of the first thousand.
+    missing: int = 0
+    missing_keys: list[str] = field(default_factory=list)
     format: str = ""
     encoding: str = ""
 
@@ -233,6 +237,14 @@ class ImportReport:
             group.examples += [finding][: EXAMPLES - len(group.examples)]
             if group.reason != finding.reason:
                 group.reason = _VARIES.sub("…", finding.reason)
+
+    def note_missing(self, key: str, report: SealedWriter | None) -> None:
+        """Count a row that the file does not have, and write it into the report."""
+        self.missing += 1
+        if len(self.missing_keys) < SHOWN:
+            self.missing_keys.append(key)
+        if report is not None:
+            report.write(csv_line(["0", "", "in an earlier file, and not in this one", "", MISSING, key]))
 
     def check(self) -> None:
         """Raise InputError where nothing went in: `--strict` refused the file, or it holds no row that can go in."""
@@ -287,12 +299,13 @@ def import_rows(
     at: datetime,
     block: int,
     long: str,
+    missing: Callable[[Connection, R], Iterable[str]] = lambda _tx, _done: (),
 ) -> None:
     """Write what was made of the rows of a file, `block` of them at a time; `write` counts them, and returns findings.
 
-    `long` is the column with long texts. Of a `dry` import `write` gets a snapshot to look at. A report says what
-    happened also where nothing went in. Nothing is changed where the file cannot be read to its end, or the report not
-    be written.
+    `missing` gives the keys of rows that the file does not have, when all of it was written. `long` is the column with
+    long texts. Of a `dry` import `write` gets a snapshot to look at. A report says what happened also where nothing
+    went in. Nothing is changed where the file cannot be read to its end, or the report not be written.
     """
 
     def size(one: SoundRow | Finding) -> int:
@@ -307,6 +320,8 @@ def import_rows(
                 done.tell([*findings, *changes, *write(tx, sound, done)], rejects)
                 done.lines += len(some)
                 bar.show(done.lines)
+            for key in missing(tx, done):
+                done.note_missing(key, rejects)
             if rejects is not None:
                 rejects.seal()
         done.refused = done.strict and bool(done.counts[FindingKind.REJECTED] + done.counts[FindingKind.CHANGED])

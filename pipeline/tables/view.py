@@ -83,6 +83,19 @@ def _shown(tx: Connection, task: TaskRecord, *, each: bool, after: Sequence[str]
     return query.add_columns(*(columns[name].label(name) for name in order))
 
 
+def is_our_view(tx: Connection, name: str) -> bool:
+    """Return whether a view has our mark."""
+    return (_mark_of(tx, name) or "").startswith(_OURS)
+
+
+def check_views(tx: Connection, task: TaskRecord) -> None:
+    """Raise ConfigurationError if something that is not ours has the name of a view of a task."""
+    for name in views_of(task):
+        if (mark := _mark_of(tx, name)) is not None and not mark.startswith(_OURS):
+            hint = "table= in the task's file gives its tables another name"
+            raise unfit(name, "is something that findable did not make", hint=hint)
+
+
 def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     """Make both views, anew where their columns changed; return a line where they were not there.
 
@@ -90,6 +103,7 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     view is made of it.
     """
     check_columns(task)
+    check_views(tx, task)
     views = views_of(task)
     there = [_mark_of(tx, name) for name in views]
     for name, each in zip(views, (True, False), strict=True):
@@ -97,9 +111,7 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
         if is_sqlite(tx):  # whose names are in lower case there
             names = list(tx.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name}).scalars())
         query = _shown(tx, task, each=each, after=names)
-        if not make_view(tx, name, query, of="the answers of a task"):
-            hint = "table= in the task's file gives its tables another name"
-            raise unfit(name, "is something that findable did not make", hint=hint)
+        make_view(tx, name, query, of="the answers of a task")
     return [] if all(there) else [f"made the views `{views[0]}` and `{views[1]}`"]
 
 

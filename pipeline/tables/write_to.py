@@ -11,9 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    JSON,
     Column,
     ColumnElement,
     Connection,
@@ -33,6 +35,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy import table as table_of
+from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store import answers as record
@@ -44,8 +47,8 @@ from pipeline.tables.view import stored_cell, views_of
 
 FORM = 'it is written "table.column=field"'
 OF_ROWS = ("provider", "model", "created_at")  # the columns of a row beside the item's and those of the fields
-_PARTS = re.compile(r"\s*(.+)\.([^.=]+?)\s*=\s*([^=]+?)\s*")
-_OF_ROWS = re.compile(r"\s*([^=]+)\.([^.=]+?)\s*")
+_PART = r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'  # of a name: in quotation marks it may hold anything
+_NAME = re.compile(rf"{_PART}(?:\.{_PART}){{1,2}}")
 
 
 class GivenAnswer(NamedTuple):
@@ -55,6 +58,32 @@ class GivenAnswer(NamedTuple):
     extractor: str
     answer_json: str
     at: datetime
+
+
+class TargetColumn(NamedTuple):
+    """What `write_to=` names: a column of a table, on PostgreSQL of any schema, and the field that goes there."""
+
+    schema: str | None
+    table: str
+    column: str
+    # None: the table gets a row for each answer, and the column holds the item's key.
+    field: str | None
+
+    @property
+    def shown(self) -> str:
+        """Return the name of the table as a person knows it."""
+        return ".".join(part for part in (self.schema, self.table) if part)
+
+
+def parse_target(write_to: str) -> TargetColumn | None:
+    """Return what a `write_to=` names; None if it names no column."""
+    name, _, field = write_to.rpartition("=")
+    for whole, own_field in ((name, field.strip()), (write_to, None)):
+        if _NAME.fullmatch(whole):
+            parts = [quoted.replace('""', '"') or plain.strip() for quoted, plain in re.findall(_PART, whole)]
+            schema = parts[0] if len(parts) > 2 else None  # noqa: PLR2004 - schema, table, column
+            return TargetColumn(schema, parts[-2], parts[-1], own_field)
+    return None
 
 
 _Target = tuple[Column[Any], str, str, list[tuple[str, Ids]]]  # a column, the field, its kind, and the key's columns
@@ -67,18 +96,19 @@ def column_target(tx: Connection, task: TaskRecord) -> _Target:
     def wrong(why: str, hint: str = FORM) -> InputError:
         return InputError(f"write_to={write_to!r}{why}", hint=hint)
 
-    parts = _PARTS.fullmatch(write_to)
-    if parts is None:
+    target = parse_target(write_to)
+    if target is None or target.field is None:
         raise wrong(" names no column")
-    table, name, field = parts.groups()
+    schema, plain_table, name, _ = target
+    table, field = target.shown, target.field
     kind = dict(task.fields).get(field)
     if kind is None:
         raise wrong(f": the answer has no field `{field}`")
-    if table.startswith("findable_") or table in views_of(task):
+    if plain_table.startswith("findable_") or plain_table in views_of(task):
         raise wrong(f": `{table}` is findable's own", "name a table of your own")
-    if kind_of(tx, table) != "table":
-        raise wrong(f": this database has no table `{table}`" + ", and a schema is not named" * ("." in table))
-    found, own = columns_of(tx, table), [key for key, _ in task.key]
+    if kind_of(tx, plain_table, schema) != "table":
+        raise wrong(f": this database has no table `{table}`")
+    found, own = columns_of(tx, plain_table, schema), [key for key, _ in task.key]
     if lacking := next((one for one in (name, *own) if folded(tx, one) not in found), None):
         raise wrong(f": `{table}` has no column `{lacking}`")
     to, keys = found[folded(tx, name)], {one: found[folded(tx, one)] for one in own}
@@ -92,31 +122,62 @@ def column_target(tx: Connection, task: TaskRecord) -> _Target:
     return to, field, kind, [(one, ids_in(tx, keys[one])) for one in own]
 
 
-def write_column(tx: Connection, task: TaskRecord, rows: Sequence[GivenAnswer], *, over: bool = False) -> None:
-    """Write answers into the column that a task names where it is NULL, or `over` what stands there."""
+def write_column(
+    tx: Connection,
+    task: TaskRecord,
+    rows: Sequence[GivenAnswer],
+    *,
+    former_answers: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    over: bool = False,
+) -> None:
+    """Write answers into the column that a task names where it is NULL, or `over` what stands there.
+
+    A cell that holds what one of the `former_answers` (JSON, by id) said is replaced, too.
+    """
     (target, field, kind, own), wanted = column_target(tx, task), dict[tuple[str, ...], Any]()
+    former_values = dict[tuple[str, ...], list[Any]]()
     for row in rows:
         key = (row.item_id,) if len(task.key) == 1 else tuple(map(str, json.loads(row.item_id)))
-        value = stored_cell(kind, json.loads(row.answer_json).get(field))
+        value, *former = (
+            stored_cell(kind, json.loads(one).get(field))
+            for one in (row.answer_json, *former_answers.get(row.item_id, ()))
+        )
         fits = all(ids.key(part) == part for (_, ids), part in zip(own, key, strict=True))
-        if fits and (value is not None or over):
+        if fits and (value is not None or over or former):
             wanted[key] = value
+            former_values[key] = [one for one in former if one not in {None, value}]
     names = dict.fromkeys((*(name for name, _ in own), target.name))
-    table = table_of(target.table.name, *(column(name, AsTheColumn()) for name in names))
+    columns = (column(name, AsTheColumn()) for name in names)
+    table = table_of(target.table.name, *columns, schema=target.table.schema)
     to, keys = table.c[target.name], [table.c[name] for name, _ in own]
     told = [collate(cast(one, Text), "BINARY" if is_sqlite(tx) else "C") for one in keys]
     here = [one == bindparam(f"k{place}") for place, one in enumerate([*keys, *told])]  # and the same bytes
     writing = update(table).where(*here, true() if over else to.is_(None)).values({to: bindparam("new")})
+    replacing = update(table).where(*here, _is_value(tx, to, target)).values({to: bindparam("new")})
     for some in pages(list(wanted)):
         with refusals(table.name):
             given = [{f"k{place}": part for place, part in enumerate(key * 2)} | {"new": wanted[key]} for key in some]
             run_many(tx, writing, given)
+            replaced = [
+                one | {"former": value} for key, one in zip(some, given, strict=True) for value in former_values[key]
+            ]
+            run_many(tx, replacing, replaced)
         filled = [key for key in some if wanted[key] is not None]
         still_empty = select(*(cast(one, Text) for one in keys)).where(tuple_(*keys).in_(filled), to.is_(None))
         if tx.execute(still_empty.limit(1)).first() is not None:
             which = f"{table.name}.{target.name} ({target.type.compile(tx.dialect)})"
             why = f"{which} stays NULL: a trigger or a rule of the database keeps it so"
             raise RefusedRowError(why, hint="give it room, or take the trigger or rule away")
+
+
+def _is_value(tx: Connection, cell: ColumnElement[Any], target: Column[Any]) -> ColumnElement[bool]:
+    """Return the condition that a cell holds the value `former`, as the column would have stored that."""
+    former = bindparam("former", type_=AsTheColumn())
+    if is_sqlite(tx):
+        return cell == former
+    if isinstance(target.type, JSON) and not isinstance(target.type, JSONB):  # which PostgreSQL does not compare
+        return cast(cell, Text) == cast(former, Text)
+    return cell == cast(former, target.type)
 
 
 _Said = tuple[datetime, Mapping[str, Any]]  # when one version said something of an item, and the fields of its answer
@@ -136,13 +197,14 @@ class RowTarget:
     key: str
     provider: str
     preferred: Sequence[str] = ()
+    schema: str | None = None
 
     @cached_property
     def table(self) -> Table:
         """Return the table, its types as they are there."""
         told = [self.key, "provider", "model", *(name for name, _ in self.task.fields)]
         columns = [Column(one, AsTheColumn()) for one in told]
-        return Table(self.name, MetaData(), *columns, Column("created_at", IsoTime()))
+        return Table(self.name, MetaData(), *columns, Column("created_at", IsoTime()), schema=self.schema)
 
     def bring(
         self,
@@ -200,19 +262,19 @@ class RowTarget:
         return cast(item_id, Text).in_(select(cast(self.table.c[self.key], Text)).where(mine))
 
 
-def rows_written_to(write_to: str | None) -> tuple[str, str] | None:
-    """Return the table that gets a row of each answer, and its column of the item; None where there is none."""
-    parts = _OF_ROWS.fullmatch(write_to or "")
-    return None if parts is None else (parts[1], parts[2])
+def rows_written_to(write_to: str | None) -> TargetColumn | None:
+    """Return the table that gets a row of each answer, with its column of the item; None where there is none."""
+    target = parse_target(write_to or "")
+    return None if target is None or target.field is not None else target
 
 
 def check_target(tx: Connection, target: RowTarget) -> None:
     """Raise InputError where a table cannot hold the rows."""
     said = f'write_to="{target.name}.{target.key}"'
-    if kind_of(tx, target.name) != "table" or len(target.task.key) != 1:
+    if kind_of(tx, target.name, target.schema) != "table" or len(target.task.key) != 1:
         why = f"this database has no table `{target.name}`" if len(target.task.key) == 1 else "the key is of several"
         raise InputError(f"{said}: {why}", hint='write_to="table.column", for a row of each answer by that column')
-    there = columns_of(tx, target.name)
+    there = columns_of(tx, target.name, target.schema)
     if lacking := [one.name for one in target.table.c if folded(tx, one.name) not in there]:
         hint = f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer"
         raise InputError(f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}", hint=hint)

@@ -31,7 +31,7 @@ from pipeline.store import schema
 from pipeline.workflows import work
 from pipeline.workflows.work import Due
 
-SCHEMA = "findable_worker"
+SCHEMA = schema.WORKER_SCHEMA
 SURVEY_S = 5.0  # between two looks at what is due
 HEARTBEAT_S, STALLED_S = 5.0, 20.0  # a worker without a sign of life for so long is taken for dead, its jobs retried
 INDEXING = {"embed", "build"}  # while one of these waits or is done, no other is looked for

@@ -40,6 +40,7 @@ TYPED: Mapping[str, tuple[str, ...]] = {  # what stands behind a command that do
     "show": ("p0", "--raw"),
     "settings": ("--all",),
     "forget": ("p1",),
+    "remove-tables": ("--help",),  # or nothing would be left to look at
     "export": ("experts.csv",),
     "rollback": ("passage-concepts@9",),
     "backup": ("backup",),

@@ -112,3 +112,48 @@ def test_a_foreign_object_under_a_name_of_ours_is_refused(tmp_path: Path, taken:
     said = workspace.do("submit", yes=True, TASK=PASSAGES, code=3).err
     assert "passage_concepts" in said
     assert schema(workspace) == before
+
+
+def test_concepts_without_an_id_are_adopted(workspace: Workspace) -> None:
+    """The table as the first requirement has it takes ours beside theirs, and gets no column."""
+    workspace.task = PASSAGES
+    json_type, time_type = ("JSONB", "TIMESTAMPTZ") if ON_POSTGRESQL else ("TEXT", "TEXT")
+    sql(workspace, "CREATE TABLE passages (id TEXT PRIMARY KEY, text TEXT)")
+    for key, text in zip(("a", "b"), TEXTS, strict=False):
+        sql(workspace, "INSERT INTO passages VALUES (:id, :text)", id=key, text=text)
+    columns = (
+        f"passage_id TEXT, concept_name TEXT, concept_type TEXT, aliases {json_type}, confidence REAL, "
+        f"extractor_model TEXT, extractor_version TEXT, evidence {json_type}, created_at {time_type}"
+    )
+    sql(workspace, f"CREATE TABLE passage_concepts ({columns})")
+    row = "('a', 'bees', 'other', '[]', 0.9, 'm', 'theirs@1', NULL, '2025-01-01 00:00:00+00:00')"
+    sql(workspace, f"INSERT INTO passage_concepts VALUES {row}")  # noqa: S608 - ours
+    theirs = "SELECT * FROM passage_concepts WHERE extractor_version = 'theirs@1'"
+    before = sql(workspace, theirs), schema(workspace)["passage_concepts"]
+    workspace.settings["SKIP_VERSIONS"] = "passage-concepts@1"
+    workspace.do("submit", yes=True)
+    workspace.each("poll", "ingest", "index")
+    assert workspace.states() == {"with_concepts": 2}
+    assert (sql(workspace, theirs), schema(workspace)["passage_concepts"]) == before
+    best = workspace.exported(best=True)
+    assert {one["passage_id"] for one in best} == {"a", "b"}
+    version = f"passage-concepts@1/{MODEL}"
+    workspace.do("rollback", version, yes=True)
+    assert len(sql(workspace, "SELECT * FROM passage_concepts")) == 1
+    workspace.do("doctor")
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="SQLite has no such types")
+def test_exotic_types_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    """A domain, an enum and an array, with the column and what it must hold; nothing is changed."""
+    workspace = Workspace(tmp_path / "here")
+    sql(workspace, "CREATE DOMAIN name_of AS TEXT")
+    sql(workspace, "CREATE TYPE kind_of AS ENUM ('x')")
+    columns = "id INTEGER PRIMARY KEY, username name_of, bio TEXT, category kind_of, company TEXT[]"
+    sql(workspace, f"CREATE TABLE experts ({columns})")
+    before = schema(workspace)
+    said = workspace.do("score", yes=True, code=3).err
+    for column in ("username", "category", "company"):
+        assert f"`{column}`" in said
+    assert "must hold text" in said
+    assert schema(workspace) == before

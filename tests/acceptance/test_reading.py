@@ -50,7 +50,7 @@ SEEN = {
 WRITES = """
 demo ask verify-gemini new-task try import import-passages import-images passages-pilot passages-backfill tag tag-live
 work worker run batch-poll batch-ingest batch-cancel score index add-expert correct unpark rollback forget restore eval
-web emulator
+remove-tables web emulator
 """
 THEIRS = (
     "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT, shoe TEXT)",

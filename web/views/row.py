@@ -248,9 +248,9 @@ def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
             ws.agrees = lambda _question: True
-            done = asdict(forget.run(ws, key))
+            done = asdict(forget.run(ws, [key]))
         desk.running.drop_about(key)
-        return {name: one for name, one in done.items() if name != "username"}
+        return {name: one for name, one in done.items() if name not in {"username", "usernames"}}
 
     return desk.running.begin(FORGETTING.format(task), work, about=key)
 
