@@ -144,7 +144,7 @@ def batch_ingest(ws: OpenWorkspace, *, strict: Strict = False) -> Report:
             "batch": one.batch.number,
             **{name: getattr(one.batch, name) for name in COUNTS},
             "reasons": [asdict(odd) for odd in one.anomalies],
-            **{name: getattr(one, name) for name in ("unapplied", "outdated", "other_versions")},
+            **{name: getattr(one, name) for name in ("unapplied", "outdated", "other_versions", "copied_rows")},
         }
         for one in report.ingested
     ]
@@ -157,7 +157,8 @@ def _accounted(account: IngestSummary) -> list[Any]:
     failed = {name: getattr(batch, name) for name in ("refused", "invalid", "missing") if getattr(batch, name)}
     rest = "".join(f", {count:,} {name}" for name, count in failed.items())
     used = f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}"
-    said = f"batch {batch.number}: {plural(batch.answered or 0, 'answer')} of {batch.requests:,}{rest}; {used}"
+    shared = f", {account.copied_rows:,} more rows share them" if account.copied_rows else ""
+    said = f"batch {batch.number}: {plural(batch.answered or 0, 'answer')} of {batch.requests:,}{rest}{shared}; {used}"
     rows = [
         (one.outcome, one.count, one.reason, "; ".join(f"{name} {text}".strip()[:60] for name, text in one.examples))
         for one in account.anomalies
@@ -283,7 +284,7 @@ def _show_tagged(report: rounds.Report, words: Words, after: Step | None) -> Non
     if not report.mode:
         print_line(f"nothing to tag: {words.all_done}" + (f". Next: {after}" if after else ""))
         return
-    live, lines, answered = report.live, list[str](), sum(one.batch.taken for one in report.ingested)
+    live, lines, answered = report.live, list[str](), report.answered_rows
     if report.ingested or not (live or report.under_way):
         came = f" in {plural(len(report.ingested), 'batch', 'batches')}" if report.ingested else ""
         parked = f", {report.parked:,} parked" if report.parked else ""

@@ -136,17 +136,21 @@ def export(
     ] = None,
     cost: Annotated[bool, Taken("What each answer took: tokens and USD.")] = False,
     full: Annotated[bool, Taken("The text of its passage and the context with each concept.")] = False,
+    gone: Annotated[bool, Taken("Rows that left their source, too.")] = False,
+    raw: Annotated[bool, Taken("Leave cells of CSV that begin like a formula unchanged.")] = False,
     overwrite: Overwrite = False,
 ) -> Report | None:
     """Write all experts with tags and scores to TO (.csv, .xlsx, .json, .jsonl, .parquet; `-` is standard output).
 
     What their files said beside comes back behind that. With TASK=passages: the concepts with their evidence (.jsonl,
-    .parquet). With a task of your own: every row as its source has it, with its answer, or with --rows a row for each
-    member of a list that the answers hold. They are of one version: the one that --extractor or VERSION= names, else
-    the preferred one; how many rows have which is said.
+    .parquet). With a task of your own: every row of its source, in its order, with its answer, its state and the reason
+    of that, or with --rows a row for each member of a list that the answers hold. They are of one version: the one that
+    --extractor or VERSION= names, else the preferred one; how many rows have which is said. Rows that left the source
+    are written with --gone alone.
 
-    Cells that a spreadsheet would run as formulas are written as text. The file is written completely or not at all;
-    one that is there is replaced with --overwrite alone. With --json, standard output gets experts as one JSON list.
+    Cells of CSV that a spreadsheet would run as formulas get an apostrophe in front, unless there is --raw. The file is
+    written completely or not at all; one that is there is replaced with --overwrite alone, and without a row no file is
+    written. With --json, standard output gets experts as one JSON list.
     """
     path = None if str(to) == "-" else to
     if path is None and wants_json():
@@ -154,11 +158,13 @@ def export(
             said = f"{Option(json=True)} is for one JSON document, and {format_} is none; nothing was written"
             raise InputError(said, hint="leave out either")
         format_ = "json"
-    wanted = ExportWanted(best, extractor or None, rows or None, cost, full)
-    done = exporting.run(ws, path, format_=format_, wanted=wanted, overwrite=overwrite, write=raw_writer())
+    wanted = ExportWanted(best, extractor or None, rows or None, cost, full, gone=gone)
+    done = exporting.run(ws, path, format_=format_, wanted=wanted, overwrite=overwrite, raw=raw, write=raw_writer())
     if path is None:
         ws.display.say(f"{plural(done.count, done.word)} written")
         return None
+    if done.path is None:
+        return Report(asdict(done), f"no {done.word} to export: no file was written")
     return Report(asdict(done), f"{plural(done.count, done.word)} written to {done.path}")
 
 
@@ -284,7 +290,7 @@ def score(ws: OpenWorkspace) -> Report:
     """
     with ws.store.write() as tx:
         changed = ws.task.refresh_derived(tx)
-        total = next(iter(ws.task.table(tx).counts(tx).values()))
+        total = ws.task.table(tx).total(tx)
     line = f"{plural(total, 'score' if ws.task.derives else 'row')} checked, {changed:,} changed"
     return Report({"total": total, "changed": changed}, line)
 
@@ -309,7 +315,7 @@ def _standing(report: standing.StatusReport, *, more: bool) -> list[tuple[str, A
     engine = "local engine" if document["backend"] == "local" else document["model"]
     lines: list[tuple[str, Any]] = [
         ("workspace", f"{document['workspace']}, {engine}"),
-        (report.subject, _counted(document[report.subject], document["parked"])),
+        (report.subject, _counted(document, report.subject)),
         *_stale(document.get("stale")),
         *_first_lines("under way", report.under_way, MAX_OPEN_BATCH_LINES, more=Step("batches")),
         ("spent", _spent(**document["spent"], unpriced=document.get("unpriced", {}))),
@@ -382,7 +388,8 @@ def _stale(stale: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [("stale", f"{stale['count']:,} changed since they were answered; {stale['hint']}")]
 
 
-def _counted(counts: dict[str, int], reasons: dict[str, int]) -> str:
+def _counted(document: dict[str, Any], subject: str) -> str:
+    counts, reasons = document[subject], document["parked"]
     (_, total), (done, answered), *parts = counts.items()
     words = WORDS | {"open": "without concepts"} if "with_concepts" in counts else WORDS
     found = [(done, answered), *((name, count) for name, count in parts if count and name != "parked")]
@@ -390,7 +397,8 @@ def _counted(counts: dict[str, int], reasons: dict[str, int]) -> str:
     for reason, count in reasons.items():
         fates[fate_of(reason)] += count
     said = ", ".join(f"{count:,} {words.get(name, name)}" for name, count in (*found, *fates.items()))
-    return f"{total:,}: {said}"
+    beside = f"; {document['gone']:,} gone from the source" if document["gone"] else ""
+    return f"{total:,}: {said}{beside}"
 
 
 def _index(index: dict[str, Any], word: str) -> str:

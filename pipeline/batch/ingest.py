@@ -52,13 +52,22 @@ class Anomaly:
 
 @dataclass
 class IngestSummary:
-    """What became of one batch: the four outcomes add up to its requests; the rest is about other lines."""
+    """What became of one batch: the four outcomes add up to its requests; the rest is about other lines.
+
+    `copied_rows` ask the same as others, and got a copy of their answers.
+    """
 
     batch: Batch
     anomalies: list[Anomaly] = field(default_factory=list)
     unapplied: list[str] = field(default_factory=list)
     outdated: list[str] = field(default_factory=list)
     other_versions: list[str] = field(default_factory=list)
+    copied_rows: int = 0
+
+    @property
+    def answered_rows(self) -> int:
+        """Return how many rows hold an answer because of the batch."""
+        return self.batch.taken + self.copied_rows
 
 
 class Judged(NamedTuple):
@@ -263,4 +272,5 @@ def batch_account(
         told = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
         anomalies.append(Anomaly(*kind, count, told))
     unapplied, outdated = ([names.get(one, one) for one in some] for some in (unapplied, outdated))
-    return IngestSummary(batch, anomalies, unapplied, outdated, other)
+    copied = asks.count_copied(tx, batch.task, batch.extractor, number)
+    return IngestSummary(batch, anomalies, unapplied, outdated, other, copied)

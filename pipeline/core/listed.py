@@ -80,7 +80,7 @@ class ItemCounts(NamedTuple):
     """How many items there are as they are wanted, of each state, and of each of the most common tags and versions.
 
     These are None where the items have none, or are too many to be counted so. `fields` are those of answers whose
-    values could be counted.
+    values could be counted. Items that are `gone` from their source are told beside the total.
     """
 
     total: int
@@ -88,6 +88,7 @@ class ItemCounts(NamedTuple):
     tags: Mapping[str, int] | None
     versions: Mapping[str, int] | None
     fields: Mapping[str, Sequence[FieldCount]] = {}
+    gone: int = 0
 
     @property
     def document(self) -> dict[str, Any]:
@@ -102,4 +103,5 @@ class ItemCounts(NamedTuple):
             name: [{"value": one.value, "count": one.items, "where": one.where} for one in found]
             for name, found in self.fields.items()
         }
-        return {"total": self.total, **listed, **({"fields": fields} if fields else {})}
+        beside = {name: found for name, found in (("fields", fields), ("gone", self.gone)) if found}
+        return {"total": self.total, **listed, **beside}

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -139,11 +139,26 @@ def restore_formula(text: str) -> str:
     return text[1:] if text.startswith("'") and _MARKED.match(text) else text
 
 
-def csv_line(cells: Sequence[str | float]) -> bytes:
-    r"""Return one record as UTF-8 with `\r\n` at its end (RFC 4180), quoted as needed; no text in it is a formula."""
+class FormulaGuard:
+    """Neutralize the formulas among cells of CSV, and count the cells that were changed; `raw` changes none."""
+
+    def __init__(self, *, raw: bool = False) -> None:
+        """Begin with no cell."""
+        self.raw, self.changed_cells = raw, 0
+
+    def __call__(self, cell: str) -> str:
+        """Return a cell as it is written."""
+        written = cell if self.raw else neutralize_formula(cell)
+        self.changed_cells += written != cell
+        return written
+
+
+def csv_line(cells: Sequence[str | float], guard: Callable[[str], str] = neutralize_formula) -> bytes:
+    r"""Return one record as UTF-8 with `\r\n` at its end (RFC 4180), quoted as needed; no text in it is a formula.
+
+    The `guard` says how a text is written.
+    """
     text = io.StringIO()
     # the line end also says what is quoted: with `\n` alone, Python 3.12 leaves a lone carriage return bare
-    csv.writer(text, lineterminator="\r\n").writerow(
-        [neutralize_formula(cell) if isinstance(cell, str) else cell for cell in cells]
-    )
+    csv.writer(text, lineterminator="\r\n").writerow([guard(cell) if isinstance(cell, str) else cell for cell in cells])
     return text.getvalue().encode("utf-8", "replace")

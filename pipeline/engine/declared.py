@@ -42,15 +42,16 @@ from pipeline.store import answers
 from pipeline.store.answers import answers_to_other_inputs, spoken_for_among
 from pipeline.store.by_hand import Edit
 from pipeline.store.database import PAGE, Store, pages
-from pipeline.store.rows import remove_row
+from pipeline.store.rows import NO_HASH, remove_row
 from pipeline.store.schema import answers as record_of_answers
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import compact_json, value_text
 from pipeline.tables.export import answers_rows, encoded
-from pipeline.tables.fill import HASH, KEY, VALUES, changed_in_source, items_table, values_in
+from pipeline.tables.fill import HASH, KEY, SEEN, VALUES, changed_in_source, items_table, values_in
 from pipeline.tables.fill import UNUSABLE as REASON
 from pipeline.tables.lists import (
     CHANGED,
+    REFUSED,
     Cell,
     Grid,
     ItemStates,
@@ -60,7 +61,7 @@ from pipeline.tables.lists import (
     tag_facet,
     version_facet,
 )
-from pipeline.tables.view import EXTRACTOR, JSON, make_views, row_cell, why_unstorable
+from pipeline.tables.view import EXTRACTOR, JSON, beside, make_views, row_cell, why_unstorable
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to, write_column
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class DeclaredTask(Task):
     how_to_index = 'index="{column}" in the task\'s file says by what text its rows are found'
     brings_items = True
     export_word = "row"
-    export_choices = frozenset({"extractor", "rows", "cost"})
+    export_choices = frozenset({"extractor", "rows", "cost", "gone"})
     columns = (KEY, HASH, VALUES)
 
     def __init__(self, record: TaskRecord, settings: Settings = DEFAULTS, provider: str = "") -> None:
@@ -175,17 +176,20 @@ class DeclaredTask(Task):
         return RowImages(self.images, record.words["asked"], folder, side, self.settings.refresh)
 
     def table(self, tx: Connection) -> ItemTable:  # noqa: ARG002 - the record tells
-        """Return the table of the items, in the order in which they were first seen."""
+        """Return the table of the items, in the order of their source."""
         mine, is_answered = self.items_table.c, self._is_answered(of_input=self.refreshes)
-        is_gone = mine.findable_gone_at.is_not(None)
-        others, is_open = [("gone", is_gone)], and_(~is_gone, ~mine.findable_empty, ~is_answered)
+        is_gone, is_refused = mine.findable_gone_at.is_not(None), mine.findable_hash == NO_HASH
+        others, is_open = list[tuple[str, ColumnElement[bool]]](), and_(~is_gone, ~mine.findable_empty, ~is_answered)
         if self.images:
             others.append((UNUSABLE, mine.findable_unusable.is_not(None)))
             is_open &= mine.findable_unusable.is_(None)
+        states = ItemStates(
+            ("answered", is_answered), ("open", ~mine.findable_empty), "empty", tuple(others), is_refused, is_gone
+        )
         return ItemTable(
             self.name,
             self.items_table,
-            ItemStates(("answered", is_answered), ("open", ~mine.findable_empty), "empty", others=tuple(others)),
+            states,
             is_open,
             key=KEY,
             order="findable_row",
@@ -402,7 +406,7 @@ class DeclaredTask(Task):
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Tell images that cannot be asked about."""
         mine = self.items_table.c
-        told = (mine.findable_unusable.is_not(None), mine.findable_gone_at.is_(None))
+        told = (mine.findable_unusable.is_not(None), mine.findable_gone_at.is_(None), mine.findable_hash != NO_HASH)
         first = select(mine.findable_key, mine.findable_unusable).where(*told).order_by(mine.findable_row).limit(1)
         if not self.images or (found := tx.execute(first).first()) is None:
             return []
@@ -411,16 +415,23 @@ class DeclaredTask(Task):
         return [RowFault(said, "they are not asked until their images are others", contradiction=False, next=listed)]
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
-        """Return each row with its answer of one extractor, or the members of a list that the answers hold."""
+        """Return each row with its state and its answer of one extractor, or the members of a list of the answers."""
         counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name)}
         chosen = self.exported(tx, list(counts), wanted)
+        if not wanted.gone:
+            mine = self.items_table.c
+            is_here = record_of_answers.c.item_id.in_(select(mine.findable_key).where(mine.findable_gone_at.is_(None)))
+            counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name, is_here)}
         rows, kinds = answers_rows(
             tx,
             self.record,
+            self.table(tx),
             extractor=chosen or self.label,
             corrected=wanted.extractor is None,
             field=wanted.rows,
             cost=wanted.cost,
+            gone=wanted.gone,
+            own=self.own,
         )
         shares = {one: items for one, items in counts.items() if one != answers.PERSON}
         return ExportRows(rows, partial(encoded, kinds=kinds), extractor=chosen, versions=shares)
@@ -481,6 +492,14 @@ def _words(answer: Any) -> Iterator[str]:
             yield value_text(value)
 
 
+def _refused_line(row: Mapping[str, Any]) -> int | None:
+    return int(row[SEEN]) if row[HASH] == NO_HASH else None
+
+
+def _refused_reason(row: Mapping[str, Any]) -> str | None:
+    return row[REASON] if row[HASH] == NO_HASH else None
+
+
 def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     record, items, mine, kinds = task.record, task.table(tx), record_of_answers.c, dict(task.record.fields)
     keys, values = [name for name, _ in record.key], items.table.c[VALUES]
@@ -493,6 +512,8 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     columns |= {WHY: lambda row: row[REASON]} if task.images else {}
     fields = {f"answer_{name}" if name in columns else name: name for name in kinds}
     whose = f"answer_{EXTRACTOR}" if EXTRACTOR in columns else EXTRACTOR
+    refused = beside([*columns, *fields, whose], ("line", "reason"), "row_")
+    columns |= {refused["line"]: _refused_line, refused["reason"]: _refused_reason}
 
     def holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
         return items.item_id.in_(select(mine.item_id).where(answers.is_shown(task.name), condition))
@@ -515,10 +536,10 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     sorts = {name: sorting(values, name, kind, is_field=False) for name, kind in record.columns.items()}
     return Grid(
         table=items,
-        cells=(KEY, VALUES, REASON, HASH, CHANGED),
+        cells=(KEY, VALUES, REASON, SEEN, HASH, CHANGED),
         columns=columns,
         usual=list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())])),
-        in_state={UNUSABLE: [WHY]} if task.images else {},
+        in_state={REFUSED: list(refused.values())} | ({UNUSABLE: [WHY]} if task.images else {}),
         searched=(items.item_id, *(row_cell(tx, values, name, kind) for name, kind in record.columns.items())),
         mentioned=lambda word: [one.holds(mentions(tx, [one.of("text")], word)) for one in said.values()],
         where=partial(listed_where, tx, cells=cells),

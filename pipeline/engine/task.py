@@ -174,6 +174,7 @@ class ExportWanted(NamedTuple):
 
     Without an `extractor` (a label, with or without a model) they are of the version that is preferred, the first of
     `prefer` that there is. With `cost` each has what its answer took beside it, `full` is what else would stand once.
+    With `gone` rows that left their source are among them.
     """
 
     best: bool = False
@@ -182,18 +183,19 @@ class ExportWanted(NamedTuple):
     cost: bool = False
     full: bool = False
     prefer: tuple[str, ...] = ()
+    gone: bool = False
 
 
 class ExportRows(NamedTuple):
     """Rows on their way into a file, what makes its bytes of them, and how many they are; None: not known before.
 
-    `encode` takes rows and a format, and yields pieces that never split a row. It raises ConfigurationError where
-    Parquet is wanted, and its library is not installed. All are of one `extractor`; None where each has its own.
-    `versions` tell how many items have answers of each extractor.
+    `encode` takes rows, a format and what writes the texts of CSV, and yields pieces that never split a row. It raises
+    ConfigurationError where Parquet is wanted, and its library is not installed. All are of one `extractor`; None where
+    each has its own. `versions` tell how many items have answers of each extractor.
     """
 
     rows: Iterable[Any]
-    encode: Callable[[Iterable[Any], str], Iterator[bytes]]
+    encode: Callable[[Iterable[Any], str, Callable[[str], str]], Iterator[bytes]]
     total: int | None = None
     extractor: str | None = None
     versions: Mapping[str, int] = MappingProxyType({})

@@ -36,6 +36,9 @@ from pipeline.tables.source import READ, Cursor, ItemsFile, ItemsQuery, check_na
 from pipeline.tables.view import check_columns, check_views, fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
 
+# How sources are read. A source that was read in an earlier way is read again by the next command that asks: up to 1,
+# refused rows and all but one of equal rows were left out.
+READING = 2
 EXAMPLES = 3  # refused rows in a message
 SHOWN = 12  # names of columns in a message
 INDEXED = ("index", "label")  # members that change what is indexed of every row
@@ -217,6 +220,7 @@ def _record_of(declaration: Declaration, path: Path, columns: Mapping[str, str],
     told = {name: getattr(declaration, name) for name in ("model", "label", "index", "refresh", "write_to")}
     bounds = ",".join(f"{name}={one}" for name, one in (declaration.gates or {}).items())  # as GATES= has them
     told |= {"gates": bounds, "answer_tokens": answer_size(declaration.answer)}
+    told["reading"] = READING
     told |= {"asked": _meant(declaration.asked, columns), "quotes_in": quotes_in}
     # without a quotation of this column no answer is valid, so that it must hold a text
     told["quoted"] = [quotes_in] if quotes_in is not None and must_quote(declaration.answer) else []
@@ -348,7 +352,8 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     columns = {name: common_kind(old.columns.get(name), kind) or kind for name, kind in new.columns.items()}
     columns |= {name: kind for name, kind in old.columns.items() if name not in columns}  # gone, and told of behind
     kept = (one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
-    sha256 = old.items_sha256 if all(old.words.get(one) == new.words[one] for one in ("asked", "quoted")) else None
+    is_read_alike = all(old.words.get(one) == new.words[one] for one in ("asked", "quoted", "reading"))
+    sha256 = old.items_sha256 if is_read_alike else None
     words = {**{name: old.words[name] for name in (READ,) if name in old.words}, **new.words}
     return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256, words=words)
 
@@ -435,13 +440,18 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress, *, listed:
         display.warn(_refused_line(finding, record))
     count = report.refused.total()
     if count > EXAMPLES:
-        display.warn(f"{record.items}: {count:,} rows are refused; {EXAMPLES} are shown, {listed}")
+        display.warn(f"{_source_name(record)}: {count:,} rows are refused; {EXAMPLES} are shown, {listed}")
 
 
 def _refused_line(finding: Finding, record: TaskRecord) -> str:
     """Return the line that says why a row is not asked about."""
-    place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
-    return f"{record.items}, {place}: {finding.reason}; the row is not asked about"
+    word = "row" if record.is_query else "line"
+    place = f"{word} {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
+    return f"{_source_name(record)}, {place}: {finding.reason}; the row is not asked about"
+
+
+def _source_name(record: TaskRecord) -> str:
+    return f"the query of {record.name}" if record.is_query else record.items
 
 
 def _source(store: Store | None, declaration: Declaration, path: Path, cursor: Cursor | None = None) -> Any:

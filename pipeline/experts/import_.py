@@ -15,7 +15,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -70,7 +70,10 @@ PLACEHOLDERS = frozenset(
 )
 PLACEHOLDERS_BUT_IN_NAMES = frozenset({"null", "none", "nil", "na", "nan", "todo"})  # people are called so
 
-_ANSWERED = frozenset({"tags", "findabilityscore"})  # folded names of what our own export has beside
+# Folded names of what our own export has beside the columns of people.
+_SCORE = "findabilityscore"
+_ANSWERED = frozenset({"tags", _SCORE})
+_STATES = ("state", "reason")
 _PARTICLES = re.compile(
     r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?"
 )
@@ -187,17 +190,24 @@ class People(MappedFile):
         yield from _not_read(self.mapping)
 
 
-def _is_answered(name: str) -> bool:
-    return fold(name) in _ANSWERED
+@lru_cache
+def of_export(names: tuple[str, ...]) -> frozenset[str]:
+    """Return which of some names are of columns that our own export added; a user's own `state` is not among them."""
+    folded = {fold(name): name for name in names}
+    added = set(_ANSWERED)
+    if _SCORE in folded:
+        added |= {f"row{name}" if f"row{name}" in folded else name for name in _STATES}
+    return frozenset(name for name in names if fold(name) in added)
 
 
 def _not_read(mapping: ColumnMapping) -> Iterator[str]:
-    others = [name for name in mapping.others if not _is_answered(name)]
-    unread = [*mapping.not_read, *(name for name in mapping.others if _is_answered(name))]
+    added = of_export((*mapping.others, *mapping.not_read))
+    others = [name for name in mapping.others if name not in added]
+    unread = [*mapping.not_read, *(name for name in mapping.others if name in added)]
     for names, what in ((others, "not read, but kept for an export"), (unread, "not read")):
         if names:
             yield f"{what}: {first_few([excerpt(name) for name in names], 10)}"
-    if any(map(_is_answered, unread)):
+    if any(fold(name) in _ANSWERED for name in unread):
         edits = Step("correct", item="…")
         yield f"tags and scores are not imported: they come from answers, or from a person by `{edits}`"
 
@@ -210,7 +220,8 @@ def _person(row: SourceRow, *, as_written: bool = False) -> SoundRow | Finding:
         cells = {name: restore_formula(cell.strip()) for name, cell in cells.items()}
         beside = {name: restore_formula(cell) for name, cell in beside.items()}
     person = judge_row(_with_parts(cells), line=row.line)
-    sound = {name: cell for name, cell in beside.items() if not _is_answered(name)}
+    added = of_export(tuple(beside))
+    sound = {name: cell for name, cell in beside.items() if name not in added}
     return person if isinstance(person, Finding) else person._replace(beside=sound)
 
 
@@ -318,7 +329,18 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> People
     """
     file, done = People.begun(path, options, PeopleImportReport)
     missing = partial(_missing, file)
-    import_rows(ws.store, ws.display, file, done, write=_write, at=ws.now(), block=BLOCK, long="bio", missing=missing)
+    import_rows(
+        ws.store,
+        ws.display,
+        file,
+        done,
+        write=_write,
+        task=table.TASK,
+        at=ws.now(),
+        block=BLOCK,
+        long="bio",
+        missing=missing,
+    )
     if done.missing:
         done.notes.append(_missing_note(path, done.missing, done.missing_keys, options.report))
     return done

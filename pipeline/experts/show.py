@@ -7,21 +7,24 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import starmap
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func
 
 from pipeline.core.progress import Progress
 from pipeline.core.step import Step
+from pipeline.core.text import neutralize_formula
 from pipeline.engine.task import RowFault, RowFaults
 from pipeline.experts import table
-from pipeline.experts.import_ import rate_text
+from pipeline.experts.import_ import of_export, rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
-from pipeline.store import answers, by_hand
+from pipeline.store import answers, asks, by_hand
 from pipeline.store import rows as kept
+from pipeline.store.database import pages
 from pipeline.tables import export
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.lists import Grid, GridFacet, says_text, version_facet
+from pipeline.tables.lists import REFUSED, Grid, GridFacet, says_text, version_facet
+from pipeline.tables.view import beside as named_beside
 
 Row = Mapping[str, Any]
 
@@ -68,24 +71,65 @@ RATE, SCORED = HEADERS["hourly_rate"], "findability_score"
 KINDS = {**dict.fromkeys(HEADERS.values(), "text"), "tags": export.TEXTS, SCORED: "real"}
 
 
+class ExportedPerson(NamedTuple):
+    """A person on the way into a file: the row, the cells of other columns, the state, and why the row is in it."""
+
+    row: Row
+    beside: Mapping[str, Any]
+    state: str
+    reason: str | None
+
+
+def exported_people(tx: Connection) -> Iterator[ExportedPerson]:
+    """Yield every person in the order of ids, then the rows of files that were refused, with their cells."""
+    people = table.people(tx)
+    parked = {key: reason for key, reason, _ in asks.parked_rows(tx, table.TASK)}
+    for some in pages(table.all_with_beside(tx), table.PAGE):
+        ids = [str(row["id"]) for row, _ in some]
+        states = {row[0]: row[1] for row in people.among(tx, ids, [people.item_id, people.state])}
+        for key, (row, beside) in zip(ids, some, strict=True):
+            yield ExportedPerson(row, beside, states[key], parked.get(key) if states[key] == asks.PARKED else None)
+    for refused in kept.refused_rows(tx, table.TASK):
+        cells = {column: refused.cells.get(column, refused.cells.get(header)) for column, header in HEADERS.items()}
+        blank = dict.fromkeys(table.COLUMNS)
+        yield ExportedPerson({**blank, **cells}, refused.cells, REFUSED, refused.sentence)
+
+
+def beside_names(tx: Connection) -> list[str]:
+    """Return the names of columns that files have beside those of people, in the order in which they came."""
+    names = dict.fromkeys(name for row in kept.all_rows(tx, table.TASK) for name in json.loads(row))
+    of_refused = (name for row in kept.refused_rows(tx, table.TASK) for name in row.cells)
+    others = tuple(dict.fromkeys(of_refused))
+    own = {*HEADERS, *HEADERS.values(), *of_export(others)}
+    return list(names | dict.fromkeys(name for name in others if name not in own))
+
+
 def encode_experts(
-    rows: Iterable[tuple[Row, Mapping[str, Any]]], format_: str, *, beside: Sequence[str] = ()
+    rows: Iterable[ExportedPerson],
+    format_: str,
+    guard: Callable[[str], str] = neutralize_formula,
+    *,
+    beside: Sequence[str] = (),
 ) -> Iterator[bytes]:
-    """Return the bytes of a file with these rows of `experts`, each with its cells of the columns `beside`.
+    """Return the bytes of a file with these people, each with its cells of the columns `beside`, its state and reason.
 
     See `export.encoded`. In a column of one type a rate is text, for another program may have written one.
     """
     as_text = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
+    state_named = named_beside([*KINDS, *beside], (export.STATE, export.REASON), "row_")
 
-    def document(row: Row, cells: Mapping[str, Any]) -> dict[str, Any]:
+    def document(row: Row, cells: Mapping[str, Any], state: str, reason: str | None) -> dict[str, Any]:
         told: dict[str, Any] = {header: text_of(row[column]) or None for column, header in HEADERS.items()}
         tags = list_of(row["tags"])
         told |= {"tags": text_of(row["tags"]) if tags is None else tags or None}
         told |= {RATE: _rate(row), SCORED: number_of(row["findability_score"])}
         told |= {name: rate_text(told[name]) for name in as_text if isinstance(told[name], float)}  # as imports read it
-        return told | {name: cells.get(name) for name in beside}
+        told |= {name: cells.get(name) for name in beside}
+        return told | {state_named[export.STATE]: state, state_named[export.REASON]: reason}
 
-    return export.encoded(starmap(document, rows), format_, kinds=KINDS | dict.fromkeys(beside, "text"))
+    return export.encoded(
+        starmap(document, rows), format_, guard, kinds=KINDS | dict.fromkeys([*beside, *state_named.values()], "text")
+    )
 
 
 SCORES = "scores that do not follow from their row"

@@ -341,12 +341,12 @@ class ExpertsTask(Task):
         return table.refresh_scores(tx)
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
-        """Return every row, by id, with what came beside it; tags are what the table holds, of any version."""
-        from pipeline.experts.show import encode_experts
+        """Return every row with what came beside it and its state; tags are what the table holds, of any version."""
+        from pipeline.experts.show import beside_names, encode_experts, exported_people
 
-        names = dict.fromkeys(name for row in kept.all_rows(tx, table.TASK) for name in json.loads(row))
-        encode = partial(encode_experts, beside=list(names))  # in the order in which they came
-        return ExportRows(table.all_with_beside(tx), encode, table.people(tx).total(tx), versions=table.tagged_by(tx))
+        encode = partial(encode_experts, beside=beside_names(tx))
+        total = table.people(tx).counts(tx)["total"]
+        return ExportRows(exported_people(tx), encode, total, versions=table.tagged_by(tx))
 
     def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - it is the same everywhere
         """Return the table."""

@@ -17,16 +17,18 @@ from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, MissingError, RemoteError
 from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.core.step import Hint, Option, Step
+from pipeline.core.text import plural
 from pipeline.engine.task import RowFault
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.index.builds import LOCK, Builds, left_folders
 from pipeline.index.vectors import vector_cache
 from pipeline.ops import clean
-from pipeline.store import answers, asks, batches, erase, schema, workspace
+from pipeline.store import answers, asks, batches, erase, rows, schema, workspace
 from pipeline.store.batches import Batch, name_prefix
 from pipeline.store.database import Connection
 
+MAX_REFUSED_SHOWN = 3
 RESTORE = Hint("restore a backup ({})", Step("restore", from_="…"))
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
@@ -205,6 +207,18 @@ def _rows(report: DoctorReport) -> Iterator[RowFault]:
             yield from faults
 
 
+def _refused(report: DoctorReport) -> Iterator[RowFault]:
+    """Can every row of the sources be asked about?"""
+    for subject in report.ws.tasks:
+        with report.ws.store.read() as tx:
+            count = rows.count_refused(tx, subject.name)
+            examples = [row.sentence for row in rows.refused_rows(tx, subject.name, limit=MAX_REFUSED_SHOWN)]
+        if count:
+            told = f"{plural(count, 'row')} of {subject.subject} {'was' if count == 1 else 'were'} refused"
+            listed = Step("items", task=subject.words.named, state="refused")
+            yield notice(f"{told}: {'; '.join(examples)}", "they are not asked about", listed)
+
+
 def _tasks(report: DoctorReport) -> Iterator[RowFault]:
     """Is every batch about a subject that this workspace has, and is the file of each declared task there?"""
     known, strange = {one.name for one in report.ws.tasks}, dict[str, list[str]]()
@@ -340,6 +354,7 @@ CHECKS: Mapping[str, Check] = {
     "sealed files": _sealed,
     "derived": _derived,
     "rows": _rows,
+    "refused rows": _refused,
     "tasks": _tasks,
     "index": _index,
     "vectors": _vectors,

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.progress import Progress
 from pipeline.core.step import Option
-from pipeline.core.text import one_line, plural
+from pipeline.core.text import FormulaGuard, one_line, plural
 from pipeline.engine.task import ExportRows, ExportWanted, Task, Words
 from pipeline.engine.workspace import OpenWorkspace
 
@@ -20,9 +21,11 @@ NO_ANSWER = "no version, as they came with the table"
 
 @dataclass
 class ExportReport:
-    """How many rows were written, where (None: to the caller), in which format, and what one of them is called.
+    """How many rows were written, where, in which format, and what one of them is called.
 
-    `extractor` says whose answers they are (None: each row's own), `versions` how many items have answers of each.
+    `path` is None where they went to the caller, or there was none and so no file. `extractor` says whose answers they
+    are (None: each row's own), `versions` how many items have answers of each. `changed_cells` of CSV got an
+    apostrophe, so that no program runs them as formulas.
     """
 
     path: str | None
@@ -31,6 +34,7 @@ class ExportReport:
     word: str = "item"
     extractor: str | None = None
     versions: Sequence[Mapping[str, Any]] = ()
+    changed_cells: int = 0
 
     __repr__ = one_line
 
@@ -42,12 +46,14 @@ def run(
     format_: str | None = None,
     wanted: ExportWanted = EVERY,
     overwrite: bool = False,
+    raw: bool = False,
     write: Callable[[bytes], object] = lambda _piece: None,
 ) -> ExportReport:
     """Write the rows of the subject to a file, or without a path by calling `write` with one piece after the other.
 
     Those are of one version, and how many items have answers of which is said. The format is the one asked for, else
-    that of the path's ending, else the subject's usual one.
+    that of the path's ending, else the subject's usual one. Without a row no file is written. In CSV, what a
+    spreadsheet would run as a formula gets an apostrophe before it, unless it is to be `raw`.
 
     Raises:
         InputError: no such format or choice of rows, or the file cannot be written; an old file there is as it was,
@@ -72,13 +78,26 @@ def run(
         report.extractor = found.extractor
         chosen_first = sorted(found.versions, key=lambda one: (one != found.extractor, one))
         report.versions = [{"extractor": one, "items": found.versions[one]} for one in chosen_first]
-        pieces = found.encode(_counted(found, report, ws.display), report.format)
-        if path is not None:
+        rows, guard = iter(found.rows), FormulaGuard(raw=raw)
+        first = list(islice(rows, 1))
+        counted = _counted(found._replace(rows=chain(first, rows)), report, ws.display)
+        pieces = found.encode(counted, report.format, guard)
+        if path is not None and not first:
+            report.path = None
+        elif path is not None:
             write_file(path, pieces)
         else:
             for piece in pieces:
                 write(piece)
-    for line in _said(report, ws.task.words):
+    report.changed_cells = guard.changed_cells
+    lines = [*_said(report, ws.task.words)]
+    if path is not None and not first:
+        lines = [f"there is no {word} to export; {path} was not written"]
+    if guard.changed_cells:
+        cells = plural(guard.changed_cells, "cell begins", "cells begin")
+        raw_option = Option(raw=True)
+        lines.append(f"{cells} like a formula and got an apostrophe (') in front; {raw_option} writes them unchanged")
+    for line in lines:
         ws.display.say(line)
     return report
 

@@ -31,7 +31,7 @@ from pipeline.index.vectors import OF_QUESTIONS, caches, vector_store
 from pipeline.index.write import nonsense
 from pipeline.ops import clean
 from pipeline.quality import report as reports
-from pipeline.store import batches, erase, workspace
+from pipeline.store import batches, erase, rows, workspace
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection
 from pipeline.tables.columns import fold
@@ -123,6 +123,7 @@ def run(ws: OpenWorkspace, names: Sequence[str]) -> ForgetReport:
         report.files, report.lines = list(done), sum(done.values())
         with ws.lock(LOCK), ws.store.write() as tx:
             _erase(tx, task, ids, words=[one for one in names if len(one) >= SHORT], now=ws.now())
+            rows.remove_refused(tx, task.name, [*names, *ids])
     report.reports = reports.remove_reports(ws.data, task.name, is_named=lambda one: _shows(one, ids))
     with ws.lock(LOCK):
         for path in left_folders(ws.data, [one.folder for one in ws.collections]):  # of tasks that are indexed no more

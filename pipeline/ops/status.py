@@ -20,6 +20,7 @@ from pipeline.quality.report import report_documents
 from pipeline.store import answers, asks, batches, money, workspace
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection
+from pipeline.tables.lists import REFUSED
 
 MAX_REASON_CHARACTERS = 200
 LOOK_S = 3.0  # for which rows that changed are counted; some 200,000 biographies
@@ -34,6 +35,8 @@ class StatusCounts(NamedTuple):
     unaskable: int
     claimed: int
     parked: int
+    refused: int = 0
+    gone: int = 0  # beside the total
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,13 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         parked, asked = asks.parked_rows(tx, ws.task.name, own=ws.task.own), answers.asked_tasks(tx)
         stale = ws.task.stale(tx, within_s=None if exact else LOOK_S)
         twins = batches.all_duplicates(tx)
+        by_state, gone = ws.task.table(tx).counts_and_gone(tx)
         document: dict[str, Any] = {
-            ws.settings.task: ws.task.table(tx).counts(tx),
+            ws.settings.task: by_state,
             "batches": _count_by_state(everyone),
             "index": _index(ws, tx, exact=exact) if ws.is_indexed else None,
             **({"twins": [_twin(one) for one in twins]} if twins else {}),
+            "gone": gone,
             **({} if stale is None else {"stale": _stale(ws.task, *stale)}),
             "parked": dict(Counter(reason for _, reason, _ in parked).most_common()),
             "spent": _spent(tx, everyone),
@@ -90,7 +95,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     dead, now = folder.dead_batches(ws), ws.now()
     waiting = Counter(one.state.value for one in mine)
     waiting["stopped"] = sum(one.task == ws.task.name and one.way is not Way.TRIAL for one in dead)
-    counts = StatusCounts(*list(document[ws.settings.task].values())[:6])
+    counts = StatusCounts(*list(by_state.values())[:6])._replace(refused=by_state[REFUSED], gone=gone)
     step = _next(document, counts, ws, waiting, wants_room=wants_room)
     document["next"] = str(step or "")
     entry = ws.collection.word if ws.is_indexed else ""

@@ -129,7 +129,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> Passag
     with ws.store.read() as tx:
         file.shape = shape = read_shape(tx, passages=ws.settings.passages_table)
     write = partial(_write, shape)
-    import_rows(ws.store, ws.display, file, done, write=write, at=ws.now(), block=BLOCK, long="text")
+    import_rows(ws.store, ws.display, file, done, write=write, task=table.TASK, at=ws.now(), block=BLOCK, long="text")
     if missing := [f"`{name}`" for name in OPTIONAL if name not in shape.names]:
         done.notes.append(f"`{shape.passages.name}` has no column for {' and '.join(missing)}; not kept")
     return done
@@ -173,7 +173,12 @@ def _write(
     done.updated += len(changed)
     done.unchanged += len(passages) - len(new) - len(changed) - len(answered)
     kept = (one for one in passages if one.key in answered)
-    return [rejected(one.line, ANSWERED, one.values["text"], column="text", key=one.key) for one in kept]
+    return [
+        rejected(
+            one.line, ANSWERED, one.values["text"], column="text", key=one.key, cells={"id": one.key, **one.values}
+        )
+        for one in kept
+    ]
 
 
 def _row(one: SoundRow, row: Mapping[str, Any]) -> dict[str, str | None]:

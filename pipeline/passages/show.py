@@ -1,6 +1,6 @@
 """Show the concepts of a passage, list passages, and write concepts to a file."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -86,11 +86,13 @@ KINDS = {
 }
 
 
-def encode_concepts(concepts: Iterable[ConceptRow], format_: str, *, full: bool) -> Iterator[bytes]:
+def encode_concepts(
+    concepts: Iterable[ConceptRow], format_: str, guard: Callable[[str], str], *, full: bool
+) -> Iterator[bytes]:
     """Return the bytes of a file with these concepts, a text once unless it is `full`; see `export.encoded`."""
     chosen = concepts if full else _once(concepts)
     rows = ({**one._asdict(), "confidence": number_of(one.confidence)} for one in chosen)
-    return export.encoded(rows, format_, kinds=KINDS)
+    return export.encoded(rows, format_, guard, kinds=KINDS)
 
 
 def _once(concepts: Iterable[ConceptRow]) -> Iterator[ConceptRow]:

@@ -336,10 +336,10 @@ def _of_version(table: FromClause, task: str, version: str | None) -> ColumnElem
     return and_(table.c.task == task, table.c.answer != FORGOTTEN, is_by(table.c.extractor, version))
 
 
-def version_counts(tx: Connection, task: str) -> list[Version]:
+def version_counts(tx: Connection, task: str, *conditions: ColumnElement[bool]) -> list[Version]:
     """Return each extractor of a task of which answers were applied, by name; its rows are its answers."""
     facts = (func.count(), func.count(answers.c.item_id.distinct()), func.min(answers.c.at), func.max(answers.c.at))
-    query = select(answers.c.extractor, *facts).where(_stands(task)).group_by(answers.c.extractor)
+    query = select(answers.c.extractor, *facts).where(_stands(task), *conditions).group_by(answers.c.extractor)
     return [Version.of(*row) for row in tx.execute(query.order_by(answers.c.extractor))]
 
 

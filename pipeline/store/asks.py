@@ -161,6 +161,14 @@ def equal_asks(
     return {row[0]: (row[1], row[2]) for row in among(tx, query, asks.c.input_hash, hashes)}
 
 
+def count_copied(tx: Connection, task: str, extractor: str, batch: int) -> int:
+    """Return how many rows got a copy of an answer of a batch, because they ask the same."""
+    original = select(asks.c.input_hash).where(asks.c.batch == batch, asks.c.state == ANSWERED)
+    is_copy = and_(asks.c.task == task, asks.c.extractor == extractor, asks.c.state == ANSWERED, asks.c.batch.is_(None))
+    query = select(func.count()).select_from(asks).where(is_copy, asks.c.input_hash.in_(original))
+    return tx.execute(query).scalar_one()
+
+
 def claimed(tx: Connection, batch: int, *, after: int = 0, limit: int | None = None) -> list[Ask]:
     """Return the rows that a batch still claims, the next ones behind a line of its file, in the order of lines."""
     query = select(asks.c.item_id, asks.c.input_hash, asks.c.line).where(asks.c.batch == batch, IS_CLAIMED)

@@ -2,12 +2,17 @@
 
 Of people, who have a table of their own, it is what a file says beside that table's columns.
 
-A reading goes to a temporary table, for which nobody waits; then three statements of one transaction write what is new
+A reading goes to a temporary table, for which nobody waits; then a few statements of one transaction write what is new
 or differs, bring back what was gone, and mark what the source has no more. A process that dies before leaves no trace.
+
+A row that the source has and no task can ask about (without a key, say) is *refused*. It is stored, too, so that every
+row of the source is in one state: its hash is empty, `unusable` says why it was refused, and `seen` on which line.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -24,6 +29,7 @@ from sqlalchemy import (
     case,
     delete,
     func,
+    insert,
     literal,
     or_,
     select,
@@ -35,6 +41,8 @@ from pipeline.store.schema import rows
 
 MANY = 10_000  # new rows after which a server counts them, or it would plan for none
 READ = ("row", "input_hash", "is_empty", "seen", "unusable")  # what a reading says of a row
+NO_HASH = ""  # the input hash of a refused row, which asks for nothing
+is_refused = rows.c.input_hash == NO_HASH
 _read = Table(
     "findable_read",
     MetaData(),
@@ -46,8 +54,30 @@ _read = Table(
 )
 
 
+class RefusedRow(NamedTuple):
+    """A refused row of a source: its line from 1, why it was refused, and its cells as they were read, by column."""
+
+    line: int
+    reason: str
+    cells: Mapping[str, Any]
+
+    @property
+    def sentence(self) -> str:
+        """Return where the row is in its source, and why it was refused."""
+        return f"line {self.line}: {self.reason}"
+
+    def stored(self, item_id: str) -> dict[str, Any]:
+        """Return the columns of the row under an id, except the task and the place."""
+        cells = json.dumps(self.cells, ensure_ascii=False, separators=(",", ":"))
+        told = {"item_id": item_id, "row": cells, "input_hash": NO_HASH, "is_empty": True}
+        return {**told, "seen": str(self.line), "unusable": self.reason}
+
+
 class Filled(NamedTuple):
-    """What a reading changed, in rows; `back` were gone, `gone` are marked now, `touched` are another thing now."""
+    """What a reading changed, in rows that were not refused.
+
+    `back` were gone, `gone` are marked now, `touched` are another thing now.
+    """
 
     new: int
     changed: int
@@ -63,15 +93,15 @@ class Reading(NamedTuple):
     store: Store
     held: Connection
 
-    def add(self, found: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int, bool]]:
-        """Keep rows; return those whose id came before, with the line of the first and whether that says the same."""
+    def add(self, found: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
+        """Keep rows; return those whose id came before, with the line of the first."""
         with self.held.begin():
             if insert_new(self.held, _read, found) == len(found):
                 return []
             ids = [one["item_id"] for one in found]
             first = {row.item_id: row for row in among(self.held, select(_read), _read.c.item_id, ids)}
         pairs = ((one, first[one["item_id"]]) for one in found)
-        return [(one, before.line, before.row == one["row"]) for one, before in pairs if before.n != one["n"]]
+        return [(one, before.line) for one, before in pairs if before.n != one["n"]]
 
     @contextlib.contextmanager
     def written(self, task: str, *, at: datetime, is_part: bool = False) -> Iterator[tuple[Connection, Filled]]:
@@ -83,16 +113,32 @@ class Reading(NamedTuple):
             is_changed = rows.c.input_hash != _read.c.input_hash
             counts = (rows.c.item_id, case((is_changed, 1)), rows.c.gone_at)
             query = select(func.count(), *map(func.count, counts)).select_from(_read.outerjoin(rows, _is_row_of(task)))
+            query = query.where(_read.c.input_hash != NO_HASH)
             read, known, changed, back = tuple(tx.execute(query).one())
-            written = tx.execute(self._upsert(task, at, top=tx.execute(_top(task)).scalar() or 0)).rowcount
-            here = (rows.c.task == task) & rows.c.gone_at.is_(None)
+            top = tx.execute(_top(task)).scalar() or 0
+            is_in_order = is_part or self._is_in_order(tx, task, top=top)
+            written = tx.execute(self._upsert(task, at, top=top)).rowcount
+            here = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~is_refused
             gone = 0 if is_part else tx.execute(select(func.count()).select_from(rows).where(here)).scalar_one() - read
+            is_absent = ~select(_read.c.item_id).where(_read.c.item_id == rows.c.item_id).exists()
             if gone:
-                left = ~select(_read.c.item_id).where(_read.c.item_id == rows.c.item_id).exists()
-                tx.execute(update(rows).where(here, left).values(gone_at=at))
+                tx.execute(update(rows).where(here, is_absent).values(gone_at=at))
+            if not is_part:
+                tx.execute(delete(rows).where(rows.c.task == task, is_refused, is_absent))
+            if not is_in_order:
+                place = select(_read.c.n + top).where(_read.c.item_id == rows.c.item_id).scalar_subquery()
+                tx.execute(update(rows).where(rows.c.task == task, ~is_absent).values(n=place))
             if is_server and read - known > MANY:
                 tx.exec_driver_sql(f"ANALYZE {rows.name}")
             yield tx, Filled(read - known, changed, known - changed, back, gone, written - (read - known) + gone)
+
+    def _is_in_order(self, tx: Connection, task: str, *, top: int) -> bool:
+        """Return whether the rows would be in the order of the source if new ones came last."""
+        place = func.coalesce(rows.c.n, _read.c.n + top)
+        before = func.lag(place).over(order_by=_read.c.n)
+        placed = select(place.label("place"), before.label("before"))
+        pairs = placed.select_from(_read.outerjoin(rows, _is_row_of(task))).subquery()
+        return tx.execute(select(literal(1)).where(pairs.c.place < pairs.c.before).limit(1)).first() is None
 
     def _upsert(self, task: str, at: datetime, *, top: int) -> Any:
         """Return what writes the rows that are new or other ones; a server would lock all that it is given."""
@@ -149,14 +195,14 @@ def kept_rows(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tuple[
 
 
 def all_rows(tx: Connection, task: str) -> Iterator[str]:
-    """Yield the JSON of each row of a task that is kept, in the order in which they were first seen."""
-    query = select(rows.c.row).where(rows.c.task == task).order_by(rows.c.n)
+    """Yield the JSON of each row of a task that is kept and not refused, in their order."""
+    query = select(rows.c.row).where(rows.c.task == task, ~is_refused).order_by(rows.c.n)
     yield from (row[0] for row in streamed(tx, query, page=PAGE))
 
 
 def ids_of(tx: Connection, task: str) -> set[str]:
     """Return the ids of all rows of a task that are kept."""
-    return set(tx.execute(select(rows.c.item_id).where(rows.c.task == task)).scalars())
+    return set(tx.execute(select(rows.c.item_id).where(rows.c.task == task, ~is_refused)).scalars())
 
 
 def put_rows(tx: Connection, task: str, found: Mapping[str, tuple[str, str]]) -> None:
@@ -176,3 +222,50 @@ def put_rows(tx: Connection, task: str, found: Mapping[str, tuple[str, str]]) ->
 def remove_row(tx: Connection, task: str, item_id: str) -> None:
     """Delete a row, if it is there."""
     tx.execute(delete(rows).where(rows.c.task == task, rows.c.item_id == item_id))
+
+
+# ---- refused rows
+
+
+def refused_rows(tx: Connection, task: str, *, limit: int | None = None) -> Iterator[RefusedRow]:
+    """Yield the refused rows of a task in the order of their source."""
+    told = select(rows.c.seen, rows.c.unusable, rows.c.row).where(rows.c.task == task, is_refused)
+    for row in streamed(tx, told.order_by(rows.c.n).limit(limit), page=PAGE):
+        yield RefusedRow(int(row.seen), row.unusable, json.loads(row.row))
+
+
+def count_refused(tx: Connection, task: str) -> int:
+    """Return how many refused rows a task has."""
+    return tx.execute(select(func.count()).select_from(rows).where(rows.c.task == task, is_refused)).scalar_one()
+
+
+class RefusedOfFile:
+    """The refused rows of one file of a task whose other rows are in a table of their own.
+
+    A file that is imported again replaces its refused rows; those of other files stay.
+    """
+
+    def __init__(self, tx: Connection, task: str, path: str) -> None:
+        """Delete the refused rows of an earlier import of the file, in the caller's transaction."""
+        self._tx, self._task = tx, task
+        self._prefix, self._count = f"refused-{hashlib.sha256(path.encode()).hexdigest()[:16]}-", 0
+        before = rows.c.item_id.startswith(self._prefix, autoescape=True)
+        tx.execute(delete(rows).where(rows.c.task == task, is_refused, before))
+
+    def add(self, refused: Collection[RefusedRow]) -> None:
+        """Store more refused rows of the file, in its order."""
+        top = self._tx.execute(_top(self._task)).scalar() or 0
+        stored = list[dict[str, Any]]()
+        for place, row in enumerate(refused, start=1):
+            self._count += 1
+            stored.append({"task": self._task, "n": top + place, **row.stored(f"{self._prefix}{self._count}")})
+        run_many(self._tx, insert(rows), stored)
+
+
+def remove_refused(tx: Connection, task: str, words: Collection[str]) -> None:
+    """Delete the refused rows of a task of which a cell is one of some words, in any case."""
+    folded = {word.strip().casefold() for word in words}
+    query = select(rows.c.item_id, rows.c.row).where(rows.c.task == task, is_refused)
+    for item_id, cells in tx.execute(query).all():
+        if not folded.isdisjoint(str(cell).strip().casefold() for cell in json.loads(cells).values()):
+            remove_row(tx, task, item_id)

@@ -349,17 +349,18 @@ attempts = Table(
     Index("findable_attempts_of_item", "task", "item_id"),
 )
 
-# the rows of tasks that users declare, as their sources were last read
+# the rows of tasks that users declare, as their sources were last read, and the refused rows of all (see `store.rows`)
 rows = Table(
     "findable_rows",
     metadata,
     Column("task", Text, primary_key=True),
     Column("item_id", Text, primary_key=True),
-    Column("n", BigInteger, nullable=False),  # the order of first sight
+    Column("n", BigInteger, nullable=False),  # grows in the order of the source, as it was last read whole
     *_cells("row input_hash"),  # JSON: its values by column, without those that are none; and of what is asked about
     Column("is_empty", Boolean, nullable=False),  # that is blank, or what must be quoted
     *_cells("gone_at? changed_at?", UtcTime),  # vanished from the source; when the hash last changed
-    # where it has images: what a look at them saw (JSON), and why it cannot be asked about with them
+    # where it has images: what a look at them saw (JSON), and why it cannot be asked about with them; of a refused row
+    # its line, and why it was refused
     *_cells("seen? unusable?"),
     Index("findable_rows_in_order", "task", "n"),
     Index("findable_rows_of_input", "task", "input_hash"),

@@ -237,6 +237,8 @@ class MappedFile(SourceFile):
                 one = rejected(one.line, said, one.key, column=self.layout.columns[key], key=one.key)
             elif isinstance(one, Finding) and one.key:
                 seen.execute(first, (_REJECTED + self.identity(one.key), one.line))
+            if isinstance(one, Finding) and isinstance(row, SourceRow):
+                one = one._replace(cells=(found if isinstance(found, SourceRow) else row).values)
             yield one
         self.notes += self.last_notes()
 

@@ -12,20 +12,27 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
 from pipeline.core import text
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation
 from pipeline.core.step import Option
+from pipeline.store import asks
 from pipeline.store.answers import is_shown
+from pipeline.store.asks import PARKED
 from pipeline.store.database import PAGE, pages, streamed
-from pipeline.store.schema import TaskRecord, answers, rows, time_of
+from pipeline.store.rows import NO_HASH
+from pipeline.store.schema import TaskRecord, answers, time_of
 from pipeline.tables import workbook
 from pipeline.tables.cells import common_kind, kind_of_value, loaded, number_of, pyarrow_for, value_text
-from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, beside, stored_cell
+from pipeline.tables.fill import HASH, KEY, SEEN, UNUSABLE, VALUES
+from pipeline.tables.lists import ItemTable
+from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, stored_cell
+from pipeline.tables.view import beside as named_beside
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
+STATE, REASON = "state", "reason"  # columns of an export
 TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
 _READ: Mapping[str, Callable[[str], Any]] = {"date": date.fromisoformat, "time": time_of}
 _COSTS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}  # what an answer took, and the kinds of it
@@ -33,27 +40,40 @@ _Row = dict[str, Any]
 _Rows = tuple[Iterator[_Row], dict[str, str]]  # by the names of their columns, and the kinds of these
 
 
-def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[str, str]) -> Iterator[bytes]:
+def encoded(
+    rows: Iterable[Mapping[str, Any]],
+    format_: str,
+    guard: Callable[[str], str] = text.neutralize_formula,
+    *,
+    kinds: Mapping[str, str],
+) -> Iterator[bytes]:
     """Return the bytes of a file with these rows, in pieces that never split a row; `kinds` are those of the columns.
 
-    `format_` is "csv", "json", "jsonl", "xlsx" or "parquet". A file of no rows has a header, or an empty list. Where
-    pyarrow is missing is said before anything is read.
+    `format_` is "csv", "json", "jsonl", "xlsx" or "parquet"; in CSV texts are as the `guard` has them. A file of no
+    rows has a header, or an empty list. Where pyarrow is missing is said before anything is read.
     """
     if format_ == "jsonl":
         return (orjson.dumps(row) + b"\n" for row in rows)
     if format_ == "json":
         return _json_list(rows)
     if format_ == "csv":
-        return csv(([cell(row[name], texts=kind == TEXTS) for name, kind in kinds.items()] for row in rows), kinds)
+        return csv(
+            ([cell(row[name], texts=kind == TEXTS) for name, kind in kinds.items()] for row in rows), kinds, guard
+        )
     if format_ == "xlsx":
         return workbook.written(rows, kinds, lambda value, kind: cell(value, texts=kind == TEXTS))
     return _parquet(rows, kinds, pyarrow_for("Parquet"))
 
 
-def csv(rows: Iterable[Sequence[str | float]], header: Iterable[str]) -> Iterator[bytes]:
-    """Yield the bytes of a CSV file; no cell of it is a formula."""
-    yield text.csv_line(list(header))
-    yield from map(text.csv_line, rows)
+def csv(
+    rows: Iterable[Sequence[str | float]],
+    header: Iterable[str],
+    guard: Callable[[str], str] = text.neutralize_formula,
+) -> Iterator[bytes]:
+    """Yield the bytes of a CSV file; no cell of it is a formula unless the `guard` lets it."""
+    yield text.csv_line(list(header), guard)
+    for row in rows:
+        yield text.csv_line(row, guard)
 
 
 def cell(value: Any, *, texts: bool) -> str | float:
@@ -107,36 +127,56 @@ def _typed(value: Any, kind: str) -> Any:
 
 
 def answers_rows(
-    tx: Connection, task: TaskRecord, *, extractor: str, corrected: bool, field: str | None, cost: bool
+    tx: Connection,
+    task: TaskRecord,
+    items: ItemTable,
+    *,
+    extractor: str,
+    corrected: bool,
+    field: str | None,
+    cost: bool,
+    gone: bool,
+    own: str,
 ) -> _Rows:
-    """Return the rows of a task with the answers of one extractor, to be written, and the kinds of their columns.
+    """Return every row of a task's source with its state and its answer of one extractor, and the kinds of its columns.
 
-    Where they are `corrected`, what a person said stands in the place of these. First stand the source's columns, under
-    its names and in its order; a row without an answer has none, and one that is gone from
-    the source is left out then. All is read in the caller's transaction. With `field` each member of that list is a
-    row, with `list.inner` each of the lists in its members; with `cost` what the whole answer took stands in each.
+    They are in the order of the source, and read in the caller's transaction. Where answers are `corrected`, what a
+    person said stands in the place of these. First stand the source's columns, under its names; last the state, and why
+    a row is refused, parked or unusable. A refused row has its cells as they were read. With `gone` rows that left
+    the source are among them. With `field` each member of that list is a row, with `list.inner` each of the lists in
+    its members; with `cost` what the whole answer took stands in each. `own` is as `asks.parked` has it.
     """
     sources = task.columns
     kinds = {name: kind for name, kind in task.key if name not in sources} | dict(task.fields)
     kinds |= {EXTRACTOR: "text", ANSWERED_AT: "time"} | (_COSTS if cost else {})
-    named = beside(sources, kinds, "answer_")
-    asked = (answers.c.task == rows.c.task) & (answers.c.item_id == rows.c.item_id)
-    is_mine = asked & is_shown(task.name, of=extractor, corrected=corrected)
-    query = select(rows.c.row, rows.c.item_id, *(answers.c[name] for name in ("answer", "at", EXTRACTOR, *_COSTS)))
-    query = query.select_from(rows.outerjoin(answers, is_mine)).order_by(rows.c.n)
-    query = query.where(rows.c.task == task.name, or_(rows.c.gone_at.is_(None), answers.c.id.is_not(None)))
+    named = named_beside(sources, kinds, "answer_")
+    state_named = named_beside([*sources, *named.values()], (STATE, REASON), "row_")
+    row = items.table.c
+    is_answer = (answers.c.item_id == row[KEY]) & is_shown(task.name, of=extractor, corrected=corrected)
+    told = [answers.c[name] for name in ("answer", "at", EXTRACTOR, *_COSTS)]
+    query = select(row[VALUES], row[KEY], row[HASH], row[SEEN], row[UNUSABLE], items.state.label(STATE), *told)
+    query = query.select_from(items.table.outerjoin(answers, is_answer)).order_by(row[items.order])
+    if not gone:
+        query = query.where(row.findable_gone_at.is_(None))
+    parked = {key: reason for key, reason, _ in asks.parked_rows(tx, task.name, own=own)}
 
     def found() -> Iterator[_Row]:
         for row in streamed(tx, query, page=PAGE).mappings():
-            values, given = orjson.loads(row["row"]), orjson.loads(row["answer"] or "{}")
+            values, given = orjson.loads(row[VALUES]), orjson.loads(row["answer"] or "{}")
             said = {name: values.get(name) for name in sources}
             said |= {name: loaded(said[name]) for name, kind in sources.items() if kind == "json"}
             cells = {name: _answered(given.get(name), kind) for name, kind in task.fields}
-            cells |= dict.fromkeys(dict(task.key), row["item_id"]) | {ANSWERED_AT: row["at"]}
+            is_refused = row[HASH] == NO_HASH
+            cells |= dict.fromkeys(dict(task.key), None if is_refused else row[KEY]) | {ANSWERED_AT: row["at"]}
             cells |= {name: row[name] for name in (EXTRACTOR, *(_COSTS if cost else ()))}
-            yield said | {place: cells[name] for name, place in named.items()}
+            said |= {place: cells[name] for name, place in named.items()}
+            reason = row[UNUSABLE] or (parked.get(row[KEY]) if row[STATE] == PARKED else None)
+            reason = f"line {row[SEEN]}: {reason}" if is_refused else reason
+            states = {STATE: row[STATE], REASON: reason}
+            yield said | {place: states[name] for name, place in state_named.items()}
 
     kinds = {**sources, **{named[name]: kind for name, kind in kinds.items()}}
+    kinds |= dict.fromkeys(state_named.values(), "text")
     if field is None:
         return found(), kinds
     lists = [name for name, kind in task.fields if kind == "json"]

@@ -16,7 +16,6 @@ import orjson
 from sqlalchemy import Subquery, select
 
 from pipeline.core.declaration import MADE_KEY
-from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 from pipeline.store import asks, erase, workspace
 from pipeline.store import rows as kept
@@ -24,7 +23,7 @@ from pipeline.store.database import Store, pages
 from pipeline.store.schema import TaskRecord
 from pipeline.store.schema import rows as stored
 from pipeline.tables.cells import LARGEST, compact_json
-from pipeline.tables.findings import SHOWN, Finding, rejected, unsound
+from pipeline.tables.findings import SHOWN, Finding, refused_row, rejected, unsound
 from pipeline.tables.read import SourceRow
 from pipeline.tables.source import READ, TIMEOUT_S, selected_rows
 
@@ -32,6 +31,7 @@ PAGE = 2_000  # rows in memory
 KEYS = 200  # of rows that are looked up in a query at once; SQLite nests no more than 1,000 conditions
 MAX_KEY = 2_000  # bytes of a key, which an index of PostgreSQL takes
 KEY, HASH, VALUES, UNUSABLE = "findable_key", "findable_hash", "findable_values", "findable_unusable"
+SEEN = "findable_seen"
 _COLUMNS = {
     KEY: stored.c.item_id,
     "findable_row": stored.c.n,
@@ -41,6 +41,7 @@ _COLUMNS = {
     "findable_gone_at": stored.c.gone_at,
     "findable_changed_at": stored.c.changed_at,
     UNUSABLE: stored.c.unusable,
+    SEEN: stored.c.seen,
 }
 KEY_KINDS = frozenset({"text", "integer"})  # of columns that tell rows apart
 
@@ -58,12 +59,12 @@ LookAt = Callable[[Mapping[str, Any], str | None], Look]  # given a row's values
 
 @dataclass
 class ItemsReport:
-    """What a fill did, in rows. Each row of the source is new, changed, the same, merged or refused.
+    """What a fill did, in rows. Each row of the source is new, changed, the same, refused or forgotten.
 
     `changed` are rows whose hash of what is asked about is another one; `back` of them and of the same were gone.
-    `merged` rows equal one that came before, `empty` ones have nothing to ask about, `forgotten` ones are left out, and
-    `gone` ones are marked now. `unusable` ones have an image that cannot be asked about; `an_unusable` is the
-    key of one, and why. `findings` are the first thousand refused rows, `refused` counts all by reason.
+    `empty` ones have nothing to ask about, `forgotten` ones are left out, and `gone` ones are marked now. `unusable`
+    ones have an image that cannot be asked about; `an_unusable` is the key of one, and why. `findings` are the first
+    thousand refused rows, `refused` counts all by reason.
     """
 
     new: int = 0
@@ -71,7 +72,6 @@ class ItemsReport:
     same: int = 0
     gone: int = 0
     back: int = 0
-    merged: int = 0
     empty: int = 0
     forgotten: int = 0
     unusable: int = 0
@@ -87,7 +87,6 @@ class ItemsReport:
             "changed": self.changed,
             "gone": self.gone,
             "back": self.back,
-            "merged with an equal one": self.merged,
             "empty": self.empty if self.new or self.changed else 0,
             "with an image that cannot be asked about": self.unusable,
             "refused": self.refused.total(),
@@ -102,10 +101,11 @@ class ItemsFill:
     """One fill of the rows of a task.
 
     A row that is blank in all columns that are asked about, or in those that must be quoted, is empty.
-    A row without a usable key, with the key of another row that differs, or with text that cannot be kept is refused;
-    a query is refused with it. A row that was forgotten is left out. `look_at` looks at the images of a row where it
-    has some, and `on_refused` is called for each refused row. What changes is written as of the moment `at`, with
-    which source it was; rows that were parked before they changed may be asked again.
+    A row without a usable key, with the key of an earlier row, or with text that cannot be kept is refused, and stored
+    as such. Where a hash of the row is its key, each of several equal rows is a row: the first has the hash as its id,
+    the others their number behind it. A row that was forgotten is left out. `look_at` looks at the images of a row
+    where it has some, and `on_refused` is called for each refused row. What changes is written as of the moment `at`,
+    with which source it was; rows that were parked before they changed may be asked again.
     """
 
     store: Store
@@ -114,6 +114,10 @@ class ItemsFill:
     look_at: LookAt | None = None
     on_refused: Callable[[Finding], None] | None = None
     report: ItemsReport = field(default_factory=ItemsReport, init=False)
+    # How often an id came so far, of those that came more than once.
+    _repeats: Counter[str] = field(default_factory=Counter, init=False)
+    # Ids of forgotten rows that the source has.
+    _forgotten: set[str] = field(default_factory=set, init=False)
 
     def run(self, source: Any, display: Progress) -> ItemsReport:
         """Read a source to its end, and make the rows what it says; an InputError on the way writes nothing."""
@@ -139,7 +143,10 @@ class ItemsFill:
 
     def rows(self, source: Iterable[SourceRow | Finding]) -> Iterator[dict[str, Any]]:
         """Yield each row of a source as it would be kept; those that are refused are in the report."""
-        return (one[0] for row in source if (one := self._read(row)) is not None)
+        for row in source:
+            kept_row, _ = self._read(row)
+            if kept_row["input_hash"] != kept.NO_HASH:
+                yield kept_row
 
     def _take(
         self,
@@ -149,50 +156,87 @@ class ItemsFill:
         *,
         first: int,
     ) -> None:
-        report, read = self.report, [one for row in rows if (one := self._read(row)) is not None]
-        found = [one for one in read if not is_forgotten(one[0]["item_id"])]
-        report.forgotten += len(read) - len(found)
-        if self.look_at is not None and (images := self.record.words.get("images")):
-            with self.store.read() as tx:
-                known = kept.seen_before(tx, self.record.name, [row["item_id"] for row, _ in found])
-            for row, values in found:
-                look = self.look_at(values, known.get(row["item_id"]))
-                hashed = hash_of({**values, **look.hashes}, [*self.record.words["asked"], *images])
-                row.update(input_hash=hashed, seen=look.seen, unusable=look.unusable)
-        for number, (row, _) in enumerate(found, start=first + 1):
+        read = [self._read(row) for row in rows]
+        for number, (row, _) in enumerate(read, start=first + 1):
             row["n"] = number
-        repeated = {one["n"]: others for one, *others in reading.add([row for row, _ in found])}
-        for row, _ in found:
-            key, (line, is_same) = row["item_id"], repeated.get(row["n"], (None, False))
-            if line is None:
-                report.empty += row["is_empty"]
-                if row.get("unusable") is not None:
-                    report.unusable += 1
-                    report.an_unusable = key, row["unusable"]
-            elif is_same:
-                report.merged += 1
-            else:
-                said = f"the key is on line {line}, too, with other values"
-                cells = values_in(row["row"])
-                self._refuse(rejected(row["line"], said, key, column=self.record.key[0][0], key=key, cells=cells))
+        if self.look_at is not None and (images := self.record.words.get("images")):
+            self._look_at_images(read, images, self.look_at)
+        waiting = [row for row, _ in read]
+        while waiting:
+            free = [row for row in waiting if not is_forgotten(row["item_id"])]
+            again = self._leave_out([row for row in waiting if is_forgotten(row["item_id"])])
+            repeated = {row["n"]: line for row, line in reading.add(free)}
+            for row in free:
+                if (line := repeated.get(row["n"])) is None:
+                    self._count(row)
+                elif self._may_repeat(row):
+                    again.append(self._next_of_equal(row))
+                else:
+                    again.append(self._refuse_double(row, line))
+            waiting = again
 
-    def _refuse(self, finding: Finding) -> None:
-        if self.record.is_query:
-            of = f" {finding.column!r}" if finding.column else ""
-            key = f" (key {finding.key!r})" if finding.key else ""
-            shown = f": {finding.value}" if finding.value else ""
-            said = f"row {finding.line}{of}{key} for {self.record.name}: {finding.reason}{shown}; nothing was written"
-            raise InputError(said, hint="mend the source, or leave the row out of it")
+    def _look_at_images(
+        self, read: Sequence[tuple[dict[str, Any], Mapping[str, Any]]], images: Sequence[str], look_at: LookAt
+    ) -> None:
+        sound = [(row, values) for row, values in read if row["input_hash"] != kept.NO_HASH]
+        with self.store.read() as tx:
+            known = kept.seen_before(tx, self.record.name, [row["item_id"] for row, _ in sound])
+        for row, values in sound:
+            look = look_at(values, known.get(row["item_id"]))
+            hashed = hash_of({**values, **look.hashes}, [*self.record.words["asked"], *images])
+            row.update(input_hash=hashed, seen=look.seen, unusable=look.unusable)
+
+    def _leave_out(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Leave out rows that were forgotten; return those that only equal one, under their own ids."""
+        others = list[dict[str, Any]]()
+        for row in rows:
+            if row["item_id"] in self._forgotten and self._may_repeat(row):
+                others.append(self._next_of_equal(row))
+                continue
+            self._forgotten.add(row["item_id"])
+            self.report.forgotten += 1
+        return others
+
+    def _count(self, row: Mapping[str, Any]) -> None:
+        """Count a row that is stored."""
+        if row["input_hash"] == kept.NO_HASH:
+            return
+        self.report.empty += row["is_empty"]
+        if row["unusable"] is not None:
+            self.report.unusable += 1
+            self.report.an_unusable = row["item_id"], row["unusable"]
+
+    def _may_repeat(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the id of a row is made of its values, so that equal rows have one."""
+        return row["input_hash"] == kept.NO_HASH or self.record.key[0][0] == MADE_KEY
+
+    def _next_of_equal(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Give a row that equals earlier ones the next id of theirs."""
+        first, _, _ = row["item_id"].partition("-")
+        self._repeats[first] += 1
+        row["item_id"] = f"{first}-{self._repeats[first] + 1}"
+        return row
+
+    def _refuse_double(self, row: Mapping[str, Any], line: int) -> dict[str, Any]:
+        key, cells = row["item_id"], values_in(row["row"])
+        reason = f"the key is on line {line}, too"
+        finding = rejected(row["line"], reason, key, column=self.record.key[0][0], key=key, cells=cells)
+        return {**self._refused(finding), "n": row["n"]}
+
+    def _refused(self, finding: Finding) -> dict[str, Any]:
+        """Count a refused row, and return it as it is kept."""
         if self.on_refused is not None:
             self.on_refused(finding)
         self.report.refused[finding.reason] += 1
         self.report.findings += [finding._replace(cells={})][: SHOWN - len(self.report.findings)]
+        refused = refused_row(finding)
+        item_id = f"refused:{hash_of(refused.cells, list(refused.cells))[:32]}"
+        return {**refused.stored(item_id), "line": finding.line}
 
-    def _read(self, row: SourceRow | Finding) -> tuple[dict[str, Any], Mapping[str, Any]] | None:
-        """Return a row as it is kept, but for its number, and its values by column; None where it is refused."""
+    def _read(self, row: SourceRow | Finding) -> tuple[dict[str, Any], Mapping[str, Any]]:
+        """Return a row as it is kept, except its number, and its values by column."""
         if isinstance(row, Finding):
-            self._refuse(row)
-            return None
+            return self._refused(row), {}
         get = row.values.get
         values = {
             name: value if value.__class__ is str and kind != "json" else _stored_value(value, kind)
@@ -204,16 +248,15 @@ class ItemsFill:
         except TypeError:  # half of a character
             data = b"\\u0000"
         if b"\\u0000" in data and (bad := unsound(row.line, values, {})):
-            self._refuse(bad._replace(cells=values))
-            return None
+            return self._refused(bad._replace(cells=values)), values
         key, why, column = self._key_of(values)
         if why:
-            self._refuse(rejected(row.line, why, values.get(column) or "", column=column, cells=values))
-            return None
+            bad = rejected(row.line, why, values.get(column) or "", column=column, cells=values)
+            return self._refused(bad), values
         words = self.record.words
         is_empty = _is_empty(values, words.get("images") or words["asked"]) or _is_empty(values, words["quoted"])
         told = {"item_id": key, "line": row.line, "row": data.decode(), "is_empty": is_empty}
-        return {**told, "input_hash": hash_of(values, words["asked"])}, values
+        return {**told, "input_hash": hash_of(values, words["asked"]), "seen": None, "unusable": None}, values
 
     def _key_of(self, values: Mapping[str, Any]) -> tuple[str, str, str]:
         """Return the id of a row by its values; or the empty text, why it has none, and the column that is meant.

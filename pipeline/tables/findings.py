@@ -23,6 +23,9 @@ from pipeline.core.quotes import leaves
 from pipeline.core.text import UNSOUND, csv_line
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
+from pipeline.store.rows import RefusedOfFile, RefusedRow
+from pipeline.tables.cells import compact_json
+from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL
 
 EXCERPT = 80  # characters of a value that a finding shows
 SHOWN = 1000  # findings kept in memory to be shown; the report in a file has all of them
@@ -98,6 +101,29 @@ def unsound(line: int, values: Mapping[str, Any], labels: Mapping[str, str], *, 
                 known = key if isinstance(key, str) and not UNSOUND.search(key) else None
                 return rejected(line, why, shown, column=labels.get(name, excerpt(name)), key=known)
     return None
+
+
+def refused_row(finding: Finding) -> RefusedRow:
+    """Return the refused row of a finding, with its cells as any database stores them.
+
+    What no text holds is shown as an escape, and a long cell is cut.
+    """
+    reason = f"{finding.reason} (column {finding.column!r})" if finding.column else finding.reason
+    cells = {_sound(name): _shown_cell(cell) for name, cell in finding.cells.items()}
+    return RefusedRow(finding.line, _sound(reason), cells)
+
+
+def _shown_cell(cell: Any) -> Any:
+    if cell is None or isinstance(cell, bool | int | float):
+        return cell
+    text = cell if isinstance(cell, str) else compact_json(cell)
+    if len(text) > MAX_CUT_CELL + len(CUT_MARK):
+        text = f"{text[:MAX_CUT_CELL]}{CUT_MARK}"
+    return _sound(text)
+
+
+def _sound(text: str) -> str:
+    return UNSOUND.sub(lambda found: _escaped(found[0]), text)
 
 
 def key_of(cell: object, *, most: int) -> tuple[str, str]:
@@ -296,6 +322,7 @@ def import_rows(
     done: R,
     *,
     write: Callable[[Connection, list[SoundRow], R], Iterable[Finding]],
+    task: str,
     at: datetime,
     block: int,
     long: str,
@@ -304,20 +331,25 @@ def import_rows(
     """Write what was made of the rows of a file, `block` of them at a time; `write` counts them, and returns findings.
 
     `missing` gives the keys of rows that the file does not have, when all of it was written. `long` is the column with
-    long texts. Of a `dry` import `write` gets a snapshot to look at. A report says what happened also where nothing
-    went in. Nothing is changed where the file cannot be read to its end, or the report not be written.
+    long texts. Rejected rows are stored as refused rows of the task in the place of those of the last file of that
+    name. Of a `dry` import `write` gets a snapshot to look at. A report says what happened also where nothing went in.
+    Nothing is changed where the file cannot be read to its end, or the report not be written.
     """
 
     def size(one: SoundRow | Finding) -> int:
         return len(str(one.cells)) if isinstance(one, Finding) else len(str(one.values.get(long)))
 
     with _rejects_report(done) as rejects, store.read() if done.dry else store.write() as tx:
+        refused = None if done.dry else RefusedOfFile(tx, task, Path(done.path).name)
         with all_or_nothing(), display.bar("reading" if done.dry else "importing", None) as bar:
             for some in in_blocks(rows, most=block, size=size):
                 findings = [one for one in some if isinstance(one, Finding)]
                 sound = [one for one in some if not isinstance(one, Finding)]
                 changes = (change for one in sound for change in one.changes)
-                done.tell([*findings, *changes, *write(tx, sound, done)], rejects)
+                findings += [*changes, *write(tx, sound, done)]
+                done.tell(findings, rejects)
+                if refused is not None:
+                    refused.add([refused_row(one) for one in findings if one.kind is FindingKind.REJECTED])
                 done.lines += len(some)
                 bar.show(done.lines)
             for key in missing(tx, done):
@@ -325,7 +357,7 @@ def import_rows(
             if rejects is not None:
                 rejects.seal()
         done.refused = done.strict and bool(done.counts[FindingKind.REJECTED] + done.counts[FindingKind.CHANGED])
-        if done.refused:
+        if not done.rows_in:
             tx.rollback()
         elif done.changes and not done.dry:
             name = Path(done.path).name

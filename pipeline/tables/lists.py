@@ -30,10 +30,12 @@ from sqlalchemy import (
     case,
     cast,
     exc,
+    false,
     func,
     literal,
     or_,
     select,
+    true,
     tuple_,
 )
 
@@ -46,9 +48,12 @@ from pipeline.core.where import Comparison, Expression, Negation, Scalar, parse_
 from pipeline.store import answers, asks
 from pipeline.store.database import SlowError, describe_error, pages, streamed, within
 from pipeline.store.database import among as among_values
+from pipeline.store.rows import count_refused, is_refused
+from pipeline.store.schema import rows as stored_rows
 from pipeline.tables.adopt import Ids, is_sqlite
 
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
+REFUSED, GONE = "refused", "gone"  # states: of a row that cannot be asked about, and of one that left its source
 HASH, CHANGED = "findable_hash", "findable_changed_at"  # cells of tables that keep them
 _WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
 _MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
@@ -73,18 +78,27 @@ _PLAIN_NAME = re.compile(r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-
 class ItemStates(NamedTuple):
     """What tells the states of a task's items: `done` and `pending` are names with conditions, `rest` is another name.
 
-    `others` come before what is pending.
+    `others` come before what is pending, and so do those `refused`, where they are in the table of the items. Items
+    that are `gone` from their source are no rows of it.
     """
 
     done: tuple[str, ColumnElement[bool]]
     pending: tuple[str, ColumnElement[bool]]
     rest: str
     others: tuple[tuple[str, ColumnElement[bool]], ...] = ()
+    refused: ColumnElement[bool] | None = None
+    gone: ColumnElement[bool] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names of all states, in the order in which they are counted."""
-        return (self.done[0], self.pending[0], self.rest, "claimed", "parked", *(name for name, _ in self.others))
+        """Return the names of the states of a source's rows, in the order in which they are counted."""
+        others = (name for name, _ in self.others)
+        return (self.done[0], self.pending[0], self.rest, "claimed", "parked", *others, REFUSED)
+
+    @property
+    def listed_names(self) -> tuple[str, ...]:
+        """Return the names of the states by which items are listed."""
+        return self.names if self.gone is None else (*self.names, GONE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +126,9 @@ class ItemTable:
         told, key = self.states, self.item_id
         claimed = _is_among(key, asks.claimed_ids(self.task))
         parked = _is_among(key, asks.parked(self.task, self.own))
-        ways = [(told.done[1], told.done[0]), (claimed, "claimed"), (parked, "parked")]
+        ways = [(told.gone, GONE)] if told.gone is not None else []
+        ways += [(told.refused, REFUSED)] if told.refused is not None else []
+        ways += [(told.done[1], told.done[0]), (claimed, "claimed"), (parked, "parked")]
         ways += [(condition, name) for name, condition in (*told.others, told.pending)]
         return case(*ways, else_=told.rest)
 
@@ -182,13 +198,23 @@ class ItemTable:
             return {one: one for one in ids if one in found}
         return {one: self.name_of(row) for one, row in self.rows(tx, ids, self.named).items()}
 
-    def counts(self, tx: Connection, *conditions: ColumnElement[bool]) -> dict[str, int]:
-        """Return the total and {done, pending, rest, claimed, parked, …}: disjoint, and adding up to it."""
+    def counts(self, tx: Connection) -> dict[str, int]:
+        """Return the total and {done, pending, rest, claimed, parked, …, refused}: disjoint, and adding up to it."""
+        return self.counts_and_gone(tx)[0]
+
+    def counts_and_gone(self, tx: Connection) -> tuple[dict[str, int], int]:
+        """Return the counts of the rows of the source, and how many rows are gone from it."""
+        found = self.count_listed(tx)
+        if self.states.refused is None:
+            found[REFUSED] = count_refused(tx, self.task)
+        parts = {name: found[name] for name in self.states.names}
+        return {"total": sum(parts.values()), **parts}, found[GONE]
+
+    def count_listed(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
+        """Return how many rows of the table of which all conditions hold are in each state."""
         state = self.state
         query = select(state, func.count()).select_from(self.table).where(*conditions).group_by(state)
-        found = {row[0]: row[1] for row in tx.execute(query)}
-        parts = {name: found.get(name, 0) for name in self.states.names}
-        return {"total": sum(parts.values()), **parts}
+        return Counter({row[0]: row[1] for row in tx.execute(query)})
 
 
 def _is_among(key: ColumnElement[str], ids: Select[Any]) -> ColumnElement[bool]:
@@ -235,9 +261,14 @@ class Grid:
 
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
         """Return the items that are wanted, in their order, by few queries."""
+        if wanted.which.state == REFUSED and self.table.states.refused is None:
+            return refused_grid(self.table.task).page(tx, wanted._replace(sort=None, fields=None))
         sort, fields, conditions = wanted.sort or "", self._fields(wanted), self.conditions(tx, wanted.which)
         keys, descends, is_slow = self._order(sort), sort.startswith("-"), sort.removeprefix("-") in self.slow_sorts
-        conditions += [self.table.is_among([wanted.only])] if wanted.only is not None else []
+        if wanted.only is not None:
+            conditions.append(self.table.is_among([wanted.only]))
+        elif (is_gone := self._is_left_out(wanted.which)) is not None:
+            conditions.append(~is_gone)
         if wanted.after is not None:
             here = tx.execute(select(*keys).where(self.table.is_among([wanted.after])).limit(1)).first()
             if here is None:
@@ -258,10 +289,11 @@ class Grid:
             raise InputError(said, hint=f"list fewer: {Option(where='…')}") from None
         ids = [row[0] for row in rows[: wanted.limit]]
         more = self.more_of(tx, ids) if self.more_of and not set(self.more).isdisjoint(fields) else {}
-        items = []
+        items, rare = [], {*chain.from_iterable(self.in_state.values())} if wanted.only is not None else set[str]()
         for key, state, *found in rows[: wanted.limit]:
             row, own = dict(zip(self.cells, found, strict=True)), more.get(key, {})
             shown = {name: self.columns[name](row) if name in self.columns else own.get(name) for name in fields}
+            shown = {name: value for name, value in shown.items() if value is not None or name not in rare}
             items.append(ListedItem(key, state, shown, row.get(HASH), row.get(CHANGED)))
         return ItemsPage(items, ids[-1] if len(rows) > wanted.limit else None, fields)
 
@@ -280,7 +312,7 @@ class Grid:
             hint = f"`{Step('search', q='…', where=which.where)}` filters what is indexed"
             raise InputError(f"there are no columns for {Option('where')} here", hint=hint)
         found += [self.where(which.where)] if which.where and self.where else []
-        states, (least, most) = self.table.states.names, (which.min_score, which.max_score)
+        states, (least, most) = self.table.states.listed_names, (which.min_score, which.max_score)
         if which.state and which.state not in states:
             raise InputError(f"no item is ever {which.state!r} here", hint=f"the states are {', '.join(states)}")
         found += [self.table.state == which.state] if which.state else []
@@ -297,9 +329,17 @@ class Grid:
 
         Those are not counted where that takes longer than `within_s` seconds, either.
         """
+        if which.state == REFUSED and self.table.states.refused is None:
+            return refused_grid(self.table.task).counts(tx, which)
         conditions = self.conditions(tx, which)
-        states = self.table.counts(tx, *conditions)
-        total, some = states.pop("total"), select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery()
+        counted = self.table.count_listed(tx, *conditions)
+        if not conditions and self.table.states.refused is None:
+            counted[REFUSED] = count_refused(tx, self.table.task)
+        gone, states = 0, {name: counted[name] for name in self.table.states.listed_names}
+        if (is_gone := self._is_left_out(which)) is not None:
+            gone = states.pop(GONE)
+            conditions.append(~is_gone)
+        total, some = sum(states.values()), select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery()
         facets = [one for one in (self.tags, self.versions) if one is not None]
         if facets and tx.execute(select(func.count()).select_from(some)).scalar_one() <= _COUNTED:
             with contextlib.suppress(SlowError), within(tx, within_s):
@@ -307,8 +347,12 @@ class Grid:
                 tallies, fields = self._tallied(streamed(tx, query, page=_PAGE).partitions(), facets, within_s)
                 often = (dict(sorted(one.items(), key=lambda each: (-each[1], each[0]))[:_MOST]) for one in tallies)
                 tags, versions = (next(often) if one is not None else None for one in (self.tags, self.versions))
-                return ItemCounts(total, states, tags, versions, fields)
-        return ItemCounts(total, states, None, None)
+                return ItemCounts(total, states, tags, versions, fields, gone)
+        return ItemCounts(total, states, None, None, gone=gone)
+
+    def _is_left_out(self, which: ItemFilter) -> ColumnElement[bool] | None:
+        """Return the condition that a row is not listed because it left its source; None where such are, too."""
+        return None if which.state == GONE or which.ids else self.table.states.gone
 
     def _tallied(
         self, pages: Iterator[Sequence[Any]], facets: Sequence[GridFacet], within_s: float | None
@@ -378,6 +422,25 @@ def _given(found: Any, words: str) -> Any:
     if found is None:
         raise InputError(f"the items of this task have no {words}")
     return found
+
+
+def refused_grid(task: str) -> Grid:
+    """Return what lists the refused rows of a task whose items are in a table of their own."""
+    told = stored_rows.c
+    columns = (told.item_id, told.n, told.seen, told.unusable, told.row)
+    table = select(*columns).where(told.task == task, is_refused).subquery("refused_rows")
+    states = ItemStates((REFUSED, true()), (REFUSED, true()), REFUSED, refused=true())
+    return Grid(
+        table=ItemTable(task, table, states, false(), key="item_id", order="n"),
+        cells=("seen", "unusable", "row"),
+        columns={
+            "line": lambda row: int(row["seen"]),
+            "reason": lambda row: row["unusable"],
+            "cells": lambda row: orjson.loads(row["row"]),
+        },
+        usual=("line", "reason", "cells"),
+        searched=(table.c.unusable, table.c.row),
+    )
 
 
 def version_facet(task: str, key: ColumnElement[str]) -> GridFacet:

@@ -19,7 +19,7 @@ from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import check_named_in_utf8, parts_of, sha256_of
 from pipeline.core.settings import variable
 from pipeline.core.step import Option
-from pipeline.core.text import UNSOUND
+from pipeline.core.text import UNSOUND, restore_formula
 from pipeline.store.database import Store
 from pipeline.store.schema import TaskRecord
 from pipeline.tables.cells import bytes_note, common_kind, holds_bytes, kind_of_value, plain_row, plain_value, text_hash
@@ -48,6 +48,8 @@ class ItemsFile(SourceFile):
         self.path, self.options = path, options
         self.sha256 = self._digest() if parts_of(path) else ""
         super().__init__(path, HINT, options=options)
+        if self.format == "csv":
+            self.names = [restore_formula(name) for name in self.names]
         names = list(filter(None, self.names))
         check_names(names, source=path)
         if self.format in {"csv", "xlsx"} and not names:
@@ -56,8 +58,15 @@ class ItemsFile(SourceFile):
         self.columns = kinds_of(rows, dict.fromkeys(names), source=path)
 
     def __iter__(self) -> Iterator[SourceRow | Finding]:
-        """Yield each row, and a finding for each that is none; InputError where the file is not whole, or another."""
-        yield from self.rows()
+        """Yield each row, and a finding for each that is none; InputError where the file is not whole, or another.
+
+        Cells of CSV that an export neutralized are as they were before it.
+        """
+        for row in self.rows():
+            if self.format == "csv" and isinstance(row, SourceRow):
+                yield row._replace(values={name: restore_formula(cell) for name, cell in row.values.items()})
+            else:
+                yield row
         if self._digest() != self.sha256:
             raise InputError(f"{self.path} changed while it was read; no row was taken from it", hint="try again")
 

@@ -308,15 +308,19 @@ class Workspace:
         best: bool = False,
         cost: bool = False,
         full: bool = False,
+        gone: bool = False,
+        raw: bool = False,
         overwrite: bool = False,
     ) -> ExportReport:
-        """Write rows with their answers to a file, as `findable export`; its ending says in which format.
+        """Write rows with their states and answers to a file, as `findable export`; its ending says in which format.
+
+        Without a row no file is written, and the report's `path` is None.
 
         Raises:
             InputError: there is no such format or version, or the file cannot be written, or is there already.
         """
-        wanted = ExportWanted(best, extractor, rows, cost, full)
-        return self._run(lambda ws: export.run(ws, Path(to), wanted=wanted, overwrite=overwrite), task)
+        wanted = ExportWanted(best, extractor, rows, cost, full, gone=gone)
+        return self._run(lambda ws: export.run(ws, Path(to), wanted=wanted, overwrite=overwrite, raw=raw), task)
 
     def parked(self, task: TaskLike | None = None) -> Table[ParkedItem]:
         """Return the rows that failed for good, and why, longest first."""

@@ -58,6 +58,7 @@ class Report:
     items can be asked still: `held_back` says what keeps them waiting, `no_room` of them wait until the API takes more,
     `short` for money, and if it `is_down`, or the answers are (`is_hopeless`), nothing more was sent. `under_way` are
     in open batches, `parked` were parked meanwhile.
+    `shared` rows got the answer that an equal row has from an earlier batch.
     `reports` are the newest on the answers of each extractor. `spent` is what is known to be spent since it began.
     """
 
@@ -73,6 +74,7 @@ class Report:
     items: int = 0
     polled: PollReport = field(default_factory=PollReport)
     ingested: list[IngestSummary] = field(default_factory=list)
+    shared: int = 0
     failed: dict[int, str] = field(default_factory=dict)
     reports: dict[str, QualityReport] = field(default_factory=dict)
     left: int = 0
@@ -87,6 +89,11 @@ class Report:
     no_money: BudgetError | None = None
 
     __repr__ = one_line
+
+    @property
+    def answered_rows(self) -> int:
+        """Return how many rows hold an answer because of batches that it ingested, or earlier ones."""
+        return self.shared + sum(one.answered_rows for one in self.ingested)
 
     @property
     def is_over(self) -> bool:
@@ -143,7 +150,7 @@ class Report:
         """Return the report for programs; of a pilot in few words, with all that its answers were measured by."""
         quality, drawn, live = self.quality, self.drawn, self.live
         told = {
-            "ingested": {str(one.batch.number): one.batch.taken for one in self.ingested},
+            "ingested": {str(one.batch.number): one.answered_rows for one in self.ingested},
             "passed": None if quality is None else quality.passed,
             "report": None if quality is None else str(quality.path),
         }
@@ -272,6 +279,7 @@ class Rounds:
             return Submitted()
         report.submitted += [one for one in sent.at_api if one not in report.submitted]
         report.items += sent.items
+        report.shared += sent.shared
         report.no_room, report.short = sent.no_room, sent.held_back
         if sent.held_back:
             report.held_back = f"{sent.budget} has no room for more"

@@ -83,7 +83,7 @@ class Pass:
         if "ingest" in self.units and going.batches(BatchState.DOWNLOADED):
             self.each(lambda: going.ingest(number))
             going.judges = number is None or not going.batches(*OPEN)  # of many, the last one writes the report
-            answered = sum(one.batch.taken for one in going.report.ingested)
+            answered = going.report.answered_rows
             self.did.append(f"{answered:,} {words.done} from {plural(len(going.report.ingested), 'batch', 'batches')}")
 
     def retry(self) -> None:

@@ -74,3 +74,16 @@ def names(connection: Any) -> list[str]:
     else:
         query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY 1"
     return [row[0] for row in connection.execute(query).fetchall() if re.fullmatch(r"\w+", row[0])]
+
+
+def as_before_states(workspace: Workspace, task: str) -> None:
+    """Make the rows of a task what they were before each row had a state: without refused ones, equal ones merged."""
+    with connected(workspace) as connection:
+        rows = f"FROM findable_rows WHERE task = '{task}'"
+        connection.execute(f"DELETE {rows} AND (input_hash = '' OR item_id LIKE '%-2')")
+        ((text,),) = connection.execute(f"SELECT words FROM findable_tasks WHERE name = '{task}'").fetchall()  # noqa: S608
+        words = {name: value for name, value in json.loads(text).items() if name != "reading"}
+        told = json.dumps(words).replace("'", "''")
+        connection.execute(f"UPDATE findable_tasks SET words = '{told}' WHERE name = '{task}'")  # noqa: S608
+        for table in ("findable_answers", "findable_asks"):
+            connection.execute(f"DELETE FROM {table} WHERE task = '{task}' AND item_id LIKE '%-2'")  # noqa: S608

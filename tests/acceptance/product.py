@@ -203,7 +203,7 @@ class Workspace:
 
     def tags(self) -> dict[str, list[str]]:
         """Return the tags of all people by username, as they are exported; no tags are an empty list."""
-        return {one["Username"]: one["tags"] or [] for one in self.exported(PEOPLE)}
+        return {one["Username"]: one["tags"] or [] for one in self.exported(PEOPLE) if one["state"] != "refused"}
 
     def parked(self, task: str = "") -> dict[str, str]:
         """Return what is parked of a task, with the reason."""

@@ -132,7 +132,7 @@ def test_a_folder_of_parquet_files_is_read_as_one(workspace: Workspace) -> None:
     (workspace.home / "tickets/year=2024/team=a%20b/part-0.parquet").unlink()
     assert "rows: 1 new, 1 gone" in workspace.do("tag", mode="live", yes=True).err
     assert "rows:" not in workspace.do("tag", mode="live", yes=True).err
-    workspace.do("export", "out.parquet")
+    workspace.do("export", "out.parquet", gone=True)
     found = parquet.read_table(workspace.home / "out.parquet").to_pylist()
     assert [(one["id"], one["year"], one["team"], one["price"]) for one in found] == [
         (1, 2024, "a b", None),
@@ -162,7 +162,7 @@ def test_people_get_back_what_their_file_says_beside(workspace: Workspace) -> No
         assert workspace.read("import", "people.csv", map="username=E-Mail")["updated"] == updated
     workspace.do("tag", mode="live", yes=True)
     found = workspace.exported()
-    assert [tuple(one)[-3:] for one in found] == [("E-Mail", "Tel.", "Notiz")] * 2
+    assert [tuple(one)[-5:] for one in found] == [("E-Mail", "Tel.", "Notiz", "state", "reason")] * 2
     assert [(one["Username"], one["E-Mail"], one["Notiz"]) for one in found] == [
         ("ada@x.example", "ada@x.example", "ada-note"),
         ("bo@x.example", "bo@x.example", "bo-notex"),
@@ -202,7 +202,7 @@ def test_a_workbook_is_read_as_it_is_seen(workspace: Workspace) -> None:
 
 
 def test_another_database_is_only_read(workspace: Workspace) -> None:
-    """No file of it changes and none comes beside it; a key that is there twice, a write, no database: all refused."""
+    """No file of it changes and none comes beside it; a second row of a key is refused, as are a write, no database."""
     put_table(workspace, "query")
     workspace.settings["YES"] = "1"
     if not ON_POSTGRESQL:
@@ -219,7 +219,9 @@ def test_another_database_is_only_read(workspace: Workspace) -> None:
     file = workspace.home / "tasks" / f"{name}.py"
     text = file.read_text(encoding="utf-8")
     other(workspace, "INSERT INTO tickets (\"Ticket Nr.\", text) VALUES ('T-1', 'again')")
-    assert "(key 'T-1') for tickets" in workspace.do("preflight", TASK=name, code=2).err
+    said = workspace.do("preflight", TASK=name).err
+    assert "the query of tickets, row 4, column 'Ticket Nr.': the key is on line 2, too" in said
+    assert workspace.status(TASK=name)["tickets"]["refused"] == 1
     file.write_text(text.replace("SELECT *", "WITH x AS (SELECT 1) DELETE"), encoding="utf-8")
     workspace.do("preflight", TASK=name, code=2)
     workspace.put(".env", f"{name}_url={address}-gone\n")

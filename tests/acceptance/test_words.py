@@ -128,7 +128,7 @@ def test_documents_stand_alone_and_files_are_written_where_links_lead(workspace:
     for verb, *words in (("search", "water"), ("show", "ann"), ("costs",), ("log",), ("settings",), ("prices",)):
         assert workspace.read(verb, *words) is not None
     printed = workspace.do("export", "-", format="json")
-    assert [one["Username"] for one in printed.json] == ["ann", "=bob"]
+    assert [one["Username"] for one in printed.json] == ["ann", "=bob", "short"]
     assert "\n'=bob," in workspace.do("export", "-", format="csv").out
     os.mkfifo(workspace.home / "pipe")
     (workspace.home / "link").symlink_to("pipe")

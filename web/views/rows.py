@@ -18,6 +18,7 @@ from pipeline.images import TASK as IMAGES
 from pipeline.images.task import thumbnail_of
 from pipeline.ops import items
 from pipeline.passages.show import Passage, quoted_passage
+from pipeline.tables.lists import REFUSED
 from pipeline.tables.view import EXTRACTOR
 from web.desk import Desk
 from web.render import Mark, desk_of, show_page
@@ -119,9 +120,10 @@ def choices_of(found: ItemCounts, asked: Asked, task: str) -> dict[str, list[Cho
     known = {one.where for counted in found.fields.values() for one in counted}
     if others := [(one, one, 0) for one in asked.only if one not in known]:
         kinds["chosen"] = choices("only", asked.only, others)
+    states = {**found.states, "gone": found.gone} if found.gone else found.states
     for kind, name, chosen, counts in (
         ("tags", "tag", asked.tag, {} if found.fields else found.tags or {}),  # which are of the fields, too
-        ("states", "state", [asked.state], {one: count for one, count in found.states.items() if count}),
+        ("states", "state", [asked.state], {one: count for one, count in states.items() if count}),
         ("versions", "extractor", [asked.extractor], found.versions or {}),
     ):
         both = choices(name, chosen, [(one, one, count) for one, count in counts.items()])
@@ -184,13 +186,14 @@ def _csv(desk: Desk, asked: Asked) -> Iterator[bytes]:
 def _shown(ws: OpenWorkspace, asked: Asked) -> dict[str, Any]:
     task = ws.settings.task
     found, names, after, sorts = _page(ws, asked)
-    kind = task if task in {IMAGES, PASSAGES} else "table"
+    kind = task if task in {IMAGES, PASSAGES} and asked.state != REFUSED else "table"
     if kind == PASSAGES:
         for one in found:
             one["passage"] = marked_passage(quoted_passage(ws, one["id"]), most=BEGINNING)
     numbers = {name for name in names if any(_is_number(one["values"].get(name)) for one in found)}
     return {
         "kind": kind,
+        "has_pages": asked.state != REFUSED,
         "asked": asked,
         "rows": found,
         "headers": [_header(asked, task, one, sorts, is_number=one in numbers) for one in names],
@@ -219,6 +222,7 @@ def _page(ws: OpenWorkspace, asked: Asked) -> tuple[list[dict[str, Any]], Sequen
         grid = ws.task.grid(tx)
     own = [name for name in grid.more if name not in {EXTRACTOR, f"answer_{EXTRACTOR}"}]
     own += [WHY] if ws.settings.task == IMAGES else []
+    own += [name for name in grid.in_state.get(asked.state, ()) if name not in own]
     fields = asked.how["fields"] or [*grid.usual, *own]
     limit = TEXTS if ws.settings.task == PASSAGES else ROWS
     page = items.page(ws, asked.which, limit=limit, after=asked.after or None, sort=asked.sort or None, fields=fields)

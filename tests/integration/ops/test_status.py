@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.lab import Api, Workspace
 
-EXPERTS = ("total", "tagged", "untagged", "no_bio", "claimed", "parked", "foreign")
+EXPERTS = ("total", "tagged", "untagged", "no_bio", "claimed", "parked", "foreign", "refused")
 BATCHES = ("prepared", "submitting", "submitted", "downloaded", "ingested", "failed")
 
 
