@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.step import Hint, Option, Step
+from pipeline.experts.names import EXPERTS, MARK
 from pipeline.store import schema
 from pipeline.store.workspace import UNTAGGED, events_of
 
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 how_to_begin = Hint("`{}` brings people in", Step("import", experts="people.csv"))
-
-
-EXPERTS = "experts"
-MARK = "findable_experts_unscored"  # its index that is made last: where it is, the table was adopted
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:

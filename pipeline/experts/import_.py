@@ -14,7 +14,6 @@ the old text, and a finding says so.
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +23,7 @@ from pipeline.core.step import Option, Step
 from pipeline.core.text import first_few, restore_formula
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
+from pipeline.experts.rates import parse_rate, rate_of, rate_text
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import asks, workspace
 from pipeline.store.database import Connection
@@ -47,7 +47,6 @@ BLOCK = 500  # people written at a time
 TYPED = 10  # names that a command is shown with
 ASKED_ABOUT = ("bio", "job_title")  # what tags are made from, besides the username
 MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
-MAX_RATE = 10_000_000  # an hour in the currencies with the smallest units (VND, IDR) stays below
 EXPECTED = ", ".join(HEADERS.values())
 WHOLE_NAME, PARTS = "full_name", ("first_name", "last_name")
 LAYOUT = Layout(
@@ -76,16 +75,6 @@ _ANSWERED = frozenset({"tags", _SCORE})
 _STATES = ("state", "reason")
 _PARTICLES = re.compile(
     r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?"
-)
-_MONEY = r"[^\W\d_]{0,3}[$€£¥₹₩₽₴₺₪₫฿₱₦]|[A-Z]{3}|kr\.?|zł|Kč"
-_HOUR = (
-    r"(?:(?:\s*/\s*|\s*\b(?:per|an?|pro|por|par|p)\b[\s./]*|\s+)?(?:h|hrs?|hours?|hourly|std|stunde|heure|ora|uur)\.?)?"
-)
-_RATE = re.compile(rf"({_MONEY})?\s*(\d(?:[\d.,'\u2019 \u00a0]*\d)?)\s*({_MONEY})?(?i:{_HOUR})")
-_NUMBER = re.compile(  # a group for each place where the decimals stand
-    r"\d+(?:[.,](\d{1,2}|\d{4,}))?|0[.,](\d{3})"
-    r"|\d{1,3}(?:,\d{3})+(?:\.(\d+))?|\d{1,3}(?:\.\d{3})+,(\d+)|\d{1,3}(?:\.\d{3}){2,}"
-    r"|\d{1,3}(?:[ \u00a0'\u2019]\d{3})+(?:[.,](\d+))?"
 )
 
 
@@ -134,7 +123,7 @@ def is_placeholder(text: str, *, in_name: bool = False) -> bool:
 
 def _rate(cell: object) -> tuple[float | None, str]:
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
-        value = _rate_of(cell)
+        value = rate_of(cell)
         return value, "" if value is not None else "no rate; stored without a rate"
     text, why = _text("hourly_rate", cell)
     if text is None:
@@ -143,30 +132,6 @@ def _rate(cell: object) -> tuple[float | None, str]:
     if value is None:
         return None, "not one number with a sign or a code beside it; stored without a rate"
     return value, "" if text.replace(".", "").isdecimal() else f"read as {rate_text(value)}"
-
-
-def parse_rate(text: str) -> tuple[float | None, str | None]:
-    """Return the one number in a cell's text, and the sign or code of a currency that stands beside it; else None.
-
-    `1.234` alone is a thousand to some and a fraction to others, and is none.
-    """
-    found = _RATE.fullmatch(text.strip())
-    number = _NUMBER.fullmatch(found[2]) if found else None
-    if found is None or number is None or (found[1] and found[3]):
-        return None, None
-    fraction = next(filter(None, number.groups()), "")
-    whole = re.sub(r"\D", "", number[0].removesuffix(fraction))
-    return _rate_of(float(f"{whole}.{fraction}")), found[1] or found[3]
-
-
-def _rate_of(number: float) -> float | None:
-    return float(number) if 0 <= number <= MAX_RATE else None
-
-
-def rate_text(value: float) -> str:
-    """Return a rate as text that `parse_rate` reads back as the same number."""
-    text = format(Decimal(repr(value)), "f").removesuffix(".0")
-    return f"{text}0" if re.search(r"\.\d{3}$", text) else text
 
 
 # ---- read a file, or a JSON document

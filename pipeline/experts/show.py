@@ -16,7 +16,8 @@ from pipeline.core.step import Step
 from pipeline.core.text import neutralize_formula
 from pipeline.engine.task import RowFault, RowFaults
 from pipeline.experts import table
-from pipeline.experts.import_ import of_export, rate_text
+from pipeline.experts.import_ import of_export
+from pipeline.experts.rates import rate_text
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, item_id, score
 from pipeline.store import answers, asks, by_hand
 from pipeline.store import rows as kept

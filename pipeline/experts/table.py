@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.step import Step
-from pipeline.experts import EXPERTS, MARK
+from pipeline.experts.names import EXPERTS, MARK
 from pipeline.store import answers, asks
 from pipeline.store import rows as kept
 from pipeline.store.database import SlowError, pages, update_rows, within

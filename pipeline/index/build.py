@@ -18,7 +18,8 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import LOCK, Builds
 from pipeline.index.evaluate import check_not_worse, check_recall
 from pipeline.index.manifest import Manifest, RefusedText, content_hash
-from pipeline.index.vectors import Embedder, Vectors
+from pipeline.index.vector_cache import Vectors
+from pipeline.index.vectors import Embedder
 from pipeline.index.write import Page, nonsense, verify_build, write_build
 from pipeline.store import workspace
 from pipeline.store.database import Connection, pages

@@ -24,7 +24,7 @@ from pipeline.core.errors import InconsistentError
 from pipeline.core.ranking import Entry
 
 if TYPE_CHECKING:
-    from pipeline.index.vectors import VectorCache
+    from pipeline.index.vector_cache import VectorCache
 
 
 INDEX = "faiss.index"

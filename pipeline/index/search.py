@@ -15,12 +15,13 @@ from pipeline.index.manifest import Manifest
 from pipeline.index.question import Question, SearchOptions, mask_of, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import spans_of, terms_of, terms_of_question
-from pipeline.index.vectors import OF_QUESTIONS, question_vectors, vector_cache
+from pipeline.index.vector_cache import vector_cache
+from pipeline.index.vectors import OF_QUESTIONS, question_vectors
 
 if TYPE_CHECKING:
     from pipeline.index.fusion import Scores
     from pipeline.index.question import Mask
-    from pipeline.index.vectors import Vectors
+    from pipeline.index.vector_cache import Vectors
 
 NAMED = 60  # characters of a question that a message names
 

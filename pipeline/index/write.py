@@ -26,8 +26,8 @@ from pipeline.core.step import Step
 from pipeline.index import manifest, terms
 from pipeline.index.manifest import Floor, Manifest, RefusedText, Staged, come_to, content_hash
 from pipeline.index.reader import Index
+from pipeline.index.vector_cache import TASK_TYPE, UNIT_TOLERANCE, VectorCache, Vectors, check_unit_rows
 from pipeline.index.vector_file import BLOCK, is_exact, write_vectors
-from pipeline.index.vectors import TASK_TYPE, UNIT_TOLERANCE, VectorCache, Vectors, check_unit_rows
 
 OPEN, BETWEEN, CLOSE = b"[\n", b",\n", b"\n]\n"  # before, between and behind the lines of metadata.json
 SAMPLE = 64  # rows that must find themselves first

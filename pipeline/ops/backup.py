@@ -33,7 +33,7 @@ from pipeline.core.step import Step
 from pipeline.core.text import first_few
 from pipeline.engine.task_file import FOLDER, SOURCES
 from pipeline.engine.workspace import Access, OpenWorkspace, is_free, open_workspace
-from pipeline.index.vectors import VectorCache, vector_cache, vector_store
+from pipeline.index.vector_cache import VectorCache, vector_cache, vector_store
 from pipeline.ops import clean
 from pipeline.quality import report
 from pipeline.store import asks, batches, erase, schema, workspace

@@ -8,9 +8,6 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
 
 from pipeline.batch import send
 from pipeline.core import files
@@ -22,8 +19,9 @@ from pipeline.engine.task import RowFault
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.index.builds import LOCK, Builds, left_folders
-from pipeline.index.vectors import vector_cache
+from pipeline.index.vector_cache import vector_cache
 from pipeline.ops import clean
+from pipeline.ops.doctor_report import DoctorReport, notice
 from pipeline.store import answers, asks, batches, erase, rows, schema, workspace
 from pipeline.store.batches import Batch, name_prefix
 from pipeline.store.database import Connection
@@ -32,51 +30,6 @@ MAX_REFUSED_SHOWN = 3
 RESTORE = Hint("restore a backup ({})", Step("restore", from_="…"))
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
-
-
-notice = partial(RowFault, contradiction=False)  # what does no harm to data
-
-
-@dataclass
-class DoctorReport:
-    """What was found by which check, in their order, how many checks there were, and which rows were looked at.
-
-    Of each subject `seen` has what was looked at row by row, in words and in figures, also where nothing is wrong.
-    """
-
-    ws: OpenWorkspace
-    looked: int = 0
-    findings: list[tuple[str, RowFault]] = field(default_factory=list)
-    seen: list[tuple[str, str, Mapping[str, int]]] = field(default_factory=list)
-    failure: ConfigurationError | RemoteError | None = None  # the first reason why the backend could not be asked
-    unknown: set[int] = field(default_factory=set)  # the numbers of remote batches that are not known here
-
-    @property
-    def contradictions(self) -> list[RowFault]:
-        """Return what contradicts what is stored."""
-        return [one for _, one in self.findings if one.contradiction]
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the report for programs."""
-        return {
-            "healthy": not self.contradictions,
-            "checks": self.looked,
-            "rows": {subject: figures for subject, _, figures in self.seen},
-            "findings": [{**one._asdict(), "next": str(one.next), "check": name} for name, one in self.findings],
-        }
-
-    def check(self) -> None:
-        """Pass when nothing contradicts and the backend could be asked.
-
-        Raises:
-            InconsistentError: something contradicts.
-            ConfigurationError, RemoteError: the key is refused, or the backend cannot be reached.
-        """
-        if wrong := self.contradictions:
-            raise InconsistentError(f"{len(wrong)} of the findings contradict what is stored", hint=wrong[0].next)
-        if self.failure is not None:
-            raise self.failure
 
 
 Check = Callable[[DoctorReport], Iterator[RowFault]]

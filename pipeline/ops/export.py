@@ -90,14 +90,11 @@ def run(
             for piece in pieces:
                 write(piece)
     report.changed_cells = guard.changed_cells
-    lines = [*_said(report, ws.task.words)]
+
     if path is not None and not first:
-        lines = [f"there is no {word} to export; {path} was not written"]
-    if guard.changed_cells:
-        cells = plural(guard.changed_cells, "cell begins", "cells begin")
-        raw_option = Option(raw=True)
-        lines.append(f"{cells} like a formula and got an apostrophe (') in front; {raw_option} writes them unchanged")
-    for line in lines:
+        ws.display.say(f"there is no {word} to export; {path} was not written")
+        return report
+    for line in _said(report, ws.task.words):
         ws.display.say(line)
     return report
 
@@ -109,6 +106,9 @@ def _said(report: ExportReport, words: Words) -> Iterator[str]:
         name, have = one["extractor"] or NO_ANSWER, plural(one["items"], f"{words.one} has", f"{words.many} have")
         is_written = report.extractor in {None, one["extractor"]}
         yield f"wrote {name}, which {have}" if is_written else f"{have} {name}: {Option(extractor=name)} exports it"
+    if report.changed_cells:
+        cells = plural(report.changed_cells, "cell begins", "cells begin")
+        yield f"{cells} like a formula and got an apostrophe (') in front; {Option(raw=True)} writes them unchanged"
 
 
 def _check_choices(task: Task, wanted: ExportWanted) -> None:

@@ -27,7 +27,8 @@ from pipeline.gemini.responses import key_of_line
 from pipeline.index import build
 from pipeline.index.builds import LOCK, left_folders, settled_builds
 from pipeline.index.evaluate import gate_questions
-from pipeline.index.vectors import OF_QUESTIONS, caches, vector_store
+from pipeline.index.vector_cache import caches, vector_store
+from pipeline.index.vectors import OF_QUESTIONS
 from pipeline.index.write import nonsense
 from pipeline.ops import clean
 from pipeline.quality import report as reports

@@ -110,15 +110,7 @@ class SourceFile:
             notes = [note] if note else []
             self._check_options()
             if self.format == "parquet":
-                self.names, notes = list[str](), []
-                self._left_out = set[str]()
-                for part in parts:
-                    with self._parquet(part) as (table, keys):
-                        there = table.schema_arrow.names
-                        self.names += [one for one in (*there, *keys) if one not in self.names or there.count(one) > 1]
-                        self._left_out |= _byte_columns(table)
-                self.names = [name for name in self.names if name not in self._left_out]
-                notes += filter(None, [bytes_note(sorted(self._left_out))])
+                self.names, notes = self._parquet_names(parts)
             elif self.format == "xlsx":
                 self.names, self._sheet, notes = read_sheet(
                     path, options.sheet, header=self._header_line, is_known=is_known
@@ -133,6 +125,18 @@ class SourceFile:
             self.notes.append(f"fields are separated by {self._delimiter!r}")
         if blanks := self.names.count("") if self.format == "csv" else 0:
             self.notes.append(f"columns without a name are not read: {blanks}")
+
+    def _parquet_names(self, parts: Sequence[Path]) -> tuple[list[str], list[str]]:
+        """Return the names of the columns of Parquet files, and notes about columns of bytes, which are left out."""
+        names = list[str]()
+        self._left_out = set[str]()
+        for part in parts:
+            with self._parquet(part) as (table, keys):
+                part_names = table.schema_arrow.names
+                names += [name for name in (*part_names, *keys) if name not in names or part_names.count(name) > 1]
+                self._left_out |= _byte_columns(table)
+        note = bytes_note(sorted(self._left_out))
+        return [name for name in names if name not in self._left_out], [note] if note else []
 
     def rows(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each that is none, in the order of the file, read anew to its end."""

@@ -35,6 +35,7 @@ from pipeline.engine.task_words import ColumnChoice
 from pipeline.engine.workspace import Access, OpenWorkspace, open_workspace, with_default_task
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
+from pipeline.gemini.responses import excerpt_of
 from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.reader import Hit
@@ -436,8 +437,10 @@ class Workspace:
 
 
 def _refuse(ws: OpenWorkspace, _question: str) -> bool:
-    said = f"the estimate is above CONFIRM_ABOVE (${ws.settings.confirm_above:g}); nothing was started"
-    raise InputError(said, hint="confirm_above=… takes a higher bound, and tag(…, budget=…) says what it may spend")
+    raise InputError(
+        f"the estimate is above CONFIRM_ABOVE (${ws.settings.confirm_above:g}); nothing was started",
+        hint="confirm_above=… takes a higher bound, and tag(…, budget=…) says what it may spend",
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -530,8 +533,7 @@ def _model_of(task: Task, key: str, extractor: str, text: str) -> Any:
     try:
         return task.answer.model_validate_json(text)
     except Exception as error:  # a validator of the user's own may raise anything
-        said = " ".join(str(error).split())[:200]
         raise InputError(
-            f"the answer to {key} of {extractor} is none of what {task.name} declares now: {said}",
+            f"the answer to {key} of {extractor} is none of what {task.name} declares now: {excerpt_of(str(error))}",
             hint=f"{task.words.step('export', to='answers.jsonl')} writes answers as they are",
         ) from error

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.experts import table
-from pipeline.index.vectors import vector_cache
+from pipeline.index.vector_cache import vector_cache
 from pipeline.store import erase
 from tests.lab import ON_POSTGRESQL, Api, Workspace
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.experts import table
 from pipeline.index import terms
-from pipeline.index.vectors import vector_cache
+from pipeline.index.vector_cache import vector_cache
 from tests import ledger
 from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.experts.import_ import parse_rate, rate_text
+from pipeline.experts.rates import parse_rate, rate_text
 
 
 @pytest.mark.parametrize(

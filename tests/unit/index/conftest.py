@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.ranking import Entry
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Manifest, Staged
-from pipeline.index.vectors import VectorCache
+from pipeline.index.vector_cache import VectorCache
 from pipeline.index.write import verify_build
 from tests.unit.index.toy import cache_in, written
 

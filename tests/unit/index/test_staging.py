@@ -15,7 +15,7 @@ from pipeline.core.ranking import Entry
 from pipeline.index import manifest, vector_file
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Staged, content_hash
-from pipeline.index.vectors import Vectors
+from pipeline.index.vector_cache import Vectors
 from pipeline.index.write import verify_build
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import DIM, entry, vectors_of

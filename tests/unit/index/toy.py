@@ -12,7 +12,7 @@ from pipeline.core.ranking import Entry
 from pipeline.core.where import Comparison, Expression, Negation
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import Staged
-from pipeline.index.vectors import VectorCache, Vectors
+from pipeline.index.vector_cache import VectorCache, Vectors
 from pipeline.index.write import write_build
 from pipeline.store.database import PAGE, Store
 

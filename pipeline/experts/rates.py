@@ -1,0 +1,42 @@
+"""Read hourly rates as people write them: a number with the sign or code of a currency, and "per hour"."""
+
+import re
+from decimal import Decimal
+
+# An hour in the currencies with the smallest units (VND, IDR) stays below.
+MAX_RATE = 10_000_000
+_MONEY = r"[^\W\d_]{0,3}[$€£¥₹₩₽₴₺₪₫฿₱₦]|[A-Z]{3}|kr\.?|zł|Kč"
+_HOUR = (
+    r"(?:(?:\s*/\s*|\s*\b(?:per|an?|pro|por|par|p)\b[\s./]*|\s+)?(?:h|hrs?|hours?|hourly|std|stunde|heure|ora|uur)\.?)?"
+)
+_RATE = re.compile(rf"({_MONEY})?\s*(\d(?:[\d.,'\u2019 \u00a0]*\d)?)\s*({_MONEY})?(?i:{_HOUR})")
+_NUMBER = re.compile(  # a group for each place where the decimals stand
+    r"\d+(?:[.,](\d{1,2}|\d{4,}))?|0[.,](\d{3})"
+    r"|\d{1,3}(?:,\d{3})+(?:\.(\d+))?|\d{1,3}(?:\.\d{3})+,(\d+)|\d{1,3}(?:\.\d{3}){2,}"
+    r"|\d{1,3}(?:[ \u00a0'\u2019]\d{3})+(?:[.,](\d+))?"
+)
+
+
+def parse_rate(text: str) -> tuple[float | None, str | None]:
+    """Return the one number in a cell's text, and the sign or code of a currency that stands beside it; else None.
+
+    `1.234` alone is a thousand to some and a fraction to others, and is none.
+    """
+    found = _RATE.fullmatch(text.strip())
+    number = _NUMBER.fullmatch(found[2]) if found else None
+    if found is None or number is None or (found[1] and found[3]):
+        return None, None
+    fraction = next(filter(None, number.groups()), "")
+    whole = re.sub(r"\D", "", number[0].removesuffix(fraction))
+    return rate_of(float(f"{whole}.{fraction}")), found[1] or found[3]
+
+
+def rate_of(number: float) -> float | None:
+    """Return a number as a rate; None if no rate is so low or so high."""
+    return float(number) if 0 <= number <= MAX_RATE else None
+
+
+def rate_text(value: float) -> str:
+    """Return a rate as text that `parse_rate` reads back as the same number."""
+    text = format(Decimal(repr(value)), "f").removesuffix(".0")
+    return f"{text}0" if re.search(r"\.\d{3}$", text) else text
