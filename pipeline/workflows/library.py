@@ -162,9 +162,16 @@ class Workspace:
                 asked.
             ConfigurationError: a key is missing, or a budget has no room.
         """
-        choice = ColumnChoice(text, key, with_)
         reading = ReadOptions(sheet, encoding, header)
-        asking = ask.prepared(rows, question, fields=fields, name=name, data=self.data, reading=reading, choice=choice)
+        asking = ask.prepared(
+            rows,
+            question,
+            fields=fields,
+            name=name,
+            data=self.data,
+            reading=reading,
+            choice=ColumnChoice(text, key, with_),
+        )
         if name:
             keep = partial(ask.keep_question, new=asking, size=n, lists_refused=refused)
             kept = self._run(keep, PEOPLE, None, settings, access=Access.CREATE, alone=True)
