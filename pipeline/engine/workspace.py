@@ -98,6 +98,7 @@ def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Se
     """
     if "task" in settings.sources:
         return settings
+    check_links(settings.data)
     with contextlib.closing(Store(settings.url.reveal())) as store, store.read_unchanged() as tx:
         if tx is None or not schema.is_schema_current(tx):
             return settings

@@ -64,7 +64,7 @@ WAITS = {
     "POLL_PATIENCE": "3",
 }
 HEADER = "Username,First Name,Last Name,Job Title,Company,Bio\n"
-TIERS = {"batch": 1, "flex": 1, "standard": 2, "priority": 4}  # how many times as much as by batch
+TIERS = {"batch": 1, "flex": 1, "standard": 2, "priority": 3.6}  # how many times as much as by batch
 OUTCOMES = ("answered", "refused", "invalid", "missing")
 OVER = {"ingested", "failed"}
 MOST = 1_000_000
