@@ -8,7 +8,7 @@
     value      = 120 | 'text' | TRUE | FALSE
 
 A column is written as in the file's header, with its blanks or between double quotes, or in snake case. This module
-reads; `pipeline.index.question` and `pipeline.tables.lists` make SQL of it, in which every value is bound.
+reads; `pipeline.tables.where_sql` makes SQL of it.
 """
 
 import re

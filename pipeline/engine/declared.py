@@ -22,6 +22,7 @@ from pipeline.core.quotes import is_quotation, leaves, located
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.settings import Settings
 from pipeline.core.step import Hint, Step
+from pipeline.core.where import parse_where
 from pipeline.engine import task_file
 from pipeline.engine.pictures import RowImages
 from pipeline.engine.record import Question
@@ -52,16 +53,15 @@ from pipeline.tables.fill import UNUSABLE as REASON
 from pipeline.tables.lists import (
     CHANGED,
     REFUSED,
-    Cell,
     Grid,
     ItemStates,
     ItemTable,
-    listed_where,
     mentions,
     tag_facet,
     version_facet,
 )
 from pipeline.tables.view import EXTRACTOR, JSON, beside, make_views, row_cell, why_unstorable
+from pipeline.tables.where_sql import JsonCell, compile_where
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to, write_column
 
 if TYPE_CHECKING:
@@ -515,9 +515,6 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     refused = beside([*columns, *fields, whose], ("line", "reason"), "row_")
     columns |= {refused["line"]: _refused_line, refused["reason"]: _refused_reason}
 
-    def holds(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-        return items.item_id.in_(select(mine.item_id).where(answers.is_shown(task.name), condition))
-
     def more_of(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         ranks = answers.ranks(tx, task.name, prefer=task.preferred, label=task.label)
         found = answers.last_applied(tx, task.name, ids, rank=ranks)
@@ -530,8 +527,17 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
         found = answers.last_of_item(task.name, items.item_id, cell) if is_field else cell
         return func.coalesce(found, literal(-NO_NUMBER) if is_number else "")
 
-    said = {one: Cell(partial(row_cell, tx, mine.answer, of), holds, kinds[of] == JSON) for one, of in fields.items()}
-    cells = {name: Cell(partial(row_cell, tx, values, name), lambda one: one) for name in record.columns} | said
+    def where(text: str) -> ColumnElement[bool]:
+        answer = answers.last_of_item(task.name, items.item_id, "answer")
+        of_source = {name: JsonCell(values, (name,)) for name in record.columns}
+        of_answer = {name: JsonCell(answer, (name,)) for name in kinds}
+        dotted = {f"answer.{name}": cell for name, cell in of_answer.items()}
+        return compile_where(parse_where(text), (of_source, dotted, of_answer), tx=tx)
+
+    def mentioned(word: str) -> list[ColumnElement[bool]]:
+        cells = (row_cell(tx, mine.answer, of, "text") for of in kinds)
+        return [mentions(tx, [answers.last_of_item(task.name, items.item_id, cell)], word) for cell in cells]
+
     plain = {name: field for name, field in fields.items() if kinds[field] != JSON}
     sorts = {name: sorting(values, name, kind, is_field=False) for name, kind in record.columns.items()}
     return Grid(
@@ -541,8 +547,8 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
         usual=list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())])),
         in_state={REFUSED: list(refused.values())} | ({UNUSABLE: [WHY]} if task.images else {}),
         searched=(items.item_id, *(row_cell(tx, values, name, kind) for name, kind in record.columns.items())),
-        mentioned=lambda word: [one.holds(mentions(tx, [one.of("text")], word)) for one in said.values()],
-        where=partial(listed_where, tx, cells=cells),
+        mentioned=mentioned,
+        where=where,
         slow_sorts=sorts | {one: sorting(mine.answer, of, kinds[of], is_field=True) for one, of in plain.items()},
         fields=fields,
         tags=tag_facet(tx, record.name, items.item_id),

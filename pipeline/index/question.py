@@ -1,8 +1,7 @@
 """What a search is about: a question with its phrases and exclusions, and what WHERE=, TAG= and MIN_SCORE= let pass.
 
 Every entry is looked at, so the best that pass are the best of all that do. A phrase is looked for in the entries that
-have all its words. A list holds where any of its members does. A comparison with an empty cell (nothing, "" or an
-empty list) is neither true nor false, as in SQL, so that NOT does not make it true. Case is not regarded.
+have all its words. What WHERE= means is told in `pipeline.tables.where_sql`.
 """
 
 import re
@@ -10,12 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.declaration import column_named
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
 from pipeline.core.step import Option, Step
 from pipeline.core.text import UNSOUND
-from pipeline.core.where import Comparison, Expression, Junction, Negation, Scalar, parse_where
+from pipeline.core.where import Comparison, Expression, Junction, parse_where
 from pipeline.index import terms
 
 if TYPE_CHECKING:
@@ -34,10 +32,7 @@ _QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}  # what opens a 
 _OPENING = re.compile(rf"(?<!\S)(?P<without>-?)(?P<quote>[{''.join(_QUOTES)}])")
 _WITHOUT = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
 TAGS, ANSWER = ("tags", "concepts"), "answer."  # columns of tags, and before the names of an answer's fields
-_NUMBER = re.compile(r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?")  # as in the views of a task
-LARGEST = 1 << 63  # whole numbers of SQLite are less
-_NUMBERS = ("'integer'", "'real'")
-_KINDS = {str: ("'text'",), bool: ("'true'", "'false'"), int: _NUMBERS, float: _NUMBERS}  # of JSON
+SOURCE_ROW = "row"  # the column that holds those of the source
 
 
 @dataclass(frozen=True)
@@ -142,59 +137,31 @@ def mask_of(
     return np.logical_and.reduce(masks) if masks else None
 
 
-def paths_of(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return where each column of an entry stands in its JSON; of one that holds others, `answer`, theirs.
-
-    SQLite reads no name with a quotation mark in it.
-    """
-    plain = {name: f'$."{name}"' for name, cell in metadata.items() if not isinstance(cell, dict)}
-    inner = [(name, key) for name, cell in metadata.items() if isinstance(cell, dict) for key in cell]
-    found = plain | {f"{name}.{key}": f'$."{name}"."{key}"' for name, key in inner}
-    return {name: path for name, path in found.items() if '"' not in name}
+def paths_of(metadata: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return where each column of an entry stands in its JSON; of one that holds others, `answer`, theirs."""
+    plain = {name: (name,) for name, cell in metadata.items() if not isinstance(cell, dict)}
+    inner = ((name, key) for name, cell in metadata.items() if isinstance(cell, dict) for key in cell)
+    return plain | {f"{name}.{key}": (name, key) for name, key in inner}
 
 
-def passing(entries: "sqlite3.Connection", said: Expression, columns: Mapping[str, str]) -> Iterator[int]:
+def passing(entries: "sqlite3.Connection", said: Expression, columns: Mapping[str, tuple[str, ...]]) -> Iterator[int]:
     """Yield the rows of the entries of which it holds, by the places of columns in their JSON."""
-    entries.create_function("folded", 1, _folded, deterministic=True)
-    entries.create_function("number", 1, lambda text: float(text) if _NUMBER.fullmatch(text) else None)
-    values: list[Scalar] = []
-    condition = _condition(said, columns, values)
-    yield from (row for (row,) in entries.execute(f"SELECT row FROM entries WHERE {condition}", values))  # noqa: S608
+    from sqlalchemy import Integer, Text, column, select, table
+    from sqlalchemy.dialects import sqlite
 
+    from pipeline.tables.where_sql import JsonCell, compile_where, register_functions
 
-def _condition(said: Expression, columns: Mapping[str, str], values: list[Scalar]) -> str:
-    """Return the SQL of a condition, and add its values; NULL where a cell holds nothing of a comparison's kind.
+    stored = table("entries", column("row", Integer), column("metadata", Text))
+    cells = {name: JsonCell(stored.c.metadata, path) for name, path in columns.items()}
+    # A column of the source has its own name, as in a list; all others that stand in another one have theirs, too.
+    of_source = {cell.path[-1]: cell for cell in cells.values() if cell.path[:-1] == (SOURCE_ROW,)}
+    others = {name: cell for name, cell in cells.items() if cell.path[:-1] != (SOURCE_ROW,)}
+    inner = cells | {cell.path[-1]: cell for cell in reversed(others.values())}
+    query = select(stored.c.row).where(compile_where(said, (of_source, others, inner)))
+    compiled = query.compile(dialect=sqlite.dialect(paramstyle="named"), compile_kwargs={"render_postcompile": True})
 
-    Of a list, != holds where it holds of every member.
-    """
-    if isinstance(said, Negation):
-        return f"NOT {_condition(said.inner, columns, values)}"
-    if isinstance(said, Junction):
-        parts = (_condition(part, columns, values) for part in said.parts)
-        return f"({(' AND ' if said.is_every else ' OR ').join(parts)})"
-    inner = {one.rpartition(".")[2]: one for one in reversed([*columns])}  # `answer.mood` by its own name, too
-    name = column_named(said.column, columns) or inner.get(column_named(said.column, inner) or "")
-    if name is None:
-        raise InputError(f"{said.place}: there is no column {said.column!r}", hint=f"there are {', '.join(columns)}")
-    if said.operator == "null":
-        values.append(columns[name])
-        return "NOT EXISTS (SELECT 1 FROM json_tree(metadata, ?) WHERE atom <> '')"
-    values += [*map(_folded, said.values), columns[name]]
-    kinds = {kind for value in said.values for kind in _KINDS[type(value)]}
-    atom = "folded(atom)"
-    if kinds == {*_NUMBERS}:  # the cells of a CSV file are texts, and those that are numbers compare as such
-        kinds, atom = {*kinds, "'text'"}, "CASE type WHEN 'text' THEN number(atom) ELSE folded(atom) END"
-    marks = f"({', '.join('?' * len(said.values))})"
-    sign = {"=": "IN", "!=": "NOT IN"}.get(said.operator, said.operator)
-    fits = f"instr({atom}, {marks}) > 0" if sign == "contains" else f"{atom} {sign} {marks}"
-    best = f"min({fits})" if sign == "NOT IN" else f"max({fits})"
-    return f"(SELECT {best} FROM json_tree(metadata, ?) WHERE type IN ({', '.join(kinds)}) AND atom <> '')"  # noqa: S608
-
-
-def _folded(value: Scalar) -> Scalar:
-    if isinstance(value, str):
-        return value.casefold()
-    return value if abs(value) < LARGEST else float(value)
+    register_functions(entries)
+    yield from (row for (row,) in entries.execute(str(compiled), compiled.params))
 
 
 def _holding(index: "Index", collection: "Indexed", phrase: str) -> "Mask":

@@ -39,12 +39,10 @@ from sqlalchemy import (
     tuple_,
 )
 
-from pipeline.core.declaration import column_named
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.core.listed import FieldCount, ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
 from pipeline.core.quotes import leaves
 from pipeline.core.step import Option, Step
-from pipeline.core.where import Comparison, Expression, Negation, Scalar, parse_where
 from pipeline.store import answers, asks
 from pipeline.store.database import SlowError, describe_error, pages, streamed, within
 from pipeline.store.database import among as among_values
@@ -65,13 +63,6 @@ _PAGE = 2_000
 _VALUES = 12  # of a field that are told
 _LONGEST = 30  # characters of a value that is told; longer ones are sentences
 _COUNTABLE = frozenset({str, int, float, bool, type(None)})
-_NAMED = 12  # columns in a message
-_COMPARED: Mapping[str, Callable[[Any, Any], Any]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 _PLAIN_NAME = re.compile(r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*", re.IGNORECASE)
 
 
@@ -521,62 +512,3 @@ def is_refusal(error: exc.DBAPIError) -> bool:
 def filled(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
     """Return values with what stands for nothing where a column takes no NULL."""
     return {name: blanks.get(name) if value is None else value for name, value in values.items()}
-
-
-# What WHERE= says, of columns of a source and fields of the answers to it. It means what a search means by it: case is
-# not regarded, a list holds what any of its members is, and a comparison with an empty cell is neither true nor false.
-# Values are bound, and nothing that was typed is SQL
-
-
-class Cell(NamedTuple):
-    """A cell that may be named: `of` gives it as text, real or boolean; `holds` says where such a condition holds.
-
-    It `is_list` where it is the JSON of one, or of an object.
-    """
-
-    of: Callable[[str], ColumnElement[Any]]
-    holds: Callable[[ColumnElement[bool]], ColumnElement[bool]]
-    is_list: bool = False
-
-    @property
-    def text(self) -> ColumnElement[Any]:
-        """Return it as a text; NULL where it holds nothing."""
-        return func.nullif(func.nullif(self.of("text"), ""), "[]")
-
-
-def listed_where(tx: Connection, said: str, cells: Mapping[str, Cell]) -> ColumnElement[bool]:
-    """Return the condition that is said of cells, by the names of their columns."""
-    return _condition(tx, parse_where(said), cells, is_negated=False)
-
-
-def _condition(tx: Connection, said: Expression, cells: Mapping[str, Cell], *, is_negated: bool) -> ColumnElement[bool]:
-    if isinstance(said, Negation):
-        return _condition(tx, said.inner, cells, is_negated=not is_negated)
-    if not isinstance(said, Comparison):
-        parts = (_condition(tx, one, cells, is_negated=is_negated) for one in said.parts)
-        return and_(*parts) if said.is_every != is_negated else or_(*parts)
-    name = column_named(said.column, cells)
-    if name is None:
-        there = ", ".join(list(cells)[:_NAMED]) + (" …" if len(cells) > _NAMED else "")
-        raise InputError(f"{said.place}: there is no column {said.column!r}", hint=f"there are {there}")
-    cell = cells[name]
-    if said.operator == "null":
-        found = cell.holds(cell.text.is_not(None))
-        return found if is_negated else ~found
-    is_not = is_negated != (said.operator == "!=")
-    fits = or_(*(_fits(tx, cell, said.operator, value) for value in said.values))
-    return cell.holds(and_(cell.text.is_not(None), ~fits if is_not else fits))
-
-
-def _fits(tx: Connection, cell: Cell, sign: str, value: Scalar) -> ColumnElement[bool]:
-    """Return the condition that a cell fits a value; `!=` is where it is not equal, which the caller says."""
-    if not isinstance(value, str):
-        own = cell.of("boolean" if isinstance(value, bool) else "real")
-        wanted = literal(value, own.type)
-        return _COMPARED[sign](own, wanted) if sign in _COMPARED else own == wanted
-    if sign == "contains":
-        return mentions(tx, [cell.text], value)
-    if cell.is_list:
-        return says_text(tx, cell.text, value)
-    folded = func.lower(cell.text)
-    return _COMPARED[sign](folded, value.lower()) if sign in _COMPARED else folded.in_([*forms_of(value)])

@@ -1,0 +1,120 @@
+"""WHERE= means the same to `items`, which asks the database, and to `search`, which asks the index."""
+
+import json
+from typing import Any
+
+from tests.acceptance.product import Workspace, declaration
+from tests.acceptance.test_python import script
+from tests.outside.answers import Json, user_text
+from tests.outside.server import Outside
+
+# A town is asked about by its id. The stars are texts, as in a CSV file, and the beds are what JSON has.
+TOWNS: dict[int, dict[str, Any]] = {
+    1: {"city": "Straße", "stars": "3", "beds": 3, "day": "2026-01-31", "tone": "own", "parts": ["Bar", "3"]},
+    2: {"city": "STRASSE", "stars": "03", "beds": 3.0, "day": "2026-02-01", "tone": "own", "parts": []},
+    3: {"city": "strasse", "stars": "3.0", "beds": "03", "day": "", "tone": "", "parts": None},
+    4: {"city": "\ufb01lm \uff2e\uff21\uff2d\uff25", "stars": "1e1", "beds": True, "parts": {"in": ["bar", 3]}},
+    5: {"city": "İzmir", "stars": "many", "beds": 1e-7, "day": "2025-12-31", "parts": [["BAR"], False]},
+    6: {"city": "", "stars": None, "beds": 12, 'a "b"\\c': "odd", "parts": "a bar"},
+}
+ANSWERS: dict[int, dict[str, Any]] = {
+    1: {"tone": "Gut", "level": 3, "is_open": True, "topics": ["Maße", "law"], "since": "2026-01-31"},
+    2: {"tone": "GUT", "level": 30, "is_open": False, "topics": [], "since": None},
+    3: {"tone": "", "level": -3, "is_open": True, "topics": ["MASSE"], "since": "2025-01-31"},
+    4: {"tone": "schlecht", "level": 4, "is_open": False, "topics": ["x"], "since": "2026-03-01"},
+    5: {"tone": "3", "level": 5, "is_open": True, "topics": ["Law"], "since": None},
+    6: {"tone": "gut!", "level": 6, "is_open": True, "topics": ["y", "massen"], "since": None},
+}
+FIELDS = {"tone": "str", "level": "int", "is_open": "bool", "topics": "list[str]", "since": "str | None"}
+CASES: dict[str, set[int]] = {
+    "city = 'strasse' AND city CONTAINS 'ß' AND city = 'straẞe'": {1, 2, 3},
+    "city != 'strasse'": {4, 5},
+    "NOT city = 'strasse'": {4, 5},
+    "city CONTAINS 'SS'": {1, 2, 3},
+    "city = 'film name'": {4},
+    "city CONTAINS '\uff49'": {4, 5},
+    "city CONTAINS 'E'": {1, 2, 3, 4},
+    "city = 'İZMİR' OR city = 'i\u0307zmir'": {5},
+    "city IN ('straSSE', 'FILM Name', 'x')": {1, 2, 3, 4},
+    "city NOT IN ('straSSE', 'x')": {4, 5},
+    "city IS NOT NULL AND city < 'g'": {4},
+    "city >= 'STRASSE'": {1, 2, 3},
+    "stars = 3 AND stars <= 3": {1, 2, 3},
+    "stars != 3": {4},
+    "NOT stars > 3": {1, 2, 3},
+    "stars = '3'": {1},
+    "stars IN ('many', 10)": {4, 5},
+    "stars NOT IN ('many', 10)": {1, 2, 3},
+    "beds = 3": {1, 2, 3},
+    "beds = '3'": {1},
+    "beds = TRUE": {4},
+    "beds = '0.0000001'": {5},
+    "beds = 1": set(),
+    "day < '2026-02'": {1, 5},
+    "day != '2026-01-31'": {2, 5},
+    "parts CONTAINS 'bar'": {1, 4, 5, 6},
+    '"a ""b""\\c" = \'ODD\'': {6},
+    "level = 3": {1},
+    "level > 3 AND NOT level = 30": {4, 5, 6},
+    "level IN (-3, 5)": {3, 5},
+    "is_open = TRUE": {1, 3, 5, 6},
+    "is_open != TRUE": {2, 4},
+    "topics = 'masse'": {1, 3},
+    "topics != 'law'": {3, 4, 6},
+    "topics CONTAINS 'masse'": {1, 3, 6},
+    "topics IS NULL": {2},
+    "since >= '2026'": {1, 4},
+    # A column of the source has its own name; the field of the answer of that name has another one.
+    "tone = 'own'": {1, 2},
+    "answer.tone = 'gut'": {1, 2},
+    "answer_tone = 'gut'": {1, 2},
+    "answer.tone = 3": {5},
+}
+HEAD = "import json\n\nimport findable\n\nws = findable.open(quiet=True)\n"
+BOTH = """
+def both(condition):
+    listed = ws.rows("towns", where=condition)
+    found = ws.search("town", 100, "towns", rank="words", where=condition)
+    return [int(row["id"]) for row in listed], [int(hit.metadata["id"]) for hit in found]
+
+print(json.dumps([both(condition) for condition in conditions]))
+"""
+
+
+def answer(request: Json) -> Json:
+    """Return what is answered about the town whose id stands in the prompt."""
+    return ANSWERS[int(user_text(request).split(">")[1].split("<")[0])]
+
+
+def prepare_towns(workspace: Workspace, outside: Outside) -> None:
+    """Let every town be answered and indexed."""
+    workspace.task = "towns"
+    workspace.settings["YES"] = "1"
+    index = "index='town {id}'"
+    workspace.put("tasks/towns.py", declaration(FIELDS, prompt="{id}", items="towns.jsonl", more=[index, "key='id'"]))
+    lines = (json.dumps({"id": number, **town}, ensure_ascii=False) for number, town in TOWNS.items())
+    workspace.put("tasks/towns.jsonl", "\n".join(lines))
+    workspace.url = outside.url
+    outside.answerer = answer
+    workspace.do("tag", mode="live")
+    workspace.do("index")
+
+
+def test_a_condition_means_the_same_in_a_list_and_in_a_search(workspace: Workspace, outside: Outside) -> None:
+    """Texts without case and compatibility forms, numbers however they are written, lists, empty cells, and names."""
+    prepare_towns(workspace, outside)
+    pairs = script(workspace, f"conditions = {[*CASES]!r}\n{BOTH}", head=HEAD)
+    listed = {condition: set(rows) for condition, (rows, _) in zip(CASES, pairs, strict=True)}
+    found = {condition: set(hits) for condition, (_, hits) in zip(CASES, pairs, strict=True)}
+    assert listed == CASES
+    assert found == CASES
+
+    where = "city = 'strasse' OR stars = 10 OR topics = 'law' AND NOT is_open != TRUE"
+    items = workspace.read("items", where=where, limit=100)["items"]
+    assert sorted(int(item["id"]) for item in items) == [1, 2, 3, 4, 5]
+    assert workspace.read("items", where=where, counts=True)["total"] == 5
+    assert sorted(workspace.found("town", where=where, rank="words")) == ["1", "2", "3", "4", "5"]
+
+    unknown = [workspace.do(*verb, where="towm = 1", code=2).err for verb in (("items",), ("search", "town"))]
+    assert all("WHERE, character 1: there is no column 'towm'" in message for message in unknown)
+    assert all("answer.tone" in message for message in unknown)
