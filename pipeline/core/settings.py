@@ -153,6 +153,10 @@ def _labels(text: str) -> tuple[str, ...]:
     raise ValueError("must be names with commas between them")
 
 
+def _preference(text: str) -> tuple[str, ...]:
+    return () if text.strip().lower() == "none" else _labels(text)
+
+
 def _truth(text: str) -> bool:
     if (word := text.strip().lower()) not in YES | NO:
         raise ValueError("must be 1 or 0")
@@ -238,7 +242,7 @@ class Settings:
     )
     passages_table: str = _setting("passages", _table, "the table of the passages, which is read where it stands")
     prefer_versions: tuple[str, ...] | None = _setting(
-        None, _labels, "versions of concepts in the order of preference; the newest first without it"
+        None, _preference, "versions whose answers count first, in their order, or none; commands that write store it"
     )
     min_confidence: float = _setting(0.7, _share, "below this confidence a concept is not among the best")
     folder: Path | None = _setting(None, _path, "the folder of images; else that of the items' file")

@@ -8,6 +8,7 @@ of the newest answer to it. When a row was looked at or changed is no part of it
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -96,7 +97,7 @@ class DeclaredTask(Task):
         told = record.words
         self.record, self.settings, self.provider = record, settings, provider
         self.refreshes = settings.refresh and bool(told.get("refresh"))
-        self.preferred = settings.prefer_versions or ()
+        self.preferred = record.preferred if settings.prefer_versions is None else settings.prefer_versions
         self.name = self.subject = record.name
         self.label, self.fingerprint = f"{self.name}@{record.version}", record.fingerprint
         self.model, place = told.get("model"), Path(record.path)
@@ -418,16 +419,24 @@ class DeclaredTask(Task):
         """Return each row with its state and its answer of one extractor, or the members of a list of the answers."""
         counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name)}
         chosen = self.exported(tx, list(counts), wanted)
+        is_chosen = answers.is_shown(self.name, of=chosen or self.label, corrected=wanted.extractor is None)
+        is_exported = list[ColumnElement[bool]]()
         if not wanted.gone:
             mine = self.items_table.c
-            is_here = record_of_answers.c.item_id.in_(select(mine.findable_key).where(mine.findable_gone_at.is_(None)))
-            counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name, is_here)}
+            key = record_of_answers.c.item_id
+            is_exported = [key.in_(select(mine.findable_key).where(mine.findable_gone_at.is_(None)))]
+            counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name, *is_exported)}
+        if wanted.prefer and wanted.extractor is None:
+            is_chosen = answers.is_effective(replace(self.preference(tx), versions=wanted.prefer))
+            counting = answers.version_counts(tx, self.name, is_chosen, *is_exported)
+            effective = {one.extractor: one.items for one in counting}
+            if effective.keys() - {chosen, answers.PERSON}:
+                chosen, counts = None, effective
         rows, kinds = answers_rows(
             tx,
             self.record,
             self.table(tx),
-            extractor=chosen or self.label,
-            corrected=wanted.extractor is None,
+            is_answer=is_chosen,
             field=wanted.rows,
             cost=wanted.cost,
             gone=wanted.gone,
@@ -466,8 +475,9 @@ def _is_in(task: DeclaredTask) -> ColumnElement[bool]:
 
 def _entries(task: DeclaredTask, template: str, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
     places = {name: column_named(name, task.record.columns) for name in columns_in(template)}
+    preference = task.preference(tx)
     for rows in pages(task.table(tx).cells(tx, (KEY, VALUES), _is_in(task), among=among), PAGE):
-        given = answers.last_applied(tx, task.name, [row[0] for row in rows])
+        given = answers.last_applied(tx, task.name, [row[0] for row in rows], preference=preference)
         for key, values in rows:
             answer = json.loads(given[key][1])
             row = task.read({KEY: key, VALUES: values})
@@ -503,6 +513,7 @@ def _refused_reason(row: Mapping[str, Any]) -> str | None:
 def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     record, items, mine, kinds = task.record, task.table(tx), record_of_answers.c, dict(task.record.fields)
     keys, values = [name for name, _ in record.key], items.table.c[VALUES]
+    preference = task.preference(tx)
 
     def value_of(name: str, row: Mapping[str, Any]) -> Any:
         return values_in(row[VALUES]).get(name)
@@ -516,19 +527,18 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     columns |= {refused["line"]: _refused_line, refused["reason"]: _refused_reason}
 
     def more_of(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        ranks = answers.ranks(tx, task.name, prefer=task.preferred, label=task.label)
-        found = answers.last_applied(tx, task.name, ids, rank=ranks)
+        found = answers.last_applied(tx, task.name, ids, preference=preference)
         told = ((key, by, json.loads(text)) for key, (by, text) in found.items())
         return {key: {whose: by, **{name: one.get(field) for name, field in fields.items()}} for key, by, one in told}
 
     def sorting(column: ColumnElement[Any], name: str, kind: str, *, is_field: bool) -> ColumnElement[Any]:
         is_number = kind in {"integer", "real"}
         cell = row_cell(tx, column, name, "real" if is_number else "text")
-        found = answers.last_of_item(task.name, items.item_id, cell) if is_field else cell
+        found = answers.effective_of_item(preference, items.item_id, cell) if is_field else cell
         return func.coalesce(found, literal(-NO_NUMBER) if is_number else "")
 
     def where(text: str) -> ColumnElement[bool]:
-        answer = answers.last_of_item(task.name, items.item_id, "answer")
+        answer = answers.effective_of_item(preference, items.item_id, "answer")
         of_source = {name: JsonCell(values, (name,)) for name in record.columns}
         of_answer = {name: JsonCell(answer, (name,)) for name in kinds}
         dotted = {f"answer.{name}": cell for name, cell in of_answer.items()}
@@ -536,7 +546,7 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
 
     def mentioned(word: str) -> list[ColumnElement[bool]]:
         cells = (row_cell(tx, mine.answer, of, "text") for of in kinds)
-        return [mentions(tx, [answers.last_of_item(task.name, items.item_id, cell)], word) for cell in cells]
+        return [mentions(tx, [answers.effective_of_item(preference, items.item_id, cell)], word) for cell in cells]
 
     plain = {name: field for name, field in fields.items() if kinds[field] != JSON}
     sorts = {name: sorting(values, name, kind, is_field=False) for name, kind in record.columns.items()}
@@ -551,8 +561,8 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
         where=where,
         slow_sorts=sorts | {one: sorting(mine.answer, of, kinds[of], is_field=True) for one, of in plain.items()},
         fields=fields,
-        tags=tag_facet(tx, record.name, items.item_id),
-        versions=version_facet(record.name, items.item_id),
+        tags=tag_facet(tx, preference, items.item_id),
+        versions=version_facet(preference, items.item_id),
         more=(*fields, whose),
         more_of=more_of,
     )

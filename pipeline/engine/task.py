@@ -368,10 +368,13 @@ class Task(ABC):
         Return how many rows that were.
         """
 
+    def preference(self, tx: Connection) -> record.Preference:
+        """Return which of the answers to a row counts."""
+        return record.Preference.of(tx, self.name, label=self.label, versions=self.preferred)
+
     def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
         """Return the answer to an item that counts, as it is kept; empty where there is none."""
-        ranks = record.ranks(tx, self.name, prefer=self.preferred, label=self.label)
-        given = record.last_applied(tx, self.name, [item_id], rank=ranks).get(item_id)
+        given = record.last_applied(tx, self.name, [item_id], preference=self.preference(tx)).get(item_id)
         return json.loads(given[1]) if given else {}
 
     def as_given(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -455,8 +458,10 @@ class Task(ABC):
                 f"there is no answer of {wanted.extractor!r}; nothing was written",
                 hint=f"`{self.words.step('versions')}` lists whose answers there are",
             )
-        ranks = record.ranks(tx, self.name, prefer=wanted.prefer, label=self.fingerprint and self.label)
-        return min((one for one in among if one != record.PERSON or wanted.extractor), key=ranks, default=None)
+        label = self.label if self.fingerprint else ""
+        preference = record.Preference.of(tx, self.name, label=label, versions=wanted.prefer)
+        models = (one for one in among if one != record.PERSON or wanted.extractor)
+        return min(models, key=preference.rank, default=None)
 
     @abstractmethod
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:

@@ -28,12 +28,13 @@ from pipeline.engine.workspace import never_used
 from pipeline.gemini.models import answer_size
 from pipeline.store import asks, workspace
 from pipeline.store.database import Connection, Store
+from pipeline.store.schema import PREFERRED
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import common_kind
 from pipeline.tables.fill import HASH, KEY, KEY_KINDS, VALUES, ItemsFill, ItemsReport
 from pipeline.tables.findings import Finding
 from pipeline.tables.source import READ, Cursor, ItemsFile, ItemsQuery, check_names, other_database
-from pipeline.tables.view import check_columns, check_views, fields_of, make_views
+from pipeline.tables.view import are_views_made, check_columns, check_views, fields_of, make_views
 from pipeline.tables.write_to import check_target, column_target
 
 # How sources are read. A source that was read in an earlier way is read again by the next command that asks: up to 1,
@@ -345,6 +346,24 @@ def _put(
     return kept
 
 
+def store_preference(store: Store, name: str, settings: Settings, *, display: Progress) -> None:
+    """Store what PREFER_VERSIONS says with a task, and have its views show the answers that count."""
+    versions = settings.prefer_versions
+    with store.read() as tx:
+        record = workspace.get_task(tx, name)
+        if record is None or (versions in {None, record.preferred} and are_views_made(tx, record)):
+            return
+    with store.write() as tx:
+        record = workspace.get_task(tx, name) or record
+        if versions not in {None, record.preferred}:
+            record = replace(record, words={**record.words, PREFERRED: versions})
+            workspace.put_task(tx, record)
+            workspace.touch_revision(tx, name)
+        lines = make_views(tx, record)
+    for line in lines:
+        display.say(line)
+
+
 def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     """Return a record with what rows and answers once had; which file was read stays where it would be read alike."""
     if old is None:
@@ -354,7 +373,7 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     kept = (one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
     is_read_alike = all(old.words.get(one) == new.words[one] for one in ("asked", "quoted", "reading"))
     sha256 = old.items_sha256 if is_read_alike else None
-    words = {**{name: old.words[name] for name in (READ,) if name in old.words}, **new.words}
+    words = {**{name: old.words[name] for name in (READ, PREFERRED) if name in old.words}, **new.words}
     return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256, words=words)
 
 

@@ -626,6 +626,8 @@ def _opened(
     if is_declared(settings):
         name = declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
         settings = replace(settings, task=name)
+        if access is not Access.READ:
+            declared().store_preference(store, name, settings, display=display)
     with store.read() as tx:
         row, lag, now = workspace.get_workspace(tx), workspace.list_lag(tx), store.clock(tx)
         made = [room.task_of(tx, settings) for room in here]

@@ -46,7 +46,7 @@ def people_grid(tx: Connection) -> Grid:
         sorts={USERNAME: func.coalesce(username, "") if is_nullable else username, "findability_score": SCORE},
         score=SCORE,
         tags=GridFacet(experts.c.tags, lambda cell: list_of(cell) or (), partial(says_text, tx, experts.c.tags)),
-        versions=version_facet(table.TASK, item_id),
+        versions=version_facet(answers.Preference(table.TASK), item_id),
     )
 
 

@@ -264,7 +264,7 @@ def all_with_beside(tx: Connection) -> Iterator[tuple[Mapping[Any, Any], Mapping
 
 def tagged_by(tx: Connection) -> dict[str, int]:
     """Return whose tags people have, and how many people each: the extractor, empty where no answer here gave them."""
-    whose = func.coalesce(answers.last_of_item(TASK, item_id, "extractor"), "").label("whose")
+    whose = func.coalesce(answers.effective_of_item(answers.Preference(TASK), item_id, "extractor"), "").label("whose")
     each = select(whose).select_from(experts).where(~untagged).subquery()
     query = select(each.c.whose, func.count()).group_by(each.c.whose).order_by(each.c.whose)
     return {row[0]: row[1] for row in tx.execute(query)}

@@ -72,9 +72,8 @@ def run(
         check_target(path, overwrite=overwrite)
     is_by_version = "extractor" in task.export_choices and not wanted.best
     set_ = ws.settings.version_of(task.name, task.label) if is_by_version else None
-    prefer = ws.settings.prefer_versions or ()
     with ws.store.read() as tx:
-        found = task.export_rows(tx, wanted._replace(extractor=wanted.extractor or set_, prefer=prefer))
+        found = task.export_rows(tx, wanted._replace(extractor=wanted.extractor or set_, prefer=tuple(task.preferred)))
         report.extractor = found.extractor
         chosen_first = sorted(found.versions, key=lambda one: (one != found.extractor, one))
         report.versions = [{"extractor": one, "items": found.versions[one]} for one in chosen_first]

@@ -7,7 +7,8 @@ towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does no
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -189,16 +190,77 @@ def applied_answers(tx: Connection, task: str, ids: Sequence[str] | None) -> Ite
     yield from map(tuple, streamed(tx, query, page=PAGE) if ids is None else among(tx, query, answers.c.item_id, ids))
 
 
+@dataclass(frozen=True)
+class Preference:
+    """Which of the answers to a row counts: the one that comes first in `order`.
+
+    A person's comes before all models'. Then come those of `versions`, in their order, then those of `label`, the
+    task's current version, then those of the version that was begun last; of one version the newest. `begun` are the
+    extractors in the order in which they began. One that it does not name is taken to have begun after these.
+    """
+
+    task: str
+    label: str = ""
+    versions: tuple[str, ...] = ()
+    begun: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, tx: Connection, task: str, *, label: str, versions: Sequence[str] = ()) -> "Preference":
+        """Return the preference of a task as its versions are now."""
+        return cls(task, label, tuple(versions), tuple(one.extractor for one in list_versions(tx, task)))
+
+    @property
+    def _labels(self) -> list[str]:
+        return [*self.versions, self.label] if self.label else [*self.versions]
+
+    def order(self, given: FromClause) -> list[ColumnElement[Any]]:
+        """Return what answers are sorted by, so that the first of a row is the one that counts."""
+        whose = given.c.extractor
+        places = [(is_by(whose, label), place) for place, label in enumerate(self._labels, 1)]
+        begun = {extractor: -place for place, extractor in enumerate(self.begun)}
+
+        order: list[ColumnElement[Any]] = [case((whose == PERSON, 0), *places, else_=len(places) + 1)]
+        if len(begun) > 1:
+            order.append(case(begun, value=whose, else_=-len(begun)))
+        return [*order, given.c.id.desc()]
+
+    def rank(self, extractor: str) -> tuple[bool, int, int]:
+        """Return by what extractors are sorted like their answers; those of other programs are the last."""
+        labels = self._labels
+        place = next((place for place, label in enumerate(labels) if is_of(extractor, label)), len(labels))
+        begun = self.begun.index(extractor) if extractor in self.begun else -1
+        return extractor != PERSON, place, -begun
+
+
+def is_effective(preference: Preference) -> ColumnElement[bool]:
+    """Return the condition that an answer is the one of its row that counts."""
+    others = answers.alias("others")
+    of_row = select(others.c.id).where(_stands(preference.task, None, others), others.c.item_id == answers.c.item_id)
+    first = of_row.order_by(*preference.order(others)).limit(1).correlate(answers).scalar_subquery()
+    return and_(_stands(preference.task), answers.c.id == first)
+
+
+def effective_answers(preference: Preference) -> Select[Any]:
+    """Return the SELECT of the answers that count, one a row: item id, extractor, JSON."""
+    return select(answers.c.item_id, answers.c.extractor, answers.c.answer).where(is_effective(preference))
+
+
+def effective_of_item(
+    preference: Preference, key: ColumnElement[str], what: str | ColumnElement[Any]
+) -> ColumnElement[Any]:
+    """Return a column, or an expression, of the answer that counts of the item of a key, in a query."""
+    query = select(answers.c[what] if isinstance(what, str) else what)
+    query = query.where(_stands(preference.task), answers.c.item_id == key).correlate_except(answers)
+    return query.order_by(*preference.order(answers)).limit(1).scalar_subquery()
+
+
 def last_applied(
-    tx: Connection, task: str, ids: Sequence[str] | None = None, *, rank: Callable[[str], Any] | None = None
+    tx: Connection, task: str, ids: Sequence[str] | None = None, *, preference: Preference | None = None
 ) -> dict[str, tuple[str, str]]:
-    """Return (extractor, JSON) of the answer of each item with the lowest `rank`, else a person's, else the last."""
-    found: dict[str, tuple[str, str]] = {}
-    rank = rank or _is_of_model
-    for key, whose, answer, _ in applied_answers(tx, task, ids):
-        if key not in found or rank(whose) <= rank(found[key][0]):
-            found[key] = whose, answer
-    return found
+    """Return (extractor, JSON) of the answer of each item that counts; without a preference a person's, or the last."""
+    query = effective_answers(preference or Preference(task))
+    rows = streamed(tx, query, page=PAGE) if ids is None else among(tx, query, answers.c.item_id, ids)
+    return {row.item_id: (row.extractor, row.answer) for row in rows}
 
 
 def answers_to_other_inputs(tx: Connection, task: str, hashes: Mapping[str, str]) -> dict[str, list[str]]:
@@ -210,10 +272,6 @@ def answers_to_other_inputs(tx: Connection, task: str, hashes: Mapping[str, str]
         if input_hash != hashes[item_id]:
             former_answers.setdefault(item_id, []).append(answer)
     return former_answers
-
-
-def _is_of_model(extractor: str) -> bool:
-    return extractor != PERSON
 
 
 class GivenAnswer(NamedTuple):
@@ -241,11 +299,21 @@ def given_answers(
 
 
 def newest_answers(
-    tx: Connection, task: str, *, of: str | None, corrected: bool, after: str = ""
+    tx: Connection,
+    task: str,
+    *,
+    of: str | None,
+    corrected: bool,
+    preference: Preference | None = None,
+    after: str = "",
 ) -> list[tuple[str, str, str, datetime]]:
-    """Return (item id, extractor, JSON, when) of the answers that count, as `is_shown` has it, by item id, a page."""
+    """Return (item id, extractor, JSON, when) of the answers that count, by item id, a page.
+
+    With a preference these are its answers; else those that `is_shown` has.
+    """
     told = answers.c
-    query = select(told.item_id, told.extractor, told.answer, told.at).where(is_shown(task, of=of, corrected=corrected))
+    condition = is_effective(preference) if preference else is_shown(task, of=of, corrected=corrected)
+    query = select(told.item_id, told.extractor, told.answer, told.at).where(condition)
     return [tuple(row) for row in tx.execute(query.where(told.item_id > after).order_by(told.item_id).limit(PAGE))]
 
 
@@ -286,17 +354,6 @@ def is_answered(task: str, key: ColumnElement[str], of: str | None = None) -> Co
     return select(answers.c.id).where(_stands(task, of), answers.c.item_id == key).correlate_except(answers).exists()
 
 
-def last_of_item(task: str, key: ColumnElement[str], what: str | ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return a column, or an expression, of the answer that `last_applied` gives of the item of a key, in a query."""
-    query = (
-        select(answers.c[what] if isinstance(what, str) else what)
-        .where(_stands(task), answers.c.item_id == key)
-        .correlate_except(answers)
-    )
-    by_person = case((answers.c.extractor == PERSON, 1), else_=0)
-    return query.order_by(by_person.desc(), answers.c.id.desc()).limit(1).scalar_subquery()
-
-
 def newest_id(tx: Connection) -> int:
     """Return the number of the newest answer to anything; 0 where there is none."""
     return tx.execute(select(func.max(answers.c.id))).scalar() or 0
@@ -309,8 +366,8 @@ def has_answer_after(task: str, key: ColumnElement[str], answer_id: int) -> Colu
 
 
 def last_asked(task: str, key: ColumnElement[str]) -> ColumnElement[str]:
-    """Return a column of the extractor and the input hash of what `last_of_item` takes, with a blank between them."""
-    return last_of_item(task, key, answers.c.extractor + literal(" ") + answers.c.input_hash)
+    """Return a column: extractor, blank and input hash of a person's answer, else of the newest."""
+    return effective_of_item(Preference(task), key, answers.c.extractor + literal(" ") + answers.c.input_hash)
 
 
 def is_by(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
@@ -438,21 +495,6 @@ def asked_tasks(tx: Connection) -> set[str]:
 def is_of(extractor: str, version: str) -> bool:
     """Return whether an extractor is of a version, a label with or without a model."""
     return extractor == version or extractor.startswith(f"{version}/")
-
-
-Rank = Callable[[str], tuple[bool, int, bool, int]]  # of an extractor, the lowest of the one that counts
-
-
-def ranks(tx: Connection, task: str, *, prefer: Sequence[str] = (), label: str | None = None) -> Rank:
-    """Return what puts extractors in order: people, those in `prefer`, of `label`, begun last, of other programs."""
-    places = {one.extractor: number for number, one in enumerate(list_versions(tx, task))}
-
-    def rank(extractor: str) -> tuple[bool, int, bool, int]:
-        place = next((number for number, one in enumerate(prefer) if is_of(extractor, one)), len(prefer))
-        is_other = label is None or not is_of(extractor, label)
-        return _is_of_model(extractor), place, is_other, -places.get(extractor, -1)
-
-    return rank
 
 
 def paid_for_version(tx: Connection, task: str, extractor: str) -> float:

@@ -226,6 +226,9 @@ class Pilot:
     report: str | None = None
 
 
+PREFERRED = "prefer_versions"  # in the words of a task
+
+
 @dataclass(frozen=True)
 class TaskRecord:
     """One task: where its file is, its tables, and the version and fingerprint that answers are attributed to.
@@ -248,6 +251,16 @@ class TaskRecord:
     fingerprint: str
     words: Mapping[str, Any]
     at: datetime
+
+    @property
+    def label(self) -> str:
+        """Return the prompt version that is asked now."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def preferred(self) -> tuple[str, ...]:
+        """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
+        return tuple(self.words.get(PREFERRED, ()))
 
 
 metadata = MetaData()

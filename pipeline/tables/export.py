@@ -12,14 +12,13 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from pipeline.core import text
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import is_stored_quotation
 from pipeline.core.step import Option
 from pipeline.store import asks
-from pipeline.store.answers import is_shown
 from pipeline.store.asks import PARKED
 from pipeline.store.database import PAGE, pages, streamed
 from pipeline.store.rows import NO_HASH
@@ -131,17 +130,16 @@ def answers_rows(
     task: TaskRecord,
     items: ItemTable,
     *,
-    extractor: str,
-    corrected: bool,
+    is_answer: ColumnElement[bool],
     field: str | None,
     cost: bool,
     gone: bool,
     own: str,
 ) -> _Rows:
-    """Return every row of a task's source with its state and its answer of one extractor, and the kinds of its columns.
+    """Return every row of a task's source with its state and one answer, and the kinds of its columns.
 
-    They are in the order of the source, and read in the caller's transaction. Where answers are `corrected`, what a
-    person said stands in the place of these. First stand the source's columns, under its names; last the state, and why
+    They are in the order of the source, and read in the caller's transaction. `is_answer` says which answer it is; at
+    most one of a row may be it. First stand the source's columns, under its names; last the state, and why
     a row is refused, parked or unusable. A refused row has its cells as they were read. With `gone` rows that left
     the source are among them. With `field` each member of that list is a row, with `list.inner` each of the lists in
     its members; with `cost` what the whole answer took stands in each. `own` is as `asks.parked` has it.
@@ -152,10 +150,11 @@ def answers_rows(
     named = named_beside(sources, kinds, "answer_")
     state_named = named_beside([*sources, *named.values()], (STATE, REASON), "row_")
     row = items.table.c
-    is_answer = (answers.c.item_id == row[KEY]) & is_shown(task.name, of=extractor, corrected=corrected)
     told = [answers.c[name] for name in ("answer", "at", EXTRACTOR, *_COSTS)]
     query = select(row[VALUES], row[KEY], row[HASH], row[SEEN], row[UNUSABLE], items.state.label(STATE), *told)
-    query = query.select_from(items.table.outerjoin(answers, is_answer)).order_by(row[items.order])
+    query = query.select_from(items.table.outerjoin(answers, (answers.c.item_id == row[KEY]) & is_answer)).order_by(
+        row[items.order]
+    )
     if not gone:
         query = query.where(row.findable_gone_at.is_(None))
     parked = {key: reason for key, reason, _ in asks.parked_rows(tx, task.name, own=own)}

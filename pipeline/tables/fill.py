@@ -135,7 +135,9 @@ class ItemsFill:
                     workspace.touch_revision(tx, name)
                 workspace.update_task(tx, name, items_sha256=source.sha256)
                 if read := getattr(source, "read", None):
-                    workspace.update_task(tx, name, words=compact_json({**self.record.words, READ: read}))
+                    # Another command may have stored a preference meanwhile.
+                    words = (workspace.get_task(tx, name) or self.record).words
+                    workspace.update_task(tx, name, words=compact_json({**words, READ: read}))
                 parked = {key: at for key, _, at in asks.parked_rows(tx, name)}
                 asks.unpark(tx, name, ids=kept.changed_since(tx, name, parked))
         report.new, report.changed, report.same, report.back, report.gone, _ = filled

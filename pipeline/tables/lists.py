@@ -434,15 +434,15 @@ def refused_grid(task: str) -> Grid:
     )
 
 
-def version_facet(task: str, key: ColumnElement[str]) -> GridFacet:
-    """Return what tells items apart by the extractor of the last answer that was applied and stands."""
-    last = answers.last_of_item(task, key, "extractor")
+def version_facet(preference: answers.Preference, key: ColumnElement[str]) -> GridFacet:
+    """Return what tells items apart by the extractor of the answer that counts."""
+    last = answers.effective_of_item(preference, key, "extractor")
     return GridFacet(last, lambda cell: () if cell is None else (cell,), partial(answers.is_by, last))
 
 
-def tag_facet(tx: Connection, task: str, key: ColumnElement[str]) -> GridFacet:
-    """Return what tells items apart by the texts in the lists of their last answers."""
-    last = answers.last_of_item(task, key, "answer")
+def tag_facet(tx: Connection, preference: answers.Preference, key: ColumnElement[str]) -> GridFacet:
+    """Return what tells items apart by the texts in the lists of the answers that count."""
+    last = answers.effective_of_item(preference, key, "answer")
     return GridFacet(last, _members, partial(says_text, tx, last))
 
 

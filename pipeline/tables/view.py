@@ -1,4 +1,4 @@
-"""Show answers as columns: `<prefix>_answers` has each of a task, `<prefix>_answered` the newest of a row beside it.
+"""Show answers as columns: `<prefix>_answers` has each of a task, `<prefix>_answered` the one that counts beside a row.
 
 Both are views over the record, `findable_answers`, and say what stands there when they are read: of each item and
 extractor the answer that was applied last. A field whose values are all of one plain kind has a typed column, a date
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 EXTRACTOR, ANSWERED_AT = "extractor", "answered_at"
 SYSTEM = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")  # columns that every table of PostgreSQL has
 JSON = "json"
+ANSWERS_OF = "the answers of a task"  # in the marks of views
 _OURS = "findable"  # how the mark of a view of ours begins
 MOST_PREFIXES = 4  # before the name of a column that others have, too
 _IN_NO_PATH = re.compile(r'["\\\x00-\x1f]')  # of SQLite, which has no escapes there
@@ -47,7 +48,7 @@ _TEXTS = {"date": "text", "time": "text"}  # kinds that a view shows as texts
 
 
 def views_of(task: TaskRecord) -> tuple[str, str]:
-    """Return the names of the views of all answers, and of the newest of each row."""
+    """Return the names of the views of all answers, and of the one of each row that counts."""
     return f"{task.prefix}_answers", f"{task.prefix}_answered"
 
 
@@ -64,7 +65,7 @@ def check_columns(task: TaskRecord) -> None:
 
 
 def _shown(tx: Connection, task: TaskRecord, *, each: bool, after: Sequence[str]) -> Select[Any]:
-    """Return the SELECT of all answers, or of the newest of each row beside it; those of `after` keep their places."""
+    """Return the SELECT of all answers, or of those that count beside their rows; columns `after` keep their places."""
     cell = _file_cell if is_sqlite(tx) else _server_cell
     columns: dict[str, ColumnElement[Any]] = {}
     for place, (name, kind) in enumerate(task.key):
@@ -72,7 +73,9 @@ def _shown(tx: Connection, task: TaskRecord, *, each: bool, after: Sequence[str]
     columns |= {name: literal_column(cell(kind, name, f"{answers.name}.answer")) for name, kind in task.fields}
     columns[EXTRACTOR] = answers.c.extractor
     columns[ANSWERED_AT] = literal_column(f"{answers.name}.at" + (" || '+00:00'" if is_sqlite(tx) else ""))
-    query = select().select_from(answers).where(record.is_shown(task.name, each=each))
+    preference = record.Preference.of(tx, task.name, label=task.label, versions=task.preferred)
+    condition = record.is_shown(task.name, each=True) if each else record.is_effective(preference)
+    query = select().select_from(answers).where(condition)
     if not each:
         asked = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
         query = query.select_from(answers.outerjoin(rows, asked))
@@ -96,6 +99,15 @@ def check_views(tx: Connection, task: TaskRecord) -> None:
             raise unfit(name, "is something that findable did not make", hint=hint)
 
 
+def are_views_made(tx: Connection, task: TaskRecord) -> bool:
+    """Return whether both views show what they have to, or something else has the name of one."""
+    for name, each in zip(views_of(task), (True, False), strict=True):
+        query = _shown(tx, task, each=each, after=_names_of(tx, name))
+        if not is_view_made(tx, name, query, of=ANSWERS_OF):
+            return False
+    return True
+
+
 def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     """Make both views, anew where their columns changed; return a line where they were not there.
 
@@ -107,12 +119,17 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     views = views_of(task)
     there = [_mark_of(tx, name) for name in views]
     for name, each in zip(views, (True, False), strict=True):
-        names = list(columns_of(tx, name))
-        if is_sqlite(tx):  # whose names are in lower case there
-            names = list(tx.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name}).scalars())
-        query = _shown(tx, task, each=each, after=names)
-        make_view(tx, name, query, of="the answers of a task")
+        query = _shown(tx, task, each=each, after=_names_of(tx, name))
+        make_view(tx, name, query, of=ANSWERS_OF)
     return [] if all(there) else [f"made the views `{views[0]}` and `{views[1]}`"]
+
+
+def _names_of(tx: Connection, view: str) -> list[str]:
+    """Return the columns of a view, none where there is none."""
+    if not is_sqlite(tx):
+        return list(columns_of(tx, view))
+    # whose names are in lower case there
+    return list(tx.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": view}).scalars())
 
 
 def is_view_made(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:

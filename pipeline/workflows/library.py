@@ -509,9 +509,13 @@ class Answers(Rows, Generic[A_co]):
             keys = [name for name, _ in record.key] if record else ()
             with ws.store.read() as tx:
                 of = _chosen(ws, tx, self._extractor)
+                is_preferred = record and task.preferred and is_chosen and not _named_version(ws)
+                preference = task.preference(tx) if is_preferred else None
             while True:
                 with ws.store.read() as tx:
-                    found = answers.newest_answers(tx, task.name, of=of, corrected=is_chosen, after=after)
+                    found = answers.newest_answers(
+                        tx, task.name, of=of, corrected=is_chosen, preference=preference, after=after
+                    )
                     rows = task.rows(tx, [one[0] for one in found]) if record else {}
                 for key, extractor, text, when in found:
                     row = {name: rows[key][name] for name in record.columns} if record and key in rows else {}
@@ -521,16 +525,21 @@ class Answers(Rows, Generic[A_co]):
                 after = found[-1][0]
 
 
+def _named_version(ws: OpenWorkspace) -> str | None:
+    """Return the version of the task that VERSION= names."""
+    return ws.settings.version_of(ws.task.name, ws.task.label)
+
+
 def _chosen(ws: OpenWorkspace, tx: Connection, extractor: str | None) -> str | None:
     """Return whose answers are read, as an export chooses; None where each item has one answer that counts, as people.
 
     Of a task that declares what was not asked yet those are none, for its model is another one than answers have.
     """
-    task, prefer = ws.task, ws.settings.prefer_versions or ()
+    task, prefer = ws.task, tuple(ws.task.preferred)
     if extractor is None and "extractor" not in task.export_choices:
         return None
     there = [one.extractor for one in answers.version_counts(tx, task.name)]
-    own = ws.settings.version_of(task.name, task.label) or (task.fingerprint and not prefer and task.label)
+    own = _named_version(ws) or (task.fingerprint and not prefer and task.label)
     if extractor is None and own and not any(answers.is_of(one, own) for one in there):
         return own
     return task.exported(tx, there, ExportWanted(extractor=extractor or own or None, prefer=prefer)) or ""
