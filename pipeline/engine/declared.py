@@ -8,7 +8,6 @@ of the newest answer to it. When a row was looked at or changed is no part of it
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -419,24 +418,24 @@ class DeclaredTask(Task):
         """Return each row with its state and its answer of one extractor, or the members of a list of the answers."""
         counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name)}
         chosen = self.exported(tx, list(counts), wanted)
-        is_chosen = answers.is_shown(self.name, of=chosen or self.label, corrected=wanted.extractor is None)
-        is_exported = list[ColumnElement[bool]]()
+        is_free = wanted.extractor is None
+        mine = self.items_table.c
+        is_here = list[ColumnElement[bool]]()
         if not wanted.gone:
-            mine = self.items_table.c
-            key = record_of_answers.c.item_id
-            is_exported = [key.in_(select(mine.findable_key).where(mine.findable_gone_at.is_(None)))]
-            counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name, *is_exported)}
-        if wanted.prefer and wanted.extractor is None:
-            is_chosen = answers.is_effective(replace(self.preference(tx), versions=wanted.prefer))
-            counting = answers.version_counts(tx, self.name, is_chosen, *is_exported)
-            effective = {one.extractor: one.items for one in counting}
-            if effective.keys() - {chosen, answers.PERSON}:
-                chosen, counts = None, effective
+            of_source = select(mine.findable_key).where(mine.findable_gone_at.is_(None))
+            is_here.append(record_of_answers.c.item_id.in_(of_source))
+            counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name, *is_here)}
+        is_answer = answers.is_effective(answers.Preference(self.name), of=chosen or self.label, corrected=is_free)
+        if self.preferred and is_free:
+            is_answer = answers.is_effective(self.preference(tx))
+            written = answers.version_counts(tx, self.name, is_answer, *is_here)
+            if {one.extractor for one in written} - {chosen, answers.PERSON}:
+                chosen, counts = None, {one.extractor: one.items for one in written}
         rows, kinds = answers_rows(
             tx,
             self.record,
             self.table(tx),
-            is_answer=is_chosen,
+            is_answer=is_answer,
             field=wanted.rows,
             cost=wanted.cost,
             gone=wanted.gone,

@@ -232,17 +232,24 @@ class Preference:
         return extractor != PERSON, place, -begun
 
 
-def is_effective(preference: Preference) -> ColumnElement[bool]:
-    """Return the condition that an answer is the one of its row that counts."""
+def is_effective(
+    preference: Preference, *, of: str | None = None, corrected: bool = False, each: bool = False
+) -> ColumnElement[bool]:
+    """Return the condition that an answer is the one of its row that counts.
+
+    That is among all; `of` one version, which people may have `corrected`; or of `each` extractor.
+    """
     others = answers.alias("others")
-    of_row = select(others.c.id).where(_stands(preference.task, None, others), others.c.item_id == answers.c.item_id)
+
+    def is_among(given: FromClause) -> ColumnElement[bool]:
+        is_own = _stands(preference.task, of, given)
+        return or_(is_own, _stands(preference.task, PERSON, given)) if corrected else is_own
+
+    of_row = select(others.c.id).where(is_among(others), others.c.item_id == answers.c.item_id)
+    if each:
+        of_row = of_row.where(others.c.extractor == answers.c.extractor)
     first = of_row.order_by(*preference.order(others)).limit(1).correlate(answers).scalar_subquery()
-    return and_(_stands(preference.task), answers.c.id == first)
-
-
-def effective_answers(preference: Preference) -> Select[Any]:
-    """Return the SELECT of the answers that count, one a row: item id, extractor, JSON."""
-    return select(answers.c.item_id, answers.c.extractor, answers.c.answer).where(is_effective(preference))
+    return and_(is_among(answers), answers.c.id == first)
 
 
 def effective_of_item(
@@ -258,7 +265,8 @@ def last_applied(
     tx: Connection, task: str, ids: Sequence[str] | None = None, *, preference: Preference | None = None
 ) -> dict[str, tuple[str, str]]:
     """Return (extractor, JSON) of the answer of each item that counts; without a preference a person's, or the last."""
-    query = effective_answers(preference or Preference(task))
+    query = select(answers.c.item_id, answers.c.extractor, answers.c.answer)
+    query = query.where(is_effective(preference or Preference(task)))
     rows = streamed(tx, query, page=PAGE) if ids is None else among(tx, query, answers.c.item_id, ids)
     return {row.item_id: (row.extractor, row.answer) for row in rows}
 
@@ -299,38 +307,13 @@ def given_answers(
 
 
 def newest_answers(
-    tx: Connection,
-    task: str,
-    *,
-    of: str | None,
-    corrected: bool,
-    preference: Preference | None = None,
-    after: str = "",
+    tx: Connection, preference: Preference, *, of: str | None, corrected: bool, after: str = ""
 ) -> list[tuple[str, str, str, datetime]]:
-    """Return (item id, extractor, JSON, when) of the answers that count, by item id, a page.
-
-    With a preference these are its answers; else those that `is_shown` has.
-    """
+    """Return (item id, extractor, JSON, when) of the answers that count, as `is_effective` has it, by id, a page."""
     told = answers.c
-    condition = is_effective(preference) if preference else is_shown(task, of=of, corrected=corrected)
-    query = select(told.item_id, told.extractor, told.answer, told.at).where(condition)
-    return [tuple(row) for row in tx.execute(query.where(told.item_id > after).order_by(told.item_id).limit(PAGE))]
-
-
-def is_shown(task: str, *, of: str | None = None, each: bool = False, corrected: bool = False) -> ColumnElement[bool]:
-    """Return the condition that an answer counts: of its item, of `each` extractor, `of` one, `corrected` by people."""
-    newer = answers.alias("newer")
-
-    def stands(given: FromClause) -> ColumnElement[bool]:
-        mine = _stands(task, of, given)
-        return or_(mine, _stands(task, PERSON, given)) if corrected else mine
-
-    by_person, over = answers.c.extractor == PERSON, newer.c.extractor == PERSON
-    is_over = or_(and_(over, ~by_person), and_(newer.c.id > answers.c.id, or_(over, ~by_person)))
-    again = select(newer.c.id).where(stands(newer), newer.c.item_id == answers.c.item_id, is_over)
-    if each:
-        again = again.where(newer.c.extractor == answers.c.extractor)
-    return and_(stands(answers), ~again.correlate(answers).exists())
+    query = select(told.item_id, told.extractor, told.answer, told.at).where(told.item_id > after)
+    query = query.where(is_effective(preference, of=of, corrected=corrected)).order_by(told.item_id).limit(PAGE)
+    return [tuple(row) for row in tx.execute(query)]
 
 
 def spoken_for_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
@@ -340,7 +323,11 @@ def spoken_for_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
 
 def answers_by(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
     """Yield (item id, answer as JSON) of the last answer of a version, or of any, that was applied to each item."""
-    query = select(answers.c.item_id, answers.c.answer).where(is_shown(task, of=version)).order_by(answers.c.id)
+    query = (
+        select(answers.c.item_id, answers.c.answer)
+        .where(is_effective(Preference(task), of=version))
+        .order_by(answers.c.id)
+    )
     yield from map(tuple, streamed(tx, query, page=PAGE))
 
 

@@ -253,11 +253,6 @@ class TaskRecord:
     at: datetime
 
     @property
-    def label(self) -> str:
-        """Return the prompt version that is asked now."""
-        return f"{self.name}@{self.version}"
-
-    @property
     def preferred(self) -> tuple[str, ...]:
         """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
         return tuple(self.words.get(PREFERRED, ()))

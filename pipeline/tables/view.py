@@ -9,7 +9,7 @@ places. A view carries a mark, by which it is told from another program's.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, get_args
@@ -73,8 +73,8 @@ def _shown(tx: Connection, task: TaskRecord, *, each: bool, after: Sequence[str]
     columns |= {name: literal_column(cell(kind, name, f"{answers.name}.answer")) for name, kind in task.fields}
     columns[EXTRACTOR] = answers.c.extractor
     columns[ANSWERED_AT] = literal_column(f"{answers.name}.at" + (" || '+00:00'" if is_sqlite(tx) else ""))
-    preference = record.Preference.of(tx, task.name, label=task.label, versions=task.preferred)
-    condition = record.is_shown(task.name, each=True) if each else record.is_effective(preference)
+    preference = record.Preference.of(tx, task.name, label=f"{task.name}@{task.version}", versions=task.preferred)
+    condition = record.is_effective(preference, each=each)
     query = select().select_from(answers).where(condition)
     if not each:
         asked = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
@@ -101,11 +101,7 @@ def check_views(tx: Connection, task: TaskRecord) -> None:
 
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
     """Return whether both views show what they have to, or something else has the name of one."""
-    for name, each in zip(views_of(task), (True, False), strict=True):
-        query = _shown(tx, task, each=each, after=_names_of(tx, name))
-        if not is_view_made(tx, name, query, of=ANSWERS_OF):
-            return False
-    return True
+    return all(is_view_made(tx, name, query, of=ANSWERS_OF) for name, query in _queries(tx, task))
 
 
 def make_views(tx: Connection, task: TaskRecord) -> list[str]:
@@ -118,18 +114,18 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     check_views(tx, task)
     views = views_of(task)
     there = [_mark_of(tx, name) for name in views]
-    for name, each in zip(views, (True, False), strict=True):
-        query = _shown(tx, task, each=each, after=_names_of(tx, name))
+    for name, query in _queries(tx, task):
         make_view(tx, name, query, of=ANSWERS_OF)
     return [] if all(there) else [f"made the views `{views[0]}` and `{views[1]}`"]
 
 
-def _names_of(tx: Connection, view: str) -> list[str]:
-    """Return the columns of a view, none where there is none."""
-    if not is_sqlite(tx):
-        return list(columns_of(tx, view))
-    # whose names are in lower case there
-    return list(tx.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": view}).scalars())
+def _queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any]]]:
+    """Yield the names and queries of both views; columns of a view that is there keep their places."""
+    for name, each in zip(views_of(task), (True, False), strict=True):
+        names = list(columns_of(tx, name))
+        if is_sqlite(tx):  # whose names are in lower case there
+            names = list(tx.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name}).scalars())
+        yield name, _shown(tx, task, each=each, after=names)
 
 
 def is_view_made(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:

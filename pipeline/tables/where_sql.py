@@ -17,6 +17,7 @@ import re
 import sqlite3
 import sys
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
@@ -44,11 +45,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from pipeline.core.declaration import column_named
 from pipeline.core.errors import InputError
 from pipeline.core.where import Comparison, Expression, Negation, Scalar
-from pipeline.tables.cells import LARGEST
 
 MAX_NAMED_COLUMNS = 12  # in a message
 NUMBER_PATTERN = r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?"  # as in the views of a task
-_IN_NO_PATH = re.compile(r'["\\\x00-\x1f]')  # SQLite has no escapes in a path
 _LAST_CASED = 0x1F000  # code points from here on have no case
 _MIN_NORMALIZING_SERVER = (13,)
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -69,73 +68,134 @@ class JsonCell(NamedTuple):
 Scopes = Sequence[Mapping[str, JsonCell]]  # cells by name; what an earlier scope has hides what a later one has
 
 
-def fold_text(text: str) -> str:
-    """Return a text without differences of case and of Unicode's compatibility forms."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFKD", text).casefold())
-
-
-def register_functions(connection: sqlite3.Connection) -> None:
-    """Give a connection of SQLite the functions that conditions call."""
-    for name, arguments, function in (("fold", 1, _fold_atom), ("number", 1, _number_in), ("member", -1, _member_of)):
-        connection.create_function(f"findable_{name}", arguments, function, deterministic=True)
-
-
 def compile_where(expression: Expression, scopes: Scopes, *, tx: Connection | None = None) -> ColumnElement[bool]:
     """Return the condition that an expression says of cells; it is NULL where that is unknown.
 
     It is for the connection `tx`; without one, for a connection of SQLite that has the functions.
     """
     if tx is not None and tx.dialect.name != "sqlite":
-        return _Compiler(scopes, _ServerSql(tx)).condition(expression)
+        return _ServerCompiler(scopes, tx.dialect.server_version_info or ()).condition(expression)
     if tx is not None:
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    return _Compiler(scopes, _FileSql()).condition(expression)
+    return _FileCompiler(scopes).condition(expression)
+
+
+def register_functions(connection: sqlite3.Connection) -> None:
+    """Give a connection of SQLite the functions that conditions call."""
+    connection.create_function("findable_fold", 1, fold, deterministic=True)
+    connection.create_function("findable_member", -1, _member_of, deterministic=True)
+    is_number = re.compile(NUMBER_PATTERN).fullmatch
+    connection.create_function("findable_is_number", 1, lambda text: bool(is_number(text)), deterministic=True)
+
+
+def fold(value: Scalar) -> str:
+    """Return a text without differences of case and of compatibility forms; a number as PostgreSQL writes it."""
+    text = format(Decimal(repr(value)), "f") if isinstance(value, float) else str(value)
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFKD", text).casefold())
 
 
 class _Leaves(NamedTuple):
-    """The values in a cell, as a table: conditions of their kinds, each as a text, and as a number or NULL."""
+    """The values in a cell as a table: each as a text, and conditions of what it is."""
 
     table: FromClause
+    text: ColumnElement[Any]
     is_text: ColumnElement[bool]
     is_truth: ColumnElement[bool]
+    is_number: ColumnElement[bool]
     is_whole_cell: ColumnElement[bool]
-    text: ColumnElement[Any]
-    number: ColumnElement[Any]
 
 
-class _FileSql:
-    """What SQLite needs."""
+class _Compiler(ABC):
+    place: Any  # the function that finds a text in another one
+
+    def __init__(self, scopes: Scopes, server_version: tuple[Any, ...] = ()) -> None:
+        self._scopes = scopes
+        self._server_version = server_version
+
+    @abstractmethod
+    def leaves(self, cell: JsonCell) -> _Leaves:
+        """Return the values in a cell."""
+
+    @abstractmethod
+    def folded(self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool) -> ColumnElement[Any]:
+        """Fold a text as far as it takes to compare it with folded values."""
+
+    def condition(self, expression: Expression) -> ColumnElement[bool]:
+        if isinstance(expression, Negation):
+            return not_(self.condition(expression.inner))
+        if not isinstance(expression, Comparison):
+            parts = map(self.condition, expression.parts)
+            return and_(*parts) if expression.is_every else or_(*parts)
+
+        leaves = self.leaves(self._cell(expression))
+        is_value = leaves.text != ""
+        if expression.operator == "null":
+            return ~select(literal_column("1")).select_from(leaves.table).where(is_value).exists()
+
+        fits = [*self._fits(expression, leaves)]
+        if len(fits) > 1:  # a value of one kind is not equal to one of another
+            fits = [func.coalesce(fit, literal_column("1 = 0")) for fit in fits]
+        # Not the condition itself: PostgreSQL has no least truth value.
+        number = case((or_(*fits), 1), (not_(or_(*fits)), 0))
+        best = func.min(number) if expression.operator == "!=" else func.max(number)
+        return select(best).select_from(leaves.table).where(is_value).scalar_subquery() == 1
+
+    def _fits(self, comparison: Comparison, leaves: _Leaves) -> Iterator[ColumnElement[bool]]:
+        """Yield the condition that a value in a cell fits those of each kind; NULL for a value of another kind."""
+        limit = sys.float_info.max
+        texts = [fold(one) for one in comparison.values if isinstance(one, str)]
+        truths = [fold(one) for one in comparison.values if isinstance(one, bool)]
+        numbers = [str(max(-limit, min(one, limit))) for one in comparison.values if not isinstance(one, str | bool)]
+        if texts:
+            folded = self.folded(leaves.text, texts, is_ordered=comparison.operator in _OPERATORS)
+            fit = self._fit(comparison, folded, [literal(one) for one in texts])
+            yield case((or_(leaves.is_text, leaves.is_whole_cell), fit))
+        if truths:
+            yield case((leaves.is_truth, self._fit(comparison, leaves.text, [literal(one) for one in truths])))
+        if numbers:
+            number = case((leaves.is_number, cast(leaves.text, Numeric)))
+            yield self._fit(comparison, number, [cast(literal(one, Text), Numeric) for one in numbers])
+
+    def _fit(self, comparison: Comparison, cell: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+        if comparison.operator == "contains":
+            return self.place(cell, values[0]) > 0  # type: ignore[no-any-return]
+        if comparison.operator in _OPERATORS:
+            return _OPERATORS[comparison.operator](cell, values[0])  # type: ignore[no-any-return]
+        return cell.not_in(values) if comparison.operator == "!=" else cell.in_(values)
+
+    def _cell(self, comparison: Comparison) -> JsonCell:
+        for cells in self._scopes:
+            if (name := column_named(comparison.column, cells)) is not None:
+                return cells[name]
+        names = list({**self._scopes[0], **self._scopes[1]})
+        there = ", ".join(names[:MAX_NAMED_COLUMNS]) + (" …" if len(names) > MAX_NAMED_COLUMNS else "")
+        said = f"{comparison.place}: there is no column {comparison.column!r}"
+        raise InputError(said, hint=f"there are {there}")
+
+
+class _FileCompiler(_Compiler):
+    """For SQLite."""
 
     place = func.instr
 
     def leaves(self, cell: JsonCell) -> _Leaves:
-        document, path = cell.document, "$" + "".join(f'."{name}"' for name in cell.path)
-        if any(map(_IN_NO_PATH.search, cell.path)):
-            document, path = func.findable_member(document, *cell.path), "$"
-
-        table = func.json_tree(document, path).table_valued("type", "atom", "parent")
+        # SQLite's own paths have no escapes for a quotation mark in a name.
+        member = func.findable_member(cell.document, *cell.path)
+        table = func.json_tree(member).table_valued("type", "atom", "parent")
         kind, atom = table.c.type, table.c.atom
         is_truth = kind.in_(("true", "false"))
-        number = case((kind == "text", func.findable_number(atom)), (~is_truth, atom))
-        return _Leaves(
-            table, kind == "text", is_truth, table.c.parent.is_(None), case((is_truth, kind), else_=atom), number
-        )
+        text = case((is_truth, kind), else_=atom)
+        is_number = case((kind == "text", func.findable_is_number(atom)), else_=kind.in_(("integer", "real")))
+        return _Leaves(table, text, kind == "text", is_truth, is_number, table.c.parent.is_(None))
 
     def folded(self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool) -> ColumnElement[Any]:  # noqa: ARG002
         return func.findable_fold(text)
 
-    def number(self, value: float) -> ColumnElement[Any]:
-        is_bindable = isinstance(value, float) or abs(value) <= LARGEST
-        return literal(value if is_bindable else float(value))
 
-
-class _ServerSql:
-    """What PostgreSQL needs. The locale of the database plays no part."""
+class _ServerCompiler(_Compiler):
+    """For PostgreSQL. The locale of the database plays no part."""
 
     place = func.strpos
-
-    def __init__(self, tx: Connection) -> None:
-        self._normalizes = (tx.dialect.server_version_info or ()) >= _MIN_NORMALIZING_SERVER
 
     def leaves(self, cell: JsonCell) -> _Leaves:
         member = func.jsonb_extract_path(cast(cell.document, JSONB), *cell.path)
@@ -143,15 +203,14 @@ class _ServerSql:
         table = every.table_valued("leaf", with_ordinality="place").render_derived()
         kind = func.jsonb_typeof(table.c.leaf)
         text = case((kind.in_(("string", "number", "boolean")), table.c.leaf.op("#>>")(literal_column("'{}'"))))
-        is_number = or_(kind == "number", and_(kind == "string", text.regexp_match(f"^{NUMBER_PATTERN}$")))
-        number = case((is_number, cast(text, Numeric)))
-        return _Leaves(table, kind == "string", kind == "boolean", table.c.place == 1, text, number)
+        is_number = case((kind == "string", text.regexp_match(f"^{NUMBER_PATTERN}$")), else_=kind == "number")
+        return _Leaves(table, text, kind == "string", kind == "boolean", is_number, table.c.place == 1)
 
     def folded(self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool) -> ColumnElement[Any]:
-        """Fold a text as far as it takes to compare it with folded values: what has no letter of theirs differs."""
-        if not self._normalizes:
+        if self._server_version < _MIN_NORMALIZING_SERVER:
             return func.replace(func.lower(text), "ß", "ss").collate("C")
 
+        # A letter that none of the values has makes a text another one, whatever becomes of it.
         letters = unicodedata.normalize("NFKD", "".join(values))
         folding = {letter: one for letter, one in _case_folding().items() if is_ordered or one[0] in letters}
         single = {letter: one for letter, one in folding.items() if len(one) == 1}
@@ -167,73 +226,6 @@ class _ServerSql:
         is_ascii = func.octet_length(text) == func.length(text)
         return case((is_ascii, func.lower(text.collate("C"))), else_=folded).collate("C")
 
-    def number(self, value: float) -> ColumnElement[Any]:
-        return cast(literal(str(value), Text), Numeric)
-
-
-class _Compiler:
-    def __init__(self, scopes: Scopes, sql: _FileSql | _ServerSql) -> None:
-        self._scopes, self._sql = scopes, sql
-
-    def condition(self, expression: Expression) -> ColumnElement[bool]:
-        if isinstance(expression, Negation):
-            return not_(self.condition(expression.inner))
-        if not isinstance(expression, Comparison):
-            parts = map(self.condition, expression.parts)
-            return and_(*parts) if expression.is_every else or_(*parts)
-        return self._comparison(expression)
-
-    def _comparison(self, comparison: Comparison) -> ColumnElement[bool]:
-        leaves = self._sql.leaves(self._cell(comparison))
-        is_value = leaves.text != ""
-        if comparison.operator == "null":
-            return ~select(literal_column("1")).select_from(leaves.table).where(is_value).exists()
-
-        fits = [*self._fits(comparison, leaves)]
-        if len(fits) > 1:  # a value of one kind is not equal to one of another
-            fits = [func.coalesce(fit, literal_column("1 = 0")) for fit in fits]
-        fit = or_(*fits)
-        best = func.min if comparison.operator == "!=" else func.max
-        # not the condition itself: a database may have no least or largest truth value
-        each = select(best(case((fit, 1), (~fit, 0)))).select_from(leaves.table).where(is_value)
-        return each.scalar_subquery() == 1
-
-    def _fits(self, comparison: Comparison, leaves: _Leaves) -> Iterator[ColumnElement[bool]]:
-        """Yield the condition that a value in a cell fits those of each kind; NULL for a value of another kind."""
-        texts = [fold_text(one) for one in comparison.values if isinstance(one, str)]
-        truths = [str(one).lower() for one in comparison.values if isinstance(one, bool)]
-        numbers = [_bounded(one) for one in comparison.values if not isinstance(one, str | bool)]
-        if texts:
-            is_ordered = comparison.operator in _OPERATORS
-            is_of_kind = or_(leaves.is_text, leaves.is_whole_cell)
-            folded = self._sql.folded(leaves.text, texts, is_ordered=is_ordered)
-            yield case((is_of_kind, self._fit(comparison, folded, list(map(literal, texts)))))
-        if truths:
-            yield case((leaves.is_truth, self._fit(comparison, leaves.text, list(map(literal, truths)))))
-        if numbers:
-            yield self._fit(comparison, leaves.number, list(map(self._sql.number, numbers)))
-
-    def _fit(self, comparison: Comparison, cell: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-        if comparison.operator == "contains":
-            return self._sql.place(cell, values[0]) > 0
-        if comparison.operator in _OPERATORS:
-            return _OPERATORS[comparison.operator](cell, values[0])  # type: ignore[no-any-return]
-        return cell.not_in(values) if comparison.operator == "!=" else cell.in_(values)
-
-    def _cell(self, comparison: Comparison) -> JsonCell:
-        for cells in self._scopes:
-            if (name := column_named(comparison.column, cells)) is not None:
-                return cells[name]
-        names = list(dict.fromkeys(name for cells in self._scopes[:2] for name in cells))
-        there = ", ".join(names[:MAX_NAMED_COLUMNS]) + (" …" if len(names) > MAX_NAMED_COLUMNS else "")
-        said = f"{comparison.place}: there is no column {comparison.column!r}"
-        raise InputError(said, hint=f"there are {there}")
-
-
-def _bounded(value: float) -> float:
-    """Return a number that every database can hold."""
-    return max(-sys.float_info.max, min(value, sys.float_info.max))
-
 
 @cache
 def _case_folding() -> Mapping[str, str]:
@@ -242,24 +234,9 @@ def _case_folding() -> Mapping[str, str]:
     return {letter: letter.casefold() for letter in letters if unicodedata.normalize("NFKD", letter) == letter}
 
 
-def _fold_atom(atom: Scalar | None) -> str | None:
-    """Return a value of JSON as a folded text; a number is written as PostgreSQL does."""
-    if isinstance(atom, float):
-        return format(Decimal(repr(atom)), "f")
-    return None if atom is None else fold_text(str(atom))
-
-
-def _number_in(text: str) -> float | None:
-    """Return the number that a text wholly is, or None."""
-    if not re.fullmatch(NUMBER_PATTERN, text):
-        return None
-    is_whole = text.removeprefix("-").isdecimal() and abs(int(text)) <= LARGEST
-    return int(text) if is_whole else float(text)
-
-
-def _member_of(document: str | None, *names: str) -> str | None:
-    """Return the JSON of a member of a document, None where there is none."""
+def _member_of(document: str | None, *names: str) -> str:
+    """Return the JSON of a member of a document, `null` where there is none."""
     member = orjson.loads(document or "null")
     for name in names:
         member = member.get(name) if isinstance(member, dict) else None
-    return None if member is None else orjson.dumps(member).decode()
+    return orjson.dumps(member).decode()

@@ -509,13 +509,12 @@ class Answers(Rows, Generic[A_co]):
             keys = [name for name, _ in record.key] if record else ()
             with ws.store.read() as tx:
                 of = _chosen(ws, tx, self._extractor)
-                is_preferred = record and task.preferred and is_chosen and not _named_version(ws)
-                preference = task.preference(tx) if is_preferred else None
+                preference = answers.Preference(task.name)
+                if record and task.preferred and is_chosen and not ws.settings.version_of(task.name, task.label):
+                    of, preference = None, task.preference(tx)
             while True:
                 with ws.store.read() as tx:
-                    found = answers.newest_answers(
-                        tx, task.name, of=of, corrected=is_chosen, preference=preference, after=after
-                    )
+                    found = answers.newest_answers(tx, preference, of=of, corrected=is_chosen, after=after)
                     rows = task.rows(tx, [one[0] for one in found]) if record else {}
                 for key, extractor, text, when in found:
                     row = {name: rows[key][name] for name in record.columns} if record and key in rows else {}
@@ -523,11 +522,6 @@ class Answers(Rows, Generic[A_co]):
                 if not found:
                     return
                 after = found[-1][0]
-
-
-def _named_version(ws: OpenWorkspace) -> str | None:
-    """Return the version of the task that VERSION= names."""
-    return ws.settings.version_of(ws.task.name, ws.task.label)
 
 
 def _chosen(ws: OpenWorkspace, tx: Connection, extractor: str | None) -> str | None:
@@ -539,7 +533,7 @@ def _chosen(ws: OpenWorkspace, tx: Connection, extractor: str | None) -> str | N
     if extractor is None and "extractor" not in task.export_choices:
         return None
     there = [one.extractor for one in answers.version_counts(tx, task.name)]
-    own = _named_version(ws) or (task.fingerprint and not prefer and task.label)
+    own = ws.settings.version_of(task.name, task.label) or (task.fingerprint and not prefer and task.label)
     if extractor is None and own and not any(answers.is_of(one, own) for one in there):
         return own
     return task.exported(tx, there, ExportWanted(extractor=extractor or own or None, prefer=prefer)) or ""
