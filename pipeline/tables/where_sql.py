@@ -21,6 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
@@ -164,9 +165,11 @@ class _Compiler(ABC):
         return cell.not_in(values) if comparison.operator == "!=" else cell.in_(values)
 
     def _cell(self, comparison: Comparison) -> JsonCell:
-        for cells in self._scopes:
-            if (name := column_named(comparison.column, cells)) is not None:
-                return cells[name]
+        named = comparison.column
+        exact = (cells[named] for cells in self._scopes if named in cells)
+        alike = (cells[name] for cells in self._scopes if (name := column_named(named, cells)) is not None)
+        if (cell := next(chain(exact, alike), None)) is not None:
+            return cell
         names = list({**self._scopes[0], **self._scopes[1]})
         there = ", ".join(names[:MAX_NAMED_COLUMNS]) + (" …" if len(names) > MAX_NAMED_COLUMNS else "")
         said = f"{comparison.place}: there is no column {comparison.column!r}"

@@ -11,7 +11,7 @@ from tests.outside.server import Outside
 # A town is asked about by its id. The stars are texts, as in a CSV file, and the beds are what JSON has.
 TOWNS: dict[int, dict[str, Any]] = {
     1: {"city": "Straße", "stars": "3", "beds": 3, "day": "2026-01-31", "tone": "own", "parts": ["Bar", "3"]},
-    2: {"city": "STRASSE", "stars": "03", "beds": 3.0, "day": "2026-02-01", "tone": "own", "parts": []},
+    2: {"city": "STRASSE", "stars": "03", "beds": 3.0, "day": "2026-02-01", "tone": "own", "Topics": "own"},
     3: {"city": "strasse", "stars": "3.0", "beds": "03", "day": "", "tone": "", "parts": None},
     4: {"city": "\ufb01lm \uff2e\uff21\uff2d\uff25", "stars": "1e1", "beds": True, "parts": {"in": ["bar", 3]}},
     5: {"city": "İzmir", "stars": "many", "beds": 1e-7, "day": "2025-12-31", "parts": [["BAR"], False]},
@@ -61,6 +61,7 @@ CASES: dict[str, set[int]] = {
     "is_open != TRUE": {2, 4},
     "topics = 'masse'": {1, 3},
     "topics != 'law'": {3, 4, 6},
+    "Topics = 'own'": {2},
     "topics CONTAINS 'masse'": {1, 3, 6},
     "topics IS NULL": {2},
     "since >= '2026'": {1, 4},
