@@ -33,7 +33,7 @@ from pipeline.core import errors
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Way
 from pipeline.core.step import Option
-from pipeline.engine.record import PlannedRequest
+from pipeline.engine.record import PlannedRequest, schema_refusal
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests, responses
 from pipeline.gemini.models import usage_cost
@@ -52,6 +52,7 @@ REFUSALS = 3  # clear refusals (400) before any answer, after which the request 
 SAMPLES = 3
 SILENT = 2  # calls about a row in one run that got no reply, after which nothing more is paid for
 BAD_REQUEST = 400  # the least HTTP code of an error
+OVERLOADED = 503  # the HTTP code of a call that was not served: by flex it was shed
 THREADS = 8  # calls about single items under way at once; each may hang for as long as a call may take
 EVERY_S = 60.0  # between two looks at what is due
 UNASKED, LATE = "not asked", "no reply came in time"
@@ -386,15 +387,16 @@ class _Asking:
 
     def _failed(self, line: _Line, call: StartedCall, error: errors.RemoteError, *, began: float) -> None:
         opened = line.batch
-        if isinstance(error, errors.ThrottledError | errors.NotSentError):  # which no quota counts, and cost nothing
-            self._pace.withdraw(call)
+        # Only a call whose end is unknown may have been paid for.
+        if isinstance(error, errors.RefusedError | errors.NotSentError) or error.code == OVERLOADED:
             opened.calls -= 1
+        if isinstance(error, errors.ThrottledError | errors.NotSentError):  # which no quota counts
+            self._pace.withdraw(call)
         if isinstance(error, errors.ThrottledError):
             self._service.refused(error)
             return self._ready.appendleft(line)
-        if isinstance(error, errors.KeyRefusedError | errors.MissingError):
-            opened.calls -= 1
-            self._end(error)
+        if isinstance(error, errors.LASTING_REFUSALS):
+            self._end(schema_refusal(self._ws.task, error))
             return self._ready.append(line)
         if isinstance(error, errors.RefusedError):
             self._refused.append((line, error))
@@ -420,6 +422,7 @@ class _Asking:
         refused, self._refused = self._refused, []
         for line, error in refused:
             told = {"code": error.code or BAD_REQUEST, "message": error.message, "status": error.status}
+            line.batch.calls += 1  # its line counts as the reply to a call
             line.batch.keep(requests.reply_line(line.request.data, error=told))
             self.report.tried[line.request.item.id] = Tried(None, error.message, is_refused=True)
             self._line_over(line.batch)
@@ -482,7 +485,6 @@ class _Asking:
             await asyncio.wait(list(self._calls), timeout=HASTE_S)
         if not self._stop.is_set():
             for line, refusal in self._refused:  # nothing was answered: whose fault it is stays unknown
-                line.batch.calls -= 1
                 self._give_up(line, refusal.message, is_lost=False, is_refused=True)
         if self._ends:
             await asyncio.wait(list(self._ends))

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 
 from pipeline.batch.folder import lock_of, read_again, seal_dead
 from pipeline.core import files
-from pipeline.core.errors import FindableError, InconsistentError
+from pipeline.core.errors import FindableError, InconsistentError, RemoteError
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Outcome, RemoteState, Way, remote_state
 from pipeline.core.step import Step
 from pipeline.engine.record import Equals, Judgement, Source, judge_lines, source_of, tell_equals, write_judgements
-from pipeline.engine.task import Task, WriteResult
+from pipeline.engine.task import Task, Words, WriteResult
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
-from pipeline.gemini.responses import ResultFile
+from pipeline.gemini.responses import Response, ResultFile
 from pipeline.store import answers, asks, batches
 from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
@@ -63,11 +63,31 @@ class IngestSummary:
     outdated: list[str] = field(default_factory=list)
     other_versions: list[str] = field(default_factory=list)
     copied_rows: int = 0
+    # The code and words of the error that every request of a batch came back with.
+    common_error: Response | None = None
 
     @property
     def answered_rows(self) -> int:
         """Return how many rows hold an answer because of the batch."""
         return self.batch.taken + self.copied_rows
+
+    def error(self, words: Words) -> RemoteError | None:
+        """Return the error of a batch whose requests all failed in one way, if they did."""
+        common = self.common_error
+        if common is None:
+            return None
+
+        hint = f"run `{words.again}` again later"
+        if common.is_account_failure:
+            hint = f"check billing and the rights of the key's project, then `{words.again}` asks these rows again"
+        elif common.is_final:
+            unpark = words.step("unpark", all=True)
+            hint = f"change the model or what is asked, then `{unpark}` lets these rows be asked again"
+        number, count = self.batch.number, self.batch.requests
+        requests = f"each of the {count:,} requests" if count > 1 else "the only request"
+        charges = "; no row was charged" if common.is_account_failure else ""
+        message = f"{requests} of batch {number} failed with code {common.code}: {common.excerpt}{charges}"
+        return RemoteError(message, hint=hint)
 
 
 class Judged(NamedTuple):
@@ -82,7 +102,8 @@ class Judged(NamedTuple):
 def run(ws: OpenWorkspace, *, own: bool = False, number: int | None = None) -> Iterator[IngestSummary]:
     """Ingest every downloaded batch, or those of our `own` calls, or that `number`, and yield each that is over.
 
-    A batch that cannot be ingested stays as it was, and its error is raised when the others are done.
+    A batch that cannot be ingested stays as it was, and its error is raised when the others are done. So is that of a
+    batch whose requests all failed in one way, which is over.
     """
     failures: dict[int, FindableError] = {}
     seal_dead(ws)
@@ -99,6 +120,8 @@ def run(ws: OpenWorkspace, *, own: bool = False, number: int | None = None) -> I
                 continue
             if summary is not None:
                 yield summary
+                if (common_error := summary.error(ws.task.words)) is not None:
+                    failures[one] = common_error
     errors = list(failures.values())
     for other in errors[:-1]:
         ws.display.warn(other.message)
@@ -224,9 +247,9 @@ class _BatchIngest:
             return Judgement(
                 asked, Outcome.MISSING, reason, charged=False, forgiven=not reason.startswith(answers.LOST)
             )
-        if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
-            return Judgement(asked, Outcome.MISSING, NO_LINE)
         forgiven = batch.cancel_asked_at is not None
+        if remote_state(batch.remote_word) is RemoteState.SUCCEEDED and not forgiven:
+            return Judgement(asked, Outcome.MISSING, NO_LINE)
         return Judgement(asked, Outcome.MISSING, f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
 
     def _finish(self, results: ResultFile) -> None:
@@ -253,7 +276,9 @@ def batch_account(
     batch = batches.get_batch(tx, number)
     counts: Counter[tuple[str, str]] = Counter()  # by outcome and reason
     shown: dict[tuple[str, str], list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind
+    errors: dict[int | None, str] = {}  # the first words of each code
     for outcome, reason, code, item_id, excerpt in answers.failed_attempts(tx, number):
+        errors.setdefault(code, excerpt or "")
         word, _, detail = reason.partition(": ")
         kind = (outcome, word if code is None else f"{word}, code {code}")
         counts[kind] += 1
@@ -273,4 +298,16 @@ def batch_account(
         anomalies.append(Anomaly(*kind, count, told))
     unapplied, outdated = ([names.get(one, one) for one in some] for some in (unapplied, outdated))
     copied = asks.count_copied(tx, batch.task, batch.extractor, number)
-    return IngestSummary(batch, anomalies, unapplied, outdated, other, copied)
+    return IngestSummary(batch, anomalies, unapplied, outdated, other, copied, _common_error(batch, errors))
+
+
+def _common_error(batch: Batch, errors: Mapping[int | None, str]) -> Response | None:
+    """Return the error of every request of a batch, if there is one; of a single request only one of the account."""
+    if batch.way is not Way.BATCH or batch.refused != batch.requests or len(errors) != 1:
+        return None
+
+    [(code, excerpt)] = errors.items()
+    error = Response(Outcome.REFUSED, "error-line", code=code, shown=excerpt)
+    if code is None or (batch.requests == 1 and not error.is_account_failure):
+        return None
+    return error

@@ -7,9 +7,11 @@ has; one without any lets its items go uncharged, but what failed so too often i
 """
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.batch.folder import is_whole, lock_of, result_path
 from pipeline.batch.send import BY_HAND, cancel_duplicates, drop_upload, give_up_batch, write_failures
@@ -21,7 +23,9 @@ from pipeline.engine.record import Judgement, source_of
 from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.remote import RemoteBatch
+from pipeline.gemini.requests import request_key
 from pipeline.gemini.responses import ResultFile
+from pipeline.gemini.result_lines import EMPTY_BODY, describe_body, rewrite_as_lines, write_inlined
 from pipeline.store import asks, batches
 from pipeline.store.batches import Batch
 from pipeline.store.database import PAGE
@@ -31,9 +35,20 @@ LOCAL_LOOK_S = 5.0  # how long a single look lets the local engine work
 GROWTH = 1.5  # from one wait to the next
 MAY_PASS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
 DOWNLOADS = 3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is
-HEAD = 65_536  # bytes of a result in which a name that its lines have must show up; it begins with one
+UNNAMED_RESULT_WAIT = timedelta(hours=48)  # ours: as long as the API lets a batch run
 LATEST = timedelta(days=2)  # ours: so long after a create whose reply was lost a batch of it is looked for
 CREATED = (BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED, BatchState.FAILED)
+
+
+class Download(NamedTuple):
+    """One download of a result: what it is, in the order of how much it is worth."""
+
+    # False if the file provably ends inside a line.
+    is_whole: bool = False
+    # Requests of the batch that have a line in it.
+    keys: int = -1
+    # What came, in words.
+    body: str = ""
 
 
 @dataclass
@@ -185,13 +200,20 @@ class _Poll:
 
     def _may_get_its_file(self, batch: Batch, remote: RemoteBatch) -> bool:
         """Return whether a batch that succeeded without naming its result may still name it; when it began is kept."""
-        if remote.state is not RemoteState.SUCCEEDED or remote.result_file:
+        if remote.state is not RemoteState.SUCCEEDED or remote.has_result or batch.cancel_asked_at is not None:
             return False
+
+        now = self.ws.now()
         if batch.over_at is None:
             with self.ws.store.write() as tx:
-                batches.note_submitted(tx, batch, over_at=self.ws.now())
+                batches.note_submitted(tx, batch, over_at=now)
+            until = now + UNNAMED_RESULT_WAIT
+            self.ws.display.warn(
+                f"batch {batch.number} succeeded, but Gemini does not name its result yet; it stays open and is looked "
+                f"at again until {until:%Y-%m-%d %H:%M} UTC"
+            )
             return True
-        return self.ws.now() - batch.over_at < timedelta(seconds=self.ws.settings.poll_patience)
+        return now - batch.over_at < UNNAMED_RESULT_WAIT
 
     def _stopping(self, waiting: list[int], *, wait: bool) -> errors.RemoteError | None:
         """Return what ends this run now, if anything: a daily quota, no sign of life, or a single look that failed."""
@@ -240,7 +262,7 @@ class _Poll:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 best, part = files.part_of(path), files.part_of(path)
                 try:
-                    has_result = remote.result_file and self._fetch(batch, remote, part=part, best=best)
+                    has_result = remote.has_result and self._fetch(batch, remote, part=part, best=best)
                     part.unlink(missing_ok=True)  # nobody looks for it once the state has moved
                     self._keep(batch, remote, files.sync_part(best)) if has_result else self._fail(batch, remote)
                 finally:
@@ -276,50 +298,92 @@ class _Poll:
     def _fetch(self, batch: Batch, remote: RemoteBatch, *, part: Path, best: Path) -> bool:
         """Fetch the result to the one path, keep the fullest at the other; false where it is not there or not wanted.
 
-        Fewer keys than the API counted, or without its counts than were asked for, are fetched again: a body that was
+        Fewer requests than the API counted, or without its counts than were asked, are fetched again: a body that was
         cut looks whole where it came without a length, and by its lines where some stand in it twice.
 
         Raises:
             MissingError: the batch succeeded, and its result is not there.
-            UnavailableError: what comes is no result each time: a page, or an answer to something else. To take it
-                would charge every item for answers that wait at the API.
+            UnavailableError: what comes is no result each time: no request of the batch can be read in it, or it is
+                provably cut. To take it would charge rows for answers that wait at the API.
         """
-        ws, most = self.ws, -1
+        ws, is_given_up = self.ws, batch.cancel_asked_at is not None
         expected = remote.done if remote.done or remote.state is not RemoteState.SUCCEEDED else batch.requests
+        try:
+            fullest, latest = self._download_fullest(batch, remote, part=part, best=best, expected=expected)
+        except errors.MissingError as error:
+            if remote.state is RemoteState.SUCCEEDED and not is_given_up:
+                raise
+            ws.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
+            return False
+
+        # A batch that did not succeed may have nothing to give, and says so with an empty file.
+        is_empty_result = expected == 0 and fullest.body == EMPTY_BODY
+        if (fullest.keys > 0 and (fullest.is_whole or is_given_up)) or is_empty_result:
+            if fullest.keys < expected:
+                came = f"lines for {fullest.keys} requests came and {expected} are expected"
+                ws.display.warn(f"batch {batch.number}: {came}; the fullest is taken")
+            return True
+
+        message = f"Gemini sent {latest.body} in the place of the result of batch {batch.number}"
+        if is_given_up:
+            ws.display.warn(f"{message}; it is given up")
+            return False
+        again, give_up = ws.task.words.step("batch-poll"), Step("batch-cancel", batch=batch.number)
+        hint = f"run `{again}` again later, or give it up: {give_up}"
+        raise errors.UnavailableError(f"{message}; the batch was left as it is", hint=hint)
+
+    def _download_fullest(
+        self, batch: Batch, remote: RemoteBatch, *, part: Path, best: Path, expected: int
+    ) -> tuple[Download, Download]:
+        """Download until all that is expected came, or three times; return the fullest, which is kept, and the last."""
+        fullest = latest = Download()
         for left in reversed(range(DOWNLOADS)):
             try:
-                self.ws.client.download(remote.result_file or "", part)
-            except errors.MissingError as error:
-                if most >= 0:
-                    break
-                if remote.state is RemoteState.SUCCEEDED and batch.cancel_asked_at is None:
+                latest = self._download_once(batch, remote, part)
+            except errors.MissingError:
+                if fullest.keys < 0:
                     raise
-                self.ws.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
-                return False
-            if not _is_result(part, expected=expected):
-                continue
-            with ResultFile(part) as results:
-                keys = results.keys
-            if keys > most:
-                most = keys
-                part.replace(best)
-            if keys >= expected:
                 break
-            what = "fetching again" if left else "the fullest is taken"
-            self.ws.display.warn(
-                f"batch {batch.number}: lines for {keys} requests came and {expected} are expected; {what}"
-            )
-            ws.sleep(ws.settings.poll_first if left else 0)
-        if most >= 0:
-            return True
-        what = f"what came is not the result of batch {batch.number} (a page of HTML, or another answer)"
-        if batch.cancel_asked_at is not None:
-            self.ws.display.warn(f"{what}; it is given up")
-            return False
-        again, give_up = self.ws.task.words.step("batch-poll"), Step("batch-cancel", batch=batch.number)
-        raise errors.UnavailableError(
-            f"{what}; it was left as it is", hint=f"run `{again}` again later, or give it up: {give_up}"
-        )
+            if latest[:2] > fullest[:2]:
+                fullest = latest
+                part.replace(best)
+            if (latest.is_whole and latest.keys >= expected) or remote.inlined:
+                break
+            if left:
+                came = f"lines for {max(0, latest.keys)} requests came and {expected} are expected"
+                self.ws.display.warn(f"batch {batch.number}: {came}; fetching again")
+                self.ws.sleep(self.ws.settings.poll_first)
+        return fullest, latest
+
+    def _download_once(self, batch: Batch, remote: RemoteBatch, part: Path) -> Download:
+        """Download the result to a path and return what came; of one that is incomplete nothing may be there."""
+        try:
+            body = self._write_result(batch, remote, part)
+        except errors.IncompleteError as error:
+            return Download(body=f"a part ({error.message})")
+        with ResultFile(part) as results:
+            keys = results.count_keys(self._request_keys(batch))
+            return Download(not results.is_cut, keys, "a file that ends inside a line" if results.is_cut else body)
+
+    def _write_result(self, batch: Batch, remote: RemoteBatch, part: Path) -> str:
+        """Write the result of a batch to a path, in lines with the keys of requests, and return in words what came."""
+        if remote.inlined:
+            write_inlined(part, remote.inlined)
+        else:
+            self.ws.client.download(remote.result_file or "", part)
+        body = describe_body(part)
+        rewrite_as_lines(part, task_name=batch.task)
+        return body
+
+    def _request_keys(self, batch: Batch) -> Iterator[str]:
+        line = 0
+        while True:
+            with self.ws.store.read() as tx:
+                page = asks.claimed(tx, batch.number, after=line, limit=PAGE)
+            if not page:
+                return
+            yield from (request_key(batch.task, asked.item_id) for asked in page)
+            line = page[-1].line or 0
 
     def fetch_lost(self) -> None:
         """Download once more what was lost or damaged before its ingest; only the bytes that were recorded count."""
@@ -333,7 +397,7 @@ class _Poll:
                 with ws.locks.hold(lock_of(number)) as lock:
                     if lock is None:
                         continue
-                    ws.client.download(ws.client.get_batch(batch.remote_name or "").result_file or "", part)
+                    self._write_result(batch, ws.client.get_batch(batch.remote_name or ""), part)
                     if files.sha256_of(part) != batch.result_sha256:
                         raise errors.MissingError("the API has other bytes")
                     files.rename(files.sync_part(part), path)
@@ -379,18 +443,9 @@ class _Poll:
                     batches.note(tx, batch.number, twins_checked=True)
 
 
-def _is_result(part: Path, *, expected: int) -> bool:
-    """Return whether a download can be a result: empty, or with one of its members, and no page of HTML."""
-    with part.open("rb") as file:
-        head = file.read(HEAD).lstrip()
-    if not head or expected == 0:
-        return not head.startswith(b"<")
-    return not head.startswith(b"<") and any(member in head for member in (b'"key"', b'"response"', b'"error"'))
-
-
 def _ending(remote: RemoteBatch, *, had: bool = True) -> str:
     """Return how a batch ended, in words, with what the API said of it; `had` is false where its result was not."""
     ending = str(remote.state)
     if remote.state is RemoteState.SUCCEEDED and not had:
-        ending = "succeeded, but its result could not be had" if remote.result_file else "succeeded without a result"
+        ending = "succeeded, but its result could not be had" if remote.has_result else "succeeded without a result"
     return f"{ending}: {remote.error}" if remote.error else ending

@@ -20,7 +20,7 @@ from pipeline.core import errors, files
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.core.step import Step
-from pipeline.engine.record import Judgement, Source, tell_equals, write_judgements
+from pipeline.engine.record import Judgement, Source, schema_refusal, tell_equals, write_judgements
 from pipeline.engine.task import WriteResult
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import responses
@@ -65,7 +65,8 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
     Raises:
         QuotaFullError: by our own count the API takes no more for now.
         RemoteError: a clear refusal for now (4), or a create that stays unclear.
-        KeyRefusedError, MissingError: something must be configured; the batch is *prepared* again.
+        KeyRefusedError, MissingError, SchemaRefusedError: a person must change something; the batch is *prepared*
+            again.
     """
     unclear, is_first = 0, True
 
@@ -211,10 +212,10 @@ class _Send(NamedTuple):
         facts: dict[str, object] = {"upload": None, "uploaded_at": None}
         if isinstance(error, errors.ThrottledError):
             facts = {}
-        if isinstance(error, errors.ThrottledError | errors.KeyRefusedError | errors.MissingError):
+        if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
             with ws.store.write() as tx:
                 batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)
-            raise error
+            raise schema_refusal(ws.task, error)
         line, facts["refusals"] = responses.line_at_fault(why), batch.refusals + 1
         with ws.store.write() as tx:  # all at once: a moment later another process may send the batch again
             batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)

@@ -88,7 +88,16 @@ class RefusedError(RemoteError):
 
 
 class KeyRefusedError(RefusedError):
-    """The key is wrong, or its project may not do this (400 API_KEY_INVALID or FAILED_PRECONDITION, 401)."""
+    """The key is wrong, or its project may not do this.
+
+    That is 400 API_KEY_INVALID or FAILED_PRECONDITION, 401, and a 429 that no waiting ends: no quota, or no credit.
+    """
+
+    exit_code = 3
+
+
+class SchemaRefusedError(RefusedError):
+    """The schema of the answer is too large for the model (400, "too many states"), for every row of the task."""
 
     exit_code = 3
 
@@ -115,8 +124,16 @@ class UnavailableError(RemoteError):
     """
 
 
+class IncompleteError(UnavailableError):
+    """The bytes of a download are provably not all: its length or its gzip trailer says that there are more."""
+
+
 class NotSentError(RemoteError):
     """Nothing left this machine: the connection was refused or the name could not be resolved."""
+
+
+# Refusals that a person must deal with first: they hold for every row, and trying again is useless.
+LASTING_REFUSALS = (KeyRefusedError, MissingError, SchemaRefusedError)
 
 
 class InconsistentError(FindableError):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core import text
 from pipeline.core.declaration import Declaration, fill_template
-from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
+from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError, RemoteError, SchemaRefusedError
 from pipeline.core.quotes import NONE_THERE, NOT_THERE
 from pipeline.core.settings import Settings
 from pipeline.core.states import SUPPORTS_NONE, Outcome, Way
@@ -159,6 +159,21 @@ class RequestBuilder:
         return InputError(f"{name}: {why}; nothing was sent", hint="mend this row, then run again")
 
 
+def schema_refusal(task: Task, error: RemoteError) -> RemoteError:
+    """Return an error of the API; if the answer's schema is too large, with the field that takes most of it."""
+    if not isinstance(error, SchemaRefusedError):
+        return error
+
+    fields = requests.response_schema(task.answer)["properties"]
+    sizes = {name: len(json.dumps(field)) for name, field in fields.items()}
+    name = max(sizes, key=lambda name: sizes[name])
+    share = 100 * sizes[name] / sum(sizes.values())
+    where = f" of {task.declared_in}" if task.declared_in else ""
+    largest = f"field {name!r}{where} is {share:.0f} % of the answer's schema"
+    hint = f"{largest}; give it fewer or shorter choices or a shorter list, then run the same command again"
+    return SchemaRefusedError(error.message, hint=hint, code=error.code, status=error.status)
+
+
 # ---- what became of a request
 
 
@@ -166,7 +181,7 @@ class Judgement(NamedTuple):
     """What became of one request.
 
     `charged` is false where the service failed and not the item; `forgiven` is true where it is held against neither,
-    because a person wanted it so.
+    because a person wanted it so, or the account of the key failed.
     """
 
     asked: Ask
@@ -233,9 +248,20 @@ def judge_lines(
 
 
 def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: Any = None) -> Judgement:
-    """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer."""
+    """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer.
+
+    An error about the account of the key is held against no row.
+    """
     if reply.outcome is not Outcome.ANSWERED:
-        return Judgement(asked, reply.outcome, reply.reason, reply=reply)
+        is_account_failure = reply.is_account_failure
+        return Judgement(
+            asked,
+            reply.outcome,
+            reply.reason,
+            reply=reply,
+            charged=not is_account_failure,
+            forgiven=is_account_failure,
+        )
     try:
         answer, reason = responses.parse_answer(reply, task.answer)
     except (Exception, SystemExit) as error:

@@ -16,7 +16,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
 from dataclasses import InitVar, dataclass
@@ -33,6 +33,7 @@ import tenacity
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
+    IncompleteError,
     InconsistentError,
     MissingError,
     NotSentError,
@@ -74,11 +75,37 @@ T = TypeVar("T")
 
 @dataclass
 class _Call:
-    """The call that is under way: until when it may take, the bytes of its last reply, and the tier that served it."""
+    """The call that is under way: until when it may take, the bytes of its last reply, and the tier that served it.
+
+    Of a download that comes gzipped it has the `gzip` stream in the place of the bytes.
+    """
 
     bound: asyncio.Timeout
     body: bytes = b""
     tier: str = ""
+    gzip: "_GzipStream | None" = None
+
+
+class _GzipStream(httpx2.AsyncByteStream):
+    """Passes a gzipped body on as it is, and keeps its end: the last four bytes are the length of what it unpacks to.
+
+    The HTTP library takes a body that ends early for a whole one.
+    """
+
+    def __init__(self, body: Any) -> None:
+        self._body, self._tail = body, b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._body:
+            self._tail = (self._tail + piece)[-4:]
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+    def is_whole(self, size: int) -> bool:
+        """Return whether all came, if it was unpacked to `size` bytes."""
+        return int.from_bytes(self._tail, "little") == size % 2**32
 
 
 _under_way: ContextVar[_Call] = ContextVar("findable_call")
@@ -258,8 +285,12 @@ class Client:
 
         By name only: the SDK would cut a URI at the dash. Each retry writes the file from its start. A cut body
         without a length looks whole, so count its lines afterwards. When this raises, no `part` is left.
+
+        Raises:
+            IncompleteError: fewer bytes came than its length, its chunks or its gzip trailer say, at each try.
         """
         _check_name(file_name, FILE_NAME, "file")
+        incomplete = f"{file_name} came incomplete"
 
         async def fetch(sdk: "genai.Client") -> int:
             bound = _under_way.get().bound
@@ -274,7 +305,12 @@ class Client:
                     target: Any = SimpleNamespace(write=write)  # the SDK takes anything with a write method
                     config: Any = _options(self._transfer_s)
                     await sdk.aio.files.download(file=file_name, destination=target, config=config)
+                    stream = _under_way.get().gzip
+                    if stream is not None and not stream.is_whole(file.tell()):
+                        raise IncompleteError(f"{incomplete}: its gzip data end early", hint=LATER)
                     return file.tell()
+            except httpx2.RemoteProtocolError as error:
+                raise IncompleteError(f"{incomplete}: the connection ended early", hint=LATER) from error
             except OSError as error:  # of the disk: those of the network have other names
                 message = f"cannot write {part}: {error.strerror}"
                 raise ConfigurationError(message, hint="make room, then run it again") from error
@@ -284,23 +320,27 @@ class Client:
     async def generate(self, model: str, request: Mapping[str, Any], *, tier: str = STANDARD) -> dict[str, Any]:
         """Ask one question with the request object of a batch line, once, and return the raw reply document.
 
-        Nothing is repeated: after an UnavailableError it may have been answered and paid for. The tier that served it
-        stands in the document's `usageMetadata`, as `serviceTier`, where the API says so in a header.
+        Nothing is repeated: after an UnavailableError it may have been answered and paid for. An error that comes with
+        status 200 is raised as the status that it carries. The tier that served it stands in the document's
+        `usageMetadata`, as `serviceTier`, where the API says so in a header.
         """
         seconds = max(FLEX_S, self.call_timeout_s) if tier == Way.FLEX else self.call_timeout_s
         body = request if tier == STANDARD else {**request, "serviceTier": tier}
+        what = f"ask {model}"
 
         async def ask(sdk: "genai.Client") -> dict[str, Any]:
             config: Any = {"automatic_continuation": False, **_options(seconds, body=body)}  # one call, one reply
             document = await self._raw(sdk.aio.models.generate_content(model=model, contents="-", config=config))
             if not isinstance(document, dict) or not document:
                 raise UnreadableError("the answer is no JSON object")
+            if (code := remote.code_in_reply(document)) is not None:
+                raise refusal(code, document, what=what, key=self._key.reveal(), now=self.now())
             if served := _under_way.get().tier:
                 usage = document.get("usageMetadata")
                 document["usageMetadata"] = {**(usage if isinstance(usage, dict) else {}), "serviceTier": served}
             return document
 
-        call = self._attempt(ask, what=f"ask {model}", seconds=seconds)
+        call = self._attempt(ask, what=what, seconds=seconds)
         return await asyncio.wrap_future(self._begun(call))
 
     def embed(self, model: Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False) -> "Vectors":
@@ -473,6 +513,8 @@ async def _keep(response: httpx2.Response) -> None:
     from google.genai import errors
 
     if response.request.url.path.endswith(":download"):
+        if response.headers.get("content-encoding", "").strip().lower() == "gzip":
+            response.stream = _under_way.get().gzip = _GzipStream(response.stream)
         return
     if int(response.headers.get("content-length", 0)) > MOST_REPLY:
         raise UnreadableError("the answer does not end")

@@ -11,8 +11,8 @@ but for connections that were never made. Google's words are quoted without cred
 import base64
 import contextlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,15 +24,18 @@ from pipeline.core.errors import (
     NotSentError,
     RefusedError,
     RemoteError,
+    SchemaRefusedError,
     ThrottledError,
     UnavailableError,
 )
 from pipeline.core.redact import redact
 from pipeline.core.states import RemoteState, remote_state
-from pipeline.gemini.responses import excerpt_of
+from pipeline.gemini.responses import HTTP_OF_RPC, error_code, excerpt_of, is_error
 
 BATCH_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # 400: ours; Google's have about 40
 FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # never becomes a path here
+# A result's name as it is, without `files/`, or inside a full address, of which no other part is ever used.
+RESULT_NAME = re.compile(r"(?:(?:\S*/)?files/)?([A-Za-z0-9][A-Za-z0-9._~-]{0,399})(?::download)?(?:\?\S*)?")
 MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
 
 
@@ -45,7 +48,8 @@ class RemoteBatch:
     """One remote batch as the API last described it.
 
     `word` is the API's state word, None when there was none; `error` the reason of a failed batch as `<code>: <text>`.
-    `done` is how many requests ended, 0 where the API gave no statistics. `created_at` is aware, UTC.
+    `done` is how many requests ended, 0 where the API gave no statistics. `created_at` is aware, UTC. The result is in
+    the file `result_file`, or in `inlined`, whose entries have a `response` or an `error` and the key in `metadata`.
     """
 
     name: str
@@ -56,6 +60,12 @@ class RemoteBatch:
     result_file: str | None = None
     error: str = ""
     done: int = 0
+    inlined: Sequence[Any] = field(default=(), repr=False, hash=False)
+
+    @property
+    def has_result(self) -> bool:
+        """Return whether the API says where the result is."""
+        return bool(self.result_file or self.inlined)
 
 
 def read_operation(document: Any) -> RemoteBatch:
@@ -64,21 +74,43 @@ def read_operation(document: Any) -> RemoteBatch:
     if not isinstance(name, str) or not BATCH_NAME.fullmatch(name):
         raise UnreadableError("the answer has no name of a batch")
     metadata = _object(document.get("metadata"))
-    word = metadata.get("state") if isinstance(metadata.get("state"), str) else None
+    word = metadata.get("state") if isinstance(metadata.get("state"), str) else _word_without_metadata(document)
     created_at, stats = None, _object(metadata.get("batchStats"))
     with contextlib.suppress(ValueError):
         created_at = datetime.fromisoformat(_text(metadata.get("createTime")))
-    places = (_object(one).get("responsesFile") for one in (metadata.get("output"), document.get("response")))
+    places = [_object(place) for place in (metadata.get("output"), document.get("response"))]
     return RemoteBatch(
         name,
         _text(metadata.get("displayName")),
         created_at if created_at is not None and created_at.tzinfo is not None else None,
         word,
         remote_state(word),
-        next((one for one in places if isinstance(one, str) and FILE_NAME.fullmatch(one)), None),
-        _reason(document.get("error")),
+        next(filter(None, (_result_name(place.get("responsesFile")) for place in places)), None),
+        reason_of(document.get("error")),
         sum(_count(stats.get(one)) for one in ("successfulRequestCount", "failedRequestCount")),
+        next(filter(None, (_inlined_in(place) for place in places)), ()),
     )
+
+
+def _word_without_metadata(document: Mapping[str, Any]) -> str | None:
+    """Return the state of an operation that is over and has no metadata at all; else None."""
+    if document.get("metadata") or document.get("done") is not True:
+        return None
+    if is_error(document.get("error")):
+        return "BATCH_STATE_FAILED"
+    return "BATCH_STATE_SUCCEEDED" if document.get("response") else None
+
+
+def _result_name(value: Any) -> str | None:
+    """Return the name `files/…` of a result that is told as a name, as a bare id or as a full address."""
+    found = RESULT_NAME.fullmatch(value) if isinstance(value, str) else None
+    return f"files/{found[1]}" if found else None
+
+
+def _inlined_in(place: Mapping[str, Any]) -> Sequence[Any]:
+    inlined = place.get("inlinedResponses")
+    entries = inlined.get("inlinedResponses") if isinstance(inlined, dict) else inlined
+    return entries if isinstance(entries, list) else ()
 
 
 def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
@@ -133,7 +165,8 @@ def _count(value: Any) -> int:
     return int(found[0]) if found else 0
 
 
-def _reason(error: Any) -> str:
+def reason_of(error: Any) -> str:
+    """Return an error of the API as `<code>: <text>`, without credentials; "" if it says nothing."""
     if not isinstance(error, dict) or not error:
         return ""
     text = error["message"] if isinstance(error.get("message"), str) else excerpt_of(error)
@@ -152,6 +185,18 @@ THINKING_HINT = (
     'thinking={"thinkingLevel": "LOW"} in the task file changes it, or `thinking` of the model in the file of '
     "FINDABLE_MODELS_FILE"
 )
+# What a refusal is about, in Google's words: a model without any quota, money, a model that is full, a large schema.
+NO_QUOTA_WORDS = re.compile(r"\blimit: 0(?![\d.])")
+CREDIT_WORDS = re.compile(r"\bcredits?\b.{0,40}\b(?:depleted|exhausted|used up)\b|\bspend(?:ing)? cap\b", re.IGNORECASE)
+CAPACITY_WORDS = re.compile(r"\bno capacity\b|capacity[ _](?:is )?exhausted", re.IGNORECASE)
+SCHEMA_WORDS = re.compile(r"\btoo many states\b", re.IGNORECASE)
+BILLING_PAGE = "https://aistudio.google.com"  # where Google's own refusals send people for billing, read 2026-11
+CREDIT_HINT = f"add credit or raise the spending cap at {BILLING_PAGE}, then run the same command again"
+CAPACITY_HINT = (
+    "the model is full, and no quota of your project is used up; run the same command again later, or set "
+    "FINDABLE_MODEL to another model"
+)
+SCHEMA_HINT = "make the answer smaller: fewer or shorter choices, shorter lists, fewer fields"
 LATER = "what came before is kept; run the same command again later"
 LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
 
@@ -187,7 +232,8 @@ def refusal(
     """Return the error for an HTTP code and its body, whatever the body is; `what` is what was to be done.
 
     429 gives ThrottledError, with `resets_at` where a quota is daily: its RetryInfo is short and misleading then, and
-    is dropped. A wrong key is 400 on this API. 403 and 404 are MissingError, except where they are about the key.
+    is dropped. A 429 that no waiting ends (no quota at all, no credit) is a KeyRefusedError. A wrong key is 400 on this
+    API. 403 and 404 are MissingError, except where they are about the key.
     """
     error = _error_of(document)
     status = _plain(error.get("status"), key)[:40]
@@ -197,14 +243,14 @@ def refusal(
     wishes += [str(detail.get("retryDelay", "")).removesuffix("s") for detail in _details(error, "RetryInfo")]
     wish = max(filter(None, map(_seconds, wishes)), default=None)
     if code == 429:  # noqa: PLR2004 - HTTP's own number
-        return _throttled(message, error, status=status, wish=wish, now=now)
+        return _throttled(message, error, what=what, status=status, wish=wish, now=now)
     if not 400 <= code < 500 or code in UNCLEAR:  # noqa: PLR2004 - HTTP's own numbers
         text = message.replace("Gemini refused to", "Gemini could not be asked to", 1)
         return UnavailableError(text, hint=LATER, code=code, status=status, retry_after_s=wish)
     if code == 401 or _is_about_key(code, error):  # noqa: PLR2004 - HTTP's own number
         return KeyRefusedError(message, hint="check GEMINI_API_KEY and its project", code=code, status=status)
-    if code == 400 and THINKING_WORDS.search(quoted):  # noqa: PLR2004 - HTTP's own number
-        return RefusedError(f"{message} ({THINKING_HINT})", code=code, status=status)
+    if code == 400:  # noqa: PLR2004 - HTTP's own number
+        return _bad_request(message, quoted, status=status)
     if code not in {403, 404}:
         return RefusedError(message, code=code, status=status)
     hint = "check the key's rights; or it is gone, or belongs to another key's project"
@@ -219,9 +265,40 @@ def next_midnight_pacific(now: datetime) -> datetime:
     return datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC).astimezone(UTC)
 
 
+def _bad_request(message: str, quoted: str, *, status: str) -> RefusedError:
+    if THINKING_WORDS.search(quoted):
+        return RefusedError(f"{message} ({THINKING_HINT})", code=400, status=status)
+    if SCHEMA_WORDS.search(quoted):
+        return SchemaRefusedError(message, hint=SCHEMA_HINT, code=400, status=status)
+    return RefusedError(message, code=400, status=status)
+
+
+def code_in_reply(document: Any) -> int | None:
+    """Return the HTTP code of an error that came with status 200 in the place of a reply; None if a reply came."""
+    if not isinstance(document, dict) or document.get("candidates") or not is_error(document.get("error")):
+        return None
+
+    error = _object(document["error"])
+    code = _count(error.get("code"))
+    if 400 <= code < 600:  # noqa: PLR2004 - HTTP's own numbers
+        return code
+    return HTTP_OF_RPC.get(error_code(error) or 0, 500)
+
+
 def _throttled(
-    message: str, error: Mapping[str, Any], *, status: str, wish: float | None, now: datetime
-) -> ThrottledError:
+    message: str, error: Mapping[str, Any], *, what: str, status: str, wish: float | None, now: datetime
+) -> RefusedError:
+    said = _text(error.get("message"))
+    if NO_QUOTA_WORDS.search(said):
+        tier = "the free tier" if "free_tier" in said else "the key's project"
+        model = re.search(r"\bmodel: ([\w.-]+)", said)
+        quota = f"{tier} has no quota for {model[1] if model else 'this model'} (limit 0), and waiting does not help"
+        hint = f"set up billing at {BILLING_PAGE}, or set FINDABLE_MODEL to a model that has a quota"
+        return KeyRefusedError(f"Gemini refused to {what} (429): {quota}", hint=hint, code=429, status=status)
+    if CREDIT_WORDS.search(said):
+        return KeyRefusedError(message, hint=CREDIT_HINT, code=429, status=status)
+    if CAPACITY_WORDS.search(said):
+        return ThrottledError(message, hint=CAPACITY_HINT, status=status, retry_after_s=wish)
     if any("PerDay" in str(detail.get("violations")) for detail in _details(error, "QuotaFailure")):
         resets_at = next_midnight_pacific(now)
         hint = f"the daily quota is used up; run the same command after {resets_at:%Y-%m-%d %H:%M} UTC"

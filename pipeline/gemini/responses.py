@@ -41,7 +41,16 @@ RPC = (
     "DATA_LOSS", "UNAUTHENTICATED",
 )  # fmt: skip
 RPC_OF_HTTP = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 409: 10, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4}
+HTTP_OF_RPC = {rpc: http for http, rpc in RPC_OF_HTTP.items()} | {9: 400}
 FINAL_CODES = frozenset({3, 5, 7, 9})  # invalid argument, not found, permission denied, precondition
+# Errors about the key's project and not about the row: what is denied, used up or not set up, in such words. A file of
+# a request that may not be read is the row's.
+ACCOUNT_CODES = frozenset({7, 8, 9, 16})
+ACCOUNT_WORDS = re.compile(
+    r"billing|prepa(?:y|id)|\bcredits?\b|spend(?:ing)? cap|permission|API key|\b(?:caller|account)\b|suspended",
+    re.IGNORECASE,
+)
+FILE_WORDS = re.compile(r"\bfiles?\b", re.IGNORECASE)
 MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
 # The members of `usageMetadata` that make up a `Usage`, in its order.
 COUNTED = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
@@ -82,9 +91,21 @@ class Response(NamedTuple):
         """Return whether asking again after this code cannot help."""
         return self.code in FINAL_CODES
 
+    @property
+    def is_account_failure(self) -> bool:
+        """Return whether this is an error about billing or permissions of the key's project, whatever the row."""
+        return (
+            self.code in ACCOUNT_CODES
+            and ACCOUNT_WORDS.search(self.excerpt) is not None
+            and FILE_WORDS.search(self.excerpt) is None
+        )
+
 
 def judge_line(line: bytes) -> Response:
-    """Return what one raw line of a result file says, `{"key", "response" | "error"}`; where both stand, the error."""
+    """Return what one raw line of a result file says, `{"key", "response" | "error"}`; where both stand, the error.
+
+    An error that says nothing, beside a response, does not count.
+    """
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -92,7 +113,7 @@ def judge_line(line: bytes) -> Response:
     if not isinstance(document, dict):
         return Response(Outcome.INVALID, "unreadable", shown=document)
     error = document.get("error")
-    if error is not None and not (error == {} and "response" in document):
+    if error is not None and (is_error(error) or "response" not in document):
         return _judge_error(error)
     if document.get("response") is None:
         return Response(Outcome.REFUSED, "no-response", shown=document)
@@ -175,14 +196,27 @@ def excerpt_of(value: Any) -> str:
     return text if len(text) <= MAX_EXCERPT else text[: MAX_EXCERPT - 1] + "…"
 
 
+def is_error(error: Any) -> bool:
+    """Return whether an `error` member says anything; `""`, `{}`, code 0 and an empty message do not."""
+    values = error.values() if isinstance(error, dict) else [error]
+    texts = [value.strip() if isinstance(value, str) else value for value in values]
+    return any(text not in (None, "", 0, "0", "OK", [], {}) for text in texts)
+
+
+def error_code(error: Mapping[str, Any]) -> int | None:
+    """Return the google.rpc code of an error, whichever family its code is of; None if it has neither code nor word."""
+    status = _word(error.get("status"))
+    code = _number(error.get("code"), below=1_000) or (RPC.index(status) + 1 if status in RPC else None)
+    if code is not None and code > len(RPC):
+        return RPC_OF_HTTP.get(code, RPC.index("UNAVAILABLE" if code >= 500 else "UNKNOWN") + 1)  # noqa: PLR2004 - HTTP
+    return code
+
+
 def _judge_error(error: Any) -> Response:
     fields = error if isinstance(error, dict) else {"message": error}
-    message, status = fields.get("message"), _word(fields.get("status"))
-    code = _number(fields.get("code"), below=1_000) or (RPC.index(status) + 1 if status in RPC else None)
-    if code is not None and code > len(RPC):
-        code = RPC_OF_HTTP.get(code, RPC.index("UNAVAILABLE" if code >= 500 else "UNKNOWN") + 1)  # noqa: PLR2004 - HTTP
+    message = fields.get("message")
     shown = message if isinstance(message, str) and message else error
-    return Response(Outcome.REFUSED, "error-line", code=code, shown=shown)
+    return Response(Outcome.REFUSED, "error-line", code=error_code(fields), shown=shown)
 
 
 def _judge_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
@@ -275,6 +309,14 @@ def key_of_line(line: bytes) -> str | None:
     return key if isinstance(key, str) else ""
 
 
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
 def _unquoted(quoted: bytes) -> str | None:
     try:
         return str(orjson.loads(quoted))
@@ -288,11 +330,14 @@ class ResultFile(AbstractContextManager["ResultFile"]):
     def __init__(self, path: Path) -> None:
         """Read the file once and keep where each line begins."""
         self.total = self.unreadable_count = 0
+        self.is_cut = False  # the file ends inside a line
         self._file = path.open("rb")
         self._places: dict[str, list[int]] = {}  # where the lines of each key begin
         self._asked: dict[str, None] = {}  # those of the keys that were asked for, in that order
         self._unreadable: list[tuple[int, str]] = []  # the first few
+        last_offset, last_line = 0, b""
         for offset, line in read_lines(path):
+            last_offset, last_line = offset, line
             self.total += 1
             if (key := key_of_line(line)) is not None:
                 self._places.setdefault(key, []).append(offset)
@@ -300,6 +345,8 @@ class ResultFile(AbstractContextManager["ResultFile"]):
             self.unreadable_count += 1
             if self.unreadable_count <= EXAMPLES:
                 self._unreadable.append((offset, excerpt_of(line)))
+        has_end = path.stat().st_size > last_offset + len(last_line)
+        self.is_cut = not has_end and last_line.lstrip().startswith(b"{") and not _is_json(last_line)
 
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return for each key its raw lines in the order of the file."""
@@ -318,9 +365,13 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         return found
 
     @property
-    def keys(self) -> int:
-        """Return how many different keys the lines have; a line that was cut has none."""
-        return len(self._places)
+    def has_odd_keys(self) -> bool:
+        """Return whether a readable line has no key that is a text."""
+        return "" in self._places
+
+    def count_keys(self, keys: Iterable[str]) -> int:
+        """Return how many of these keys have a line."""
+        return sum(key in self._places for key in keys)
 
     @property
     def duplicates(self) -> int:

@@ -1,7 +1,8 @@
 """Sum up what was spent and may yet be: batches, whoever answers them, and their duplicates; and what past ones used.
 
 What is under way counts from the moment it is claimed, at its estimate; what ended unseen (a call without a reply, a
-result that was never downloaded) may have been paid for and stays at its estimate.
+result that was never downloaded, a line that a batch which succeeded lacks) may have been paid for and stays at its
+estimate.
 """
 
 from datetime import datetime
@@ -41,7 +42,8 @@ def batch_spent(batch: Batch) -> Spent:
     """Return what one batch came to, or may yet, without its duplicates."""
     if batch.state is BatchState.INGESTED:
         is_unpriced = batch.tokens_in == 0 and (batch.answered or 0) + (batch.invalid or 0) > 0  # no reply said
-        unanswered = lost_calls(batch) * batch.estimated_cost / batch.requests
+        lost_requests = lost_calls(batch) + (0 if is_unpriced else _missing_lines(batch))
+        unanswered = lost_requests * batch.estimated_cost / batch.requests
         return Spent(known=batch.cost or 0.0, lost=unanswered + (batch.estimated_cost if is_unpriced else 0.0))
     if batch.state is BatchState.FAILED:
         is_unseen = batch.submitted_at is not None and remote_state(batch.remote_word) in UNSEEN
@@ -52,6 +54,12 @@ def batch_spent(batch: Batch) -> Spent:
 def lost_calls(batch: Batch) -> int:
     """Return how many of our own calls for a batch got no reply, and may have been paid for."""
     return 0 if batch.way is Way.BATCH else max(0, batch.calls - batch.replies)
+
+
+def _missing_lines(batch: Batch) -> int:
+    """Return how many requests of a batch that succeeded got no line; they were worked on, so they may be paid."""
+    has_succeeded = batch.way is Way.BATCH and remote_state(batch.remote_word) is RemoteState.SUCCEEDED
+    return (batch.missing or 0) if has_succeeded else 0
 
 
 def measured(tx: Connection, extractor: str) -> list[tuple[Batch, int]]:

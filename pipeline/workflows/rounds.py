@@ -201,7 +201,9 @@ class Rounds:
         self.report, self.began = Report(ws.extractor), ws.now()
         self._report_at, self._waits_for_room = 0.0, False  # before which no further report is written
         self._stale: dict[str, None] = {}  # extractors with answers since their last report
-        self._has_failed = self._has_succeeded = False  # batches at the API, since items were sent the last time
+        # Batches at the API, since items were sent the last time.
+        self._failed_batches = set[int]()
+        self._has_succeeded = False
         with ws.store.read() as tx:
             self._newest = batches.next_number(tx) - 1
             self._parked = len(asks.parked_rows(tx, ws.task.name, own=ws.task.own))
@@ -251,7 +253,7 @@ class Rounds:
 
     def _may_submit(self) -> bool:
         report = self.report
-        if self._has_failed and not self._has_succeeded:
+        if self._failed_batches and not self._has_succeeded:
             report.is_down, report.held_back = True, DOWN
         elif report.is_hopeless:
             report.held_back = str(FAILED)
@@ -269,7 +271,8 @@ class Rounds:
             RemoteError, ConfigurationError: see `batch.submit.run`.
         """
         ws, report = self._ws, self.report
-        self._has_failed = self._has_succeeded = self._waits_for_room = False
+        self._failed_batches.clear()
+        self._has_succeeded = self._waits_for_room = False
         report.held_back, report.no_room, report.short, report.no_money = "", 0, 0, None
         wanted = Selection(self.left(), among=self._among)
         try:
@@ -350,7 +353,7 @@ class Rounds:
             and (one.number in polled.failed or remote_state(one.remote_word) in WITHOUT_SUCCESS)
         }
         self.report.failed |= failed
-        self._has_failed = self._has_failed or bool(failed)
+        self._failed_batches |= failed.keys()
         self._has_succeeded = self._has_succeeded or bool(set(polled.downloaded) - set(failed))
 
     def ingest(self, number: int | None = None) -> int:
@@ -359,13 +362,19 @@ class Rounds:
         Return how many were.
 
         Raises:
-            InconsistentError, ConfigurationError: see `batch.ingest.run`; the other batches were ingested.
+            InconsistentError, ConfigurationError, RemoteError: see `batch.ingest.run`; the other batches were
+                ingested.
         """
         before = len(self.report.ingested)
         try:
             for one in ingest.run(self._ws, number=number):
                 self.report.ingested.append(one)
                 self._stale[one.batch.extractor] = None
+                if one.batch.missing == 0 and one.batch.number in self.report.failed:
+                    # It failed at the API after it had a reply to every request.
+                    del self.report.failed[one.batch.number]
+                    self._failed_batches.discard(one.batch.number)
+                    self._has_succeeded = True
         except FindableError:
             self.judge(last=False)
             raise

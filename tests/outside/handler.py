@@ -121,6 +121,9 @@ class Handler(BaseHTTPRequestHandler):
         self._owner = self._key()
         if code := self._outside.troubles.refusal():
             raise refusal_of(code)
+        instead = self._outside.instead
+        if instead is not None and (whole := instead(f"{self.command} {path}")) is not None:
+            return self._send_whole(*whole)
         for method, pattern, name in _ROUTES:
             found = re.fullmatch(pattern, path)
             if found and method == self.command:
@@ -261,7 +264,11 @@ class Handler(BaseHTTPRequestHandler):
                 raise OutsideError(404, "Requested entity was not found.")
             counted = self._kept.row("SELECT count(*) FROM lines WHERE batch = ?", row["number"])
         assert counted is not None
-        return operation(row, counted[0], self._outside.manner)
+        told = operation(row, counted[0], outside.manner)
+        if outside.operations is None:
+            return told
+        result = self._kept.row("SELECT data FROM files WHERE id = ?", f"batch-{name}")
+        return outside.operations(told, result["data"] if result else b"")
 
     def _get_batch(self, name: str) -> None:
         """Tell of a batch."""
@@ -315,6 +322,8 @@ class Handler(BaseHTTPRequestHandler):
         if self._outside.cached_share:
             usage = answer["usageMetadata"]
             usage["cachedContentTokenCount"] = round(usage["promptTokenCount"] * self._outside.cached_share)
+        if self._outside.replies is not None:
+            answer = self._outside.replies(answer)
         self._send(answer, {"x-gemini-service-tier": served} if served else None)
 
     def _tier(self, request: Json) -> str:
@@ -381,6 +390,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def _send_whole(self, code: int, headers: Mapping[str, str], data: bytes) -> None:
+        """Send bytes as they are; their end is told by the end of the connection."""
+        self.send_response(code)
+        for name, value in {"connection": "close", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+        self._hang_up()
 
     def _send_chunks(self, data: bytes, *, is_cut: bool) -> None:
         """Send bytes in chunks; where they are cut, the last one never comes."""

@@ -9,7 +9,7 @@ that differ wherever they may show what the product takes for granted.
 import contextlib
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,12 @@ class Troubles:
             return self._random.choice(self.codes) if self._random.random() < self.refused else 0
 
 
+Whole = tuple[int, dict[str, str], bytes]  # a reply as it is sent: code, headers and body
+Instead = Callable[[str], Whole | None]  # from "METHOD path" to the reply to send, or None to serve the call
+Operations = Callable[[Json, bytes], Json]  # from an operation and the bytes of its result to what is told
+Replies = Callable[[Json], Json]  # from the reply to a live call to what is sent
+
+
 @dataclass
 class Outside:
     """The server: where it is, how it speaks, what goes wrong, and what it was asked and answered."""
@@ -67,6 +73,9 @@ class Outside:
     results: Results | None = None  # of each batch whose time comes from now on, in the place of answers
     manner: Manner = field(default_factory=Manner)
     troubles: Troubles = field(default_factory=Troubles)
+    instead: Instead | None = None
+    operations: Operations | None = None
+    replies: Replies | None = None
     cached_share: float = 0.0  # of the prompt of each live call
     refused_text: str = ""  # a text with these words in it is not embedded
     tiers: list[tuple[Json, str]] = field(default_factory=list)  # of live calls with a tier: what was asked, who served

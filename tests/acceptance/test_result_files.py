@@ -1,0 +1,248 @@
+"""`batch-poll` on results in other forms and under other names, and on bodies that are no result at all."""
+
+import gzip
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from tests.acceptance.product import Workspace
+from tests.acceptance.test_ingest import by_number, error, line, response, written
+from tests.outside.answers import Json
+from tests.outside.server import Outside
+
+PER_BATCH = 2
+DOWNLOAD = ":download"
+
+
+def batch_index(keys: Sequence[str]) -> int:
+    """Return which batch has these keys, counted from 0; people's ids count from 1."""
+    return (int(by_number(keys)[0].split("/")[1]) - 1) // PER_BATCH
+
+
+def row_number(key: str) -> int:
+    """Return the id of a row by its key."""
+    return int(key.split("/")[1])
+
+
+def entry(key: str) -> Json:
+    """Return one good result line as a document."""
+    document: Json = json.loads(line(key))
+    return document
+
+
+def lines(keys: Sequence[str]) -> bytes:
+    """Return a result as it is documented."""
+    return b"".join(line(key) + b"\n" for key in keys)
+
+
+FORMS: dict[str, Callable[[Sequence[str]], bytes]] = {
+    "keys as numbers": lambda keys: b"\n".join(line(row_number(key)) for key in keys),
+    "keys in metadata": lambda keys: b"\n".join(
+        written({"metadata": {"key": key}, "response": response()}) for key in keys
+    ),
+    "keys as numbers on some lines": lambda keys: lines(keys[:1]) + line(row_number(keys[1])),
+    "one list": lambda keys: json.dumps([entry(key) for key in keys]).encode(),
+    "one list over several lines": lambda keys: json.dumps(
+        [entry(key) | {"note": 'a "\\ ]}'} for key in keys], indent=1
+    ).encode(),
+    "objects over several lines": lambda keys: b"\r\n".join(json.dumps(entry(key), indent=2).encode() for key in keys),
+    "a list of lines with keys as numbers": lambda keys: (
+        b"[\n" + b",\n".join(line(row_number(key)) for key in keys) + b"\n]\n"
+    ),
+    "errors that say nothing": lambda keys: b"\n".join(
+        [line(keys[0], error=""), line(keys[1], error={"code": 0, "message": ""})]
+    ),
+}
+
+
+def name_full_address(told: Json, _result: bytes) -> Json:
+    """Tell the name of the result as an address on another host, with the download's own ending."""
+    name = told["metadata"]["output"]["responsesFile"]
+    address = f"https://files.invalid/v1beta/{name}:download?alt=media"
+    told["metadata"]["output"] = {"responsesFile": address}
+    told["response"] = {"responsesFile": address}
+    return told
+
+
+def name_bare_id(told: Json, _result: bytes) -> Json:
+    """Tell the name of the result without its folder."""
+    bare = told["metadata"]["output"]["responsesFile"].removeprefix("files/")
+    return told | {"metadata": told["metadata"] | {"output": {"responsesFile": bare}}, "response": {}}
+
+
+def inline_responses(told: Json, result: bytes) -> Json:
+    """Put the responses into the operation, with the keys in `metadata`."""
+    documents = [json.loads(one) for one in result.split(b"\n") if one]
+    entries = [{"response": one["response"], "metadata": {"key": one["key"]}} for one in documents]
+    inlined = {"inlinedResponses": {"inlinedResponses": entries}}
+    return told | {"metadata": told["metadata"] | {"output": inlined}, "response": inlined}
+
+
+def drop_metadata(told: Json, _result: bytes) -> Json:
+    """Leave the metadata out, so that only `done` and `response` say that it succeeded."""
+    return {"name": told["name"], "done": True, "response": told["response"]}
+
+
+NAMES = (name_full_address, name_bare_id, inline_responses, drop_metadata)
+
+
+def test_results_in_other_forms_and_under_other_names_are_read(elsewhere: Workspace, outside: Outside) -> None:
+    """Each form and each name gives every row its answer, and what was sealed is fetched again byte for byte."""
+    forms = list(FORMS.values())
+    count = PER_BATCH * (len(forms) + len(NAMES))
+
+    def results(keys: Sequence[str]) -> bytes:
+        """Return the result of a batch in a form of its own."""
+        index = batch_index(keys)
+        return forms[index](by_number(keys)) if index < len(forms) else lines(keys)
+
+    def tell(told: Json, result: bytes) -> Json:
+        """Name the result of a batch that is over in a way of its own."""
+        index = int(told["metadata"]["displayName"].rsplit("-", 3)[1]) - 1 - len(forms)
+        return NAMES[index](told, result) if index >= 0 and result else told
+
+    outside.results, outside.operations = results, tell
+    elsewhere.people(count)
+    elsewhere.do("submit", BATCH_ROWS=PER_BATCH)
+    assert len(elsewhere.read("poll")["downloaded"]) == len(forms) + len(NAMES)
+    sealed = sorted((elsewhere.data / "batches").glob("*-results.jsonl"))
+    for path in (sealed[0], sealed[3], sealed[-2]):
+        path.write_bytes(path.read_bytes()[:-9])
+    assert elsewhere.do("poll").err.count("fetched again, byte for byte") == 3
+    elsewhere.do("ingest")
+    assert elsewhere.states() == {"tagged": count}
+    assert sum(call.endswith(DOWNLOAD) for call in outside.calls) == len(forms) + len(NAMES) - 1 + 2
+
+
+BODIES: dict[str, str] = {
+    "error": "an error (503: The service is currently unavailable.)",
+    "empty": "an empty body",
+    "gzip": "its gzip data end early",
+    "keys": "bytes without a key of this batch",
+    "cut": "a file that ends inside a line",
+    "list": "the result ends inside an object",
+}
+FAULT = {"error": {"code": 503, "message": "The service is currently unavailable.", "status": "UNAVAILABLE"}}
+
+
+def test_a_body_that_is_not_the_result_leaves_the_batch_as_it_is(elsewhere: Workspace, outside: Outside) -> None:
+    """Every kind is named, exit code 4, nobody is charged; `batch-cancel` gives up what cannot be read of it."""
+    kinds = list(BODIES)
+    numbers: dict[str, int] = {}
+
+    def results(keys: Sequence[str]) -> bytes:
+        """Return the body of one kind."""
+        kind = kinds[batch_index(keys)]
+        bodies = {
+            "error": json.dumps(FAULT).encode(),
+            "empty": b"",
+            "gzip": lines(keys),
+            "keys": lines([f"somebody-elses/{number}" for number in range(PER_BATCH)]),
+            "cut": lines(keys)[:-40],
+            "list": json.dumps([entry(key) for key in keys], indent=1).encode()[:-40],
+        }
+        return bodies[kind]
+
+    def cut_gzip(call: str) -> tuple[int, dict[str, str], bytes] | None:
+        """Send half of one result, gzipped and without a length."""
+        if not call.endswith(DOWNLOAD) or numbers.get("gzip") is None:
+            return None
+        name = elsewhere.batches()[numbers["gzip"] - 1]["remote_name"].removeprefix("batches/")
+        if name not in call:
+            return None
+        packed = gzip.compress(lines(["expert-tags/5", "expert-tags/6"]))
+        return 200, {"content-encoding": "gzip"}, packed[: len(packed) // 2]
+
+    outside.results = results
+    outside.manner.pending_s = outside.manner.running_s = 0
+    elsewhere.people(PER_BATCH * len(kinds))
+    elsewhere.do("submit", BATCH_ROWS=PER_BATCH)
+    numbers["gzip"] = kinds.index("gzip") + 1
+    outside.instead = cut_gzip
+    how: dict[str, Any] = {"RETRY_FOR": 0.02, "POLL_FIRST": 0.01, "POLL_PATIENCE": 60}
+    said = elsewhere.do("poll", no_wait=True, code=4, **how).err
+    for number, body in enumerate(BODIES.values(), 1):
+        told = [one for one in said.splitlines() if f"the result of batch {number};" in one]
+        assert any(body in one for one in told), (body, said)
+    assert "give it up" in said
+    assert set(elsewhere.batch_states()) == {"submitted"}
+    assert elsewhere.states() == {"claimed": PER_BATCH * len(kinds)}
+    assert {request["outcome"] for request in elsewhere.asked()} == {None}
+
+    for number in range(1, len(kinds) + 1):
+        elsewhere.do("cancel", number)
+    report = elsewhere.read("poll", **how)
+    assert report["downloaded"] == [kinds.index("cut") + 1]
+    assert set(report["failed"].values()) == {"succeeded, but its result could not be had"}
+    [account] = elsewhere.read("ingest")
+    assert (account["answered"], account["missing"]) == (PER_BATCH - 1, 1)
+    assert elsewhere.states() == {"tagged": 1, "untagged": PER_BATCH * len(kinds) - 1}
+    assert elsewhere.spent()["lost"] > 0, "what was given up may have to be paid"
+
+
+def test_missing_lines_of_a_batch_that_succeeded_count_at_their_estimate(
+    elsewhere: Workspace, outside: Outside
+) -> None:
+    """The fullest of three downloads is taken, the row is charged, and its cost stays in costs and budgets."""
+    elsewhere.people(4)
+    outside.results = lambda keys: lines(by_number(keys)[1:])
+    elsewhere.each("submit", "poll", "ingest")
+    assert sum(call.endswith(DOWNLOAD) for call in outside.calls) == 3
+    [batch] = elsewhere.batches()
+    assert (batch["answered"], batch["missing"]) == (3, 1)
+    share = batch["estimated_cost"] / 4
+    spent, [costs] = elsewhere.spent(), elsewhere.read("costs")["rows"]
+    assert spent["lost"] == pytest.approx(share, abs=1e-6)
+    assert costs["lost"] == pytest.approx(share, abs=1e-6)
+    refused = elsewhere.do("submit", BUDGET_PER_DAY=f"{spent['actual'] + share * 1.5:.9f}", code=3)
+    assert "BUDGET_PER_DAY" in refused.err
+
+
+def test_a_failed_batch_with_a_full_result_answers_its_rows_and_sends_nothing_again(
+    elsewhere: Workspace, outside: Outside
+) -> None:
+    """Its answers count, `tag` ends well, and it does not say that rows are sent again."""
+
+    def fail(told: Json, result: bytes) -> Json:
+        """Say of a batch that is over that it failed, and name its result all the same."""
+        if not result:
+            return told
+        told["metadata"]["state"] = "BATCH_STATE_FAILED"
+        del told["response"]
+        return told | {"error": {"code": 13, "message": "Internal error"}}
+
+    outside.operations = fail
+    elsewhere.people(3)
+    done = elsewhere.do("tag", mode="batch", wait=True)
+    assert "sent again" not in done.said
+    assert "failed at the API" not in done.said
+    assert elsewhere.states() == {"tagged": 3}
+    assert len(outside.kept.created()) == 1
+
+
+def test_a_batch_whose_requests_all_fail_with_one_code_is_told_in_one_sentence(
+    elsewhere: Workspace, outside: Outside
+) -> None:
+    """Exit code 4, and what to do next; failures of billing and permission are held against no row."""
+    elsewhere.people(5)
+    outside.results = lambda keys: b"\n".join(error(key, 3, "Request contains an invalid argument.") for key in keys)
+    elsewhere.do("submit", limit=2)
+    elsewhere.do("poll")
+    done = elsewhere.do("ingest", code=4)
+    said = "each of the 2 requests of batch 1 failed with code 3: Request contains an invalid argument."
+    assert done.err.count(said) == 1
+    assert "unpark" in done.err
+    assert elsewhere.states() == {"parked": 2, "untagged": 3}
+
+    denied = "The caller does not have permission; billing is disabled."
+    outside.results = lambda keys: b"\n".join(error(key, 7, denied) for key in keys)
+    done = elsewhere.do("tag", mode="batch", wait=True, code=4)
+    assert f"failed with code 7: {denied}; no row was charged" in done.err
+    assert "check billing" in done.err
+    outside.results = lambda keys: b"\n".join(error(key, 14, "Unavailable.") for key in keys)
+    done = elsewhere.do("tag", mode="batch", wait=True, code=4)
+    assert "each of the 3 requests of batch 3 failed with code 14: Unavailable." in done.err
+    assert elsewhere.states() == {"parked": 2, "untagged": 3}, "two charged failures park a row"
+    assert elsewhere.spent()["lost"] == 0
