@@ -349,10 +349,10 @@ class _Poll:
                 part.replace(best)
             if (latest.is_whole and latest.keys >= expected) or remote.inlined:
                 break
-            if left:
-                came = f"lines for {max(0, latest.keys)} requests came and {expected} are expected"
+            if left and latest.keys > 0:
+                came = f"lines for {latest.keys} requests came and {expected} are expected"
                 self.ws.display.warn(f"batch {batch.number}: {came}; fetching again")
-                self.ws.sleep(self.ws.settings.poll_first)
+            self.ws.sleep(self.ws.settings.poll_first if left else 0)
         return fullest, latest
 
     def _download_once(self, batch: Batch, remote: RemoteBatch, part: Path) -> Download:

@@ -34,6 +34,15 @@ def a_week_later(workspace: Workspace, task: str) -> None:
         connection.execute(f"UPDATE findable_tasks SET words = '{told}' WHERE name = '{task}'")  # noqa: S608
 
 
+def two_days_later(workspace: Workspace, batch: int) -> None:
+    """Let a batch that is over at the API have been so for two days more."""
+    with connected(workspace) as connection:
+        where = f"WHERE number = {batch}"
+        ((over_at,),) = connection.execute(f"SELECT over_at FROM findable_batches {where}").fetchall()  # noqa: S608
+        before = datetime.fromisoformat(str(over_at)) - timedelta(days=2)
+        connection.execute(f"UPDATE findable_batches SET over_at = '{before.isoformat(' ')}' {where}")  # noqa: S608
+
+
 @contextlib.contextmanager
 def connected(workspace: Workspace) -> Iterator[Any]:
     """Be another program that is connected to a workspace's database; what it did is committed at the end."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.checker import Look, check
+from tests.acceptance.database import two_days_later
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import LONGEST_S
 from tests.acceptance.product import Workspace
@@ -67,14 +68,16 @@ def test_a_batch_is_brought_home_however_it_ended(workspace: Workspace, api: Eng
 
 
 def test_a_result_that_never_comes_fails_the_batch(workspace: Workspace, api: Engine) -> None:
-    """A batch that succeeded and never names a result ends, also by single looks, and may have to be paid."""
+    """A batch that succeeded and names no result stays open for two days, then ends, and may have to be paid."""
     workspace.people(2)
     workspace.do("submit")
     finish(api)
     api.fault("no_output_yet", times=ALWAYS)
-    for _ in range(2):
-        assert poll(workspace, no_wait=True)["waiting"] == [1]
-    assert poll(workspace, no_wait=True, POLL_PATIENCE=0)["failed"] == {"1": "succeeded without a result"}
+    said = [workspace.do("poll", no_wait=True, POLL_PATIENCE=0).err for _ in range(2)]
+    assert ["stays open and is looked at again until" in one for one in said] == [True, False]
+    assert workspace.states() == {"claimed": 2}
+    two_days_later(workspace, 1)
+    assert poll(workspace, no_wait=True)["failed"] == {"1": "succeeded without a result"}
     spent = workspace.spent()
     assert (spent["actual"], spent["estimated"] + spent["lost"] > 0) == (0, True)
     assert workspace.states() == {"untagged": 2}
@@ -181,7 +184,6 @@ CUT: dict[str, tuple[list[tuple[str, dict[str, Any]]], int, int]] = {  # faults,
         3,
         1,
     ),
-    "none at all": ([("empty_200", {"path": ":download", "times": ALWAYS})], 3, 6),
 }
 
 

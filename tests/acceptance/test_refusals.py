@@ -1,0 +1,124 @@
+"""What the API refuses: the true reason, the next step, no waiting for what waiting does not change, and no cost."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.acceptance.product import Workspace, declaration
+from tests.outside.answers import Json
+from tests.outside.server import Outside, Whole
+
+ASKS = (":batchGenerateContent", ":generateContent")
+METRIC = "generativelanguage.googleapis.com/generate_content_free_tier_requests"
+NO_QUOTA = {
+    "message": "You exceeded your current quota, please check your plan and billing details. "
+    + "For more information on this error, head to the page on rate limits. " * 5
+    + f"* Quota exceeded for metric: {METRIC}, limit: 0, model: gemini-3.5-flash-lite\nPlease retry in 45.5s.",
+    "details": [
+        {
+            "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+            "violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}],
+        },
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "45s"},
+    ],
+}
+NO_CREDIT = {"message": "Your prepayment credits are depleted. Please go to AI Studio to manage your billing."}
+NO_ROOM = {"message": "No capacity available for model gemini-3.5-flash-lite on the server"}
+STATES = {"message": "The specified schema produces a constraint that has too many states for serving."}
+# HTTP code, error, exit code, what is said, and what is not.
+REFUSALS: dict[str, tuple[int, Json, int, list[str], list[str]]] = {
+    "no quota": (
+        429,
+        NO_QUOTA,
+        3,
+        ["the free tier has no quota for gemini-3.5-flash-lite", "set up billing"],
+        ["run the same command after"],
+    ),
+    "no credit": (429, NO_CREDIT, 3, ["credits are depleted", "add credit"], ["batches are over"]),
+    "no capacity": (429, NO_ROOM, 4, ["No capacity available", "the model is full"], ["batches are over"]),
+    "schema": (400, STATES, 3, ["too many states", "field 'kind'", "own.py is 9", "fewer or shorter choices"], []),
+}
+
+
+def refuse(code: int, error: Json, *, times: int = 10_000) -> Callable[[str], Whole | None]:
+    """Return what refuses so many calls that ask something, and serves all others."""
+    left = [times]
+
+    def instead(call: str) -> Whole | None:
+        if not call.endswith(ASKS) or not left[0]:
+            return None
+        left[0] -= 1
+        body = {"error": {"code": code, "status": {429: "RESOURCE_EXHAUSTED"}.get(code, "INVALID_ARGUMENT"), **error}}
+        return code, {"content-type": "application/json"}, json.dumps(body).encode()
+
+    return instead
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_refusal_says_why_and_what_to_do_by_batch_and_live(elsewhere: Workspace, outside: Outside, kind: str) -> None:
+    """Each is asked once by batch, no row is charged, nothing is spent, and the same rows are answered later."""
+    code, error, exit_code, said, unsaid = REFUSALS[kind]
+    choices = ", ".join(repr(f"choice number {number} of a long list") for number in range(40))
+    fields = {"short": "str", "kind": f"Literal[{choices}]"}
+    elsewhere.put("tasks/own.py", declaration(fields, prompt="What kind? {text}", items="own.csv"))
+    elsewhere.put("tasks/own.csv", "id,text\n" + "".join(f"{row},text {row}\n" for row in range(3)))
+    elsewhere.task = "own"
+    outside.instead = refuse(code, error)
+    how: dict[str, Any] = {"POLL_PATIENCE": 0.05, "code": exit_code, "CONCURRENCY": 1}
+    live = elsewhere.do("tag_live", yes=True, **how)
+    assert sum(call.endswith(ASKS) for call in outside.calls) <= (9 if exit_code == 4 else 1)
+    outside.calls.clear()
+    batch = elsewhere.do("submit", yes=True, **how)
+    assert sum(call.endswith(ASKS) for call in outside.calls) == 1
+    for done in (live, batch):
+        assert all(words in done.err for words in said), done.err
+        assert not any(words in done.err for words in unsaid), done.err
+    spent = elsewhere.spent()
+    assert (spent["actual"], spent["lost"]) == (0, 0)
+    outside.instead = None
+    elsewhere.do("tag", mode="batch", wait=True, yes=True)
+    assert elsewhere.states() == {"answered": 3}
+
+
+def test_an_error_with_status_200_is_the_status_that_it_carries(elsewhere: Workspace, outside: Outside) -> None:
+    """Live calls are asked again later; no row is charged or parked, and only the replies are paid."""
+    faults = [
+        {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}},
+        {"error": {"code": 14, "message": "The model is overloaded."}},
+        {"error": {"status": "UNAVAILABLE"}},
+        {"error": {"code": 429, "message": "Resource has been exhausted (e.g. check quota)."}},
+    ]
+    sent: list[int] = []
+
+    def reply(good: Json) -> Json:
+        """Send a good reply, all faults, and good replies with an error that says nothing."""
+        sent.append(len(sent))
+        return faults[sent[-1] - 1] if 0 < sent[-1] <= len(faults) else good | {"error": {"code": 0, "message": ""}}
+
+    outside.replies = reply
+    elsewhere.people(4)
+    report = elsewhere.read("tag_live", CONCURRENCY=1, RETRY_FOR=30)
+    assert report["live"]["answered"] == 4
+    assert elsewhere.states() == {"tagged": 4}
+    assert {request["outcome"] for request in elsewhere.asked()} == {"answered"}
+    assert elsewhere.spent()["lost"] == 0
+
+
+def test_a_call_that_was_refused_costs_nothing(elsewhere: Workspace, outside: Outside) -> None:
+    """Clear refusals and calls that flex sheds fill no budget; a call that ends without a word may have been paid."""
+    elsewhere.people(4)
+    outside.instead = refuse(400, {"message": "Request contains an invalid argument."})
+    assert elsewhere.do("tag_live", code=4, CONCURRENCY=1).err
+    assert elsewhere.spent()["lost"] == 0
+
+    outside.instead = refuse(503, {"message": "The service is overloaded."}, times=5)
+    elsewhere.do("tag", mode="flex", limit=3, CONCURRENCY=1)
+    assert elsewhere.states() == {"tagged": 3, "untagged": 1}
+    assert elsewhere.spent()["lost"] == 0
+
+    outside.instead = refuse(500, {"message": "An internal error has occurred."}, times=1)
+    elsewhere.do("tag_live", CONCURRENCY=1)
+    assert elsewhere.states() == {"tagged": 4}
+    assert elsewhere.spent()["lost"] > 0
