@@ -31,7 +31,7 @@ def spent(workspace: Workspace, api: Api, people: People, begun: Callable[..., N
         people(14)
         for command in ("batch-submit", "batch-poll", "batch-ingest"):
             workspace.ran(command, LIMIT="4")
-        api.fault("status", path=LIVE, args={"code": 503})
+        api.fault("status", path=LIVE, args={"code": 500})
         workspace.ran("tag-live", LIMIT="3")
         api.configure(paused=True)
         api.fault("duplicate_batch")
