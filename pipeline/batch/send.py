@@ -35,6 +35,7 @@ UPLOAD_KEPT = timedelta(hours=40)  # for which an upload is used again; the API 
 MAX_UNCLEAR = 3  # creates of one batch in one run that nothing is known of, before a person should look
 MAX_LOST = 4  # times that a batch is read because another process went on with it while this one stood still
 MAX_REFUSALS = 2  # a request file that was refused so often is given up
+TOO_MANY_REQUESTS = 429  # HTTP's own number; the upload is used again
 AT_CREATE = "refused at create"  # how the reason of an item begins whose line was refused
 USELESS = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
 LEAST_WAIT_S = 0.05
@@ -210,11 +211,13 @@ class _Send(NamedTuple):
         """
         ws, why, at = self.ws, error.message, self.ws.now()
         facts: dict[str, object] = {"upload": None, "uploaded_at": None}
-        if isinstance(error, errors.ThrottledError):
+        if error.code == TOO_MANY_REQUESTS:
             facts = {}
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
             with ws.store.write() as tx:
                 batches.mark_refused(tx, batch, why=why, outcome="refused", at=at, **facts)
+            if isinstance(error, errors.SchemaRefusedError):
+                drop_upload(ws.client, batch.upload)
             raise schema_refusal(ws.task, error)
         line, facts["refusals"] = responses.line_at_fault(why), batch.refusals + 1
         with ws.store.write() as tx:  # all at once: a moment later another process may send the batch again

@@ -76,15 +76,18 @@ class Pass:
         if {"look", "download"} & set(self.units) and going.batches(*AT_API):
             self.each(lambda: going.poll(wait=False, number=number, fetches="download" in self.units))
         polled, failed = going.report.polled, going.report.failed
-        found = {"downloaded": len(polled.downloaded), "failed": len(failed)}
-        self.did += [f"{plural(count, 'batch', 'batches')} {what}" for what, count in found.items() if count]
-        self.failures += [failed_error(number, why, words) for number, why in failed.items()]
+        if polled.downloaded:
+            self.did.append(f"{plural(len(polled.downloaded), 'batch', 'batches')} downloaded")
         self.failures += replace(polled, unclear=[]).errors(words)  # the next step finds these out
         if "ingest" in self.units and going.batches(BatchState.DOWNLOADED):
             self.each(lambda: going.ingest(number))
             going.judges = number is None or not going.batches(*OPEN)  # of many, the last one writes the report
             answered = going.report.answered_rows
             self.did.append(f"{answered:,} {words.done} from {plural(len(going.report.ingested), 'batch', 'batches')}")
+        # Only now: one that failed at the API may have had a reply to every request.
+        if failed:
+            self.did.append(f"{plural(len(failed), 'batch', 'batches')} failed")
+        self.failures += [failed_error(number, why, words) for number, why in failed.items()]
 
     def retry(self) -> None:
         """Ask about items that are due."""
@@ -245,7 +248,8 @@ def _due_of_batch(ws: OpenWorkspace, tx: Connection, one: Batch) -> Due:
         is_full = one.state is BatchState.PREPARED and budget.quota_shortfall(tx, one, settings)
         return Due("send", name, settings.poll_most if is_full else 0.0, one.number)
     if remote_state(one.remote_word).is_over:
-        return Due("download", name, number=one.number)
+        # One that was over before names no result yet.
+        return Due("download", name, settings.poll_most if one.over_at else 0.0, one.number)
     age_s = (ws.now() - (one.submitted_at or ws.now())).total_seconds()
     return Due("look", name, min(settings.poll_most, max(settings.poll_first, AGED * age_s)), one.number)
 

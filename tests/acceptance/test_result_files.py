@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.product import Workspace
 from tests.acceptance.test_ingest import by_number, error, line, response, written
 from tests.outside.answers import Json
-from tests.outside.server import Outside
+from tests.outside.server import Outside, Whole
 
 PER_BATCH = 2
 DOWNLOAD = ":download"
@@ -103,10 +103,19 @@ def test_results_in_other_forms_and_under_other_names_are_read(elsewhere: Worksp
         index = int(told["metadata"]["displayName"].rsplit("-", 3)[1]) - 1 - len(forms)
         return NAMES[index](told, result) if index >= 0 and result else told
 
-    outside.results, outside.operations = results, tell
+    def send_gzipped(call: str) -> Whole | None:
+        """Send each result gzipped, whole, and without a length."""
+        if not call.endswith(DOWNLOAD):
+            return None
+        name = call.rpartition("/")[2].removesuffix(DOWNLOAD)
+        [row] = outside.kept.rows("SELECT data FROM files WHERE id = ?", name)
+        return 200, {"content-encoding": "gzip"}, gzip.compress(row["data"])
+
+    outside.results, outside.operations, outside.instead = results, tell, send_gzipped
+    outside.manner.pending_s = outside.manner.running_s = 0
     elsewhere.people(count)
     elsewhere.do("submit", BATCH_ROWS=PER_BATCH)
-    assert len(elsewhere.read("poll")["downloaded"]) == len(forms) + len(NAMES)
+    assert len(elsewhere.read("poll", no_wait=True)["downloaded"]) == len(forms) + len(NAMES)
     sealed = sorted((elsewhere.data / "batches").glob("*-results.jsonl"))
     for path in (sealed[0], sealed[3], sealed[-2]):
         path.write_bytes(path.read_bytes()[:-9])
@@ -145,7 +154,7 @@ def test_a_body_that_is_not_the_result_leaves_the_batch_as_it_is(elsewhere: Work
         }
         return bodies[kind]
 
-    def cut_gzip(call: str) -> tuple[int, dict[str, str], bytes] | None:
+    def cut_gzip(call: str) -> Whole | None:
         """Send half of one result, gzipped and without a length."""
         if not call.endswith(DOWNLOAD) or numbers.get("gzip") is None:
             return None
@@ -203,7 +212,7 @@ def test_missing_lines_of_a_batch_that_succeeded_count_at_their_estimate(
 def test_a_failed_batch_with_a_full_result_answers_its_rows_and_sends_nothing_again(
     elsewhere: Workspace, outside: Outside
 ) -> None:
-    """Its answers count, `tag` ends well, and it does not say that rows are sent again."""
+    """Its answers count, `tag` and `work` end well, and they do not say that rows are sent again."""
 
     def fail(told: Json, result: bytes) -> Json:
         """Say of a batch that is over that it failed, and name its result all the same."""
@@ -219,7 +228,13 @@ def test_a_failed_batch_with_a_full_result_answers_its_rows_and_sends_nothing_ag
     assert "sent again" not in done.said
     assert "failed at the API" not in done.said
     assert elsewhere.states() == {"tagged": 3}
-    assert len(outside.kept.created()) == 1
+
+    outside.manner.pending_s = outside.manner.running_s = 0
+    elsewhere.people(2, first=3)
+    elsewhere.do("work", once=True)
+    assert "sent again" not in elsewhere.do("work", once=True).said
+    assert elsewhere.states() == {"tagged": 5}
+    assert len(outside.kept.created()) == 2
 
 
 def test_a_batch_whose_requests_all_fail_with_one_code_is_told_in_one_sentence(
