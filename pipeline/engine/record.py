@@ -169,8 +169,8 @@ def schema_refusal(task: Task, error: RemoteError) -> RemoteError:
     name = max(sizes, key=lambda name: sizes[name])
     share = 100 * sizes[name] / sum(sizes.values())
     where = f" of {task.declared_in}" if task.declared_in else ""
-    largest = f"field {name!r}{where} is {share:.0f} % of the answer's schema"
-    hint = f"{largest}; give it fewer or shorter choices or a shorter list, then run the same command again"
+    advice = "give it fewer or shorter choices or a shorter list, then run the same command again"
+    hint = f"field {name!r}{where} is {share:.0f} % of the answer's schema; {advice}"
     return SchemaRefusedError(error.message, hint=hint, code=error.code, status=error.status)
 
 

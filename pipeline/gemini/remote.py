@@ -108,8 +108,7 @@ def _result_name(value: Any) -> str | None:
 
 
 def _inlined_in(place: Mapping[str, Any]) -> Sequence[Any]:
-    inlined = place.get("inlinedResponses")
-    entries = inlined.get("inlinedResponses") if isinstance(inlined, dict) else inlined
+    entries = _object(place.get("inlinedResponses")).get("inlinedResponses")
     return entries if isinstance(entries, list) else ()
 
 
@@ -191,12 +190,6 @@ CREDIT_WORDS = re.compile(r"\bcredits?\b.{0,40}\b(?:depleted|exhausted|used up)\
 CAPACITY_WORDS = re.compile(r"\bno capacity\b|capacity[ _](?:is )?exhausted", re.IGNORECASE)
 SCHEMA_WORDS = re.compile(r"\btoo many states\b", re.IGNORECASE)
 BILLING_PAGE = "https://aistudio.google.com"  # where Google's own refusals send people for billing, read 2026-11
-CREDIT_HINT = f"add credit or raise the spending cap at {BILLING_PAGE}, then run the same command again"
-CAPACITY_HINT = (
-    "the model is full, and no quota of your project is used up; run the same command again later, or set "
-    "FINDABLE_MODEL to another model"
-)
-SCHEMA_HINT = "make the answer smaller: fewer or shorter choices, shorter lists, fewer fields"
 LATER = "what came before is kept; run the same command again later"
 LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
 
@@ -269,7 +262,7 @@ def _bad_request(message: str, quoted: str, *, status: str) -> RefusedError:
     if THINKING_WORDS.search(quoted):
         return RefusedError(f"{message} ({THINKING_HINT})", code=400, status=status)
     if SCHEMA_WORDS.search(quoted):
-        return SchemaRefusedError(message, hint=SCHEMA_HINT, code=400, status=status)
+        return SchemaRefusedError(message, code=400, status=status)
     return RefusedError(message, code=400, status=status)
 
 
@@ -296,9 +289,13 @@ def _throttled(
         hint = f"set up billing at {BILLING_PAGE}, or set FINDABLE_MODEL to a model that has a quota"
         return KeyRefusedError(f"Gemini refused to {what} (429): {quota}", hint=hint, code=429, status=status)
     if CREDIT_WORDS.search(said):
-        return KeyRefusedError(message, hint=CREDIT_HINT, code=429, status=status)
+        hint = f"add credit or raise the spending cap at {BILLING_PAGE}, then run the same command again"
+        return KeyRefusedError(message, hint=hint, code=429, status=status)
     if CAPACITY_WORDS.search(said):
-        return ThrottledError(message, hint=CAPACITY_HINT, status=status, retry_after_s=wish)
+        hint = (
+            "the model is full, which is no quota of yours; run it again later, or set FINDABLE_MODEL to another model"
+        )
+        return ThrottledError(message, hint=hint, status=status, retry_after_s=wish)
     if any("PerDay" in str(detail.get("violations")) for detail in _details(error, "QuotaFailure")):
         resets_at = next_midnight_pacific(now)
         hint = f"the daily quota is used up; run the same command after {resets_at:%Y-%m-%d %H:%M} UTC"

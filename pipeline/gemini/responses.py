@@ -309,14 +309,6 @@ def key_of_line(line: bytes) -> str | None:
     return key if isinstance(key, str) else ""
 
 
-def _is_json(line: bytes) -> bool:
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True
-
-
 def _unquoted(quoted: bytes) -> str | None:
     try:
         return str(orjson.loads(quoted))
@@ -346,7 +338,8 @@ class ResultFile(AbstractContextManager["ResultFile"]):
             if self.unreadable_count <= EXAMPLES:
                 self._unreadable.append((offset, excerpt_of(line)))
         has_end = path.stat().st_size > last_offset + len(last_line)
-        self.is_cut = not has_end and last_line.lstrip().startswith(b"{") and not _is_json(last_line)
+        is_broken = last_line.lstrip().startswith(b"{") and judge_line(last_line).reason == "unreadable"
+        self.is_cut = is_broken and not has_end
 
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return for each key its raw lines in the order of the file."""

@@ -46,11 +46,13 @@ def refuse(code: int, error: Json, *, times: int = 10_000) -> Callable[[str], Wh
     """Return what refuses so many calls that ask something, and serves all others."""
     left = [times]
 
+    status = "RESOURCE_EXHAUSTED" if code == 429 else "INVALID_ARGUMENT"
+
     def instead(call: str) -> Whole | None:
         if not call.endswith(ASKS) or not left[0]:
             return None
         left[0] -= 1
-        body = {"error": {"code": code, "status": {429: "RESOURCE_EXHAUSTED"}.get(code, "INVALID_ARGUMENT"), **error}}
+        body = {"error": {"code": code, "status": status, **error}}
         return code, {"content-type": "application/json"}, json.dumps(body).encode()
 
     return instead
@@ -84,7 +86,7 @@ def test_a_refusal_says_why_and_what_to_do_by_batch_and_live(elsewhere: Workspac
 
 def test_an_error_with_status_200_is_the_status_that_it_carries(elsewhere: Workspace, outside: Outside) -> None:
     """Live calls are asked again later; no row is charged or parked, and only the replies are paid."""
-    faults = [
+    faults: list[Json] = [
         {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}},
         {"error": {"code": 14, "message": "The model is overloaded."}},
         {"error": {"status": "UNAVAILABLE"}},

@@ -131,7 +131,7 @@ BODIES: dict[str, str] = {
     "gzip": "its gzip data end early",
     "keys": "bytes without a key of this batch",
     "cut": "a file that ends inside a line",
-    "list": "the result ends inside an object",
+    "list": "the result ends inside an object or a list",
 }
 FAULT = {"error": {"code": 503, "message": "The service is currently unavailable.", "status": "UNAVAILABLE"}}
 
