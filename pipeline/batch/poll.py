@@ -317,7 +317,7 @@ class _Poll:
             return False
 
         # A batch that did not succeed may have nothing to give, and says so with an empty file.
-        is_empty_result = expected == 0 and fullest.body == EMPTY_BODY
+        is_empty_result = remote.state is not RemoteState.SUCCEEDED and fullest.body == EMPTY_BODY
         if (fullest.keys > 0 and (fullest.is_whole or is_given_up)) or is_empty_result:
             if fullest.keys < expected:
                 came = f"lines for {fullest.keys} requests came and {expected} are expected"

@@ -5,6 +5,7 @@ import pytest
 from tests.acceptance.database import sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
+from tests.acceptance.test_ingest import by_number, line
 from tests.outside.server import Outside
 
 KEY_OF = "expert-tags/{}"
@@ -165,9 +166,11 @@ def test_what_a_batch_did_not_come_to_is_not_charged(elsewhere: Workspace, outsi
     outside.manner.ending = "EXPIRED"
     for _ in range(2):
         elsewhere.each("submit", "poll", "ingest")
+    assert elsewhere.states() == {"untagged": 1}
     outside.manner.ending = "SUCCEEDED"
-    for state in ("untagged", "parked"):
-        assert elsewhere.states() == {"untagged": 1}
+    outside.results = lambda keys: b"\n".join(line(key) for key in by_number(keys)[1:])
+    for count, state in enumerate(("untagged", "parked"), 1):
+        elsewhere.people(1, first=count)
         elsewhere.each("submit", "poll", "ingest")
-        assert elsewhere.states() == {state: 1}
+        assert elsewhere.states() == {state: 1, "tagged": count}
     assert elsewhere.parked() == {names[0]: "it failed 2 times; last: no line in the result"}
