@@ -47,8 +47,9 @@ from pipeline.core.quotes import Quote  # noqa: E402
 from pipeline.core.settings import with_given  # noqa: E402
 
 if TYPE_CHECKING:
+    from pipeline.workflows.answered_row import AnsweredRow
     from pipeline.workflows.ask import AskReport
-    from pipeline.workflows.library import AnsweredRow, Answers, Workspace
+    from pipeline.workflows.library import Answers, Workspace
     from pipeline.workflows.preflight import Preflight
     from pipeline.workflows.rounds import Report as TagReport
     from pipeline.workflows.try_out import TryReport

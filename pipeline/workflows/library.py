@@ -10,8 +10,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import date, datetime
-from decimal import Decimal
 from functools import partial
 from itertools import islice
 from os import PathLike
@@ -26,7 +24,6 @@ from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemFilter, ItemsWanted
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings, with_given
-from pipeline.core.text import cut
 from pipeline.engine import correct as by_hand
 from pipeline.engine.declared import DeclaredTask
 from pipeline.engine.task import ExportWanted, Task
@@ -50,6 +47,7 @@ from pipeline.tables.cells import bytes_note, plain_value, rows_of, without_byte
 from pipeline.tables.findings import FindingKind, ImportOptions
 from pipeline.tables.shown import Document, Rows, Table
 from pipeline.workflows import ask, preflight, tag, try_out
+from pipeline.workflows.answered_row import AnsweredRow
 from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report as TagReport
@@ -61,7 +59,6 @@ TaskLike = Declaration[Any] | str | PathLike[str]
 Mode = Literal["auto", "batch", "flex", "live"]
 PEOPLE = "experts"
 PAGE = 1_000  # rows of a list that are read at once
-PLAIN = frozenset({str, int, float, bool, date, datetime, Decimal})  # which a flat row has as they are
 _asking = threading.Lock()  # what a process holds in the database is signed with its name, whichever thread holds it
 _declaring = threading.Lock()  # what Python declared, and with which rows, is one thing for all threads
 
@@ -448,37 +445,6 @@ def _refuse(ws: OpenWorkspace, _question: str) -> bool:
         f"the estimate is above CONFIRM_ABOVE (${ws.settings.confirm_above:g}); nothing was started",
         hint="confirm_above=… takes a higher bound, and tag(…, budget=…) says what it may spend",
     )
-
-
-@dataclass(frozen=True, repr=False)
-class AnsweredRow(Generic[A_co]):
-    """One answer: the item's key as commands take it, the model, its extractor, when, and the row that was asked about.
-
-    Quotations in it are located: `row["text"][quote.start:quote.end] == quote`. `row` is as the source is now, empty
-    where the item was removed or is of a built-in task; `key_columns` are those of its key.
-    """
-
-    key: str
-    answer: A_co
-    extractor: str
-    answered_at: datetime
-    row: Mapping[str, Any]
-    key_columns: Sequence[str] = ()
-
-    def __repr__(self) -> str:
-        return cut(f"<{self.key}: {self.answer!r}>")
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return a flat row: the columns of the key, the fields of the answer, the extractor, and when.
-
-        Texts, numbers and dates are themselves; all else is as JSON has it, quotations as {quote, start, end}.
-        """
-        as_json = self.answer.model_dump(mode="json")
-        told = {name: getattr(self.answer, name) for name in as_json}
-        fields = {name: value if type(value) in PLAIN else as_json[name] for name, value in told.items()}
-        named = {name: self.row[name] for name in self.key_columns if name in self.row} or {"key": self.key}
-        return {**named, **fields, "extractor": self.extractor, "answered_at": self.answered_at}
 
 
 class Answers(Rows, Generic[A_co]):

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.lab import Workspace
 
 
-def _picture(colour: str, kind: str = "PNG", **how: Any) -> bytes:
+def _picture(colour: Any, kind: str = "PNG", **how: Any) -> bytes:
     """Return the file of an image of one colour."""
     out = io.BytesIO()
     Image.new(how.pop("mode", "RGB"), how.pop("size", (48, 32)), colour).save(out, kind, **how)
@@ -63,7 +63,7 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
     }
     for name, data in bad.items():
         (photos / name).write_bytes(data)
-    (photos / "cmyk.jpg").write_bytes(_picture("red", "JPEG", mode="CMYK"))
+    (photos / "cmyk.jpg").write_bytes(_picture((0, 200, 0, 60), "JPEG", mode="CMYK"))
     (photos / "at 3.05.10\u202fPM \U0001f468\u200d\U0001f469.png").write_bytes(_picture("pink"))
     (photos / "movie.mp4").write_bytes(b"no image at all")
     (photos / ".hidden.png").write_bytes(_picture("red"))
