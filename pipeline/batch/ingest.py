@@ -68,7 +68,7 @@ class IngestSummary:
 
     @property
     def answered_rows(self) -> int:
-        """Return how many rows hold an answer because of the batch."""
+        """Return how many rows the batch answered, including equal rows that got a copy."""
         return self.batch.taken + self.copied_rows
 
     def error(self, words: Words) -> RemoteError | None:

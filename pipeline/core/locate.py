@@ -306,7 +306,7 @@ class SearchableText:
         if not MIN_LIKE <= len(wanted) <= MAX_LIKE:
             return None
         if len(wanted) > len(text):
-            return self._whole_if_like(wanted)
+            return self._match_whole_text(wanted)
         around = fuzz.partial_ratio_alignment(wanted, text, score_cutoff=100 * (LIKENESS - SLACK))
         if around is None:
             return None
@@ -324,8 +324,11 @@ class SearchableText:
         told = int(likeness * 100) / 100
         return Location(begins, stops, told, f"by likeness {told:.2f}")
 
-    def _whole_if_like(self, wanted: str) -> Location | None:
-        """Return the whole text if a folded quotation, which is longer than it, is like enough."""
+    def _match_whole_text(self, wanted: str) -> Location | None:
+        """Return the span of the whole text if the quotation resembles it by LIKENESS or more.
+
+        The quotation is folded and longer than the text. Punctuation at the ends of the text is left out.
+        """
         text = self._text.text
         bare = _bare(text)
         likeness = Indel.normalized_similarity(wanted, bare)

@@ -187,8 +187,12 @@ def check_access(
     return AllowedAccess(announcement, adopted_rooms)
 
 
-def _seen(tx: Connection, settings: Settings, *, makes_tables: bool) -> Settings:
-    """Return the settings that tell which subjects are here: without a task, no table is missing for one."""
+def _settings_for_lookup(tx: Connection, settings: Settings, *, makes_tables: bool) -> Settings:
+    """Return the settings with which `is_here` finds the subjects of a workspace.
+
+    A subject is here if it is the task or has tables. A command that makes no tables must only find those with
+    tables, so its task is left empty. If there is no workspace yet, its task is people.
+    """
     if makes_tables:
         return settings
     return replace(settings, task="") if schema.is_workspace(tx) else of_people(settings)
@@ -197,7 +201,7 @@ def _seen(tx: Connection, settings: Settings, *, makes_tables: bool) -> Settings
 def _added(
     tx: Connection, settings: Settings, access: Access, *, whole: bool
 ) -> tuple[list[str], list[str], list[str]]:
-    seen = _seen(tx, settings, makes_tables=access is not Access.READ and not whole)
+    seen = _settings_for_lookup(tx, settings, makes_tables=access is not Access.READ and not whole)
     is_ours, rooms_here = schema.is_workspace(tx), _tables_here(tx, seen)
     plan = [line for one in rooms_here for line in one.adoption_plan(tx, seen)]
     others = [] if is_ours else schema.other_tables(tx)
@@ -220,7 +224,7 @@ def _rooms_here(tx: Connection, settings: Settings) -> list[ModuleType]:
 
 def _adopted_rooms(tx: Connection, settings: Settings, access: Access, *, whole: bool) -> list[ModuleType] | None:
     """Return the rooms of the subjects that are here; None if this is no workspace, or one has tables to adopt."""
-    seen = _seen(tx, settings, makes_tables=access is not Access.READ and not whole)
+    seen = _settings_for_lookup(tx, settings, makes_tables=access is not Access.READ and not whole)
     here = _rooms_here(tx, seen) if schema.is_workspace(tx) else []
     is_adopted = all(tables_of(room).is_adopted(tx, seen) for room in here)
     return here if here and is_adopted else None
@@ -663,7 +667,7 @@ def _with_task_here(settings: Settings, store: Store) -> Settings:
     with store.read() as tx:
         if not schema.is_schema_current(tx):
             return settings
-        seen = _seen(tx, settings, makes_tables=False)
+        seen = _settings_for_lookup(tx, settings, makes_tables=False)
         subjects = [str(room.__package__).rpartition(".")[2] for room in rooms() if room.is_here(tx, seen)]
         tasks = [*subjects, *(one.name for one in workspace.list_tasks(tx))]
     is_there = settings.task in tasks or not tasks
@@ -692,7 +696,7 @@ def _rooms_of(
     with store.read() as tx:
         if sealed_by is not None:
             workspace.check_marker(settings.data, sealed_by, tx, shown=store.shown)
-        seen = _seen(tx, settings, makes_tables=makes_tables)
+        seen = _settings_for_lookup(tx, settings, makes_tables=makes_tables)
         here = _rooms_here(tx, seen) if adopted_rooms is None else adopted_rooms
         if not (makes_tables or here or (schema.is_workspace(tx) and workspace.list_tasks(tx))):
             seen = of_people(settings)

@@ -293,7 +293,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> People
     InputError where the file cannot be read as people, or the report cannot be written. Nothing was changed.
     """
     file, done = People.begun(path, options, PeopleImportReport)
-    missing = partial(_missing, file)
+    missing = partial(_missing_usernames, file)
     import_rows(
         ws.store,
         ws.display,
@@ -311,8 +311,11 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = PLAIN) -> People
     return done
 
 
-def _missing(file: People, tx: Connection, done: PeopleImportReport) -> Iterator[str]:
-    """Yield the usernames of people whom a file does not have; none if nobody in it was here before."""
+def _missing_usernames(file: People, tx: Connection, done: PeopleImportReport) -> Iterator[str]:
+    """Yield the usernames of stored people who are not in the file.
+
+    If the file names nobody who was stored before, nobody is yielded.
+    """
     known = done.updated + done.unchanged
     if not known or table.people(tx).total(tx) == known + (0 if done.dry else done.added):
         return

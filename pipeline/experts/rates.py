@@ -37,6 +37,9 @@ def rate_of(number: float) -> float | None:
 
 
 def rate_text(value: float) -> str:
-    """Return a rate as text that `parse_rate` reads back as the same number."""
+    """Return an hourly rate as decimal text that `parse_rate` reads back as the same number.
+
+    Three decimals get a fourth, because `1.234` may also be a thousand: `65.125` is `65.1250`.
+    """
     text = format(Decimal(repr(value)), "f").removesuffix(".0")
     return f"{text}0" if re.search(r"\.\d{3}$", text) else text

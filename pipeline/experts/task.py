@@ -218,7 +218,7 @@ class ExpertsTask(Task):
 
     @property
     def name_columns(self) -> Sequence[str]:
-        """Return the column of usernames."""
+        """Return the names of the column that identifies people in a file: only `username`."""
         return (table.USERNAME,)
 
     def grid(self, tx: Connection) -> Grid:

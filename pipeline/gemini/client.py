@@ -104,7 +104,7 @@ class _GzipStream(httpx2.AsyncByteStream):
         await self._body.aclose()
 
     def is_whole(self, size: int) -> bool:
-        """Return whether all came, if it was unpacked to `size` bytes."""
+        """Return whether an unpacked length of `size` bytes is the one that the gzip data end with."""
         return int.from_bytes(self._tail, "little") == size % 2**32
 
 

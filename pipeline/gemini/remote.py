@@ -64,7 +64,7 @@ class RemoteBatch:
 
     @property
     def has_result(self) -> bool:
-        """Return whether the API says where the result is."""
+        """Return whether the API named a result file or sent the results inline."""
         return bool(self.result_file or self.inlined)
 
 

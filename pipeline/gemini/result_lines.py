@@ -56,7 +56,7 @@ def write_inlined(path: Path, entries: Sequence[Any]) -> None:
 
 
 def describe_body(path: Path) -> str:
-    """Return in words what came in the place of a result, without what rows or answers say."""
+    """Describe a downloaded file that contains no result, without row or answer text."""
     head = _head(path)
     if not head:
         return EMPTY_BODY

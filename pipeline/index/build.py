@@ -199,7 +199,7 @@ class _Building:
         return [entry for entry, key in zip(page, keys, strict=True) if key not in self._embedder.refused]
 
     def _refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
-        """Return the entries whose texts the model refused, by their ids."""
+        """Return the texts that the model refused, keyed by the id of their entry."""
         reasons, entries = self._embedder.refused, self._ws.collection.entries
         if not reasons:
             return {}

@@ -199,12 +199,15 @@ class Embedder:
 def _embed_apart(
     call: Call, embed_texts: Callable[[Sequence[str], int], Vectors | RefusedError]
 ) -> Iterator[tuple[list[int], Vectors | str]]:
-    """Yield the vectors of a call; if the API refuses it, those of its halves, down to the texts that are at fault.
+    """Yield the vectors of a call; halve a refused call until each text at fault is alone.
 
-    A refused call costs nothing.
+    After each refusal a plain word is embedded, to see whether a text is at fault. A refused call costs nothing.
+
+    Returns:
+        Pairs of places in the page and their vectors, or of one place and the reason of the refusal.
 
     Raises:
-        RefusedError: The API also refuses a plain word, so that no text is at fault.
+        RefusedError: The API also refuses the plain word, so that no text is at fault.
     """
     answer = embed_texts(call.texts, call.tokens)
     if not isinstance(answer, RefusedError):

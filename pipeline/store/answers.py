@@ -235,9 +235,13 @@ class Preference:
 def is_effective(
     preference: Preference, *, of: str | None = None, corrected: bool = False, each: bool = False
 ) -> ColumnElement[bool]:
-    """Return the condition that an answer is the one of its row that counts.
+    """Return the SQL condition that an applied answer is the preferred one of its row.
 
-    That is among all; `of` one version, which people may have `corrected`; or of `each` extractor.
+    Args:
+        preference: The task, and the order of preference among its answers.
+        of: Compare only answers of this version; None means all versions and people.
+        corrected: Compare the answers of people, too, if `of` is a version.
+        each: Return the preferred answer of each extractor instead of one for the row.
     """
     others = answers.alias("others")
 

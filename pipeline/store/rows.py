@@ -263,7 +263,10 @@ class RefusedOfFile:
 
 
 def remove_refused(tx: Connection, task: str, words: Collection[str]) -> None:
-    """Delete the refused rows of a task of which a cell is one of some words, in any case."""
+    """Delete the refused rows of a task that have a cell equal to one of the words.
+
+    Case and blanks at the ends of a cell or word do not matter.
+    """
     folded = {word.strip().casefold() for word in words}
     query = select(rows.c.item_id, rows.c.row).where(rows.c.task == task, is_refused)
     for item_id, cells in tx.execute(query).all():

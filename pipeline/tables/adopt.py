@@ -129,7 +129,7 @@ def _inspector(tx: Connection) -> Inspector:
 
 
 def _column_of(reflected: ReflectedColumn) -> Column[Any]:
-    """Return a column with its type, and with what the database puts into it where no value is given."""
+    """Build a column from a reflected one, with its default, computed value or identity."""
     sources: list[Any] = []
     if reflected["default"] is not None:
         sources.append(DefaultClause(text(reflected["default"])))

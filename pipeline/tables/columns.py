@@ -243,7 +243,7 @@ class MappedFile(SourceFile):
         self.notes += self.last_notes()
 
     def has_key(self, key: str) -> bool:
-        """Return whether a row of that key was read, whether or not it went in."""
+        """Return whether a row with this key was read, whether imported or rejected."""
         keys = (self.identity(key), _REJECTED + self.identity(key))
         return self._seen.execute("SELECT 1 FROM seen WHERE key IN (?, ?)", keys).fetchone() is not None
 

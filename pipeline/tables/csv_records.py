@@ -118,7 +118,7 @@ class _CellCutter:
         return before + self._keep(token)
 
     def end_quotes(self) -> str:
-        """Return the quote that ends a cell, if it was the last character."""
+        """Close the cell if its closing quote came last; return that quote, else no text."""
         self._is_inside = self._is_inside and not self._is_pending
         ended = self._mark(_QUOTE) if self._is_pending else ""
         self._is_pending = False

@@ -169,7 +169,10 @@ def _languages() -> Sequence[_Language]:
 
 
 def guess_code_page(text: bytes) -> str:
-    """Return the code page in which a text is most likely, cp1252 if no other one is clearly better."""
+    """Return the code page that fits a text best, or cp1252 if none is clearly better.
+
+    Languages with one byte per letter are scored by their letters. If none of them fits, East Asian ones are tried.
+    """
     beyond_ascii = dict.fromkeys(word for word in _WORD.findall(text) if not word.isascii())
     words = [word for word in islice(beyond_ascii, MAX_WORDS) if not _UNIT.fullmatch(word)]
     count = sum(byte >= _FIRST_BEYOND_ASCII for word in words for byte in word)

@@ -223,12 +223,12 @@ class ItemsFill:
         key, cells = row["item_id"], values_in(row["row"])
         reason = f"the key is on line {line}, too"
         finding = rejected(row["line"], reason, key, column=self.record.key[0][0], key=key, cells=cells)
-        return {**self._refused(finding), "n": row["n"]}
+        return {**self._record_refusal(finding), "n": row["n"]}
 
-    def _refused(self, finding: Finding) -> dict[str, Any]:
-        """Count a refused row, and return it as it is kept."""
+    def _record_refusal(self, finding: Finding) -> dict[str, Any]:
+        """Count a refused row in the report, and return its database record."""
         if self.on_refused is not None:
-            self.on_refused(finding)
+            self.on_record_refusal(finding)
         self.report.refused[finding.reason] += 1
         self.report.findings += [finding._replace(cells={})][: SHOWN - len(self.report.findings)]
         refused = refused_row(finding)
@@ -238,7 +238,7 @@ class ItemsFill:
     def _read(self, row: SourceRow | Finding) -> tuple[dict[str, Any], Mapping[str, Any]]:
         """Return a row as it is kept, except its number, and its values by column."""
         if isinstance(row, Finding):
-            return self._refused(row), {}
+            return self._record_refusal(row), {}
         get = row.values.get
         values = {
             name: value if value.__class__ is str and kind != "json" else _stored_value(value, kind)
@@ -250,11 +250,11 @@ class ItemsFill:
         except TypeError:  # half of a character
             data = b"\\u0000"
         if b"\\u0000" in data and (bad := unsound(row.line, values, {})):
-            return self._refused(bad._replace(cells=values)), values
+            return self._record_refusal(bad._replace(cells=values)), values
         key, why, column = self._key_of(values)
         if why:
             bad = rejected(row.line, why, values.get(column) or "", column=column, cells=values)
-            return self._refused(bad), values
+            return self._record_refusal(bad), values
         words = self.record.words
         is_empty = _is_empty(values, words.get("images") or words["asked"]) or _is_empty(values, words["quoted"])
         told = {"item_id": key, "line": row.line, "row": data.decode(), "is_empty": is_empty}

@@ -96,7 +96,7 @@ def find_fault(records: Sequence[Record], *, is_certain_table: bool = True) -> H
 
     They are of a certain table if they are cells of a sheet, or fields by the delimiter of the first line.
     """
-    return _title_above(records, is_certain_table=is_certain_table) or _no_header(records)
+    return _title_above(records, is_certain_table=is_certain_table) or _data_row_fault(records)
 
 
 def refuse(path: object, fault: HeaderFault, lines: Iterable[str]) -> InputError:
@@ -160,8 +160,8 @@ def _is_above_numbers(header: Record, below: Sequence[Record]) -> bool:
     return False
 
 
-def _no_header(records: Sequence[Record]) -> HeaderFault | None:
-    """Return that the first record is a row like those below it."""
+def _data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
+    """Return why the first record is certainly a row of data; None if it may be a header."""
     first, *below = records or [Record(1, ())]
     width = len(first.cells)
     if len(below) < _MIN_ROWS or width < _MIN_WIDTH or any(len(one.cells) != width for one in below):

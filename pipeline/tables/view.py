@@ -100,7 +100,7 @@ def check_views(tx: Connection, task: TaskRecord) -> None:
 
 
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
-    """Return whether both views show what they have to, or something else has the name of one."""
+    """Return whether no view has to be made: each is current, or another object has its name."""
     return all(is_view_made(tx, name, query, of=ANSWERS_OF) for name, query in _queries(tx, task))
 
 

@@ -82,7 +82,7 @@ def compile_where(expression: Expression, scopes: Scopes, *, tx: Connection | No
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
-    """Give a connection of SQLite the functions that conditions call."""
+    """Register the SQL functions of compiled conditions with an SQLite connection."""
     connection.create_function("findable_fold", 1, fold, deterministic=True)
     connection.create_function("findable_member", -1, _member_of, deterministic=True)
     is_number = re.compile(NUMBER_PATTERN).fullmatch
@@ -232,7 +232,7 @@ class _ServerCompiler(_Compiler):
 
 @cache
 def _case_folding() -> Mapping[str, str]:
-    """Return every letter of NFKD that case folding changes, with what it becomes."""
+    """Return the case folding of each letter that it changes and NFKD leaves as it is."""
     letters = (letter for letter in map(chr, range(_LAST_CASED)) if letter.casefold() != letter)
     return {letter: letter.casefold() for letter in letters if unicodedata.normalize("NFKD", letter) == letter}
 

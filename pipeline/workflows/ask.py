@@ -669,7 +669,7 @@ def _chosen_key_note(key: str, can_be_key: Sequence[str], rows: Iterable[SourceR
 
 
 def _first_key(names: Iterable[str], rows: Iterable[SourceRow | Finding], *, may_be_blank: bool) -> tuple[str, str]:
-    """Return the first of some columns that can be the key, else a hash, and the line that says why."""
+    """Return the first column that can be the key, else MADE_KEY, and the line that says why."""
     faults = list[str]()
     for name in names:
         fault, blank_rows = _key_fault(name, rows, may_be_blank=may_be_blank)
@@ -713,7 +713,11 @@ def _are_images(texts: Iterable[str]) -> bool:
 
 
 def _prompt_name(column: str, columns: Iterable[str], role: str) -> str:
-    """Return what a prompt calls a column: `Review Text` is `Review_Text` there; InputError where it cannot name it."""
+    """Return the name of a column in a prompt: `Review_Text` for `Review Text`.
+
+    Raises:
+        InputError: The column has no letter, or a prompt would name another column like it.
+    """
     name = column if columns_in(f"{{{column}}}") else _NO_WORD.sub("_", column).strip("_")
     name = f"_{name}" if name[:1].isdecimal() else name
     if columns_in(f"{{{name}}}") == (name,) and column_named(name, columns) == column:
