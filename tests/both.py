@@ -23,7 +23,17 @@ ACCEPTANCE = ("tests/acceptance",)
 # What the database makes no difference to, beside the tests marked `alike`; `make test-full` has all on both.
 ALIKE = (
     *("adding", "ask", "bad_files", "canary", "chain", "columns_sent", "delimiters", "evidence", "exactly_once"),
-    *("faults", "models", "refused_texts", "strict_answers", "true_quotations", "unmeasured", "visible_images"),
+    *(
+        "faults",
+        "models",
+        "refusals",
+        "refused_texts",
+        "result_files",
+        "strict_answers",
+        "true_quotations",
+        "unmeasured",
+        "visible_images",
+    ),
     *("flex", "gates", "hostile", "live", "loop", "next_steps", "outside", "page", "poll", "python", "stories"),
     *("submit", "trails", "trying_again", "verify", "words", "work"),
 )

@@ -169,9 +169,10 @@ def test_a_backfill_goes_on_in_its_window_where_it_was_stopped(texts: Workspace,
     with texts.start("backfill", yes=True, **how) as running:
         while len(api.creates()) < 3:
             assert not running.has_ended(), running.so_far()
-        running.signal(signal.SIGINT)
-        ended = running.wait()
+        api.configure(paused=True)  # so that the batches do not end before the signal is noticed
+        ended = running.stop(signal.SIGINT)
         assert ended.code == 130, (ended.out, ended.err[-3000:])
+    api.configure(paused=False)
     with texts.start("backfill", yes=True, fate=Fate(at=40), **how) as running:
         assert running.wait().code == -signal.SIGKILL
     turn = texts.read("run", **window(texts, api, 2500))

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 from xlsxwriter import Workbook as Book
 
@@ -78,6 +79,7 @@ def test_a_code_page_is_guessed_shown_and_named(workspace: Workspace, api: Engin
     assert api.journal()
 
 
+@pytest.mark.alike
 def test_a_cell_above_the_limit_costs_its_own_row(workspace: Workspace) -> None:
     """With line breaks and doubled quotes in it, in CSV and in a JSON list, for tasks and for people."""
     long = LONG * 200_000
