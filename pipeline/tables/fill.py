@@ -228,7 +228,7 @@ class ItemsFill:
     def _record_refusal(self, finding: Finding) -> dict[str, Any]:
         """Count a refused row in the report, and return its database record."""
         if self.on_refused is not None:
-            self.on_record_refusal(finding)
+            self.on_refused(finding)
         self.report.refused[finding.reason] += 1
         self.report.findings += [finding._replace(cells={})][: SHOWN - len(self.report.findings)]
         refused = refused_row(finding)
