@@ -156,18 +156,19 @@ def unique_keys(tx: Connection, table: Table) -> list[set[str]]:
 def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
     """Yield the names of the columns of each key or index, of which the catalogue is asked when they are wanted."""
     inspector = _inspector(tx)
-    primary_key = inspector.get_pk_constraint(table.name, table.schema)["constrained_columns"]
+    name = str.__str__(table.name)  # as `columns_of` asks: the inspector keeps its answers by the kind of a name, too
+    primary_key = inspector.get_pk_constraint(name, table.schema)["constrained_columns"]
     if primary_key:
         yield primary_key
 
     # warnings of indexes of expressions
     with _QUIET, warnings.catch_warnings(action="ignore", category=exc.SAWarning):
-        constraints = inspector.get_unique_constraints(table.name, table.schema)
-        indexes = inspector.get_indexes(table.name, table.schema)
+        constraints = inspector.get_unique_constraints(name, table.schema)
+        indexes = inspector.get_indexes(name, table.schema)
     for constraint in constraints:
         yield constraint["column_names"]
     for index in indexes:
-        names = [name for name in index["column_names"] if name is not None]
+        names = [column for column in index["column_names"] if column is not None]
         is_partial = f"{tx.dialect.name}_where" in index.get("dialect_options", {})
         is_whole = not is_partial and len(names) == len(index["column_names"])
         if is_whole and (index["unique"] or not unique):
