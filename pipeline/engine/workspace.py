@@ -91,7 +91,8 @@ def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Se
     """Return the settings with the task that is meant if TASK= is not given.
 
     This is the only place that decides it, for commands, the page and Python. A workspace without people in which one
-    other task was used is about that task. Any other workspace is about people. Nothing is written.
+    other task was used is about that task. If there `may_be_several` of them, it is about the first, unless the table
+    of people is there. Any other workspace is about people. Nothing is written.
 
     Raises:
         InputError: there are no people and several tasks, unless there `may_be_several`; the tasks are listed.
@@ -108,10 +109,11 @@ def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Se
         has_people = not _missing_tables(tx, settings) and people.task_of(tx, settings).table(tx).total(tx) > 0
         if not names or has_people:
             return settings
-    if len(names) == 1:
-        return replace(settings, task=names[0])
-    if may_be_several:
+        has_people_table = people.is_here(tx, replace(settings, task=""))  # the task itself counts as here
+    if may_be_several and len(names) > 1 and has_people_table:
         return settings
+    if may_be_several or len(names) == 1:
+        return replace(settings, task=names[0])
     said = f"this workspace has no people, and several tasks: {', '.join(names)}; nothing was done"
     raise InputError(said, hint=f"{Option(task=names[0])} names the one that is meant")
 
@@ -619,7 +621,7 @@ def _opened(
 ) -> OpenWorkspace:
     make_directory(settings.data)
     found = workspace.find_marker(settings.data)
-    if access is Access.READ or whole:
+    if whole:
         settings = _with_task_here(settings, store)
     here = _rooms_of(settings, store, found, display, access, whole=whole, adopted_rooms=adopted_rooms)
     if whole:

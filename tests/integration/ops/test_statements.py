@@ -13,7 +13,7 @@ from tests.integration import reviews
 from tests.lab import Workspace
 
 MAX_OF_STATUS = 105  # with people, passages and a user task, and to find the task that is meant; without care 149
-MAX_CATALOGUE_LOOKS = 4  # at the columns of one table: one look in each of the four snapshots that a status reads
+MAX_CATALOGUE_LOOKS = 3  # at the columns of one table: when it is opened, when its task is made, and by the command
 MAX_SCANS = 3  # of all rows of a task, where none is open: stale ones, and those to ask before and after
 REVIEWS = ("batch-submit", "batch-poll", "batch-ingest")
 
