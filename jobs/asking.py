@@ -343,23 +343,25 @@ def _show_estimated(estimated: Preflight, words: Words) -> None:
 
 def _show_ways(estimated: Preflight, words: Words, *, unmeasured: str) -> None:
     """Print tokens, cost and time of each way; `unmeasured` is said of tokens that no answer has measured."""
-    used, measured = estimated.plan.usage, estimated.known
-    known = f"learned from {measured.answers:,} answers" if measured.answers else unmeasured
-    if measured.error is not None:
-        known += f"; past estimates were off by {measured.error:.0%}"
+    usage = estimated.plan.usage
+    calibration = estimated.known
+    basis = f"learned from {calibration.answers:,} answers" if calibration.answers else unmeasured
+    if calibration.error is not None:
+        basis += f"; past estimates were off by {calibration.error:.0%}"
     print_line(
-        f"{estimated.model}: {estimated.plan.about(words)}, about {used.prompt:,} tokens in and "
-        f"{used.answer + used.thoughts:,} out ({known})"
+        f"{estimated.model}: {estimated.plan.about(words)}, about {usage.prompt:,} tokens in and "
+        f"{usage.answer + usage.thoughts:,} out ({basis})"
     )
-    ways = {name: one for name, one in estimated.ways.items() if name == "batch" or not one.absent}
+    ways = {name: way for name, way in estimated.ways.items() if name == "batch" or not way.absent}
     kinds: dict[bool, tuple[str, ...]] = {True: ("batch", "batches"), False: ("call",)}
     cells = [
-        (name, one.shown_cost, time_words(one.seconds), plural(one.count, *kinds[name == "batch"]))
-        for name, one in ways.items()
+        (name, way.shown_cost, time_words(way.seconds), plural(way.count, *kinds[name == "batch"]))
+        for name, way in ways.items()
     ]
     print_table(("way", "cost", "time", "sends"), cells)
-    for name, warning in ((name, warning) for name, one in ways.items() for warning in one.warnings):
-        Terminal().warn(f"{name}: {warning}")
+    for name, way in ways.items():
+        for warning in way.warnings:
+            Terminal().warn(f"{name}: {warning}")
 
 
 def passages_pilot(

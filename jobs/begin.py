@@ -252,14 +252,14 @@ def ask(
 def _cost_lines(estimated: "Preflight", rows: int) -> list[Any]:
     """Return what all rows would cost by each way, by Gemini's model where the local engine answered, and warnings."""
     priced = estimated.with_key or estimated
-    ways = {name if name == "live" else f"by {name}": one for name, one in priced.ways.items() if not one.absent}
-    told = ", ".join(f"{one.shown_cost} {way} in {time_words(one.seconds)}" for way, one in ways.items())
-    said = f"all {plural(rows, 'row')} would cost about {told}"
+    ways = {name if name == "live" else f"by {name}": way for name, way in priced.ways.items() if not way.absent}
+    costs = ", ".join(f"{way.shown_cost} {name} in {time_words(way.seconds)}" for name, way in ways.items())
+    line = f"all {plural(rows, 'row')} would cost about {costs}"
     if estimated.with_key is not None:
-        local = f"all {plural(rows, 'row')} cost nothing here; with a key {priced.model} would cost about {told}"
-        said = f"{local} (output is guessed; the same command with a key measures it)"
-    warnings = [f"{way}: {warning}" for way, one in ways.items() for warning in one.warnings]
-    return [said, *(partial(Terminal().warn, one) for one in warnings)]
+        local = f"all {plural(rows, 'row')} cost nothing here; with a key {priced.model} would cost about {costs}"
+        line = f"{local} (output is guessed; the same command with a key measures it)"
+    warnings = [f"{name}: {warning}" for name, way in ways.items() for warning in way.warnings]
+    return [line, *(partial(Terminal().warn, warning) for warning in warnings)]
 
 
 def new_task(

@@ -72,12 +72,14 @@ class VectorCache:
 
     def __init__(self, store: Store, *, model: str, dim: int) -> None:
         """Take the database in which they are; nothing is read or made yet."""
-        self.store, self.model, self.dim = store, model, dim
+        self.store = store
+        self.model = model
+        self.dim = dim
 
     def keys(self, texts: Iterable[str], *, task_type: str = TASK_TYPE) -> list[bytes]:
         """Return the 32 bytes (SHA-256) under which the vector of each text is; any difference gives another key."""
-        whole = (json.dumps([self.model, self.dim, task_type, text]) for text in texts)
-        return [hashlib.sha256(one.encode("ascii")).digest() for one in whole]
+        identities = (json.dumps([self.model, self.dim, task_type, text]) for text in texts)
+        return [hashlib.sha256(identity.encode("ascii")).digest() for identity in identities]
 
     def missing(self, keys: Sequence[bytes]) -> list[int]:
         """Return the positions in `keys`, ascending, whose text was not embedded yet; of equal keys only the first.
@@ -85,12 +87,12 @@ class VectorCache:
         A text that the model refused is not asked again.
         """
         with self.reading() as tx:
-            known = {one.key for one in self._of(tx, select(self.key), keys)}
-        first: dict[bytes, int] = {}
+            stored_keys = {record.key for record in self._of(tx, select(self.key), keys)}
+        first_positions: dict[bytes, int] = {}
         for position, key in enumerate(keys):
-            if key not in known:
-                first.setdefault(key, position)
-        return list(first.values())
+            if key not in stored_keys:
+                first_positions.setdefault(key, position)
+        return list(first_positions.values())
 
     def add(self, keys: Sequence[bytes], vectors: Vectors) -> None:
         """Keep the vectors, float32 (len(keys), dim), whose key is not there yet; durable when this returns."""
@@ -126,17 +128,17 @@ class VectorCache:
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of `keys`, float32 (len(keys), dim), in their order."""
         with self.reading() as tx:
-            found = {key: (raw, crc) for key, raw, crc in self._of(tx, self.record, keys)}
-        if damaged := [key for key, (raw, crc) in found.items() if _crc(key, raw) != crc]:
+            stored = {key: (raw, crc) for key, raw, crc in self._of(tx, self.record, keys)}
+        sound = {key: raw for key, (raw, crc) in stored.items() if _crc(key, raw) == crc}
+        if damaged := [key for key in stored if key not in sound]:
             self._drop(damaged)
-            found = {key: one for key, one in found.items() if key not in damaged}
         for position, key in enumerate(keys):
-            if key not in found:
+            if key not in sound:
                 raise InconsistentError(
                     f"no vector is cached under {key.hex()[:12]}… (position {position}) in {self.store.shown}",
                     hint=f"run `{Step('index')}` again: it embeds what is missing",
                 )
-        return np.frombuffer(b"".join(found[key][0] for key in keys), "<f4").reshape(len(keys), self.dim)
+        return np.frombuffer(b"".join(sound[key] for key in keys), "<f4").reshape(len(keys), self.dim)
 
     def filled(self, keys: Sequence[bytes], make: Callable[[list[int]], object]) -> Vectors:
         """Return the vectors of `keys`, as `fetch`, once `make` has added those that are not there, by positions."""
@@ -152,16 +154,16 @@ class VectorCache:
         with self.reading() as tx:
             if tx is None:
                 return []
-            read = streamed(tx, self.record.where(self.table.c.model == self.model), page=PAGE)
-            return [one.key for one in read if _crc(one.key, one.vector) != one.crc]
+            records = streamed(tx, self.record.where(self.table.c.model == self.model), page=PAGE)
+            return [record.key for record in records if _crc(record.key, record.vector) != record.crc]
 
     def retain(self, keys: Collection[bytes]) -> int:
         """Remove the bytes of all other vectors of this model and width; return how many those were."""
         mine = (self.table.c.model == self.model) & (func.length(self.vector) == 4 * self.dim)
         with self.reading() as tx:
-            there = [] if tx is None else tx.execute(select(self.key).where(mine)).scalars().all()
-        others = [key for key in there if key not in keys]
-        return self._drop(others) if others else 0
+            stored_keys = [] if tx is None else tx.execute(select(self.key).where(mine)).scalars().all()
+        other_keys = [key for key in stored_keys if key not in keys]
+        return self._drop(other_keys) if other_keys else 0
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection | None]:
@@ -204,5 +206,5 @@ def caches(store: Store) -> list[VectorCache]:
     """Return the caches that are kept in a database, of whatever model and width."""
     kinds = select(VectorCache.table.c.model, func.length(VectorCache.vector) / 4).distinct()
     with VectorCache(store, model="", dim=0).reading() as tx:
-        found = [] if tx is None else [*tx.execute(kinds)]
-    return [VectorCache(store, model=model, dim=int(dim)) for model, dim in sorted(found)]
+        models = [] if tx is None else [*tx.execute(kinds)]
+    return [VectorCache(store, model=model, dim=int(dim)) for model, dim in sorted(models)]

@@ -29,10 +29,10 @@ def run(ws: OpenWorkspace, *, gives_up_batches: bool = False) -> RemovedTables:
         _check_batches(tx, gives_up_batches=gives_up_batches)
         counts = [(name, count_rows(tx, name)) for name in removed.tables if not name.startswith("findable_")]
 
-    holding = [f"{name} with {count:,} rows" for name, count in counts if count]
-    also = f", {first_few(holding, SHOWN)} among them" if holding else ""
-    what = f"{len(removed.tables)} tables{also}, {len(removed.views)} views and {len(removed.indexes)} indexes"
-    ws.agree(f"Remove {what} from {ws.store.shown}? All answers and costs that findable keeps there are lost.")
+    filled_tables = [f"{name} with {count:,} rows" for name, count in counts if count]
+    examples = f", {first_few(filled_tables, SHOWN)} among them" if filled_tables else ""
+    contents = f"{len(removed.tables)} tables{examples}, {len(removed.views)} views and {len(removed.indexes)} indexes"
+    ws.agree(f"Remove {contents} from {ws.store.shown}? All answers and costs that findable keeps there are lost.")
 
     with ws.store.write() as tx:
         removed = list_removable(tx, marks)
@@ -44,6 +44,6 @@ def run(ws: OpenWorkspace, *, gives_up_batches: bool = False) -> RemovedTables:
 def _check_batches(tx: Connection, *, gives_up_batches: bool) -> None:
     numbers = [str(batch.number) for batch in batches.batches_in_states(tx) if not batch.is_over]
     if numbers and not gives_up_batches:
-        said = f"batches are under way ({first_few(numbers, SHOWN)}); nothing was changed"
+        message = f"batches are under way ({first_few(numbers, SHOWN)}); nothing was changed"
         hint = f"`{Step('status')}` says how to finish them; {Option(give_up=True)} gives up what they bring"
-        raise InputError(said, hint=hint)
+        raise InputError(message, hint=hint)

@@ -92,18 +92,19 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
     return TextEncoding(codec, f"read as {name}, which is a guess: line {number} is {shown!r}; {another} reads another")
 
 
-def check_encoding(path: Path, named: str) -> str:
+def check_encoding(path: Path, name: str) -> str:
     """Return Python's name of an encoding that a user named, in which a file is read.
 
     Raises:
         InputError: there is no such encoding, or the file has bytes that are none of its characters.
     """
     try:
-        codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), named).encoding).name
+        codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), name).encoding).name
     except (LookupError, ValueError):
-        said = f"{Option('encoding')} names {excerpt(named)!r}, which is no encoding; nothing was read"
+        message = f"{Option('encoding')} names {excerpt(name)!r}, which is no encoding; nothing was read"
         hint = "utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254 and mac_roman are some"
-        raise InputError(said, hint=hint) from None
+        raise InputError(message, hint=hint) from None
+
     decoder = codecs.getincrementaldecoder(codec)("strict")
     line_number = 1
     offset = 0
@@ -113,12 +114,16 @@ def check_encoding(path: Path, named: str) -> str:
             try:
                 line_number += decoder.decode(piece, final=not piece).count("\n")
             except UnicodeError as error:
-                # UTF-16 without its mark has no place.
-                read, at = (error.object, error.start) if isinstance(error, UnicodeDecodeError) else (piece, 0)
-                line_number += read[:at].decode(codec, "ignore").count("\n")
-                byte = offset + len(piece) - len(read) + at + 1
-                said = f"{path}, line {line_number}: byte {byte:,} is no text in {named}; nothing was read"
-                raise InputError(said, hint=f"{Option('encoding')} names the right one, or leave it out") from None
+                # an error of UTF-16 without its mark has no place
+                pending = piece
+                start = 0
+                if isinstance(error, UnicodeDecodeError):
+                    pending = error.object
+                    start = error.start
+                line_number += pending[:start].decode(codec, "ignore").count("\n")
+                byte = offset + len(piece) - len(pending) + start + 1
+                message = f"{path}, line {line_number}: byte {byte:,} is no text in {name}; nothing was read"
+                raise InputError(message, hint=f"{Option('encoding')} names the right one, or leave it out") from None
             if not piece:
                 break
             offset += len(piece)
@@ -127,7 +132,8 @@ def check_encoding(path: Path, named: str) -> str:
 
 def _utf_16_of(start: bytes) -> str:
     """Return UTF-16 without a byte order mark; empty if it is not."""
-    even, odd = start[::2], start[1::2]
+    even = start[::2]
+    odd = start[1::2]
     for codec, with_nul, without in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
         if b"\0" not in without and with_nul.count(b"\0") > _MIN_NUL_SHARE * len(with_nul):
             return codec
@@ -159,13 +165,13 @@ class _Language(NamedTuple):
 @cache
 def _languages() -> Sequence[_Language]:
     """Return the languages; by Zipf's law the n-th letter is as likely as 1/n."""
-    found = list[_Language]()
+    languages = list[_Language]()
     for codec, alphabets in tomllib.loads(_TEXT).items():
         for alphabet in alphabets.values():
             total = sum(1 / rank for rank in range(1, len(alphabet) + 1))
-            own = {letter: math.log(1 / rank / total) for rank, letter in enumerate(alphabet, start=1)}
-            found.append(_Language(codec, own, alphabet[0] < _FIRST_OF_OTHER_ALPHABETS))
-    return found
+            letters = {letter: math.log(1 / rank / total) for rank, letter in enumerate(alphabet, start=1)}
+            languages.append(_Language(codec, letters, alphabet[0] < _FIRST_OF_OTHER_ALPHABETS))
+    return languages
 
 
 def guess_code_page(text: bytes) -> str:

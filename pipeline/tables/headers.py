@@ -42,7 +42,7 @@ class Record(NamedTuple):
     @property
     def filled(self) -> list[str]:
         """Return the cells that are not blank."""
-        return [one for one in self.cells if one]
+        return [cell for cell in self.cells if cell]
 
 
 class HeaderFault(NamedTuple):
@@ -52,20 +52,21 @@ class HeaderFault(NamedTuple):
     line: int
 
 
-def parse_header(named: int | str) -> int | None:
+def parse_header(header: int | str) -> int | None:
     """Return the line that `HEADER=` names: 0 if there is no header, None if the file is to tell.
 
     Raises:
         InputError: it is neither a line from 1 on nor `none`.
     """
-    text = str(named).strip().casefold()
+    text = str(header).strip().casefold()
     if not text:
         return None
     if text == NO_HEADER:
         return 0
     if not text.isdecimal() or int(text) < 1:
-        said = f"{Option('header')} is {excerpt(str(named))!r}, and no line of a file; nothing was read"
-        raise InputError(said, hint=f"{Option(header=3)} names a line, {Option(header=NO_HEADER)} says there is none")
+        message = f"{Option('header')} is {excerpt(str(header))!r}, and no line of a file; nothing was read"
+        hint = f"{Option(header=3)} names a line, {Option(header=NO_HEADER)} says there is none"
+        raise InputError(message, hint=hint)
     return int(text)
 
 
@@ -76,19 +77,19 @@ def made_names(count: int) -> list[str]:
 
 def records_of(lines: Sequence[str], delimiter: str, *, first_line: int) -> list[Record]:
     """Return the first records of a CSV file that are not blank, whatever their quotes."""
-    found = list[Record]()
+    records = list[Record]()
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     line = first_line
     try:
         for fields in reader:
             if any(map(str.strip, fields)):
-                found.append(Record(line, [one.strip() for one in fields]))
+                records.append(Record(line, [field.strip() for field in fields]))
             line = first_line + reader.line_num
-            if len(found) > MAX_RECORDS:
+            if len(records) > MAX_RECORDS:
                 break
     except csv.Error:
-        return found
-    return found
+        return records
+    return records
 
 
 def find_fault(records: Sequence[Record], *, is_certain_table: bool = True) -> HeaderFault | None:
@@ -101,38 +102,41 @@ def find_fault(records: Sequence[Record], *, is_certain_table: bool = True) -> H
 
 def refuse(path: object, fault: HeaderFault, lines: Iterable[str]) -> InputError:
     """Return the error for a file whose first row is no header, with its first lines and what to type."""
-    shown = ", ".join(f"line {number} '{excerpt(text)}'" for number, text in enumerate(lines, start=1))
-    said = f"{path}: {fault.reason}; nothing was read. It begins: {shown}"
-    named = f"{Option(header=fault.line or 1)} takes the names of the columns from line {fault.line or 1}"
-    unnamed = f"{Option(header=NO_HEADER)} calls them column_1, …"
-    both = f"{named}, {unnamed}" if fault.line else f"{unnamed}; {named}"
-    return InputError(said, hint=f"{both}; in a task's file it is header=")
+    shown_lines = ", ".join(f"line {number} '{excerpt(text)}'" for number, text in enumerate(lines, start=1))
+    message = f"{path}: {fault.reason}; nothing was read. It begins: {shown_lines}"
+    with_names = f"{Option(header=fault.line or 1)} takes the names of the columns from line {fault.line or 1}"
+    without_names = f"{Option(header=NO_HEADER)} calls them column_1, …"
+    choices = f"{with_names}, {without_names}" if fault.line else f"{without_names}; {with_names}"
+    return InputError(message, hint=f"{choices}; in a task's file it is header=")
 
 
 def _title_above(records: Sequence[Record], *, is_certain_table: bool) -> HeaderFault | None:
     """Return where the header is, if the first records are titles or comments."""
     width = len(records[-1].cells) if records else 0
-    above = 0
-    while above < len(records) and _is_above(records[above]):
-        above += 1
-    below = records[above + 1 :]
-    if not above or not below or width < _MIN_WIDTH or any(len(one.cells) != width for one in records[above:]):
+    title_count = 0
+    while title_count < len(records) and _can_be_title(records[title_count]):
+        title_count += 1
+    titles, table = records[:title_count], records[title_count:]
+    is_uneven = any(len(record.cells) != width for record in table)
+    if not titles or len(table) <= 1 or width < _MIN_WIDTH or is_uneven:
         return None
-    header = records[above]
+
+    header, *rows = table
     names = header.filled
-    if len(names) < _MIN_WIDTH or len({one.casefold() for one in names}) < len(names) or not _are_names(names):
+    if len(names) < _MIN_WIDTH or len({name.casefold() for name in names}) < len(names) or not _are_names(names):
         return None
-    first = records[0].cells
-    is_narrow = all(len(one.filled) == 1 and one.cells[0] for one in records[:above])
+
+    first = titles[0].cells
+    is_narrow = all(len(record.filled) == 1 and record.cells[0] for record in titles)
     is_wide = len(names) >= _WIDE or (first[0].startswith("#") and len(first) < width)
-    has_gap = header.line > records[above - 1].line + 1
-    if not (has_gap or _is_above_numbers(header, below) or (is_certain_table and is_narrow and is_wide)):
+    has_gap = header.line > titles[-1].line + 1
+    if not (has_gap or _is_above_numbers(header, rows) or (is_certain_table and is_narrow and is_wide)):
         return None
-    what = "comments" if first[0].startswith("#") else "a title"
-    return HeaderFault(f"{what} above the header, which is on line {header.line}", header.line)
+    kind = "comments" if first[0].startswith("#") else "a title"
+    return HeaderFault(f"{kind} above the header, which is on line {header.line}", header.line)
 
 
-def _is_above(record: Record) -> bool:
+def _can_be_title(record: Record) -> bool:
     """Return whether a record can be a title or a comment: one cell alone, or a `#` with words behind it."""
     first = record.cells[0]
     is_alone = len(record.filled) == 1 and bool(first)
@@ -141,7 +145,7 @@ def _is_above(record: Record) -> bool:
 
 def _are_names(cells: Sequence[str]) -> bool:
     """Return whether cells can be names of columns above data: one is a word, and a number among them is a year."""
-    numbers = [one for one in cells if _NUMBER.fullmatch(one)]
+    numbers = [cell for cell in cells if _NUMBER.fullmatch(cell)]
     are_usual = all(map(_YEAR.fullmatch, numbers)) and len(numbers) < len(cells)
     return are_usual and not any(map(_is_of_series, cells))
 
@@ -150,11 +154,11 @@ def _is_of_series(cell: str) -> bool:
     return any(series.fullmatch(cell) for series in _SERIES)
 
 
-def _is_above_numbers(header: Record, below: Sequence[Record]) -> bool:
+def _is_above_numbers(header: Record, rows: Sequence[Record]) -> bool:
     """Return whether a column has a word in the header and numbers alone, or values of a series, in each row below."""
     for number, name in enumerate(header.cells):
-        cells = [one.cells[number] for one in below]
-        are_values = all(_NUMBER.fullmatch(one) or _is_of_series(one) for one in cells)
+        cells = [row.cells[number] for row in rows]
+        are_values = all(_NUMBER.fullmatch(cell) or _is_of_series(cell) for cell in cells)
         if name and are_values and not _NUMBER.fullmatch(name):
             return True
     return False
@@ -162,32 +166,35 @@ def _is_above_numbers(header: Record, below: Sequence[Record]) -> bool:
 
 def _data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
     """Return why the first record is certainly a row of data; None if it may be a header."""
-    first, *below = records or [Record(1, ())]
+    first, *rows = records or [Record(1, ())]
     width = len(first.cells)
-    if len(below) < _MIN_ROWS or width < _MIN_WIDTH or any(len(one.cells) != width for one in below):
+    if len(rows) < _MIN_ROWS or width < _MIN_WIDTH or any(len(row.cells) != width for row in rows):
         return None
-    is_mixed = any(one and not _NUMBER.fullmatch(one) for one in first.cells)
+
+    is_mixed = any(cell and not _NUMBER.fullmatch(cell) for cell in first.cells)
     for number, cell in enumerate(first.cells):
-        cells = [one.cells[number] for one in below]
-        if is_mixed and _is_counted(cell, cells):
-            return HeaderFault(f"no header: {excerpt(cell)!r} is followed by {', '.join(cells[:2])} below it", 0)
-        if any(all(series.fullmatch(one) for one in (cell, *cells)) for series in _SERIES):
+        cells_below = [row.cells[number] for row in rows]
+        if is_mixed and _is_counted(cell, cells_below):
+            return HeaderFault(f"no header: {excerpt(cell)!r} is followed by {', '.join(cells_below[:2])} below it", 0)
+        if any(all(map(series.fullmatch, (cell, *cells_below))) for series in _SERIES):
             return HeaderFault(f"no header: {excerpt(cell)!r} is a value like those below it", 0)
-    keys = [one.cells[0] for one in records]
+
+    keys = [record.cells[0] for record in records]
     is_keyed = all(map(str.isdecimal, keys)) and len(set(keys)) == len(keys)
     if is_keyed and not _YEAR.fullmatch(keys[0]) and _has_sentences(records):
         return HeaderFault(f"no header: {excerpt(keys[0])!r} and the text behind it are a row like those below", 0)
     return None
 
 
-def _is_counted(cell: str, below: Sequence[str]) -> bool:
+def _is_counted(cell: str, cells_below: Sequence[str]) -> bool:
     """Return whether a whole number is followed by the next ones."""
-    if not cell.isdecimal() or not all(map(str.isdecimal, below)):
+    if not cell.isdecimal() or not all(map(str.isdecimal, cells_below)):
         return False
-    return [int(one) for one in below] == [int(cell) + step for step in range(1, len(below) + 1)]
+    next_numbers = range(int(cell) + 1, int(cell) + 1 + len(cells_below))
+    return list(map(int, cells_below)) == list(next_numbers)
 
 
 def _has_sentences(records: Sequence[Record]) -> bool:
     """Return whether a column has a sentence in each record."""
-    columns = zip(*(one.cells for one in records), strict=True)
+    columns = zip(*(record.cells for record in records), strict=True)
     return any(all(len(cell.split()) >= _SENTENCE for cell in column) for column in columns)

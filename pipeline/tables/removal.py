@@ -33,14 +33,15 @@ class RemovedTables:
 def list_removable(tx: Connection, marks: Collection[str]) -> RemovedTables:
     """Return what findable made; `marks` are names of its indexes that do not begin as all others do."""
     inspector = inspect(tx)
-    made = {one["name"] for one in workspace.events_of(tx, schema.TABLE_MADE)}
-    every = sorted(inspector.get_table_names())
-    ours = [name for name in every if name.startswith("findable_") or name in made]
-    left = [name for name in every if name not in ours]
+    made_tables = {event["name"] for event in workspace.events_of(tx, schema.TABLE_MADE)}
+    table_names = sorted(inspector.get_table_names())
+    our_tables = [name for name in table_names if name.startswith("findable_") or name in made_tables]
+    other_tables = [name for name in table_names if name not in our_tables]
     views = [name for name in sorted(inspector.get_view_names()) if is_our_view(tx, name)]
     indexes = tx.execute(_INDEXES if is_sqlite(tx) else _SERVER_INDEXES).all()
-    added = [name for name, of in indexes if of in left and (name.startswith("findable_") or name in marks)]
-    return RemovedTables(ours, views, sorted(added), left)
+    on_others = [name for name, table_name in indexes if table_name in other_tables]
+    our_indexes = [name for name in on_others if name.startswith("findable_") or name in marks]
+    return RemovedTables(our_tables, views, sorted(our_indexes), other_tables)
 
 
 def count_rows(tx: Connection, name: str) -> int:
@@ -60,8 +61,8 @@ def drop_tables(tx: Connection, removed: RemovedTables) -> None:
     for name in removed.left:
         for key in inspector.get_foreign_keys(name):
             if (referred := key["referred_table"]) in removed.tables:
-                said = f"`{name}` of another program refers to `{referred}`; nothing was changed"
-                raise ConfigurationError(said, hint=hint)
+                message = f"`{name}` of another program refers to `{referred}`; nothing was changed"
+                raise ConfigurationError(message, hint=hint)
 
     try:
         for kind, names in (("VIEW", removed.views), ("INDEX", removed.indexes)):
@@ -75,5 +76,5 @@ def drop_tables(tx: Connection, removed: RemovedTables) -> None:
         if not is_sqlite(tx):
             tx.execute(text(f"DROP SCHEMA IF EXISTS {schema.WORKER_SCHEMA} CASCADE"))
     except exc.DBAPIError as error:
-        said = f"something of another program depends on what is to be removed: {describe_error(error)}"
-        raise ConfigurationError(f"{said}; nothing was changed", hint=hint) from error
+        message = f"something of another program depends on what is to be removed: {describe_error(error)}"
+        raise ConfigurationError(f"{message}; nothing was changed", hint=hint) from error

@@ -37,7 +37,7 @@ class AnsweredRow(Generic[A_co]):
         Texts, numbers and dates are themselves; all else is as JSON has it, quotations as {quote, start, end}.
         """
         as_json = self.answer.model_dump(mode="json")
-        told = {name: getattr(self.answer, name) for name in as_json}
-        fields = {name: value if type(value) in PLAIN else as_json[name] for name, value in told.items()}
-        named = {name: self.row[name] for name in self.key_columns if name in self.row} or {"key": self.key}
-        return {**named, **fields, "extractor": self.extractor, "answered_at": self.answered_at}
+        values = {name: getattr(self.answer, name) for name in as_json}
+        fields = {name: value if type(value) in PLAIN else as_json[name] for name, value in values.items()}
+        key_fields = {name: self.row[name] for name in self.key_columns if name in self.row} or {"key": self.key}
+        return {**key_fields, **fields, "extractor": self.extractor, "answered_at": self.answered_at}

@@ -354,23 +354,26 @@ def _check_judged(tried: TryReport) -> None:
 
 def _estimate_all(ws: OpenWorkspace, ids: Sequence[str], rows: int, tried: TryReport) -> Preflight | None:
     """Return what all rows would come to by the replies about the first ones; None where no reply came."""
-    used = [Usage(prompt=one.tokens_in, answer=one.tokens_out) for one in tried.items if one.tokens_in]
-    if not used:
+    measured_usages = [Usage(prompt=item.tokens_in, answer=item.tokens_out) for item in tried.items if item.tokens_in]
+    if not measured_usages:
         return None
-    estimated = preflight.estimate_plan(ws, _plan_of_all(ws.settings, rows, used))
-    estimated = replace(estimated, known=Calibration(answers=len(used)))
+    estimated = preflight.estimate_plan(ws, _plan_of_all(ws.settings, rows, measured_usages))
+    estimated = replace(estimated, known=Calibration(answers=len(measured_usages)))
     priced = preflight.with_gemini_model(ws)
     if priced is None:
         return estimated
 
     with ws.store.read() as tx:
-        asked = [one.usage for one in RequestBuilder(ws.task, priced.model).lines(tx, ws.task.rows(tx, ids))]
-    return replace(estimated, with_key=preflight.estimate_plan(priced, _plan_of_all(ws.settings, rows, asked)))
+        requests = RequestBuilder(ws.task, priced.model).lines(tx, ws.task.rows(tx, ids))
+        estimated_usages = [request.usage for request in requests]
+    return replace(
+        estimated, with_key=preflight.estimate_plan(priced, _plan_of_all(ws.settings, rows, estimated_usages))
+    )
 
 
-def _plan_of_all(settings: Settings, rows: int, some: Sequence[Usage]) -> BatchPlan:
-    """Return the plan for all rows, where some of them use so much."""
-    usage = Usage(*(round(sum(tokens) * rows / len(some)) for tokens in zip(*some, strict=True)))
+def _plan_of_all(settings: Settings, rows: int, usages: Sequence[Usage]) -> BatchPlan:
+    """Return the plan for all rows, by the usages of some of them."""
+    usage = Usage(*(round(sum(tokens) * rows / len(usages)) for tokens in zip(*usages, strict=True)))
     batches = math.ceil(max(rows / settings.batch_rows, usage.prompt / settings.batch_tokens))
     return BatchPlan(rows, batches, rows, counted_in=usage.prompt, usage=usage)
 
@@ -616,13 +619,13 @@ def _column_called(name: str, columns: Iterable[str], option: str) -> str:
     """Return the column that a name means; InputError with the nearest ones where none or several are called so."""
     if (column := column_named(name.strip(), columns)) is not None:
         return column
-    by_letters = {fold(one): one for one in columns}
-    near = [by_letters[one] for one in get_close_matches(fold(name), by_letters)]
-    known = first_few([repr(excerpt(one)) for one in columns], MAX_COLUMNS_SHOWN)
-    meant = " or ".join(repr(excerpt(one)) for one in near)
-    hint = f"did you mean {meant}?" if near else f"{Option(option)} takes one of these columns"
-    said = f"{Option(option)} names the column {excerpt(name)!r}, and there are {known}; nothing was asked"
-    raise InputError(said, hint=hint)
+    columns_by_letters = {fold(column_name): column_name for column_name in columns}
+    similar_columns = [columns_by_letters[letters] for letters in get_close_matches(fold(name), columns_by_letters)]
+    shown_columns = first_few([repr(excerpt(column_name)) for column_name in columns], MAX_COLUMNS_SHOWN)
+    suggestions = " or ".join(repr(excerpt(column_name)) for column_name in similar_columns)
+    hint = f"did you mean {suggestions}?" if similar_columns else f"{Option(option)} takes one of these columns"
+    message = f"{Option(option)} names the column {excerpt(name)!r}, and there are {shown_columns}; nothing was asked"
+    raise InputError(message, hint=hint)
 
 
 def _guess_text(
