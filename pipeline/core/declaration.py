@@ -21,18 +21,39 @@ from pipeline.core.settings import BUILT_IN
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-A_co = TypeVar("A_co", bound="BaseModel", default="BaseModel", covariant=True)  # the model of an answer
+A_co = TypeVar(
+    "A_co", bound="BaseModel", default="BaseModel", covariant=True
+)  # the model of an answer
 
 NAME = re.compile("[a-z][a-z0-9_]{0,40}")
 RESERVED = frozenset({*BUILT_IN, "concepts", "images", "findable"})  # names of what is built in
 MADE_KEY = "row"  # as `key`: a hash of the row is its key
 MAX_COLUMN = 63  # bytes; PostgreSQL cuts longer names
 _PLACE = re.compile(r"\{([^\W\d]\w*)\}")
-_QUERY = re.compile(r"(?:select|with)(?:[\s(*\"'`\[]|/\*|--)", re.IGNORECASE)  # and not `select.csv`
-_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Mapping: "a mapping"}
-_NOT_BY_TYPE = ("answer", "items", "key", "examples", "check", "images")  # members that are looked at by themselves
+_QUERY = re.compile(
+    r"(?:select|with)(?:[\s(*\"'`\[]|/\*|--)", re.IGNORECASE
+)  # and not `select.csv`
+_KINDS = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    Mapping: "a mapping",
+}
+_NOT_BY_TYPE = (
+    "answer",
+    "items",
+    "key",
+    "examples",
+    "check",
+    "images",
+)  # members that are looked at by themselves
 RESOLUTIONS = ("low", "medium", "high")  # of images, as the API knows them
-THINKING: Mapping[str, type] = {"thinkingBudget": int, "thinkingLevel": str, "includeThoughts": bool}
+THINKING: Mapping[str, type] = {
+    "thinkingBudget": int,
+    "thinkingLevel": str,
+    "includeThoughts": bool,
+}
 HOTTEST = 2.0  # the API takes temperatures from 0 to it
 
 
@@ -73,7 +94,9 @@ class Declaration(Generic[A_co]):
     source: str = field(default="", repr=False)  # it may hold a password
     sheet: str = ""  # of an .xlsx file; the first where it is empty
     encoding: str = ""  # of a text file, as Python calls it; it is found out where it is empty
-    header: int | str = ""  # the line of the header, from 1, or "none"; the first row where it is empty
+    header: int | str = (
+        ""  # the line of the header, from 1, or "none"; the first row where it is empty
+    )
     cursor: str = ""  # a column of a query that grows with every change of a row; older rows are read once a week
     name: str = ""
     table: str = ""  # the prefix of its tables; the name where it is empty
@@ -106,29 +129,48 @@ class Declaration(Generic[A_co]):
         made, faults = super().__new__(cls), list[InputError]()
         for name in given.keys() - MEMBERS:
             near = get_close_matches(name, MEMBERS, n=1)
-            faults.append(InputError(f"Task has no member {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")))
+            faults.append(
+                InputError(
+                    f"Task has no member {name!r}"
+                    + (f"; did you mean {near[0]!r}?" if near else "")
+                )
+            )
         for one in fields(cls) if given else ():
-            value, default = given.get(one.name, one.default), "-" if one.default is MISSING else one.default
-            kinds: list[Any] = [get_origin(kind) or kind for kind in get_args(one.type) or [one.type]]
+            value, default = (
+                given.get(one.name, one.default),
+                "-" if one.default is MISSING else one.default,
+            )
+            kinds: list[Any] = [
+                get_origin(kind) or kind for kind in get_args(one.type) or [one.type]
+            ]
             takes = (*kinds, int) if float in kinds else tuple(kinds)
             is_by_type = one.name not in _NOT_BY_TYPE
             if value is MISSING:
                 faults.append(InputError(f"{one.name}= is missing"))
-            elif is_by_type and not (isinstance(value, takes) and isinstance(value, bool) == (bool in kinds)):
+            elif is_by_type and not (
+                isinstance(value, takes) and isinstance(value, bool) == (bool in kinds)
+            ):
                 shown = repr(value) if one.repr else type(value).__name__
                 faults.append(InputError(f"{one.name}= must be {_KINDS[kinds[0]]}, not {shown}"))
             else:
                 default = value
             vars(made)[one.name] = default
         checks = chain(made._checks(), made._checks_of_parameters()) if given else ()
-        if faults := [*faults, *(InputError(said, hint=hint) for is_wrong, said, hint in checks if is_wrong)]:
+        if faults := [
+            *faults,
+            *(InputError(said, hint=hint) for is_wrong, said, hint in checks if is_wrong),
+        ]:
             raise DeclarationError(faults, made)
         return made
 
     def _checks(self) -> Iterator[tuple[Any, str, str]]:
         """Yield of each thing that may be wrong whether it is, what is said then, and what mends it."""
-        answer, items, key, pairs, images = attrgetter("answer", "items", "key", "examples", "images")(self)
-        is_model = isinstance(answer, type) and "root" not in getattr(answer, "model_fields", ["root"])
+        answer, items, key, pairs, images = attrgetter(
+            "answer", "items", "key", "examples", "images"
+        )(self)
+        is_model = isinstance(answer, type) and "root" not in getattr(
+            answer, "model_fields", ["root"]
+        )
         said = f"answer= must be a class derived from pydantic's BaseModel, with fields, not {answer!r}"
         yield answer != "-" and not is_model, said, ""
         yield self.version < 1, f"version= counts from 1, and is {self.version}", ""
@@ -139,51 +181,104 @@ class Declaration(Generic[A_co]):
         shown = "" if is_rows else f"{items!r:.80}"  # of many rows it takes long
         said = f"items= must be a text or a list of rows ({{column: value}}), not {shown}"
         yield not isinstance(items, str) and not is_rows, said, ""
-        is_no_path = isinstance(items, str) and not self.is_query and ("\n" in items or ";" in items)
+        is_no_path = (
+            isinstance(items, str) and not self.is_query and ("\n" in items or ";" in items)
+        )
         yield is_no_path, "items= is no path of a file, and a query begins with SELECT or WITH", ""
         said = "source= is the database of a query, and items= is none"
         yield self.source and not self.is_query, said, "begin it with SELECT"
-        yield self.cursor and not self.is_query, "cursor= is a column of a query, and items= is none", "leave it out"
+        yield (
+            self.cursor and not self.is_query,
+            "cursor= is a column of a query, and items= is none",
+            "leave it out",
+        )
         said = 'cursor= reads the rows that changed, and by key="row" a row that changed is another one'
         yield self.cursor and self.key == MADE_KEY, said, "name the column of its key"
         is_no_file = self.is_query or not isinstance(items, str)
         for name in ("sheet", "encoding", "header"):
-            yield getattr(self, name) and is_no_file, f"{name}= is of a file, and items= is none", "leave out either"
+            yield (
+                getattr(self, name) and is_no_file,
+                f"{name}= is of a file, and items= is none",
+                "leave out either",
+            )
         keys = [key] if isinstance(key, str) else key
-        is_key = isinstance(keys, list | tuple) and keys and all(isinstance(one, str) and one for one in keys)
+        is_key = (
+            isinstance(keys, list | tuple)
+            and keys
+            and all(isinstance(one, str) and one for one in keys)
+        )
         yield not is_key, f"key= must name a column or several, not {key!r}", ""
         yield is_key and len(set(keys)) < len(keys), f"key= names a column twice: {key!r}", ""
         is_check = self.check is None or callable(self.check)
-        yield not is_check, f"check= must be a function of an answer and its row, not {self.check!r}", ""
+        yield (
+            not is_check,
+            f"check= must be a function of an answer and its row, not {self.check!r}",
+            "",
+        )
         is_pairs = isinstance(pairs, list | tuple) and all(
-            isinstance(one, list | tuple) and len(one) == len(("row", "answer")) and isinstance(one[0], Mapping)
+            isinstance(one, list | tuple)
+            and len(one) == len(("row", "answer"))
+            and isinstance(one[0], Mapping)
             for one in pairs
         )
-        yield not is_pairs, "examples= must be a list of pairs: a row ({column: value}) and its answer", ""
-        is_columns = isinstance(images, list | tuple) and all(isinstance(one, str) and one for one in images)
+        yield (
+            not is_pairs,
+            "examples= must be a list of pairs: a row ({column: value}) and its answer",
+            "",
+        )
+        is_columns = isinstance(images, list | tuple) and all(
+            isinstance(one, str) and one for one in images
+        )
         yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
 
     def _checks_of_parameters(self) -> Iterator[tuple[Any, str, str]]:
-        for member, value in () if self._is_built_in else (("name", self.name), ("table", self.table)):
+        for member, value in (
+            () if self._is_built_in else (("name", self.name), ("table", self.table))
+        ):
             said = "must begin with a letter and hold at most 41 of a-z, 0-9 and _ (lower case)"
             yield value and not NAME.fullmatch(value), f"{member}={value!r} {said}", ""
             is_taken = value in RESERVED or value.startswith("findable_")
             yield is_taken, f"{member}={value!r} is the name of something that is built in", ""
-        level, tokens, heat, thinking = self.media_resolution, self.max_output_tokens, self.temperature, self.thinking
-        yield level not in (None, *RESOLUTIONS), f"media_resolution= is {level!r}", f"it takes {', '.join(RESOLUTIONS)}"
-        yield tokens is not None and tokens < 1, f"max_output_tokens= must be 1 or more, and is {tokens}", ""
+        level, tokens, heat, thinking = (
+            self.media_resolution,
+            self.max_output_tokens,
+            self.temperature,
+            self.thinking,
+        )
+        yield (
+            level not in (None, *RESOLUTIONS),
+            f"media_resolution= is {level!r}",
+            f"it takes {', '.join(RESOLUTIONS)}",
+        )
+        yield (
+            tokens is not None and tokens < 1,
+            f"max_output_tokens= must be 1 or more, and is {tokens}",
+            "",
+        )
         is_heat = heat is None or 0 <= heat <= HOTTEST
         yield not is_heat, f"temperature= lies between 0 and {HOTTEST:g}, and is {heat}", ""
         for name, value in (thinking or {}).items():
             kind = THINKING.get(name)
-            is_right = kind is not None and isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
-            yield not is_right, f"thinking= holds {name!r}: {value!r}", f"it takes {', '.join(THINKING)}"
+            is_right = (
+                kind is not None
+                and isinstance(value, kind)
+                and isinstance(value, bool) == (kind is bool)
+            )
+            yield (
+                not is_right,
+                f"thinking= holds {name!r}: {value!r}",
+                f"it takes {', '.join(THINKING)}",
+            )
         said = "thinking= holds thinkingBudget and thinkingLevel, which exclude each other"
         yield {"thinkingBudget", "thinkingLevel"} <= (thinking or {}).keys(), said, ""
         for name, bounds in (self.gates or {}).items():
             is_right = isinstance(bounds, str | int | float) and not isinstance(bounds, bool)
             is_right = is_right and not {",", "="} & {*f"{name}{bounds}"}
-            yield not is_right, f"gates= holds {name!r}: {bounds!r}", 'write it like gates={"answered": 0.95}'
+            yield (
+                not is_right,
+                f"gates= holds {name!r}: {bounds!r}",
+                'write it like gates={"answered": 0.95}',
+            )
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -295,7 +390,11 @@ def columns_in(template: str | None) -> tuple[str, ...]:
 
 def unread_places(template: str | None, columns: Iterable[str]) -> dict[str, str]:
     """Return columns that stand between braces as no place is written, each with the name that would mean it."""
-    held = [one for one in columns if f"{{{one}}}" in (template or "") and not _PLACE.fullmatch(f"{{{one}}}")]
+    held = [
+        one
+        for one in columns
+        if f"{{{one}}}" in (template or "") and not _PLACE.fullmatch(f"{{{one}}}")
+    ]
     return {one: _folded(one) for one in held}
 
 

@@ -145,7 +145,9 @@ class InconsistentError(FindableError):
 class StateConflictError(InconsistentError):
     """A guarded move found another state: another process moved it first. The caller stops or reads again."""
 
-    def __init__(self, kind: str, name: object, *, expected: str, wanted: str, found: str | None = None) -> None:
+    def __init__(
+        self, kind: str, name: object, *, expected: str, wanted: str, found: str | None = None
+    ) -> None:
         super().__init__(
             f"{kind} {name} is {found or 'not'!r}, expected '{expected}', so it was not moved to '{wanted}'",
             hint=f"run `{Step('status')}`, then the same command again",

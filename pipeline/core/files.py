@@ -157,9 +157,13 @@ def sha256_of(path: Path) -> str:
 def verify(path: Path, *, sha256: str, what: str) -> Path:
     """Return `path` when its bytes are those that were sealed; else raise InconsistentError."""
     if not path.is_file():
-        raise InconsistentError(f"{what} is gone: {path} was sealed and is not there", hint=f"run `{Step('doctor')}`")
+        raise InconsistentError(
+            f"{what} is gone: {path} was sealed and is not there", hint=f"run `{Step('doctor')}`"
+        )
     if sha256_of(path) != sha256:
-        raise InconsistentError(f"{what} was changed after it was sealed: {path}", hint=f"run `{Step('doctor')}`")
+        raise InconsistentError(
+            f"{what} was changed after it was sealed: {path}", hint=f"run `{Step('doctor')}`"
+        )
     return path
 
 
@@ -195,7 +199,9 @@ def parts_of(path: Path) -> list[Path]:
 def check_named_in_utf8(path: Path) -> None:
     """Refuse a path that is no text from the root on and so cannot be kept; a system takes other bytes, too."""
     if BAD_TEXT.search(str(path.absolute())):
-        raise InputError(f"{path.absolute()}: this name is not valid UTF-8; nothing was read", hint="rename it")
+        raise InputError(
+            f"{path.absolute()}: this name is not valid UTF-8; nothing was read", hint="rename it"
+        )
 
 
 def replace_link(path: Path, target: Path) -> None:

@@ -45,14 +45,17 @@ FEWEST_LEFT = 3  # characters of a word without its negative prefix or suffix
 _KINDS = {
     **dict.fromkeys(".,:\u066b\u066c", "."),
     **dict.fromkeys("-'", None),
-    **dict.fromkeys("<>\u2264\u2265\u2260\u00b1%\u2030", "s"),  # signs that a number has another meaning without
+    **dict.fromkeys(
+        "<>\u2264\u2265\u2260\u00b1%\u2030", "s"
+    ),  # signs that a number has another meaning without
 }
 # of kinds: a number with its sign, a word or compound, a character of a script without blanks, another sign
 _TOKEN = re.compile(r"(?:(?<![dlu])-)?d+(?:[.']d+)*|l+(?:['-]l+)*|u|s")
 _LAST_WORDS = re.compile(r"(?:[^\s.!?]+[^\S\n]+){0,2}$")  # of the same sentence
 _FIRST_WORDS = re.compile(r"(?:[^\S\n]+[^\s.!?]+){0,2}")
 _WORDS = {
-    name: words.split() for name, words in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items()
+    name: words.split()
+    for name, words in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items()
 }
 _STATED = {
     **dict.fromkeys((*_WORDS["numbers"], *_WORDS["months"]), NUMBER),
@@ -84,7 +87,9 @@ _UNSPACED = re.compile(
 
 # Inside a word or a sentence. Superscript and subscript are missing: 10<sup>2</sup> without them is another number.
 _INLINE_TAGS = "a abbr b big cite code del em font i ins kbd mark q s small span strike strong tt u"
-_BLOCK_TAGS = "blockquote br center div h1 h2 h3 h4 h5 h6 hr li ol p pre table tbody td th thead tr ul"
+_BLOCK_TAGS = (
+    "blockquote br center div h1 h2 h3 h4 h5 h6 hr li ol p pre table tbody td th thead tr ul"
+)
 _ATTRIBUTES = r"""(?:\s+[A-Za-z-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+))*\s*/?"""
 
 
@@ -95,7 +100,9 @@ def _tag_pattern(names: str) -> re.Pattern[str]:
 _INLINE_TAG = _tag_pattern(_INLINE_TAGS)
 _BLOCK_TAG = _tag_pattern(_BLOCK_TAGS)
 # Not before a number, where `> 5` may mean more than five.
-_LINE_PREFIX = re.compile(r"^[^\S\n]*(?:>[^\S\n]*)+(?<=\s)(?![\s\d.,<>$\u20ac\u00a3\u00b1-])", re.MULTILINE)
+_LINE_PREFIX = re.compile(
+    r"^[^\S\n]*(?:>[^\S\n]*)+(?<=\s)(?![\s\d.,<>$\u20ac\u00a3\u00b1-])", re.MULTILINE
+)
 _PLACEHOLDER = "\u2060"  # the word joiner, which shows nothing; it stands for a tag inside a word
 
 
@@ -121,7 +128,9 @@ class Folded:
             if units := [one for one in _units(word[0], word.start()) if one[2]]:
                 blank = [word.start()], [word.start()], " "
                 # A line break inside Chinese or Thai parts no words.
-                has_blank = bool(pieces) and not (is_unspaced(pieces[-1][-1]) and is_unspaced(units[0][2][0]))
+                has_blank = bool(pieces) and not (
+                    is_unspaced(pieces[-1][-1]) and is_unspaced(units[0][2][0])
+                )
                 for starts, ends, folded in [blank, *units] if has_blank else units:
                     pieces.append(folded)
                     self._starts.extend(starts)
@@ -156,7 +165,9 @@ def shown(text: str) -> str:
 
 
 def _seen(text: str) -> str:
-    return "".join(char for char in text if unicodedata.category(char) != "Cf" and not BLANK.match(char))
+    return "".join(
+        char for char in text if unicodedata.category(char) != "Cf" and not BLANK.match(char)
+    )
 
 
 def _has_letters(text: str) -> bool:
@@ -170,7 +181,11 @@ def _in_no_word(char: str) -> bool:
 def _units(word: str, at: int) -> Iterator[tuple[Iterable[int], Iterable[int], str]]:
     """Yield what folds together in a word: where each character of its folded form begins and ends, and that form."""
     if word.isascii():
-        yield range(at, at + len(word)), range(at + 1, at + len(word) + 1), word.lower().replace("`", "'")
+        yield (
+            range(at, at + len(word)),
+            range(at + 1, at + len(word) + 1),
+            word.lower().replace("`", "'"),
+        )
         return
     cuts = [place for place, char in enumerate(word) if not place or not _joins(char)] + [len(word)]
     for start, end in pairwise(cuts):
@@ -189,7 +204,9 @@ def _joins(char: str) -> bool:
 def _folded(unit: str) -> str:
     shown = _seen(unit)
     form: Literal["NFD", "NFKD"] = "NFKD"
-    if " " in unicodedata.normalize("NFKD", shown):  # a mark that stands alone would become a blank with a mark
+    if " " in unicodedata.normalize(
+        "NFKD", shown
+    ):  # a mark that stands alone would become a blank with a mark
         form = "NFD"
     shown = unicodedata.normalize(form, shown.translate(_SAME)).casefold()
     shown = unicodedata.normalize(form, shown).casefold().translate(_SAME)
@@ -271,7 +288,11 @@ class SearchableText:
             each = [self.locate(piece) for piece in pieces]
             return [one for found in each for one in found] if all(each) else []
         found = self._likest(quote)
-        return [found] if found and not _difference(quote, self._plain_text, found.start, found.end) else []
+        return (
+            [found]
+            if found and not _difference(quote, self._plain_text, found.start, found.end)
+            else []
+        )
 
     def why_not(self, quote: str) -> str:
         """Return what a quotation that is not found has another one of than what is most like it: "number", …, ""."""
@@ -292,7 +313,9 @@ class SearchableText:
         as_it_is = ((at, at + len(plain)) for at in _places(self.text, plain))
         return (
             self._chosen(as_it_is, "", occurrence, must_be_whole=len(quote) < MIN_PART)
-            or self._chosen(self._looks(folded), BY_LOOK, occurrence, must_be_whole=len(folded) < MIN_PART)
+            or self._chosen(
+                self._looks(folded), BY_LOOK, occurrence, must_be_whole=len(folded) < MIN_PART
+            )
             or self._chosen(self._looks(_bare(folded)), BY_LOOK, occurrence, must_be_whole=True)
         )
 
@@ -311,9 +334,17 @@ class SearchableText:
         if around is None:
             return None
         ends = list(_boundaries(text, around.dest_end, 1))
-        spans = [(start, end) for start in _boundaries(text, around.dest_start, 0) for end in ends if start < end]
+        spans = [
+            (start, end)
+            for start in _boundaries(text, around.dest_start, 0)
+            for end in ends
+            if start < end
+        ]
         likeness, start, end = max(
-            ((Indel.normalized_similarity(wanted, text[start:end]), start, end) for start, end in spans),
+            (
+                (Indel.normalized_similarity(wanted, text[start:end]), start, end)
+                for start, end in spans
+            ),
             default=(0.0, 0, 0),
         )
         if likeness < LIKENESS:
@@ -344,7 +375,11 @@ class SearchableText:
     ) -> Location | None:
         """Return that occurrence of some slices that are of whole words, else of all; the last if there are fewer."""
         spans = list(found)
-        whole = [one for one in spans if is_boundary(self.text, one[0]) and is_boundary(self.text, one[1])]
+        whole = [
+            one
+            for one in spans
+            if is_boundary(self.text, one[0]) and is_boundary(self.text, one[1])
+        ]
         spans = whole if whole or must_be_whole else spans
         return Location(*spans[min(occurrence, len(spans) - 1)], 1.0, how) if spans else None
 
@@ -365,7 +400,9 @@ def _boundaries(text: str, near: int, side: int) -> Iterator[int]:
     """Yield the nearest places where a word begins (side 0) or ends (side 1), six at most."""
     least, most = max(near - REACH, side), min(near + REACH, len(text) - 1 + side)
     around = sorted(range(least, most + 1), key=lambda at: abs(at - near))
-    return islice((at for at in around if _has_letters(text[at - side]) and is_boundary(text, at)), NEAREST)
+    return islice(
+        (at for at in around if _has_letters(text[at - side]) and is_boundary(text, at)), NEAREST
+    )
 
 
 def _bare(text: str) -> str:
@@ -394,8 +431,12 @@ def _difference(quote: str, text: str, start: int, end: int) -> str:
     # where a quotation is in capitals as a whole, and the text is not, these say nothing
     said = list(_words(plain.lower() if quote.isupper() and not slice_.isupper() else plain))
     words, first, last = list(_words(around)), len(before), len(before) + len(slice_)
-    there = [one for one in words if one.end > first and one.start < last]  # of which it may have a part alone
-    if blocks := _matching(said, there)[:-1]:  # where the slice lacks words of the quotation's ends: what is there?
+    there = [
+        one for one in words if one.end > first and one.start < last
+    ]  # of which it may have a part alone
+    if blocks := _matching(said, there)[
+        :-1
+    ]:  # where the slice lacks words of the quotation's ends: what is there?
         first, last = min(first, there[0].start), max(last, there[-1].end)
         first -= len(_LAST_WORDS.findall(around[:first])[0]) if blocks[0].a > blocks[0].b else 0
         is_short = len(said) - blocks[-1].a > len(there) - blocks[-1].b
@@ -433,10 +474,14 @@ def _kind(char: str) -> str:
 
 
 def _matching(one: Sequence[_Word], other: Sequence[_Word]) -> list[MatchingBlock]:
-    return Levenshtein.opcodes([word.form for word in one], [word.form for word in other]).as_matching_blocks()
+    return Levenshtein.opcodes(
+        [word.form for word in one], [word.form for word in other]
+    ).as_matching_blocks()
 
 
-def _regions(one: Sequence[_Word], other: Sequence[_Word]) -> Iterator[tuple[Sequence[_Word], Sequence[_Word]]]:
+def _regions(
+    one: Sequence[_Word], other: Sequence[_Word]
+) -> Iterator[tuple[Sequence[_Word], Sequence[_Word]]]:
     """Yield the stretches in which two texts differ, those that stand between words that both have."""
     begun, until = 0, 0
     for block in _matching(one, other):
@@ -467,10 +512,21 @@ def _is_negated(one: str, other: str) -> bool:
     """Return whether one of two words is the other one with a negative prefix or suffix, or nearly."""
     best = Indel.normalized_similarity(one, other)
     for word, plain in ((one, other), (other, one)):
-        bare = [word.removeprefix(front) for front in _WORDS["negative_prefixes"] if word.startswith(front)]
-        bare += [word.removesuffix(back) for back in _WORDS["negative_suffixes"] if word.endswith(back)]
+        bare = [
+            word.removeprefix(front)
+            for front in _WORDS["negative_prefixes"]
+            if word.startswith(front)
+        ]
+        bare += [
+            word.removesuffix(back) for back in _WORDS["negative_suffixes"] if word.endswith(back)
+        ]
         plains = {plain, *(plain.removesuffix(back) for back in _WORDS["positive_suffixes"])}
-        alike = (Indel.normalized_similarity(left, p) for left in bare if len(left) >= FEWEST_LEFT for p in plains)
+        alike = (
+            Indel.normalized_similarity(left, p)
+            for left in bare
+            if len(left) >= FEWEST_LEFT
+            for p in plains
+        )
         if max(alike, default=0.0) > max(best, SAME):
             return True
     return False

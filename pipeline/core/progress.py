@@ -21,7 +21,9 @@ class Progress(Protocol):
     def warn(self, line: str) -> None:
         """Print a warning."""
 
-    def bar(self, label: str, total: int | None, *, late: bool = False) -> contextlib.AbstractContextManager[Bar]:
+    def bar(
+        self, label: str, total: int | None, *, late: bool = False
+    ) -> contextlib.AbstractContextManager[Bar]:
         """Show progress for the length of a block, of what is done alone without a total; after two seconds if late."""
 
 

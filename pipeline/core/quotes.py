@@ -68,17 +68,23 @@ class Quote(str):
         return made
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: "GetCoreSchemaHandler"
+    ) -> "CoreSchema":
         return _quoting(handler(str if source is cls else source), FORMAT)
 
 
 class _OptionalQuote:
     """`Quote(optional=True)`: no text, for pydantic takes a text in an annotation for the name of a type."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: "GetCoreSchemaHandler"
+    ) -> "CoreSchema":
         from pydantic_core import core_schema
 
-        return core_schema.nullable_schema(_quoting(handler(str if source is self else source), OPTIONAL))
+        return core_schema.nullable_schema(
+            _quoting(handler(str if source is self else source), OPTIONAL)
+        )
 
 
 def _quoting(schema: "CoreSchema", name: str) -> "CoreSchema":
@@ -109,7 +115,11 @@ def _read(value: Any, handler: Any) -> Quote:
     if not is_stored_quotation(value):
         return Quote(handler(value))
     quote, start, end, likeness = value["quote"], value["start"], value["end"], value.get(LIKENESS)
-    if not (type(quote) is str and type(start) is type(end) is int and 0 <= start < end == start + len(quote)):
+    if not (
+        type(quote) is str
+        and type(start) is type(end) is int
+        and 0 <= start < end == start + len(quote)
+    ):
         raise ValueError("start and end are no place of this quotation")
     if not (likeness is None or (type(likeness) is float and 0 < likeness < 1)):
         raise ValueError("likeness is no share of characters")
@@ -129,7 +139,10 @@ def has_quotes(answer_model: "type[BaseModel]") -> bool:
     TypeError where one has a pattern, or is to be changed, and would be stored as a text.
     """
     marks = [f'"format": "{name}"' for name in (FORMAT, OPTIONAL)]
-    schemas = [json.dumps(answer_model.model_json_schema(mode=mode)) for mode in ("validation", "serialization")]
+    schemas = [
+        json.dumps(answer_model.model_json_schema(mode=mode))
+        for mode in ("validation", "serialization")
+    ]
     read, written = ([schema.count(mark) for mark in marks] for schema in schemas)
     if read != written:
         said = "a Quote is a slice of the row's text, and can have no pattern and no other case"
@@ -139,7 +152,9 @@ def has_quotes(answer_model: "type[BaseModel]") -> bool:
 
 def must_quote(answer_model: "type[BaseModel]") -> bool:
     """Return whether an answer of this model has a field that is a quotation, and no other value."""
-    return any(one.annotation is Quote and one.is_required() for one in answer_model.model_fields.values())
+    return any(
+        one.annotation is Quote and one.is_required() for one in answer_model.model_fields.values()
+    )
 
 
 class _MissingError(Exception):
@@ -183,7 +198,9 @@ def _located(value: Any, path: str, text: _Source, formats: frozenset[str]) -> A
     """
     if isinstance(value, str):
         is_quotation = isinstance(value, Quote) or (formats and "" not in formats)
-        return _slice_of(value, path, text, is_optional=OPTIONAL in formats) if is_quotation else value
+        return (
+            _slice_of(value, path, text, is_optional=OPTIONAL in formats) if is_quotation else value
+        )
     if isinstance(value, Mapping):
         return {key: _located(one, f"{path}[{key!r}]", text, formats) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset | deque):
@@ -192,11 +209,17 @@ def _located(value: Any, path: str, text: _Source, formats: frozenset[str]) -> A
     front = f"{path}." if path else ""
     kind: Any = type(value)
     before = {name: (getattr(value, name), inner) for name, inner in _members(kind).items()}
-    after = {name: _located(one, f"{front}{name}", text, inner) for name, (one, inner) in before.items()}
+    after = {
+        name: _located(one, f"{front}{name}", text, inner) for name, (one, inner) in before.items()
+    }
     changed = {name: one for name, one in after.items() if one is not before[name][0]}
     if not changed:
         return value
-    return value.model_copy(update=changed) if hasattr(value, "model_copy") else dataclasses.replace(value, **changed)
+    return (
+        value.model_copy(update=changed)
+        if hasattr(value, "model_copy")
+        else dataclasses.replace(value, **changed)
+    )
 
 
 def _slice_of(quote: str, path: str, source: _Source, *, is_optional: bool) -> Quote | None:
@@ -227,7 +250,9 @@ def _formats(node: Mapping[str, Any]) -> frozenset[str]:
     if "properties" in node:
         return frozenset()
     inner = [one for name in ("anyOf", "oneOf", "prefixItems") for one in node.get(name, ())]
-    inner += [node[name] for name in ("items", "additionalProperties") if isinstance(node.get(name), dict)]
+    inner += [
+        node[name] for name in ("items", "additionalProperties") if isinstance(node.get(name), dict)
+    ]
     own = {node.get("format", "")} if node.get("type") == "string" else set[str]()
     return frozenset(own.union(*map(_formats, inner)))
 
@@ -271,4 +296,8 @@ def shown_value(value: Any) -> str:
     if value is None:
         return "-"
     is_whole = isinstance(value, float) and value.is_integer()
-    return value if isinstance(value, str) else json.dumps(int(value) if is_whole else value, ensure_ascii=False)
+    return (
+        value
+        if isinstance(value, str)
+        else json.dumps(int(value) if is_whole else value, ensure_ascii=False)
+    )

@@ -47,7 +47,10 @@ class Ranking:
 
 def ranking_from_json(document: Mapping[str, Any]) -> Ranking:
     """Return the facts that `Ranking.as_json` made a document of; KeyError, TypeError or ValueError of another one."""
-    groups = tuple(FieldGroup(tuple(map(str, one["fields"])), float(one["weight"])) for one in document["groups"])
+    groups = tuple(
+        FieldGroup(tuple(map(str, one["fields"])), float(one["weight"]))
+        for one in document["groups"]
+    )
     return Ranking(groups, float(document["share"]), str(document["asking"]))
 
 

@@ -12,11 +12,28 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 LIKE_A_KEY = 16  # characters; a shorter key may be a word of a text (Google's have 39)
-PASSWORDS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")  # URL options
+PASSWORDS = (
+    "password",
+    "sslpassword",
+    "oauth_client_secret",
+    "scram_client_key",
+    "scram_server_key",
+)  # URL options
 KEYS = ("key", "api_key", "token", "access_token")  # of a server's URL
-LOGGERS = ("httpx2", "httpcore2", "google_genai", "httpx", "httpcore", "asyncio")  # and those below them
-_PASSWORD = re.compile(rf"""(://[^/\s:@"']*:)[^@\s]+(?=@)|([?&](?:{"|".join(PASSWORDS)})=)[^&\s"']+""")
-_SESSION = re.compile(r"""(upload_id|[?&]key)(%3D|["']?\s*[=:]\s*["']?)[^&\s"',})]+""", re.IGNORECASE)
+LOGGERS = (
+    "httpx2",
+    "httpcore2",
+    "google_genai",
+    "httpx",
+    "httpcore",
+    "asyncio",
+)  # and those below them
+_PASSWORD = re.compile(
+    rf"""(://[^/\s:@"']*:)[^@\s]+(?=@)|([?&](?:{"|".join(PASSWORDS)})=)[^&\s"']+"""
+)
+_SESSION = re.compile(
+    r"""(upload_id|[?&]key)(%3D|["']?\s*[=:]\s*["']?)[^&\s"',})]+""", re.IGNORECASE
+)
 
 
 def masked(key: str) -> str:
@@ -75,7 +92,9 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: the text would stand in the file."""
-        raise TypeError("a key or a password is not pickled; open the workspace anew where it is needed")
+        raise TypeError(
+            "a key or a password is not pickled; open the workspace anew where it is needed"
+        )
 
 
 def redact(text: str, *keys: str) -> str:
@@ -99,7 +118,9 @@ def keep_out_of_logs(key: str) -> None:
     """See that no library of `LOGGERS` logs the key or an upload session, at any level."""
     if len(key) >= LIKE_A_KEY:
         _keys.add(key)
-    logging.getLogger("google_genai").addHandler(_NULL_HANDLER)  # or Python prints its warnings on standard error
+    logging.getLogger("google_genai").addHandler(
+        _NULL_HANDLER
+    )  # or Python prints its warnings on standard error
     _redact_records()
 
 

@@ -53,12 +53,17 @@ _TIMES = {  # seconds
 _MONEY = re.compile(r"(?:us\s?)?\$|\busd\b|(?<=[\d.])usd|usd(?=[\d.])", re.IGNORECASE)
 
 
-def _amount(text: str, units: Mapping[str, float], wanted: str, *, is_whole: bool = False) -> Decimal:
+def _amount(
+    text: str, units: Mapping[str, float], wanted: str, *, is_whole: bool = False
+) -> Decimal:
     """Return the sum of numbers with their units, the larger unit first; only a single number may have none."""
     text = text.strip().lower()
     pieces = [(re.sub(_BLANKS, "", one["number"]), one["unit"]) for one in _PIECE.finditer(text)]
     sizes = [units.get(unit, 0) if unit or len(pieces) == 1 else 0 for _, unit in pieces]
-    total = sum((Decimal(number) * Decimal(size) for (number, _), size in zip(pieces, sizes, strict=True)), Decimal())
+    total = sum(
+        (Decimal(number) * Decimal(size) for (number, _), size in zip(pieces, sizes, strict=True)),
+        Decimal(),
+    )
     falls = all(larger > smaller for larger, smaller in pairwise(sizes))
     # decimals count only where the unit makes them whole
     is_odd = is_whole and ("e" in text or total != total.to_integral_value())
@@ -85,10 +90,14 @@ def parse_duration(text: str, *, unit: float = 1) -> float:
 
 def parse_money(text: str) -> float:
     """Return an amount of USD such as 5, $5, 5 USD or $1,000.50."""
-    return float(_amount(_MONEY.sub("", text, count=1), {"": 1}, "an amount of USD, such as 5, $5 or 0.50"))
+    return float(
+        _amount(_MONEY.sub("", text, count=1), {"": 1}, "an amount of USD, such as 5, $5 or 0.50")
+    )
 
 
-def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: str) -> Callable[[str], float]:
+def _number(
+    kind: Callable[[str], float], *, least: float, most: float, wanted: str
+) -> Callable[[str], float]:
     def parse(text: str) -> float:
         number = kind(text)
         if not least <= number <= most:
@@ -100,9 +109,14 @@ def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: 
 
 _positive = _number(parse_count, least=1, most=math.inf, wanted="1 or more")
 _size = _number(parse_size, least=1, most=math.inf, wanted="1 or more")
-_seconds = _number(parse_duration, least=0, most=999_999_999, wanted="a number of seconds, 0 or more")
+_seconds = _number(
+    parse_duration, least=0, most=999_999_999, wanted="a number of seconds, 0 or more"
+)
 _days = _number(  # calendars end
-    partial(parse_duration, unit=86_400), least=0, most=100_000, wanted="a number of days, from 0 to 100,000"
+    partial(parse_duration, unit=86_400),
+    least=0,
+    most=100_000,
+    wanted="a number of days, from 0 to 100,000",
 )
 _usd = _number(  # infinity: never ask
     lambda text: math.inf if text.strip().lower() == "inf" else parse_money(text),
@@ -139,7 +153,8 @@ _backend = _form("gemini|local", "'gemini' or 'local'")
 _tier = _form("free|1|2|3", "free, 1, 2 or 3")
 _table = _form(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "the name of a table: letters, digits, underscores")
 _label = _form(
-    r"[^\s/\ud800-\udfff]{1,100}", "a name of at most 100 characters without blanks and slashes, as passage-concepts@2"
+    r"[^\s/\ud800-\udfff]{1,100}",
+    "a name of at most 100 characters without blanks and slashes, as passage-concepts@2",
 )
 _task = _form(
     r"[a-z][a-z0-9_]{0,40}|.*/.*|.*\.py",
@@ -179,7 +194,14 @@ def _setting(default: Any, parse: Callable[[str], Any], text: str, **how: Any) -
 
     A `unit`, where the parser has none, and the `names` of its variables, where they are not ours, may be said too.
     """
-    metadata = {"local": None, "unit": _UNITS.get(parse, ""), "names": (), **how, "parse": parse, "help": text}
+    metadata = {
+        "local": None,
+        "unit": _UNITS.get(parse, ""),
+        "names": (),
+        **how,
+        "parse": parse,
+        "help": text,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -201,55 +223,119 @@ class Settings:
     """Every value that can be set; durations in seconds unless the name says otherwise."""
 
     data: Path = _setting(Path("data"), _path, "the workspace: the directory that holds everything")
-    backend: str | None = _setting(None, _backend, "gemini or local; without it, gemini where a key is set")
-    database_url: Secret | None = _setting(None, Secret.url, "an SQLAlchemy URL; without it, DATA/findable.db")
-    model: str = _setting("gemini-3.5-flash-lite", str, "the model that answers", local="findable-local-1")
-    embedding_model: str = _setting("gemini-embedding-2", str, "what embeds texts", local="findable-local-embedding-1")
-    dim: int = _setting(768, _positive, "width of the vectors", unit="numbers")
-    models_file: Path | None = _setting(None, _path, "a TOML file that adds to the model catalogue or overrides it")
-    prices: tuple[float, float] | None = _setting(
-        None, _model_prices, "USD per 1M tokens in,out of a live call to a model that the table does not know"
+    backend: str | None = _setting(
+        None, _backend, "gemini or local; without it, gemini where a key is set"
     )
-    tier: str = _setting("1", _tier, "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`")
-    rpm: int | None = _setting(None, _positive, "live requests a minute, over the tier's", unit="requests/min")
-    tpm: int | None = _setting(None, _positive, "live prompt tokens a minute, over the tier's", unit="tokens/min")
-    rpd: int | None = _setting(None, _positive, "live requests a day (Pacific), over the tier's", unit="requests/day")
+    database_url: Secret | None = _setting(
+        None, Secret.url, "an SQLAlchemy URL; without it, DATA/findable.db"
+    )
+    model: str = _setting(
+        "gemini-3.5-flash-lite", str, "the model that answers", local="findable-local-1"
+    )
+    embedding_model: str = _setting(
+        "gemini-embedding-2", str, "what embeds texts", local="findable-local-embedding-1"
+    )
+    dim: int = _setting(768, _positive, "width of the vectors", unit="numbers")
+    models_file: Path | None = _setting(
+        None, _path, "a TOML file that adds to the model catalogue or overrides it"
+    )
+    prices: tuple[float, float] | None = _setting(
+        None,
+        _model_prices,
+        "USD per 1M tokens in,out of a live call to a model that the table does not know",
+    )
+    tier: str = _setting(
+        "1", _tier, "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`"
+    )
+    rpm: int | None = _setting(
+        None, _positive, "live requests a minute, over the tier's", unit="requests/min"
+    )
+    tpm: int | None = _setting(
+        None, _positive, "live prompt tokens a minute, over the tier's", unit="tokens/min"
+    )
+    rpd: int | None = _setting(
+        None, _positive, "live requests a day (Pacific), over the tier's", unit="requests/day"
+    )
     batch_rows: int = _setting(50_000, _positive, "most requests in one batch", unit="requests")
     batch_bytes: int = _setting(1_000_000_000, _size, "largest request file; the API takes 2 GB")
-    batch_tokens: int = _setting(3_000_000, _positive, "most estimated input tokens in one batch", unit="tokens")
+    batch_tokens: int = _setting(
+        3_000_000, _positive, "most estimated input tokens in one batch", unit="tokens"
+    )
     confirm_above: float = _setting(1.0, _usd, "estimated USD above which batch-submit asks first")
-    budget_per_day: float | None = _setting(None, _usd, "most USD a day (US/Pacific), by all commands together")
-    concurrency: int = _setting(5, _positive, "live calls at once; more where RPM needs it, 1 stays 1", unit="calls")
+    budget_per_day: float | None = _setting(
+        None, _usd, "most USD a day (US/Pacific), by all commands together"
+    )
+    concurrency: int = _setting(
+        5, _positive, "live calls at once; more where RPM needs it, 1 stays 1", unit="calls"
+    )
     create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0)
-    list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0)
-    call_timeout: float = _setting(60.0, _seconds, "how long any other call may take, a transfer ten times it")
+    list_lag: float = _setting(
+        60.0, _seconds, "how late a new batch may show up in the list", local=0.0
+    )
+    call_timeout: float = _setting(
+        60.0, _seconds, "how long any other call may take, a transfer ten times it"
+    )
     retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again")
-    retry_wait: float = _setting(1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1)
-    poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.02)
-    poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0)
-    poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds")
-    keep_days: float = _setting(30.0, _days, "days for which clean keeps files of batches that are over, and builds")
-    task: str = _setting("experts", _task, "experts, passages, or a task of your own by its name or file")
+    retry_wait: float = _setting(
+        1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1
+    )
+    poll_first: float = _setting(
+        5.0, _seconds, "the first wait between looks at a batch", local=0.02
+    )
+    poll_most: float = _setting(
+        60.0, _seconds, "the longest wait between looks at a batch", local=1.0
+    )
+    poll_patience: float = _setting(
+        300.0, _seconds, "how long batch-poll goes on while no look succeeds"
+    )
+    keep_days: float = _setting(
+        30.0, _days, "days for which clean keeps files of batches that are over, and builds"
+    )
+    task: str = _setting(
+        "experts", _task, "experts, passages, or a task of your own by its name or file"
+    )
     accept_changed: bool = _flag("go on under the same version of a task whose declaration changed")
-    index_untagged: bool | None = _setting(None, _truth, "1: index untagged people, too, 0: no more; else as it was")
+    index_untagged: bool | None = _setting(
+        None, _truth, "1: index untagged people, too, 0: no more; else as it was"
+    )
     refresh: bool = _flag(
         "ask again about rows that changed since they were answered: people, and tasks that say refresh=True"
     )
-    full: bool = _flag("read all rows of a query, and not those alone that its task's cursor= says are new")
-    version: str | None = _setting(None, _label, "what people or passages are asked under; else what is in use")
+    full: bool = _flag(
+        "read all rows of a query, and not those alone that its task's cursor= says are new"
+    )
+    version: str | None = _setting(
+        None, _label, "what people or passages are asked under; else what is in use"
+    )
     skip_versions: tuple[str, ...] | None = _setting(
-        None, _labels, "versions whose concepts keep a passage from being asked; else all, with VERSION= that one"
+        None,
+        _labels,
+        "versions whose concepts keep a passage from being asked; else all, with VERSION= that one",
     )
-    passages_table: str = _setting("passages", _table, "the table of the passages, which is read where it stands")
+    passages_table: str = _setting(
+        "passages", _table, "the table of the passages, which is read where it stands"
+    )
     prefer_versions: tuple[str, ...] | None = _setting(
-        None, _preference, "versions whose answers count first, in their order, or none; commands that write store it"
+        None,
+        _preference,
+        "versions whose answers count first, in their order, or none; commands that write store it",
     )
-    min_confidence: float = _setting(0.7, _share, "below this confidence a concept is not among the best")
-    folder: Path | None = _setting(None, _path, "the folder of images; else that of the items' file")
-    gates: str | None = _setting(None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16")
+    min_confidence: float = _setting(
+        0.7, _share, "below this confidence a concept is not among the best"
+    )
+    folder: Path | None = _setting(
+        None, _path, "the folder of images; else that of the items' file"
+    )
+    gates: str | None = _setting(
+        None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16"
+    )
     debug: bool = _flag("show tracebacks")
-    api_key: Secret | None = _setting(None, Secret, "the key; the first one wins; without one, local", names=KEY_NAMES)
-    base_url: Secret | None = _setting(None, Secret.url, "another server than Google's", names=BASE_NAMES)
+    api_key: Secret | None = _setting(
+        None, Secret, "the key; the first one wins; without one, local", names=KEY_NAMES
+    )
+    base_url: Secret | None = _setting(
+        None, Secret.url, "another server than Google's", names=BASE_NAMES
+    )
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def version_of(self, task: str, label: str) -> str | None:
@@ -269,13 +355,21 @@ class Settings:
         """
         unset = [one for one in fields(self) if one.name not in self.sources]
         local = {one.name: one.metadata.get("local") for one in unset if backend == "local"}
-        found: Settings = replace(self, **{name: value for name, value in local.items() if value is not None})
-        return found if "list_lag" in self.sources else replace(found, list_lag=max(found.list_lag, lag_s))
+        found: Settings = replace(
+            self, **{name: value for name, value in local.items() if value is not None}
+        )
+        return (
+            found
+            if "list_lag" in self.sources
+            else replace(found, list_lag=max(found.list_lag, lag_s))
+        )
 
     @property
     def url(self) -> Secret:
         """Return the database URL."""
-        path = str(self.data / "findable.db").replace("%", "%25").replace("?", "%3F")  # these two are a URL's own
+        path = (
+            str(self.data / "findable.db").replace("%", "%25").replace("?", "%3F")
+        )  # these two are a URL's own
         return self.database_url or Secret.url(f"sqlite:///{path}")
 
 
@@ -284,14 +378,22 @@ VARIABLES = {one.name: one.metadata["names"] or (PREFIX + one.name.upper(),) for
 FLAGS = frozenset(one.name for one in _DECLARED if one.default is False)
 
 
-def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None] | None = None) -> Settings:
+def load_settings(
+    environ: Mapping[str, str], *, dotenv: Mapping[str, str | None] | None = None
+) -> Settings:
     """Return the settings of a mapping such as `os.environ`, with `.env` beneath it; an empty value is none."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for one in _DECLARED:
         names = VARIABLES[one.name]
-        for name, (place, mapping) in product(names, (("environment", environ), (".env", dotenv or {}))):
-            if text := (mapping.get(name) or "").strip() if one.name == "api_key" else mapping.get(name):
+        for name, (place, mapping) in product(
+            names, (("environment", environ), (".env", dotenv or {}))
+        ):
+            if (
+                text := (mapping.get(name) or "").strip()
+                if one.name == "api_key"
+                else mapping.get(name)
+            ):
                 values[one.name] = _parsed(one, text, name, f" ({place})")
                 sources[one.name] = f"{name}, {place}" if len(names) > 1 else place
                 break
@@ -308,7 +410,8 @@ def read_dotenv() -> dict[str, str | None]:
         return dotenv_values(".env")
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f".env cannot be read: it is not valid UTF-8 (byte {error.start})", hint="save it as UTF-8, or remove it"
+            f".env cannot be read: it is not valid UTF-8 (byte {error.start})",
+            hint="save it as UTF-8, or remove it",
         ) from error
 
 
@@ -324,7 +427,9 @@ def _parsed(one: Field[Any], text: str, name: str, place: str = "") -> Any:
         return one.metadata["parse"](text)
     except ValueError as error:
         shown = masked(text) if one.name == "api_key" else without_password(text)
-        raise ConfigurationError(f"{name} is {shown!r}{place}: {error}", hint=one.metadata["help"]) from error
+        raise ConfigurationError(
+            f"{name} is {shown!r}{place}: {error}", hint=one.metadata["help"]
+        ) from error
 
 
 def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
@@ -337,11 +442,20 @@ def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
     for name, value in given.items():
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            meant = f"did you mean {near[0]}?" if near else f"`{Step('settings', all=True)}` lists them, in upper case"
+            meant = (
+                f"did you mean {near[0]}?"
+                if near
+                else f"`{Step('settings', all=True)}` lists them, in upper case"
+            )
             raise InputError(f"there is no setting {name!r}; nothing was done", hint=meant)
-        one, text = known[name], ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        one, text = (
+            known[name],
+            ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value),
+        )
         values[name] = one.default if value is None else _parsed(one, text, name)
-    return replace(settings, **values, sources={**settings.sources, **dict.fromkeys(values, "given in Python")})
+    return replace(
+        settings, **values, sources={**settings.sources, **dict.fromkeys(values, "given in Python")}
+    )
 
 
 class SettingRow(NamedTuple):
@@ -360,10 +474,20 @@ def settings_rows(settings: Settings) -> list[SettingRow]:
     table = []
     for one in _DECLARED:
         value = getattr(shown, one.name)
-        text = "" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        text = (
+            ""
+            if value is None
+            else ",".join(map(str, value))
+            if isinstance(value, tuple)
+            else str(value)
+        )
         source = settings.sources.get(one.name, "default")
         name = VARIABLES[one.name][-1]
-        table.append(SettingRow(name, without_password(text), source, one.metadata["help"], one.metadata["unit"]))
+        table.append(
+            SettingRow(
+                name, without_password(text), source, one.metadata["help"], one.metadata["unit"]
+            )
+        )
     return table
 
 

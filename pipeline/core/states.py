@@ -16,7 +16,9 @@ class Way(StrEnum):
     LIVE = "live"
     FLEX = "flex"  # our own calls at half price, which the API sheds where it is busy
     PRIORITY = "priority"  # one of our own calls that goes before others, at a higher price
-    TRIAL = "trial"  # our own calls, of which nothing is claimed and nothing is kept but what they cost
+    TRIAL = (
+        "trial"  # our own calls, of which nothing is claimed and nothing is kept but what they cost
+    )
 
     @property
     def tier(self) -> str:
@@ -70,9 +72,12 @@ class RemoteState(StrEnum):
 # SDK and some of Google's samples say JOB_STATE_…
 REMOTE_STATES: dict[str, RemoteState] = {
     **dict.fromkeys(
-        ("UNSPECIFIED", "QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UPDATING"), RemoteState.WAITING
+        ("UNSPECIFIED", "QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UPDATING"),
+        RemoteState.WAITING,
     ),
-    **dict.fromkeys(("SUCCEEDED", "PARTIALLY_SUCCEEDED"), RemoteState.SUCCEEDED),  # lines without an answer are missing
+    **dict.fromkeys(
+        ("SUCCEEDED", "PARTIALLY_SUCCEEDED"), RemoteState.SUCCEEDED
+    ),  # lines without an answer are missing
     "FAILED": RemoteState.FAILED,
     "CANCELLED": RemoteState.CANCELLED,
     "EXPIRED": RemoteState.EXPIRED,

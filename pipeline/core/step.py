@@ -11,8 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PREFIX = "FINDABLE_"
-_OF_ALL = ("task", "yes", "json", "debug")  # that every command has as an option, though they are settings, too
-_PLAIN = re.compile(r"[\w@%+:,./…-]+")  # what a shell takes as one word; `…` stands for what the reader fills in
+_OF_ALL = (
+    "task",
+    "yes",
+    "json",
+    "debug",
+)  # that every command has as an option, though they are settings, too
+_PLAIN = re.compile(
+    r"[\w@%+:,./…-]+"
+)  # what a shell takes as one word; `…` stands for what the reader fills in
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,17 @@ class Form:
 
     def step(self, command: str, options: Mapping[str, Any]) -> str:
         """Return one command as it is typed."""
-        options = {**options, **{name: value for name, value in self.places.items() if name not in options}}
+        options = {
+            **options,
+            **{name: value for name, value in self.places.items() if name not in options},
+        }
         words = [self.option(name, value, command) for name, value in options.items()]
         if not self.program:
             return " ".join(["make", command, *words])
         ahead = [word for word in words if word.startswith(PREFIX)]
-        behind = sorted((word for word in words if word not in ahead), key=lambda word: word.startswith("-"))
+        behind = sorted(
+            (word for word in words if word not in ahead), key=lambda word: word.startswith("-")
+        )
         return " ".join([*ahead, self.program, command, *behind])
 
     def option(self, name: str, value: Any, command: str = "") -> str:
@@ -72,7 +84,9 @@ class Step:
 
     def __init__(self, command: str, /, **options: Any) -> None:
         self.command = command
-        self.options = {name.rstrip("_"): value for name, value in options.items() if value is not None}
+        self.options = {
+            name.rstrip("_"): value for name, value in options.items() if value is not None
+        }
 
     def __str__(self) -> str:
         return current_form().step(self.command, self.options)

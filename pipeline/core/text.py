@@ -17,8 +17,12 @@ from typing import Any
 LINE = 110  # characters of a result on a console
 MAX_RAW = 1_000  # characters that are cleaned at all, so that no answer takes long
 # letters and marks that show nothing (Unicode Default_Ignorable_Code_Point and U+2800), beside all of category Cf
-BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-BAD_TEXT = re.compile("[\ud800-\udfff]")  # what no text holds: bytes that did not decode, or half a character
+BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+BAD_TEXT = re.compile(
+    "[\ud800-\udfff]"
+)  # what no text holds: bytes that did not decode, or half a character
 UNSOUND = re.compile("[\0\ud800-\udfff]")  # and NUL, which PostgreSQL holds no text with
 
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
@@ -40,8 +44,14 @@ def usd(amount: float) -> str:
 
 def one_line(one: Any) -> str:
     """Return a result in a line, as its `__repr__`: its class, and what of it is plain and not empty."""
-    values = one if isinstance(one, dict) else one._asdict() if hasattr(one, "_asdict") else vars(one)
-    plain = (f"{name}={value!r}" for name, value in values.items() if value and isinstance(value, str | int | float))
+    values = (
+        one if isinstance(one, dict) else one._asdict() if hasattr(one, "_asdict") else vars(one)
+    )
+    plain = (
+        f"{name}={value!r}"
+        for name, value in values.items()
+        if value and isinstance(value, str | int | float)
+    )
     return cut(f"{type(one).__name__}({', '.join(plain)})")
 
 
@@ -73,21 +83,29 @@ _OPENING = re.compile(
     rf"(?:[{_BRACKETS}]|&(?:lt|#0{{0,6}}60|#x0{{0,6}}3c);)(?=\s*+([^a-z0-9{_BRACKETS}]{{0,200}}.{{0,40}}))",
     re.IGNORECASE | re.DOTALL,
 )
-_TELLING = 10  # letters of a name: as many as stand in what is looked at, for all that is between them
+_TELLING = (
+    10  # letters of a name: as many as stand in what is looked at, for all that is between them
+)
 # letters of other scripts that look like those of the names, after NFKD and lower case
 _LIKE = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ", "aeopcyijshbbrdgioapiuvtek")
 
 
 def harmless(data: str, *, names: Iterable[str]) -> str:
     """Return data in which tags of our `names`, and what looks like them, lose their `<`."""
-    if "<" not in data and "&" not in data and (data.isascii() or not any(map(data.__contains__, _BRACKETS))):
+    if (
+        "<" not in data
+        and "&" not in data
+        and (data.isascii() or not any(map(data.__contains__, _BRACKETS)))
+    ):
         return data
     ours = tuple(_looks(name)[:_TELLING] for name in names)
     return _OPENING.sub(lambda found: "(" if _looks(found[1]).startswith(ours) else found[0], data)
 
 
 def _looks(text: str) -> str:
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).lower().translate(_LIKE)))
+    return "".join(
+        filter(str.isalnum, unicodedata.normalize("NFKD", text).lower().translate(_LIKE))
+    )
 
 
 _UNSEEN = "\ufffd"  # in the place of what cannot be seen, and could turn the direction of all that follows
@@ -97,12 +115,17 @@ _JOINERS = "\u200c\u200d"  # without them Persian, Hindi and families of emoji r
 
 def escape_invisible(text: str, *, most: int | None = None) -> str:
     """Return a text on one line, at most `most` characters, with U+FFFD for every character that cannot be seen."""
-    line = "".join(char if char.isprintable() or char in _JOINERS or char.isspace() else _UNSEEN for char in text)
+    line = "".join(
+        char if char.isprintable() or char in _JOINERS or char.isspace() else _UNSEEN
+        for char in text
+    )
     line = re.sub(r"\s+", " ", line)
     return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
 
 
-def markdown_code(text: str, *, most: int | None = None, bold: Sequence[tuple[int, int]] = ()) -> str:
+def markdown_code(
+    text: str, *, most: int | None = None, bold: Sequence[tuple[int, int]] = ()
+) -> str:
     """Return a text for a line, a list or a cell of a table in Markdown, as code, in which nothing is mark-up.
 
     A backtick in it is shown as unknown, and what would end a cell as a broken bar. The (start, end) of its `bold`
@@ -153,12 +176,16 @@ class FormulaGuard:
         return written
 
 
-def csv_line(cells: Sequence[str | float], guard: Callable[[str], str] = neutralize_formula) -> bytes:
+def csv_line(
+    cells: Sequence[str | float], guard: Callable[[str], str] = neutralize_formula
+) -> bytes:
     r"""Return one record as UTF-8 with `\r\n` at its end (RFC 4180), quoted as needed; no text in it is a formula.
 
     The `guard` says how a text is written.
     """
     text = io.StringIO()
     # the line end also says what is quoted: with `\n` alone, Python 3.12 leaves a lone carriage return bare
-    csv.writer(text, lineterminator="\r\n").writerow([guard(cell) if isinstance(cell, str) else cell for cell in cells])
+    csv.writer(text, lineterminator="\r\n").writerow(
+        [guard(cell) if isinstance(cell, str) else cell for cell in cells]
+    )
     return text.getvalue().encode("utf-8", "replace")

@@ -79,7 +79,9 @@ _SPELLINGS: dict[str, Operator] = {"==": "=", "<>": "!="}
 def parse_where(text: str) -> Expression:
     """Return what a WHERE= says."""
     if len(text) > MAX_WHERE:
-        raise InputError(f"WHERE has {len(text):,} characters, the limit is {MAX_WHERE:,}", hint="shorten it")
+        raise InputError(
+            f"WHERE has {len(text):,} characters, the limit is {MAX_WHERE:,}", hint="shorten it"
+        )
     return _Parser(text).whole()
 
 
@@ -89,10 +91,15 @@ def _refusal(at: int, why: str) -> InputError:
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        self._tokens = [_Token(str(one.lastgroup), one[0], one.start()) for one in _TOKEN.finditer(text)]
+        self._tokens = [
+            _Token(str(one.lastgroup), one[0], one.start()) for one in _TOKEN.finditer(text)
+        ]
         if wrong := next((one for one in self._tokens if one.kind == "wrong"), None):
             is_quote = wrong.text in "'\""
-            raise _refusal(wrong.at, f"{wrong.text} is not closed" if is_quote else f"{wrong.text!r} is no operator")
+            raise _refusal(
+                wrong.at,
+                f"{wrong.text} is not closed" if is_quote else f"{wrong.text!r} is no operator",
+            )
         self._tokens.append(_Token(_END, "", len(text)))
         self._place = self._depth = 0
 
@@ -149,7 +156,9 @@ class _Parser:
         place, column = f"WHERE, character {self._next.at + 1}", self._column()
         if self._next.kind == "operator":
             sign = self._take()
-            return Comparison(column, _SPELLINGS.get(sign) or cast(Operator, sign), (self._value(),), place)
+            return Comparison(
+                column, _SPELLINGS.get(sign) or cast(Operator, sign), (self._value(),), place
+            )
         is_null, is_negated = self._took("is"), self._took("not")
         found = Comparison(column, "null", place=place)
         if is_null:
