@@ -48,11 +48,26 @@ MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which noth
 MAX_LOST_CALLS = 10  # times in a row that our own calls about an item got none; so a hang of minutes is outlasted
 LOST = "no reply: "  # how the reason of an attempt begins whose call got none, and was perhaps paid for
 USED = ("tokens_in", "tokens_out", "cost")
-COST_DIGITS = 9  # of an account in USD: far below what one token costs, and above what rounding adds up to
+COST_DIGITS = (
+    9  # of an account in USD: far below what one token costs, and above what rounding adds up to
+)
 PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
-_OWN = ("task", "batch", "line", "outcome", "reason", "tokens_in", "tokens_out", "cost", "answer")  # of a request
-CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
+_OWN = (
+    "task",
+    "batch",
+    "line",
+    "outcome",
+    "reason",
+    "tokens_in",
+    "tokens_out",
+    "cost",
+    "answer",
+)  # of a request
+CUT_SHORT = (
+    "max-tokens",
+    "max-tokens-empty",
+)  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
 class Version(NamedTuple):
@@ -77,7 +92,9 @@ class Version(NamedTuple):
         return f"{self.label}/{self.model}" if self.model else self.label
 
 
-def keep(tx: Connection, given: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, Any]]) -> None:
+def keep(
+    tx: Connection, given: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, Any]]
+) -> None:
     """Keep validated answers (JSON) with where they came from, and attempts that gave none, with their reasons."""
     run_many(tx, insert(answers), given)
     run_many(tx, insert(attempts), failed)
@@ -93,23 +110,37 @@ def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, 
     return _counted(tx, task, ids, attempts.c.reason.in_(CUT_SHORT))
 
 
-def service_failures(tx: Connection, task: str, extractor: str, ids: Sequence[str], *, live: bool) -> dict[str, int]:
+def service_failures(
+    tx: Connection, task: str, extractor: str, ids: Sequence[str], *, live: bool
+) -> dict[str, int]:
     """Return how many batches in a row, or `live` calls, failed each item under a version without a word on it."""
     later, is_lost = attempts.alias(), attempts.c.reason.startswith(LOST, autoescape=True)
     same = (later.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id"))
     is_past = select(later.c.id).where(*same, later.c.charged, later.c.id > attempts.c.id).exists()
     is_one = is_lost if live else and_(attempts.c.batch.is_not(None), ~is_lost)
-    return _counted(tx, task, ids, attempts.c.extractor == extractor, ~attempts.c.charged, is_one, ~is_past)
+    return _counted(
+        tx, task, ids, attempts.c.extractor == extractor, ~attempts.c.charged, is_one, ~is_past
+    )
 
 
-def _counted(tx: Connection, task: str, ids: Sequence[str], *conditions: ColumnElement[bool]) -> dict[str, int]:
-    query = select(attempts.c.item_id, func.count()).where(attempts.c.task == task, ~attempts.c.forgiven, *conditions)
-    return {row[0]: row[1] for row in among(tx, query.group_by(attempts.c.item_id), attempts.c.item_id, ids)}
+def _counted(
+    tx: Connection, task: str, ids: Sequence[str], *conditions: ColumnElement[bool]
+) -> dict[str, int]:
+    query = select(attempts.c.item_id, func.count()).where(
+        attempts.c.task == task, ~attempts.c.forgiven, *conditions
+    )
+    return {
+        row[0]: row[1]
+        for row in among(tx, query.group_by(attempts.c.item_id), attempts.c.item_id, ids)
+    }
 
 
 def usage(tx: Connection, batch: int) -> dict[str, float]:
     """Return `tokens_in`, `tokens_out` with thoughts, and `cost` in USD of everything that came back for a batch."""
-    used = [tx.execute(_used(table).where(table.c.batch == batch)).one() for table in (answers, attempts)]
+    used = [
+        tx.execute(_used(table).where(table.c.batch == batch)).one()
+        for table in (answers, attempts)
+    ]
     return dict(zip(USED, _summed(used), strict=True))
 
 
@@ -139,18 +170,27 @@ def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[s
     return found
 
 
-def items_of_batch(tx: Connection, batch: int, *, outcome: Outcome | None = None, claimed: bool = False) -> list[str]:
+def items_of_batch(
+    tx: Connection, batch: int, *, outcome: Outcome | None = None, claimed: bool = False
+) -> list[str]:
     """Return the items accounted for in a batch, those of one outcome among attempts, or also those `claimed`."""
     failed = select(attempts.c.item_id).where(attempts.c.batch == batch)
     every = [select(answers.c.item_id).where(answers.c.batch == batch), failed]
-    every += [select(asks.c.item_id).where(asks.c.batch == batch, asks.c.state == CLAIMED)] * claimed
+    every += [
+        select(asks.c.item_id).where(asks.c.batch == batch, asks.c.state == CLAIMED)
+    ] * claimed
     query = union_all(*every) if outcome is None else failed.where(attempts.c.outcome == outcome)
     return list(tx.execute(query).scalars())
 
 
-def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def of_item(
+    tx: Connection, task: str, item_id: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return every answer and every attempt of one item, oldest first, as plain rows."""
-    queries = (select(one).filter_by(task=task, item_id=item_id).order_by(one.c.id) for one in (answers, attempts))
+    queries = (
+        select(one).filter_by(task=task, item_id=item_id).order_by(one.c.id)
+        for one in (answers, attempts)
+    )
     given, failed = ([dict(row) for row in tx.execute(query).mappings()] for query in queries)
     return given, failed
 
@@ -170,10 +210,15 @@ def unusual(tx: Connection, batch: int, *, model: str) -> tuple[list[str], list[
     The first were given answers that were not applied, the input of the second had changed meanwhile, and the versions
     are not of the model that was asked: `gemini-x-002` is one of `gemini-x`; `gemini-x-lite` is another model.
     """
-    mine, told = answers.c.batch == batch, (answers.c.item_id, answers.c.applied, answers.c.outdated)
+    mine, told = (
+        answers.c.batch == batch,
+        (answers.c.item_id, answers.c.applied, answers.c.outdated),
+    )
     odd = select(*told).where(mine, or_(~answers.c.applied, answers.c.outdated))
     items = tx.execute(odd.order_by(func.length(answers.c.item_id), answers.c.item_id)).all()
-    others = select(answers.c.model_version).where(mine, answers.c.model_version != model).distinct()
+    others = (
+        select(answers.c.model_version).where(mine, answers.c.model_version != model).distinct()
+    )
     versions = sorted({one.removeprefix("models/") for one in tx.execute(others).scalars()})
     of_model = re.compile(re.escape(model) + r"([-@]\d[\d-]*)?")
     return (
@@ -183,11 +228,16 @@ def unusual(tx: Connection, batch: int, *, model: str) -> tuple[list[str], list[
     )
 
 
-def applied_answers(tx: Connection, task: str, ids: Sequence[str] | None) -> Iterator[tuple[str, str, str, datetime]]:
+def applied_answers(
+    tx: Connection, task: str, ids: Sequence[str] | None
+) -> Iterator[tuple[str, str, str, datetime]]:
     """Yield (item id, extractor, answer as JSON, when) of all answers applied to these items, or any, oldest first."""
     told = (answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
     query = select(*told).where(_stands(task)).order_by(answers.c.id)
-    yield from map(tuple, streamed(tx, query, page=PAGE) if ids is None else among(tx, query, answers.c.item_id, ids))
+    yield from map(
+        tuple,
+        streamed(tx, query, page=PAGE) if ids is None else among(tx, query, answers.c.item_id, ids),
+    )
 
 
 @dataclass(frozen=True)
@@ -205,9 +255,13 @@ class Preference:
     begun: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, tx: Connection, task: str, *, label: str, versions: Sequence[str] = ()) -> "Preference":
+    def of(
+        cls, tx: Connection, task: str, *, label: str, versions: Sequence[str] = ()
+    ) -> "Preference":
         """Return the preference of a task as its versions are now."""
-        return cls(task, label, tuple(versions), tuple(one.extractor for one in list_versions(tx, task)))
+        return cls(
+            task, label, tuple(versions), tuple(one.extractor for one in list_versions(tx, task))
+        )
 
     @property
     def _labels(self) -> list[str]:
@@ -219,7 +273,9 @@ class Preference:
         places = [(is_by(whose, label), place) for place, label in enumerate(self._labels, 1)]
         begun = {extractor: -place for place, extractor in enumerate(self.begun)}
 
-        order: list[ColumnElement[Any]] = [case((whose == PERSON, 0), *places, else_=len(places) + 1)]
+        order: list[ColumnElement[Any]] = [
+            case((whose == PERSON, 0), *places, else_=len(places) + 1)
+        ]
         if len(begun) > 1:
             order.append(case(begun, value=whose, else_=-len(begun)))
         return [*order, given.c.id.desc()]
@@ -227,7 +283,9 @@ class Preference:
     def rank(self, extractor: str) -> tuple[bool, int, int]:
         """Return by what extractors are sorted like their answers; those of other programs are the last."""
         labels = self._labels
-        place = next((place for place, label in enumerate(labels) if is_of(extractor, label)), len(labels))
+        place = next(
+            (place for place, label in enumerate(labels) if is_of(extractor, label)), len(labels)
+        )
         begun = self.begun.index(extractor) if extractor in self.begun else -1
         return extractor != PERSON, place, -begun
 
@@ -261,21 +319,31 @@ def effective_of_item(
 ) -> ColumnElement[Any]:
     """Return a column, or an expression, of the answer that counts of the item of a key, in a query."""
     query = select(answers.c[what] if isinstance(what, str) else what)
-    query = query.where(_stands(preference.task), answers.c.item_id == key).correlate_except(answers)
+    query = query.where(_stands(preference.task), answers.c.item_id == key).correlate_except(
+        answers
+    )
     return query.order_by(*preference.order(answers)).limit(1).scalar_subquery()
 
 
 def last_applied(
-    tx: Connection, task: str, ids: Sequence[str] | None = None, *, preference: Preference | None = None
+    tx: Connection,
+    task: str,
+    ids: Sequence[str] | None = None,
+    *,
+    preference: Preference | None = None,
 ) -> dict[str, tuple[str, str]]:
     """Return (extractor, JSON) of the answer of each item that counts; without a preference a person's, or the last."""
     query = select(answers.c.item_id, answers.c.extractor, answers.c.answer)
     query = query.where(is_effective(preference or Preference(task)))
-    rows = streamed(tx, query, page=PAGE) if ids is None else among(tx, query, answers.c.item_id, ids)
+    rows = (
+        streamed(tx, query, page=PAGE) if ids is None else among(tx, query, answers.c.item_id, ids)
+    )
     return {row.item_id: (row.extractor, row.answer) for row in rows}
 
 
-def answers_to_other_inputs(tx: Connection, task: str, hashes: Mapping[str, str]) -> dict[str, list[str]]:
+def answers_to_other_inputs(
+    tx: Connection, task: str, hashes: Mapping[str, str]
+) -> dict[str, list[str]]:
     """Return the answers (JSON) of models that were applied to some items about another input than a hash of each."""
     query = select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
     query = query.where(_stands(task), answers.c.extractor != PERSON).order_by(answers.c.id)
@@ -297,17 +365,34 @@ class GivenAnswer(NamedTuple):
 
 def set_aside(tx: Connection, task: str, ids: Sequence[str]) -> None:
     """Let the answers of some items count no more, so that they can be asked again; what they cost stays."""
-    change_among(tx, update(answers).where(answers.c.task == task).values(applied=False), answers.c.item_id, ids)
+    change_among(
+        tx,
+        update(answers).where(answers.c.task == task).values(applied=False),
+        answers.c.item_id,
+        ids,
+    )
 
 
 def given_answers(
     tx: Connection, task: str, extractor: str, fingerprint: str | None, ids: Sequence[str]
 ) -> dict[tuple[str, str], GivenAnswer]:
     """Return what an extractor answered to each of these items, applied or not, by (item id, hash of the input)."""
-    columns = (answers.c.item_id, answers.c.input_hash, *(answers.c[name] for name in GivenAnswer._fields))
-    mine = and_(answers.c.task == task, answers.c.extractor == extractor, answers.c.answer != FORGOTTEN)
-    query = select(*columns).where(mine, answers.c.fingerprint.is_not_distinct_from(fingerprint)).order_by(answers.c.id)
-    return {(row[0], row[1]): GivenAnswer(*row[2:]) for row in among(tx, query, answers.c.item_id, ids)}
+    columns = (
+        answers.c.item_id,
+        answers.c.input_hash,
+        *(answers.c[name] for name in GivenAnswer._fields),
+    )
+    mine = and_(
+        answers.c.task == task, answers.c.extractor == extractor, answers.c.answer != FORGOTTEN
+    )
+    query = (
+        select(*columns)
+        .where(mine, answers.c.fingerprint.is_not_distinct_from(fingerprint))
+        .order_by(answers.c.id)
+    )
+    return {
+        (row[0], row[1]): GivenAnswer(*row[2:]) for row in among(tx, query, answers.c.item_id, ids)
+    }
 
 
 def newest_answers(
@@ -316,7 +401,11 @@ def newest_answers(
     """Return (item id, extractor, JSON, when) of the answers that count, as `is_effective` has it, by id, a page."""
     told = answers.c
     query = select(told.item_id, told.extractor, told.answer, told.at).where(told.item_id > after)
-    query = query.where(is_effective(preference, of=of, corrected=corrected)).order_by(told.item_id).limit(PAGE)
+    query = (
+        query.where(is_effective(preference, of=of, corrected=corrected))
+        .order_by(told.item_id)
+        .limit(PAGE)
+    )
     return [tuple(row) for row in tx.execute(query)]
 
 
@@ -342,7 +431,12 @@ def answered_ids(task: str, of: str | None = None) -> Select[Any]:
 
 def is_answered(task: str, key: ColumnElement[str], of: str | None = None) -> ColumnElement[bool]:
     """Return the condition that the item of a key, in a table of items, is among those."""
-    return select(answers.c.id).where(_stands(task, of), answers.c.item_id == key).correlate_except(answers).exists()
+    return (
+        select(answers.c.id)
+        .where(_stands(task, of), answers.c.item_id == key)
+        .correlate_except(answers)
+        .exists()
+    )
 
 
 def newest_id(tx: Connection) -> int:
@@ -352,13 +446,17 @@ def newest_id(tx: Connection) -> int:
 
 def has_answer_after(task: str, key: ColumnElement[str], answer_id: int) -> ColumnElement[bool]:
     """Return the condition that the item of a key has an answer newer than one of that number, applied or not."""
-    newer = select(answers.c.id).where(answers.c.task == task, answers.c.item_id == key, answers.c.id > answer_id)
+    newer = select(answers.c.id).where(
+        answers.c.task == task, answers.c.item_id == key, answers.c.id > answer_id
+    )
     return newer.correlate_except(answers).exists()
 
 
 def last_asked(task: str, key: ColumnElement[str]) -> ColumnElement[str]:
     """Return a column: extractor, blank and input hash of a person's answer, else of the newest."""
-    return effective_of_item(Preference(task), key, answers.c.extractor + literal(" ") + answers.c.input_hash)
+    return effective_of_item(
+        Preference(task), key, answers.c.extractor + literal(" ") + answers.c.input_hash
+    )
 
 
 def is_by(column: ColumnElement[str], version: str | None) -> ColumnElement[bool]:
@@ -374,24 +472,41 @@ def items_of_versions(tx: Connection, task: str, versions: Sequence[str]) -> Ite
     yield from tx.execute(intersect(*each)).scalars()
 
 
-def newest_of_version(tx: Connection, task: str, version: str, ids: Sequence[str]) -> dict[str, str]:
+def newest_of_version(
+    tx: Connection, task: str, version: str, ids: Sequence[str]
+) -> dict[str, str]:
     """Return the newest answer of a version to each of these items, JSON, whether it was applied or not."""
     query = select(answers.c.item_id, answers.c.answer).where(_of_version(answers, task, version))
-    return {row[0]: row[1] for row in among(tx, query.order_by(answers.c.id), answers.c.item_id, ids)}
+    return {
+        row[0]: row[1] for row in among(tx, query.order_by(answers.c.id), answers.c.item_id, ids)
+    }
 
 
 def _of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:
-    return and_(table.c.task == task, table.c.answer != FORGOTTEN, is_by(table.c.extractor, version))
+    return and_(
+        table.c.task == task, table.c.answer != FORGOTTEN, is_by(table.c.extractor, version)
+    )
 
 
 def version_counts(tx: Connection, task: str, *conditions: ColumnElement[bool]) -> list[Version]:
     """Return each extractor of a task of which answers were applied, by name; its rows are its answers."""
-    facts = (func.count(), func.count(answers.c.item_id.distinct()), func.min(answers.c.at), func.max(answers.c.at))
-    query = select(answers.c.extractor, *facts).where(_stands(task), *conditions).group_by(answers.c.extractor)
+    facts = (
+        func.count(),
+        func.count(answers.c.item_id.distinct()),
+        func.min(answers.c.at),
+        func.max(answers.c.at),
+    )
+    query = (
+        select(answers.c.extractor, *facts)
+        .where(_stands(task), *conditions)
+        .group_by(answers.c.extractor)
+    )
     return [Version.of(*row) for row in tx.execute(query.order_by(answers.c.extractor))]
 
 
-def _stands(task: str, version: str | None = None, given: FromClause = answers) -> ColumnElement[bool]:
+def _stands(
+    task: str, version: str | None = None, given: FromClause = answers
+) -> ColumnElement[bool]:
     return and_(given.c.applied, _of_version(given, task, version))
 
 
@@ -421,40 +536,64 @@ def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCoun
     used, found = [], Counter[str]()
     failed = case((attempts.c.forgiven, "forgiven"), else_=attempts.c.outcome)
     for table, how in ((answers, literal(Outcome.ANSWERED.value)), (attempts, failed)):
-        mine = (table.c.task == task, table.c.extractor != PERSON, is_by(table.c.extractor, extractor))
-        query = _used(table).add_columns(func.count(), how.label("how")).where(*mine).group_by("how")
+        mine = (
+            table.c.task == task,
+            table.c.extractor != PERSON,
+            is_by(table.c.extractor, extractor),
+        )
+        query = (
+            _used(table).add_columns(func.count(), how.label("how")).where(*mine).group_by("how")
+        )
         for *some, count, outcome in tx.execute(query):
             used.append(some)
             found[outcome] += count
-    answered, refused, invalid = (found[one] for one in (Outcome.ANSWERED, Outcome.REFUSED, Outcome.INVALID))
+    answered, refused, invalid = (
+        found[one] for one in (Outcome.ANSWERED, Outcome.REFUSED, Outcome.INVALID)
+    )
     return ReplyCounts(answered, refused, invalid, *_summed([(0, 0, 0.0), *used]))
 
 
 def count_answered(tx: Connection, task: str, version: str | None) -> int:
     """Return how many items an answer of a version was applied to, and stands."""
-    return tx.execute(select(func.count()).select_from(answered_ids(task, version).subquery())).scalar_one()
+    return tx.execute(
+        select(func.count()).select_from(answered_ids(task, version).subquery())
+    ).scalar_one()
 
 
 def count_unanswered(tx: Connection, task: str, version: str | None) -> int:
     """Return how many items a version failed at for the items' own reasons and has not answered since."""
-    charged = and_(attempts.c.task == task, attempts.c.charged, is_by(attempts.c.extractor, version))
+    charged = and_(
+        attempts.c.task == task, attempts.c.charged, is_by(attempts.c.extractor, version)
+    )
     failed = select(attempts.c.item_id).where(charged).distinct().subquery()
-    query = select(func.count()).select_from(failed).where(~is_answered(task, failed.c.item_id, version))
+    query = (
+        select(func.count())
+        .select_from(failed)
+        .where(~is_answered(task, failed.c.item_id, version))
+    )
     return tx.execute(query).scalar_one()
 
 
 def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, str]:
     """Return the newest reason why each row failed that a version was charged with and has not answered, by its id."""
     charged = and_(attempts.c.task == task, attempts.c.charged, ~attempts.c.forgiven)
-    failed = and_(charged, is_by(attempts.c.extractor, version), ~is_answered(task, attempts.c.item_id, version))
+    failed = and_(
+        charged,
+        is_by(attempts.c.extractor, version),
+        ~is_answered(task, attempts.c.item_id, version),
+    )
     query = select(attempts.c.item_id, attempts.c.reason).where(failed).order_by(attempts.c.id)
     return {row[0]: row[1] for row in tx.execute(query)}
 
 
 def count_cut(tx: Connection, task: str, version: str | None) -> int:
     """Return how many replies in batches of a version were cut by the token limit."""
-    mine = and_(attempts.c.task == task, attempts.c.reason.in_(CUT_SHORT), attempts.c.batch.is_not(None))
-    return tx.execute(select(func.count()).where(mine, is_by(attempts.c.extractor, version))).scalar_one()
+    mine = and_(
+        attempts.c.task == task, attempts.c.reason.in_(CUT_SHORT), attempts.c.batch.is_not(None)
+    )
+    return tx.execute(
+        select(func.count()).where(mine, is_by(attempts.c.extractor, version))
+    ).scalar_one()
 
 
 ROLLBACK = "rollback"  # of the journal's lines about this, by batch
@@ -464,7 +603,9 @@ def begun() -> Select[tuple[str, str, datetime]]:
     """Return the SELECT of (task, extractor, when it was asked under first) of every version."""
     of_batches = select(batches.c.task, batches.c.extractor, batches.c.created_at.label("at"))
     of_batches = of_batches.where(~_is_marked(), batches.c.way != Way.TRIAL)
-    of_runs = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(runs.c.ended_at.is_(None))
+    of_runs = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(
+        runs.c.ended_at.is_(None)
+    )
     every = union_all(of_batches, of_runs).subquery("asked").c
     whose = (every.task, every.extractor)
     return select(*whose, func.min(every.at).label("began_at")).group_by(*whose)
@@ -474,7 +615,9 @@ def list_versions(tx: Connection, task: str) -> list[Version]:
     """Return every version of a task, oldest first."""
     found = begun().subquery().c
     query = select(found.extractor).where(found.task == task)
-    return [Version.of(row[0]) for row in tx.execute(query.order_by(found.began_at, found.extractor))]
+    return [
+        Version.of(row[0]) for row in tx.execute(query.order_by(found.began_at, found.extractor))
+    ]
 
 
 def asked_tasks(tx: Connection) -> set[str]:
@@ -504,25 +647,35 @@ def is_anything_asked(tx: Connection) -> bool:
     return any(tx.execute(query.limit(1)).first() is not None for query in going)
 
 
-def remove_version(tx: Connection, task: str, extractor: str, *, at: datetime) -> tuple[int, int, int]:
+def remove_version(
+    tx: Connection, task: str, extractor: str, *, at: datetime
+) -> tuple[int, int, int]:
     """Delete what is kept of a version, and mark its batches; return how many answers, attempts and parked items."""
     why = "its version was rolled back"
-    sent = select(batches.c.number).where(batches.c.task == task, batches.c.extractor == extractor, ~_is_marked())
+    sent = select(batches.c.number).where(
+        batches.c.task == task, batches.c.extractor == extractor, ~_is_marked()
+    )
     for number in tx.execute(sent.order_by(batches.c.number)).scalars().all():
-        workspace.record_event(tx, ROLLBACK, number, old=None, new="answers removed", why=why, at=at)
+        workspace.record_event(
+            tx, ROLLBACK, number, old=None, new="answers removed", why=why, at=at
+        )
     going = and_(runs.c.task == task, runs.c.extractor == extractor, runs.c.ended_at.is_(None))
     tx.execute(update(runs).where(going).values(ended_at=at, why=why))
     parked = (asks.c.task == task, asks.c.extractor == extractor, asks.c.state == PARKED)
     let_go = tx.execute(select(func.count()).where(*parked)).scalar_one()
     gone, failed, *_ = (
-        tx.execute(delete(table).where(table.c.task == task, table.c.extractor == extractor)).rowcount
+        tx.execute(
+            delete(table).where(table.c.task == task, table.c.extractor == extractor)
+        ).rowcount
         for table in (answers, attempts, asks, pilots)
     )
     return gone, failed, let_go
 
 
 def _is_marked() -> ColumnElement[bool]:
-    return cast(batches.c.number, Text).in_(select(journal.c.name).where(journal.c.kind == ROLLBACK))
+    return cast(batches.c.number, Text).in_(
+        select(journal.c.name).where(journal.c.kind == ROLLBACK)
+    )
 
 
 # Single requests: the answer to one, its attempt, or, while it is under way, its claim; what an equal row told is none
@@ -530,7 +683,9 @@ def _is_marked() -> ColumnElement[bool]:
 
 def is_anything_sent(tx: Connection, task: str) -> bool:
     """Return whether a request of a task ever went out, or may have."""
-    sent = select(batches.c.number).where(batches.c.task == task, batches.c.create_sent_at.is_not(None))
+    sent = select(batches.c.number).where(
+        batches.c.task == task, batches.c.create_sent_at.is_not(None)
+    )
     return tx.execute(sent.limit(1)).first() is not None
 
 
@@ -541,7 +696,13 @@ def requests_of_item(tx: Connection, task: str, item_id: str) -> list[dict[str, 
     `extractor`, `model`), and how it ended: `outcome` (None while it is under way), `reason`, `ended_at`, `tokens_in`,
     `tokens_out`, `cost` (USD), `answer`, and whether that was `forgotten` with its item.
     """
-    return _told(tx, (query.where(table.c.task == task, table.c.item_id == item_id) for table, query in _queries()))
+    return _told(
+        tx,
+        (
+            query.where(table.c.task == task, table.c.item_id == item_id)
+            for table, query in _queries()
+        ),
+    )
 
 
 def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> list[dict[str, Any]]:
@@ -557,7 +718,9 @@ def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> l
 
 def _queries() -> Iterator[tuple[Table, Select[Any]]]:
     for table in (answers, attempts, asks):
-        own: dict[str, ColumnElement[Any]] = {name: table.c[name] if name in table.c else null() for name in _OWN}
+        own: dict[str, ColumnElement[Any]] = {
+            name: table.c[name] if name in table.c else null() for name in _OWN
+        }
         own |= {"item": table.c.item_id, "ended_at": null() if table is asks else table.c.at}
         if table is answers:
             own |= {"outcome": literal(Outcome.ANSWERED.value), "reason": literal("ok")}
@@ -569,7 +732,14 @@ def _queries() -> Iterator[tuple[Table, Select[Any]]]:
 
 
 def _told(tx: Connection, queries: Iterable[Select[Any]]) -> list[dict[str, Any]]:
-    rows = [{**row, "line": row["line"] or 0} for query in queries for row in tx.execute(query).mappings()]
+    rows = [
+        {**row, "line": row["line"] or 0}
+        for query in queries
+        for row in tx.execute(query).mappings()
+    ]
     for row in rows:
-        row |= {"forgotten": row["answer"] == FORGOTTEN, "answer": json.loads(row["answer"] or "null")}
+        row |= {
+            "forgotten": row["answer"] == FORGOTTEN,
+            "answer": json.loads(row["answer"] or "null"),
+        }
     return sorted(rows, key=itemgetter("at", "batch", "line"), reverse=True)

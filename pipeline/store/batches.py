@@ -29,7 +29,11 @@ _TRY = re.compile(r"-t(\d{1,9})\Z")
 
 
 def batches_in_states(
-    tx: Connection, *states: BatchState, task: str | None = None, own: bool = False, since: datetime | None = None
+    tx: Connection,
+    *states: BatchState,
+    task: str | None = None,
+    own: bool = False,
+    since: datetime | None = None,
 ) -> list[Batch]:
     """Return the batches, oldest first: in these states, of a task, of our `own` calls, sent `since` or not over."""
     wanted: list[ColumnElement[bool]] = []
@@ -47,13 +51,36 @@ def batches_in_states(
 
 def unknown_states(tx: Connection) -> list[str]:
     """Return a line for each batch whose state is no word of ours."""
-    query = select(batches.c.number, batches.c.state).where(batches.c.state.not_in(list(BatchState)))
-    return [f"batch {number} is in a state that does not exist: {word!r}" for number, word in tx.execute(query)]
+    query = select(batches.c.number, batches.c.state).where(
+        batches.c.state.not_in(list(BatchState))
+    )
+    return [
+        f"batch {number} is in a state that does not exist: {word!r}"
+        for number, word in tx.execute(query)
+    ]
 
 
 _SUMMED = (
-    *("requests", "request_size", "estimated_in", "estimated_out", "estimated_cost", "counted_in", "calls", "seconds"),
-    *("answered", "refused", "invalid", "missing", "not_applied", "unknown", "duplicates", "unreadable"),
+    *(
+        "requests",
+        "request_size",
+        "estimated_in",
+        "estimated_out",
+        "estimated_cost",
+        "counted_in",
+        "calls",
+        "seconds",
+    ),
+    *(
+        "answered",
+        "refused",
+        "invalid",
+        "missing",
+        "not_applied",
+        "unknown",
+        "duplicates",
+        "unreadable",
+    ),
     *("tokens_in", "tokens_out", "cost"),
 )
 
@@ -94,7 +121,9 @@ def add_batch(tx: Connection, *, way: Way, at: datetime, **values: Any) -> None:
     new = BatchState.PREPARED if way is Way.BATCH else BatchState.ASKING
     sent = {} if way is Way.BATCH else {"create_sent_at": at, "submitted_at": at}
     tx.execute(insert(batches).values(way=way, state=new, created_at=at, **sent, **values))
-    workspace.record_event(tx, "batch", values["number"], old=None, new=new, why="sealed and claimed", at=at)
+    workspace.record_event(
+        tx, "batch", values["number"], old=None, new=new, why="sealed and claimed", at=at
+    )
 
 
 def note(tx: Connection, number: int, **facts: Any) -> None:
@@ -117,10 +146,17 @@ class PastCalls(NamedTuple):
     tokens: int
 
 
-def calls_since(tx: Connection, model: str, *, since: datetime, but: Collection[int] = ()) -> list[PastCalls]:
+def calls_since(
+    tx: Connection, model: str, *, since: datetime, but: Collection[int] = ()
+) -> list[PastCalls]:
     """Return our own calls to a model of the batches that ended after a moment, or go on, but for some batches'."""
     recent = or_(batches.c.over_at.is_(None), batches.c.over_at >= since)
-    mine = (batches.c.model == model, batches.c.calls > 0, batches.c.number.not_in(list(but)), recent)
+    mine = (
+        batches.c.model == model,
+        batches.c.calls > 0,
+        batches.c.number.not_in(list(but)),
+        recent,
+    )
     names = ("submitted_at", "over_at", "calls", "estimated_in", "requests")
     rows = tx.execute(select(*(batches.c[name] for name in names)).where(*mine)).all()
     return [PastCalls(row[0], row[1], row[2], row[3] // max(1, row[4])) for row in rows]
@@ -130,8 +166,15 @@ def call_seconds(tx: Connection, model: str, way: Way) -> float | None:
     """Return the mean seconds of our newest calls to a model that were answered, of a way; None without any."""
     told = (batches.c.seconds, batches.c.answered)
     alike = [Way.FLEX] if way is Way.FLEX else [one for one in Way if one is not Way.FLEX]
-    mine = (batches.c.model == model, batches.c.way.in_(alike), batches.c.seconds > 0, batches.c.answered > 0)
-    rows = tx.execute(select(*told).where(*mine).order_by(batches.c.number.desc()).limit(TIMED)).all()
+    mine = (
+        batches.c.model == model,
+        batches.c.way.in_(alike),
+        batches.c.seconds > 0,
+        batches.c.answered > 0,
+    )
+    rows = tx.execute(
+        select(*told).where(*mine).order_by(batches.c.number.desc()).limit(TIMED)
+    ).all()
     return sum(row[0] for row in rows) / sum(row[1] for row in rows) if rows else None
 
 
@@ -139,7 +182,12 @@ def mark_submitting(tx: Connection, batch: Batch, *, display_name: str, at: date
     """Commit the intent to create, before the call: `prepared` (or a try that left nothing) -> `submitting`."""
     facts = {"tries": batch.tries + 1, "create_sent_at": at, "create_ended_at": None}
     _move(tx, batch, BatchState.SUBMITTING, facts, why=f"create, try {batch.tries + 1}", at=at)
-    row = {"batch": batch.number, "try": batch.tries + 1, "display_name": display_name, "sent_at": at}
+    row = {
+        "batch": batch.number,
+        "try": batch.tries + 1,
+        "display_name": display_name,
+        "sent_at": at,
+    }
     tx.execute(insert(creates).values(outcome="sent", **row))
 
 
@@ -148,25 +196,42 @@ def mark_submitted(
 ) -> None:
     """Keep the name the API gave, in the UPDATE that moves the state: `submitting` -> `submitted`."""
     number = int(found[1]) if (found := _TRY.search(display_name)) else batch.tries
-    facts = {"remote_name": remote_name, "submitted_at": at, "create_ended_at": batch.create_ended_at or at}
+    facts = {
+        "remote_name": remote_name,
+        "submitted_at": at,
+        "create_ended_at": batch.create_ended_at or at,
+    }
     facts["tries"] = max(batch.tries, number)
     _move(tx, batch, BatchState.SUBMITTED, facts, why=f"{how} {remote_name}", at=at)
     here = (creates.c.display_name == display_name) & ~_IS_DUPLICATE
     known = tx.execute(update(creates).where(here).values(outcome=how))
     if not known.rowcount:  # sent after the backup was made that this database came from
         row = {"batch": batch.number, "try": number, "display_name": display_name, "sent_at": at}
-        tx.execute(insert(creates).values(outcome=how, note="sent after the backup was made", **row))
+        tx.execute(
+            insert(creates).values(outcome=how, note="sent after the backup was made", **row)
+        )
 
 
-def mark_refused(tx: Connection, batch: Batch, *, why: str, outcome: str, at: datetime, **facts: Any) -> None:
+def mark_refused(
+    tx: Connection, batch: Batch, *, why: str, outcome: str, at: datetime, **facts: Any
+) -> None:
     """Go back after a clear refusal, with what else is to be kept of it: `submitting` -> `prepared`."""
-    _move(tx, batch, BatchState.PREPARED, {"create_ended_at": at, "reason": why, **facts}, why=why, at=at)
+    _move(
+        tx,
+        batch,
+        BatchState.PREPARED,
+        {"create_ended_at": at, "reason": why, **facts},
+        why=why,
+        at=at,
+    )
     _end_try(tx, batch, outcome=outcome, note=why)
 
 
 def name_of_try(batch: Batch, number: int, *, workspace_id: str) -> str:
     """Return the display name of one try of a batch: workspace, task, number, file, try."""
-    return f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number}"
+    return (
+        f"findable-{workspace_id}-{batch.task}-{batch.number}-{batch.request_sha256[:16]}-t{number}"
+    )
 
 
 def name_prefix(display_name: str) -> str:
@@ -179,7 +244,12 @@ def mark_doubtful(tx: Connection, batch: Batch, *, workspace_id: str, at: dateti
     if batch.state is BatchState.PREPARED:
         name = name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
         mark_submitting(tx, batch, display_name=name, at=at)
-    note(tx, batch.number, create_ended_at=at, reason="restored from a backup: it may have been sent since")
+    note(
+        tx,
+        batch.number,
+        create_ended_at=at,
+        reason="restored from a backup: it may have been sent since",
+    )
 
 
 def note_unclear(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
@@ -209,13 +279,17 @@ def note_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None
     """Keep that the API is asked to cancel, or refuse; what it makes of it shows in later looks."""
     if not note_submitted(tx, batch, cancel_asked_at=at, reason=why):
         raise _conflict(tx, batch, wanted=batch.state)
-    workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
+    workspace.record_event(
+        tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at
+    )
 
 
 def unnote_cancel(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """Undo `note_cancel`, where the API could not be asked."""
     note_submitted(tx, batch, cancel_asked_at=batch.cancel_asked_at, reason=batch.reason)
-    workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
+    workspace.record_event(
+        tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at
+    )
 
 
 def mark_downloaded(
@@ -229,7 +303,9 @@ def mark_downloaded(
 
 def mark_failed(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """End a batch that has no result; the caller releases its items in the same transaction."""
-    _move(tx, batch, BatchState.FAILED, {"reason": why, "over_at": at, "ended_at": at}, why=why, at=at)
+    _move(
+        tx, batch, BatchState.FAILED, {"reason": why, "over_at": at, "ended_at": at}, why=why, at=at
+    )
 
 
 def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any) -> None:
@@ -244,20 +320,33 @@ def numbers_by_prefix(tx: Connection, number: int | None = None) -> dict[str, in
     return {name_prefix(name): number for name, number in found}
 
 
-def add_duplicate(tx: Connection, batch: Batch, *, remote_name: str, display_name: str, at: datetime) -> bool:
+def add_duplicate(
+    tx: Connection, batch: Batch, *, remote_name: str, display_name: str, at: datetime
+) -> bool:
     """Record a second remote batch of ours and what it may cost; false when it is known already."""
     if tx.execute(select(creates.c.id).where(creates.c.remote_name == remote_name)).first():
         return False
-    row = {"remote_name": remote_name, "batch": batch.number, "display_name": display_name, "found_at": at}
-    tx.execute(insert(creates).values(outcome=_DUPLICATE, estimated_cost=batch.estimated_cost, **row))
+    row = {
+        "remote_name": remote_name,
+        "batch": batch.number,
+        "display_name": display_name,
+        "found_at": at,
+    }
+    tx.execute(
+        insert(creates).values(outcome=_DUPLICATE, estimated_cost=batch.estimated_cost, **row)
+    )
     why = f"twin {remote_name}"
-    workspace.record_event(tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at)
+    workspace.record_event(
+        tx, "batch", batch.number, old=batch.state, new=batch.state, why=why, at=at
+    )
     return True
 
 
 def open_duplicates(tx: Connection, number: int) -> list[str]:
     """Return the remote names of a batch's duplicates that were not cancelled yet."""
-    found = (one for one in all_duplicates(tx) if one["batch"] == number and one["cancelled_at"] is None)
+    found = (
+        one for one in all_duplicates(tx) if one["batch"] == number and one["cancelled_at"] is None
+    )
     return [one["remote_name"] for one in found]
 
 
@@ -269,14 +358,19 @@ def duplicate_cancelled(tx: Connection, remote_name: str, *, at: datetime) -> No
 def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
     """Return every duplicate ever found, for status and for the account of costs."""
     names = ("remote_name", "batch", "display_name", "estimated_cost", "found_at", "cancelled_at")
-    query = select(*(creates.c[name] for name in names)).where(_IS_DUPLICATE).order_by(creates.c.found_at)
+    query = (
+        select(*(creates.c[name] for name in names))
+        .where(_IS_DUPLICATE)
+        .order_by(creates.c.found_at)
+    )
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
 def _batch(row: Any) -> Batch:
     if row["state"] not in set(BatchState):
         raise InconsistentError(
-            f"batch {row['number']} is in a state that does not exist: {row['state']!r}", hint=f"run `{Step('doctor')}`"
+            f"batch {row['number']} is in a state that does not exist: {row['state']!r}",
+            hint=f"run `{Step('doctor')}`",
         )
     return Batch(**{**row, "state": BatchState(row["state"]), "way": Way(row["way"])})
 
@@ -286,7 +380,9 @@ def _end_try(tx: Connection, batch: Batch, *, outcome: str, note: str) -> None:
     tx.execute(update(creates).where(last).values(outcome=outcome, note=note))
 
 
-def _move(tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], *, why: str, at: datetime) -> None:
+def _move(
+    tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], *, why: str, at: datetime
+) -> None:
     """Move one batch and write its `facts`, or raise. The WHERE clause is the lock: of two that read it, one wins."""
     if new not in BATCH_MOVES[batch.state]:
         raise ValueError(f"not a move: {batch.state} -> {new}")
@@ -297,9 +393,15 @@ def _move(tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], 
 
 
 def _unmoved(batch: Batch) -> ColumnElement[bool]:
-    return (batches.c.number == batch.number) & (batches.c.state == batch.state) & (batches.c.tries == batch.tries)
+    return (
+        (batches.c.number == batch.number)
+        & (batches.c.state == batch.state)
+        & (batches.c.tries == batch.tries)
+    )
 
 
 def _conflict(tx: Connection, batch: Batch, *, wanted: BatchState) -> StateConflictError:
     found = tx.execute(select(batches.c.state).where(batches.c.number == batch.number)).scalar()
-    return StateConflictError("batch", batch.number, expected=batch.state, wanted=wanted, found=found)
+    return StateConflictError(
+        "batch", batch.number, expected=batch.state, wanted=wanted, found=found
+    )

@@ -58,9 +58,19 @@ def undo_merge(tx: Connection, task: str, number: int, *, who: str, at: datetime
 
 def list_merges(tx: Connection, task: str) -> list[Merge]:
     """Return every merge of a task's values, oldest first, which count from 1; also those that were undone."""
-    undone = {int(one["name"]): (one["why"], one["at"]) for one in workspace.events_of(tx, f"{UNDONE}{task}")}
+    undone = {
+        int(one["name"]): (one["why"], one["at"])
+        for one in workspace.events_of(tx, f"{UNDONE}{task}")
+    }
     return [
-        Merge(number, one["name"], one["new"], one["why"], one["at"], *undone.get(number, (None, None)))
+        Merge(
+            number,
+            one["name"],
+            one["new"],
+            one["why"],
+            one["at"],
+            *undone.get(number, (None, None)),
+        )
         for number, one in enumerate(workspace.events_of(tx, f"{MERGE}{task}"), start=1)
     ]
 
@@ -93,16 +103,38 @@ def list_edits(tx: Connection, task: str, item_id: str) -> list[Edit]:
     columns = (answers.c.who, answers.c.at, answers.c.before, answers.c.answer, answers.c.undoes)
     query = select(*columns).where(*_by_hand(task, item_id)).order_by(answers.c.id)
     return [
-        Edit(number, row.who, row.at, json.loads(row.before) or {}, json.loads(row.answer), row.undoes)
+        Edit(
+            number,
+            row.who,
+            row.at,
+            json.loads(row.before) or {},
+            json.loads(row.answer),
+            row.undoes,
+        )
         for number, row in enumerate(tx.execute(query), start=1)
     ]
 
 
-def add_edit(tx: Connection, task: str, item_id: str, edit: Edit, *, input_hash: str, stands: bool) -> None:
+def add_edit(
+    tx: Connection, task: str, item_id: str, edit: Edit, *, input_hash: str, stands: bool
+) -> None:
     """Keep an edit, as the answer to the input of a hash; where it does not `stand`, none of the item's does."""
-    given = {"task": task, "item_id": item_id, "extractor": PERSON, "applied": stands, "input_hash": input_hash}
-    blank = dict.fromkeys(("model_version", "response_id"), "") | dict.fromkeys(("tokens_in", "tokens_out", "cost"), 0)
-    said = {"answer": _json(edit.after), "before": _json(edit.before), "who": edit.who, "undoes": edit.undoes}
+    given = {
+        "task": task,
+        "item_id": item_id,
+        "extractor": PERSON,
+        "applied": stands,
+        "input_hash": input_hash,
+    }
+    blank = dict.fromkeys(("model_version", "response_id"), "") | dict.fromkeys(
+        ("tokens_in", "tokens_out", "cost"), 0
+    )
+    said = {
+        "answer": _json(edit.after),
+        "before": _json(edit.before),
+        "who": edit.who,
+        "undoes": edit.undoes,
+    }
     tx.execute(insert(answers).values(**given, **blank, **said, at=edit.at))
     if not stands:
         tx.execute(update(answers).where(*_by_hand(task, item_id)).values(applied=False))

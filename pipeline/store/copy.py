@@ -23,7 +23,9 @@ def copy_tables(
     for table in tables:
         count = there.execute(select(func.count()).select_from(table)).scalar_one()
         if count != found[table.name]:
-            raise InconsistentError(f"{table.name} has {count:,} rows there, and {found[table.name]:,} were sent")
+            raise InconsistentError(
+                f"{table.name} has {count:,} rows there, and {found[table.name]:,} were sent"
+            )
         _count_on(tx, there, table, above.get(table.name, 0))
         there.exec_driver_sql(f'ANALYZE "{table.name}"')
     return found
@@ -36,7 +38,10 @@ def _copy(tx: Connection, there: Connection, table: Table) -> int:
     names = ", ".join(f'"{column.name}"' for column in table.c)
     rows = tx.execute(select(*table.c).execution_options(yield_per=PAGE))
     try:
-        with driver.cursor() as cursor, cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:  # type: ignore[union-attr]  # it is psycopg's
+        with (
+            driver.cursor() as cursor,
+            cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy,
+        ):  # type: ignore[union-attr]  # it is psycopg's
             for row in rows:
                 count += 1
                 copy.write_row(tuple(row))
@@ -56,6 +61,8 @@ def _count_on(tx: Connection, there: Connection, table: Table, above: int) -> No
     newest: list[Any] = [above, tx.execute(select(func.max(counts))).scalar()]
     if tx.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").first():
         newest.append(tx.execute(_NEWEST, {"table": table.name}).scalar())
-    place = there.exec_driver_sql("SELECT pg_get_serial_sequence(%s, %s)", (table.name, counts.name)).scalar()
+    place = there.exec_driver_sql(
+        "SELECT pg_get_serial_sequence(%s, %s)", (table.name, counts.name)
+    ).scalar()
     if place is not None and (number := max(filter(None, newest), default=0)):
         there.exec_driver_sql("SELECT setval(%s, %s)", (place, number))

@@ -61,7 +61,9 @@ P = ParamSpec("P")
 _SNAPSHOT_RESULTS = WeakKeyDictionary[Connection, dict[Any, Any]]()
 
 
-def cached_in_snapshot(look: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate[Connection, P], T]:
+def cached_in_snapshot(
+    look: Callable[Concatenate[Connection, P], T],
+) -> Callable[Concatenate[Connection, P], T]:
     """Wrap a look at the database so that it is made once in each `Store.read`, which sees nothing new meanwhile.
 
     In any other transaction each call looks anew. All further arguments must be hashable; what is returned must not be
@@ -88,21 +90,29 @@ def pages(values: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
     return iter(lambda: list(islice(left, size)), [])
 
 
-def among(tx: Connection, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]) -> Iterator[Any]:
+def among(
+    tx: Connection, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]
+) -> Iterator[Any]:
     """Yield the rows of a SELECT in which a column has one of some values, however many those are."""
     for some in pages(values):
         yield from tx.execute(query.where(column.in_(some))).all()
 
 
-def is_one_of(tx: Connection, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
+def is_one_of(
+    tx: Connection, column: ColumnElement[str], values: Sequence[str]
+) -> ColumnElement[bool]:
     """Return the condition that a text is one of many values, which go to the database as one JSON list."""
     given = literal(json.dumps(list(values)), Text)
     if tx.dialect.name == "sqlite":
         return column.in_(select(func.json_each(given).table_valued("value").c.value))
-    return column.in_(select(func.json_array_elements_text(cast(given, JSON)).column_valued("value")))
+    return column.in_(
+        select(func.json_array_elements_text(cast(given, JSON)).column_valued("value"))
+    )
 
 
-def change_among(tx: Connection, change: Update | Delete, column: ColumnElement[Any], values: Sequence[Any]) -> int:
+def change_among(
+    tx: Connection, change: Update | Delete, column: ColumnElement[Any], values: Sequence[Any]
+) -> int:
     """Run an UPDATE or DELETE where a column has one of some values; return how many rows it met."""
     return sum(tx.execute(change.where(column.in_(some))).rowcount for some in pages(values))
 
@@ -116,7 +126,10 @@ def streamed(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[A
     """Run a SELECT whose rows are fetched `page` at a time; it is closed with its transaction at the latest."""
     result = tx.execute(query.execution_options(yield_per=page))
     opened: list[CursorResult[Any]] = tx.get_execution_options().get(_OPENED, [])
-    opened[:] = [*(one for one in opened if not one.closed), result]  # thousands may come and go in one transaction
+    opened[:] = [
+        *(one for one in opened if not one.closed),
+        result,
+    ]  # thousands may come and go in one transaction
     return result
 
 
@@ -139,18 +152,28 @@ class Store:
         """Take an SQLAlchemy URL, or refuse it; nothing is opened yet. Of one that is not ours rows are selected."""
         try:
             # a path is of a file of ours that is opened for each transaction, so that nobody has to close it
-            whole = URL.create("sqlite", database=str(url)) if isinstance(url, Path) else make_url(url)
+            whole = (
+                URL.create("sqlite", database=str(url)) if isinstance(url, Path) else make_url(url)
+            )
         except (exc.ArgumentError, ValueError) as error:  # the second of a port that is no number
             raise ConfigurationError(
                 "FINDABLE_DATABASE_URL is no database URL",
                 hint="for example sqlite:////path/to/people.db or postgresql+psycopg://user@host/database",
             ) from error
         is_server = whole.get_backend_name() in {"postgresql", "postgres"}
-        self._kind = PostgresqlServer(whole) if is_server else SqliteFile(whole, is_kept=isinstance(url, str))
+        self._kind = (
+            PostgresqlServer(whole)
+            if is_server
+            else SqliteFile(whole, is_kept=isinstance(url, str))
+        )
         # the URL as it may be written down: with no password, neither before the host nor among the options
-        self.address = whole._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
+        self.address = (
+            whole._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
+        )
         self.path = self._kind.path  # the file that is the database; None where a server keeps it
-        self.shown = self._kind.shown  # what a person knows the database by; never with a password in it
+        self.shown = (
+            self._kind.shown
+        )  # what a person knows the database by; never with a password in it
         self._is_ours = is_ours
         self._engine: Engine | None = None
         self.locks: Locks | None = None  # of the workspace that is open in it
@@ -196,7 +219,10 @@ class Store:
             still = None if self._is_ours else resting(kind.path)
             engine = kind.open_unchanged(still)
         else:
-            engine, query = self._open(), query.replace("\0", "\\0")  # behind a null character it would see nothing
+            engine, query = (
+                self._open(),
+                query.replace("\0", "\\0"),
+            )  # behind a null character it would see nothing
         with self._translated(), engine.connect().execution_options(findable_reads=True) as tx:
             tx.detach()  # what the query sets for its session is nothing to others
             if not isinstance(kind, SqliteFile):
@@ -224,16 +250,26 @@ class Store:
             with within(tx, timeout_s):
                 return step()
         except SlowError:
-            said = f"the query gave no row for {timeout_s:g} s and was broken off; nothing was written"
+            said = (
+                f"the query gave no row for {timeout_s:g} s and was broken off; nothing was written"
+            )
             raise InputError(said, hint="make it quicker, such as by an index") from None
         except (exc.DBAPIError, sqlite3.Warning, ValueError) as error:
             found = getattr(error, "orig", None) or error
             if not self._kind.is_of_query(found):
                 raise
-            words = getattr(getattr(found, "diag", None), "message_primary", None) or first_line(found)
+            words = getattr(getattr(found, "diag", None), "message_primary", None) or first_line(
+                found
+            )
             is_name = "no such" in words or "does not exist" in words
-            hint = "check its tables and columns, and which database it asks" if is_name else "a query may only read"
-            raise InputError(f"the database refuses the query: {words}; nothing was written", hint=hint) from None
+            hint = (
+                "check its tables and columns, and which database it asks"
+                if is_name
+                else "a query may only read"
+            )
+            raise InputError(
+                f"the database refuses the query: {words}; nothing was written", hint=hint
+            ) from None
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Connection]:
@@ -242,7 +278,9 @@ class Store:
             yield connection
 
     @contextlib.contextmanager
-    def write(self, *, patience_s: float | None = None, on: Connection | None = None) -> Iterator[Connection]:
+    def write(
+        self, *, patience_s: float | None = None, on: Connection | None = None
+    ) -> Iterator[Connection]:
         """Open a transaction, `on` a held connection; while another one writes it waits `patience_s`, else a minute."""
         patience_s = BUSY_S if patience_s is None else patience_s
         with (
@@ -296,8 +334,12 @@ class Store:
             if error.orig is None:  # said by SQLAlchemy itself, of its own use
                 raise
             raise self._kind.error(error.orig, patience_s) from error
-        except exc.PendingRollbackError as error:  # the connection went away earlier in this transaction
-            raise self._kind.error(ConnectionError("the connection was lost"), patience_s) from error
+        except (
+            exc.PendingRollbackError
+        ) as error:  # the connection went away earlier in this transaction
+            raise self._kind.error(
+                ConnectionError("the connection was lost"), patience_s
+            ) from error
         except Exception as error:  # while a connection is prepared, before SQLAlchemy has it
             if not self._kind.says(error):
                 raise
@@ -328,7 +370,9 @@ def within(tx: Connection, seconds: float | None) -> Iterator[None]:
     except exc.DBAPIError as error:
         if time.monotonic() >= until:
             raise SlowError from error
-        if file is not None and "interrupted" in str(error.orig):  # Ctrl-C came while SQLite looked at the clock
+        if file is not None and "interrupted" in str(
+            error.orig
+        ):  # Ctrl-C came while SQLite looked at the clock
             raise KeyboardInterrupt from None
         raise
     finally:
@@ -348,9 +392,13 @@ def _closing_results(tx: Connection) -> Iterator[None]:
         opened.clear()  # a result knows its connection
 
 
-def run_many(tx: Connection, statement: Insert | Update | Delete, rows: Sequence[Mapping[str, Any]]) -> int:
+def run_many(
+    tx: Connection, statement: Insert | Update | Delete, rows: Sequence[Mapping[str, Any]]
+) -> int:
     """Run a statement once for each row of its parameters, and return how many rows of the database it met in all."""
-    return tx.execute(statement, rows).rowcount if rows else 0  # without any, it would be run once, with none
+    return (
+        tx.execute(statement, rows).rowcount if rows else 0
+    )  # without any, it would be run once, with none
 
 
 def insert_new(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -370,7 +418,11 @@ def insert_into(table: Table, dialect: str) -> Any:
 
 
 def update_rows(
-    tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]], *conditions: ColumnElement[bool]
+    tx: Connection,
+    table: Table,
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *conditions: ColumnElement[bool],
 ) -> int:
     """Write columns of rows by their `id`, the last value of each, where all conditions hold; return a count."""
     places = [*(f"new_{name}" for name in names), "row"]

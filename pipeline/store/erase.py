@@ -26,8 +26,17 @@ GONE = "forgotten"
 CLEANED = "clean"  # of the journal's lines about batches whose files were removed
 BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
 # where the text about one item may name another; `new` of the journal only where it is a value that was merged into
-WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "new", "why"), attempts: ("reason", "excerpt")}
-WORDS |= {creates: ("note",), runs: ("why",), answers: ("who",), batches: ("reason",), asks: ("reason",)}
+WORDS: dict[Table, tuple[str, ...]] = {
+    journal: ("name", "new", "why"),
+    attempts: ("reason", "excerpt"),
+}
+WORDS |= {
+    creates: ("note",),
+    runs: ("why",),
+    answers: ("who",),
+    batches: ("reason",),
+    asks: ("reason",),
+}
 ASKED = (asks, answers, attempts)  # what tells of the batches of an item
 
 
@@ -53,7 +62,9 @@ def finish_erasure(tx: Connection, name: str) -> None:
 def bury_item(tx: Connection, task: str, item_id: str, *, at: datetime) -> None:
     """Keep a digest of an item that was forgotten, so that its source does not bring it back."""
     why = f"{task}: what its source says of it is left out"
-    workspace.record_event(tx, BURIED, _digest(tx, f"{task} {item_id}"), old=None, new=GONE, why=why, at=at)
+    workspace.record_event(
+        tx, BURIED, _digest(tx, f"{task} {item_id}"), old=None, new=GONE, why=why, at=at
+    )
 
 
 def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
@@ -65,15 +76,27 @@ def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
 
 def is_kept(tx: Connection, task: str, item_id: str) -> bool:
     """Return whether anything is kept of an item, whose row may be gone."""
-    asked = (select(one.c.task).where(one.c.task == task, one.c.item_id == item_id) for one in (*ASKED, rows))
+    asked = (
+        select(one.c.task).where(one.c.task == task, one.c.item_id == item_id)
+        for one in (*ASKED, rows)
+    )
     return any(tx.execute(query.limit(1)).first() is not None for query in asked)
 
 
 def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
     """Return the batches that may have asked about an item, ascending; of some that ended only their files tell."""
-    asked = (select(one.c.batch).where(one.c.task == task, one.c.item_id == item_id) for one in ASKED)
-    failed = select(batches.c.number).where(batches.c.task == task, batches.c.state == BatchState.FAILED)
-    found = {number for query in (*asked, failed) for number in tx.execute(query).scalars() if number is not None}
+    asked = (
+        select(one.c.batch).where(one.c.task == task, one.c.item_id == item_id) for one in ASKED
+    )
+    failed = select(batches.c.number).where(
+        batches.c.task == task, batches.c.state == BatchState.FAILED
+    )
+    found = {
+        number
+        for query in (*asked, failed)
+        for number in tx.execute(query).scalars()
+        if number is not None
+    }
     return sorted(found | workspace.numbers_with_event(tx, ROLLBACK))
 
 
@@ -90,7 +113,9 @@ def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> b
     return False
 
 
-def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str], is_number_ours: bool = True) -> None:
+def erase_item(
+    tx: Connection, task: str, item_id: str, *, words: Sequence[str], is_number_ours: bool = True
+) -> None:
     """Erase an item from every table of the engine, and its own `words` from every reason and note.
 
     An id that is a number stays in what is left where it `is_number_ours`, for it tells nothing then. On SQLite what
@@ -113,9 +138,13 @@ def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str],
         _cut_out(tx, word)
 
 
-def note_cleaned(tx: Connection, batch: int, *, why: str, at: datetime, hashes: str | None = None) -> None:
+def note_cleaned(
+    tx: Connection, batch: int, *, why: str, at: datetime, hashes: str | None = None
+) -> None:
     """Keep that the files of a batch were removed on purpose, and the SHA-256 of that with their lines' `hashes`."""
-    workspace.record_event(tx, CLEANED, batch, old=None, new=hashes or "files removed", why=why, at=at)
+    workspace.record_event(
+        tx, CLEANED, batch, old=None, new=hashes or "files removed", why=why, at=at
+    )
 
 
 def cleaned_batches(tx: Connection) -> dict[int, str]:
@@ -130,7 +159,9 @@ def _cut_out(tx: Connection, word: str) -> None:
         for name in names:
             column = table.c[name]
             told = journal.c.kind.startswith(by_hand.MERGE) if column is journal.c.new else true()
-            query = select(*table.primary_key.columns, column).where(column.contains(word, autoescape=True), told)
+            query = select(*table.primary_key.columns, column).where(
+                column.contains(word, autoescape=True), told
+            )
             found = tx.execute(query)
             for row in found.all():
                 here = [one == row[number] for number, one in enumerate(table.primary_key.columns)]

@@ -42,7 +42,9 @@ class Lock(NamedTuple):
     def check(self) -> None:
         """Raise `LockLostError` where it is held no longer: its file was removed, or its session ended."""
         if not self.is_held():
-            said = f"the lock {self.name!r} was lost while this process held it; nothing more was done"
+            said = (
+                f"the lock {self.name!r} was lost while this process held it; nothing more was done"
+            )
             raise LockLostError(said, hint="run the same command again")
 
 
@@ -51,7 +53,12 @@ class Locks:
 
     def __init__(self, store: Store, folder: Path, workspace_id: str) -> None:
         """Take the store, the folder of lock files, and the workspace's id; nothing is made or connected yet."""
-        self._store, self._folder, self._id, self._mutex = store, folder, workspace_id, threading.Lock()
+        self._store, self._folder, self._id, self._mutex = (
+            store,
+            folder,
+            workspace_id,
+            threading.Lock(),
+        )
         self._session: Session | None = None
 
     @contextlib.contextmanager
@@ -69,7 +76,9 @@ class Locks:
                 lock.release()
 
     @contextlib.contextmanager
-    def wait(self, name: str, *, say: Callable[[str], None], sleep: Callable[[float], None]) -> Iterator[Lock]:
+    def wait(
+        self, name: str, *, say: Callable[[str], None], sleep: Callable[[float], None]
+    ) -> Iterator[Lock]:
         """Hold a name for the length of a block, waiting for who has it; `say` gets who that is when it changes."""
         said, looks = "", 0
         while True:
@@ -78,7 +87,9 @@ class Locks:
                     yield lock
                     return
             holder, looks = self.holder(name), looks + 1
-            if holder != said and (holder != UNKNOWN or looks * LOOK_S >= 1):  # it may be about to sign
+            if holder != said and (
+                holder != UNKNOWN or looks * LOOK_S >= 1
+            ):  # it may be about to sign
                 say(f"waiting for the lock {name!r}, {holder}")
                 said = holder
             sleep(LOOK_S)
@@ -89,7 +100,9 @@ class Locks:
         if len(signed) != len(_signature().split()):
             return UNKNOWN
         (pid, command, host), how = signed, _standing(signed)
-        return f"held by pid {pid}{f' on {host}' * (host != _HOST)}, {command}{f', {how}' * bool(how)}"
+        return (
+            f"held by pid {pid}{f' on {host}' * (host != _HOST)}, {command}{f', {how}' * bool(how)}"
+        )
 
     def is_free(self, name: str) -> bool:
         """Return whether nobody holds a name, such as one of a process that died; nothing is changed."""
@@ -131,7 +144,9 @@ class Locks:
         return self._folder / f"{name}.lock"
 
     def _key(self, name: str) -> int:
-        return int.from_bytes(hashlib.sha256(f"{self._id}/{name}".encode()).digest()[:8], signed=True)
+        return int.from_bytes(
+            hashlib.sha256(f"{self._id}/{name}".encode()).digest()[:8], signed=True
+        )
 
     def _server(self) -> Session:
         with self._mutex:
@@ -177,7 +192,9 @@ def _locked_file(path: Path, name: str, *, signs: bool) -> Lock | None:
 
 def _signature() -> str:
     program, *words = [*sys.argv, ""]
-    is_ours = Path(program).name in {"findable", "__main__.py"} and words[0].replace("-", "").isalpha()
+    is_ours = (
+        Path(program).name in {"findable", "__main__.py"} and words[0].replace("-", "").isalpha()
+    )
     return f"{os.getpid()} {words[0] if is_ours else Path(program).name.replace(' ', '-') or 'python'} {_HOST}"
 
 
@@ -187,5 +204,7 @@ def _standing(signed: list[str]) -> str:
         return ""
     with contextlib.suppress(OSError):
         said = Path(f"/proc/{signed[0]}/stat").read_text(encoding="utf-8", errors="replace")
-        return {"T": "stopped", "t": "stopped", "Z": "gone", "X": "gone"}.get(said.rpartition(")")[2].split()[0], "")
+        return {"T": "stopped", "t": "stopped", "Z": "gone", "X": "gone"}.get(
+            said.rpartition(")")[2].split()[0], ""
+        )
     return "gone"

@@ -16,7 +16,10 @@ from pipeline.store.schema import attempts, batches
 
 MEASURED = 20  # ours: the newest batches whose use is held against its estimate
 TIMED_BATCHES = 50  # ours: the newest that are looked at
-UNSEEN = (RemoteState.SUCCEEDED, RemoteState.WAITING)  # of a batch that was given up, whose result was never downloaded
+UNSEEN = (
+    RemoteState.SUCCEEDED,
+    RemoteState.WAITING,
+)  # of a batch that was given up, whose result was never downloaded
 
 
 class Spent(NamedTuple):
@@ -41,10 +44,15 @@ def sum_spent(tx: Connection, *, since: datetime | None = None, but: int | None 
 def batch_spent(batch: Batch) -> Spent:
     """Return what one batch came to, or may yet, without its duplicates."""
     if batch.state is BatchState.INGESTED:
-        is_unpriced = batch.tokens_in == 0 and (batch.answered or 0) + (batch.invalid or 0) > 0  # no reply said
+        is_unpriced = (
+            batch.tokens_in == 0 and (batch.answered or 0) + (batch.invalid or 0) > 0
+        )  # no reply said
         lost_requests = lost_calls(batch) + (0 if is_unpriced else _missing_lines(batch))
         unanswered = lost_requests * batch.estimated_cost / batch.requests
-        return Spent(known=batch.cost or 0.0, lost=unanswered + (batch.estimated_cost if is_unpriced else 0.0))
+        return Spent(
+            known=batch.cost or 0.0,
+            lost=unanswered + (batch.estimated_cost if is_unpriced else 0.0),
+        )
     if batch.state is BatchState.FAILED:
         is_unseen = batch.submitted_at is not None and remote_state(batch.remote_word) in UNSEEN
         return Spent(lost=batch.estimated_cost if is_unseen else 0.0)
@@ -58,15 +66,29 @@ def lost_calls(batch: Batch) -> int:
 
 def _missing_lines(batch: Batch) -> int:
     """Return how many requests of a batch that succeeded got no line; they were worked on, so they may be paid."""
-    has_succeeded = batch.way is Way.BATCH and remote_state(batch.remote_word) is RemoteState.SUCCEEDED
+    has_succeeded = (
+        batch.way is Way.BATCH and remote_state(batch.remote_word) is RemoteState.SUCCEEDED
+    )
     return (batch.missing or 0) if has_succeeded else 0
 
 
 def measured(tx: Connection, extractor: str) -> list[tuple[Batch, int]]:
     """Return the newest batches of an extractor that miss no line, each with how many requests used tokens."""
-    mine = (batches.c.extractor == extractor, batches.c.state == BatchState.INGESTED, batches.c.missing == 0)
-    newest = select(batches.c.number).where(*mine, batches.c.tokens_in > 0).order_by(batches.c.number.desc())
-    query = select(attempts.c.batch, func.count()).where(attempts.c.tokens_in == 0).group_by(attempts.c.batch)
+    mine = (
+        batches.c.extractor == extractor,
+        batches.c.state == BatchState.INGESTED,
+        batches.c.missing == 0,
+    )
+    newest = (
+        select(batches.c.number)
+        .where(*mine, batches.c.tokens_in > 0)
+        .order_by(batches.c.number.desc())
+    )
+    query = (
+        select(attempts.c.batch, func.count())
+        .where(attempts.c.tokens_in == 0)
+        .group_by(attempts.c.batch)
+    )
     numbers = tx.execute(newest.limit(MEASURED)).scalars().all()
     silent = {row[0]: row[1] for row in tx.execute(query.where(attempts.c.batch.in_(numbers)))}
     found = ((get_batch(tx, number), silent.get(number, 0)) for number in numbers)

@@ -15,7 +15,12 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    InconsistentError,
+    UnavailableError,
+)
 from pipeline.core.redact import PASSWORDS, Secret
 from pipeline.core.step import Step
 from pipeline.store.sqlite import BUSY_S
@@ -58,12 +63,24 @@ AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()
 
 # the first signs of SQLSTATEs
 _BUSY = "55P03"  # another transaction holds the lock
-_MAY_PASS = ("08", "57", "40", "25P", "533")  # the connection, a time limit, another transaction, too many clients
+_MAY_PASS = (
+    "08",
+    "57",
+    "40",
+    "25P",
+    "533",
+)  # the connection, a time limit, another transaction, too many clients
 _DAMAGED = ("XX001", "XX002")
 _SET_UP = ("53", "42501", "25006")  # no room; not allowed; a copy that is only read
 # A connection is refused without an SQLSTATE; what is not known to be for good may pass
-_FOR_GOOD = re.compile(r"authentication failed|does not exist|no pg_hba|not permitted|password supplied|invalid|SSL")
-_OURS = ("ProgrammingError", "DataError", "NotSupportedError")  # mistakes in a statement, which cannot be sent
+_FOR_GOOD = re.compile(
+    r"authentication failed|does not exist|no pg_hba|not permitted|password supplied|invalid|SSL"
+)
+_OURS = (
+    "ProgrammingError",
+    "DataError",
+    "NotSupportedError",
+)  # mistakes in a statement, which cannot be sent
 
 
 class PostgresqlServer:
@@ -82,7 +99,9 @@ class PostgresqlServer:
         # text goes over the wire as UTF-8, whatever the URL says
         whole = url.set(drivername=DRIVER).difference_update_query(["client_encoding"])
         self._secret = Secret.url(whole.render_as_string(hide_password=False))
-        self._url = whole._replace(password=None).difference_update_query(PASSWORDS)  # which the engine shows
+        self._url = whole._replace(password=None).difference_update_query(
+            PASSWORDS
+        )  # which the engine shows
         host = url.host or url.query.get("host") or "this machine"
         self.shown = f"the PostgreSQL database {url.database!r} at {host if isinstance(host, str) else ', '.join(host)}"
 
@@ -136,7 +155,9 @@ class PostgresqlServer:
             try:
                 for name in inspect(connection).get_table_names():
                     if name.startswith("findable_") or name in besides:
-                        connection.exec_driver_sql(f"VACUUM {engine.dialect.identifier_preparer.quote(name)}")
+                        connection.exec_driver_sql(
+                            f"VACUUM {engine.dialect.identifier_preparer.quote(name)}"
+                        )
             finally:
                 connection.exec_driver_sql("RESET lock_timeout")
         return True
@@ -148,7 +169,9 @@ class PostgresqlServer:
     def is_of_query(self, error: BaseException) -> bool:
         """Return whether an error is the fault of what was asked, and not of the server."""
         state = str(getattr(error, "sqlstate", None) or "")
-        return not state.startswith(("08", "57P", "53", "XX")) and bool(state or type(error).__name__ in _OURS)
+        return not state.startswith(("08", "57P", "53", "XX")) and bool(
+            state or type(error).__name__ in _OURS
+        )
 
     def error(self, said: BaseException, patience_s: float) -> FindableError:
         """Return our error for the server's words, without what they quote of rows."""
@@ -161,7 +184,9 @@ class PostgresqlServer:
                 f"another program has held {self.shown} for more than {patience_s:g} s; nothing was changed",
                 hint="try again",
             )
-        if (state.startswith(_SET_UP) and not state.startswith(_MAY_PASS)) or (not state and _FOR_GOOD.search(words)):
+        if (state.startswith(_SET_UP) and not state.startswith(_MAY_PASS)) or (
+            not state and _FOR_GOOD.search(words)
+        ):
             return ConfigurationError(
                 f"{self.shown} cannot be used: {words}; nothing was changed",
                 hint="check FINDABLE_DATABASE_URL, its disk, and what its user may do",
@@ -173,11 +198,16 @@ class PostgresqlServer:
             )
         if state in _DAMAGED:
             return InconsistentError(
-                f"{self.shown} is damaged: {words}", hint="restore it from a copy; nothing was changed"
+                f"{self.shown} is damaged: {words}",
+                hint="restore it from a copy; nothing was changed",
             )
-        return InconsistentError(f"{self.shown}: {words}; nothing was changed", hint=f"run `{Step('doctor')}`")
+        return InconsistentError(
+            f"{self.shown}: {words}; nothing was changed", hint=f"run `{Step('doctor')}`"
+        )
 
-    def _give_passwords(self, dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:  # noqa: ARG002 - the shape of the event
+    def _give_passwords(
+        self, dialect: Any, record: Any, arguments: Any, options: dict[str, Any]
+    ) -> None:  # noqa: ARG002 - the shape of the event
         found: dict[str, Any] = dialect.create_connect_args(make_url(self._secret.reveal()))[1]
         options.update({name: found[name] for name in PASSWORDS if name in found})
 
@@ -211,9 +241,13 @@ class Session:
         self._server, self._mutex = server, threading.RLock()
         self._held = set[int]()  # a session would get what it has a second time
         self.ask("SELECT set_config('application_name', %s, false)", name)
-        self.ask("SELECT max(set_config(name, '0', false)) FROM pg_settings WHERE name = 'idle_session_timeout'")
+        self.ask(
+            "SELECT max(set_config(name, '0', false)) FROM pg_settings WHERE name = 'idle_session_timeout'"
+        )
         self._pid = self.ask(_PID)
-        with engine.connect() as other:  # a transaction, while this one is idle: nobody else has this session meanwhile
+        with (
+            engine.connect() as other
+        ):  # a transaction, while this one is idle: nobody else has this session meanwhile
             is_shared = other.exec_driver_sql(_PID).scalar() == self._pid
         if is_shared or not self.goes_on():
             self.close()
@@ -268,7 +302,10 @@ class Session:
 
 def _check_address(url: URL) -> None:
     """Refuse a URL with options it cannot have or an unescaped `@`, without quoting what may be a password."""
-    if any("@" in part for part in (url.host or "", url.database or "", *url.normalized_query.get("host", ()))):
+    if any(
+        "@" in part
+        for part in (url.host or "", url.database or "", *url.normalized_query.get("host", ()))
+    ):
         raise ConfigurationError(
             "the URL of a PostgreSQL database has an @ in the name of the host or the database",
             hint="in a password @ / : ? % are written %40 %2F %3A %3F %25",
@@ -277,7 +314,8 @@ def _check_address(url: URL) -> None:
         url.set(drivername=DRIVER).get_dialect()().create_connect_args(url)
     except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
-            f"the URL of a PostgreSQL database cannot be used: {error}", hint="check FINDABLE_DATABASE_URL"
+            f"the URL of a PostgreSQL database cannot be used: {error}",
+            hint="check FINDABLE_DATABASE_URL",
         ) from error
 
 

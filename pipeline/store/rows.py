@@ -99,12 +99,16 @@ class Reading(NamedTuple):
             if insert_new(self.held, _read, found) == len(found):
                 return []
             ids = [one["item_id"] for one in found]
-            first = {row.item_id: row for row in among(self.held, select(_read), _read.c.item_id, ids)}
+            first = {
+                row.item_id: row for row in among(self.held, select(_read), _read.c.item_id, ids)
+            }
         pairs = ((one, first[one["item_id"]]) for one in found)
         return [(one, before.line) for one, before in pairs if before.n != one["n"]]
 
     @contextlib.contextmanager
-    def written(self, task: str, *, at: datetime, is_part: bool = False) -> Iterator[tuple[Connection, Filled]]:
+    def written(
+        self, task: str, *, at: datetime, is_part: bool = False
+    ) -> Iterator[tuple[Connection, Filled]]:
         """Make the rows of a task what was read, in a transaction that ends with the block; of a part none is gone."""
         with self.store.write(on=self.held) as tx:
             is_server = tx.dialect.name != "sqlite"
@@ -112,25 +116,46 @@ class Reading(NamedTuple):
                 tx.exec_driver_sql(f"ANALYZE {_read.name}")
             is_changed = rows.c.input_hash != _read.c.input_hash
             counts = (rows.c.item_id, case((is_changed, 1)), rows.c.gone_at)
-            query = select(func.count(), *map(func.count, counts)).select_from(_read.outerjoin(rows, _is_row_of(task)))
+            query = select(func.count(), *map(func.count, counts)).select_from(
+                _read.outerjoin(rows, _is_row_of(task))
+            )
             query = query.where(_read.c.input_hash != NO_HASH)
             read, known, changed, back = tuple(tx.execute(query).one())
             top = tx.execute(_top(task)).scalar() or 0
             is_in_order = is_part or self._is_in_order(tx, task, top=top)
             written = tx.execute(self._upsert(task, at, top=top)).rowcount
             here = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~is_refused
-            gone = 0 if is_part else tx.execute(select(func.count()).select_from(rows).where(here)).scalar_one() - read
+            gone = (
+                0
+                if is_part
+                else tx.execute(select(func.count()).select_from(rows).where(here)).scalar_one()
+                - read
+            )
             is_absent = ~select(_read.c.item_id).where(_read.c.item_id == rows.c.item_id).exists()
             if gone:
                 tx.execute(update(rows).where(here, is_absent).values(gone_at=at))
             if not is_part:
                 tx.execute(delete(rows).where(rows.c.task == task, is_refused, is_absent))
             if not is_in_order:
-                place = select(_read.c.n + top).where(_read.c.item_id == rows.c.item_id).scalar_subquery()
+                place = (
+                    select(_read.c.n + top)
+                    .where(_read.c.item_id == rows.c.item_id)
+                    .scalar_subquery()
+                )
                 tx.execute(update(rows).where(rows.c.task == task, ~is_absent).values(n=place))
             if is_server and read - known > MANY:
                 tx.exec_driver_sql(f"ANALYZE {rows.name}")
-            yield tx, Filled(read - known, changed, known - changed, back, gone, written - (read - known) + gone)
+            yield (
+                tx,
+                Filled(
+                    read - known,
+                    changed,
+                    known - changed,
+                    back,
+                    gone,
+                    written - (read - known) + gone,
+                ),
+            )
 
     def _is_in_order(self, tx: Connection, task: str, *, top: int) -> bool:
         """Return whether the rows would be in the order of the source if new ones came last."""
@@ -138,13 +163,21 @@ class Reading(NamedTuple):
         before = func.lag(place).over(order_by=_read.c.n)
         placed = select(place.label("place"), before.label("before"))
         pairs = placed.select_from(_read.outerjoin(rows, _is_row_of(task))).subquery()
-        return tx.execute(select(literal(1)).where(pairs.c.place < pairs.c.before).limit(1)).first() is None
+        return (
+            tx.execute(select(literal(1)).where(pairs.c.place < pairs.c.before).limit(1)).first()
+            is None
+        )
 
     def _upsert(self, task: str, at: datetime, *, top: int) -> Any:
         """Return what writes the rows that are new or other ones; a server would lock all that it is given."""
-        is_other = or_(rows.c.gone_at.is_not(None), *(rows.c[name].is_distinct_from(_read.c[name]) for name in READ))
+        is_other = or_(
+            rows.c.gone_at.is_not(None),
+            *(rows.c[name].is_distinct_from(_read.c[name]) for name in READ),
+        )
         told = [literal(task), _read.c.item_id, _read.c.n + top, *(_read.c[name] for name in READ)]
-        found = select(*told).select_from(_read.outerjoin(rows, _is_row_of(task))).order_by(_read.c.n)
+        found = (
+            select(*told).select_from(_read.outerjoin(rows, _is_row_of(task))).order_by(_read.c.n)
+        )
         own = insert_into(rows, self.held.dialect.name)
         own = own.from_select(["task", "item_id", "n", *READ], found.where(is_other))
         new, now = own.excluded, literal(at, rows.c.changed_at.type)
@@ -168,7 +201,10 @@ def reading(store: Store) -> Iterator[Reading]:
         try:
             yield Reading(store, held)
         finally:
-            with contextlib.suppress(Exception), held.begin():  # the connection may be lost, and the table with it
+            with (
+                contextlib.suppress(Exception),
+                held.begin(),
+            ):  # the connection may be lost, and the table with it
                 _read.drop(held)
 
 
@@ -184,7 +220,9 @@ def seen_before(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, str 
 
 def changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) -> list[str]:
     """Return which of some rows changed after a moment of each."""
-    query = select(rows.c.item_id, rows.c.changed_at).where(rows.c.task == task, rows.c.changed_at.is_not(None))
+    query = select(rows.c.item_id, rows.c.changed_at).where(
+        rows.c.task == task, rows.c.changed_at.is_not(None)
+    )
     return [key for key, at in among(tx, query, rows.c.item_id, list(moments)) if at > moments[key]]
 
 
@@ -210,7 +248,8 @@ def put_rows(tx: Connection, task: str, found: Mapping[str, tuple[str, str]]) ->
     top = tx.execute(_top(task)).scalar() or 0
     own = insert_into(rows, tx.dialect.name)
     own = own.on_conflict_do_update(
-        index_elements=["task", "item_id"], set_={name: own.excluded[name] for name in ("input_hash", "row")}
+        index_elements=["task", "item_id"],
+        set_={name: own.excluded[name] for name in ("input_hash", "row")},
     )
     told = [
         {"task": task, "item_id": key, "n": n, "input_hash": hash_, "row": row, "is_empty": False}
@@ -236,7 +275,9 @@ def refused_rows(tx: Connection, task: str, *, limit: int | None = None) -> Iter
 
 def count_refused(tx: Connection, task: str) -> int:
     """Return how many refused rows a task has."""
-    return tx.execute(select(func.count()).select_from(rows).where(rows.c.task == task, is_refused)).scalar_one()
+    return tx.execute(
+        select(func.count()).select_from(rows).where(rows.c.task == task, is_refused)
+    ).scalar_one()
 
 
 class RefusedOfFile:
@@ -258,7 +299,9 @@ class RefusedOfFile:
         stored = list[dict[str, Any]]()
         for place, row in enumerate(refused, start=1):
             self._count += 1
-            stored.append({"task": self._task, "n": top + place, **row.stored(f"{self._prefix}{self._count}")})
+            stored.append(
+                {"task": self._task, "n": top + place, **row.stored(f"{self._prefix}{self._count}")}
+            )
         run_many(self._tx, insert(rows), stored)
 
 
@@ -270,5 +313,7 @@ def remove_refused(tx: Connection, task: str, words: Collection[str]) -> None:
     folded = {word.strip().casefold() for word in words}
     query = select(rows.c.item_id, rows.c.row).where(rows.c.task == task, is_refused)
     for item_id, cells in tx.execute(query).all():
-        if not folded.isdisjoint(str(cell).strip().casefold() for cell in json.loads(cells).values()):
+        if not folded.isdisjoint(
+            str(cell).strip().casefold() for cell in json.loads(cells).values()
+        ):
             remove_row(tx, task, item_id)

@@ -31,12 +31,18 @@ def set_budget(tx: Connection, number: int, usd: float) -> None:
 
 def end_run(tx: Connection, number: int, *, why: str, at: datetime) -> None:
     """Keep that a run is over, and why; one that is over stays as it is."""
-    tx.execute(update(runs).where(runs.c.number == number, runs.c.ended_at.is_(None)).values(ended_at=at, why=why))
+    tx.execute(
+        update(runs)
+        .where(runs.c.number == number, runs.c.ended_at.is_(None))
+        .values(ended_at=at, why=why)
+    )
 
 
 def list_runs(tx: Connection, task: str, *, mode: str) -> list[Run]:
     """Return the runs of a task in a mode, newest first."""
-    query = select(runs).where(runs.c.task == task, runs.c.mode == mode).order_by(runs.c.number.desc())
+    query = (
+        select(runs).where(runs.c.task == task, runs.c.mode == mode).order_by(runs.c.number.desc())
+    )
     return [Run(**row) for row in tx.execute(query).mappings()]
 
 
@@ -45,7 +51,9 @@ def unfinished_run(tx: Connection, task: str, *, mode: str) -> Run | None:
     return next((one for one in list_runs(tx, task, mode=mode) if one.ended_at is None), None)
 
 
-def begin_pilot(tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime) -> Pilot:
+def begin_pilot(
+    tx: Connection, task: str, extractor: str, *, size: int, seed: int, at: datetime
+) -> Pilot:
     """Return the pilot of this size and seed that goes on; a new one where none does."""
     found = newest_pilot(tx, extractor)
     if found is not None and found.ended_at is None and (found.size, found.seed) == (size, seed):
@@ -53,7 +61,9 @@ def begin_pilot(tx: Connection, task: str, extractor: str, *, size: int, seed: i
     return _add(tx, task, extractor, size, seed, at)
 
 
-def end_pilot(tx: Connection, number: int, verdict: PilotVerdict, *, report: str | None, at: datetime) -> None:
+def end_pilot(
+    tx: Connection, number: int, verdict: PilotVerdict, *, report: str | None, at: datetime
+) -> None:
     """Keep a pilot's verdict, and where its report is; one that is over stays as it is."""
     here = (pilots.c.number == number) & pilots.c.ended_at.is_(None)
     tx.execute(update(pilots).where(here).values(ended_at=at, verdict=verdict.value, report=report))
@@ -91,4 +101,6 @@ def newest_pilot(tx: Connection, extractor: str, *, over: bool = False) -> Pilot
 def all_pilots(tx: Connection) -> list[Pilot]:
     """Return every pilot of every task, oldest first."""
     rows = tx.execute(select(pilots).order_by(pilots.c.number)).mappings()
-    return [Pilot(**{**row, "verdict": row["verdict"] and PilotVerdict(row["verdict"])}) for row in rows]
+    return [
+        Pilot(**{**row, "verdict": row["verdict"] and PilotVerdict(row["verdict"])}) for row in rows
+    ]

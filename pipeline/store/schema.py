@@ -46,7 +46,9 @@ from pipeline.core.states import OVER, BatchState, Way
 from pipeline.core.step import Option, Step
 from pipeline.store.database import Store, cached_in_snapshot
 
-BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for INTEGER PRIMARY KEY
+BigId = BigInteger().with_variant(
+    Integer, "sqlite"
+)  # SQLite counts up by itself only for INTEGER PRIMARY KEY
 NUMBER = Float().with_variant(REAL(), "sqlite")  # REAL is the one name that STRICT tables take
 
 
@@ -76,7 +78,9 @@ class IsoTime(UtcTime):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return what the database has for it."""
-        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
+        return dialect.type_descriptor(
+            Text() if dialect.name == "sqlite" else DateTime(timezone=True)
+        )
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Return what the column takes; refuse naive times."""
@@ -268,7 +272,9 @@ workspace = Table(
     Column("schema", Text, nullable=False),  # its number
     Column("workspace_id", Text, nullable=False),
     Column("backend", Text),  # bound by the first batch, answer or vector
-    Column("position", BigInteger, nullable=False, server_default=text("0")),  # grows with every change of a subject
+    Column(
+        "position", BigInteger, nullable=False, server_default=text("0")
+    ),  # grows with every change of a subject
     # JSON: the position at which the items of each task changed last; an index read before is behind
     Column("changes", Text, nullable=False, server_default=text("'{}'")),
     Column("created_at", UtcTime, nullable=False),
@@ -279,10 +285,14 @@ _TYPES: dict[Any, Any] = {int: Integer, float: Float, bool: Boolean, datetime: U
 
 def _cells(names: str, kind: Any = Text) -> list[Column[Any]]:
     """Return columns of one kind by their names; one with a question mark may be NULL."""
-    return [Column(name.removesuffix("?"), kind, nullable=name.endswith("?")) for name in names.split()]
+    return [
+        Column(name.removesuffix("?"), kind, nullable=name.endswith("?")) for name in names.split()
+    ]
 
 
-def _table_of(name: str, row: type, *more: Column[Any] | Constraint | Index, big: Collection[str] = ()) -> Table:
+def _table_of(
+    name: str, row: type, *more: Column[Any] | Constraint | Index, big: Collection[str] = ()
+) -> Table:
     """Return the table of rows of a dataclass, whose first field is the key; what is `big` passes 32 bits."""
     columns: list[Column[Any]] = []
     for one in fields(row):
@@ -291,7 +301,14 @@ def _table_of(name: str, row: type, *more: Column[Any] | Constraint | Index, big
         default = None if one.default in {MISSING, None} else text(json.dumps(one.default))
         is_key, may_lack = not columns, NoneType in get_args(one.type)
         columns.append(
-            Column(one.name, made, primary_key=is_key, nullable=may_lack, server_default=default, autoincrement=False)
+            Column(
+                one.name,
+                made,
+                primary_key=is_key,
+                nullable=may_lack,
+                server_default=default,
+                autoincrement=False,
+            )
         )
     return Table(name, metadata, *columns, *more)
 
@@ -300,7 +317,15 @@ batches = _table_of(
     "findable_batches",
     Batch,
     Index("ix_findable_batches_state", "state"),
-    big=("request_size", "estimated_in", "estimated_out", "result_size", "counted_in", "tokens_in", "tokens_out"),
+    big=(
+        "request_size",
+        "estimated_in",
+        "estimated_out",
+        "result_size",
+        "counted_in",
+        "tokens_in",
+        "tokens_out",
+    ),
 )
 
 # every create that was sent, and every remote batch of ours that was found beside the adopted one
@@ -312,7 +337,9 @@ creates = Table(
     Column("display_name", Text, nullable=False, index=True),
     Column("try", Integer),  # NULL of a duplicate
     Column("sent_at", UtcTime),
-    Column("outcome", Text, nullable=False),  # sent, refused, not sent, unclear, created, adopted, absent; duplicate
+    Column(
+        "outcome", Text, nullable=False
+    ),  # sent, refused, not sent, unclear, created, adopted, absent; duplicate
     Column("note", Text),
     # of a duplicate
     Column("remote_name", Text, unique=True),
@@ -342,7 +369,9 @@ attempts = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     *_cells("task item_id extractor"),
-    Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL: told by an equal row, or due
+    Column(
+        "batch", ForeignKey("findable_batches.number"), index=True
+    ),  # NULL: told by an equal row, or due
     Column("line", Integer),
     Column("at", UtcTime, nullable=False),
     Column("charged", Boolean, nullable=False),  # to the item; false when the service failed
@@ -353,7 +382,9 @@ attempts = Table(
     Column("tokens_in", Integer, nullable=False, server_default=text("0")),
     Column("tokens_out", Integer, nullable=False, server_default=text("0")),
     Column("cost", Float, nullable=False, server_default=text("0")),
-    Column("tier", Text),  # which served it, by which it is priced; NULL: no reply, or one of before there was a choice
+    Column(
+        "tier", Text
+    ),  # which served it, by which it is priced; NULL: no reply, or one of before there was a choice
     Index("findable_attempts_of_item", "task", "item_id"),
 )
 
@@ -363,10 +394,16 @@ rows = Table(
     metadata,
     Column("task", Text, primary_key=True),
     Column("item_id", Text, primary_key=True),
-    Column("n", BigInteger, nullable=False),  # grows in the order of the source, as it was last read whole
-    *_cells("row input_hash"),  # JSON: its values by column, without those that are none; and of what is asked about
+    Column(
+        "n", BigInteger, nullable=False
+    ),  # grows in the order of the source, as it was last read whole
+    *_cells(
+        "row input_hash"
+    ),  # JSON: its values by column, without those that are none; and of what is asked about
     Column("is_empty", Boolean, nullable=False),  # that is blank, or what must be quoted
-    *_cells("gone_at? changed_at?", UtcTime),  # vanished from the source; when the hash last changed
+    *_cells(
+        "gone_at? changed_at?", UtcTime
+    ),  # vanished from the source; when the hash last changed
     # where it has images: what a look at them saw (JSON), and why it cannot be asked about with them; of a refused row
     # its line, and why it was refused
     *_cells("seen? unusable?"),
@@ -379,11 +416,15 @@ answers = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     *_cells("task item_id"),
-    Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL: told by an equal row, or due
+    Column(
+        "batch", ForeignKey("findable_batches.number"), index=True
+    ),  # NULL: told by an equal row, or due
     Column("line", Integer),  # in its request file, from 1
     *_cells("extractor input_hash answer"),  # JSON
     Column("applied", Boolean, nullable=False),
-    Column("outdated", Boolean, nullable=False, server_default=text("false")),  # the input had changed meanwhile
+    Column(
+        "outdated", Boolean, nullable=False, server_default=text("false")
+    ),  # the input had changed meanwhile
     *_cells("model_version response_id"),
     *_cells("tokens_in tokens_out", Integer),
     Column("cost", Float, nullable=False),
@@ -412,15 +453,21 @@ events = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     Column("at", UtcTime, nullable=False),
-    *_cells("kind name old? new? why?"),  # batch, build, workspace, import, table, columns, merge, …
+    *_cells(
+        "kind name old? new? why?"
+    ),  # batch, build, workspace, import, table, columns, merge, …
 )
 
-runs = _table_of("findable_runs", Run)  # a budget counts since its run began, and a backfill goes on over days
+runs = _table_of(
+    "findable_runs", Run
+)  # a budget counts since its run began, and a backfill goes on over days
 pilots = _table_of("findable_pilots", Pilot, big={"seed"})
 tasks = _table_of(
     "findable_tasks",
     TaskRecord,
-    Column("asked", Text, nullable=False, server_default=text("'[]'")),  # JSON: what each version was asked with
+    Column(
+        "asked", Text, nullable=False, server_default=text("'[]'")
+    ),  # JSON: what each version was asked with
     UniqueConstraint("prefix"),
 )
 
@@ -428,15 +475,25 @@ HEAD = "0023"  # one more whenever a table changes; `0001` to `0021` are of the 
 UPGRADES = {  # what makes the next one of a schema
     "0022": [f"ALTER TABLE {table.name} ADD COLUMN tier TEXT" for table in (attempts, answers)],
 }
-TABLE_MADE = "table"  # of the journal's lines about tables of subjects that were made, and not adopted
+TABLE_MADE = (
+    "table"  # of the journal's lines about tables of subjects that were made, and not adopted
+)
 WORKER_SCHEMA = "findable_worker"  # of PostgreSQL, with the tables of jobs
 BEFORE = "findable_version"  # the table that has the number, up to `0021`
 # the last commit each
-OPENED_BY = {"0017": "c9e9ce54", "0018": "2fef5f7a", "0019": "b92ccecb", "0020": "983e53b3", "0021": "b565137c"}
+OPENED_BY = {
+    "0017": "c9e9ce54",
+    "0018": "2fef5f7a",
+    "0019": "b92ccecb",
+    "0020": "983e53b3",
+    "0021": "b565137c",
+}
 FIRST = "20ee0c6d"  # the last commit that opens the tables up to `0016`
 
 
-def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]) -> list[str]:
+def ensure_schema(
+    store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]
+) -> list[str]:
     """Make the schema where there is none, adopt other tables, and return a line for each change to these."""
     with store.write() as tx:
         if is_workspace(tx):
@@ -447,7 +504,12 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
                 tx.execute(update(workspace).values(schema=f"{int(number) + 1:04}"))
         else:
             metadata.create_all(tx, checkfirst=False)
-            row = {"one": 1, "schema": HEAD, "workspace_id": secrets.token_hex(8), "created_at": datetime.now(UTC)}
+            row = {
+                "one": 1,
+                "schema": HEAD,
+                "workspace_id": secrets.token_hex(8),
+                "created_at": datetime.now(UTC),
+            }
             tx.execute(insert(workspace).values(row))
         before = other_tables(tx)
         lines = [line for adopt in adoptions for line in adopt(tx)]
@@ -489,12 +551,18 @@ def is_workspace(tx: Connection) -> bool:
 
 def other_tables(tx: Connection) -> list[str]:
     """Return the names of all tables but the engine's, in alphabetical order."""
-    return sorted(name for name in inspect(tx).get_table_names() if not name.startswith("findable_"))
+    return sorted(
+        name for name in inspect(tx).get_table_names() if not name.startswith("findable_")
+    )
 
 
 def our_tables(tx: Connection, besides: Collection[str]) -> list[str]:
     """Return the names of the tables that are ours, of any version of findable, or among these."""
-    return [name for name in inspect(tx).get_table_names() if name.startswith("findable_") or name in besides]
+    return [
+        name
+        for name in inspect(tx).get_table_names()
+        if name.startswith("findable_") or name in besides
+    ]
 
 
 @cached_in_snapshot
@@ -515,6 +583,11 @@ def damage(tx: Connection) -> list[str]:
     if tx.dialect.name != "sqlite":
         return []
     said = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
-    every = Counter(row[0] for row in tx.execute(text("PRAGMA foreign_key_check")) if row[2] == batches.name)
-    loose = [f"{count} rows of {table} name a batch that is not there" for table, count in sorted(every.items())]
+    every = Counter(
+        row[0] for row in tx.execute(text("PRAGMA foreign_key_check")) if row[2] == batches.name
+    )
+    loose = [
+        f"{count} rows of {table} name a batch that is not there"
+        for table, count in sorted(every.items())
+    ]
     return [line for line in said if line != "ok"] + loose

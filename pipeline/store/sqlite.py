@@ -15,7 +15,12 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, exc
 
-from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    InconsistentError,
+    UnavailableError,
+)
 from pipeline.core.step import Option, Step
 
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
@@ -70,7 +75,9 @@ class SqliteFile:
         address = f"file:{quote(str(self.path.absolute()))}?{how}"
 
         def connect() -> sqlite3.Connection:
-            made = sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
+            made = sqlite3.connect(
+                address, uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False
+            )
             # what is no UTF-8 is found where it is kept
             made.text_factory = operator.methodcaller("decode", "utf-8", "surrogateescape")
             made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
@@ -87,8 +94,15 @@ class SqliteFile:
         """
         with contextlib.closing(engine.raw_connection()) as connection:
             cursor = connection.cursor()
-            names = {row[0] for row in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            others = {one for one in names.difference(besides) if not one.startswith(("findable_", "sqlite_"))}
+            names = {
+                row[0]
+                for row in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+            others = {
+                one
+                for one in names.difference(besides)
+                if not one.startswith(("findable_", "sqlite_"))
+            }
             if may := not others:
                 cursor.execute("VACUUM")
             until = time.monotonic() + BUSY_S
@@ -105,7 +119,15 @@ class SqliteFile:
     def is_of_query(self, error: BaseException) -> bool:
         """Return whether an error is the fault of what was asked, and not of the file."""
         name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
-        return name.partition("_")[0] not in {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}
+        return name.partition("_")[0] not in {
+            "BUSY",
+            "LOCKED",
+            "IOERR",
+            "CORRUPT",
+            "FULL",
+            "CANTOPEN",
+            "NOTADB",
+        }
 
     def error(self, said: BaseException, patience_s: float) -> FindableError:
         """Return our error for SQLite's words."""
@@ -119,7 +141,8 @@ class SqliteFile:
         words = str(said)
         if "malformed" in words or "not a database" in words:
             return InconsistentError(
-                f"{self.path} is damaged or no database: {words}", hint="restore it from a copy; nothing was changed"
+                f"{self.path} is damaged or no database: {words}",
+                hint="restore it from a copy; nothing was changed",
             )
         if "locked" in words or "busy" in words:
             return UnavailableError(
@@ -127,12 +150,22 @@ class SqliteFile:
                 hint="try again",
             )
         if "unable to open" in words and not self.path.exists():
-            return ConfigurationError(f"{self.path} is not there; nothing was changed", hint="check the path")
-        if "unable to open" in words or "readonly" in words or "full" in words or "disk I/O" in words:
             return ConfigurationError(
-                f"{self.path}: {words}; nothing was changed", hint="check the disk and its permissions"
+                f"{self.path} is not there; nothing was changed", hint="check the path"
             )
-        return InconsistentError(f"{self.path}: {words}; nothing was changed", hint=f"run `{Step('doctor')}`")
+        if (
+            "unable to open" in words
+            or "readonly" in words
+            or "full" in words
+            or "disk I/O" in words
+        ):
+            return ConfigurationError(
+                f"{self.path}: {words}; nothing was changed",
+                hint="check the disk and its permissions",
+            )
+        return InconsistentError(
+            f"{self.path}: {words}; nothing was changed", hint=f"run `{Step('doctor')}`"
+        )
 
 
 def resting(path: Path) -> tuple[int, int] | None:
@@ -146,7 +179,9 @@ def resting(path: Path) -> tuple[int, int] | None:
 
 def _prepare_connection(connection: Any, record: Any) -> None:
     connection.text_factory = _text
-    connection.isolation_level = None  # sqlite3 must not begin or commit by itself; DDL is part of our transactions
+    connection.isolation_level = (
+        None  # sqlite3 must not begin or commit by itself; DDL is part of our transactions
+    )
     cursor = connection.cursor()
     if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         with contextlib.suppress(Exception):  # a database on a read-only disk can still be read

@@ -28,10 +28,19 @@ __all__ = ["TaskRecord"]
 
 
 def record_event(
-    tx: Connection, kind: str, name: object, *, old: str | None, new: str | None, why: str, at: datetime
+    tx: Connection,
+    kind: str,
+    name: object,
+    *,
+    old: str | None,
+    new: str | None,
+    why: str,
+    at: datetime,
 ) -> None:
     """Add one line to the journal, in the transaction that makes the move."""
-    shown = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # a file's may be no UTF-8
+    shown = (
+        str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    )  # a file's may be no UTF-8
     row = {"at": at, "kind": kind, "name": shown, "old": old, "new": new, "why": why}
     tx.execute(insert(events).values(row))
 
@@ -72,13 +81,17 @@ class WorkspaceRow:
 @cached_in_snapshot
 def get_workspace(tx: Connection) -> WorkspaceRow:
     """Return the workspace's row."""
-    row = tx.execute(select(workspace.c.workspace_id, workspace.c.backend, workspace.c.position)).one()
+    row = tx.execute(
+        select(workspace.c.workspace_id, workspace.c.backend, workspace.c.position)
+    ).one()
     return WorkspaceRow(*row)
 
 
 def bind_workspace(tx: Connection, backend: str, *, at: datetime) -> None:
     """Bind the workspace to the backend that is about to answer, or refuse: it may be bound to the other one."""
-    moved = tx.execute(update(workspace).where(workspace.c.backend.is_(None)).values(backend=backend))
+    moved = tx.execute(
+        update(workspace).where(workspace.c.backend.is_(None)).values(backend=backend)
+    )
     if moved.rowcount == 1:
         record_event(tx, "workspace", "backend", old=None, new=backend, why="first use", at=at)
     bound = get_workspace(tx).backend
@@ -140,7 +153,9 @@ def find_marker(data: Path) -> FolderMarker | None:
         return None
     except (OSError, ValueError, TypeError) as error:
         message = f"{path} cannot be read, which says which database knows the files there; nothing was changed"
-        hint = "where FINDABLE_DATABASE_URL is set as it always was, remove that file; it is made anew"
+        hint = (
+            "where FINDABLE_DATABASE_URL is set as it always was, remove that file; it is made anew"
+        )
         raise InconsistentError(message, hint=hint) from error
 
 
@@ -151,7 +166,11 @@ def holds_sealed_files(data: Path) -> bool:
 
 def check_marker(data: Path, mark: FolderMarker, tx: Connection, *, shown: str) -> None:
     """Refuse to work in a folder with the database of another workspace, or with an empty one."""
-    found = tx.execute(select(workspace.c.workspace_id)).scalar() if inspect(tx).has_table(workspace.name) else None
+    found = (
+        tx.execute(select(workspace.c.workspace_id)).scalar()
+        if inspect(tx).has_table(workspace.name)
+        else None
+    )
     if found != mark.workspace_id:
         why = "is another workspace's" if found else "holds no workspace yet"
         refuse_folder(data, mark, f"{shown} {why}")
@@ -184,7 +203,9 @@ def list_tasks(tx: Connection) -> list[TaskRecord]:
     found = []
     for row in tx.execute(query).mappings():
         values = dict(row) | {name: json.loads(row[name]) for name in _AS_JSON}
-        pairs = {name: tuple((one[0], one[1]) for one in values[name]) for name in ("key", "fields")}
+        pairs = {
+            name: tuple((one[0], one[1]) for one in values[name]) for name in ("key", "fields")
+        }
         found.append(TaskRecord(**values | pairs))
     return found
 
@@ -208,11 +229,26 @@ def update_task(tx: Connection, name: str, **values: Any) -> None:
 
 
 def keep_fingerprint(
-    tx: Connection, fingerprint: str, *, task: str, version: int, document: Mapping[str, Any], at: datetime
+    tx: Connection,
+    fingerprint: str,
+    *,
+    task: str,
+    version: int,
+    document: Mapping[str, Any],
+    at: datetime,
 ) -> None:
     """Keep the document behind a fingerprint, once a version, and that it is what the version is asked with."""
-    others = [one for one in _asked(tx, task) if (one["fingerprint"], one["version"]) != (fingerprint, version)]
-    mine = {"fingerprint": fingerprint, "version": version, "at": at.isoformat(), "document": document}
+    others = [
+        one
+        for one in _asked(tx, task)
+        if (one["fingerprint"], one["version"]) != (fingerprint, version)
+    ]
+    mine = {
+        "fingerprint": fingerprint,
+        "version": version,
+        "at": at.isoformat(),
+        "document": document,
+    }
     update_task(tx, task, asked=json.dumps([*others, mine], ensure_ascii=False))
 
 
