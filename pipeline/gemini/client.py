@@ -47,7 +47,16 @@ from pipeline.core.step import Hint, Step
 from pipeline.gemini import remote
 from pipeline.gemini.embed import embedding_request, unit_rows
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
-from pipeline.gemini.remote import BATCH_NAME, FILE_NAME, LATER, UNREAD, RemoteBatch, UnreadableError, failure, refusal
+from pipeline.gemini.remote import (
+    BATCH_NAME,
+    FILE_NAME,
+    LATER,
+    UNREAD,
+    RemoteBatch,
+    UnreadableError,
+    failure,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from google import genai
@@ -56,19 +65,25 @@ if TYPE_CHECKING:
 
 
 GOOGLE = "https://generativelanguage.googleapis.com/"
-API_VERSION = "v1beta"  # whatever the SDK's own default is: it was v1beta before 3.0 and has been v1 since
+API_VERSION = (
+    "v1beta"  # whatever the SDK's own default is: it was v1beta before 3.0 and has been v1 since
+)
 MIME_TYPE = "jsonl"  # of an upload, as the Batch API guide has it (read 2026-11)
 MOST_PAGES = 1_000  # ours: of a list, in which an empty page may name itself as the next one
 PAGE = 100  # entries; of batches and files the API gives no more on one
 MOST_CONNECTIONS = 100  # ours: more than there are ever calls at once
-MOST_REPLY = 256 * 1024 * 1024  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
+MOST_REPLY = (
+    256 * 1024 * 1024
+)  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
 STILL = 10  # times as long as a call may take a transfer may take before its size counts
 LEAST_RATE = 64 * 1024  # ours: bytes a second of a transfer, beyond that time
 LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being processed
 CONNECT_S = 0.5  # how much longer than its connection a call may take, so that it is told when none was made
 LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
 FLEX_S = 900.0  # of a call at the tier flex, which may take 1 to 15 minutes (pricing announcement of 2026-04)
-LEAST_ATTEMPTS = 3  # ours: calls that fail slowly are still tried so often, whatever the time they took
+LEAST_ATTEMPTS = (
+    3  # ours: calls that fail slowly are still tried so often, whatever the time they took
+)
 
 T = TypeVar("T")
 
@@ -136,7 +151,9 @@ class Client:
                 "the Gemini key is empty or holds characters no key has", hint="set GEMINI_API_KEY"
             )
         self._key, self._address = Secret(key), Secret.url(base_url or GOOGLE)
-        self._backoff = tenacity.wait_random_exponential(multiplier=self.first_wait_s, max=LONGEST_BACKOFF_S)
+        self._backoff = tenacity.wait_random_exponential(
+            multiplier=self.first_wait_s, max=LONGEST_BACKOFF_S
+        )
         self._opening = threading.Lock()
 
     def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> str:
@@ -146,11 +163,17 @@ class Client:
         with a new upload; what a failed one left is deleted as well as can be.
         """
         if not path.is_file() or path.stat().st_size != size:
-            raise InconsistentError(f"{path} is not there with the {size} bytes it was sealed with", hint=_DOCTOR)
+            raise InconsistentError(
+                f"{path} is not there with the {size} bytes it was sealed with", hint=_DOCTOR
+            )
         what = f"upload {display_name}"
 
         async def send(sdk: "genai.Client") -> str:
-            config: Any = {"display_name": display_name, "mime_type": MIME_TYPE, **_options(self._transfer_s)}
+            config: Any = {
+                "display_name": display_name,
+                "mime_type": MIME_TYPE,
+                **_options(self._transfer_s),
+            }
             try:
                 document = await self._raw(sdk.aio.files.upload(file=path, config=config))
                 file = await self._processed(sdk, document, what=what)
@@ -165,8 +188,12 @@ class Client:
     async def _processed(self, sdk: "genai.Client", document: Any, *, what: str) -> dict[str, Any]:
         """Return the file of an upload's last reply when it is ACTIVE; without a state it is at once."""
         error = document.get("error") if isinstance(document, dict) else None
-        if isinstance(error, dict) and isinstance(error.get("code"), int):  # a refusal may hide in a 200
-            raise refusal(error["code"], document, what=what, key=self._key.reveal(), now=self.now())
+        if isinstance(error, dict) and isinstance(
+            error.get("code"), int
+        ):  # a refusal may hide in a 200
+            raise refusal(
+                error["code"], document, what=what, key=self._key.reveal(), now=self.now()
+            )
         file, waited = remote.file_in(document), 0.0
         while file.get("state") == "PROCESSING" and waited < self._transfer_s:
             await asyncio.to_thread(self.sleep, LOOK_EVERY_S)
@@ -209,16 +236,22 @@ class Client:
 
         async def create(sdk: "genai.Client") -> RemoteBatch:
             config: Any = {"display_name": display_name, **_options(seconds)}
-            document = await self._raw(sdk.aio.batches.create(model=model, src=file_name, config=config))
+            document = await self._raw(
+                sdk.aio.batches.create(model=model, src=file_name, config=config)
+            )
             made = remote.read_operation(document)
             inside = document.get("metadata")
             if made.display_name not in {"", display_name}:
                 raise UnreadableError("the answer is about another batch")
             if isinstance(inside, dict) and inside.get("name", made.name) != made.name:
-                raise UnreadableError("the answer names two batches")  # the list tells which is ours
+                raise UnreadableError(
+                    "the answer names two batches"
+                )  # the list tells which is ours
             return made
 
-        return self._run(self._attempt(create, what=f"create batch {display_name}", seconds=seconds))
+        return self._run(
+            self._attempt(create, what=f"create batch {display_name}", seconds=seconds)
+        )
 
     def get_batch(self, name: str) -> RemoteBatch:
         """Return what the API says of one batch now; a MissingError is no proof that it never ran."""
@@ -226,7 +259,9 @@ class Client:
 
         async def look(sdk: "genai.Client") -> RemoteBatch:
             config: Any = _options(self.call_timeout_s)
-            batch = remote.read_operation(await self._raw(sdk.aio.batches.get(name=name, config=config)))
+            batch = remote.read_operation(
+                await self._raw(sdk.aio.batches.get(name=name, config=config))
+            )
             if batch.name != name:
                 raise UnreadableError("the answer is about another batch")
             return batch
@@ -275,7 +310,9 @@ class Client:
         async def cancel(sdk: "genai.Client") -> None:
             config: Any = _options(self.call_timeout_s)
             await sdk.aio.batches.cancel(name=name, config=config)
-            if _under_way.get().body.strip():  # an empty one is as good as `{}`, the page of a proxy is not
+            if (
+                _under_way.get().body.strip()
+            ):  # an empty one is as good as `{}`, the page of a proxy is not
                 self._document()
 
         self._call(cancel, what=f"cancel {name}")
@@ -302,7 +339,9 @@ class Client:
                         file.write(data)
                         bound.reschedule((bound.when() or 0.0) + len(data) / LEAST_RATE)
 
-                    target: Any = SimpleNamespace(write=write)  # the SDK takes anything with a write method
+                    target: Any = SimpleNamespace(
+                        write=write
+                    )  # the SDK takes anything with a write method
                     config: Any = _options(self._transfer_s)
                     await sdk.aio.files.download(file=file_name, destination=target, config=config)
                     stream = _under_way.get().gzip
@@ -310,14 +349,18 @@ class Client:
                         raise IncompleteError(f"{incomplete}: its gzip data end early", hint=LATER)
                     return file.tell()
             except httpx2.RemoteProtocolError as error:
-                raise IncompleteError(f"{incomplete}: the connection ended early", hint=LATER) from error
+                raise IncompleteError(
+                    f"{incomplete}: the connection ended early", hint=LATER
+                ) from error
             except OSError as error:  # of the disk: those of the network have other names
                 message = f"cannot write {part}: {error.strerror}"
                 raise ConfigurationError(message, hint="make room, then run it again") from error
 
         return self._call(fetch, what=f"download {file_name}", seconds=self._transfer_s)
 
-    async def generate(self, model: str, request: Mapping[str, Any], *, tier: str = STANDARD) -> dict[str, Any]:
+    async def generate(
+        self, model: str, request: Mapping[str, Any], *, tier: str = STANDARD
+    ) -> dict[str, Any]:
         """Ask one question with the request object of a batch line, once, and return the raw reply document.
 
         Nothing is repeated: after an UnavailableError it may have been answered and paid for. An error that comes with
@@ -329,31 +372,49 @@ class Client:
         what = f"ask {model}"
 
         async def ask(sdk: "genai.Client") -> dict[str, Any]:
-            config: Any = {"automatic_continuation": False, **_options(seconds, body=body)}  # one call, one reply
-            document = await self._raw(sdk.aio.models.generate_content(model=model, contents="-", config=config))
+            config: Any = {
+                "automatic_continuation": False,
+                **_options(seconds, body=body),
+            }  # one call, one reply
+            document = await self._raw(
+                sdk.aio.models.generate_content(model=model, contents="-", config=config)
+            )
             if not isinstance(document, dict) or not document:
                 raise UnreadableError("the answer is no JSON object")
             if (code := remote.code_in_reply(document)) is not None:
                 raise refusal(code, document, what=what, key=self._key.reveal(), now=self.now())
             if served := _under_way.get().tier:
                 usage = document.get("usageMetadata")
-                document["usageMetadata"] = {**(usage if isinstance(usage, dict) else {}), "serviceTier": served}
+                document["usageMetadata"] = {
+                    **(usage if isinstance(usage, dict) else {}),
+                    "serviceTier": served,
+                }
             return document
 
         call = self._attempt(ask, what=what, seconds=seconds)
         return await asyncio.wrap_future(self._begun(call))
 
-    def embed(self, model: Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False) -> "Vectors":
+    def embed(
+        self, model: Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
+    ) -> "Vectors":
         """Return float32 (len(texts), dim), rows of unit length; where the caller `is_paced` no quota is waited for."""
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
-            raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
+            raise ValueError(
+                f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}"
+            )
         seconds = self.call_timeout_s if query else self._transfer_s  # a user waits for a query's
-        body = {"requests": [embedding_request(text, model, dim=dim, query=query) for text in texts]}
+        body = {
+            "requests": [embedding_request(text, model, dim=dim, query=query) for text in texts]
+        }
 
         async def ask(sdk: "genai.Client") -> "Vectors":
             config: Any = _options(seconds, body=body)
-            document = await self._raw(sdk.aio.models.embed_content(model=model.name, contents="-", config=config))
-            return unit_rows([one.get("values") for one in document["embeddings"]], count=len(texts), dim=dim)
+            document = await self._raw(
+                sdk.aio.models.embed_content(model=model.name, contents="-", config=config)
+            )
+            return unit_rows(
+                [one.get("values") for one in document["embeddings"]], count=len(texts), dim=dim
+            )
 
         what = f"embed {len(texts)} texts with {model.name}"
         return self._call(ask, what=what, seconds=seconds, waits_for_quota=not is_paced)
@@ -393,15 +454,21 @@ class Client:
             error = state.outcome.exception() if state.outcome else None
             return max(self._backoff(state), getattr(error, "retry_after_s", None) or 0.0)
 
-        slow = tenacity.stop_after_attempt(LEAST_ATTEMPTS) & tenacity.stop_after_delay(self.retry_for_s)
+        slow = tenacity.stop_after_attempt(LEAST_ATTEMPTS) & tenacity.stop_after_delay(
+            self.retry_for_s
+        )
         retrying = tenacity.Retrying(
             sleep=self.sleep,
             retry=tenacity.retry_if_exception(may_pass),
             wait=wait,
-            stop=lambda state: slow(state) or state.idle_for + state.upcoming_sleep > self.retry_for_s,
+            stop=lambda state: (
+                slow(state) or state.idle_for + state.upcoming_sleep > self.retry_for_s
+            ),
             reraise=True,
         )
-        return retrying(lambda: self._run(self._attempt(ask, what=what, seconds=seconds or self.call_timeout_s)))
+        return retrying(
+            lambda: self._run(self._attempt(ask, what=what, seconds=seconds or self.call_timeout_s))
+        )
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
         future = self._begun(call)
@@ -417,7 +484,9 @@ class Client:
         with self._opening:
             return asyncio.run_coroutine_threadsafe(call, self._loop)
 
-    async def _attempt(self, ask: "Callable[[genai.Client], Awaitable[T]]", *, what: str, seconds: float) -> T:
+    async def _attempt(
+        self, ask: "Callable[[genai.Client], Awaitable[T]]", *, what: str, seconds: float
+    ) -> T:
         with self._opening:
             sdk = self._sdk
         try:
@@ -426,7 +495,9 @@ class Client:
                 return await ask(sdk)
         except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
             key, address = self._key.reveal(), str(self._address)
-            raise failure(error, what=what, key=key, now=self.now(), address=address, seconds=seconds) from None
+            raise failure(
+                error, what=what, key=key, now=self.now(), address=address, seconds=seconds
+            ) from None
 
     async def _raw(self, call: Awaitable[object]) -> Any:
         """Make a call of the SDK and return the JSON of its reply, whose 200 the SDK may have no types for.
@@ -479,7 +550,9 @@ class Client:
             self._http = httpx2.AsyncClient(
                 verify=context,
                 trust_env=self.trust_env,
-                limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
+                limits=httpx2.Limits(
+                    max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS
+                ),
                 event_hooks={"response": [_keep]},
             )
         except OSError as error:  # of the SSL library, which does not say which file
@@ -494,7 +567,9 @@ class Client:
             ) from error
         keep_out_of_logs(self._key.reveal())
         # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
-        warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
+        warnings.filterwarnings(
+            "ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$"
+        )
         options = types.HttpOptions(
             base_url=address,
             api_version=API_VERSION,

@@ -29,9 +29,18 @@ def frame_text(text: str, model: Model, *, query: bool) -> str:
 
 def embedding_request(text: str, model: Model, *, dim: int, query: bool) -> dict[str, Any]:
     """Return the request for one text of an embedding call, with the task type where the text does not say it."""
-    task = {} if model.task_in_text else {"taskType": "RETRIEVAL_QUERY" if query else "RETRIEVAL_DOCUMENT"}
+    task = (
+        {}
+        if model.task_in_text
+        else {"taskType": "RETRIEVAL_QUERY" if query else "RETRIEVAL_DOCUMENT"}
+    )
     content = {"role": "user", "parts": [{"text": frame_text(text, model, query=query)}]}
-    return {"model": f"models/{model.name}", "content": content, "outputDimensionality": dim, **task}
+    return {
+        "model": f"models/{model.name}",
+        "content": content,
+        "outputDimensionality": dim,
+        **task,
+    }
 
 
 def embedding_bytes(text: str, model: Model, *, dim: int, query: bool) -> int:
@@ -54,7 +63,9 @@ def unit_rows(vectors: Sequence[Any], *, count: int, dim: int) -> "Vectors":
     largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
     if not (largest > 0).all():
         raise ValueError("a vector is zero")
-    rows = rows / largest  # first to about one, so that squares of very large or small numbers stay finite
+    rows = (
+        rows / largest
+    )  # first to about one, so that squares of very large or small numbers stay finite
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 

@@ -32,12 +32,16 @@ Kind = Literal["generate", "embed"]
 Price = Annotated[float, Ge(0)]
 Count = Annotated[int, Gt(0)]
 
-MAX_FILE_BYTES = 2 * 1000**3  # one uploaded file, 2 GB (Files API guide, read 2026-11; decimal to be on the safe side)
+MAX_FILE_BYTES = (
+    2 * 1000**3
+)  # one uploaded file, 2 GB (Files API guide, read 2026-11; decimal to be on the safe side)
 MAX_ACTIVE_BATCHES = 100  # of one project at the same time (rate limits page, copy of 2026-01)
 MAX_EMBED_TEXTS = 100  # texts in one embedding call (customary and refused above, read 2026-11)
 # Bytes of one embedding call: the API refuses more than 4,194,304 (its message, seen 2026-11). Ours is 5 % below.
 MAX_EMBED_BYTES = 4_000_000
-Tier = Literal["free", "1", "2", "3"]  # as Google names them; a billing account makes a project one of tier 1
+Tier = Literal[
+    "free", "1", "2", "3"
+]  # as Google names them; a billing account makes a project one of tier 1
 Figure = Literal["rpm", "tpm", "rpd", "enqueued_tokens"]
 Resolution = Literal["low", "medium", "high", "usual"]
 ThinkingLevel = Literal["MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"]
@@ -164,7 +168,9 @@ class Model:
     def _figure(self, name: Any, tier: str, ours: int | None) -> int | None:
         """Return a figure of a tier, or of the next lower one that has it; the free tier is another kind of project."""
         lower: Sequence[Any] = (FREE,) if tier == FREE else "321"["321".index(tier) :]
-        found = next((self.tiers[one][name] for one in lower if name in self.tiers.get(one, ())), ours)
+        found = next(
+            (self.tiers[one][name] for one in lower if name in self.tiers.get(one, ())), ours
+        )
         return None if found == "none" else found
 
     @property
@@ -187,14 +193,20 @@ class Model:
             return self.thinking if declared is None else declared
 
         level = declared.get("thinkingLevel")
-        if level is not None and self.thinking_levels and str(level).upper() not in self.thinking_levels:
+        if (
+            level is not None
+            and self.thinking_levels
+            and str(level).upper() not in self.thinking_levels
+        ):
             accepted_levels = ", ".join(self.thinking_levels)
             raise ConfigurationError(
                 f"thinking level {level} is not accepted by {self.name}, which accepts {accepted_levels}; "
                 "nothing was asked",
                 hint=f'set thinking={{"thinkingLevel": "{self.thinking_levels[0]}"}} in the task file',
             )
-        unknown_members = sorted(declared.keys() - (self.thinking or declared).keys() - {"includeThoughts"})
+        unknown_members = sorted(
+            declared.keys() - (self.thinking or declared).keys() - {"includeThoughts"}
+        )
         if unknown_members:
             raise ConfigurationError(
                 f"thinking= says {unknown_members[0]}, and {self.name} takes {', '.join(self.thinking or ())}; "
@@ -245,7 +257,9 @@ def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None)
     bare = name.strip().removeprefix("models/")
     model = table.get(bare)
     if model is None or model.kind != kind:
-        known = ", ".join(sorted(other.name for other in table.values() if other.kind == kind and not other.local))
+        known = ", ".join(
+            sorted(other.name for other in table.values() if other.kind == kind and not other.local)
+        )
         what = f"not a model that can {kind}" if model else "not a model findable knows"
         error_class = ConfigurationError if model else UnknownModelError
         raise error_class(
@@ -308,10 +322,14 @@ def _read(path: Path) -> dict[str, Model]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"the models file {path} cannot be read: {error}", hint=hint) from error
+        raise ConfigurationError(
+            f"the models file {path} cannot be read: {error}", hint=hint
+        ) from error
     models = document.pop("models", {})
     if document or not isinstance(models, dict):
-        raise ConfigurationError(f"the models file {path} may hold only [models.…] tables", hint=hint)
+        raise ConfigurationError(
+            f"the models file {path} may hold only [models.…] tables", hint=hint
+        )
     if path == _BUNDLED:
         return {name: Model(name=name, **entry) for name, entry in models.items()}
     from pydantic import TypeAdapter, ValidationError  # a tenth of a second, for a user's own file
@@ -319,21 +337,31 @@ def _read(path: Path) -> dict[str, Model]:
     form, found = TypeAdapter(Model), {}
     for name, entry in models.items():
         try:
-            found[name] = form.validate_python({**entry, "name": name} if isinstance(entry, dict) else entry)
+            found[name] = form.validate_python(
+                {**entry, "name": name} if isinstance(entry, dict) else entry
+            )
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
-            raise ConfigurationError(f"the models file {path} is wrong at {name!r}: {said}", hint=hint) from error
+            raise ConfigurationError(
+                f"the models file {path} is wrong at {name!r}: {said}", hint=hint
+            ) from error
     return found
 
 
 ASCII_PER_TOKEN = 4.0  # "a token is about 4 characters" (Gemini token guide, read 2026-11)
-TWO_BYTE_PER_TOKEN = 2.0  # ours: accented Latin, Cyrillic, Greek, Arabic, Hebrew; between English and Chinese
+TWO_BYTE_PER_TOKEN = (
+    2.0  # ours: accented Latin, Cyrillic, Greek, Arabic, Hebrew; between English and Chinese
+)
 THREE_BYTE_PER_TOKEN = 1.5  # ours: Chinese, Japanese, Korean, Indic and Thai letters
 FOUR_BYTE_PER_TOKEN = 0.5  # ours: an emoji is often two tokens
-PART_TOKENS = 1_120  # one image, where the model's own figure is not known: see `Model.tokens_of_image`
+PART_TOKENS = (
+    1_120  # one image, where the model's own figure is not known: see `Model.tokens_of_image`
+)
 ANSWER_TOKENS = 96  # ours: where a task does not say how long its answers are
-THOUGHT_TOKENS = 829  # what a model left to itself thought about a short question (batch notebook, 2025-09)
+THOUGHT_TOKENS = (
+    829  # what a model left to itself thought about a short question (batch notebook, 2025-09)
+)
 
 
 class Usage(NamedTuple):
@@ -358,7 +386,9 @@ def usage_cost(model: Model, usage: Usage, tier: str, *, on: date) -> float:
     """Return the cost in USD at the prices of a day; cached prompt tokens count at the cached rate."""
     price_in, price_out = model.prices(tier, on=on)
     cached_tokens = min(usage.cached, usage.prompt)
-    input_cost = (usage.prompt - cached_tokens) * price_in + cached_tokens * model.cached_price(tier, on=on)
+    input_cost = (usage.prompt - cached_tokens) * price_in + cached_tokens * model.cached_price(
+        tier, on=on
+    )
     output_cost = (usage.answer + usage.thoughts) * price_out
     return (input_cost + output_cost) / 1_000_000
 
@@ -383,7 +413,10 @@ def estimate_tokens(text: str) -> int:
     plain = len(data) - len(high)
     three = len(text) - plain - two - four
     return math.ceil(
-        plain / ASCII_PER_TOKEN + two / TWO_BYTE_PER_TOKEN + three / THREE_BYTE_PER_TOKEN + four / FOUR_BYTE_PER_TOKEN
+        plain / ASCII_PER_TOKEN
+        + two / TWO_BYTE_PER_TOKEN
+        + three / THREE_BYTE_PER_TOKEN
+        + four / FOUR_BYTE_PER_TOKEN
     )
 
 
@@ -401,7 +434,9 @@ def estimate_request(
     better. A thinking budget counts whole, thinking that is off or minimal counts nothing, thinking that is left to the
     model counts as in Google's sample; answer and thoughts together never exceed `maxOutputTokens`.
     """
-    prompt = sum(estimate_tokens(part["text"]) if "text" in part else image_tokens for part in parts)
+    prompt = sum(
+        estimate_tokens(part["text"]) if "text" in part else image_tokens for part in parts
+    )
     most, thinking = settings["maxOutputTokens"], settings.get("thinkingConfig") or {}
     thoughts = thinking.get("thinkingBudget", -1)
     if thoughts < 0:

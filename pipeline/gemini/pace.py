@@ -22,8 +22,12 @@ from pipeline.gemini.remote import LATER
 
 WINDOW_S = 61.0  # ours: a second is what the network may press together on the way to the server
 BURST_S = 1.0  # ours: after idling, the calls of one second may start at once; so late wake-ups are made up for too
-PACED_BURST_S = 20.0  # ours: an ordinary change of an index starts at once; no minute has more than its limit
-FIRST_DELAY_S = 2.0  # ours: the pause after a refusal that names none; doubles with each until a call succeeds
+PACED_BURST_S = (
+    20.0  # ours: an ordinary change of an index starts at once; no minute has more than its limit
+)
+FIRST_DELAY_S = (
+    2.0  # ours: the pause after a refusal that names none; doubles with each until a call succeeds
+)
 LOOK_S = 1.0  # ours: at least so often a call that waits looks whether another one failed for good
 TICK_S = 1e-6  # ours: a shorter wait is none; above what floats lose
 _OTHER_TIER = Hint(f"{LATER}, or set {{}} to the tier that your project has", Option("tier"))
@@ -47,7 +51,9 @@ class Pace:
     def __init__(self, limits: RateLimits, *, at: float, burst_s: float = BURST_S) -> None:
         """Begin with an empty minute and an unused day; after idling, what `burst_s` may hold starts at once."""
         self.used_today = 0  # requests of this Pacific day, as far as they are known here
-        self._most = [math.inf if one is None else one for one in limits]  # a minute; requests a day
+        self._most = [
+            math.inf if one is None else one for one in limits
+        ]  # a minute; requests a day
         self._now, self._burst_s = at, burst_s
         self._calls: deque[StartedCall] = deque()  # of the last minute, oldest first
         self._counted = [0, 0]  # of these: requests, tokens
@@ -60,7 +66,10 @@ class Pace:
         others = [StartedCall(at, tokens, is_ours=False) for at, tokens in calls]
         ours = (one for one in self._calls if one.is_ours)
         self._calls = deque(sorted([*ours, *others], key=lambda one: one.at))
-        self._counted = [sum(one.requests for one in self._calls), sum(one.tokens for one in self._calls)]
+        self._counted = [
+            sum(one.requests for one in self._calls),
+            sum(one.tokens for one in self._calls),
+        ]
 
     def wait(self, tokens: int, *, at: float, requests: int = 1) -> float:
         """Return the seconds until a call of so many estimated prompt tokens may start, if nothing starts before it.
@@ -78,7 +87,11 @@ class Pace:
         for one in self._calls:
             if count <= self._most[0] and total <= self._most[1]:
                 break
-            count, total, until = count - one.requests, total - one.tokens, max(until, one.at + WINDOW_S)
+            count, total, until = (
+                count - one.requests,
+                total - one.tokens,
+                max(until, one.at + WINDOW_S),
+            )
         return until - at if until - at > TICK_S else 0.0
 
     def start(self, tokens: int, *, at: float, requests: int = 1) -> StartedCall:
@@ -119,7 +132,10 @@ class Pace:
         self._refused_in_a_row = 0
 
     def _count(self, call: StartedCall, sign: int) -> None:
-        self._counted = [self._counted[0] + sign * call.requests, self._counted[1] + sign * call.tokens]
+        self._counted = [
+            self._counted[0] + sign * call.requests,
+            self._counted[1] + sign * call.tokens,
+        ]
 
     def _take(self, requests: int, tokens: int) -> None:
         """Add to the time that what was counted takes in step; a correction may be below zero."""
@@ -132,10 +148,17 @@ class SharedPace:
     """The limits of one model for the calls of one run, whichever thread makes them."""
 
     def __init__(
-        self, limits: RateLimits, *, patience_s: float, sleep: Callable[[float], None], monotonic: Callable[[], float]
+        self,
+        limits: RateLimits,
+        *,
+        patience_s: float,
+        sleep: Callable[[float], None],
+        monotonic: Callable[[], float],
     ) -> None:
         """Begin with an empty minute; where nothing but refusals comes for `patience_s`, the next one is the last."""
-        self._limits = RateLimits(limits.rpm, limits.tpm, rpd=None)  # of the day nothing is counted: its refusal tells
+        self._limits = RateLimits(
+            limits.rpm, limits.tpm, rpd=None
+        )  # of the day nothing is counted: its refusal tells
         self._pace = Pace(self._limits, at=monotonic(), burst_s=PACED_BURST_S)
         self._patience_s, self._sleep, self._monotonic = patience_s, sleep, monotonic
         self._lock = threading.Lock()

@@ -32,10 +32,14 @@ from pipeline.core.redact import redact
 from pipeline.core.states import RemoteState, remote_state
 from pipeline.gemini.responses import HTTP_OF_RPC, error_code, excerpt_of, is_error
 
-BATCH_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # 400: ours; Google's have about 40
+BATCH_NAME = re.compile(
+    r"batches/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}"
+)  # 400: ours; Google's have about 40
 FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")  # never becomes a path here
 # A result's name as it is, without `files/`, or inside a full address, of which no other part is ever used.
-RESULT_NAME = re.compile(r"(?:(?:\S*/)?files/)?([A-Za-z0-9][A-Za-z0-9._~-]{0,399})(?::download)?(?:\?\S*)?")
+RESULT_NAME = re.compile(
+    r"(?:(?:\S*/)?files/)?([A-Za-z0-9][A-Za-z0-9._~-]{0,399})(?::download)?(?:\?\S*)?"
+)
 MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
 
 
@@ -74,7 +78,11 @@ def read_operation(document: Any) -> RemoteBatch:
     if not isinstance(name, str) or not BATCH_NAME.fullmatch(name):
         raise UnreadableError("the answer has no name of a batch")
     metadata = _object(document.get("metadata"))
-    word = metadata.get("state") if isinstance(metadata.get("state"), str) else _word_without_metadata(document)
+    word = (
+        metadata.get("state")
+        if isinstance(metadata.get("state"), str)
+        else _word_without_metadata(document)
+    )
     created_at, stats = None, _object(metadata.get("batchStats"))
     with contextlib.suppress(ValueError):
         created_at = datetime.fromisoformat(_text(metadata.get("createTime")))
@@ -121,7 +129,10 @@ def read_page(document: Any) -> tuple[list[RemoteBatch], str]:
     if not isinstance(document, dict):
         raise UnreadableError("the answer is no JSON object")
     found, token = document.get("operations", []), document.get("nextPageToken", "")
-    is_another = "operations" not in document and not document.keys() <= {"nextPageToken", "unreachable"}
+    is_another = "operations" not in document and not document.keys() <= {
+        "nextPageToken",
+        "unreachable",
+    }
     if not isinstance(found, list) or not isinstance(token, str) or is_another:
         raise UnreadableError("the answer is no page of a list of operations")
     if document.get("unreachable"):
@@ -145,7 +156,10 @@ def check_arrived(file: Mapping[str, Any], *, sha256: str, size: int) -> None:
     arrived = file.get("sizeBytes") or 0
     if str(arrived) != str(size):
         raise UnreadableError(f"{arrived} of {size} bytes arrived")
-    ours = [base64.urlsafe_b64encode(one).rstrip(b"=").decode() for one in (bytes.fromhex(sha256), sha256.encode())]
+    ours = [
+        base64.urlsafe_b64encode(one).rstrip(b"=").decode()
+        for one in (bytes.fromhex(sha256), sha256.encode())
+    ]
     theirs = _text(file.get("sha256Hash")).replace("+", "-").replace("/", "_").rstrip("=")
     if theirs not in ours and len(theirs) in map(len, ours):
         raise UnreadableError("other bytes arrived than were sent")
@@ -174,19 +188,35 @@ def reason_of(error: Any) -> str:
     return " ".join("".join(one if one.isprintable() else " " for one in said).split())[:MAX_ERROR]
 
 
-PACIFIC = ZoneInfo("America/Los_Angeles")  # daily quotas are reset at midnight there (rate limits page, read 2026-11)
+PACIFIC = ZoneInfo(
+    "America/Los_Angeles"
+)  # daily quotas are reset at midnight there (rate limits page, read 2026-11)
 UNCLEAR = frozenset({408, 409, 499})  # of the 4xx, those that do not say that nothing happened
-KEY_REASONS = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")  # beginnings of ErrorInfo.reason
-UNREAD = (ValueError, LookupError, TypeError, AttributeError)  # what the SDK raises of a reply it has no types for
+KEY_REASONS = (
+    "API_KEY_",
+    "SERVICE_DISABLED",
+    "CONSUMER_",
+    "BILLING_DISABLED",
+)  # beginnings of ErrorInfo.reason
+UNREAD = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)  # what the SDK raises of a reply it has no types for
 MAX_QUOTED = 300  # characters of Google's own message
-THINKING_WORDS = re.compile(r"thinking[ _]?(level|budget)", re.IGNORECASE)  # in a refusal of a thinkingConfig
+THINKING_WORDS = re.compile(
+    r"thinking[ _]?(level|budget)", re.IGNORECASE
+)  # in a refusal of a thinkingConfig
 THINKING_HINT = (
     'thinking={"thinkingLevel": "LOW"} in the task file changes it, or `thinking` of the model in the file of '
     "FINDABLE_MODELS_FILE"
 )
 # What a refusal is about, in Google's words: a model without any quota, money, a model that is full, a large schema.
 NO_QUOTA_WORDS = re.compile(r"\blimit: 0(?![\d.])")
-CREDIT_WORDS = re.compile(r"\bcredits?\b.{0,40}\b(?:depleted|exhausted|used up)\b|\bspend(?:ing)? cap\b", re.IGNORECASE)
+CREDIT_WORDS = re.compile(
+    r"\bcredits?\b.{0,40}\b(?:depleted|exhausted|used up)\b|\bspend(?:ing)? cap\b", re.IGNORECASE
+)
 CAPACITY_WORDS = re.compile(r"\bno capacity\b|capacity[ _](?:is )?exhausted", re.IGNORECASE)
 SCHEMA_WORDS = re.compile(r"\btoo many states\b", re.IGNORECASE)
 BILLING_PAGE = "https://aistudio.google.com"  # where Google's own refusals send people for billing, read 2026-11
@@ -194,7 +224,9 @@ LATER = "what came before is kept; run the same command again later"
 LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
 
 
-def failure(error: Exception, *, what: str, key: str, now: datetime, address: str, seconds: float) -> FindableError:
+def failure(
+    error: Exception, *, what: str, key: str, now: datetime, address: str, seconds: float
+) -> FindableError:
     """Return our error for whatever went wrong in a call that was to do `what`; raise what is a fault of our own."""
     import httpx2
     from google.genai import errors
@@ -205,8 +237,12 @@ def failure(error: Exception, *, what: str, key: str, now: datetime, address: st
         headers = getattr(error.response, "headers", None)
         return refusal(error.code, error.details, what=what, key=key, now=now, headers=headers)
     name, said = type(error).__name__, redact(" ".join(str(error).split()), key)[:MAX_QUOTED]
-    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError):
-        unsent = f"cannot connect to {address} to {what}; nothing was sent{f' ({said})' if said else ''}"
+    if isinstance(
+        error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError
+    ):
+        unsent = (
+            f"cannot connect to {address} to {what}; nothing was sent{f' ({said})' if said else ''}"
+        )
         return NotSentError(unsent, hint="check the network, then run it again")
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
         text = f"no answer within {seconds:g} s, when asked to {what}"
@@ -220,7 +256,13 @@ def failure(error: Exception, *, what: str, key: str, now: datetime, address: st
 
 
 def refusal(
-    code: int, document: Any, *, what: str, key: str, now: datetime, headers: Mapping[str, str] | None = None
+    code: int,
+    document: Any,
+    *,
+    what: str,
+    key: str,
+    now: datetime,
+    headers: Mapping[str, str] | None = None,
 ) -> RemoteError:
     """Return the error for an HTTP code and its body, whatever the body is; `what` is what was to be done.
 
@@ -231,9 +273,14 @@ def refusal(
     error = _error_of(document)
     status = _plain(error.get("status"), key)[:40]
     quoted = _plain(error.get("message"), key)
-    message = f"Gemini refused to {what} ({code}{' ' + status if status else ''})" + (f": {quoted}" if quoted else "")
+    message = f"Gemini refused to {what} ({code}{' ' + status if status else ''})" + (
+        f": {quoted}" if quoted else ""
+    )
     wishes = [(headers or {}).get("retry-after", "")]
-    wishes += [str(detail.get("retryDelay", "")).removesuffix("s") for detail in _details(error, "RetryInfo")]
+    wishes += [
+        str(detail.get("retryDelay", "")).removesuffix("s")
+        for detail in _details(error, "RetryInfo")
+    ]
     wish = max(filter(None, map(_seconds, wishes)), default=None)
     if code == 429:  # noqa: PLR2004 - HTTP's own number
         return _throttled(message, error, what=what, status=status, wish=wish, now=now)
@@ -241,7 +288,9 @@ def refusal(
         text = message.replace("Gemini refused to", "Gemini could not be asked to", 1)
         return UnavailableError(text, hint=LATER, code=code, status=status, retry_after_s=wish)
     if code == 401 or _is_about_key(code, error):  # noqa: PLR2004 - HTTP's own number
-        return KeyRefusedError(message, hint="check GEMINI_API_KEY and its project", code=code, status=status)
+        return KeyRefusedError(
+            message, hint="check GEMINI_API_KEY and its project", code=code, status=status
+        )
     if code == 400:  # noqa: PLR2004 - HTTP's own number
         return _bad_request(message, quoted, status=status)
     if code not in {403, 404}:
@@ -268,7 +317,11 @@ def _bad_request(message: str, quoted: str, *, status: str) -> RefusedError:
 
 def code_in_reply(document: Any) -> int | None:
     """Return the HTTP code of an error that came with status 200 in the place of a reply; None if a reply came."""
-    if not isinstance(document, dict) or document.get("candidates") or not is_error(document.get("error")):
+    if (
+        not isinstance(document, dict)
+        or document.get("candidates")
+        or not is_error(document.get("error"))
+    ):
         return None
 
     error = _object(document["error"])
@@ -279,28 +332,40 @@ def code_in_reply(document: Any) -> int | None:
 
 
 def _throttled(
-    message: str, error: Mapping[str, Any], *, what: str, status: str, wish: float | None, now: datetime
+    message: str,
+    error: Mapping[str, Any],
+    *,
+    what: str,
+    status: str,
+    wish: float | None,
+    now: datetime,
 ) -> RefusedError:
     said = _text(error.get("message"))
     if NO_QUOTA_WORDS.search(said):
         tier = "the free tier" if "free_tier" in said else "the key's project"
         model = re.search(r"\bmodel: ([\w.-]+)", said)
         quota = f"{tier} has no quota for {model[1] if model else 'this model'} (limit 0), and waiting does not help"
-        hint = f"set up billing at {BILLING_PAGE}, or set FINDABLE_MODEL to a model that has a quota"
-        return KeyRefusedError(f"Gemini refused to {what} (429): {quota}", hint=hint, code=429, status=status)
+        hint = (
+            f"set up billing at {BILLING_PAGE}, or set FINDABLE_MODEL to a model that has a quota"
+        )
+        return KeyRefusedError(
+            f"Gemini refused to {what} (429): {quota}", hint=hint, code=429, status=status
+        )
     if CREDIT_WORDS.search(said):
         hint = f"add credit or raise the spending cap at {BILLING_PAGE}, then run the same command again"
         return KeyRefusedError(message, hint=hint, code=429, status=status)
     if CAPACITY_WORDS.search(said):
-        hint = (
-            "the model is full, which is no quota of yours; run it again later, or set FINDABLE_MODEL to another model"
-        )
+        hint = "the model is full, which is no quota of yours; run it again later, or set FINDABLE_MODEL to another model"
         return ThrottledError(message, hint=hint, status=status, retry_after_s=wish)
     if any("PerDay" in str(detail.get("violations")) for detail in _details(error, "QuotaFailure")):
         resets_at = next_midnight_pacific(now)
-        hint = f"the daily quota is used up; run the same command after {resets_at:%Y-%m-%d %H:%M} UTC"
+        hint = (
+            f"the daily quota is used up; run the same command after {resets_at:%Y-%m-%d %H:%M} UTC"
+        )
         return ThrottledError(message, hint=hint, status=status, resets_at=resets_at)
-    hint = "run the same command again " + (f"in {wish:.0f} s" if wish else "later, when running batches are over")
+    hint = "run the same command again " + (
+        f"in {wish:.0f} s" if wish else "later, when running batches are over"
+    )
     return ThrottledError(message, hint=hint, status=status, retry_after_s=wish)
 
 

@@ -88,7 +88,11 @@ def _shown(value: Any) -> Any:
     if not isinstance(inline, dict):
         return {name: _shown(one) for name, one in value.items()}
     data = base64.b64decode(inline["data"])
-    told = {"mimeType": inline["mimeType"], "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    told = {
+        "mimeType": inline["mimeType"],
+        "size": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
     return {"inlineData": told}
 
 
@@ -122,13 +126,17 @@ class Form:
         }
         request = {
             "contents": [{"role": "user", "parts": prompt.parts}],
-            **({"systemInstruction": {"parts": [{"text": prompt.system}]}} if prompt.system else {}),
+            **(
+                {"systemInstruction": {"parts": [{"text": prompt.system}]}} if prompt.system else {}
+            ),
             "generationConfig": settings,
         }
         try:
             line = orjson.dumps({"key": key, "request": request})
         except TypeError as error:
-            raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
+            raise InputError(
+                f"the request {key!r} cannot be written as JSON: {error}; no line was written"
+            ) from error
         sizes = {"answer_tokens": self.answer_tokens, "image_tokens": self.image_tokens}
         return line, estimate_request(prompt.system, prompt.parts, settings, **sizes)
 
@@ -136,7 +144,12 @@ class Form:
 MAX_DEPTH = 10  # ours: the API refuses "over-deep" schemas without saying where its limit is
 
 # Formats of JSON schema that the API takes, each with the name by which a refused value is told of.
-TIME_FORMATS = {"date": "date", "date-time": "date and time", "time": "time", "duration": "duration"}
+TIME_FORMATS = {
+    "date": "date",
+    "date-time": "date and time",
+    "time": "time",
+    "duration": "duration",
+}
 _NUMERIC = re.compile(r"[+-]?\d+(\.\d*)?")
 _COMPACT_DATE = re.compile(r"\d{8}")
 _PYTHON_DURATION = re.compile(r"[+-]?\s*\d+(:| day)")  # what pydantic accepts beside ISO 8601
@@ -178,7 +191,9 @@ def response_schema(answer: "type[BaseModel]", *, tells_limits: bool = False) ->
     """
     schema = _Converter(tells_limits=tells_limits).converted(json_schema(answer), answer.__name__)
     if schema.get("type") != "OBJECT":
-        raise TypeError(f"{answer.__name__} must be a model with fields, for an answer is an object")
+        raise TypeError(
+            f"{answer.__name__} must be a model with fields, for an answer is an object"
+        )
     if _depth(schema) > MAX_DEPTH:
         raise TypeError(f"{answer.__name__} is nested deeper than {MAX_DEPTH}")
     return schema
@@ -242,7 +257,9 @@ class _Converter:
     def _enum(self, node: dict[str, Any], choices: list[Any], where: str) -> dict[str, Any]:
         texts = list(_texts_of(choices))
         if len(texts) < len([one for one in choices if one is not None]) or not texts:
-            raise TypeError(f"{where}: an enum holds different texts and numbers, found {choices!r}")
+            raise TypeError(
+                f"{where}: an enum holds different texts and numbers, found {choices!r}"
+            )
         told = "; ".join(_limits(node)) if self.tells_limits else ""
         shown = {"type": "STRING"} | ({"description": told} if told else {}) | {"enum": texts}
         return shown | ({"nullable": True} if None in choices else {})
@@ -251,12 +268,19 @@ class _Converter:
         key = self.converted(node.get("propertyNames", {"type": "string"}), f"{where}{{}}")
         pair = {_KEY: key, _VALUE: self.converted(node["additionalProperties"], f"{where}{{}}")}
         bounds = {_BOUNDS[name]: node[name] for name in _BOUNDS if name in node}
-        items = {"type": "OBJECT", "properties": pair, "propertyOrdering": [*pair], "required": [*pair]}
+        items = {
+            "type": "OBJECT",
+            "properties": pair,
+            "propertyOrdering": [*pair],
+            "required": [*pair],
+        }
         return {"type": "ARRAY", **bounds, "items": items}
 
     def _properties(self, node: dict[str, Any], where: str) -> dict[str, Any]:
         if not node.get("properties") or isinstance(node.get("additionalProperties"), dict):
-            raise TypeError(f"{where}: responseSchema cannot say a free mapping; use a model with fields")
+            raise TypeError(
+                f"{where}: responseSchema cannot say a free mapping; use a model with fields"
+            )
         inner, faults = dict[str, Any](), list[str]()
         for name, one in node["properties"].items():
             try:
@@ -266,7 +290,11 @@ class _Converter:
         if faults:
             raise TypeError("\n".join(faults))
         required = [name for name in inner if name in node.get("required", ())]
-        return {"properties": inner, "propertyOrdering": list(inner), **({"required": required} if required else {})}
+        return {
+            "properties": inner,
+            "propertyOrdering": list(inner),
+            **({"required": required} if required else {}),
+        }
 
 
 def _limits(node: Mapping[str, Any]) -> Iterator[str]:
@@ -282,7 +310,9 @@ def _is_mapping(node: Mapping[str, Any]) -> bool:
 
 
 def _texts_of(choices: Iterable[Any]) -> dict[str, Any]:
-    return {one if isinstance(one, str) else json.dumps(one): one for one in choices if one is not None}
+    return {
+        one if isinstance(one, str) else json.dumps(one): one for one in choices if one is not None
+    }
 
 
 def as_declared(reply: Any, answer: "type[BaseModel]") -> Any:
@@ -304,8 +334,14 @@ def _turned(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
     turned = partial(_turned, is_reply=is_reply)
     if choices := node.get("anyOf") or node.get("oneOf"):
         # Any text may stand where a plain text may, so it is not held to be a date.
-        takes_any_text = any(choice.get("type") == "string" and "format" not in choice for choice in choices)
-        relevant = [choice for choice in choices if not (takes_any_text and choice.get("format") in TIME_FORMATS)]
+        takes_any_text = any(
+            choice.get("type") == "string" and "format" not in choice for choice in choices
+        )
+        relevant = [
+            choice
+            for choice in choices
+            if not (takes_any_text and choice.get("format") in TIME_FORMATS)
+        ]
         return reduce(turned, relevant, value)
     if texts := _texts_of(node.get("enum", [node.get("const")])):
         return _chosen(value, texts) if is_reply else _text_of_choice(value, texts)
@@ -318,7 +354,11 @@ def _turned(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
         return [turned(one, node.get("items", {})) for one in value]
     members = node.get("properties", {})
     is_object = isinstance(value, dict)
-    return {name: turned(one, members.get(name, {})) for name, one in value.items()} if is_object else value
+    return (
+        {name: turned(one, members.get(name, {})) for name, one in value.items()}
+        if is_object
+        else value
+    )
 
 
 def _chosen(value: Any, texts: Mapping[str, Any]) -> Any:
@@ -331,7 +371,9 @@ def _chosen(value: Any, texts: Mapping[str, Any]) -> Any:
 
 def _text_of_choice(value: Any, texts: Mapping[str, Any]) -> Any:
     """Return the text by which a choice is replied; a value that is no choice stays."""
-    same = (text for text, choice in texts.items() if choice == value and type(choice) is type(value))
+    same = (
+        text for text, choice in texts.items() if choice == value and type(choice) is type(value)
+    )
     return next(same, value)
 
 
@@ -361,11 +403,17 @@ def _iso_text(text: str, form: str) -> str:
 
 def _pairs_of(mapping: Any, turned: Callable[[Any], Any]) -> Any:
     is_mapping = isinstance(mapping, dict)
-    return [{_KEY: key, _VALUE: turned(one)} for key, one in mapping.items()] if is_mapping else mapping
+    return (
+        [{_KEY: key, _VALUE: turned(one)} for key, one in mapping.items()]
+        if is_mapping
+        else mapping
+    )
 
 
 def _mapping_of(pairs: Any, turned: Callable[[Any], Any]) -> Any:
-    is_pairs = isinstance(pairs, list) and all(isinstance(one, dict) and one.keys() == {_KEY, _VALUE} for one in pairs)
+    is_pairs = isinstance(pairs, list) and all(
+        isinstance(one, dict) and one.keys() == {_KEY, _VALUE} for one in pairs
+    )
     if not is_pairs or not all(isinstance(one[_KEY], str) for one in pairs):
         return pairs
     found = {one[_KEY]: turned(one[_VALUE]) for one in pairs}

@@ -40,9 +40,24 @@ RPC = (
     "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
     "DATA_LOSS", "UNAUTHENTICATED",
 )  # fmt: skip
-RPC_OF_HTTP = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 409: 10, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4}
+RPC_OF_HTTP = {
+    400: 3,
+    401: 16,
+    403: 7,
+    404: 5,
+    408: 4,
+    409: 10,
+    429: 8,
+    499: 1,
+    500: 13,
+    501: 12,
+    503: 14,
+    504: 4,
+}
 HTTP_OF_RPC = {rpc: http for http, rpc in RPC_OF_HTTP.items()} | {9: 400}
-FINAL_CODES = frozenset({3, 5, 7, 9})  # invalid argument, not found, permission denied, precondition
+FINAL_CODES = frozenset(
+    {3, 5, 7, 9}
+)  # invalid argument, not found, permission denied, precondition
 # Errors about the key's project and not about the row: what is denied, used up or not set up, in such words. A file of
 # a request that may not be read is the row's.
 ACCOUNT_CODES = frozenset({7, 8, 9, 16})
@@ -53,8 +68,15 @@ ACCOUNT_WORDS = re.compile(
 FILE_WORDS = re.compile(r"\bfiles?\b", re.IGNORECASE)
 MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
 # The members of `usageMetadata` that make up a `Usage`, in its order.
-COUNTED = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
-MAX_TOKENS_SEEN = 2**30  # what is as large is no count; two below it add up to what an INTEGER column holds
+COUNTED = (
+    "promptTokenCount",
+    "candidatesTokenCount",
+    "thoughtsTokenCount",
+    "cachedContentTokenCount",
+)
+MAX_TOKENS_SEEN = (
+    2**30
+)  # what is as large is no count; two below it add up to what an INTEGER column holds
 
 _SHORT = reprlib.Repr()  # looks at no more of a value than it shows, however large or deep it is
 _SHORT.maxstring = MAX_EXCERPT
@@ -139,7 +161,9 @@ def judge_response(response: Any) -> Response:
     )
 
 
-def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[BaseModel | None, str]":
+def parse_answer(
+    reply: Response, answer_model: "type[BaseModel]"
+) -> "tuple[BaseModel | None, str]":
     """Return (answer, "ok"), or (None, reason) where the text is not what the model wants.
 
     A reply that is no answer gives its own reason. Else the reason is `does-not-parse: …` or
@@ -206,7 +230,9 @@ def is_error(error: Any) -> bool:
 def error_code(error: Mapping[str, Any]) -> int | None:
     """Return the google.rpc code of an error, whichever family its code is of; None if it has neither code nor word."""
     status = _word(error.get("status"))
-    code = _number(error.get("code"), below=1_000) or (RPC.index(status) + 1 if status in RPC else None)
+    code = _number(error.get("code"), below=1_000) or (
+        RPC.index(status) + 1 if status in RPC else None
+    )
     if code is not None and code > len(RPC):
         return RPC_OF_HTTP.get(code, RPC.index("UNAVAILABLE" if code >= 500 else "UNKNOWN") + 1)  # noqa: PLR2004 - HTTP
     return code
@@ -235,7 +261,11 @@ def _judge_finish(finish: str, text: str) -> tuple[Outcome, str]:
     if finish in BLOCKED:
         return Outcome.REFUSED, "blocked"
     if finish == "MAX_TOKENS":
-        return (Outcome.INVALID, "max-tokens") if text.strip() else (Outcome.REFUSED, "max-tokens-empty")
+        return (
+            (Outcome.INVALID, "max-tokens")
+            if text.strip()
+            else (Outcome.REFUSED, "max-tokens-empty")
+        )
     if finish not in {"", "STOP"}:
         return Outcome.REFUSED, "bad-finish"
     return (Outcome.ANSWERED, "ok") if text.strip() else (Outcome.REFUSED, "empty")
@@ -243,14 +273,20 @@ def _judge_finish(finish: str, text: str) -> tuple[Outcome, str]:
 
 def _text(content: Any) -> str:
     parts = _object(content).get("parts")
-    told = [part for part in map(_object, parts) if not part.get("thought")] if isinstance(parts, list) else []
+    told = (
+        [part for part in map(_object, parts) if not part.get("thought")]
+        if isinstance(parts, list)
+        else []
+    )
     return "".join(text for part in told if isinstance(text := part.get("text"), str))
 
 
 def _tier(metadata: Mapping[str, Any]) -> str:
     """Return the tier that a reply tells, as `serviceTier`, else in its `trafficType`, such as ON_DEMAND_FLEX."""
     told = _word(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
-    return next((one for one in (Way.FLEX.tier, Way.PRIORITY.tier) if one in told), STANDARD if told else "")
+    return next(
+        (one for one in (Way.FLEX.tier, Way.PRIORITY.tier) if one in told), STANDARD if told else ""
+    )
 
 
 def _number(value: Any, *, below: int) -> int:
@@ -284,7 +320,13 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
 def _check_texts(value: Any) -> None:
     if isinstance(value, str) and UNSOUND.search(value):
         raise ValueError("a text holds NUL or half a surrogate pair")
-    inside = value.items() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    inside = (
+        value.items()
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, list | tuple)
+        else ()
+    )
     for one in inside:
         _check_texts(one)
 
@@ -338,7 +380,9 @@ class ResultFile(AbstractContextManager["ResultFile"]):
             if self.unreadable_count <= EXAMPLES:
                 self._unreadable.append((offset, excerpt_of(line)))
         has_end = path.stat().st_size > last_offset + len(last_line)
-        is_broken = last_line.lstrip().startswith(b"{") and judge_line(last_line).reason == "unreadable"
+        is_broken = (
+            last_line.lstrip().startswith(b"{") and judge_line(last_line).reason == "unreadable"
+        )
         self.is_cut = is_broken and not has_end
 
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
@@ -378,11 +422,19 @@ class ResultFile(AbstractContextManager["ResultFile"]):
 
     def examples(self) -> dict[str, list[tuple[int, str]]]:
         """Return at most three of each kind of line that belongs to no request: (its number, its key or an excerpt)."""
-        unasked = sorted((at, key) for key, found in self._places.items() if key not in self._asked for at in found)
+        unasked = sorted(
+            (at, key)
+            for key, found in self._places.items()
+            if key not in self._asked
+            for at in found
+        )
         twice = [(self._places[key][-1], key) for key in self._asked if len(self._places[key]) > 1]
         found = {"unknown": unasked, "duplicate": twice, "unreadable": self._unreadable}
         return {
-            kind: [(self._line_number(at), excerpt_of(shown or self._line(at))) for at, shown in some[:EXAMPLES]]
+            kind: [
+                (self._line_number(at), excerpt_of(shown or self._line(at)))
+                for at, shown in some[:EXAMPLES]
+            ]
             for kind, some in found.items()
         }
 
@@ -394,7 +446,10 @@ class ResultFile(AbstractContextManager["ResultFile"]):
     def _line_number(self, offset: int) -> int:
         """Return the number of the line at an offset, counted from 1; blank lines count."""
         self._file.seek(0)
-        return 1 + sum(self._file.read(min(_PIECE, offset - at)).count(b"\n") for at in range(0, offset, _PIECE))
+        return 1 + sum(
+            self._file.read(min(_PIECE, offset - at)).count(b"\n")
+            for at in range(0, offset, _PIECE)
+        )
 
     def __exit__(self, *_: object) -> None:
         self._file.close()

@@ -88,7 +88,11 @@ def read_objects(path: Path) -> Iterator[bytes]:
                 depth -= 1
                 if depth == 0:
                     # Inside a text a line end is written as an escape, so that these stand between tokens.
-                    yield b"".join([*parts, piece[start:end]]).replace(b"\n", b" ").replace(b"\r", b" ")
+                    yield (
+                        b"".join([*parts, piece[start:end]])
+                        .replace(b"\n", b" ")
+                        .replace(b"\r", b" ")
+                    )
                     parts = []
             elif not mark:
                 parts += [piece[start:]] if depth else []
