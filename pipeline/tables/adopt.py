@@ -51,13 +51,21 @@ from pipeline.store.schema import has_index
 
 Columns = Mapping[str, Column[Any]]
 DEFAULTS = Settings()
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # names of SQLite know no case of these
+_LOWER = str.maketrans(
+    string.ascii_uppercase, string.ascii_lowercase
+)  # names of SQLite know no case of these
 _QUIET = threading.Lock()  # what warnings are shown is one thing for all threads
 _SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
-_KIND_HERE = text("SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)")
+_KIND_HERE = text(
+    "SELECT type FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)"
+)
 _KIND_THERE = text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:table)")
-_MADE = text("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(:table)")
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")  # as a database gives it back: no sign of plus, no leading zeros
+_MADE = text(
+    "SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(:table)"
+)
+_WHOLE = re.compile(
+    r"0|-?[1-9][0-9]{0,18}"
+)  # as a database gives it back: no sign of plus, no leading zeros
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PLACES = 3  # of a confidence
 # Names of the tables of subjects: a server takes 5 ms of processor time for a look at columns, of however many tables.
@@ -76,7 +84,9 @@ def quoted(tx: Connection, name: str) -> str:
 
 def folded(tx: Connection, column: str) -> str:
     """Return the name of a column as `columns_of` has it."""
-    return column.translate(_LOWER) if is_sqlite(tx) else str(column)  # reflected, it may be a kind of its own
+    return (
+        column.translate(_LOWER) if is_sqlite(tx) else str(column)
+    )  # reflected, it may be a kind of its own
 
 
 @cached_in_snapshot
@@ -114,7 +124,9 @@ def columns_of(tx: Connection, table: str, schema: str | None = None) -> dict[st
 
 
 @cached_in_snapshot
-def _server_columns(tx: Connection, tables: frozenset[str], schema: str | None) -> dict[str, list[ReflectedColumn]]:
+def _server_columns(
+    tx: Connection, tables: frozenset[str], schema: str | None
+) -> dict[str, list[ReflectedColumn]]:
     """Return the columns of those of some tables or views of a server that are there, by its name."""
     reflected = _inspector(tx).get_multi_columns(
         schema=schema, filter_names=sorted(tables), kind=ObjectKind.ANY, scope=ObjectScope.ANY
@@ -156,7 +168,9 @@ def unique_keys(tx: Connection, table: Table) -> list[set[str]]:
 def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
     """Yield the names of the columns of each key or index, of which the catalogue is asked when they are wanted."""
     inspector = _inspector(tx)
-    name = str.__str__(table.name)  # as `columns_of` asks: the inspector keeps its answers by the kind of a name, too
+    name = str.__str__(
+        table.name
+    )  # as `columns_of` asks: the inspector keeps its answers by the kind of a name, too
     primary_key = inspector.get_pk_constraint(name, table.schema)["constrained_columns"]
     if primary_key:
         yield primary_key
@@ -175,7 +189,11 @@ def _keys(tx: Connection, table: Table, *, unique: bool) -> Iterator[list[str]]:
             yield names
 
 
-_TEXTS, _WHOLES, _REALS = ("TEXT", "VARCHAR"), ("SMALLINT", "INTEGER", "BIGINT"), ("REAL", "DOUBLE_PRECISION")
+_TEXTS, _WHOLES, _REALS = (
+    ("TEXT", "VARCHAR"),
+    ("SMALLINT", "INTEGER", "BIGINT"),
+    ("REAL", "DOUBLE_PRECISION"),
+)
 
 
 class Holds(Enum):
@@ -206,7 +224,9 @@ class Holds(Enum):
             takes = one.type.__visit_name__ in self.value[1]
         if takes and self is Holds.SHARE and not is_sqlite(tx):
             places = getattr(one.type, "scale", None)
-            takes = places is None or _PLACES <= places < (getattr(one.type, "precision", None) or 0)
+            takes = places is None or _PLACES <= places < (
+                getattr(one.type, "precision", None) or 0
+            )
         return None if takes else str(self.value[0])
 
 
@@ -242,7 +262,13 @@ def ids_in(tx: Connection, own: Column[Any] | None) -> Ids:
     if isinstance(kind, Uuid):
         return Ids("UUIDs", typed=typed)
     if isinstance(kind, Integer):
-        bits = 15 if isinstance(kind, SmallInteger) else 63 if isinstance(kind, BigInteger) or not typed else 31
+        bits = (
+            15
+            if isinstance(kind, SmallInteger)
+            else 63
+            if isinstance(kind, BigInteger) or not typed
+            else 31
+        )
         return Ids("whole numbers", 2**bits - 1, typed=typed)
     return Ids(length=getattr(kind, "length", None) if typed else None, typed=typed)
 
@@ -269,7 +295,11 @@ def new_ids(
 
 def for_nothing(found: Columns, names: Iterable[str]) -> dict[str, Any]:
     """Return what stands for nothing in those of some columns that take no NULL: the empty text, or 0."""
-    return {name: "" if isinstance(found[name].type, String) else 0 for name in names if not found[name].nullable}
+    return {
+        name: "" if isinstance(found[name].type, String) else 0
+        for name in names
+        if not found[name].nullable
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,7 +342,9 @@ class TableSpec:
 
     def _unfound(self, tx: Connection, found: Columns) -> list[str]:
         """Return by which columns no row is found without reading the table."""
-        return [name for name in self.found_by if name not in found or not is_found_by(tx, found[name])]
+        return [
+            name for name in self.found_by if name not in found or not is_found_by(tx, found[name])
+        ]
 
     def _index(self, name: str) -> str:
         return f"findable_{self.name}_{name}"
@@ -324,7 +356,9 @@ class TableSpec:
     def is_whole(self, tx: Connection) -> bool:
         """Return whether the table has all that is added to it, and columns that hold what they must."""
         found = columns_of(tx, self.name)
-        return bool(found) and not (self._missing(found) or self._unfound(tx, found) or self._misfits(tx, found))
+        return bool(found) and not (
+            self._missing(found) or self._unfound(tx, found) or self._misfits(tx, found)
+        )
 
     def adopt(self, tx: Connection, *, first: bool) -> list[str]:
         """Make the table, or add to an existing one what it lacks; `first`: its ids were not looked at before.
@@ -341,7 +375,9 @@ class TableSpec:
                 kind = self.made.c[name].type.compile(tx.dialect)
                 tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {name} {kind}"))
             if "id" in added:
-                tx.execute(text(f"CREATE UNIQUE INDEX {quoted(tx, self._index('own_id'))} ON {table} (id)"))
+                tx.execute(
+                    text(f"CREATE UNIQUE INDEX {quoted(tx, self._index('own_id'))} ON {table} (id)")
+                )
             if found and "id" in self.found_by and (first or self.adds or unfound):
                 self._settle_ids(tx)
             for name in unfound:
@@ -349,10 +385,14 @@ class TableSpec:
                 tx.execute(text(f"DROP INDEX IF EXISTS {index}"))  # of a table of this name before
                 tx.execute(text(f"CREATE INDEX {index} ON {table} ({name})"))
             if self.mark is not None:
-                tx.execute(text(f"CREATE INDEX IF NOT EXISTS {self.mark[0]} ON {table} {self.mark[1]}"))
+                tx.execute(
+                    text(f"CREATE INDEX IF NOT EXISTS {self.mark[0]} ON {table} {self.mark[1]}")
+                )
         except exc.DBAPIError as error:
             why = f"cannot be adopted: {describe_error(error)}"
-            raise unfit(self.name, why, hint=f"make it a plain table, or {self.elsewhere}") from error
+            raise unfit(
+                self.name, why, hint=f"make it a plain table, or {self.elsewhere}"
+            ) from error
         if not found or not (first or added):
             return []
         count = tx.execute(select(func.count()).select_from(self.made)).scalar_one()
@@ -364,7 +404,11 @@ class TableSpec:
         if not (found := self._judged(tx)):
             return []
         missing = self._missing(found)
-        columns = f"the {'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}" if missing else ""
+        columns = (
+            f"the {'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}"
+            if missing
+            else ""
+        )
         index = "an index" if self.mark is not None or self._unfound(tx, found) else ""
         added = " and ".join(filter(None, (columns, index)))
         return [f"{added} to `{self.name}`"] if added else []
@@ -381,18 +425,27 @@ class TableSpec:
             is_whole = ids_in(tx, there).kind == "whole numbers"
             kind = one.type if one.name not in ids else BigInteger() if is_whole else Text()
             counts = [Identity()] if one.identity is not None and is_whole else []
-            how: dict[str, Any] = {"nullable": there.nullable and not is_key, "autoincrement": bool(counts)}
+            how: dict[str, Any] = {
+                "nullable": there.nullable and not is_key,
+                "autoincrement": bool(counts),
+            }
             columns.append(Column(one.name, kind, *counts, primary_key=is_key, **how))
         return Table(self.name, MetaData(), *columns)
 
     def _judged(self, tx: Connection) -> Columns:
         if (kind := kind_of(tx, self.name)) not in {None, "table"}:
-            why = f"is a {kind}{' table' * (kind == 'virtual')} here" if kind in {"view", "virtual"} else "is no table"
+            why = (
+                f"is a {kind}{' table' * (kind == 'virtual')} here"
+                if kind in {"view", "virtual"}
+                else "is no table"
+            )
             raise unfit(self.name, why, hint=f"make it a table, or {self.elsewhere}")
         if not (found := columns_of(tx, self.name)):
             return {}
         if lacking := next((name for name in self.needs if name not in found), None):
-            raise unfit(self.name, f"has no `{lacking}` column", hint=f"add it, or {self.elsewhere}")
+            raise unfit(
+                self.name, f"has no `{lacking}` column", hint=f"add it, or {self.elsewhere}"
+            )
         if wrong := self._misfits(tx, found):
             mended = "make the table anew" if is_sqlite(tx) else "ALTER TABLE … TYPE …"
             why = f"has columns of other types: {', '.join(wrong)}"
@@ -403,7 +456,11 @@ class TableSpec:
     def _misfits(self, tx: Connection, found: Columns) -> list[str]:
         """Return which of the columns hold something else, and what they must hold, in words."""
         name, ids = self.refers or ("", Ids())
-        wrong = {one: self._holds(one).misfit(tx, found[one]) for one in self._wanted if one in found and one != name}
+        wrong = {
+            one: self._holds(one).misfit(tx, found[one])
+            for one in self._wanted
+            if one in found and one != name
+        }
         if (own := found.get(name)) is not None:
             fits = Holds.ID.misfit(tx, own) is None and ids_in(tx, own).kind in {ids.kind, "text"}
             wrong[name] = None if fits else ids.kind
@@ -412,7 +469,9 @@ class TableSpec:
             one: "" if isinstance(kind, NullType) else f" ({kind.compile(tx.dialect).lower()})"
             for one, kind in kinds.items()
         }
-        return [f"`{found[one].name}`{kind}, which must hold {wrong[one]}" for one, kind in told.items()]
+        return [
+            f"`{found[one].name}`{kind}, which must hold {wrong[one]}" for one, kind in told.items()
+        ]
 
     def _holds(self, name: str) -> Holds:
         usual = Holds.INTEGER if isinstance(self.made.c[name].type, Integer) else Holds.TEXT
@@ -439,7 +498,10 @@ class TableSpec:
             raise unfit(self.name, "has a row whose `id` is an empty text", hint=hint)
 
     def _has(self, tx: Connection, condition: ColumnElement[bool]) -> bool:
-        return tx.execute(select(literal(1)).select_from(self.made).where(condition).limit(1)).first() is not None
+        return (
+            tx.execute(select(literal(1)).select_from(self.made).where(condition).limit(1)).first()
+            is not None
+        )
 
 
 class Tables:
@@ -449,7 +511,12 @@ class Tables:
     usual names of the tables.
     """
 
-    def __init__(self, specs: Callable[[Connection, Settings], Sequence[TableSpec]], *, names: Collection[str]) -> None:
+    def __init__(
+        self,
+        specs: Callable[[Connection, Settings], Sequence[TableSpec]],
+        *,
+        names: Collection[str],
+    ) -> None:
         self.specs = specs
         _SUBJECT_TABLES.update(names)
 

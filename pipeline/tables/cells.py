@@ -23,7 +23,10 @@ JSON_SPACE = " \t\r\n"
 NO_LIST = frozenset({"", "[]", "null"})  # without JSON's white space; these say that there is none
 LARGEST = 2**63 - 1
 _NO_SPACE = dict.fromkeys(map(ord, JSON_SPACE))
-_JSON = [json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort) for sort in (False, True)]
+_JSON = [
+    json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort)
+    for sort in (False, True)
+]
 _NO_FRACTION = re.compile(r"\.0+(?!\d)")
 _ZONE = re.compile(r"([+-]\d\d)(\d\d)$")
 _INDEX = "__index_level_"  # how pandas calls an index among the columns of Arrow
@@ -102,7 +105,9 @@ def plain_value(value: Any) -> Any:
     if value is None or isinstance(value, bool | str | int):
         return value
     if isinstance(value, Mapping | list | tuple):
-        return plain_row(value) if isinstance(value, Mapping) else [plain_value(one) for one in value]
+        return (
+            plain_row(value) if isinstance(value, Mapping) else [plain_value(one) for one in value]
+        )
     if isinstance(value, float) and not math.isinf(value):
         return None if math.isnan(value) else value
     if isinstance(value, bytes | bytearray | memoryview):
@@ -127,7 +132,13 @@ def common_kind(one: str | None, other: str | None) -> str | None:
     """Return the kind of column that holds values of both kinds."""
     if one is None or other is None or one == other:
         return one or other
-    return "real" if {one, other} == {"integer", "real"} else "json" if "json" in {one, other} else "text"
+    return (
+        "real"
+        if {one, other} == {"integer", "real"}
+        else "json"
+        if "json" in {one, other}
+        else "text"
+    )
 
 
 def holds_bytes(value: Any) -> bool:
@@ -145,11 +156,15 @@ def bytes_note(names: Iterable[str]) -> str:
     return f"left out, because they hold bytes and no text: {shown}" if shown else ""
 
 
-def without_bytes(rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
+def without_bytes(
+    rows: Sequence[Mapping[str, Any]],
+) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
     """Return rows without the columns that hold bytes and no text, and the names of these."""
     names = dict.fromkeys(name for row in rows for name, value in row.items() if holds_bytes(value))
     found = [name for name in names if not any(isinstance(row.get(name), str) for row in rows)]
-    return [{name: value for name, value in row.items() if name not in found} for row in rows], found
+    return [
+        {name: value for name, value in row.items() if name not in found} for row in rows
+    ], found
 
 
 def rows_of(data: Any) -> list[Mapping[str, Any]]:
@@ -169,7 +184,10 @@ def rows_of(data: Any) -> list[Mapping[str, Any]]:
     if rows is None or not all(isinstance(row, Mapping) for row in rows):
         said = f"rows are a list of dicts, a data frame or an Arrow table, not {type(data).__name__}; nothing was taken"
         raise InputError(said, hint="of other things make a list: [{'id': 1, 'text': '…'}, …]")
-    return [{str(name): value for name, value in row.items() if not str(name).startswith(_INDEX)} for row in rows]
+    return [
+        {str(name): value for name, value in row.items() if not str(name).startswith(_INDEX)}
+        for row in rows
+    ]
 
 
 def arrow_rows(batch: Any) -> list[dict[str, Any]]:
@@ -205,7 +223,9 @@ def _arrow_value(cell: Any) -> Any:
     # Arrow writes no text for a time beyond some millennia.
     is_number = pa.types.is_duration(kind) or text.startswith("<")
     return (
-        f"{cell.value} {kind.unit}" if is_number else _ZONE.sub(r"\1:\2", _NO_FRACTION.sub("", text.replace(" ", "T")))
+        f"{cell.value} {kind.unit}"
+        if is_number
+        else _ZONE.sub(r"\1:\2", _NO_FRACTION.sub("", text.replace(" ", "T")))
     )
 
 

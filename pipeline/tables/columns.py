@@ -19,7 +19,16 @@ from typing import Any, ClassVar, Self
 from pipeline.core.declaration import AS_IT_IS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.step import Option, Step
-from pipeline.tables.findings import Finding, ImportOptions, R, SoundRow, all_or_nothing, excerpt, rejected, unsound
+from pipeline.tables.findings import (
+    Finding,
+    ImportOptions,
+    R,
+    SoundRow,
+    all_or_nothing,
+    excerpt,
+    rejected,
+    unsound,
+)
 from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
 
 _NEAR = 80  # percent of letters in common from which a name looks like another
@@ -27,7 +36,9 @@ _SHOWN = 12  # names in a message
 _NAMES = Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8")
 COLUMN_NAMES: Mapping[str, Sequence[str]] = tomllib.loads(_NAMES)
 # letters that do not decompose into one of ASCII with an accent; the last is a dotless i
-_LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i"})
+_LETTERS = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i"}
+)
 
 
 @lru_cache(maxsize=4096)
@@ -63,7 +74,9 @@ class Layout:
     @cached_property
     def known(self) -> dict[str, str]:
         """Return the columns by every name by which they are known, folded."""
-        return {fold(one): name for name in self.columns for one in COLUMN_NAMES.get(name, ())} | self.own
+        return {
+            fold(one): name for name in self.columns for one in COLUMN_NAMES.get(name, ())
+        } | self.own
 
 
 class ColumnMapping:
@@ -73,27 +86,46 @@ class ColumnMapping:
     that were met and mean nothing, `others` those whose cells are kept.
     """
 
-    def __init__(self, names: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> None:
+    def __init__(
+        self, names: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path
+    ) -> None:
         """Find out what the names of a file mean, where `given` is what MAP= says."""
         self.layout, self.notes, self.not_read = layout, list[str](), dict[str, None]()
         self.others = dict[str, None]()
         self._there = there = list(dict.fromkeys(filter(None, names)))
         said = _said(there, given, layout=layout, path=path)
         self._named = {name: column for column, name in said.items() if name}
-        self._own = {name: column for name, column in layout.own.items() if column not in said}  # of later rows, too
+        self._own = {
+            name: column for name, column in layout.own.items() if column not in said
+        }  # of later rows, too
         self._note(f"as {Option('map')} says", self._named)
         known: dict[str, str] = {}
-        free = [column for column in layout.columns if column not in said and not self.name_of(column)]
+        free = [
+            column for column in layout.columns if column not in said and not self.name_of(column)
+        ]
         for column in free:
-            alike = [name for name in there if layout.known.get(fold(name)) == column and name not in self._named]
+            alike = [
+                name
+                for name in there
+                if layout.known.get(fold(name)) == column and name not in self._named
+            ]
             if len(alike) == 1:
                 known[alike[0]] = column
             elif alike:
-                both, use = " and ".join(repr(excerpt(name)) for name in alike), _map_option({column: alike[0]})
-                self.notes.append(f"{both} both mean {layout.columns[column]}: add {use} to use the first")
+                both, use = (
+                    " and ".join(repr(excerpt(name)) for name in alike),
+                    _map_option({column: alike[0]}),
+                )
+                self.notes.append(
+                    f"{both} both mean {layout.columns[column]}: add {use} to use the first"
+                )
         self._named |= known
         self._note("by other names", known)
-        near = {name: column for name, column in layout.known.items() if column in free and not self.name_of(column)}
+        near = {
+            name: column
+            for name, column in layout.known.items()
+            if column in free and not self.name_of(column)
+        }
         self.near: dict[str, str] = {}
         for name in (name for name in there if self.column_of(name) is None):
             found = _most_like(fold(name), list(near), least=_NEAR)
@@ -102,7 +134,9 @@ class ColumnMapping:
                 self.notes.append(f"{looks}: add {_map_option({near[found]: name})} to use it")
 
     def _note(self, how: str, taken: Mapping[str, str]) -> None:
-        pairs = ", ".join(f"{excerpt(name)} → {self.layout.columns[column]}" for name, column in taken.items())
+        pairs = ", ".join(
+            f"{excerpt(name)} → {self.layout.columns[column]}" for name, column in taken.items()
+        )
         self.notes += [f"columns {how}: {pairs}"] if pairs else []
 
     def column_of(self, name: str) -> str | None:
@@ -122,7 +156,9 @@ class ColumnMapping:
     def listed(self) -> list[dict[str, str]]:
         """Return of every column its name, the one in messages, and the one in the file (empty: none)."""
         columns = self.layout.columns.items()
-        return [{"column": name, "label": label, "name": self.name_of(name)} for name, label in columns]
+        return [
+            {"column": name, "label": label, "name": self.name_of(name)} for name, label in columns
+        ]
 
     def row(self, row: SourceRow) -> SourceRow | Finding:
         """Return a row by columns; or why it is none."""
@@ -141,7 +177,9 @@ class ColumnMapping:
             if column in self.layout.too and fold(name) not in self.layout.own:
                 values[name] = cell
         key = values.get(self.layout.key)
-        return unsound(row.line, values, self.layout.columns, key=key) or SourceRow(row.line, values)
+        return unsound(row.line, values, self.layout.columns, key=key) or SourceRow(
+            row.line, values
+        )
 
 
 # keys that came before, and on which line: on disk, at flat memory, about 60 bytes a key
@@ -157,7 +195,9 @@ class MappedFile(SourceFile):
 
     layout: ClassVar[Layout]
 
-    def __init__(self, path: Path, given: Mapping[str, str] | None = None, options: ReadOptions = AS_IT_IS) -> None:
+    def __init__(
+        self, path: Path, given: Mapping[str, str] | None = None, options: ReadOptions = AS_IT_IS
+    ) -> None:
         """Find out what the file is, and which names in it mean which columns; `given` is what MAP= says.
 
         It is an InputError, too, where MAP= does not fit, or a table lacks the key or has a column twice.
@@ -180,7 +220,11 @@ class MappedFile(SourceFile):
             hint = f"say which one it is: {which}; of any other table `{ask}` asks"
             if near := mapping.near.get(layout.key):
                 given = {**given, layout.key: near}
-                hint = str(Step(layout.command, **{layout.to_import: path, "map": _map_option(given).value}))
+                hint = str(
+                    Step(
+                        layout.command, **{layout.to_import: path, "map": _map_option(given).value}
+                    )
+                )
             found = excerpt(_listed(self.names))
             said = f"{path} has no {layout.columns[layout.key]} column; nothing was imported. Found: {found}"
             raise InputError(said, hint=hint)
@@ -231,10 +275,17 @@ class MappedFile(SourceFile):
         for row in self.rows():
             found = row if isinstance(row, Finding) else self.mapping.row(row)
             one = found if isinstance(found, Finding) else self.judged(found)
-            if isinstance(one, SoundRow) and not seen.execute(first, (self.identity(one.key), one.line)).rowcount:
-                (line,) = seen.execute("SELECT line FROM seen WHERE key = ?", (self.identity(one.key),)).fetchone()
+            if (
+                isinstance(one, SoundRow)
+                and not seen.execute(first, (self.identity(one.key), one.line)).rowcount
+            ):
+                (line,) = seen.execute(
+                    "SELECT line FROM seen WHERE key = ?", (self.identity(one.key),)
+                ).fetchone()
                 said = f"duplicate {key}: already on line {line}"
-                one = rejected(one.line, said, one.key, column=self.layout.columns[key], key=one.key)
+                one = rejected(
+                    one.line, said, one.key, column=self.layout.columns[key], key=one.key
+                )
             elif isinstance(one, Finding) and one.key:
                 seen.execute(first, (_REJECTED + self.identity(one.key), one.line))
             if isinstance(one, Finding) and isinstance(row, SourceRow):
@@ -245,7 +296,10 @@ class MappedFile(SourceFile):
     def has_key(self, key: str) -> bool:
         """Return whether a row with this key was read, whether imported or rejected."""
         keys = (self.identity(key), _REJECTED + self.identity(key))
-        return self._seen.execute("SELECT 1 FROM seen WHERE key IN (?, ?)", keys).fetchone() is not None
+        return (
+            self._seen.execute("SELECT 1 FROM seen WHERE key IN (?, ?)", keys).fetchone()
+            is not None
+        )
 
 
 def parse_map(text: str) -> dict[str, str]:
@@ -263,11 +317,15 @@ def parse_map(text: str) -> dict[str, str]:
 
 def _map_option(pairs: Mapping[str, str]) -> Option:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([f"{column}={name}" for column, name in pairs.items()])
+    csv.writer(text, lineterminator="").writerow(
+        [f"{column}={name}" for column, name in pairs.items()]
+    )
     return Option(map=text.getvalue())
 
 
-def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> dict[str, str]:
+def _said(
+    there: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path
+) -> dict[str, str]:
     found: dict[str, str] = {}
     for said, wanted in given.items():
         column = layout.known.get(fold(said))
@@ -276,9 +334,16 @@ def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, pat
                 f"{Option('map')} names {excerpt(said)!r}, which is no column; nothing was imported",
                 hint=f"the columns are {', '.join(layout.columns)}",
             )
-        alike = [wanted] if wanted in there else [one for one in there if wanted and fold(one) == fold(wanted)]
+        alike = (
+            [wanted]
+            if wanted in there
+            else [one for one in there if wanted and fold(one) == fold(wanted)]
+        )
         if wanted and len(alike) != 1:
-            near, which = _most_like(wanted, there, least=0), f"which {Option('map')} gives for {said}"
+            near, which = (
+                _most_like(wanted, there, least=0),
+                f"which {Option('map')} gives for {said}",
+            )
             raise InputError(
                 f"{path} has no column {excerpt(wanted)!r}, {which}; nothing was imported. Found: {_listed(there)}",
                 hint=f"did you mean {_map_option({said: near})}?" if near else "",
@@ -286,7 +351,10 @@ def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, pat
         name = alike[0] if wanted else ""
         if column in found or (name and name in found.values()):
             which = layout.columns[column] if column in found else repr(excerpt(name))
-            raise InputError(f"{Option('map')} names {which} twice; nothing was imported", hint="leave one of them out")
+            raise InputError(
+                f"{Option('map')} names {which} twice; nothing was imported",
+                hint="leave one of them out",
+            )
         found[column] = name
     return found
 

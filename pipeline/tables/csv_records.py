@@ -19,7 +19,14 @@ class CsvLines:
     """The physical lines of a CSV file, for `csv.reader`; `begin_record` is called before each record."""
 
     def __init__(
-        self, file: TextIO, *, delimiter: str, skips_space: bool, line_end: str, max_record: int, first_line: int
+        self,
+        file: TextIO,
+        *,
+        delimiter: str,
+        skips_space: bool,
+        line_end: str,
+        max_record: int,
+        first_line: int,
     ) -> None:
         """Take a file that stands at the beginning of a line, whose number from 1 is `first_line`."""
         self._file = file
@@ -55,7 +62,9 @@ class CsvLines:
 
     def _read_long_record(self, text: str) -> str:
         """Read a record to its end, and return what is passed on of it from `text` on."""
-        cutter = _CellCutter(self._delimiter, skips_space=self._skips_space, max_text=self._max_record)
+        cutter = _CellCutter(
+            self._delimiter, skips_space=self._skips_space, max_text=self._max_record
+        )
         cutter.cut("".join(self.lines))
         passed_on = [cutter.cut(text)]
         self.line_count += 1

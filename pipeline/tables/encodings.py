@@ -42,13 +42,19 @@ _MIN_FIT = -4.2
 _MAX_SHARE_IN_ROWS = 0.6
 _LATIN = frozenset({USUAL, "cp1250", "cp1254", "cp1257"})
 _EAST_ASIAN = ("cp932", "cp949", "gb18030", "big5")
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 # A third of the bytes at even (or odd) places is NUL in UTF-16 of any text with Latin letters.
 _MIN_NUL_SHARE = 1 / 3
 _FIRST_BEYOND_ASCII = 0x80
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
 _ROW = re.compile(rb"[\x80-\xff]{4,}")
-_UNIT = re.compile(rb"(?:[kcdmn\xb5]?m|ft|in)[\xb2\xb3\xb9]|[nN]?[\xaa\xba\xb0]|[\xa2-\xa9\xae\xb5]")
+_UNIT = re.compile(
+    rb"(?:[kcdmn\xb5]?m|ft|in)[\xb2\xb3\xb9]|[nN]?[\xaa\xba\xb0]|[\xa2-\xa9\xae\xb5]"
+)
 _FIRST_OF_OTHER_ALPHABETS = "\u0370"
 # Letters that any Latin text may have in a foreign word.
 _LOANS = frozenset("éèêáíóñçöüäåøï")
@@ -89,7 +95,10 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
     first = next((index for index, character in enumerate(text) if not character.isascii()), 0)
     shown = excerpt(text if first < EXCERPT * 3 // 4 else text[first - EXCERPT // 2 :])
     another = Option(encoding="cp1250" if codec == USUAL else USUAL)
-    return TextEncoding(codec, f"read as {name}, which is a guess: line {number} is {shown!r}; {another} reads another")
+    return TextEncoding(
+        codec,
+        f"read as {name}, which is a guess: line {number} is {shown!r}; {another} reads another",
+    )
 
 
 def check_encoding(path: Path, name: str) -> str:
@@ -101,7 +110,9 @@ def check_encoding(path: Path, name: str) -> str:
     try:
         codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), name).encoding).name
     except (LookupError, ValueError):
-        message = f"{Option('encoding')} names {excerpt(name)!r}, which is no encoding; nothing was read"
+        message = (
+            f"{Option('encoding')} names {excerpt(name)!r}, which is no encoding; nothing was read"
+        )
         hint = "utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254 and mac_roman are some"
         raise InputError(message, hint=hint) from None
 
@@ -123,7 +134,9 @@ def check_encoding(path: Path, name: str) -> str:
                 line_number += pending[:start].decode(codec, "ignore").count("\n")
                 byte = offset + len(piece) - len(pending) + start + 1
                 message = f"{path}, line {line_number}: byte {byte:,} is no text in {name}; nothing was read"
-                raise InputError(message, hint=f"{Option('encoding')} names the right one, or leave it out") from None
+                raise InputError(
+                    message, hint=f"{Option('encoding')} names the right one, or leave it out"
+                ) from None
             if not piece:
                 break
             offset += len(piece)
@@ -169,7 +182,9 @@ def _languages() -> Sequence[_Language]:
     for codec, alphabets in tomllib.loads(_TEXT).items():
         for alphabet in alphabets.values():
             total = sum(1 / rank for rank in range(1, len(alphabet) + 1))
-            letters = {letter: math.log(1 / rank / total) for rank, letter in enumerate(alphabet, start=1)}
+            letters = {
+                letter: math.log(1 / rank / total) for rank, letter in enumerate(alphabet, start=1)
+            }
             languages.append(_Language(codec, letters, alphabet[0] < _FIRST_OF_OTHER_ALPHABETS))
     return languages
 

@@ -24,7 +24,14 @@ from pipeline.store.database import PAGE, pages, streamed
 from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import TaskRecord, answers, time_of
 from pipeline.tables import workbook
-from pipeline.tables.cells import common_kind, kind_of_value, loaded, number_of, pyarrow_for, value_text
+from pipeline.tables.cells import (
+    common_kind,
+    kind_of_value,
+    loaded,
+    number_of,
+    pyarrow_for,
+    value_text,
+)
 from pipeline.tables.fill import HASH, KEY, SEEN, UNUSABLE, VALUES
 from pipeline.tables.lists import ItemTable
 from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, stored_cell
@@ -34,9 +41,15 @@ GROUP = 10_000  # rows in one group; what is read at once from such a file
 STATE, REASON = "state", "reason"  # columns of an export
 TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
 _READ: Mapping[str, Callable[[str], Any]] = {"date": date.fromisoformat, "time": time_of}
-_COSTS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}  # what an answer took, and the kinds of it
+_COSTS = {
+    "tokens_in": "integer",
+    "tokens_out": "integer",
+    "cost": "real",
+}  # what an answer took, and the kinds of it
 _Row = dict[str, Any]
-_Rows = tuple[Iterator[_Row], dict[str, str]]  # by the names of their columns, and the kinds of these
+_Rows = tuple[
+    Iterator[_Row], dict[str, str]
+]  # by the names of their columns, and the kinds of these
 
 
 def encoded(
@@ -57,7 +70,12 @@ def encoded(
         return _json_list(rows)
     if format_ == "csv":
         return csv(
-            ([cell(row[name], texts=kind == TEXTS) for name, kind in kinds.items()] for row in rows), kinds, guard
+            (
+                [cell(row[name], texts=kind == TEXTS) for name, kind in kinds.items()]
+                for row in rows
+            ),
+            kinds,
+            guard,
         )
     if format_ == "xlsx":
         return workbook.written(rows, kinds, lambda value, kind: cell(value, texts=kind == TEXTS))
@@ -101,10 +119,17 @@ def _json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     yield b"[]\n" if before == b"[\n" else b"\n]\n"
 
 
-def _parquet(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], pa: Any) -> Iterator[bytes]:
+def _parquet(
+    rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str], pa: Any
+) -> Iterator[bytes]:
     from pyarrow.parquet import ParquetWriter
 
-    known = {"integer": pa.int64(), "boolean": pa.bool_(), "date": pa.date32(), "time": pa.timestamp("us", tz="UTC")}
+    known = {
+        "integer": pa.int64(),
+        "boolean": pa.bool_(),
+        "date": pa.date32(),
+        "time": pa.timestamp("us", tz="UTC"),
+    }
     known |= {TEXTS: pa.list_(pa.string()), "real": pa.float64()}
     schema = pa.schema([(name, known.get(kind, pa.string())) for name, kind in kinds.items()])
     typed = ({name: _typed(row[name], kind) for name, kind in kinds.items()} for row in rows)
@@ -151,10 +176,12 @@ def answers_rows(
     state_named = named_beside([*sources, *named.values()], (STATE, REASON), "row_")
     row = items.table.c
     told = [answers.c[name] for name in ("answer", "at", EXTRACTOR, *_COSTS)]
-    query = select(row[VALUES], row[KEY], row[HASH], row[SEEN], row[UNUSABLE], items.state.label(STATE), *told)
-    query = query.select_from(items.table.outerjoin(answers, (answers.c.item_id == row[KEY]) & is_answer)).order_by(
-        row[items.order]
+    query = select(
+        row[VALUES], row[KEY], row[HASH], row[SEEN], row[UNUSABLE], items.state.label(STATE), *told
     )
+    query = query.select_from(
+        items.table.outerjoin(answers, (answers.c.item_id == row[KEY]) & is_answer)
+    ).order_by(row[items.order])
     if not gone:
         query = query.where(row.findable_gone_at.is_(None))
     parked = {key: reason for key, reason, _ in asks.parked_rows(tx, task.name, own=own)}
@@ -166,7 +193,9 @@ def answers_rows(
             said |= {name: loaded(said[name]) for name, kind in sources.items() if kind == "json"}
             cells = {name: _answered(given.get(name), kind) for name, kind in task.fields}
             is_refused = row[HASH] == NO_HASH
-            cells |= dict.fromkeys(dict(task.key), None if is_refused else row[KEY]) | {ANSWERED_AT: row["at"]}
+            cells |= dict.fromkeys(dict(task.key), None if is_refused else row[KEY]) | {
+                ANSWERED_AT: row["at"]
+            }
             cells |= {name: row[name] for name in (EXTRACTOR, *(_COSTS if cost else ()))}
             said |= {place: cells[name] for name, place in named.items()}
             reason = row[UNUSABLE] or (parked.get(row[KEY]) if row[STATE] == PARKED else None)
@@ -182,27 +211,49 @@ def answers_rows(
     field, *inner = field.split(".")
     if field not in lists:
         said = f"{Option(rows=field)} names no list of these answers; nothing was written"
-        raise InputError(said, hint=f"lists may be {', '.join(lists)}" if lists else "they have none")
+        raise InputError(
+            said, hint=f"lists may be {', '.join(lists)}" if lists else "they have none"
+        )
     return _exploded(found, kinds, named[field], inner)
 
 
-def _exploded(found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], field: str, inner: Sequence[str]) -> _Rows:
+def _exploded(
+    found: Callable[[], Iterator[_Row]], kinds: Mapping[str, str], field: str, inner: Sequence[str]
+) -> _Rows:
     seen: dict[str, str | None] = {}
     for row in found():
-        for name, value in (pair for member in _members(row[field], field, inner) for pair in member.items()):
+        for name, value in (
+            pair for member in _members(row[field], field, inner) for pair in member.items()
+        ):
             seen[name] = common_kind(seen.get(name), kind_of_value(value))
     # an object, missing wherever else it could stand, is told by its parts
-    some = {name for name, of in seen.items() if of or not any(other.startswith(f"{name}_") for other in seen)}
+    some = {
+        name
+        for name, of in seen.items()
+        if of or not any(other.startswith(f"{name}_") for other in seen)
+    }
     taken = {one.casefold() for one in kinds if one != field}
-    named = {name: f"{field}_{name}" if name.casefold() in taken else name for name in seen if name in some}
+    named = {
+        name: f"{field}_{name}" if name.casefold() in taken else name
+        for name in seen
+        if name in some
+    }
     whole: dict[str, str] = {}
     for name, kind in kinds.items():
-        whole |= {one: seen[own] or "text" for own, one in named.items()} if name == field else {name: kind}
+        whole |= (
+            {one: seen[own] or "text" for own, one in named.items()}
+            if name == field
+            else {name: kind}
+        )
 
     def exploded() -> Iterator[_Row]:
         for row in found():
             for member in _members(row.pop(field), field, inner):
-                yield dict.fromkeys(whole) | row | {named[name]: one for name, one in member.items() if name in named}
+                yield (
+                    dict.fromkeys(whole)
+                    | row
+                    | {named[name]: one for name, one in member.items() if name in named}
+                )
 
     return exploded(), whole
 
@@ -227,14 +278,21 @@ def _members(members: Any, field: str, inner: Sequence[str] = ()) -> Iterator[_R
             yield dict(_spread(own))
             continue
         if inner[0] not in own:
-            said = f"{Option('rows')}: a member of {field!r} has no {inner[0]!r}; nothing was written"
+            said = (
+                f"{Option('rows')}: a member of {field!r} has no {inner[0]!r}; nothing was written"
+            )
             raise InputError(said, hint=f"they have {', '.join(own)}")
         within, own = own.pop(inner[0]), dict(_spread(own))
         for member in _members(within, inner[0], inner[1:]):
-            yield own | {f"{inner[0]}_{name}" if name in own else name: value for name, value in member.items()}
+            yield own | {
+                f"{inner[0]}_{name}" if name in own else name: value
+                for name, value in member.items()
+            }
 
 
-def _spread(document: Mapping[str, Any], prefix: str = "", own: str = "") -> Iterator[tuple[str, Any]]:
+def _spread(
+    document: Mapping[str, Any], prefix: str = "", own: str = ""
+) -> Iterator[tuple[str, Any]]:
     for name, value in document.items():
         full = prefix if name == own else f"{prefix}_{name}" if prefix else name
         if isinstance(value, dict) and value:

@@ -28,9 +28,16 @@ from pipeline.tables.read import SourceRow
 from pipeline.tables.source import READ, TIMEOUT_S, selected_rows
 
 PAGE = 2_000  # rows in memory
-KEYS = 200  # of rows that are looked up in a query at once; SQLite nests no more than 1,000 conditions
+KEYS = (
+    200  # of rows that are looked up in a query at once; SQLite nests no more than 1,000 conditions
+)
 MAX_KEY = 2_000  # bytes of a key, which an index of PostgreSQL takes
-KEY, HASH, VALUES, UNUSABLE = "findable_key", "findable_hash", "findable_values", "findable_unusable"
+KEY, HASH, VALUES, UNUSABLE = (
+    "findable_key",
+    "findable_hash",
+    "findable_values",
+    "findable_unusable",
+)
 SEEN = "findable_seen"
 _COLUMNS = {
     KEY: stored.c.item_id,
@@ -54,7 +61,9 @@ class Look(NamedTuple):
     unusable: str | None
 
 
-LookAt = Callable[[Mapping[str, Any], str | None], Look]  # given a row's values, and what was seen of it before
+LookAt = Callable[
+    [Mapping[str, Any], str | None], Look
+]  # given a row's values, and what was seen of it before
 
 
 @dataclass
@@ -130,7 +139,10 @@ class ItemsFill:
                     self._take(reading, some, is_forgotten, first=number)
                     number += len(some)
                     bar.show(number)
-            with reading.written(name, at=self.at, is_part=getattr(source, "is_part", False)) as (tx, filled):
+            with reading.written(name, at=self.at, is_part=getattr(source, "is_part", False)) as (
+                tx,
+                filled,
+            ):
                 if filled.touched:
                     workspace.touch_revision(tx, name)
                 workspace.update_task(tx, name, items_sha256=source.sha256)
@@ -178,7 +190,10 @@ class ItemsFill:
             waiting = again
 
     def _look_at_images(
-        self, read: Sequence[tuple[dict[str, Any], Mapping[str, Any]]], images: Sequence[str], look_at: LookAt
+        self,
+        read: Sequence[tuple[dict[str, Any], Mapping[str, Any]]],
+        images: Sequence[str],
+        look_at: LookAt,
     ) -> None:
         sound = [(row, values) for row, values in read if row["input_hash"] != kept.NO_HASH]
         with self.store.read() as tx:
@@ -222,7 +237,9 @@ class ItemsFill:
     def _refuse_double(self, row: Mapping[str, Any], line: int) -> dict[str, Any]:
         key, cells = row["item_id"], values_in(row["row"])
         reason = f"the key is on line {line}, too"
-        finding = rejected(row["line"], reason, key, column=self.record.key[0][0], key=key, cells=cells)
+        finding = rejected(
+            row["line"], reason, key, column=self.record.key[0][0], key=key, cells=cells
+        )
         return {**self._record_refusal(finding), "n": row["n"]}
 
     def _record_refusal(self, finding: Finding) -> dict[str, Any]:
@@ -256,9 +273,16 @@ class ItemsFill:
             bad = rejected(row.line, why, values.get(column) or "", column=column, cells=values)
             return self._record_refusal(bad), values
         words = self.record.words
-        is_empty = _is_empty(values, words.get("images") or words["asked"]) or _is_empty(values, words["quoted"])
+        is_empty = _is_empty(values, words.get("images") or words["asked"]) or _is_empty(
+            values, words["quoted"]
+        )
         told = {"item_id": key, "line": row.line, "row": data.decode(), "is_empty": is_empty}
-        return {**told, "input_hash": hash_of(values, words["asked"]), "seen": None, "unusable": None}, values
+        return {
+            **told,
+            "input_hash": hash_of(values, words["asked"]),
+            "seen": None,
+            "unusable": None,
+        }, values
 
     def _key_of(self, values: Mapping[str, Any]) -> tuple[str, str, str]:
         """Return the id of a row by its values; or the empty text, why it has none, and the column that is meant.
@@ -272,13 +296,20 @@ class ItemsFill:
             part = values.get(name)
             if part is None or not str(part).strip():
                 return "", "the key is missing" if part is None else "the key is blank", name
-        parts = [str(values[name]) if self.record.columns[name] == "text" else values[name] for name, _ in names]
+        parts = [
+            str(values[name]) if self.record.columns[name] == "text" else values[name]
+            for name, _ in names
+        ]
         key = compact_json(parts) if others else str(values[first])
         is_long = len(key) * 4 > MAX_KEY and len(key.encode()) > MAX_KEY
-        return ("", f"the key is longer than {MAX_KEY:,} bytes", first) if is_long else (key, "", "")
+        return (
+            ("", f"the key is longer than {MAX_KEY:,} bytes", first) if is_long else (key, "", "")
+        )
 
 
-def changed_in_source(store: Store, record: TaskRecord, kept: Mapping[str, Mapping[str, Any]]) -> set[str]:
+def changed_in_source(
+    store: Store, record: TaskRecord, kept: Mapping[str, Mapping[str, Any]]
+) -> set[str]:
     """Return the ids of rows that a task's query does not give any more, or gives with other values to ask about.
 
     `kept` are the values of each row as they were last read, by id.
@@ -323,4 +354,6 @@ def _stored_value(value: Any, kind: str) -> Any:
 
 def _is_empty(values: Mapping[str, Any], asked: Sequence[str]) -> bool:
     found = (values.get(name) for name in asked)
-    return bool(asked) and all(value is None or (isinstance(value, str) and not value.strip()) for value in found)
+    return bool(asked) and all(
+        value is None or (isinstance(value, str) and not value.strip()) for value in found
+    )

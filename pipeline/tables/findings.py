@@ -29,10 +29,14 @@ from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL
 
 EXCERPT = 80  # characters of a value that a finding shows
 SHOWN = 1000  # findings kept in memory to be shown; the report in a file has all of them
-BLOCK_SIZE = 4 << 20  # characters of text that are written at a time, so that long texts do not fill the memory
+BLOCK_SIZE = (
+    4 << 20
+)  # characters of text that are written at a time, so that long texts do not fill the memory
 EXAMPLES = 3  # findings of a group that are shown
 MISSING = "missing"  # in the place of a kind, in the report in a file: the row is there, and not in the file
-_VARIES = re.compile(r"'[^']*'|\d[\d,.]*")  # what differs in reasons that are one: a value, a number
+_VARIES = re.compile(
+    r"'[^']*'|\d[\d,.]*"
+)  # what differs in reasons that are one: a value, a number
 
 
 class FindingKind(StrEnum):
@@ -88,16 +92,25 @@ def rejected(
     return Finding(line, column, reason, excerpt(value), FindingKind.REJECTED, key, cells)
 
 
-def unsound(line: int, values: Mapping[str, Any], labels: Mapping[str, str], *, key: Any = None) -> Finding | None:
+def unsound(
+    line: int, values: Mapping[str, Any], labels: Mapping[str, str], *, key: Any = None
+) -> Finding | None:
     """Return why a row cannot be kept: text in it, at any depth, holds NUL, or bytes that are no UTF-8.
 
     A column is called as `labels` have it.
     """
     for name, cell in values.items():
-        inner = [cell] if isinstance(cell, str) else [one for path, value in leaves(cell) for one in (*path, value)]
+        inner = (
+            [cell]
+            if isinstance(cell, str)
+            else [one for path, value in leaves(cell) for one in (*path, value)]
+        )
         for one in (name, *inner):
             if isinstance(one, str) and (bad := UNSOUND.search(one)):
-                why, shown = "a NUL character" if bad[0] == "\0" else "not valid UTF-8", one[max(0, bad.start() - 20) :]
+                why, shown = (
+                    "a NUL character" if bad[0] == "\0" else "not valid UTF-8",
+                    one[max(0, bad.start() - 20) :],
+                )
                 known = key if isinstance(key, str) and not UNSOUND.search(key) else None
                 return rejected(line, why, shown, column=labels.get(name, excerpt(name)), key=known)
     return None
@@ -144,7 +157,10 @@ def key_of(cell: object, *, most: int) -> tuple[str, str]:
 def excerpt(value: object) -> str:
     """Return at most 80 characters of a value on one line, with everything unprintable escaped."""
     text = value if isinstance(value, str) else repr(value)
-    pieces = [character if character.isprintable() else _escaped(character) for character in text[:EXCERPT]]
+    pieces = [
+        character if character.isprintable() else _escaped(character)
+        for character in text[:EXCERPT]
+    ]
     fit = sum(size <= EXCERPT for size in accumulate(map(len, pieces)))
     shown = "".join(pieces[:fit])
     return shown if fit == len(text) else f"{shown[: EXCERPT - 1]}…"
@@ -244,12 +260,21 @@ class ImportReport:
     def document(self) -> dict[str, Any]:
         """Return the report for programs."""
         by_kind = {kind.value: self.counts[kind] for kind in self.KINDS}
-        findings = [dict(zip(self.NAMES, (*one[:5], one.key or self.NO_KEY), strict=True)) for one in self.findings]
-        return {**{name: getattr(self, name) for name in self.FIELDS}, **by_kind, "findings": findings}
+        findings = [
+            dict(zip(self.NAMES, (*one[:5], one.key or self.NO_KEY), strict=True))
+            for one in self.findings
+        ]
+        return {
+            **{name: getattr(self, name) for name in self.FIELDS},
+            **by_kind,
+            "findings": findings,
+        }
 
     def tell(self, findings: Iterable[Finding], report: SealedWriter | None) -> None:
         """Count findings, report them in the order of the file, and keep them to be shown while there is room."""
-        for finding in sorted((one._replace(cells={}) for one in findings), key=lambda one: one.line):
+        for finding in sorted(
+            (one._replace(cells={}) for one in findings), key=lambda one: one.line
+        ):
             self.counts[finding.kind] += 1
             if report is not None:
                 report.write(csv_line([str(cell or "") for cell in finding[: len(self.NAMES)]]))
@@ -270,17 +295,25 @@ class ImportReport:
         if len(self.missing_keys) < SHOWN:
             self.missing_keys.append(key)
         if report is not None:
-            report.write(csv_line(["0", "", "in an earlier file, and not in this one", "", MISSING, key]))
+            report.write(
+                csv_line(["0", "", "in an earlier file, and not in this one", "", MISSING, key])
+            )
 
     def check(self) -> None:
         """Raise InputError where nothing went in: `--strict` refused the file, or it holds no row that can go in."""
         bad, changed = self.counts[FindingKind.REJECTED], self.counts[FindingKind.CHANGED]
         if self.refused:
-            said = f"{self.path}: {bad} rejected and {changed} changed, so --strict imported nothing"
+            said = (
+                f"{self.path}: {bad} rejected and {changed} changed, so --strict imported nothing"
+            )
             raise InputError(said, hint="mend the file, or import without --strict")
         if not self.rows_in:
             said = f"{self.path}: no {self.WORD} could be imported ({bad} rejected); nothing was changed"
-            why = "the findings say why" if bad else "the file holds a header, or nothing, and no rows"
+            why = (
+                "the findings say why"
+                if bad
+                else "the file holds a header, or nothing, and no rows"
+            )
             raise InputError(said, hint=why)
 
 
@@ -295,12 +328,17 @@ def _rejects_report(done: ImportReport) -> Iterator[SealedWriter | None]:
         return
     target = target_of(Path(done.report))
     if target == Path(done.path).resolve():
-        raise InputError(f"the report would replace {done.path}; nothing was changed", hint="give it another name")
+        raise InputError(
+            f"the report would replace {done.path}; nothing was changed",
+            hint="give it another name",
+        )
     try:
         sweep_parts(target)
         writer = SealedWriter(target)
     except OSError as error:
-        raise InputError(f"the report {done.report} cannot be written: {error.strerror}; nothing was changed") from None
+        raise InputError(
+            f"the report {done.report} cannot be written: {error.strerror}; nothing was changed"
+        ) from None
     with writer:
         writer.write(csv_line(done.NAMES))
         yield writer
@@ -312,7 +350,9 @@ def all_or_nothing() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted; nothing was imported", "run the same command again") from None
+        raise KeyboardInterrupt(
+            "interrupted; nothing was imported", "run the same command again"
+        ) from None
 
 
 def import_rows(
@@ -349,22 +389,30 @@ def import_rows(
                 findings += [*changes, *write(tx, sound, done)]
                 done.tell(findings, rejects)
                 if refused is not None:
-                    refused.add([refused_row(one) for one in findings if one.kind is FindingKind.REJECTED])
+                    refused.add(
+                        [refused_row(one) for one in findings if one.kind is FindingKind.REJECTED]
+                    )
                 done.lines += len(some)
                 bar.show(done.lines)
             for key in missing(tx, done):
                 done.note_missing(key, rejects)
             if rejects is not None:
                 rejects.seal()
-        done.refused = done.strict and bool(done.counts[FindingKind.REJECTED] + done.counts[FindingKind.CHANGED])
+        done.refused = done.strict and bool(
+            done.counts[FindingKind.REJECTED] + done.counts[FindingKind.CHANGED]
+        )
         if not done.rows_in:
             tx.rollback()
         elif done.changes and not done.dry:
             name = Path(done.path).name
-            workspace.record_event(tx, "import", name, old=None, new=done.summary, why="import", at=at)
+            workspace.record_event(
+                tx, "import", name, old=None, new=done.summary, why="import", at=at
+            )
 
 
-def in_blocks(rows: Iterable[T], *, most: int, size: Callable[[T], int], sizes: int = BLOCK_SIZE) -> Iterator[list[T]]:
+def in_blocks(
+    rows: Iterable[T], *, most: int, size: Callable[[T], int], sizes: int = BLOCK_SIZE
+) -> Iterator[list[T]]:
     """Yield rows at most so many at a time, fewer where they hold more than `sizes` together; the last may be none."""
     some: list[T] = []
     held = 0

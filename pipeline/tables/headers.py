@@ -102,7 +102,9 @@ def find_fault(records: Sequence[Record], *, is_certain_table: bool = True) -> H
 
 def refuse(path: object, fault: HeaderFault, lines: Iterable[str]) -> InputError:
     """Return the error for a file whose first row is no header, with its first lines and what to type."""
-    shown_lines = ", ".join(f"line {number} '{excerpt(text)}'" for number, text in enumerate(lines, start=1))
+    shown_lines = ", ".join(
+        f"line {number} '{excerpt(text)}'" for number, text in enumerate(lines, start=1)
+    )
     message = f"{path}: {fault.reason}; nothing was read. It begins: {shown_lines}"
     with_names = f"{Option(header=fault.line or 1)} takes the names of the columns from line {fault.line or 1}"
     without_names = f"{Option(header=NO_HEADER)} calls them column_1, …"
@@ -123,14 +125,20 @@ def _title_above(records: Sequence[Record], *, is_certain_table: bool) -> Header
 
     header, *rows = table
     names = header.filled
-    if len(names) < _MIN_WIDTH or len({name.casefold() for name in names}) < len(names) or not _are_names(names):
+    if (
+        len(names) < _MIN_WIDTH
+        or len({name.casefold() for name in names}) < len(names)
+        or not _are_names(names)
+    ):
         return None
 
     first = titles[0].cells
     is_narrow = all(len(record.filled) == 1 and record.cells[0] for record in titles)
     is_wide = len(names) >= _WIDE or (first[0].startswith("#") and len(first) < width)
     has_gap = header.line > titles[-1].line + 1
-    if not (has_gap or _is_above_numbers(header, rows) or (is_certain_table and is_narrow and is_wide)):
+    if not (
+        has_gap or _is_above_numbers(header, rows) or (is_certain_table and is_narrow and is_wide)
+    ):
         return None
     kind = "comments" if first[0].startswith("#") else "a title"
     return HeaderFault(f"{kind} above the header, which is on line {header.line}", header.line)
@@ -175,14 +183,19 @@ def _data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
     for number, cell in enumerate(first.cells):
         cells_below = [row.cells[number] for row in rows]
         if is_mixed and _is_counted(cell, cells_below):
-            return HeaderFault(f"no header: {excerpt(cell)!r} is followed by {', '.join(cells_below[:2])} below it", 0)
+            return HeaderFault(
+                f"no header: {excerpt(cell)!r} is followed by {', '.join(cells_below[:2])} below it",
+                0,
+            )
         if any(all(map(series.fullmatch, (cell, *cells_below))) for series in _SERIES):
             return HeaderFault(f"no header: {excerpt(cell)!r} is a value like those below it", 0)
 
     keys = [record.cells[0] for record in records]
     is_keyed = all(map(str.isdecimal, keys)) and len(set(keys)) == len(keys)
     if is_keyed and not _YEAR.fullmatch(keys[0]) and _has_sentences(records):
-        return HeaderFault(f"no header: {excerpt(keys[0])!r} and the text behind it are a row like those below", 0)
+        return HeaderFault(
+            f"no header: {excerpt(keys[0])!r} and the text behind it are a row like those below", 0
+        )
     return None
 
 

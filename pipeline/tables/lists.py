@@ -40,7 +40,14 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import InputError, RefusedRowError
-from pipeline.core.listed import FieldCount, ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
+from pipeline.core.listed import (
+    FieldCount,
+    ItemCounts,
+    ItemFilter,
+    ItemsPage,
+    ItemsWanted,
+    ListedItem,
+)
 from pipeline.core.quotes import leaves
 from pipeline.core.step import Option, Step
 from pipeline.store import answers, asks
@@ -51,9 +58,14 @@ from pipeline.store.schema import rows as stored_rows
 from pipeline.tables.adopt import Ids, is_sqlite
 
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
-REFUSED, GONE = "refused", "gone"  # states: of a row that cannot be asked about, and of one that left its source
+REFUSED, GONE = (
+    "refused",
+    "gone",
+)  # states: of a row that cannot be asked about, and of one that left its source
 HASH, CHANGED = "findable_hash", "findable_changed_at"  # cells of tables that keep them
-_WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
+_WHITE = "".join(
+    chr(n) for n in range(0x3001) if chr(n).isspace()
+)  # what str.strip() takes away, for SQL's trim
 _MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
 _RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
 _GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
@@ -63,7 +75,9 @@ _PAGE = 2_000
 _VALUES = 12  # of a field that are told
 _LONGEST = 30  # characters of a value that is told; longer ones are sentences
 _COUNTABLE = frozenset({str, int, float, bool, type(None)})
-_PLAIN_NAME = re.compile(r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*", re.IGNORECASE)
+_PLAIN_NAME = re.compile(
+    r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*", re.IGNORECASE
+)
 
 
 class ItemStates(NamedTuple):
@@ -130,7 +144,9 @@ class ItemTable:
 
     def total(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
         """Return how many rows there are of which all conditions hold."""
-        return tx.execute(select(func.count()).select_from(self.table).where(*conditions)).scalar_one()
+        return tx.execute(
+            select(func.count()).select_from(self.table).where(*conditions)
+        ).scalar_one()
 
     def pending(self, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
         """Return the SELECT of rows that may be asked about, in their order; see `Task.pending`."""
@@ -139,7 +155,11 @@ class ItemTable:
         if after is None:
             return query
         others = self.table.alias().c
-        row = select(others[self.order]).where(others[self.key].in_(self.ids.native([after]))).limit(1)
+        row = (
+            select(others[self.order])
+            .where(others[self.key].in_(self.ids.native([after])))
+            .limit(1)
+        )
         return query.where(order > row.scalar_subquery())
 
     def is_among(self, ids: Sequence[str]) -> ColumnElement[bool]:
@@ -167,18 +187,31 @@ class ItemTable:
     ) -> dict[str, dict[str, Any]]:
         """Return some columns of the rows with these ids that are there, by id."""
         columns = [*(self.table.c[name] for name in names), self.item_id]
-        return {row[-1]: dict(zip(names, row, strict=False)) for row in self.among(tx, ids, columns, locked=locked)}
+        return {
+            row[-1]: dict(zip(names, row, strict=False))
+            for row in self.among(tx, ids, columns, locked=locked)
+        }
 
     def cells(
-        self, tx: Connection, names: Sequence[str], *conditions: ColumnElement[bool], among: Sequence[str] | None = None
+        self,
+        tx: Connection,
+        names: Sequence[str],
+        *conditions: ColumnElement[bool],
+        among: Sequence[str] | None = None,
     ) -> Iterator[Sequence[Any]]:
         """Yield some columns of rows of which all conditions hold, in their order, at flat memory; or `among` ids."""
-        query = select(*(self.table.c[name] for name in names)).where(*conditions).order_by(self.table.c[self.order])
+        query = (
+            select(*(self.table.c[name] for name in names))
+            .where(*conditions)
+            .order_by(self.table.c[self.order])
+        )
         if among is None:
             return chain.from_iterable(streamed(tx, query, page=CELLS).partitions())
         return self.among(tx, among, list(query.selected_columns), *conditions)
 
-    def ids_among(self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
+    def ids_among(
+        self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]
+    ) -> set[str]:
         """Return which of these ids are of rows of which all conditions hold."""
         return {row[0] for row in self.among(tx, ids, [self.item_id], *conditions)}
 
@@ -204,7 +237,9 @@ class ItemTable:
     def count_listed(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
         """Return how many rows of the table of which all conditions hold are in each state."""
         state = self.state
-        query = select(state, func.count()).select_from(self.table).where(*conditions).group_by(state)
+        query = (
+            select(state, func.count()).select_from(self.table).where(*conditions).group_by(state)
+        )
         return Counter({row[0]: row[1] for row in tx.execute(query)})
 
 
@@ -254,24 +289,40 @@ class Grid:
         """Return the items that are wanted, in their order, by few queries."""
         if wanted.which.state == REFUSED and self.table.states.refused is None:
             return refused_grid(self.table.task).page(tx, wanted._replace(sort=None, fields=None))
-        sort, fields, conditions = wanted.sort or "", self._fields(wanted), self.conditions(tx, wanted.which)
-        keys, descends, is_slow = self._order(sort), sort.startswith("-"), sort.removeprefix("-") in self.slow_sorts
+        sort, fields, conditions = (
+            wanted.sort or "",
+            self._fields(wanted),
+            self.conditions(tx, wanted.which),
+        )
+        keys, descends, is_slow = (
+            self._order(sort),
+            sort.startswith("-"),
+            sort.removeprefix("-") in self.slow_sorts,
+        )
         if wanted.only is not None:
             conditions.append(self.table.is_among([wanted.only]))
         elif (is_gone := self._is_left_out(wanted.which)) is not None:
             conditions.append(~is_gone)
         if wanted.after is not None:
-            here = tx.execute(select(*keys).where(self.table.is_among([wanted.after])).limit(1)).first()
+            here = tx.execute(
+                select(*keys).where(self.table.is_among([wanted.after])).limit(1)
+            ).first()
             if here is None:
                 said = f"there is no item {wanted.after!r} to go on behind"
                 raise InputError(said, hint=f"leave out {Option('after')}")
             bound = [literal(value, key.type) for key, value in zip(keys, here, strict=True)]
-            strictly, loosely = (operator.lt, operator.le) if descends else (operator.gt, operator.ge)
+            strictly, loosely = (
+                (operator.lt, operator.le) if descends else (operator.gt, operator.ge)
+            )
             # the first key once more, by itself: SQLite takes no pair to an index that has an expression
             behind = strictly(tuple_(*keys), tuple_(*bound))
             conditions.append(behind if is_slow else and_(loosely(keys[0], bound[0]), behind))
-        query = select(self.table.item_id, self.table.state, *(self.table.table.c[name] for name in self.cells))
-        query = query.where(*conditions).order_by(*(one.desc() if descends else one for one in keys))
+        query = select(
+            self.table.item_id, self.table.state, *(self.table.table.c[name] for name in self.cells)
+        )
+        query = query.where(*conditions).order_by(
+            *(one.desc() if descends else one for one in keys)
+        )
         try:
             with within(tx, wanted.within_s if is_slow else None):
                 rows = tx.execute(query.limit(wanted.limit + 1)).all()
@@ -279,12 +330,26 @@ class Grid:
             said = f"there are too many rows to sort them by {wanted.sort} while a page waits"
             raise InputError(said, hint=f"list fewer: {Option(where='…')}") from None
         ids = [row[0] for row in rows[: wanted.limit]]
-        more = self.more_of(tx, ids) if self.more_of and not set(self.more).isdisjoint(fields) else {}
-        items, rare = [], {*chain.from_iterable(self.in_state.values())} if wanted.only is not None else set[str]()
+        more = (
+            self.more_of(tx, ids) if self.more_of and not set(self.more).isdisjoint(fields) else {}
+        )
+        items, rare = (
+            [],
+            {*chain.from_iterable(self.in_state.values())}
+            if wanted.only is not None
+            else set[str](),
+        )
         for key, state, *found in rows[: wanted.limit]:
             row, own = dict(zip(self.cells, found, strict=True)), more.get(key, {})
-            shown = {name: self.columns[name](row) if name in self.columns else own.get(name) for name in fields}
-            shown = {name: value for name, value in shown.items() if value is not None or name not in rare}
+            shown = {
+                name: self.columns[name](row) if name in self.columns else own.get(name)
+                for name in fields
+            }
+            shown = {
+                name: value
+                for name, value in shown.items()
+                if value is not None or name not in rare
+            }
             items.append(ListedItem(key, state, shown, row.get(HASH), row.get(CHANGED)))
         return ItemsPage(items, ids[-1] if len(rows) > wanted.limit else None, fields)
 
@@ -298,24 +363,32 @@ class Grid:
 
     def conditions(self, tx: Connection, which: ItemFilter) -> list[ColumnElement[bool]]:
         """Return the conditions that a row is of the items that are wanted."""
-        found = [or_(mentions(tx, self.searched, word), *self.mentioned(word)) for word in which.words]
+        found = [
+            or_(mentions(tx, self.searched, word), *self.mentioned(word)) for word in which.words
+        ]
         if which.where and self.where is None:
             hint = f"`{Step('search', q='…', where=which.where)}` filters what is indexed"
             raise InputError(f"there are no columns for {Option('where')} here", hint=hint)
         found += [self.where(which.where)] if which.where and self.where else []
         states, (least, most) = self.table.states.listed_names, (which.min_score, which.max_score)
         if which.state and which.state not in states:
-            raise InputError(f"no item is ever {which.state!r} here", hint=f"the states are {', '.join(states)}")
+            raise InputError(
+                f"no item is ever {which.state!r} here", hint=f"the states are {', '.join(states)}"
+            )
         found += [self.table.state == which.state] if which.state else []
         found += [_given(self.tags, "tags").says(one) for one in which.tags]
         found += [self.table.is_among(which.ids)] if which.ids else []
-        found += [_given(self.versions, "versions").says(which.extractor)] if which.extractor else []
+        found += (
+            [_given(self.versions, "versions").says(which.extractor)] if which.extractor else []
+        )
         if least is not None or most is not None:
             score = _given(self.score, "scores")
             found.append(score.between(max(least or 0.0, 0.0), math.inf if most is None else most))
         return found
 
-    def counts(self, tx: Connection, which: ItemFilter, *, within_s: float | None = None) -> ItemCounts:
+    def counts(
+        self, tx: Connection, which: ItemFilter, *, within_s: float | None = None
+    ) -> ItemCounts:
         """Return how many items there are as they are wanted; by tags, versions and fields of answers where few.
 
         Those are not counted where that takes longer than `within_s` seconds, either.
@@ -330,14 +403,28 @@ class Grid:
         if (is_gone := self._is_left_out(which)) is not None:
             gone = states.pop(GONE)
             conditions.append(~is_gone)
-        total, some = sum(states.values()), select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery()
+        total, some = (
+            sum(states.values()),
+            select(self.table.table.c[self.table.key]).limit(_COUNTED + 1).subquery(),
+        )
         facets = [one for one in (self.tags, self.versions) if one is not None]
         if facets and tx.execute(select(func.count()).select_from(some)).scalar_one() <= _COUNTED:
             with contextlib.suppress(SlowError), within(tx, within_s):
-                query = select(*(one.cell for one in facets)).select_from(self.table.table).where(*conditions)
-                tallies, fields = self._tallied(streamed(tx, query, page=_PAGE).partitions(), facets, within_s)
-                often = (dict(sorted(one.items(), key=lambda each: (-each[1], each[0]))[:_MOST]) for one in tallies)
-                tags, versions = (next(often) if one is not None else None for one in (self.tags, self.versions))
+                query = (
+                    select(*(one.cell for one in facets))
+                    .select_from(self.table.table)
+                    .where(*conditions)
+                )
+                tallies, fields = self._tallied(
+                    streamed(tx, query, page=_PAGE).partitions(), facets, within_s
+                )
+                often = (
+                    dict(sorted(one.items(), key=lambda each: (-each[1], each[0]))[:_MOST])
+                    for one in tallies
+                )
+                tags, versions = (
+                    next(often) if one is not None else None for one in (self.tags, self.versions)
+                )
                 return ItemCounts(total, states, tags, versions, fields, gone)
         return ItemCounts(total, states, None, None, gone=gone)
 
@@ -350,7 +437,10 @@ class Grid:
     ) -> tuple[list[Counter[str]], dict[str, list[FieldCount]]]:
         """Return how often the words of facets, and the values of fields, stand in pages of rows, all within a time."""
         until = math.inf if within_s is None else time.monotonic() + within_s
-        tallies, fields = [Counter[str]() for _ in facets], {name: _FieldTally() for name in self.fields}
+        tallies, fields = (
+            [Counter[str]() for _ in facets],
+            {name: _FieldTally() for name in self.fields},
+        )
         for rows in pages:
             for facet, tally, cells in zip(facets, tallies, zip(*rows, strict=True), strict=True):
                 tally.update(chain.from_iterable(set(facet.words(cell)) for cell in cells))
@@ -367,7 +457,10 @@ class Grid:
         own = self.table.table.c[self.table.order]
         if sort and name not in sorts:
             known = f"{Option('sort')} takes {', '.join(sorts)}, with - before it the largest first"
-            raise InputError(f"there is no sorting by {name!r}", hint=known if sorts else f"leave out {Option('sort')}")
+            raise InputError(
+                f"there is no sorting by {name!r}",
+                hint=known if sorts else f"leave out {Option('sort')}",
+            )
         return [sorts[name], own] if sort else [own]
 
     def _fields(self, wanted: ItemsWanted) -> Sequence[str]:
@@ -377,7 +470,9 @@ class Grid:
             return (*self.usual, *self.in_state.get(wanted.which.state or "", ()))
         names = (*self.columns, *self.more)
         if unknown := next((name for name in wanted.fields if name not in names), None):
-            raise InputError(f"there is no column {unknown!r} to show", hint=f"there are {', '.join(names)}")
+            raise InputError(
+                f"there is no column {unknown!r} to show", hint=f"there are {', '.join(names)}"
+            )
         return tuple(dict.fromkeys(wanted.fields))
 
 
@@ -402,10 +497,17 @@ class _FieldTally:
         told = [(one, items) for (_, one), items in self.found.items() if len(str(one)) <= _LONGEST]
         if not self.is_told or (len(told) < len(self.found) and not self.is_list):
             return []
-        name, found = name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""')), []
+        name, found = (
+            name if _PLAIN_NAME.fullmatch(name) else '"{}"'.format(name.replace('"', '""')),
+            [],
+        )
         for one, items in sorted(told, key=lambda one: (-one[1], str(one[0])))[:_VALUES]:
-            literal = "'{}'".format(one.replace("'", "''")) if isinstance(one, str) else json.dumps(one)
-            found.append(FieldCount(one if isinstance(one, str) else literal, items, f"{name} = {literal}"))
+            literal = (
+                "'{}'".format(one.replace("'", "''")) if isinstance(one, str) else json.dumps(one)
+            )
+            found.append(
+                FieldCount(one if isinstance(one, str) else literal, items, f"{name} = {literal}")
+            )
         return found
 
 
@@ -437,7 +539,9 @@ def refused_grid(task: str) -> Grid:
 def version_facet(preference: answers.Preference, key: ColumnElement[str]) -> GridFacet:
     """Return what tells items apart by the extractor of the answer that counts."""
     last = answers.effective_of_item(preference, key, "extractor")
-    return GridFacet(last, lambda cell: () if cell is None else (cell,), partial(answers.is_by, last))
+    return GridFacet(
+        last, lambda cell: () if cell is None else (cell,), partial(answers.is_by, last)
+    )
 
 
 def tag_facet(tx: Connection, preference: answers.Preference, key: ColumnElement[str]) -> GridFacet:
@@ -449,7 +553,9 @@ def tag_facet(tx: Connection, preference: answers.Preference, key: ColumnElement
 def _members(cell: str | None) -> list[str]:
     """Return the texts in the lists of a document, at any depth."""
     values = leaves(orjson.loads(cell or "null"))
-    return [one for path, one in values if isinstance(one, str) and path and isinstance(path[-1], int)]
+    return [
+        one for path, one in values if isinstance(one, str) and path and isinstance(path[-1], int)
+    ]
 
 
 def values_in_pages(
@@ -465,7 +571,9 @@ def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:
     return and_(column.is_not(None), func.trim(cast(column, Text), _WHITE) != "")
 
 
-def mentions(tx: Connection, columns: Iterable[ColumnElement[Any]], word: str) -> ColumnElement[bool]:
+def mentions(
+    tx: Connection, columns: Iterable[ColumnElement[Any]], word: str
+) -> ColumnElement[bool]:
     """Return the condition that a word stands in one of some columns, in any case."""
     return _holds(tx, [func.lower(cast(column, Text)) for column in columns], forms_of(word))
 
@@ -474,16 +582,22 @@ def forms_of(word: str) -> dict[str, None]:
     """Return how a word may be written in what a database made of a text in lower case."""
     cases = (word, word.lower(), word.upper(), word.title())  # SQLite's lower() knows ASCII alone
     written = (unicodedata.normalize(way, one) for one in cases for way in ("NFC", "NFD"))
-    return dict.fromkeys("".join(char.lower() if char.isascii() else char for char in one) for one in written)
+    return dict.fromkeys(
+        "".join(char.lower() if char.isascii() else char for char in one) for one in written
+    )
 
 
 def says_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
     """Return the condition that a text holds a word as a string of JSON, however that was written."""
     plain = json.dumps(word, ensure_ascii=False)
-    return _holds(tx, [cast(cell, Text)], dict.fromkeys((plain, json.dumps(word), plain.replace("/", "\\/"))))
+    return _holds(
+        tx, [cast(cell, Text)], dict.fromkeys((plain, json.dumps(word), plain.replace("/", "\\/")))
+    )
 
 
-def _holds(tx: Connection, texts: Iterable[ColumnElement[str]], forms: Iterable[str]) -> ColumnElement[bool]:
+def _holds(
+    tx: Connection, texts: Iterable[ColumnElement[str]], forms: Iterable[str]
+) -> ColumnElement[bool]:
     place = func.instr if is_sqlite(tx) else func.strpos
     return or_(*(place(text, form) > 0 for text in texts for form in forms))
 
@@ -505,7 +619,11 @@ def refusals(table: str) -> Iterator[None]:
 def is_refusal(error: exc.DBAPIError) -> bool:
     """Return whether a rule of the table's owner stopped a statement: a constraint, a type, or a trigger."""
     state = str(getattr(error.orig, "sqlstate", ""))
-    is_rule = isinstance(error, exc.IntegrityError | exc.DataError) or state.startswith(_RAISED) or state == _GENERATED
+    is_rule = (
+        isinstance(error, exc.IntegrityError | exc.DataError)
+        or state.startswith(_RAISED)
+        or state == _GENERATED
+    )
     return is_rule or _MISMATCH in str(error.orig)
 
 

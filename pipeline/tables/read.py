@@ -39,7 +39,9 @@ from pipeline.tables.headers import (
 )
 from pipeline.tables.workbook import LOCKED, MARK, read_sheet
 
-MAX_LINE = 4 << 20  # characters of a line, or of a value; a file without line ends must not fill the memory
+MAX_LINE = (
+    4 << 20
+)  # characters of a line, or of a value; a file without line ends must not fill the memory
 _PIECE = 1 << 20  # characters of a list read at a time, or bytes of a file that tell how it is text
 _SAMPLED = 50  # rows of JSON that are looked at for names
 _ROWS = 200  # of Parquet in memory
@@ -47,9 +49,19 @@ _NONE = "__HIVE_DEFAULT_PARTITION__"  # names a folder of rows without a value
 _HEADER_LINES = 50  # that a header takes at most
 _OPEN_QUOTE = "a quote is opened and not closed"
 _MEND_QUOTES = "mend the header's quotes"
-_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+_FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
 _DELIMITERS = (",", ";", "\t", "|")
-_BEFORE_HEADER = {"", *(f"sep={one}".strip() for one in _DELIMITERS)}  # spreadsheets announce their delimiter
+_BEFORE_HEADER = {
+    "",
+    *(f"sep={one}".strip() for one in _DELIMITERS),
+}  # spreadsheets announce their delimiter
 _BAD = "findable-keep-bad-bytes"  # the name of our error handler for decoding
 _DECODER = json.JSONDecoder()
 _JSON = re.compile(r'\[\s*[{\]]|\{\s*["}]')  # begins no header of a table
@@ -58,7 +70,9 @@ _JSON_MARKS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
 _JSON_DEPTH = {"{": 1, "[": 1, "}": -1, "]": -1}
 _NO_NUMBER = re.compile("-?(?:NaN|Infinity|nan|inf)")
 _LONG_NUMBER = re.compile(r"[0-9]{19}")  # past what the quick parser keeps exactly
-csv.field_size_limit(32 << 20)  # so that a quote left open does not fill the memory; above any line that is read
+csv.field_size_limit(
+    32 << 20
+)  # so that a quote left open does not fill the memory; above any line that is read
 
 
 class SourceRow(NamedTuple):
@@ -99,7 +113,9 @@ class SourceFile:
         parts = files.parts_of(path)
         if not parts:
             what = files.why_not_readable(path) or "is no regular file"
-            raise InputError(f"{path} {what}; nothing was read", hint=hint if path.is_dir() else "check the path")
+            raise InputError(
+                f"{path} {what}; nothing was read", hint=hint if path.is_dir() else "check the path"
+            )
         with self._readable():
             with parts[0].open("rb") as file:
                 start = file.read(_PIECE)
@@ -118,7 +134,11 @@ class SourceFile:
             elif self.format == "csv":
                 self.names = self._header(is_known or bool, is_certain=is_known is not None)
             else:
-                values = (row.values for row in islice(self.rows(), _SAMPLED) if isinstance(row, SourceRow))
+                values = (
+                    row.values
+                    for row in islice(self.rows(), _SAMPLED)
+                    if isinstance(row, SourceRow)
+                )
                 self.names = list(dict.fromkeys(chain.from_iterable(values)))
         self.notes = notes
         if self._delimiter != ",":
@@ -133,7 +153,11 @@ class SourceFile:
         for part in parts:
             with self._parquet(part) as (table, keys):
                 part_names = table.schema_arrow.names
-                names += [name for name in (*part_names, *keys) if name not in names or part_names.count(name) > 1]
+                names += [
+                    name
+                    for name in (*part_names, *keys)
+                    if name not in names or part_names.count(name) > 1
+                ]
                 self._left_out |= _byte_columns(table)
         note = bytes_note(sorted(self._left_out))
         return [name for name in names if name not in self._left_out], [note] if note else []
@@ -145,25 +169,41 @@ class SourceFile:
                 number = count(1)
                 for part in files.parts_of(self.path):
                     with self._parquet(part) as (table, keys):
-                        names = [one for one in table.schema_arrow.names if one not in self._left_out]
-                        read = table.iter_batches(batch_size=_ROWS, columns=names if self._left_out else None)
+                        names = [
+                            one for one in table.schema_arrow.names if one not in self._left_out
+                        ]
+                        read = table.iter_batches(
+                            batch_size=_ROWS, columns=names if self._left_out else None
+                        )
                         batches = map(arrow_rows, read)
                         for values in chain.from_iterable(batches):
                             yield SourceRow(next(number), plain_row(values | keys))
                 return
             if self.format == "xlsx":
-                for line, cells in self._sheet:  # a workbook is read once: no part of it is there without the rest
-                    yield SourceRow(line, {name: one for name, one in zip(self.names, cells, strict=True) if name})
+                for (
+                    line,
+                    cells,
+                ) in (
+                    self._sheet
+                ):  # a workbook is read once: no part of it is there without the rest
+                    yield SourceRow(
+                        line,
+                        {name: one for name, one in zip(self.names, cells, strict=True) if name},
+                    )
                 return
             with self._open() as file:
-                yield from {"csv": self._of_csv, "json": self._of_json, "jsonl": self._of_lines}[self.format](file)
+                yield from {"csv": self._of_csv, "json": self._of_json, "jsonl": self._of_lines}[
+                    self.format
+                ](file)
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise InputError(f"{self.path} cannot be read: {error.strerror}; nothing was read") from None
+            raise InputError(
+                f"{self.path} cannot be read: {error.strerror}; nothing was read"
+            ) from None
 
     def _encoding_of(self, part: Path, start: bytes) -> TextEncoding:
         if not self.options.encoding or start.startswith((b"PAR1", MARK, LOCKED)):
@@ -174,15 +214,21 @@ class SourceFile:
         """Refuse an option that this format does not have."""
         self._header_line = parse_header(self.options.header)
         faults = {
-            "sheet": self.options.sheet and self.format != "xlsx" and " is no .xlsx, and has no sheets",
-            "encoding": self.options.encoding and self.format in {"xlsx", "parquet"} and " is no text file",
+            "sheet": self.options.sheet
+            and self.format != "xlsx"
+            and " is no .xlsx, and has no sheets",
+            "encoding": self.options.encoding
+            and self.format in {"xlsx", "parquet"}
+            and " is no text file",
             "header": self._header_line is not None
             and self.format not in {"csv", "xlsx"}
             and f" is {self.format}, and has no header line",
         }
         for name, said in faults.items():
             if said:
-                raise self._refused(said, hint=f"leave out {Option(name)}, in a task's file {name}=")
+                raise self._refused(
+                    said, hint=f"leave out {Option(name)}, in a task's file {name}="
+                )
 
     def _refused(self, said: str, *, hint: str = "") -> InputError:
         return InputError(f"{self.path}{said}; nothing was read", hint=hint or self.hint)
@@ -239,7 +285,10 @@ class SourceFile:
             raise self._refused(" is empty")
         head = head[at:]
         if head[0].startswith("SQLite format 3"):
-            raise self._refused(" is an SQLite database", hint=f"a SELECT with {Option(source='sqlite:///…')} reads it")
+            raise self._refused(
+                " is an SQLite database",
+                hint=f"a SELECT with {Option(source='sqlite:///…')} reads it",
+            )
         if "\0" in head[0] or BAD_TEXT.search(head[0]):
             raise self._refused(" is no text: save a spreadsheet as .xlsx or CSV first")
         if self._header_line == 0:
@@ -254,8 +303,12 @@ class SourceFile:
         self._delimiter = max(_DELIMITERS, key=worth)
         names, taken = found[self._delimiter]
         line = before + at + 1
-        if any(not some and (f'{one}"' in head[0] or not names) for one, (some, _) in found.items()):
-            raise self._refused(f", line {line}: {_OPEN_QUOTE}, or not at the end of a name", hint=_MEND_QUOTES)
+        if any(
+            not some and (f'{one}"' in head[0] or not names) for one, (some, _) in found.items()
+        ):
+            raise self._refused(
+                f", line {line}: {_OPEN_QUOTE}, or not at the end of a name", hint=_MEND_QUOTES
+            )
         if self._header_line is None and not (is_certain and any(map(is_known, names))):
             self._check_header(head, line, first_lines)
         # a blank before each name is the file's manner, before some it is theirs
@@ -292,7 +345,9 @@ class SourceFile:
             max_record=self.max_line,
             first_line=before + 1,
         )
-        rows = csv.reader(lines, delimiter=self._delimiter, skipinitialspace=self._skips, strict=True)
+        rows = csv.reader(
+            lines, delimiter=self._delimiter, skipinitialspace=self._skips, strict=True
+        )
         named = [(number, name) for number, name in enumerate(self.names) if name]
         while True:
             lines.begin_record()
@@ -323,19 +378,29 @@ class SourceFile:
         """Return the finding for a record that is none; an open quote is InputError, for nobody knows what is in it."""
         if "end of data" in error or "field limit" in error:
             hint = "close the quote, or double it where it is part of the text"
-            raise self._refused(f", line {lines.line}: {_OPEN_QUOTE}, to the end of the file", hint=hint)
-        reason = "a line break outside quotes" if "new-line" in error else "text after a closing quote"
+            raise self._refused(
+                f", line {lines.line}: {_OPEN_QUOTE}, to the end of the file", hint=hint
+            )
+        reason = (
+            "a line break outside quotes" if "new-line" in error else "text after a closing quote"
+        )
         if lines.line_count > 1:
             reason += f"; lines {lines.line} to {lines.line + lines.line_count - 1} are left out"
         if lines.is_long:
             reason = self._too_long(lines)
         # Without strict rules the reader takes any text but a stray line break, so that the row can be shown.
         texts = (one.rstrip("\r\n").replace("\r", " ") + "\n" for one in lines.lines)
-        fields = next(csv.reader(texts, delimiter=self._delimiter, skipinitialspace=self._skips), [])
-        return rejected(lines.line, reason, lines.lines[0].rstrip("\r\n"), cells=self._cells_of(fields))
+        fields = next(
+            csv.reader(texts, delimiter=self._delimiter, skipinitialspace=self._skips), []
+        )
+        return rejected(
+            lines.line, reason, lines.lines[0].rstrip("\r\n"), cells=self._cells_of(fields)
+        )
 
     def _too_long(self, lines: CsvLines) -> str:
-        last = f"; it ends on line {lines.line + lines.line_count - 1}" if lines.line_count > 1 else ""
+        last = (
+            f"; it ends on line {lines.line + lines.line_count - 1}" if lines.line_count > 1 else ""
+        )
         return f"longer than {self.max_line:,} characters{last}"
 
     def _cells_of(self, fields: Sequence[str]) -> dict[str, str]:
@@ -344,7 +409,9 @@ class SourceFile:
         for number, field in enumerate(fields):
             name = self.names[number] if number < len(self.names) else ""
             is_cut = len(field) >= MAX_CUT_CELL
-            cells[name or f"column_{number + 1}"] = f"{field[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else field
+            cells[name or f"column_{number + 1}"] = (
+                f"{field[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else field
+            )
         return cells
 
     def _of_lines(self, file: TextIO) -> Iterator[SourceRow | Finding]:
@@ -370,12 +437,20 @@ class SourceFile:
                 if more:
                     text, at = text[at:] + more, 0
                     continue
-                rest = self._after_long_element(file, text[at:]) if len(text) - at > self.max_line else None
+                rest = (
+                    self._after_long_element(file, text[at:])
+                    if len(text) - at > self.max_line
+                    else None
+                )
                 if rest is None:
                     why = error.msg if isinstance(error, json.JSONDecodeError) else error
-                    raise self._refused(f", line {line}: no JSON list: {why}", hint="mend the file") from None
+                    raise self._refused(
+                        f", line {line}: no JSON list: {why}", hint="mend the file"
+                    ) from None
                 line += text.count("\n", at, _after_space(text, at))
-                yield rejected(line, f"longer than {self.max_line:,} characters", text[at:].lstrip())
+                yield rejected(
+                    line, f"longer than {self.max_line:,} characters", text[at:].lstrip()
+                )
                 line_count, text = rest
                 line += line_count
                 at = _after_space(text, 0) + 1
@@ -386,7 +461,9 @@ class SourceFile:
                 yield _row_in(line, text[began:ends])
             line, at, sign = line + text.count("\n", began, then), then, text[then - 1]
         if f"{text[at:]}{file.read(_PIECE)}".strip():
-            raise self._refused(f", line {line}: text after the end of the list", hint="mend the file")
+            raise self._refused(
+                f", line {line}: text after the end of the list", hint="mend the file"
+            )
 
     def _after_long_element(self, file: TextIO, text: str) -> tuple[int, str] | None:
         """Read to the end of an element above the limit; return its line breaks, and what follows it.
@@ -422,7 +499,10 @@ class SourceFile:
 
         folders = part.relative_to(self.path).parts[:-1]
         told = (unquote(one).partition("=") for one in folders if "=" in one)
-        keys = {name: int(value) if value.isdecimal() else None if value == _NONE else value for name, _, value in told}
+        keys = {
+            name: int(value) if value.isdecimal() else None if value == _NONE else value
+            for name, _, value in told
+        }
         try:
             with parquet.ParquetFile(part, buffer_size=_PIECE, pre_buffer=False) as table:
                 yield table, keys
@@ -437,7 +517,9 @@ def _byte_columns(table: Any) -> set[str]:
     found = set[str]()
     for batch in table.iter_batches(batch_size=_ROWS, columns=names) if names else ():
         found |= {
-            name for name, column in zip(names, batch.columns, strict=True) if any(map(holds_bytes, column.to_pylist()))
+            name
+            for name, column in zip(names, batch.columns, strict=True)
+            if any(map(holds_bytes, column.to_pylist()))
         }
         if len(found) == len(names):
             break
@@ -448,7 +530,10 @@ def _names_in(lines: list[str], delimiter: str) -> tuple[list[str], int]:
     """Return the names in a header (none: broken), and how many lines it takes; a line break is read as a blank."""
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     with contextlib.suppress(csv.Error):
-        names = [" ".join(line.strip() for line in one.strip().strip("\ufeff").splitlines()) for one in next(reader)]
+        names = [
+            " ".join(line.strip() for line in one.strip().strip("\ufeff").splitlines())
+            for one in next(reader)
+        ]
         return names, reader.line_num
     return [], 0
 
@@ -477,11 +562,15 @@ def parse_json(text: str) -> object:
     except RecursionError:
         raise ValueError("no JSON: nested too deeply") from None
     except json.JSONDecodeError as error:
-        if named := _NO_NUMBER.match(text, error.pos - 1 if text.startswith("-", error.pos - 1) else error.pos):
+        if named := _NO_NUMBER.match(
+            text, error.pos - 1 if text.startswith("-", error.pos - 1) else error.pos
+        ):
             said = f"no JSON: {named[0]} at character {named.start() + 1} is no number of JSON; write null"
             raise ValueError(said) from None
         if bad := BAD_TEXT.search(text):
-            raise ValueError(f"not UTF-8, from byte {len(text[: bad.start()].encode()) + 1} on") from None
+            raise ValueError(
+                f"not UTF-8, from byte {len(text[: bad.start()].encode()) + 1} on"
+            ) from None
         raise ValueError(f"no JSON: {error.msg}, at character {error.pos + 1}") from None
 
 
@@ -490,7 +579,11 @@ def _row_in(line: int, text: str) -> SourceRow | Finding:
         value = parse_json(text)
     except ValueError as error:
         return rejected(line, str(error), text)
-    return SourceRow(line, value) if isinstance(value, dict) else rejected(line, "not an object", value)
+    return (
+        SourceRow(line, value)
+        if isinstance(value, dict)
+        else rejected(line, "not an object", value)
+    )
 
 
 def _keep_bad_bytes(error: UnicodeError) -> tuple[str, int]:

@@ -16,7 +16,9 @@ from pipeline.tables.adopt import is_sqlite, quoted
 from pipeline.tables.view import is_our_view
 
 _INDEXES = text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'")
-_SERVER_INDEXES = text("SELECT indexname, tablename FROM pg_indexes WHERE schemaname = current_schema()")
+_SERVER_INDEXES = text(
+    "SELECT indexname, tablename FROM pg_indexes WHERE schemaname = current_schema()"
+)
 
 
 @dataclass
@@ -35,7 +37,9 @@ def list_removable(tx: Connection, marks: Collection[str]) -> RemovedTables:
     inspector = inspect(tx)
     made_tables = {event["name"] for event in workspace.events_of(tx, schema.TABLE_MADE)}
     table_names = sorted(inspector.get_table_names())
-    our_tables = [name for name in table_names if name.startswith("findable_") or name in made_tables]
+    our_tables = [
+        name for name in table_names if name.startswith("findable_") or name in made_tables
+    ]
     other_tables = [name for name in table_names if name not in our_tables]
     views = [name for name in sorted(inspector.get_view_names()) if is_our_view(tx, name)]
     indexes = tx.execute(_INDEXES if is_sqlite(tx) else _SERVER_INDEXES).all()

@@ -25,7 +25,9 @@ class Rows:
         try:
             import pandas as pd
         except ImportError as error:
-            said = "a data frame needs pandas, which is not installed; to_dicts() gives the same rows"
+            said = (
+                "a data frame needs pandas, which is not installed; to_dicts() gives the same rows"
+            )
             raise ConfigurationError(said, hint="pip install -e '.[pandas]'") from error
         return pd.DataFrame(self.to_dicts())
 

@@ -22,7 +22,15 @@ from pipeline.core.step import Option
 from pipeline.core.text import UNSOUND, restore_formula
 from pipeline.store.database import Store
 from pipeline.store.schema import TaskRecord
-from pipeline.tables.cells import bytes_note, common_kind, holds_bytes, kind_of_value, plain_row, plain_value, text_hash
+from pipeline.tables.cells import (
+    bytes_note,
+    common_kind,
+    holds_bytes,
+    kind_of_value,
+    plain_row,
+    plain_value,
+    text_hash,
+)
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.read import SourceFile, SourceRow
 
@@ -31,7 +39,9 @@ OWN = "findable_"  # begins the names of the columns that are not the source's
 MAX_COLUMNS = 1_500  # a view of PostgreSQL has room for 1,600
 TIMEOUT_S = 300.0  # ours: a view over large tables may need minutes for its first row
 READ = "read"  # among a task's words: what was read of its query
-WEEK = timedelta(days=7)  # after which all is read, for what went, and for what came late with an older value
+WEEK = timedelta(
+    days=7
+)  # after which all is read, for what went, and for what came late with an older value
 _RENAMED = "give it another name in the query, with AS"
 
 
@@ -54,7 +64,11 @@ class ItemsFile(SourceFile):
         check_names(names, source=path)
         if self.format in {"csv", "xlsx"} and not names:
             raise InputError(f"{path} has no header that can be read; nothing was read", hint=HINT)
-        rows = () if self.format == "csv" else (row.values for row in self.rows() if isinstance(row, SourceRow))
+        rows = (
+            ()
+            if self.format == "csv"
+            else (row.values for row in self.rows() if isinstance(row, SourceRow))
+        )
         self.columns = kinds_of(rows, dict.fromkeys(names), source=path)
 
     def __iter__(self) -> Iterator[SourceRow | Finding]:
@@ -64,22 +78,31 @@ class ItemsFile(SourceFile):
         """
         for row in self.rows():
             if self.format == "csv" and isinstance(row, SourceRow):
-                yield row._replace(values={name: restore_formula(cell) for name, cell in row.values.items()})
+                yield row._replace(
+                    values={name: restore_formula(cell) for name, cell in row.values.items()}
+                )
             else:
                 yield row
         if self._digest() != self.sha256:
-            raise InputError(f"{self.path} changed while it was read; no row was taken from it", hint="try again")
+            raise InputError(
+                f"{self.path} changed while it was read; no row was taken from it", hint="try again"
+            )
 
     def _digest(self) -> str:
         with self._readable():
             if self.path.is_file():
                 return " ".join([sha256_of(self.path), *self._marks()])
-            parts = (f"{one.relative_to(self.path)} {sha256_of(one)}" for one in parts_of(self.path))
+            parts = (
+                f"{one.relative_to(self.path)} {sha256_of(one)}" for one in parts_of(self.path)
+            )
             return text_hash("\n".join(parts))
 
     def _marks(self) -> list[str]:
         """Return what tells one reading of the same bytes from another; a sheet has no name before it."""
-        return [value if name == "sheet" else f"{name}={value}" for name, value in self.options.given.items()]
+        return [
+            value if name == "sheet" else f"{name}={value}"
+            for name, value in self.options.given.items()
+        ]
 
 
 class Cursor:
@@ -89,11 +112,23 @@ class Cursor:
     `read` is what to know of this reading at the next one, of which that is to be told.
     """
 
-    def __init__(self, column: str, record: TaskRecord, *, of: str, at: datetime, is_whole: bool) -> None:
+    def __init__(
+        self, column: str, record: TaskRecord, *, of: str, at: datetime, is_whole: bool
+    ) -> None:
         read, known = record.words.get(READ, {}), record.columns
-        whole = is_whole or read.get("of") != of or at - datetime.fromisoformat(read["full"]) >= WEEK
-        self.column, self.known, self.since = column, {} if whole else known, None if whole else read["seen"]
-        self.read = {"of": of, "seen": self.since, "full": at.isoformat() if whole else read["full"]}
+        whole = (
+            is_whole or read.get("of") != of or at - datetime.fromisoformat(read["full"]) >= WEEK
+        )
+        self.column, self.known, self.since = (
+            column,
+            {} if whole else known,
+            None if whole else read["seen"],
+        )
+        self.read = {
+            "of": of,
+            "seen": self.since,
+            "full": at.isoformat() if whole else read["full"],
+        }
 
 
 class ItemsQuery:
@@ -107,7 +142,9 @@ class ItemsQuery:
     is_part = False
     read: Mapping[str, Any] | None = None
 
-    def __init__(self, store: Store, sql: str, cursor: Cursor | None = None, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, store: Store, sql: str, cursor: Cursor | None = None, *, timeout_s: float = TIMEOUT_S
+    ) -> None:
         query = asked = sql.strip().removesuffix(";")
         if cursor is not None:
             self.is_part = cursor.since is not None
@@ -130,10 +167,14 @@ class ItemsQuery:
                 self.columns = kinds_of(self._kept(found.rows), kinds, source="the query")
                 self._rows.flush()
             self._left_out -= self._texts
-            self.columns = {name: kind for name, kind in self.columns.items() if name not in self._left_out}
+            self.columns = {
+                name: kind for name, kind in self.columns.items() if name not in self._left_out
+            }
             self.notes = [*self.notes, *filter(None, [bytes_note(sorted(self._left_out))])]
         except OSError as error:
-            said = f"the items cannot be kept in {tempfile.gettempdir()} while they are read: {error}"
+            said = (
+                f"the items cannot be kept in {tempfile.gettempdir()} while they are read: {error}"
+            )
             hint = "free some room there, or set TMPDIR= to a folder that has some"
             raise ConfigurationError(f"{said}; nothing was written", hint=hint) from error
 
@@ -170,12 +211,17 @@ def _newer(store: Store, query: str, cursor: Cursor, *, timeout_s: float) -> str
     value = "'{}'".format(since.replace("'", "''")) if isinstance(since, str) else since
     newer = "" if since is None else f" WHERE {column} >= {value}"
     each = f"{newer} OR {column} IS NULL" if newer else ""
-    counted = f"SELECT max({column}) AS highest, count(*) - count({column}) AS empty_rows {source}{each}"
+    counted = (
+        f"SELECT max({column}) AS highest, count(*) - count({column}) AS empty_rows {source}{each}"
+    )
     with store.selected(counted, timeout_s=timeout_s) as found:
         highest, empty = next(found.rows)
     if empty:
         said = f"cursor= names {name!r}, which is NULL in rows of the query ({empty:,}); nothing was written"
-        raise InputError(said, hint="no change of these would be seen: fill it in, or say COALESCE(…) in the query")
+        raise InputError(
+            said,
+            hint="no change of these would be seen: fill it in, or say COALESCE(…) in the query",
+        )
     if highest is not None:
         cursor.read["seen"] = plain_value(highest)
     return f"SELECT * {source}{newer}" if newer else query
@@ -186,8 +232,12 @@ def selected_rows(
 ) -> Iterator[SourceRow]:
     """Yield those rows of a task's query that have one of some ids; `as_text` compares texts, which no index helps."""
     query = record.items.strip().removesuffix(";")
-    conditions = " OR ".join(f"({_key_condition(record, item_id, as_text=as_text)})" for item_id in ids)
-    with store.selected(f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}", timeout_s=timeout_s) as found:  # noqa: S608 - the user's own
+    conditions = " OR ".join(
+        f"({_key_condition(record, item_id, as_text=as_text)})" for item_id in ids
+    )
+    with store.selected(
+        f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}", timeout_s=timeout_s
+    ) as found:  # noqa: S608 - the user's own
         for number, row in enumerate(found.rows, start=1):
             values = json.dumps(plain_row(dict(zip(found.names, row, strict=True))))
             yield SourceRow(number, json.loads(values))
@@ -215,10 +265,16 @@ def other_database(source: str, folder: Path) -> Iterator[Store]:
     address = variable(source[1:]) if source.startswith("$") else source
     if not address:
         said = f"source= names {source}, which is neither in the environment nor in .env; nothing was asked"
-        raise InputError(said, hint=f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env")
+        raise InputError(
+            said,
+            hint=f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env",
+        )
     scheme, is_file, place = address.partition(":///")
     if (folder / address).is_file():
-        raise InputError(f"source= names a file, {address}, and not its address", hint=f"it is sqlite:///{address}")
+        raise InputError(
+            f"source= names a file, {address}, and not its address",
+            hint=f"it is sqlite:///{address}",
+        )
     if is_file and scheme == "sqlite":
         address = f"sqlite:///{(folder / place).resolve()}"
     try:
@@ -228,11 +284,15 @@ def other_database(source: str, folder: Path) -> Iterator[Store]:
     except InputError:
         raise
     except FindableError as error:
-        said, hint = (re.sub("FINDABLE_DATABASE_URL=?", "source=", one) for one in (error.message, error.hint))
+        said, hint = (
+            re.sub("FINDABLE_DATABASE_URL=?", "source=", one) for one in (error.message, error.hint)
+        )
         raise type(error)(f"the database of source=: {said}", hint=hint) from error
 
 
-def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object) -> dict[str, str]:
+def kinds_of(
+    rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object
+) -> dict[str, str]:
     """Return the columns of plain rows with their kinds, beginning with what is known of them, else text."""
     kinds = dict(first)
     for row in rows:
@@ -244,16 +304,24 @@ def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None],
     return {name: kind or "text" for name, kind in kinds.items()}
 
 
-def check_names(names: Sequence[str], *, source: object = "", hint: str = "rename it in the source") -> None:
+def check_names(
+    names: Sequence[str], *, source: object = "", hint: str = "rename it in the source"
+) -> None:
     """Raise InputError for the first name of a column that a view cannot have; it begins with the `source`."""
     where = f"{source}: " if source else ""
     folded: dict[str, str] = {}
     for name in names:
         why, other = _why_not(name), folded.get(name.casefold())
         if not why and other is not None:
-            why = "is there twice" if other == name else f"differs from {excerpt(other)!r} only by case"
+            why = (
+                "is there twice"
+                if other == name
+                else f"differs from {excerpt(other)!r} only by case"
+            )
         if why:
-            raise InputError(f"{where}the column {excerpt(name)!r} {why}; nothing was changed", hint=hint)
+            raise InputError(
+                f"{where}the column {excerpt(name)!r} {why}; nothing was changed", hint=hint
+            )
         folded[name.casefold()] = name
     if len(names) > MAX_COLUMNS:
         said = f"{where}there are {len(names):,} columns, and a table holds {MAX_COLUMNS:,}; nothing was changed"
@@ -267,4 +335,8 @@ def _why_not(name: str) -> str:
         return "has a name that is no text"
     if len(name.encode()) > MAX_COLUMN:
         return f"has a name of {len(name.encode())} bytes, and {MAX_COLUMN} are the most"
-    return f"begins with {OWN}, as findable's own columns do" if name.casefold().startswith(OWN) else ""
+    return (
+        f"begins with {OWN}, as findable's own columns do"
+        if name.casefold().startswith(OWN)
+        else ""
+    )

@@ -14,7 +14,18 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, get_args
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Select, Text, exc, literal_column, select, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    exc,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MAX_COLUMN
@@ -30,7 +41,14 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 EXTRACTOR, ANSWERED_AT = "extractor", "answered_at"
-SYSTEM = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")  # columns that every table of PostgreSQL has
+SYSTEM = (
+    "ctid",
+    "xmin",
+    "xmax",
+    "cmin",
+    "cmax",
+    "tableoid",
+)  # columns that every table of PostgreSQL has
 JSON = "json"
 ANSWERS_OF = "the answers of a task"  # in the marks of views
 _OURS = "findable"  # how the mark of a view of ours begins
@@ -42,7 +60,12 @@ _TYPES: Mapping[str, TypeEngine[Any]] = {  # of the columns of a source
     "real": NUMBER,
     "boolean": Boolean(),
 }
-_KINDS = {"string": "text", "integer": "integer", "number": "real", "boolean": "boolean"}  # by the types of JSON schema
+_KINDS = {
+    "string": "text",
+    "integer": "integer",
+    "number": "real",
+    "boolean": "boolean",
+}  # by the types of JSON schema
 _FORMATS = {"date": "date", "date-time": "time", FORMAT: JSON, OPTIONAL: JSON}
 _TEXTS = {"date": "text", "time": "text"}  # kinds that a view shows as texts
 
@@ -54,13 +77,24 @@ def views_of(task: TaskRecord) -> tuple[str, str]:
 
 def check_columns(task: TaskRecord) -> None:
     """Raise InputError where two columns of a view would have one name on a database, or one has too long a name."""
-    found = {name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)}
+    found = {
+        name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)
+    }
     found |= {name: f"`{name}`, which every table of PostgreSQL has" for name in SYSTEM}
-    words = [f"the key column `{name}`" for name, _ in task.key] + [f"the field `{name}`" for name, _ in task.fields]
+    words = [f"the key column `{name}`" for name, _ in task.key] + [
+        f"the field `{name}`" for name, _ in task.fields
+    ]
     for word, (name, _) in zip(words, (*task.key, *task.fields), strict=True):
-        other, why = found.setdefault(name.casefold(), word), f"has a name of more than {MAX_COLUMN} bytes"
+        other, why = (
+            found.setdefault(name.casefold(), word),
+            f"has a name of more than {MAX_COLUMN} bytes",
+        )
         if other != word or len(name.encode()) > MAX_COLUMN:
-            why = f"and {other} would be one column of `{views_of(task)[0]}`" if other != word else why
+            why = (
+                f"and {other} would be one column of `{views_of(task)[0]}`"
+                if other != word
+                else why
+            )
             raise InputError(f"{word} {why}; nothing was changed", hint="give it another name")
 
 
@@ -69,18 +103,31 @@ def _shown(tx: Connection, task: TaskRecord, *, each: bool, after: Sequence[str]
     cell = _file_cell if is_sqlite(tx) else _server_cell
     columns: dict[str, ColumnElement[Any]] = {}
     for place, (name, kind) in enumerate(task.key):
-        columns[name] = literal_column(_key_cell(kind, None if len(task.key) == 1 else place, sqlite=is_sqlite(tx)))
-    columns |= {name: literal_column(cell(kind, name, f"{answers.name}.answer")) for name, kind in task.fields}
+        columns[name] = literal_column(
+            _key_cell(kind, None if len(task.key) == 1 else place, sqlite=is_sqlite(tx))
+        )
+    columns |= {
+        name: literal_column(cell(kind, name, f"{answers.name}.answer"))
+        for name, kind in task.fields
+    }
     columns[EXTRACTOR] = answers.c.extractor
-    columns[ANSWERED_AT] = literal_column(f"{answers.name}.at" + (" || '+00:00'" if is_sqlite(tx) else ""))
-    preference = record.Preference.of(tx, task.name, label=f"{task.name}@{task.version}", versions=task.preferred)
+    columns[ANSWERED_AT] = literal_column(
+        f"{answers.name}.at" + (" || '+00:00'" if is_sqlite(tx) else "")
+    )
+    preference = record.Preference.of(
+        tx, task.name, label=f"{task.name}@{task.version}", versions=task.preferred
+    )
     condition = record.is_effective(preference, each=each)
     query = select().select_from(answers).where(condition)
     if not each:
         asked = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
         query = query.select_from(answers.outerjoin(rows, asked))
-        sources = beside(columns, [one for one in task.columns if one not in dict(task.key)], "source_")
-        columns |= {name: row_cell(tx, rows.c.row, own, task.columns[own]) for own, name in sources.items()}
+        sources = beside(
+            columns, [one for one in task.columns if one not in dict(task.key)], "source_"
+        )
+        columns |= {
+            name: row_cell(tx, rows.c.row, own, task.columns[own]) for own, name in sources.items()
+        }
     place_of = {name: number for number, name in enumerate(after)}
     order = sorted(columns, key=lambda name: place_of.get(name, len(place_of)))
     return query.add_columns(*(columns[name].label(name) for name in order))
@@ -124,14 +171,20 @@ def _queries(tx: Connection, task: TaskRecord) -> Iterator[tuple[str, Select[Any
     for name, each in zip(views_of(task), (True, False), strict=True):
         names = list(columns_of(tx, name))
         if is_sqlite(tx):  # whose names are in lower case there
-            names = list(tx.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name}).scalars())
+            names = list(
+                tx.execute(
+                    text("SELECT name FROM pragma_table_info(:name)"), {"name": name}
+                ).scalars()
+            )
         yield name, _shown(tx, task, each=each, after=names)
 
 
 def is_view_made(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
     """Return whether a view is of a query that follows from what is set (`of`), or something else has its name."""
     there = _mark_of(tx, name)
-    return there is not None and (not there.startswith(_OURS) or there == _mark(of, _sql_of(tx, query)))
+    return there is not None and (
+        not there.startswith(_OURS) or there == _mark(of, _sql_of(tx, query))
+    )
 
 
 def make_view(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
@@ -159,10 +212,14 @@ def make_view(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool
 def _mark_of(tx: Connection, name: str) -> str | None:
     """Return the mark of what has a view's name: None where nothing has, the empty text where it has none."""
     if is_sqlite(tx):
-        query = text("SELECT sql FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(:name)")
+        query = text(
+            "SELECT sql FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(:name)"
+        )
         row = tx.execute(query, {"name": name}).first()
         return None if row is None else str(row[0]).partition("/* ")[2].partition(" */")[0]
-    query = text("SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name)")
+    query = text(
+        "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name)"
+    )
     row = tx.execute(query, {"name": quoted(tx, name)}).first()
     return None if row is None else row[0] or ""
 
@@ -176,7 +233,9 @@ def _replace(tx: Connection, name: str, statement: str) -> None:
         if getattr(error.orig, "sqlstate", "") != "2BP01":  # other objects depend on it
             raise
         said = f"a view of another program is made of `{name}`, whose columns change; nothing was changed"
-        raise ConfigurationError(said, hint="drop that view, run the same command again, and make it anew") from error
+        raise ConfigurationError(
+            said, hint="drop that view, run the same command again, and make it anew"
+        ) from error
 
 
 def _run_sql(tx: Connection, statement: str) -> None:
@@ -190,12 +249,17 @@ def _mark(of: str, sql: str) -> str:
 
 def _sql_of(tx: Connection, query: Select[Any]) -> str:
     sql = str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
-    return sql if is_sqlite(tx) else sql.replace("%%", "%")  # as it is written for a driver that is given parameters
+    return (
+        sql if is_sqlite(tx) else sql.replace("%%", "%")
+    )  # as it is written for a driver that is given parameters
 
 
 def row_cell(tx: Connection, row: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
     """Return a column of the source, of the kind that it has, by the column with a row's JSON."""
-    cell, whole = _file_cell if is_sqlite(tx) else _server_cell, str(row.compile(dialect=tx.dialect))
+    cell, whole = (
+        _file_cell if is_sqlite(tx) else _server_cell,
+        str(row.compile(dialect=tx.dialect)),
+    )
     kind = "text" if kind == JSON else kind  # the text of its JSON
     return literal_column(cell(kind, name, whole), _TYPES[kind])
 
@@ -204,10 +268,18 @@ def _key_cell(kind: str, place: int | None, *, sqlite: bool) -> str:
     cell = f"{answers.name}.item_id"
     if place is not None:
         whole = f"{cell}::jsonb ->> {place}"
-        cell = f"json_extract({cell}, '$[{place}]')" if sqlite else f"(CASE WHEN {cell} LIKE '[%' THEN {whole} END)"
+        cell = (
+            f"json_extract({cell}, '$[{place}]')"
+            if sqlite
+            else f"(CASE WHEN {cell} LIKE '[%' THEN {whole} END)"
+        )
     if kind != "integer":
         return cell
-    return f"CAST({cell} AS INTEGER)" if sqlite else f"CASE WHEN {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END"
+    return (
+        f"CAST({cell} AS INTEGER)"
+        if sqlite
+        else f"CASE WHEN {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END"
+    )
 
 
 def _file_cell(kind: str, name: str, whole: str) -> str:
@@ -233,7 +305,10 @@ def _server_cell(kind: str, name: str, whole: str) -> str:
     """Return SQL for a member of a JSON object in PostgreSQL; NULL where it is no value of its kind."""
     whole, at = f"{whole}::jsonb", _literal(name)
     cell, is_ = f"({whole} ->> {at})", f"jsonb_typeof({whole} -> {at})"
-    is_number, size = f"{cell} ~ '^-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{{1,3}})?$'", f"abs({cell}::numeric)"
+    is_number, size = (
+        f"{cell} ~ '^-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{{1,3}})?$'",
+        f"abs({cell}::numeric)",
+    )
     real = f"CASE WHEN {size} < 3e-324 THEN 0 WHEN {size} <= 1.7976931348623157e308 THEN {cell}::float8 END"
     return {
         "text": cell,
@@ -249,7 +324,8 @@ def beside(own: Iterable[str], names: Iterable[str], prefix: str) -> dict[str, s
     taken, found = {one.casefold() for one in own}, dict[str, str]()
     for name in names:
         ways = (
-            f"{prefix * times}{name}".encode()[:MAX_COLUMN].decode(errors="ignore") for times in range(MOST_PREFIXES)
+            f"{prefix * times}{name}".encode()[:MAX_COLUMN].decode(errors="ignore")
+            for times in range(MOST_PREFIXES)
         )
         if free := next((one for one in ways if one.casefold() not in taken), ""):
             taken.add(free.casefold())
@@ -266,10 +342,14 @@ def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
     """Return (field, kind) of each field of an answer's model, in its order."""
     document = answer.model_json_schema(mode="serialization", by_alias=False)
     models = document.get("$defs", {})
-    nodes = (models[document["$ref"].rpartition("/")[2]] if "$ref" in document else document)["properties"]
+    nodes = (models[document["$ref"].rpartition("/")[2]] if "$ref" in document else document)[
+        "properties"
+    ]
     kinds = {name: _kind(nodes[name], models) for name in answer.model_fields}
     decimal = (
-        name for name, one in answer.model_fields.items() if Decimal in {one.annotation, *get_args(one.annotation)}
+        name
+        for name, one in answer.model_fields.items()
+        if Decimal in {one.annotation, *get_args(one.annotation)}
     )
     return tuple((kinds | {name: "real" for name in decimal if kinds[name] == "text"}).items())
 
@@ -327,7 +407,15 @@ def why_unstorable(answer: "BaseModel") -> str:
 
 def _why_not(value: Any) -> str:
     if isinstance(value, str) and (bad := UNSOUND.search(value)):
-        return "a text with NUL" if bad[0] == "\0" else "a text with half a character (a lone surrogate)"
+        return (
+            "a text with NUL"
+            if bad[0] == "\0"
+            else "a text with half a character (a lone surrogate)"
+        )
     if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
         return "a whole number of more than 64 bits"
-    return "a number that is none (NaN or infinite)" if isinstance(value, float) and not math.isfinite(value) else ""
+    return (
+        "a number that is none (NaN or infinite)"
+        if isinstance(value, float) and not math.isfinite(value)
+        else ""
+    )

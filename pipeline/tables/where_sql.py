@@ -66,10 +66,14 @@ class JsonCell(NamedTuple):
     path: tuple[str, ...]
 
 
-Scopes = Sequence[Mapping[str, JsonCell]]  # cells by name; what an earlier scope has hides what a later one has
+Scopes = Sequence[
+    Mapping[str, JsonCell]
+]  # cells by name; what an earlier scope has hides what a later one has
 
 
-def compile_where(expression: Expression, scopes: Scopes, *, tx: Connection | None = None) -> ColumnElement[bool]:
+def compile_where(
+    expression: Expression, scopes: Scopes, *, tx: Connection | None = None
+) -> ColumnElement[bool]:
     """Return the condition that an expression says of cells; it is NULL where that is unknown.
 
     It is for the connection `tx`; without one, for a connection of SQLite that has the functions.
@@ -86,7 +90,9 @@ def register_functions(connection: sqlite3.Connection) -> None:
     connection.create_function("findable_fold", 1, fold, deterministic=True)
     connection.create_function("findable_member", -1, _member_of, deterministic=True)
     is_number = re.compile(NUMBER_PATTERN).fullmatch
-    connection.create_function("findable_is_number", 1, lambda text: bool(is_number(text)), deterministic=True)
+    connection.create_function(
+        "findable_is_number", 1, lambda text: bool(is_number(text)), deterministic=True
+    )
 
 
 def fold(value: Scalar) -> str:
@@ -118,7 +124,9 @@ class _Compiler(ABC):
         """Return the values in a cell."""
 
     @abstractmethod
-    def folded(self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool) -> ColumnElement[Any]:
+    def folded(
+        self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool
+    ) -> ColumnElement[Any]:
         """Fold a text as far as it takes to compare it with folded values."""
 
     def condition(self, expression: Expression) -> ColumnElement[bool]:
@@ -146,18 +154,31 @@ class _Compiler(ABC):
         limit = sys.float_info.max
         texts = [fold(one) for one in comparison.values if isinstance(one, str)]
         truths = [fold(one) for one in comparison.values if isinstance(one, bool)]
-        numbers = [str(max(-limit, min(one, limit))) for one in comparison.values if not isinstance(one, str | bool)]
+        numbers = [
+            str(max(-limit, min(one, limit)))
+            for one in comparison.values
+            if not isinstance(one, str | bool)
+        ]
         if texts:
             folded = self.folded(leaves.text, texts, is_ordered=comparison.operator in _OPERATORS)
             fit = self._fit(comparison, folded, [literal(one) for one in texts])
             yield case((or_(leaves.is_text, leaves.is_whole_cell), fit))
         if truths:
-            yield case((leaves.is_truth, self._fit(comparison, leaves.text, [literal(one) for one in truths])))
+            yield case(
+                (
+                    leaves.is_truth,
+                    self._fit(comparison, leaves.text, [literal(one) for one in truths]),
+                )
+            )
         if numbers:
             number = case((leaves.is_number, cast(leaves.text, Numeric)))
-            yield self._fit(comparison, number, [cast(literal(one, Text), Numeric) for one in numbers])
+            yield self._fit(
+                comparison, number, [cast(literal(one, Text), Numeric) for one in numbers]
+            )
 
-    def _fit(self, comparison: Comparison, cell: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    def _fit(
+        self, comparison: Comparison, cell: ColumnElement[Any], values: Sequence[Any]
+    ) -> ColumnElement[bool]:
         if comparison.operator == "contains":
             return self.place(cell, values[0]) > 0  # type: ignore[no-any-return]
         if comparison.operator in _OPERATORS:
@@ -167,11 +188,17 @@ class _Compiler(ABC):
     def _cell(self, comparison: Comparison) -> JsonCell:
         named = comparison.column
         exact = (cells[named] for cells in self._scopes if named in cells)
-        alike = (cells[name] for cells in self._scopes if (name := column_named(named, cells)) is not None)
+        alike = (
+            cells[name]
+            for cells in self._scopes
+            if (name := column_named(named, cells)) is not None
+        )
         if (cell := next(chain(exact, alike), None)) is not None:
             return cell
         names = list({**self._scopes[0], **self._scopes[1]})
-        there = ", ".join(names[:MAX_NAMED_COLUMNS]) + (" …" if len(names) > MAX_NAMED_COLUMNS else "")
+        there = ", ".join(names[:MAX_NAMED_COLUMNS]) + (
+            " …" if len(names) > MAX_NAMED_COLUMNS else ""
+        )
         said = f"{comparison.place}: there is no column {comparison.column!r}"
         raise InputError(said, hint=f"there are {there}")
 
@@ -188,10 +215,14 @@ class _FileCompiler(_Compiler):
         kind, atom = table.c.type, table.c.atom
         is_truth = kind.in_(("true", "false"))
         text = case((is_truth, kind), else_=atom)
-        is_number = case((kind == "text", func.findable_is_number(atom)), else_=kind.in_(("integer", "real")))
+        is_number = case(
+            (kind == "text", func.findable_is_number(atom)), else_=kind.in_(("integer", "real"))
+        )
         return _Leaves(table, text, kind == "text", is_truth, is_number, table.c.parent.is_(None))
 
-    def folded(self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool) -> ColumnElement[Any]:  # noqa: ARG002
+    def folded(
+        self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool
+    ) -> ColumnElement[Any]:  # noqa: ARG002
         return func.findable_fold(text)
 
 
@@ -205,17 +236,32 @@ class _ServerCompiler(_Compiler):
         every = func.jsonb_path_query(member, literal_column("'strict $.**'"))
         table = every.table_valued("leaf", with_ordinality="place").render_derived()
         kind = func.jsonb_typeof(table.c.leaf)
-        text = case((kind.in_(("string", "number", "boolean")), table.c.leaf.op("#>>")(literal_column("'{}'"))))
-        is_number = case((kind == "string", text.regexp_match(f"^{NUMBER_PATTERN}$")), else_=kind == "number")
-        return _Leaves(table, text, kind == "string", kind == "boolean", is_number, table.c.place == 1)
+        text = case(
+            (
+                kind.in_(("string", "number", "boolean")),
+                table.c.leaf.op("#>>")(literal_column("'{}'")),
+            )
+        )
+        is_number = case(
+            (kind == "string", text.regexp_match(f"^{NUMBER_PATTERN}$")), else_=kind == "number"
+        )
+        return _Leaves(
+            table, text, kind == "string", kind == "boolean", is_number, table.c.place == 1
+        )
 
-    def folded(self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool) -> ColumnElement[Any]:
+    def folded(
+        self, text: ColumnElement[Any], values: Sequence[str], *, is_ordered: bool
+    ) -> ColumnElement[Any]:
         if self._server_version < _MIN_NORMALIZING_SERVER:
             return func.replace(func.lower(text), "ß", "ss").collate("C")
 
         # A letter that none of the values has makes a text another one, whatever becomes of it.
         letters = unicodedata.normalize("NFKD", "".join(values))
-        folding = {letter: one for letter, one in _case_folding().items() if is_ordered or one[0] in letters}
+        folding = {
+            letter: one
+            for letter, one in _case_folding().items()
+            if is_ordered or one[0] in letters
+        }
         single = {letter: one for letter, one in folding.items() if len(one) == 1}
         folded = func.normalize(text, literal_column("NFKD"))
         for letter in folding.keys() - single.keys():
@@ -234,7 +280,11 @@ class _ServerCompiler(_Compiler):
 def _case_folding() -> Mapping[str, str]:
     """Return the case folding of each letter that it changes and NFKD leaves as it is."""
     letters = (letter for letter in map(chr, range(_LAST_CASED)) if letter.casefold() != letter)
-    return {letter: letter.casefold() for letter in letters if unicodedata.normalize("NFKD", letter) == letter}
+    return {
+        letter: letter.casefold()
+        for letter in letters
+        if unicodedata.normalize("NFKD", letter) == letter
+    }
 
 
 def _member_of(document: str | None, *names: str) -> str:

@@ -41,13 +41,28 @@ from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store import answers as record
 from pipeline.store.database import pages, run_many
 from pipeline.store.schema import AsTheColumn, IsoTime, TaskRecord
-from pipeline.tables.adopt import Holds, Ids, columns_of, folded, ids_in, is_sqlite, kind_of, unique_keys
+from pipeline.tables.adopt import (
+    Holds,
+    Ids,
+    columns_of,
+    folded,
+    ids_in,
+    is_sqlite,
+    kind_of,
+    unique_keys,
+)
 from pipeline.tables.lists import refusals
 from pipeline.tables.view import stored_cell, views_of
 
 FORM = 'it is written "table.column=field"'
-OF_ROWS = ("provider", "model", "created_at")  # the columns of a row beside the item's and those of the fields
-_PART = r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'  # of a name: in quotation marks it may hold anything
+OF_ROWS = (
+    "provider",
+    "model",
+    "created_at",
+)  # the columns of a row beside the item's and those of the fields
+_PART = (
+    r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'  # of a name: in quotation marks it may hold anything
+)
 _NAME = re.compile(rf"{_PART}(?:\.{_PART}){{1,2}}")
 
 
@@ -80,13 +95,18 @@ def parse_target(write_to: str) -> TargetColumn | None:
     name, _, field = write_to.rpartition("=")
     for whole, own_field in ((name, field.strip()), (write_to, None)):
         if _NAME.fullmatch(whole):
-            parts = [quoted.replace('""', '"') or plain.strip() for quoted, plain in re.findall(_PART, whole)]
+            parts = [
+                quoted.replace('""', '"') or plain.strip()
+                for quoted, plain in re.findall(_PART, whole)
+            ]
             schema = parts[0] if len(parts) > 2 else None  # noqa: PLR2004 - schema, table, column
             return TargetColumn(schema, parts[-2], parts[-1], own_field)
     return None
 
 
-_Target = tuple[Column[Any], str, str, list[tuple[str, Ids]]]  # a column, the field, its kind, and the key's columns
+_Target = tuple[
+    Column[Any], str, str, list[tuple[str, Ids]]
+]  # a column, the field, its kind, and the key's columns
 
 
 def column_target(tx: Connection, task: TaskRecord) -> _Target:
@@ -116,7 +136,9 @@ def column_target(tx: Connection, task: TaskRecord) -> _Target:
         raise wrong(f": `{table}.{name}` must hold {must}", "name another column")
     if strange := next((one for one in own if Holds.ID.misfit(tx, keys[one])), None):
         raise wrong(f": `{table}.{strange}` is no column for a key", "")
-    if not any(key and key <= {folded(tx, one) for one in own} for key in unique_keys(tx, to.table)):
+    if not any(
+        key and key <= {folded(tx, one) for one in own} for key in unique_keys(tx, to.table)
+    ):
         said = f": the key of the task ({', '.join(own)}) is no unique key of `{table}`"
         raise wrong(said, "make it one: CREATE UNIQUE INDEX …")
     return to, field, kind, [(one, ids_in(tx, keys[one])) for one in own]
@@ -151,19 +173,30 @@ def write_column(
     table = table_of(target.table.name, *columns, schema=target.table.schema)
     to, keys = table.c[target.name], [table.c[name] for name, _ in own]
     told = [collate(cast(one, Text), "BINARY" if is_sqlite(tx) else "C") for one in keys]
-    here = [one == bindparam(f"k{place}") for place, one in enumerate([*keys, *told])]  # and the same bytes
-    writing = update(table).where(*here, true() if over else to.is_(None)).values({to: bindparam("new")})
+    here = [
+        one == bindparam(f"k{place}") for place, one in enumerate([*keys, *told])
+    ]  # and the same bytes
+    writing = (
+        update(table).where(*here, true() if over else to.is_(None)).values({to: bindparam("new")})
+    )
     replacing = update(table).where(*here, _is_value(tx, to, target)).values({to: bindparam("new")})
     for some in pages(list(wanted)):
         with refusals(table.name):
-            given = [{f"k{place}": part for place, part in enumerate(key * 2)} | {"new": wanted[key]} for key in some]
+            given = [
+                {f"k{place}": part for place, part in enumerate(key * 2)} | {"new": wanted[key]}
+                for key in some
+            ]
             run_many(tx, writing, given)
             replaced = [
-                one | {"former": value} for key, one in zip(some, given, strict=True) for value in former_values[key]
+                one | {"former": value}
+                for key, one in zip(some, given, strict=True)
+                for value in former_values[key]
             ]
             run_many(tx, replacing, replaced)
         filled = [key for key in some if wanted[key] is not None]
-        still_empty = select(*(cast(one, Text) for one in keys)).where(tuple_(*keys).in_(filled), to.is_(None))
+        still_empty = select(*(cast(one, Text) for one in keys)).where(
+            tuple_(*keys).in_(filled), to.is_(None)
+        )
         if tx.execute(still_empty.limit(1)).first() is not None:
             which = f"{table.name}.{target.name} ({target.type.compile(tx.dialect)})"
             why = f"{which} stays NULL: a trigger or a rule of the database keeps it so"
@@ -175,12 +208,16 @@ def _is_value(tx: Connection, cell: ColumnElement[Any], target: Column[Any]) -> 
     former = bindparam("former", type_=AsTheColumn())
     if is_sqlite(tx):
         return cell == former
-    if isinstance(target.type, JSON) and not isinstance(target.type, JSONB):  # which PostgreSQL does not compare
+    if isinstance(target.type, JSON) and not isinstance(
+        target.type, JSONB
+    ):  # which PostgreSQL does not compare
         return cast(cell, Text) == cast(former, Text)
     return cell == cast(former, target.type)
 
 
-_Said = tuple[datetime, Mapping[str, Any]]  # when one version said something of an item, and the fields of its answer
+_Said = tuple[
+    datetime, Mapping[str, Any]
+]  # when one version said something of an item, and the fields of its answer
 _SaidOf = dict[tuple[str, str], dict[str, _Said]]  # by item and model, and by the version's label
 
 
@@ -204,7 +241,9 @@ class RowTarget:
         """Return the table, its types as they are there."""
         told = [self.key, "provider", "model", *(name for name, _ in self.task.fields)]
         columns = [Column(one, AsTheColumn()) for one in told]
-        return Table(self.name, MetaData(), *columns, Column("created_at", IsoTime()), schema=self.schema)
+        return Table(
+            self.name, MetaData(), *columns, Column("created_at", IsoTime()), schema=self.schema
+        )
 
     def bring(
         self,
@@ -220,10 +259,14 @@ class RowTarget:
         That is with `more`, which are about to be kept, and `without` those of an extractor ("": of any), which go.
         Ours is a row that says what one of the answers so far does; with `over` it is whatever it says.
         """
-        applied = [GivenAnswer(*one) for one in record.applied_answers(tx, self.task.name, sorted(ids))]
+        applied = [
+            GivenAnswer(*one) for one in record.applied_answers(tx, self.task.name, sorted(ids))
+        ]
         left = [one for one in applied if without is None or (without and one.extractor != without)]
         before, after = self._said(applied), self._said([*left, *more])
-        after = {key: {} for key in (*((one, record.PERSON) for one in ids if over), *before)} | after
+        after = {
+            key: {} for key in (*((one, record.PERSON) for one in ids if over), *before)
+        } | after
         table, names = self.table, [record.PERSON, *self.preferred]
         # a text tells whose it is: how JSON and numbers are spelled is the database's own
         told = [name for name, kind in self.task.fields if kind == "text"]
@@ -231,7 +274,9 @@ class RowTarget:
             said, was = after[item_id, model], before.get((item_id, model), {}).values()
             own = {self.key: item_id, "provider": self.provider, "model": model}
             here = and_(*(table.c[name] == value for name, value in own.items()))
-            row = tx.execute(select(*(table.c[name] for name in told or [self.key])).where(here)).first()
+            row = tx.execute(
+                select(*(table.c[name] for name in told or [self.key])).where(here)
+            ).first()
             ours = {tuple(values[name] for name in told) for _, values in was}
             if row is not None and not over and tuple(row) not in ours:
                 continue
@@ -240,7 +285,11 @@ class RowTarget:
             values = {**said[best][1], "created_at": said[best][0]} if said else {}
             with refusals(table.name):
                 if row is not None:
-                    tx.execute(update(table).where(here).values(values) if values else delete(table).where(here))
+                    tx.execute(
+                        update(table).where(here).values(values)
+                        if values
+                        else delete(table).where(here)
+                    )
                 elif values:
                     tx.execute(insert(table).values(values | own))
 
@@ -253,8 +302,14 @@ class RowTarget:
             cells = {name: stored_cell(kind, values.get(name)) for name, kind in self.task.fields}
             found.setdefault((one.item_id, model), {})[label] = one.at, cells
         asked = {item_id for item_id, model in found if model}
-        alone = {(item_id, record.PERSON): some for (item_id, model), some in found.items() if item_id not in asked}
-        return alone | {key: {**found.get((key[0], ""), {}), **some} for key, some in found.items() if key[1]}
+        alone = {
+            (item_id, record.PERSON): some
+            for (item_id, model), some in found.items()
+            if item_id not in asked
+        }
+        return alone | {
+            key: {**found.get((key[0], ""), {}), **some} for key, some in found.items() if key[1]
+        }
 
     def has_row(self, item_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
         """Return the condition that an item, by its id as text, has a row of this provider and a model."""
@@ -272,9 +327,18 @@ def check_target(tx: Connection, target: RowTarget) -> None:
     """Raise InputError where a table cannot hold the rows."""
     said = f'write_to="{target.name}.{target.key}"'
     if kind_of(tx, target.name, target.schema) != "table" or len(target.task.key) != 1:
-        why = f"this database has no table `{target.name}`" if len(target.task.key) == 1 else "the key is of several"
-        raise InputError(f"{said}: {why}", hint='write_to="table.column", for a row of each answer by that column')
+        why = (
+            f"this database has no table `{target.name}`"
+            if len(target.task.key) == 1
+            else "the key is of several"
+        )
+        raise InputError(
+            f"{said}: {why}",
+            hint='write_to="table.column", for a row of each answer by that column',
+        )
     there = columns_of(tx, target.name, target.schema)
     if lacking := [one.name for one in target.table.c if folded(tx, one.name) not in there]:
         hint = f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer"
-        raise InputError(f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}", hint=hint)
+        raise InputError(
+            f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}", hint=hint
+        )
