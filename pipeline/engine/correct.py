@@ -41,7 +41,12 @@ def history(ws: OpenWorkspace, name: str) -> Document:
 
 
 def correct(
-    ws: OpenWorkspace, name: str, change: Mapping[str, Any] | int, *, who: str, of_state: str | None = None
+    ws: OpenWorkspace,
+    name: str,
+    change: Mapping[str, Any] | int,
+    *,
+    who: str,
+    of_state: str | None = None,
 ) -> Document:
     """Put a person's values of some fields into the answer to the item of that name, or undo the edit of a number.
 
@@ -77,7 +82,9 @@ def correct(
             made = made._replace(after=_valid(task, item_id, said, row))
         if made.after == made.before:  # nothing is to be changed
             return {**now, "edit": None}
-        by_hand.add_edit(tx, task.name, item_id, made, input_hash=task.input_hash(row), stands=stands)
+        by_hand.add_edit(
+            tx, task.name, item_id, made, input_hash=task.input_hash(row), stands=stands
+        )
         task.show_corrected(tx, item_id, made, stands=stands)
         asks.unpark(tx, task.name, own=task.own, ids=[item_id])
         workspace.touch_revision(tx, task.name)
@@ -103,7 +110,9 @@ def typed(task: Task, text: str) -> Document:
             try:
                 found[name], end = json.JSONDecoder().raw_decode(rest)
             except ValueError as error:
-                raise InputError(f"{name}= is no JSON: {error}; {NOTHING}", hint="leave out its first mark") from error
+                raise InputError(
+                    f"{name}= is no JSON: {error}; {NOTHING}", hint="leave out its first mark"
+                ) from error
             behind, _, rest = (part.strip() for part in rest[end:].partition(";"))
             if behind:
                 said = f"{name}= has {behind[:MAX_RAW]!r} behind its JSON; {NOTHING}"
@@ -125,7 +134,11 @@ def _told(tx: Connection, task: Task, item_id: str) -> Document:
 
 
 def _valid(task: Task, item_id: str, answer: Document, row: Mapping[str, Any]) -> Document:
-    said = {name: value for name, value in task.as_given(answer).items() if name in task.answer.model_fields}
+    said = {
+        name: value
+        for name, value in task.as_given(answer).items()
+        if name in task.answer.model_fields
+    }
     try:
         read = partial(task.answer.model_validate_json, by_alias=True, by_name=True)
         found, why = valid_answer(read, json.dumps(said))
@@ -146,7 +159,10 @@ def name_of(name: str) -> str:
     """Return the name of who edits, with single blanks; InputError where it is none."""
     who = " ".join(name.split())
     if not who or len(who) > MAX_RAW or not who.isprintable():
-        raise InputError(f"{name[:MAX_RAW]!r} is no name of who edits; {NOTHING}", hint=f"give it by {Option('who')}")
+        raise InputError(
+            f"{name[:MAX_RAW]!r} is no name of who edits; {NOTHING}",
+            hint=f"give it by {Option('who')}",
+        )
     return who
 
 
@@ -160,7 +176,9 @@ def _no_field(task: Task, name: str) -> InputError:
 
 
 def _changes(edit: Edit) -> dict[str, tuple[Any, Any]]:
-    both = {name: (edit.before.get(name), edit.after.get(name)) for name in (*edit.before, *edit.after)}
+    both = {
+        name: (edit.before.get(name), edit.after.get(name)) for name in (*edit.before, *edit.after)
+    }
     return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
 
 
@@ -176,7 +194,9 @@ def _without(answer: Document, edit: Edit) -> Document:
             for place, one in enumerate(before):  # what was removed goes to its place
                 if one not in after and one not in kept:
                     kept.insert(place, one)
-    return {name: value for name, value in found.items() if value is not None or name in edit.before}
+    return {
+        name: value for name, value in found.items() if value is not None or name in edit.before
+    }
 
 
 def _in_force(edits: list[Edit]) -> bool:

@@ -72,7 +72,9 @@ NAMED = 1_000  # characters of a label that are kept
 EXAMPLES = 3  # rows that a fault names
 UNUSABLE = "unusable"  # the state of a row that has an image which cannot be asked about
 SHOWN = 1_000  # characters of the text that a hit shows
-LONGEST_TAG = 60  # characters of a text that stands in the place of a tag; longer ones are sentences
+LONGEST_TAG = (
+    60  # characters of a text that stands in the place of a tag; longer ones are sentences
+)
 RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
 NO_NUMBER = 9e307  # stands, with a minus, for a number that is not there
 WHY = "why unusable"  # under which a reason is shown
@@ -91,12 +93,16 @@ class DeclaredTask(Task):
     export_choices = frozenset({"extractor", "rows", "cost", "gone"})
     columns = (KEY, HASH, VALUES)
 
-    def __init__(self, record: TaskRecord, settings: Settings = DEFAULTS, provider: str = "") -> None:
+    def __init__(
+        self, record: TaskRecord, settings: Settings = DEFAULTS, provider: str = ""
+    ) -> None:
         """Make the task of a record; no file is loaded. `provider` is the backend that answers now."""
         told = record.words
         self.record, self.settings, self.provider = record, settings, provider
         self.refreshes = settings.refresh and bool(told.get("refresh"))
-        self.preferred = record.preferred if settings.prefer_versions is None else settings.prefer_versions
+        self.preferred = (
+            record.preferred if settings.prefer_versions is None else settings.prefer_versions
+        )
         self.name = self.subject = record.name
         self.label, self.fingerprint = f"{self.name}@{record.version}", record.fingerprint
         self.model, place = told.get("model"), Path(record.path)
@@ -114,13 +120,19 @@ class DeclaredTask(Task):
             again=Step("tag", task=record.name),
             named=record.name,
         )
-        source = "its query gives none" if record.is_query else f"{record.items} holds none that can be asked about"
+        source = (
+            "its query gives none"
+            if record.is_query
+            else f"{record.items} holds none that can be asked about"
+        )
         self.how_to_fill = Hint("{}; `{}` shows what is asked", source, self.words.step("try"))
         self.items_from = f"they stand in `{record.items}`; change that file, and it is read again"
         if record.items == ROWS:
             self.items_from = "they are given in Python, which may give others"
         elif record.is_query:
-            self.items_from = f"they are what the query in `{record.path}` gives; change that, or what it reads"
+            self.items_from = (
+                f"they are what the query in `{record.path}` gives; change that, or what it reads"
+            )
         self.answer_tokens = told.get("answer_tokens", ANSWER_TOKENS)
         self.index = _indexed_by(self, template) if (template := told.get("index")) else None
 
@@ -139,7 +151,10 @@ class DeclaredTask(Task):
     @cached_property
     def question(self) -> Question:
         """Return how the file's declaration puts rows to the model."""
-        return Question(self.declaration, dict(zip(self.declaration.asked, self.record.words["asked"], strict=True)))
+        return Question(
+            self.declaration,
+            dict(zip(self.declaration.asked, self.record.words["asked"], strict=True)),
+        )
 
     @cached_property
     def needs_row(self) -> bool:
@@ -147,7 +162,12 @@ class DeclaredTask(Task):
         return self.declaration.check is not None or self.record.words.get("quotes_in") is not None
 
     def fault_of(
-        self, error: BaseException, item_id: str, *, code: str = "a validator", line: int | None = None
+        self,
+        error: BaseException,
+        item_id: str,
+        *,
+        code: str = "a validator",
+        line: int | None = None,
     ) -> ConfigurationError:
         """Return what to say where some code of the file failed on an item; `line` is where that code begins."""
         said = f"{code} failed on {item_id!r}: {type(error).__name__}: {error}"
@@ -179,12 +199,20 @@ class DeclaredTask(Task):
         """Return the table of the items, in the order of their source."""
         mine, is_answered = self.items_table.c, self._is_answered(of_input=self.refreshes)
         is_gone, is_refused = mine.findable_gone_at.is_not(None), mine.findable_hash == NO_HASH
-        others, is_open = list[tuple[str, ColumnElement[bool]]](), and_(~is_gone, ~mine.findable_empty, ~is_answered)
+        others, is_open = (
+            list[tuple[str, ColumnElement[bool]]](),
+            and_(~is_gone, ~mine.findable_empty, ~is_answered),
+        )
         if self.images:
             others.append((UNUSABLE, mine.findable_unusable.is_not(None)))
             is_open &= mine.findable_unusable.is_(None)
         states = ItemStates(
-            ("answered", is_answered), ("open", ~mine.findable_empty), "empty", tuple(others), is_refused, is_gone
+            ("answered", is_answered),
+            ("open", ~mine.findable_empty),
+            "empty",
+            tuple(others),
+            is_refused,
+            is_gone,
         )
         return ItemTable(
             self.name,
@@ -201,8 +229,14 @@ class DeclaredTask(Task):
     def first_rows(self, tx: Connection, count: int) -> tuple[list[str], int]:
         """Return the ids of the first rows that can be asked about, whatever was asked, and how many rows can be."""
         mine = self.items_table.c
-        conditions = (mine.findable_gone_at.is_(None), ~mine.findable_empty, mine.findable_unusable.is_(None))
-        first = select(mine.findable_key).where(*conditions).order_by(mine.findable_row).limit(count)
+        conditions = (
+            mine.findable_gone_at.is_(None),
+            ~mine.findable_empty,
+            mine.findable_unusable.is_(None),
+        )
+        first = (
+            select(mine.findable_key).where(*conditions).order_by(mine.findable_row).limit(count)
+        )
         return list(tx.execute(first).scalars()), self.table(tx).total(tx, *conditions)
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -215,16 +249,23 @@ class DeclaredTask(Task):
 
     def id_of(self, tx: Connection, name: str) -> str:
         """Return the id of the row of a key; of several columns it is their values, with commas between them."""
-        kinds, parts = [kind for _, kind in self.record.key], [one.strip() for one in name.split(",")]
+        kinds, parts = (
+            [kind for _, kind in self.record.key],
+            [one.strip() for one in name.split(",")],
+        )
         if len(parts) == len(kinds) > 1 and not name.startswith("["):
             pairs = zip(parts, kinds, strict=True)
-            name = compact_json([int(one) if kind == "integer" and one.isdecimal() else one for one, kind in pairs])
+            name = compact_json(
+                [int(one) if kind == "integer" and one.isdecimal() else one for one, kind in pairs]
+            )
         return super().id_of(tx, name)
 
     def label_of(self, row: Mapping[str, Any]) -> str:
         """Return the name by which a person knows a row."""
         template = self.record.words.get("label") or ""
-        named = fill_template(template, lambda name: value_text(row.get(column_named(name, row) or name)))
+        named = fill_template(
+            template, lambda name: value_text(row.get(column_named(name, row) or name))
+        )
         return " ".join(named.split())[:NAMED] or str(row[KEY])
 
     @property
@@ -242,7 +283,9 @@ class DeclaredTask(Task):
         found = self.rows(tx, ids).items()
         return {one: "\n".join(value_text(row[name]) for name in asked) for one, row in found}
 
-    def stale(self, tx: Connection, *, within_s: float | None = None) -> tuple[int, datetime | None]:  # noqa: ARG002 - one query
+    def stale(
+        self, tx: Connection, *, within_s: float | None = None
+    ) -> tuple[int, datetime | None]:  # noqa: ARG002 - one query
         """Return how many rows changed since they were answered, and since when the first of them."""
         mine = self.items_table.c
         told = (func.count(mine.findable_key), func.min(mine.findable_changed_at))
@@ -250,7 +293,9 @@ class DeclaredTask(Task):
         if not self.images:
             # An image is read again when it is asked about; all other inputs are those that the row had.
             old = mine.findable_changed_at.is_not(None) & old
-        rows, since = tx.execute(select(*told).where(mine.findable_gone_at.is_(None), ~mine.findable_empty, old)).one()
+        rows, since = tx.execute(
+            select(*told).where(mine.findable_gone_at.is_(None), ~mine.findable_empty, old)
+        ).one()
         return rows, since
 
     @property
@@ -283,7 +328,11 @@ class DeclaredTask(Task):
     def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """Return the open rows of some hashes, by these."""
         mine, found = self.items_table.c, dict[str, list[str]]()
-        query = select(mine.findable_hash, mine.findable_key).where(self.table(tx).is_open).order_by(mine.findable_row)
+        query = (
+            select(mine.findable_hash, mine.findable_key)
+            .where(self.table(tx).is_open)
+            .order_by(mine.findable_row)
+        )
         for some in pages(hashes):
             for hashed, key in tx.execute(query.where(mine.findable_hash.in_(some))):
                 found.setdefault(hashed, []).append(key)
@@ -297,9 +346,18 @@ class DeclaredTask(Task):
         target = rows_written_to(self.record.words.get("write_to"))
         if target is None:
             return None
-        return RowTarget(self.record, target.table, target.column, self.provider, self.preferred, schema=target.schema)
+        return RowTarget(
+            self.record,
+            target.table,
+            target.column,
+            self.provider,
+            self.preferred,
+            schema=target.schema,
+        )
 
-    def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
+    def judged(
+        self, answer: "BaseModel", context: Any, *, input_hash: str
+    ) -> "tuple[BaseModel | None, str]":
         """Return what `Task.judged` does, and None of an answer that no database keeps."""
         why = why_unstorable(answer)
         return (None, why) if why else super().judged(answer, context, input_hash=input_hash)
@@ -319,10 +377,15 @@ class DeclaredTask(Task):
         except (Exception, SystemExit) as error:
             raise self.fault_of(error, row[KEY], code="check()", line=line) from error
         if said is not None and not isinstance(said, str):
-            raise self._fault(line, f"check() must say in a text what is wrong, or return None, and returned {said!r}")
+            raise self._fault(
+                line,
+                f"check() must say in a text what is wrong, or return None, and returned {said!r}",
+            )
         return (None, f"check: {said}") if said else (answer, "")
 
-    def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
+    def write(
+        self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime
+    ) -> WriteResult:
         """Write answers where this version has none yet, or to a row as it was before.
 
         An answer to a row that has changed is not applied where only the row could tell whether it is valid, and not
@@ -331,13 +394,21 @@ class DeclaredTask(Task):
         asked, table = {one.item_id: one for one in answers}, self.table(tx)
         kept_rows = table.rows(tx, list(asked), [HASH, VALUES], locked=True)
         outdated = {key for key, row in kept_rows.items() if row[HASH] != asked[key].input_hash}
-        is_done = self._is_answered(of_input=bool(self.record.words.get("refresh")), of_few=True, of_models=True)
-        done = table.ids_among(tx, list(kept_rows), is_done) | (outdated if self.needs_row else set())
+        is_done = self._is_answered(
+            of_input=bool(self.record.words.get("refresh")), of_few=True, of_models=True
+        )
+        done = table.ids_among(tx, list(kept_rows), is_done) | (
+            outdated if self.needs_row else set()
+        )
         applied = kept_rows.keys() - done
         if self.record.words.get("write_to"):
-            outdated |= self._changed_in_source({key: kept_rows[key][VALUES] for key in applied - outdated})
+            outdated |= self._changed_in_source(
+                {key: kept_rows[key][VALUES] for key in applied - outdated}
+            )
         ready = [
-            GivenAnswer(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
+            GivenAnswer(key, extractor, asked[key].answer.model_dump_json(), at)
+            for key in asked
+            if key in applied
         ]
         current = [one for one in ready if one.item_id not in outdated]
         if self.row_target is not None:
@@ -375,7 +446,9 @@ class DeclaredTask(Task):
             self.row_target.bring(tx, ids, without=extractor or "")
         return len(ids)
 
-    def _is_answered(self, *, of_input: bool, of_few: bool = False, of_models: bool = False) -> ColumnElement[bool]:
+    def _is_answered(
+        self, *, of_input: bool, of_few: bool = False, of_models: bool = False
+    ) -> ColumnElement[bool]:
         """Return the condition that a row has an answer of this version or a person; `of_input` to what it holds now.
 
         Of those `of_models` a person's is none. Where each answer is a row of another program's table, one of this
@@ -385,7 +458,9 @@ class DeclaredTask(Task):
         mine, told = self.items_table.c, record_of_answers.c
         is_own = answers.is_by(told.extractor, self.label)
         is_own = is_own if of_models else or_(is_own, told.extractor == answers.PERSON)
-        query = select(told.id).where(told.task == self.name, told.applied, told.answer != answers.FORGOTTEN, is_own)
+        query = select(told.id).where(
+            told.task == self.name, told.applied, told.answer != answers.FORGOTTEN, is_own
+        )
         query = query.where(told.item_id == mine.findable_key).correlate(self.items_table)
         now = query.where(told.input_hash == mine.findable_hash) if of_input else query
         # of few rows each is looked up: PostgreSQL would begin with all answers, which it takes for one
@@ -406,13 +481,32 @@ class DeclaredTask(Task):
     def check_derived(self, tx: Connection, display: Progress) -> list[RowFault]:  # noqa: ARG002
         """Tell images that cannot be asked about."""
         mine = self.items_table.c
-        told = (mine.findable_unusable.is_not(None), mine.findable_gone_at.is_(None), mine.findable_hash != NO_HASH)
-        first = select(mine.findable_key, mine.findable_unusable).where(*told).order_by(mine.findable_row).limit(1)
+        told = (
+            mine.findable_unusable.is_not(None),
+            mine.findable_gone_at.is_(None),
+            mine.findable_hash != NO_HASH,
+        )
+        first = (
+            select(mine.findable_key, mine.findable_unusable)
+            .where(*told)
+            .order_by(mine.findable_row)
+            .limit(1)
+        )
         if not self.images or (found := tx.execute(first).first()) is None:
             return []
-        count, listed = self.table(tx).total(tx, *told), Step("items", task=self.name, state="unusable")
+        count, listed = (
+            self.table(tx).total(tx, *told),
+            Step("items", task=self.name, state="unusable"),
+        )
         said = f"{count:,} rows of {self.name} have an image that cannot be asked about ({found[0]}: {found[1]})"
-        return [RowFault(said, "they are not asked until their images are others", contradiction=False, next=listed)]
+        return [
+            RowFault(
+                said,
+                "they are not asked until their images are others",
+                contradiction=False,
+                next=listed,
+            )
+        ]
 
     def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
         """Return each row with its state and its answer of one extractor, or the members of a list of the answers."""
@@ -424,8 +518,12 @@ class DeclaredTask(Task):
         if not wanted.gone:
             of_source = select(mine.findable_key).where(mine.findable_gone_at.is_(None))
             is_here.append(record_of_answers.c.item_id.in_(of_source))
-            counts = {one.extractor: one.items for one in answers.version_counts(tx, self.name, *is_here)}
-        is_answer = answers.is_effective(answers.Preference(self.name), of=chosen or self.label, corrected=is_free)
+            counts = {
+                one.extractor: one.items for one in answers.version_counts(tx, self.name, *is_here)
+            }
+        is_answer = answers.is_effective(
+            answers.Preference(self.name), of=chosen or self.label, corrected=is_free
+        )
         if self.preferred and is_free:
             is_answer = answers.is_effective(self.preference(tx))
             written = answers.version_counts(tx, self.name, is_answer, *is_here)
@@ -457,7 +555,9 @@ def _indexed_by(task: DeclaredTask, template: str) -> Indexed:
         ranking=RANKING,
         count=lambda tx: task.table(tx).total(tx, _is_in(task)),
         entries=partial(_entries, task, template),
-        tags=lambda metadata: [text for text in _words(metadata["answer"]) if len(text) <= LONGEST_TAG],
+        tags=lambda metadata: [
+            text for text in _words(metadata["answer"]) if len(text) <= LONGEST_TAG
+        ],
         told=lambda told: {
             "key": told["id"],
             "label": told["label"],
@@ -472,7 +572,9 @@ def _is_in(task: DeclaredTask) -> ColumnElement[bool]:
     return and_(mine.findable_gone_at.is_(None), answers.is_answered(task.name, mine.findable_key))
 
 
-def _entries(task: DeclaredTask, template: str, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
+def _entries(
+    task: DeclaredTask, template: str, tx: Connection, among: Sequence[str] | None = None
+) -> Iterator[Entry]:
     places = {name: column_named(name, task.record.columns) for name in columns_in(template)}
     preference = task.preference(tx)
     for rows in pages(task.table(tx).cells(tx, (KEY, VALUES), _is_in(task), among=among), PAGE):
@@ -480,13 +582,22 @@ def _entries(task: DeclaredTask, template: str, tx: Connection, among: Sequence[
         for key, values in rows:
             answer = json.loads(given[key][1])
             row = task.read({KEY: key, VALUES: values})
-            label, told = task.label_of(row), {name: answer.get(name) for name, _ in task.record.fields}
+            label, told = (
+                task.label_of(row),
+                {name: answer.get(name) for name, _ in task.record.fields},
+            )
             by_place = {
-                name: value_text(row[place]) if place is not None else ", ".join(_words(answer.get(name)))
+                name: value_text(row[place])
+                if place is not None
+                else ", ".join(_words(answer.get(name)))
                 for name, place in places.items()
             }
-            text = fill_template(template, by_place.__getitem__).strip() or label  # one that says nothing
-            cells = {name: row[name] for name in task.record.columns}  # which WHERE= of a search may name
+            text = (
+                fill_template(template, by_place.__getitem__).strip() or label
+            )  # one that says nothing
+            cells = {
+                name: row[name] for name in task.record.columns
+            }  # which WHERE= of a search may name
             metadata = {"id": key, "label": label, "text": text, "answer": told, "row": cells}
             words = {"text": text, "label": label, "answer": "\n".join(_words(told))}
             yield Entry(key, text, metadata, [label, told, cells], words)
@@ -510,15 +621,24 @@ def _refused_reason(row: Mapping[str, Any]) -> str | None:
 
 
 def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
-    record, items, mine, kinds = task.record, task.table(tx), record_of_answers.c, dict(task.record.fields)
+    record, items, mine, kinds = (
+        task.record,
+        task.table(tx),
+        record_of_answers.c,
+        dict(task.record.fields),
+    )
     keys, values = [name for name, _ in record.key], items.table.c[VALUES]
     preference = task.preference(tx)
 
     def value_of(name: str, row: Mapping[str, Any]) -> Any:
         return values_in(row[VALUES]).get(name)
 
-    columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {name: partial(value_of, name) for name in record.columns}
-    columns |= {name: lambda row: row[KEY] for name in keys if name not in columns}  # one that is made
+    columns: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+        name: partial(value_of, name) for name in record.columns
+    }
+    columns |= {
+        name: lambda row: row[KEY] for name in keys if name not in columns
+    }  # one that is made
     columns |= {WHY: lambda row: row[REASON]} if task.images else {}
     fields = {f"answer_{name}" if name in columns else name: name for name in kinds}
     whose = f"answer_{EXTRACTOR}" if EXTRACTOR in columns else EXTRACTOR
@@ -528,9 +648,14 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     def more_of(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         found = answers.last_applied(tx, task.name, ids, preference=preference)
         told = ((key, by, json.loads(text)) for key, (by, text) in found.items())
-        return {key: {whose: by, **{name: one.get(field) for name, field in fields.items()}} for key, by, one in told}
+        return {
+            key: {whose: by, **{name: one.get(field) for name, field in fields.items()}}
+            for key, by, one in told
+        }
 
-    def sorting(column: ColumnElement[Any], name: str, kind: str, *, is_field: bool) -> ColumnElement[Any]:
+    def sorting(
+        column: ColumnElement[Any], name: str, kind: str, *, is_field: bool
+    ) -> ColumnElement[Any]:
         is_number = kind in {"integer", "real"}
         cell = row_cell(tx, column, name, "real" if is_number else "text")
         found = answers.effective_of_item(preference, items.item_id, cell) if is_field else cell
@@ -545,20 +670,29 @@ def _rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
 
     def mentioned(word: str) -> list[ColumnElement[bool]]:
         cells = (row_cell(tx, mine.answer, of, "text") for of in kinds)
-        return [mentions(tx, [answers.effective_of_item(preference, items.item_id, cell)], word) for cell in cells]
+        return [
+            mentions(tx, [answers.effective_of_item(preference, items.item_id, cell)], word)
+            for cell in cells
+        ]
 
     plain = {name: field for name, field in fields.items() if kinds[field] != JSON}
-    sorts = {name: sorting(values, name, kind, is_field=False) for name, kind in record.columns.items()}
+    sorts = {
+        name: sorting(values, name, kind, is_field=False) for name, kind in record.columns.items()
+    }
     return Grid(
         table=items,
         cells=(KEY, VALUES, REASON, SEEN, HASH, CHANGED),
         columns=columns,
         usual=list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())])),
         in_state={REFUSED: list(refused.values())} | ({UNUSABLE: [WHY]} if task.images else {}),
-        searched=(items.item_id, *(row_cell(tx, values, name, kind) for name, kind in record.columns.items())),
+        searched=(
+            items.item_id,
+            *(row_cell(tx, values, name, kind) for name, kind in record.columns.items()),
+        ),
         mentioned=mentioned,
         where=where,
-        slow_sorts=sorts | {one: sorting(mine.answer, of, kinds[of], is_field=True) for one, of in plain.items()},
+        slow_sorts=sorts
+        | {one: sorting(mine.answer, of, kinds[of], is_field=True) for one, of in plain.items()},
         fields=fields,
         tags=tag_facet(tx, preference, items.item_id),
         versions=version_facet(preference, items.item_id),

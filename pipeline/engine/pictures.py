@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     from pipeline.gemini.requests import Prompt
 
 MAX_BYTES = 64 * 2**20  # ours; of an image before it is scaled
-MAX_PIXELS = 8_192 * 6_144  # ours; the most that phones take, 400 MB where a pixel has colours and transparency
+MAX_PIXELS = (
+    8_192 * 6_144
+)  # ours; the most that phones take, 400 MB where a pixel has colours and transparency
 MAX_SENT = 4_000_000  # ours; bytes of an image within a request; what has more is scaled further
 SENT_TYPE = "image/jpeg"
 QUALITY, OF_SMALL = 90, 80  # letters on a screenshot stay sharp, with colours at full resolution
@@ -59,20 +61,34 @@ LEAST_SIDE = 640  # pixels; of an image that is looked at for anything to be see
 BLANK = "it is blank: white or black as a whole"
 SIDES = (160, 320, 640)  # pixels of the longer side of thumbnails
 UNPRINTED = "its name holds a line end or another character that is not printed"
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # not what cameras and systems name files with, as U+202F
+_CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+)  # not what cameras and systems name files with, as U+202F
 MAX_16_BITS = 65_535.0
 _START = 16  # bytes in which a file says that it may be an image
-_MAKING = threading.Lock()  # thumbnails are made one at a time: a large image takes 400 MB while it is scaled
+_MAKING = (
+    threading.Lock()
+)  # thumbnails are made one at a time: a large image takes 400 MB while it is scaled
 # What is opened, by Pillow's names; every other decoder stays out, for some run programs or have met few hostile files
-_TYPES = {one: f"image/{one.lower()}" for one in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")}
+_TYPES = {
+    one: f"image/{one.lower()}" for one in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+}
 _TYPES |= {"MPO": "image/jpeg", "HEIF": "image/heic"}
 _HEIC = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
 NEEDS_HEIC = "it is HEIC, which is opened with an extra alone (make setup EXTRAS=heic, or pip install -e '.[heic]')"
-_ORIENTATION, _CHANGED, _EXIF, _TAKEN, _OFFSET = 0x0112, 0x0132, 0x8769, 0x9003, 0x9011  # tags of EXIF
+_ORIENTATION, _CHANGED, _EXIF, _TAKEN, _OFFSET = (
+    0x0112,
+    0x0132,
+    0x8769,
+    0x9003,
+    0x9011,
+)  # tags of EXIF
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # orientations of EXIF, as Pillow's Transpose
 
 
-Stamp = tuple[int, int, int]  # tells that a file is the one that was read: size, when it and its entry changed, in ns
+Stamp = tuple[
+    int, int, int
+]  # tells that a file is the one that was read: size, when it and its entry changed, in ns
 
 
 class PictureError(InputError):
@@ -170,7 +186,9 @@ def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> bytes:
     with _opened(data) as image:
         image.draft(None, (3 * side, 3 * side))  # a large JPEG is decoded at a part of its size
         seen = _first_visible(image, side)
-        turn = _TURNS.get(_exif_of(image).get(_ORIENTATION, 1))  # after loading, for Pillow turns a TIFF then
+        turn = _TURNS.get(
+            _exif_of(image).get(_ORIENTATION, 1)
+        )  # after loading, for Pillow turns a TIFF then
         if turn is not None:
             seen = seen.transpose(Transpose(turn))
         seen.info.clear()  # else a comment of the file goes into the JPEG
@@ -226,7 +244,9 @@ def thumbnail(path: str, digest: str, *, side: int) -> bytes:
     PictureError says why there is none, InputError that images of that size are not made.
     """
     if side not in SIDES:
-        raise InputError(f"thumbnails have {', '.join(map(str, SIDES))} pixels a side, and none has {side}")
+        raise InputError(
+            f"thumbnails have {', '.join(map(str, SIDES))} pixels a side, and none has {side}"
+        )
     with _MAKING:
         try:
             found = read_file(path)
@@ -234,7 +254,9 @@ def thumbnail(path: str, digest: str, *, side: int) -> bytes:
             raise PictureError(f"it cannot be read: {error.strerror}") from error
         whole = found[0] if found else b""
         if hashlib.sha256(whole).hexdigest() != digest:
-            raise ChangedError(f"it changed since it was imported; `{Step('import-images')}` looks again")
+            raise ChangedError(
+                f"it changed since it was imported; `{Step('import-images')}` looks again"
+            )
         return prepare(whole, side=side, quality=OF_SMALL)
 
 
@@ -245,10 +267,14 @@ def _opened(data: bytes) -> Iterator["Image"]:
     if not data:
         raise PictureError("it is empty (0 bytes)")
     if len(data) > MAX_BYTES:
-        raise PictureError(f"it has {len(data):,} bytes, and {MAX_BYTES:,} are the most that is read")
+        raise PictureError(
+            f"it has {len(data):,} bytes, and {MAX_BYTES:,} are the most that is read"
+        )
     if _HEIC.match(data) and not knows_heic():
         raise PictureError(NEEDS_HEIC)
-    PngImagePlugin.MAX_TEXT_CHUNK = MAX_BYTES  # Pillow's own bound, 1 MB, refuses whole images for a colour profile
+    PngImagePlugin.MAX_TEXT_CHUNK = (
+        MAX_BYTES  # Pillow's own bound, 1 MB, refuses whole images for a colour profile
+    )
     Image.MAX_IMAGE_PIXELS = None  # ours is the bound below, which warns of nothing
     Image.init()
     known = [one for one in _TYPES if one in Image.OPEN]
@@ -267,7 +293,9 @@ def _opened(data: bytes) -> Iterator["Image"]:
     except MemoryError:
         raise PictureError("there is not enough memory to open it") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever broken bytes lead them to
-        raise PictureError(f"it is cut off or broken: {' '.join(str(error).split()) or type(error).__name__}") from None
+        raise PictureError(
+            f"it is cut off or broken: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from None
 
 
 def knows_heic() -> bool:
@@ -302,7 +330,10 @@ def _exif_of(image: "Image") -> dict[int, Any]:
 
 
 def _taken_at(exif: dict[int, Any]) -> datetime | None:
-    taken, offset = str(exif.get(_TAKEN) or exif.get(_CHANGED) or "")[:19], str(exif.get(_OFFSET) or "")
+    taken, offset = (
+        str(exif.get(_TAKEN) or exif.get(_CHANGED) or "")[:19],
+        str(exif.get(_OFFSET) or ""),
+    )
     for text in (f"{taken}{offset}", taken):
         with suppress(ValueError):
             return datetime.fromisoformat(text.replace(":", "-", 2))
@@ -311,13 +342,19 @@ def _taken_at(exif: dict[int, Any]) -> datetime | None:
 
 # ---- of a row
 
-SETTLED_NS = 2_000_000_000  # after which another write gives a file another time, on every file system
+SETTLED_NS = (
+    2_000_000_000  # after which another write gives a file another time, on every file system
+)
 ADDRESSES = ("https://", "http://", "gs://")  # all but the first are refused where they are fetched
 SECONDS = 30.0  # in which an address gives its image
 REDIRECTS = 5  # ours; more lead in a circle
 PORT = 443
 _MOVED = frozenset({301, 302, 303, 307, 308})
-_WITHIN_V6 = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")))
+_WITHIN_V6 = tuple(
+    map(
+        ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
+    )
+)
 
 
 def _resolved(host: str, port: int) -> Sequence[str]:
@@ -349,10 +386,18 @@ def fetch(
         host, port = str(parts.hostname), parts.port or PORT
         address = _public_address(host, port, resolve)
         try:
-            found = _answer(parts, connect(address, host, port, max(until - time.monotonic(), 0.001)), until=until)
+            found = _answer(
+                parts,
+                connect(address, host, port, max(until - time.monotonic(), 0.001)),
+                until=until,
+            )
         except (OSError, http.client.HTTPException, ValueError) as error:
             late = time.monotonic() >= until
-            why = f"not within {seconds:g} s" if late else " ".join(str(error).split()) or type(error).__name__
+            why = (
+                f"not within {seconds:g} s"
+                if late
+                else " ".join(str(error).split()) or type(error).__name__
+            )
             raise PictureError(f"{host} could not be asked: {why}") from None
         if isinstance(found, bytes):
             return found
@@ -400,7 +445,9 @@ def _answer(parts: SplitResult, connected: socket.socket, *, until: float) -> by
         connection.sock = connected
         try:
             target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-            connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "findable"})
+            connection.request(
+                "GET", target, headers={"Accept": "image/*", "User-Agent": "findable"}
+            )
             with connection.getresponse() as reply:
                 if reply.status in _MOVED and (place := reply.getheader("Location")):
                     return place
@@ -408,7 +455,9 @@ def _answer(parts: SplitResult, connected: socket.socket, *, until: float) -> by
                     raise PictureError(f"its address answers {reply.status} {reply.reason}")
                 data = reply.read(MAX_BYTES + 1)
                 if len(data) > MAX_BYTES:
-                    raise PictureError(f"its address gives more than {MAX_BYTES:,} bytes, the most that is read")
+                    raise PictureError(
+                        f"its address gives more than {MAX_BYTES:,} bytes, the most that is read"
+                    )
                 if reply.length:
                     raise PictureError("its address gave less than it promised")
         finally:
@@ -439,10 +488,14 @@ class RowImages:
     def look(self, values: Mapping[str, Any], seen: str | None) -> Look:
         """Look at what a row names, given what the look before saw; see `pipeline.tables.fill.LookAt`."""
         known = json.loads(seen) if seen else {}
-        found = {name: self._look(named, known.get(name) or {}) for name, named in self._named(values)}
+        found = {
+            name: self._look(named, known.get(name) or {}) for name, named in self._named(values)
+        }
         wrong = next(((name, one["why"]) for name, one in found.items() if one.get("why")), None)
         hashes = {name: found.get(name, {}).get("sha256") for name in self.columns}
-        return Look(hashes, compact_json(found), None if wrong is None else f"{wrong[0]}: {wrong[1]}")
+        return Look(
+            hashes, compact_json(found), None if wrong is None else f"{wrong[0]}: {wrong[1]}"
+        )
 
     def put_into(self, prompt: "Prompt", row: Mapping[str, Any]) -> "tuple[Prompt, str] | None":
         """Return a prompt with a row's images before its text, and the hash of both; None where one cannot be asked.
@@ -464,7 +517,11 @@ class RowImages:
         return prompt._replace(parts=[*parts, *prompt.parts]), input_hash
 
     def _named(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
-        return [(name, str(row[name]).strip()) for name in self.columns if str(row.get(name) or "").strip()]
+        return [
+            (name, str(row[name]).strip())
+            for name in self.columns
+            if str(row.get(name) or "").strip()
+        ]
 
     def _look(self, named: str, known: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is seen of an image, for the next look: its `sha256`, and `why` it cannot be asked.
@@ -496,9 +553,13 @@ class RowImages:
         except FileNotFoundError:
             raise PictureError(f"there is no such file in {self.folder}") from None
         except (OSError, RuntimeError, ValueError) as error:
-            raise PictureError(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from None
+            raise PictureError(
+                f"it cannot be read: {getattr(error, 'strerror', None) or error}"
+            ) from None
         if not place.is_relative_to(self.folder.resolve()):
-            raise PictureError(f"it is not below {self.folder}; {Option('folder')} names another folder")
+            raise PictureError(
+                f"it is not below {self.folder}; {Option('folder')} names another folder"
+            )
         return place
 
     def _bytes(self, named: str) -> tuple[bytes, Stamp | None]:
@@ -512,6 +573,8 @@ class RowImages:
         except OSError as error:
             raise PictureError(f"it cannot be read: {error.strerror}") from None
         if read is None or len(read[0]) > MAX_BYTES:
-            raise PictureError(f"it has {size:,} bytes, and {MAX_BYTES:,} are the most that is read")
+            raise PictureError(
+                f"it has {size:,} bytes, and {MAX_BYTES:,} are the most that is read"
+            )
         data, stamp = read
         return data, stamp if time.time_ns() - max(stamp[1:]) > SETTLED_NS else None

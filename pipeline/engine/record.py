@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core import text
 from pipeline.core.declaration import Declaration, fill_template
-from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError, RemoteError, SchemaRefusedError
+from pipeline.core.errors import (
+    ConfigurationError,
+    InputError,
+    RefusedRowError,
+    RemoteError,
+    SchemaRefusedError,
+)
 from pipeline.core.quotes import NONE_THERE, NOT_THERE
 from pipeline.core.settings import Settings
 from pipeline.core.states import SUPPORTS_NONE, Outcome, Way
@@ -68,7 +74,9 @@ class Question:
 
     def prompt(self, said: str) -> Prompt:
         """Return what is asked with a text about a row."""
-        return Prompt(self._system, [{"text": said}], self.declared.max_output_tokens or MAX_OUTPUT_TOKENS)
+        return Prompt(
+            self._system, [{"text": said}], self.declared.max_output_tokens or MAX_OUTPUT_TOKENS
+        )
 
     def filled(self, row: Mapping[str, Any]) -> str:
         """Return the text that is put to the model about a row: each value between tags of its column's name."""
@@ -121,7 +129,9 @@ class RequestBuilder:
     @cached_property
     def schema(self) -> dict[str, Any]:
         """Return the schema of an answer as it is sent."""
-        return requests.response_schema(self.task.answer, tells_limits=self.task.fingerprint is not None)
+        return requests.response_schema(
+            self.task.answer, tells_limits=self.task.fingerprint is not None
+        )
 
     @cached_property
     def _form(self) -> requests.Form:
@@ -146,7 +156,10 @@ class RequestBuilder:
             room = prompt.max_output_tokens
             most = min(room * ROOM ** cut.get(item_id, 0), limit or room * ROOM)
             try:
-                line, usage = fill(requests.request_key(task.name, item_id), prompt._replace(max_output_tokens=most))
+                line, usage = fill(
+                    requests.request_key(task.name, item_id),
+                    prompt._replace(max_output_tokens=most),
+                )
             except InputError as error:
                 raise self._refused(tx, item_id, error.message) from error
             if len(line) >= MAX_FILE_BYTES:
@@ -224,10 +237,14 @@ def source_of(batch: Batch, *, settings: Settings) -> Source:
     """
     model = models.load_models(settings.models_file).get(batch.model)
     if model is None and (settings.prices or not batch.priced_on):
-        model = models.unlisted_model(batch.model, prices=settings.prices, today=batch.created_at.date())
+        model = models.unlisted_model(
+            batch.model, prices=settings.prices, today=batch.created_at.date()
+        )
     if model is None:
         said = f"batch {batch.number} was sent to {batch.model}, which is not in the table of models any more"
-        raise ConfigurationError(f"{said}; nothing was changed", hint="describe it in the file of FINDABLE_MODELS_FILE")
+        raise ConfigurationError(
+            f"{said}; nothing was changed", hint="describe it in the file of FINDABLE_MODELS_FILE"
+        )
     return Source(batch.number, batch.extractor, model, batch.fingerprint, batch.way)
 
 
@@ -247,7 +264,9 @@ def judge_lines(
     return first or missing
 
 
-def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: Any = None) -> Judgement:
+def judge_reply(
+    task: Task, asked: Ask, reply: responses.Response, *, context: Any = None
+) -> Judgement:
     """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer.
 
     An error about the account of the key is held against no row.
@@ -280,31 +299,43 @@ def write_judgements(
 ) -> WriteResult:
     """Write judgements, in the caller's transaction; return what the task applied, and what is parked now."""
     told = [
-        Answered(one.asked.item_id, one.answer, one.asked.input_hash) for one in judgements if one.answer is not None
+        Answered(one.asked.item_id, one.answer, one.asked.input_hash)
+        for one in judgements
+        if one.answer is not None
     ]
     written = _written(tx, task, told, source=source, at=at) if told else WriteResult()
     if written.applied:
         workspace.touch_revision(tx, task.name)
     whose = {"task": task.name, "extractor": source.extractor, "at": at}
-    answered = [whose | _kept(one, source, at, written) for one in judgements if one.answer is not None]
+    answered = [
+        whose | _kept(one, source, at, written) for one in judgements if one.answer is not None
+    ]
     bad = [one for one in judgements if one.answer is None]
     answers.keep(tx, answered, [whose | _kept(one, source, at, written) for one in bad])
     written.parked = {**_why_parked(tx, task, bad, source=source), **written.blocked}
-    asked, others = ([one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True))
+    asked, others = (
+        [one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True)
+    )
     if source.batch is not None:
-        asks.end_claims(tx, task.name, source.extractor, source.batch, _ends(asked, written.parked), at=at)
+        asks.end_claims(
+            tx, task.name, source.extractor, source.batch, _ends(asked, written.parked), at=at
+        )
     asks.add_ended(tx, task.name, source.extractor, _ends(others, written.parked), at=at)
     return written
 
 
 def _ends(judgements: Sequence[Judgement], parked: Mapping[str, str]) -> asks.Ends:
-    stopped = {one.asked: parked[one.asked.item_id] for one in judgements if one.asked.item_id in parked}
+    stopped = {
+        one.asked: parked[one.asked.item_id] for one in judgements if one.asked.item_id in parked
+    }
     others = [one for one in judgements if one.asked not in stopped]
     good = [one.asked for one in others if one.answer is not None]
     return asks.Ends(good, stopped, [one.asked for one in others if one.answer is None])
 
 
-def _written(tx: Connection, task: Task, told: Sequence[Answered], *, source: Source, at: datetime) -> WriteResult:
+def _written(
+    tx: Connection, task: Task, told: Sequence[Answered], *, source: Source, at: datetime
+) -> WriteResult:
     """Write answers; those whose rows the database refuses are found by halves, and blocked with what it says."""
     try:
         with tx.begin_nested():
@@ -313,11 +344,15 @@ def _written(tx: Connection, task: Task, told: Sequence[Answered], *, source: So
         if len(told) == 1:
             return WriteResult(blocked={told[0].item_id: error.reason})
     middle = len(told) // 2
-    one, other = (_written(tx, task, some, source=source, at=at) for some in (told[:middle], told[middle:]))
+    one, other = (
+        _written(tx, task, some, source=source, at=at) for some in (told[:middle], told[middle:])
+    )
     return one | other
 
 
-def _why_parked(tx: Connection, task: Task, failed: Sequence[Judgement], *, source: Source) -> dict[str, str]:
+def _why_parked(
+    tx: Connection, task: Task, failed: Sequence[Judgement], *, source: Source
+) -> dict[str, str]:
     ids = [one.asked.item_id for one in failed]
     if not ids:
         return {}
@@ -325,7 +360,9 @@ def _why_parked(tx: Connection, task: Task, failed: Sequence[Judgement], *, sour
     spent = answers.count_charged(tx, task.name, source.extractor, ids)
     silent = [one.asked.item_id for one in failed if not one.charged]
     unserved = answers.service_failures(tx, task.name, source.extractor, silent, live=live)
-    most, unserved_by = (answers.MAX_LOST_CALLS, SILENT) if live else (answers.MAX_SERVICE_FAILURES, SERVICE)
+    most, unserved_by = (
+        (answers.MAX_LOST_CALLS, SILENT) if live else (answers.MAX_SERVICE_FAILURES, SERVICE)
+    )
     reasons = {}
     for one in failed:
         key = one.asked.item_id
@@ -333,7 +370,9 @@ def _why_parked(tx: Connection, task: Task, failed: Sequence[Judgement], *, sour
             reasons[key] = f"{FINAL}: {_told(one)}"
         elif one.charged and spent.get(key, 0) >= answers.MAX_ATTEMPTS:
             told = f"{SPENT.format(n=spent[key])}; last: {_told(one)}"
-            lacks_quotation = one.reason.startswith(NONE_THERE) or NOT_THERE in one.reason.partition('"')[0]
+            lacks_quotation = (
+                one.reason.startswith(NONE_THERE) or NOT_THERE in one.reason.partition('"')[0]
+            )
             reasons[key] = f"{SUPPORTS_NONE} quotation: {told}" if lacks_quotation else told
         elif unserved.get(key, 0) >= most:
             reasons[key] = f"{unserved_by.format(n=unserved[key])}; last: {_told(one)}"
@@ -344,7 +383,11 @@ def _told(judgement: Judgement) -> str:
     reply = judgement.reply
     if reply is not None and reply.code is not None:
         return f"error {reply.code}: {reply.excerpt}"
-    return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
+    return (
+        f"{judgement.reason} ({reply.finish})"
+        if reply is not None and reply.finish
+        else judgement.reason
+    )
 
 
 def _kept(one: Judgement, source: Source, at: datetime, written: WriteResult) -> dict[str, Any]:
@@ -373,7 +416,9 @@ def _kept(one: Judgement, source: Source, at: datetime, written: WriteResult) ->
     return row | {
         "fingerprint": source.fingerprint,
         "input_hash": input_hash,
-        "answer": one.answer.__pydantic_serializer__.to_json(one.answer).decode(),  # its own method takes twice as long
+        "answer": one.answer.__pydantic_serializer__.to_json(
+            one.answer
+        ).decode(),  # its own method takes twice as long
         "applied": item_id in written.applied,
         "outdated": item_id in written.outdated,
         "model_version": reply.model_version if reply else "",
@@ -405,14 +450,18 @@ def look_up(tx: Connection, task: Task, extractor: str, lines: Sequence[PlannedR
     ids = list(dict.fromkeys(key for _, keys in free for key in keys))
     stored = answers.given_answers(tx, task.name, extractor, task.fingerprint, ids) if ids else {}
     for item, keys in free:
-        kept = {key: stored[key, item.input_hash] for key in keys if (key, item.input_hash) in stored}
+        kept = {
+            key: stored[key, item.input_hash] for key in keys if (key, item.input_hash) in stored
+        }
         judged = (_given(task, item, one, is_own=key == item.id) for key, one in kept.items())
         if (first := next(filter(None, judged), None)) is not None:
             given[item.id] = first
     return Known(waiting, given)
 
 
-def write_given(tx: Connection, task: Task, judged: Sequence[Judgement], *, source: Source, at: datetime) -> int:
+def write_given(
+    tx: Connection, task: Task, judged: Sequence[Judgement], *, source: Source, at: datetime
+) -> int:
     """Write what earlier answers are for items that can still be asked; return how many rows took theirs."""
     free = set(asks.askable_among(tx, task, [one.asked.item_id for one in judged]))
     ready = [one for one in judged if one.asked.item_id in free]
@@ -435,10 +484,14 @@ def tell_equals(
     In the transaction in which `judged` were written. Without `equals`, they are those of what is parked.
     """
     if equals is None:
-        equals = task.equals(tx, [one.asked.input_hash for one in judged if one.asked.item_id in kept.parked])
+        equals = task.equals(
+            tx, [one.asked.input_hash for one in judged if one.asked.item_id in kept.parked]
+        )
     ended = [one for one in judged if one.asked.input_hash in equals]
     ended = [one for one in ended if one.answer is not None or one.asked.item_id in kept.parked]
-    others = [key for one in ended for key in equals[one.asked.input_hash] if key != one.asked.item_id]
+    others = [
+        key for one in ended for key in equals[one.asked.input_hash] if key != one.asked.item_id
+    ]
     free = set(asks.askable_among(tx, task, others))
     rows = task.items(task.rows(tx, list(free)))
     same = {item.id: item for item in rows}
@@ -459,7 +512,9 @@ def tell_equals(
     return {one.asked.item_id for one in told} | {one.item_id for one in parked}
 
 
-def _given(task: Task, item: Item, stored: answers.GivenAnswer, *, is_own: bool) -> Judgement | None:
+def _given(
+    task: Task, item: Item, stored: answers.GivenAnswer, *, is_own: bool
+) -> Judgement | None:
     """Return what an answer to the same question is for an item, None where it is not valid for it.
 
     Its own is one that its row did not take, and says something: what it took, or an empty answer, is asked for anew.
@@ -471,5 +526,7 @@ def _given(task: Task, item: Item, stored: answers.GivenAnswer, *, is_own: bool)
     if valid is None:
         return None
     version, asked = stored.model_version, Ask(item.id, item.input_hash, is_given=True)
-    reply = responses.Response(Outcome.ANSWERED, "ok", model_version=version, response_id=stored.response_id)
+    reply = responses.Response(
+        Outcome.ANSWERED, "ok", model_version=version, response_id=stored.response_id
+    )
     return Judgement(asked, Outcome.ANSWERED, "ok", answer=valid, reply=reply)

@@ -69,7 +69,11 @@ class WriteResult:
 
     def __or__(self, other: "WriteResult") -> "WriteResult":
         """Return both together."""
-        return WriteResult(self.applied | other.applied, self.outdated | other.outdated, self.blocked | other.blocked)
+        return WriteResult(
+            self.applied | other.applied,
+            self.outdated | other.outdated,
+            self.blocked | other.blocked,
+        )
 
 
 class Words(NamedTuple):
@@ -103,7 +107,9 @@ class Indexed:
     folder: str = ""  # below DATA/index, where its builds are; empty for the one whose files have stable paths in DATA
     word: str  # what one entry is called
     question: str = "…"  # how a question may begin, for a hint
-    columns: Mapping[str, str]  # of a table of what was found: the names in `shown`, by their headings
+    columns: Mapping[
+        str, str
+    ]  # of a table of what was found: the names in `shown`, by their headings
     ranking: Ranking  # what the words of each field of an entry count, and words beside vectors
     count: Callable[[Connection], int]
     entries: Callable[..., Iterable[Entry]]
@@ -113,7 +119,9 @@ class Indexed:
     told: Callable[[Mapping[str, Any]], dict[str, Any]]
     # the texts of those that are in no entry for want of an answer and have some of these words; not all of very many
     left_out: Callable[[Connection, Sequence[str]], Iterable[str]] = lambda _tx, _words: ()
-    when_asked: bool = False  # it is indexed from its first build on, and before that only if that is asked for
+    when_asked: bool = (
+        False  # it is indexed from its first build on, and before that only if that is asked for
+    )
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the name by which judgements of a search mean an entry."""
@@ -123,7 +131,9 @@ class Indexed:
         """Return the texts of an entry in which phrases are looked for, and of which a hit shows a sentence."""
         return [str(metadata[name]) for name in self.text_in if metadata[name]]
 
-    def shown(self, rank: int, similarity: float | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    def shown(
+        self, rank: int, similarity: float | None, metadata: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return an entry that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
         told = self.told(metadata)
         key, cosine = next(iter(told)), None if similarity is None else round(float(similarity), 4)
@@ -165,8 +175,13 @@ class RowFaults(Counter[str]):
 
     def found(self) -> list[RowFault]:
         """Return what is wrong."""
-        told = ((kind, first_few(list(self._named[kind]), NAMED)) for kind in self.kinds if self[kind])
-        return [RowFault(f"{self[kind]:,} {kind}, of {named}", *self.kinds[kind]) for kind, named in told]
+        told = (
+            (kind, first_few(list(self._named[kind]), NAMED)) for kind in self.kinds if self[kind]
+        )
+        return [
+            RowFault(f"{self[kind]:,} {kind}, of {named}", *self.kinds[kind])
+            for kind, named in told
+        ]
 
 
 class ExportWanted(NamedTuple):
@@ -202,7 +217,14 @@ class ExportRows(NamedTuple):
 
 
 FORMATS = MappingProxyType(
-    {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".xlsx": "xlsx", ".parquet": "parquet"}
+    {
+        ".csv": "csv",
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".json": "json",
+        ".xlsx": "xlsx",
+        ".parquet": "parquet",
+    }
 )
 
 
@@ -210,18 +232,30 @@ class Task(ABC):
     """What is asked about which rows, what a valid answer is, and where it goes."""
 
     name: str  # the first half of every request key
-    columns: Sequence[str]  # that are read of a row to ask about it, to hash it and to judge its answer
+    columns: Sequence[
+        str
+    ]  # that are read of a row to ask about it, to hash it and to judge its answer
     subject: str  # as TASK= has it
     label: str  # the version of prompt and schema that answers are attributed to; with the model it is an extractor
     words: Words
     how_to_fill: Hint  # what to type where there are no items yet
-    answer_tokens: int  # about how many an answer has, before past answers of the extractor tell better
-    needs_pilot = False  # whether all are asked unattended only after a few were, and passed their gates
-    skips: Sequence[str] | None = None  # labels whose answers keep an item from being asked; None: those of any
+    answer_tokens: (
+        int  # about how many an answer has, before past answers of the extractor tell better
+    )
+    needs_pilot = (
+        False  # whether all are asked unattended only after a few were, and passed their gates
+    )
+    skips: Sequence[str] | None = (
+        None  # labels whose answers keep an item from being asked; None: those of any
+    )
     declared_in: Path | None = None  # the user's own file, where it is declared in one
-    fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
+    fingerprint: str | None = (
+        None  # of a declaration in a user's file, which batches, calls and answers carry
+    )
     model: str | None = None  # that the task itself asks; None: the one that is set
-    items_from: Hint | str = ""  # where its items stand, and what to change for others, where none are imported
+    items_from: Hint | str = (
+        ""  # where its items stand, and what to change for others, where none are imported
+    )
     gates = ""  # bounds of gates that the task sets itself, as the setting GATES has them, which goes above them
     measured_by = ""  # the module with the gates and figures of its answers, where those of any task are not enough
     preferred: Sequence[str] = ()  # versions, the one whose answers count first
@@ -229,7 +263,9 @@ class Task(ABC):
     index: Indexed | None = None
     how_to_index: Hint | str = ""  # what puts the items into a search index, where they are in none
     derives = False  # columns of its rows follow from others, as a score does
-    brings_items = False  # a source is read again and again, and would bring back an item that was forgotten
+    brings_items = (
+        False  # a source is read again and again, and would bring back an item that was forgotten
+    )
     export_word = "item"  # what one row of an export is called
     export_choices = frozenset[str]()  # which members of `ExportWanted` may be set
     export_formats: Mapping[str, str] = FORMATS  # by a file's ending; the first is usual
@@ -253,7 +289,9 @@ class Task(ABC):
         """Return a row's cells by the names that are asked about, made of those that are read of it."""
         return row
 
-    def pending(self, tx: Connection, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
+    def pending(
+        self, tx: Connection, *, names: Sequence[str] = (), after: str | None = None
+    ) -> Select[Any]:
         """Return a SELECT of the ids (text) of the items that may be asked, in the order of their rows.
 
         Before the id stand the columns of some `names`. Those without an answer that hold something to ask about; with
@@ -299,7 +337,9 @@ class Task(ABC):
         return Hint("`{}` asks about them again", self.words.step("tag", refresh=True))
 
     @abstractmethod
-    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:
+    def remove_row(
+        self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed"
+    ) -> None:
         """Delete an item's row, if it is there; `so_far` is what a ConfigurationError says of all else."""
 
     # ---- what is asked about them
@@ -340,7 +380,9 @@ class Task(ABC):
         """Return whether it takes the row to tell whether an answer is valid."""
         return False
 
-    def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
+    def judged(
+        self, answer: "BaseModel", context: Any, *, input_hash: str
+    ) -> "tuple[BaseModel | None, str]":
         """Return a valid answer as it goes on, or None and why it is none, held against its item's row.
 
         The context is None where the item was removed. `input_hash` is of the input that was asked about, empty where
@@ -355,7 +397,9 @@ class Task(ABC):
         return answer, ""
 
     @abstractmethod
-    def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
+    def write(
+        self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime
+    ) -> WriteResult:
         """Write answers of label/model where there is none yet, with what follows from them (a score).
 
         An item that was removed or answered meanwhile is left out of the applied.
@@ -374,7 +418,9 @@ class Task(ABC):
 
     def standing(self, tx: Connection, item_id: str) -> dict[str, Any]:
         """Return the answer to an item that counts, as it is kept; empty where there is none."""
-        given = record.last_applied(tx, self.name, [item_id], preference=self.preference(tx)).get(item_id)
+        given = record.last_applied(tx, self.name, [item_id], preference=self.preference(tx)).get(
+            item_id
+        )
         return json.loads(given[1]) if given else {}
 
     def as_given(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -452,7 +498,9 @@ class Task(ABC):
 
     def exported(self, tx: Connection, there: Sequence[str], wanted: ExportWanted) -> str | None:
         """Return the extractor whose answers are exported, of those there are; None where there is none."""
-        among = [one for one in there if wanted.extractor is None or record.is_of(one, wanted.extractor)]
+        among = [
+            one for one in there if wanted.extractor is None or record.is_of(one, wanted.extractor)
+        ]
         if wanted.extractor is not None and not among:
             raise InputError(
                 f"there is no answer of {wanted.extractor!r}; nothing was written",

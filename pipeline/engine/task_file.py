@@ -22,7 +22,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, column_named, valid_answer
+from pipeline.core.declaration import (
+    NAME,
+    RESERVED,
+    Declaration,
+    DeclarationError,
+    column_named,
+    valid_answer,
+)
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
 from pipeline.core.step import Option
@@ -57,7 +64,9 @@ class ItemsRows:
         self.notes = list(filter(None, [bytes_note(left_out)]))
         self._rows = [plain_row(row) for row in rows]
         self.columns = kinds_of(self._rows, {}, source=ROWS)
-        self.sha256 = hashlib.sha256(compact_json(self._rows).encode("utf-8", "surrogatepass")).hexdigest()
+        self.sha256 = hashlib.sha256(
+            compact_json(self._rows).encode("utf-8", "surrogatepass")
+        ).hexdigest()
 
     def __iter__(self) -> Iterator[SourceRow]:
         """Yield each row, numbered from 1."""
@@ -73,7 +82,9 @@ def built_in(name: str) -> Declaration | None:
     """Return the declaration of the built-in task that is carried out as a user's own; None where there is no such."""
     if not (name and (ROOMS / name / "declaration.py").is_file()):
         return None
-    declared: Declaration | None = getattr(import_module(f"pipeline.{name}.declaration"), "task", None)
+    declared: Declaration | None = getattr(
+        import_module(f"pipeline.{name}.declaration"), "task", None
+    )
     return declared if declared and declared.name == name else None
 
 
@@ -95,7 +106,9 @@ def _file_of(declaration: Declaration) -> Path | None:
     if module is None or module.__name__ == "__main__" or not file.endswith(ENDING):
         return None
     found = [one for one in vars(module).values() if isinstance(one, Declaration)]
-    is_it = vars(module).get("task") is declaration or (found and all(one is declaration for one in found))
+    is_it = vars(module).get("task") is declaration or (
+        found and all(one is declaration for one in found)
+    )
     return Path(file).resolve() if is_it else None
 
 
@@ -110,10 +123,14 @@ def find_task_file(named: str, data: Path) -> Path | None:
     if "/" in named or "\\" in named or named.endswith(ENDING):
         path = Path(named)
         if not path.is_file():
-            raise _not_asked(f"{path}: there is no such file of a task", f"{Option('task')} takes its path")
+            raise _not_asked(
+                f"{path}: there is no such file of a task", f"{Option('task')} takes its path"
+            )
         return path.resolve()
     places = (Path(FOLDER), data / FOLDER)
-    return next((path.resolve() for place in places if (path := place / f"{named}{ENDING}").is_file()), None)
+    return next(
+        (path.resolve() for place in places if (path := place / f"{named}{ENDING}").is_file()), None
+    )
 
 
 def load_declaration(path: Path) -> Declaration:
@@ -126,11 +143,16 @@ def load_declaration(path: Path) -> Declaration:
         return found
     if name := name_in_python(path):
         said = f"the task {name} was declared in Python and stands in no file, so it can be asked and judged only there"
-        raise _not_asked(said, f"hand its Task to findable in Python again, or save it as {FOLDER}/{name}{ENDING}")
+        raise _not_asked(
+            said,
+            f"hand its Task to findable in Python again, or save it as {FOLDER}/{name}{ENDING}",
+        )
     return _load(path)
 
 
-def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None, *, keeps: bool = False) -> Path:
+def hand_over(
+    task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None, *, keeps: bool = False
+) -> Path:
     """Take a task from Python code, and maybe rows for its items; return what names it, as the path of a file does.
 
     Where it `keeps` one that is there, that stays.
@@ -174,9 +196,14 @@ def declaration_in(source: bytes, name: str, path: Path) -> Declaration:
         except DeclarationError as error:
             if (line := line_in(error, path)) is None:
                 raise
-            members = [re.match(r"(?:Task has no member ')?(\w*)", one.message) for one in error.faults]
+            members = [
+                re.match(r"(?:Task has no member ')?(\w*)", one.message) for one in error.faults
+            ]
             places = [at_member(path, one[1] if one else "", line=line) for one in members]
-            faults = [(place, one.message, one.hint) for place, one in zip(places, error.faults, strict=True)]
+            faults = [
+                (place, one.message, one.hint)
+                for place, one in zip(places, error.faults, strict=True)
+            ]
             found = error.declared
     return _checked(found, found.name or name, path, faults)
 
@@ -191,7 +218,9 @@ def _checked(found: Declaration, name: str, path: Path, told: Sequence[Fault] = 
     for index, example in enumerate(() if of_answer or not is_model else found.examples):
         with _naming_lines(path):
             if why := _wrong_example(found, example):
-                faults.append((at_member(path, "examples", index=index), f"examples[{index}]: {why}", ""))
+                faults.append(
+                    (at_member(path, "examples", index=index), f"examples[{index}]: {why}", "")
+                )
     faults += of_answer
     refuse(faults, path)
     if not isinstance(found.items, str):
@@ -203,9 +232,14 @@ def _checked(found: Declaration, name: str, path: Path, told: Sequence[Fault] = 
 def refuse(faults: Sequence[Fault], path: Path) -> None:
     """Raise InputError where there are faults; all are told, each with its line."""
     mend = f"mend {path}"
-    told = [f"{place}: {said}" + (f" ({hint})" if hint and len(faults) > 1 else "") for place, said, hint in faults]
+    told = [
+        f"{place}: {said}" + (f" ({hint})" if hint and len(faults) > 1 else "")
+        for place, said, hint in faults
+    ]
     if len(told) > 1:
-        raise InputError("\n".join([f"{path} has {len(told)} faults; nothing was asked", *told]), hint=mend)
+        raise InputError(
+            "\n".join([f"{path} has {len(told)} faults; nothing was asked", *told]), hint=mend
+        )
     if told:
         raise _not_asked(told[0], faults[0][2] or mend)
 
@@ -241,10 +275,13 @@ def _naming_lines(path: Path) -> Iterator[None]:
     try:
         yield
     except SyntaxError as error:
-        raise _not_asked(f"{error.filename or path}, line {error.lineno}: {error.msg}", f"mend {path}") from error
+        raise _not_asked(
+            f"{error.filename or path}, line {error.lineno}: {error.msg}", f"mend {path}"
+        ) from error
     except OSError as error:
         raise _not_asked(
-            f"{path} cannot be read: {error.strerror}", f"{Option('task')} takes the path where it is now"
+            f"{path} cannot be read: {error.strerror}",
+            f"{Option('task')} takes the path where it is now",
         ) from error
     except FindableError as error:
         if (line := line_in(error, path)) is None:
@@ -252,7 +289,9 @@ def _naming_lines(path: Path) -> Iterator[None]:
         raise _not_asked(f"{path}, line {line}: {error.message}", error.hint) from error
     except (Exception, SystemExit) as error:  # what ends a program ends its task alone
         said = f"{type(error).__name__}: {str(error).partition(LINE_END)[0]}"
-        raise _not_asked(f"{at_line(path, line_in(error, path))}: {said}", f"mend {path}") from error
+        raise _not_asked(
+            f"{at_line(path, line_in(error, path))}: {said}", f"mend {path}"
+        ) from error
 
 
 def line_in(error: BaseException, path: Path) -> int | None:
@@ -273,10 +312,22 @@ def _faults_of_answer(declaration: Declaration, path: Path) -> Iterator[Fault]:
         return
     for one in said.splitlines():  # a field each, by its path, such as `Answer.parts[].size`
         name = one.partition(":")[0].rpartition(".")[2].rstrip("[]{}")
-        lines = [one.lineno for one in _nodes(path, ast.AnnAssign) if getattr(one.target, "id", "") == name]
+        lines = [
+            one.lineno
+            for one in _nodes(path, ast.AnnAssign)
+            if getattr(one.target, "id", "") == name
+        ]
         if len(lines) != 1:  # several have it, or none
-            lines = [one.lineno for one in _nodes(path, ast.ClassDef) if one.name == declaration.answer.__name__]
-        yield at_line(path, next(iter(lines), None)), one, "answers are made of what Gemini's responseSchema knows"
+            lines = [
+                one.lineno
+                for one in _nodes(path, ast.ClassDef)
+                if one.name == declaration.answer.__name__
+            ]
+        yield (
+            at_line(path, next(iter(lines), None)),
+            one,
+            "answers are made of what Gemini's responseSchema knows",
+        )
 
 
 def _wrong_example(declaration: Declaration, example: tuple[Mapping[str, Any], Any]) -> str:
@@ -287,9 +338,15 @@ def _wrong_example(declaration: Declaration, example: tuple[Mapping[str, Any], A
     valid, why = valid_answer(declaration.answer.model_validate, answer)
     if valid is None:
         return f"its answer is not valid: {why}"
-    column = declaration.quotes_in or (declaration.asked[0] if len(declaration.asked) == 1 else "text")
+    column = declaration.quotes_in or (
+        declaration.asked[0] if len(declaration.asked) == 1 else "text"
+    )
     place = column_named(column, row)
-    return located(valid, value_text(row[place]))[1] if place and has_quotes(declaration.answer) else ""
+    return (
+        located(valid, value_text(row[place]))[1]
+        if place and has_quotes(declaration.answer)
+        else ""
+    )
 
 
 def at_line(path: Path, line: int | None) -> str:
@@ -335,7 +392,9 @@ def fingerprint_of(declaration: Declaration) -> dict[str, Any]:
 
 def digest(document: Mapping[str, Any]) -> str:
     """Return the fingerprint of a document: the SHA-256 of its canonical JSON."""
-    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(
+        document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str
+    )
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -14,7 +14,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.core.declaration import MADE_KEY, Declaration, ReadOptions, column_named, columns_in, unread_places
+from pipeline.core.declaration import (
+    MADE_KEY,
+    Declaration,
+    ReadOptions,
+    column_named,
+    columns_in,
+    unread_places,
+)
 from pipeline.core.errors import ConfigurationError, FindableError, InputError, QuestionChangedError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, must_quote
@@ -45,7 +52,9 @@ SHOWN = 12  # names of columns in a message
 INDEXED = ("index", "label")  # members that change what is indexed of every row
 AGAIN = {
     True: Hint("{} asks about them again", Option(refresh=True)),
-    False: Hint("refresh=True in the task's file, with {}, asks about them again", Option(refresh=True)),
+    False: Hint(
+        "refresh=True in the task's file, with {}, asks about them again", Option(refresh=True)
+    ),
 }
 HINTS = {
     "prompt": "every other brace may stay as it is; a column of bytes that are no text is left out",
@@ -64,7 +73,9 @@ def declared_tasks(tx: Connection, settings: Settings) -> tuple[DeclaredTask, ..
     found = list[DeclaredTask]()
     for one in known:
         here = settings.data.resolve() / task_file.FOLDER / f"{one.name}{task_file.ENDING}"
-        if here.is_file() and not (task_file.name_in_python(Path(one.path)) or Path(one.path).is_file()):
+        if here.is_file() and not (
+            task_file.name_in_python(Path(one.path)) or Path(one.path).is_file()
+        ):
             one = replace(one, path=str(here))  # noqa: PLW2901 - the workspace is a copy of the one that had its file
         ships = task_file.built_in(one.name) is not None
         kind = import_module(f"pipeline.{one.name}.task").task_class if ships else DeclaredTask
@@ -79,7 +90,9 @@ def recorded_name(tx: Connection, settings: Settings) -> str | None:
     by_place = [name for name, place in known.items() if place == named or Path(place) == path]
     if named in known or not by_place:
         return named if named in known else None
-    with contextlib.suppress(FindableError):  # one that is broken now is still the file of what it declared
+    with contextlib.suppress(
+        FindableError
+    ):  # one that is broken now is still the file of what it declared
         now = load_declaration(Path(known[by_place[0]])).name
         return now if now in by_place else None
     return by_place[0]
@@ -93,8 +106,14 @@ def _path_of(settings: Settings, recorded: Sequence[str] = ()) -> Path:
     nearby = sorted({path.stem for place in places for path in place.glob(f"*{task_file.ENDING}")})
     ships = sorted(path.parent.name for path in task_file.ROOMS.glob("*/declaration.py"))
     known = list(dict.fromkeys([*BUILT_IN, *filter(task_file.built_in, ships), *recorded, *nearby]))
-    near = [f"{named}.py"] if Path(f"{named}.py").is_file() else get_close_matches(named, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"{Option('task')} takes {', '.join(known)}, or the path of a file"
+    near = (
+        [f"{named}.py"] if Path(f"{named}.py").is_file() else get_close_matches(named, known, n=1)
+    )
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"{Option('task')} takes {', '.join(known)}, or the path of a file"
+    )
     said = f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}"
     raise ConfigurationError(said, hint=hint)
 
@@ -124,7 +143,9 @@ def check_declarable(settings: Settings, store: Store) -> bool:
     record = _record_of(declaration, path, columns, at=datetime.now(UTC))
     check_names(list(columns))
     if not is_there and record.words["write_to"] is not None:
-        said = f"write_to={record.words['write_to']!r}: {store.shown} is not there, and has no table"
+        said = (
+            f"write_to={record.words['write_to']!r}: {store.shown} is not there, and has no table"
+        )
         raise InputError(said, hint=f"{Option('database_url')} names the database of that table")
     with store.read_unchanged() as tx:
         if tx is not None:
@@ -151,7 +172,9 @@ def recorded(store: Store, settings: Settings, *, may_write: bool, display: Prog
         raise never_used(settings, f"`{few}` asks about a few rows, `{every}` about all")
     declaration = load_declaration(path)
     columns = _source(store, declaration, path).columns
-    return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
+    return _put(
+        store, declaration, path, columns, settings, at=datetime.now(UTC), display=display
+    ).name
 
 
 def task_beside(task: Task, *, at: datetime) -> Task:
@@ -169,17 +192,32 @@ class GivenRows(DeclaredTask):
     """A task of which nothing is recorded, about some rows in memory, by their keys; `total` is how many there are."""
 
     def __init__(
-        self, declaration: Declaration, path: Path, columns: Mapping[str, str], settings: Settings, *, at: datetime
+        self,
+        declaration: Declaration,
+        path: Path,
+        columns: Mapping[str, str],
+        settings: Settings,
+        *,
+        at: datetime,
     ) -> None:
         """Make the task of a declaration; it has no row yet."""
         super().__init__(_record_of(declaration, path, columns, at=at), settings)
-        if task_file.name_in_python(path):  # many questions have that name, and their answers are of different lengths
+        if task_file.name_in_python(
+            path
+        ):  # many questions have that name, and their answers are of different lengths
             self.label = f"{self.name}@{self.record.fingerprint[:8]}"
         self.declaration = declaration
         self.total, self._given = 0, dict[str, Mapping[str, Any]]()
 
     def take(
-        self, source: Any, *, store: Store, first: int, at: datetime, display: Progress, lists_refused: bool
+        self,
+        source: Any,
+        *,
+        store: Store,
+        first: int,
+        at: datetime,
+        display: Progress,
+        lists_refused: bool,
     ) -> Sequence[str]:
         """Read a source to its end, keep its `first` rows that hold something, and return their keys.
 
@@ -209,17 +247,27 @@ class GivenRows(DeclaredTask):
 # ---- what is recorded of one
 
 
-def _record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], *, at: datetime) -> TaskRecord:
+def _record_of(
+    declaration: Declaration, path: Path, columns: Mapping[str, str], *, at: datetime
+) -> TaskRecord:
     found = (*_column_faults(declaration, columns), *_faults_of_kinds(declaration, columns))
-    task_file.refuse([(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found], path)
+    task_file.refuse(
+        [(task_file.at_member(path, one), f"{one}= {said}", hint) for one, said, hint in found],
+        path,
+    )
     names = [MADE_KEY] if declaration.has_made_key else _meant(declaration.keys, columns)
     key = tuple((name, "text" if declaration.has_made_key else columns[name]) for name in names)
     texts = _texts_asked(declaration, columns) if has_quotes(declaration.answer) else []
     quotes_in = "text" if "text" in texts else next(iter(texts), None)
     if declaration.quotes_in is not None:
         quotes_in = column_named(declaration.quotes_in, columns)
-    told = {name: getattr(declaration, name) for name in ("model", "label", "index", "refresh", "write_to")}
-    bounds = ",".join(f"{name}={one}" for name, one in (declaration.gates or {}).items())  # as GATES= has them
+    told = {
+        name: getattr(declaration, name)
+        for name in ("model", "label", "index", "refresh", "write_to")
+    }
+    bounds = ",".join(
+        f"{name}={one}" for name, one in (declaration.gates or {}).items()
+    )  # as GATES= has them
     told |= {"gates": bounds, "answer_tokens": answer_size(declaration.answer)}
     told["reading"] = READING
     told |= {"asked": _meant(declaration.asked, columns), "quotes_in": quotes_in}
@@ -255,7 +303,9 @@ def _items_place(declaration: Declaration, path: Path) -> str:
     return declaration.items if is_place else str((path.parent / declaration.items).resolve())
 
 
-def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+def _column_faults(
+    declaration: Declaration, columns: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
     for member in ("prompt", "index", "label"):
         for column, name in unread_places(getattr(declaration, member), columns).items():
             said = f"has {{{column}}}, and a name between braces holds letters, digits and _"
@@ -266,7 +316,11 @@ def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iter
         "prompt": declaration.asked,
         "key": () if declaration.has_made_key else declaration.keys,
         "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
-        "index": [one for one in columns_in(declaration.index) if one not in declaration.answer.model_fields],
+        "index": [
+            one
+            for one in columns_in(declaration.index)
+            if one not in declaration.answer.model_fields
+        ],
         "label": columns_in(declaration.label),
         "images": declaration.images,
         "cursor": (declaration.cursor,) if declaration.cursor else (),
@@ -282,15 +336,25 @@ def _column_faults(declaration: Declaration, columns: Mapping[str, str]) -> Iter
             yield "key", said, 'key= names other columns, and key="row" makes a key of each row'
 
 
-def _faults_of_kinds(declaration: Declaration, columns: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+def _faults_of_kinds(
+    declaration: Declaration, columns: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
     for name in _meant(declaration.images, columns):
         if columns.get(name, "text") != "text":
             said = f"names the column {name!r}, which holds {columns[name]} values"
             yield "images", said, "an image is a path or an address"
         if name in _meant(declaration.asked, columns):
-            yield "prompt", f"names the column {name!r}, whose image goes out before the text", "leave it out"
+            yield (
+                "prompt",
+                f"names the column {name!r}, whose image goes out before the text",
+                "leave it out",
+            )
     texts = _texts_asked(declaration, columns)
-    is_clear = len(texts) == 1 or "text" in texts or not columns.keys() >= {*_meant(declaration.asked, columns)}
+    is_clear = (
+        len(texts) == 1
+        or "text" in texts
+        or not columns.keys() >= {*_meant(declaration.asked, columns)}
+    )
     if has_quotes(declaration.answer) and declaration.quotes_in is None and not is_clear:
         said = f"names {len(texts)} columns of text, and the answer has quotations"
         yield "prompt", said, "quotes_in= names the column in which they must stand"
@@ -318,7 +382,11 @@ def _put(
     with store.read() as tx:
         old = workspace.get_task(tx, declared.name)
     new = _joined(old, declared)
-    if old is not None and replace(new, at=old.at) == old and list(new.columns) == list(old.columns):
+    if (
+        old is not None
+        and replace(new, at=old.at) == old
+        and list(new.columns) == list(old.columns)
+    ):
         return old
     lines: list[str] = []
     with store.write() as tx:
@@ -368,13 +436,24 @@ def _joined(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     """Return a record with what rows and answers once had; which file was read stays where it would be read alike."""
     if old is None:
         return new
-    columns = {name: common_kind(old.columns.get(name), kind) or kind for name, kind in new.columns.items()}
-    columns |= {name: kind for name, kind in old.columns.items() if name not in columns}  # gone, and told of behind
+    columns = {
+        name: common_kind(old.columns.get(name), kind) or kind for name, kind in new.columns.items()
+    }
+    columns |= {
+        name: kind for name, kind in old.columns.items() if name not in columns
+    }  # gone, and told of behind
     kept = (one for one in old.fields if one[0] not in dict(new.fields))  # shown behind the others
-    is_read_alike = all(old.words.get(one) == new.words[one] for one in ("asked", "quoted", "reading"))
+    is_read_alike = all(
+        old.words.get(one) == new.words[one] for one in ("asked", "quoted", "reading")
+    )
     sha256 = old.items_sha256 if is_read_alike else None
-    words = {**{name: old.words[name] for name in (READ, PREFERRED) if name in old.words}, **new.words}
-    return replace(new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256, words=words)
+    words = {
+        **{name: old.words[name] for name in (READ, PREFERRED) if name in old.words},
+        **new.words,
+    }
+    return replace(
+        new, columns=columns, fields=(*new.fields, *kept), items_sha256=sha256, words=words
+    )
 
 
 def _check_change(
@@ -390,7 +469,10 @@ def _check_change(
         hint = f"a task keeps its tables; {anew}"
     elif old.key != new.key:
         was, now = (", ".join(f"{name} ({kind})" for name, kind in one.key) for one in (old, new))
-        why, hint = f"the key of {new.name} was {was} and is {now} now", f"a task keeps its key; {anew}"
+        why, hint = (
+            f"the key of {new.name} was {was} and is {now} now",
+            f"a task keeps its key; {anew}",
+        )
     if why:
         raise ConfigurationError(f"{why}; nothing was changed", hint=hint)
     known = workspace.accepted_question(tx, new.name, new.version)
@@ -399,7 +481,11 @@ def _check_change(
     if not asks.is_version_used(tx, new.name, f"{new.name}@{new.version}"):
         return []
     document = fingerprint_of(declaration)
-    parts = ["answer" if one == "schema" else one for one in document if known[1].get(one) != document[one]]
+    parts = [
+        "answer" if one == "schema" else one
+        for one in document
+        if known[1].get(one) != document[one]
+    ]
     why = f"the {' and the '.join(parts)} changed"
     if not accepted:
         raise QuestionChangedError(
@@ -407,24 +493,43 @@ def _check_change(
             f"{Option(accept_changed=True)} to keep both under {new.version}; nothing was asked",
             hint=f"in {new.path}; `{Step('try', task=new.name)}` tries it as a draft",
         )
-    workspace.record_event(tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at)
-    return [f"{new.name}@{new.version} goes on with a changed declaration, as {Option(accept_changed=True)} says"]
+    workspace.record_event(
+        tx, "task", new.name, old=known[0], new=new.fingerprint, why=why, at=new.at
+    )
+    return [
+        f"{new.name}@{new.version} goes on with a changed declaration, as {Option(accept_changed=True)} says"
+    ]
 
 
 # ---- its rows
 
 
-def bring_items(store: Store, task: Task, settings: Settings, *, at: datetime, display: Progress) -> None:
+def bring_items(
+    store: Store, task: Task, settings: Settings, *, at: datetime, display: Progress
+) -> None:
     """Record what changed in a task's file, and import its items where they changed."""
     before = cast(DeclaredTask, task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
     if declaration.name != record.name:
         said = f"{path} declares {declaration.name!r} now, and {record.name} is what it was before; nothing was changed"
         raise ConfigurationError(said, hint=f"{Option(task=path)} asks what it declares now")
-    of = digest({"items": declaration.items, "source": declaration.source, "asked": fingerprint_of(declaration)})
-    cursor = Cursor(declaration.cursor, record, of=of, at=at, is_whole=settings.full) if declaration.cursor else None
+    of = digest(
+        {
+            "items": declaration.items,
+            "source": declaration.source,
+            "asked": fingerprint_of(declaration),
+        }
+    )
+    cursor = (
+        Cursor(declaration.cursor, record, of=of, at=at, is_whole=settings.full)
+        if declaration.cursor
+        else None
+    )
     source = _source(store, declaration, path, cursor)
-    is_same = (record.items, record.items_sha256) == (_items_place(declaration, path), source.sha256)
+    is_same = (record.items, record.items_sha256) == (
+        _items_place(declaration, path),
+        source.sha256,
+    )
     # a record keeps columns that its items have lost
     new = _put(store, declaration, path, source.columns, settings, at=at, display=display)
     # files of images change by themselves
@@ -434,7 +539,9 @@ def bring_items(store: Store, task: Task, settings: Settings, *, at: datetime, d
         task = DeclaredTask(new, settings)
         assert store.locks is not None  # noqa: S101 - its workspace is open
         with store.locks.wait(f"items-{new.name}", say=display.say, sleep=time.sleep):
-            fill = ItemsFill(store, new, at, look_at=task.row_images().look if task.images else None)
+            fill = ItemsFill(
+                store, new, at, look_at=task.row_images().look if task.images else None
+            )
             listed = f"`{Step('items', task=new.name, state='refused')}` lists all"
             _tell(fill.run(source, display), new, display, listed=listed)
     with store.read() as tx:
@@ -444,7 +551,9 @@ def bring_items(store: Store, task: Task, settings: Settings, *, at: datetime, d
             raise ConfigurationError(said, hint="run again")
         stale, _ = now.stale(tx)
     if stale and not before.refreshes:
-        display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
+        display.say(
+            f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}"
+        )
 
 
 def _tell(report: ItemsReport, record: TaskRecord, display: Progress, *, listed: str) -> None:
@@ -454,12 +563,16 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress, *, listed:
     if report.unusable:
         key, why = report.an_unusable
         says_why = f"`{Step('items', task=record.name, state='unusable')}` says why"
-        display.warn(f"{report.unusable:,} rows of {record.name} are not asked about ({key}: {why}); {says_why}")
+        display.warn(
+            f"{report.unusable:,} rows of {record.name} are not asked about ({key}: {why}); {says_why}"
+        )
     for finding in report.findings[:EXAMPLES]:
         display.warn(_refused_line(finding, record))
     count = report.refused.total()
     if count > EXAMPLES:
-        display.warn(f"{_source_name(record)}: {count:,} rows are refused; {EXAMPLES} are shown, {listed}")
+        display.warn(
+            f"{_source_name(record)}: {count:,} rows are refused; {EXAMPLES} are shown, {listed}"
+        )
 
 
 def _refused_line(finding: Finding, record: TaskRecord) -> str:
@@ -473,7 +586,9 @@ def _source_name(record: TaskRecord) -> str:
     return f"the query of {record.name}" if record.is_query else record.items
 
 
-def _source(store: Store | None, declaration: Declaration, path: Path, cursor: Cursor | None = None) -> Any:
+def _source(
+    store: Store | None, declaration: Declaration, path: Path, cursor: Cursor | None = None
+) -> Any:
     if declaration.source:
         with other_database(declaration.source, path.parent) as other:
             return ItemsQuery(other, declaration.items, cursor)

@@ -26,7 +26,19 @@ from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, SYSTEM
 
 TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
 _OF_MODELS = frozenset(  # what pydantic's models have themselves, beside what begins with `model_`
-    {*("construct", "copy", "dict", "from_orm", "json", "parse_file", "parse_obj", "parse_raw", "schema")}
+    {
+        *(
+            "construct",
+            "copy",
+            "dict",
+            "from_orm",
+            "json",
+            "parse_file",
+            "parse_obj",
+            "parse_raw",
+            "schema",
+        )
+    }
     | {"schema_json", "update_forward_refs", "validate"}
 )
 _NO_WORD = re.compile(r"\W+")
@@ -80,7 +92,9 @@ class TaskDraft(NamedTuple):
     @property
     def document(self) -> dict[str, Any]:
         """Return what was written for programs."""
-        told = {name: getattr(self.guess, name) for name in ("key", "text", "sent", "images", "notes")}
+        told = {
+            name: getattr(self.guess, name) for name in ("key", "text", "sent", "images", "notes")
+        }
         return {"file": str(self.path), "items": self.items, **told}
 
 
@@ -95,7 +109,11 @@ class AnswerField(NamedTuple):
 _NULL = 'Annotated[{} | None, Field(description="Null where it is not said")]'
 KINDS = {  # of fields: how a class has each, an example, and what is said of it
     "text": ("str", '"…"', ""),
-    "quote": ("Quote", '"…"', "must stand in {text!r}, or the answer is invalid; its place is kept with it"),
+    "quote": (
+        "Quote",
+        '"…"',
+        "must stand in {text!r}, or the answer is invalid; its place is kept with it",
+    ),
     "number": (_NULL.format("float"), "None", ""),
     "int": (_NULL.format("int"), "None", "a whole number"),
     "bool": ("bool", "True", ""),
@@ -104,7 +122,10 @@ KINDS = {  # of fields: how a class has each, an example, and what is said of it
     "a|b|c": ("Literal[{}]", "", "one of these, and nothing else"),
 }
 _GRAMMAR = "text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), or choices: a|b|c"
-_SUCH_AS = Hint("{} is such a list", Option(fields="tone: praise|blame|mixed; reason: quote; year: int; topics: list"))
+_SUCH_AS = Hint(
+    "{} is such a list",
+    Option(fields="tone: praise|blame|mixed; reason: quote; year: int; topics: list"),
+)
 
 
 def parse_fields(text: str) -> tuple[AnswerField, ...]:
@@ -120,7 +141,11 @@ def parse_fields(text: str) -> tuple[AnswerField, ...]:
         kind = "a|b|c" if choices else kind if colon else "text"
         if kind not in KINDS:
             near = "".join(f"; did you mean {one}?" for one in get_close_matches(kind, KINDS, n=1))
-            said = f"{excerpt(kind)!r} is no kind of a field{near}" if kind else f"a kind is expected of {name!r}"
+            said = (
+                f"{excerpt(kind)!r} is no kind of a field{near}"
+                if kind
+                else f"a kind is expected of {name!r}"
+            )
             raise _wrong(said, _GRAMMAR)
         found.append(AnswerField(name, kind, choices))
     return tuple(found) or (AnswerField("answer", "text"),)
@@ -141,7 +166,8 @@ def _field_name(part: str, before: Sequence[str]) -> str:
         "is there twice": folded in before,
         "is too long for a column": len(name.encode()) > MAX_COLUMN,
         "is a keyword of Python, in which the task's file is written": keyword.iskeyword(name),
-        "is a name of Pydantic, which reads the answers": name in _OF_MODELS or folded.startswith("model_"),
+        "is a name of Pydantic, which reads the answers": name in _OF_MODELS
+        or folded.startswith("model_"),
         "is a column of findable's own": folded in TAKEN or folded.startswith(OWN),
     }
     if reason := next((reason for reason, is_so in reasons.items() if is_so), ""):
@@ -207,7 +233,9 @@ _WHERE = {
 _IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
 
 
-def task_text(draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequence[AnswerField] = ()) -> str:
+def task_text(
+    draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequence[AnswerField] = ()
+) -> str:
     """Return the text of a file that declares a task.
 
     Without `fields` an answer is one that fits any text: a summary, a tone, points, and a quotation.
@@ -216,22 +244,35 @@ def task_text(draft: TaskDraft, *, question: str = _USUAL_QUESTION, fields: Sequ
     if not fields:
         usual = [one for one in _USUAL if guess.can_be_quoted or one.kind != "quote"]
         taken = fold(guess.key)
-        fields = [one._replace(name=f"answer_{one.name}") if fold(one.name) == taken else one for one in usual]
+        fields = [
+            one._replace(name=f"answer_{one.name}") if fold(one.name) == taken else one
+            for one in usual
+        ]
     classes, first, answer = _answer_text(fields, guess.text)
     typing = ", ".join(one for one in ("Annotated", "Literal") if f": {one}[" in classes)
     dated = "from datetime import date\n" if "[date | None" in classes else ""
     known = f"{dated}from typing import {typing}\n\n" if typing else ""
-    prompt = [*(f"{name}: {{{name}}}" for name in guess.names[:-1]), *(f"{{{name}}}" for name in guess.names[-1:])]
-    is_made, has_quotes = guess.key == MADE_KEY, re.search(r"^    \w+: Quote\b", classes, re.MULTILINE)
+    prompt = [
+        *(f"{name}: {{{name}}}" for name in guess.names[:-1]),
+        *(f"{{{name}}}" for name in guess.names[-1:]),
+    ]
+    is_made, has_quotes = (
+        guess.key == MADE_KEY,
+        re.search(r"^    \w+: Quote\b", classes, re.MULTILINE),
+    )
     return _FILE.format(
-        question="\n".join("".join(map(_escaped, line)) for line in inspect.cleandoc(question).split("\n")),
+        question="\n".join(
+            "".join(map(_escaped, line)) for line in inspect.cleandoc(question).split("\n")
+        ),
         what=excerpt(what),
         imports=f"{known}from pydantic import BaseModel{', Field' if 'Field(' in classes else ''}",
         imported="Quote, Task" if has_quotes else "Task",
         classes=classes,
         items=_literal(items),
         source="a file, relative to this one: CSV, .xlsx, JSON lines, JSON or Parquet; or a SELECT",
-        where="".join(f"    {name}={_literal(one)},  # {_WHERE[name]}\n" for name, one in where.items() if one),
+        where="".join(
+            f"    {name}={_literal(one)},  # {_WHERE[name]}\n" for name, one in where.items() if one
+        ),
         key=_literal(guess.key),
         key_said="a hash of each row" if is_made else "tells rows apart",
         images=_IMAGES.format(names=", ".join(map(_literal, guess.images))) if guess.images else "",
@@ -252,4 +293,8 @@ def _literal(text: str) -> str:
 def _escaped(char: str) -> str:
     if char == '"':
         return '\\"'
-    return char if char.isprintable() and char != "\\" else char.encode("unicode_escape").decode("ascii")
+    return (
+        char
+        if char.isprintable() and char != "\\"
+        else char.encode("unicode_escape").decode("ascii")
+    )

@@ -48,10 +48,16 @@ from pipeline.tables.adopt import columns_of, kind_of
 if TYPE_CHECKING:
     from pipeline.gemini.client import Client
 
-TO_BEGIN = Hint("`{}` makes one from a file, and `{}` shows how all of it works", Step("import"), Step("demo"))
-OF_QUERY = Hint("`{}` makes one from a folder; a query needs the database that it reads", Step("import-images"))
+TO_BEGIN = Hint(
+    "`{}` makes one from a file, and `{}` shows how all of it works", Step("import"), Step("demo")
+)
+OF_QUERY = Hint(
+    "`{}` makes one from a folder; a query needs the database that it reads", Step("import-images")
+)
 SHOWN = 5  # names of tables in a message
-LOCAL_KEY = "key-of-the-local-engine"  # it takes any; this one says whose it is, and is no word of an error
+LOCAL_KEY = (
+    "key-of-the-local-engine"  # it takes any; this one says whose it is, and is no word of an error
+)
 ROUNDED = 1e-6  # USD that a cost which was shown may differ by
 
 
@@ -103,13 +109,22 @@ def with_default_task(settings: Settings, *, may_be_several: bool = False) -> Se
     with contextlib.closing(Store(settings.url.reveal())) as store, store.read_unchanged() as tx:
         if tx is None or not schema.is_schema_current(tx):
             return settings
-        subjects = {str(room.__package__).rpartition(".")[2]: room for room in rooms() if room.is_here(tx, settings)}
+        subjects = {
+            str(room.__package__).rpartition(".")[2]: room
+            for room in rooms()
+            if room.is_here(tx, settings)
+        }
         people = subjects.pop(settings.task)
         names = list(dict.fromkeys([*subjects, *(task.name for task in workspace.list_tasks(tx))]))
-        has_people = not _missing_tables(tx, settings) and people.task_of(tx, settings).table(tx).total(tx) > 0
+        has_people = (
+            not _missing_tables(tx, settings)
+            and people.task_of(tx, settings).table(tx).total(tx) > 0
+        )
         if not names or has_people:
             return settings
-        has_people_table = people.is_here(tx, replace(settings, task=""))  # the task itself counts as here
+        has_people_table = people.is_here(
+            tx, replace(settings, task="")
+        )  # the task itself counts as here
     if may_be_several and len(names) > 1 and has_people_table:
         return settings
     if may_be_several or len(names) == 1:
@@ -144,7 +159,12 @@ class AllowedAccess(NamedTuple):
 
 
 def check_access(
-    settings: Settings, store: Store, access: Access, agrees: Callable[[str], bool], *, whole: bool = False
+    settings: Settings,
+    store: Store,
+    access: Access,
+    agrees: Callable[[str], bool],
+    *,
+    whole: bool = False,
 ) -> AllowedAccess:
     """Refuse a command that may not use the workspace, or ask a person whether it may; nothing is written.
 
@@ -154,18 +174,35 @@ def check_access(
         return AllowedAccess()  # it cannot be a folder, which opening it says
     with store.read_unchanged() as tx:
         is_ours = tx is not None and schema.is_workspace(tx)
-        others, made, plan = ([], [], []) if tx is None else _added(tx, settings, access, whole=whole)
+        others, made, plan = (
+            ([], [], []) if tx is None else _added(tx, settings, access, whole=whole)
+        )
         adopted_rooms = None if tx is None else _adopted_rooms(tx, settings, access, whole=whole)
-    if not is_ours and tx is None and access is not Access.CREATE and workspace.holds_sealed_files(settings.data):
-        return AllowedAccess()  # whose database is missing: refused by what the folder's marker says
+    if (
+        not is_ours
+        and tx is None
+        and access is not Access.CREATE
+        and workspace.holds_sealed_files(settings.data)
+    ):
+        return (
+            AllowedAccess()
+        )  # whose database is missing: refused by what the folder's marker says
     has_file = False
     if not is_ours and is_declared(settings):
         has_file = declared().check_declarable(settings, store)
-        access = Access.CREATE if access is Access.WRITE and has_file else access  # its items come with it
+        access = (
+            Access.CREATE if access is Access.WRITE and has_file else access
+        )  # its items come with it
     is_there = is_ours or (access is Access.WRITE and tx is not None)
     if access is not Access.CREATE and not is_there:
-        own = f"`{Step('try', task=settings.task)}` makes one, and asks about a few rows" if has_file else OF_QUERY
-        raise _no_workspace(settings, store, others, to_begin=own if is_declared(settings) else TO_BEGIN)
+        own = (
+            f"`{Step('try', task=settings.task)}` makes one, and asks about a few rows"
+            if has_file
+            else OF_QUERY
+        )
+        raise _no_workspace(
+            settings, store, others, to_begin=own if is_declared(settings) else TO_BEGIN
+        )
     if access is Access.READ:
         if not settings.data.is_dir():
             said = f"there is no workspace in {settings.data}: its database is there ({store.shown}), its folder is not"
@@ -176,15 +213,32 @@ def check_access(
             hint = f"a command that writes asks whether it may add {'; '.join([*made, *plan])}"
             raise ConfigurationError(said, hint=hint)
     elif others or plan:
-        engine = [] if is_ours else [f"tables of its own ({', '.join(sorted(schema.metadata.tables))})"]
-        added, several = "; ".join([*engine, *made, *plan]), f"tables of another program ({first_few(others, SHOWN)})"
+        engine = (
+            [] if is_ours else [f"tables of its own ({', '.join(sorted(schema.metadata.tables))})"]
+        )
+        added, several = (
+            "; ".join([*engine, *made, *plan]),
+            f"tables of another program ({first_few(others, SHOWN)})",
+        )
         whose = f"{store.shown} holds {several if others else 'a table of another program'}"
-        hint = f"{Option(yes=True)} agrees; or set {Option('database_url')} to a database of its own"
-        _agreed(agrees, f"{whose}. Add {added}?", f"{whose}; findable would add {added}; nothing was written", hint)
+        hint = (
+            f"{Option(yes=True)} agrees; or set {Option('database_url')} to a database of its own"
+        )
+        _agreed(
+            agrees,
+            f"{whose}. Add {added}?",
+            f"{whose}; findable would add {added}; nothing was written",
+            hint,
+        )
     elif is_ours and not settings.data.is_dir():
         lost = f"the workspace in {store.shown} has its files in another folder, or lost them: {settings.data} is not"
         hint = f"set {Option('data')} to the folder that belongs to that database; {Option(yes=True)} makes a new one"
-        _agreed(agrees, f"{lost} there. Go on in a new folder, without them?", f"{lost} there; nothing was made", hint)
+        _agreed(
+            agrees,
+            f"{lost} there. Go on in a new folder, without them?",
+            f"{lost} there; nothing was made",
+            hint,
+        )
     announcement = "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
     return AllowedAccess(announcement, adopted_rooms)
 
@@ -209,10 +263,18 @@ def _added(
     others = [] if is_ours else schema.other_tables(tx)
     found = _missing_tables(tx, seen) if is_ours or others else {}
     is_own = bool(is_ours or others) and access is not Access.READ and is_declared(settings)
-    if is_own and (kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None):
+    if is_own and (
+        kind_of(tx, schema.tasks.name) is None or declared().recorded_name(tx, settings) is None
+    ):
         found |= dict.fromkeys(declared().planned_views(settings), "view")
-    by_kind = {kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")}
-    made = [f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}" for kind, some in by_kind.items() if some]
+    by_kind = {
+        kind: [name for name, one in found.items() if one == kind] for kind in ("table", "view")
+    }
+    made = [
+        f"the {kind}{'s' * (len(some) > 1)} {', '.join(some)}"
+        for kind, some in by_kind.items()
+        if some
+    ]
     if is_ours and made:
         wanted = [one for room in rooms_here for one in room.makes(tx, seen).items()]
         ours = {name for name, columns in wanted if tuple(columns_of(tx, name)) == tuple(columns)}
@@ -224,7 +286,9 @@ def _rooms_here(tx: Connection, settings: Settings) -> list[ModuleType]:
     return [room for room in rooms() if room.is_here(tx, settings)]
 
 
-def _adopted_rooms(tx: Connection, settings: Settings, access: Access, *, whole: bool) -> list[ModuleType] | None:
+def _adopted_rooms(
+    tx: Connection, settings: Settings, access: Access, *, whole: bool
+) -> list[ModuleType] | None:
     """Return the rooms of the subjects that are here; None if this is no workspace, or one has tables to adopt."""
     seen = _settings_for_lookup(tx, settings, makes_tables=access is not Access.READ and not whole)
     here = _rooms_here(tx, seen) if schema.is_workspace(tx) else []
@@ -237,8 +301,14 @@ def _tables_here(tx: Connection, settings: Settings) -> list[ModuleType]:
 
 
 def _missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
-    wanted = [one for room in _tables_here(tx, settings) for one in room.makes(tx, settings).items()]
-    return {name: "table" if columns else "view" for name, columns in wanted if kind_of(tx, name) is None}
+    wanted = [
+        one for room in _tables_here(tx, settings) for one in room.makes(tx, settings).items()
+    ]
+    return {
+        name: "table" if columns else "view"
+        for name, columns in wanted
+        if kind_of(tx, name) is None
+    }
 
 
 def never_used(settings: Settings, hint: str) -> ConfigurationError:
@@ -247,14 +317,21 @@ def never_used(settings: Settings, hint: str) -> ConfigurationError:
     return ConfigurationError(said, hint=hint)
 
 
-def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_begin: object) -> ConfigurationError:
+def _no_workspace(
+    settings: Settings, store: Store, others: list[str], *, to_begin: object
+) -> ConfigurationError:
     where, left = str(settings.data), "made"
     if others:
-        where, left = f"{store.shown}, which holds tables of another program ({first_few(others, SHOWN)})", "changed"
+        where, left = (
+            f"{store.shown}, which holds tables of another program ({first_few(others, SHOWN)})",
+            "changed",
+        )
         to_begin = f"`{Step('import')}`, `{Step('score')}` or `{Step('tag')}` says what it would add there, and asks"
     elif settings.database_url is not None:
         where = f"{store.shown} ({Option(data=settings.data)})"
-    return ConfigurationError(f"there is no workspace in {where}; nothing was {left}", hint=to_begin)
+    return ConfigurationError(
+        f"there is no workspace in {where}; nothing was {left}", hint=to_begin
+    )
 
 
 def _agreed(agrees: Callable[[str], bool], question: str, said: str, hint: str) -> None:
@@ -265,7 +342,9 @@ def _agreed(agrees: Callable[[str], bool], question: str, said: str, hint: str) 
 # ---- its folder
 
 # Where commands write: a link that leads out is refused. A user's own files may stand beside and be what they like
-_WRITTEN = re.compile(r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*")
+_WRITTEN = re.compile(
+    r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*"
+)
 
 
 def make_directory(data: Path) -> None:
@@ -284,11 +363,15 @@ def check_links(data: Path) -> None:
     with _refusing(data):
         if BAD_TEXT.search(str(data.absolute())):
             said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"
-            raise ConfigurationError(said, hint=f"set {Option('data')} to a directory whose name is")
+            raise ConfigurationError(
+                said, hint=f"set {Option('data')} to a directory whose name is"
+            )
         home = Path(os.path.realpath(data))
         ours = (one for one in home.glob("*") if _WRITTEN.fullmatch(one.name))
         links = (one for top in ours for one in chain([top], top.rglob("*")) if one.is_symlink())
-        link = next((one for one in links if not Path(os.path.realpath(one)).is_relative_to(home)), None)
+        link = next(
+            (one for one in links if not Path(os.path.realpath(one)).is_relative_to(home)), None
+        )
     if link is not None:
         said = f"{data / link.relative_to(home)} is a link that leads out of the workspace, to {os.path.realpath(link)}"
         hint = f"put a real file or folder there, or set {Option('data')} to the place that the link leads to"
@@ -323,14 +406,24 @@ class OpenWorkspace:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
-    asleep: Callable[[float], Awaitable[None]] = lambda seconds: import_module("asyncio").sleep(seconds)
-    stopping: threading.Event = field(default_factory=threading.Event)  # set, it ends what asks as Ctrl-C does
+    asleep: Callable[[float], Awaitable[None]] = lambda seconds: import_module("asyncio").sleep(
+        seconds
+    )
+    stopping: threading.Event = field(
+        default_factory=threading.Event
+    )  # set, it ends what asks as Ctrl-C does
     budget: Budget | None = None  # of this command; that of the day is a setting
     agrees: Callable[[str], bool] = lambda _question: False  # asks a person
-    agreed: float | None = None  # USD that a person agreed to before; None: asked above CONFIRM_ABOVE
+    agreed: float | None = (
+        None  # USD that a person agreed to before; None: asked above CONFIRM_ABOVE
+    )
     is_bound: bool = False
-    tells_backend: bool = True  # whether `tell_backend` has anything to say; false for a command that only checks it
-    _models: dict[tuple[str, Kind], Model] = field(default_factory=dict)  # those that were looked up
+    tells_backend: bool = (
+        True  # whether `tell_backend` has anything to say; false for a command that only checks it
+    )
+    _models: dict[tuple[str, Kind], Model] = field(
+        default_factory=dict
+    )  # those that were looked up
     _is_brought: bool = False  # the items of a declared task are up to date
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -364,7 +457,9 @@ class OpenWorkspace:
                 url = self._closing.enter_context(Server(self.data)).url
             except (OSError, RuntimeError, sqlite3.Error) as error:
                 said = f"the local engine cannot start in {self.data}: {error}"
-                raise ConfigurationError(said, hint="check the directory and its permissions") from error
+                raise ConfigurationError(
+                    said, hint="check the directory and its permissions"
+                ) from error
         client = Client(
             api_key=settings.api_key.reveal() if settings.api_key and not local else LOCAL_KEY,
             base_url=url,
@@ -382,7 +477,11 @@ class OpenWorkspace:
     @property
     def model(self) -> Model:
         """Return the model that answers."""
-        own = self.task.model if self.backend != "local" and "model" not in self.settings.sources else None
+        own = (
+            self.task.model
+            if self.backend != "local" and "model" not in self.settings.sources
+            else None
+        )
         return self._model(own or self.settings.model, kind="generate")
 
     @property
@@ -406,7 +505,9 @@ class OpenWorkspace:
     def indexes(self, task: Task) -> bool:
         """Return whether what a task answers goes into an index: some do so only once that was asked for."""
         index = task.index
-        return index is not None and (not index.when_asked or (self.data / "index" / index.folder).is_dir())
+        return index is not None and (
+            not index.when_asked or (self.data / "index" / index.folder).is_dir()
+        )
 
     @property
     def is_indexed(self) -> bool:
@@ -418,7 +519,9 @@ class OpenWorkspace:
         """Return what of the task in use is indexed."""
         words, index = self.task.words, self.task.index
         if index is None or not self.is_indexed:
-            export = f"`{words.step('export', to='answers.csv')}` writes what was found in all of them"
+            export = (
+                f"`{words.step('export', to='answers.csv')}` writes what was found in all of them"
+            )
             said = f"{words.many} are not in the search index yet, and cannot be searched"
             raise InputError(said, hint=self.task.how_to_index or export)
         return index
@@ -442,14 +545,18 @@ class OpenWorkspace:
         """Bring the items of a declared task up to date with their file or query, once a command, before it asks."""
         if self._is_brought or not is_declared(self.settings):
             return
-        declared().bring_items(self.store, self.task, self.settings, at=self.now(), display=self.display)
+        declared().bring_items(
+            self.store, self.task, self.settings, at=self.now(), display=self.display
+        )
         with self.store.read() as tx:
             found = declared_tasks(tx, self.settings)
         others = (one for one in self.tasks if one.name != self.task.name)
         self.task = next(one for one in found if one.name == self.task.name)
         self.tasks, self._is_brought = (*others, self.task), True
         if self.task.question.declared.temperature is not None and not self.model.takes_temperature:
-            self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
+            self.display.say(
+                f"temperature= is not sent: {self.model.name} ignores it, as current models do"
+            )
 
     def bring_index(self) -> None:
         """Bring the items of a declared task up to date where that can be; from here on they are indexed."""
@@ -488,7 +595,9 @@ class OpenWorkspace:
                 said = f"the estimate is ${cost:,.4f} by now, more than the ${self.agreed:,.4f} that was agreed to"
                 raise InputError(f"{said}; {nothing}", hint="look at the estimate again")
         elif (always or cost > self.settings.confirm_above) and not self.agrees("Go on?"):
-            raise InputError(f"not confirmed; {nothing}", hint=f"{Option(yes=True)} answers yes{also}")
+            raise InputError(
+                f"not confirmed; {nothing}", hint=f"{Option(yes=True)} answers yes{also}"
+            )
 
     def check_price(self, *, nothing: str, has_budget: bool = False) -> None:
         """Refuse to ask a model whose price is not known within a budget, or within an amount agreed to before."""
@@ -549,7 +658,9 @@ class OpenWorkspace:
             model = self._describe_model(name.strip().removeprefix("models/"), unknown=error)
         if model.local and self.backend != "local":
             said = f"{name} is a model of the local engine, and this workspace uses Gemini"
-            raise ConfigurationError(said, hint=f"set one of Gemini's: `{Step('prices')}` lists them")
+            raise ConfigurationError(
+                said, hint=f"set one of Gemini's: `{Step('prices')}` lists them"
+            )
         if warning := model.warning(today):
             self.display.warn(warning)
         self._models[name, kind] = model
@@ -566,7 +677,9 @@ class OpenWorkspace:
         if "generateContent" not in (description.get("supportedGenerationMethods") or ()):
             raise unknown
 
-        limits = {member: description.get(member) for member in ("inputTokenLimit", "outputTokenLimit")}
+        limits = {
+            member: description.get(member) for member in ("inputTokenLimit", "outputTokenLimit")
+        }
         input_limit, output_limit = (
             value if isinstance(value, int) and value > 0 else None for value in limits.values()
         )
@@ -604,7 +717,9 @@ def open_workspace(
         allowed = check_access(settings_of_access, store, access, agrees, whole=whole)
         if allowed.announcement:
             display.say(allowed.announcement)
-        session = _opened(settings, store, display, access, whole=whole, adopted_rooms=allowed.adopted_rooms)
+        session = _opened(
+            settings, store, display, access, whole=whole, adopted_rooms=allowed.adopted_rooms
+        )
         with contextlib.closing(session) as opened:
             opened.agrees = agrees
             yield opened
@@ -623,14 +738,18 @@ def _opened(
     found = workspace.find_marker(settings.data)
     if whole:
         settings = _with_task_here(settings, store)
-    here = _rooms_of(settings, store, found, display, access, whole=whole, adopted_rooms=adopted_rooms)
+    here = _rooms_of(
+        settings, store, found, display, access, whole=whole, adopted_rooms=adopted_rooms
+    )
     if whole:
         with store.read() as tx:
             name = declared().recorded_name(tx, settings) if is_declared(settings) else None
         is_here = any(one.__package__ == f"pipeline.{settings.task}" for one in here)
         settings = settings if name or is_here else of_people(settings)
     if is_declared(settings):
-        name = declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
+        name = declared().recorded(
+            store, settings, may_write=access is not Access.READ, display=display
+        )
         settings = replace(settings, task=name)
         if access is not Access.READ:
             declared().store_preference(store, name, settings, display=display)
@@ -643,10 +762,18 @@ def _opened(
         workspace.write_marker(settings.data, workspace.FolderMarker(row.workspace_id, where))
     if row.backend is not None and settings.backend not in (None, row.backend):
         local = row.backend == "local"
-        way = f", or take back all that the local engine answered: `{Step('versions')}` lists it" if local else ""
+        way = (
+            f", or take back all that the local engine answered: `{Step('versions')}` lists it"
+            if local
+            else ""
+        )
         asked_for = Option(backend=settings.backend)
-        said = f"this workspace is bound to the {row.backend} backend, and {asked_for} was asked for"
-        raise ConfigurationError(f"{said}; nothing was changed", hint=f"take another {Option('data')} directory{way}")
+        said = (
+            f"this workspace is bound to the {row.backend} backend, and {asked_for} was asked for"
+        )
+        raise ConfigurationError(
+            f"{said}; nothing was changed", hint=f"take another {Option('data')} directory{way}"
+        )
     backend = row.backend or settings.wanted_backend
     store.locks = Locks(store, settings.data / "locks", row.workspace_id)
     return OpenWorkspace(
@@ -670,7 +797,9 @@ def _with_task_here(settings: Settings, store: Store) -> Settings:
         if not schema.is_schema_current(tx):
             return settings
         seen = _settings_for_lookup(tx, settings, makes_tables=False)
-        subjects = [str(room.__package__).rpartition(".")[2] for room in rooms() if room.is_here(tx, seen)]
+        subjects = [
+            str(room.__package__).rpartition(".")[2] for room in rooms() if room.is_here(tx, seen)
+        ]
         tasks = [*subjects, *(one.name for one in workspace.list_tasks(tx))]
     is_there = settings.task in tasks or not tasks
     return settings if is_there else replace(settings, task=tasks[0])
@@ -693,7 +822,9 @@ def _rooms_of(
     """
     makes_tables = access is not Access.READ and not whole
     sealed_by = found if workspace.holds_sealed_files(settings.data) else None
-    if sealed_by is not None and store.path is not None and not store.path.exists():  # opening it would make it
+    if (
+        sealed_by is not None and store.path is not None and not store.path.exists()
+    ):  # opening it would make it
         workspace.refuse_folder(settings.data, sealed_by, f"{store.shown} is not there")
     with store.read() as tx:
         if sealed_by is not None:
@@ -703,7 +834,9 @@ def _rooms_of(
         if not (makes_tables or here or (schema.is_workspace(tx) and workspace.list_tasks(tx))):
             seen = of_people(settings)
             here = _rooms_here(tx, seen)
-        room = next((one for one in rooms() if one.__package__ == f"pipeline.{settings.task}"), None)
+        room = next(
+            (one for one in rooms() if one.__package__ == f"pipeline.{settings.task}"), None
+        )
         if not (makes_tables or whole or room is None or room in here):
             raise never_used(settings, room.how_to_begin)
         tables = [tables_of(room) for room in here]
@@ -716,13 +849,17 @@ def _rooms_of(
                 hint=f"`{Step('restore')}` puts a backup back; a command that writes makes it, with no row",
             )
     if not is_ready:
-        for line in schema.ensure_schema(store, [partial(one.adopt, settings=seen) for one in tables]):
+        for line in schema.ensure_schema(
+            store, [partial(one.adopt, settings=seen) for one in tables]
+        ):
             display.say(line)
     return here
 
 
 @contextlib.contextmanager
-def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str], bool]) -> Iterator[OpenWorkspace]:
+def open_to_look(
+    settings: Settings, display: Progress, *, agrees: Callable[[str], bool]
+) -> Iterator[OpenWorkspace]:
     """Open the workspace for the length of a block; where nothing is yet, an empty one that is gone afterwards.
 
     For a built-in task people are what it is opened with, so that no table is made; a task of one's own may be recorded
@@ -734,7 +871,12 @@ def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str
             is_new = tx is None or not (schema.is_workspace(tx) or schema.other_tables(tx))
             is_new = is_new and is_free(settings.data)
         if is_own:
-            check_access(settings if is_new else people, store, Access.WRITE if is_new else Access.READ, agrees)
+            check_access(
+                settings if is_new else people,
+                store,
+                Access.WRITE if is_new else Access.READ,
+                agrees,
+            )
     if not is_new:
         opens, access = (settings, Access.WRITE) if is_own else (people, Access.READ)
         with open_workspace(opens, display, access=access, agrees=agrees) as ws:
