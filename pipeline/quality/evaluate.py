@@ -12,7 +12,9 @@ from pipeline.store import answers
 from pipeline.store.database import Connection
 
 OF_ANY_TASK = "pipeline.quality.measure"
-BY_CONSTRUCTION = "the local engine quotes where it took an answer from: its evidence is true by construction"
+BY_CONSTRUCTION = (
+    "the local engine quotes where it took an answer from: its evidence is true by construction"
+)
 
 
 def gates_of(ws: OpenWorkspace) -> dict[str, Figure | None]:
@@ -21,7 +23,9 @@ def gates_of(ws: OpenWorkspace) -> dict[str, Figure | None]:
     GATES may stand in `.env`, so that it may name gates of other tasks.
     """
     texts = {f"gates= of the task {ws.task.name}": ws.task.gates, "GATES": ws.settings.gates or ""}
-    others = {one.name for task in ws.tasks for one in _figures_of(task)} if ws.settings.gates else ()
+    others = (
+        {one.name for task in ws.tasks for one in _figures_of(task)} if ws.settings.gates else ()
+    )
     return figures.gates_in_force(_figures_of(ws.task), texts, others=others)
 
 
@@ -30,14 +34,20 @@ def _figures_of(task: Task) -> Sequence[Figure]:
     return found
 
 
-def write_report(ws: OpenWorkspace, *, extractor: str | None = None, notes: Sequence[str] = ()) -> QualityReport | None:
+def write_report(
+    ws: OpenWorkspace, *, extractor: str | None = None, notes: Sequence[str] = ()
+) -> QualityReport | None:
     """Write the report on an extractor's answers (those of the label in use where none is named), and return it.
 
     None where there is nothing to tell: neither an answer nor a reply. `notes` are shown on top of it.
     """
     with ws.store.read() as tx:
-        chosen = extractor or (ws.task.label if ws.settings.version else _answered_label(tx, ws.task))
-        quality: Quality = import_module(ws.task.measured_by or OF_ANY_TASK).measure(tx, ws.task, chosen)
+        chosen = extractor or (
+            ws.task.label if ws.settings.version else _answered_label(tx, ws.task)
+        )
+        quality: Quality = import_module(ws.task.measured_by or OF_ANY_TASK).measure(
+            tx, ws.task, chosen
+        )
     if not quality.items and not any(items for _, items in quality.values.values()):
         return None
     if ws.backend == "local" and quality.values.get("evidence", (None, 0))[0] is not None:

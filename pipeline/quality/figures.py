@@ -20,7 +20,9 @@ from pipeline.store.answers import ReplyCounts
 T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
-Value = tuple[float | None, int]  # None where there was nothing to measure it on, and on how many items it was
+Value = tuple[
+    float | None, int
+]  # None where there was nothing to measure it on, and on how many items it was
 FIRST = 10  # samples that are to be read first
 FEWEST = 20  # items: of fewer a figure may be anything by chance
 HOW = Hint("write it like {}", Option(gates="evidence=0.95,concepts=3..16,divergence=off"))
@@ -57,7 +59,9 @@ class Figure(NamedTuple):
         """Return the bound that a value does not keep, None where it keeps both or there is no value."""
         if value is not None and self.low is not None and value < self.low:
             return self.low
-        return self.high if value is not None and self.high is not None and value > self.high else None
+        return (
+            self.high if value is not None and self.high is not None and value > self.high else None
+        )
 
 
 class Measured(NamedTuple):
@@ -153,7 +157,9 @@ def reply_values(replies: ReplyCounts) -> dict[str, Value]:
 def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, Value]:
     """Return mean, P10 and P90 of how many members lists have, of a histogram {members: lists}."""
     count = sum(lengths.values())
-    places = {f"{name}-p{percent}": (percentile(lengths, percent / 100), count) for percent in (10, 90)}
+    places = {
+        f"{name}-p{percent}": (percentile(lengths, percent / 100), count) for percent in (10, 90)
+    }
     return {name: (mean(lengths), count), **places}
 
 
@@ -232,7 +238,10 @@ class Choice(Generic[T]):
         """Choose nothing yet."""
         self._sizes = {True: FIRST, False: size}
         self._salt = str(seed).encode()
-        self._heaps: dict[bool, list[tuple[int, str, T]]] = {True: [], False: []}  # the largest hash is negative
+        self._heaps: dict[bool, list[tuple[int, str, T]]] = {
+            True: [],
+            False: [],
+        }  # the largest hash is negative
 
     def offer(self, key: str, value: T, *, first: bool = False) -> None:
         """Keep a value under its key, which nothing else has, if it is among the chosen."""
@@ -244,7 +253,9 @@ class Choice(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Yield the chosen ones, in an order that the seed gives."""
-        ordered = (sorted(heap, key=lambda entry: (-entry[0], entry[1])) for heap in self._heaps.values())
+        ordered = (
+            sorted(heap, key=lambda entry: (-entry[0], entry[1])) for heap in self._heaps.values()
+        )
         chosen = {key: value for heap in ordered for _, key, value in heap}
         return islice(chosen.values(), self._sizes[False])
 
@@ -258,7 +269,9 @@ def share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def histogram_bars(title: str, unit: str, histogram: Mapping[int, int], *, most: int) -> Iterator[Rows]:
+def histogram_bars(
+    title: str, unit: str, histogram: Mapping[int, int], *, most: int
+) -> Iterator[Rows]:
     """Yield the bars of {number: how often} from 1 on, those from `most` on in one bar; nothing where it is empty."""
     if histogram:
         bars = [(str(number), histogram.get(number, 0)) for number in range(1, most)]
@@ -320,7 +333,9 @@ def _with(gate: Figure, text: str, where: str) -> Figure:
         raise ConfigurationError(f"{said} are no bounds", hint=HOW)
     if more:
         if low is not None and more[0] is not None and low > more[0]:
-            raise ConfigurationError(f"{said} lets nothing through: {low:g} > {more[0]:g}", hint=HOW)
+            raise ConfigurationError(
+                f"{said} lets nothing through: {low:g} > {more[0]:g}", hint=HOW
+            )
         return gate._replace(low=low, high=more[0])
     if gate.low is not None and gate.high is not None:
         hint = f"write {gate.name}={gate.low:g}..{gate.high:g}"

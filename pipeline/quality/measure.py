@@ -12,7 +12,17 @@ from typing import Any
 
 from pipeline.core.quotes import LIKENESS, is_stored_quotation
 from pipeline.engine.task import Task
-from pipeline.quality.figures import Choice, Figure, Quality, Rows, Sample, Value, listed, reply_values, share
+from pipeline.quality.figures import (
+    Choice,
+    Figure,
+    Quality,
+    Rows,
+    Sample,
+    Value,
+    listed,
+    reply_values,
+    share,
+)
 from pipeline.store import answers, asks
 from pipeline.store.database import Connection
 
@@ -29,9 +39,15 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:
     tally = _Tally()
     for item_id, answer in answers.answers_by(tx, task.name, extractor):
         tally.add(item_id, answer)
-    replies, cut = answers.count_replies(tx, task.name, extractor), answers.count_cut(tx, task.name, extractor)
+    replies, cut = (
+        answers.count_replies(tx, task.name, extractor),
+        answers.count_cut(tx, task.name, extractor),
+    )
     parked, count = len(asks.parked_rows(tx, task.name, own=task.own)), tally.count
-    asked, places = count + parked, tally.quoted.total() + sum(tally.missing[path] for path in tally.quoted)
+    asked, places = (
+        count + parked,
+        tally.quoted.total() + sum(tally.missing[path] for path in tally.quoted),
+    )
     values: dict[str, Value] = {
         "answered": (share(count, asked), asked),
         "parked": (share(parked, asked), asked),
@@ -40,10 +56,14 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:
         "evidence": (share(tally.quoted.total(), places), places),
         "null-texts": (share(tally.null_answers, count), count),
         "answers": (count, count),
-        **{f"mean-{path}": (total / times, times) for path, (times, total) in tally.numbers.items()},
+        **{
+            f"mean-{path}": (total / times, times) for path, (times, total) in tally.numbers.items()
+        },
         **reply_values(replies),
     }
-    means = [Figure(f"mean-{path}", "mean", f"{path} on the mean, or how many") for path in tally.numbers]
+    means = [
+        Figure(f"mean-{path}", "mean", f"{path} on the mean, or how many") for path in tally.numbers
+    ]
     return Quality(
         title=f"Quality of the answers of {task.name}",
         extractor=extractor or "all",
@@ -52,7 +72,10 @@ def measure(tx: Connection, task: Task, extractor: str | None) -> Quality:
         values=values,
         distributions=list(tally.bars()),
         samples=list(_samples(tx, task, list(tally.shown))),
-        notes=[f'{path}: the text "null" in {times:,} answers' for path, times in tally.null_texts.items()],
+        notes=[
+            f'{path}: the text "null" in {times:,} answers'
+            for path, times in tally.null_texts.items()
+        ],
     )
 
 
@@ -60,12 +83,19 @@ class _Tally:
     """What one pass over some answers came to, by the paths of fields; `whole` are the answers by their hash."""
 
     def __init__(self) -> None:
-        self.count, self.whole, self.shown = 0, Counter[int](), Choice[tuple[str, str]](SAMPLES, seed=SEED)
+        self.count, self.whole, self.shown = (
+            0,
+            Counter[int](),
+            Choice[tuple[str, str]](SAMPLES, seed=SEED),
+        )
         self.values, self.numbers = dict[str, Counter[str]](), dict[str, tuple[int, float]]()
         # Answers with a text that is the word "null", and how often it is there by field.
         self.null_answers = 0
         self.null_texts = Counter[str]()
-        self.quoted, self.missing = Counter[str](), Counter[str]()  # missing: where another answer may quote
+        self.quoted, self.missing = (
+            Counter[str](),
+            Counter[str](),
+        )  # missing: where another answer may quote
 
     def add(self, item_id: str, said: str) -> None:
         """Count one answer, as JSON."""
@@ -120,7 +150,9 @@ def _samples(tx: Connection, task: Task, shown: Sequence[tuple[str, str]]) -> It
     names, texts = task.table(tx).names(tx, ids), task.asked_texts(tx, ids)
     for item_id, answer in shown:
         if item_id in names:
-            yield Sample(item_id, names[item_id], cut_text(texts.get(item_id, "")), (), cut_text(answer))
+            yield Sample(
+                item_id, names[item_id], cut_text(texts.get(item_id, "")), (), cut_text(answer)
+            )
 
 
 def cut_text(text: str) -> str:

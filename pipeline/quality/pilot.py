@@ -23,7 +23,12 @@ PAGE = 5000
 
 
 def next_pilot(
-    tx: "Connection", task: Task, extractor: str, *, size: int | None = None, seed: int | None = None
+    tx: "Connection",
+    task: Task,
+    extractor: str,
+    *,
+    size: int | None = None,
+    seed: int | None = None,
 ) -> tuple[int, int, list[str]]:
     """Return the next pilot's size, seed and items: one that is not over goes on, unless another of these is given."""
     before = runs.newest_pilot(tx, extractor)
@@ -39,14 +44,24 @@ def draw_pilot(tx: "Connection", task: Task, extractor: str, *, size: int, seed:
     Drawn from those that are open or were answered under this extractor, so that the sample stays as it is while its
     items are answered one by one.
     """
-    queries = (task.pending(tx), answers.answered_ids(task.name, extractor))  # an answer not applied comes twice
-    pages = (page for query in queries for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE))
+    queries = (
+        task.pending(tx),
+        answers.answered_ids(task.name, extractor),
+    )  # an answer not applied comes twice
+    pages = (
+        page
+        for query in queries
+        for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE)
+    )
     return draw_items(chain.from_iterable(pages), size=size, seed=seed)
 
 
 def draw_items(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
     """Return some of these ids, each of which comes twice at the most, in the order in which they were drawn."""
-    drawn = ((hashlib.blake2b(f"{seed}:{one}".encode("utf-8", "replace"), digest_size=8).digest(), one) for one in ids)
+    drawn = (
+        (hashlib.blake2b(f"{seed}:{one}".encode("utf-8", "replace"), digest_size=8).digest(), one)
+        for one in ids
+    )
     return list(dict.fromkeys(one for _, one in heapq.nsmallest(2 * size, drawn)))[:size]
 
 
@@ -88,7 +103,9 @@ def note_failed_pilot(ws: OpenWorkspace, quality: QualityReport) -> bool:
         return False
     path = str(quality.path.relative_to(ws.data))
     with ws.store.write() as tx:
-        runs.fail_pilot(tx, ws.task.name, str(quality.document["extractor"]), report=path, at=ws.now())
+        runs.fail_pilot(
+            tx, ws.task.name, str(quality.document["extractor"]), report=path, at=ws.now()
+        )
     return True
 
 
@@ -100,7 +117,15 @@ def check_pilot(tx: "Connection", task: Task, extractor: str, *, compulsory: boo
     newest = runs.newest_pilot(tx, extractor)
     size = newest.size if newest is not None and newest.size else SIZE
     has_failed = newest is not None and newest.verdict is PilotVerdict.FAILED
-    again = Step(f"{task.words.many}-pilot", version=task.label) if task.needs_pilot else Step("tag", pilot=size)
-    free = f"`{task.words.step('unpark', all=True)}` frees rows that failed for the API's sake; " if has_failed else ""
+    again = (
+        Step(f"{task.words.many}-pilot", version=task.label)
+        if task.needs_pilot
+        else Step("tag", pilot=size)
+    )
+    free = (
+        f"`{task.words.step('unpark', all=True)}` frees rows that failed for the API's sake; "
+        if has_failed
+        else ""
+    )
     hint = f"{free}run `{again}`, or {Option(skip_pilot=True)} to do without"
     raise GateError(f"{why}; nothing was prepared or sent", hint=hint)

@@ -59,7 +59,10 @@ class QualityReport(NamedTuple):
     def is_hopeless(self) -> bool:
         """Return whether a share misses its bound by half of everything, on enough items that it is no chance."""
         shares = [one for one in self.failed if one.figure.unit == "share" and one.items >= FEWEST]
-        return any(abs((one.value or 0.0) - (one.figure.missed(one.value) or 0.0)) >= HALF for one in shares)
+        return any(
+            abs((one.value or 0.0) - (one.figure.missed(one.value) or 0.0)) >= HALF
+            for one in shares
+        )
 
     @property
     def error(self) -> GateError | None:
@@ -88,7 +91,9 @@ class QualityReport(NamedTuple):
             return f"{len(self.failed)} of {count} gates failed{rest}: {names}"
         if not count:
             return "no gate was judged"
-        return f"all {count} gates passed{rest}" if count > 1 else f"the one judged gate passed{rest}"
+        return (
+            f"all {count} gates passed{rest}" if count > 1 else f"the one judged gate passed{rest}"
+        )
 
     @property
     def document(self) -> dict[str, Any]:
@@ -101,10 +106,14 @@ class QualityReport(NamedTuple):
             "items": quality.items,
             "passed": self.passed,
             "verdict": self.line,
-            "gates": [_document(one, "low", "high", "at_least", "why") | {"said": one.said} for one in self.gates],
+            "gates": [
+                _document(one, "low", "high", "at_least", "why") | {"said": one.said}
+                for one in self.gates
+            ],
             "figures": {one.figure.name: _document(one, "unit", "told") for one in self.measured},
             "distributions": [
-                {"title": one.title, "unit": one.headers[1], "bars": one.cells} for one in quality.distributions
+                {"title": one.title, "unit": one.headers[1], "bars": one.cells}
+                for one in quality.distributions
             ],
             "tables": [one._asdict() for one in quality.tables],
             "samples": [one._asdict() for one in quality.samples],
@@ -115,9 +124,14 @@ class QualityReport(NamedTuple):
 
     def markdown(self, *, again: object = Step("qc")) -> str:
         """Return it for people; `again` is what to type to judge the answers once more."""
-        quality, told = self.quality, {"gates": self.gates, "failed": self.failed, "line": self.line, "words": WORDS}
+        quality, told = (
+            self.quality,
+            {"gates": self.gates, "failed": self.failed, "line": self.line, "words": WORDS},
+        )
         tables = [*quality.distributions, *quality.tables]
-        return _template().render(self._asdict() | told, tables=tables, again=again, option=Option, step=Step)
+        return _template().render(
+            self._asdict() | told, tables=tables, again=again, option=Option, step=Step
+        )
 
     def sealed(self, data: Path, task: str, *, again: object = Step("qc")) -> "QualityReport":
         """Write it into a workspace, durable when this returns, and return it with the path of its Markdown."""
@@ -141,7 +155,12 @@ def _template() -> "Template":
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"code": markdown_code, "cell": _cell, "aligned": _aligned, "holds": _holds}
+    environment.filters |= {
+        "code": markdown_code,
+        "cell": _cell,
+        "aligned": _aligned,
+        "holds": _holds,
+    }
     return environment.get_template("report.md")
 
 
@@ -191,7 +210,9 @@ def report_documents(data: Path, task: str, *, limit: int) -> list[dict[str, Any
     found = []
     for name in list(reports_of_task(data, task))[::-1]:
         with contextlib.suppress(OSError, ValueError):  # not whole, or the user's own by now
-            found.append({**json.loads((data / FOLDER / f"{name}.json").read_bytes()), "name": name})
+            found.append(
+                {**json.loads((data / FOLDER / f"{name}.json").read_bytes()), "name": name}
+            )
         if len(found) == limit:
             break
     return found
@@ -202,7 +223,9 @@ def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]]
 
     Reports hold samples of people's data, for which `forget` removes those that name a person.
     """
-    gone = [path for paths in reports_of_task(data, task).values() if is_named(paths) for path in paths]
+    gone = [
+        path for paths in reports_of_task(data, task).values() if is_named(paths) for path in paths
+    ]
     for path in gone:
         path.unlink(missing_ok=True)
     if gone:
@@ -213,6 +236,11 @@ def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]]
 def older_reports(data: Path, task: str, before: datetime, *, kept: Collection[str]) -> list[Path]:
     """Return the files of a task's reports written before a moment, but of those named `kept` and of the newest."""
     reports, moment = reports_of_task(data, task), f"{task}-{before:%Y%m%dT%H%M%SZ}"
-    newest = max((name for name, paths in reports.items() if any(one.suffix == ".json" for one in paths)), default="")
-    old = (paths for name, paths in reports.items() if name < moment and name not in {newest, *kept})
+    newest = max(
+        (name for name, paths in reports.items() if any(one.suffix == ".json" for one in paths)),
+        default="",
+    )
+    old = (
+        paths for name, paths in reports.items() if name < moment and name not in {newest, *kept}
+    )
     return [path for paths in old for path in paths]
