@@ -68,16 +68,24 @@ def roll_back_index(ws: OpenWorkspace) -> IndexReport:
     with ws.lock(LOCK) as lock:
         builds.follow(ws.store)
         manifest = builds.rollback(decide=partial(_record, ws, lock, "rolled back"))
-    return IndexReport(manifest.number, manifest.count, 0, 0, manifest.model, manifest.dim, rolled_back=True)
+    return IndexReport(
+        manifest.number, manifest.count, 0, 0, manifest.model, manifest.dim, rolled_back=True
+    )
 
 
 def _record(ws: OpenWorkspace, lock: Lock, why: str, found: Manifest) -> None:
     """Make the database tell that a build is in service, and who was to be in it, where the lock is held still."""
     lock.check()
-    facts, at, takes = {name: getattr(found, name) for name in FACTS}, ws.now(), ws.settings.index_untagged
+    facts, at, takes = (
+        {name: getattr(found, name) for name in FACTS},
+        ws.now(),
+        ws.settings.index_untagged,
+    )
     with ws.store.write() as tx:
         if takes is not None:
-            workspace.record_event(tx, workspace.UNTAGGED, found.number, old=None, new=f"{takes:d}", why="asked", at=at)
+            workspace.record_event(
+                tx, workspace.UNTAGGED, found.number, old=None, new=f"{takes:d}", why="asked", at=at
+            )
         workspace.add_build(tx, facts, why=why, at=at)
 
 
@@ -86,7 +94,9 @@ def _left_out(states: Sequence[tuple[str, int]], count: int) -> dict[str, int]:
     others = {name: held for name, held in states[2:] if held}
     if sum(others.values()) <= states[0][1] - count:
         return others
-    return {name: held for name, held in states[3:4] if held}  # everyone with a text is in: INDEX_UNTAGGED=1
+    return {
+        name: held for name, held in states[3:4] if held
+    }  # everyone with a text is in: INDEX_UNTAGGED=1
 
 
 class _Building:
@@ -112,14 +122,18 @@ class _Building:
             raise InputError(
                 f"no {words.one} is {words.done}, so there is nothing to index"
                 + "; the index in service stays" * is_there,
-                hint=f"run `{words.step('tag')}` first" + f"; `{gone}` takes what is in service away" * is_there,
+                hint=f"run `{words.step('tag')}` first"
+                + f"; `{gone}` takes what is in service away" * is_there,
             )
         self._embedder.cache.drop_refused()
         self._embed_missing()
         floor: Vectors | None = None  # what it is learnt from, where that can be had
         with suppress(RemoteError, ConfigurationError):
             floor = self._embedder.questions(nonsense())
-        with self._ws.lock(LOCK) as lock, self._builds.staging(number := self._builds.next_number()) as staging:
+        with (
+            self._ws.lock(LOCK) as lock,
+            self._builds.staging(number := self._builds.next_number()) as staging,
+        ):
             return self._promoted(lock, floor, number, staging)
 
     def _embed_missing(self) -> None:
@@ -132,13 +146,22 @@ class _Building:
                     texts, tokens, cost = embedder.cost(entries(tx), bar=bar)
                 is_missing = texts > 0
                 if round(cost, 2) > 0:  # no budget counts it
-                    ws.display.say(f"embedding {texts:,} texts, about {tokens:,} tokens, ${cost:,.2f}")
+                    ws.display.say(
+                        f"embedding {texts:,} texts, about {tokens:,} tokens, ${cost:,.2f}"
+                    )
             if is_missing:
                 with ws.display.bar("embedding", count) as bar:
                     self._embedded += embedder.embed_missing(entries(tx), bar=bar)
 
-    def _promoted(self, lock: Lock, floor: Vectors | None, number: int, staging: Path) -> IndexReport:
-        ws, builds, collection, cache = self._ws, self._builds, self._ws.collection, self._embedder.cache
+    def _promoted(
+        self, lock: Lock, floor: Vectors | None, number: int, staging: Path
+    ) -> IndexReport:
+        ws, builds, collection, cache = (
+            self._ws,
+            self._builds,
+            self._ws.collection,
+            self._embedder.cache,
+        )
         builds.follow(ws.store)
         ranking = collection.ranking
         if not ws.embedding_model.local:
@@ -168,8 +191,12 @@ class _Building:
         moved = builds.promote(staged, decide=decide)
         embedded, cached = self._embedded, max(0, count - self._embedded)
         reasons = {entry_id: refused_text.reason for entry_id, refused_text in refused.items()}
-        done = IndexReport(number, count, embedded, cached, cache.model, cache.dim, moved, refused=reasons)
-        return replace(done, out_of=(states := [*counts.items()])[0][1], left_out=_left_out(states, count))
+        done = IndexReport(
+            number, count, embedded, cached, cache.model, cache.dim, moved, refused=reasons
+        )
+        return replace(
+            done, out_of=(states := [*counts.items()])[0][1], left_out=_left_out(states, count)
+        )
 
     def _pages(self, entries: Iterable[Entry], bar: Bar) -> Iterator[Page]:
         """Yield entries with keys and vectors; embed those that came since, or whose vectors are damaged."""
@@ -196,7 +223,11 @@ class _Building:
         if not self._embedder.refused:
             return page
         keys = self._embedder.keys(page)
-        return [entry for entry, key in zip(page, keys, strict=True) if key not in self._embedder.refused]
+        return [
+            entry
+            for entry, key in zip(page, keys, strict=True)
+            if key not in self._embedder.refused
+        ]
 
     def _refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
         """Return the texts that the model refused, keyed by the id of their entry."""
@@ -208,12 +239,16 @@ class _Building:
         for page in pages(entries(tx)):
             for entry, key in zip(page, self._embedder.keys(page), strict=True):
                 if key in reasons:
-                    refused[entry.id] = RefusedText(content=content_hash(entry), reason=reasons[key])
+                    refused[entry.id] = RefusedText(
+                        content=content_hash(entry), reason=reasons[key]
+                    )
         return refused
 
     def _position(self, tx: Connection) -> int:
         """Return the position of the database, which may be none before that of the build in service."""
-        current = self._builds.in_service()  # first: a position never goes back but with the whole database
+        current = (
+            self._builds.in_service()
+        )  # first: a position never goes back but with the whole database
         position = workspace.get_workspace(tx).position
         if current is not None and current.position > position and not self._worse_ok:
             raise InconsistentError(

@@ -37,7 +37,9 @@ from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 
 Found = TypeVar("Found")
-Decide = Callable[[Manifest], object]  # what makes the database tell of a build that it is in service
+Decide = Callable[
+    [Manifest], object
+]  # what makes the database tell of a build that it is in service
 LOCK = "index"
 STAGING = ".staging"
 LINKED = (manifest.INDEX, manifest.METADATA)
@@ -69,7 +71,9 @@ class Builds:
         self._index = data_dir / "index" / folder
         self._linked = () if folder else LINKED
         self._make = Step("index", task=self._index.name if folder else None)
-        self._rebuild = f"run `{self._make}` to build it again, or `{Step('doctor')}` to see what is wrong"
+        self._rebuild = (
+            f"run `{self._make}` to build it again, or `{Step('doctor')}` to see what is wrong"
+        )
         self._builds = self._index / "builds"
         self._current = self._index / "current"
 
@@ -81,7 +85,9 @@ class Builds:
         """Return the build in service, opened: vectors and metadata are of one, whatever is promoted afterwards."""
         index = self._look(lambda directory: Index(directory, self._read(directory)))
         if index is None:
-            raise InputError(f"there is no index in {self._index} yet", hint=f"run `{self._make}` to build one")
+            raise InputError(
+                f"there is no index in {self._index} yet", hint=f"run `{self._make}` to build one"
+            )
         return index
 
     def whole(self) -> dict[int, Manifest]:
@@ -101,7 +107,11 @@ class Builds:
     def others(self) -> list[int]:
         """Return the numbers of all builds that are not in service, whole or not, ascending."""
         directory = self._resolve()
-        return [number for number in sorted(self._numbers()) if directory is None or str(number) != directory.name]
+        return [
+            number
+            for number in sorted(self._numbers())
+            if directory is None or str(number) != directory.name
+        ]
 
     def damage(self, number: int) -> list[str]:
         """Return what is wrong with the files of a build, read in full; an empty list when nothing is."""
@@ -154,17 +164,24 @@ class Builds:
         were moved to, which stood where the links are.
         """
         if not staged.verified:
-            raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
+            raise InconsistentError(
+                f"build {staged.manifest.number} was not verified, so it was not promoted"
+            )
         current, number = self.in_service(), staged.manifest.number
         staged.directory.rename(self._builds / str(number))
         files.sync_directory(self._builds)
         moved = tuple(name for name in map(self._relink, self._linked) if name)
         decide(staged.manifest)
         self._flip(number)
-        before, others = current and current.number, [other for other in self.whole() if other != number]
+        before, others = (
+            current and current.number,
+            [other for other in self.whole() if other != number],
+        )
         kept = {number, before if before in others else max(others, default=number)}
         for other in self._numbers() - kept:
-            files.remove_link(self._builds / str(other))  # half removed it is no build any more: a file is missing
+            files.remove_link(
+                self._builds / str(other)
+            )  # half removed it is no build any more: a file is missing
         return moved
 
     def rollback(self, *, decide: Decide) -> Manifest:
@@ -173,12 +190,18 @@ class Builds:
         Its files are read in full first: a damaged one is passed over, and an older one takes its place.
         """
         directory = self._resolve()
-        older = [number for number in self.whole() if directory is None or number < int(directory.name)]
+        older = [
+            number for number in self.whole() if directory is None or number < int(directory.name)
+        ]
         number = next((number for number in reversed(older) if not self.damage(number)), None)
         if number is None and older:
-            raise InconsistentError(f"{self.damage(older[-1])[0]}: not put back", hint=f"run `{self._make}`")
+            raise InconsistentError(
+                f"{self.damage(older[-1])[0]}: not put back", hint=f"run `{self._make}`"
+            )
         if number is None:
-            raise InputError("there is no previous build to put back", hint=f"run `{self._make}` to build one")
+            raise InputError(
+                "there is no previous build to put back", hint=f"run `{self._make}` to build one"
+            )
         decide(found := self._read(self._builds / str(number)))
         self._flip(number)
         return found
@@ -192,7 +215,9 @@ class Builds:
             told = tx.execute(select(schema.builds.c.number, schema.builds.c.promoted_at))
             known = {row[0]: row[1] for row in told}
         linked, there = None, self._numbers() & known.keys()
-        with contextlib.suppress(InconsistentError):  # what stands there is no link, as in a copy that followed links
+        with contextlib.suppress(
+            InconsistentError
+        ):  # what stands there is no link, as in a copy that followed links
             linked = None if (directory := self._resolve()) is None else int(directory.name)
         last = max(there, key=lambda number: known[number], default=linked)
         return None if last == linked or (linked is not None and linked not in known) else last
@@ -218,7 +243,9 @@ class Builds:
 
     def _flip(self, number: int) -> None:
         if self._current.is_dir() and not self._current.is_symlink():
-            files.move_aside(self._current)  # a copy that followed links; a rename cannot take a directory's place
+            files.move_aside(
+                self._current
+            )  # a copy that followed links; a rename cannot take a directory's place
         files.replace_link(self._current, Path(self._builds.name) / str(number))
 
     def _resolve(self) -> Path | None:
@@ -228,9 +255,13 @@ class Builds:
         except FileNotFoundError:
             return None
         except OSError:
-            raise InconsistentError(f"{self._current} is no link to a build", hint=self._rebuild) from None
+            raise InconsistentError(
+                f"{self._current} is no link to a build", hint=self._rebuild
+            ) from None
         if target.parent.name != self._builds.name or not target.name.isdecimal():
-            raise InconsistentError(f"{self._current} points at {str(target)!r}, which is no build", hint=self._rebuild)
+            raise InconsistentError(
+                f"{self._current} points at {str(target)!r}, which is no build", hint=self._rebuild
+            )
         return self._builds / target.name
 
     def _look(self, read: Callable[[Path], Found]) -> Found | None:
@@ -244,15 +275,21 @@ class Builds:
             except (InconsistentError, FileNotFoundError):
                 if self._resolve() == directory:  # not promoted away meanwhile: it is truly broken
                     raise
-        raise InconsistentError("the index was replaced each time it was opened", hint="run the same command again")
+        raise InconsistentError(
+            "the index was replaced each time it was opened", hint="run the same command again"
+        )
 
     def _read(self, directory: Path) -> Manifest:
         try:
             found = manifest.read_manifest(directory)
         except InconsistentError as error:
-            raise InconsistentError(f"the index in service is broken: {error.message}", hint=self._rebuild) from None
+            raise InconsistentError(
+                f"the index in service is broken: {error.message}", hint=self._rebuild
+            ) from None
         if str(found.number) != directory.name:
-            raise InconsistentError(f"{directory} holds the manifest of build {found.number}", hint=self._rebuild)
+            raise InconsistentError(
+                f"{directory} holds the manifest of build {found.number}", hint=self._rebuild
+            )
         return found
 
     def in_service(self) -> Manifest | None:
@@ -273,7 +310,9 @@ class Builds:
         return path.is_symlink() and path.readlink() == self._target(name)
 
 
-def count_stale(collection: Indexed, tx: Connection, index: Index | None, *, exact: bool = False) -> int:
+def count_stale(
+    collection: Indexed, tx: Connection, index: Index | None, *, exact: bool = False
+) -> int:
     """Return how many entries an index is behind by; without one, how many there are.
 
     They are compared where a command has changed some since, or with `exact`, which finds changes of other programs.
@@ -284,12 +323,20 @@ def count_stale(collection: Indexed, tx: Connection, index: Index | None, *, exa
     if not (exact or workspace.has_changed(tx, collection.task, build=build, position=position)):
         return 0
     known_hashes = index.content_hashes()
-    known_hashes |= {entry_id: refused.content for entry_id, refused in index.manifest.refused.items()}
-    outdated = sum(known_hashes.pop(entry.id, None) != content_hash(entry) for entry in collection.entries(tx))
-    return outdated + len(known_hashes.keys() - index.manifest.refused.keys())  # which the database has not
+    known_hashes |= {
+        entry_id: refused.content for entry_id, refused in index.manifest.refused.items()
+    }
+    outdated = sum(
+        known_hashes.pop(entry.id, None) != content_hash(entry) for entry in collection.entries(tx)
+    )
+    return outdated + len(
+        known_hashes.keys() - index.manifest.refused.keys()
+    )  # which the database has not
 
 
-def place_of_entry(data: Path, collection: Indexed, item_id: str, entry: Entry | None) -> dict[str, Any]:
+def place_of_entry(
+    data: Path, collection: Indexed, item_id: str, entry: Entry | None
+) -> dict[str, Any]:
     """Return {indexed, up_to_date, build}: whether the index in service holds an item, and as its entry is now.
 
     A broken index has its `problem`, too.

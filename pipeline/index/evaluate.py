@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 
     from pipeline.engine.task import Indexed
 
-FOLDER, QUERIES, QRELS = "judged", "queries.jsonl", "qrels.tsv"  # below DATA: what builds of a collection are held to
+FOLDER, QUERIES, QRELS = (
+    "judged",
+    "queries.jsonl",
+    "qrels.tsv",
+)  # below DATA: what builds of a collection are held to
 FEWEST = 50  # judged questions, below which no difference is told from chance
 FIRST = 10  # entries of each ranking that the measure looks at
 QUESTION = 'a line is {"qid": …, "text": …}'
@@ -132,8 +136,12 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
             "system": str(system),
             "type": name,
             "queries": len(places),
-            "figures": {measure: difference(one[places], 0 * one[places]) for measure, one in found.items()},
-            "weak": sum(weak[system][at] for at in places) / len(places) if system in weak else None,
+            "figures": {
+                measure: difference(one[places], 0 * one[places]) for measure, one in found.items()
+            },
+            "weak": sum(weak[system][at] for at in places) / len(places)
+            if system in weak
+            else None,
         }
         for name, places in sorted(shown.items(), key=lambda pair: (pair[0] != ALL, pair[0]))
         for system, found in values.items()
@@ -142,7 +150,12 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
 
 def _tell_unknown(ws: OpenWorkspace, judged: Judged, known: Collection[str]) -> None:
     """Warn of names that are judged an answer and cannot be found: mistyped, or in no index."""
-    wanted = {name: None for grades in judged.grades.values() for name, grade in grades.items() if grade > 0}
+    wanted = {
+        name: None
+        for grades in judged.grades.values()
+        for name, grade in grades.items()
+        if grade > 0
+    }
     if unknown := [name for name in wanted if name not in known]:
         said = f"{len(unknown):,} of {plural(len(wanted), 'name')} that are judged an answer are not in the index"
         ws.display.warn(f"{said}, and count as not found: {first_few(unknown)}")
@@ -161,13 +174,21 @@ def gate_questions(data: Path, collections: "Iterable[Indexed]") -> list[str]:
 
 def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
     """Measure a staged build beside the one in service where that can be, and keep the figures in its manifest."""
-    folder, builds, display = ws.data / FOLDER / ws.collection.folder, Builds(ws.data, ws.collection.folder), ws.display
+    folder, builds, display = (
+        ws.data / FOLDER / ws.collection.folder,
+        Builds(ws.data, ws.collection.folder),
+        ws.display,
+    )
     if not (folder / QUERIES).exists() or builds.current() is None:
         return
     try:
         judged = judged_of_files(folder / QUERIES, folder / QRELS)
         with Index(staged.directory, staged.manifest) as new, builds.open() as before:
-            number, asked, why = before.manifest.number, [_open_build(ws, one) for one in (new, before)], ""
+            number, asked, why = (
+                before.manifest.number,
+                [_open_build(ws, one) for one in (new, before)],
+                "",
+            )
             if len(judged.questions) < FEWEST:
                 why = f"{folder / QRELS} judges {len(judged.questions)} questions, and fewer than {FEWEST} tell nothing"
             elif not all(one.is_free(judged.texts) for one in asked):
@@ -183,7 +204,11 @@ def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> Non
     except FindableError as error:
         display.say(f"not compared with the build in service on judged questions: {error.message}")
         return
-    (mean, low, high), reached, reference = difference(ours, theirs), float(ours.mean()), float(theirs.mean())
+    (mean, low, high), reached, reference = (
+        difference(ours, theirs),
+        float(ours.mean()),
+        float(theirs.mean()),
+    )
     facts = {"number": number, MAIN: reference}
     told = {"questions": len(ours), MAIN: reached, "before": facts}
     staged.seal(judged={**told, "difference": {"mean": mean, "low": low, "high": high}})
@@ -225,12 +250,18 @@ def check_recall(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
         between = one + other
         queries = np.concatenate([own, between / np.linalg.norm(between, axis=1, keepdims=True)])
         places = [range(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
-        exact, _ = nearest_in(queries, (cache.fetch(keys_at(index, rows)) for rows in places), FIRST)
-        _, near = nearest_in(queries, (index.faiss.reconstruct_n(rows.start, len(rows)) for rows in places), FIRST)
+        exact, _ = nearest_in(
+            queries, (cache.fetch(keys_at(index, rows)) for rows in places), FIRST
+        )
+        _, near = nearest_in(
+            queries, (index.faiss.reconstruct_n(rows.start, len(rows)) for rows in places), FIRST
+        )
         given = cache.fetch(keys_at(index, near.ravel().tolist())).reshape(*near.shape, -1)
     found = np.einsum("id,ijd->ij", queries, given) >= exact[:, -1:] - TIE
     mean, low, high = difference(found.mean(axis=1), np.zeros(len(found)))
-    staged.seal(recall={"questions": len(found), "seed": SEED, "recall@10": mean, "low": low, "high": high})
+    staged.seal(
+        recall={"questions": len(found), "seed": SEED, "recall@10": mean, "low": low, "high": high}
+    )
     said = f"8 bits a number find {mean:.3f} [{low:.3f}, {high:.3f}] of the ten nearest to {len(found):,} vectors"
     if low >= LEAST_RECALL:
         ws.display.say(said)
@@ -241,9 +272,14 @@ def check_recall(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
 def judged_of_files(queries: Path, qrels: Path) -> Judged:
     """Return the judged questions of files."""
     questions, grades = read_questions(queries), read_grades(qrels)
-    found = [one for one in questions if any(grade > 0 for grade in grades.get(one.qid, {}).values())]
+    found = [
+        one for one in questions if any(grade > 0 for grade in grades.get(one.qid, {}).values())
+    ]
     if not found:
-        raise InputError(f"{qrels} judges none of the questions in {queries}", hint="are these two of one collection?")
+        raise InputError(
+            f"{qrels} judges none of the questions in {queries}",
+            hint="are these two of one collection?",
+        )
     return Judged(found, grades)
 
 
@@ -255,10 +291,14 @@ def read_questions(path: Path) -> list[JudgedQuestion]:
     found: dict[str, JudgedQuestion] = {}
     for place, line in _lines(path):
         try:
-            question = JudgedQuestion.model_validate(jsonlines.Reader([line], loads=orjson.loads).read())
+            question = JudgedQuestion.model_validate(
+                jsonlines.Reader([line], loads=orjson.loads).read()
+            )
             parse_question(question.text)
         except jsonlines.InvalidLineError as error:
-            raise InputError(f"{place}: no JSON: {error}", hint="one JSON document a line") from error
+            raise InputError(
+                f"{place}: no JSON: {error}", hint="one JSON document a line"
+            ) from error
         except ValidationError as error:
             wrong = error.errors()[0]
             said = f"field {wrong['loc'][0]!r}: {wrong['msg']}" if wrong["loc"] else wrong["msg"]
@@ -266,7 +306,10 @@ def read_questions(path: Path) -> list[JudgedQuestion]:
         except InputError as error:
             raise InputError(f"{place}: field 'text': {error.message}", hint=error.hint) from None
         if found.setdefault(question.qid, question) != question:
-            raise InputError(f"{place}: field 'qid': {question.qid!r} stands for another question above", hint=QUESTION)
+            raise InputError(
+                f"{place}: field 'qid': {question.qid!r} stands for another question above",
+                hint=QUESTION,
+            )
     return list(found.values())
 
 
@@ -278,10 +321,14 @@ def read_grades(path: Path) -> dict[str, dict[str, int]]:
             continue
         one = JUDGED.match(line)
         if one is None or UNSOUND.search(line):
-            raise InputError(f"{place}: expected `qid 0 name grade`, found {line[:80]!r}", hint=JUDGEMENT)
+            raise InputError(
+                f"{place}: expected `qid 0 name grade`, found {line[:80]!r}", hint=JUDGEMENT
+            )
         qid, name, grade = one.groups()
         if found.setdefault(qid, {}).setdefault(name, int(grade)) != int(grade):
-            raise InputError(f"{place}: field 'grade': {name!r} has another grade above", hint=JUDGEMENT)
+            raise InputError(
+                f"{place}: field 'grade': {name!r} has another grade above", hint=JUDGEMENT
+            )
     return found
 
 
@@ -292,8 +339,14 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}", hint="check the path; it must be UTF-8") from error
-    yield from ((f"{path}, line {at}", one) for at, one in enumerate(text.split("\n"), start=1) if one.strip())
+        raise InputError(
+            f"{path} cannot be read: {error}", hint="check the path; it must be UTF-8"
+        ) from error
+    yield from (
+        (f"{path}, line {at}", one)
+        for at, one in enumerate(text.split("\n"), start=1)
+        if one.strip()
+    )
 
 
 def measured(judged: Judged, rankings: Iterable[Sequence[str]]) -> "dict[str, NDArray[Any]]":
@@ -309,9 +362,14 @@ def measured(judged: Judged, rankings: Iterable[Sequence[str]]) -> "dict[str, ND
             "the measures need pytrec-eval-terrier, which has no package for this machine; nothing was measured",
             hint="pip install pytrec-eval-terrier, which needs a C compiler",
         )
-    measures = {ir_measures.parse_measure("RR" if name == "MRR" else name): name for name in MEASURES}
+    measures = {
+        ir_measures.parse_measure("RR" if name == "MRR" else name): name for name in MEASURES
+    }
     places = {one.qid: at for at, one in enumerate(judged.questions)}
-    run = {qid: {name: -float(at) for at, name in enumerate(some)} for qid, some in zip(places, rankings, strict=True)}
+    run = {
+        qid: {name: -float(at) for at, name in enumerate(some)}
+        for qid, some in zip(places, rankings, strict=True)
+    }
     grades = {qid: dict(judged.grades[qid]) for qid in places}
     found = {name: np.zeros(len(places)) for name in MEASURES}
     for metric in ir_measures.iter_calc(list(measures), grades, run):
@@ -328,6 +386,11 @@ def difference(values: "NDArray[Any]", others: "NDArray[Any]") -> tuple[float, f
 
     differences = values - others
     rng, count = np.random.default_rng(SEED), len(differences)
-    drawn = (rng.multinomial(count, np.full(count, 1 / count), AT_ONCE) for _ in range(RESAMPLES // AT_ONCE))
-    low, high = np.percentile(np.concatenate([times @ differences for times in drawn]) / count, [2.5, 97.5])
+    drawn = (
+        rng.multinomial(count, np.full(count, 1 / count), AT_ONCE)
+        for _ in range(RESAMPLES // AT_ONCE)
+    )
+    low, high = np.percentile(
+        np.concatenate([times @ differences for times in drawn]) / count, [2.5, 97.5]
+    )
     return float(differences.mean()), float(low), float(high)

@@ -60,7 +60,12 @@ class Ranked(NamedTuple):
 
 
 def rank_entries(
-    index: "Index", *, terms: Sequence[str] | None, vector: Scores | None, k: int, mask: "Mask | None" = None
+    index: "Index",
+    *,
+    terms: Sequence[str] | None,
+    vector: Scores | None,
+    k: int,
+    mask: "Mask | None" = None,
 ) -> Ranked:
     """Return the `k` best entries for the terms of a question, for its vector, shape (dim,), or for both.
 
@@ -71,7 +76,9 @@ def rank_entries(
         similarities, rows = index.nearest(vector, k, mask)
         return Ranked(rows, similarities, similarities=similarities)
     depth = k if vector is None else max(k, DEPTH)
-    telling = terms or () if vector is None else index.telling(terms or ())  # what is added to vectors is as good
+    telling = (
+        terms or () if vector is None else index.telling(terms or ())
+    )  # what is added to vectors is as good
     found = index.word_scores(telling, most=depth if mask is None else -1)
     if mask is not None:
         found = dict([one for one in found.items() if mask[one[0]]][:depth])
@@ -110,8 +117,16 @@ def found_hits(
     One that has what was asked for its tag is not. Words count where vectors alone rank, too: they cost nothing. With
     `words`, by their terms, each has why it was found, and the sentence and the tags in which they stand.
     """
-    rows, floor, asked = ranked.rows.tolist(), index.manifest.floor, list(dict.fromkeys(terms or ()))
-    scored = index.word_scores(asked) if ranked.words is None else dict(zip(rows, ranked.words.tolist(), strict=True))
+    rows, floor, asked = (
+        ranked.rows.tolist(),
+        index.manifest.floor,
+        list(dict.fromkeys(terms or ())),
+    )
+    scored = (
+        index.word_scores(asked)
+        if ranked.words is None
+        else dict(zip(rows, ranked.words.tolist(), strict=True))
+    )
     told, weights = index.told(asked), {term: index.idf(term) for term in words or ()}
     held = {term: index.holding([term], rows) for term in weights}
 
@@ -120,12 +135,17 @@ def found_hits(
         metadata, is_weak = index.metadata_at(row), None
         tags = {tag: set(kept_terms(tag)) for tag in collection.tags(metadata)}
         if terms is not None and floor is not None:
-            is_weak = floor.is_weak(similarity, scored.get(row, 0.0), told) and set(asked) not in tags.values()
+            is_weak = (
+                floor.is_weak(similarity, scored.get(row, 0.0), told)
+                and set(asked) not in tags.values()
+            )
         found = Hit(at + 1, similarity, metadata, float(ranked.scores[at]), is_weak=is_weak)
         if words is None:
             return found
         said = dict.fromkeys(word for term, word in words.items() if row in held[term])
-        is_close = similarity is not None and not is_weak and (floor is None or similarity >= floor.cosine)
+        is_close = (
+            similarity is not None and not is_weak and (floor is None or similarity >= floor.cosine)
+        )
         why = ["weak"] if is_weak else []
         why += [f"words: {', '.join(said)}"] if said else []
         why += ["close in meaning"] if is_close or not why else []
@@ -164,7 +184,11 @@ def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Sn
             blank = line.rfind(" ", most - _LEAD, most + 1)
             end = most if blank < 0 else blank
     ahead = CUT if begin else ""
-    marks = [(max(start, begin), min(stop, end)) for start, stop, _ in places if begin < stop and start < end]
+    marks = [
+        (max(start, begin), min(stop, end))
+        for start, stop, _ in places
+        if begin < stop and start < end
+    ]
     shift = len(ahead) - begin
     shown = f"{ahead}{line[begin:end]}{CUT if end < len(line) else ''}"
     return Snippet(shown, tuple((start + shift, stop + shift) for start, stop in _joined(marks)))

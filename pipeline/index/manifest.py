@@ -89,8 +89,12 @@ class Manifest(BaseModel):
     sizes: dict[str, int]  # file name -> bytes
     words: dict[str, Any]  # how terms are made, and what they count
     floor: Floor | None = None  # below what a hit is weak; None where that is not known
-    judged: dict[str, Any] | None = None  # what it reached on judged questions, and the build before it
-    recall: dict[str, Any] | None = None  # of 8 bits a number beside an exact scan; None where it is exact
+    judged: dict[str, Any] | None = (
+        None  # what it reached on judged questions, and the build before it
+    )
+    recall: dict[str, Any] | None = (
+        None  # of 8 bits a number beside an exact scan; None where it is exact
+    )
     refused: dict[str, RefusedText] = {}  # by the entry's id
     format: Literal[2] = 2
 
@@ -115,7 +119,9 @@ def content_hash(entry: Entry) -> str:
     """Return the SHA-256, as hex, of what makes an entry up to date: its text, its facts, and its fields."""
     seen = json.dumps([entry.text, entry.facts]).encode("ascii")
     if entry.fields:
-        seen += "\0".join(chain.from_iterable(entry.fields.items())).encode("utf-8", "surrogatepass")
+        seen += "\0".join(chain.from_iterable(entry.fields.items())).encode(
+            "utf-8", "surrogatepass"
+        )
     return hashlib.sha256(seen).hexdigest()
 
 

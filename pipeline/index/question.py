@@ -31,7 +31,10 @@ MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
 _QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}  # what opens a phrase, and what closes it
 _OPENING = re.compile(rf"(?<!\S)(?P<without>-?)(?P<quote>[{''.join(_QUOTES)}])")
 _WITHOUT = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
-TAGS, ANSWER = ("tags", "concepts"), "answer."  # columns of tags, and before the names of an answer's fields
+TAGS, ANSWER = (
+    ("tags", "concepts"),
+    "answer.",
+)  # columns of tags, and before the names of an answer's fields
 SOURCE_ROW = "row"  # the column that holds those of the source
 
 
@@ -85,7 +88,8 @@ def _split_words(text: str, without: list[str]) -> str:
 
 def _empty(why: str = "") -> InputError:
     return InputError(
-        f"there is nothing to search for{why and ': '}{why}", hint=f"`{Step('search', q='who knows water law')}`"
+        f"there is nothing to search for{why and ': '}{why}",
+        hint=f"`{Step('search', q='who knows water law')}`",
     )
 
 
@@ -95,9 +99,15 @@ def _checked(question: str) -> str:
     if not text:
         raise _empty()
     if UNSOUND.search(text):
-        raise InputError("the question holds what is no text (NUL, or bytes that are no UTF-8)", hint="type it anew")
+        raise InputError(
+            "the question holds what is no text (NUL, or bytes that are no UTF-8)",
+            hint="type it anew",
+        )
     if len(text) > MAX_QUESTION:
-        raise InputError(f"the question has {len(text):,} characters, the limit is {MAX_QUESTION:,}", hint="shorten it")
+        raise InputError(
+            f"the question has {len(text):,} characters, the limit is {MAX_QUESTION:,}",
+            hint="shorten it",
+        )
     return text
 
 
@@ -121,16 +131,25 @@ def mask_of(
     masks, columns, wanted = [], paths_of(index.metadata_at(0)), list[Expression]()
     tagged = [name for name in columns if name in TAGS or name.startswith(ANSWER)] or [TAGS[0]]
     for tag in options.tags:
-        wanted.append(Junction(is_every=False, parts=tuple(Comparison(name, "=", (tag,), "TAG") for name in tagged)))
+        wanted.append(
+            Junction(
+                is_every=False, parts=tuple(Comparison(name, "=", (tag,), "TAG") for name in tagged)
+            )
+        )
     if options.min_score is not None:
         if (score := collection.columns.get("score")) is None:
-            raise InputError(f"of a {collection.word} there is no score", hint=f"{Option('where')} compares any number")
+            raise InputError(
+                f"of a {collection.word} there is no score",
+                hint=f"{Option('where')} compares any number",
+            )
         wanted.append(Comparison(score, ">=", (options.min_score,), "MIN_SCORE"))
     if options.where.strip():
         wanted.append(parse_where(options.where))
     if wanted:
         masks.append(np.zeros(len(index), dtype=bool))
-        masks[0][[*passing(index.entries, Junction(is_every=True, parts=tuple(wanted)), columns)]] = True
+        masks[0][
+            [*passing(index.entries, Junction(is_every=True, parts=tuple(wanted)), columns)]
+        ] = True
     if question:
         masks += [_holding(index, collection, phrase) for phrase in question.phrases]
         masks += [~_holding(index, collection, phrase) for phrase in question.without]
@@ -140,11 +159,15 @@ def mask_of(
 def paths_of(metadata: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return where each column of an entry stands in its JSON; of one that holds others, `answer`, theirs."""
     plain = {name: (name,) for name, cell in metadata.items() if not isinstance(cell, dict)}
-    inner = ((name, key) for name, cell in metadata.items() if isinstance(cell, dict) for key in cell)
+    inner = (
+        (name, key) for name, cell in metadata.items() if isinstance(cell, dict) for key in cell
+    )
     return plain | {f"{name}.{key}": (name, key) for name, key in inner}
 
 
-def passing(entries: "sqlite3.Connection", said: Expression, columns: Mapping[str, tuple[str, ...]]) -> Iterator[int]:
+def passing(
+    entries: "sqlite3.Connection", said: Expression, columns: Mapping[str, tuple[str, ...]]
+) -> Iterator[int]:
     """Yield the rows of the entries of which it holds, by the places of columns in their JSON."""
     from sqlalchemy import Integer, Text, column, select, table
     from sqlalchemy.dialects import sqlite
@@ -158,7 +181,9 @@ def passing(entries: "sqlite3.Connection", said: Expression, columns: Mapping[st
     others = {name: cell for name, cell in cells.items() if cell.path[:-1] != (SOURCE_ROW,)}
     inner = cells | {cell.path[-1]: cell for cell in reversed(others.values())}
     query = select(stored.c.row).where(compile_where(said, (of_source, others, inner)))
-    compiled = query.compile(dialect=sqlite.dialect(paramstyle="named"), compile_kwargs={"render_postcompile": True})
+    compiled = query.compile(
+        dialect=sqlite.dialect(paramstyle="named"), compile_kwargs={"render_postcompile": True}
+    )
 
     register_functions(entries)
     yield from (row for (row,) in entries.execute(str(compiled), compiled.params))

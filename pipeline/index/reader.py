@@ -80,7 +80,9 @@ class Index(AbstractContextManager["Index"]):
         self.manifest, self.ranking = found, ranking_from_json(found.words)
         self._bm25 = f"bm25({', '.join(str(group.weight) for group in self.ranking.groups)})"
         self._vectors = os.open(directory / manifest.INDEX, os.O_RDONLY)
-        self._close = weakref.finalize(self, os.close, self._vectors)  # once, and where nobody closes it
+        self._close = weakref.finalize(
+            self, os.close, self._vectors
+        )  # once, and where nobody closes it
         self.entries = _read_entries(directory / manifest.ENTRIES, found.number)
 
     def __len__(self) -> int:
@@ -116,7 +118,9 @@ class Index(AbstractContextManager["Index"]):
 
         from pipeline.index import vector_file
 
-        return vector_file.nearest(self.faiss, np.asarray(vector, dtype=np.float32).reshape(1, -1), k, mask)
+        return vector_file.nearest(
+            self.faiss, np.asarray(vector, dtype=np.float32).reshape(1, -1), k, mask
+        )
 
     def telling(self, question: Iterable[str]) -> list[str]:
         """Return the terms of a question that at most half of the entries have, or all where there are no others."""
@@ -132,19 +136,29 @@ class Index(AbstractContextManager["Index"]):
     def holding(self, wanted: Iterable[str], among: Sequence[int] = ()) -> set[int]:
         """Return the rows of the entries that have every one of some terms, in whatever group, or those among some."""
         asked = " AND ".join(map(_quoted, dict.fromkeys(wanted)))
-        found = "SELECT rowid FROM words WHERE words MATCH ?" if asked else "SELECT row FROM entries WHERE ? = ''"
+        found = (
+            "SELECT rowid FROM words WHERE words MATCH ?"
+            if asked
+            else "SELECT row FROM entries WHERE ? = ''"
+        )
         found += f" AND rowid IN ({', '.join(map(str, among))})" if among else ""
         return {row for (row,) in self.entries.execute(found, (asked,))}
 
     @property
     def rarest(self) -> float:
         """How much a term tells that one entry has."""
-        return math.log1p((len(self) - 0.5) / 1.5)  # above 0 also where there are few, unlike FTS5's
+        return math.log1p(
+            (len(self) - 0.5) / 1.5
+        )  # above 0 also where there are few, unlike FTS5's
 
     def idf(self, term: str) -> float:
         """Return how much a term tells, as FTS5 counts it; 0 where none has it."""
-        found = self._vocabulary.execute("SELECT doc FROM temp.vocabulary WHERE term = ?", (term,)).fetchone()
-        return max(math.log((len(self) - found[0] + 0.5) / (found[0] + 0.5)), LEAST) if found else 0.0
+        found = self._vocabulary.execute(
+            "SELECT doc FROM temp.vocabulary WHERE term = ?", (term,)
+        ).fetchone()
+        return (
+            max(math.log((len(self) - found[0] + 0.5) / (found[0] + 0.5)), LEAST) if found else 0.0
+        )
 
     def told(self, question: Iterable[str]) -> float:
         """Return how much all terms of a question tell; what no entry has tells as much as what one has."""
@@ -163,10 +177,13 @@ class Index(AbstractContextManager["Index"]):
 
     def metadata_at(self, row: int) -> Mapping[str, Any]:
         """Return the metadata of one row, counted from 0."""
-        found = self.entries.execute("SELECT metadata FROM entries WHERE row = ?", (row,)).fetchone()
+        found = self.entries.execute(
+            "SELECT metadata FROM entries WHERE row = ?", (row,)
+        ).fetchone()
         if found is None:
             raise InconsistentError(
-                f"the build in service has no row {row}", hint=f"run `{Step('index')}`, or `{Step('doctor')}`"
+                f"the build in service has no row {row}",
+                hint=f"run `{Step('index')}`, or `{Step('doctor')}`",
             )
         document: dict[str, Any] = orjson.loads(found[0])
         return document
@@ -185,14 +202,23 @@ def _read_entries(path: Path, number: int) -> sqlite3.Connection:
     address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     try:
         db = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
-        db.execute("SELECT 1 FROM entries, words LIMIT 0")  # or it would be opened once it is first asked
+        db.execute(
+            "SELECT 1 FROM entries, words LIMIT 0"
+        )  # or it would be opened once it is first asked
         (made,) = db.execute("PRAGMA user_version").fetchone()
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the second of a name that is no text any more
+    except (
+        sqlite3.DatabaseError,
+        UnicodeDecodeError,
+    ) as error:  # the second of a name that is no text any more
         if not path.exists():
             raise FileNotFoundError(path) from None
-        raise InconsistentError(f"{path} cannot be read as entries: {error}", hint=f"run `{Step('index')}`") from None
+        raise InconsistentError(
+            f"{path} cannot be read as entries: {error}", hint=f"run `{Step('index')}`"
+        ) from None
     if made not in {0, number}:  # 0: of a version that did not write it
-        raise InconsistentError(f"{path} is of build {made}, and not of {number}", hint=f"run `{Step('index')}`")
+        raise InconsistentError(
+            f"{path} is of build {made}, and not of {number}", hint=f"run `{Step('index')}`"
+        )
     return db
 
 
@@ -205,7 +231,9 @@ def hit_document(collection: "Indexed", hit: Hit) -> dict[str, Any]:
         "weak": hit.is_weak,
         "why": hit.why,
         "matching_tags": list(hit.tags),
-        "snippet": None if snippet is None else {"text": snippet.text, "marks": [list(mark) for mark in snippet.marks]},
+        "snippet": None
+        if snippet is None
+        else {"text": snippet.text, "marks": [list(mark) for mark in snippet.marks]},
     }
 
 
@@ -213,5 +241,8 @@ def heading(collection: "Indexed", hit: Hit) -> tuple[str, list[str]]:
     """Return the name by which people know what was found, and what is told beside it in a word or two."""
     found, key = collection.told(hit.metadata), collection.name_of(hit.metadata)
     name = next(str(one) for one in (found.get("name"), found.get("label"), key) if one)
-    beside = [key, *(str(found[one]) for one in ("job_title", "company", "source") if found.get(one))]
+    beside = [
+        key,
+        *(str(found[one]) for one in ("job_title", "company", "source") if found.get(one)),
+    ]
     return name, [one for one in beside if one != name]

@@ -39,12 +39,17 @@ def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
     """Return how to search, of the words for it."""
     tag, rank = how.get("tag", ()), how.get("rank", Rank.HYBRID)
     if strange := how.keys() - SearchWords.__optional_keys__:
-        raise InputError(f"a search has no {strange.pop()}=", hint=f"it has {', '.join(SearchWords.__annotations__)}")
+        raise InputError(
+            f"a search has no {strange.pop()}=",
+            hint=f"it has {', '.join(SearchWords.__annotations__)}",
+        )
     if k < 1:
         raise InputError(f"k is {k}", hint="1 or more")
     if rank not in list(Rank):
         raise InputError(f"rank is {rank!r}", hint=f"one of {', '.join(Rank)}")
-    tags = tuple(filter(None, (one.strip() for one in (tag.split(",") if isinstance(tag, str) else tag))))
+    tags = tuple(
+        filter(None, (one.strip() for one in (tag.split(",") if isinstance(tag, str) else tag)))
+    )
     return SearchOptions(k, Rank(rank), tags, how.get("min_score"), how.get("where", ""))
 
 
@@ -69,7 +74,9 @@ class SearchReport:
 class OpenSearch(AbstractContextManager["OpenSearch"]):
     """A build, open for one question after the other."""
 
-    def __init__(self, ws: OpenWorkspace, *, index: Index | None = None, keeps: bool = False) -> None:
+    def __init__(
+        self, ws: OpenWorkspace, *, index: Index | None = None, keeps: bool = False
+    ) -> None:
         """Open the build in service, or take one; vectors of questions are kept if said."""
         self._ws = ws
         self.collection, self.words = ws.collection, ws.task.words
@@ -91,7 +98,10 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             raise InputError(said, hint=f"leave {Option(rank='words')} out")
         mask = mask_of(index, collection, options, asked)
         if asked.phrases and mask is not None and not mask.any():
-            lacking, mask = asked.phrases, mask_of(index, collection, options, replace(asked, phrases=()))
+            lacking, mask = (
+                asked.phrases,
+                mask_of(index, collection, options, replace(asked, phrases=())),
+            )
         vectors = self._vectors([asked], options.rank)
         words: dict[str, str] = {}
         for start, end, term in spans_of(asked.text, set(told)):
@@ -100,7 +110,11 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         with self._ws.store.read() as tx:
             is_whole = self._ws.task.table(tx).total(tx) <= len(index)
             known = {*words, *words.values()}
-            texts = collection.left_out(tx, sorted(known)) if words and not (is_whole or options.tags) else ()
+            texts = (
+                collection.left_out(tx, sorted(known))
+                if words and not (is_whole or options.tags)
+                else ()
+            )
             left_out = sum(not words.keys().isdisjoint(terms_of(text)) for text in texts)
             return SearchReport(hits, count_stale(collection, tx, index), lacking, left_out)
 
@@ -116,17 +130,25 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         from pipeline.index.fusion import found_hits, rank_entries
 
         if options.rank is Rank.WORDS:
-            raise InputError("what is like an entry is found by its vector", hint=f"leave {Option(rank='words')} out")
+            raise InputError(
+                "what is like an entry is found by its vector",
+                hint=f"leave {Option(rank='words')} out",
+            )
         index, collection, words = self.index, self.collection, self._ws.task.words
         with self._ws.store.read() as tx:
-            found, behind = index.entry_of(self._ws.task.id_of(tx, name)), count_stale(collection, tx, index)
+            found, behind = (
+                index.entry_of(self._ws.task.id_of(tx, name)),
+                count_stale(collection, tx, index),
+            )
         if found is None:
             hint = f"it is once it is {words.done}: `{words.step('index')}`"
             raise InputError(f"{name!r} is not in the index in service", hint=hint)
         mask = mask_of(index, collection, options)
         mask = np.ones(len(index), dtype=bool) if mask is None else mask
         mask[row := found[0]] = False
-        ranked = rank_entries(index, terms=None, vector=index.faiss.reconstruct(row), k=options.k, mask=mask)
+        ranked = rank_entries(
+            index, terms=None, vector=index.faiss.reconstruct(row), k=options.k, mask=mask
+        )
         return SearchReport(found_hits(index, collection, ranked, words={}), behind)
 
     def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
@@ -136,7 +158,9 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             vectors = self._vectors(some, options.rank)
             for at, asked in enumerate(some):
                 mask = mask_of(self.index, self.collection, options, asked)
-                yield self._found(self._told(asked), None if vectors is None else vectors[at], options, mask)
+                yield self._found(
+                    self._told(asked), None if vectors is None else vectors[at], options, mask
+                )
 
     def _found(
         self,
@@ -166,7 +190,9 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
     def is_free(self, questions: Sequence[str]) -> bool:
         """Return whether no service is asked for the vectors of these questions."""
         texts = [parse_question(one).text for one in questions]
-        return self._cache is None or not self._cache.missing(self._cache.keys(texts, task_type=OF_QUESTIONS))
+        return self._cache is None or not self._cache.missing(
+            self._cache.keys(texts, task_type=OF_QUESTIONS)
+        )
 
 
 def check_embedding(ws: OpenWorkspace, built: Manifest) -> None:

@@ -18,7 +18,18 @@ from typing import Any
 
 NAME = "words@1"
 LANGUAGES = (  # whose stop words are left out, as bm25s lists them
-    *("EN_PLUS", "DANISH", "DUTCH", "FRENCH", "GERMAN", "ITALIAN", "NORWEGIAN", "PORTUGUESE", "RUSSIAN", "SPANISH"),
+    *(
+        "EN_PLUS",
+        "DANISH",
+        "DUTCH",
+        "FRENCH",
+        "GERMAN",
+        "ITALIAN",
+        "NORWEGIAN",
+        "PORTUGUESE",
+        "RUSSIAN",
+        "SPANISH",
+    ),
     "SWEDISH",
 )
 KEPT = (  # stop words of one of them that stand for a subject, a name or a thing in another
@@ -29,10 +40,14 @@ ASKING = (  # words of a question that say nothing of what is asked for, whateve
     "advise anybody anyone connait conoce experienced find finden kennt know knowing knows looking need needs person "
     "please quien recommend sabe somebody someone wer"
 )
-STEMMED = range(3, 41)  # characters of words that may have another stem than themselves; longer ones are no words
+STEMMED = range(
+    3, 41
+)  # characters of words that may have another stem than themselves; longer ones are no words
 
 _SPACE = ord(" ")
-_CUT = bytes(ord(chr(code).lower()) if chr(code).isalnum() else _SPACE for code in range(128)) + bytes(range(128, 256))
+_CUT = bytes(
+    ord(chr(code).lower()) if chr(code).isalnum() else _SPACE for code in range(128)
+) + bytes(range(128, 256))
 _RUN = re.compile(r"\S+")
 _ACCENTS = re.compile("(?<![\u0400-\u04ff])[\u0300-\u036f]+")  # of any letters but Cyrillic ones
 _CYRILLIC = re.compile("[\u0400-\u04ff]+")
@@ -43,7 +58,11 @@ _UNSPACED = re.compile(  # Thai to Burmese, Khmer, kana, Han, Hangul, and Han be
 
 def terms_of(text: str) -> list[str]:
     """Return the terms of a text in order, each as often as it comes."""
-    return [*chain.from_iterable(map(_terms_of_piece, text.encode("utf-8", "replace").translate(_CUT).split()))]
+    return [
+        *chain.from_iterable(
+            map(_terms_of_piece, text.encode("utf-8", "replace").translate(_CUT).split())
+        )
+    ]
 
 
 @lru_cache(maxsize=1 << 17)
@@ -138,6 +157,10 @@ def _stemmer(language: str) -> Any:
 def _stop_words() -> frozenset[str]:
     from bm25s import stopwords
 
-    listed = (word for language in LANGUAGES for word in getattr(stopwords, f"STOPWORDS_{language}"))
+    listed = (
+        word for language in LANGUAGES for word in getattr(stopwords, f"STOPWORDS_{language}")
+    )
     pieces = " ".join(listed).encode().translate(_CUT).split()
-    return frozenset(word for piece in pieces for word in words_of(piece.decode("utf-8"))).difference(KEPT.split())
+    return frozenset(
+        word for piece in pieces for word in words_of(piece.decode("utf-8"))
+    ).difference(KEPT.split())

@@ -38,7 +38,9 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store.database import PAGE, Store, among, change_among, insert_new, streamed
 
 Vectors = NDArray[np.float32]
-UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a float32 vector may be; rounding alone stays below 1e-6
+UNIT_TOLERANCE = (
+    1e-3  # how far from 1 the length of a float32 vector may be; rounding alone stays below 1e-6
+)
 TASK_TYPE = "RETRIEVAL_DOCUMENT"  # what the vectors of entries are for
 LOOKS = 2  # for vectors: where the cache is damaged, what takes one out may lose another
 
@@ -105,20 +107,30 @@ class VectorCache:
         with self.store.write() as tx:
             self.table.create(tx, checkfirst=True)
             new = {key: bytes(row) for key, row in zip(keys, rows, strict=True)}.items()
-            values = [{"key": key, "model": self.model, "vector": raw, "crc": _crc(key, raw)} for key, raw in new]
+            values = [
+                {"key": key, "model": self.model, "vector": raw, "crc": _crc(key, raw)}
+                for key, raw in new
+            ]
             insert_new(tx, self.table, values)
 
     def add_refused(self, keys: Sequence[bytes]) -> None:
         """Note that the model refused the texts of these keys: an empty vector stands for each."""
         with self.store.write() as tx:
             self.table.create(tx, checkfirst=True)
-            empty = [{"key": key, "model": self.model, "vector": b"", "crc": _crc(key, b"")} for key in keys]
+            empty = [
+                {"key": key, "model": self.model, "vector": b"", "crc": _crc(key, b"")}
+                for key in keys
+            ]
             insert_new(tx, self.table, empty)
 
     def drop_refused(self) -> int:
         """Forget which texts the model refused, so that they are asked again; return how many those were."""
         with self.reading() as tx:
-            refused_keys = [] if tx is None else tx.execute(select(self.key).where(self._is_refused)).scalars().all()
+            refused_keys = (
+                []
+                if tx is None
+                else tx.execute(select(self.key).where(self._is_refused)).scalars().all()
+            )
         return self._drop(refused_keys) if refused_keys else 0
 
     @property
@@ -138,7 +150,9 @@ class VectorCache:
                     f"no vector is cached under {key.hex()[:12]}… (position {position}) in {self.store.shown}",
                     hint=f"run `{Step('index')}` again: it embeds what is missing",
                 )
-        return np.frombuffer(b"".join(sound[key] for key in keys), "<f4").reshape(len(keys), self.dim)
+        return np.frombuffer(b"".join(sound[key] for key in keys), "<f4").reshape(
+            len(keys), self.dim
+        )
 
     def filled(self, keys: Sequence[bytes], make: Callable[[list[int]], object]) -> Vectors:
         """Return the vectors of `keys`, as `fetch`, once `make` has added those that are not there, by positions."""
@@ -155,13 +169,17 @@ class VectorCache:
             if tx is None:
                 return []
             records = streamed(tx, self.record.where(self.table.c.model == self.model), page=PAGE)
-            return [record.key for record in records if _crc(record.key, record.vector) != record.crc]
+            return [
+                record.key for record in records if _crc(record.key, record.vector) != record.crc
+            ]
 
     def retain(self, keys: Collection[bytes]) -> int:
         """Remove the bytes of all other vectors of this model and width; return how many those were."""
         mine = (self.table.c.model == self.model) & (func.length(self.vector) == 4 * self.dim)
         with self.reading() as tx:
-            stored_keys = [] if tx is None else tx.execute(select(self.key).where(mine)).scalars().all()
+            stored_keys = (
+                [] if tx is None else tx.execute(select(self.key).where(mine)).scalars().all()
+            )
         other_keys = [key for key in stored_keys if key not in keys]
         return self._drop(other_keys) if other_keys else 0
 
@@ -176,15 +194,21 @@ class VectorCache:
                 yield tx if inspect(tx).has_table(self.table.name) else None
         except InconsistentError as error:
             hint = f"move the file away and run `{Step('index')}`: it embeds again what is needed"
-            raise InconsistentError(error.message, hint=hint if self.store.path else error.hint) from error
+            raise InconsistentError(
+                error.message, hint=hint if self.store.path else error.hint
+            ) from error
 
-    def _of(self, tx: Connection | None, query: Select[Any], keys: Sequence[bytes]) -> Iterator[Any]:
+    def _of(
+        self, tx: Connection | None, query: Select[Any], keys: Sequence[bytes]
+    ) -> Iterator[Any]:
         return iter(()) if tx is None else among(tx, query, self.key, keys)
 
     def _drop(self, keys: Sequence[bytes]) -> int:
         with self.store.write() as tx:
             if tx.dialect.name == "sqlite":
-                tx.exec_driver_sql("PRAGMA secure_delete = ON")  # what is removed is overwritten, too
+                tx.exec_driver_sql(
+                    "PRAGMA secure_delete = ON"
+                )  # what is removed is overwritten, too
             return change_among(tx, delete(self.table), self.key, keys)
 
 
@@ -199,7 +223,9 @@ def vector_store(store: Store, data: Path) -> Store:
 
 def vector_cache(ws: OpenWorkspace) -> VectorCache:
     """Return the cache of vectors of the workspace's model and width."""
-    return VectorCache(vector_store(ws.store, ws.data), model=ws.embedding_model.name, dim=ws.settings.dim)
+    return VectorCache(
+        vector_store(ws.store, ws.data), model=ws.embedding_model.name, dim=ws.settings.dim
+    )
 
 
 def caches(store: Store) -> list[VectorCache]:

@@ -34,10 +34,14 @@ def write_vectors(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int
     """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all."""
     if is_exact(count):
         return _seal(path, untyped.IndexFlatIP(dim), blocks, count)
-    index = untyped.IndexScalarQuantizer(dim, untyped.ScalarQuantizer.QT_8bit, untyped.METRIC_INNER_PRODUCT)
+    index = untyped.IndexScalarQuantizer(
+        dim, untyped.ScalarQuantizer.QT_8bit, untyped.METRIC_INNER_PRODUCT
+    )
     low = np.full(dim, np.inf, np.float32)
     high = -low
-    with TemporaryFile(dir=path.parent) as exact:  # the bounds of all are known once all have been seen
+    with TemporaryFile(
+        dir=path.parent
+    ) as exact:  # the bounds of all are known once all have been seen
 
         def again() -> Iterator[Vectors]:
             for _ in range(0, count, BLOCK):
@@ -54,12 +58,17 @@ def write_vectors(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int
 
 def _seal(path: Path, empty: Any, blocks: Iterable[Vectors], count: int) -> files.Sealed:
     header = bytearray(untyped.serialize_index(empty))
-    header[_COUNT], header[_NUMBERS] = count.to_bytes(8, "little"), (count * empty.d).to_bytes(8, "little")
+    header[_COUNT], header[_NUMBERS] = (
+        count.to_bytes(8, "little"),
+        (count * empty.d).to_bytes(8, "little"),
+    )
     with files.SealedWriter(path) as writer:
         writer.write(bytes(header))
         for block in blocks:
             if len(block):
-                writer.write(empty.sa_encode(np.ascontiguousarray(block, np.float32)).reshape(-1).data)
+                writer.write(
+                    empty.sa_encode(np.ascontiguousarray(block, np.float32)).reshape(-1).data
+                )
         return writer.seal()
 
 
@@ -73,7 +82,9 @@ def open_vectors(path: Path, descriptor: int) -> Any:
         ) from None
 
 
-def nearest(index: Any, query: Vectors, k: int, mask: NDArray[np.bool_] | None) -> tuple[Vectors, NDArray[np.int64]]:
+def nearest(
+    index: Any, query: Vectors, k: int, mask: NDArray[np.bool_] | None
+) -> tuple[Vectors, NDArray[np.int64]]:
     """Return similarities and rows of the `k` nearest to a query, (1, dim), descending, equal ones in vector order.
 
     With a mask, bool (rows,), of those that pass. faiss may keep any of equally similar rows: where the last place is
@@ -84,9 +95,15 @@ def nearest(index: Any, query: Vectors, k: int, mask: NDArray[np.bool_] | None) 
     if not k:
         return np.empty(0, np.float32), np.empty(0, np.int64)
     if mask is not None:
-        among = untyped.SearchParameters(sel=untyped.IDSelectorBitmap(np.packbits(mask, bitorder="little")))
-    faiss.omp_set_num_threads(1)  # of this thread: a single query never gained from a second one, which then spins
-    similarities, rows = (found[0] for found in index.search(query, min(k + 1, passing), params=among))
+        among = untyped.SearchParameters(
+            sel=untyped.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        )
+    faiss.omp_set_num_threads(
+        1
+    )  # of this thread: a single query never gained from a second one, which then spins
+    similarities, rows = (
+        found[0] for found in index.search(query, min(k + 1, passing), params=among)
+    )
     if len(rows) > k and similarities[k] == similarities[k - 1]:
         below = float(np.nextafter(similarities[k], np.float32(-np.inf)))
         _, similarities, rows = index.range_search(query, below, params=among)
@@ -94,16 +111,25 @@ def nearest(index: Any, query: Vectors, k: int, mask: NDArray[np.bool_] | None) 
     return similarities[order], rows[order]
 
 
-def nearest_in(queries: Vectors, blocks: Iterable[Vectors], k: int) -> tuple[Vectors, NDArray[np.int64]]:
+def nearest_in(
+    queries: Vectors, blocks: Iterable[Vectors], k: int
+) -> tuple[Vectors, NDArray[np.int64]]:
     """Return similarities and rows of the `k` nearest to each query among all rows of blocks, (queries, k), descending.
 
     As quick for a thousand queries as for some dozens one by one: faiss multiplies matrices.
     """
-    best, rows, first = np.full((len(queries), k), -np.inf, np.float32), np.zeros((len(queries), k), np.int64), 0
+    best, rows, first = (
+        np.full((len(queries), k), -np.inf, np.float32),
+        np.zeros((len(queries), k), np.int64),
+        0,
+    )
     for block in blocks:
         similarities, near = faiss.knn(queries, block, k, faiss.METRIC_INNER_PRODUCT)
         both = np.hstack([best, similarities])
         order = np.argsort(-both, axis=1)[:, :k]
         best = np.take_along_axis(both, order, axis=1)
-        rows, first = np.take_along_axis(np.hstack([rows, near + first]), order, axis=1), first + len(block)
+        rows, first = (
+            np.take_along_axis(np.hstack([rows, near + first]), order, axis=1),
+            first + len(block),
+        )
     return best, rows

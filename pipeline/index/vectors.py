@@ -31,7 +31,9 @@ from pipeline.store.database import pages
 BAD_REQUEST = 400  # HTTP's code of a request that is at fault
 PLAIN_WORD = "word"  # which the API embeds, whatever it refuses
 OF_QUESTIONS = "RETRIEVAL_QUERY"
-ASKED = 12 * MAX_EMBED_TEXTS  # entries that are looked for at once where they are embedded: whole calls
+ASKED = (
+    12 * MAX_EMBED_TEXTS
+)  # entries that are looked for at once where they are embedded: whole calls
 CALLS = {"local": 2, "gemini": 4}  # at once
 BLOCK = 100 * MAX_EMBED_TEXTS  # entries that one process embeds while others embed the others
 END = 1000  # characters of a text's end that are kept where its middle is cut
@@ -45,7 +47,9 @@ class Call(NamedTuple):
     tokens: int
 
 
-def question_vectors(ws: OpenWorkspace, texts: Sequence[str], cache: VectorCache | None = None) -> Vectors:
+def question_vectors(
+    ws: OpenWorkspace, texts: Sequence[str], cache: VectorCache | None = None
+) -> Vectors:
     """Return the vectors of questions, float32 (len(texts), dim): from a cache, or made now, paid for once, and kept.
 
     Those of the local engine are quicker made than looked up.
@@ -57,7 +61,9 @@ def question_vectors(ws: OpenWorkspace, texts: Sequence[str], cache: VectorCache
     keys = cache.keys(texts, task_type=OF_QUESTIONS)
 
     def make(missing: list[int]) -> None:
-        for page in pages(missing, MAX_EMBED_TEXTS):  # questions are short, so that a hundred fit into a call
+        for page in pages(
+            missing, MAX_EMBED_TEXTS
+        ):  # questions are short, so that a hundred fit into a call
             cache.add([keys[at] for at in page], made(texts=[texts[at] for at in page]))
 
     return cache.filled(keys, make)
@@ -74,7 +80,9 @@ class Embedder:
         self._ws = ws
         self._model = ws.embedding_model
         limits = NO_LIMITS if ws.backend == "local" else self._model.limits(ws.settings.tier)
-        self._pacing = SharedPace(limits, patience_s=ws.settings.poll_patience, sleep=ws.sleep, monotonic=ws.monotonic)
+        self._pacing = SharedPace(
+            limits, patience_s=ws.settings.poll_patience, sleep=ws.sleep, monotonic=ws.monotonic
+        )
 
     def keys(self, entries: Iterable[Entry]) -> list[bytes]:
         """Return the cache's keys for some entries."""
@@ -89,7 +97,10 @@ class Embedder:
 
     def is_paid(self) -> bool:
         """Return whether embedding costs anything."""
-        return self._ws.backend != "local" and self._model.prices(STANDARD, on=self._ws.now().date())[0] > 0
+        return (
+            self._ws.backend != "local"
+            and self._model.prices(STANDARD, on=self._ws.now().date())[0] > 0
+        )
 
     def cost(self, entries: Iterable[Entry], *, bar: Bar) -> tuple[int, int, float]:
         """Return how many texts are not in the cache, about how many tokens they have, and what those cost, in USD."""
@@ -100,7 +111,11 @@ class Embedder:
             tokens += sum(self._outgoing(page[at])[1] for at in missing)
             seen += len(page)
             bar.show(seen)
-        return texts, tokens, usage_cost(self._model, Usage(prompt=tokens), STANDARD, on=self._ws.now().date())
+        return (
+            texts,
+            tokens,
+            usage_cost(self._model, Usage(prompt=tokens), STANDARD, on=self._ws.now().date()),
+        )
 
     def embed_missing(self, entries: Iterable[Entry], *, bar: Bar) -> int:
         """Embed every entry whose vector is not in the cache, several calls at once; return how many.
@@ -148,13 +163,17 @@ class Embedder:
                 failures.append(error)
                 return []
 
-        with ThreadPool(CALLS[ws.backend]) as pool:  # of daemons: an interrupt ends the caller at once
+        with ThreadPool(
+            CALLS[ws.backend]
+        ) as pool:  # of daemons: an interrupt ends the caller at once
             for answers in pool.imap_unordered(ask, calls):
                 yield from answers
         if failures:
             raise failures[0]
 
-    def _embed_texts(self, embed: Callable[..., Vectors], texts: Sequence[str], tokens: int) -> Vectors | RefusedError:
+    def _embed_texts(
+        self, embed: Callable[..., Vectors], texts: Sequence[str], tokens: int
+    ) -> Vectors | RefusedError:
         """Return the vectors of texts, or the refusal if a text is at fault; that must not end the other calls."""
 
         def embed_once() -> Vectors | RefusedError:

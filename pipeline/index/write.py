@@ -26,17 +26,29 @@ from pipeline.core.step import Step
 from pipeline.index import manifest, terms
 from pipeline.index.manifest import Floor, Manifest, RefusedText, Staged, come_to, content_hash
 from pipeline.index.reader import Index
-from pipeline.index.vector_cache import TASK_TYPE, UNIT_TOLERANCE, VectorCache, Vectors, check_unit_rows
+from pipeline.index.vector_cache import (
+    TASK_TYPE,
+    UNIT_TOLERANCE,
+    VectorCache,
+    Vectors,
+    check_unit_rows,
+)
 from pipeline.index.vector_file import BLOCK, is_exact, write_vectors
 
-OPEN, BETWEEN, CLOSE = b"[\n", b",\n", b"\n]\n"  # before, between and behind the lines of metadata.json
+OPEN, BETWEEN, CLOSE = (
+    b"[\n",
+    b",\n",
+    b"\n]\n",
+)  # before, between and behind the lines of metadata.json
 SAMPLE = 64  # rows that must find themselves first
 TIE = 1e-5  # similarities closer than this are equal: float32 sums of 3,072 products differ by less
 ROUNDED = 0.02  # how far from 1 a vector of 8 bits a number may be
 SHARE = 0.87  # of questions without meaning that are below the floor: their best cosine and their best words together
 LEAST_SPREAD = 0.2  # of what one rare word gives: where few of them find a word at all, their spread says nothing
 LEAST_ALONE = 0.05  # of the same: about what one rare word of five comes to
-Page = tuple[Sequence[Entry], Sequence[bytes], Vectors]  # entries with keys and vectors, some hundreds at a time
+Page = tuple[
+    Sequence[Entry], Sequence[bytes], Vectors
+]  # entries with keys and vectors, some hundreds at a time
 
 # what is kept of each entry, in vector order: hash of what makes it up to date, key of its vector, metadata
 _ENTRIES = """
@@ -92,7 +104,10 @@ def write_build(
                 kept = zip(rows, entries, keys, documents, strict=True)
                 db.executemany(
                     "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
-                    ((row, one.id, content_hash(one), key, document.decode()) for row, one, key, document in kept),
+                    (
+                        (row, one.id, content_hash(one), key, document.decode())
+                        for row, one, key, document in kept
+                    ),
                 )
                 texts = (ranking.texts(one.fields or {"text": one.text}) for one in entries)
                 words = ([" ".join(terms.terms_of(text)) for text in some] for some in texts)
@@ -104,11 +119,15 @@ def write_build(
                 done += len(entries)
             if not done:
                 step = Step("batch-submit")
-                raise InputError("there is nothing to index", hint=f"run `{step}` to have rows answered first")
+                raise InputError(
+                    "there is nothing to index", hint=f"run `{step}` to have rows answered first"
+                )
             metadata.write(CLOSE)
             sealed[manifest.METADATA] = metadata.seal()
 
-        sealed[manifest.INDEX] = write_vectors(directory / manifest.INDEX, blocks(), count=count, dim=cache.dim)
+        sealed[manifest.INDEX] = write_vectors(
+            directory / manifest.INDEX, blocks(), count=count, dim=cache.dim
+        )
         db.execute("INSERT INTO words (words) VALUES ('optimize')")
         db.execute("COMMIT")
     sealed[manifest.ENTRIES] = files.sync_part(path)
@@ -136,7 +155,9 @@ def write_build(
 
 def _json(entry: Entry) -> bytes:
     try:
-        return orjson.dumps(entry.metadata if isinstance(entry.metadata, dict) else dict(entry.metadata))
+        return orjson.dumps(
+            entry.metadata if isinstance(entry.metadata, dict) else dict(entry.metadata)
+        )
     except TypeError as error:
         raise InconsistentError(f"entry {entry.id!r} cannot be written as JSON: {error}") from None
 
@@ -144,7 +165,12 @@ def _json(entry: Entry) -> bytes:
 @functools.cache
 def nonsense() -> tuple[str, ...]:
     """Return the questions that mean nothing."""
-    lines = resources.files("pipeline.index").joinpath("nonsense.txt").read_text(encoding="utf-8").splitlines()
+    lines = (
+        resources.files("pipeline.index")
+        .joinpath("nonsense.txt")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
     return tuple(line for line in lines if not line.startswith("#"))
 
 
@@ -160,7 +186,9 @@ def learn_floor(index: Index, questions: Vectors) -> Floor:
     asked = [terms.terms_of_question(one) for one in nonsense()]
     words = [max(index.word_scores(some, most=1).values(), default=0.0) for some in asked]
     alone = [come_to(score, index.told(some)) for score, some in zip(words, asked, strict=True)]
-    slope = max(float(np.std(cosines)), 1e-3) / max(float(np.std(words)), LEAST_SPREAD * index.rarest)
+    slope = max(float(np.std(cosines)), 1e-3) / max(
+        float(np.std(words)), LEAST_SPREAD * index.rarest
+    )
     height = max(float(np.quantile(cosines + slope * np.array(words), SHARE)), 1e-3)
     least = max(float(np.quantile(alone, SHARE)), LEAST_ALONE * index.rarest)
     return Floor(round(height, 4), round(height / slope, 4), round(least, 4))
@@ -170,7 +198,9 @@ def verify_build(staged: Staged, *, count: int) -> None:
     """Pass when the build on disk is whole, its parts agree, and it holds `count` entries."""
     found, path = manifest.read_manifest(staged.directory), staged.directory / manifest.ENTRIES
     if found != staged.manifest:
-        raise InconsistentError(f"{staged.directory / manifest.MANIFEST} changed after it was written")
+        raise InconsistentError(
+            f"{staged.directory / manifest.MANIFEST} changed after it was written"
+        )
     if found.count != count:
         raise InconsistentError(f"the build holds {found.count} entries, expected {count}")
     for name, sha256 in staged.manifest.hashes.items():
@@ -191,10 +221,14 @@ def _verify_entries(db: sqlite3.Connection, metadata: Path, count: int) -> None:
     """Pass when the entries are as many as expected, in order, and `metadata.json` tells of the same ones."""
     expected = 0
     with metadata.open("rb") as file:
-        for row, entry_id, document in db.execute("SELECT row, id, metadata FROM entries ORDER BY row"):
+        for row, entry_id, document in db.execute(
+            "SELECT row, id, metadata FROM entries ORDER BY row"
+        ):
             line = (BETWEEN if row else OPEN) + document.encode()
             if row != expected or file.read(len(line)) != line:
-                raise InconsistentError(f"metadata and entries of the build differ at row {row}, entry {entry_id!r}")
+                raise InconsistentError(
+                    f"metadata and entries of the build differ at row {row}, entry {entry_id!r}"
+                )
             expected += 1
         if expected != count or file.read(len(CLOSE) + 1) != CLOSE:
             raise InconsistentError(
@@ -202,9 +236,13 @@ def _verify_entries(db: sqlite3.Connection, metadata: Path, count: int) -> None:
             )
     other = "SELECT row, id FROM entries WHERE CAST(json_extract(metadata, '$.id') AS TEXT) <> id LIMIT 1"
     if found := db.execute(other).fetchone():
-        raise InconsistentError(f"row {found[0]} of metadata.json is another entry than {found[1]!r}")
+        raise InconsistentError(
+            f"row {found[0]} of metadata.json is another entry than {found[1]!r}"
+        )
     if found := db.execute("SELECT count(*) FROM words").fetchone()[0] - count:
-        raise InconsistentError(f"the words of the build are of {count + found} entries, expected {count}")
+        raise InconsistentError(
+            f"the words of the build are of {count + found} entries, expected {count}"
+        )
 
 
 def keys_at(index: Index, rows: Iterable[int]) -> list[bytes]:
@@ -220,7 +258,9 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
     """
     count, dim, held = index.manifest.count, index.manifest.dim, index.faiss
     if (held.ntotal, held.d) != (count, dim):
-        raise InconsistentError(f"the index holds {held.ntotal} x {held.d} numbers, expected {count} x {dim}")
+        raise InconsistentError(
+            f"the index holds {held.ntotal} x {held.d} numbers, expected {count} x {dim}"
+        )
     tolerance = UNIT_TOLERANCE if is_exact(count) else ROUNDED
     for first in range(0, count, BLOCK):
         block = held.reconstruct_n(first, min(BLOCK, count - first))
@@ -230,6 +270,10 @@ def _verify_vectors(index: Index, cache: VectorCache) -> None:
     rows = np.array(sorted(random.Random(count).sample(range(count), min(SAMPLE, count))))  # noqa: S311 - no secret
     queries = cache.fetch(keys_at(index, rows.tolist()))
     own = np.einsum("ij,ij->i", queries, held.reconstruct_batch(rows))
-    lost = rows[~(own >= held.search(queries, 1)[0].ravel() - TIE)]  # equal ones are other entries of equal text
+    lost = rows[
+        ~(own >= held.search(queries, 1)[0].ravel() - TIE)
+    ]  # equal ones are other entries of equal text
     if len(lost):
-        raise InconsistentError(f"row {lost[0]} does not find itself first: {len(lost)} of {len(rows)} so")
+        raise InconsistentError(
+            f"row {lost[0]} does not find itself first: {len(lost)} of {len(rows)} so"
+        )
